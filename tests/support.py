@@ -1,0 +1,24 @@
+"""What several tests need: waiting for a condition instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    probe: Callable[[], Awaitable[T]], *, within_s: float = 20.0, every_s: float = 0.02
+) -> T:
+    """Call `probe` until it returns something truthy; fail with its last answer after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = await probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true within {within_s} s; last answer: {answer!r}")
+        await asyncio.sleep(every_s)
