@@ -13,7 +13,7 @@ T = TypeVar("T")
 async def eventually(
     probe: Callable[[], Awaitable[T]], *, within_s: float = 20.0, every_s: float = 0.02
 ) -> T:
-    """Call `probe` until it returns something truthy; fail with its last answer after `within_s`."""
+    """Call `probe` until it returns a truth; fail after `within_s` with its last answer."""
     deadline = time.monotonic() + within_s
     while True:
         answer = await probe()
