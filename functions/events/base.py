@@ -1,0 +1,70 @@
+"""What an event is: a typed, immutable fact with a versioned name.
+
+One class is the source of everything said about an event: a function's annotation, its JSON
+schema, the EventType manifest, the golden example and the table in the README.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Marks a field that travels as a CloudEvents attribute and not in the data.
+
+    Triggers can filter on it. The attribute's name is the field's name without underscores.
+    """
+
+
+class Event(BaseModel):
+    """A fact. Readers ignore fields that they do not know, so that a type can grow."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: ClassVar[str]
+
+    def subject(self) -> str | None:
+        """The entity that the fact is about; also its partition key."""
+        return None
+
+    def identity(self) -> str | None:
+        """What makes two deliveries the same fact, where that is more than the event's id."""
+        return None
+
+    @classmethod
+    def attributes(cls) -> dict[str, str]:
+        """Field name to attribute name, for the fields that travel as attributes."""
+        return {
+            name: name.replace("_", "")
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, Attribute) for mark in field.metadata)
+        }
+
+    @classmethod
+    def data_schema(cls) -> dict[str, Any]:
+        """JSON schema of the data, without the fields that travel as attributes."""
+        schema = cls.model_json_schema()
+        for name in cls.attributes():
+            schema.get("properties", {}).pop(name, None)
+            if name in schema.get("required", []):
+                schema["required"].remove(name)
+        return schema
+
+
+class Request(Event):
+    """Something asked for; a person may send its data as plain JSON.
+
+    Unknown fields are refused: a misspelt name must not silently mean "everything".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def all_types(root: type[Event] = Event) -> list[type[Event]]:
+    """Every concrete event class that has been imported, sorted by type."""
+    found = {c for sub in root.__subclasses__() for c in [sub, *all_types(sub)]}
+    return sorted((c for c in found if "type" in vars(c)), key=lambda c: c.type)

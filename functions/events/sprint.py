@@ -1,0 +1,109 @@
+"""Sprints: what they are, and the morning's report of how complete they are."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.events.base import Event, Request
+
+
+class Value(BaseModel):
+    """An immutable value inside events and answers of services."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Sprint(Value):
+    """A sprint as sprint-service knows it."""
+
+    sprint_id: str
+    project_id: str
+    sprint_name: str = ""
+    start_date: date | None = None
+    end_date: date | None = None
+    duration_weeks: int | None = None
+    status: str
+
+
+class TaskSummary(Value):
+    """Counts of a sprint's tasks; completed means a progress of 100."""
+
+    total_tasks: int = Field(ge=0)
+    completed_tasks: int = Field(ge=0)
+    pending_tasks: int = Field(ge=0)
+
+
+class Task(Value):
+    """A task of a sprint; progress in percent, 0 to 100."""
+
+    task_id: str
+    title: str
+    status: str
+    sprint_id: str | None = None
+    progress_percentage: int = Field(ge=0, le=100)
+    assigned_to: str | None = None
+
+
+class Member(Value):
+    """Somebody on a project's team."""
+
+    id: str
+    name: str = ""
+
+
+class SprintStatus(Value):
+    """One row of the report: a project's active sprint, or why there is none.
+
+    Percentages have two decimals and are for people; "complete" is decided on the counts.
+    """
+
+    project_id: str
+    sprint_id: str
+    total_tasks: int
+    completed_tasks: int
+    completion_percentage: float
+    state: Literal["active", "complete", "no-sprint", "error"]
+    detail: str | None = None
+
+
+class SprintReportRequested(Request):
+    """Somebody asks for the report, of all projects or of one."""
+
+    type: ClassVar[str] = "io.dsm.sprint.report.requested.v1"
+
+    project_id: str | None = Field(None, min_length=1)
+
+    def subject(self) -> str | None:
+        return self.project_id
+
+
+class SprintsReported(Event):
+    """How complete every active sprint is; `failed` counts the projects that could not be read."""
+
+    type: ClassVar[str] = "io.dsm.sprints.reported.v1"
+
+    reported_at: datetime
+    sprints: list[SprintStatus]
+    failed: int = Field(ge=0)
+
+    def subject(self) -> str | None:
+        return "sprints"
+
+
+class SprintCompleted(Event):
+    """Every task of a sprint is done. It is the same fact however often it is reported."""
+
+    type: ClassVar[str] = "io.dsm.sprint.completed.v1"
+
+    project_id: str
+    sprint_id: str
+    total_tasks: int = Field(gt=0)
+
+    def subject(self) -> str | None:
+        return self.sprint_id
+
+    def identity(self) -> str | None:
+        return self.sprint_id

@@ -1,0 +1,133 @@
+"""What the edge of a function may touch: made once per process, or by a test with its own parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from functions.kit.inbox import Journal
+from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
+from functions.kit.store import Store
+
+if TYPE_CHECKING:
+    import httpx
+
+    from functions.kit.publish import Publisher
+    from functions.kit.services import Services
+    from functions.kit.store import Connection
+
+S = TypeVar("S", bound=Settings)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Resources:
+    """The process's connections, each opened when first used."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.environ = environ
+        self._transport = transport
+        self._settings: dict[type[Settings], Settings] = {}
+        self.process = self.settings(ProcessSettings)
+
+    def settings(self, kind: type[S]) -> S:
+        if kind not in self._settings:
+            self._settings[kind] = kind.read(self.environ)
+        found = self._settings[kind]
+        assert isinstance(found, kind)
+        return found
+
+    @cached_property
+    def http(self) -> httpx.AsyncClient:
+        import httpx
+
+        settings = self.settings(ServiceSettings)
+        most = settings.service_connections
+        return httpx.AsyncClient(
+            transport=self._transport,
+            timeout=httpx.Timeout(settings.service_timeout_s, connect=5.0),
+            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+        )
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.settings(DatabaseSettings))
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        from functions.kit.publish import Publisher
+
+        return Publisher(self.process, self.http)
+
+    @cached_property
+    def services(self) -> Services:
+        from functions.kit.services import Services
+
+        return Services(self.http, self.settings(ServiceSettings))
+
+    async def close(self) -> None:
+        if "http" in self.__dict__:
+            await self.http.aclose()
+        if "store" in self.__dict__:
+            await self.store.close()
+
+
+@dataclass(frozen=True)
+class Context:
+    """One request's view of the process: the clock, the database, the services, the transaction.
+
+    `key` names the request, the same for each repeat of it: derive idempotency keys from it.
+    `tx` is the transaction that holds the inbox's claim, in functions that have an inbox.
+    """
+
+    resources: Resources
+    function: str
+    now: Callable[[], datetime] = _utc_now
+    key: str = ""
+    tx: Connection | None = field(default=None, repr=False)
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        return self.resources.http
+
+    @property
+    def store(self) -> Store:
+        return self.resources.store
+
+    @property
+    def services(self) -> Services:
+        return self.resources.services
+
+    @property
+    def publisher(self) -> Publisher:
+        return self.resources.publisher
+
+    def settings(self, kind: type[S]) -> S:
+        return self.resources.settings(kind)
+
+    def journal(self, key: str) -> Journal:
+        """The durable steps of the piece of work that `key` names."""
+        return Journal(self.store, self.function, key)
+
+    def within(self, key: str, tx: Connection | None) -> Context:
+        return replace(self, key=key, tx=tx)
+
+
+_resources: Resources | None = None
+
+
+def process_context(function: str) -> Context:
+    """The context of this process; one for its whole life, as a process runs one function."""
+    global _resources
+    if _resources is None:
+        _resources = Resources()
+    return Context(_resources, function)

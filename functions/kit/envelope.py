@@ -1,0 +1,98 @@
+"""Typed event <-> message: which class a message is, and what an emitted event carries."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from pydantic import ValidationError
+
+from functions.events.base import Event
+from functions.kit import wire
+from functions.kit.inbox import Key
+
+# What one event hands on to the events that it causes.
+_TRACE = ("traceparent", "tracestate")
+
+
+class UnknownType(wire.NotAnEvent):
+    """The event is valid, but not one that this function handles."""
+
+
+def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
+    """The typed event in a message; pydantic's `ValidationError` where the data does not fit."""
+    for kind in kinds:
+        if kind.type == message.type:
+            break
+    else:
+        expected = " or ".join(kind.type for kind in kinds)
+        raise UnknownType([f"type {message.type!r} is not handled here: send {expected}"])
+    marked = kind.attributes()
+    if not marked:
+        try:
+            return kind.model_validate_json(message.data or b"{}")
+        except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                raise wire.NotAnEvent(
+                    [f"data is not valid JSON: {error.errors()[0]['msg']}"]
+                ) from None
+            raise
+    data = message.json()
+    fields = data if isinstance(data, dict) else {}
+    given = {**message.extensions, "time": message.time, "subject": message.subject}
+    carried = {field: given[name] for field, name in marked.items() if given.get(name)}
+    return kind.model_validate({**fields, **carried})
+
+
+def seal(
+    result: Event | Sequence[Event] | None,
+    *,
+    cause: wire.Message,
+    key: Key,
+    source: str,
+    emits: Sequence[type[Event]],
+    overrides: Mapping[str, str],
+    at: datetime,
+) -> list[wire.Message]:
+    """The messages of the events that a function returned.
+
+    Ids are derived from the request's key and the event's type and subject, so that a repeat, even
+    one that finds the world in another order, says the same facts under the same ids.
+    """
+    events = [] if result is None else [result] if isinstance(result, Event) else list(result)
+    inherited = {name: cause.extensions[name] for name in _TRACE if name in cause.extensions}
+    inherited["correlationid"] = cause.extensions.get("correlationid", cause.id)
+    inherited["causationid"] = cause.id
+    seen: Counter[str] = Counter()
+    messages = []
+    for event in events:
+        if type(event) not in emits:
+            raise TypeError(f"{type(event).__name__} is not among what the function emits")
+        subject = event.subject()
+        about = f"{key.source}#{key.id}#{event.type}#{subject or ''}"
+        number = seen[about]
+        seen[about] += 1
+        marked = type(event).attributes()
+        document = event.model_dump(mode="json")
+        extensions = inherited | {
+            name: str(document.pop(field)) for field, name in marked.items() if field in document
+        }
+        if subject:
+            extensions["partitionkey"] = subject
+        extensions |= overrides
+        messages.append(
+            wire.Message(
+                id=str(uuid5(NAMESPACE_URL, f"{about}#{number}")),
+                source=source,
+                type=event.type,
+                data=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
+                subject=subject,
+                time=wire.format_time(at),
+                datacontenttype="application/json",
+                extensions=extensions,
+            )
+        )
+    return messages

@@ -1,0 +1,63 @@
+"""The two ways in which a function fails, and the answer that each becomes.
+
+Exception
+└── FunctionError
+    ├── PermanentError        422   trying again cannot help: the event goes to the dead letter
+    │   ├── NotFound          404*  what was asked for does not exist
+    │   └── Conflict          409*  it clashes with what exists
+    └── TemporaryError        503   trying again may help; Retry-After says when
+
+* In the HTTP APIs of services. To a broker 404 and 409 mean "try again", so a function that
+handles an event answers 422 for each PermanentError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from functions.events.base import Event
+
+
+class FunctionError(Exception):
+    """Base of both. `events` are facts that are true all the same, and still leave."""
+
+    status = 500
+
+    def __init__(self, detail: str, *, events: Sequence[Event] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.events = tuple(events)
+
+
+class PermanentError(FunctionError):
+    """Trying again cannot help."""
+
+    status = 422
+
+
+class NotFound(PermanentError):
+    """What was asked for does not exist."""
+
+    status = 404
+
+
+class Conflict(PermanentError):
+    """It clashes with what exists."""
+
+    status = 409
+
+
+class TemporaryError(FunctionError):
+    """Trying again may help, after `delay_s` seconds."""
+
+    status = 503
+
+    def __init__(self, detail: str, *, delay_s: float = 1.0, events: Sequence[Event] = ()) -> None:
+        super().__init__(detail, events=events)
+        self.delay_s = delay_s
+
+
+def shortened(text: str, limit: int = 300) -> str:
+    """One line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

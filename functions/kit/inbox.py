@@ -1,0 +1,149 @@
+"""Once, however often it is asked: the inbox, the journal of steps, and the record of runs.
+
+The claim on an event is an inserted row of an open transaction, so it needs no lease: a process
+that dies lets go of it at once, a second delivery waits on the row, and the answer is written in
+the transaction that made the change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from functions.kit.store import Store
+
+if TYPE_CHECKING:
+    from functions.kit.store import Connection
+
+Work = Callable[["Connection"], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What makes two requests the same: within one function, a source and an id."""
+
+    function: str
+    source: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer, and whether it was recorded by an earlier request."""
+
+    answer: Any
+    repeated: bool
+
+
+async def once(store: Store, key: Key, kind: str, wait_s: float, work: Work) -> Answered:
+    """Do `work` in a transaction and record its JSON answer, or return the recorded one.
+
+    While the first is still at work, the second waits up to `wait_s` seconds, then raises
+    `TemporaryError`. Work that raises leaves nothing behind.
+    """
+    began = time.perf_counter()
+    async with store.transaction() as tx:
+        await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}")
+        claimed = await tx.fetchval(
+            """INSERT INTO inbox (function, source, id, type) VALUES ($1, $2, $3, $4)
+               ON CONFLICT DO NOTHING RETURNING true""",
+            *(key.function, key.source, key.id, kind),
+        )
+        if not claimed:
+            recorded = await tx.fetchval(
+                "SELECT answer FROM inbox WHERE function = $1 AND source = $2 AND id = $3",
+                *(key.function, key.source, key.id),
+            )
+            return Answered(recorded, repeated=True)
+        answer = await work(tx)
+        await tx.execute(
+            """UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3""",
+            *(key.function, key.source, key.id, answer),
+        )
+        took_ms = (time.perf_counter() - began) * 1000
+        await _record(tx, key, kind, took_ms, "ok", None)
+        return Answered(answer, repeated=False)
+
+
+async def record_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
+    """Remember a run that failed; its transaction is gone, so this is one of its own."""
+    async with store.connection() as connection:
+        await _record(connection, key, kind, took_ms, "failed", detail)
+
+
+async def runs(store: Store, function: str, limit: int) -> list[dict[str, Any]]:
+    """The latest runs of a function, newest first, good and bad."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT source, id, type, ended_at, took_ms, outcome, detail FROM run
+               WHERE function = $1 ORDER BY ended_at DESC, number DESC LIMIT $2""",
+            *(function, limit),
+        )
+    return [dict(row) for row in rows]
+
+
+async def forget(store: Store, function: str, days: int = 30) -> None:
+    """Delete what is older than `days`: no broker and no service repeats itself for so long."""
+    async with store.transaction() as tx:
+        for table, column in (
+            ("inbox", "received_at"),
+            ("journal", "done_at"),
+            ("run", "ended_at"),
+        ):
+            await tx.execute(
+                f"""DELETE FROM {table} WHERE function = $1
+                    AND {column} < now() - make_interval(days => $2)""",
+                *(function, days),
+            )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is done: its JSON result, and how long it took when it was done."""
+
+    result: Any
+    took_ms: float
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done."""
+
+    store: Store
+    function: str
+    key: str
+
+    async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Step:
+        """Do `work` and record its result, or return what is recorded."""
+        async with self.store.connection() as connection:
+            row = await connection.fetchrow(
+                """SELECT result, took_ms FROM journal
+                   WHERE function = $1 AND key = $2 AND step = $3""",
+                *(self.function, self.key, name),
+            )
+        if row is not None:
+            return Step(row["result"], row["took_ms"])
+        began = time.perf_counter()
+        result = await work()
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
+        async with self.store.connection() as connection:
+            await connection.execute(
+                """INSERT INTO journal (function, key, step, result, took_ms)
+                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
+                *(self.function, self.key, name, result, took_ms),
+            )
+        return Step(result, took_ms)
+
+
+async def _record(
+    connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
+) -> datetime:
+    ended: datetime = await connection.fetchval(
+        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail)
+           VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ended_at""",
+        *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
+    )
+    return ended

@@ -1,0 +1,139 @@
+"""Bring databases up to the schema that this code needs: `python -m functions.kit.migrate`.
+
+A folder with `migrations/` owns the tables in it. The files are Alembic revisions named
+`0001_what.py`, whose revision id is the number. Each owner has a version table of its own, and
+everything waits in line on one lock, so any number of processes may start it at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from functions.kit import log
+from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+HERE = Path(__file__).resolve().parent
+FUNCTIONS = HERE.parent
+_LOCK = 4_207_600_521  # any number, the same for all
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Somebody who owns tables: the folder of their migrations, and its newest revision."""
+
+    name: str
+    migrations: Path
+
+    @property
+    def version_table(self) -> str:
+        return f"{self.name}_version"
+
+    @property
+    def head(self) -> str:
+        return max(p.name.partition("_")[0] for p in self.migrations.glob("[0-9]*_*.py"))
+
+
+KIT = Owner("kit", HERE / "migrations")
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """The owner that a function's folder is, if it has tables."""
+    migrations = folder / "migrations"
+    return Owner(folder.name, migrations) if migrations.is_dir() else None
+
+
+def owners(parent: Path = FUNCTIONS) -> dict[str, Owner]:
+    """The owners among the functions of a folder, by name."""
+    folders = sorted(p.parent for p in parent.glob("*/main.py"))
+    return {o.name: o for o in map(owner_of, folders) if o is not None}
+
+
+async def upgrade(url: str, *which: Owner) -> None:
+    """Upgrade the tables of the kit and of `which` in the database at `url`."""
+    import asyncpg
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    # SQLAlchemy's URLs know no socket directories as asyncpg's do; asyncpg connects itself.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+    )
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        for owner in (KIT, *which):
+            await connection.run_sync(_upgrade, owner)
+    await engine.dispose()
+
+
+async def create_database(url: str, name: str) -> str:
+    """Create a database at the server of `url` if it is missing; return its URL."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        pass
+    finally:
+        await connection.close()
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _upgrade(connection: Connection, owner: Owner) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(HERE / "alembic"))
+    config.set_main_option("version_locations", str(owner.migrations))
+    config.set_main_option("path_separator", "os")
+    config.attributes |= {"connection": connection, "version_table": owner.version_table}
+    command.upgrade(config, "head")
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    url = DatabaseSettings.read().database_url
+    if not url:
+        raise BadSetting("setting DATABASE_URL is missing")
+    known = owners() | owners(FUNCTIONS / "dsm")
+    unknown = set(arguments.owner) - set(known)
+    if unknown:
+        raise BadSetting(
+            f"no such owner: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
+    chosen = [known[name] for name in arguments.owner] or list(owners().values())
+    if not arguments.database_each:
+        await upgrade(url, *chosen)
+        return
+    for owner in chosen:
+        await upgrade(await create_database(url, owner.name), owner)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m functions.kit.migrate", description=__doc__)
+    parser.add_argument("owner", nargs="*", help="whose tables; none means every function's")
+    parser.add_argument(
+        "--database-each",
+        action="store_true",
+        help="each owner has a database of its own name, which is created if it is missing",
+    )
+    log.configure(ProcessSettings.read().log_level)
+    try:
+        asyncio.run(_main(parser.parse_args()))
+    except (BadSetting, OSError) as error:
+        print(f"cannot migrate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

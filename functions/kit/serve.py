@@ -1,0 +1,103 @@
+"""The process entry point: `FUNCTION_TARGET=sprint_report python -m functions.kit.serve`.
+
+functions-framework's own server ends a request 30 s after SIGTERM whatever `timeoutSeconds` says;
+here draining lasts as long as a request may.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import functions_framework.aio
+import uvicorn
+from starlette.responses import JSONResponse
+
+from functions.kit import log
+from functions.kit.context import process_context
+from functions.kit.errors import FunctionError
+from functions.kit.health import problems
+from functions.kit.settings import BadSetting, ProcessSettings
+
+logger = logging.getLogger(__name__)
+
+FUNCTIONS = Path(__file__).resolve().parent.parent
+
+
+def source_of(target: str) -> Path:
+    """The main.py of a target; `LookupError` names the targets that exist."""
+    found = {p.parent.name: p for d in (FUNCTIONS, FUNCTIONS / "dsm") for p in d.glob("*/main.py")}
+    if target not in found:
+        raise LookupError(
+            f"setting FUNCTION_TARGET: {target!r} is none of {', '.join(sorted(found))}"
+        )
+    return found[target]
+
+
+class Application:
+    """The framework's app with `GET /health` in front and clean-up behind."""
+
+    def __init__(self, target: str, source: Path) -> None:
+        create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
+        self._function = create(target, str(source), "http")
+        self._target = target
+        self._folder = source.parent
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/health":
+            await (await self._health())(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._function(scope, receive, send)
+
+    async def _health(self) -> JSONResponse:
+        found = await problems(process_context(self._target), self._folder)
+        if found:
+            return JSONResponse({"status": "unavailable", "detail": "; ".join(found)}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await process_context(self._target).resources.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def main() -> int:
+    """Serve until SIGTERM; 1 and one line on standard error where the function cannot start."""
+    try:
+        settings = ProcessSettings.read()
+        log.configure(settings.log_level)
+        app = Application(settings.function_target, source_of(settings.function_target))
+    except (BadSetting, LookupError, FunctionError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        logger.debug("cannot import the function", exc_info=error)
+        print(
+            f"cannot start: {settings.function_target} does not import: "
+            f"{type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
+        return 1
+    config = uvicorn.Config(
+        app,
+        host="0.0.0.0",
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(settings.timeout_seconds),
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

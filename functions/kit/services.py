@@ -1,0 +1,175 @@
+"""Typed asynchronous clients of the DSM services.
+
+A call that is safe to repeat (a read, or a write with an Idempotency-Key) is tried three times.
+What a service answers becomes one of our two errors, in its own words, shortened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import stamina
+from pydantic import TypeAdapter, ValidationError
+
+from functions.events.sprint import Member, Sprint, Task, TaskSummary
+from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.settings import ServiceSettings
+
+T = TypeVar("T")
+
+_TEMPORARY = (408, 425, 429)
+_PERMANENT = {404: NotFound, 409: Conflict}
+
+
+class ServiceClient:
+    """One service: JSON in, typed JSON out. `name` begins every error."""
+
+    def __init__(self, name: str, base_url: str, http: httpx.AsyncClient) -> None:
+        self.name = name
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+
+    async def get(self, at: str, kind: type[T], **query: str | None) -> T:
+        params = {name: value for name, value in query.items() if value is not None}
+        return _typed(self.name, kind, await self._call("GET", at, params=params))
+
+    async def post(self, at: str, kind: type[T], *, key: str, body: object = None) -> T:
+        """A write, safe to repeat because `key` makes the service answer the first result."""
+        content = None if body is None else json.dumps(body)
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        return _typed(
+            self.name, kind, await self._call("POST", at, content=content, headers=headers)
+        )
+
+    async def _call(self, method: str, at: str, **options: Any) -> httpx.Response:
+        async for attempt in stamina.retry_context(
+            on=TemporaryError, attempts=3, wait_initial=0.1, wait_max=2.0, timeout=30.0
+        ):
+            with attempt:
+                return await self._once(method, at, **options)
+        raise AssertionError("unreachable: stamina raises the last error")
+
+    async def _once(self, method: str, at: str, **options: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, f"{self._base_url}{at}", **options)
+        except httpx.HTTPError as error:
+            raise TemporaryError(f"{self.name}: {type(error).__name__} {error}".rstrip()) from error
+        if response.is_success:
+            return response
+        words = f"{self.name} answered {response.status_code}: {_detail(response)}"
+        if response.status_code >= 500 or response.status_code in _TEMPORARY:
+            raise TemporaryError(words, delay_s=_retry_after(response))
+        raise _PERMANENT.get(response.status_code, PermanentError)(words)
+
+
+class Services:
+    """The six DSM services."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: ServiceSettings) -> None:
+        self.projects = Projects("project-service", settings.project_service_url, http)
+        self.sprints = Sprints("sprint-service", settings.sprint_service_url, http)
+        self.backlogs = Backlogs("backlog-service", settings.backlog_service_url, http)
+        self.scrums = Scrums("daily-scrum-service", settings.daily_scrum_service_url, http)
+        self.chronicle = Chronicle("chronicle-service", settings.chronicle_service_url, http)
+        self.orchestrator = Orchestrator(
+            "project-orchestrator", settings.project_orchestrator_url, http
+        )
+
+
+class Projects(ServiceClient):
+    async def all_ids(self) -> list[str]:
+        return [p["id"] for p in await self.get("/projects", list[dict[str, Any]])]
+
+    async def team(self, project_id: str) -> list[Member]:
+        answer = await self.get(path("projects", project_id, "team-members"), dict[str, Any])
+        return _typed(self.name, list[Member], answer.get("team_members"))
+
+
+class Sprints(ServiceClient):
+    async def project_ids(self) -> list[str]:
+        """Projects that ever had a sprint."""
+        found = await self.get("/sprints/list_projects", list[dict[str, Any]])
+        return [p["project_id"] for p in found]
+
+    async def active(self, project_id: str) -> Sprint | None:
+        """The project's sprint in progress, the newest where there are several."""
+        found = await self.get(
+            path("sprints", "by-project", project_id), list[Sprint], status="in_progress"
+        )
+        return found[0] if found else None
+
+    async def summary(self, sprint_id: str) -> TaskSummary:
+        return await self.get(path("sprints", sprint_id, "task-summary"), TaskSummary)
+
+    async def tasks(self, sprint_id: str) -> list[Task]:
+        return await self.get(path("sprints", sprint_id, "tasks"), list[Task])
+
+
+class Backlogs(ServiceClient):
+    async def generate(self, project_id: str, *, key: str) -> dict[str, Any]:
+        """Add ten new tasks to the project's backlog."""
+        return await self.post(path("backlogs", project_id), dict[str, Any], key=key)
+
+
+class Scrums(ServiceClient):
+    async def run(self, sprint_id: str, *, key: str) -> dict[str, Any]:
+        """Simulate a sprint's working day."""
+        return await self.post(path("scrums", sprint_id, "run"), dict[str, Any], key=key)
+
+
+class Chronicle(ServiceClient):
+    async def file_daily_report(self, report: Mapping[str, object], *, key: str) -> str:
+        """File a daily report; returns the note's id."""
+        answer = await self.post(
+            "/v1/notes/daily_scrum_report", dict[str, Any], key=key, body=report
+        )
+        return str(answer["note_id"])
+
+
+class Orchestrator(ServiceClient):
+    async def orchestrate(
+        self, project_id: str, options: Mapping[str, object], *, key: str
+    ) -> dict[str, Any]:
+        """Let project-orchestrator look at a project and do what is due."""
+        return await self.post(
+            path("orchestrate", "project", project_id),
+            dict[str, Any],
+            key=key,
+            body={"action": "analyze_and_orchestrate", "options": dict(options)},
+        )
+
+
+def path(*segments: str) -> str:
+    """A path of quoted segments: an id may hold anything."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+
+
+def _typed(name: str, kind: type[T], answer: object) -> T:
+    try:
+        if isinstance(answer, httpx.Response):
+            return TypeAdapter(kind).validate_json(answer.content)
+        return TypeAdapter(kind).validate_python(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise PermanentError(
+            f"{name} answered what we cannot read: {where} {first['msg']}"
+        ) from None
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        answer = response.json()
+        text = answer["detail"] if isinstance(answer, dict) and "detail" in answer else answer
+    except ValueError:
+        text = response.text
+    return shortened(text if isinstance(text, str) else json.dumps(text), 200)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    given = response.headers.get("Retry-After", "")
+    return float(given) if given.isdecimal() else 1.0

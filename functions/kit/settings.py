@@ -1,0 +1,104 @@
+"""Settings: the only reader of the environment.
+
+A settings class is a model whose fields are environment variables in lower case. Each field says
+what it means, so that the README's table is made from the code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class BadSetting(ValueError):
+    """A setting is missing or wrong; the text names the variable and the reason."""
+
+
+class Settings(BaseModel):
+    """Base of all settings. An empty variable counts as not set."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=str.upper, populate_by_name=True
+    )
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Self:
+        source = os.environ if environ is None else environ
+        try:
+            return cls.model_validate({name: value for name, value in source.items() if value})
+        except ValidationError as error:
+            raise BadSetting(
+                "; ".join(f"setting {e['loc'][0]}: {e['msg']}" for e in error.errors())
+            ) from None
+
+
+class ProcessSettings(Settings):
+    """What every function's process reads."""
+
+    function_target: str = Field("", description="which function this process runs")
+    k_service: str = Field("", description="name of the Knative Service; set by Knative")
+    port: int = Field(8080, ge=1, le=65535, description="port to listen on; set by Knative")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severe level to log"
+    )
+    timeout_seconds: float = Field(
+        60, gt=0, description="the Service's timeoutSeconds: how long a request may take and drain"
+    )
+    k_sink: str = Field("", description="where events are published; set by a SinkBinding")
+    k_ce_overrides: str = Field("", description="extensions for each event; set by a SinkBinding")
+    publish_timeout_s: float = Field(
+        180, gt=0, description="patience with the broker, above the retry budget behind it, seconds"
+    )
+
+    @cached_property
+    def overrides(self) -> Mapping[str, str]:
+        """The extensions that K_CE_OVERRIDES asks for."""
+        if not self.k_ce_overrides:
+            return {}
+        try:
+            extensions = json.loads(self.k_ce_overrides).get("extensions", {})
+            return {str(name): str(value) for name, value in extensions.items()}
+        except (ValueError, AttributeError):
+            raise BadSetting('setting K_CE_OVERRIDES: must be {"extensions": {...}}') from None
+
+
+class DatabaseSettings(Settings):
+    """How a function reaches its PostgreSQL database."""
+
+    database_url: str = Field("", description="postgresql://user:password@host:port/database")
+    database_pool_size: int = Field(
+        8, ge=2, le=100, description="most connections of one process; twice containerConcurrency"
+    )
+
+
+class ServiceSettings(Settings):
+    """Where the DSM services are, and how patient their clients are."""
+
+    project_service_url: str = Field(
+        "http://project-service.dsm.svc.cluster.local", description="base URL of project-service"
+    )
+    sprint_service_url: str = Field(
+        "http://sprint-service.dsm.svc.cluster.local", description="base URL of sprint-service"
+    )
+    backlog_service_url: str = Field(
+        "http://backlog-service.dsm.svc.cluster.local", description="base URL of backlog-service"
+    )
+    daily_scrum_service_url: str = Field(
+        "http://daily-scrum-service.dsm.svc.cluster.local",
+        description="base URL of daily-scrum-service",
+    )
+    chronicle_service_url: str = Field(
+        "http://chronicle-service.dsm.svc.cluster.local",
+        description="base URL of chronicle-service",
+    )
+    project_orchestrator_url: str = Field(
+        "http://project-orchestrator.dsm.svc.cluster.local",
+        description="base URL of project-orchestrator",
+    )
+    service_timeout_s: float = Field(10, gt=0, description="patience with one call, seconds")
+    service_connections: int = Field(64, ge=1, description="most connections of one process")

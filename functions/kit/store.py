@@ -1,0 +1,106 @@
+"""PostgreSQL: a small pool, transactions, and what went wrong in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from functions.kit.errors import TemporaryError, shortened
+from functions.kit.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+class Store:
+    """One process's way to its database. Connects on first use; asyncpg is imported only then."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._pool: Pool | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: committed at the end, rolled back on any error."""
+        with _in_words():
+            pool = await self._connected()
+            async with pool.acquire() as connection, connection.transaction():
+                yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection where each statement commits by itself: for reads and single writes."""
+        with _in_words():
+            pool = await self._connected()
+            async with pool.acquire() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _connected(self) -> Pool:
+        if self._pool is None:
+            import asyncpg
+
+            if not self._settings.database_url:
+                raise TemporaryError("setting DATABASE_URL is missing: this function needs it")
+            # No await between the check and the assignment: two first users share one pool.
+            self._pool = asyncpg.create_pool(
+                self._settings.database_url,
+                min_size=0,
+                max_size=self._settings.database_pool_size,
+                command_timeout=60,
+                timeout=10,
+                init=_as_json,
+            )
+        await self._pool
+        return self._pool
+
+
+async def _as_json(connection: Any) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+        )
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """A database that is away, busy or behind is a `TemporaryError`; a wrong statement is ours."""
+    import asyncpg
+
+    away = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+    busy = (
+        asyncpg.TooManyConnectionsError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.QueryCanceledError,
+        asyncpg.SerializationError,
+        asyncpg.DeadlockDetectedError,
+        TimeoutError,
+    )
+    refused = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+    try:
+        yield
+    except asyncpg.UndefinedTableError as error:
+        raise TemporaryError(
+            f"database: {error.message or error}; run python -m functions.kit.migrate", delay_s=10
+        ) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise TemporaryError("the same request is still being worked on") from error
+    except refused as error:
+        raise TemporaryError(f"database refuses us: {shortened(str(error))}", delay_s=10) from error
+    except (*away, *busy) as error:
+        raise TemporaryError(
+            f"database: {shortened(str(error)) or type(error).__name__}"
+        ) from error

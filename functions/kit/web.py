@@ -1,0 +1,95 @@
+"""An HTTP API as a deployable: a FastAPI application behind a functions-framework target."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import functions_framework.aio
+from fastapi import Depends, FastAPI, Header, Request
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from functions.kit import inbox
+from functions.kit.answers import failure
+from functions.kit.context import Context, process_context
+from functions.kit.errors import FunctionError, PermanentError
+from functions.kit.store import Connection
+
+Target = Callable[[HttpRequest], Awaitable[Response]]
+Build = Callable[[], FastAPI]
+Work = Callable[["Connection"], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What an API target declared."""
+
+    name: str
+    build: Build
+
+
+def api(name: str, build: Build) -> Target:
+    """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`."""
+    made: list[FastAPI] = []
+
+    async def target(request: HttpRequest) -> Response:
+        if not made:
+            made.append(build())
+        request.scope["context"] = process_context(name)
+        # The framework sends what a target returns by calling it as ASGI: an app will do.
+        return typing.cast(Response, made[0])
+
+    target.__name__ = target.__qualname__ = name
+    target.__dict__["api"] = Api(name, build)
+    return typing.cast(Target, functions_framework.aio.http(target))
+
+
+def new_app(title: str, **options: Any) -> FastAPI:
+    """A FastAPI application whose errors are `{"detail": ...}` with the status they deserve."""
+    app = FastAPI(title=title, **options)
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return failure(error, service=True)
+
+    app.add_exception_handler(FunctionError, answer)
+    app.add_exception_handler(Exception, answer)
+    return app
+
+
+def _context(request: Request) -> Context:
+    found = request.scope["context"]
+    assert isinstance(found, Context)
+    return found
+
+
+Ctx = Annotated[Context, Depends(_context)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="a repeat answers the first result"),
+]
+
+
+async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Work) -> Any:
+    """Do a write once for each Idempotency-Key of a route; a repeat gets the first JSON answer.
+
+    `request` is what was asked for: the same key with another request is refused.
+    """
+    if key is None:
+        async with ctx.store.transaction() as tx:
+            return await work(tx)
+
+    async def recorded(tx: Connection) -> dict[str, Any]:
+        return {"request": request, "answer": await work(tx)}
+
+    found = await inbox.once(ctx.store, inbox.Key(ctx.function, route, key), "http", 30.0, recorded)
+    if found.answer["request"] != request:
+        raise PermanentError(f"Idempotency-Key {key!r} was used for another request")
+    return found.answer["answer"]
+
+
+def created(answer: Any) -> Response:
+    """201 with a JSON body."""
+    return JSONResponse(answer, 201)

@@ -1,0 +1,142 @@
+"""A cluster in a process: functions and services as real ASGI applications, found by host.
+
+The transport is the only seam: httpx clients inside the applications get it in place of the
+network, and everything else is the code that runs in production.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.events.base import Event
+from functions.kit import envelope, wire
+from functions.kit.context import Context, Resources
+from functions.kit.function import Spec, respond
+from functions.kit.web import Api
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+SINK = "http://broker-ingress.knative-eventing.svc.cluster.local/dsm/default"
+MOST_ERROR_BYTES = 512
+
+
+class Sink:
+    """A broker that keeps what it is sent; `statuses` are answered first, then 202."""
+
+    def __init__(self) -> None:
+        self.messages: list[wire.Message] = []
+        self.statuses: list[int] = []
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        body = await request.body()
+        status = self.statuses.pop(0) if self.statuses else 202
+        if status < 300:
+            self.messages.append(wire.decode(request.headers.raw, body))
+        await Response(status_code=status)(scope, receive, send)
+
+    def types(self) -> list[str]:
+        return [m.type for m in self.messages]
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """The typed events of one class, in the order of arrival."""
+        return [envelope.open_(m, (kind,)) for m in self.messages if m.type == kind.type]
+
+
+class Cluster(httpx.AsyncBaseTransport):
+    """Applications by host name. A host in `down` refuses connections."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, App] = {}
+        self.down: set[str] = set()
+        self.requests: list[httpx.Request] = []
+        self.sink = Sink()
+        self._resources: list[Resources] = []
+        self.add("broker-ingress", self.sink)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.host.split(".")[0]
+        self.requests.append(request)
+        if name in self.down or name not in self.apps:
+            raise httpx.ConnectError(f"connection refused: {name}", request=request)
+        return await httpx.ASGITransport(self.apps[name]).handle_async_request(request)
+
+    def add(self, name: str, app: App) -> None:
+        self.apps[name] = app
+
+    def deploy(
+        self,
+        target: object,
+        environ: Mapping[str, str] | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> Context:
+        """Serve a target, function or API, under its Service's name."""
+        resources = Resources({"K_SINK": SINK, **(environ or {})}, transport=self)
+        self._resources.append(resources)
+        spec, api = getattr(target, "spec", None), getattr(target, "api", None)
+        assert isinstance(spec, Spec) or isinstance(api, Api), f"{target!r} is no target"
+        name = spec.name if isinstance(spec, Spec) else api.name  # type: ignore[union-attr]
+        ctx = Context(resources, name)
+        if now is not None:
+            ctx = dataclasses.replace(ctx, now=now)
+        fastapi = api.build() if isinstance(api, Api) else None
+
+        async def app(scope: Scope, receive: Any, send: Any) -> None:
+            if fastapi is not None:
+                await fastapi({**scope, "context": ctx}, receive, send)
+                return
+            assert isinstance(spec, Spec)
+            response = await respond(spec, Request(scope, receive), ctx)
+            await response(scope, receive, send)
+
+        self.add(name.replace("_", "-"), app)
+        return ctx
+
+    def client(self, name: str) -> httpx.AsyncClient:
+        """A person's HTTP client for one Service."""
+        return httpx.AsyncClient(transport=self, base_url=f"http://{name}.dsm.svc.cluster.local")
+
+    async def tell(self, name: str, event: Event | wire.Message) -> httpx.Response:
+        """Deliver an event as a broker does: binary mode, asking for a reply."""
+        message = event if isinstance(event, wire.Message) else message_of(event)
+        headers, body = wire.encode(message)
+        async with self.client(name) as client:
+            return await client.post("/", headers=[*headers, ("Prefer", "reply")], content=body)
+
+    async def close(self) -> None:
+        for resources in self._resources:
+            await resources.close()
+
+
+def message_of(event: Event, *, id: str | None = None, source: str = "/tests") -> wire.Message:
+    """An event on the wire, as another function would have sent it."""
+    document = event.model_dump(mode="json")
+    marked = type(event).attributes()
+    carried = {name: str(document.pop(field)) for field, name in marked.items()}
+    time = carried.pop("time", None)
+    return wire.Message(
+        id=id or str(uuid4()),
+        source=source,
+        type=event.type,
+        data=json.dumps(document).encode(),
+        subject=event.subject(),
+        time=time.replace("+00:00", "Z") if time else None,
+        datacontenttype="application/json",
+        extensions=carried,
+    )
+
+
+def reply_of(response: httpx.Response) -> wire.Message:
+    """The event that a function replied with."""
+    assert response.status_code == 200, response.text
+    return wire.decode(response.headers.raw, response.content)
