@@ -1,0 +1,305 @@
+"""The Broker: accepts events durably, and answers once all their deliveries have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from .courier import FAN_OUT_S, Courier
+from .event import (
+    ARRIVAL,
+    TTL,
+    Event,
+    IncompleteError,
+    NotAnEventError,
+    UnreadableError,
+    decode,
+    stamp,
+    validate,
+)
+from .http import Answer, Headers, Send
+from .job import Flight, Job, Route
+from .journal import Journal
+from .lane import Lane
+from .outcome import ErrorInfo
+from .records import Change, EventRecord, State
+from .spec import BrokerSpec, TriggerSpec
+from .store import OpenDelivery, Store, event_row
+from .watch import Watchers
+
+log = logging.getLogger(__name__)
+
+MAX_TTL = 255
+LANE_WIDTH = 100  # deliveries of one Trigger at a time
+
+T = TypeVar("T")
+
+_ALLOW = (b"Allow", b"POST, OPTIONS")
+_ANSWERS = {status: Answer(status, (_ALLOW,)) for status in (202, 400, 404, 405, 500, 503)}
+_OPTIONS = Answer(200, (_ALLOW, (b"WebHook-Allowed-Origin", b"*"), (b"WebHook-Allowed-Rate", b"*")))
+
+
+class LocalBroker:
+    """Durable Brokers and their Triggers on one SQLite file; `send` is the only way out.
+
+    Raises ValueError, naming Trigger and field, when a Trigger names no Broker here.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        brokers: Iterable[BrokerSpec],
+        triggers: Iterable[TriggerSpec],
+        send: Send,
+        *,
+        deliver_twice: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = store
+        self._send = send
+        self._deliver_twice = deliver_twice
+        self._clock = clock
+        specs = {(b.namespace, b.name): b for b in brokers}
+        self._routes: dict[tuple[str, str], list[Route]] = {key: [] for key in specs}
+        self._lanes: dict[str, tuple[Route, Lane[Job]]] = {}
+        for trigger in triggers:
+            key = (trigger.namespace, trigger.broker)
+            if key not in specs:
+                raise ValueError(
+                    f"trigger {trigger.namespace}/{trigger.name}: broker {trigger.broker!r} "
+                    f"does not exist in namespace {trigger.namespace}"
+                )
+            route = Route(trigger, specs[key])
+            if route.key in self._lanes:
+                raise ValueError(f"trigger {route.key}: there are two of this name")
+            self._routes[key].append(route)
+            self._lanes[route.key] = (route, Lane(self._deliver, LANE_WIDTH))
+        self._open: set[Job] = set()
+        self._watchers = Watchers()
+        self._running = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open the store and go on with every delivery that has not ended."""
+        self._store = Store(self._path)
+        self._journal = Journal(self._store.commit)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="broker-reader")
+        self._courier = Courier(self, self._journal, self._send, self._clock)
+        self._seq, self._delivery = await self._read(self._store.last_ids)
+        self._running = True
+        for left in await self._read(self._store.open_deliveries):
+            self._resume(left)
+
+    async def stop(self, *, grace_s: float = 2.0) -> None:
+        """Accept nothing more; deliveries that end within `grace_s` seconds need no repetition."""
+        self._running = False
+        await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
+        await self._journal.close()
+        self._watchers.close()
+        self._reader.shutdown()
+        self._store.close()
+
+    def settled(self) -> bool:
+        """True when no delivery is pending or in flight and everything is stored."""
+        return not self._open and self._journal.idle
+
+    def _resume(self, left: OpenDelivery) -> None:
+        route, lane = self._lanes.get(left.trigger, (None, None))
+        if route is None or lane is None:
+            log.error("delivery %d failed: its trigger %s is gone", left.id, left.trigger)
+            reason = "its trigger is gone"
+            row = (State.FAILED, left.attempts, left.base, left.due, reason, left.error, left.id)
+            self._journal.open_batch().updates.append(row)
+            return
+        job = Job(left.id, left.event, left.ttl, route, None, None, left.repeated)
+        job.state, job.attempts, job.base = State(left.state), left.attempts, left.base
+        job.error = ErrorInfo(**json.loads(left.error)) if left.error else None
+        self._open.add(job)
+        lane.push_later(job, left.due - self._clock())
+
+    # -- in
+
+    async def ingress(
+        self,
+        namespace: str,
+        broker: str,
+        method: str,
+        headers: Headers,
+        body: bytes,
+        query: str = "",
+    ) -> Answer:
+        """What `POST /<namespace>/<broker>` answers, after all deliveries have ended.
+
+        A producer that hangs up (a cancelled call) cancels no delivery.
+        """
+        if method != "POST":
+            return _OPTIONS if method == "OPTIONS" else _ANSWERS[405]
+        if not self._running:
+            return _ANSWERS[503]
+        try:
+            event = decode(headers, body)
+            validate(event)
+            ttl = _next_ttl(event)
+        except (NotAnEventError, UnreadableError, IncompleteError) as e:
+            log.info("event to %s/%s refused: %s", namespace, broker, e)
+            return _ANSWERS[400]
+        key = (namespace, f"{broker}?{query}" if query else broker)
+        if key not in self._routes:
+            log.info("event to %s/%s refused: there is no such broker", *key)
+            return _ANSWERS[404]
+        flight = Flight()
+        self._accept(key, event, ttl, flight)
+        try:
+            return _ANSWERS[202 if await flight.landed(FAN_OUT_S) else 500]
+        except TimeoutError:
+            return _ANSWERS[500]
+
+    def _accept(
+        self,
+        key: tuple[str, str],
+        event: Event,
+        ttl: int,
+        flight: Flight,
+        cause: Job | None = None,
+    ) -> None:
+        """Store an event with its deliveries; they begin once it is durable.
+
+        A reply is stored together with the end of the delivery that it answers.
+        """
+        now = self._clock()
+        event.attributes.pop(TTL, None)
+        event.attributes[ARRIVAL] = stamp(now)
+        self._seq += 1
+        seq = self._seq
+        jobs = [
+            Job(self._new_id(), seq, ttl, route, event, flight)
+            for route in self._routes[key]
+            if route.matches(event.attributes)
+        ]
+
+        def stored(error: Exception | None) -> None:
+            if error is None:
+                flight.expect(len(jobs))
+                for job in jobs:
+                    self._launch(job)
+                if self._watchers:
+                    self._watchers.tell(Change(seq, event.attributes["type"]))
+            flight.finish(ok=error is None)
+
+        batch = self._journal.open_batch(stored)
+        batch.events.append(event_row(seq, *key, now, ttl, cause.id if cause else None, event))
+        batch.deliveries.extend(job.row(job.route.key, now) for job in jobs)
+
+    def _new_id(self) -> int:
+        self._delivery += 1
+        return self._delivery
+
+    def _launch(self, job: Job) -> None:
+        self._open.add(job)
+        self._lanes[job.route.key][1].push(job)
+
+    # -- out: what the courier calls
+
+    async def _deliver(self, job: Job) -> None:
+        await self._courier.attempt(job)
+
+    async def load(self, seq: int) -> Event:
+        return await self._read(self._store.event, seq)
+
+    def take_reply(self, job: Job, reply: Event) -> None:
+        """The subscriber's event enters the same Broker. Raises IncompleteError to refuse it."""
+        validate(reply)
+        if job.ttl <= 1:
+            raise IncompleteError(f"{TTL} has run out")
+        flight = job.flight or Flight()
+        if job.flight:
+            flight.expect(1)
+        namespace, _, name = job.route.ingress_url.rpartition("/")
+        key = (namespace.rpartition("/")[2], name)
+        self._accept(key, reply, job.ttl - 1, flight, cause=job)
+        job.state = State.DELIVERED
+        self._journal.open_batch().updates.append(job.update(self._clock(), None))
+        self.finish(job)
+
+    def finish(self, job: Job) -> None:
+        self._open.discard(job)
+        if job.flight:
+            job.flight.finish(ok=job.state is not State.FAILED)
+        if self._deliver_twice and job.state is State.DELIVERED and not job.repeated:
+            self._repeat(job)
+
+    def go_on(self, job: Job, delay_s: float) -> None:
+        self._lanes[job.route.key][1].push_later(job, delay_s)
+
+    def report(self, job: Job, event: Event, status: int | None, reason: str | None) -> None:
+        if self._watchers:
+            self._watchers.tell(
+                Change(
+                    job.seq,
+                    event.attributes["type"],
+                    job.id,
+                    job.route.key,
+                    job.state,
+                    job.attempts,
+                    status,
+                    reason,
+                )
+            )
+
+    def _repeat(self, job: Job) -> None:
+        again = Job(self._new_id(), job.seq, job.ttl, job.route, job.event, repeated=True)
+        self._open.add(again)
+
+        def stored(error: Exception | None) -> None:
+            if error is None:
+                self._launch(again)
+
+        batch = self._journal.open_batch(stored)
+        batch.deliveries.append(again.row(job.route.key, self._clock()))
+
+    # -- what can be read
+
+    async def events(
+        self, type: str | None = None, since: int | None = None, limit: int = 100
+    ) -> list[EventRecord]:
+        """Events with deliveries and attempts, oldest first: after `since`, or the latest."""
+        return await self._fresh(self._store.events, type, since, limit)
+
+    async def event(self, seq: int) -> EventRecord | None:
+        return await self._fresh(self._store.one, seq)
+
+    async def dead_letters(self, limit: int = 100) -> list[EventRecord]:
+        """The latest events with a delivery that was dead-lettered or failed."""
+        return await self._fresh(self._store.lost, limit)
+
+    async def counts(self) -> dict[str, int]:
+        """Deliveries by state, and "events"."""
+        return await self._fresh(self._store.counts)
+
+    def follow(self) -> AsyncIterator[Change]:
+        """Every change from now on, until the Broker stops."""
+        return self._watchers.follow()
+
+    async def _fresh(self, query: Callable[..., T], *arguments: object) -> T:
+        await self._journal.flush()
+        return await self._read(query, *arguments)
+
+    async def _read(self, query: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, query, *arguments)
+
+
+def _next_ttl(event: Event) -> int:
+    try:
+        ttl = int(event.attributes[TTL]) - 1
+    except (KeyError, ValueError):
+        return MAX_TTL
+    if ttl <= 0:
+        raise IncompleteError(f"{TTL} has run out")
+    return ttl

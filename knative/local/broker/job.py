@@ -1,0 +1,99 @@
+"""A delivery at work, the way it takes, and the producer that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .event import TTL, Event
+from .http import Headers
+from .outcome import ErrorInfo
+from .records import State
+from .spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
+
+INGRESS = "http://broker-ingress.knative-eventing.svc.cluster.local"
+
+
+class Route:
+    """A Trigger with all that follows from its specification, worked out once."""
+
+    def __init__(self, trigger: TriggerSpec, broker: BrokerSpec) -> None:
+        self.key = f"{trigger.namespace}/{trigger.name}"
+        self.matches = trigger.matches
+        self.url = trigger.subscriber_uri
+        self.delivery: Delivery = effective_delivery(trigger, broker)
+        self.structured = self.delivery.format == "json"
+        self.ingress_url = f"{INGRESS}/{broker.namespace}/{broker.name}"
+        self.sink_headers: Headers = (
+            (b"Kn-Namespace", trigger.namespace.encode()),
+            (b"User-Agent", b"Go-http-client/1.1"),
+            (b"Accept-Encoding", b"gzip"),
+        )
+        self.headers: Headers = (*self.sink_headers, (b"Prefer", b"reply"))
+
+
+class Flight:
+    """What a producer waits for: one event, its deliveries, and those of all replies to it."""
+
+    __slots__ = ("_done", "_failed", "_open")
+
+    def __init__(self) -> None:
+        self._open = 1  # the acceptance itself
+        self._failed = False
+        self._done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def expect(self, deliveries: int) -> None:
+        self._open += deliveries
+
+    def finish(self, *, ok: bool) -> None:
+        self._open -= 1
+        self._failed = self._failed or not ok
+        if not self._open and not self._done.done():
+            self._done.set_result(not self._failed)
+
+    async def landed(self, within_s: float) -> bool:
+        """True when all ended well. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            return await self._done
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One delivery. `event` is loaded from the store when it is None."""
+
+    id: int
+    seq: int
+    ttl: int
+    route: Route
+    event: Event | None
+    flight: Flight | None = None
+    repeated: bool = False
+    state: State = State.PENDING
+    attempts: int = 0
+    base: int = 0  # attempts made before dead-lettering began
+    error: ErrorInfo | None = None
+    url: str = field(init=False, default="")
+
+    def request(self, event: Event) -> tuple[str, Headers, bytes]:
+        """Where this delivery goes next, and with which headers and body."""
+        route = self.route
+        if self.state is State.DEAD_LETTERING:
+            extra = {TTL: str(self.ttl)} | (self.error.attributes() if self.error else {})
+            letter = Event(event.attributes | extra, event.data, event.headers)
+            sink = route.delivery.dead_letter_uri or ""
+            return sink, [*letter.wire_headers(), *route.sink_headers], event.data
+        if route.structured:
+            kind = (b"Content-Type", b"application/cloudevents+json")
+            return route.url, [kind, *event.headers, *route.headers], event.structured()
+        return route.url, [*event.wire_headers(), *route.headers], event.data
+
+    def row(self, trigger: str, due: float) -> tuple[Any, ...]:
+        """The row of a new delivery."""
+        return (self.id, self.seq, trigger, int(self.repeated), due)
+
+    def update(self, due: float, reason: str | None) -> tuple[Any, ...]:
+        """The row of this delivery's new state."""
+        error = json.dumps(asdict(self.error)) if self.error else None
+        return (self.state, self.attempts, self.base, due, reason, error, self.id)

@@ -1,0 +1,88 @@
+"""Group commit: what arrives while one transaction is written goes into the next one.
+
+Alone, a write waits for nobody. Used from the event loop; the writing happens in one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from .store import Batch
+
+log = logging.getLogger(__name__)
+
+# Called on the event loop when a batch is durable (None), or could not be written.
+Then = Callable[[Exception | None], None]
+
+
+class Journal:
+    """Collects rows in `batch` and commits them through `commit`, one batch at a time."""
+
+    def __init__(self, commit: Callable[[Batch], None]) -> None:
+        self._commit = commit
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="broker-journal")
+        self._batch = Batch()
+        self._then: list[Then] = []
+        self._scheduled = False  # a batch is being written, or is about to be
+
+    def open_batch(self, then: Then | None = None) -> Batch:
+        """The batch to add rows to, now; `then` is called once they are durable."""
+        if then is not None:
+            self._then.append(then)
+        if not self._scheduled:
+            self._scheduled = True
+            # Not at once: what else this round of the loop brings goes into the same batch.
+            asyncio.get_running_loop().call_soon(self._write)
+        return self._batch
+
+    @property
+    def idle(self) -> bool:
+        """True when all that was added is durable."""
+        return not self._scheduled
+
+    async def flush(self) -> None:
+        """Wait until all that was added is durable. Raises what the writing raised."""
+        if self.idle:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(error: Exception | None) -> None:
+            if not done.done():
+                done.set_exception(error) if error else done.set_result(None)
+
+        self.open_batch(settle)
+        await done
+
+    async def close(self) -> None:
+        try:
+            await self.flush()
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _write(self) -> None:
+        batch, then = self._batch, self._then
+        self._batch, self._then = Batch(), []
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            error: Exception | None = None
+            try:
+                self._commit(batch)
+            except Exception as e:
+                log.exception("a batch could not be stored")
+                error = e
+            loop.call_soon_threadsafe(self._written, then, error)
+
+        self._thread.submit(work)
+
+    def _written(self, then: list[Then], error: Exception | None) -> None:
+        for call in then:
+            call(error)
+        batch = self._batch
+        if self._then or batch.events or batch.deliveries or batch.attempts or batch.updates:
+            self._write()
+        else:
+            self._scheduled = False
