@@ -1,0 +1,342 @@
+"""The HTTP side: one ASGI application that answers as kube-apiserver does.
+
+A bearer token is accepted and ignored, and RBAC is not enforced: whoever reaches the port of a
+laptop's own runtime is its owner. Bodies are JSON (YAML too for server-side apply).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import yaml
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from knative.local.kube import status
+from knative.local.kube.collector import DeleteOptions
+from knative.local.kube.discovery import document
+from knative.local.kube.kubelet import Kubelet
+from knative.local.kube.logs import LogRequest, read_log
+from knative.local.kube.objects import Objects
+from knative.local.kube.resources import POD
+from knative.local.kube.route import Route, route
+from knative.local.kube.selectors import matcher
+from knative.local.kube.store import Key, Object, Store
+from knative.local.kube.watch import Watch
+
+log = logging.getLogger(__name__)
+MAX_BODY = 3 * 1024 * 1024
+_APPLY = "application/apply-patch+yaml"
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    _APPLY,
+)
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_ORPHAN_WARNING = (
+    '299 - "child pods are preserved by default when jobs are deleted; set '
+    "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
+    'this warning"'
+)
+
+
+class Api:
+    """Turns requests into operations on the objects."""
+
+    def __init__(self, store: Store, objects: Objects, kubelet: Kubelet) -> None:
+        self._store, self._objects, self._kubelet = store, objects, kubelet
+        self._streams: set[Callable[[], None]] = set()
+
+    def close(self) -> None:
+        """End all streams, so that their connections do not hold up the server's end."""
+        for end in tuple(self._streams):
+            end()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request)
+        except status.ApiError as error:
+            answer = _refusal(error)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.url.path)
+            words = f"Internal error occurred: {type(error).__name__}"
+            answer = _refusal(status.ApiError(500, "InternalError", words))
+        if isinstance(answer, Response):
+            await answer(scope, receive, send)
+        else:
+            await self._stream(answer, receive, send)
+
+    async def _answer(self, request: Request) -> Response | Stream:
+        path = request.url.path.removeprefix(request.scope.get("root_path") or "")
+        if request.method in ("GET", "HEAD"):
+            if path in _HEALTH:
+                return PlainTextResponse("ok")
+            if (found := document(path)) is not None:
+                return JSONResponse(found)
+        where = route(path)
+        verb = _verb(request, where)
+        if where.subresource == "log":
+            return self._log(where, request)
+        if verb not in where.resource.verbs and not where.subresource:
+            raise status.method_not_allowed(
+                "the server does not allow this method on the requested resource: "
+                f"{verb} {where.resource.qualified}"
+            )
+        if verb in ("get", "list", "watch"):
+            return self._read(verb, where, request)
+        body = await _body(request)
+        return self._write(verb, where, request, body)
+
+    def _read(self, verb: str, where: Route, request: Request) -> Response | Stream:
+        if verb == "get":
+            return JSONResponse(
+                self._objects.get(where.resource, where.namespace or "", where.name)
+            )
+        if verb == "watch":
+            return self._watch(where, request)
+        return JSONResponse(self._list(where, request))
+
+    def _list(self, where: Route, request: Request) -> Object:
+        match = _matcher(where, request)
+        found = [
+            one for one in self._store.select(where.resource.kind, where.namespace) if match(one)
+        ]
+        metadata: Object = {"resourceVersion": str(self._store.version)}
+        after = _continued(request.query_params.get("continue"))
+        if after is not None:
+            found = [one for one in found if _place(one) > after]
+        limit = _integer(request, "limit")
+        if limit and len(found) > limit:
+            metadata["remainingItemCount"] = len(found) - limit
+            found = found[:limit]
+            token = json.dumps(_place(found[-1])).encode()
+            metadata["continue"] = base64.urlsafe_b64encode(token).decode()
+        return {
+            "kind": f"{where.resource.kind}List",
+            "apiVersion": where.resource.api_version,
+            "metadata": metadata,
+            "items": found,
+        }
+
+    def _watch(self, where: Route, request: Request) -> Stream:
+        since = _integer(request, "resourceVersion")
+        if since is not None and since > self._store.version:
+            words = f"Too large resource version: {since}, current: {self._store.version}"
+            raise status.ApiError(504, "Timeout", words)
+        namespace = where.namespace if where.resource.namespaced else None
+        watch = Watch(self._store, where.resource.kind, namespace, _matcher(where, request), since)
+        timeout_s = _integer(request, "timeoutSeconds")
+        return Stream(watch.lines(), watch.close, "application/json", timeout_s)
+
+    def _log(self, where: Route, request: Request) -> Stream:
+        if request.method != "GET":
+            raise status.method_not_allowed("a log can only be read")
+        pod = self._objects.get(POD, where.namespace or "", where.name)
+        wanted = LogRequest.read(pod, self._kubelet.folder_of(pod), request.query_params)
+        key = Key(POD.kind, where.namespace or "", where.name)
+        ended = asyncio.Event()
+
+        def is_running() -> bool:
+            return not ended.is_set() and _is_running(self._store.get(key), wanted.container)
+
+        return Stream(read_log(wanted, is_running), ended.set, "text/plain", None)
+
+    def _write(self, verb: str, where: Route, request: Request, body: Any) -> Response:
+        resource, namespace, name = where.resource, where.namespace or "", where.name
+        dry_run = bool(request.query_params.get("dryRun"))
+        if verb in ("delete", "deletecollection"):
+            options = DeleteOptions.read(body or {}, request.query_params)
+            if verb == "delete":
+                return self._delete(where, options, dry_run=dry_run)
+            found = self._list(where, request)
+            for one in found["items"]:
+                metadata = one["metadata"]
+                if not dry_run:
+                    self._objects.delete(
+                        resource, metadata.get("namespace", ""), metadata["name"], options
+                    )
+            return JSONResponse(found)
+        if verb == "patch":
+            return self._patch(where, request, body, dry_run=dry_run)
+        if not isinstance(body, Mapping):
+            raise status.bad_request("the body must be a JSON object")
+        if verb == "create":
+            if resource.namespaced and where.namespace is None:
+                raise status.method_not_allowed("POST needs a namespace in its path")
+            made = self._objects.create(resource, namespace, body, dry_run=dry_run)
+            return JSONResponse(made, 201)
+        return JSONResponse(
+            self._objects.update(
+                resource, namespace, name, body, subresource=where.subresource, dry_run=dry_run
+            )
+        )
+
+    def _patch(self, where: Route, request: Request, body: Any, *, dry_run: bool) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind not in _PATCHES:
+            words = (
+                "the body of the request was in an unknown format - accepted media types include: "
+                f"{', '.join(_PATCHES)}"
+            )
+            raise status.ApiError(415, "UnsupportedMediaType", words)
+        resource, namespace, name = where.resource, where.namespace or "", where.name
+        held = self._store.get(self._objects.key(resource, namespace, name))
+        if kind == _APPLY and held is None and isinstance(body, Mapping):
+            body = {**body, "metadata": {**(body.get("metadata") or {}), "name": name}}
+            made = self._objects.create(resource, namespace, body, dry_run=dry_run)
+            return JSONResponse(made, 201)
+        return JSONResponse(
+            self._objects.patch(
+                resource,
+                namespace,
+                name,
+                kind,
+                body,
+                subresource=where.subresource,
+                dry_run=dry_run,
+            )
+        )
+
+    def _delete(self, where: Route, options: DeleteOptions, *, dry_run: bool) -> Response:
+        resource, namespace, name = where.resource, where.namespace or "", where.name
+        body = self._objects.get(resource, namespace, name)
+        left = body if dry_run else self._objects.delete(resource, namespace, name, options)
+        headers = {}
+        if resource.kind == "Job" and options.policy is None:
+            headers["Warning"] = _ORPHAN_WARNING
+        # A pod's delete always answers the pod; others answer what a finalizer still holds.
+        if left is None and resource != POD:
+            left = status.success(resource, name, body["metadata"]["uid"])
+        return JSONResponse(left or body, headers=headers)
+
+    async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
+        self._streams.add(stream.end)
+        gone = asyncio.create_task(_disconnected(receive))
+        sending = asyncio.create_task(stream.send_to(send))
+        try:
+            await asyncio.wait(
+                {gone, sending}, timeout=stream.timeout_s, return_when="FIRST_COMPLETED"
+            )
+            stream.end()
+            if gone.done():
+                sending.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await sending
+        finally:
+            self._streams.discard(stream.end)
+            stream.end()
+            gone.cancel()
+
+
+class Stream:
+    """An answer of unknown length; `end` makes its source stop."""
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        end: Callable[[], None],
+        media_type: str,
+        timeout_s: int | None,
+    ) -> None:
+        self._chunks, self.end, self._media_type = chunks, end, media_type
+        self.timeout_s = timeout_s
+
+    async def send_to(self, send: Send) -> None:
+        headers = [(b"content-type", self._media_type.encode()), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        # Sent at once even if nothing has happened yet: the client knows that it watches.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(request: Request) -> Any:
+    size = 0
+    parts = []
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            words = f"Request entity too large: limit is {MAX_BODY}"
+            raise status.ApiError(413, "RequestEntityTooLarge", words)
+        parts.append(part)
+    raw = b"".join(parts)
+    if not raw:
+        return None
+    try:
+        if request.headers.get("content-type", "").startswith(_APPLY):
+            return yaml.safe_load(raw)
+        return json.loads(raw)
+    except (ValueError, yaml.YAMLError) as error:
+        raise status.bad_request(f"couldn't read the body: {error}") from error
+
+
+def _verb(request: Request, where: Route) -> str:
+    watching = request.query_params.get("watch") in ("true", "True", "1")
+    collection = {"GET": "watch" if watching else "list", "POST": "create"}
+    collection["DELETE"] = "deletecollection"
+    single = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    if where.subresource == "status":
+        del single["DELETE"]
+    verb = (single if where.name else collection).get(request.method)
+    if verb is None:
+        words = "the server does not allow this method on the requested resource"
+        raise status.method_not_allowed(words)
+    return verb
+
+
+def _matcher(where: Route, request: Request) -> Callable[[Mapping[str, Any]], bool]:
+    query = request.query_params
+    return matcher(
+        where.resource, query.get("labelSelector") or "", query.get("fieldSelector") or ""
+    )
+
+
+def _integer(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    if not text.isdigit():
+        raise status.bad_request(f"{name}: Invalid value: {text!r}: must be a whole number")
+    return int(text)
+
+
+def _place(body: Object) -> list[str]:
+    return [body["metadata"].get("namespace", ""), body["metadata"]["name"]]
+
+
+def _continued(token: str | None) -> list[str] | None:
+    if not token:
+        return None
+    try:
+        return list(json.loads(base64.urlsafe_b64decode(token)))
+    except ValueError as error:
+        raise status.bad_request("continue key is not valid") from error
+
+
+def _is_running(pod: Object | None, container: str) -> bool:
+    if pod is None or pod["status"].get("phase") in ("Succeeded", "Failed"):
+        return False
+    held = pod["status"]
+    entries = [*held.get("initContainerStatuses", ()), *held.get("containerStatuses", ())]
+    return any(one["name"] == container and "running" in one["state"] for one in entries)
+
+
+def _refusal(error: status.ApiError) -> Response:
+    return JSONResponse(error.body(), error.code)

@@ -1,0 +1,101 @@
+"""Which containers this machine can run, and with what command, folder and environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knative.local.kube.environment import expand_all
+from knative.local.kube.volumes import rewrite, rewrite_all, unsupported
+
+Container = Mapping[str, Any]
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What stands in for a node.
+
+    `images` are the names (without tag) of our own image: its containers start with `entrypoint`
+    in `root`. Of any other image only the command matters: it runs if this machine has it.
+    """
+
+    entrypoint: Sequence[str]
+    root: Path
+    images: Collection[str]
+    environment: Callable[[], Mapping[str, str]]
+    resolve_env: Callable[[str], str]
+
+    def base_environment(self) -> dict[str, str]:
+        """What every process gets: little of ours, so that no secret of the shell leaks."""
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return {**kept, "PYTHONUNBUFFERED": "1", **self.environment()}
+
+    def refusal(self, pod_spec: Mapping[str, Any]) -> str | None:
+        """Why a pod can only be recorded here, None if it can run."""
+        if reason := unsupported(pod_spec):
+            return reason
+        for container in (*(pod_spec.get("initContainers") or ()), *pod_spec["containers"]):
+            command = self._command(container)
+            if not command:
+                return f"image {container['image']} is not run here and names no command"
+            if not self._executable(command[0]):
+                return f"this machine has no {command[0]!r} (image {container['image']})"
+        return None
+
+    def argv(
+        self, container: Container, env: Mapping[str, str], places: Mapping[str, str]
+    ) -> list[str]:
+        """The process's arguments, resolved; call only if there is no `refusal`."""
+        words = [*self._command(container), *(container.get("args") or ())]
+        words = rewrite_all(expand_all(words, env), places)
+        return [self._executable(words[0]) or words[0], *words[1:]]
+
+    def folder(self, container: Container, work: Path, places: Mapping[str, str]) -> Path:
+        """The working directory: the project for our own image, else one below `work`."""
+        wanted = container.get("workingDir")
+        if self._is_ours(container):
+            return self.root
+        if not wanted:
+            return work
+        moved = rewrite(wanted, places)
+        folder = Path(moved) if moved != wanted else work / wanted.lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _command(self, container: Container) -> list[str]:
+        command = list(container.get("command") or ())
+        if not command and self._is_ours(container):
+            return list(self.entrypoint)
+        return command
+
+    def _is_ours(self, container: Container) -> bool:
+        name = container["image"].partition("@")[0]
+        folder, slash, last = name.rpartition("/")
+        return folder + slash + last.partition(":")[0] in self.images
+
+    def _executable(self, command: str) -> str | None:
+        if command in ("python", "python3"):
+            return sys.executable
+        if command.startswith("$("):
+            return None
+        return shutil.which(command, path=self.base_environment().get("PATH"))
+
+
+def memory_limit(container: Container) -> int | None:
+    """`resources.limits.memory` in bytes.
+
+    >>> memory_limit({"resources": {"limits": {"memory": "2Gi"}}})
+    2147483648
+    """
+    text = str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "")
+    units = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9}
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            return int(float(text[: -len(unit)]) * factor)
+    return int(float(text)) if text else None

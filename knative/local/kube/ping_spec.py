@@ -1,0 +1,64 @@
+"""What Knative's webhook refuses in a PingSource: schedule, time zone and data."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from knative.local.kube.status import bad_request
+
+_WEBHOOK = 'admission webhook "validation.webhook.eventing.knative.dev" denied the request'
+
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def check_ping_source(body: Mapping[str, Any]) -> None:
+    """ApiError 400 in the webhook's words if the PingSource is not valid."""
+    problems = "; ".join(_problems(body.get("spec") or {}))
+    if problems:
+        raise bad_request(f"{_WEBHOOK}: validation failed: {problems}")
+
+
+def _problems(spec: Mapping[str, Any]) -> Iterator[str]:
+    schedule = spec.get("schedule")
+    fields = str(schedule or "").split()
+    if len(fields) not in (5, 6):
+        yield f"invalid value: {schedule}: spec.schedule: 5 or 6 fields, found {len(fields)}"
+    else:
+        try:
+            CronSim(" ".join(fields[-5:]), _ANY_TIME)
+        except CronSimError as error:
+            yield f"invalid value: {schedule}: spec.schedule: {error}"
+    zone = spec.get("timezone") or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        yield f"invalid value: {zone}: spec.timezone: unknown time zone {zone}"
+    sink = spec.get("sink") or {}
+    if not (sink.get("ref") or sink.get("uri")):
+        yield "expected at least one, got none: spec.sink.ref, spec.sink.uri"
+    yield from _data_problems(spec)
+
+
+def _data_problems(spec: Mapping[str, Any]) -> Iterator[str]:
+    data, encoded = spec.get("data") or "", spec.get("dataBase64") or ""
+    if data and encoded:
+        yield "expected exactly one, got both: spec.data, spec.dataBase64"
+    if encoded:
+        try:
+            data = base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            yield f"invalid value: spec.dataBase64: {error}"
+            return
+    if data and spec.get("contentType") == "application/json":
+        try:
+            json.loads(data)
+        except ValueError as error:
+            yield f"invalid value: {data!r}: spec.data: {error}"

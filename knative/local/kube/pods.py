@@ -1,0 +1,241 @@
+"""Runs one pod: its containers as processes, its status in the store, its end on request."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from knative.local.kube import pod_status
+from knative.local.kube.clock import stamp
+from knative.local.kube.environment import Lookup, MissingError, resolve
+from knative.local.kube.machine import Machine, memory_limit
+from knative.local.kube.process import MARK, Process
+from knative.local.kube.store import Key, Object, Store
+from knative.local.kube.volumes import mounts, rewrite, write_volumes
+
+Container = Mapping[str, Any]
+MAX_RESTART_PAUSE_S = 300.0
+_MESSAGE_BYTES = 2048
+
+
+class PodRun:
+    """A pod from Pending to its end; `run` is its whole life, `stop` ends it early."""
+
+    def __init__(
+        self,
+        key: Key,
+        pod: Object,
+        *,
+        store: Store,
+        machine: Machine,
+        lookup: Lookup,
+        folder: Path,
+        backoff_base_s: float,
+    ) -> None:
+        self._key, self._pod = key, pod
+        self._store, self._machine, self._lookup = store, machine, lookup
+        self.folder = folder
+        self._backoff_base_s = backoff_base_s
+        self._stopping, self._killing = asyncio.Event(), asyncio.Event()
+        self._grace_s = 30.0
+        self._why: dict[str, str] = {}
+        self.config_changed = asyncio.Event()
+        creating = pod_status.waiting("ContainerCreating")
+        self._init = {
+            one["name"]: pod_status.container_status(one, creating)
+            for one in pod["spec"].get("initContainers") or ()
+        }
+        self._main = {
+            one["name"]: pod_status.container_status(one, creating)
+            for one in pod["spec"]["containers"]
+        }
+
+    def stop(self, grace_s: float, **why: str) -> None:
+        """SIGTERM now, SIGKILL after `grace_s`; a second call may shorten it to nothing.
+
+        `why` (reason, message) ends up in the pod's status.
+        """
+        self._why = why
+        if grace_s <= 0:
+            self._killing.set()
+        self._grace_s = grace_s
+        self._stopping.set()
+
+    async def run(self, slots: asyncio.Semaphore) -> None:
+        """Run to the end; waits for a slot first."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not await self._slot(slots):
+            return self._finish([143])
+        try:
+            if reason := self._machine.refusal(self._pod["spec"]):
+                return self._record_only(reason)
+            await self._run_containers()
+        finally:
+            slots.release()
+
+    async def _slot(self, slots: asyncio.Semaphore) -> bool:
+        taking = asyncio.create_task(slots.acquire())
+        try:
+            await self._until(taking)
+            return taking.done()
+        finally:
+            if not taking.done():
+                taking.cancel()
+
+    async def _run_containers(self) -> None:
+        spec = self._pod["spec"]
+        for container in spec.get("initContainers") or ():
+            code = await self._container(container, self._init)
+            if code != 0 or self._stopping.is_set():
+                return self._finish([code or 143])
+        codes = await asyncio.gather(*(self._container(c, self._main) for c in spec["containers"]))
+        self._finish(codes)
+
+    async def _container(self, container: Container, entries: dict[str, Object]) -> int:
+        again = self._pod["spec"]["restartPolicy"] == "OnFailure"
+        restarts = 0
+        while True:
+            code = await self._once(container, entries, restarts)
+            if code == 0 or not again or self._stopping.is_set():
+                return code
+            pause_s = min(self._backoff_base_s * 2.0**restarts, MAX_RESTART_PAUSE_S)
+            restarts += 1
+            words = f"back-off {pause_s:g}s restarting failed container={container['name']}"
+            self._set(entries, container, pod_status.waiting("CrashLoopBackOff", words), restarts)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                return code
+
+    async def _once(self, container: Container, entries: dict[str, Object], restarts: int) -> int:
+        volumes = self.folder / "volumes"
+        places = mounts(container, volumes)
+        env = await self._prepared(container, entries, restarts, volumes)
+        if env is None:
+            return 143
+        values = {k: self._machine.resolve_env(rewrite(v, places)) for k, v in env.items()}
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        (log := log_path(self.folder, container["name"], restarts)).touch()
+        process = await Process.start(
+            self._machine.argv(container, values, places),
+            env={**self._machine.base_environment(), **values, MARK: self._pod["metadata"]["uid"]},
+            cwd=self._machine.folder(container, work, places),
+            log=log,
+            record=self.folder / f"{container['name']}.pid",
+        )
+        state = pod_status.running()
+        self._set(entries, container, state, restarts)
+        code = await self._ended(process, memory_limit(container))
+        message = ""
+        if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            message = log.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")
+        end = pod_status.terminated(
+            code,
+            state["running"]["startedAt"],
+            out_of_memory=process.out_of_memory,
+            message=message,
+        )
+        self._set(entries, container, end, restarts)
+        return code
+
+    async def _prepared(
+        self, container: Container, entries: dict[str, Object], restarts: int, volumes: Path
+    ) -> dict[str, str] | None:
+        """The environment, once all that it and the volumes need is there; None if stopped."""
+        while not self._stopping.is_set():
+            self.config_changed.clear()
+            try:
+                write_volumes(self._pod["spec"], volumes, self._lookup)
+                return resolve(container, self._pod, self._lookup)
+            except MissingError as missing:
+                state = pod_status.waiting("CreateContainerConfigError", str(missing))
+                self._set(entries, container, state, restarts)
+                await self._until(asyncio.create_task(self.config_changed.wait()))
+        return None
+
+    async def _ended(self, process: Process, limit: int | None) -> int:
+        waiting = asyncio.create_task(process.wait(limit))
+        try:
+            await self._until(waiting)
+            if not waiting.done():
+                process.signal(signal.SIGTERM)
+                killing = asyncio.create_task(self._killing.wait())
+                await asyncio.wait(
+                    {waiting, killing}, timeout=self._grace_s, return_when="FIRST_COMPLETED"
+                )
+                killing.cancel()
+            return await waiting if waiting.done() else await _kill(process, waiting)
+        finally:
+            process.signal(signal.SIGKILL)
+
+    async def _until(self, task: asyncio.Task[Any]) -> None:
+        """Wait for the task or the stop, whichever is first."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when="FIRST_COMPLETED")
+        finally:
+            stopping.cancel()
+
+    def _set(
+        self, entries: dict[str, Object], container: Container, state: Object, restarts: int
+    ) -> None:
+        name = container["name"]
+        entries[name] = pod_status.with_state(entries[name], state, restarts)
+        states = [*self._init.values(), *self._main.values()]
+        started = any("running" in e["state"] or e["restartCount"] for e in states)
+        ended = any("terminated" in e["state"] for e in self._main.values())
+        self._write("Running" if (started or ended) and entries is self._main else "Pending")
+
+    def _finish(self, codes: list[int]) -> None:
+        for entries in (self._init, self._main):
+            for name, entry in entries.items():
+                if "terminated" not in entry["state"]:
+                    last = entry["lastState"].get("terminated")
+                    code = last["exitCode"] if last else max(codes)
+                    end = pod_status.terminated(code, stamp())
+                    entries[name] = pod_status.with_state(entry, end, entry["restartCount"])
+        self._write("Succeeded" if not any(codes) else "Failed", **self._why)
+
+    def _record_only(self, reason: str) -> None:
+        """Complete without running, and say so wherever somebody may look."""
+        words = f"recorded only, not run: {reason}"
+        for container in (
+            *(self._pod["spec"].get("initContainers") or ()),
+            *self._pod["spec"]["containers"],
+        ):
+            log_path(self.folder, container["name"], 0).write_text(words + "\n")
+        pod = self._store.get(self._key) or self._pod
+        notes = {**(pod["metadata"].get("annotations") or {}), pod_status.RECORDED_ONLY: reason}
+        metadata = {**pod["metadata"], "annotations": notes}
+        self._store.put(self._key, {**pod, "metadata": metadata})
+        for entries in (self._init, self._main):
+            for name, entry in entries.items():
+                end = pod_status.terminated(0, stamp(), message=words)
+                entries[name] = pod_status.with_state(entry, end, 0)
+        self._write("Succeeded", reason="RecordedOnly", message=words)
+
+    def _write(self, phase: str, **more: str) -> None:
+        pod = self._store.get(self._key)
+        if pod is not None:
+            init, main = list(self._init.values()), list(self._main.values())
+            status = pod_status.pod_status(pod["status"], phase, init, main, **more)
+            self._store.put(self._key, {**pod, "status": status})
+
+
+async def _kill(process: Process, waiting: asyncio.Task[int]) -> int:
+    process.signal(signal.SIGKILL)
+    return await waiting
+
+
+def log_path(folder: Path, container: str, restarts: int) -> Path:
+    """Where the n-th start of a container writes."""
+    return folder / f"{container}.{restarts}.log"
+
+
+def remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,242 @@
+"""Jobs run as local processes with the Job controller's semantics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.local.kube_server import (
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    conditions,
+    finished,
+    job,
+    kube_client,
+    log_of,
+    pods_of,
+    python,
+)
+from tests.support import eventually
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with kube_client(tmp_path) as client:
+        yield client
+
+
+async def start(client: httpx.AsyncClient, manifest: dict[str, object]) -> None:
+    answer = await client.post(JOBS, json=manifest)
+    assert answer.status_code == 201, answer.text
+
+
+async def test_a_job_runs_its_command_and_completes(client: httpx.AsyncClient) -> None:
+    await start(client, job("one", *python("print('hello from the job')")))
+    done = await finished(client)
+    assert conditions(done) == {
+        "SuccessCriteriaMet": "CompletionsReached",
+        "Complete": "CompletionsReached",
+    }
+    assert done["status"]["succeeded"] == 1
+    assert "active" not in done["status"]
+    assert done["status"]["startTime"] <= done["status"]["completionTime"]
+    assert await log_of(client) == "hello from the job\n"
+
+
+async def test_a_pod_carries_its_jobs_labels_and_owner(client: httpx.AsyncClient) -> None:
+    await start(client, job())
+    done = await finished(client)
+    (pod,) = await pods_of(client)
+    uid = done["metadata"]["uid"]
+    assert pod["metadata"]["labels"] == {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": "one",
+        "controller-uid": uid,
+        "job-name": "one",
+    }
+    assert pod["metadata"]["ownerReferences"][0]["uid"] == uid
+    assert pod["metadata"]["name"].startswith("one-")
+    assert pod["status"]["phase"] == "Succeeded"
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (0, "Completed")
+
+
+async def test_a_job_fails_once_more_pods_failed_than_its_backoff_limit(
+    client: httpx.AsyncClient,
+) -> None:
+    await start(client, job("one", *python("raise SystemExit(3)"), backoffLimit=2))
+    done = await finished(client)
+    assert conditions(done)["Failed"] == "BackoffLimitExceeded"
+    assert done["status"]["failed"] == 3
+    assert "completionTime" not in done["status"]
+    pods = await pods_of(client)
+    ends = [p["status"]["containerStatuses"][0]["state"]["terminated"] for p in pods]
+    assert [(end["exitCode"], end["reason"]) for end in ends] == [(3, "Error")] * 3
+
+
+async def test_a_job_that_fails_once_and_then_succeeds_is_complete(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    code = (
+        f"import pathlib; p = pathlib.Path({str(tmp_path / 'seen')!r}); "
+        "seen = p.exists(); p.touch(); raise SystemExit(0 if seen else 1)"
+    )
+    await start(client, job("one", *python(code), backoffLimit=2))
+    done = await finished(client)
+    assert "Complete" in conditions(done)
+    assert (done["status"]["failed"], done["status"]["succeeded"]) == (1, 1)
+
+
+async def test_on_failure_restarts_the_container_in_its_pod(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    code = (
+        f"import pathlib; p = pathlib.Path({str(tmp_path / 'seen')!r}); "
+        "seen = p.exists(); p.touch(); print(seen); raise SystemExit(0 if seen else 1)"
+    )
+    await start(client, job("one", *python(code), pod={"restartPolicy": "OnFailure"}))
+    done = await finished(client)
+    assert "Complete" in conditions(done)
+    assert "failed" not in done["status"]
+    (pod,) = await pods_of(client)
+    status = pod["status"]["containerStatuses"][0]
+    assert status["restartCount"] == 1
+    assert status["lastState"]["terminated"]["exitCode"] == 1
+    name = pod["metadata"]["name"]
+    previous = await client.get(f"{PODS}/{name}/log", params={"previous": "true"})
+    assert (previous.text, await log_of(client)) == ("False\n", "True\n")
+
+
+async def test_on_failure_fails_at_the_backoff_limit(client: httpx.AsyncClient) -> None:
+    await start(
+        client,
+        job("one", *python("exit(1)"), backoffLimit=2, pod={"restartPolicy": "OnFailure"}),
+    )
+    done = await finished(client)
+    assert conditions(done)["Failed"] == "BackoffLimitExceeded"
+
+
+async def test_a_deadline_ends_a_job_that_hangs(client: httpx.AsyncClient) -> None:
+    await start(client, job("one", "sleep", "60", activeDeadlineSeconds=1))
+    done = await finished(client)
+    assert conditions(done)["Failed"] == "DeadlineExceeded"
+    assert await pods_of(client) == []
+
+
+async def test_ttl_removes_the_job_and_its_pods(client: httpx.AsyncClient) -> None:
+    await start(client, job("one", ttlSecondsAfterFinished=0))
+
+    async def is_gone() -> bool:
+        return (await client.get(f"{JOBS}/one")).status_code == 404
+
+    await eventually(is_gone)
+    assert await pods_of(client) == []
+
+
+async def test_a_suspended_job_has_no_pod_until_it_is_resumed(client: httpx.AsyncClient) -> None:
+    await start(client, job("one", suspend=True))
+
+    async def is_suspended() -> bool:
+        return "Suspended" in conditions((await client.get(f"{JOBS}/one")).json())
+
+    await eventually(is_suspended)
+    assert await pods_of(client) == []
+    await client.patch(
+        f"{JOBS}/one",
+        json={"spec": {"suspend": False}},
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    assert "Complete" in conditions(await finished(client))
+
+
+@pytest.mark.parametrize(
+    ("command", "image", "because"),
+    [
+        pytest.param(["no-such-agent", "-p"], "agents/agent:1", "no 'no-such-agent'", id="command"),
+        pytest.param([], "agents/agent:1", "names no command", id="image"),
+    ],
+)
+async def test_what_cannot_run_here_is_recorded_only_and_says_so(
+    client: httpx.AsyncClient, command: list[str], image: str, because: str
+) -> None:
+    await start(client, job("one", pod={"container": {"command": command, "image": image}}))
+    done = await finished(client)
+    assert "Complete" in conditions(done)
+    (pod,) = await pods_of(client)
+    assert because in pod["status"]["message"]
+    assert because in pod["metadata"]["annotations"]["local.knative.dev/recorded-only"]
+    assert because in await log_of(client)
+
+
+async def test_our_own_image_runs_its_entrypoint(client: httpx.AsyncClient) -> None:
+    container = {"command": None, "image": "dsm/functions:latest"}
+    await start(client, job("one", pod={"container": container}))
+    await finished(client)
+    assert await log_of(client) == "our entrypoint\n"
+
+
+async def test_environment_comes_from_values_config_maps_secrets_and_fields(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post(CONFIG_MAPS, json={"metadata": {"name": "conf"}, "data": {"A": "1"}})
+    secret = {"metadata": {"name": "keys"}, "stringData": {"token": "s3cret"}}
+    await client.post("/api/v1/namespaces/dsm/secrets", json=secret)
+    container = {
+        "command": list(python("import os; print(os.environ)")),
+        "envFrom": [{"configMapRef": {"name": "conf"}, "prefix": "P_"}],
+        "env": [
+            {"name": "PLAIN", "value": "plain"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "JOINED", "value": "$(PLAIN)-$(P_A)-$$(PLAIN)"},
+        ],
+    }
+    await start(client, job("one", pod={"container": container}))
+    await finished(client)
+    log = await log_of(client)
+    for name, value in {
+        "P_A": "1",
+        "PLAIN": "plain",
+        "TOKEN": "s3cret",
+        "POD": "dsm",
+        "JOINED": "plain-1-$(PLAIN)",
+        "HTTP_PROXY": "http://gateway:1",
+    }.items():
+        assert f"'{name}': '{value}'" in log
+
+
+async def test_a_pod_waits_for_the_config_map_it_needs(client: httpx.AsyncClient) -> None:
+    container = {
+        "command": list(python("import sys; print(open(sys.argv[1]).read())")),
+        "args": ["/config/routes.yaml"],
+        "volumeMounts": [{"name": "conf", "mountPath": "/config"}],
+    }
+    volumes = [{"name": "conf", "configMap": {"name": "routes"}}]
+    await start(client, job("one", pod={"container": container, "volumes": volumes}))
+
+    async def waiting() -> bool:
+        pods = await pods_of(client)
+        states = [s["state"] for p in pods for s in p["status"].get("containerStatuses", ())]
+        return any("waiting" in s and "routes" in s["waiting"].get("message", "") for s in states)
+
+    await eventually(waiting)
+    body = {"metadata": {"name": "routes"}, "data": {"routes.yaml": "all: well"}}
+    await client.post(CONFIG_MAPS, json=body)
+    await finished(client)
+    assert await log_of(client) == "all: well\n"
+
+
+async def test_a_container_over_its_memory_limit_is_killed(client: httpx.AsyncClient) -> None:
+    container = {
+        "command": list(python("x = b'x' * 200_000_000; import time; time.sleep(60)")),
+        "resources": {"limits": {"memory": "100Mi"}},
+    }
+    await start(client, job("one", backoffLimit=0, pod={"container": container}))
+    await finished(client)
+    (pod,) = await pods_of(client)
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
