@@ -16,8 +16,11 @@ from pydantic import BaseModel, ConfigDict
 class Attribute:
     """Marks a field that travels as a CloudEvents attribute and not in the data.
 
-    Triggers can filter on it. The attribute's name is the field's name without underscores.
+    Triggers can filter on it. The attribute's name is the field's name without underscores,
+    unless it is given: a reader may also ask for the core attributes, such as `type`.
     """
+
+    name: str | None = None
 
 
 class Event(BaseModel):
@@ -26,6 +29,13 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: ClassVar[str]
+    # True where others name the types: then `type` is what they all begin with, up to a dot.
+    family: ClassVar[bool] = False
+
+    @classmethod
+    def covers(cls, type_: str) -> bool:
+        """Is an event of this type one of ours?"""
+        return type_ == cls.type or (cls.family and type_.startswith(f"{cls.type}."))
 
     def subject(self) -> str | None:
         """The entity that the fact is about; also its partition key."""
@@ -39,9 +49,10 @@ class Event(BaseModel):
     def attributes(cls) -> dict[str, str]:
         """Field name to attribute name, for the fields that travel as attributes."""
         return {
-            name: name.replace("_", "")
+            name: mark.name or name.replace("_", "")
             for name, field in cls.model_fields.items()
-            if any(isinstance(mark, Attribute) for mark in field.metadata)
+            for mark in field.metadata
+            if isinstance(mark, Attribute)
         }
 
     @classmethod

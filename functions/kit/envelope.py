@@ -25,7 +25,7 @@ class UnknownType(wire.NotAnEvent):
 def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
     """The typed event in a message; pydantic's `ValidationError` where the data does not fit."""
     for kind in kinds:
-        if kind.type == message.type:
+        if kind.covers(message.type):
             break
     else:
         expected = " or ".join(kind.type for kind in kinds)
@@ -42,7 +42,8 @@ def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
             raise
     data = message.json()
     fields = data if isinstance(data, dict) else {}
-    given = {**message.extensions, "time": message.time, "subject": message.subject}
+    core = {name: getattr(message, name) for name in ("id", "source", "type", "subject", "time")}
+    given = {**message.extensions, **core}
     carried = {field: given[name] for field, name in marked.items() if given.get(name)}
     return kind.model_validate({**fields, **carried})
 

@@ -1,0 +1,183 @@
+"""What comes in from outside: GitHub's and Grafana's webhooks, and what a PM agent or a CLI asks.
+
+Events of GitHub and Grafana keep the sender's own words as their data; only what we read is typed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from functions.events.base import Attribute, Event, Request
+from functions.events.sprint import Value
+
+Priority = Literal["low", "medium", "high", "critical"]
+Origin = Literal["pm", "cli"]
+
+
+class GithubUser(Value):
+    """An account on GitHub."""
+
+    login: str
+
+
+class GithubLabel(Value):
+    """A label of an issue or a pull request."""
+
+    name: str
+
+
+class GithubRepository(Value):
+    """A repository; `full_name` is owner/name."""
+
+    full_name: str
+    default_branch: str = ""
+    clone_url: str = ""
+    html_url: str = ""
+
+
+class GithubIssue(Value):
+    """An issue, as far as we read it."""
+
+    number: int
+    title: str = ""
+    body: str | None = None
+    state: str = ""
+    html_url: str = ""
+    labels: list[GithubLabel] = []
+
+
+class GithubRef(Value):
+    """One side of a pull request: the branch and its commit."""
+
+    ref: str = ""
+    sha: str = ""
+
+
+class GithubPullRequest(GithubIssue):
+    """A pull request, as far as we read it."""
+
+    head: GithubRef = GithubRef()
+    base: GithubRef = GithubRef()
+
+
+class GithubEvent(Event):
+    """Any event of GitHub: `com.github.<event>[.<action>]`, as CloudEvents' GitHub adapter names it.
+
+    Its id is the delivery, its source the URL of the repository or organisation. Mind that the
+    adapter calls GitHub's `issues` event `com.github.issue`.
+    """
+
+    type: ClassVar[str] = "com.github"
+    family: ClassVar[bool] = True
+
+    event_type: Annotated[str, Attribute("type")]
+    action: str | None = None
+    ref: str | None = None
+    label: GithubLabel | None = None
+    issue: GithubIssue | None = None
+    pull_request: GithubPullRequest | None = None
+    repository: GithubRepository | None = None
+    organization: GithubUser | None = None
+    sender: GithubUser | None = None
+
+    def subject(self) -> str | None:
+        found = self.pull_request or self.issue
+        return str(found.number) if found else None
+
+
+class GrafanaAlert(Value):
+    """One alert of a notification; `startsAt` and `endsAt` as Grafana writes them."""
+
+    status: str
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    starts_at: str = Field("", alias="startsAt")
+    ends_at: str | None = Field(None, alias="endsAt")
+    fingerprint: str = ""
+    generator_url: str = Field("", alias="generatorURL")
+
+
+class GrafanaNotified(Event):
+    """A notification of Grafana Alerting: `com.grafana.alert.firing` or `com.grafana.alert.resolved`.
+
+    Subject is the receiver's name; the id is a digest of group key, fingerprints, starts, status.
+    """
+
+    type: ClassVar[str] = "com.grafana.alert"
+    family: ClassVar[bool] = True
+
+    event_type: Annotated[str, Attribute("type")]
+    status: str
+    receiver: str = ""
+    title: str = ""
+    message: str = ""
+    group_key: str = Field("", alias="groupKey")
+    common_labels: dict[str, str] = Field({}, alias="commonLabels")
+    common_annotations: dict[str, str] = Field({}, alias="commonAnnotations")
+    alerts: list[GrafanaAlert]
+
+    def subject(self) -> str | None:
+        return self.receiver or None
+
+
+class TaskRequested(Request):
+    """A PM agent or a person asks for a task to be done by an agent."""
+
+    type: ClassVar[str] = "io.dsm.task.requested.v1"
+
+    task_id: str = Field(min_length=1, max_length=200)
+    service: str = Field(min_length=1, max_length=200)
+    title: str = Field(min_length=1, max_length=1000)
+    description: str = ""
+    acceptance_criteria: list[str] = []
+    priority: Priority = "medium"
+    agent_type: Literal["claude", "gemini"] | None = None
+    project_id: str | None = Field(None, min_length=1, max_length=200)
+    assigned_to: str | None = None
+    origin: Origin = "cli"
+    metadata: dict[str, Any] = {}
+
+    def subject(self) -> str | None:
+        return self.task_id
+
+
+class TaskUpdated(Request):
+    """What is asked of a task has changed; only the fields that are set."""
+
+    type: ClassVar[str] = "io.dsm.task.updated.v1"
+
+    task_id: str = Field(min_length=1, max_length=200)
+    service: str | None = Field(None, min_length=1, max_length=200)
+    title: str | None = Field(None, min_length=1, max_length=1000)
+    description: str | None = None
+    acceptance_criteria: list[str] | None = None
+    priority: Priority | None = None
+    status: str | None = Field(None, min_length=1, max_length=100)
+    project_id: str | None = Field(None, min_length=1, max_length=200)
+    assigned_to: str | None = None
+    origin: Origin = "pm"
+    metadata: dict[str, Any] = {}
+
+    def subject(self) -> str | None:
+        return self.task_id
+
+
+class JobCancelRequested(Request):
+    """Somebody wants work stopped: one Job by its name, or whatever runs for a task."""
+
+    type: ClassVar[str] = "io.dsm.job.cancel.requested.v1"
+
+    job: str | None = Field(None, min_length=1, max_length=200)
+    task_id: str | None = Field(None, min_length=1, max_length=200)
+    reason: str = Field("", max_length=500)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> JobCancelRequested:
+        if (self.job is None) == (self.task_id is None):
+            raise ValueError("name either job or task_id")
+        return self
+
+    def subject(self) -> str | None:
+        return self.job or self.task_id
