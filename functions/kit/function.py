@@ -16,12 +16,14 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import uuid4
 
 import functions_framework.aio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from functions.events.base import Event, Request
 from functions.kit import envelope, inbox, log, wire
@@ -54,6 +56,11 @@ class Spec:
     def source(self) -> str:
         """The `source` of the events that it emits."""
         return f"/functions/{self.name.replace('_', '-')}"
+
+    @cached_property
+    def router(self) -> Router:
+        """Everything but `POST /`."""
+        return Router(self.routes, default=_nothing_here)
 
     @property
     def request(self) -> type[Event]:
@@ -123,7 +130,8 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     """Answer one HTTP request as the contract says."""
     if request.method != "POST" or request.scope["path"] != "/":
         request.scope["context"] = ctx
-        return typing.cast(Response, Router(spec.routes)) if spec.routes else _nothing_here(request)
+        # The framework sends what a target returns by calling it as ASGI: a router will do.
+        return typing.cast(Response, spec.router)
     body = await request.body()
     headers = request.scope["headers"]
     if wire.is_event(headers):
@@ -213,15 +221,19 @@ async def _handle(
         scoped = ctx.within(key=f"{key.source}#{key.id}", tx=None)
         try:
             if not spec.inbox:
-                return await work(scoped)
+                sent = await work(scoped)
+                logger.info("handled", extra={"fields": {"sent": len(sent)}})
+                return sent
 
             async def recorded(tx: typing.Any) -> list[dict[str, typing.Any]]:
                 return [wire.to_json(m) for m in await work(ctx.within(scoped.key, tx))]
 
             patience_s = ctx.resources.process.timeout_seconds * 0.8
             done = await inbox.once(ctx.store, key, message.type, patience_s, recorded)
-            logger.info("handled", extra={"fields": {"repeated": done.repeated}})
-            return [wire.from_json(document) for document in done.answer]
+            sent = [wire.from_json(document) for document in done.answer]
+            fields = {"sent": len(sent), "repeated": done.repeated}
+            logger.info("handled", extra={"fields": fields})
+            return sent
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
             known = isinstance(error, FunctionError)
@@ -253,10 +265,11 @@ async def _runs(request: HttpRequest, ctx: Context) -> Response:
     return Response(json.dumps({"runs": rows}, default=str), media_type="application/json")
 
 
-def _nothing_here(request: HttpRequest) -> Response:
-    if request.scope["path"] == "/":
-        return JSONResponse({"detail": "POST a CloudEvent or JSON"}, 405, {"Allow": "POST"})
-    return JSONResponse({"detail": f"no such path: {request.scope['path']}"[:400]}, 404)
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = JSONResponse({"detail": f"no such path: {scope['path']}"[:400]}, 404)
+    if scope["path"] == "/":
+        answer = JSONResponse({"detail": "POST a CloudEvent or JSON"}, 405, {"Allow": "POST"})
+    await answer(scope, receive, send)
 
 
 def _inputs(handler: Handler) -> tuple[type[Event], ...]:

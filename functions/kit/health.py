@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from functions.kit import inbox
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
 from functions.kit.migrate import KIT, Owner, owner_of
 from functions.kit.settings import DatabaseSettings
+
+logger = logging.getLogger(__name__)
 
 
 async def problems(ctx: Context, folder: Path) -> list[str]:
@@ -19,6 +23,16 @@ async def problems(ctx: Context, folder: Path) -> list[str]:
         if owner is not None and (problem := await _behind(ctx, owner)):
             found.append(problem)
     return found
+
+
+async def forget_old(ctx: Context) -> None:
+    """Tidy up at every start, so that nothing grows for ever; it may fail, the next start comes."""
+    if not ctx.settings(DatabaseSettings).database_url:
+        return
+    try:
+        await inbox.forget(ctx.store, ctx.function)
+    except FunctionError as error:
+        logger.warning("could not forget old records: %s", error)
 
 
 async def _behind(ctx: Context, owner: Owner) -> str | None:

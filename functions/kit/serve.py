@@ -6,6 +6,7 @@ here draining lasts as long as a request may.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse
 from functions.kit import log
 from functions.kit.context import process_context
 from functions.kit.errors import FunctionError
-from functions.kit.health import problems
+from functions.kit.health import forget_old, problems
 from functions.kit.settings import BadSetting, ProcessSettings
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,11 @@ class Application:
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
+        ctx = process_context(self._target)
+        tidying = asyncio.create_task(forget_old(ctx))
         await receive()
-        await process_context(self._target).resources.close()
+        tidying.cancel()
+        await ctx.resources.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -72,7 +76,9 @@ def main() -> int:
     try:
         settings = ProcessSettings.read()
         log.configure(settings.log_level)
-        app = Application(settings.function_target, source_of(settings.function_target))
+        source = Path(settings.function_source) if settings.function_source else None
+        target = settings.function_target
+        app = Application(target, source or source_of(target))
     except (BadSetting, LookupError, FunctionError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1

@@ -41,6 +41,9 @@ class ProcessSettings(Settings):
     """What every function's process reads."""
 
     function_target: str = Field("", description="which function this process runs")
+    function_source: str = Field(
+        "", description="file of the function; found by the target's name when not set"
+    )
     k_service: str = Field("", description="name of the Knative Service; set by Knative")
     port: int = Field(8080, ge=1, le=65535, description="port to listen on; set by Knative")
     log_level: str = Field(

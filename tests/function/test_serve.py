@@ -1,0 +1,142 @@
+"""The process's entry point, as a real process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from functions.kit import wire
+from tests.cluster import message_of
+from tests.function.slow_target import NapAsked, Napped
+from tests.support import eventually
+
+SOURCE = Path(__file__).with_name("slow_target.py")
+ROOT = SOURCE.parent.parent.parent
+
+
+@asynccontextmanager
+async def served(**environ: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A running process and its URL, once it is healthy."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = await start(PORT=str(port), **environ)
+    try:
+        await eventually(lambda: _healthy(process, url))
+        yield process, url
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def start(**environ: str) -> asyncio.subprocess.Process:
+    base = {"PATH": os.environ["PATH"], "FUNCTION_TARGET": "slow_target"}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "functions.kit.serve"),
+        env={**base, "FUNCTION_SOURCE": str(SOURCE), **environ},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def _healthy(process: asyncio.subprocess.Process, url: str) -> bool:
+    assert process.returncode is None, await process.communicate()
+    async with httpx.AsyncClient() as client:
+        try:
+            return (await client.get(f"{url}/health")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+async def _nap(url: str, seconds: float) -> httpx.Response:
+    headers, body = wire.encode(message_of(NapAsked(seconds=seconds), id="nap"))
+    async with httpx.AsyncClient(timeout=90) as client:
+        return await client.post(url, headers=headers, content=body)
+
+
+async def _refuses(url: str) -> bool:
+    async with httpx.AsyncClient() as client:
+        try:
+            await client.get(f"{url}/health")
+        except httpx.TransportError:
+            return True
+    return False
+
+
+async def test_an_event_is_answered_by_the_process() -> None:
+    async with served() as (_, url):
+        response = await _nap(url, 0)
+        assert wire.decode(response.headers.raw, response.content).type == Napped.type
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [40])
+async def test_a_request_that_takes_forty_seconds_survives_sigterm(seconds: float) -> None:
+    async with served(TIMEOUT_SECONDS="60") as (process, url):
+        napping = asyncio.create_task(_nap(url, seconds))
+        fast = await _nap(url, 0)  # the slow one was sent before: it is inside by now
+        assert fast.status_code == 200
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: _refuses(url))
+        response = await napping
+        assert response.status_code == 200
+        assert response.json() == {"seconds": seconds}
+        await asyncio.wait_for(process.wait(), 10)
+
+
+async def test_draining_ends_when_the_timeout_does() -> None:
+    async with served(TIMEOUT_SECONDS="1") as (process, url):
+        napping = asyncio.create_task(_nap(url, 80))
+        assert (await _nap(url, 0)).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 20)
+        with pytest.raises(httpx.HTTPError):
+            (await napping).raise_for_status()
+
+
+async def test_logs_are_json_lines_that_carry_the_event() -> None:
+    async with served(LOG_LEVEL="DEBUG") as (process, url):
+        await _nap(url, 0)
+        headers, _ = wire.encode(message_of(NapAsked(), id="bad"))
+        async with httpx.AsyncClient() as client:
+            await client.post(url, headers=headers, content=b'{"seconds":"x"}')
+        process.terminate()
+        assert process.stdout is not None
+        lines = [json.loads(line) for line in (await process.stdout.read()).splitlines()]
+    assert lines
+    assert all({"time", "level", "event"} <= line.keys() for line in lines)
+    handled = [line for line in lines if line.get("event_id") == "nap"]
+    assert handled[0]["event_type"] == NapAsked.type
+    assert handled[0]["function"] == "slow_target"
+    assert handled[0]["correlation_id"] == "nap"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "nobody"}, "'nobody' is none of"),
+        ({"PORT": "many"}, "setting PORT"),
+        ({"FUNCTION_TARGET": "missing"}, "missing does not import"),
+        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL"),
+    ],
+    ids=["unknown target", "bad port", "no such function", "bad log level"],
+)
+async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], words: str) -> None:
+    process = await start(**environ)
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 1
+    assert words in errors.decode()
+    assert len(errors.decode().splitlines()) == 1

@@ -1,0 +1,159 @@
+"""The codec: strict about what it takes, exact about what it sends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import cloudevents.http
+import pytest
+from cloudevents.conversion import to_binary, to_structured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.kit import wire
+
+REQUIRED = {"ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-specversion": "1.0"}
+
+
+def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"ce-id": ""}, "attribute id is missing or empty"),
+        ({"ce-source": ""}, "attribute source is missing or empty"),
+        ({"ce-type": ""}, "attribute type is missing or empty"),
+        ({"ce-specversion": ""}, "attribute specversion is missing or empty"),
+        ({"ce-specversion": "0.3"}, "specversion '0.3' is not supported"),
+        ({"ce-specversion": "2.0"}, "specversion '2.0' is not supported"),
+        ({"ce-source": "a b"}, "source 'a b' is no URI reference"),
+        ({"ce-time": "yesterday"}, "time 'yesterday' is no RFC 3339"),
+        ({"ce-time": "2026-02-30T00:00:00Z"}, "is no RFC 3339"),
+        ({"ce-time": "2026-02-03 00:00:00Z"}, "is no RFC 3339"),
+        ({"ce-time": "2026-02-03T00:00:00"}, "is no RFC 3339"),
+        ({"ce-dataschema": "relative"}, "is no absolute URI"),
+        ({"ce-my_name": "x"}, "attribute name 'my_name'"),
+        ({"ce-my-name": "x"}, "attribute name 'my-name'"),
+        ({"ce-data": "x"}, "attribute name 'data'"),
+        ({"ce-subject": ""}, "subject is empty"),
+        ({"content-type": "application/cloudevents-batch+json"}, "send one event"),
+        ({"content-type": "application/cloudevents+xml"}, "is not supported"),
+        ({"content-type": "application/cloudevents+json"}, "not valid JSON"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
+)
+def test_what_is_wrong_is_named(change: dict[str, str], problem: str) -> None:
+    with pytest.raises(wire.NotAnEvent, match=problem.replace("+", r"\+")):
+        wire.decode(raw(REQUIRED | change), b"")
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(wire.NotAnEvent) as caught:
+        wire.decode(raw({"ce-time": "x"}), b"")
+    assert len(caught.value.problems) == 5
+
+
+def test_an_attribute_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(wire.NotAnEvent, match="ce-id is there twice"):
+        wire.decode([*raw(REQUIRED), (b"ce-id", b"2")], b"")
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([], "must be a JSON object"),
+        ({"extra": {"a": 1}}, "attribute extra must be"),
+        ({"data": 1, "data_base64": ""}, "exclude each other"),
+        ({"data_base64": "§"}, "not valid base64"),
+        ({"data_base64": 3}, "not valid base64"),
+    ],
+)
+def test_what_is_wrong_in_structured_mode_is_named(document: object, problem: str) -> None:
+    with pytest.raises(wire.NotAnEvent, match=problem):
+        wire.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+        ("100%25", "100%"),
+        ('"quoted \\" text"', 'quoted " text'),
+        ("plain", "plain"),
+    ],
+)
+def test_header_values_are_percent_decoded(header: str, text: str) -> None:
+    message = wire.decode(raw(REQUIRED | {"ce-subject": header}), b"")
+    assert message.subject == text
+
+
+def test_extension_attributes_travel_on() -> None:
+    given_ = raw(REQUIRED | {"ce-unheardof": "x", "ce-traceparent": "00-1-2-01"})
+    headers, _ = wire.encode(wire.decode(given_, b""))
+    assert ("ce-unheardof", "x") in headers
+    assert ("ce-traceparent", "00-1-2-01") in headers
+
+
+def test_nanoseconds_are_a_time() -> None:
+    message = wire.decode(raw(REQUIRED | {"ce-time": "2026-01-02T03:04:05.123456789Z"}), b"")
+    assert message.sent_at is not None
+    assert message.sent_at.microsecond == 123456
+
+
+text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(
+    lambda t: not (t.startswith('"') and t.endswith('"'))
+)
+messages = st.builds(
+    wire.Message,
+    id=text,
+    source=st.from_regex(r"/[a-z0-9/.]{0,20}", fullmatch=True),
+    type=text,
+    data=st.binary(),
+    subject=st.none() | text,
+    time=st.none() | st.datetimes().map(lambda t: f"{t.isoformat()}Z"),
+    datacontenttype=st.just("application/octet-stream"),
+    extensions=st.dictionaries(st.from_regex(r"x[a-z0-9]{1,12}", fullmatch=True), text, max_size=3),
+)
+
+
+@given(messages)
+def test_what_is_encoded_decodes_to_the_same(message: wire.Message) -> None:
+    headers, body = wire.encode(message)
+    assert wire.decode([(n.encode(), v.encode("ascii")) for n, v in headers], body) == message
+
+
+@given(messages)
+def test_the_json_format_keeps_everything(message: wire.Message) -> None:
+    assert wire.from_json(json.loads(json.dumps(wire.to_json(message)))) == message
+
+
+@given(messages)
+def test_the_sdk_reads_what_we_write(message: wire.Message) -> None:
+    headers, body = wire.encode(message)
+    event = cloudevents.http.from_http(dict(headers), body, data_unmarshaller=lambda data: data)
+    assert event["specversion"] == "1.0"
+    assert wire.decode(raw({"ce-id": event["id"], **_rest()}), b"").id == message.id
+    assert event.data == (message.data or None)
+
+
+def test_we_read_what_the_sdk_writes() -> None:
+    event = cloudevents.http.CloudEvent({"type": "t", "source": "/s", "subject": "x"}, {"a": 1})
+    for headers, body in (to_binary(event), to_structured(event)):
+        lower = [(n.lower().encode(), str(v).encode()) for n, v in headers.items()]
+        message = wire.decode(lower, body)
+        assert (message.id, message.type, message.json()) == (event["id"], "t", {"a": 1})
+
+
+@given(st.dictionaries(st.sampled_from([*REQUIRED, "ce-time", "ce-x", "content-type"]), st.text()))
+def test_no_headers_break_the_decoder(headers: dict[str, str]) -> None:
+    given_ = [(name.encode(), value.encode()) for name, value in headers.items()]
+    with contextlib.suppress(wire.NotAnEvent):
+        message = wire.decode(given_, b"{}")
+        assert all((message.id, message.source, message.type))
+
+
+def _rest() -> dict[str, str]:
+    return {name: value for name, value in REQUIRED.items() if name != "ce-id"}
