@@ -46,7 +46,11 @@ _DOCUMENTS: dict[str, Document] = {
         "major": "1",
         "minor": "36",
         "gitVersion": "v1.36.0+local-knative",
-        "platform": "local",
+        # The official client requires all of these.
+        **dict.fromkeys(
+            ("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"),
+            "local-knative",
+        ),
     },
     "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
     "/api/v1": _resources(""),
