@@ -7,6 +7,7 @@ schema, the EventType manifest, the golden example and the table in the README.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -46,6 +47,7 @@ class Event(BaseModel):
         return None
 
     @classmethod
+    @cache
     def attributes(cls) -> dict[str, str]:
         """Field name to attribute name, for the fields that travel as attributes."""
         return {

@@ -63,7 +63,7 @@ class GithubPullRequest(GithubIssue):
 
 
 class GithubEvent(Event):
-    """Any event of GitHub: `com.github.<event>[.<action>]`, as CloudEvents' GitHub adapter names it.
+    """An event of GitHub, `com.github.<event>[.<action>]`, named as CloudEvents' adapter does.
 
     Its id is the delivery, its source the URL of the repository or organisation. Mind that the
     adapter calls GitHub's `issues` event `com.github.issue`.
@@ -100,7 +100,7 @@ class GrafanaAlert(Value):
 
 
 class GrafanaNotified(Event):
-    """A notification of Grafana Alerting: `com.grafana.alert.firing` or `com.grafana.alert.resolved`.
+    """Grafana Alerting notifies: `com.grafana.alert.firing` or `com.grafana.alert.resolved`.
 
     Subject is the receiver's name; the id is a digest of group key, fingerprints, starts, status.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -119,7 +119,7 @@ class Context:
         return Journal(self.store, self.function, key)
 
     def within(self, key: str, tx: Connection | None) -> Context:
-        return replace(self, key=key, tx=tx)
+        return Context(self.resources, self.function, self.now, key, tx)
 
 
 _resources: Resources | None = None

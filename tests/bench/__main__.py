@@ -1,0 +1,28 @@
+"""`python -m tests.bench [NAME ...]`: run the benches, print a table, write bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+from pathlib import Path
+
+from tests.bench.report import Row, show, write
+
+HERE = Path(__file__).parent
+ALL = sorted(p.stem for p in HERE.glob("*.py") if "async def run() -> list[Row]" in p.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*ALL, []], help=f"which: {', '.join(ALL)}")
+    rows: list[Row] = []
+    for name in parser.parse_args().name or ALL:
+        print(f"measuring {name} ...", flush=True)
+        rows += asyncio.run(importlib.import_module(f"tests.bench.{name}").run())
+    show(rows)
+    write(rows, Path("bench.json"))
+
+
+if __name__ == "__main__":
+    main()
