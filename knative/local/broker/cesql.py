@@ -14,7 +14,7 @@ from typing import Any
 from typing import cast as cast_type
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedInput, VisitError
+from lark.exceptions import UnexpectedInput
 
 from .cesql_values import (
     FUNCTIONS,
@@ -44,12 +44,12 @@ def compile_expression(text: str) -> Expression:
     Raises ExpressionError here, EvaluationError when called.
     """
     try:
-        # The transformer runs while parsing, so that the result is its last one and no tree.
+        # The transformer runs while parsing: the result is no tree, but its last one.
         compiled = cast_type(Expression, _PARSER.parse(text))
     except UnexpectedInput as e:
         raise ExpressionError(f"not valid CESQL at character {e.column}: {text}") from e
-    except VisitError as e:
-        raise ExpressionError(f"not valid CESQL: {e.orig_exc}: {text}") from e
+    except ExpressionError as e:
+        raise ExpressionError(f"not valid CESQL: {e}: {text}") from e
     return compiled
 
 
@@ -106,9 +106,11 @@ class _Compiler(Transformer[Token, Expression]):
         return read
 
     def integer(self, children: list[Token]) -> Expression:
-        value = int(children[0])
-        if value > INTEGER_MAX + 1:  # one more is allowed, for the most negative number
-            raise ValueError(f"{value} is beyond 32 bits")
+        digits = children[0].lstrip("0") or "0"
+        # One more than the largest is allowed, for the most negative number.
+        if len(digits) > 10 or int(digits) > INTEGER_MAX + 1:
+            raise ExpressionError(f"{digits:.20} is beyond 32 bits")
+        value = int(digits)
         return lambda _: value
 
     def true(self, _: Sequence[Token]) -> Expression:
@@ -180,13 +182,13 @@ class _Compiler(Transformer[Token, Expression]):
         name, arguments = str(children[0]).upper(), children[1:]
         function = FUNCTIONS.get((name, len(arguments))) or FUNCTIONS.get((name, None))
         if function is None or len(arguments) < function.least:
-            raise ValueError(f"there is no function {name} with {len(arguments)} arguments")
+            raise ExpressionError(f"there is no function {name} with {len(arguments)} arguments")
         return lambda event: function([argument(event) for argument in arguments])
 
 
 def _attribute_name(token: Token) -> str:
     if not re.fullmatch("[a-z][a-z0-9]*", token):
-        raise ValueError(f"{token} is no attribute name (lower-case letters and digits)")
+        raise ExpressionError(f"{token} is no attribute name (lower-case letters and digits)")
     return str(token)
 
 

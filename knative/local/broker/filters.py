@@ -26,9 +26,15 @@ def compile_filters(
     wanted = tuple((attributes or {}).items())
     for name, value in wanted:
         _check_pair(name, value, "filter.attributes")
-    return lambda event: all(
-        event.get(name) == value if value else bool(event.get(name)) for name, value in wanted
-    )
+
+    def matches(event: Attributes) -> bool:
+        for name, value in wanted:
+            found = event.get(name)
+            if found != value if value else not found:
+                return False
+        return True
+
+    return matches
 
 
 def _compile(raw: Any, where: str) -> Predicate:
@@ -92,8 +98,8 @@ def _cesql(body: Any, where: str) -> Predicate:
     def matches(event: Attributes) -> bool:
         try:
             return evaluate(event) is True
-        except cesql.EvaluationError:
-            return False  # also a reference to a missing attribute
+        except (cesql.EvaluationError, RecursionError):
+            return False  # also for a reference to a missing attribute
 
     return matches
 
