@@ -15,6 +15,7 @@ from functions.kit.store import Store
 if TYPE_CHECKING:
     import httpx
 
+    from functions.kit.cluster import Cluster
     from functions.kit.publish import Publisher
     from functions.kit.services import Services
     from functions.kit.store import Connection
@@ -74,7 +75,15 @@ class Resources:
 
         return Services(self.http, self.settings(ServiceSettings))
 
+    @cached_property
+    def cluster(self) -> Cluster:
+        from functions.kit.cluster import Cluster, ClusterSettings
+
+        return Cluster(self.settings(ClusterSettings))
+
     async def close(self) -> None:
+        if "cluster" in self.__dict__:
+            await self.cluster.close()
         if "http" in self.__dict__:
             await self.http.aclose()
         if "store" in self.__dict__:
@@ -106,6 +115,10 @@ class Context:
     @property
     def services(self) -> Services:
         return self.resources.services
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.resources.cluster
 
     @property
     def publisher(self) -> Publisher:

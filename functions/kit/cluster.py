@@ -1,0 +1,270 @@
+"""The Kubernetes API, for functions that make Jobs or schedules: objects as plain JSON.
+
+The official client signs requests and knows kubeconfigs and service accounts; it is imported on
+first use (it costs 0.3 s and 50 MB) and blocks, so it works in threads. What the API answers
+becomes one of our two errors, in words that a person understands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import Field
+
+from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.settings import Settings
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+_MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
+_VERBS = {"POST": "create", "GET": "read", "DELETE": "delete", "PATCH": "change"}
+
+
+class Forbidden(PermanentError):
+    """Kubernetes understood and does not let us: no right, or no quota left."""
+
+
+class ClusterSettings(Settings):
+    """How a function reaches the Kubernetes API."""
+
+    kubernetes_namespace: str = Field(
+        "default", description="namespace of the objects that the function makes"
+    )
+    kubeconfig: str = Field("", description="a kubeconfig file; none means the service account's")
+    kubernetes_timeout_s: float = Field(
+        10, gt=0, description="patience with one call to the Kubernetes API, seconds"
+    )
+
+
+class Cluster:
+    """The objects of one namespace, of any API group.
+
+    `plural` is the resource's name in paths: `jobs`, `pingsources`.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    @property
+    def namespace(self) -> str:
+        return self._settings.kubernetes_namespace
+
+    async def create(self, plural: str, manifest: Mapping[str, Any]) -> Object:
+        """Create; `Conflict` where the name is taken, `NotFound` without the namespace."""
+        path = self._path(manifest["apiVersion"], plural)
+        return await self._json("POST", path, body=dict(manifest))
+
+    async def get(self, api_version: str, plural: str, name: str) -> Object:
+        return await self._json("GET", self._path(api_version, plural, name))
+
+    async def list(self, api_version: str, plural: str, selector: str = "") -> list[Object]:
+        """All objects whose labels match `selector`, page by page."""
+        found: list[Object] = []
+        after = ""
+        while True:
+            query = {"labelSelector": selector, "limit": "500", "continue": after}
+            page = await self._json("GET", self._path(api_version, plural), query=query)
+            found += page.get("items") or []
+            after = page.get("metadata", {}).get("continue") or ""
+            if not after:
+                return found
+
+    async def patch(self, api_version: str, plural: str, name: str, change: Object) -> Object:
+        """Merge `change` into an object (RFC 7386)."""
+        return await self._json("PATCH", self._path(api_version, plural, name), body=change)
+
+    async def delete(self, api_version: str, plural: str, name: str) -> None:
+        """Delete an object and, in the background, what it owns."""
+        path = self._path(api_version, plural, name)
+        await self._json("DELETE", path, query={"propagationPolicy": "Background"})
+
+    async def log(self, pod: str, *, tail: int | None = None, most_bytes: int | None = None) -> str:
+        """What a pod has said so far, its last `tail` lines."""
+        query = _log_query(tail) | ({"limitBytes": str(most_bytes)} if most_bytes else {})
+        where = f"{self._path('v1', 'pods', pod)}/log"
+        raw = await self._threaded(lambda: self._call("GET", where, query).read())
+        return bytes(raw).decode(errors="replace")
+
+    async def follow_log(self, pod: str, *, tail: int | None = None) -> AsyncIterator[bytes]:
+        """What a pod says, as it says it, until it ends."""
+        where = f"{self._path('v1', 'pods', pod)}/log"
+        query = _log_query(tail) | {"follow": "true"}
+        response = await self._threaded(lambda: self._call("GET", where, query, streams=True))
+        try:
+            while chunk := await asyncio.to_thread(response.response.read1, 65536):
+                yield bytes(chunk)
+        finally:
+            response.response.shutdown()
+            response.response.close()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _path(self, api_version: str, plural: str, name: str = "") -> str:
+        root = "apis" if "/" in api_version else "api"
+        path = f"/{root}/{api_version}/namespaces/{quote(self.namespace, safe='')}/{plural}"
+        return f"{path}/{quote(name, safe='')}" if name else path
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+    ) -> Object:
+        raw = await self._threaded(lambda: self._call(method, path, query, body).read())
+        answer: Object = json.loads(raw)
+        return answer
+
+    async def _threaded(self, work: Callable[[], T]) -> T:
+        import urllib3
+
+        try:
+            return await asyncio.to_thread(work)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise TemporaryError(
+                f"Kubernetes cannot be reached: {shortened(str(reason))}"
+            ) from error
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        *,
+        streams: bool = False,
+    ) -> Any:
+        """One request, in a thread; once more with fresh credentials where ours have expired."""
+        for last in (False, True):
+            if self._client is None:
+                self._client = _connect(self._settings.kubeconfig)
+            response = self._request(method, path, query, body, streams=streams)
+            if response.status == 401 and not last:
+                self._client = None
+                continue
+            if response.status >= 300:
+                raise refusal(method, path, response.status, response.headers, response.read())
+            return response
+        raise AssertionError("unreachable: the second answer is final")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Object | None,
+        *,
+        streams: bool,
+    ) -> Any:
+        patching = method == "PATCH"
+        headers = {
+            "Accept": "*/*" if streams else "application/json, */*",
+            "Content-Type": "application/merge-patch+json" if patching else "application/json",
+        }
+        chosen = [(name, value) for name, value in (query or {}).items() if value]
+        request = self._client.param_serialize(
+            method,
+            path,
+            query_params=chosen,
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        patience_s = self._settings.kubernetes_timeout_s
+        timeout = (patience_s, None) if streams else patience_s
+        return self._client.call_api(*request, _request_timeout=timeout)
+
+
+def refusal(
+    method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes
+) -> NotFound | Conflict | PermanentError | TemporaryError:
+    """An answer that is no success, as an error in words."""
+    plural, namespace, name = _named(path)
+    try:
+        said = str(json.loads(raw).get("message") or "")
+    except (ValueError, AttributeError):
+        said = raw.decode(errors="replace")
+    said = shortened(said)
+    what = f"{plural.removesuffix('s')} {name}" if name else plural
+    match status:
+        case 401:
+            return TemporaryError(
+                "Kubernetes does not accept our credentials: the token is wrong or has expired",
+                delay_s=10,
+            )
+        case 403 if "exceeded quota" in said:
+            return Forbidden(f"the quota of namespace {namespace} is used up: {said}")
+        case 403 if "cannot" in said or not said:
+            verb = "list" if method == "GET" and not name else _VERBS.get(method, method.lower())
+            return Forbidden(f"service account may not {verb} {plural} in {namespace}")
+        case 403:
+            return Forbidden(f"Kubernetes forbids {plural} in {namespace}: {said}")
+        case 404 if _MISSING_NAMESPACE.search(said):
+            return NotFound(f"namespace {namespace} does not exist")
+        case 404:
+            return NotFound(f"{what} does not exist in {namespace}")
+        case 409:
+            return Conflict(said or f"{what} exists in {namespace}")
+        case 408 | 429 | 500 | 502 | 503 | 504:
+            words = f"Kubernetes is busy ({status})" if status == 429 else f"Kubernetes: {status}"
+            delay_s = _retry_after(headers.get("Retry-After", ""))
+            return TemporaryError(f"{words} {said}".rstrip(), delay_s=delay_s)
+        case _ if status > 504:
+            return TemporaryError(f"Kubernetes: {status} {said}".rstrip())
+        case _:
+            return PermanentError(f"Kubernetes refuses {what} ({status}): {said}")
+
+
+def _connect(kubeconfig: str) -> Any:
+    from kubernetes import client, config
+
+    load: Any = config  # its functions have no annotations
+    configuration = client.Configuration()
+    try:
+        if kubeconfig:
+            load.load_kube_config(
+                kubeconfig, client_configuration=configuration, persist_config=False
+            )
+        else:
+            load.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException as error:
+        raise TemporaryError(
+            f"no way to Kubernetes: {shortened(str(error))}; set KUBECONFIG, or run in a cluster "
+            "with a service account token",
+            delay_s=30,
+        ) from error
+    # A request that may have arrived is not repeated behind our back.
+    configuration.retries = False
+    return client.ApiClient(configuration)
+
+
+def _named(path: str) -> tuple[str, str, str]:
+    parts = path.partition("/namespaces/")[2].split("/")
+    return parts[1], parts[0], parts[2] if len(parts) > 2 else ""
+
+
+def _log_query(tail: int | None) -> dict[str, str]:
+    return {} if tail is None else {"tailLines": str(tail)}
+
+
+def _retry_after(given: str) -> float:
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return 1.0
