@@ -1,0 +1,168 @@
+"""Fires PingSources when they are due, as Knative's mtping adapter does.
+
+A tick that falls into a time when the runtime is down is lost, as it is there. What was fired
+is kept on disk, so that a clock set back, or a quick restart, fires nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from knative.local.broker.http import Answer, Send
+from knative.local.manifests.references import address
+from knative.local.manifests.sources import PingSource
+from knative.local.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+JITTER_S = 0.5
+# What the CloudEvents SDK retries, and when: +0.1, 0.3, 0.7, 1.5 and 3.1 s after the first try.
+RETRIED = frozenset({404, 413, 425, 429, 502, 503, 504})
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+LONGEST_NAP_S = 20.0  # wake up now and then: a laptop sleeps, its clock is set
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One firing: the event's id, and the status that it ended with (None: no connection)."""
+
+    schedule: str
+    id: str
+    status: int | None
+
+    @property
+    def accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Clock:
+    """`put` and `drop` change the schedules at any time; `fire` sends a tick now."""
+
+    def __init__(
+        self,
+        send: Send,
+        memory: Path,
+        *,
+        automatic: bool = True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._send = send
+        self._memory = memory
+        self._automatic = automatic
+        self._now = now
+        self._sources: dict[str, PingSource] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._fired = _read(memory)
+
+    def put(self, source: PingSource) -> None:
+        """Add a schedule, or replace the one of that name."""
+        key = f"{source.namespace}/{source.name}"
+        if self._sources.get(key) == source:
+            return
+        self.drop(key)
+        self._sources[key] = source
+        if self._automatic:
+            self._tasks[key] = asyncio.create_task(self._run(key, source))
+
+    def drop(self, key: str) -> None:
+        """Forget the schedule namespace/name."""
+        self._sources.pop(key, None)
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    def schedules(self) -> list[tuple[PingSource, datetime]]:
+        """Every schedule with its next due time (UTC)."""
+        return [(s, _schedule(s).after(self._now())) for s in self._sources.values()]
+
+    def find(self, name: str) -> PingSource:
+        """The schedule `name` or `namespace/name`; LookupError lists those that exist."""
+        found = [s for key, s in self._sources.items() if name in (key, s.name)]
+        if len(found) != 1:
+            known = ", ".join(sorted(self._sources)) or "none"
+            problem = "is not unique" if found else "does not exist"
+            raise LookupError(f"schedule {name!r} {problem}; there are: {known}")
+        return found[0]
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for key in list(self._sources):
+            self.drop(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, key: str, source: PingSource) -> None:
+        schedule = _schedule(source)
+        last = self._fired.get(key)
+        while True:
+            now = self._now()
+            due = schedule.after(max(now, last) if last else now)
+            while (wait_s := (due - self._now()).total_seconds()) > 0:
+                await asyncio.sleep(min(wait_s, LONGEST_NAP_S))
+            last = due
+            self._remember(key, due)
+            if (self._now() - due).total_seconds() > 60:
+                continue  # the machine slept through it
+            await asyncio.sleep(random.uniform(0, JITTER_S))
+            tick = await self.fire(source)
+            if not tick.accepted:
+                log.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
+
+    def _remember(self, key: str, due: datetime) -> None:
+        self._fired[key] = due
+        text = json.dumps({key: due.isoformat() for key, due in self._fired.items()})
+        scratch = self._memory.with_suffix(".tmp")
+        scratch.write_text(text)
+        scratch.replace(self._memory)
+
+    async def fire(self, source: PingSource) -> Tick:
+        """Send one tick now, with the adapter's retries."""
+        ident = str(uuid.uuid4())
+        url = address(source.spec.sink, source.namespace)
+        headers = _headers(source, ident, self._now())
+        status: int | None = None
+        for pause_s in (*PAUSES_S, None):
+            with contextlib.suppress(OSError):
+                answer: Answer = await self._send("POST", url, headers, source.spec.body, None)
+                status = answer.status
+            if pause_s is None or not (status is None or status in RETRIED):
+                break
+            await asyncio.sleep(pause_s)
+        return Tick(f"{source.namespace}/{source.name}", ident, status)
+
+
+def _schedule(source: PingSource) -> Schedule:
+    return Schedule(source.spec.schedule, source.spec.timezone)
+
+
+def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes, bytes]]:
+    place = f"/apis/v1/namespaces/{source.namespace}/pingsources/{source.name}"
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": ident,
+        "ce-type": "dev.knative.sources.ping",
+        "ce-source": place,
+        "ce-time": now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "kn-namespace": source.namespace,
+    }
+    if source.spec.content_type:
+        attributes["content-type"] = source.spec.content_type
+    for name, value in source.spec.ce_overrides.extensions.items():
+        attributes[f"ce-{name}"] = value
+    return [(name.encode(), value.encode()) for name, value in attributes.items()]
+
+
+def _read(memory: Path) -> dict[str, datetime]:
+    try:
+        held = json.loads(memory.read_text())
+        return {key: datetime.fromisoformat(text) for key, text in held.items()}
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,154 @@
+"""What a container becomes on this machine: an argv, an environment, a working directory.
+
+Values come as the kubelet resolves them. Three things differ, since a process shares the
+machine's file system and network:
+- a volume is a folder below the data directory; where an environment value, an argument or the
+  working directory begins with the mountPath, that beginning becomes the folder;
+- the host name of a v1 Service that stands for PostgreSQL becomes the socket's directory;
+- HTTP_PROXY is the gateway, so that cluster host names work unchanged.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knative.local.kube.environment import expand_all, resolve
+from knative.local.kube.volumes import mounts, rewrite, rewrite_all, write_volumes
+from knative.local.manifests.core import ConfigMap, Job, Secret
+from knative.local.manifests.load import World
+from knative.local.manifests.meta import Manifest
+from knative.local.manifests.references import address, binds
+from knative.local.manifests.serving import KnativeService
+from knative.local.manifests.sources import SinkBinding
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCKERFILE = REPOSITORY / "functions" / "Dockerfile"
+
+# Of the laptop's own environment a process sees these only.
+_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "SYSTEMROOT", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A process to start."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: Path
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where things are on this machine. `hosts` maps a cluster host to a socket directory."""
+
+    data: Path
+    gateway: str
+    kubeconfig: Path
+    hosts: Mapping[str, Path]
+
+    def base_env(self) -> dict[str, str]:
+        """What every process gets, whatever its container says."""
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        proxy = {"HTTP_PROXY": self.gateway, "http_proxy": self.gateway}
+        return (
+            env
+            | proxy
+            | {
+                "NO_PROXY": "",
+                "no_proxy": "",
+                "KUBECONFIG": str(self.kubeconfig),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+            }
+        )
+
+    def localised(self, value: str) -> str:
+        """`value` with the host names of PostgreSQL replaced.
+
+        In a URL the host becomes the percent-encoded socket directory, as libpq and asyncpg
+        read it; a value that is nothing but the host becomes the directory.
+        """
+        for host, directory in self.hosts.items():
+            if value == host and "." in host:
+                return str(directory)
+            head, scheme, tail = value.partition("://")
+            if not scheme:
+                continue
+            authority, slash, path = tail.partition("/")
+            user, at, place = authority.rpartition("@")
+            name, colon, port = place.partition(":")
+            if name == host:
+                encoded = str(directory).replace("/", "%2F")
+                return f"{head}://{user}{at}{encoded}{colon}{port}{slash}{path}"
+        return value
+
+
+def entrypoint() -> list[str]:
+    """The ENTRYPOINT of the functions' image, read from its Dockerfile."""
+    if DOCKERFILE.is_file():
+        for line in DOCKERFILE.read_text(encoding="utf-8").splitlines():
+            if line.startswith("ENTRYPOINT "):
+                return [str(part) for part in json.loads(line.removeprefix("ENTRYPOINT "))]
+    return ["python", "-m", "functions.kit.serve"]
+
+
+def launch(item: KnativeService | Job, world: World, site: Site, port: int | None = None) -> Launch:
+    """How to start the container of `item`; `port` is what a Service is to listen on."""
+    body = item.model_dump(by_alias=True, exclude_none=True)
+    pod = body["spec"]["template"]
+    pod["metadata"] |= {"namespace": item.namespace, "name": item.name}
+    container = pod["spec"]["containers"][0]
+
+    def lookup(kind: str, name: str) -> Mapping[str, Any] | None:
+        holder: ConfigMap | Secret | None
+        if kind == "ConfigMap":
+            holder = world.get(ConfigMap, item.namespace, name)
+        else:
+            holder = world.get(Secret, item.namespace, name)
+        return api_object(holder) if holder else None
+
+    folder = site.data / "volumes" / item.namespace / item.name
+    write_volumes(pod["spec"], folder, lookup)
+    places = mounts(container, folder)
+    own = {
+        name: site.localised(rewrite(value, places))
+        for name, value in resolve(container, pod, lookup).items()
+    }
+    env = site.base_env() | own | _injected(item, world)
+    if port is not None:
+        revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
+        env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
+    argv = [*(container.get("command") or entrypoint()), *container.get("args", [])]
+    argv = rewrite_all(expand_all(argv, env), places)
+    if argv[0] in ("python", "python3"):
+        argv[0] = sys.executable
+    cwd = container.get("workingDir")
+    return Launch(argv, env, Path(rewrite(cwd, places)) if cwd else REPOSITORY)
+
+
+def api_object(item: Manifest) -> dict[str, Any]:
+    """The object as the Kubernetes API shows it; a Secret's stringData is folded into data."""
+    body = item.model_dump(by_alias=True, exclude_none=True, exclude_defaults=False)
+    if isinstance(item, Secret):
+        del body["stringData"]
+        body["data"] = {k: base64.b64encode(v).decode() for k, v in item.files().items()}
+    return body
+
+
+def _injected(item: KnativeService | Job, world: World) -> dict[str, str]:
+    """K_SINK and K_CE_OVERRIDES of the SinkBindings that select `item`."""
+    env = {}
+    for binding in world.all(SinkBinding):
+        if binds(binding, item):
+            env["K_SINK"] = address(binding.spec.sink, binding.namespace)
+            if binding.spec.ce_overrides.extensions:
+                overrides = {"extensions": binding.spec.ce_overrides.extensions}
+                env["K_CE_OVERRIDES"] = json.dumps(overrides)
+    return env

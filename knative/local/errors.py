@@ -1,0 +1,7 @@
+"""Why the runtime cannot start or answer: errors whose text is meant for a person."""
+
+from __future__ import annotations
+
+
+class StartError(Exception):
+    """`up` cannot go on; the text is the line to show, and the exit code is 1."""

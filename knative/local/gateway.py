@@ -1,0 +1,196 @@
+"""The one port: an ASGI application that routes by host, as a cluster's ingress and DNS do.
+
+It is also the HTTP proxy of every process, so requests may come in absolute form. Services,
+the broker, the Kubernetes API and the runtime's own administration are behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from knative.local.broker.http import Answer
+from knative.local.instance import NotReadyError
+from knative.local.manifests.references import BROKER_HOST
+from knative.local.network import forwarded, trouble
+from knative.local.revision import OverdueError, Revision
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+SMALL_BODY_BYTES = 256 * 1024  # read whole; a larger one is streamed
+KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that no connection is reused while it closes
+ADMIN = "/_knative"
+KUBERNETES = "/kubernetes"
+_OWN_HOSTS = {"127.0.0.1", "localhost", "knative.local", "::1"}
+_HOP_BY_HOP = {
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"te", b"trailer",
+    b"proxy-authorization", b"transfer-encoding", b"upgrade",
+}  # fmt: skip
+
+
+class Gateway:
+    """`ingress`, `kubernetes` and `admin` are ASGI applications."""
+
+    def __init__(
+        self, revisions: Mapping[str, Revision], ingress: App, kubernetes: App, admin: App
+    ) -> None:
+        self._revisions = dict(revisions)
+        for host, revision in revisions.items():  # every name that cluster DNS knows
+            name, namespace = host.split(".")[:2]
+            self._revisions[f"{name}.{namespace}.svc"] = revision
+            self._revisions[f"{name}.{namespace}"] = revision
+            self._revisions[f"{name}.{namespace}.localhost"] = revision
+        self._known = sorted(revisions)
+        self._ingress = ingress
+        self._kubernetes = kubernetes
+        self._admin = admin
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("the gateway speaks HTTP only")
+        headers = dict(scope["headers"])
+        host = _host_name(headers.get(b"host", b""))
+        if host in (BROKER_HOST, "broker-ingress.knative-eventing.svc"):
+            await self._ingress(scope, receive, send)
+        elif host in self._revisions:
+            await self._proxy(self._revisions[host], scope, receive, send, headers)
+        elif host in ("kubernetes.default.svc.cluster.local", "kubernetes.default.svc"):
+            await self._kubernetes(scope, receive, send)
+        elif host in _OWN_HOSTS and scope["path"].startswith(KUBERNETES + "/"):
+            await self._kubernetes(_below(scope, KUBERNETES), receive, send)
+        elif host in _OWN_HOSTS:
+            await self._admin(scope, receive, send)
+        else:
+            await _answer(send, self._unknown(host))
+
+    def _unknown(self, host: str) -> Answer:
+        if host.startswith("job-sink."):
+            return trouble(404, "JobSinks are not supported by the local Knative")
+        known = ", ".join([BROKER_HOST, *self._known])
+        return trouble(404, f"the local Knative knows no host {host!r}; it knows {known}")
+
+    async def _proxy(
+        self,
+        revision: Revision,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + revision.timeout_s
+        started = False
+        try:
+            async with asyncio.timeout_at(deadline), revision.lease(deadline) as instance:
+                target = f"http://{instance.host}:{instance.port}{_target(scope)}"
+                async with self._client().request(
+                    scope["method"],
+                    _url(target),
+                    headers=_request_headers(scope, headers),
+                    data=await _body(headers, receive),
+                    allow_redirects=False,
+                ) as upstream:
+                    kept = [(k, v) for k, v in upstream.raw_headers if k.lower() not in _HOP_BY_HOP]
+                    start = {"type": "http.response.start", "status": upstream.status}
+                    await send({**start, "headers": kept})
+                    started = True
+                    async for chunk in upstream.content.iter_any():
+                        part = {"type": "http.response.body", "body": chunk, "more_body": True}
+                        await send(part)
+                    await send({"type": "http.response.body", "body": b""})
+        except NotReadyError as error:
+            answer = trouble(503, str(error))
+        except (OverdueError, TimeoutError):
+            answer = trouble(504, "activator request timeout")
+        except (aiohttp.ClientError, OSError) as error:
+            answer = trouble(502, f"EOF: {error}")
+        else:
+            return
+        if started:
+            raise ConnectionAbortedError("the answer ended early")  # uvicorn cuts the connection
+        await _answer(send, answer)
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                timeout=aiohttp.ClientTimeout(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+def _host_name(header: bytes) -> str:
+    text = header.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+def _below(scope: Message, prefix: str) -> Message:
+    raw = scope.get("raw_path", scope["path"].encode())
+    return {
+        **scope,
+        "path": scope["path"].removeprefix(prefix),
+        "raw_path": raw.removeprefix(prefix.encode()),
+    }
+
+
+def _target(scope: Message) -> str:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+def _url(target: str) -> URL:
+    return URL(target, encoded=True)  # as it came: nothing is quoted twice
+
+
+def _request_headers(scope: Message, headers: Mapping[bytes, bytes]) -> CIMultiDict[str]:
+    host = headers.get(b"host", b"")
+    client = scope.get("client")
+    sent = [(k, v) for k, v in scope["headers"] if k not in _HOP_BY_HOP]
+    sent += forwarded(host, client[0] if client else "127.0.0.1")
+    return CIMultiDict((k.decode("latin-1"), v.decode("latin-1")) for k, v in sent)
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> Any:
+    """The request's body: bytes when small, a stream otherwise, None when there is none."""
+    length = headers.get(b"content-length")
+    if length is None and b"transfer-encoding" not in headers:
+        return None
+    if length is not None and int(length) <= SMALL_BODY_BYTES:
+        return b"".join([chunk async for chunk in _chunks(receive)])
+    return _chunks(receive)
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client hung up")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+async def _answer(send: Send, answer: Answer) -> None:
+    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

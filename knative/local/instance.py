@@ -1,0 +1,170 @@
+"""One process of a Knative Service: started, awaited until ready, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from knative.local.environment import Launch
+from knative.local.manifests.pods import Probe
+
+LOG_TAIL_LINES = 12
+PROBE_EVERY_S = 0.02
+_PR_SET_PDEATHSIG = 1
+
+
+class NotReadyError(Exception):
+    """The process did not become ready; the text is the reason, with its last words."""
+
+
+@dataclass
+class Instance:
+    """A running process. `host` and `port` are where it listens."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    started: float  # monotonic seconds
+    host: str = "127.0.0.1"
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after `grace_s` seconds."""
+        if not self.alive:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), grace_s)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:
+    """Start `launch` with its output appended to `log`; NotReadyError if there is no such program."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *launch.argv,
+                env=launch.env,
+                cwd=launch.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with_parent(),
+                start_new_session=True,  # a Ctrl-C is for the runtime, which drains its children
+            )
+        except (OSError, ValueError) as error:
+            raise NotReadyError(f"cannot run {launch.argv[0]}: {error}") from None
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """On Linux the kernel kills the child when the runtime dies, even by SIGKILL."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def set_signal() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return set_signal
+
+
+async def await_ready(instance: Instance, probe: Probe | None, deadline_s: float) -> None:
+    """Return when the readiness probe succeeds.
+
+    An httpGet probe wants a status from 200 to 399; without one a listening port is enough, as
+    in Knative. Raises NotReadyError when the process ends or `deadline_s` seconds pass.
+    """
+    until = time.monotonic() + deadline_s
+    path = probe.http_get.path if probe and probe.http_get else None
+    last = "it does not listen"
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        while instance.alive:
+            if path is None:
+                ready, words = await _listens(instance)
+            else:
+                ready, words = await _answers(session, instance, path)
+            if ready:
+                return
+            last = words or last
+            if time.monotonic() > until:
+                raise NotReadyError(f"not ready after {deadline_s:g} s: {last}")
+            await asyncio.sleep(PROBE_EVERY_S)
+    raise NotReadyError(f"it ended with {_exit_words(instance.process.returncode)}")
+
+
+async def _listens(instance: Instance) -> tuple[bool, str]:
+    try:
+        _, writer = await asyncio.open_connection(instance.host, instance.port)
+    except OSError:
+        return False, ""
+    writer.close()
+    return True, ""
+
+
+async def _answers(
+    session: aiohttp.ClientSession, instance: Instance, path: str
+) -> tuple[bool, str]:
+    url = f"http://{instance.host}:{instance.port}{path}"
+    try:
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with session.get(url, timeout=timeout, allow_redirects=False) as answer:
+            text = (await answer.text(errors="replace"))[:300]
+            return 200 <= answer.status < 400, f"GET {path} answers {answer.status} {text}"
+    except aiohttp.ClientConnectorError:
+        return False, ""
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return False, f"GET {path}: {error or type(error).__name__}"
+
+
+def _exit_words(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def last_words(log: Path, start: int = 0) -> str:
+    """What the process said last: the line that names the cause, else its final line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - 20_000))
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
+    except OSError:
+        return ""
+    tail = lines[-LOG_TAIL_LINES:]
+    for line in reversed(tail):
+        if re.match(r"[\w.]*(Error|Exception|Exit)\b.*", line):  # the last line of a traceback
+            return line
+    return tail[-1] if tail else ""

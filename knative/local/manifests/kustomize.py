@@ -1,0 +1,364 @@
+"""A kustomization directory, built: what `kubectl kustomize DIR` prints, as resources.
+
+Order, as in kustomize: resources, generators, components, then patches, namespace, labels,
+annotations and images; content hashes of generated names come last. A field that is not
+listed in _FIELDS is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from knative.local.manifests.generators import GeneratorError, generate, name_suffix
+from knative.local.manifests.patches import PatchError, json_patch, strategic_merge
+from knative.local.manifests.problems import ManifestError, Problem
+from knative.local.manifests.source import Document, FieldPath, parse_documents, read_documents
+
+_FIELDS = {
+    "apiVersion", "kind", "metadata", "resources", "components", "namespace", "commonLabels",
+    "labels", "commonAnnotations", "configMapGenerator", "secretGenerator", "generatorOptions",
+    "images", "patches",
+}  # fmt: skip
+_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+
+
+@dataclass
+class Resource:
+    """One object, with the document that it came from for the sake of error messages."""
+
+    body: dict[str, Any]
+    source: Document
+    hashed: bool = False  # a generated name that gets its content hash at the end
+    generated: bool = field(default=False)
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("kind"))
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("name"))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        metadata = self.body.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        group = str(self.body.get("apiVersion", "")).rpartition("/")[0]
+        return group, self.kind, str(self.metadata.get("namespace", "")), self.name
+
+    def problem(self, path: FieldPath, message: str) -> Problem:
+        line = None if self.generated else self.source.line_of(path)
+        dotted = ".".join(str(part) for part in path)
+        return Problem(self.source.file, line, f"{self.kind} {self.name}", dotted, message)
+
+
+def build(directory: Path) -> list[Resource]:
+    """Every resource of the kustomization in `directory`; raises ManifestError with all faults."""
+    builder = _Builder()
+    resources: list[Resource] = []
+    builder.accumulate(directory, resources, as_component=False)
+    builder.hash_names(resources)
+    if builder.problems:
+        raise ManifestError(builder.problems)
+    return resources
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def accumulate(self, directory: Path, into: list[Resource], *, as_component: bool) -> None:
+        """Add what the kustomization in `directory` holds to `into` and apply its changes there."""
+        document = self._read(directory, as_component)
+        if document is None:
+            return
+        body = document.body
+        own: list[Resource] = into if as_component else []
+        for at, entry in enumerate(_list(body, "resources")):
+            self._resource(document, directory, ("resources", at), str(entry), own)
+        self._generate(document, directory, own)
+        for at, entry in enumerate(_list(body, "components")):
+            target = (directory / str(entry)).resolve()
+            if target.is_dir():
+                self.accumulate(target, own, as_component=True)
+            else:
+                self._fault(document, ("components", at), f"{entry} is not a directory")
+        self._patch(document, directory, own)
+        _change_names_and_labels(body, own)
+        self._images(document, own)
+        if not as_component:
+            for resource in own:
+                self._add(into, resource)
+
+    def _fault(self, document: Document, path: FieldPath, message: str) -> None:
+        dotted = ".".join(str(part) for part in path)
+        at = document.line_of(path)
+        self.problems.append(Problem(document.file, at, "kustomization", dotted, message))
+
+    def _read(self, directory: Path, as_component: bool) -> Document | None:
+        file = next((directory / name for name in _NAMES if (directory / name).is_file()), None)
+        if file is None:
+            words = "there is no kustomization.yaml in this directory"
+            self.problems.append(Problem(directory, None, "", "", words))
+            return None
+        try:
+            documents = read_documents(file)
+        except ManifestError as error:
+            self.problems += error.problems
+            return None
+        if len(documents) != 1 or not isinstance(documents[0].body, dict):
+            self.problems.append(Problem(file, 1, "kustomization", "", "must be one mapping"))
+            return None
+        document = documents[0]
+        for name in document.body.keys() - _FIELDS:
+            self._fault(document, (str(name),), "is not supported by the local Knative")
+        kind, wanted = document.body.get("kind"), "Component" if as_component else "Kustomization"
+        if (kind or "Kustomization") != wanted:
+            self._fault(document, ("kind",), f"must be {wanted} here, it is {kind}")
+        return document
+
+    def _resource(
+        self, parent: Document, home: Path, at: FieldPath, entry: str, own: list[Resource]
+    ) -> None:
+        if "://" in entry:
+            self._fault(parent, at, f"{entry}: remote resources are not supported")
+            return
+        target = (home / entry).resolve()
+        if target.is_dir():
+            self.accumulate(target, own, as_component=False)
+            return
+        if not target.is_file():
+            self._fault(parent, at, f"{entry} does not exist")
+            return
+        try:
+            documents = read_documents(target)
+        except ManifestError as error:
+            self.problems += error.problems
+            return
+        for document in documents:
+            if not isinstance(document.body, dict) or not {"kind", "apiVersion"} <= set(
+                document.body
+            ):
+                words = "is not a Kubernetes object: apiVersion or kind is missing"
+                self.problems.append(Problem(target, document.line, "", "", words))
+            else:
+                self._add(own, Resource(document.body, document))
+
+    def _add(self, into: list[Resource], resource: Resource) -> None:
+        if any(resource.identity == other.identity for other in into):
+            self.problems.append(resource.problem(("metadata", "name"), "is defined twice"))
+        else:
+            into.append(resource)
+
+    def _generate(self, document: Document, home: Path, own: list[Resource]) -> None:
+        defaults = document.body.get("generatorOptions") or {}
+        for key, kind in (("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")):
+            for at, entry in enumerate(_list(document.body, key)):
+                options = {**defaults, **(entry.get("options") or {})}
+                try:
+                    body = generate(kind, entry, options, home)
+                except GeneratorError as error:
+                    self._fault(document, (key, at), str(error))
+                    continue
+                hashed = not options.get("disableNameSuffixHash", False)
+                resource = Resource(body, document, hashed, generated=True)
+                self._place(document, (key, at), resource, entry.get("behavior", "create"), own)
+
+    def _place(
+        self, document: Document, at: FieldPath, new: Resource, behaviour: str, own: list[Resource]
+    ) -> None:
+        old = next((r for r in own if (r.kind, r.name) == (new.kind, new.name)), None)
+        if behaviour == "create":
+            self._add(own, new)
+        elif behaviour not in ("merge", "replace"):
+            self._fault(document, (*at, "behavior"), "must be create, merge or replace")
+        elif old is None:
+            self._fault(document, at, f"there is no {new.kind} {new.name} to {behaviour}")
+        elif behaviour == "merge":
+            for field_name in ("data", "binaryData"):
+                if field_name in new.body:
+                    old.body.setdefault(field_name, {}).update(new.body[field_name])
+        else:
+            old.body = {**new.body, "metadata": {**new.metadata, **old.metadata}}
+
+    def _patch(self, document: Document, home: Path, own: list[Resource]) -> None:
+        for at, entry in enumerate(_list(document.body, "patches")):
+            path: FieldPath = ("patches", at)
+            for name in entry.keys() - {"patch", "path", "target"}:
+                self._fault(document, (*path, name), "is not supported by the local Knative")
+            try:
+                if "path" in entry:
+                    parts = read_documents(home / entry["path"])
+                else:
+                    first = document.line_of((*path, "patch")) + 1
+                    parts = parse_documents(str(entry.get("patch", "")), document.file, first)
+                for part in parts:
+                    self._apply(part.body, entry.get("target"), own)
+            except ManifestError as error:
+                self.problems += error.problems
+            except PatchError as error:
+                self._fault(document, path, str(error))
+
+    def _apply(self, patch: Any, target: dict[str, Any] | None, own: list[Resource]) -> None:
+        if target is None:
+            if not isinstance(patch, dict):
+                raise PatchError("a JSON patch needs a target")
+            target = {"kind": patch.get("kind"), "name": (patch.get("metadata") or {}).get("name")}
+            group, _, version = str(patch.get("apiVersion", "")).rpartition("/")
+            target |= {"group": group, "version": version}
+        chosen = [resource for resource in own if _matches(resource, target)]
+        if not chosen:
+            raise PatchError(f"nothing matches the target {target}")
+        for resource in chosen:
+            if isinstance(patch, list):
+                resource.body = json_patch(resource.body, patch)
+                continue
+            # With a target, the name that the patch carries is only a placeholder.
+            clean = {
+                key: value for key, value in patch.items() if key not in ("kind", "apiVersion")
+            }
+            if isinstance(clean.get("metadata"), dict):
+                clean["metadata"] = {k: v for k, v in clean["metadata"].items() if k != "name"}
+            merged = strategic_merge(resource.body, clean)
+            if merged is None:
+                own.remove(resource)
+            else:
+                resource.body = merged
+
+    def _images(self, document: Document, own: list[Resource]) -> None:
+        for at, entry in enumerate(_list(document.body, "images")):
+            for name in entry.keys() - {"name", "newName", "newTag", "digest"}:
+                self._fault(document, ("images", at, name), "is not supported")
+            for resource in own:
+                for container in _find(resource.body, ("containers", "initContainers")):
+                    image = re.match(r"^(.*?)(:[^/:@]+)?(@.+)?$", str(container.get("image", "")))
+                    if image and image[1] == entry.get("name"):
+                        tag = f":{entry['newTag']}" if "newTag" in entry else image[2] or ""
+                        digest = f"@{entry['digest']}" if "digest" in entry else ""
+                        container["image"] = f"{entry.get('newName', image[1])}{digest or tag}"
+
+    def hash_names(self, resources: list[Resource]) -> None:
+        """Give generated objects their hashed names, and rewrite who refers to them."""
+        renamed: dict[tuple[str, str], str] = {}
+        for resource in resources:
+            if resource.hashed:
+                new = f"{resource.name}-{name_suffix(resource.body)}"
+                renamed[resource.kind, resource.name] = new
+                resource.metadata["name"] = new
+        for resource in resources:
+            for path, holder, key in _references(resource.body, ()):
+                kind = "Secret" if "ecret" in str(path[-1] if path else "") else "ConfigMap"
+                new_name = renamed.get((kind, holder[key]))
+                if new_name is None:
+                    continue
+                if "knative.dev" in str(resource.body["apiVersion"]) and path[-1] != "secretKeyRef":
+                    words = (
+                        f"kustomize does not rewrite the generated name {holder[key]} here in a "
+                        "Knative Service; set disableNameSuffixHash: true on its generator"
+                    )
+                    self.problems.append(resource.problem((*path, key), words))
+                holder[key] = new_name
+
+
+def _list(body: dict[str, Any], key: str) -> list[Any]:
+    value = body.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _matches(resource: Resource, target: dict[str, Any]) -> bool:
+    group, _, version = str(resource.body.get("apiVersion", "")).rpartition("/")
+    facts = {
+        "group": group,
+        "version": version,
+        "kind": resource.kind,
+        "name": resource.name,
+        "namespace": str(resource.metadata.get("namespace", "")),
+    }
+    for key, wanted in target.items():
+        if key in facts:
+            if wanted and not re.fullmatch(str(wanted), facts[key]):
+                return False
+        elif key in ("labelSelector", "annotationSelector"):
+            held = resource.metadata.get(key.removesuffix("Selector") + "s") or {}
+            if not all(_selects(part.strip(), held) for part in str(wanted).split(",")):
+                return False
+        else:
+            raise PatchError(f"target.{key} is not supported")
+    return True
+
+
+def _selects(part: str, held: dict[str, str]) -> bool:
+    key, equals, value = part.replace("==", "=").partition("=")
+    if key.endswith("!"):
+        return held.get(key[:-1].strip()) != value.strip()
+    return held.get(key.strip()) == value.strip() if equals else key in held
+
+
+def _change_names_and_labels(body: dict[str, Any], own: list[Resource]) -> None:
+    namespace = body.get("namespace")
+    for resource in own:
+        metadata = resource.metadata
+        if namespace and resource.kind == "Namespace":
+            metadata["name"] = namespace
+        elif namespace and resource.kind not in _CLUSTER_WIDE:
+            metadata["namespace"] = namespace
+            for subject in resource.body.get("subjects") or []:
+                if subject.get("kind") == "ServiceAccount":
+                    subject["namespace"] = namespace
+        for labels, in_selectors, in_templates in _labels(body):
+            metadata.setdefault("labels", {}).update(labels)
+            template = (resource.body.get("spec") or {}).get("template")
+            if in_templates and isinstance(template, dict):
+                template.setdefault("metadata", {}).setdefault("labels", {}).update(labels)
+            selector = (resource.body.get("spec") or {}).get("selector")
+            if in_selectors and isinstance(selector, dict):
+                chosen = selector if resource.kind == "Service" else selector["matchLabels"]
+                chosen.update(labels)
+        if body.get("commonAnnotations"):
+            metadata.setdefault("annotations", {}).update(body["commonAnnotations"])
+
+
+def _labels(body: dict[str, Any]) -> Iterator[tuple[dict[str, str], bool, bool]]:
+    if body.get("commonLabels"):
+        yield body["commonLabels"], True, True
+    for entry in _list(body, "labels"):
+        selectors = bool(entry.get("includeSelectors"))
+        yield entry.get("pairs", {}), selectors, selectors or bool(entry.get("includeTemplates"))
+
+
+def _find(value: Any, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Every mapping in the lists that stand under one of `keys`, at any depth."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in keys and isinstance(item, list):
+                yield from (entry for entry in item if isinstance(entry, dict))
+            yield from _find(item, keys)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _find(item, keys)
+
+
+def _references(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, dict[str, Any], str]]:
+    """Where a pod refers to a ConfigMap or Secret: (path, the mapping, the key of the name)."""
+    by_name = {"configMapKeyRef", "secretKeyRef", "configMapRef", "secretRef", "configMap"}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            here = (*path, key)
+            if key in by_name and isinstance(item, dict) and "name" in item:
+                yield here, item, "name"
+            elif key == "secret" and isinstance(item, dict):
+                named = "secretName" if "secretName" in item else "name"
+                if named in item:
+                    yield here, item, named
+            yield from _references(item, here)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _references(item, (*path, number))

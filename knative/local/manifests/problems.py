@@ -1,0 +1,37 @@
+"""What is wrong with the YAML: collected, so that one start tells everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend. `thing` is kind and name, `field` a dotted path; either may be empty."""
+
+    file: Path
+    line: int | None
+    thing: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{show(self.file)}:{self.line}" if self.line else show(self.file)
+        return ": ".join(part for part in (place, self.thing, self.field, self.message) if part)
+
+
+class ManifestError(Exception):
+    """The manifests cannot be run; `problems` holds every reason found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def show(path: Path) -> str:
+    """`path` as a person would type it: relative to where they are, when it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

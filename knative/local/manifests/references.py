@@ -1,0 +1,162 @@
+"""Does every name that an object mentions lead somewhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from knative.local.manifests import core, eventing, serving, sources
+from knative.local.manifests.kustomize import Resource
+from knative.local.manifests.meta import Destination, Manifest
+from knative.local.manifests.pods import PodSpec
+from knative.local.manifests.problems import Problem
+from knative.local.manifests.source import FieldPath
+
+Objects = list[tuple[Manifest, Resource]]
+Fault = tuple[FieldPath, str]
+M = TypeVar("M", bound=Manifest)
+
+BROKER_HOST = "broker-ingress.knative-eventing.svc.cluster.local"
+
+
+def check_references(objects: Objects) -> list[Problem]:
+    """The problems of all references; empty when all of them resolve."""
+    world = _Names([item for item, _ in objects])
+    return [
+        resource.problem(*fault) for item, resource in objects for fault in _faults(item, world)
+    ]
+
+
+def address(destination: Destination, namespace: str) -> str:
+    """The URL that a destination resolves to, as Knative resolves it."""
+    if destination.ref is None:
+        return destination.uri or ""
+    ref = destination.ref
+    home = ref.namespace or namespace
+    if ref.kind == "Broker":
+        base = f"http://{BROKER_HOST}/{home}/{ref.name}"
+    else:
+        base = f"http://{ref.name}.{home}.svc.cluster.local"
+    if not destination.uri:
+        return base
+    return f"{base}/{destination.uri.lstrip('/')}"
+
+
+class _Names:
+    def __init__(self, objects: list[Manifest]) -> None:
+        self._objects = {(type(item), item.namespace, item.name): item for item in objects}
+        self.items = objects
+
+    def get(self, kind: type[M], namespace: str, name: str) -> M | None:
+        found = self._objects.get((kind, namespace, name))
+        return found if isinstance(found, kind) else None
+
+
+def _faults(item: Manifest, world: _Names) -> Iterator[Fault]:
+    match item:
+        case serving.KnativeService():
+            yield from _pod(item, item.spec.template.spec, world)
+        case core.Job():
+            yield from _pod(item, item.spec.template.spec, world)
+        case core.StatefulSet():
+            yield from _pod(item, item.spec.template.spec, world)
+        case core.Service():
+            yield from _stands_for_postgres(item, world)
+        case eventing.Broker():
+            yield from _delivery(item, item.spec.delivery, world)
+        case eventing.Trigger():
+            if world.get(eventing.Broker, item.namespace, item.spec.broker) is None:
+                yield ("spec", "broker"), f"there is no Broker {item.namespace}/{item.spec.broker}"
+            yield from _destination(item, item.spec.subscriber, ("spec", "subscriber"), world)
+            yield from _delivery(item, item.spec.delivery, world)
+        case sources.PingSource() | sources.ApiServerSource():
+            yield from _destination(item, item.spec.sink, ("spec", "sink"), world)
+        case sources.SinkBinding():
+            yield from _destination(item, item.spec.sink, ("spec", "sink"), world)
+            if not any(binds(item, other) for other in world.items):
+                yield ("spec", "subject"), "selects nothing"
+
+
+def binds(binding: sources.SinkBinding, item: Manifest) -> bool:
+    """Does the SinkBinding inject into this object?"""
+    subject = binding.spec.subject
+    if not isinstance(item, serving.KnativeService | core.Job):
+        return False
+    if (subject.api_version, subject.kind) != (item.api_version, item.kind):
+        return False
+    if (subject.namespace or binding.namespace) != item.namespace:
+        return False
+    if subject.selector is None:
+        return subject.name == item.name
+    return subject.selector.match_labels.items() <= item.metadata.labels.items()
+
+
+def _destination(
+    item: Manifest, destination: Destination, path: FieldPath, world: _Names
+) -> Iterator[Fault]:
+    ref = destination.ref
+    if ref is None:
+        return
+    namespace = ref.namespace or item.namespace
+    kinds: dict[tuple[str, str], type[Manifest]] = {
+        ("serving.knative.dev/v1", "Service"): serving.KnativeService,
+        ("eventing.knative.dev/v1", "Broker"): eventing.Broker,
+    }
+    kind = kinds.get((ref.api_version, ref.kind))
+    if kind is None:
+        words = "locally a ref is a Knative Service or a Broker"
+        yield (*path, "ref", "kind"), f"{ref.api_version} {ref.kind}: {words}"
+    elif world.get(kind, namespace, ref.name) is None:
+        yield (*path, "ref", "name"), f"there is no {ref.kind} {namespace}/{ref.name}"
+
+
+def _delivery(
+    item: Manifest, delivery: eventing.DeliverySpec | None, world: _Names
+) -> Iterator[Fault]:
+    if delivery is not None and delivery.dead_letter_sink is not None:
+        path = ("spec", "delivery", "deadLetterSink")
+        yield from _destination(item, delivery.dead_letter_sink, path, world)
+
+
+def _pod(item: Manifest, pod: PodSpec, world: _Names) -> Iterator[Fault]:
+    top: FieldPath = ("spec", "template", "spec", "containers", 0)
+    kinds: tuple[tuple[str, type[core.ConfigMap] | type[core.Secret]], ...] = (
+        ("config_map", core.ConfigMap),
+        ("secret", core.Secret),
+    )
+    container = pod.containers[0]
+    for at, variable in enumerate(container.env):
+        for prefix, kind in kinds:
+            selector = getattr(variable.value_from, f"{prefix}_key_ref", None)
+            if selector is None or selector.optional:
+                continue
+            path = (*top, "env", at, "valueFrom")
+            holder = world.get(kind, item.namespace, selector.name)
+            if holder is None:
+                yield path, f"there is no {kind.__name__} {item.namespace}/{selector.name}"
+            elif selector.key not in holder.files():
+                yield path, f"{kind.__name__} {selector.name} has no key {selector.key!r}"
+    for at, source in enumerate(container.env_from):
+        for prefix, kind in kinds:
+            ref = getattr(source, f"{prefix}_ref")
+            if ref and not ref.optional and world.get(kind, item.namespace, ref.name) is None:
+                words = f"there is no {kind.__name__} {item.namespace}/{ref.name}"
+                yield (*top, "envFrom", at), words
+    for at, volume in enumerate(pod.volumes):
+        for prefix, kind in kinds:
+            held = getattr(volume, prefix)
+            if held is None or held.optional:
+                continue
+            name = held.name if prefix == "config_map" else held.secret_name
+            if world.get(kind, item.namespace, name) is None:
+                words = f"there is no {kind.__name__} {item.namespace}/{name}"
+                yield ("spec", "template", "spec", "volumes", at), words
+
+
+def _stands_for_postgres(item: core.Service, world: _Names) -> Iterator[Fault]:
+    for other in world.items:
+        if isinstance(other, core.StatefulSet) and other.namespace == item.namespace:
+            labels = other.spec.template.metadata.labels
+            if item.spec.selector and item.spec.selector.items() <= labels.items():
+                return
+    yield ("spec", "selector"), "selects no StatefulSet; locally a v1 Service stands for PostgreSQL"

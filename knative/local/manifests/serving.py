@@ -1,0 +1,97 @@
+"""The Knative Service, refused where the admission webhook refuses it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from knative.local.manifests.core import TemplateMetadata
+from knative.local.manifests.meta import AnyObject, Manifest, Strict, refuse
+from knative.local.manifests.pods import Container, PodSpec
+
+_AUTOSCALING = "autoscaling.knative.dev/"
+_RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
+_RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
+
+
+class RevisionSpec(PodSpec):
+    timeout_seconds: int = Field(300, ge=1, le=600)
+    container_concurrency: int = Field(0, ge=0, le=1000)
+    response_start_timeout_seconds: int | None = Field(None, ge=1, le=600)
+    idle_timeout_seconds: int | None = Field(None, ge=1, le=600)
+
+    @model_validator(mode="after")
+    def _webhook(self) -> RevisionSpec:
+        if len(self.containers) != 1:
+            raise refuse("the local Knative runs exactly one container per Service")
+        if self.init_containers or self.termination_grace_period_seconds is not None:
+            raise refuse("initContainers and terminationGracePeriodSeconds are not allowed here")
+        container = self.containers[0]
+        for variable in container.env:
+            if variable.name in _RESERVED_ENV:
+                raise refuse(f"the environment variable {variable.name} is reserved by Knative")
+        if len(container.ports) > 1:
+            raise refuse("more than one port")
+        for port in container.ports:
+            if port.container_port in _RESERVED_PORTS:
+                raise refuse(f"port {port.container_port} is reserved by Knative")
+            if port.name not in (None, "", "http1", "user-port"):
+                raise refuse(f"port name {port.name!r}: only http1 is supported locally")
+        return self
+
+
+class RevisionTemplate(Strict):
+    metadata: TemplateMetadata = TemplateMetadata()
+    spec: RevisionSpec
+
+    @model_validator(mode="after")
+    def _scales(self) -> RevisionTemplate:
+        low, high = self.scale("min-scale", 0), self.scale("max-scale", 0)
+        if high and low > high:
+            raise refuse(f"min-scale {low} is above max-scale {high}")
+        return self
+
+    def scale(self, name: str, default: int) -> int:
+        """The number in the annotation autoscaling.knative.dev/`name`."""
+        text = self.metadata.annotations.get(_AUTOSCALING + name)
+        if text is None:
+            return default
+        if not text.isdecimal():
+            raise refuse(f"the annotation {_AUTOSCALING}{name} must be a number, it is {text!r}")
+        return int(text)
+
+
+class KnativeServiceSpec(Strict):
+    template: RevisionTemplate
+    traffic: list[AnyObject] = []
+
+    @model_validator(mode="after")
+    def _latest_only(self) -> KnativeServiceSpec:
+        for target in self.traffic:
+            if target != {"latestRevision": True, "percent": 100}:
+                raise refuse(
+                    "traffic: only 100 percent to the latest revision is supported locally"
+                )
+        return self
+
+
+class KnativeService(Manifest):
+    api_version: Literal["serving.knative.dev/v1"]
+    kind: Literal["Service"]
+    spec: KnativeServiceSpec
+
+    @model_validator(mode="after")
+    def _annotations(self) -> KnativeService:
+        for name in self.metadata.annotations:
+            if name.startswith(_AUTOSCALING):
+                raise refuse(f"the annotation {name} belongs on spec.template.metadata")
+        return self
+
+    @property
+    def container(self) -> Container:
+        return self.spec.template.spec.containers[0]
+
+    @property
+    def host(self) -> str:
+        return f"{self.name}.{self.namespace}.svc.cluster.local"

@@ -1,0 +1,97 @@
+"""All Knative Services of the world as processes, and the pids that a crash would leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import psutil
+
+from knative.local.environment import Site, launch
+from knative.local.instance import NotReadyError
+from knative.local.manifests.load import World
+from knative.local.manifests.serving import KnativeService
+from knative.local.revision import Limits, Revision
+
+
+class Processes:
+    """`by_host` finds the revision that serves a cluster host name."""
+
+    def __init__(self, world: World, site: Site, limits: Limits) -> None:
+        self.revisions = [
+            Revision(
+                service,
+                lambda port, service=service: launch(service, world, site, port),  # type: ignore[misc]  # mypy cannot type a default in a lambda
+                site.data / "logs" / f"{service.name}.log",
+                limits,
+            )
+            for service in world.all(KnativeService)
+        ]
+        self.by_host = {revision.host: revision for revision in self.revisions}
+        self._pids = site.data / "pids.json"
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Sweep what a killed runtime left, and begin to keep the revisions."""
+        sweep(self._pids)
+        self._tasks = [asyncio.create_task(revision.run()) for revision in self.revisions]
+        self._tasks.append(asyncio.create_task(self._note_pids()))
+
+    async def try_all(self) -> list[str]:
+        """Start every service once, as a new revision is; the reasons of those that fail."""
+        few = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+
+        async def attempt(revision: Revision) -> str:
+            if revision.service.spec.template.scale("initial-scale", 1) == 0:
+                return ""
+            async with few:
+                try:
+                    await revision.start()
+                except NotReadyError as error:
+                    return str(error)
+            return ""
+
+        reasons = await asyncio.gather(*(attempt(revision) for revision in self.revisions))
+        return [reason for reason in reasons if reason]
+
+    async def close(self) -> None:
+        """Stop all processes, each with its own time to drain."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(revision.close() for revision in self.revisions))
+        self._pids.unlink(missing_ok=True)
+
+    async def _note_pids(self) -> None:
+        noted: list[int] = []
+        while True:
+            pids = [revision.pid for revision in self.revisions if revision.pid]
+            if pids != noted:
+                noted = pids
+                self._pids.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
+            await asyncio.sleep(0.5)
+
+
+def _born(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def sweep(file: Path) -> None:
+    """Kill the processes noted in `file` that still run: where the kernel does not do it."""
+    try:
+        noted = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return
+    for pid, born in noted.items():
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(int(pid))
+            if process.create_time() == born:
+                process.kill()
+                process.wait(5)
+    file.unlink(missing_ok=True)

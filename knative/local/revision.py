@@ -1,0 +1,222 @@
+"""The one revision of a Knative Service: from zero to one process and back.
+
+A request starts the process when there is none, and holds a slot of containerConcurrency while
+it lasts. The process is stopped when idle, and started anew when it died. Whoever waits longer
+than timeoutSeconds gets OverdueError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from knative.local.environment import Launch
+from knative.local.instance import (
+    Instance,
+    NotReadyError,
+    await_ready,
+    free_port,
+    last_words,
+    spawn,
+)
+from knative.local.manifests.serving import KnativeService
+
+CRASH_BACKOFF_S = 0.5  # doubles with each failed start in a row
+CRASH_BACKOFF_MAX_S = 10.0
+STEADY_AFTER_S = 5.0  # a process that lived this long did not crash at start
+
+
+class OverdueError(Exception):
+    """timeoutSeconds passed before the request got its turn."""
+
+
+class State(StrEnum):
+    ZERO = "zero"
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds. `ready_s` bounds a start, `idle_s` is how long an idle process is kept."""
+
+    ready_s: float = 60.0
+    idle_s: float = 60.0
+
+
+@dataclass
+class Counts:
+    starts: int = 0
+    requests: int = 0
+    crashes: int = 0
+
+
+class Revision:
+    """`lease()` is the way in; `run()` keeps idle time and min-scale until cancelled."""
+
+    def __init__(
+        self,
+        service: KnativeService,
+        launch: Callable[[int], Launch],
+        log: Path,
+        limits: Limits,
+    ) -> None:
+        spec = service.spec.template.spec
+        self.service = service
+        self.host = service.host
+        self.log = log
+        self.timeout_s = float(spec.timeout_seconds)
+        self.counts = Counts()
+        self.reason = ""  # why the last start failed
+        self.state = State.ZERO
+        self.in_flight = 0
+        self._launch = launch
+        self._limits = limits
+        self._probe = service.container.readiness_probe
+        self._min_scale = service.spec.template.scale("min-scale", 0)
+        limit = spec.container_concurrency
+        self._slots = asyncio.Semaphore(limit) if limit else None
+        self._instance: Instance | None = None
+        self._starting: asyncio.Task[Instance] | None = None
+        self._last_used = time.monotonic()
+        self._failures = 0  # starts that failed in a row
+        self._not_before = 0.0
+        self._watches: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._instance.pid if self._instance and self._instance.alive else None
+
+    @contextlib.asynccontextmanager
+    async def lease(self, deadline: float | None = None) -> AsyncIterator[Instance]:
+        """A ready process for one request, `deadline` being loop time.
+
+        Raises NotReadyError when the process cannot be started, OverdueError when the
+        deadline passes first.
+        """
+        self.counts.requests += 1
+        self.in_flight += 1
+        try:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    if self._slots is not None:
+                        await self._slots.acquire()
+            except TimeoutError:
+                raise OverdueError("timeout while waiting for a free slot") from None
+            try:
+                yield await self._ready_instance(deadline)
+            finally:
+                if self._slots is not None:
+                    self._slots.release()
+        finally:
+            self.in_flight -= 1
+            self._last_used = time.monotonic()
+
+    async def _ready_instance(self, deadline: float | None) -> Instance:
+        if self._instance is not None and self._instance.alive and self.state is State.READY:
+            return self._instance
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self.start()
+        except TimeoutError:
+            raise OverdueError("timeout while the process was starting") from None
+
+    async def start(self) -> Instance:
+        """The ready process; starts it when there is none. Callers share one start."""
+        if self._closed:
+            raise NotReadyError("the local Knative is stopping")
+        if self._instance is not None and self._instance.alive and self.state is State.READY:
+            return self._instance
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+            # A failure that nobody waits for any more is already told in `reason`.
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> Instance:
+        if self._instance is not None and self._instance.alive:  # being stopped as idle
+            await self._instance.process.wait()
+        if time.monotonic() < self._not_before:
+            raise NotReadyError(self.reason)
+        self.state = State.STARTING
+        self.counts.starts += 1
+        said_before = self.log.stat().st_size if self.log.exists() else 0
+        instance: Instance | None = None
+        try:
+            port = free_port()
+            process = await spawn(self._launch(port), self.log)
+            instance = Instance(process, port, time.monotonic())
+            self._instance = instance
+            await await_ready(instance, self._probe, self._limits.ready_s)
+        except NotReadyError as error:
+            if instance is not None:
+                await instance.stop(grace_s=2.0)
+            said = last_words(self.log, said_before)
+            words = f"{error}: {said}" if said else str(error)
+            self._failed(f"service {self.service.name} cannot start: {words}")
+            raise NotReadyError(self.reason) from None
+        except BaseException:
+            if instance is not None:
+                await instance.stop(grace_s=2.0)
+            self.state = State.ZERO
+            raise
+        self.state, self.reason = State.READY, ""
+        self._last_used = time.monotonic()
+        watch = asyncio.create_task(self._watch(instance))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        return instance
+
+    def _failed(self, reason: str) -> None:
+        self._failures += 1
+        pause = min(CRASH_BACKOFF_S * 2 ** (self._failures - 1), CRASH_BACKOFF_MAX_S)
+        self._not_before = time.monotonic() + pause
+        self.state, self.reason = State.FAILED, reason
+
+    async def _watch(self, instance: Instance) -> None:
+        """Note the end of a process; one that nobody asked to stop is a crash."""
+        await instance.process.wait()
+        if self._instance is not instance or self.state is not State.READY:
+            return
+        self.counts.crashes += 1
+        if time.monotonic() - instance.started < STEADY_AFTER_S:
+            code = instance.process.returncode
+            said = last_words(self.log)
+            self._failed(f"service {self.service.name} ended with {code}: {said}")
+        else:
+            self._failures = 0
+            self.state = State.ZERO
+
+    async def run(self) -> None:
+        """Until cancelled: keep min-scale processes up, stop idle ones."""
+        while True:
+            if self._min_scale and self.pid is None and time.monotonic() >= self._not_before:
+                with contextlib.suppress(NotReadyError):
+                    await self.start()
+            idle = time.monotonic() - self._last_used
+            ready = self._instance is not None and self.state is State.READY
+            if ready and not self._min_scale and not self.in_flight and idle > self._limits.idle_s:
+                await self._stop()
+            await asyncio.sleep(min(1.0, self._limits.idle_s / 4))
+
+    async def _stop(self) -> None:
+        if self._instance is not None and self._instance.alive:
+            self.state = State.STOPPING
+            await self._instance.stop(self.timeout_s)
+        self.state = State.ZERO
+
+    async def close(self) -> None:
+        """No new requests; the process drains for at most timeoutSeconds."""
+        self._closed = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._stop()
