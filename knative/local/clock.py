@@ -105,8 +105,7 @@ class Clock:
         while True:
             now = self._now()
             due = schedule.after(max(now, last) if last else now)
-            while (wait_s := (due - self._now()).total_seconds()) > 0:
-                await asyncio.sleep(min(wait_s, LONGEST_NAP_S))
+            await self._sleep_until(due)
             last = due
             self._remember(key, due)
             if (self._now() - due).total_seconds() > 60:
@@ -115,6 +114,12 @@ class Clock:
             tick = await self.fire(source)
             if not tick.accepted:
                 log.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
+
+    async def _sleep_until(self, due: datetime) -> None:
+        wait_s = (due - self._now()).total_seconds()
+        while wait_s > 0:
+            await asyncio.sleep(min(wait_s, LONGEST_NAP_S))
+            wait_s = (due - self._now()).total_seconds()
 
     def _remember(self, key: str, due: datetime) -> None:
         self._fired[key] = due

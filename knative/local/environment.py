@@ -121,7 +121,7 @@ def launch(item: KnativeService | Job, world: World, site: Site, port: int | Non
         name: site.localised(rewrite(value, places))
         for name, value in resolve(container, pod, lookup).items()
     }
-    env = site.base_env() | own | _injected(item, world)
+    env = site.base_env() | own | injected(item, world)
     if port is not None:
         revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
         env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
@@ -135,14 +135,15 @@ def launch(item: KnativeService | Job, world: World, site: Site, port: int | Non
 
 def api_object(item: Manifest) -> dict[str, Any]:
     """The object as the Kubernetes API shows it; a Secret's stringData is folded into data."""
-    body = item.model_dump(by_alias=True, exclude_none=True, exclude_defaults=False)
+    body = item.model_dump(by_alias=True, exclude_unset=True)
+    body["metadata"]["namespace"] = item.namespace
     if isinstance(item, Secret):
-        del body["stringData"]
+        body.pop("stringData", None)
         body["data"] = {k: base64.b64encode(v).decode() for k, v in item.files().items()}
     return body
 
 
-def _injected(item: KnativeService | Job, world: World) -> dict[str, str]:
+def injected(item: KnativeService | Job, world: World) -> dict[str, str]:
     """K_SINK and K_CE_OVERRIDES of the SinkBindings that select `item`."""
     env = {}
     for binding in world.all(SinkBinding):

@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:
-    """Start `launch` with its output appended to `log`; NotReadyError if there is no such program."""
+    """Start `launch`, its output appended to `log`; NotReadyError when it cannot be run."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         try:
@@ -122,7 +122,7 @@ async def await_ready(instance: Instance, probe: Probe | None, deadline_s: float
             if time.monotonic() > until:
                 raise NotReadyError(f"not ready after {deadline_s:g} s: {last}")
             await asyncio.sleep(PROBE_EVERY_S)
-    raise NotReadyError(f"it ended with {_exit_words(instance.process.returncode)}")
+    raise NotReadyError(f"it ended with {exit_words(instance.process.returncode)}")
 
 
 async def _listens(instance: Instance) -> tuple[bool, str]:
@@ -149,7 +149,7 @@ async def _answers(
         return False, f"GET {path}: {error or type(error).__name__}"
 
 
-def _exit_words(code: int | None) -> str:
+def exit_words(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"

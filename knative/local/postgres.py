@@ -108,14 +108,12 @@ class Postgres:
         env = {}
         for variable in container.env:
             value = variable.value
-            source = variable.value_from
-            for selector, kind in (
-                (source and source.config_map_key_ref, ConfigMap),
-                (source and source.secret_key_ref, Secret),
-            ):
-                if selector:
-                    holder = self._world.get(kind, self._item.namespace, selector.name)
-                    value = holder.files()[selector.key].decode() if holder else None
+            if variable.value_from and (key := variable.value_from.config_map_key_ref):
+                config = self._world.get(ConfigMap, self._item.namespace, key.name)
+                value = config.files()[key.key].decode() if config else None
+            if variable.value_from and (key := variable.value_from.secret_key_ref):
+                secret = self._world.get(Secret, self._item.namespace, key.name)
+                value = secret.files()[key.key].decode() if secret else None
             if value is not None:
                 env[variable.name] = value
         return env

@@ -20,6 +20,7 @@ from knative.local.instance import (
     Instance,
     NotReadyError,
     await_ready,
+    exit_words,
     free_port,
     last_words,
     spawn,
@@ -144,8 +145,11 @@ class Revision:
     async def _start(self) -> Instance:
         if self._instance is not None and self._instance.alive:  # being stopped as idle
             await self._instance.process.wait()
-        if time.monotonic() < self._not_before:
-            raise NotReadyError(self.reason)
+        pause_s = self._not_before - time.monotonic()
+        if pause_s > 0:
+            if self.state is State.FAILED:
+                raise NotReadyError(self.reason)
+            await asyncio.sleep(pause_s)
         self.state = State.STARTING
         self.counts.starts += 1
         said_before = self.log.stat().st_size if self.log.exists() else 0
@@ -161,7 +165,11 @@ class Revision:
                 await instance.stop(grace_s=2.0)
             said = last_words(self.log, said_before)
             words = f"{error}: {said}" if said else str(error)
-            self._failed(f"service {self.service.name} cannot start: {words}")
+            self._back_off()
+            self.state, self.reason = (
+                State.FAILED,
+                f"service {self.service.name} cannot start: {words}",
+            )
             raise NotReadyError(self.reason) from None
         except BaseException:
             if instance is not None:
@@ -175,11 +183,12 @@ class Revision:
         watch.add_done_callback(self._watches.discard)
         return instance
 
-    def _failed(self, reason: str) -> None:
+    def _back_off(self, forgiven: int = 0) -> None:
+        """Put the next start off, the longer the more failed in a row; some are `forgiven`."""
         self._failures += 1
-        pause = min(CRASH_BACKOFF_S * 2 ** (self._failures - 1), CRASH_BACKOFF_MAX_S)
-        self._not_before = time.monotonic() + pause
-        self.state, self.reason = State.FAILED, reason
+        if self._failures > forgiven:
+            pause_s = CRASH_BACKOFF_S * 2 ** (self._failures - forgiven - 1)
+            self._not_before = time.monotonic() + min(pause_s, CRASH_BACKOFF_MAX_S)
 
     async def _watch(self, instance: Instance) -> None:
         """Note the end of a process; one that nobody asked to stop is a crash."""
@@ -187,13 +196,11 @@ class Revision:
         if self._instance is not instance or self.state is not State.READY:
             return
         self.counts.crashes += 1
-        if time.monotonic() - instance.started < STEADY_AFTER_S:
-            code = instance.process.returncode
-            said = last_words(self.log)
-            self._failed(f"service {self.service.name} ended with {code}: {said}")
-        else:
+        self.state = State.ZERO
+        self.reason = f"the process ended with {exit_words(instance.process.returncode)}"
+        if time.monotonic() - instance.started >= STEADY_AFTER_S:
             self._failures = 0
-            self.state = State.ZERO
+        self._back_off(forgiven=1)  # as a kubelet, restart the first time at once
 
     async def run(self) -> None:
         """Until cancelled: keep min-scale processes up, stop idle ones."""

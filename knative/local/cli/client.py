@@ -1,0 +1,46 @@
+"""Talks to the running runtime; it is found through runtime.json in the data directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from knative.local.errors import StartError
+
+TIMEOUT_S = 900.0  # an ingress answers after all deliveries, retries included
+
+
+class Client:
+    """Use as a context manager. Raises StartError when no runtime answers."""
+
+    def __init__(self, data: Path) -> None:
+        file = data / "runtime.json"
+        try:
+            self.url = str(json.loads(file.read_text())["url"])
+        except (OSError, ValueError, KeyError):
+            words = f"no local Knative runs on {data}; start one with `python -m knative.local up`"
+            raise StartError(words) from None
+        self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def ask(self, path: str, **query: Any) -> Any:
+        """The JSON that the runtime answers to GET /_knative/`path`."""
+        answer = self.request("GET", path, **query)
+        answer.raise_for_status()
+        return answer.json()
+
+    def request(self, method: str, path: str, **query: Any) -> httpx.Response:
+        """The runtime's answer, whatever its status."""
+        given = {key: value for key, value in query.items() if value is not None}
+        try:
+            return self.http.request(method, f"/_knative/{path}", params=given)
+        except httpx.TransportError as error:
+            raise StartError(f"the local Knative at {self.url} does not answer: {error}") from None

@@ -1,0 +1,121 @@
+"""The commands that talk to a running runtime."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from knative.local.cli import show
+from knative.local.cli.client import Client
+from knative.local.errors import StartError
+from knative.local.manifests.references import BROKER_HOST
+
+
+def fire(arguments: argparse.Namespace) -> int:
+    """Fire a schedule now; exit code 1 when its sink did not take the tick."""
+    with Client(Path(arguments.data)) as client:
+        answer = client.request("POST", "fire", name=arguments.schedule)
+    body = answer.json()
+    if answer.status_code == 404:
+        raise StartError(body["detail"])
+    return _say(arguments, body, f"{body['schedule']}: tick {body['id']}, {body['status']}", answer)
+
+
+def send(arguments: argparse.Namespace) -> int:
+    """Send one event to a broker; exit code 1 when the broker does not answer 202."""
+    headers = {
+        "host": BROKER_HOST,
+        "ce-specversion": "1.0",
+        "ce-id": arguments.id or str(uuid.uuid4()),
+        "ce-type": arguments.type,
+        "ce-source": arguments.source,
+    }
+    if arguments.subject:
+        headers["ce-subject"] = arguments.subject
+    for extension in arguments.extension:
+        name, equals, value = extension.partition("=")
+        if not equals or not name.isalnum() or name != name.lower():
+            raise StartError(f"--extension {extension!r} is not name=value with a lower-case name")
+        headers[f"ce-{name}"] = value
+    if arguments.data_json is not None:
+        try:
+            json.loads(arguments.data_json)
+        except ValueError as error:
+            raise StartError(f"--data is not JSON: {error}") from None
+        headers["content-type"] = "application/json"
+    with Client(Path(arguments.data)) as client:
+        content = (arguments.data_json or "").encode()
+        try:
+            answer = client.http.post(f"/{arguments.broker}", content=content, headers=headers)
+        except httpx.TransportError as error:
+            raise StartError(f"the local Knative does not answer: {error}") from None
+    body = {"id": headers["ce-id"], "status": answer.status_code}
+    return _say(arguments, body, f"event {body['id']}: {answer.status_code}", answer)
+
+
+def events(arguments: argparse.Namespace) -> int:
+    """The latest events with their deliveries; with --follow, what happens from now on."""
+    with Client(Path(arguments.data)) as client:
+        if arguments.follow:
+            return _follow(client, arguments)
+        found = client.ask("events", type=arguments.type, limit=arguments.limit)
+    return _records(arguments, found, "no events")
+
+
+def dead_letters(arguments: argparse.Namespace) -> int:
+    """The events with a delivery that was dead-lettered or lost."""
+    with Client(Path(arguments.data)) as client:
+        found = client.ask("dead-letters", limit=arguments.limit)
+    return _records(arguments, found, "no dead letters")
+
+
+def services(arguments: argparse.Namespace) -> int:
+    """Each service's process."""
+    with Client(Path(arguments.data)) as client:
+        found = client.ask("services")
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        show.service_table(found)
+    return 0
+
+
+def _follow(client: Client, arguments: argparse.Namespace) -> int:
+    query: dict[str, Any] = {"follow": "1"}
+    if arguments.type:
+        query["type"] = arguments.type
+    try:
+        with client.http.stream("GET", "/_knative/events", params=query, timeout=None) as answer:
+            for line in answer.iter_lines():
+                if arguments.json:
+                    print(line, flush=True)
+                else:
+                    show.change_line(json.loads(line))
+    except httpx.TransportError:
+        pass  # the runtime stopped
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _records(arguments: argparse.Namespace, found: list[dict[str, Any]], none: str) -> int:
+    if arguments.json:
+        print(json.dumps(found))
+    elif not found:
+        print(none)
+    else:
+        for record in found:
+            show.event_lines(record)
+    return 0
+
+
+def _say(
+    arguments: argparse.Namespace, body: dict[str, Any], line: str, answer: httpx.Response
+) -> int:
+    print(json.dumps(body) if arguments.json else line)
+    return 0 if answer.is_success else 1

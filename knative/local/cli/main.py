@@ -1,0 +1,86 @@
+"""`python -m knative.local`: arguments in, exit code out, errors as one line each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from knative.local.cli import commands
+from knative.local.cli.up import up
+from knative.local.errors import StartError
+from knative.local.manifests.problems import ManifestError
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their help."""
+    top = argparse.ArgumentParser(
+        prog="python -m knative.local",
+        description="Knative on a laptop: the overlay's functions as processes, a durable broker, "
+        "a clock, and the little of the Kubernetes API that functions use.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", default=".data", metavar="DIR", help="state (default: .data)")
+    common.add_argument("--json", action="store_true", help="JSON for programs")
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = sub.add_parser("up", parents=[common], help="run an overlay", description=up.__doc__)
+    run.add_argument(
+        "--overlay", default="knative/overlays/local", metavar="DIR", help="kustomization to run"
+    )
+    run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
+    run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
+    run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
+    run.add_argument("--idle", type=float, default=60.0, metavar="S", help="stop idle processes")
+    run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
+
+    fire = sub.add_parser("fire", parents=[common], help="fire a schedule now")
+    fire.add_argument("schedule", help="a PingSource: name or namespace/name")
+    fire.set_defaults(run=commands.fire)
+
+    # --data means the state everywhere else; an event's data is what one expects here.
+    send = sub.add_parser("send", help="send an event to the broker")
+    send.add_argument("--type", required=True, help="the event's type")
+    send.add_argument("--data", dest="data_json", metavar="JSON", help="the event's data")
+    send.add_argument("--extension", action="append", default=[], metavar="NAME=VALUE")
+    send.add_argument("--source", default="/cli", help="default: /cli")
+    send.add_argument("--subject", help="what the event is about")
+    send.add_argument("--id", help="default: a new one")
+    send.add_argument("--broker", default="dsm/default", metavar="NAMESPACE/NAME")
+    send.add_argument("--state", dest="data", default=".data", metavar="DIR", help="see up --data")
+    send.add_argument("--json", action="store_true", help="JSON for programs")
+    send.set_defaults(run=commands.send)
+
+    events = sub.add_parser("events", parents=[common], help="events and their deliveries")
+    events.add_argument("--follow", action="store_true", help="what happens from now on")
+    events.add_argument("--type", help="this type only")
+    events.add_argument("--limit", type=int, default=50, help="the latest N (default: 50)")
+    events.set_defaults(run=commands.events)
+
+    services = sub.add_parser("services", parents=[common], help="the processes")
+    services.set_defaults(run=commands.services)
+
+    letters = sub.add_parser("dead-letters", parents=[common], help="what was given up")
+    letters.add_argument("--limit", type=int, default=100, help="the latest N (default: 100)")
+    letters.set_defaults(run=commands.dead_letters)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; every expected failure is one plain line on stderr."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.command == "up":
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(up(arguments))
+        return int(arguments.run(arguments))
+    except (StartError, ManifestError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0

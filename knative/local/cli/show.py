@@ -1,0 +1,118 @@
+"""Tables and lines for a person; the terminal's width decides, or nothing does in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+_COLOURS = {
+    "delivered": "green",
+    "ready": "green",
+    "pending": "yellow",
+    "starting": "yellow",
+    "dead-lettering": "yellow",
+    "dead-lettered": "red",
+    "failed": "red",
+}
+
+
+def coloured(state: str) -> str:
+    colour = _COLOURS.get(state)
+    return f"[{colour}]{state}[/]" if colour else state
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def overview(status: dict[str, Any]) -> None:
+    """What `up` found."""
+    services = _table("Services", "name", "address")
+    for name, address in status["addresses"].items():
+        services.add_row(name, address)
+    triggers = _table("Triggers", "name", "takes", "subscriber")
+    for item in status["triggers"]:
+        triggers.add_row(item["name"], _filter_words(item), item["subscriber"])
+    schedules = _table("Schedules", "name", "cron", "zone", "next")
+    for item in status["schedules"]:
+        due = datetime.fromisoformat(item["next"]).astimezone()
+        schedules.add_row(item["name"], item["schedule"], item["timezone"], f"{due:%a %d %b %H:%M}")
+    for table in (services, triggers, schedules):
+        if table.row_count:
+            console.print(table)
+            console.print()
+    for broker in status["brokers"]:
+        namespace, _, name = broker.partition("/")
+        console.print(
+            f"Broker {broker}: POST {status['url']}/{namespace}/{name} with the header "
+            "Host: broker-ingress.knative-eventing.svc.cluster.local"
+        )
+    console.print(f"Kubernetes API: export KUBECONFIG={status['data']}/kubeconfig")
+    console.print(f"Logs: {status['data']}/logs")
+
+
+def _filter_words(item: dict[str, Any]) -> str:
+    if item["filters"]:
+        return str(item["filters"])
+    pairs = item["filter"] or {}
+    return (
+        ", ".join(value if key == "type" else f"{key}={value}" for key, value in pairs.items())
+        or "everything"
+    )
+
+
+def service_table(services: Iterable[dict[str, Any]]) -> None:
+    table = _table("", "service", "state", "pid", "starts", "crashes", "requests", "reason")
+    for item in services:
+        table.add_row(
+            item["name"],
+            coloured(item["state"]),
+            str(item["pid"] or "-"),
+            *(str(item[key]) for key in ("starts", "crashes", "requests")),
+            item["reason"],
+        )
+    console.print(table)
+
+
+def event_lines(record: dict[str, Any]) -> None:
+    """One event and what became of each delivery."""
+    attributes = record["attributes"]
+    arrived = datetime.fromtimestamp(record["arrived"])
+    console.print(
+        f"[bold]#{record['seq']}[/] {arrived:%H:%M:%S} [bold]{attributes['type']}[/] "
+        f"{attributes.get('subject', '')} from {attributes['source']} id {attributes['id']}"
+    )
+    if not record["deliveries"]:
+        console.print("    no trigger matched")
+    for item in record["deliveries"]:
+        attempts = len(item["attempts"])
+        again = " (duplicate on demand)" if item["repeated"] else ""
+        words = f", {item['reason']}" if item["reason"] else ""
+        console.print(
+            f"    {item['trigger']}: {coloured(item['state'])}, "
+            f"{attempts} attempt{'s' if attempts != 1 else ''}{again}{words}",
+            markup=True,
+        )
+
+
+def change_line(change: dict[str, Any]) -> None:
+    """One line of `events --follow`."""
+    now = datetime.now()
+    if change["delivery"] is None:
+        console.print(f"{now:%H:%M:%S} #{change['seq']} [bold]{change['type']}[/] accepted")
+        return
+    status = f" {change['status']}" if change["status"] else ""
+    reason = f" {change['reason']}" if change["reason"] else ""
+    console.print(
+        f"{now:%H:%M:%S} #{change['seq']} {change['type']} -> {change['trigger']}: "
+        f"{coloured(change['state'])}, attempt {change['attempt']}{status}{reason}"
+    )

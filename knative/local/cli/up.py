@@ -1,0 +1,89 @@
+"""`up`: run the overlay until Ctrl-C, or with --once until everything is settled."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+from knative.local.cli import show
+from knative.local.cli.tail import follow_logs
+from knative.local.manifests.load import load
+from knative.local.revision import Limits
+from knative.local.runtime import Options, Runtime
+
+SETTLED_FOR_S = 1.0  # nothing on its way for that long: all is settled
+_BAD_STATES = ("dead-lettered", "failed")
+
+
+async def up(arguments: argparse.Namespace) -> int:
+    """The exit code; StartError or ManifestError when it cannot start."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    world = load(Path(arguments.overlay))
+    options = Options(
+        data=Path(arguments.data),
+        port=arguments.port,
+        automatic=not arguments.once,
+        deliver_twice=arguments.deliver_twice,
+        limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
+    )
+    runtime = Runtime(world, options)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(runtime.start())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return 130
+    await starting
+    tail = asyncio.create_task(follow_logs(runtime.options.data / "logs", _log_line))
+    try:
+        if arguments.json:
+            print(json.dumps(runtime.describe()), flush=True)
+        else:
+            show.overview(runtime.describe())
+            show.console.print("\nReady. Ctrl-C stops." if not arguments.once else "\nReady.")
+        if not arguments.once:
+            await stop.wait()
+            return 0
+        return await _until_settled(runtime, stop, arguments.json)
+    finally:
+        tail.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tail
+        await runtime.stop()
+
+
+def _log_line(service: str, line: str) -> None:
+    show.console.print(f"{service}: {line}", markup=False)
+
+
+async def _until_settled(runtime: Runtime, stop: asyncio.Event, as_json: bool) -> int:
+    before = await runtime.broker.counts()
+    calm_s = 0.0
+    while calm_s < SETTLED_FOR_S and not stop.is_set():
+        await asyncio.sleep(0.1)
+        busy = any(revision.in_flight for revision in runtime.processes.revisions)
+        calm_s = 0.0 if busy or not runtime.settled() else calm_s + 0.1
+    after = await runtime.broker.counts()
+    bad = {state: after.get(state, 0) - before.get(state, 0) for state in _BAD_STATES}
+    _report(after, bad, as_json)
+    return 1 if any(bad.values()) else 0
+
+
+def _report(counts: dict[str, int], bad: dict[str, int], as_json: bool) -> None:
+    words: dict[str, Any] = {"settled": True, "counts": counts, "new": bad}
+    if as_json:
+        print(json.dumps(words), flush=True)
+    else:
+        listed = ", ".join(f"{number} {state}" for state, number in counts.items())
+        show.console.print(f"Settled: {listed}")

@@ -1,0 +1,229 @@
+"""All parts of the local Knative put together, in the order in which they need one another."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from knative.local.admin import admin_app
+from knative.local.broker.asgi import ingress_app
+from knative.local.broker.broker import LocalBroker
+from knative.local.clock import Clock
+from knative.local.cluster_api import ClusterApi
+from knative.local.environment import Site
+from knative.local.errors import StartError
+from knative.local.gateway import KUBERNETES, Gateway
+from knative.local.manifests.core import StatefulSet
+from knative.local.manifests.eventing import Trigger
+from knative.local.manifests.load import UNENFORCED, World
+from knative.local.manifests.references import address
+from knative.local.network import Network
+from knative.local.postgres import Postgres
+from knative.local.processes import Processes
+from knative.local.revision import Limits
+from knative.local.server import Server, bind
+from knative.local.translate import brokers, triggers
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a world. `automatic`: schedules fire by themselves."""
+
+    data: Path
+    port: int = 8080
+    automatic: bool = True
+    deliver_twice: bool = False
+    limits: Limits = field(default_factory=Limits)
+    jobs_within_s: float = 120.0
+
+
+class Runtime:
+    """`start` and `stop`; between them everything runs. One per data directory."""
+
+    def __init__(self, world: World, options: Options) -> None:
+        self.world = world
+        self.options = options
+        self._data = options.data.resolve()
+        self._stack: list[Any] = []  # what to stop, last first
+        self._lock: IO[str] | None = None
+
+    async def start(self) -> None:
+        """Start all parts; StartError, with what did start stopped again, when one cannot."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        self._data.mkdir(parents=True, exist_ok=True)
+        self._take_data()
+        listener = bind(self.options.port)
+        self.port = int(listener.getsockname()[1])
+        hosts = await self._start_postgres()
+        site = Site(self._data, self.url, self._data / "kubeconfig", hosts)
+        self._write_kubeconfig(site.kubeconfig)
+
+        self.processes = Processes(self.world, site, self.options.limits)
+        self.network = Network(self.processes.by_host)
+        try:
+            self.broker = LocalBroker(
+                self._data / "broker.sqlite",
+                brokers(self.world),
+                triggers(self.world),
+                self.network,
+                deliver_twice=self.options.deliver_twice,
+            )
+        except ValueError as error:
+            raise StartError(str(error)) from None
+        self.network.broker = self.broker
+        self.clock = Clock(
+            self.network, self._data / "clock.json", automatic=self.options.automatic
+        )
+        self.kube = ClusterApi(self.world, site, self.network, self.clock)
+        gateway = Gateway(
+            self.processes.by_host, ingress_app(self.broker), self.kube.app, admin_app(self)
+        )
+        server = Server(gateway, listener)
+
+        # The processes stop before the port does: they drain through it.
+        await server.start()
+        self._stack += [self.network.close, gateway.close, server.stop]
+        self.processes.start()
+        self._stack.append(self.processes.close)
+        await self.kube.start()
+        self._stack.append(self.kube.stop)
+        await self.kube.run_jobs(self.options.jobs_within_s)
+        await self._try_services()
+        await self.broker.start()
+        self._stack += [self.broker.stop, self.clock.close]
+        self._announce()
+
+    async def _start_postgres(self) -> dict[str, Path]:
+        hosts: dict[str, Path] = {}
+        for item in self.world.all(StatefulSet):
+            postgres = Postgres(item, self.world, self._data)
+            await asyncio.to_thread(postgres.start)
+
+            async def stop(server: Postgres = postgres) -> None:
+                await asyncio.to_thread(server.stop)
+
+            self._stack.append(stop)
+            await postgres.prepare()
+            hosts |= postgres.hosts()
+        return hosts
+
+    async def _try_services(self) -> None:
+        reasons = await self.processes.try_all()
+        if reasons:
+            raise StartError("\n".join(reasons))
+
+    async def stop(self) -> None:
+        """Stop what runs, in reverse order; processes may drain."""
+        while self._stack:
+            await self._stack.pop()()
+        (self._data / "runtime.json").unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _take_data(self) -> None:
+        """One runtime per data directory; the lock goes with the process, however it ends."""
+        self._lock = (self._data / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            words = f"another local Knative runs on {self._data}; stop it or give another --data"
+            raise StartError(words) from None
+
+    def _announce(self) -> None:
+        text = json.dumps({"pid": os.getpid(), "port": self.port, "url": self.url})
+        (self._data / "runtime.json").write_text(text)
+
+    def _write_kubeconfig(self, path: Path) -> None:
+        cluster = {"name": "local", "cluster": {"server": f"{self.url}{KUBERNETES}"}}
+        context = {"name": "local", "context": {"cluster": "local", "user": "local"}}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [cluster],
+            "users": [{"name": "local", "user": {}}],
+            "contexts": [context],
+            "current-context": "local",
+        }
+        path.write_text(json.dumps(config, indent=2))
+
+    # What can be asked.
+
+    def settled(self) -> bool:
+        """No event is on its way."""
+        return self.broker.settled()
+
+    def addresses(self) -> dict[str, str]:
+        """Each Service's address for a browser or curl on this machine."""
+        return {
+            revision.service.name: f"http://{revision.service.name}."
+            f"{revision.service.namespace}.localhost:{self.port}"
+            for revision in self.processes.revisions
+        }
+
+    def services(self) -> list[dict[str, Any]]:
+        """State, pid and counts of every Service."""
+        return [
+            {
+                "name": revision.service.name,
+                "namespace": revision.service.namespace,
+                "state": str(revision.state),
+                "pid": revision.pid,
+                "starts": revision.counts.starts,
+                "crashes": revision.counts.crashes,
+                "requests": revision.counts.requests,
+                "in_flight": revision.in_flight,
+                "reason": revision.reason,
+                "log": str(revision.log),
+            }
+            for revision in self.processes.revisions
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """What the overlay declares, for a table or a program."""
+        return {
+            "url": self.url,
+            "data": str(self._data),
+            "addresses": self.addresses(),
+            "services": self.services(),
+            "triggers": [
+                {
+                    "name": item.name,
+                    "namespace": item.namespace,
+                    "broker": item.spec.broker,
+                    "filter": item.spec.filter.attributes if item.spec.filter else None,
+                    "filters": item.spec.filters,
+                    "subscriber": address(item.spec.subscriber, item.namespace),
+                }
+                for item in self.world.all(Trigger)
+            ],
+            "schedules": [
+                {
+                    "name": source.name,
+                    "namespace": source.namespace,
+                    "schedule": source.spec.schedule,
+                    "timezone": source.spec.timezone or "UTC",
+                    "next": due.isoformat(),
+                }
+                for source, due in self.clock.schedules()
+            ],
+            "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
+            "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
+        }

@@ -1,0 +1,110 @@
+"""The local Knative end to end: a child process, real HTTP, trivial Services."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support_runtime import LocalKnative, local_knative
+
+TINY = Path(__file__).parent / "overlays" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
+    with local_knative(TINY, tmp_path_factory.mktemp("tiny")) as runtime:
+        yield runtime
+
+
+async def test_a_service_is_reached_by_its_cluster_host_name(knative: LocalKnative) -> None:
+    async with knative.client("echo") as client:
+        answer = await client.post("/some/path?a=1", content=b"hello")
+    told = answer.json()
+    assert (told["method"], told["path"], told["body"]) == ("POST", "/some/path?a=1", "hello")
+    assert told["headers"]["k-proxy-request"] == "activator"
+    assert told["headers"]["x-forwarded-host"] == "echo.dsm.svc.cluster.local"
+
+
+async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnative) -> None:
+    async with knative.client("echo") as client:
+        told = (await client.get("/")).json()
+    env = told["env"]
+    expected = {
+        "PLAIN": "plain",
+        "EXPANDED": "plain and s3cret",
+        "GREETING": "hello",
+        "TOKEN": "s3cret",
+        "K_SERVICE": "echo",
+        "K_CONFIGURATION": "echo",
+        "K_REVISION": "echo-00001",
+        "K_SINK": "http://broker-ingress.knative-eventing.svc.cluster.local/dsm/default",
+        "K_CE_OVERRIDES": '{"extensions": {"origin": "tiny"}}',
+        "HTTP_PROXY": knative.url,
+        "NO_PROXY": "",
+    }
+    assert {name: env.get(name) for name in expected} == expected
+    routes = Path(env["ROUTES"])
+    assert routes.read_text() == '{"a": 1}'  # noqa: ASYNC240  # a small local file
+    assert told["argv"][1:] == ["hello", env["ROUTES"]]
+
+
+async def test_an_event_reaches_the_service_whose_trigger_matches(knative: LocalKnative) -> None:
+    assert await knative.send("io.example.greeting.v1", {"to": "you"}) == 202
+    events = await knative.ask("events", type="io.example.greeting.v1")
+    deliveries = events[-1]["deliveries"]
+    assert [(d["trigger"], d["state"]) for d in deliveries] == [
+        ("dsm/echo-takes-greetings", "delivered")
+    ]
+
+
+async def test_a_refused_event_ends_as_a_dead_letter(knative: LocalKnative) -> None:
+    assert await knative.send("io.example.refused.v1", {}) == 202
+    letters = await knative.ask("dead-letters")
+    assert letters[-1]["attributes"]["type"] == "io.example.refused.v1"
+    assert letters[-1]["deliveries"][0]["state"] == "dead-lettered"
+
+
+async def test_a_fired_schedule_brings_its_tick_and_the_reply(knative: LocalKnative) -> None:
+    assert await knative.fire("morning") == 202
+    ticks = await knative.ask("events", type="dev.knative.sources.ping")
+    attributes = ticks[-1]["attributes"]
+    assert attributes["source"] == "/apis/v1/namespaces/dsm/pingsources/morning"
+    assert attributes["schedule"] == "morning"
+    assert ticks[-1]["data"] == {"hello": 1}
+    assert await knative.ask("events", type="io.example.ticked.v1")
+
+
+async def test_an_unknown_host_is_told_which_hosts_there_are(knative: LocalKnative) -> None:
+    async with knative.client("nobody") as client:
+        answer = await client.get("/")
+    assert answer.status_code == 404
+    assert "echo.dsm.svc.cluster.local" in answer.text
+
+
+async def test_a_killed_process_comes_back_with_the_next_request(knative: LocalKnative) -> None:
+    async with knative.client("echo") as client:
+        pid = (await client.get("/")).json()["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+        async def another() -> bool:
+            answer = await client.get("/")
+            return answer.status_code == 200 and answer.json()["pid"] != pid
+
+        assert await eventually(another)
+
+
+async def test_a_death_in_the_middle_of_a_request_is_502(knative: LocalKnative) -> None:
+    async with knative.client("echo") as client:
+        answer = await client.get("/?die=1")
+    assert answer.status_code == 502
+
+
+async def test_a_request_longer_than_timeout_seconds_is_504(knative: LocalKnative) -> None:
+    async with knative.client("echo") as client:
+        answer = await client.get("/?sleep_s=4")
+    assert (answer.status_code, answer.text) == (504, "activator request timeout")
