@@ -80,7 +80,7 @@ def _env_file(path: Path) -> dict[str, bytes]:
 def name_suffix(body: dict[str, Any]) -> str:
     """The content hash that kustomize appends to a generated name."""
     content: dict[str, Any] = {"kind": body["kind"], "name": body["metadata"]["name"]}
-    content["data"] = body.get("data") or ("" if body["kind"] == "ConfigMap" else {})
+    content["data"] = body.get("data") or ""
     if body["kind"] == "Secret":
         content["type"] = body["type"]
     if body.get("binaryData"):
