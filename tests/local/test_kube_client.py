@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from kubernetes import client as typed_client
-from kubernetes import watch as k8s_watch
+from kubernetes import watch as untyped_watch
 from kubernetes.client.exceptions import ApiException
 
 from tests.local.kube_server import job, make_kube, python, serving
 
 # Its models make every field optional; the tests say what must be there by looking at it.
 k8s: Any = typed_client
+k8s_watch: Any = untyped_watch
 
 
 @pytest.fixture

@@ -240,3 +240,67 @@ async def test_a_container_over_its_memory_limit_is_killed(client: httpx.AsyncCl
     (pod,) = await pods_of(client)
     ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
+
+
+async def test_more_jobs_than_places_all_run(tmp_path: Path) -> None:
+    names = [f"job-{number}" for number in range(8)]
+    async with kube_client(tmp_path, max_pods=2) as client:
+        for name in names:
+            await start(client, job(name, *python("print('ran')")))
+        for name in names:
+            assert "Complete" in conditions(await finished(client, name))
+
+
+async def test_init_containers_run_first_and_share_volumes(client: httpx.AsyncClient) -> None:
+    mount = {"volumeMounts": [{"name": "work", "mountPath": "/work"}]}
+    prepare = {
+        "name": "prepare",
+        "image": "busybox:1",
+        "command": list(python("import sys; open(sys.argv[1], 'w').write('prepared')")),
+        "args": ["/work/file"],
+        **mount,
+    }
+    container = {
+        "command": list(python("import os; print(open(os.environ['FILE']).read())")),
+        "env": [{"name": "FILE", "value": "/work/file"}],
+        **mount,
+    }
+    pod = {
+        "container": container,
+        "initContainers": [prepare],
+        "volumes": [{"name": "work", "emptyDir": {}}],
+    }
+    await start(client, job("one", pod=pod))
+    assert "Complete" in conditions(await finished(client))
+    assert await log_of(client) == "prepared\n"
+
+
+async def test_a_failing_init_container_fails_the_pod(client: httpx.AsyncClient) -> None:
+    prepare = {"name": "prepare", "image": "busybox:1", "command": ["false"]}
+    await start(client, job("one", backoffLimit=0, pod={"initContainers": [prepare]}))
+    assert conditions(await finished(client))["Failed"] == "BackoffLimitExceeded"
+
+
+async def test_a_script_from_a_config_map_is_a_command(client: httpx.AsyncClient) -> None:
+    body = {"metadata": {"name": "scripts"}, "data": {"run.sh": "#!/bin/sh\necho scripted\n"}}
+    await client.post(CONFIG_MAPS, json=body)
+    container = {
+        "command": ["/scripts/run.sh"],
+        "volumeMounts": [{"name": "scripts", "mountPath": "/scripts"}],
+    }
+    volumes = [{"name": "scripts", "configMap": {"name": "scripts", "defaultMode": 0o755}}]
+    await start(client, job("one", pod={"container": container, "volumes": volumes}))
+    await finished(client)
+    assert await log_of(client) == "scripted\n"
+
+
+async def test_a_message_of_the_end_may_come_from_the_log(client: httpx.AsyncClient) -> None:
+    container = {
+        "command": list(python("raise SystemExit('no such task: 7')")),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    await start(client, job("one", backoffLimit=0, pod={"container": container}))
+    await finished(client)
+    (pod,) = await pods_of(client)
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert ended["message"] == "no such task: 7\n"

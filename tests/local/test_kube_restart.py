@@ -51,6 +51,13 @@ async def text_of(path: Path) -> str:
     return await eventually(written)
 
 
+async def serve_victim(store: Path, told: Path) -> asyncio.subprocess.Process:
+    """A runtime of its own, to be killed; its URL appears in `told`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.local.kube_victim", str(store), str(told)
+    )
+
+
 async def pid_in(marker: Path) -> int:
     return int(await text_of(marker))
 
@@ -180,3 +187,44 @@ async def test_changes_of_a_kind_are_told(tmp_path: Path) -> None:
         place = "/apis/sources.knative.dev/v1/namespaces/dsm/pingsources/tick"
         await client.delete(place)
     assert heard == [("ADDED", "tick"), ("DELETED", "tick")]
+
+
+async def test_a_process_that_a_jobs_process_left_behind_is_swept(tmp_path: Path) -> None:
+    told, marker = tmp_path / "url", tmp_path / "pid"
+    victim = await serve_victim(tmp_path / "store", told)
+    script = f"sleep 300 & echo $! > {marker}.new; mv {marker}.new {marker}; wait"
+    url = await text_of(told)
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        await client.post(JOBS, json=job("one", "sh", "-c", script, backoffLimit=0))
+        grandchild = await pid_in(marker)
+    victim.kill()
+    await victim.wait()
+    async with kube_client(tmp_path / "store") as client:
+        await died(grandchild)
+        assert "Failed" in conditions(await finished(client))
+
+
+async def test_every_job_ends_once_though_the_runtime_is_killed_again_and_again(
+    tmp_path: Path,
+) -> None:
+    names = [f"job-{number}" for number in range(12)]
+    for round_number, moment in enumerate((3, 7, 10)):
+        told = tmp_path / f"url{round_number}"
+        victim = await serve_victim(tmp_path / "store", told)
+        async with httpx.AsyncClient(base_url=await text_of(told), trust_env=False) as client:
+            for name in names[:moment]:
+                answer = await client.post(JOBS, json=job(name, "sleep", "0.05"))
+                assert answer.status_code in (201, 409)
+        victim.kill()
+        await victim.wait()
+    async with kube_client(tmp_path / "store") as client:
+        for name in names:
+            answer = await client.post(JOBS, json=job(name, "sleep", "0.05"))
+            assert answer.status_code == (409 if name in names[:10] else 201)
+        for name in names:
+            done = await finished(client, name)
+            assert "Complete" in conditions(done)
+            assert done["status"]["succeeded"] == 1
+            pods = await pods_of(client, name)
+            failed = sum(pod["status"]["phase"] == "Failed" for pod in pods)
+            assert done["status"].get("failed", 0) == failed

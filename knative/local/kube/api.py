@@ -54,9 +54,11 @@ class Api:
     def __init__(self, store: Store, objects: Objects, kubelet: Kubelet) -> None:
         self._store, self._objects, self._kubelet = store, objects, kubelet
         self._streams: set[Callable[[], None]] = set()
+        self._closed = False
 
     def close(self) -> None:
         """End all streams, so that their connections do not hold up the server's end."""
+        self._closed = True
         for end in tuple(self._streams):
             end()
 
@@ -69,7 +71,7 @@ class Api:
         except ClientDisconnect:
             return
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.url.path)
+            log.exception("%s %s failed", request.method, request.scope["path"])
             words = f"Internal error occurred: {type(error).__name__}"
             answer = _refusal(status.ApiError(500, "InternalError", words))
         if isinstance(answer, Response):
@@ -78,7 +80,10 @@ class Api:
             await self._stream(answer, receive, send)
 
     async def _answer(self, request: Request) -> Response | Stream:
-        path = request.url.path.removeprefix(request.scope.get("root_path") or "")
+        path = request.scope["path"].removeprefix(request.scope.get("root_path") or "")
+        if self._closed:
+            words = "the local Kubernetes API is shutting down"
+            raise status.ApiError(503, "ServiceUnavailable", words)
         if request.method in ("GET", "HEAD"):
             if path in _HEALTH:
                 return PlainTextResponse("ok")

@@ -117,6 +117,9 @@ def _pod_causes(at: str, pod: Object) -> Causes:
         yield _unsupported(f"{at}.restartPolicy", pod["restartPolicy"], ["OnFailure", "Never"])
     if not pod["containers"]:
         yield Cause(f"{at}.containers", "Required value", "FieldValueRequired")
+    if pod.get("activeDeadlineSeconds") is not None:
+        message = "Forbidden: set it on the Job; the local Kubernetes API keeps no other deadline"
+        yield Cause(f"{at}.activeDeadlineSeconds", message)
     volumes = {volume.get("name") for volume in pod.get("volumes") or ()}
     names: set[str] = set()
     for field in ("initContainers", "containers"):

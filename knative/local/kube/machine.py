@@ -1,4 +1,9 @@
-"""Which containers this machine can run, and with what command, folder and environment."""
+"""Which containers this machine can run, and with what command, folder and environment.
+
+Enforced: the command, environment, volumes, and the memory limit. Not enforced, as a process of the
+laptop's owner has no walls: security contexts, CPU limits, requests, service accounts, probes,
+scheduling.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from knative.local.kube.environment import expand_all
-from knative.local.kube.volumes import rewrite, rewrite_all, unsupported
+from knative.local.kube.volumes import mounts, rewrite, rewrite_all, unsupported
 
 Container = Mapping[str, Any]
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE")
@@ -34,7 +39,10 @@ class Machine:
     def base_environment(self) -> dict[str, str]:
         """What every process gets: little of ours, so that no secret of the shell leaks."""
         kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return {**kept, "PYTHONUNBUFFERED": "1", **self.environment()}
+        found = {**kept, "PYTHONUNBUFFERED": "1", **self.environment()}
+        # `python` in a script is the interpreter that has our packages, as in our image.
+        ours = str(Path(sys.executable).parent)
+        return {**found, "PATH": os.pathsep.join([ours, found.get("PATH", os.defpath)])}
 
     def refusal(self, pod_spec: Mapping[str, Any]) -> str | None:
         """Why a pod can only be recorded here, None if it can run."""
@@ -44,7 +52,8 @@ class Machine:
             command = self._command(container)
             if not command:
                 return f"image {container['image']} is not run here and names no command"
-            if not self._executable(command[0]):
+            mounted = rewrite(command[0], mounts(container, self.root)) != command[0]
+            if not mounted and not self._executable(command[0]):
                 return f"this machine has no {command[0]!r} (image {container['image']})"
         return None
 

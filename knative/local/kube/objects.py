@@ -41,6 +41,9 @@ class Objects:
         self.store = store
         self._collector = collector
         self._namespaces = frozenset(namespaces)
+        for held in store.select(NAMESPACE.kind):
+            if held["metadata"]["name"] not in self._namespaces:
+                store.remove(Key(NAMESPACE.kind, "", held["metadata"]["name"]))
         for name in sorted(self._namespaces):
             self._add_namespace(name)
 

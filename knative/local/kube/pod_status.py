@@ -88,19 +88,24 @@ def pod_status(
 
 
 def lost(pod: Object) -> Object:
-    """The status of a pod whose process went with an earlier runtime: like a lost node."""
+    """The status of a pod whose process went with an earlier runtime: like a lost node.
+
+    If all its containers had already completed, only that was left to be said.
+    """
     message = "the local runtime ended while this pod ran; its process is gone"
     held = pod["status"]
     entries = held.get("containerStatuses") or [
         container_status(one, waiting("ContainerCreating")) for one in pod["spec"]["containers"]
     ]
+    init = held.get("initContainerStatuses") or []
+    if all(entry["state"].get("terminated", {}).get("exitCode") == 0 for entry in entries):
+        return pod_status(held, "Succeeded", init, entries)
     ended = [
         entry
         if "terminated" in entry["state"]
         else with_state(entry, _lost_state(entry["state"], message), entry["restartCount"])
         for entry in entries
     ]
-    init = held.get("initContainerStatuses") or []
     status = pod_status(held, "Failed", init, ended, reason="NodeLost", message=message)
     disruption = {
         "type": "DisruptionTarget",

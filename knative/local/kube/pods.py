@@ -93,8 +93,11 @@ class PodRun:
             code = await self._container(container, self._init)
             if code != 0 or self._stopping.is_set():
                 return self._finish([code or 143])
-        codes = await asyncio.gather(*(self._container(c, self._main) for c in spec["containers"]))
-        self._finish(codes)
+        async with asyncio.TaskGroup() as group:
+            runs = [
+                group.create_task(self._container(one, self._main)) for one in spec["containers"]
+            ]
+        self._finish([run.result() for run in runs])
 
     async def _container(self, container: Container, entries: dict[str, Object]) -> int:
         again = self._pod["spec"]["restartPolicy"] == "OnFailure"
@@ -149,12 +152,13 @@ class PodRun:
         """The environment, once all that it and the volumes need is there; None if stopped."""
         while not self._stopping.is_set():
             self.config_changed.clear()
+            reason = "ContainerCreating"  # while volumes cannot be mounted, as the kubelet says it
             try:
                 write_volumes(self._pod["spec"], volumes, self._lookup)
+                reason = "CreateContainerConfigError"
                 return resolve(container, self._pod, self._lookup)
             except MissingError as missing:
-                state = pod_status.waiting("CreateContainerConfigError", str(missing))
-                self._set(entries, container, state, restarts)
+                self._set(entries, container, pod_status.waiting(reason, str(missing)), restarts)
                 await self._until(asyncio.create_task(self.config_changed.wait()))
         return None
 

@@ -61,7 +61,7 @@ def _write(place: Path, kind: str, name: str, wanted: Mapping[str, Any], lookup:
             raise MissingError(f"{kind.lower()} {name!r}: path {path!r} leads out of the volume")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(entries[key])
-        target.chmod(0o600 if kind == "Secret" else 0o644)
+        target.chmod(wanted.get("defaultMode") or (0o600 if kind == "Secret" else 0o644))
 
 
 def mounts(container: Mapping[str, Any], folder: Path) -> dict[str, str]:
