@@ -45,7 +45,7 @@ class GithubIssue(Value):
     body: str | None = None
     state: str = ""
     html_url: str = ""
-    labels: list[GithubLabel] = []
+    labels: list[GithubLabel] = Field(default_factory=list)
 
 
 class GithubRef(Value):
@@ -91,8 +91,8 @@ class GrafanaAlert(Value):
     """One alert of a notification; `startsAt` and `endsAt` as Grafana writes them."""
 
     status: str
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     starts_at: str = Field("", alias="startsAt")
     ends_at: str | None = Field(None, alias="endsAt")
     fingerprint: str = ""
@@ -114,8 +114,8 @@ class GrafanaNotified(Event):
     title: str = ""
     message: str = ""
     group_key: str = Field("", alias="groupKey")
-    common_labels: dict[str, str] = Field({}, alias="commonLabels")
-    common_annotations: dict[str, str] = Field({}, alias="commonAnnotations")
+    common_labels: dict[str, str] = Field(default_factory=dict, alias="commonLabels")
+    common_annotations: dict[str, str] = Field(default_factory=dict, alias="commonAnnotations")
     alerts: list[GrafanaAlert]
 
     def subject(self) -> str | None:
@@ -131,13 +131,13 @@ class TaskRequested(Request):
     service: str = Field(min_length=1, max_length=200)
     title: str = Field(min_length=1, max_length=1000)
     description: str = ""
-    acceptance_criteria: list[str] = []
+    acceptance_criteria: list[str] = Field(default_factory=list)
     priority: Priority = "medium"
     agent_type: Literal["claude", "gemini"] | None = None
     project_id: str | None = Field(None, min_length=1, max_length=200)
     assigned_to: str | None = None
     origin: Origin = "cli"
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
     def subject(self) -> str | None:
         return self.task_id
@@ -158,7 +158,7 @@ class TaskUpdated(Request):
     project_id: str | None = Field(None, min_length=1, max_length=200)
     assigned_to: str | None = None
     origin: Origin = "pm"
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
     def subject(self) -> str | None:
         return self.task_id

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit.inbox import Journal
 from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from functions.kit.store import Connection
 
 S = TypeVar("S", bound=Settings)
+P = TypeVar("P")
 
 
 def _utc_now() -> datetime:
@@ -38,6 +39,7 @@ class Resources:
         self.environ = environ
         self._transport = transport
         self._settings: dict[type[Settings], Settings] = {}
+        self._parts: dict[Callable[[Resources], Any], Any] = {}
         self.process = self.settings(ProcessSettings)
 
     def settings(self, kind: type[S]) -> S:
@@ -81,7 +83,17 @@ class Resources:
 
         return Cluster(self.settings(ClusterSettings))
 
+    def part(self, make: Callable[[Resources], P]) -> P:
+        """What a function keeps for its process, made once; closed by its `close` if it has one."""
+        if make not in self._parts:
+            self._parts[make] = make(self)
+        found: P = self._parts[make]
+        return found
+
     async def close(self) -> None:
+        for part in self._parts.values():
+            if close := getattr(part, "close", None):
+                await close()
         if "cluster" in self.__dict__:
             await self.cluster.close()
         if "http" in self.__dict__:
@@ -126,6 +138,9 @@ class Context:
 
     def settings(self, kind: type[S]) -> S:
         return self.resources.settings(kind)
+
+    def part(self, make: Callable[[Resources], P]) -> P:
+        return self.resources.part(make)
 
     def journal(self, key: str) -> Journal:
         """The durable steps of the piece of work that `key` names."""

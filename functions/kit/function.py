@@ -38,6 +38,8 @@ Handler = Callable[[typing.Any, Context], Awaitable[Result]]
 Render = Callable[[Sequence[Event]], str]
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 Target = Callable[[HttpRequest], Awaitable[Response]]
+Start = Callable[[Context], Awaitable[None]]
+Health = Callable[[Context], Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Spec:
     inbox: bool
     renders: Mapping[str, Render]
     routes: tuple[BaseRoute, ...]
+    start: Start | None = None
+    health: Health | None = None
 
     @property
     def source(self) -> str:
@@ -74,12 +78,15 @@ def function(
     inbox: bool = False,
     renders: Mapping[str, Render] | None = None,
     routes: Sequence[BaseRoute] = (),
+    start: Start | None = None,
+    health: Health | None = None,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
     `inbox`: the function writes; its answer to an event is recorded and given again.
     `renders`: media type -> how a person's request may have its result rendered.
     `routes`: further HTTP routes, made with `route`.
+    `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -91,6 +98,8 @@ def function(
             inbox,
             dict(renders or {}),
             (*routes, *((route("/runs", _runs),) if inbox else ())),
+            start,
+            health,
         )
 
         @functools.wraps(handler)
@@ -123,7 +132,19 @@ def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> R
         except Exception as error:
             return failure(error, service=True)
 
-    return Route(path, call, methods=list(methods))
+    return _JsonRoute(path, call, methods=list(methods))
+
+
+class _JsonRoute(Route):
+    """A route that says 405 as everything else is said."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = self.methods or set()
+        if scope["method"] in allowed:
+            await self.app(scope, receive, send)
+            return
+        detail = {"detail": f"{scope['method']} is not allowed here"}
+        await JSONResponse(detail, 405, {"Allow": ", ".join(sorted(allowed))})(scope, receive, send)
 
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:

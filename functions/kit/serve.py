@@ -45,6 +45,8 @@ class Application:
         self._function = create(target, str(source), "http")
         self._target = target
         self._folder = source.parent
+        # The framework loads a source under its file's name.
+        self._spec = getattr(getattr(sys.modules.get(source.stem), target, None), "spec", None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
@@ -55,15 +57,24 @@ class Application:
             await self._function(scope, receive, send)
 
     async def _health(self) -> JSONResponse:
-        found = await problems(process_context(self._target), self._folder)
+        ctx = process_context(self._target)
+        found = await problems(ctx, self._folder)
         if found:
             return JSONResponse({"status": "unavailable", "detail": "; ".join(found)}, 503)
-        return JSONResponse({"status": "ok"})
+        more = self._spec.health(ctx) if self._spec and self._spec.health else {}
+        return JSONResponse({"status": "ok", **more})
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
-        await send({"type": "lifespan.startup.complete"})
         ctx = process_context(self._target)
+        try:
+            if self._spec and self._spec.start:
+                await self._spec.start(ctx)
+        except (BadSetting, FunctionError) as error:
+            print(f"cannot start: {error}", file=sys.stderr)
+            await send({"type": "lifespan.startup.failed"})
+            return
+        await send({"type": "lifespan.startup.complete"})
         tidying = asyncio.create_task(forget_old(ctx))
         await receive()
         tidying.cancel()
@@ -92,7 +103,7 @@ def main() -> int:
         return 1
     config = uvicorn.Config(
         app,
-        host="0.0.0.0",
+        host=settings.server_host,
         port=settings.port,
         log_config=None,
         access_log=False,
@@ -101,8 +112,9 @@ def main() -> int:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.timeout_seconds),
     )
-    uvicorn.Server(config).run()
-    return 0
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 
 class BadSetting(ValueError):
@@ -45,7 +45,14 @@ class ProcessSettings(Settings):
         "", description="file of the function; found by the target's name when not set"
     )
     k_service: str = Field("", description="name of the Knative Service; set by Knative")
-    port: int = Field(8080, ge=1, le=65535, description="port to listen on; set by Knative")
+    server_host: str = Field("0.0.0.0", description="address to listen on")
+    port: int = Field(
+        8080,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("PORT", "SERVER_PORT", "port"),
+        description="port to listen on; PORT is set by Knative, SERVER_PORT serves without it",
+    )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severe level to log"
     )
