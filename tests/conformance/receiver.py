@@ -41,6 +41,7 @@ class Receiver:
         self._answers: dict[tuple[str, str], list[Say]] = defaultdict(list)
         self._runner: web.AppRunner | None = None
         self.port = 0
+        self.busy = 0  # requests being answered now
 
     def will_say(self, path: str, event_id: str, *answers: Say) -> None:
         self._answers[path, event_id].extend(answers)
@@ -72,7 +73,11 @@ class Receiver:
         say = Say() if not answers else answers.pop(0) if len(answers) > 1 else answers[0]
         if say.hang_up and request.transport:
             request.transport.abort()
-        await asyncio.sleep(say.hold_s)
+        self.busy += 1
+        try:
+            await asyncio.sleep(say.hold_s)
+        finally:
+            self.busy -= 1
         response = web.Response(status=say.status, headers=dict(say.headers), body=say.body)
         if "Content-Type" not in say.headers:
             response.headers.popall("Content-Type", None)

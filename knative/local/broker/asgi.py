@@ -49,18 +49,18 @@ async def _answer(
     path = split_path(scope["path"])
     if path is None:
         return Answer(404 if scope["path"] == "/" else 400, (_ALLOW,))
-    body = b""
+    chunks: list[bytes] = []
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             while True:
                 message = await receive()
-                body += message.get("body", b"")
+                chunks.append(message.get("body", b""))
                 if not message.get("more_body"):
                     break
     except TimeoutError:
         return Answer(500, (_ALLOW,))
     query = scope["query_string"].decode("latin-1")
-    return await broker.ingress(*path, scope["method"], scope["headers"], body, query)
+    return await broker.ingress(*path, scope["method"], scope["headers"], b"".join(chunks), query)
 
 
 def split_path(path: str) -> tuple[str, str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -27,7 +26,6 @@ from .http import Answer, Headers, Send
 from .job import Flight, Job, Route
 from .journal import Journal
 from .lane import Lane
-from .outcome import ErrorInfo
 from .records import Change, EventRecord, State
 from .spec import BrokerSpec, TriggerSpec
 from .store import OpenDelivery, Store, event_row
@@ -101,10 +99,15 @@ class LocalBroker:
         """Accept nothing more; deliveries that end within `grace_s` seconds need no repetition."""
         self._running = False
         await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
-        await self._journal.close()
+        for job in self._open:
+            if job.flight:
+                job.flight.give_up()  # its producer is told 500, and comes again
         self._watchers.close()
-        self._reader.shutdown()
-        self._store.close()
+        try:
+            await self._journal.close()
+        finally:
+            self._reader.shutdown()
+            self._store.close()
 
     def settled(self) -> bool:
         """True when no delivery is pending or in flight and everything is stored."""
@@ -118,9 +121,7 @@ class LocalBroker:
             row = (State.FAILED, left.attempts, left.base, left.due, reason, left.error, left.id)
             self._journal.open_batch().updates.append(row)
             return
-        job = Job(left.id, left.event, left.ttl, route, None, None, left.repeated)
-        job.state, job.attempts, job.base = State(left.state), left.attempts, left.base
-        job.error = ErrorInfo(**json.loads(left.error)) if left.error else None
+        job = Job.resumed(left, route)
         self._open.add(job)
         lane.push_later(job, left.due - self._clock())
 
@@ -221,9 +222,7 @@ class LocalBroker:
         flight = job.flight or Flight()
         if job.flight:
             flight.expect(1)
-        namespace, _, name = job.route.ingress_url.rpartition("/")
-        key = (namespace.rpartition("/")[2], name)
-        self._accept(key, reply, job.ttl - 1, flight, cause=job)
+        self._accept(job.route.broker, reply, job.ttl - 1, flight, cause=job)
         job.state = State.DELIVERED
         self._journal.open_batch().updates.append(job.update(self._clock(), None))
         self.finish(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .event import TTL, Event
@@ -12,6 +12,7 @@ from .http import Headers
 from .outcome import ErrorInfo
 from .records import State
 from .spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
+from .store import OpenDelivery
 
 INGRESS = "http://broker-ingress.knative-eventing.svc.cluster.local"
 
@@ -25,6 +26,7 @@ class Route:
         self.url = trigger.subscriber_uri
         self.delivery: Delivery = effective_delivery(trigger, broker)
         self.structured = self.delivery.format == "json"
+        self.broker = (broker.namespace, broker.name)
         self.ingress_url = f"{INGRESS}/{broker.namespace}/{broker.name}"
         self.sink_headers: Headers = (
             (b"Kn-Namespace", trigger.namespace.encode()),
@@ -53,6 +55,11 @@ class Flight:
         if not self._open and not self._done.done():
             self._done.set_result(not self._failed)
 
+    def give_up(self) -> None:
+        """Nobody will know how it ends: the broker stops."""
+        if not self._done.done():
+            self._done.set_result(False)
+
     async def landed(self, within_s: float) -> bool:
         """True when all ended well. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
@@ -74,7 +81,14 @@ class Job:
     attempts: int = 0
     base: int = 0  # attempts made before dead-lettering began
     error: ErrorInfo | None = None
-    url: str = field(init=False, default="")
+
+    @classmethod
+    def resumed(cls, left: OpenDelivery, route: Route) -> Job:
+        """A delivery from the store; its producer is gone, nobody waits for it."""
+        job = cls(left.id, left.event, left.ttl, route, event=None, repeated=left.repeated)
+        job.state, job.attempts, job.base = left.state, left.attempts, left.base
+        job.error = ErrorInfo(**json.loads(left.error)) if left.error else None
+        return job
 
     def request(self, event: Event) -> tuple[str, Headers, bytes]:
         """Where this delivery goes next, and with which headers and body."""

@@ -63,8 +63,6 @@ class OpenDelivery:
 
     id: int
     event: int
-    namespace: str
-    broker: str
     ttl: int
     trigger: str
     repeated: bool
@@ -142,11 +140,14 @@ class Store:
 
     def open_deliveries(self) -> list[OpenDelivery]:
         rows = self._reader.execute(
-            "select d.id, d.event, e.namespace, e.broker, e.ttl, d.trigger, d.repeated, d.state,"
-            " d.attempts, d.base, d.due, d.error from delivery d join event e on e.seq = d.event"
+            "select d.id, d.event, e.ttl, d.trigger, d.repeated, d.state, d.attempts, d.base,"
+            " d.due, d.error from delivery d join event e on e.seq = d.event"
             " where d.state in ('pending', 'dead-lettering') order by d.id"
         )
-        return [OpenDelivery(*row) for row in rows]
+        return [
+            OpenDelivery(id_, event, ttl, trigger, bool(repeated), State(state), *rest)
+            for id_, event, ttl, trigger, repeated, state, *rest in rows
+        ]
 
     def event(self, seq: int) -> Event:
         attributes, headers, data = self._reader.execute(

@@ -1,0 +1,313 @@
+"""The local broker's own promises: durability, duplicates on demand, bounds, what can be read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knative.local.broker import (
+    AiohttpSend,
+    Answer,
+    BrokerSpec,
+    Delivery,
+    Headers,
+    LocalBroker,
+    Send,
+    State,
+    TriggerSpec,
+)
+from knative.local.broker.broker import LANE_WIDTH
+from knative.local.broker.journal import Journal
+from knative.local.broker.store import Batch
+from tests.conformance.receiver import Receiver, Say
+from tests.support import eventually
+
+Open = Callable[..., contextlib.AbstractAsyncContextManager[LocalBroker]]
+RETRY = Delivery(retry=2, backoff_policy="exponential", backoff_delay_s=0.05)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    await receiver.start()
+    yield receiver
+    await receiver.stop()
+
+
+@pytest.fixture
+def open_broker(tmp_path: Path, receiver: Receiver) -> Open:
+    """Runs a broker whose Trigger for type T calls /T, and whose dead letters go to /dead."""
+    sink = f"http://127.0.0.1:{receiver.port}"
+
+    @contextlib.asynccontextmanager
+    async def run(
+        *types: str,
+        delivery: Delivery = RETRY,
+        dead: bool = True,
+        through: Callable[[Send], Send] = lambda send: send,
+        **options: Any,
+    ) -> AsyncIterator[LocalBroker]:
+        send = AiohttpSend()
+        letters = Delivery(dead_letter_uri=f"{sink}/dead" if dead else None)
+        broker = LocalBroker(
+            tmp_path / "broker.db",
+            [BrokerSpec("ns", "default", letters)],
+            [
+                TriggerSpec("ns", t, "default", {"type": t}, None, f"{sink}/{t}", delivery)
+                for t in types or ("a",)
+            ],
+            through(send),
+            **options,
+        )
+        await broker.start()
+        try:
+            yield broker
+        finally:
+            await broker.stop(grace_s=0)
+            await send.close()
+
+    return run
+
+
+async def publish(broker: LocalBroker, type_: str, event_id: str | None = None) -> Answer:
+    pairs = {"specversion": "1.0", "id": event_id or str(uuid.uuid4()), "source": "/s"}
+    headers = [(f"ce-{k}".encode(), v.encode()) for k, v in (pairs | {"type": type_}).items()]
+    return await broker.ingress("ns", "default", "POST", headers, b"data")
+
+
+def event_headers(event_id: str, type_: str) -> dict[str, str]:
+    return {"ce-specversion": "1.0", "ce-id": event_id, "ce-source": "/r", "ce-type": type_}
+
+
+async def wait_settled(broker: LocalBroker) -> None:
+    async def settled() -> bool:
+        return broker.settled()
+
+    await eventually(settled)
+
+
+async def test_a_producer_that_hangs_up_cancels_no_delivery(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(hold_s=0.2))
+    async with open_broker() as broker:
+        producer = asyncio.create_task(publish(broker, "a", "1"))
+
+        async def called() -> bool:
+            return bool(receiver.requests("/a"))
+
+        await eventually(called)
+        producer.cancel()
+        await wait_settled(broker)
+        (event,) = await broker.events()
+    assert event.deliveries[0].state is State.DELIVERED
+
+
+async def test_a_producer_is_answered_500_when_the_broker_stops(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(hold_s=5))
+    async with open_broker() as broker:
+        producer = asyncio.create_task(publish(broker, "a", "1"))
+
+        async def called() -> bool:
+            return bool(receiver.requests("/a"))
+
+        await eventually(called)
+    assert (await producer).status == 500
+    assert (await publish(broker, "a")).status == 503
+
+
+async def test_deliver_twice_makes_each_successful_delivery_once_more_with_its_reply(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(503), Say(200, event_headers("re-1", "b")))
+    async with open_broker("a", "b", deliver_twice=True) as broker:
+        assert (await publish(broker, "a", "1")).status == 202
+        await wait_settled(broker)
+        events = await broker.events()
+    assert len(receiver.requests("/a", "1")) == 3  # a failure, a success, and its duplicate
+    assert len(receiver.requests("/b", "re-1")) == 4  # two replies, each delivered twice
+    assert [[d.repeated for d in e.deliveries] for e in events] == [[False, True]] * 3
+    assert {d.state for e in events for d in e.deliveries} == {State.DELIVERED}
+
+
+async def test_a_dead_letter_is_not_made_twice(open_broker: Open, receiver: Receiver) -> None:
+    receiver.will_say("/a", "1", Say(422))
+    async with open_broker(deliver_twice=True) as broker:
+        await publish(broker, "a", "1")
+        await wait_settled(broker)
+    assert len(receiver.requests("/dead", "1")) == 1
+
+
+async def test_an_error_body_that_would_crash_knative_fails_loudly_and_says_why(
+    open_broker: Open, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.will_say("/a", "1", Say(422, body=b"x" * 769))
+    async with open_broker() as broker:
+        with caplog.at_level(logging.ERROR):
+            assert (await publish(broker, "a", "1")).status == 500
+        (lost,) = await broker.dead_letters()
+    assert not receiver.requests("/dead", "1")
+    assert lost.deliveries[0].state is State.FAILED
+    assert "a body of 769 bytes: over 768 it crashes" in str(lost.deliveries[0].reason)
+    assert "over 768 it crashes" in caplog.text
+
+
+async def test_without_a_sink_a_large_error_body_is_an_ordinary_failure(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(422, body=b"x" * 769))
+    async with open_broker(dead=False) as broker:
+        assert (await publish(broker, "a", "1")).status == 500
+        (lost,) = await broker.dead_letters()
+    assert lost.deliveries[0].reason == "status 422"
+
+
+async def test_a_subscriber_may_publish_and_wait_while_it_is_called(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    def publishing(send: Send) -> Send:
+        async def through(
+            method: str, url: str, headers: Headers, body: bytes, timeout_s: float | None
+        ) -> Answer:
+            if url.endswith("/a"):
+                return await publish(broker, "b")
+            return await send(method, url, headers, body, timeout_s)
+
+        return through
+
+    async with open_broker("a", "b", through=publishing) as broker:
+        answers = await asyncio.gather(*(publish(broker, "a") for _ in range(2 * LANE_WIDTH)))
+    assert {answer.status for answer in answers} == {202}
+    assert len(receiver.requests("/b")) == 2 * LANE_WIDTH
+
+
+async def test_a_triggers_deliveries_are_bounded(open_broker: Open, receiver: Receiver) -> None:
+    count = 3 * LANE_WIDTH
+    for n in range(count):
+        receiver.will_say("/a", str(n), Say(hold_s=0.1))
+    most = 0
+    async with open_broker() as broker:
+        producers = [asyncio.create_task(publish(broker, "a", str(n))) for n in range(count)]
+        while any(not p.done() for p in producers):
+            most = max(most, receiver.busy)
+            await asyncio.wait(producers, timeout=0.005)
+    assert len(receiver.requests("/a")) == count
+    assert 1 < most <= LANE_WIDTH
+
+
+async def test_an_event_shows_its_deliveries_and_every_attempt(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(503, body=b"not now"), Say(202))
+    async with open_broker() as broker:
+        await publish(broker, "a", "1")
+        (event,) = await broker.events()
+        assert await broker.event(event.seq) == event
+        assert await broker.event(99) is None
+    assert (event.attributes["id"], event.data, event.cause) == ("1", b"data", None)
+    (delivery,) = event.deliveries
+    assert (delivery.trigger, delivery.state, delivery.repeated) == (
+        "ns/a",
+        State.DELIVERED,
+        False,
+    )
+    first, second = delivery.attempts
+    assert (first.number, first.status, first.answer) == (1, 503, b"not now")
+    assert (first.reason, second.reason) == ("status 503", None)
+    assert second.status == 202
+    assert second.at > first.at > 0
+    assert first.took_s > 0
+
+
+async def test_a_reply_names_the_delivery_that_it_answers(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(200, event_headers("re-1", "b")))
+    async with open_broker("a", "b") as broker:
+        await publish(broker, "a", "1")
+        question, answer = await broker.events()
+    assert answer.cause == question.deliveries[0].id
+    assert answer.ttl == question.ttl - 1
+
+
+async def test_events_are_read_by_type_and_page_by_page(open_broker: Open) -> None:
+    async with open_broker("a", "b") as broker:
+        for n in range(5):
+            await publish(broker, "a" if n % 2 else "b", str(n))
+        latest = await broker.events(limit=2)
+        of_type = await broker.events(type="b")
+        page = await broker.events(since=latest[0].seq - 3, limit=2)
+    assert [e.attributes["id"] for e in latest] == ["3", "4"]
+    assert [e.attributes["id"] for e in of_type] == ["0", "2", "4"]
+    assert [e.attributes["id"] for e in page] == ["1", "2"]
+
+
+async def test_counts_tell_what_became_of_all_deliveries(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "lost", Say(422))
+    async with open_broker() as broker:
+        await publish(broker, "a")
+        await publish(broker, "a", "lost")
+        await publish(broker, "nobody listens")
+        counts = await broker.counts()
+    assert counts == {
+        "events": 3,
+        "pending": 0,
+        "dead-lettering": 0,
+        "delivered": 1,
+        "dead-lettered": 1,
+        "failed": 0,
+    }
+
+
+async def test_a_follower_sees_each_step(open_broker: Open, receiver: Receiver) -> None:
+    receiver.will_say("/a", "1", Say(503), Say(422))
+    async with open_broker() as broker:
+        changes = broker.follow()
+        await publish(broker, "a", "1")
+    seen = [(c.state, c.attempt, c.status) async for c in changes]
+    assert sorted(seen, key=lambda c: c[1] or 0) == [
+        (None, None, None),
+        (State.PENDING, 1, 503),
+        (State.DEAD_LETTERING, 2, 422),
+        (State.DEAD_LETTERED, 3, 202),
+    ]
+
+
+async def test_what_cannot_be_stored_is_answered_500_and_not_delivered(
+    open_broker: Open, receiver: Receiver, tmp_path: Path
+) -> None:
+    async with open_broker() as broker:
+        with contextlib.closing(sqlite3.connect(tmp_path / "broker.db")) as disk:
+            disk.execute(
+                "create trigger full before insert on event"
+                " begin select raise(abort, 'the disk is full'); end"
+            )
+            assert (await publish(broker, "a", "1")).status == 500
+            disk.execute("drop trigger full")
+        assert (await publish(broker, "a", "2")).status == 202
+        assert [e.attributes["id"] for e in await broker.events()] == ["2"]
+    assert not receiver.requests("/a", "1")
+
+
+async def test_rows_that_come_while_a_batch_is_written_go_into_the_next_one() -> None:
+    batches: list[Batch] = []
+    journal = Journal(batches.append)
+    for n in range(3):
+        journal.open_batch().events.append((n,))
+    await journal.flush()
+    journal.open_batch().events.append((3,))
+    await journal.close()
+    assert [batch.events for batch in batches if batch.events] == [[(0,), (1,), (2,)], [(3,)]]
+    assert journal.idle
