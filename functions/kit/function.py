@@ -183,7 +183,7 @@ async def _from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byt
             id=key,
             source="/http",
             type=spec.request.type,
-            data=body or b"{}",
+            data=_as_json(request, body),
             datacontenttype="application/json",
             time=wire.format_time(ctx.now()),
         )
@@ -203,6 +203,18 @@ async def _from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byt
         response = failure(error)
         response.headers["Idempotency-Key"] = key
         return response
+
+
+def _as_json(request: HttpRequest, body: bytes) -> bytes:
+    """A person's data as JSON: it may be YAML, and no data is an empty object."""
+    if "yaml" not in request.headers.get("content-type", ""):
+        return body or b"{}"
+    import yaml
+
+    try:
+        return json.dumps(yaml.safe_load(body) or {}, default=str).encode()
+    except (yaml.YAMLError, ValueError) as error:
+        raise wire.NotAnEvent([f"the body is not valid YAML: {error}"]) from None
 
 
 async def _handle(

@@ -9,26 +9,20 @@ from functions.kit import inbox
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
 from functions.kit.migrate import KIT, Owner, owner_of
-from functions.kit.settings import DatabaseSettings
 
 logger = logging.getLogger(__name__)
 
 
-async def problems(ctx: Context, folder: Path) -> list[str]:
+async def problems(ctx: Context, folder: Path, *, inbox: bool) -> list[str]:
     """What keeps the function in `folder` from working; empty when it can work."""
-    if not ctx.settings(DatabaseSettings).database_url:
-        return []
-    found = []
-    for owner in (KIT, owner_of(folder)):
-        if owner is not None and (problem := await _behind(ctx, owner)):
-            found.append(problem)
-    return found
+    owner = owner_of(folder)
+    needed = [KIT] if inbox or owner else []
+    behind = [await _behind(ctx, o) for o in (*needed, *([owner] if owner else []))]
+    return [problem for problem in behind if problem]
 
 
 async def forget_old(ctx: Context) -> None:
     """Tidy up at every start, so that nothing grows for ever; it may fail, the next start comes."""
-    if not ctx.settings(DatabaseSettings).database_url:
-        return
     try:
         await inbox.forget(ctx.store, ctx.function)
     except FunctionError as error:

@@ -101,7 +101,7 @@ def _upgrade(connection: Connection, owner: Owner) -> None:
 
 
 async def _main(arguments: argparse.Namespace) -> None:
-    url = DatabaseSettings.read().database_url
+    url = DatabaseSettings.read().url
     if not url:
         raise BadSetting("setting DATABASE_URL is missing")
     known = owners() | owners(FUNCTIONS / "dsm")

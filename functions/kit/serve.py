@@ -48,6 +48,9 @@ class Application:
         # The framework loads a source under its file's name.
         self._spec = getattr(getattr(sys.modules.get(source.stem), target, None), "spec", None)
 
+        # An API with tables has an inbox for its Idempotency-Keys.
+        self._inbox = self._spec.inbox if self._spec else (self._folder / "migrations").is_dir()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
             await (await self._health())(scope, receive, send)
@@ -58,7 +61,7 @@ class Application:
 
     async def _health(self) -> JSONResponse:
         ctx = process_context(self._target)
-        found = await problems(ctx, self._folder)
+        found = await problems(ctx, self._folder, inbox=self._inbox)
         if found:
             return JSONResponse({"status": "unavailable", "detail": "; ".join(found)}, 503)
         more = self._spec.health(ctx) if self._spec and self._spec.health else {}
@@ -75,9 +78,10 @@ class Application:
             await send({"type": "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.startup.complete"})
-        tidying = asyncio.create_task(forget_old(ctx))
+        tidying = asyncio.create_task(forget_old(ctx)) if self._inbox else None
         await receive()
-        tidying.cancel()
+        if tidying:
+            tidying.cancel()
         await ctx.resources.close()
         await send({"type": "lifespan.shutdown.complete"})
 

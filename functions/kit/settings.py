@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
+from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -80,10 +81,26 @@ class ProcessSettings(Settings):
 class DatabaseSettings(Settings):
     """How a function reaches its PostgreSQL database."""
 
-    database_url: str = Field("", description="postgresql://user:password@host:port/database")
+    database_url: str = Field(
+        "", description="postgresql://user:password@host:port/database; wins over POSTGRES_*"
+    )
+    postgres_host: str = Field("", description="host of the database, where DATABASE_URL is unset")
+    postgres_port: int = Field(5432, ge=1, le=65535, description="port of the database")
+    postgres_user: str = Field("postgres", description="user of the database")
+    postgres_password: str = Field("", description="password of the database's user")
+    postgres_db: str = Field("postgres", description="name of the database")
     database_pool_size: int = Field(
         8, ge=2, le=100, description="most connections of one process; twice containerConcurrency"
     )
+
+    @property
+    def url(self) -> str:
+        """Where the database is; empty where no setting says so."""
+        if self.database_url or not self.postgres_host:
+            return self.database_url
+        user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password, safe="")
+        host = quote(self.postgres_host, safe="")
+        return f"postgresql://{user}:{password}@{host}:{self.postgres_port}/{self.postgres_db}"
 
 
 class ServiceSettings(Settings):

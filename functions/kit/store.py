@@ -50,11 +50,11 @@ class Store:
         if self._pool is None:
             import asyncpg
 
-            if not self._settings.database_url:
+            if not self._settings.url:
                 raise TemporaryError("setting DATABASE_URL is missing: this function needs it")
             # No await between the check and the assignment: two first users share one pool.
             self._pool = asyncpg.create_pool(
-                self._settings.database_url,
+                self._settings.url,
                 min_size=0,
                 max_size=self._settings.database_pool_size,
                 command_timeout=60,

@@ -1,0 +1,113 @@
+"""The rows of a backlog in backlog-service's tables, which its own migrations make."""
+
+from __future__ import annotations
+
+from functions.backlog_setup.decide import Backlog
+from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.store import Connection
+
+NEEDED = {
+    "tasks": (
+        *("task_id", "project_id", "title", "description", "status"),
+        *("assigned_to", "sprint_id", "progress_percentage"),
+    ),
+    "stories": ("id", "description"),
+    "story_tasks": ("story_id", "task_id"),
+}
+REMEDY = "run the migrations of backlog-service, which owns it"
+
+
+async def verify(tx: Connection) -> None:
+    """Raise one error that names every missing table or column, and what to run."""
+    database = await tx.fetchval("SELECT current_database()")
+    rows = await tx.fetch(
+        """SELECT t.name AS table, a.attname AS column
+           FROM unnest($1::text[]) AS t (name)
+           JOIN pg_attribute a ON a.attrelid = to_regclass(t.name)
+           WHERE a.attnum > 0 AND NOT a.attisdropped""",
+        list(NEEDED),
+    )
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["table"], set()).add(row["column"])
+    missing = [f"table {table}" for table in NEEDED if table not in found]
+    missing += [
+        f"column {table}.{column}"
+        for table, columns in NEEDED.items()
+        for column in columns
+        if table in found and column not in found[table]
+    ]
+    if missing:
+        words = f"missing in database {database}: {', '.join(missing)}; {REMEDY}"
+        raise TemporaryError(words, delay_s=10)
+
+
+async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
+    """Put the rows there and return how many were missing.
+
+    What exists is kept. `reset` sets it back, but never takes a task out of its sprint: of such a
+    task only title, description and assignee are set.
+    """
+    # One after the other per project: concurrent callers meet in no deadlock.
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"backlog {backlog.project_id}")
+    await _refuse_foreign(tx, backlog)
+    tasks, stories, links = backlog.tasks, backlog.stories, backlog.links
+    created: int = await tx.fetchval(
+        f"""WITH given AS (
+                SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                                     $7::int[])
+                AS g (task_id, title, description, status, assigned_to, progress_percentage)
+            ), written AS (
+                INSERT INTO tasks (task_id, project_id, title, description, status, assigned_to,
+                                   sprint_id, progress_percentage)
+                SELECT task_id, $1, title, description, status, assigned_to, NULL,
+                       progress_percentage
+                FROM given
+                ON CONFLICT (task_id) DO {_RESET_TASK if reset else "NOTHING"}
+                RETURNING (xmax = 0) AS created
+            )
+            SELECT count(*) FILTER (WHERE created) FROM written""",
+        backlog.project_id,
+        [t.task_id for t in tasks],
+        [t.title for t in tasks],
+        [t.description for t in tasks],
+        [t.status for t in tasks],
+        [t.assigned_to for t in tasks],
+        [t.progress_percentage for t in tasks],
+    )
+    await tx.execute(
+        f"""INSERT INTO stories (id, description) SELECT * FROM unnest($1::text[], $2::text[])
+            ON CONFLICT (id) DO {_RESET_STORY if reset else "NOTHING"}""",
+        *([s for s, _ in stories], [text for _, text in stories]),
+    )
+    await tx.execute(
+        """INSERT INTO story_tasks (story_id, task_id) SELECT * FROM unnest($1::text[], $2::text[])
+           ON CONFLICT DO NOTHING""",
+        *([s for s, _ in links], [t for _, t in links]),
+    )
+    return created
+
+
+_RESET_TASK = """UPDATE SET
+    title = excluded.title,
+    description = excluded.description,
+    assigned_to = excluded.assigned_to,
+    status = CASE WHEN tasks.sprint_id IS NULL THEN excluded.status ELSE tasks.status END,
+    progress_percentage = CASE WHEN tasks.sprint_id IS NULL THEN excluded.progress_percentage
+                               ELSE tasks.progress_percentage END"""
+_RESET_STORY = "UPDATE SET description = excluded.description"
+
+
+async def _refuse_foreign(tx: Connection, backlog: Backlog) -> None:
+    rows = await tx.fetch(
+        "SELECT task_id, project_id FROM tasks WHERE task_id = ANY($1) AND project_id <> $2",
+        *([t.task_id for t in backlog.tasks], backlog.project_id),
+    )
+    if rows:
+        position = {t.task_id: n for n, t in enumerate(backlog.tasks)}
+        words = [
+            f"tasks.{position[row['task_id']]}.id: {row['task_id']!r} belongs to project "
+            f"{row['project_id']}"
+            for row in rows
+        ]
+        raise PermanentError("; ".join(words))
