@@ -73,6 +73,7 @@ def admin_app(runtime: Runtime) -> Starlette:
 
 async def _follow(runtime: Runtime, kind: str | None) -> AsyncIterator[str]:
     changes = runtime.broker.follow()
+    yield json.dumps({"following": True}) + "\n"
     with contextlib.suppress(GeneratorExit):
         async for change in changes:
             if kind is None or change.type == kind:

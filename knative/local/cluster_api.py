@@ -91,6 +91,13 @@ class ClusterApi:
             if state == "Failed":
                 raise StartError(f"{job} failed{await self._said(job)}")
 
+    def jobs(self) -> dict[str, int]:
+        """How many Jobs are "running", "complete", "failed"."""
+        counts = {"running": 0, "complete": 0, "failed": 0}
+        for held in self.app.list("Job"):
+            counts[_finished(held).lower() or "running"] += 1
+        return counts
+
     def _held(self, job: Job) -> list[Mapping[str, Any]]:
         held = self.app.list("Job", job.namespace)
         return [item for item in held if item["metadata"]["name"] == job.name]

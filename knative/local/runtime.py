@@ -127,8 +127,8 @@ class Runtime:
         """Stop what runs, in reverse order; processes may drain."""
         while self._stack:
             await self._stack.pop()()
-        (self._data / "runtime.json").unlink(missing_ok=True)
         if self._lock is not None:
+            (self._data / "runtime.json").unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
 
@@ -167,8 +167,9 @@ class Runtime:
     # What can be asked.
 
     def settled(self) -> bool:
-        """No event is on its way."""
-        return self.broker.settled()
+        """No event is on its way, no request is being answered, no Job runs."""
+        busy = any(revision.in_flight for revision in self.processes.revisions)
+        return self.broker.settled() and not busy and not self.kube.jobs()["running"]
 
     def addresses(self) -> dict[str, str]:
         """Each Service's address for a browser or curl on this machine."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from knative.local.errors import StartError
 from knative.local.gateway import Gateway
@@ -27,6 +28,17 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the runtime handles signals: it has more to stop than this
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's own, with words for those who take the gateway for a proxy of https."""
+
+    def send_400_response(self, msg: str) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            msg = (
+                "CONNECT is not supported: the gateway is a proxy for http only; unset HTTPS_PROXY"
+            )
+        super().send_400_response(msg)
 
 
 def bind(port: int) -> socket.socket:
@@ -49,7 +61,7 @@ class Server:
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         config = uvicorn.Config(
             gateway,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -94,8 +94,8 @@ def _follow(client: Client, arguments: argparse.Namespace) -> int:
             for line in answer.iter_lines():
                 if arguments.json:
                     print(line, flush=True)
-                else:
-                    show.change_line(json.loads(line))
+                elif "type" in (change := json.loads(line)):
+                    show.change_line(change)
     except httpx.TransportError:
         pass  # the runtime stopped
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from knative.local.revision import Limits
 from knative.local.runtime import Options, Runtime
 
 SETTLED_FOR_S = 1.0  # nothing on its way for that long: all is settled
-_BAD_STATES = ("dead-lettered", "failed")
+_BAD_STATES = ("dead-lettered", "failed", "failed jobs")
 
 
 async def up(arguments: argparse.Namespace) -> int:
@@ -68,16 +68,20 @@ def _log_line(service: str, line: str) -> None:
 
 
 async def _until_settled(runtime: Runtime, stop: asyncio.Event, as_json: bool) -> int:
-    before = await runtime.broker.counts()
+    before = await _outcomes(runtime)
     calm_s = 0.0
     while calm_s < SETTLED_FOR_S and not stop.is_set():
         await asyncio.sleep(0.1)
-        busy = any(revision.in_flight for revision in runtime.processes.revisions)
-        calm_s = 0.0 if busy or not runtime.settled() else calm_s + 0.1
-    after = await runtime.broker.counts()
-    bad = {state: after.get(state, 0) - before.get(state, 0) for state in _BAD_STATES}
+        calm_s = calm_s + 0.1 if runtime.settled() else 0.0
+    after = await _outcomes(runtime)
+    bad = {state: after[state] - before[state] for state in _BAD_STATES}
     _report(after, bad, as_json)
     return 1 if any(bad.values()) else 0
+
+
+async def _outcomes(runtime: Runtime) -> dict[str, int]:
+    jobs = runtime.kube.jobs()
+    return {**await runtime.broker.counts(), "failed jobs": jobs["failed"]}
 
 
 def _report(counts: dict[str, int], bad: dict[str, int], as_json: bool) -> None:

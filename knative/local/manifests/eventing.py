@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from knative.local.broker.cesql import ExpressionError, compile_expression
 from knative.local.manifests.meta import (
     AnyObject,
     Destination,
@@ -129,3 +130,8 @@ def _check_filter(item: Any, where: str) -> None:
         _check_filter(value, f"{where}.not")
     elif not isinstance(value, str):
         raise refuse(f"{where}.cesql: must be text")
+    else:
+        try:
+            compile_expression(value)
+        except ExpressionError as error:
+            raise refuse(f"{where}.cesql: {error}") from None

@@ -1,0 +1,128 @@
+"""The clock fires PingSources as the mtping adapter does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from knative.local.broker.http import Answer, Headers
+from knative.local.clock import Clock
+from knative.local.manifests.sources import PingSource
+from tests.support import eventually
+
+
+class Sink:
+    """Answers with `statuses` in turn, the last one for ever."""
+
+    def __init__(self, statuses: Sequence[int]) -> None:
+        self.statuses = list(statuses)
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def __call__(
+        self, method: str, url: str, headers: Headers, body: bytes, timeout_s: float | None
+    ) -> Answer:
+        self.got.append((url, {k.decode(): v.decode() for k, v in headers}, body))
+        return Answer(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
+
+
+def source(schedule: str = "30 8 * * *", data: str = '{"a": 1}') -> PingSource:
+    return PingSource.model_validate(
+        {
+            "apiVersion": "sources.knative.dev/v1",
+            "kind": "PingSource",
+            "metadata": {"name": "morning", "namespace": "dsm"},
+            "spec": {
+                "schedule": schedule,
+                "contentType": "application/json",
+                "data": data,
+                "sink": {"uri": "http://sink.example/in"},
+                "ceOverrides": {"extensions": {"schedule": "morning"}},
+            },
+        }
+    )
+
+
+async def test_a_tick_is_the_event_that_the_adapter_sends(tmp_path: Path) -> None:
+    sink = Sink([202])
+    moment = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+    clock = Clock(sink, tmp_path / "clock.json", automatic=False, now=lambda: moment)
+    tick = await clock.fire(source())
+    ((url, headers, body),) = sink.got
+    assert (url, body) == ("http://sink.example/in", b'{"a": 1}')
+    assert headers == {
+        "ce-specversion": "1.0",
+        "ce-id": tick.id,
+        "ce-type": "dev.knative.sources.ping",
+        "ce-source": "/apis/v1/namespaces/dsm/pingsources/morning",
+        "ce-time": "2026-01-02T03:04:05.600000Z",
+        "ce-schedule": "morning",
+        "content-type": "application/json",
+        "kn-namespace": "dsm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "calls", "accepted"),
+    [
+        ([202], 1, True),
+        ([503, 404, 202], 3, True),
+        ([400], 1, False),
+        ([500], 1, False),
+        ([502], 6, False),
+    ],
+    ids=["accepted", "retried", "400 is final", "500 is final", "lost after five retries"],
+)
+async def test_the_sdks_retries(
+    tmp_path: Path, statuses: list[int], calls: int, accepted: bool
+) -> None:
+    sink = Sink(statuses)
+    tick = await Clock(sink, tmp_path / "clock.json", automatic=False).fire(source())
+    assert (len(sink.got), tick.accepted) == (calls, accepted)
+    assert len({headers["ce-id"] for _, headers, _ in sink.got}) == 1
+
+
+async def test_a_schedule_fires_by_itself_when_it_is_due(tmp_path: Path) -> None:
+    sink = Sink([202])
+    clock = Clock(sink, tmp_path / "clock.json")
+    clock.put(source("* * * * * *"))
+
+    async def fired() -> int:
+        return len(sink.got)
+
+    assert await eventually(fired, within_s=5)
+    await clock.close()
+
+
+async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path) -> None:
+    # The second clock starts with its time set back to before the tick.
+    memory = tmp_path / "clock.json"
+    memory.write_text('{"dsm/morning": "2026-01-02T08:30:00+00:00"}')
+    sink, asked = Sink([202]), asyncio.Event()
+
+    def now() -> datetime:
+        asked.set()
+        return datetime(2026, 1, 2, 8, 29, 59, 999000, tzinfo=UTC)
+
+    clock = Clock(sink, memory, now=now)
+    clock.put(source("30 8 * * *"))
+    await asked.wait()
+    ((_, due),) = clock.schedules()
+    assert due == datetime(2026, 1, 2, 8, 30, tzinfo=UTC)
+    with pytest.raises(TimeoutError):  # 1 ms later it would be due
+        async with asyncio.timeout(0.8):
+            await asyncio.Event().wait()
+    assert sink.got == []
+    await clock.close()
+
+
+async def test_a_dropped_schedule_fires_no_more(tmp_path: Path) -> None:
+    clock = Clock(Sink([202]), tmp_path / "clock.json")
+    clock.put(source("* * * * * *"))
+    clock.drop("dsm/morning")
+    assert clock.schedules() == []
+    with pytest.raises(LookupError, match="there are: none"):
+        clock.find("morning")

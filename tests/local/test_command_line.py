@@ -1,0 +1,144 @@
+"""The command line: readable without, JSON with --json, one plain line when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.local.manifest_files import BROKER, SERVICE, write
+from tests.support_runtime import ROOT, LocalKnative, local_knative
+
+TINY = Path(__file__).parent / "overlays" / "tiny"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "knative.local", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
+    with local_knative(TINY, tmp_path_factory.mktemp("cli")) as runtime:
+        yield runtime
+
+
+def test_a_newcomer_can_fire_send_and_look(knative: LocalKnative) -> None:
+    data = str(knative.data)
+    assert "dsm/morning: tick" in run("fire", "morning", "--data", data).stdout
+    sent = run("send", "--type", "io.example.greeting.v1", "--data", '{"a": 1}', "--extension",
+               "k=v", "--state", data)  # fmt: skip
+    assert sent.returncode == 0
+    assert ": 202" in sent.stdout
+    shown = run("events", "--data", data).stdout
+    assert "io.example.greeting.v1" in shown
+    assert "dsm/echo-takes-greetings: delivered, 1 attempt" in shown
+    assert "echo" in run("services", "--data", data).stdout
+    assert run("dead-letters", "--data", data).stdout == "no dead letters\n"
+
+
+@pytest.mark.parametrize("command", ["events", "services", "dead-letters"])
+def test_json_is_for_programs(knative: LocalKnative, command: str) -> None:
+    assert isinstance(json.loads(run(command, "--json", "--data", str(knative.data)).stdout), list)
+
+
+def test_events_can_be_followed(knative: LocalKnative) -> None:
+    command = [sys.executable, "-m", "knative.local", "events", "--follow", "--json"]
+    command += ["--data", str(knative.data)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline()) == {"following": True}
+        run("send", "--type", "io.example.greeting.v1", "--state", str(knative.data))
+        changes = [json.loads(follower.stdout.readline()) for _ in range(2)]
+        follower.terminate()
+    assert [change["state"] for change in changes] == [None, "delivered"]
+
+
+def test_an_unknown_schedule_is_told_with_those_that_exist(knative: LocalKnative) -> None:
+    failed = run("fire", "evening", "--data", str(knative.data))
+    assert failed.returncode == 1
+    assert failed.stderr == "schedule 'evening' does not exist; there are: dsm/morning\n"
+
+
+def test_once_ends_when_all_is_settled(tmp_path: Path) -> None:
+    done = run("up", "--overlay", str(TINY), "--data", str(tmp_path), "--port", "0", "--once")
+    assert done.returncode == 0
+    assert "Settled: " in done.stdout
+
+
+def one_line(failed: subprocess.CompletedProcess[str]) -> str:
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    (line,) = failed.stderr.splitlines()
+    return line
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        failed = run("up", "--overlay", str(TINY), "--data", str(tmp_path), "--port", port)
+    assert one_line(failed).startswith(f"port {port} is taken")
+
+
+def test_a_second_runtime_on_the_same_data_is_refused(knative: LocalKnative) -> None:
+    failed = run("up", "--overlay", str(TINY), "--data", str(knative.data), "--port", "0")
+    assert one_line(failed).startswith("another local Knative runs on ")
+    assert run("services", "--data", str(knative.data)).returncode == 0
+
+
+def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
+    overlay = write(tmp_path / "overlay", objects="a: [1\n")
+    failed = run("up", "--overlay", str(overlay), "--data", str(tmp_path / "data"), "--port", "0")
+    assert "objects.yaml:2: broken YAML: " in one_line(failed)
+
+
+def test_a_function_that_does_not_import_is_one_line(tmp_path: Path) -> None:
+    service = SERVICE.replace("{image: echo}", "{image: echo, command: [python, -m, tests.nope]}")
+    overlay = write(tmp_path / "overlay", objects=service)
+    failed = run("up", "--overlay", str(overlay), "--data", str(tmp_path / "data"), "--port", "0")
+    line = one_line(failed)
+    assert line.startswith("service echo cannot start: it ended with exit code 1: ")
+    assert "No module named tests.nope" in line
+
+
+def test_a_failing_job_is_one_line(tmp_path: Path) -> None:
+    job = """
+    apiVersion: batch/v1
+    kind: Job
+    metadata: {name: migrate}
+    spec:
+      backoffLimit: 0
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: m, image: m, command: [python, -c, "raise SystemExit('no schema')"]}]
+    """
+    overlay = write(tmp_path / "overlay", objects=f"{BROKER}---{job}")
+    failed = run("up", "--overlay", str(overlay), "--data", str(tmp_path / "data"), "--port", "0")
+    assert one_line(failed) == "Job dsm/migrate failed: no schema"
+
+
+def test_without_a_runtime_the_commands_say_so(tmp_path: Path) -> None:
+    assert one_line(run("services", "--data", str(tmp_path))).startswith("no local Knative runs")
+
+
+@pytest.mark.parametrize("words", [[], ["up"], ["fire"], ["send"], ["events"], ["services"]])
+def test_every_command_has_help(words: list[str]) -> None:
+    helped = run(*words, "--help")
+    assert helped.returncode == 0
+    assert "usage: python -m knative.local" in helped.stdout

@@ -1,0 +1,165 @@
+"""PostgreSQL, Jobs, concurrency, scale to zero, and what survives a kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.local.manifest_files import BROKER, write
+from tests.support import eventually
+from tests.support_runtime import LocalKnative, local_knative
+
+OVERLAYS = Path(__file__).parent / "overlays"
+TINY = OVERLAYS / "tiny"
+
+
+async def test_a_job_finds_its_database_by_the_clusters_address_at_every_start(
+    tmp_path: Path,
+) -> None:
+    for runs in (1, 2):
+        with local_knative(OVERLAYS / "jobs", tmp_path) as runtime:
+            async with runtime.client("echo") as client:
+                env = (await client.get("/")).json()["env"]
+            directory = env["PGHOST"]
+            assert "%2F" in env["DATABASE_URL"]
+            connection = await asyncpg.connect(env["DATABASE_URL"])
+            assert await connection.fetchval("SELECT count(*) FROM run") == runs
+            names = await connection.fetch("SELECT datname FROM pg_database")
+            assert {"projects", "sprints", "functions"} <= {row["datname"] for row in names}
+            await connection.close()
+        gone = Path(directory) / ".s.PGSQL.5432"
+        assert not gone.exists()  # the server was stopped
+
+
+async def test_container_concurrency_queues_what_is_too_much(tmp_path: Path) -> None:
+    with local_knative(OVERLAYS / "jobs", tmp_path) as runtime:
+        async with runtime.client("echo") as client:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            answers = await asyncio.gather(*(client.get("/?sleep_s=0.3") for _ in range(3)))
+            assert [answer.status_code for answer in answers] == [200, 200, 200]
+            assert loop.time() - start >= 0.9
+            late = await asyncio.gather(*(client.get("/?sleep_s=3") for _ in range(2)))
+            assert sorted(answer.status_code for answer in late) == [200, 504]
+
+
+async def test_an_idle_process_is_stopped_and_comes_back(tmp_path: Path) -> None:
+    with local_knative(TINY, tmp_path, "--idle", "0.5") as runtime:
+
+        async def at_zero() -> bool:
+            return all(one["state"] == "zero" for one in await runtime.ask("services"))
+
+        assert await eventually(at_zero)
+        async with runtime.client("echo") as client:
+            assert (await client.get("/")).status_code == 200
+
+
+async def test_events_survive_a_kill_of_the_runtime(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    overlay = write(
+        tmp_path / "overlay",
+        objects=f"""{BROKER}---
+    apiVersion: serving.knative.dev/v1
+    kind: Service
+    metadata: {{name: slow}}
+    spec:
+      template:
+        spec:
+          timeoutSeconds: 60
+          containers:
+          - image: echo
+            command: [python, -m, tests.local.echo]
+            env: [{{name: RECORD, value: {record}}}]
+            readinessProbe: {{httpGet: {{path: /health}}}}
+---
+    apiVersion: eventing.knative.dev/v1
+    kind: Trigger
+    metadata: {{name: to-slow}}
+    spec:
+      broker: default
+      delivery: {{retry: 5, backoffPolicy: exponential, backoffDelay: PT0.1S}}
+      subscriber:
+        ref: {{apiVersion: serving.knative.dev/v1, kind: Service, name: slow}}
+        uri: /?sleep_s=0.5
+""",
+    )
+    runtime = LocalKnative(overlay, tmp_path / "data").start()
+    producers = [asyncio.create_task(runtime.send("io.example.a.v1", n)) for n in range(40)]
+
+    async def stored() -> bool:
+        return len(await runtime.ask("events")) == 40
+
+    assert await eventually(stored)
+    pid = (await runtime.ask("services"))[0]["pid"]
+    runtime.kill()
+    for outcome in await asyncio.gather(*producers, return_exceptions=True):
+        assert outcome == 202 or isinstance(outcome, httpx.TransportError)
+
+    async def child_is_gone() -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    assert await eventually(child_is_gone)
+    runtime.start()
+    assert await eventually(runtime.settled)
+    events = await runtime.ask("events")
+    assert len(events) == 40
+    assert {d["state"] for event in events for d in event["deliveries"]} == {"delivered"}
+    runtime.stop()
+
+
+async def test_a_schedule_added_through_the_kubernetes_api_can_be_fired(tmp_path: Path) -> None:
+    with local_knative(TINY, tmp_path) as runtime:
+        base = "/kubernetes/apis/sources.knative.dev/v1/namespaces/dsm/pingsources"
+        schedule = {
+            "apiVersion": "sources.knative.dev/v1",
+            "kind": "PingSource",
+            "metadata": {"name": "added"},
+            "spec": {
+                "schedule": "0 0 1 1 *",
+                "sink": {
+                    "ref": {
+                        "apiVersion": "eventing.knative.dev/v1",
+                        "kind": "Broker",
+                        "name": "default",
+                    }
+                },
+            },
+        }
+        async with runtime.client() as client:
+            assert (await client.post(base, json=schedule)).status_code == 201
+            assert await runtime.fire("added") == 202
+            assert (await client.delete(f"{base}/added")).status_code == 200
+            gone = await client.post("/_knative/fire", params={"name": "added"})
+        assert gone.status_code == 404
+
+
+async def test_a_large_body_streams_through_both_ways(tmp_path: Path) -> None:
+    async def chunks(size: int = 64 * 1024, count: int = 64) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b"x" * size
+
+    with local_knative(TINY, tmp_path) as runtime:
+        async with runtime.client("echo") as client:
+            answer = await client.post("/", content=chunks())
+    assert len(answer.json()["body"]) == 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("arguments", [("--deliver-twice",)])
+async def test_deliver_twice_delivers_each_event_twice(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with local_knative(TINY, tmp_path, *arguments) as runtime:
+        await runtime.send("io.example.greeting.v1", {})
+        assert await eventually(runtime.settled)
+        (event,) = await runtime.ask("events")
+    assert [d["repeated"] for d in event["deliveries"]] == [False, True]
