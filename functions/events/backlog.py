@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
@@ -60,10 +59,11 @@ class BacklogSetupRequested(Request):
             yield "stories: give the tasks beside them"
         tasks, stories = self.tasks or [], self.stories or []
         for name, ids in (("tasks", [t.id for t in tasks]), ("stories", [s.id for s in stories])):
-            twice = {i for i, count in Counter(ids).items() if count > 1}
-            yield from (
-                f"{name}.{n}.id: {i!r} is there twice" for n, i in enumerate(ids) if i in twice
-            )
+            seen: set[str] = set()
+            for number, id_ in enumerate(ids):
+                if id_ in seen:
+                    yield f"{name}.{number}.id: {id_!r} is there twice"
+                seen.add(id_)
         known = {task.id for task in tasks}
         for number, story in enumerate(stories):
             for position, task_id in enumerate(story.tasks):
