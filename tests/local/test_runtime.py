@@ -49,7 +49,7 @@ async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnativ
     }
     assert {name: env.get(name) for name in expected} == expected
     routes = Path(env["ROUTES"])
-    assert routes.read_text() == '{"a": 1}'  # noqa: ASYNC240  # a small local file
+    assert routes.read_text() == '{"a": 1}'  # a small local file
     assert told["argv"][1:] == ["hello", env["ROUTES"]]
 
 
