@@ -340,6 +340,17 @@ async def test_a_list_without_namespace_has_all_namespaces(client: httpx.AsyncCl
     assert [one["metadata"]["namespace"] for one in body["items"]] == ["agents", "dsm"]
 
 
+async def test_items_of_a_list_have_their_type_only_in_custom_resources(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post(CONFIG_MAPS, json=config_map())
+    await client.post(PING_SOURCES, json=ping_source())
+    (built_in,) = (await client.get(CONFIG_MAPS)).json()["items"]
+    (custom,) = (await client.get(PING_SOURCES)).json()["items"]
+    assert "kind" not in built_in
+    assert custom["kind"] == "PingSource"
+
+
 async def test_the_overlays_namespaces_are_listed(client: httpx.AsyncClient) -> None:
     body = (await client.get("/api/v1/namespaces")).json()
     assert [one["metadata"]["name"] for one in body["items"]] == ["agents", "dsm"]

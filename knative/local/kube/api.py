@@ -25,7 +25,7 @@ from knative.local.kube.discovery import document
 from knative.local.kube.kubelet import Kubelet
 from knative.local.kube.logs import LogRequest, read_log
 from knative.local.kube.objects import Objects
-from knative.local.kube.resources import POD
+from knative.local.kube.resources import POD, Resource
 from knative.local.kube.route import Route, route
 from knative.local.kube.selectors import matcher
 from knative.local.kube.store import Key, Object, Store
@@ -131,7 +131,7 @@ class Api:
             "kind": f"{where.resource.kind}List",
             "apiVersion": where.resource.api_version,
             "metadata": metadata,
-            "items": found,
+            "items": [_in_list(where.resource, one) for one in found],
         }
 
     def _watch(self, where: Route, request: Request) -> Stream:
@@ -320,6 +320,13 @@ def _integer(request: Request, name: str) -> int | None:
     if not text.isdigit():
         raise status.bad_request(f"{name}: Invalid value: {text!r}: must be a whole number")
     return int(text)
+
+
+def _in_list(resource: Resource, body: Object) -> Object:
+    """Built-in kinds do not repeat their type in a list's items; custom resources do."""
+    if resource.custom:
+        return body
+    return {k: v for k, v in body.items() if k not in ("apiVersion", "kind")}
 
 
 def _place(body: Object) -> list[str]:

@@ -27,6 +27,11 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def custom(self) -> bool:
+        """Is it of a CustomResourceDefinition, not built into Kubernetes?"""
+        return "." in self.group
+
+    @property
     def qualified(self) -> str:
         """`jobs.batch`, as messages name it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
