@@ -112,7 +112,7 @@ async def test_generate_name_makes_different_names(client: httpx.AsyncClient) ->
         ("POST", JOBS, job("a", parallelism=2), 422, "Invalid", "only 1 is supported"),
         ("POST", JOBS, job("a", completions=3), 422, "Invalid", "only 1 is supported"),
         ("POST", JOBS, job("a", backoffLimit=-1), 422, "Invalid", "greater than or equal to 0"),
-        ("POST", JOBS, job("a", backoffLimit="6"), 422, "Invalid", "must be an integer"),
+        ("POST", JOBS, job("a", backoffLimit="6"), 400, "BadRequest", "cannot unmarshal string"),
         ("POST", JOBS, job("a", podFailurePolicy={}), 422, "Invalid", "not supported"),
         (
             "POST",
@@ -130,7 +130,14 @@ async def test_generate_name_makes_different_names(client: httpx.AsyncClient) ->
             "Invalid",
             "a valid label",
         ),
-        ("POST", CONFIG_MAPS, {"metadata": {"name": "a"}, "data": {"k": 1}}, 422, "Invalid", "str"),
+        (
+            "POST",
+            CONFIG_MAPS,
+            {"metadata": {"name": "a"}, "data": {"k": 1}},
+            400,
+            "BadRequest",
+            "number",
+        ),
         ("POST", CONFIG_MAPS, job(), 400, "BadRequest", "does not match the expected"),
         (
             "POST",

@@ -26,6 +26,7 @@ from knative.local.kube.resources import (
     SECRET,
     Resource,
 )
+from knative.local.kube.shape import shaped
 from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.validate import validate
 
@@ -63,8 +64,9 @@ class Objects:
         """Store a new object; ApiError 400, 404 (namespace), 409 or 422."""
         if resource.namespaced and namespace not in self._namespaces:
             raise status.not_found(NAMESPACE, namespace)
+        body = shaped(resource, body)
         _check_type(resource, namespace, body)
-        metadata = {k: v for k, v in (body.get("metadata") or {}).items() if v is not None}
+        metadata = dict(body.get("metadata") or {})
         if metadata.get("resourceVersion"):
             raise status.bad_request("resourceVersion should not be set on objects to be created")
         name = metadata.get("name") or _generated(resource, metadata.get("generateName"))
@@ -96,6 +98,7 @@ class Objects:
     ) -> Object:
         """Replace an object (or only its status); ApiError 404, 409 or 422."""
         previous = self.get(resource, namespace, name)
+        body = shaped(resource, body)
         _check_type(resource, namespace, body)
         metadata = {**(body.get("metadata") or {})}
         asked = metadata.get("resourceVersion")
@@ -152,6 +155,7 @@ class Objects:
         if kind not in BY_TYPE:
             raise status.bad_request(f"no matches for kind {kind[1]!r} in version {kind[0]!r}")
         resource = BY_TYPE[kind]
+        manifest = shaped(resource, manifest)
         metadata = manifest.get("metadata") or {}
         name, namespace = metadata.get("name") or "", metadata.get("namespace") or "default"
         if resource == NAMESPACE:
@@ -204,8 +208,6 @@ def _check_type(resource: Resource, namespace: str, body: Mapping[str, Any]) -> 
             raise status.bad_request(
                 f"the {field} in the data ({body[field]}) does not match the expected {wanted}"
             )
-    if not isinstance(body.get("metadata", {}), Mapping | None):
-        raise status.bad_request("metadata must be an object")
     given = (body.get("metadata") or {}).get("namespace")
     if resource.namespaced and given not in (None, "", namespace):
         raise status.bad_request(

@@ -61,7 +61,7 @@ class ApiServerSources:
         if change.key.kind in (API_SERVER_SOURCE.kind, NAMESPACE.kind):
             return
         for source in self._store.select(API_SERVER_SOURCE.kind):
-            if _selects(source, change):
+            if "deletionTimestamp" not in source["metadata"] and _selects(source, change):
                 self._events.put_nowait((source, *event(source, change)))
 
 

@@ -13,8 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from knative.local.kube.job_spec import job_causes, job_update_causes
-from knative.local.kube.ping_spec import check_ping_source
-from knative.local.kube.resources import CONFIG_MAP, JOB, PING_SOURCE, SECRET, Resource
+from knative.local.kube.resources import (
+    API_SERVER_SOURCE,
+    CONFIG_MAP,
+    JOB,
+    PING_SOURCE,
+    SECRET,
+    Resource,
+)
+from knative.local.kube.source_spec import check_source
 from knative.local.kube.status import Cause, invalid
 
 Object = Mapping[str, Any]
@@ -47,8 +54,8 @@ def validate(resource: Resource, body: Object, previous: Object | None = None) -
         causes += _update(resource, body, previous)
     if causes:
         raise invalid(resource, name, causes)
-    if resource == PING_SOURCE:
-        check_ping_source(body)
+    if resource in (PING_SOURCE, API_SERVER_SOURCE):
+        check_source(resource, body)
 
 
 def _metadata(resource: Resource, metadata: Object) -> Causes:
@@ -73,14 +80,12 @@ def _metadata(resource: Resource, metadata: Object) -> Causes:
                 yield Cause(at, 'Invalid value: "": must not be empty')
 
 
-def labels_causes(field: str, labels: object) -> Causes:
+def labels_causes(field: str, labels: Mapping[str, str] | None) -> Causes:
     """What is wrong with a map of labels."""
-    for key, value in (labels if isinstance(labels, Mapping) else {}).items():
+    for key, value in (labels or {}).items():
         if not _is_label_key(key):
             yield _invalid(field, key, "name part " + LABEL_RULE)
-        if not isinstance(value, str):
-            yield _invalid(field, value, "a label's value must be a string")
-        elif len(value) > 63:
+        if len(value) > 63:
             yield _invalid(field, value, "must be no more than 63 characters")
         elif value and not _QUALIFIED.fullmatch(value):
             yield _invalid(field, value, LABEL_RULE)
@@ -94,10 +99,8 @@ def _is_label_key(key: str) -> bool:
 
 
 def _config_map(body: Object) -> Causes:
-    for key, value in (body.get("data") or {}).items():
+    for key in body.get("data") or {}:
         yield from _data_key("data", key)
-        if not isinstance(value, str):
-            yield _invalid(f"data[{key}]", value, "must be a string")
     for key, value in (body.get("binaryData") or {}).items():
         yield from _data_key("binaryData", key)
         yield from _base64("binaryData", key, value)
