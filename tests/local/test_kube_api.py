@@ -188,8 +188,24 @@ async def test_a_refusal_is_a_status_with_code_reason_and_words(
     assert words in status["message"]
 
 
-async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post(CONFIG_MAPS, content=b"{")
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", CONFIG_MAPS, b"{"),
+        ("POST", CONFIG_MAPS, b"\xff"),
+        ("POST", CONFIG_MAPS, b'{"metadata": {"name": "a", "labels": {"x": NaN}}}'),
+        ("POST", CONFIG_MAPS, b'{"metadata": {"name": "a"}, "data": {"x": "\\ud800"}}'),
+        ("POST", CONFIG_MAPS, b"[" * 100_000),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b"[1]"),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b'{"preconditions": 1}'),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b'{"gracePeriodSeconds": []}'),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, content: bytes
+) -> None:
+    await client.post(CONFIG_MAPS, json=config_map("taken"))
+    answer = await client.request(method, path, content=content)
     assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
 
 

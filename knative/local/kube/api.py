@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import yaml
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from knative.local.kube import status
+from knative.local.kube.bodies import APPLY, PATCHES, read_body
 from knative.local.kube.collector import DeleteOptions
 from knative.local.kube.discovery import document
 from knative.local.kube.kubelet import Kubelet
@@ -32,14 +32,6 @@ from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.watch import Watch
 
 log = logging.getLogger(__name__)
-MAX_BODY = 3 * 1024 * 1024
-_APPLY = "application/apply-patch+yaml"
-_PATCHES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    _APPLY,
-)
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _ORPHAN_WARNING = (
     '299 - "child pods are preserved by default when jobs are deleted; set '
@@ -100,7 +92,7 @@ class Api:
             )
         if verb in ("get", "list", "watch"):
             return self._read(verb, where, request)
-        body = await _body(request)
+        body = await read_body(request)
         return self._write(verb, where, request, body)
 
     def _read(self, verb: str, where: Route, request: Request) -> Response | Stream:
@@ -161,7 +153,7 @@ class Api:
         resource, namespace, name = where.resource, where.namespace or "", where.name
         dry_run = bool(request.query_params.get("dryRun"))
         if verb in ("delete", "deletecollection"):
-            options = DeleteOptions.read(body or {}, request.query_params)
+            options = DeleteOptions.read(body, request.query_params)
             if verb == "delete":
                 return self._delete(where, options, dry_run=dry_run)
             found = self._list(where, request)
@@ -189,15 +181,15 @@ class Api:
 
     def _patch(self, where: Route, request: Request, body: Any, *, dry_run: bool) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
-        if kind not in _PATCHES:
+        if kind not in PATCHES:
             words = (
                 "the body of the request was in an unknown format - accepted media types include: "
-                f"{', '.join(_PATCHES)}"
+                f"{', '.join(PATCHES)}"
             )
             raise status.ApiError(415, "UnsupportedMediaType", words)
         resource, namespace, name = where.resource, where.namespace or "", where.name
         held = self._store.get(self._objects.key(resource, namespace, name))
-        if kind == _APPLY and held is None and isinstance(body, Mapping):
+        if kind == APPLY and held is None and isinstance(body, Mapping):
             body = {**body, "metadata": {**(body.get("metadata") or {}), "name": name}}
             made = self._objects.create(resource, namespace, body, dry_run=dry_run)
             return JSONResponse(made, 201)
@@ -270,26 +262,6 @@ class Stream:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _body(request: Request) -> Any:
-    size = 0
-    parts = []
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            words = f"Request entity too large: limit is {MAX_BODY}"
-            raise status.ApiError(413, "RequestEntityTooLarge", words)
-        parts.append(part)
-    raw = b"".join(parts)
-    if not raw:
-        return None
-    try:
-        if request.headers.get("content-type", "").startswith(_APPLY):
-            return yaml.safe_load(raw)
-        return json.loads(raw)
-    except (ValueError, yaml.YAMLError) as error:
-        raise status.bad_request(f"couldn't read the body: {error}") from error
 
 
 def _verb(request: Request, where: Route) -> str:

@@ -25,13 +25,16 @@ class DeleteOptions:
     resource_version: str | None = None
 
     @classmethod
-    def read(cls, body: Mapping[str, Any], query: Mapping[str, str]) -> DeleteOptions:
-        """From the request's body, else its query; ApiError 422 for an unknown policy."""
+    def read(cls, body: Any, query: Mapping[str, str]) -> DeleteOptions:
+        """From the request's body, else its query; ApiError 400, or 422 for an unknown policy."""
+        body = {} if body is None else body
+        if not isinstance(body, Mapping):
+            raise status.bad_request("DeleteOptions must be a JSON object")
         policy = body.get("propagationPolicy") or query.get("propagationPolicy")
         orphan = body.get("orphanDependents", query.get("orphanDependents"))
         if policy is None and orphan is not None:
             policy = "Orphan" if orphan in (True, "true") else "Background"
-        if policy not in (None, "Background", "Foreground", "Orphan"):
+        if policy not in (None, "", "Background", "Foreground", "Orphan"):
             raise status.ApiError(
                 422,
                 "Invalid",
@@ -41,11 +44,16 @@ class DeleteOptions:
         grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
         try:
             grace_s = None if grace is None else int(grace)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise status.bad_request(f"gracePeriodSeconds: {grace!r} is no integer") from error
         wanted = body.get("preconditions") or {}
+        if not isinstance(wanted, Mapping):
+            raise status.bad_request("DeleteOptions.preconditions must be an object")
         return cls(
-            cast("Policy | None", policy), grace_s, wanted.get("uid"), wanted.get("resourceVersion")
+            cast("Policy | None", policy or None),
+            grace_s,
+            wanted.get("uid"),
+            wanted.get("resourceVersion"),
         )
 
     def check(self, resource: Resource, body: Object) -> None:
