@@ -1,0 +1,167 @@
+"""What a PM agent's or a person's signed request means: an event, or a question to job-launcher.
+
+Bodies, as agents and the command line have always sent them:
+
+pm    {"action", "project_id", "task": {"id", "title", "description", "acceptance_criteria", ...}}
+cli   {"command", "args": [...], "options": {...}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdated
+
+Body = Mapping[str, Any]
+Asked = TaskRequested | TaskUpdated | JobCancelRequested
+
+PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
+CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that job-launcher knows: a path of its HTTP API; `follow` streams it."""
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = False
+
+
+def pm(body: Body, delivery: str) -> Asked | Question:
+    """What a PM agent asks. `ValueError` names the field that does not fit.
+
+    >>> pm({"action": "get_task_status", "task": {"id": 7}}, "d")
+    Question(path='/tasks/7', query={}, stream=False)
+    """
+    action = _word(body, "action", PM_ACTIONS)
+    task = dict(_object(body, "task"))
+    _take(task, "id", "task_id")
+    if action in ("create_task", "update_task") and body.get("project_id") is not None:
+        task.setdefault("project_id", body["project_id"])
+    return _task_action(action, task, origin="pm")
+
+
+def cli(body: Body, delivery: str) -> Asked | Question:
+    """What a person asks. `ValueError` names the field that does not fit.
+
+    >>> cli({"command": "get_job_logs", "args": ["j 1"], "options": {"follow": True}}, "d")
+    Question(path='/jobs/j%201/logs', query={'follow': 'true'}, stream=True)
+    """
+    command = _word(body, "command", CLI_COMMANDS)
+    options = dict(_object(body, "options"))
+    args = body.get("args") or []
+    if not isinstance(args, list) or not all(isinstance(arg, str | int) for arg in args):
+        raise ValueError("args: must be a list of strings")
+    names = [str(arg) for arg in args]
+    match command:
+        case "list_jobs":
+            return Question("/jobs", _query(options))
+        case "get_job":
+            return Question(f"/jobs/{_named(names, 'job')}")
+        case "get_job_logs":
+            return Question(f"/jobs/{_named(names, 'job')}/logs", _query(options), stream=True)
+        case "cancel_job":
+            _named(names, "job")
+            return JobCancelRequested.model_validate({**options, "job": names[0]})
+        case "create_task":
+            if names:
+                options.setdefault("title", " ".join(names))
+            options.setdefault("task_id", f"cli-{_digest(delivery)[:10]}")
+        case _:
+            if names:
+                options.setdefault("task_id", names[0])
+    return _task_action(command, options, origin="cli")
+
+
+def grafana_id(notification: Body) -> str:
+    """What makes two notifications the same: group, status, and each alert, start and status."""
+    alerts = [
+        json.dumps(
+            [
+                alert.get("fingerprint") or alert.get("labels"),
+                alert.get("startsAt"),
+                alert.get("status"),
+            ],
+            sort_keys=True,
+        )
+        for alert in notification["alerts"]
+    ]
+    parts = [notification.get("groupKey"), notification.get("status"), sorted(alerts)]
+    return _digest(json.dumps(parts))
+
+
+def _task_action(action: str, task: dict[str, Any], *, origin: str) -> Asked | Question:
+    _take(task, "microservice", "service")
+    if isinstance(task.get("task_id"), int):
+        task["task_id"] = str(task["task_id"])
+    match action:
+        case "create_task":
+            task.pop("status", None)  # a new task has none to speak of
+            if "service" not in task and task.get("project_id"):
+                task["service"] = task["project_id"]
+            return TaskRequested.model_validate({**task, "origin": origin})
+        case "update_task":
+            return TaskUpdated.model_validate({**task, "origin": origin})
+        case "cancel_task":
+            wanted = {name: task[name] for name in ("task_id", "reason") if name in task}
+            return JobCancelRequested.model_validate(wanted)
+        case _:
+            return Question(f"/tasks/{_named([task.get('task_id')], 'task')}")
+
+
+def _word(body: Body, name: str, known: tuple[str, ...]) -> str:
+    found = body.get(name)
+    if not isinstance(found, str) or found not in known:
+        raise ValueError(f"{name}: must be one of {', '.join(known)}")
+    return found
+
+
+def _object(body: Body, name: str) -> Body:
+    found = body.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{name}: must be an object")
+    return found
+
+
+def _take(fields: dict[str, Any], given: str, ours: str) -> None:
+    if given in fields:
+        fields.setdefault(ours, fields.pop(given))
+
+
+def _named(names: list[Any], what: str) -> str:
+    if not names or not isinstance(names[0], str) or not names[0]:
+        raise ValueError(f"{what}: name which")
+    return quote(names[0], safe="", errors="replace")
+
+
+def _query(options: Body) -> dict[str, str]:
+    words = {True: "true", False: "false"}
+    query = {}
+    for name, value in options.items():
+        if not isinstance(value, str | int | bool):
+            raise ValueError("options: must be strings, numbers or booleans")
+        text = words[value] if isinstance(value, bool) else str(value)
+        query[_plain(name)] = _plain(text)
+    _take_text(query, "microservice", "service")
+    return query
+
+
+def _take_text(query: dict[str, str], given: str, ours: str) -> None:
+    if given in query:
+        query.setdefault(ours, query.pop(given))
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

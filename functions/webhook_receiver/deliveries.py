@@ -1,0 +1,93 @@
+"""Looking into the ledger, and sending from it again; for those who hold a token or a CLI secret.
+
+A request without a body is signed over `METHOD target`, such as `GET /deliveries?state=failed`,
+in the place of the body, so that a signature for looking is none for sending.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.kit import wire
+from functions.kit.context import Context
+from functions.kit.errors import Conflict, NotFound
+from functions.webhook_receiver import standard_webhooks, tables
+from functions.webhook_receiver.intake import SOURCES
+from functions.webhook_receiver.refusals import Malformed, Unarmed, Unauthorised
+from functions.webhook_receiver.settings import ReceiverSettings
+from functions.webhook_receiver.state import Receiver
+
+STATES = ("accepted", "published", "failed")
+
+
+async def listing(request: Request, ctx: Context) -> Response:
+    """`?state=&source=&limit=50&before=NUMBER`: newest first, without payloads."""
+    _prove(request, ctx)
+    query = request.query_params
+    limit = _number(query.get("limit", "50"), "limit", 1, 500)
+    before = query.get("before")
+    async with ctx.store.connection() as connection:
+        found = await tables.find(
+            connection,
+            state=_one_of(query.get("state"), "state", STATES),
+            source=_one_of(query.get("source"), "source", tuple(SOURCES)),
+            before=None if before is None else _number(before, "before", 1, 2**62),
+            limit=limit,
+        )
+    following = found[-1]["number"] if len(found) == limit else None
+    return JSONResponse({"deliveries": [_shown(row) for row in found], "next_before": following})
+
+
+async def redeliver(request: Request, ctx: Context) -> Response:
+    """Send a delivery again, under its old id: who handled it before will know it."""
+    _prove(request, ctx)
+    source = _one_of(request.query_params.get("source"), "source", tuple(SOURCES))
+    id = request.path_params["id"].replace("\0", "")
+    async with ctx.store.transaction() as tx:
+        found = await tables.redeliver(tx, id, source)
+        if not found:
+            raise NotFound("no such delivery")
+        if len(found) > 1:
+            raise Conflict(f"several sources have it: add ?source={found[0]['source']}")
+    ctx.part(Receiver).relay.wake()
+    return JSONResponse(_shown(found[0]), 202)
+
+
+def _prove(request: Request, ctx: Context) -> None:
+    settings: ReceiverSettings = ctx.part(Receiver).settings
+    keys = settings.secrets["cli"]
+    if not settings.tokens and not keys:
+        raise Unarmed("nobody may look: set DELIVERIES_TOKENS or CLI_WEBHOOK_SECRETS")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        given = token.strip().encode("latin-1", "replace")
+        if not any(hmac.compare_digest(given, known) for known in settings.tokens):
+            raise Unauthorised("the token is not one of DELIVERIES_TOKENS")
+        return
+    query = request.url.query
+    target = request.url.path + (f"?{query}" if query else "")
+    signed = f"{request.method} {target}".encode("utf-8", "replace")
+    standard_webhooks.verify(keys, request.headers, signed, ctx.now().timestamp())
+
+
+def _shown(row: dict[str, object]) -> dict[str, object]:
+    times = {
+        name: wire.format_time(at) if (at := row[name]) else None  # type: ignore[arg-type]  # asyncpg
+        for name in ("received_at", "published_at")
+    }
+    return row | times
+
+
+def _number(text: str, name: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise Malformed(f"{name}: must be a number from {least} to {most}")
+    return int(text)
+
+
+def _one_of(value: str | None, name: str, known: tuple[str, ...]) -> str | None:
+    if value is not None and value not in known:
+        raise Malformed(f"{name}: must be one of {', '.join(known)}")
+    return value

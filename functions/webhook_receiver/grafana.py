@@ -1,0 +1,54 @@
+"""Grafana's proof: a hex HMAC SHA-256 of the body, or of `timestamp:body`, in a header.
+
+Source: Grafana Alerting, "Configure webhook notifications", HMAC signature. Both headers' names
+are options of the contact point; the timestamp's has no default there.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+from functions.webhook_receiver.refusals import Unauthorised
+
+TOLERANCE_S = 300
+
+
+def sign(secret: bytes, body: bytes, timestamp: str | None = None) -> str:
+    """The signature header's value.
+
+    >>> sign(b"secret", b"test message")
+    '3bcebf43c85d20bba6e3b6ba278af1d2ba3ab0d57de271b0ad30b833e851c5a6'
+    """
+    signed = body if timestamp is None else timestamp.encode("latin-1", "replace") + b":" + body
+    return hmac.digest(secret, signed, "sha256").hex()
+
+
+def verify(
+    secrets: Sequence[bytes],
+    signature: str | None,
+    timestamp: str | None,
+    body: bytes,
+    now_s: float,
+) -> None:
+    """Return when any secret made the signature and it is fresh; else raise `Unauthorised`."""
+    if signature is None:
+        raise Unauthorised("the signature header is missing: set HMAC in the contact point")
+    given = signature.encode("latin-1", "replace")
+    matches = [
+        hmac.compare_digest(given, sign(secret, body, timestamp).encode()) for secret in secrets
+    ]
+    if not any(matches):
+        raise Unauthorised("the signature does not match the body and our secret")
+    if timestamp is not None and not fresh(timestamp, now_s):
+        raise Unauthorised("the timestamp is not within five minutes of our clock")
+
+
+def fresh(timestamp: str, now_s: float) -> bool:
+    """Is the Unix time, in seconds, at most five minutes away, in either direction?
+
+    >>> fresh("1000", 1300), fresh("1000", 1301), fresh("1000", 699), fresh("ten", 1000)
+    (True, False, False, False)
+    """
+    plain = timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 15
+    return plain and abs(now_s - int(timestamp)) <= TOLERANCE_S

@@ -1,0 +1,181 @@
+"""From an HTTP request of a source to a delivery or a question: prove, then read.
+
+Each source is a `Source`: how it proves who it is, and what its body means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+from pydantic import ValidationError
+from starlette.datastructures import Headers
+
+from functions.events.webhook import GrafanaNotified
+from functions.kit import wire
+from functions.kit.answers import in_words
+from functions.webhook_receiver import decide, github, github_adapter, grafana, standard_webhooks
+from functions.webhook_receiver.decide import Question
+from functions.webhook_receiver.refusals import Malformed
+from functions.webhook_receiver.relay import stored
+from functions.webhook_receiver.settings import ReceiverSettings
+from functions.webhook_receiver.tables import Delivery
+
+HERE = "/functions/webhook-receiver"
+_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
+_EVENT = re.compile(r"[A-Za-z0-9_\-]{1,100}")
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request whose body is read."""
+
+    headers: Headers
+    body: bytes
+    at: datetime
+
+
+Verify = Callable[[ReceiverSettings, Arrival], None]
+Read = Callable[[Arrival], Delivery | Question]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a source proves who it is (it raises `Unauthorised`), and what it says (`Malformed`)."""
+
+    verify: Verify
+    read: Read
+
+
+def _verify_github(settings: ReceiverSettings, arrival: Arrival) -> None:
+    github.verify(settings.secrets["github"], arrival.headers.get(github.HEADER), arrival.body)
+
+
+def _verify_grafana(settings: ReceiverSettings, arrival: Arrival) -> None:
+    grafana.verify(
+        settings.secrets["grafana"],
+        arrival.headers.get(settings.grafana_signature_header),
+        arrival.headers.get(settings.grafana_timestamp_header),
+        arrival.body,
+        arrival.at.timestamp(),
+    )
+
+
+def _standard(name: str) -> Verify:
+    def verify(settings: ReceiverSettings, arrival: Arrival) -> None:
+        standard_webhooks.verify(
+            settings.secrets[name], arrival.headers, arrival.body, arrival.at.timestamp()
+        )
+
+    return verify
+
+
+def _read_github(arrival: Arrival) -> Delivery:
+    event = _header(arrival.headers, "X-GitHub-Event", _EVENT)
+    id = _header(arrival.headers, "X-GitHub-Delivery", _ID)
+    data = arrival.body
+    if "x-www-form-urlencoded" in arrival.headers.get("content-type", ""):
+        data = _payload_of_form(data)
+    said = github_adapter.adapt(event, _object(data), arrival.at)
+    return _delivery(
+        "github",
+        arrival,
+        wire.Message(id, said.source, said.type, data, said.subject, said.time, "application/json"),
+    )
+
+
+def _read_grafana(arrival: Arrival) -> Delivery:
+    body = _object(arrival.body)
+    kind = f"{GrafanaNotified.type}.{body.get('status')}"
+    if kind.rpartition(".")[2] not in ("firing", "resolved"):
+        raise Malformed("status: must be firing or resolved")
+    try:
+        said = GrafanaNotified.model_validate({**body, "event_type": kind})
+        id = decide.grafana_id(body)
+    except ValidationError as error:
+        raise Malformed(in_words(error)) from None
+    subject = "".join(c for c in said.receiver[:200] if c.isprintable()) or None
+    time = wire.format_time(arrival.at)
+    message = wire.Message(
+        id, f"{HERE}/grafana", kind, arrival.body, subject, time, "application/json"
+    )
+    return _delivery("grafana", arrival, message)
+
+
+def _asked(name: str, meaning: Callable[[Mapping[str, Any], str], decide.Asked | Question]) -> Read:
+    def read(arrival: Arrival) -> Delivery | Question:
+        # Unsigned requests need no id; they are each a request of their own.
+        given = "webhook-id" in arrival.headers
+        id = _header(arrival.headers, "webhook-id", _ID) if given else str(uuid4())
+        try:
+            found = meaning(_object(arrival.body), id)
+            if isinstance(found, Question):
+                return found
+            data = found.model_dump_json().encode()
+        except ValidationError as error:
+            raise Malformed(in_words(error)) from None
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+        subject = "".join(c for c in found.subject() or "" if c.isprintable()) or None
+        time = wire.format_time(arrival.at)
+        message = wire.Message(
+            id, f"{HERE}/{name}", found.type, data, subject, time, "application/json"
+        )
+        return _delivery(name, arrival, message)
+
+    return read
+
+
+SOURCES: Mapping[str, Source] = {
+    "github": Source(_verify_github, _read_github),
+    "grafana": Source(_verify_grafana, _read_grafana),
+    "pm": Source(_standard("pm"), _asked("pm", decide.pm)),
+    "cli": Source(_standard("cli"), _asked("cli", decide.cli)),
+}
+
+
+def _delivery(source: str, arrival: Arrival, message: wire.Message) -> Delivery:
+    attributes = stored(message) | {"correlationid": message.id}
+    if message.subject:
+        attributes["partitionkey"] = message.subject
+    trace = arrival.headers.get("traceparent", "")
+    if _TRACE.fullmatch(trace):
+        attributes["traceparent"] = trace
+    return Delivery(source, message.id, message.type, attributes, message.data)
+
+
+def _header(headers: Headers, name: str, form: re.Pattern[str]) -> str:
+    found = headers.get(name)
+    if found is None:
+        raise Malformed(f"header {name} is missing")
+    if not form.fullmatch(found):
+        raise Malformed(f"header {name} is not what it should be: {form.pattern}")
+    return found
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Malformed("the body is not valid JSON") from None
+    if not isinstance(found, dict):
+        raise Malformed("the body must be a JSON object")
+    return found
+
+
+def _payload_of_form(body: bytes) -> bytes:
+    try:
+        fields = parse_qs(body, strict_parsing=True, max_num_fields=10)
+    except ValueError:
+        fields = {}
+    payload = fields.get(b"payload", [])
+    if len(payload) != 1:
+        raise Malformed("the form has no field named payload")
+    return payload[0]

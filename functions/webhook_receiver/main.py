@@ -1,0 +1,130 @@
+"""Prove who calls, store, acknowledge, and say as events what happened.
+
+in      POST /webhook/{github,grafana,pm,cli}; ScheduleDue(schedule="webhook-relay")
+out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdated, JobCancelRequested
+asks    job-launcher, for what agents and people want to read
+fails   503 while the database is away: nothing was acknowledged; the broker may be away for days
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from functions.events.schedule import ScheduleDue
+from functions.events.webhook import (
+    GithubEvent,
+    GrafanaNotified,
+    JobCancelRequested,
+    TaskRequested,
+    TaskUpdated,
+)
+from functions.kit.context import Context
+from functions.kit.errors import NotFound
+from functions.kit.function import function, route
+from functions.webhook_receiver import deliveries, tables
+from functions.webhook_receiver.decide import Question
+from functions.webhook_receiver.intake import SOURCES, Arrival
+from functions.webhook_receiver.launcher import ask
+from functions.webhook_receiver.refusals import Malformed, TooLarge, Unarmed
+from functions.webhook_receiver.state import Receiver
+
+logger = logging.getLogger(__name__)
+
+
+async def receive(request: Request, ctx: Context) -> Response:
+    """Acknowledge a delivery once it is stored, or answer a question."""
+    name = request.path_params["source"]
+    if name not in SOURCES:
+        raise NotFound(f"no such source: there are {', '.join(SOURCES)}")
+    receiver = ctx.part(Receiver)
+    settings = receiver.settings
+    proven = bool(settings.secrets[name])
+    if not proven and not settings.allow_unsigned:
+        raise Unarmed(f"{name} is not armed: set {name.upper()}_WEBHOOK_SECRETS")
+    body = await _body(request, settings.max_body_bytes)
+    arrival = Arrival(request.headers, body, ctx.now())
+    if proven:
+        SOURCES[name].verify(settings, arrival)
+    else:
+        logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
+    found = SOURCES[name].read(arrival)
+    if isinstance(found, Question):
+        return await ask(ctx.http, settings.job_launcher_url, found)
+    new = await receiver.ledger.accept(found)
+    if new:
+        receiver.relay.wake()
+    logger.info(
+        "delivery",
+        extra={"fields": {"source": name, "id": found.id, "type": found.type, "repeated": not new}},
+    )
+    return JSONResponse(_acknowledgement(found, repeated=not new), 202)
+
+
+async def start(ctx: Context) -> None:
+    """Say how we are armed, and go on with what an earlier process left."""
+    receiver = ctx.part(Receiver)
+    armed = receiver.settings.armed()
+    logger.info("sources", extra={"fields": dict(armed)})
+    if receiver.settings.allow_unsigned:
+        logger.warning("ALLOW_UNSIGNED is set: ANYBODY can start agents. Never do this in public.")
+    if receiver.stores:
+        receiver.relay.wake()
+
+
+def health(ctx: Context) -> Mapping[str, object]:
+    """Which sources are armed."""
+    return {"sources": ctx.part(Receiver).settings.armed()}
+
+
+@function(
+    emits=[GithubEvent, GrafanaNotified, TaskRequested, TaskUpdated, JobCancelRequested],
+    routes=[
+        route("/webhook/{source}", receive, methods=["POST"]),
+        route("/deliveries", deliveries.listing),
+        route("/deliveries/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
+    ],
+    start=start,
+    health=health,
+)
+async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
+    """Send what is still unsent: a process may be frozen as soon as it has answered."""
+    receiver = ctx.part(Receiver)
+    await receiver.relay.drain(patience_s=ctx.resources.process.timeout_seconds * 0.5)
+    async with ctx.store.transaction() as tx:
+        await tables.forget(tx, receiver.settings.delivery_retention_days)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body; `TooLarge` as soon as it is, without keeping what is over."""
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdecimal() and (len(claimed) > 15 or int(claimed) > most):
+        raise TooLarge(f"the body is over {most} bytes")
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(f"the body is over {most} bytes")
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise Malformed("the connection ended before the body did") from None
+    return b"".join(chunks)
+
+
+def _acknowledgement(found: tables.Delivery, *, repeated: bool) -> dict[str, Any]:
+    said = {"com.github.ping": "pong"}.get(found.type, "accepted")
+    answer: dict[str, Any] = {
+        "accepted": True,
+        "id": found.id,
+        "repeated": repeated,
+        "message": "this delivery was accepted before" if repeated else said,
+    }
+    if found.source in ("pm", "cli"):
+        task = found.attributes.get("subject") if found.type != JobCancelRequested.type else None
+        answer |= {"task_id": task, "job_ids": []}
+    return answer

@@ -1,0 +1,36 @@
+"""Why a delivery is refused, and the status that its sender gets.
+
+PermanentError
+├── Malformed      400   the body or a header is not what the source sends
+├── Unauthorised   401   the signature is missing, wrong or too old
+├── Unarmed        403   no secret is configured for the source
+└── TooLarge       413   the body is over the limit
+"""
+
+from __future__ import annotations
+
+from functions.kit.errors import PermanentError
+
+
+class Malformed(PermanentError):
+    """The body or a header is not what the source sends."""
+
+    status = 400
+
+
+class Unauthorised(PermanentError):
+    """The signature is missing, wrong or too old."""
+
+    status = 401
+
+
+class Unarmed(PermanentError):
+    """No secret is configured, so nobody can prove who they are."""
+
+    status = 403
+
+
+class TooLarge(PermanentError):
+    """The body is over the limit."""
+
+    status = 413

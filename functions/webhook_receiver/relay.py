@@ -1,0 +1,136 @@
+"""Sending what the ledger holds: at least once, in the background, with the id that it came with.
+
+A row is published under its lock and marked in the same transaction, so two processes never send
+one at once, and one that dies lets go of its rows, which the next sends: with the same id and
+source, by which every inbox knows them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from functions.kit import wire
+from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
+from functions.kit.publish import Publisher
+from functions.kit.store import Store
+from functions.webhook_receiver import tables
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+MOST_BYTES = 8 * 1024 * 1024
+LONGEST_PAUSE_S = 60.0
+
+
+class Relay:
+    """One process's relay; it runs from the first `wake` on."""
+
+    def __init__(self, store: Store, publisher: Publisher, overrides: Mapping[str, str]) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._overrides = overrides
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._closing = False
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._woken.set()
+        if self._task is None and not self._closing:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop once the batch in hand is marked: killing it would send it twice."""
+        self._closing = True
+        self._woken.set()
+        if self._task is not None:
+            await self._task
+
+    async def drain(self, patience_s: float = float("inf")) -> float | None:
+        """Send what is due; returns the seconds until more is, or None if nothing waits.
+
+        Ends early when a batch brings nothing but failures, or patience runs out.
+        """
+        deadline = time.monotonic() + patience_s
+        async with self._turn:
+            while not self._closing and time.monotonic() < deadline and await self._batch():
+                pass
+            async with self._store.connection() as connection:
+                return await tables.seconds_to_next(connection)
+
+    async def _run(self) -> None:
+        while not self._closing:
+            self._woken.clear()
+            try:
+                pause_s = await self.drain()
+            except FunctionError as error:
+                logger.warning("cannot relay deliveries: %s", error)
+                pause_s = 5.0
+            except Exception as error:
+                logger.error("cannot relay deliveries", exc_info=error)
+                pause_s = LONGEST_PAUSE_S
+            if pause_s is not None:
+                pause_s = min(max(pause_s, 0.05), LONGEST_PAUSE_S)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    async def _batch(self) -> bool:
+        """Send one batch; False when there was none or not one of it went out."""
+        async with self._store.transaction() as tx:
+            rows = await tables.claim(tx, AT_ONCE, MOST_BYTES)
+            outcomes = await asyncio.gather(*map(self._send, rows), return_exceptions=True)
+            sent = []
+            for row, outcome in zip(rows, outcomes, strict=True):
+                if outcome is None:
+                    sent.append(row.number)
+                    continue
+                lost = isinstance(outcome, PermanentError)
+                again_in_s = None if lost else min(2.0 ** min(row.attempts, 9), LONGEST_PAUSE_S)
+                detail = shortened(f"{type(outcome).__name__}: {outcome}")
+                level = logging.WARNING if isinstance(outcome, TemporaryError) else logging.ERROR
+                logger.log(level, "delivery %s is not published: %s", row.number, detail)
+                await tables.mark_unsent(tx, row.number, detail, again_in_s=again_in_s)
+            if sent:
+                await tables.mark_published(tx, sent)
+        return bool(sent)
+
+    async def _send(self, row: tables.Claimed) -> None:
+        await self._publisher.publish([message(row.attributes, row.data, self._overrides)])
+
+
+def stored(message: wire.Message) -> dict[str, str]:
+    """A message's attributes as the ledger keeps them."""
+    named = {
+        "id": message.id,
+        "source": message.source,
+        "type": message.type,
+        "subject": message.subject,
+        "time": message.time,
+        "datacontenttype": message.datacontenttype,
+    }
+    return {name: value for name, value in named.items() if value} | dict(message.extensions)
+
+
+def message(
+    attributes: Mapping[str, str], data: bytes, overrides: Mapping[str, str]
+) -> wire.Message:
+    """The message of a row of the ledger."""
+    core = ("id", "source", "type", "subject", "time", "datacontenttype")
+    extensions = {name: value for name, value in attributes.items() if name not in core}
+    return wire.Message(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        data=data,
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+        datacontenttype=attributes.get("datacontenttype"),
+        extensions={**extensions, **overrides},
+    )

@@ -1,0 +1,82 @@
+"""What the receiver is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from pydantic import Field
+
+from functions.kit.settings import BadSetting, Settings
+from functions.webhook_receiver import standard_webhooks
+
+SOURCES = ("github", "grafana", "pm", "cli")
+
+
+class ReceiverSettings(Settings):
+    """Secrets are separated by commas or newlines; several are valid at once, for rotation."""
+
+    github_webhook_secrets: str = Field(
+        "", repr=False, description="secrets of GitHub's webhooks; none refuses them"
+    )
+    grafana_webhook_secrets: str = Field(
+        "", repr=False, description="HMAC secrets of Grafana's contact points; none refuses them"
+    )
+    pm_webhook_secrets: str = Field(
+        "", repr=False, description="whsec_... secrets of PM agents; none refuses them"
+    )
+    cli_webhook_secrets: str = Field(
+        "", repr=False, description="whsec_... secrets of the command line; none refuses it"
+    )
+    deliveries_tokens: str = Field(
+        "", repr=False, description="bearer tokens that may read and redeliver deliveries"
+    )
+    grafana_signature_header: str = Field(
+        "X-Grafana-Alerting-Signature", min_length=1, description="as set in the contact point"
+    )
+    grafana_timestamp_header: str = Field(
+        "X-Grafana-Alerting-Timestamp", min_length=1, description="as set in the contact point"
+    )
+    allow_unsigned: bool = Field(
+        False, description="accept unproven requests of sources without a secret; never in public"
+    )
+    max_body_bytes: int = Field(
+        25 * 1024 * 1024, ge=1024, description="largest body, bytes; GitHub's own limit is 25 MiB"
+    )
+    delivery_retention_days: int = Field(
+        30, ge=1, description="how long published deliveries are kept, and repeats known, days"
+    )
+    job_launcher_url: str = Field(
+        "http://job-launcher.dsm.svc.cluster.local", description="base URL of job-launcher"
+    )
+
+    @cached_property
+    def secrets(self) -> Mapping[str, tuple[bytes, ...]]:
+        """The keys of each source, ready for HMAC; empty where it is not armed."""
+        return {
+            "github": tuple(text.encode() for text in _split(self.github_webhook_secrets)),
+            "grafana": tuple(text.encode() for text in _split(self.grafana_webhook_secrets)),
+            "pm": _keys("PM_WEBHOOK_SECRETS", self.pm_webhook_secrets),
+            "cli": _keys("CLI_WEBHOOK_SECRETS", self.cli_webhook_secrets),
+        }
+
+    @cached_property
+    def tokens(self) -> tuple[bytes, ...]:
+        return tuple(text.encode() for text in _split(self.deliveries_tokens))
+
+    def armed(self) -> Mapping[str, str]:
+        """Each source as `armed`, `refused` or `unsigned`."""
+        otherwise = "unsigned" if self.allow_unsigned else "refused"
+        return {name: "armed" if self.secrets[name] else otherwise for name in SOURCES}
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,\n]", text) if part.strip()]
+
+
+def _keys(name: str, text: str) -> tuple[bytes, ...]:
+    try:
+        return tuple(standard_webhooks.key(part) for part in _split(text))
+    except ValueError as error:
+        raise BadSetting(f"setting {name}: {error}") from None

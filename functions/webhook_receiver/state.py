@@ -1,0 +1,23 @@
+"""What one process of the receiver keeps: its settings, its ledger and its relay."""
+
+from __future__ import annotations
+
+from functions.kit.context import Resources
+from functions.kit.settings import DatabaseSettings
+from functions.webhook_receiver.ledger import Ledger
+from functions.webhook_receiver.relay import Relay
+from functions.webhook_receiver.settings import ReceiverSettings
+
+
+class Receiver:
+    """Made once per process; `close` waits for the batch that is being sent."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.settings = resources.settings(ReceiverSettings)
+        self.settings.armed()  # a bad secret is found at the start, not at the first delivery
+        self.stores = bool(resources.settings(DatabaseSettings).database_url)
+        self.ledger = Ledger(resources.store)
+        self.relay = Relay(resources.store, resources.publisher, resources.process.overrides)
+
+    async def close(self) -> None:
+        await self.relay.close()

@@ -1,0 +1,149 @@
+"""The ledger of deliveries: all SQL of the receiver.
+
+A delivery is `accepted` once it is stored, `published` once the broker has it, and `failed` when
+the broker refuses it for good. `attributes` is the event without its data, in the JSON format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from functions.kit.store import Connection
+
+_LIST = """number, source, id, type, attributes ->> 'subject' AS subject, size, state, attempts,
+           last_error, received_at, published_at"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a source delivered, as the event that it becomes."""
+
+    source: str
+    id: str
+    type: str
+    attributes: Mapping[str, str]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A stored delivery whose row is locked until its transaction ends."""
+
+    number: int
+    attempts: int
+    attributes: Mapping[str, str]
+    data: bytes
+
+
+async def insert(tx: Connection, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
+    """Store all in one statement; returns (source, id) of those that were new."""
+    rows = await tx.fetch(
+        """INSERT INTO delivery (source, id, type, attributes, data, size)
+           SELECT source, id, type, attributes::jsonb, data, length(data)
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
+                AS given (source, id, type, attributes, data)
+           ON CONFLICT DO NOTHING RETURNING source, id""",
+        [d.source for d in deliveries],
+        [d.id for d in deliveries],
+        [d.type for d in deliveries],
+        [json.dumps(d.attributes) for d in deliveries],
+        [d.data for d in deliveries],
+    )
+    return {(row["source"], row["id"]) for row in rows}
+
+
+async def claim(tx: Connection, most: int, most_bytes: int) -> list[Claimed]:
+    """Lock the oldest that are due and that nobody else has, at least one if there is any."""
+    rows = await tx.fetch(
+        """SELECT number, size, attempts, attributes FROM delivery
+           WHERE state = 'accepted' AND due_at <= now()
+           ORDER BY due_at, number LIMIT $1 FOR UPDATE SKIP LOCKED""",
+        most,
+    )
+    size, chosen = 0, list[Any]()
+    for row in rows:
+        size += row["size"]
+        if chosen and size > most_bytes:
+            break
+        chosen.append(row)
+    data = {
+        row["number"]: row["data"]
+        for row in await tx.fetch(
+            "SELECT number, data FROM delivery WHERE number = ANY($1::bigint[])",
+            [row["number"] for row in chosen],
+        )
+    }
+    return [
+        Claimed(row["number"], row["attempts"], row["attributes"], data[row["number"]])
+        for row in chosen
+    ]
+
+
+async def mark_published(tx: Connection, numbers: Sequence[int]) -> None:
+    await tx.execute(
+        """UPDATE delivery SET state = 'published', published_at = now(), last_error = NULL,
+                  attempts = attempts + 1
+           WHERE number = ANY($1::bigint[])""",
+        numbers,
+    )
+
+
+async def mark_unsent(tx: Connection, number: int, error: str, *, again_in_s: float | None) -> None:
+    """It did not go out: try again in so many seconds, or never."""
+    await tx.execute(
+        """UPDATE delivery SET attempts = attempts + 1, last_error = $2,
+                  state = CASE WHEN $3::float8 IS NULL THEN 'failed' ELSE state END,
+                  due_at = now() + make_interval(secs => coalesce($3::float8, 0))
+           WHERE number = $1""",
+        *(number, error, again_in_s),
+    )
+
+
+async def seconds_to_next(connection: Connection) -> float | None:
+    """How long until a delivery is due, in seconds; None when none waits."""
+    found: float | None = await connection.fetchval(
+        """SELECT extract(epoch FROM min(due_at) - now())::float8
+           FROM delivery WHERE state = 'accepted'"""
+    )
+    return found
+
+
+async def find(
+    connection: Connection,
+    *,
+    state: str | None,
+    source: str | None,
+    before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Deliveries, newest first, without their data."""
+    rows = await connection.fetch(
+        f"""SELECT {_LIST} FROM delivery
+            WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR source = $2)
+              AND ($3::bigint IS NULL OR number < $3)
+            ORDER BY number DESC LIMIT $4""",
+        *(state, source, before, limit),
+    )
+    return [dict(row) for row in rows]
+
+
+async def redeliver(connection: Connection, id: str, source: str | None) -> list[dict[str, Any]]:
+    """Have the deliveries of this id sent again; returns them, several if sources share an id."""
+    rows = await connection.fetch(
+        f"""UPDATE delivery SET state = 'accepted', due_at = now(), published_at = NULL
+            WHERE id = $1 AND ($2::text IS NULL OR source = $2) RETURNING {_LIST}""",
+        *(id, source),
+    )
+    return [dict(row) for row in rows]
+
+
+async def forget(tx: Connection, days: int) -> None:
+    """Delete what was published so long ago that nobody repeats it."""
+    await tx.execute(
+        """DELETE FROM delivery
+           WHERE state = 'published' AND published_at < now() - make_interval(days => $1)""",
+        days,
+    )
