@@ -23,7 +23,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 setup: $(INSTALLED) ## install everything into .venv
 
 run: $(INSTALLED) ## the whole morning on this machine (ONCE=1 exits when it is done)
-	@$(RUN) -m knative.local.morning --port $(PORT) $(if $(ONCE),--once)
+	@$(RUN) -m knative.morning --port $(PORT) $(if $(ONCE),--once)
 
 test: $(INSTALLED) ## all tests
 	@$(RUN) -m pytest -q

@@ -1,0 +1,82 @@
+"""The morning's results as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left")
+    return made
+
+
+def report(data: Mapping[str, Any]) -> Table:
+    """The sprint report, the most complete first."""
+    made = table(
+        "Sprint report", "project", "sprint", "tasks", "done", "complete", "", right=_NUMBERS
+    )
+    for row in sorted(
+        data["sprints"], key=lambda r: (-r["completion_percentage"], r["project_id"])
+    ):
+        numbers = [str(row["total_tasks"]), str(row["completed_tasks"])]
+        share = f"{row['completion_percentage']:.2f} %"
+        if row["state"] == "no-sprint":
+            numbers, share = ["-", "-"], "-"
+        note = {"complete": "next cycle is due", "error": row.get("detail") or "error"}
+        made.add_row(
+            *(row["project_id"], row["sprint_id"], *numbers, share, note.get(row["state"], ""))
+        )
+    return made
+
+
+_NUMBERS = ("tasks", "done", "complete", "took")
+
+
+def cycle(data: Mapping[str, Any]) -> Table:
+    """The steps of one project's cycle."""
+    made = table(f"Cycle of {data['project_id']}", "step", "what it did", "took", right=_NUMBERS)
+    for step in data["steps"]:
+        made.add_row(step["name"], "; ".join(step["did"]), f"{step['took_ms']:.0f} ms")
+    return made
+
+
+def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
+    """A day's report as the chronicle gives it back."""
+    title = f"Daily scrum of {ids['sprint_id']}, {ids['scrum_date']} (note {ids['note_id']})"
+    made = table(title, "who", "task", "yesterday", "today")
+    for entries in note["reports"].values():
+        for entry in entries:
+            for number, task in enumerate(entry["tasks"]):
+                who = entry.get("employee_id") or entry.get("assigned_to") or "?"
+                made.add_row(
+                    *("" if number else who, str(task["id"])),
+                    *(task.get("yesterday_work") or "", task.get("today_work") or ""),
+                )
+    return made
+
+
+def addresses(url_of: Mapping[str, str]) -> Table:
+    """What to try next, each a line that can be pasted."""
+    made = table("Try", "what", "command")
+    for what, command in (
+        ("the report as CSV", f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/"),
+        (
+            "one project's next cycle",
+            f'curl -d \'{{"project_id":"TEST-001"}}\' -H '
+            f"'Content-Type: application/json' {url_of['cycle-trigger']}/",
+        ),
+        ("what ran and when", f"curl {url_of['sprint-report']}/runs"),
+        ("what was given up", f"curl {url_of['dead-letter']}/"),
+        ("every event", ".venv/bin/python -m knative.local events"),
+        ("the processes", ".venv/bin/python -m knative.local services"),
+    ):
+        made.add_row(what, command)
+    return made

@@ -1,0 +1,77 @@
+"""What an event says, as a plain line for a person; and what went wrong with a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Data = Mapping[str, Any]
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """One line for an event as the runtime's events are shown."""
+    kind, data = event["attributes"]["type"], event.get("data")
+    told = _WORDS.get(kind)
+    if told is not None and isinstance(data, Mapping):
+        return told(data)
+    if kind == "dev.knative.sources.ping":
+        return f"schedule {event['attributes'].get('schedule', '?')} is due"
+    subject = event["attributes"].get("subject")
+    return f"{kind}{f' of {subject}' if subject else ''}"
+
+
+def trouble(change: Mapping[str, Any]) -> str | None:
+    """One line for a delivery that did not succeed at once."""
+    if change.get("delivery") is None or change["state"] == "delivered":
+        return None
+    trigger = str(change["trigger"]).partition("/")[2]
+    reason = change.get("reason") or f"status {change.get('status')}"
+    if change["state"] == "pending":
+        return f"{trigger} will be tried again: {reason}"
+    return f"{trigger} is given up ({change['state']}): {reason}"
+
+
+def _reported(data: Data) -> str:
+    rows = data["sprints"]
+    counts = {state: sum(row["state"] == state for row in rows) for state in _STATES}
+    parts = [f"{count} {_STATES[state]}" for state, count in counts.items() if count]
+    return f"sprint-report measured {len(rows)} projects: {', '.join(parts)}"
+
+
+_STATES = {
+    "complete": "complete",
+    "active": "under way",
+    "no-sprint": "without a sprint",
+    "error": "could not be read",
+}
+
+
+def _cycled(data: Data) -> str:
+    closed, new = data["closed_sprint_id"], data["new_sprint_id"]
+    return (
+        f"cycle-trigger ran the next cycle of {data['project_id']}: "
+        f"closed {closed or 'nothing'}, started {new or 'nothing'} in {data['took_ms']:.0f} ms"
+    )
+
+
+def _simulated(data: Data) -> str:
+    moved = len(data["moved"])
+    return f"scrum-simulate moved {moved} tasks of {data['sprint_id']} on {data['scrum_date']}"
+
+
+def _filed(data: Data) -> str:
+    done = f"{data['completed_tasks']} of {data['total_tasks']} tasks are done"
+    return f"scrum-report filed note {data['note_id']} for {data['sprint_id']}: {done}"
+
+
+_WORDS: dict[str, Callable[[Data], str]] = {
+    "io.dsm.sprints.reported.v1": _reported,
+    "io.dsm.sprint.completed.v1": lambda d: f"{d['sprint_id']} is complete: its next cycle is due",
+    "io.dsm.cycle.completed.v1": _cycled,
+    "io.dsm.sprint.simulated.v1": _simulated,
+    "io.dsm.scrum.reported.v1": _filed,
+    "io.dsm.sprint.started.v1": lambda d: f"sprint-service started {d['sprint_id']}",
+    "io.dsm.backlog.seeded.v1": lambda d: (
+        f"backlog-setup: {d['project_id']} has {d['tasks_count']} tasks, {d['created']} of them new"
+    ),
+}
