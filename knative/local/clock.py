@@ -45,23 +45,31 @@ class Tick:
 
 
 class Clock:
-    """`put` and `drop` change the schedules at any time; `fire` sends a tick now."""
+    """`put` and `drop` change the schedules at any time; `fire` sends a tick now.
+
+    Until `start` nothing fires by itself.
+    """
 
     def __init__(
         self,
         send: Send,
         memory: Path,
         *,
-        automatic: bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._send = send
         self._memory = memory
-        self._automatic = automatic
+        self._running = False
         self._now = now
         self._sources: dict[str, PingSource] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._fired = _read(memory)
+
+    def start(self) -> None:
+        """From now on schedules fire by themselves."""
+        self._running = True
+        for key, source in self._sources.items():
+            self._tasks[key] = asyncio.create_task(self._run(key, source))
 
     def put(self, source: PingSource) -> None:
         """Add a schedule, or replace the one of that name."""
@@ -70,7 +78,7 @@ class Clock:
             return
         self.drop(key)
         self._sources[key] = source
-        if self._automatic:
+        if self._running:
             self._tasks[key] = asyncio.create_task(self._run(key, source))
 
     def drop(self, key: str) -> None:

@@ -30,9 +30,14 @@ KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that no connection is reused while 
 ADMIN = "/_knative"
 KUBERNETES = "/kubernetes"
 _OWN_HOSTS = {"127.0.0.1", "localhost", "knative.local", "::1"}
+_BROKER_HOSTS = {
+    BROKER_HOST,
+    "broker-ingress.knative-eventing.svc",
+    "broker-ingress.knative-eventing.localhost",
+}
 _HOP_BY_HOP = {
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"te", b"trailer",
-    b"proxy-authorization", b"transfer-encoding", b"upgrade",
+    b"proxy-authorization", b"transfer-encoding", b"upgrade", b"expect",
 }  # fmt: skip
 
 
@@ -42,13 +47,8 @@ class Gateway:
     def __init__(
         self, revisions: Mapping[str, Revision], ingress: App, kubernetes: App, admin: App
     ) -> None:
-        self._revisions = dict(revisions)
-        for host, revision in revisions.items():  # every name that cluster DNS knows
-            name, namespace = host.split(".")[:2]
-            self._revisions[f"{name}.{namespace}.svc"] = revision
-            self._revisions[f"{name}.{namespace}"] = revision
-            self._revisions[f"{name}.{namespace}.localhost"] = revision
-        self._known = sorted(revisions)
+        self._revisions = revisions
+        self._known = sorted({revision.host for revision in revisions.values()})
         self._ingress = ingress
         self._kubernetes = kubernetes
         self._admin = admin
@@ -59,7 +59,7 @@ class Gateway:
             raise RuntimeError("the gateway speaks HTTP only")
         headers = dict(scope["headers"])
         host = _host_name(headers.get(b"host", b""))
-        if host in (BROKER_HOST, "broker-ingress.knative-eventing.svc"):
+        if host in _BROKER_HOSTS:
             await self._ingress(scope, receive, send)
         elif host in self._revisions:
             await self._proxy(self._revisions[host], scope, receive, send, headers)

@@ -8,6 +8,7 @@ Status codes are those of Knative's activator: 503 cannot start, 504 timeoutSeco
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from knative.local.broker.broker import LocalBroker
@@ -30,7 +31,7 @@ def forwarded(host: bytes, client: str = "127.0.0.1") -> list[tuple[bytes, bytes
     """The headers that a process sees behind Knative's activator."""
     peer = client.encode()
     return [
-        (b"forwarded", b"for=%b;host=%b;proto=http" % (peer, host)),
+        (b"forwarded", b"for=%b;proto=http" % peer),
         (b"x-forwarded-for", peer),
         (b"x-forwarded-host", host),
         (b"x-forwarded-proto", b"http"),
@@ -41,7 +42,7 @@ def forwarded(host: bytes, client: str = "127.0.0.1") -> list[tuple[bytes, bytes
 class Network:
     """`Send` of the broker: cluster hosts go to their process, others to the outside world."""
 
-    def __init__(self, revisions: dict[str, Revision]) -> None:
+    def __init__(self, revisions: Mapping[str, Revision]) -> None:
         self._revisions = revisions
         self._client = AiohttpSend()
         self.broker: LocalBroker | None = None

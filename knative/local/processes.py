@@ -16,9 +16,11 @@ from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService
 from knative.local.revision import Limits, Revision
 
+LOG_BYTES = 10_000_000  # a longer log is put aside at the next start
+
 
 class Processes:
-    """`by_host` finds the revision that serves a cluster host name."""
+    """`by_host` finds the revision behind any host name that cluster DNS knows."""
 
     def __init__(self, world: World, site: Site, limits: Limits) -> None:
         self.revisions = [
@@ -30,13 +32,18 @@ class Processes:
             )
             for service in world.all(KnativeService)
         ]
-        self.by_host = {revision.host: revision for revision in self.revisions}
+        self.by_host = {
+            name: revision for revision in self.revisions for name in _names(revision.service)
+        }
         self._pids = site.data / "pids.json"
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Sweep what a killed runtime left, and begin to keep the revisions."""
         sweep(self._pids)
+        for revision in self.revisions:
+            if revision.log.exists() and revision.log.stat().st_size > LOG_BYTES:
+                revision.log.replace(revision.log.with_suffix(".log.1"))
         self._tasks = [asyncio.create_task(revision.run()) for revision in self.revisions]
         self._tasks.append(asyncio.create_task(self._note_pids()))
 
@@ -73,6 +80,11 @@ class Processes:
                 noted = pids
                 self._pids.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
             await asyncio.sleep(0.5)
+
+
+def _names(service: KnativeService) -> list[str]:
+    short = f"{service.name}.{service.namespace}"
+    return [service.host, f"{short}.svc", short, f"{short}.localhost"]
 
 
 def _born(pid: int) -> float:

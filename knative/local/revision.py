@@ -106,12 +106,8 @@ class Revision:
         self.counts.requests += 1
         self.in_flight += 1
         try:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    if self._slots is not None:
-                        await self._slots.acquire()
-            except TimeoutError:
-                raise OverdueError("timeout while waiting for a free slot") from None
+            if self._slots is not None:
+                await self._take_slot(self._slots, deadline)
             try:
                 yield await self._ready_instance(deadline)
             finally:
@@ -120,6 +116,13 @@ class Revision:
         finally:
             self.in_flight -= 1
             self._last_used = time.monotonic()
+
+    async def _take_slot(self, slots: asyncio.Semaphore, deadline: float | None) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await slots.acquire()
+        except TimeoutError:
+            raise OverdueError("timeout while waiting for a free slot") from None
 
     async def _ready_instance(self, deadline: float | None) -> Instance:
         if self._instance is not None and self._instance.alive and self.state is State.READY:

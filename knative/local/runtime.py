@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +19,7 @@ from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
 from knative.local.gateway import KUBERNETES, Gateway
-from knative.local.manifests.core import StatefulSet
+from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.eventing import Trigger
 from knative.local.manifests.load import UNENFORCED, World
 from knative.local.manifests.references import address
@@ -45,7 +46,10 @@ class Options:
 class Runtime:
     """`start` and `stop`; between them everything runs. One per data directory."""
 
-    def __init__(self, world: World, options: Options) -> None:
+    def __init__(
+        self, world: World, options: Options, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._progress = progress
         self.world = world
         self.options = options
         self._data = options.data.resolve()
@@ -82,9 +86,7 @@ class Runtime:
         except ValueError as error:
             raise StartError(str(error)) from None
         self.network.broker = self.broker
-        self.clock = Clock(
-            self.network, self._data / "clock.json", automatic=self.options.automatic
-        )
+        self.clock = Clock(self.network, self._data / "clock.json")
         self.kube = ClusterApi(self.world, site, self.network, self.clock)
         gateway = Gateway(
             self.processes.by_host, ingress_app(self.broker), self.kube.app, admin_app(self)
@@ -98,16 +100,21 @@ class Runtime:
         self._stack.append(self.processes.close)
         await self.kube.start()
         self._stack.append(self.kube.stop)
+        if jobs := self.world.all(Job):
+            self._progress(f"Running {', '.join(job.name for job in jobs)}")
         await self.kube.run_jobs(self.options.jobs_within_s)
         await self._try_services()
         await self.broker.start()
         self._stack += [self.broker.stop, self.clock.close]
+        if self.options.automatic:
+            self.clock.start()
         self._announce()
 
     async def _start_postgres(self) -> dict[str, Path]:
         hosts: dict[str, Path] = {}
         for item in self.world.all(StatefulSet):
             postgres = Postgres(item, self.world, self._data)
+            self._progress("Starting PostgreSQL")
             await asyncio.to_thread(postgres.start)
 
             async def stop(server: Postgres = postgres) -> None:
@@ -119,6 +126,7 @@ class Runtime:
         return hosts
 
     async def _try_services(self) -> None:
+        self._progress(f"Trying {len(self.processes.revisions)} services")
         reasons = await self.processes.try_all()
         if reasons:
             raise StartError("\n".join(reasons))

@@ -49,7 +49,7 @@ def source(schedule: str = "30 8 * * *", data: str = '{"a": 1}') -> PingSource:
 async def test_a_tick_is_the_event_that_the_adapter_sends(tmp_path: Path) -> None:
     sink = Sink([202])
     moment = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
-    clock = Clock(sink, tmp_path / "clock.json", automatic=False, now=lambda: moment)
+    clock = Clock(sink, tmp_path / "clock.json", now=lambda: moment)
     tick = await clock.fire(source())
     ((url, headers, body),) = sink.got
     assert (url, body) == ("http://sink.example/in", b'{"a": 1}')
@@ -80,7 +80,7 @@ async def test_the_sdks_retries(
     tmp_path: Path, statuses: list[int], calls: int, accepted: bool
 ) -> None:
     sink = Sink(statuses)
-    tick = await Clock(sink, tmp_path / "clock.json", automatic=False).fire(source())
+    tick = await Clock(sink, tmp_path / "clock.json").fire(source())
     assert (len(sink.got), tick.accepted) == (calls, accepted)
     assert len({headers["ce-id"] for _, headers, _ in sink.got}) == 1
 
@@ -89,6 +89,7 @@ async def test_a_schedule_fires_by_itself_when_it_is_due(tmp_path: Path) -> None
     sink = Sink([202])
     clock = Clock(sink, tmp_path / "clock.json")
     clock.put(source("* * * * * *"))
+    clock.start()
 
     async def fired() -> int:
         return len(sink.got)
@@ -108,6 +109,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
         return datetime(2026, 1, 2, 8, 29, 59, 999000, tzinfo=UTC)
 
     clock = Clock(sink, memory, now=now)
+    clock.start()
     clock.put(source("30 8 * * *"))
     await asked.wait()
     ((_, due),) = clock.schedules()
@@ -121,6 +123,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
 
 async def test_a_dropped_schedule_fires_no_more(tmp_path: Path) -> None:
     clock = Clock(Sink([202]), tmp_path / "clock.json")
+    clock.start()
     clock.put(source("* * * * * *"))
     clock.drop("dsm/morning")
     assert clock.schedules() == []

@@ -82,7 +82,8 @@ def test_once_ends_when_all_is_settled(tmp_path: Path) -> None:
 def one_line(failed: subprocess.CompletedProcess[str]) -> str:
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
-    (line,) = failed.stderr.splitlines()
+    *progress, line = failed.stderr.splitlines()
+    assert all(words.startswith(("Starting ", "Running ", "Trying ")) for words in progress)
     return line
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support import eventually
@@ -108,3 +110,30 @@ async def test_a_request_longer_than_timeout_seconds_is_504(knative: LocalKnativ
     async with knative.client("echo") as client:
         answer = await client.get("/?sleep_s=4")
     assert (answer.status_code, answer.text) == (504, "activator request timeout")
+
+
+async def test_a_process_reaches_others_through_the_gateway_as_its_proxy(
+    knative: LocalKnative,
+) -> None:
+    async with httpx.AsyncClient(proxy=knative.url, timeout=30, trust_env=False) as client:
+        answer = await client.get("http://letters.dsm.svc.cluster.local/who")
+    assert answer.json()["env"]["K_SERVICE"] == "letters"
+
+
+async def test_https_through_the_gateway_is_refused_in_words(knative: LocalKnative) -> None:
+    port = int(knative.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n")
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 400")
+    assert "CONNECT is not supported" in answer
+
+
+async def test_a_job_sink_is_refused_in_words(knative: LocalKnative) -> None:
+    async with knative.client("job-sink", "knative-eventing") as client:
+        answer = await client.post("/dsm/sink")
+    assert (answer.status_code, answer.text) == (
+        404,
+        "JobSinks are not supported by the local Knative",
+    )

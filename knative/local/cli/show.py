@@ -52,10 +52,9 @@ def overview(status: dict[str, Any]) -> None:
             console.print()
     for broker in status["brokers"]:
         namespace, _, name = broker.partition("/")
-        console.print(
-            f"Broker {broker}: POST {status['url']}/{namespace}/{name} with the header "
-            "Host: broker-ingress.knative-eventing.svc.cluster.local"
-        )
+        port = status["url"].rpartition(":")[2]
+        host = f"http://broker-ingress.knative-eventing.localhost:{port}"
+        console.print(f"Broker {broker}: {host}/{namespace}/{name}")
     console.print(f"Kubernetes API: export KUBECONFIG={status['data']}/kubeconfig")
     console.print(f"Logs: {status['data']}/logs")
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ async def up(arguments: argparse.Namespace) -> int:
         deliver_twice=arguments.deliver_twice,
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
-    runtime = Runtime(world, options)
+    runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
