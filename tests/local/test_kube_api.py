@@ -19,6 +19,7 @@ from tests.local.kube_server import (
     finished,
     job,
     kube_client,
+    make_kube,
     pods_of,
     python,
 )
@@ -530,3 +531,23 @@ async def test_of_many_creates_of_one_name_one_wins(client: httpx.AsyncClient) -
     answers = await asyncio.gather(*(client.post(JOBS, json=job("one")) for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
     assert "Complete" in conditions(await finished(client))
+
+
+async def test_the_api_may_be_mounted_below_a_path(tmp_path: Path) -> None:
+    kube = make_kube(tmp_path)
+    await kube.start()
+    transport = httpx.ASGITransport(kube, root_path="/kubernetes")
+    async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
+        assert (await client.get("/kubernetes/api")).json()["kind"] == "APIVersions"
+        assert (await client.get("/kubernetes/healthz")).text == "ok"
+    await kube.stop()
+
+
+async def test_a_stopped_api_says_that_it_is_shutting_down(tmp_path: Path) -> None:
+    kube = make_kube(tmp_path)
+    await kube.start()
+    await kube.stop()
+    transport = httpx.ASGITransport(kube)
+    async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
+        answer = await client.get(JOBS)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "ServiceUnavailable")
