@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -79,7 +78,7 @@ def _data_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     if encoded:
         try:
             data = base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             yield f"invalid value: spec.dataBase64: {error}"
             return
     if data and spec.get("contentType") == "application/json":

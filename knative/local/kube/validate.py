@@ -7,7 +7,6 @@ recognises them. Unknown fields are kept, where a real server drops them with a 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -123,7 +122,7 @@ def _data_key(field: str, key: str) -> Causes:
 def _base64(field: str, key: str, value: object) -> Causes:
     try:
         base64.b64decode(str(value), validate=True)
-    except binascii.Error:
+    except ValueError:
         yield _invalid(f"{field}[{key}]", "...", "must be base64")
 
 
