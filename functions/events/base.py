@@ -77,6 +77,16 @@ class Request(Event):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AnyEvent(Event):
+    """An event of whatever type, as it came: for a function that keeps events unread.
+
+    `said` holds its attributes and extensions by their CloudEvents names, `data` its bytes.
+    """
+
+    said: dict[str, str]
+    data: bytes = b""
+
+
 def all_types(root: type[Event] = Event) -> list[type[Event]]:
     """Every concrete event class that has been imported, sorted by type."""
     found = {c for sub in root.__subclasses__() for c in [sub, *all_types(sub)]}

@@ -21,6 +21,33 @@ class CycleRequested(Request):
         return self.project_id
 
 
+class Decisions(Value):
+    """What project-orchestrator decided, as far as a cycle checks it."""
+
+    create_new_sprint: bool = False
+    sprint_closure_triggered: bool = False
+    sprint_id_to_close: str | None = None
+    sprint_id: str | None = None
+    reasoning: str | None = None
+    warnings: list[str] = Field(default_factory=list)
+
+
+class Orchestration(Value):
+    """project-orchestrator's answer: what it decided and what it did."""
+
+    project_id: str
+    decisions: Decisions = Decisions()
+    actions_taken: list[str] = Field(default_factory=list)
+    sprint_id: str | None = None
+
+
+class BacklogGenerated(Value):
+    """backlog-service's answer: how many new tasks there are."""
+
+    message: str = ""
+    tasks_count: int = Field(ge=0)
+
+
 class CycleStep(Value):
     """One step of a cycle: what the service said that it did, and how long it took."""
 
@@ -30,7 +57,10 @@ class CycleStep(Value):
 
 
 class CycleCompleted(Event):
-    """All four steps of a project's cycle succeeded."""
+    """All four steps of a project's cycle succeeded.
+
+    `schedule` is the new sprint's daily scrum, five cron fields; `warnings` says what was odd.
+    """
 
     type: ClassVar[str] = "io.dsm.cycle.completed.v1"
 
@@ -39,6 +69,7 @@ class CycleCompleted(Event):
     new_sprint_id: str | None
     schedule: str
     steps: list[CycleStep]
+    warnings: list[str] = Field(default_factory=list)
     took_ms: float = Field(ge=0)
 
     def subject(self) -> str | None:

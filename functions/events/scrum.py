@@ -30,6 +30,23 @@ class ScrumRequested(Request):
         return self.sprint_id or self.project_id
 
 
+class TaskUpdate(Value):
+    """One task in daily-scrum-service's answer; percentages are text such as "20%"."""
+
+    task_id: str
+    progress_made: str
+    new_status: str
+    created_at: datetime | None = None
+
+
+class ScrumRun(Value):
+    """daily-scrum-service's answer to the simulation of a sprint's working day."""
+
+    message: str = ""
+    tasks_updated_count: int = Field(ge=0)
+    updates: list[TaskUpdate] = Field(default_factory=list)
+
+
 class TaskMoved(Value):
     """A task's progress on one day, in percent; `moved_at` is the instant that it moved."""
 

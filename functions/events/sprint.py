@@ -47,6 +47,20 @@ class Task(Value):
     assigned_to: str | None = None
 
 
+class SprintDetail(Value):
+    """A sprint together with its tasks."""
+
+    sprint: Sprint
+    tasks: list[Task]
+
+
+class ProjectSprints(Value):
+    """Every sprint that a project ever had, newest start first."""
+
+    project_id: str
+    sprints: list[Sprint] = Field(default_factory=list)
+
+
 class Member(Value):
     """Somebody on a project's team."""
 
@@ -57,14 +71,16 @@ class Member(Value):
 class SprintStatus(Value):
     """One row of the report: a project's active sprint, or why there is none.
 
-    Percentages have two decimals and are for people; "complete" is decided on the counts.
+    What is unknown is None: the sprint where there is none or it could not be asked for, the
+    counts where they could not be read. Percentages have two decimals and are for people;
+    "complete" is decided on the counts.
     """
 
     project_id: str
-    sprint_id: str
-    total_tasks: int
-    completed_tasks: int
-    completion_percentage: float
+    sprint_id: str | None = None
+    total_tasks: int | None = Field(None, ge=0)
+    completed_tasks: int | None = Field(None, ge=0)
+    completion_percentage: float | None = Field(None, ge=0, le=100)
     state: Literal["active", "complete", "no-sprint", "error"]
     detail: str | None = None
 

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from functions.events.base import Event, Request
+from functions.events.base import AnyEvent, Event, Request
 from functions.kit import envelope, inbox, log, wire
 from functions.kit.answers import failure
 from functions.kit.context import Context, process_context
@@ -179,6 +179,8 @@ async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: by
 async def _from_person(spec: Spec, ctx: Context, request: HttpRequest, body: bytes) -> Response:
     key = request.headers.get("idempotency-key") or str(uuid4())
     try:
+        if spec.request is AnyEvent:
+            raise wire.NotAnEvent(["this function takes CloudEvents only: send ce- headers"])
         message = wire.Message(
             id=key,
             source="/http",

@@ -68,6 +68,11 @@ async def once(store: Store, key: Key, kind: str, wait_s: float, work: Work) -> 
         return Answered(answer, repeated=False)
 
 
+async def alone(tx: Connection, name: str) -> None:
+    """Let one transaction at a time work under `name`; the others wait as `once` lets them."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+
+
 async def record_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
     """Remember a run that failed; its transaction is gone, so this is one of its own."""
     async with store.connection() as connection:
@@ -102,10 +107,11 @@ async def forget(store: Store, function: str, days: int = 30) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that is done: its JSON result, and how long it took when it was done."""
+    """A step that is done: its JSON result, how long it took, and if an earlier run did it."""
 
     result: Any
     took_ms: float
+    repeated: bool
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Journal:
                 *(self.function, self.key, name),
             )
         if row is not None:
-            return Step(row["result"], row["took_ms"])
+            return Step(row["result"], row["took_ms"], repeated=True)
         began = time.perf_counter()
         result = await work()
         took_ms = round((time.perf_counter() - began) * 1000, 3)
@@ -135,7 +141,7 @@ class Journal:
                    VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
                 *(self.function, self.key, name, result, took_ms),
             )
-        return Step(result, took_ms)
+        return Step(result, took_ms, repeated=False)
 
 
 async def _record(

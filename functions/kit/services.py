@@ -15,7 +15,16 @@ import httpx
 import stamina
 from pydantic import TypeAdapter, ValidationError
 
-from functions.events.sprint import Member, Sprint, Task, TaskSummary
+from functions.events.cycle import BacklogGenerated, Orchestration
+from functions.events.scrum import ScrumRun
+from functions.events.sprint import (
+    Member,
+    ProjectSprints,
+    Sprint,
+    SprintDetail,
+    Task,
+    TaskSummary,
+)
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 from functions.kit.settings import ServiceSettings
 
@@ -90,10 +99,13 @@ class Projects(ServiceClient):
 
 
 class Sprints(ServiceClient):
-    async def project_ids(self) -> list[str]:
-        """Projects that ever had a sprint."""
-        found = await self.get("/sprints/list_projects", list[dict[str, Any]])
-        return [p["project_id"] for p in found]
+    async def by_project(self) -> list[ProjectSprints]:
+        """The projects that ever had a sprint, each with its sprints."""
+        return await self.get("/sprints/list_projects", list[ProjectSprints])
+
+    async def of(self, project_id: str) -> list[Sprint]:
+        """Every sprint of a project, newest start first."""
+        return await self.get(path("sprints", "by-project", project_id), list[Sprint])
 
     async def active(self, project_id: str) -> Sprint | None:
         """The project's sprint in progress, the newest where there are several."""
@@ -105,20 +117,24 @@ class Sprints(ServiceClient):
     async def summary(self, sprint_id: str) -> TaskSummary:
         return await self.get(path("sprints", sprint_id, "task-summary"), TaskSummary)
 
+    async def detail(self, sprint_id: str) -> SprintDetail:
+        """A sprint with its tasks; `NotFound` where there is none."""
+        return await self.get(path("sprints", sprint_id), SprintDetail)
+
     async def tasks(self, sprint_id: str) -> list[Task]:
         return await self.get(path("sprints", sprint_id, "tasks"), list[Task])
 
 
 class Backlogs(ServiceClient):
-    async def generate(self, project_id: str, *, key: str) -> dict[str, Any]:
+    async def generate(self, project_id: str, *, key: str) -> BacklogGenerated:
         """Add ten new tasks to the project's backlog."""
-        return await self.post(path("backlogs", project_id), dict[str, Any], key=key)
+        return await self.post(path("backlogs", project_id), BacklogGenerated, key=key)
 
 
 class Scrums(ServiceClient):
-    async def run(self, sprint_id: str, *, key: str) -> dict[str, Any]:
+    async def run(self, sprint_id: str, *, key: str) -> ScrumRun:
         """Simulate a sprint's working day."""
-        return await self.post(path("scrums", sprint_id, "run"), dict[str, Any], key=key)
+        return await self.post(path("scrums", sprint_id, "run"), ScrumRun, key=key)
 
 
 class Chronicle(ServiceClient):
@@ -133,11 +149,11 @@ class Chronicle(ServiceClient):
 class Orchestrator(ServiceClient):
     async def orchestrate(
         self, project_id: str, options: Mapping[str, object], *, key: str
-    ) -> dict[str, Any]:
+    ) -> Orchestration:
         """Let project-orchestrator look at a project and do what is due."""
         return await self.post(
             path("orchestrate", "project", project_id),
-            dict[str, Any],
+            Orchestration,
             key=key,
             body={"action": "analyze_and_orchestrate", "options": dict(options)},
         )

@@ -119,6 +119,20 @@ def encode(message: Message) -> tuple[list[tuple[str, str]], bytes]:
     return headers, message.data
 
 
+def attributes(message: Message) -> dict[str, str]:
+    """A message's attributes and extensions by name, without what it does not have."""
+    names = ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
+    given = {name: getattr(message, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None} | {
+        **message.extensions
+    }
+
+
+def from_attributes(given: Mapping[str, str], data: bytes) -> Message:
+    """A message of attributes and extensions; the inverse of `attributes`."""
+    return _message({**given, "specversion": "1.0"}, data, [])
+
+
 def to_json(message: Message) -> dict[str, Any]:
     """A message as the JSON format has it, for answers, ledgers and logs."""
     out: dict[str, Any] = {"specversion": "1.0", "id": message.id, "source": message.source}

@@ -1,0 +1,164 @@
+"""What a cycle is, and whether each of its four steps did what it is for: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from functions.events.cycle import BacklogGenerated, CycleCompleted, CycleStep, Orchestration
+from functions.events.sprint import Sprint, TaskSummary
+
+DEFAULT_SCHEDULE = "0 08 * * 1-5"
+SPRINT_WEEKS = 2
+MOST_TASKS = 10
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """The cycle that follows a sprint; `sprint_id` is None for a project's very first."""
+
+    project_id: str
+    sprint_id: str | None
+
+    @property
+    def key(self) -> str:
+        """What makes two requests the same cycle.
+
+        >>> Cycle("GEM-001", "GEM-001-S01").key
+        'cycle:GEM-001:GEM-001-S01'
+        """
+        return f"cycle:{self.project_id}:{self.sprint_id or 'first'}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a step did, in the service's words; `problem` where it did not do what it is for."""
+
+    did: list[str] = field(default_factory=list)
+    sprint_id: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that did what it is for."""
+
+    name: str
+    verdict: Verdict
+    took_ms: float
+
+
+def active(sprints: Sequence[Sprint]) -> Sprint | None:
+    """The newest sprint in progress; sprints come newest first."""
+    return next((sprint for sprint in sprints if sprint.status == "in_progress"), None)
+
+
+def incomplete(sprint_id: str, summary: TaskSummary) -> str | None:
+    """Why a sprint's cycle may not run yet."""
+    if 0 < summary.total_tasks == summary.completed_tasks:
+        return None
+    return (
+        f"sprint {sprint_id} is not complete: {summary.completed_tasks} of "
+        f"{summary.total_tasks} tasks are done"
+    )
+
+
+def schedule_of(project_id: str, entries: Mapping[str, object]) -> tuple[object, list[str]]:
+    """A project's cron, unchecked, and the warnings. Ids are looked up in lower case.
+
+    >>> schedule_of("GEM-001", {"gem-001": "0 09 * * 1-5"})
+    ('0 09 * * 1-5', [])
+    """
+    name = project_id.lower()
+    if name in entries:
+        return entries[name], []
+    return DEFAULT_SCHEDULE, [f"no schedule for project {name}: taking {DEFAULT_SCHEDULE}"]
+
+
+def options(schedule: str) -> dict[str, object]:
+    """What project-orchestrator is asked for, the same in each of the steps."""
+    return {
+        "create_sprint_if_needed": True,
+        "assign_tasks": True,
+        "create_cronjob": True,
+        "schedule": schedule,
+        "sprint_duration_weeks": SPRINT_WEEKS,
+        "max_tasks_per_sprint": MOST_TASKS,
+    }
+
+
+def closed_by(said: Orchestration) -> str | None:
+    """The sprint that was closed."""
+    decisions = said.decisions
+    return decisions.sprint_id_to_close if decisions.sprint_closure_triggered else None
+
+
+def started_by(said: Orchestration) -> str | None:
+    """The sprint that was started."""
+    decisions = said.decisions
+    return (said.sprint_id or decisions.sprint_id) if decisions.create_new_sprint else None
+
+
+def good(said: Orchestration, sprint_id: str | None = None) -> Verdict:
+    return Verdict(_did(said), sprint_id, said.decisions.warnings)
+
+
+def after_closing(cycle: Cycle, said: Orchestration, active_id: str | None) -> Verdict:
+    """The answer names no closing of our sprint: fine only if the sprint was closed before."""
+    if active_id is None or active_id == started_by(said):
+        return good(said)
+    if active_id == cycle.sprint_id:
+        return Verdict(problem=f"sprint {active_id} was not closed: {_why(said)}")
+    return Verdict(
+        problem=f"sprint {cycle.sprint_id} is over and {active_id} is active: "
+        "its cycle has been run otherwise"
+    )
+
+
+def after_filling(cycle: Cycle, said: BacklogGenerated) -> Verdict:
+    if said.tasks_count < 1:
+        return Verdict(problem=f"no task was generated for {cycle.project_id}: {said.message}")
+    return Verdict([said.message or f"Generated {said.tasks_count} tasks"])
+
+
+def after_starting(cycle: Cycle, said: Orchestration, sprint_id: str | None) -> Verdict:
+    """`sprint_id`: the sprint that was started, or else the one that is active now."""
+    if sprint_id is None:
+        return Verdict(problem=f"no sprint was started for {cycle.project_id}: {_why(said)}")
+    if sprint_id == cycle.sprint_id:
+        return Verdict(problem=f"sprint {sprint_id} is still active: {_why(said)}")
+    return good(said, sprint_id)
+
+
+def after_all(said: Orchestration) -> Verdict:
+    """Nothing was left to do: had it closed or started a sprint, step 3 did not hold."""
+    closed, started = closed_by(said), started_by(said)
+    if closed is not None or started is not None:
+        left = f"closed {closed}" if closed is not None else f"started {started}"
+        return Verdict(problem=f"something was left to do: project-orchestrator {left}")
+    return good(said)
+
+
+def completed(
+    cycle: Cycle, schedule: str, warnings: Sequence[str], done: Sequence[Done]
+) -> CycleCompleted:
+    new = next((d.verdict.sprint_id for d in reversed(done) if d.verdict.sprint_id), None)
+    said = [*warnings, *(warning for d in done for warning in d.verdict.warnings)]
+    return CycleCompleted(
+        project_id=cycle.project_id,
+        closed_sprint_id=cycle.sprint_id,
+        new_sprint_id=new,
+        schedule=schedule,
+        steps=[CycleStep(name=d.name, did=d.verdict.did, took_ms=d.took_ms) for d in done],
+        warnings=list(dict.fromkeys(said)),
+        took_ms=round(sum(d.took_ms for d in done), 3),
+    )
+
+
+def _did(said: Orchestration) -> list[str]:
+    return said.actions_taken or [said.decisions.reasoning or "nothing"]
+
+
+def _why(said: Orchestration) -> str:
+    return "; ".join([said.decisions.reasoning or "no reason was given", *said.decisions.warnings])

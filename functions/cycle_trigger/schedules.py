@@ -1,0 +1,69 @@
+"""The file of the daily scrums' schedules: read and checked here, at the edge."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field
+
+from functions.cycle_trigger import decide
+from functions.kit.context import Context
+from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_ANY_TIME = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class CycleSettings(Settings):
+    """What cycle-trigger reads."""
+
+    cycle_schedules_file: str = Field(
+        "", description="JSON file, project id to the cron of its daily scrum; none: the default"
+    )
+
+
+async def look_up(project_id: str, ctx: Context) -> dict[str, Any]:
+    """The project's cron, and the warnings there are: JSON, as a step keeps it."""
+    cron, warnings = decide.schedule_of(project_id, read(ctx.settings(CycleSettings)))
+    for warning in warnings:
+        logger.warning(warning)
+    check(project_id, cron)
+    return {"cron": cron, "warnings": warnings}
+
+
+def read(settings: CycleSettings) -> dict[str, object]:
+    """The file's entries. It is read each time: a ConfigMap changes under a running process."""
+    name = settings.cycle_schedules_file
+    if not name:
+        return {}
+    try:
+        entries = json.loads(Path(name).read_bytes())
+    except OSError as error:
+        raise TemporaryError(f"setting CYCLE_SCHEDULES_FILE: {name}: {error.strerror}") from None
+    except ValueError as error:
+        raise PermanentError(f"{name} is no valid JSON: {error}") from None
+    if not isinstance(entries, dict):
+        raise PermanentError(f"{name} must be a JSON object of project id to cron")
+    return entries
+
+
+def check(project_id: str, cron: object) -> None:
+    """`PermanentError` unless it is a cron of five fields that comes due some day."""
+    problem = "must be text of five fields"
+    if isinstance(cron, str) and len(cron.split()) == 5:
+        try:
+            next(CronSim(cron, _ANY_TIME))
+        except StopIteration:
+            problem = "never comes due"
+        except CronSimError as error:
+            problem = str(error)
+        else:
+            return
+    raise PermanentError(f"schedule of project {project_id}: {cron!r}: {problem}")

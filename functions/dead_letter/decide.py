@@ -1,0 +1,72 @@
+"""What a broker says about an event that it gave up on: pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+# What brokers add on the way; an event that is sent again starts afresh.
+_ADDED = "knative"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Who could not handle an event, and what they said.
+
+    A broker leaves all three out where an answer was late or made no sense. `arrival` is the
+    event's arrival at the broker, which tells one failure from another.
+    """
+
+    dest: str
+    function: str | None
+    code: int | None
+    detail: str | None
+    arrival: str | None
+
+
+def failure(said: Mapping[str, str]) -> Failure:
+    """What an event's extensions say.
+
+    >>> failure({"knativeerrordest": "http://scrum-report.dsm.svc.cluster.local/"}).function
+    'scrum-report'
+    """
+    dest = said.get("knativeerrordest", "")
+    code = said.get("knativeerrorcode", "")
+    return Failure(
+        dest=dest,
+        function=_host(dest),
+        code=int(code) if code.isdecimal() and len(code) < 6 else None,
+        detail=_decoded(said.get("knativeerrordata")),
+        arrival=said.get("knativearrivaltime"),
+    )
+
+
+def original(said: Mapping[str, str]) -> dict[str, str]:
+    """An event's attributes as they were before brokers added theirs.
+
+    >>> original({"id": "1", "knativeerrorcode": "500", "partitionkey": "S01"})
+    {'id': '1', 'partitionkey': 'S01'}
+    """
+    return {name: value for name, value in said.items() if not name.startswith(_ADDED)}
+
+
+def _host(dest: str) -> str | None:
+    try:
+        host = urlsplit(dest).hostname
+    except ValueError:
+        return None
+    return host.split(".")[0] if host else None
+
+
+def _decoded(text: str | None) -> str | None:
+    """The answer's body, which travels as base64 and may be cut; as it is, if it is not that."""
+    if text is None:
+        return None
+    whole = text[: len(text) // 4 * 4]
+    try:
+        return base64.b64decode(whole, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return text

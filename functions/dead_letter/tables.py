@@ -1,0 +1,172 @@
+"""All that dead-letter knows of SQL: letters, and who sent them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from functions.dead_letter.decide import Failure
+
+if TYPE_CHECKING:
+    from functions.kit.store import Connection
+
+# open: somebody should look; redriving: sent, or about to be; redriven: sent, not come back.
+State = Literal["open", "redriving", "redriven"]
+Wanted = tuple[str | None, str | None, str | None]  # type, function, state; None is any
+
+_COLUMNS = """number, seen, source, id, dest, type, subject, attributes, data, function, code,
+    detail, first_at, last_at, count, state"""
+_MATCHES = """($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR function = $2)
+    AND ($3::text IS NULL OR state = $3)"""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One event that one destination could not handle."""
+
+    number: int
+    row: Mapping[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        loaded: dict[str, str] = json.loads(self.row["attributes"])
+        return loaded
+
+    @property
+    def data(self) -> bytes:
+        data: bytes = self.row["data"]
+        return data
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the event, as JSON."""
+        shown = {k: v for k, v in self.row.items() if k not in ("attributes", "data")}
+        return shown | {name: shown[name].isoformat() for name in ("first_at", "last_at")}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A letter that is being sent again, and its audit row."""
+
+    redrive: int
+    attributes: dict[str, str]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a redrive ended: sent, failed (never left), or returned (left, and failed anew)."""
+
+    outcome: Literal["sent", "failed", "returned"]
+    detail: str | None
+
+
+async def keep(
+    tx: Connection, said: Mapping[str, str], data: bytes, failure: Failure, now: datetime
+) -> tuple[int, int]:
+    """Store an event; returns its number and count. One delivered twice counts once."""
+    row = await tx.fetchrow(
+        """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
+                                    function, code, detail, arrival, first_at, last_at)
+           VALUES (nextval('letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+           ON CONFLICT (source, id, dest) DO UPDATE SET
+               seen = excluded.seen, attributes = excluded.attributes, data = excluded.data,
+               code = excluded.code, detail = excluded.detail, arrival = excluded.arrival,
+               last_at = excluded.last_at, count = l.count + 1, state = 'open'
+           WHERE l.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
+           RETURNING number, count""",
+        *(_text(said["source"]), _text(said["id"]), _text(failure.dest), _text(said["type"])),
+        _text(said.get("subject")),
+        json.dumps(dict(said)).encode(),
+        data,
+        *(_text(failure.function), failure.code, _text(failure.detail), _text(failure.arrival)),
+        now,
+    )
+    if row is None:
+        row = await tx.fetchrow(
+            "SELECT number, count FROM letter WHERE source = $1 AND id = $2 AND dest = $3",
+            *(_text(said["source"]), _text(said["id"]), _text(failure.dest)),
+        )
+    assert row is not None, "the letter conflicted, so it exists"
+    return row["number"], row["count"]
+
+
+async def newest(
+    connection: Connection, wanted: Wanted, limit: int, before: int | None
+) -> list[Letter]:
+    """Letters by when they were seen last, newest first."""
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS} FROM letter
+            WHERE {_MATCHES} AND ($4::bigint IS NULL OR seen < $4)
+            ORDER BY seen DESC LIMIT $5""",
+        *(*wanted, before, limit),
+    )
+    return [Letter(row["number"], dict(row)) for row in rows]
+
+
+async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:
+    """The numbers of the oldest letters, and how many there are in all."""
+    rows = await connection.fetch(
+        f"SELECT number FROM letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
+    )
+    total = await connection.fetchval(f"SELECT count(*) FROM letter WHERE {_MATCHES}", *wanted)
+    return [row["number"] for row in rows], total
+
+
+async def one(connection: Connection, number: int) -> Letter | None:
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM letter WHERE number = $1", number)
+    return None if row is None else Letter(number, dict(row))
+
+
+async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
+    """The audit of one letter, oldest first, as JSON; no outcome: nobody knows it."""
+    rows = await connection.fetch(
+        """SELECT number, who, began_at::text, ended_at::text, outcome, detail FROM redrive
+           WHERE letter = $1 ORDER BY number""",
+        number,
+    )
+    return [dict(row) for row in rows]
+
+
+async def claim(tx: Connection, number: int, who: str, patience_s: float) -> Claim | None:
+    """Mark an open letter, or one whose redrive ended unknown, as being sent; None otherwise."""
+    row = await tx.fetchrow(
+        """UPDATE letter SET state = 'redriving' WHERE number = $1 AND (state = 'open'
+               OR state = 'redriving' AND NOT EXISTS (
+                   SELECT FROM redrive WHERE letter = $1 AND outcome IS NULL
+                   AND began_at > now() - make_interval(secs => $2)))
+           RETURNING attributes, data""",
+        *(number, patience_s),
+    )
+    if row is None:
+        return None
+    audit = await tx.fetchval(
+        "INSERT INTO redrive (letter, who) VALUES ($1, $2) RETURNING number", number, who
+    )
+    return Claim(audit, json.loads(row["attributes"]), row["data"])
+
+
+async def settle(tx: Connection, number: int, redrive: int, problem: str | None) -> Outcome:
+    """Write down how a redrive ended. A letter that came back meanwhile stays open."""
+    state = "redriven" if problem is None else "open"
+    marked = await tx.fetchval(
+        """UPDATE letter SET state = $2 WHERE number = $1 AND state = 'redriving' RETURNING true""",
+        *(number, state),
+    )
+    outcome = Outcome("sent", None)
+    if problem is not None:
+        outcome = Outcome("failed", problem)
+    elif not marked:
+        outcome = Outcome("returned", "it failed again while it was being sent")
+    await tx.execute(
+        "UPDATE redrive SET ended_at = now(), outcome = $2, detail = $3 WHERE number = $1",
+        *(redrive, outcome.outcome, outcome.detail),
+    )
+    return outcome
+
+
+def _text(text: Any) -> Any:
+    """PostgreSQL's text holds no NUL; the event itself is kept in bytes."""
+    return text.replace("\x00", "\\0") if isinstance(text, str) else text

@@ -1,0 +1,114 @@
+"""How complete a sprint is, and what there is to say about it: pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+
+from functions.events.base import Event
+from functions.events.sprint import (
+    Sprint,
+    SprintCompleted,
+    SprintsReported,
+    SprintStatus,
+    TaskSummary,
+)
+
+COLUMNS = ("project_id", "sprint_id", "total_tasks", "completed_tasks", "completion_percentage")
+
+
+def measured(sprint: Sprint, summary: TaskSummary) -> SprintStatus:
+    """A sprint is complete when it has tasks and all are done: counts, no rounded percentage.
+
+    >>> sprint = Sprint(project_id="P", sprint_id="P-S01", status="in_progress")
+    >>> measured(sprint, TaskSummary(total_tasks=200, completed_tasks=199, pending_tasks=1)).state
+    'active'
+    >>> measured(sprint, TaskSummary(total_tasks=0, completed_tasks=0, pending_tasks=0)).state
+    'active'
+    >>> measured(sprint, TaskSummary(total_tasks=3, completed_tasks=3, pending_tasks=0)).state
+    'complete'
+    """
+    total, completed = summary.total_tasks, summary.completed_tasks
+    return SprintStatus(
+        project_id=sprint.project_id,
+        sprint_id=sprint.sprint_id,
+        total_tasks=total,
+        completed_tasks=completed,
+        completion_percentage=round(100 * completed / total, 2) if total else 0.0,
+        state="complete" if 0 < total == completed else "active",
+    )
+
+
+def no_sprint(project_id: str) -> SprintStatus:
+    return SprintStatus(
+        project_id=project_id,
+        total_tasks=0,
+        completed_tasks=0,
+        completion_percentage=0.0,
+        state="no-sprint",
+    )
+
+
+def unreadable(project_id: str, sprint_id: str | None, detail: str) -> SprintStatus:
+    """A project, or its sprint where that is known, that could not be read."""
+    return SprintStatus(project_id=project_id, sprint_id=sprint_id, state="error", detail=detail)
+
+
+def all_failed(statuses: Sequence[SprintStatus]) -> bool:
+    """That is no project's fault: the service is away."""
+    return bool(statuses) and all(status.state == "error" for status in statuses)
+
+
+def report(statuses: Sequence[SprintStatus], at: datetime) -> SprintsReported:
+    failed = sum(status.state == "error" for status in statuses)
+    return SprintsReported(reported_at=at, sprints=list(statuses), failed=failed)
+
+
+def events(statuses: Sequence[SprintStatus], at: datetime) -> list[Event]:
+    """The report, and one completion for each finished sprint."""
+    finished = [
+        SprintCompleted(
+            project_id=status.project_id,
+            sprint_id=status.sprint_id,
+            total_tasks=status.total_tasks,
+        )
+        for status in statuses
+        if status.state == "complete" and status.sprint_id and status.total_tasks
+    ]
+    return [report(statuses, at), *finished]
+
+
+def as_csv(statuses: Sequence[SprintStatus]) -> str:
+    """The report as a table, in the columns and words that its readers know.
+
+    >>> print(as_csv([no_sprint("A"), unreadable("B", None, ""), unreadable("C", "C-S01", "")]))
+    project_id,sprint_id,total_tasks,completed_tasks,completion_percentage
+    A,N/A,0,0,0.00
+    B,ERROR,0,0,0.00
+    C,C-S01,ERROR,ERROR,ERROR
+    <BLANKLINE>
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(map(_row, statuses))
+    return out.getvalue()
+
+
+def csv_of(events: Sequence[Event]) -> str:
+    return "".join(as_csv(event.sprints) for event in events if isinstance(event, SprintsReported))
+
+
+def _row(status: SprintStatus) -> Sequence[object]:
+    match status.state, status.sprint_id:
+        case "no-sprint", _:
+            return (status.project_id, "N/A", 0, 0, "0.00")
+        case "error", None:
+            return (status.project_id, "ERROR", 0, 0, "0.00")
+        case "error", sprint_id:
+            return (status.project_id, sprint_id, "ERROR", "ERROR", "ERROR")
+        case _, sprint_id:
+            counts = (status.total_tasks, status.completed_tasks)
+            return (status.project_id, sprint_id, *counts, f"{status.completion_percentage:.2f}")
