@@ -133,10 +133,9 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
 async def claim(tx: Connection, number: int, who: str, patience_s: float) -> Claim | None:
     """Mark an open letter, or one whose redrive ended unknown, as being sent; None otherwise."""
     row = await tx.fetchrow(
-        """UPDATE letter SET state = 'redriving' WHERE number = $1 AND (state = 'open'
-               OR state = 'redriving' AND NOT EXISTS (
-                   SELECT FROM redrive WHERE letter = $1 AND outcome IS NULL
-                   AND began_at > now() - make_interval(secs => $2)))
+        """UPDATE letter SET state = 'redriving', claimed_at = now()
+           WHERE number = $1 AND (state = 'open' OR state = 'redriving'
+               AND claimed_at < now() - make_interval(secs => $2))
            RETURNING attributes, data""",
         *(number, patience_s),
     )

@@ -83,11 +83,18 @@ class AnyEvent(Event):
     `said` holds its attributes and extensions by their CloudEvents names, `data` its bytes.
     """
 
+    type: ClassVar[str] = "*"
+
     said: dict[str, str]
     data: bytes = b""
+
+    @classmethod
+    def covers(cls, type_: str) -> bool:
+        return True
 
 
 def all_types(root: type[Event] = Event) -> list[type[Event]]:
     """Every concrete event class that has been imported, sorted by type."""
     found = {c for sub in root.__subclasses__() for c in [sub, *all_types(sub)]}
-    return sorted((c for c in found if "type" in vars(c)), key=lambda c: c.type)
+    named = (c for c in found if "type" in vars(c) and c is not AnyEvent)
+    return sorted(named, key=lambda c: c.type)

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError
 
-from functions.events.base import Event
+from functions.events.base import AnyEvent, Event
 from functions.kit import wire
 from functions.kit.inbox import Key
 
@@ -30,6 +30,8 @@ def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
     else:
         expected = " or ".join(kind.type for kind in kinds)
         raise UnknownType([f"type {message.type!r} is not handled here: send {expected}"])
+    if kind is AnyEvent:
+        return AnyEvent(said=wire.attributes(message), data=message.data)
     marked = kind.attributes()
     if not marked:
         try:

@@ -29,6 +29,7 @@ def upgrade() -> None:
             last_at timestamptz NOT NULL,
             count integer NOT NULL DEFAULT 1,
             state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'redriving', 'redriven')),
+            claimed_at timestamptz,
             UNIQUE (source, id, dest)
         )
         """

@@ -1,4 +1,7 @@
-"""The inbox, the journal of steps, and the record of runs."""
+"""The inbox, the journal of steps, and the record of runs.
+
+Answers are `json`, which keeps their text: a repeat is the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def upgrade() -> None:
             id text NOT NULL,
             type text NOT NULL,
             received_at timestamptz NOT NULL DEFAULT now(),
-            answer jsonb,
+            answer json,
             PRIMARY KEY (function, source, id)
         )
         """
@@ -29,7 +32,7 @@ def upgrade() -> None:
             function text NOT NULL,
             key text NOT NULL,
             step text NOT NULL,
-            result jsonb,
+            result json,
             took_ms double precision NOT NULL,
             done_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (function, key, step)
