@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import statistics
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -56,7 +55,7 @@ async def run() -> list[Row]:
         home = Path(folder)
         async with _serving(home / "alone.db") as ingress:
             rounds = [await _load(ingress, 1000, connections=1) for _ in range(ROUNDS)]
-            alone = sorted(rounds, key=lambda done: done.p50_ms)[ROUNDS // 2]
+            alone = min(rounds, key=lambda done: done.p50_ms)
         full = home / "full.db"
         async with _serving(full) as ingress:
             await _load(ingress, 2000)
@@ -71,13 +70,13 @@ async def run() -> list[Row]:
 
 
 async def _rates(empty: Path, full: Path) -> tuple[float, float]:
-    """Medians of alternating rounds, so that a busy moment of the machine meets both."""
+    """The best of alternating rounds: what else the machine does only ever slows one down."""
     async with _serving(empty) as one, _serving(full) as other:
         rates: dict[str, list[float]] = {one: [], other: []}
         for _ in range(ROUNDS):
             for ingress in (one, other):
                 rates[ingress].append((await _load(ingress, 6000)).rate)
-    return statistics.median(rates[one]), statistics.median(rates[other])
+    return max(rates[one]), max(rates[other])
 
 
 async def _load(ingress: str, requests: int, connections: int = 64) -> Load:

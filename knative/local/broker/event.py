@@ -124,11 +124,13 @@ def canonical_time(text: str) -> str:
         raise UnreadableError(f"time {text!r} is not RFC 3339")
     day, clock, fraction, offset = found.groups()
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{offset.upper()}").astimezone(UTC)
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset.upper()}")
+        if moment.utcoffset():
+            moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as e:
         raise UnreadableError(f"time {text!r}: {e}") from e
     digits = (fraction or "").rstrip("0")
-    return f"{moment:%Y-%m-%dT%H:%M:%S}".zfill(19) + (f".{digits}Z" if digits else "Z")
+    return moment.replace(tzinfo=None).isoformat() + (f".{digits}Z" if digits else "Z")
 
 
 def stamp(now_s: float) -> str:

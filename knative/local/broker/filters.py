@@ -19,9 +19,9 @@ def compile_filters(
 ) -> Predicate:
     """One predicate from `spec.filter.attributes` and `spec.filters`.
 
-    `filters`, when given, takes precedence. Raises ValueError naming the field.
+    `filters`, unless empty, takes precedence. Raises ValueError naming the field.
     """
-    if filters is not None:
+    if filters:
         return _all([_compile(f, f"filters[{i}]") for i, f in enumerate(filters)])
     wanted = tuple((attributes or {}).items())
     for name, value in wanted:

@@ -68,7 +68,7 @@ class BrokerSpec:
 
 @dataclass(frozen=True)
 class TriggerSpec:
-    """A subscription. `filters`, when not None, takes precedence over `filter`.
+    """A subscription. `filters`, unless empty, takes precedence over `filter`.
 
     Raises ValueError, naming the trigger and the field.
     """
