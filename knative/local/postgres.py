@@ -144,6 +144,18 @@ def _statements(script: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
+def stop_left(data: Path) -> bool:
+    """Stop the server that a killed runtime left on `data`; True when there was one."""
+    home = data.resolve() / "postgres"
+    _forget_foreign_pid(home / "postmaster.pid")
+    if not (home / "postmaster.pid").exists():
+        return False
+    server = get_server(home, cleanup_mode="stop")
+    server.global_process_id_list.put([os.getpid()])
+    server.cleanup()
+    return True
+
+
 def _forget_foreign_pid(file: Path) -> None:
     """Remove a pid file left by a crash whose number now belongs to another program."""
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
@@ -19,6 +18,7 @@ from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
 from knative.local.gateway import KUBERNETES, Gateway
+from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.eventing import Trigger
 from knative.local.manifests.load import UNENFORCED, World
@@ -54,7 +54,7 @@ class Runtime:
         self.options = options
         self._data = options.data.resolve()
         self._stack: list[Any] = []  # what to stop, last first
-        self._lock: IO[str] | None = None
+        self._lock = DataLock(self._data)
 
     async def start(self) -> None:
         """Start all parts; StartError, with what did start stopped again, when one cannot."""
@@ -66,7 +66,9 @@ class Runtime:
 
     async def _start(self) -> None:
         self._data.mkdir(parents=True, exist_ok=True)
-        self._take_data()
+        if not self._lock.take():
+            words = f"another local Knative runs on {self._data}; stop it or give another --data"
+            raise StartError(words)
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
         hosts = await self._start_postgres()
@@ -135,25 +137,13 @@ class Runtime:
         """Stop what runs, in reverse order; processes may drain."""
         while self._stack:
             await self._stack.pop()()
-        if self._lock is not None:
+        if self._lock.taken:
             (self._data / "runtime.json").unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+            self._lock.release()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def _take_data(self) -> None:
-        """One runtime per data directory; the lock goes with the process, however it ends."""
-        self._lock = (self._data / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            self._lock = None
-            words = f"another local Knative runs on {self._data}; stop it or give another --data"
-            raise StartError(words) from None
 
     def _announce(self) -> None:
         text = json.dumps({"pid": os.getpid(), "port": self.port, "url": self.url})

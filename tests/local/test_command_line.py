@@ -134,11 +134,25 @@ def test_a_failing_job_is_one_line(tmp_path: Path) -> None:
     assert one_line(failed) == "Job dsm/migrate failed: no schema"
 
 
+def test_down_stops_the_runtime_and_what_a_killed_one_left(tmp_path: Path) -> None:
+    jobs = Path(__file__).parent / "overlays" / "jobs"
+    runtime = LocalKnative(jobs, tmp_path).start()
+    assert run("down", "--data", str(tmp_path)).stdout == "stopped the local Knative\n"
+    assert runtime.process is not None
+    assert runtime.process.wait(5) == 0
+    runtime.start()
+    runtime.kill()
+    assert run("down", "--data", str(tmp_path)).stdout == "stopped PostgreSQL\n"
+    assert run("down", "--data", str(tmp_path)).stdout == f"nothing runs on {tmp_path}\n"
+
+
 def test_without_a_runtime_the_commands_say_so(tmp_path: Path) -> None:
     assert one_line(run("services", "--data", str(tmp_path))).startswith("no local Knative runs")
 
 
-@pytest.mark.parametrize("words", [[], ["up"], ["fire"], ["send"], ["events"], ["services"]])
+@pytest.mark.parametrize(
+    "words", [[], ["up"], ["fire"], ["send"], ["events"], ["services"], ["down"]]
+)
 def test_every_command_has_help(words: list[str]) -> None:
     helped = run(*words, "--help")
     assert helped.returncode == 0

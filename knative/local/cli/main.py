@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import uvloop
 
 from knative.local.cli import commands
+from knative.local.cli.down import down
 from knative.local.cli.up import up
 from knative.local.errors import StartError
 from knative.local.manifests.problems import ManifestError
@@ -36,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
     run.add_argument("--idle", type=float, default=60.0, metavar="S", help="stop idle processes")
     run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
+
+    end = sub.add_parser("down", parents=[common], help="stop what runs; the data stay")
+    end.set_defaults(run=down)
 
     fire = sub.add_parser("fire", parents=[common], help="fire a schedule now")
     fire.add_argument("schedule", help="a PingSource: name or namespace/name")

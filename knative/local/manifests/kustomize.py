@@ -7,16 +7,16 @@ listed in _FIELDS is refused by name.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from knative.local.manifests.generators import GeneratorError, generate, name_suffix
+from knative.local.manifests.generators import GeneratorError, generate
+from knative.local.manifests.hashes import hash_names
 from knative.local.manifests.patches import PatchError, json_patch, strategic_merge
 from knative.local.manifests.problems import ManifestError, Problem
+from knative.local.manifests.resource import Resource
 from knative.local.manifests.source import Document, FieldPath, parse_documents, read_documents
+from knative.local.manifests.transform import change_images, change_names_and_labels, matches
 
 _FIELDS = {
     "apiVersion", "kind", "metadata", "resources", "components", "namespace", "commonLabels",
@@ -24,40 +24,6 @@ _FIELDS = {
     "images", "patches",
 }  # fmt: skip
 _NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
-
-
-@dataclass
-class Resource:
-    """One object, with the document that it came from for the sake of error messages."""
-
-    body: dict[str, Any]
-    source: Document
-    hashed: bool = False  # a generated name that gets its content hash at the end
-    generated: bool = field(default=False)
-
-    @property
-    def kind(self) -> str:
-        return str(self.body.get("kind"))
-
-    @property
-    def name(self) -> str:
-        return str(self.metadata.get("name"))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        metadata = self.body.get("metadata")
-        return metadata if isinstance(metadata, dict) else {}
-
-    @property
-    def identity(self) -> tuple[str, str, str, str]:
-        group = str(self.body.get("apiVersion", "")).rpartition("/")[0]
-        return group, self.kind, str(self.metadata.get("namespace", "")), self.name
-
-    def problem(self, path: FieldPath, message: str) -> Problem:
-        line = None if self.generated else self.source.line_of(path)
-        dotted = ".".join(str(part) for part in path)
-        return Problem(self.source.file, line, f"{self.kind} {self.name}", dotted, message)
 
 
 def build(directory: Path) -> list[Resource]:
@@ -65,7 +31,7 @@ def build(directory: Path) -> list[Resource]:
     builder = _Builder()
     resources: list[Resource] = []
     builder.accumulate(directory, resources, as_component=False)
-    builder.hash_names(resources)
+    builder.problems += hash_names(resources)
     if builder.problems:
         raise ManifestError(builder.problems)
     return resources
@@ -92,7 +58,7 @@ class _Builder:
             else:
                 self._fault(document, ("components", at), f"{entry} is not a directory")
         self._patch(document, directory, own)
-        _change_names_and_labels(body, own)
+        change_names_and_labels(body, own)
         self._images(document, own)
         if not as_component:
             for resource in own:
@@ -214,7 +180,7 @@ class _Builder:
             target = {"kind": patch.get("kind"), "name": (patch.get("metadata") or {}).get("name")}
             group, _, version = str(patch.get("apiVersion", "")).rpartition("/")
             target |= {"group": group, "version": version}
-        chosen = [resource for resource in own if _matches(resource, target)]
+        chosen = [resource for resource in own if matches(resource, target)]
         if not chosen:
             raise PatchError(f"nothing matches the target {target}")
         for resource in chosen:
@@ -237,128 +203,9 @@ class _Builder:
         for at, entry in enumerate(_list(document.body, "images")):
             for name in entry.keys() - {"name", "newName", "newTag", "digest"}:
                 self._fault(document, ("images", at, name), "is not supported")
-            for resource in own:
-                for container in _find(resource.body, ("containers", "initContainers")):
-                    image = re.match(r"^(.*?)(:[^/:@]+)?(@.+)?$", str(container.get("image", "")))
-                    if image and image[1] == entry.get("name"):
-                        tag = f":{entry['newTag']}" if "newTag" in entry else image[2] or ""
-                        digest = f"@{entry['digest']}" if "digest" in entry else ""
-                        container["image"] = f"{entry.get('newName', image[1])}{digest or tag}"
-
-    def hash_names(self, resources: list[Resource]) -> None:
-        """Give generated objects their hashed names, and rewrite who refers to them."""
-        renamed: dict[tuple[str, str], str] = {}
-        for resource in resources:
-            if resource.hashed:
-                new = f"{resource.name}-{name_suffix(resource.body)}"
-                renamed[resource.kind, resource.name] = new
-                resource.metadata["name"] = new
-        for resource in resources:
-            for path, holder, key in _references(resource.body, ()):
-                kind = "Secret" if "ecret" in str(path[-1] if path else "") else "ConfigMap"
-                new_name = renamed.get((kind, holder[key]))
-                if new_name is None:
-                    continue
-                if "knative.dev" in str(resource.body["apiVersion"]) and path[-1] != "secretKeyRef":
-                    words = (
-                        f"kustomize does not rewrite the generated name {holder[key]} here in a "
-                        "Knative Service; set disableNameSuffixHash: true on its generator"
-                    )
-                    self.problems.append(resource.problem((*path, key), words))
-                holder[key] = new_name
+            change_images(entry, own)
 
 
 def _list(body: dict[str, Any], key: str) -> list[Any]:
     value = body.get(key)
     return value if isinstance(value, list) else []
-
-
-def _matches(resource: Resource, target: dict[str, Any]) -> bool:
-    group, _, version = str(resource.body.get("apiVersion", "")).rpartition("/")
-    facts = {
-        "group": group,
-        "version": version,
-        "kind": resource.kind,
-        "name": resource.name,
-        "namespace": str(resource.metadata.get("namespace", "")),
-    }
-    for key, wanted in target.items():
-        if key in facts:
-            if wanted and not re.fullmatch(str(wanted), facts[key]):
-                return False
-        elif key in ("labelSelector", "annotationSelector"):
-            held = resource.metadata.get(key.removesuffix("Selector") + "s") or {}
-            if not all(_selects(part.strip(), held) for part in str(wanted).split(",")):
-                return False
-        else:
-            raise PatchError(f"target.{key} is not supported")
-    return True
-
-
-def _selects(part: str, held: dict[str, str]) -> bool:
-    key, equals, value = part.replace("==", "=").partition("=")
-    if key.endswith("!"):
-        return held.get(key[:-1].strip()) != value.strip()
-    return held.get(key.strip()) == value.strip() if equals else key in held
-
-
-def _change_names_and_labels(body: dict[str, Any], own: list[Resource]) -> None:
-    namespace = body.get("namespace")
-    for resource in own:
-        metadata = resource.metadata
-        if namespace and resource.kind == "Namespace":
-            metadata["name"] = namespace
-        elif namespace and resource.kind not in _CLUSTER_WIDE:
-            metadata["namespace"] = namespace
-            for subject in resource.body.get("subjects") or []:
-                if subject.get("kind") == "ServiceAccount":
-                    subject["namespace"] = namespace
-        for labels, in_selectors, in_templates in _labels(body):
-            metadata.setdefault("labels", {}).update(labels)
-            template = (resource.body.get("spec") or {}).get("template")
-            if in_templates and isinstance(template, dict):
-                template.setdefault("metadata", {}).setdefault("labels", {}).update(labels)
-            selector = (resource.body.get("spec") or {}).get("selector")
-            if in_selectors and isinstance(selector, dict):
-                chosen = selector if resource.kind == "Service" else selector["matchLabels"]
-                chosen.update(labels)
-        if body.get("commonAnnotations"):
-            metadata.setdefault("annotations", {}).update(body["commonAnnotations"])
-
-
-def _labels(body: dict[str, Any]) -> Iterator[tuple[dict[str, str], bool, bool]]:
-    if body.get("commonLabels"):
-        yield body["commonLabels"], True, True
-    for entry in _list(body, "labels"):
-        selectors = bool(entry.get("includeSelectors"))
-        yield entry.get("pairs", {}), selectors, selectors or bool(entry.get("includeTemplates"))
-
-
-def _find(value: Any, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Every mapping in the lists that stand under one of `keys`, at any depth."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in keys and isinstance(item, list):
-                yield from (entry for entry in item if isinstance(entry, dict))
-            yield from _find(item, keys)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _find(item, keys)
-
-
-def _references(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, dict[str, Any], str]]:
-    """Where a pod refers to a ConfigMap or Secret: (path, the mapping, the key of the name)."""
-    by_name = {"configMapKeyRef", "secretKeyRef", "configMapRef", "secretRef", "configMap"}
-    if isinstance(value, dict):
-        for key, item in value.items():
-            here = (*path, key)
-            if key in by_name and isinstance(item, dict) and "name" in item:
-                yield here, item, "name"
-            elif key == "secret" and isinstance(item, dict):
-                named = "secretName" if "secretName" in item else "name"
-                if named in item:
-                    yield here, item, named
-            yield from _references(item, here)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _references(item, (*path, number))

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from knative.local.manifests import core, eventing, serving, sources
-from knative.local.manifests.kustomize import Resource, build
+from knative.local.manifests.kustomize import build
 from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.references import check_references
+from knative.local.manifests.resource import Resource
 
 KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("v1", "Namespace"): core.Namespace,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from knative.local.manifests import core, eventing, serving, sources
-from knative.local.manifests.kustomize import Resource
 from knative.local.manifests.meta import Destination, Manifest
 from knative.local.manifests.pods import PodSpec
 from knative.local.manifests.problems import Problem
+from knative.local.manifests.resource import Resource
 from knative.local.manifests.source import FieldPath
 
 Objects = list[tuple[Manifest, Resource]]

@@ -1,0 +1,41 @@
+"""`down`: stop what runs on a data directory, also what a killed runtime left behind."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import psutil
+
+from knative.local.errors import StartError
+from knative.local.lock import DataLock
+from knative.local.postgres import stop_left
+from knative.local.processes import sweep
+
+WITHIN_S = 660.0  # a process may drain for ten minutes
+EVERY_S = 0.05
+
+
+def down(arguments: argparse.Namespace) -> int:
+    """Stop the runtime, its processes and its PostgreSQL; the data stay."""
+    data = Path(arguments.data).resolve()
+    lock = DataLock(data)
+    stopped = []
+    if pid := lock.owner():
+        psutil.Process(pid).terminate()
+        deadline = time.monotonic() + WITHIN_S
+        while lock.owner() == pid:
+            if time.monotonic() > deadline:
+                raise StartError(f"the local Knative (pid {pid}) did not stop in {WITHIN_S:g} s")
+            time.sleep(EVERY_S)
+        stopped.append("the local Knative")
+    sweep(data / "pids.json")
+    if stop_left(data):
+        stopped.append("PostgreSQL")
+    if arguments.json:
+        print(json.dumps({"stopped": stopped}))
+    else:
+        print(f"stopped {' and '.join(stopped)}" if stopped else f"nothing runs on {data}")
+    return 0

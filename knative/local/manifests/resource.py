@@ -1,0 +1,42 @@
+"""One object on its way through kustomize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from knative.local.manifests.problems import Problem
+from knative.local.manifests.source import Document, FieldPath
+
+
+@dataclass
+class Resource:
+    """One object, with the document that it came from for the sake of error messages."""
+
+    body: dict[str, Any]
+    source: Document
+    hashed: bool = False  # a generated name that gets its content hash at the end
+    generated: bool = field(default=False)
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("kind"))
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("name"))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        metadata = self.body.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        group = str(self.body.get("apiVersion", "")).rpartition("/")[0]
+        return group, self.kind, str(self.metadata.get("namespace", "")), self.name
+
+    def problem(self, path: FieldPath, message: str) -> Problem:
+        line = None if self.generated else self.source.line_of(path)
+        dotted = ".".join(str(part) for part in path)
+        return Problem(self.source.file, line, f"{self.kind} {self.name}", dotted, message)
