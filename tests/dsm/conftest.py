@@ -132,5 +132,6 @@ async def dsm(
     for target in TARGETS:
         name = target.__dict__["api"].name
         url = await make_migrated(name)
-        cluster.deploy(target, {"DATABASE_URL": url, "KUBECONFIG": config})
+        environ = {"DATABASE_URL": url, "KUBECONFIG": config, "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(target, environ)
     return Dsm(cluster, kubernetes)
