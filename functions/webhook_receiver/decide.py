@@ -103,8 +103,8 @@ def _task_action(action: str, task: dict[str, Any], *, origin: str) -> Asked | Q
     match action:
         case "create_task":
             task.pop("status", None)  # a new task has none to speak of
-            if "service" not in task and task.get("project_id"):
-                task["service"] = task["project_id"]
+            metadata = _object(task, "metadata")
+            task.setdefault("service", metadata.get("service") or task.get("project_id"))
             return TaskRequested.model_validate({**task, "origin": origin})
         case "update_task":
             return TaskUpdated.model_validate({**task, "origin": origin})
@@ -150,13 +150,11 @@ def _query(options: Body) -> dict[str, str]:
             raise ValueError("options: must be strings, numbers or booleans")
         text = words[value] if isinstance(value, bool) else str(value)
         query[_plain(name)] = _plain(text)
-    _take_text(query, "microservice", "service")
+    # As the command line has always called them.
+    for old, ours in (("microservice", "service"), ("status", "state"), ("task_id", "task")):
+        if old in query:
+            query.setdefault(ours, query.pop(old))
     return query
-
-
-def _take_text(query: dict[str, str], given: str, ours: str) -> None:
-    if given in query:
-        query.setdefault(ours, query.pop(given))
 
 
 def _plain(text: str) -> str:

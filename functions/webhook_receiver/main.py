@@ -94,7 +94,7 @@ def health(ctx: Context) -> Mapping[str, object]:
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     """Send what is still unsent: a process may be frozen as soon as it has answered."""
     receiver = ctx.part(Receiver)
-    await receiver.relay.drain(patience_s=ctx.resources.process.timeout_seconds * 0.5)
+    await receiver.relay.progress(ctx.resources.process.timeout_seconds * 0.5)
     async with ctx.store.transaction() as tx:
         await tables.forget(tx, receiver.settings.delivery_retention_days)
 

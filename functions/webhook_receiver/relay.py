@@ -34,6 +34,7 @@ class Relay:
         self._overrides = overrides
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Future[float | None]] = set()
         self._turn = asyncio.Lock()
         self._closing = False
 
@@ -49,6 +50,7 @@ class Relay:
         self._woken.set()
         if self._task is not None:
             await self._task
+        await asyncio.gather(*self._draining, return_exceptions=True)
 
     async def drain(self, patience_s: float = float("inf")) -> float | None:
         """Send what is due; returns the seconds until more is, or None if nothing waits.
@@ -61,6 +63,15 @@ class Relay:
                 pass
             async with self._store.connection() as connection:
                 return await tables.seconds_to_next(connection)
+
+    async def progress(self, patience_s: float) -> None:
+        """Send what is due, for at most so long; what is in hand then goes on by itself."""
+        draining = asyncio.ensure_future(self.drain(patience_s))
+        self._draining.add(draining)
+        draining.add_done_callback(self._draining.discard)
+        done, _ = await asyncio.wait([draining], timeout=patience_s)
+        for task in done:
+            task.result()
 
     async def _run(self) -> None:
         while not self._closing:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import stamina
 
 from tests.cluster import Cluster
+from tests.conftest import MakeMigrated
 from tests.function.peers import World
 
 
@@ -24,3 +26,18 @@ def world(cluster: Cluster) -> World:
     world = World()
     world.join(cluster)
     return world
+
+
+@pytest.fixture(scope="module")
+async def webhook_ledger(make_migrated: MakeMigrated) -> str:
+    """A database with the receiver's tables, for a whole module: making one takes half a second."""
+    return await make_migrated("webhook_receiver")
+
+
+@pytest.fixture
+async def webhook_database(webhook_ledger: str) -> str:
+    """The module's database, with an empty ledger."""
+    connection = await asyncpg.connect(webhook_ledger)
+    await connection.execute("TRUNCATE delivery")
+    await connection.close()
+    return webhook_ledger

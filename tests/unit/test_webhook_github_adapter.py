@@ -1,0 +1,204 @@
+"""The official adapter's table, one row per event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from functions.kit import wire
+from functions.webhook_receiver.github_adapter import adapt
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SAID = "2026-01-02T03:04:05Z"
+THEN = "2020-02-02T20:20:20Z"
+REPO = "https://api.github.com/repos/o/r"
+USER = "https://api.github.com/users/u"
+REPOSITORY = {"repository": {"url": REPO, "name": "r", "updated_at": THEN, "owner": {"url": USER}}}
+A = {"action": "done"}
+
+Case = tuple[str, dict[str, Any], tuple[str, str, str | None, str]]
+
+
+def thing(of: str, **fields: Any) -> dict[str, Any]:
+    return {**A, **REPOSITORY, of: {"id": 1, "updated_at": THEN, **fields}}
+
+
+CASES: list[Case] = [
+    (
+        "check_run",
+        thing("check_run", completed_at=THEN),
+        (REPO, "check_run.done", "1", THEN),
+    ),
+    (
+        "check_run",
+        thing("check_run", completed_at=None, started_at=THEN),
+        (REPO, "check_run.done", "1", THEN),
+    ),
+    ("check_suite", thing("check_suite"), (REPO, "check_suite.done", "1", THEN)),
+    (
+        "commit_comment",
+        thing("comment", url=f"{REPO}/comments/1", commit_id="abc"),
+        (f"{REPO}/comments/1/abc", "commit_comment.done", "1", THEN),
+    ),
+    (
+        "create",
+        {**REPOSITORY, "ref_type": "tag", "ref": "v1"},
+        (REPO, "create.tag", "v1", SAID),
+    ),
+    (
+        "delete",
+        {**REPOSITORY, "ref_type": "branch", "ref": "x"},
+        (REPO, "delete.branch", "x", SAID),
+    ),
+    (
+        "deploy_key",
+        thing("key", deleted_at=None, created_at=THEN),
+        (REPO, "deploy_key.done", "1", THEN),
+    ),
+    ("deployment", thing("deployment"), (REPO, "deployment", "1", THEN)),
+    (
+        "deployment_status",
+        {**thing("deployment_status", state="error", url="u"), "deployment": {"url": USER}},
+        (USER, "deployment_status.error", "u", THEN),
+    ),
+    ("fork", thing("forkee", url="f", created_at=THEN), (REPO, "fork", "f", THEN)),
+    (
+        "github_app_authorization",
+        {**A, "sender": {"url": USER}},
+        (USER, "github_app_authorization", None, SAID),
+    ),
+    ("gollum", {**REPOSITORY, "pages": []}, (REPO, "gollum", None, SAID)),
+    (
+        "installation",
+        {**A, "installation": {"id": 5, "account": {"url": USER}, "updated_at": 1580674820}},
+        (USER, "installation.done", "5", THEN),
+    ),
+    (
+        "installation_repositories",
+        {**A, "installation": {"id": 5, "account": {"url": USER}}},
+        (USER, "installation_repository.done", "5", SAID),
+    ),
+    (
+        "issue_comment",
+        {**thing("comment"), "issue": {"url": f"{REPO}/issues/7"}},
+        (f"{REPO}/issues/7", "issue_comment.done", "1", THEN),
+    ),
+    ("issues", thing("issue", number=7), (REPO, "issue.done", "7", THEN)),
+    ("label", thing("label", name="bug"), (REPO, "label.done", "bug", SAID)),
+    (
+        "marketplace_purchase",
+        {
+            **A,
+            "sender": {"url": USER},
+            "marketplace_purchase": {"account": {"login": "u"}},
+            "effective_date": THEN,
+        },
+        ("https://api.github.com/users", "marketplace_purchase.done", "u", THEN),
+    ),
+    ("member", thing("member", login="u"), (REPO, "member.done", "u", SAID)),
+    (
+        "membership",
+        {**A, "scope": "team", "team": {"url": USER}, "member": {"login": "u"}},
+        (USER, "membership.team.done", "u", SAID),
+    ),
+    (
+        "meta",
+        {**A, **REPOSITORY, "hook_id": 9, "hook": {"updated_at": THEN}},
+        (REPO, "meta.done", "9", THEN),
+    ),
+    ("milestone", thing("milestone", number=3), (REPO, "milestone.done", "3", THEN)),
+    (
+        "organization",
+        {**A, "organization": {"url": USER}, "membership": {"user": {"login": "u"}}},
+        (USER, "organization.done", "u", SAID),
+    ),
+    (
+        "org_block",
+        {**A, "organization": {"url": USER}, "blocked_user": {"login": "b"}},
+        (USER, "org_block.done", "b", SAID),
+    ),
+    (
+        "page_build",
+        {**thing("build", url="b"), "pusher": {"updated_at": THEN}},
+        (REPO, "page_build", "b", THEN),
+    ),
+    ("ping", {"hook_id": 4, "organization": {"url": USER}}, (USER, "ping", "4", SAID)),
+    ("project_card", thing("project_card"), (REPO, "project_card.done", "1", THEN)),
+    ("public", REPOSITORY, (USER, "public", "r", THEN)),
+    (
+        "pull_request",
+        {**thing("pull_request"), "number": 8},
+        (REPO, "pull_request.done", "8", THEN),
+    ),
+    (
+        "pull_request_review",
+        {**thing("review", submitted_at=THEN), "pull_request": {"url": f"{REPO}/pulls/8"}},
+        (f"{REPO}/pulls/8", "pull_request_review.done", "1", THEN),
+    ),
+    (
+        "pull_request_review_comment",
+        {**thing("comment"), "pull_request": {"url": USER, "updated_at": THEN}},
+        (USER, "pull_request_review_comment.done", "1", THEN),
+    ),
+    ("push", {**REPOSITORY, "ref": "refs/heads/m"}, (REPO, "push", "refs/heads/m", SAID)),
+    (
+        "registry_package",
+        thing("registry_package", html_url="h"),
+        (REPO, "registry_package.done", "h", THEN),
+    ),
+    (
+        "release",
+        {**thing("release", published_at=THEN), "action": "published"},
+        (REPO, "release.published", "1", THEN),
+    ),
+    ("repository", {**A, **REPOSITORY}, (USER, "repository.done", "r", THEN)),
+    ("repository_import", REPOSITORY, (USER, "repository_import", "r", THEN)),
+    (
+        "security_advisory",
+        {**A, "security_advisory": {"ghsa_id": "GHSA-1", "updated_at": THEN}},
+        ("github.com", "security_advisory.done", "GHSA-1", THEN),
+    ),
+    ("star", {**A, **REPOSITORY, "starred_at": THEN}, (REPO, "star.done", None, THEN)),
+    (
+        "status",
+        {**REPOSITORY, "state": "success", "sha": "abc", "updated_at": THEN},
+        (REPO, "status.success", "abc", THEN),
+    ),
+    ("team_add", {**REPOSITORY, "team": {"id": 2}}, (REPO, "team_add", "2", SAID)),
+    ("watch", {**A, **REPOSITORY}, (REPO, "watch.done", None, SAID)),
+    ("discussion", thing("discussion", number=6), (REPO, "discussion.done", "6", THEN)),
+    ("workflow_job", thing("workflow_job"), (REPO, "workflow_job.done", "1", THEN)),
+    ("not_yet_invented", {}, ("github.com", "not_yet_invented", None, SAID)),
+]
+
+
+@pytest.mark.parametrize(("event", "payload", "said"), CASES, ids=[case[0] for case in CASES])
+def test_an_event_has_the_attributes_that_the_adapter_says(
+    event: str, payload: dict[str, Any], said: tuple[str, str, str | None, str]
+) -> None:
+    found = adapt(event, payload, NOW)
+
+    source, kind, subject, time = said
+    assert (found.source, found.type, found.subject) == (source, f"com.github.{kind}", subject)
+    assert wire.parse_time(found.time) == wire.parse_time(time)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"action": ["a"], "issue": 5, "repository": "r"},
+        {"action": "a b\0\ud800\n", "issue": {"number": "\ud800\0\n", "updated_at": "2026-13-01"}},
+        {"action": True, "issue": {"number": 10**40, "updated_at": 10**30}},
+        {"repository": {"url": "javascript:alert(1)"}, "issue": {"updated_at": -1}},
+        {"repository": {"url": "https://x/%zz"}, "issue": {"number": None}},
+    ],
+    ids=["wrong types", "wrong characters", "too large", "no URL", "bad escape"],
+)
+def test_whatever_a_payload_holds_the_event_is_valid(payload: dict[str, Any]) -> None:
+    found = adapt("issues", payload, NOW)
+
+    message = wire.Message("1", found.source, found.type, b"", found.subject, found.time)
+    headers, body = wire.encode(message)
+    assert wire.decode([(n.encode(), v.encode("ascii")) for n, v in headers], body) == message
