@@ -123,3 +123,22 @@ class SprintCompleted(Event):
 
     def identity(self) -> str | None:
         return self.sprint_id
+
+
+class SprintStarted(Event):
+    """A project's next sprint has begun, with its tasks in it."""
+
+    type: ClassVar[str] = "io.dsm.sprint.started.v1"
+
+    project_id: str
+    sprint_id: str
+    sprint_name: str
+    start_date: date
+    end_date: date
+    task_ids: list[str]
+
+    def subject(self) -> str | None:
+        return self.sprint_id
+
+    def identity(self) -> str | None:
+        return self.sprint_id

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 import stamina
@@ -48,10 +49,19 @@ class ServiceClient:
 
     async def post(self, at: str, kind: type[T], *, key: str, body: object = None) -> T:
         """A write, safe to repeat because `key` makes the service answer the first result."""
+        return await self._write("POST", at, kind, {"Idempotency-Key": key}, body)
+
+    async def put(self, at: str, kind: type[T], body: object) -> T:
+        """A write that is safe to repeat, as it says how things are to be."""
+        return await self._write("PUT", at, kind, {}, body)
+
+    async def _write(
+        self, method: str, at: str, kind: type[T], headers: dict[str, str], body: object
+    ) -> T:
         content = None if body is None else json.dumps(body)
-        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        headers = {**headers, "Content-Type": "application/json"}
         return _typed(
-            self.name, kind, await self._call("POST", at, content=content, headers=headers)
+            self.name, kind, await self._call(method, at, content=content, headers=headers)
         )
 
     async def _call(self, method: str, at: str, **options: Any) -> httpx.Response:
@@ -162,6 +172,15 @@ class Orchestrator(ServiceClient):
 def path(*segments: str) -> str:
     """A path of quoted segments: an id may hold anything."""
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+
+
+def derived_key(*parts: str) -> str:
+    """An Idempotency-Key for a call made on behalf of a request: the same for each repeat of it.
+
+    >>> derived_key("one", "close")
+    '08b7f44d-4985-5bfa-ae8f-c273fe115f9d'
+    """
+    return str(uuid5(NAMESPACE_URL, "#".join(parts)))
 
 
 def _typed(name: str, kind: type[T], answer: object) -> T:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from functions.kit.errors import TemporaryError, shortened
+from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ def _in_words() -> Iterator[None]:
         raise TemporaryError("the same request is still being worked on") from error
     except refused as error:
         raise TemporaryError(f"database refuses us: {shortened(str(error))}", delay_s=10) from error
+    except asyncpg.DataError as error:
+        # Text with a zero character is the one thing that JSON can say and PostgreSQL cannot keep.
+        raise PermanentError(f"database cannot store that: {shortened(str(error))}") from error
     except (*away, *busy) as error:
         raise TemporaryError(
             f"database: {shortened(str(error)) or type(error).__name__}"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import functions_framework.aio
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import StringConstraints
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import inbox
 from functions.kit.answers import failure
 from functions.kit.context import Context, process_context
-from functions.kit.errors import FunctionError, PermanentError
+from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.store import Connection
 
 Target = Callable[[HttpRequest], Awaitable[Response]]
@@ -54,9 +57,25 @@ def new_app(title: str, **options: Any) -> FastAPI:
     async def answer(request: Request, error: Exception) -> Response:
         return failure(error, service=True)
 
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        problems = [
+            {"type": p["type"], "loc": p["loc"], "msg": p["msg"], "input": _printable(p["input"])}
+            for p in error.errors()[:20]
+        ]
+        return Response(json.dumps({"detail": problems}), 422, media_type="application/json")
+
+    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(FunctionError, answer)
     app.add_exception_handler(Exception, answer)
     return app
+
+
+def _printable(given: object) -> object:
+    """What was given, as JSON can say it: not every input is text or a number that JSON has."""
+    if given is None or isinstance(given, bool | int):
+        return given
+    return shortened(given if isinstance(given, str) else repr(given), 200)
 
 
 def _context(request: Request) -> Context:
@@ -65,6 +84,11 @@ def _context(request: Request) -> Context:
     return found
 
 
+# Ids and names of any alphabet, but without control characters; text without the zero character.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="at most so many")]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="leave out the first so many")]
 Ctx = Annotated[Context, Depends(_context)]
 IdempotencyKey = Annotated[
     str | None,

@@ -111,8 +111,9 @@ async def child_main(store: Path, sink: str, produce: int) -> None:
     await send.close()
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.4, 0.9], ids=["at once", "midway", "near the end"])
 async def test_two_thousand_queued_events_survive_kill_minus_9_and_none_is_lost(
-    receiver: Receiver, tmp_path: Path
+    receiver: Receiver, tmp_path: Path, moment: float
 ) -> None:
     store = tmp_path / "broker.db"
     for n in range(EVENTS):
@@ -126,14 +127,13 @@ async def test_two_thousand_queued_events_survive_kill_minus_9_and_none_is_lost(
     first = await start_child(store, receiver, EVENTS)
     await child_says(first, b"stored")
 
-    async def midway() -> bool:
-        return len(receiver.requests("/question")) >= EVENTS // 4
+    async def now() -> bool:
+        return len(receiver.requests("/question")) >= EVENTS * moment
 
-    await eventually(midway)
+    await eventually(now)
     first.send_signal(signal.SIGKILL)
     await first.wait()
-    seen_before = len(receiver.requests("/question"))
-    assert seen_before < EVENTS
+    assert len(receiver.requests("/question")) < EVENTS
 
     second = await start_child(store, receiver, 0)
     await child_says(second, b"stored")

@@ -1,7 +1,7 @@
 """The default `Send`: a pooled aiohttp session. The only import of aiohttp in the broker.
 
 A pool of our own on httptools was not worth its code: aiohttp costs about 75 microseconds of
-processor time per request, a fifth of what the broker spends on an event.
+processor time per request, a quarter of what the broker spends on an event.
 """
 
 from __future__ import annotations

@@ -93,14 +93,18 @@ def event_lines(record: dict[str, Any]) -> None:
     if not record["deliveries"]:
         console.print("    no trigger matched")
     for item in record["deliveries"]:
-        attempts = len(item["attempts"])
+        number = len(item["attempts"])
         again = " (duplicate on demand)" if item["repeated"] else ""
-        words = f", {item['reason']}" if item["reason"] else ""
         console.print(
             f"    {item['trigger']}: {coloured(item['state'])}, "
-            f"{attempts} attempt{'s' if attempts != 1 else ''}{again}{words}",
-            markup=True,
+            f"{number} attempt{'s' if number != 1 else ''}{again}"
         )
+        for attempt in item["attempts"] if item["state"] != "delivered" or number > 1 else ():
+            words = attempt["reason"] or "taken"
+            line = f"        {attempt['number']}. {attempt['url']}: {words}"
+            console.print(
+                f"{line}: {attempt['answer']}" if attempt["answer"] else line, markup=False
+            )
 
 
 def change_line(change: dict[str, Any]) -> None:

@@ -45,6 +45,8 @@ def worth_showing(line: str) -> str:
 
     >>> worth_showing('{"severity": "ERROR", "message": "no such sprint"}')
     'ERROR no such sprint'
+    >>> worth_showing('{"level": "warning", "event": "dead letter", "letter": 1}')
+    'WARNING dead letter'
     >>> worth_showing('{"severity": "INFO", "message": "fine"}')
     ''
     >>> worth_showing("ValueError: broken")
@@ -53,7 +55,7 @@ def worth_showing(line: str) -> str:
     try:
         record = json.loads(line)
         level = str(record.get("severity") or record.get("level") or "").upper()
-        message = record.get("message") or record.get("msg") or line
+        message = record.get("message") or record.get("event") or line
     except (ValueError, AttributeError):
         level, _, message = line.partition(":")
         level, message = level.strip(), message.strip()

@@ -1,0 +1,39 @@
+"""All SQL of daily-scrum-service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.kit.store import Connection
+
+Moves = list[dict[str, Any]]
+
+
+async def lock_sprint(tx: Connection, sprint_id: str) -> None:
+    """A sprint's working day is simulated by one request at a time."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", sprint_id)
+
+
+async def drawn(connection: Connection, sprint_id: str, request: str) -> Moves | None:
+    """What a request has drawn already."""
+    found: Moves | None = await connection.fetchval(
+        "SELECT moves FROM scrums WHERE sprint_id = $1 AND request = $2", sprint_id, request
+    )
+    return found
+
+
+async def record(connection: Connection, sprint_id: str, request: str, moves: Moves) -> None:
+    await connection.execute(
+        "INSERT INTO scrums (sprint_id, request, moves) VALUES ($1, $2, $3)",
+        *(sprint_id, request, moves),
+    )
+
+
+async def scrums(connection: Connection, sprint_id: str, limit: int) -> list[dict[str, Any]]:
+    """A sprint's simulated days, newest first."""
+    rows = await connection.fetch(
+        """SELECT sprint_id, drawn_at, moves FROM scrums WHERE sprint_id = $1
+           ORDER BY drawn_at DESC LIMIT $2""",
+        *(sprint_id, limit),
+    )
+    return [dict(row) for row in rows]

@@ -1,0 +1,79 @@
+"""Looks at a project and does what is due: close its sprint, start the next, schedule its scrum.
+
+Routes and shapes are those of the Digital Scrum Master's project-orchestrator. A sprint's CronJob
+is a PingSource here, whose tick names the project and the sprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+from uuid import uuid4
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
+from functions.dsm.project_orchestrator.orchestration import Options
+from functions.kit.errors import PermanentError
+from functions.kit.ready import ready_route
+from functions.kit.store import Connection
+from functions.kit.web import Ctx, Id, IdempotencyKey, api, new_app, once
+
+
+class Orchestrate(BaseModel):
+    action: Literal["analyze_and_orchestrate"] = "analyze_and_orchestrate"
+    options: Options = Field(default_factory=Options)
+
+
+def build() -> FastAPI:
+    app = new_app("project-orchestrator")
+    app.include_router(ready_route("project-orchestrator"))
+
+    @app.post("/orchestrate/project/{project_id}")
+    async def orchestrate(
+        project_id: Id, body: Orchestrate, ctx: Ctx, idempotency_key: IdempotencyKey = None
+    ) -> Any:
+        request = idempotency_key or str(uuid4())
+
+        async def work(tx: Connection) -> Any:
+            await tables.lock_project(tx, project_id)
+            return await orchestration.orchestrate(ctx, project_id, body.options, request)
+
+        asked = [project_id, body.model_dump(mode="json")]
+        return await once(ctx, idempotency_key, "POST /orchestrate", asked, work)
+
+    @app.get("/orchestrate/project/{project_id}/status")
+    async def status(project_id: Id, ctx: Ctx) -> dict[str, Any]:
+        situation, analysis = await orchestration.analyse(ctx, project_id, 2)
+        async with ctx.store.connection() as connection:
+            last = await tables.latest(connection, project_id)
+        return {
+            "project_id": project_id,
+            "last_analysis": last,
+            "current_sprint": situation.sprint_id,
+            "sprint_status": asdict(situation),
+            "backlog_status": analysis,
+            "cronjobs": situation.schedules,
+        }
+
+    @app.delete("/orchestrate/project/{project_id}/cronjob/{name}")
+    async def delete_cronjob(project_id: Id, name: Id, ctx: Ctx) -> dict[str, str]:
+        if name not in (await schedules.names(ctx, project_id) or ()):
+            return {"message": f"Project {project_id} has no cronjob {name}"}
+        problem = await schedules.delete(ctx, name)
+        if problem is not None:
+            raise PermanentError(problem)
+        return {"message": f"Deleted cronjob {name}"}
+
+    @app.post("/sample-data")
+    async def sample_data(ctx: Ctx) -> dict[str, Any]:
+        """Create the sample projects, people and sprints; a repeat changes nothing."""
+        async with ctx.store.transaction() as tx:
+            await tables.lock_sample(tx)
+            return await sample.create(ctx)
+
+    return app
+
+
+project_orchestrator = api("project_orchestrator", build)

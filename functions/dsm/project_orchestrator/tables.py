@@ -1,0 +1,58 @@
+"""All SQL of project-orchestrator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.kit.store import Connection
+
+Row = dict[str, Any]
+
+
+async def lock_project(tx: Connection, project_id: str) -> None:
+    """A project is looked at by one request at a time."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", project_id)
+
+
+async def decision(
+    connection: Connection, project_id: str, request: str, attempt: int
+) -> Row | None:
+    """What was decided for a request already."""
+    found: Row | None = await connection.fetchval(
+        """SELECT decision FROM decisions
+           WHERE project_id = $1 AND request = $2 AND attempt = $3""",
+        *(project_id, request, attempt),
+    )
+    return found
+
+
+async def record(
+    connection: Connection, project_id: str, request: str, attempt: int, decision: Row
+) -> None:
+    await connection.execute(
+        "INSERT INTO decisions (project_id, request, attempt, decision) VALUES ($1, $2, $3, $4)",
+        *(project_id, request, attempt, decision),
+    )
+
+
+async def latest(connection: Connection, project_id: str) -> Row | None:
+    row = await connection.fetchrow(
+        """SELECT decision, decided_at FROM decisions WHERE project_id = $1
+           ORDER BY decided_at DESC LIMIT 1""",
+        project_id,
+    )
+    return None if row is None else dict(row)
+
+
+async def lock_sample(tx: Connection) -> None:
+    await tx.execute("SELECT pg_advisory_xact_lock(2)")
+
+
+async def has_sample(connection: Connection, name: str) -> bool:
+    return bool(await connection.fetchval("SELECT true FROM sample_data WHERE name = $1", name))
+
+
+async def mark_sample(connection: Connection, name: str) -> None:
+    await connection.execute(
+        "INSERT INTO sample_data (name) VALUES ($1) ON CONFLICT DO NOTHING", name
+    )

@@ -1,0 +1,208 @@
+"""All SQL of sprint-service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from functions.kit.errors import Conflict, NotFound
+from functions.kit.store import Connection
+
+Row = dict[str, Any]
+
+_SPRINT = "sprint_id, project_id, sprint_name, start_date, end_date, duration_weeks, status"
+_TASK = "task_id, title, status, sprint_id, progress_percentage, assigned_to"
+
+
+async def clock(tx: Connection) -> datetime:
+    """The database's clock: the same for every process, so that later is later."""
+    now: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def lock_project(tx: Connection, project_id: str) -> None:
+    """Starting a project's sprint is done by one at a time."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", project_id)
+
+
+async def sprints_of(connection: Connection, project_id: str, status: str | None) -> list[Row]:
+    """A project's sprints, newest start first."""
+    rows = await connection.fetch(
+        f"""SELECT {_SPRINT} FROM sprints
+            WHERE project_id = $1 AND ($2::text IS NULL OR status = $2)
+            ORDER BY start_date DESC, number DESC LIMIT 10000""",
+        *(project_id, status),
+    )
+    return [dict(row) for row in rows]
+
+
+async def all_sprints(connection: Connection, limit: int, offset: int) -> list[Row]:
+    """The sprints of `limit` projects: projects sorted, newest start first."""
+    rows = await connection.fetch(
+        f"""SELECT {_SPRINT} FROM sprints WHERE project_id IN
+            (SELECT DISTINCT project_id FROM sprints ORDER BY 1 LIMIT $1 OFFSET $2)
+            ORDER BY project_id, start_date DESC, number DESC""",
+        *(limit, offset),
+    )
+    return [dict(row) for row in rows]
+
+
+async def active(connection: Connection, project_id: str | None) -> str | None:
+    """The newest sprint in progress, of a project or of any."""
+    found: str | None = await connection.fetchval(
+        """SELECT sprint_id FROM sprints
+           WHERE status = 'in_progress' AND ($1::text IS NULL OR project_id = $1)
+           ORDER BY start_date DESC, number DESC LIMIT 1""",
+        project_id,
+    )
+    return found
+
+
+async def sprint(connection: Connection, sprint_id: str, *, lock: bool = False) -> Row:
+    row = await connection.fetchrow(
+        f"SELECT {_SPRINT} FROM sprints WHERE sprint_id = $1 {'FOR UPDATE' if lock else ''}",
+        sprint_id,
+    )
+    if row is None:
+        raise NotFound(f"Sprint {sprint_id} not found")
+    return dict(row)
+
+
+async def tasks(connection: Connection, sprint_id: str) -> list[Row]:
+    rows = await connection.fetch(
+        f"SELECT {_TASK} FROM tasks WHERE sprint_id = $1 ORDER BY number", sprint_id
+    )
+    return [dict(row) for row in rows]
+
+
+async def summary(connection: Connection, sprint_id: str) -> Row:
+    """Counts of a sprint's tasks; done means a progress of 100, whatever the status says."""
+    row = await connection.fetchrow(
+        """SELECT count(*)::int AS total_tasks,
+                  (count(*) FILTER (WHERE progress_percentage = 100))::int AS completed_tasks,
+                  (count(*) FILTER (WHERE progress_percentage < 100))::int AS pending_tasks
+           FROM tasks WHERE sprint_id = $1""",
+        sprint_id,
+    )
+    assert row is not None
+    return dict(row)
+
+
+async def count(connection: Connection, project_id: str) -> int:
+    found: int = await connection.fetchval(
+        "SELECT count(*) FROM sprints WHERE project_id = $1", project_id
+    )
+    return found
+
+
+async def start(tx: Connection, sprint: Row, tasks: Sequence[Row]) -> None:
+    await tx.execute(
+        f"INSERT INTO sprints ({_SPRINT}) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *(sprint[name.strip()] for name in _SPRINT.split(",")),
+    )
+    elsewhere = await tx.fetch(
+        "SELECT task_id, sprint_id FROM tasks WHERE open AND task_id = any($1::text[])",
+        [task["task_id"] for task in tasks],
+    )
+    if elsewhere:
+        raise Conflict(
+            "Already in a sprint in progress: " + ", ".join(row["task_id"] for row in elsewhere)
+        )
+    fields = ("task_id", "title", "status", "progress_percentage", "assigned_to")
+    await tx.executemany(
+        """INSERT INTO tasks (sprint_id, task_id, title, status, progress_percentage, assigned_to)
+           VALUES ($1, $2, $3, $4, $5, $6)""",
+        [(sprint["sprint_id"], *(task[name] for name in fields)) for task in tasks],
+    )
+
+
+async def open_task(tx: Connection, task_id: str) -> Row:
+    """A task of a sprint in progress, with its project, held until the transaction ends."""
+    found = await tx.fetchval("SELECT sprint_id FROM tasks WHERE task_id = $1 AND open", task_id)
+    if found is None:
+        if await tx.fetchval("SELECT true FROM tasks WHERE task_id = $1 LIMIT 1", task_id):
+            raise Conflict(f"Task {task_id} is in no sprint in progress")
+        raise NotFound(f"Task {task_id} not found")
+    # The sprint first, as everybody does: so nobody waits for one another in a circle.
+    holder = await sprint(tx, found, lock=True)
+    row = await tx.fetchrow(
+        f"SELECT {_TASK} FROM tasks WHERE task_id = $1 AND sprint_id = $2 AND open FOR UPDATE",
+        *(task_id, found),
+    )
+    if row is None:
+        raise Conflict(f"Task {task_id} is in no sprint in progress")
+    return {**row, "project_id": holder["project_id"]}
+
+
+async def set_tasks(tx: Connection, sprint_id: str, moved: Iterable[Mapping[str, Any]]) -> None:
+    """Set status and progress of tasks in a sprint."""
+    given = list(moved)
+    await tx.execute(
+        """UPDATE tasks t SET status = g.status, progress_percentage = g.progress
+           FROM unnest($2::text[], $3::text[], $4::int[]) AS g(task_id, status, progress)
+           WHERE t.sprint_id = $1 AND t.task_id = g.task_id""",
+        sprint_id,
+        *([m[name] for m in given] for name in ("task_id", "status", "progress_percentage")),
+    )
+
+
+async def close(tx: Connection, sprint_id: str, status: str) -> None:
+    """End a sprint; its task rows stay, as its history."""
+    await tx.execute("UPDATE sprints SET status = $2 WHERE sprint_id = $1", sprint_id, status)
+    await tx.execute("UPDATE tasks SET open = false WHERE sprint_id = $1", sprint_id)
+
+
+async def retrospective(connection: Connection, sprint_id: str) -> str | None:
+    found: str | None = await connection.fetchval(
+        "SELECT retrospective_id FROM sprints WHERE sprint_id = $1", sprint_id
+    )
+    return found
+
+
+async def set_retrospective(tx: Connection, sprint_id: str, retrospective_id: str) -> None:
+    await tx.execute(
+        "UPDATE sprints SET retrospective_id = $2 WHERE sprint_id = $1",
+        *(sprint_id, retrospective_id),
+    )
+
+
+async def put_out(
+    tx: Connection,
+    request: str,
+    project_id: str,
+    sprint_id: str,
+    messages: Iterable[tuple[str, Mapping[str, Any]]],
+) -> None:
+    """Remember what is to be told to others: (kind, body) in order."""
+    await tx.executemany(
+        """INSERT INTO outbox (request, project_id, sprint_id, kind, body)
+           VALUES ($1, $2, $3, $4, $5)""",
+        [(request, project_id, sprint_id, kind, dict(body)) for kind, body in messages],
+    )
+
+
+async def calls_out(tx: Connection, project_id: str) -> list[Row]:
+    """The calls that are still to be made for a project, held by one caller at a time."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", project_id)
+    rows = await tx.fetch(
+        """SELECT number, id::text, sprint_id, kind, body FROM outbox
+           WHERE project_id = $1 AND kind <> 'event' ORDER BY number""",
+        project_id,
+    )
+    return [dict(row) for row in rows]
+
+
+async def events_out(connection: Connection, request: str) -> list[Row]:
+    """The events of a request, and a few that an earlier one left behind."""
+    rows = await connection.fetch(
+        """SELECT number, id::text, body FROM outbox WHERE kind = 'event'
+           AND (request = $1 OR created_at < now() - interval '1 minute')
+           ORDER BY request = $1 DESC, number LIMIT 1000""",
+        request,
+    )
+    return [dict(row) for row in rows]
+
+
+async def told(connection: Connection, numbers: Sequence[int]) -> None:
+    await connection.execute("DELETE FROM outbox WHERE number = any($1::bigint[])", list(numbers))
