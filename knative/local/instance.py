@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import random
 import re
 import signal
 import socket
@@ -22,6 +23,7 @@ from knative.local.manifests.pods import Probe
 
 LOG_TAIL_LINES = 12
 PROBE_EVERY_S = 0.02
+PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,10 +63,12 @@ class Instance:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody uses, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from knative.local.processes import Processes
 from knative.local.revision import Limits
 from knative.local.server import Server, bind
 from knative.local.translate import brokers, triggers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,11 @@ class Runtime:
     async def stop(self) -> None:
         """Stop what runs, in reverse order; processes may drain."""
         while self._stack:
-            await self._stack.pop()()
+            part = self._stack.pop()
+            try:
+                await part()
+            except Exception:  # whatever one part says, the others must stop too
+                log.exception("cannot stop %s", part)
         if self._lock.taken:
             (self._data / "runtime.json").unlink(missing_ok=True)
             self._lock.release()

@@ -163,3 +163,38 @@ async def test_deliver_twice_delivers_each_event_twice(
         assert await eventually(runtime.settled)
         (event,) = await runtime.ask("events")
     assert [d["repeated"] for d in event["deliveries"]] == [False, True]
+
+
+async def test_an_api_server_source_tells_the_broker_of_jobs(tmp_path: Path) -> None:
+    source = """
+    apiVersion: sources.knative.dev/v1
+    kind: ApiServerSource
+    metadata: {name: jobs}
+    spec:
+      resources: [{apiVersion: batch/v1, kind: Job}]
+      sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}
+    """
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "hello"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "a", "image": "a", "command": ["true"]}],
+                }
+            }
+        },
+    }
+    overlay = write(tmp_path / "overlay", objects=f"{BROKER}---{source}")
+    with local_knative(overlay, tmp_path / "data") as runtime:
+        async with runtime.client() as client:
+            base = "/kubernetes/apis/batch/v1/namespaces/dsm/jobs"
+            assert (await client.post(base, json=job)).status_code == 201
+
+        async def told() -> bool:
+            kinds = [e["attributes"]["type"] for e in await runtime.ask("events")]
+            return "dev.knative.apiserver.ref.add" in kinds
+
+        assert await eventually(told)
