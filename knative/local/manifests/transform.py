@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from knative.local.manifests.meta import CLUSTER_WIDE
 from knative.local.manifests.patches import PatchError
 from knative.local.manifests.resource import Resource
-
-_CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
 
 
 def matches(resource: Resource, target: dict[str, Any]) -> bool:
@@ -49,7 +48,7 @@ def change_names_and_labels(body: dict[str, Any], own: list[Resource]) -> None:
         metadata = resource.metadata
         if namespace and resource.kind == "Namespace":
             metadata["name"] = namespace
-        elif namespace and resource.kind not in _CLUSTER_WIDE:
+        elif namespace and resource.kind not in CLUSTER_WIDE:
             metadata["namespace"] = namespace
             for subject in resource.body.get("subjects") or []:
                 if subject.get("kind") == "ServiceAccount":
