@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -103,7 +104,9 @@ class Cluster:
             while chunk := await asyncio.to_thread(response.response.read1, 65536):
                 yield bytes(chunk)
         finally:
-            response.response.shutdown()
+            # Wakes the thread that still reads; a stream that has ended has no socket any more.
+            with suppress(RuntimeError, ValueError):
+                response.response.shutdown()
             response.response.close()
 
     async def close(self) -> None:

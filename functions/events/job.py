@@ -1,0 +1,109 @@
+"""Jobs: an agent's work as a Kubernetes Job, from the queue to its end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from functions.events.base import Attribute, Event
+
+JobKind = Literal["prepare", "execute", "assist", "review"]
+
+
+class KubernetesObjectChanged(Event):
+    """An object changed, as an ApiServerSource in mode Resource says it: the whole object."""
+
+    type: ClassVar[str] = "dev.knative.apiserver.resource"
+    family: ClassVar[bool] = True
+
+    change: Annotated[str, Attribute("type")]
+    kind: str
+    metadata: dict[str, Any]
+    spec: dict[str, Any] = Field(default_factory=dict)
+    status: dict[str, Any] = Field(default_factory=dict)
+
+    def subject(self) -> str | None:
+        return str(self.metadata.get("name") or "") or None
+
+    def as_object(self) -> dict[str, Any]:
+        """The object as the Kubernetes API has it."""
+        return {
+            "kind": self.kind,
+            "metadata": self.metadata,
+            "spec": self.spec,
+            "status": self.status,
+        }
+
+
+class JobFact(Event):
+    """What is true of a Job; `job_id` is its name in Kubernetes."""
+
+    job_id: str
+    kind: JobKind
+    task_id: str
+    service: str
+    group: str
+    route: str
+
+    def subject(self) -> str | None:
+        return self.job_id
+
+    def identity(self) -> str | None:
+        # Each of these happens to a Job once at most.
+        return self.job_id
+
+
+class JobQueued(JobFact):
+    """A request has been claimed; its Job is made as soon as the limits allow."""
+
+    type: ClassVar[str] = "io.dsm.job.queued.v1"
+
+    cause_id: str
+    cause_source: str
+    cause_type: str
+
+
+class JobStarted(JobFact):
+    """A Job's first pod runs."""
+
+    type: ClassVar[str] = "io.dsm.job.started.v1"
+
+    started_at: datetime
+
+
+class JobSucceeded(JobFact):
+    """A Job is complete."""
+
+    type: ClassVar[str] = "io.dsm.job.succeeded.v1"
+
+    started_at: datetime
+    ended_at: datetime
+
+
+class JobFailed(JobFact):
+    """A Job failed for good: no retries remain, or it could not be made.
+
+    `reason` is Kubernetes' word for the Job (`BackoffLimitExceeded`) or ours (`Refused`);
+    `pod_reason` and `exit_code` are the last pod's, `log` its last lines.
+    """
+
+    type: ClassVar[str] = "io.dsm.job.failed.v1"
+
+    ended_at: datetime
+    reason: str
+    message: str
+    pod_reason: str | None = None
+    exit_code: int | None = None
+    log: list[str] = Field(default_factory=list)
+
+
+class JobCancelled(JobFact):
+    """A Job was stopped before its end, or was never made, because somebody said so."""
+
+    type: ClassVar[str] = "io.dsm.job.cancelled.v1"
+
+    ended_at: datetime
+    reason: str
+    superseded_by: str | None = None

@@ -1,0 +1,114 @@
+"""`python -m functions.job_launcher.routes check FILE --event EVENT.json`: what would happen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from functions.events.base import AnyEvent
+from functions.job_launcher.match import choose, facts_of
+from functions.job_launcher.render import BadRequest, request_of
+from functions.job_launcher.routes import BadRoutes, Route, load, parse
+from functions.job_launcher.settings import LauncherSettings
+from functions.kit import envelope, wire
+from functions.kit.settings import BadSetting
+
+
+def explain(
+    routes: tuple[Route, ...], event: AnyEvent, settings: LauncherSettings
+) -> dict[str, Any]:
+    """The route that the event takes, why the ones before it do not match, and its Job."""
+    facts = facts_of(event)
+    choice = choose(routes, facts)
+    answer: dict[str, Any] = {
+        "event": asdict(facts),
+        "route": choice.route.name if choice.route else None,
+        "did_not_match": choice.passed,
+    }
+    if choice.route is None:
+        return answer | {"outcome": "ignored", "reason": "no route matches"}
+    if choice.route.ignore is not None:
+        return answer | {"outcome": "ignored", "reason": choice.route.ignore}
+    try:
+        request = request_of(choice.route, event, facts, settings)
+    except BadRequest as error:
+        return answer | {"outcome": "refused", "reason": str(error)}
+    return answer | {"outcome": "job", "job": asdict(request)}
+
+
+def read_event(path: Path) -> AnyEvent:
+    """A structured CloudEvent from a file."""
+    message = wire.from_json(json.loads(path.read_text(encoding="utf-8")))
+    event = envelope.open_(message, (AnyEvent,))
+    assert isinstance(event, AnyEvent)
+    return event
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: all is well; 1: the file or the event is wrong, or the Job could not be made."""
+    parser = argparse.ArgumentParser(prog="python -m functions.job_launcher.routes")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="is the file right, and what would an event do?")
+    check.add_argument("file", type=Path, help="routes file, or a manifest with its ConfigMap")
+    check.add_argument("--event", type=Path, help="a CloudEvent in JSON format")
+    check.add_argument("--json", action="store_true", help="answer in JSON")
+    given = parser.parse_args(arguments)
+    try:
+        routes = _routes_in(given.file)
+        if given.event is None:
+            return _say({"routes": [route.name for route in routes]}, as_json=given.json)
+        answer = explain(routes, read_event(given.event), LauncherSettings.read())
+    except BadRoutes as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (OSError, ValueError, BadSetting) as error:
+        print(f"{given.event or given.file}: {error}", file=sys.stderr)
+        return 1
+    _say(answer, as_json=given.json)
+    return 1 if answer["outcome"] == "refused" else 0
+
+
+def _routes_in(path: Path) -> tuple[Route, ...]:
+    """The routes of a file that is either routes or a manifest that carries them."""
+    import yaml
+
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError):
+        return load(path)
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") == "ConfigMap":
+            for name, text in (document.get("data") or {}).items():
+                if name == "routes.yaml":
+                    return parse(text, f"{path}#{name}")
+    return load(path)
+
+
+def _say(answer: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0
+    if "routes" in answer:
+        print(f"{len(answer['routes'])} routes: {', '.join(answer['routes'])}")
+        return 0
+    for name, why in answer["did_not_match"].items():
+        print(f"  {name}: {why}")
+    if answer["outcome"] != "job":
+        where = f" by route {answer['route']}" if answer["route"] else ""
+        print(f"{answer['outcome']}{where}: {answer['reason']}")
+        return 0
+    job = answer["job"]
+    print(f"route {answer['route']} makes a Job:")
+    for name in ("job_id", "kind", "task_id", "service", "group", "supersede", "image"):
+        print(f"  {name:10} {job[name]}")
+    print(f"  {'command':10} {' '.join([*job['command'], *job['args']])}")
+    print(f"  {'env':10} {', '.join([*job['env'], *(f'{n} (secret)' for n in job['secrets'])])}")
+    print(f"  {'files':10} {', '.join(f'{n} ({len(t)} chars)' for n, t in job['files'].items())}")
+    print(f"  {'resources':10} {job['requests']} to {job['limits']}")
+    times = f"deadline {job['deadline_s']} s, {job['retries']} retries, kept {job['ttl_s']} s"
+    print(f"  {'limits':10} {times}")
+    return 0

@@ -1,0 +1,159 @@
+"""The edge to Kubernetes: make a Job, stop it, and read how it ended. Outcomes are data.
+
+created, or there already and ours     Made
+there, but somebody else's             Refused
+400, 422                               Refused, in Kubernetes' words
+403, 404 (namespace), 401              Waits: somebody has to put it right
+429, 5xx, closed connection            asked again twice, then Waits
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import stamina
+
+from functions.job_launcher import manifest
+from functions.job_launcher.decide import JobRequest, PodEnd, last_pod
+from functions.kit.cluster import Cluster, Forbidden
+from functions.kit.errors import (
+    Conflict,
+    FunctionError,
+    NotFound,
+    PermanentError,
+    TemporaryError,
+    shortened,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BATCH = "batch/v1"
+MOST_PATIENCE_S = 2.0
+LOG_LINES = 20
+
+
+@dataclass(frozen=True)
+class Made:
+    """The Job exists, as `job` shows; `adopted` if it did before we asked."""
+
+    job: dict[str, Any]
+    adopted: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """There will be no Job."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Waits:
+    """There may be a Job later; until then the request stays in the queue."""
+
+    message: str
+    delay_s: float
+
+
+Outcome = Made | Refused | Waits
+
+
+async def make(cluster: Cluster, request: JobRequest) -> Outcome:
+    """Make the request's Job and its ConfigMap, or find them made."""
+    try:
+        return await _make(cluster, request)
+    except (NotFound, Forbidden) as error:
+        return Waits(error.detail, 60)
+    except TemporaryError as error:
+        return Waits(error.detail, max(error.delay_s, 5))
+    except PermanentError as error:
+        return Refused(error.detail)
+
+
+async def _make(cluster: Cluster, request: JobRequest) -> Outcome:
+    wanted = manifest.job_of(request)
+    adopted = False
+    try:
+        job = await _patiently(lambda: cluster.create("jobs", wanted))
+    except Conflict as error:
+        adopted = True
+        try:
+            job = await _patiently(lambda: cluster.get(BATCH, "jobs", request.job_id))
+        except NotFound:
+            return Waits(error.detail, 5)
+        if not manifest.is_ours(request, job):
+            return Refused(f"a Job {request.job_id} exists that was not made for this request")
+        if "deletionTimestamp" in job["metadata"]:
+            return Waits(f"an older Job {request.job_id} is being deleted", 5)
+    files = manifest.config_map_of(request, job)
+    if files is not None:
+        try:
+            await _patiently(lambda: cluster.create("configmaps", files))
+        except Conflict:
+            pass
+        except (Forbidden, NotFound):
+            raise
+        except PermanentError:
+            await stop(cluster, request.job_id)
+            raise
+    return Made(job, adopted)
+
+
+async def stop(cluster: Cluster, job_id: str) -> None:
+    """Delete a Job with its pods; it is well where there is none."""
+    try:
+        await _patiently(lambda: cluster.delete(BATCH, "jobs", job_id))
+    except NotFound:
+        logger.debug("job %s is gone already", job_id)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a Job's last pod ended, and its last lines."""
+
+    pod: PodEnd | None
+    log: list[str]
+
+
+async def ending(cluster: Cluster, job_id: str) -> Ending:
+    """Read how a Job ended; what cannot be read is left out, its end is true all the same."""
+    try:
+        pods = await pods_of(cluster, job_id)
+    except FunctionError as error:
+        logger.warning("cannot read the pods of %s: %s", job_id, error)
+        return Ending(None, [])
+    pod = last_pod(pods)
+    if pod is None:
+        return Ending(None, [])
+    try:
+        text = await cluster.log(pod.pod, tail=LOG_LINES)
+    except FunctionError as error:
+        logger.warning("cannot read the log of %s: %s", pod.pod, error)
+        text = pod.message
+    # PostgreSQL's jsonb holds no NUL.
+    lines = text.replace("\0", "").splitlines()[-LOG_LINES:]
+    return Ending(pod, [shortened(line, 500) for line in lines])
+
+
+async def pods_of(cluster: Cluster, job_id: str) -> list[dict[str, Any]]:
+    """The pods of a Job, oldest first."""
+    pods = await cluster.list("v1", "pods", f"batch.kubernetes.io/job-name={job_id}")
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Ask up to three times, where Kubernetes does not ask for more patience than we have."""
+
+    def pause_s(error: Exception) -> float | bool:
+        short = isinstance(error, TemporaryError) and error.delay_s <= MOST_PATIENCE_S
+        return error.delay_s if isinstance(error, TemporaryError) and short else False
+
+    async for attempt in stamina.retry_context(on=pause_s, attempts=3, timeout=20.0):
+        with attempt:
+            return await work()
+    raise AssertionError("unreachable: stamina raises the last error")

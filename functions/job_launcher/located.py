@@ -1,0 +1,59 @@
+"""YAML that remembers where everything stood: a value, and the line of each path in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+Lines = dict[tuple[str | int, ...], int]
+
+
+class BadYaml(ValueError):
+    """The text is no YAML as we take it; `line` counts from 1."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+def load(text: str) -> tuple[Any, Lines]:
+    """The document and its lines; `BadYaml` for bad syntax and for a key that is there twice."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: Lines = {}
+        if node is None:
+            return None, lines
+        _walk(node, (), lines)
+        return yaml.safe_load(text), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise BadYaml(mark.line + 1 if mark else 1, error.problem or "no valid YAML") from None
+    except yaml.YAMLError as error:
+        raise BadYaml(1, str(error)) from None
+
+
+def line_of(lines: Lines, path: tuple[str | int, ...]) -> int:
+    """The line of a path, or of the nearest thing that holds it.
+
+    >>> line_of({(): 1, ("routes",): 2}, ("routes", 0, "name"))
+    2
+    """
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _walk(node: yaml.Node, path: tuple[str | int, ...], lines: Lines) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise BadYaml(key.start_mark.line + 1, f"key {key.value} is there twice")
+            seen.add(key.value)
+            lines[(*path, key.value)] = key.start_mark.line + 1
+            _walk(value, (*path, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            _walk(value, (*path, number), lines)

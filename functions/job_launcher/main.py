@@ -1,0 +1,145 @@
+"""Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
+
+in      any event that a route names; JobCancelRequested; the Jobs' changes (ApiServerSource);
+        ScheduleDue(schedule="job-sweep"); our own facts, each of which makes us look at the queue
+out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job
+asks    Kubernetes
+fails   PermanentError where an event lacks what its route needs. Kubernetes being away is no
+        failure: the request stays in the queue and says why
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from functions.events.base import AnyEvent, Event
+from functions.events.job import (
+    JobCancelled,
+    JobFailed,
+    JobQueued,
+    JobStarted,
+    JobSucceeded,
+    KubernetesObjectChanged,
+)
+from functions.events.schedule import ScheduleDue
+from functions.events.webhook import JobCancelRequested
+from functions.job_launcher import follow, tables
+from functions.job_launcher.api import ROUTES
+from functions.job_launcher.decide import ENDED
+from functions.job_launcher.match import choose, facts_of
+from functions.job_launcher.render import BadRequest, request_of
+from functions.job_launcher.routes import BadRoutes, RoutesSource
+from functions.job_launcher.settings import LauncherSettings
+from functions.job_launcher.sweep import sweep
+from functions.kit.context import Context, Resources
+from functions.kit.errors import PermanentError
+from functions.kit.function import function
+from functions.kit.settings import BadSetting
+from functions.kit.store import Connection
+
+logger = logging.getLogger(__name__)
+
+# After each of these there may be room, or something to launch.
+Moved = JobQueued | JobSucceeded | JobFailed | JobCancelled
+
+
+def routes_of(resources: Resources) -> RoutesSource:
+    """The process's routes, which follow their file."""
+    path = resources.settings(LauncherSettings).routes_file
+    if not path:
+        raise BadSetting("setting ROUTES_FILE is missing: name the file with the routes")
+    return RoutesSource(Path(path))
+
+
+async def start(ctx: Context) -> None:
+    """Wrong routes are found out when the process starts, not when an event comes."""
+    try:
+        ctx.part(routes_of).routes()
+    except BadRoutes as error:
+        raise BadSetting(f"setting ROUTES_FILE:\n{error}") from None
+
+
+def health(ctx: Context) -> Mapping[str, object]:
+    """How many routes there are, and what is wrong with a change that was not taken."""
+    source = ctx.part(routes_of)
+    found: dict[str, object] = {"routes": len(source.routes())}
+    return found | ({"refused_routes": source.refused} if source.refused else {})
+
+
+@function(
+    emits=[JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled],
+    inbox=True,
+    routes=ROUTES,
+    start=start,
+    health=health,
+)
+async def job_launcher(
+    event: JobCancelRequested
+    | KubernetesObjectChanged
+    | ScheduleDue
+    | JobQueued
+    | JobSucceeded
+    | JobFailed
+    | JobCancelled
+    | AnyEvent,
+    ctx: Context,
+) -> list[Event]:
+    tx = ctx.tx
+    assert tx is not None, "this function has an inbox"
+    if isinstance(event, AnyEvent):
+        return await take(event, ctx, tx)
+    await tables.lock(tx)
+    match event:
+        case JobCancelRequested():
+            return await cancel(event, ctx, tx)
+        case KubernetesObjectChanged(kind="Job"):
+            deleted = event.change.endswith(".delete")
+            return await follow.seen(ctx, tx, event.as_object(), deleted=deleted)
+        case KubernetesObjectChanged(kind="Pod"):
+            await follow.pod_seen(tx, event.as_object())
+            return []
+        case ScheduleDue():
+            return await sweep(ctx, tx)
+        case JobQueued() | JobSucceeded() | JobFailed() | JobCancelled():
+            return await follow.launch_due(ctx, tx)
+    raise PermanentError(f"{event.kind} is nothing that we follow: select Job and Pod only")
+
+
+async def take(event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
+    """Claim a place in the queue, if a route says so; its Job is made when JobQueued comes back."""
+    facts = facts_of(event)
+    choice = choose(ctx.part(routes_of).routes(), facts)
+    if choice.route is None or choice.route.ignore is not None:
+        why = "no route matches" if choice.route is None else choice.route.ignore
+        logger.info("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
+        return []
+    try:
+        request = request_of(choice.route, event, facts, ctx.settings(LauncherSettings))
+    except BadRequest as error:
+        raise PermanentError(str(error)) from None
+    if not await tables.claim(tx, request, ctx.now()):
+        return []
+    events: list[Event] = [follow.queued(request)]
+    if request.supersede:
+        await tables.lock(tx)
+        for row in await tables.open_older(tx, request):
+            reason = f"superseded by {request.job_id}"
+            events += await follow.stop(ctx, tx, row, reason, request.job_id)
+    return events
+
+
+async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> list[Event]:
+    """Stop one Job, or all that a task has; what has ended stays as it ended."""
+    if event.task_id is not None:
+        rows = await tables.open_of_task(tx, event.task_id)
+    else:
+        row = await tables.get(tx, event.job or "")
+        if row is None:
+            raise PermanentError(f"no such job: {event.job}")
+        rows = [row] if row.state not in ENDED else []
+    events: list[Event] = []
+    for row in rows:
+        events += await follow.stop(ctx, tx, row, event.reason or "cancelled by request")
+    return events

@@ -1,0 +1,187 @@
+"""A request as Kubernetes objects: the Job, and the ConfigMap with its files. Pure.
+
+The Job runs as UID 1000 with no privileges, no capabilities and no service account token, and ends
+by itself: a deadline, a limit of retries, a time to live after its end.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from functions.job_launcher.decide import JobRequest
+
+Object = dict[str, Any]
+
+MANAGER = "job-launcher"
+SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
+CAUSE = "jobs.dsm.io/cause"
+FILES_AT = "/task"
+WORKSPACE = "/workspace"
+USER = 1000
+
+
+def job_of(request: JobRequest) -> Object:
+    """The Job's manifest."""
+    labels = labels_of(request)
+    annotations = annotations_of(request)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": request.job_id, "labels": labels, "annotations": annotations},
+        "spec": {
+            "backoffLimit": request.retries,
+            "activeDeadlineSeconds": request.deadline_s,
+            "ttlSecondsAfterFinished": request.ttl_s,
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(request),
+            },
+        },
+    }
+
+
+def config_map_of(request: JobRequest, job: Object) -> Object | None:
+    """The ConfigMap with the request's files, owned by the Job as it was made; None without."""
+    if not request.files:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": request.job_id,
+            "labels": labels_of(request),
+            "ownerReferences": [
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "name": request.job_id,
+                    "uid": job["metadata"]["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "immutable": True,
+        "data": dict(request.files),
+    }
+
+
+def is_ours(request: JobRequest, job: Object) -> bool:
+    """Was this Job made for this request?"""
+    return bool((job["metadata"].get("annotations") or {}).get(CAUSE) == _cause(request))
+
+
+def labels_of(request: JobRequest) -> dict[str, str]:
+    """Labels to select by; what an event says is cut to what a label may hold."""
+    found = {
+        "app.kubernetes.io/name": "agent",
+        "app.kubernetes.io/managed-by": MANAGER,
+        "app.kubernetes.io/part-of": "dsm",
+        "jobs.dsm.io/kind": request.kind,
+        "jobs.dsm.io/route": request.route,
+        "jobs.dsm.io/task": label_value(request.task_id),
+        "jobs.dsm.io/service": label_value(request.service),
+        "jobs.dsm.io/group": label_value(request.group),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def annotations_of(request: JobRequest) -> dict[str, str]:
+    """Where the Job comes from, word for word."""
+    found = {
+        CAUSE: _cause(request),
+        "jobs.dsm.io/event-id": request.cause_id,
+        "jobs.dsm.io/event-source": request.cause_source,
+        "jobs.dsm.io/event-type": request.cause_type,
+        "jobs.dsm.io/correlation-id": request.correlation_id,
+        "jobs.dsm.io/task-id": request.task_id,
+        "jobs.dsm.io/repository": request.repository,
+        "jobs.dsm.io/service": request.service,
+    }
+    if request.cause_type.startswith("com.github."):
+        found["jobs.dsm.io/github-delivery"] = request.cause_id
+    return {name: value[:2000] for name, value in found.items() if value}
+
+
+def label_value(text: str) -> str:
+    """A valid label value: at most 63 of letters, digits, `-_.`, with a letter or digit outside.
+
+    >>> label_value("acme/shop #7")
+    'acme_shop__7'
+    """
+    cut = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:63]
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$", "", cut)
+
+
+def _cause(request: JobRequest) -> str:
+    return f"{request.cause_source}#{request.cause_id}"[:2000]
+
+
+def _pod(request: JobRequest) -> Object:
+    volumes: list[Object] = [{"name": "workspace", "emptyDir": {}}]
+    mounts: list[Object] = [{"name": "workspace", "mountPath": WORKSPACE}]
+    if request.files:
+        volumes.append({"name": "task", "configMap": {"name": request.job_id}})
+        mounts.append({"name": "task", "mountPath": FILES_AT, "readOnly": True})
+    container: Object = {
+        "name": "agent",
+        "image": request.image,
+        "env": _env(request),
+        "workingDir": WORKSPACE,
+        "resources": {"requests": request.requests, "limits": request.limits},
+        "volumeMounts": mounts,
+        # The last lines of a failed container are also in its status.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+        },
+    }
+    container |= {"command": request.command} if request.command else {}
+    container |= {"args": request.args} if request.args else {}
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+
+
+def _env(request: JobRequest) -> list[Object]:
+    # A `$(NAME)` that an event holds must not become the value of a variable.
+    plain = {
+        "HOME": WORKSPACE,
+        "JOB_NAME": request.job_id,
+        "JOB_KIND": request.kind,
+        "TASK_ID": request.task_id.replace("$", "$$"),
+        "SERVICE_NAME": request.service.replace("$", "$$"),
+        "REPOSITORY": request.repository.replace("$", "$$"),
+        "EVENT_ID": request.cause_id.replace("$", "$$"),
+        "EVENT_SOURCE": request.cause_source.replace("$", "$$"),
+        "EVENT_TYPE": request.cause_type.replace("$", "$$"),
+        **request.env,
+    }
+    if request.files:
+        plain.setdefault("TASK_DIR", FILES_AT)
+    variables: list[Object] = [
+        {"name": name, "value": value}
+        for name, value in plain.items()
+        if name not in request.secrets
+    ]
+    for name, key in request.secrets.items():
+        reference: Object = {"name": key.secret, "key": key.key}
+        reference |= {"optional": True} if key.optional else {}
+        variables.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
+    return variables

@@ -1,0 +1,143 @@
+"""An event and its route become a request for a Job: every template filled in, every limit held."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from functions.events.base import AnyEvent
+from functions.job_launcher import template
+from functions.job_launcher.decide import JobRequest, SecretKey
+from functions.job_launcher.match import Facts
+from functions.job_launcher.routes import Amounts, Job, Route
+from functions.job_launcher.settings import LauncherSettings
+
+MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
+
+
+class BadRequest(ValueError):
+    """The event does not give what its route needs; the text names route and field."""
+
+
+def job_id(kind: str, service: str, task_id: str, source: str, event_id: str) -> str:
+    """The Job's name: readable, and the same for the same event; a DNS label of at most 57.
+
+    Pods are named after their Job with six characters more, and 63 is the limit of both.
+
+    >>> job_id("execute", "acme/shop", "7", "https://github.com/acme/shop", "d-1")
+    'execute-acme-shop-7-fd38edc9d3c1'
+    """
+    digest = hashlib.sha256(f"{source}\0{event_id}".encode()).hexdigest()[:12]
+    readable = template.slug(f"{kind} {service} {task_id}")[:44].strip("-")
+    return f"{readable or 'job'}-{digest}"
+
+
+def values_of(event: AnyEvent, facts: Facts) -> dict[str, Any]:
+    """What templates may name."""
+    return {
+        "id": event.ce_id,
+        "source": event.ce_source,
+        "type": event.ce_type,
+        "subject": event.ce_subject,
+        "time": event.ce_time,
+        "data": event.model_extra or {},
+        "action": facts.action or None,
+        "labels": facts.labels,
+        "branch": facts.branch or None,
+        "severity": facts.severity or None,
+    }
+
+
+def request_of(
+    route: Route, event: AnyEvent, facts: Facts, settings: LauncherSettings
+) -> JobRequest:
+    """The Job that the route makes of the event; `BadRequest` where the event lacks something."""
+    assert route.job is not None, "a route that ignores makes no Job"
+    return _Renderer(route.name, route.job, values_of(event, facts), settings).request(event)
+
+
+class _Renderer:
+    def __init__(
+        self, route: str, job: Job, values: dict[str, Any], settings: LauncherSettings
+    ) -> None:
+        self._route, self._job, self._values, self._settings = route, job, values, settings
+
+    def request(self, event: AnyEvent) -> JobRequest:
+        job, settings = self._job, self._settings
+        task_id, service = self._text("task_id", job.task_id), self._text("service", job.service)
+        safe = template.dollar_safe
+        files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
+        size = sum(len(text.encode()) for text in files.values())
+        if size > MOST_FILE_BYTES:
+            raise BadRequest(
+                f"route {self._route}: files are {size} bytes, {MOST_FILE_BYTES} at most: truncate"
+            )
+        return JobRequest(
+            job_id=job_id(job.kind, service, task_id, event.ce_source, event.ce_id),
+            route=self._route,
+            kind=job.kind,
+            task_id=task_id,
+            service=service,
+            repository=self._text("repository", job.repository),
+            group=self._text("group", job.group),
+            group_limit=job.group_limit,
+            supersede=self._text("supersede", job.supersede),
+            image=self._text("image", job.image or settings.job_image).strip(),
+            command=self._texts("command", job.command),
+            args=self._texts("args", job.args),
+            env={name: self._text(f"env.{name}", text, safe) for name, text in job.env.items()},
+            secrets={
+                name: SecretKey(one.secret, one.key, one.optional)
+                for name, one in job.secrets.items()
+            },
+            files=files,
+            requests=self._amounts(
+                "resources.requests",
+                job.resources.requests,
+                Amounts(cpu=settings.job_cpu_request, memory=settings.job_memory_request),
+            ),
+            limits=self._amounts(
+                "resources.limits",
+                job.resources.limits,
+                Amounts(cpu=settings.job_cpu_limit, memory=settings.job_memory_limit),
+            ),
+            ttl_s=self._number("ttl_seconds", job.ttl_seconds, settings.job_ttl_seconds, 0),
+            deadline_s=self._number(
+                "deadline_seconds", job.deadline_seconds, settings.job_deadline_seconds, 1
+            ),
+            retries=self._number("retries", job.retries, settings.job_retries, 0),
+            cause_id=event.ce_id,
+            cause_source=event.ce_source,
+            cause_type=event.ce_type,
+            correlation_id=event.ce_correlation_id or event.ce_id,
+        )
+
+    def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
+        try:
+            return template.parse(text).render(self._values, escape)
+        except template.Missing as error:
+            raise BadRequest(f"route {self._route}: {field}: {error.args[0]}") from None
+
+    def _texts(self, field: str, texts: list[str] | None) -> list[str]:
+        return [
+            self._text(f"{field}.{number}", text, template.dollar_safe)
+            for number, text in enumerate(texts or ())
+        ]
+
+    def _number(self, field: str, text: str | None, otherwise: int, least: int) -> int:
+        if text is None:
+            return otherwise
+        given = self._text(field, text).strip()
+        if not given.isdecimal() or not least <= int(given) <= 2**31 - 1:
+            raise BadRequest(
+                f"route {self._route}: {field}: {given[:40]!r} is no whole number from {least}"
+            )
+        return int(given)
+
+    def _amounts(self, field: str, given: Amounts, otherwise: Amounts) -> dict[str, str]:
+        found = {
+            "cpu": given.cpu or otherwise.cpu or "",
+            "memory": given.memory or otherwise.memory or "",
+        }
+        return {name: self._text(f"{field}.{name}", text) for name, text in found.items()}

@@ -1,0 +1,64 @@
+"""Every minute: whatever was missed is made good, and what waited is looked at again."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from functions.events.base import Event
+from functions.job_launcher import follow, launch, manifest, tables
+from functions.job_launcher.decide import progress
+from functions.job_launcher.settings import LauncherSettings
+from functions.kit.context import Context
+from functions.kit.errors import FunctionError
+from functions.kit.store import Connection
+
+logger = logging.getLogger(__name__)
+
+
+async def sweep(ctx: Context, tx: Connection) -> list[Event]:
+    """Compare the open rows with Kubernetes' Jobs; expire, forget, and launch what is due."""
+    settings, now = ctx.settings(LauncherSettings), ctx.now()
+    events: list[Event] = []
+    try:
+        events += await _reconcile(ctx, tx)
+    except FunctionError as error:
+        # The next sweep is a minute away; the queue below says the same in its rows.
+        logger.warning("cannot compare with Kubernetes: %s", error)
+    for row in await tables.queued_before(tx, now - timedelta(seconds=settings.job_queue_seconds)):
+        words = f"it waited {settings.job_queue_seconds} s for its Job: {row.reason or 'no room'}"
+        events += await follow.fail(ctx, tx, row, "NotLaunched", words)
+    await tables.forget(tx, now - timedelta(days=settings.job_history_days))
+    return events + await follow.launch_due(ctx, tx)
+
+
+async def _reconcile(ctx: Context, tx: Connection) -> list[Event]:
+    jobs = {
+        str(job["metadata"]["name"]): job
+        for job in await ctx.cluster.list(launch.BATCH, "jobs", manifest.SELECTOR)
+    }
+    events: list[Event] = []
+    for row in await tables.to_cancel(tx):
+        events += await follow.stop(ctx, tx, row, row.cancel or "cancelled", row.superseded_by)
+    for row in await tables.launched_open(tx):
+        if row.cancel is not None:
+            continue
+        if row.id in jobs:
+            events += await follow.seen(ctx, tx, jobs[row.id], deleted=False)
+        else:
+            words = "its Job is gone, and nobody saw how it ended"
+            events += await follow.fail(ctx, tx, row, "Gone", words)
+    await _remove_leftovers(ctx, tx, jobs)
+    for pod in await ctx.cluster.list("v1", "pods", manifest.SELECTOR):
+        await follow.pod_seen(tx, pod)
+    return events
+
+
+async def _remove_leftovers(
+    ctx: Context, tx: Connection, jobs: dict[str, dict[str, object]]
+) -> None:
+    """A Job still at work whose request was cancelled: the crash came between the two."""
+    for job_id, state in (await tables.states(tx, list(jobs))).items():
+        if state == "cancelled" and progress(jobs[job_id]).state in ("starting", "running"):
+            logger.warning("job %s was cancelled and still runs: deleting it", job_id)
+            await launch.stop(ctx.cluster, job_id)

@@ -1,0 +1,213 @@
+"""All SQL of the launcher: one row for each request, from its claim to its end.
+
+A state only moves on: each change says from which states it may be made, and tells whether it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
+from functions.kit.store import Connection
+
+_LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
+_OPEN = "state IN ('queued', 'starting', 'running')"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request and what became of it."""
+
+    request: JobRequest
+    position: int
+    state: State
+    reason: str
+    tries: int
+    not_before: datetime | None
+    cancel: str | None
+    superseded_by: str | None
+    queued_at: datetime
+    launched_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    ending: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.request.job_id
+
+
+async def lock(tx: Connection) -> None:
+    """Wait for whoever else changes states; held until the transaction ends."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def claim(tx: Connection, request: JobRequest, at: datetime) -> bool:
+    """Put a request into the queue; False where it has been there before."""
+    return bool(
+        await tx.fetchval(
+            """INSERT INTO job (id, kind, task_id, service, group_name, supersede, request,
+                                queued_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING true""",
+            *(request.job_id, request.kind, request.task_id, request.service, request.group),
+            *(request.supersede, asdict(request), at),
+        )
+    )
+
+
+async def get(tx: Connection, job_id: str) -> Row | None:
+    row = await tx.fetchrow("SELECT * FROM job WHERE id = $1", job_id)
+    return _row(row) if row else None
+
+
+async def open_of_task(tx: Connection, task_id: str) -> list[Row]:
+    rows = await tx.fetch(
+        f"SELECT * FROM job WHERE task_id = $1 AND {_OPEN} ORDER BY position", task_id
+    )
+    return [_row(row) for row in rows]
+
+
+async def open_older(tx: Connection, request: JobRequest) -> list[Row]:
+    """What a request replaces: the open ones of its supersede key that were queued before it."""
+    rows = await tx.fetch(
+        f"""SELECT * FROM job WHERE supersede = $1 AND {_OPEN} AND id <> $2
+            AND position < (SELECT position FROM job WHERE id = $2) ORDER BY position""",
+        *(request.supersede, request.job_id),
+    )
+    return [_row(row) for row in rows]
+
+
+async def launched_open(tx: Connection) -> list[Row]:
+    """What has, or should have, a Job in the cluster."""
+    rows = await tx.fetch(
+        """SELECT * FROM job WHERE state IN ('starting', 'running') ORDER BY position"""
+    )
+    return [_row(row) for row in rows]
+
+
+async def states(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+    rows = await tx.fetch("SELECT id, state FROM job WHERE id = ANY($1)", list(ids))
+    return {row["id"]: row["state"] for row in rows}
+
+
+async def queue(tx: Connection) -> list[Waiting]:
+    """The queue, oldest first."""
+    rows = await tx.fetch(
+        """SELECT id, group_name, (request->>'group_limit')::int AS group_limit, not_before, reason
+           FROM job WHERE state = 'queued' AND cancel IS NULL ORDER BY position LIMIT 5000"""
+    )
+    return [Waiting(*row) for row in rows]
+
+
+async def active(tx: Connection) -> dict[str, int]:
+    """How many Jobs of each group are in the cluster."""
+    rows = await tx.fetch(
+        """SELECT group_name, count(*)::int AS n FROM job WHERE state IN ('starting', 'running')
+           GROUP BY group_name"""
+    )
+    return {row["group_name"]: row["n"] for row in rows}
+
+
+async def launched(tx: Connection, job_id: str, at: datetime) -> bool:
+    return await _moved(
+        tx,
+        """UPDATE job SET state = 'starting', launched_at = $2, reason = '', not_before = NULL,
+                          tries = tries + 1
+           WHERE id = $1 AND state = 'queued' RETURNING true""",
+        *(job_id, at),
+    )
+
+
+async def waits(tx: Connection, job_id: str, reason: str, not_before: datetime | None) -> None:
+    await tx.execute(
+        """UPDATE job SET reason = $2, not_before = $3, tries = tries + 1
+           WHERE id = $1 AND state = 'queued'""",
+        *(job_id, reason, not_before),
+    )
+
+
+async def remark(tx: Connection, job_id: str, reason: str) -> None:
+    """What is to be known of an open Job, in words."""
+    await tx.execute(f"UPDATE job SET reason = $2 WHERE id = $1 AND {_OPEN}", job_id, reason)
+
+
+async def started(tx: Connection, job_id: str, at: datetime) -> bool:
+    return await _moved(
+        tx,
+        """UPDATE job SET state = 'running', started_at = $2, reason = '',
+                          launched_at = coalesce(launched_at, $2)
+           WHERE id = $1 AND state IN ('queued', 'starting') RETURNING true""",
+        *(job_id, at),
+    )
+
+
+async def ended(
+    tx: Connection, job_id: str, state: State, at: datetime, reason: str, ending: dict[str, Any]
+) -> bool:
+    return await _moved(
+        tx,
+        f"""UPDATE job SET state = $2, ended_at = $3, reason = $4, ending = $5, not_before = NULL
+            WHERE id = $1 AND {_OPEN} RETURNING true""",
+        *(job_id, state, at, reason, ending),
+    )
+
+
+async def cancelling(tx: Connection, job_id: str, cancel: str, by: str | None) -> None:
+    """To be stopped as soon as Kubernetes answers."""
+    await tx.execute(
+        f"UPDATE job SET cancel = $2, superseded_by = $3 WHERE id = $1 AND {_OPEN}",
+        *(job_id, cancel, by),
+    )
+
+
+async def to_cancel(tx: Connection) -> list[Row]:
+    rows = await tx.fetch(f"SELECT * FROM job WHERE cancel IS NOT NULL AND {_OPEN}")
+    return [_row(row) for row in rows]
+
+
+async def queued_before(tx: Connection, at: datetime) -> list[Row]:
+    rows = await tx.fetch(
+        "SELECT * FROM job WHERE state = 'queued' AND queued_at < $1 ORDER BY position", at
+    )
+    return [_row(row) for row in rows]
+
+
+async def forget(tx: Connection, before: datetime) -> None:
+    await tx.execute("DELETE FROM job WHERE ended_at < $1", before)
+
+
+async def page(
+    tx: Connection, filters: Mapping[str, str], before: int | None, limit: int
+) -> list[Row]:
+    """Newest first; `filters` are column and value, `before` a position."""
+    columns = {"state": "state", "group": "group_name", "task": "task_id", "service": "service"}
+    conditions = [f"{columns[name]} = ${n}" for n, name in enumerate(filters, 3)]
+    where = " AND ".join(["($1::bigint IS NULL OR position < $1)", *conditions])
+    rows = await tx.fetch(
+        f"SELECT * FROM job WHERE {where} ORDER BY position DESC LIMIT $2",
+        *(before, limit, *filters.values()),
+    )
+    return [_row(row) for row in rows]
+
+
+async def _moved(tx: Connection, statement: str, *values: object) -> bool:
+    return bool(await tx.fetchval(statement, *values))
+
+
+def _row(row: Any) -> Row:
+    request = dict(row["request"])
+    secrets = {name: SecretKey(**key) for name, key in request.pop("secrets").items()}
+    return Row(
+        request=JobRequest(**request, secrets=secrets),
+        state=cast(State, row["state"]),
+        **{
+            name: row[name]
+            for name in (
+                *("position", "reason", "tries", "not_before", "cancel", "superseded_by"),
+                *("queued_at", "launched_at", "started_at", "ended_at", "ending"),
+            )
+        },
+    )
