@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,13 +31,22 @@ class Choice:
     passed: dict[str, str]
 
 
+def data_of(event: AnyEvent) -> dict[str, Any]:
+    """An event's data, where it is a JSON object; else nothing that a path leads to."""
+    try:
+        data = json.loads(event.data or b"{}")
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def facts_of(event: AnyEvent) -> Facts:
     """Read an event as its sender writes it: GitHub, Grafana, or one of our task events.
 
     A label that was just added or removed is the only label of that event: an issue that has
     `agent` and gets `bug` was not labelled `agent` by that.
     """
-    data = event.model_extra or {}
+    data = data_of(event)
     change = _at(data, "pull_request") or _at(data, "issue")
     alerts = [a for a in _list(data.get("alerts")) if a.get("status") == data.get("status")]
     labels: dict[str, str] = {}
@@ -52,8 +62,8 @@ def facts_of(event: AnyEvent) -> Facts:
     ref = _at(change, "base").get("ref") or data.get("ref") or ""
     severity = labels.get("severity") or data.get("severity") or data.get("priority") or ""
     return Facts(
-        type=event.ce_type,
-        source=event.ce_source,
+        type=event.said["type"],
+        source=event.said["source"],
         action=str(data.get("action") or (data.get("status") if "alerts" in data else "") or ""),
         labels=labels,
         branch=str(ref).removeprefix("refs/heads/"),

@@ -9,7 +9,7 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
-from functions.job_launcher.match import Facts
+from functions.job_launcher.match import Facts, data_of
 from functions.job_launcher.routes import Amounts, Job, Route
 from functions.job_launcher.settings import LauncherSettings
 
@@ -36,12 +36,8 @@ def job_id(kind: str, service: str, task_id: str, source: str, event_id: str) ->
 def values_of(event: AnyEvent, facts: Facts) -> dict[str, Any]:
     """What templates may name."""
     return {
-        "id": event.ce_id,
-        "source": event.ce_source,
-        "type": event.ce_type,
-        "subject": event.ce_subject,
-        "time": event.ce_time,
-        "data": event.model_extra or {},
+        **{name: event.said.get(name) for name in ("id", "source", "type", "subject", "time")},
+        "data": data_of(event),
         "action": facts.action or None,
         "labels": facts.labels,
         "branch": facts.branch or None,
@@ -74,7 +70,7 @@ class _Renderer:
                 f"route {self._route}: files are {size} bytes, {MOST_FILE_BYTES} at most: truncate"
             )
         return JobRequest(
-            job_id=job_id(job.kind, service, task_id, event.ce_source, event.ce_id),
+            job_id=job_id(job.kind, service, task_id, event.said["source"], event.said["id"]),
             route=self._route,
             kind=job.kind,
             task_id=task_id,
@@ -107,10 +103,10 @@ class _Renderer:
                 "deadline_seconds", job.deadline_seconds, settings.job_deadline_seconds, 1
             ),
             retries=self._number("retries", job.retries, settings.job_retries, 0),
-            cause_id=event.ce_id,
-            cause_source=event.ce_source,
-            cause_type=event.ce_type,
-            correlation_id=event.ce_correlation_id or event.ce_id,
+            cause_id=event.said["id"],
+            cause_source=event.said["source"],
+            cause_type=event.said["type"],
+            correlation_id=event.said.get("correlationid", event.said["id"]),
         )
 
     def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
