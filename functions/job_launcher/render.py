@@ -26,7 +26,7 @@ def job_id(kind: str, service: str, task_id: str, source: str, event_id: str) ->
     Pods are named after their Job with six characters more, and 63 is the limit of both.
 
     >>> job_id("execute", "acme/shop", "7", "https://github.com/acme/shop", "d-1")
-    'execute-acme-shop-7-fd38edc9d3c1'
+    'execute-acme-shop-7-be263ecd328d'
     """
     digest = hashlib.sha256(f"{source}\0{event_id}".encode()).hexdigest()[:12]
     readable = template.slug(f"{kind} {service} {task_id}")[:44].strip("-")
