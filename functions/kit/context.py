@@ -52,14 +52,15 @@ class Resources:
     @cached_property
     def http(self) -> httpx.AsyncClient:
         import httpx
+        from httpx_aiohttp import HttpxAiohttpClient
 
         settings = self.settings(ServiceSettings)
         most = settings.service_connections
-        return httpx.AsyncClient(
-            transport=self._transport,
-            timeout=httpx.Timeout(settings.service_timeout_s, connect=5.0),
-            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
-        )
+        timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
+        if self._transport is not None:
+            return httpx.AsyncClient(transport=self._transport, timeout=timeout)
+        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+        return HttpxAiohttpClient(limits=limits, timeout=timeout)
 
     @cached_property
     def store(self) -> Store:

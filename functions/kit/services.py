@@ -183,11 +183,22 @@ def derived_key(*parts: str) -> str:
     return str(uuid5(NAMESPACE_URL, "#".join(parts)))
 
 
+_adapters: dict[object, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Made once per kind: making one costs more than a call."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
 def _typed(name: str, kind: type[T], answer: object) -> T:
+    adapter = _adapter(kind)
     try:
         if isinstance(answer, httpx.Response):
-            return TypeAdapter(kind).validate_json(answer.content)
-        return TypeAdapter(kind).validate_python(answer)
+            return adapter.validate_json(answer.content)
+        return adapter.validate_python(answer)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -24,15 +24,21 @@ def report(data: Mapping[str, Any]) -> Table:
         "Sprint report", "project", "sprint", "tasks", "done", "complete", "", right=_NUMBERS
     )
     for row in sorted(
-        data["sprints"], key=lambda r: (-r["completion_percentage"], r["project_id"])
+        data["sprints"], key=lambda r: (-(r["completion_percentage"] or 0), r["project_id"])
     ):
-        numbers = [str(row["total_tasks"]), str(row["completed_tasks"])]
-        share = f"{row['completion_percentage']:.2f} %"
-        if row["state"] == "no-sprint":
-            numbers, share = ["-", "-"], "-"
+        numbers, share = ["-", "-"], "-"
+        if row["state"] in ("active", "complete"):
+            numbers = [str(row["total_tasks"]), str(row["completed_tasks"])]
+            share = f"{row['completion_percentage']:.2f} %"
         note = {"complete": "next cycle is due", "error": row.get("detail") or "error"}
         made.add_row(
-            *(row["project_id"], row["sprint_id"], *numbers, share, note.get(row["state"], ""))
+            *(
+                row["project_id"],
+                row["sprint_id"] or "-",
+                *numbers,
+                share,
+                note.get(row["state"], ""),
+            )
         )
     return made
 
