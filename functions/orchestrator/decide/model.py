@@ -1,0 +1,218 @@
+"""What a run is: definitions, runs and steps as frozen data, and the words for their states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+DEFAULT_TIMEOUT_S = 300.0
+
+
+class RunStatus(StrEnum):
+    WAITING = "WAITING"  # for a worker to register
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"  # nothing had to be undone, or the definition says to hold
+    UNDOING = "UNDOING"
+    UNDONE = "UNDONE"
+    UNDO_FAILED = "UNDO_FAILED"  # something is left that could not be undone
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (RunStatus.WAITING, RunStatus.IN_PROGRESS, RunStatus.UNDOING)
+
+
+class StepStatus(StrEnum):
+    PENDING = "PENDING"
+    IN_PROGRESS = "IN_PROGRESS"  # DO is with the worker
+    RETRYING = "RETRYING"  # DO failed and goes again when it is due
+    DO_SUCCESS = "DO_SUCCESS"
+    DO_FAIL = "DO_FAIL"
+    SKIPPED = "SKIPPED"  # its condition did not hold
+    UNDOING = "UNDOING"  # UNDO is with the worker
+    UNDO_RETRYING = "UNDO_RETRYING"
+    UNDO_SUCCESS = "UNDO_SUCCESS"
+    UNDO_FAIL = "UNDO_FAIL"
+
+
+class Action(StrEnum):
+    DO = "DO"
+    UNDO = "UNDO"
+
+
+class Cause(StrEnum):
+    """Why a run turned back."""
+
+    FAILURE = "FAILURE"
+    DEADLINE = "DEADLINE"
+    CANCEL = "CANCEL"
+    UNDO = "UNDO"
+
+
+IN_FLIGHT = frozenset({StepStatus.IN_PROGRESS, StepStatus.UNDOING})
+SETTLED = frozenset({StepStatus.DO_SUCCESS, StepStatus.SKIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often an action is tried, and the pause before each further attempt, in seconds.
+
+    `final` are patterns (as of a shell) of errors after which there is no further attempt.
+    """
+
+    attempts: int = 4
+    backoff_s: float = 1.0
+    factor: float = 2.0
+    most_s: float = 60.0
+    jitter: float = 0.2
+    final: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepDef:
+    """One step as it was registered. `after` are the steps it waits for."""
+
+    name: str
+    seq: int
+    object_type: str = "String"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    retry: Retry = Retry()
+    undo: bool = True
+    after: tuple[str, ...] = ()
+    when: str | None = None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One version of an orchestration; runs are pinned to the version they started with."""
+
+    name: str
+    type: str
+    steps: tuple[StepDef, ...]
+    initiator: str = ""
+    deadline_s: float | None = None
+    hold_on_failure: bool = False
+
+    @cached_property
+    def by_name(self) -> Mapping[str, StepDef]:
+        return {step.name: step for step in self.steps}
+
+    @cached_property
+    def before(self) -> Mapping[str, frozenset[str]]:
+        """Everything that must have come before a step, near and far."""
+        found: dict[str, frozenset[str]] = {}
+
+        def ancestors(name: str) -> frozenset[str]:
+            if name not in found:
+                direct = self.by_name[name].after
+                found[name] = frozenset(direct).union(*(ancestors(n) for n in direct))
+            return found[name]
+
+        return {step.name: ancestors(step.name) for step in self.steps}
+
+    @cached_property
+    def behind(self) -> Mapping[str, frozenset[str]]:
+        """Everything that builds on a step, near and far."""
+        return {
+            step.name: frozenset(n for n, before in self.before.items() if step.name in before)
+            for step in self.steps
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one run.
+
+    `attempt` and `undo_attempt` only ever grow: they are what answers are fenced by. Attempts up
+    to `base` (`undo_base`) belong to what was before an operator's retry. `round` grows when a step
+    that was undone is done again, with the attempts after `round_base`. `effect`: a DO of this
+    round is known to have succeeded.
+    `due_at`: when the action in flight times out, or the next attempt goes.
+    """
+
+    status: StepStatus = StepStatus.PENDING
+    attempt: int = 0
+    base: int = 0
+    undo_attempt: int = 0
+    undo_base: int = 0
+    round: int = 1
+    round_base: int = 0
+    effect: bool = False
+    due_at: datetime | None = None
+    worker: str | None = None
+    result: Any = None
+    error: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `undo_to`: the step that an undo goes back to; it and what it builds on stay."""
+
+    flow_id: str
+    definition: Definition
+    started_at: datetime
+    steps: Mapping[str, Step]
+    status: RunStatus = RunStatus.WAITING
+    since: datetime | None = None
+    payload: Any = None
+    payload_encoding: str = "json"
+    reason: str | None = None
+    cause: Cause | None = None
+    undo_to: str | None = None
+    paused_by: str | None = None
+    paused_at: datetime | None = None
+    deadline_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Tell a worker to do or undo a step."""
+
+    step: str
+    action: Action
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One line of a run's history: what happened, to which step, and who or what did it."""
+
+    type: str
+    detail: str = ""
+    step: str | None = None
+    action: str | None = None
+    attempt: int | None = None
+    who: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an event: the run as it is now, what to send, what to write down."""
+
+    run: Run
+    commands: tuple[Command, ...] = ()
+    audits: tuple[Audit, ...] = ()
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class World:
+    """What a decision may know besides the run: the time, the workers, and how conditions hold.
+
+    `workers`: step name to the service that has registered for it.
+    `holds`: does a step's condition hold over `{"payload": ..., "results": ...}`?
+    """
+
+    now: datetime
+    workers: Mapping[str, str] = field(default_factory=dict)
+    holds: Any = None

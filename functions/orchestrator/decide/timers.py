@@ -1,0 +1,121 @@
+"""When things are due: pauses between attempts, timeouts, and the run's next timer.
+
+A timer may fire early, never late: whoever wakes a run lets everything happen that is due by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from functions.orchestrator.decide.draft import Draft
+from functions.orchestrator.decide.model import (
+    IN_FLIGHT,
+    Action,
+    Retry,
+    Run,
+    RunStatus,
+    StepDef,
+    StepStatus,
+)
+
+
+def pause_s(retry: Retry, failures: int, seed: str) -> float:
+    """Seconds before the attempt that follows `failures` failed ones.
+
+    Jitter is derived from `seed`, so a decision that is made again is the same.
+
+    >>> [pause_s(Retry(backoff_s=1, jitter=0), n, "") for n in (1, 2, 3)]
+    [1.0, 2.0, 4.0]
+    >>> pause_s(Retry(backoff_s=10, most_s=15, jitter=0), 5, "")
+    15.0
+    >>> 0.8 <= pause_s(Retry(backoff_s=1, jitter=0.2), 1, "flow/step/1") <= 1.2
+    True
+    """
+    pause = min(retry.most_s, retry.backoff_s * retry.factor ** min(failures - 1, 64))
+    if not retry.jitter:
+        return float(pause)
+    draw = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=4).digest()) / 2**32
+    return float(pause * (1 + retry.jitter * (2 * draw - 1)))
+
+
+def is_final(retry: Retry, error: str) -> bool:
+    """Is there no use in trying again after this error?
+
+    >>> is_final(Retry(final=("Invalid*", "*quota*")), "over quota for tenant 7")
+    True
+    >>> is_final(Retry(final=("Invalid*",)), "connection reset")
+    False
+    """
+    return any(fnmatchcase(error, pattern) for pattern in retry.final)
+
+
+def next_due(run: Run, workers: Mapping[str, str]) -> datetime | None:
+    """When the run must be looked at next, though nothing happens to it; None: no need.
+
+    What a pause or a missing worker holds up has no time: resuming or registering wakes it.
+    """
+    if run.status.ended:
+        return None
+    due = [
+        step.due_at
+        for name, step in run.steps.items()
+        if step.due_at is not None
+        and (
+            step.status in IN_FLIGHT
+            or (
+                run.paused_by is None
+                and (
+                    step.status is StepStatus.UNDO_RETRYING
+                    or (step.status is StepStatus.RETRYING and name in workers)
+                )
+            )
+        )
+    ]
+    if run.deadline_at is not None and run.status is not RunStatus.UNDOING:
+        due.append(run.deadline_at)
+    return min(due, default=None)
+
+
+def attempt_failed(
+    draft: Draft, definition: StepDef, action: Action, error: str, *, final: bool
+) -> None:
+    """Let an attempt have failed: it goes again after a pause, or the action has failed for good.
+
+    Once the run has turned back, a DO is not tried again.
+    """
+    name, step, retry = definition.name, draft.steps[definition.name], definition.retry
+    do = action is Action.DO
+    number, base = (step.attempt, step.base) if do else (step.undo_attempt, step.undo_base)
+    failures = number - base
+    where = {"step": name, "action": action, "attempt": number}
+    draft.note("STEP_FAILED" if do else "UNDO_FAILED", error, **where)
+    hopeless = final or failures >= retry.attempts or is_final(retry, error)
+    if hopeless or (do and not draft.forward):
+        status = StepStatus.DO_FAIL if do else StepStatus.UNDO_FAIL
+        draft.set(name, status=status, due_at=None, error=error)
+        if hopeless:
+            why = "the error is final" if failures < retry.attempts else f"{failures} attempts"
+            draft.note("RETRY_EXHAUSTED", why, **where)
+        return
+    pause = pause_s(retry, failures, f"{draft.run.flow_id}/{name}/{action}/{number}")
+    due_at = draft.world.now + timedelta(seconds=pause)
+    status = StepStatus.RETRYING if do else StepStatus.UNDO_RETRYING
+    draft.set(name, status=status, due_at=due_at, error=error)
+    draft.note("STEP_RETRY_TRIGGERED", f"again in {pause:.1f} s", **where)
+
+
+def expire(draft: Draft) -> None:
+    """Let time out what has had its time."""
+    now = draft.world.now
+    for definition in draft.run.definition.steps:
+        step = draft.steps[definition.name]
+        if step.due_at is None or step.due_at > now:
+            continue
+        error = f"no answer from {step.worker} within {definition.timeout_s:g} s"
+        if step.status is StepStatus.IN_PROGRESS:
+            attempt_failed(draft, definition, Action.DO, error, final=False)
+        elif step.status is StepStatus.UNDOING:
+            attempt_failed(draft, definition, Action.UNDO, error, final=False)

@@ -1,0 +1,109 @@
+"""Going back: undo what took effect, in reverse order of the graph, and say what is left.
+
+A step is undone once nothing that builds on it is done or in flight any more. Steps in flight are
+awaited up to their timeout; one that succeeds late, even after the run has ended, is undone too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from functions.orchestrator.decide.draft import Draft
+from functions.orchestrator.decide.model import (
+    IN_FLIGHT,
+    Action,
+    Cause,
+    Definition,
+    Run,
+    RunStatus,
+    Step,
+    StepStatus,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an undo would do: waves of steps that go together, and what it leaves alone."""
+
+    waves: tuple[tuple[str, ...], ...]
+    kept: tuple[str, ...]
+    awaited: tuple[str, ...]
+
+
+def plan(run: Run, to: str | None) -> Plan:
+    """What undoing this run, all of it or back to the step `to`, would do."""
+    due = _due(run.definition, run.steps, to)
+    waves = []
+    left = set(due)
+    while left:
+        wave = [n for n in left if not run.definition.behind[n] & left]
+        waves.append(tuple(s.name for s in run.definition.steps if s.name in wave))
+        left -= set(wave)
+    flying = [n for n, step in run.steps.items() if step.status is StepStatus.IN_PROGRESS]
+    kept = [n for n, step in run.steps.items() if step.effect and n not in due]
+    return Plan(tuple(waves), tuple(kept), tuple(flying))
+
+
+def go_back(draft: Draft) -> None:
+    """Do all that can be done now in a run that has turned back; end it when nothing is left."""
+    run, now = draft.run, draft.world.now
+    due = _due(run.definition, draft.steps, run.undo_to)
+    for definition in run.definition.steps:
+        name = definition.name
+        step = draft.steps[name]
+        if name not in due or run.paused_by is not None:
+            continue
+        if step.status in IN_FLIGHT or step.status is StepStatus.UNDO_FAIL:
+            continue
+        if step.status is StepStatus.UNDO_RETRYING and step.due_at and step.due_at > now:
+            continue
+        if any(
+            other in due or draft.steps[other].status is StepStatus.IN_PROGRESS
+            for other in run.definition.behind[name]
+        ):
+            continue
+        draft.send(definition, Action.UNDO)
+    if _over(draft, due):
+        _end(draft, due)
+
+
+def left_to_undo(run: Run) -> list[str]:
+    """The steps whose effects an ended undo has left behind, in the order of the definition."""
+    due = _due(run.definition, run.steps, run.undo_to)
+    return [step.name for step in run.definition.steps if step.name in due]
+
+
+def _due(definition: Definition, steps: Mapping[str, Step], to: str | None) -> frozenset[str]:
+    """The steps that have an effect which is to go."""
+    stays = frozenset() if to is None else definition.before[to] | {to}
+    return frozenset(
+        one.name
+        for one in definition.steps
+        if one.undo and steps[one.name].effect and one.name not in stays
+    )
+
+
+def _over(draft: Draft, due: frozenset[str]) -> bool:
+    """Nothing is in flight, and whatever is left cannot be undone or waits for what cannot."""
+    if any(step.status in IN_FLIGHT for step in draft.steps.values()):
+        return False
+    stuck = {n for n in due if draft.steps[n].status is StepStatus.UNDO_FAIL}
+    return all(n in stuck or draft.run.definition.behind[n] & stuck for n in due)
+
+
+def _end(draft: Draft, due: frozenset[str]) -> None:
+    run = draft.run
+    if due:
+        names = ", ".join(d.name for d in run.definition.steps if d.name in due)
+        status, type_, detail = RunStatus.UNDO_FAILED, "UNDO_FAILED", f"left: {names}"
+    elif run.cause is Cause.CANCEL:
+        status, type_, detail = RunStatus.CANCELLED, "ORCHESTRATION_CANCELLED", ""
+    elif run.cause is Cause.UNDO or any(
+        step.status is StepStatus.UNDO_SUCCESS for step in draft.steps.values()
+    ):
+        status, type_, detail = RunStatus.UNDONE, "UNDO_COMPLETED", ""
+    else:
+        status, type_, detail = RunStatus.FAILED, "ORCHESTRATION_FAILED", run.reason or ""
+    draft.set_run(status=status, completed_at=draft.world.now)
+    draft.note(type_, detail)
