@@ -116,9 +116,8 @@ def main() -> int:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.timeout_seconds),
     )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
+    uvicorn.Server(config).run()  # exits with 3 where `start` fails
+    return 0
 
 
 if __name__ == "__main__":
