@@ -64,7 +64,8 @@ class Spec:
     @cached_property
     def router(self) -> Router:
         """Everything but `POST /`."""
-        return Router(self.routes, default=_nothing_here)
+        # A redirect to another path would lose a POST, and reads queries that are no UTF-8.
+        return Router(self.routes, default=_nothing_here, redirect_slashes=False)
 
     @property
     def request(self) -> type[Event]:
