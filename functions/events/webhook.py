@@ -143,10 +143,10 @@ class TaskRequested(Request):
         return self.task_id
 
 
-class TaskUpdated(Request):
+class TaskUpdateRequested(Request):
     """What is asked of a task has changed; only the fields that are set."""
 
-    type: ClassVar[str] = "io.dsm.task.updated.v1"
+    type: ClassVar[str] = "io.dsm.task.update.requested.v1"
 
     task_id: str = Field(min_length=1, max_length=200)
     service: str | None = Field(None, min_length=1, max_length=200)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdated
+from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 
 Body = Mapping[str, Any]
-Asked = TaskRequested | TaskUpdated | JobCancelRequested
+Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
 
 PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
@@ -107,7 +107,7 @@ def _task_action(action: str, task: dict[str, Any], *, origin: str) -> Asked | Q
             task.setdefault("service", metadata.get("service") or task.get("project_id"))
             return TaskRequested.model_validate({**task, "origin": origin})
         case "update_task":
-            return TaskUpdated.model_validate({**task, "origin": origin})
+            return TaskUpdateRequested.model_validate({**task, "origin": origin})
         case "cancel_task":
             wanted = {name: task[name] for name in ("task_id", "reason") if name in task}
             return JobCancelRequested.model_validate(wanted)

@@ -1,7 +1,7 @@
 """Prove who calls, store, acknowledge, and say as events what happened.
 
 in      POST /webhook/{github,grafana,pm,cli}; ScheduleDue(schedule="webhook-relay")
-out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdated, JobCancelRequested
+out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested
 asks    job-launcher, for what agents and people want to read
 fails   503 while the database is away: nothing was acknowledged; the broker may be away for days
 """
@@ -21,7 +21,7 @@ from functions.events.webhook import (
     GrafanaNotified,
     JobCancelRequested,
     TaskRequested,
-    TaskUpdated,
+    TaskUpdateRequested,
 )
 from functions.kit.context import Context
 from functions.kit.errors import NotFound
@@ -82,7 +82,7 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 
 @function(
-    emits=[GithubEvent, GrafanaNotified, TaskRequested, TaskUpdated, JobCancelRequested],
+    emits=[GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested],
     routes=[
         route("/webhook/{source}", receive, methods=["POST"]),
         route("/deliveries", deliveries.listing),

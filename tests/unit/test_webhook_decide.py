@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdated
+from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 from functions.webhook_receiver import decide
 from functions.webhook_receiver.decide import Question
 from tests.function.webhook_requests import ALERT, TASK
@@ -33,7 +33,7 @@ def test_a_pm_agents_new_task_is_requested_for_its_service() -> None:
     [
         (
             {"action": "update_task", "task": {"id": 7, "status": "blocked"}},
-            TaskUpdated(task_id="7", status="blocked", origin="pm"),
+            TaskUpdateRequested(task_id="7", status="blocked", origin="pm"),
         ),
         ({"action": "cancel_task", "task": {"id": "7"}}, JobCancelRequested(task_id="7")),
         ({"action": "get_task_status", "task": {"id": "a/b"}}, Question("/tasks/a%2Fb")),
@@ -53,7 +53,7 @@ def test_what_else_a_pm_agent_asks(body: dict[str, Any], said: object) -> None:
         ),
         (
             command("update_task", "9", priority="low"),
-            TaskUpdated(task_id="9", priority="low", origin="cli"),
+            TaskUpdateRequested(task_id="9", priority="low", origin="cli"),
         ),
         (command("cancel_task", "9"), JobCancelRequested(task_id="9")),
         (command("cancel_job", "j", reason="no"), JobCancelRequested(job="j", reason="no")),
