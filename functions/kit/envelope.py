@@ -43,7 +43,9 @@ def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
                 ) from None
             raise
     data = message.json()
-    fields = data if isinstance(data, dict) else {}
+    fields = {} if data is None else data
+    if not isinstance(fields, dict):
+        return kind.model_validate(fields)  # raises: it fits no model
     core = {name: getattr(message, name) for name in ("id", "source", "type", "subject", "time")}
     given = {**message.extensions, **core}
     carried = {field: given[name] for field, name in marked.items() if given.get(name)}
