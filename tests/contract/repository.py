@@ -1,0 +1,202 @@
+"""What is in the repository: the deployables by folder, the events, and the YAML."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from _pytest.mark import ParameterSet
+
+import functions.events
+from functions.events.base import Event, all_types
+from functions.kit.function import Spec, spec_of
+from functions.kit.serve import FUNCTIONS
+
+ROOT = FUNCTIONS.parent
+KNATIVE = ROOT / "knative"
+GOLDEN = ROOT / "tests" / "golden"
+PARTS = ("base", "components", "jobs")
+
+Manifest = dict[str, Any]
+
+
+@cache
+def function_folders() -> dict[str, Path]:
+    """Target name to folder, of what is made with @function."""
+    found = {path.parent.name: path.parent for path in sorted(FUNCTIONS.glob("*/main.py"))}
+    return {name: path for name, path in found.items() if _is_function(path / "main.py")}
+
+
+@cache
+def all_folders() -> dict[str, Path]:
+    """Target name to folder, of every deployable."""
+    mains = [*FUNCTIONS.glob("*/main.py"), *FUNCTIONS.glob("dsm/*/main.py")]
+    return {path.parent.name: path.parent for path in sorted(mains)}
+
+
+def target(name: str) -> object:
+    folder = all_folders()[name].relative_to(ROOT)
+    return getattr(importlib.import_module(".".join((*folder.parts, "main"))), name)
+
+
+@cache
+def spec(name: str) -> Spec:
+    return spec_of(target(name))
+
+
+@cache
+def event_types() -> list[type[Event]]:
+    """Every event class of functions/events."""
+    for module in pkgutil.iter_modules(functions.events.__path__):
+        importlib.import_module(f"functions.events.{module.name}")
+    return [kind for kind in all_types() if kind.__module__.startswith("functions.events.")]
+
+
+@cache
+def manifests() -> list[tuple[Path, Manifest]]:
+    """Every object of the base and the components, with its file."""
+    found = []
+    for part in PARTS:
+        for path in sorted((KNATIVE / part).rglob("*.yaml")):
+            for document in yaml.safe_load_all(path.read_text()):
+                if document and document["kind"] not in ("Kustomization", "Component"):
+                    found.append((path, document))
+    return found
+
+
+def of_kind(kind: str, group: str) -> list[Manifest]:
+    return [m for _, m in manifests() if m["kind"] == kind and m["apiVersion"].startswith(group)]
+
+
+def services() -> dict[str, Manifest]:
+    """The Knative Services by name."""
+    return {m["metadata"]["name"]: m for m in of_kind("Service", "serving.knative.dev/")}
+
+
+def container(service: Manifest) -> Manifest:
+    one: Manifest = service["spec"]["template"]["spec"]["containers"][0]
+    return one
+
+
+def environment(service: Manifest) -> dict[str, str]:
+    """The variables that have a value in the YAML."""
+    return {e["name"]: e["value"] for e in container(service).get("env", []) if "value" in e}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A type, or a beginning of types, that a Trigger lets through."""
+
+    text: str
+    prefix: bool = False
+
+    def fits(self, kind: type[Event]) -> bool:
+        """Is what passes an event of this class?"""
+        return kind.covers(self.text.rstrip(".") if self.prefix else self.text)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A Trigger as the contract tests look at it; durations in seconds."""
+
+    name: str
+    service: str
+    patterns: tuple[Pattern, ...]
+    schedules: tuple[Pattern, ...]
+    delivery: Manifest
+
+    @property
+    def budget_s(self) -> float:
+        """How long the broker may be busy with one event: all attempts and the pauses."""
+        retries: int = self.delivery["retry"]
+        delay = seconds(self.delivery["backoffDelay"])
+        pauses = sum(delay * 2.0**k for k in range(retries))
+        return (retries + 1) * self.timeout_s + pauses
+
+    @property
+    def timeout_s(self) -> float:
+        return seconds(self.delivery["timeout"])
+
+
+@cache
+def triggers() -> list[Trigger]:
+    return [
+        Trigger(
+            name=m["metadata"]["name"],
+            service=m["spec"]["subscriber"]["ref"]["name"],
+            patterns=tuple(_patterns(m["spec"], "type")),
+            schedules=tuple(_patterns(m["spec"], "schedule")),
+            delivery=m["spec"].get("delivery") or {},
+        )
+        for m in of_kind("Trigger", "eventing.knative.dev/")
+    ]
+
+
+def hears(trigger: Trigger) -> list[type[Event]]:
+    """The event classes that a Trigger lets through to its subscriber."""
+    return [kind for kind in event_types() if any(p.fits(kind) for p in trigger.patterns)]
+
+
+def listeners(kind: type[Event]) -> list[str]:
+    """Who gets an event class: functions by what they take, services by their Triggers."""
+    by_type = {n for n in function_folders() if kind in spec(n).inputs}
+    by_trigger = {t.service.replace("-", "_") for t in triggers() if kind in hears(t)}
+    return sorted(by_type | (by_trigger - set(function_folders())))
+
+
+def speakers(kind: type[Event]) -> list[str]:
+    """Who emits an event class: functions that declare it, services that make it."""
+    functions = [n for n in function_folders() if kind in spec(n).emits]
+    return functions + [n for n in all_folders() if n not in functions and _makes(n, kind)]
+
+
+def named(manifests: list[Manifest]) -> list[ParameterSet]:
+    """Objects as a test's parameters, by their names."""
+    return [pytest.param(m, id=m["metadata"]["name"]) for m in manifests]
+
+
+def seconds(duration: str) -> float:
+    """An ISO 8601 duration of seconds and minutes, as our YAML has them."""
+    match = re.fullmatch(r"PT(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", duration)
+    assert match, f"{duration} is not written as PT1M30S"
+    return int(match[1] or 0) * 60 + float(match[2] or 0)
+
+
+def _patterns(spec: Manifest, attribute: str) -> Iterator[Pattern]:
+    if attribute in (exact := spec.get("filter", {}).get("attributes", {})):
+        yield Pattern(exact[attribute])
+    for item in spec.get("filters", []):
+        yield from _in_filter(item, attribute)
+
+
+def _in_filter(item: Manifest, attribute: str) -> Iterator[Pattern]:
+    for dialect, value in item.items():
+        if dialect in ("any", "all"):
+            for inner in value:
+                yield from _in_filter(inner, attribute)
+        elif dialect in ("exact", "prefix") and attribute in value:
+            yield Pattern(value[attribute], dialect == "prefix")
+        elif dialect == "cesql":
+            for text in re.findall(rf"\b{attribute} = '([^']+)'", value):
+                yield Pattern(text)
+            for text in re.findall(rf"\b{attribute} LIKE '([^'%]+)%'", value):
+                yield Pattern(text, prefix=True)
+
+
+def _makes(name: str, kind: type[Event]) -> bool:
+    texts = [path.read_text() for path in all_folders()[name].glob("*.py")]
+    return name not in function_folders() and any(
+        f"{kind.__name__}(" in text and kind.__module__ in text for text in texts
+    )
+
+
+def _is_function(path: Path) -> bool:
+    return re.search(r"^@function\(", path.read_text(), re.MULTILINE) is not None

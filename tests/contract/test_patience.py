@@ -1,0 +1,68 @@
+"""Who waits for whom: each patience is longer than what it waits for.
+
+A broker may answer a producer only once everything behind it is done, retries and all. So, for a
+function f and those it tells:
+
+    (retry + 1) * timeout + pauses, of each Trigger that f's events pass,
+        and one delivery to the dead letter
+    < f's PUBLISH_TIMEOUT_S < f's timeoutSeconds < timeout of the Triggers to f
+
+A function that tells itself cannot outwait itself, and one that keeps its events until the broker
+has taken them need not: cut short, they send again, under the same ids.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.kit.settings import ProcessSettings
+from tests.contract.repository import (
+    Trigger,
+    environment,
+    function_folders,
+    hears,
+    services,
+    spec,
+    triggers,
+)
+
+# A letter is one row: written, or the database is away. The client gives up connecting at 10 s.
+DEAD_LETTER_S = 15.0
+KEEPS_ITS_EVENTS = ("webhook_receiver",)
+LONGEST_S = 600  # Knative's own limit for timeoutSeconds
+
+
+def timeout_s(name: str) -> float:
+    found: int = services()[name.replace("_", "-")]["spec"]["template"]["spec"]["timeoutSeconds"]
+    return found
+
+
+def publish_s(name: str) -> float:
+    return ProcessSettings.read(environment(services()[name.replace("_", "-")])).publish_timeout_s
+
+
+def behind(name: str) -> list[Trigger]:
+    """The Triggers that a function's events pass."""
+    emits = set(spec(name).emits)
+    own = name.replace("_", "-")
+    return [t for t in triggers() if emits & set(hears(t)) and t.service != own]
+
+
+def test_the_arithmetic_is_about_something() -> None:
+    assert {t.service for t in behind("sprint_report")} >= {"cycle-trigger"}
+    assert {t.service for t in behind("scrum_simulate")} >= {"scrum-report"}
+
+
+@pytest.mark.parametrize("trigger", [pytest.param(t, id=t.name) for t in triggers()])
+def test_a_trigger_waits_longer_than_its_function_may_take(trigger: Trigger) -> None:
+    limit = timeout_s(trigger.service)
+    assert limit <= LONGEST_S
+    assert trigger.timeout_s > limit
+
+
+@pytest.mark.parametrize("name", [n for n in function_folders() if spec(n).emits])
+def test_a_function_waits_for_all_that_its_events_set_off(name: str) -> None:
+    assert publish_s(name) < timeout_s(name), "it must be able to say that publishing failed"
+    for trigger in behind(name) if name not in KEEPS_ITS_EVENTS else ():
+        needed = trigger.budget_s + DEAD_LETTER_S
+        assert publish_s(name) > needed, f"{trigger.name} may take {needed:.0f} s"

@@ -1,0 +1,134 @@
+"""What every function promises to a broker and to a person, proven for each that there is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import replace
+
+import pytest
+
+from functions.events.base import AnyEvent
+from functions.kit import wire
+from functions.kit.health import problems
+from tests.cluster import MOST_ERROR_BYTES, Cluster
+from tests.contract.repository import GOLDEN, all_folders, function_folders, spec, target
+
+FUNCTIONS = list(function_folders())
+READERS = [name for name in FUNCTIONS if AnyEvent not in spec(name).inputs]
+HEARD = [
+    pytest.param(name, kind.type, id=f"{name}-{kind.type}")
+    for name in FUNCTIONS
+    for kind in spec(name).inputs
+    if kind is not AnyEvent
+]
+
+
+def example(type_: str) -> wire.Message:
+    return wire.from_json(json.loads((GOLDEN / f"{type_}.json").read_text()))
+
+
+@pytest.fixture
+def deserted(cluster: Cluster, functions_database: str) -> Cluster:
+    """A cluster where nobody but our functions and a sink is there."""
+    for name in FUNCTIONS:
+        cluster.deploy(target(name), {"DATABASE_URL": functions_database})
+    return cluster
+
+
+def service(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@pytest.mark.parametrize("name", all_folders())
+def test_folder_and_target_share_one_name(name: str) -> None:
+    assert getattr(target(name), "__name__", None) == name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_main_says_what_comes_in_and_out_and_how_it_fails(name: str) -> None:
+    text = inspect.getdoc(inspect.getmodule(spec(name).handler)) or ""
+    for word in ("in ", "out ", "fails "):
+        assert any(line.startswith(word) for line in text.splitlines()), f"no line {word!r}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+async def test_a_function_can_work_once_its_tables_are_there(
+    name: str, cluster: Cluster, functions_database: str
+) -> None:
+    ctx = cluster.deploy(target(name), {"DATABASE_URL": functions_database})
+    assert await problems(ctx, function_folders()[name], inbox=spec(name).inbox) == []
+
+
+@pytest.mark.parametrize("name", READERS)
+async def test_another_type_is_400(name: str, deserted: Cluster) -> None:
+    message = wire.Message(id="1", source="/tests", type="com.example.unknown", data=b"{}")
+    response = await deserted.tell(service(name), message)
+    assert response.status_code == 400
+    assert "com.example.unknown" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"ce-id": "1", "ce-source": "/t", "ce-specversion": "1.0"}, b"{}"),
+        ({"ce-id": "", "ce-source": "/t", "ce-type": "t", "ce-specversion": "1.0"}, b"{}"),
+        ({"content-type": "application/cloudevents-batch+json"}, b"[]"),
+        ({"content-type": "application/cloudevents+json"}, b"{"),
+        ({"content-type": "application/json"}, b"{"),
+    ],
+    ids=["no-type", "empty-id", "batch", "broken-structured", "broken-json"],
+)
+async def test_what_is_no_event_is_400(
+    name: str, headers: dict[str, str], body: bytes, deserted: Cluster
+) -> None:
+    async with deserted.client(service(name)) as client:
+        response = await client.post("/", headers=headers, content=body)
+    assert response.status_code == 400
+    assert len(response.content) <= MOST_ERROR_BYTES
+    assert response.json()["detail"]
+
+
+@pytest.mark.parametrize(("name", "type_"), HEARD)
+async def test_data_that_is_no_object_does_not_fit(
+    name: str, type_: str, deserted: Cluster
+) -> None:
+    message = replace(example(type_), data=b'"a string"')
+    response = await deserted.tell(service(name), message)
+    assert response.status_code == 422
+    assert response.json()["detail"]
+
+
+@pytest.mark.parametrize(("name", "type_"), HEARD)
+async def test_broken_data_is_400(name: str, type_: str, deserted: Cluster) -> None:
+    response = await deserted.tell(service(name), replace(example(type_), data=b"{broken"))
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(("name", "type_"), HEARD)
+async def test_an_answer_is_one_that_a_broker_understands(
+    name: str, type_: str, deserted: Cluster
+) -> None:
+    """With every service away, and again: no 404, no 409, no 500, no body that is no event."""
+    answers = [await deserted.tell(service(name), example(type_)) for _ in range(2)]
+    assert answers[0].status_code == answers[1].status_code
+    for response in answers:
+        assert response.status_code in (200, 202, 422, 503), response.text
+        if response.status_code == 200:
+            told = wire.decode(response.headers.raw, response.content)
+            assert any(kind.covers(told.type) for kind in spec(name).emits)
+            assert told.source == spec(name).source
+        elif response.status_code == 202:
+            assert response.content == b""
+        else:
+            assert len(response.content) <= MOST_ERROR_BYTES
+            assert response.json()["detail"]
+            assert ("retry-after" in response.headers) == (response.status_code == 503)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+async def test_an_unknown_path_is_404_and_a_wrong_method_405(name: str, deserted: Cluster) -> None:
+    async with deserted.client(service(name)) as client:
+        assert (await client.get("/no/such/path")).status_code == 404
+        assert (await client.delete("/")).status_code == 405

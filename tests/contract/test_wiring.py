@@ -1,0 +1,197 @@
+"""Code and YAML say the same: forgotten wiring fails here, naming what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from functions.cycle_trigger import schedules
+from functions.events.base import AnyEvent, Event, Request
+from functions.events.schedule import ScheduleDue
+from tests.contract.repository import (
+    KNATIVE,
+    PARTS,
+    Manifest,
+    Pattern,
+    Trigger,
+    all_folders,
+    container,
+    environment,
+    event_types,
+    function_folders,
+    hears,
+    named,
+    of_kind,
+    services,
+    speakers,
+    spec,
+    triggers,
+)
+
+SERVICES = named(list(services().values()))
+TRIGGERS = [pytest.param(t, id=t.name) for t in triggers()]
+TICKED = [pytest.param(t, id=t.name) for t in triggers() if ScheduleDue in hears(t)]
+
+
+@pytest.mark.parametrize("name", all_folders())
+def test_a_target_has_a_service(name: str) -> None:
+    service = services().get(name.replace("_", "-"))
+    assert service is not None, f"write knative/base/functions/{name.replace('_', '-')}.yaml"
+    assert environment(service)["FUNCTION_TARGET"] == name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_runs_a_target_within_its_deadline(service: Manifest) -> None:
+    variables = environment(service)
+    assert variables["FUNCTION_TARGET"] in all_folders()
+    assert service["metadata"]["name"] == variables["FUNCTION_TARGET"].replace("_", "-")
+    timeout = service["spec"]["template"]["spec"]["timeoutSeconds"]
+    assert float(variables["TIMEOUT_SECONDS"]) == timeout
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_safe_and_sized(service: Manifest) -> None:
+    pod = service["spec"]["template"]["spec"]
+    one = container(service)
+    assert one["image"] == "dsm-functions"
+    for kind in ("requests", "limits"):
+        assert set(one["resources"][kind]) >= {"cpu", "memory"}
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert one[probe]["httpGet"]["path"] == "/health"
+    assert one["securityContext"]["allowPrivilegeEscalation"] is False
+    assert one["securityContext"]["readOnlyRootFilesystem"] is True
+    assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    everywhere = {**pod.get("securityContext", {}), **one["securityContext"]}
+    assert everywhere["runAsNonRoot"] is True
+    assert everywhere["runAsUser"] >= 1000
+    assert everywhere["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["containerConcurrency"] >= 1
+    pool = int(environment(service).get("DATABASE_POOL_SIZE", "8"))
+    name = environment(service)["FUNCTION_TARGET"]
+    if name in function_folders() and spec(name).inbox:
+        assert pod["containerConcurrency"] <= pool / 2, "a request may hold two connections"
+    account = next(
+        m for m in of_kind("ServiceAccount", "v1") if _name(m) == pod["serviceAccountName"]
+    )
+    assert account["automountServiceAccountToken"] in (False, True)
+    assert "app.kubernetes.io/name" in service["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("name", function_folders())
+def test_a_function_hears_what_it_is_annotated_with_and_no_more(name: str) -> None:
+    mine = [t for t in triggers() if t.service == name.replace("_", "-")]
+    inputs = [kind for kind in spec(name).inputs if kind is not AnyEvent]
+    for kind in inputs:
+        assert any(p.fits(kind) for t in mine for p in t.patterns), f"no Trigger for {kind.type}"
+    for trigger in mine:
+        assert trigger.patterns, f"{trigger.name} filters on no type"
+        for pattern in trigger.patterns:
+            known = any(pattern.fits(kind) for kind in inputs) or AnyEvent in spec(name).inputs
+            assert known, f"{trigger.name}: {pattern.text}"
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_trigger_writes_all_of_its_delivery(trigger: Trigger) -> None:
+    """One field alone replaces all that the broker says."""
+    fields = {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"}
+    assert set(trigger.delivery) == fields
+    assert trigger.delivery["backoffPolicy"] == "exponential", "a linear backoff starts with none"
+    assert trigger.delivery["deadLetterSink"]["ref"]["name"] == "dead-letter"
+    assert trigger.service in services()
+
+
+@pytest.mark.parametrize("trigger", TICKED)
+def test_a_trigger_of_ticks_names_its_schedules(trigger: Trigger) -> None:
+    assert trigger.schedules, f"{trigger.name} would hear every schedule's ticks"
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, id=k.type) for k in event_types()])
+def test_what_is_heard_is_said_by_somebody(kind: type[Event]) -> None:
+    heard = [name for name in function_folders() if kind in spec(name).inputs]
+    if not heard or issubclass(kind, Request):
+        return
+    others = ("dev.knative.sources.ping", "dev.knative.apiserver")
+    outside = kind.type.startswith(others) and _sources(kind)  # Knative's own sources
+    assert speakers(kind) or outside, f"{heard} wait for {kind.type}, which nobody says"
+
+
+@pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
+def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
+    name = source["spec"]["ceOverrides"]["extensions"]["schedule"]
+    assert name == _name(source)
+    assert source["spec"]["timezone"], "without a time zone it is the controller's"
+    assert source["spec"]["sink"]["ref"]["kind"] == "Broker"
+    ScheduleDue.model_validate(
+        {
+            **json.loads(source["spec"]["data"] or "{}"),
+            "schedule": name,
+            "time": "2025-01-01T00:00:00Z",
+        }
+    )
+    assert any(_lets(p, name) for t in triggers() for p in t.schedules), "nobody hears it"
+
+
+def test_each_trigger_leads_to_a_type_that_exists() -> None:
+    for trigger in triggers():
+        for pattern in trigger.patterns:
+            known = any(pattern.fits(kind) for kind in event_types())
+            assert known, f"{trigger.name} waits for {pattern.text}, which is no event of ours"
+
+
+@pytest.mark.parametrize("broker", named(of_kind("Broker", "eventing")))
+def test_a_broker_has_all_of_its_delivery(broker: Manifest) -> None:
+    delivery = broker["spec"]["delivery"]
+    assert set(delivery) == {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"}
+    sink = delivery["deadLetterSink"]["ref"]["name"]
+    assert spec(sink.replace("-", "_")).inputs == (AnyEvent,)
+    assert spec(sink.replace("-", "_")).emits == (), "it would go round in circles"
+    assert broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"]
+
+
+@pytest.mark.parametrize("name", [n for n in function_folders() if spec(n).emits])
+def test_who_speaks_is_given_a_sink(name: str) -> None:
+    labels = services()[name.replace("_", "-")]["metadata"]["labels"]
+    bound = [b["spec"]["subject"] for b in of_kind("SinkBinding", "sources")]
+    assert any(
+        s.get("name") == name.replace("_", "-")
+        or ("selector" in s and s["selector"]["matchLabels"].items() <= labels.items())
+        for s in bound
+    ), f"no SinkBinding gives K_SINK to {name}"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_file_is_in_a_kustomization(part: str) -> None:
+    listed = set()
+    for path in (KNATIVE / part).rglob("kustomization.yaml"):
+        document = yaml.safe_load(path.read_text())
+        listed |= {(path.parent / r).resolve() for r in document.get("resources", [])}
+        listed |= {
+            (path.parent / p["path"]).resolve() for p in document.get("patches", []) if "path" in p
+        }
+    for path in (KNATIVE / part).rglob("*.yaml"):
+        if path.name != "kustomization.yaml":
+            assert path.resolve() in listed, f"{path.relative_to(KNATIVE)} is in no kustomization"
+
+
+def test_the_shipped_schedules_are_good_ones() -> None:
+    entries = json.loads((KNATIVE / "base" / "cronjob-schedule.json").read_text())
+    assert len(entries) == 20
+    for project, cron in entries.items():
+        assert re.fullmatch(r"[a-z0-9-]+", project), "ids are looked up in lower case"
+        schedules.check(project, cron)
+
+
+def _name(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])
+
+
+def _lets(pattern: Pattern, name: str) -> bool:
+    return name.startswith(pattern.text) if pattern.prefix else name == pattern.text
+
+
+def _sources(kind: type[Event]) -> bool:
+    found = "PingSource" if kind is ScheduleDue else "ApiServerSource"
+    return bool(of_kind(found, "sources"))
