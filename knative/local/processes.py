@@ -15,6 +15,7 @@ from knative.local.instance import NotReadyError
 from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService
 from knative.local.revision import Limits, Revision
+from knative.local.trials import Trials
 
 LOG_BYTES = 10_000_000  # a longer log is put aside at the next start
 
@@ -35,6 +36,7 @@ class Processes:
         self.by_host = {
             name: revision for revision in self.revisions for name in _names(revision.service)
         }
+        self._tried = site.data / "tried.json"
         self._pids = site.data / "pids.json"
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -48,15 +50,22 @@ class Processes:
         self._tasks.append(asyncio.create_task(self._note_pids()))
 
     async def try_all(self) -> list[str]:
-        """Start every service once, as a new revision is; the reasons of those that fail."""
+        """Start every service once, as a new revision is; the reasons of those that fail.
+
+        One that has started before, with the same code and manifest, is no new revision.
+        """
+        trials = Trials(self._tried)
         few = asyncio.Semaphore(max(2, os.cpu_count() or 2))
 
         async def attempt(revision: Revision) -> str:
-            if revision.service.spec.template.scale("initial-scale", 1) == 0:
+            how = revision.launch(0)
+            wanted = revision.service.spec.template.scale("initial-scale", 1) > 0
+            if not wanted or trials.passed(revision.host, how):
                 return ""
             async with few:
                 try:
                     await revision.start()
+                    trials.note(revision.host, how)
                 except NotReadyError as error:
                     return str(error)
             return ""

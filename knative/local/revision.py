@@ -78,7 +78,7 @@ class Revision:
         self.reason = ""  # why the last start failed
         self.state = State.ZERO
         self.in_flight = 0
-        self._launch = launch
+        self.launch = launch
         self._limits = limits
         self._probe = service.container.readiness_probe
         self._min_scale = service.spec.template.scale("min-scale", 0)
@@ -159,7 +159,7 @@ class Revision:
         instance: Instance | None = None
         try:
             port = free_port()
-            process = await spawn(self._launch(port), self.log)
+            process = await spawn(self.launch(port), self.log)
             instance = Instance(process, port, time.monotonic())
             self._instance = instance
             await await_ready(instance, self._probe, self._limits.ready_s)

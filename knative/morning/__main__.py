@@ -47,7 +47,9 @@ async def run(arguments: argparse.Namespace) -> int:
             working.cancel()
             return 130
         code = await working
-        tables.console.print(tables.addresses(runtime.addresses()), soft_wrap=True)
+        where = "while `make run` serves" if arguments.once else "in another terminal"
+        tables.console.print(f"[bold]Try, {where}[/]")
+        tables.console.print(tables.addresses(runtime.addresses()), markup=False, soft_wrap=True)
         if arguments.once:
             return code
         tables.console.print("\nServing until Ctrl-C.")

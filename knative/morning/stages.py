@@ -53,12 +53,14 @@ class Morning:
                 for event in map(event_json, found):
                     if event["seq"] == change.seq:
                         self.events.append(event)
-                        self.tell(words.line(event))
+                        if text := words.line(event):
+                            self.tell(text)
             elif text := words.trouble(dataclasses.asdict(change)):
                 self.tell(text)
 
     def tell(self, text: str) -> None:
-        tables.console.print(f"  {datetime.now():%H:%M:%S}  {text}", markup=False)
+        line = f"  {datetime.now():%H:%M:%S}  {text}"
+        tables.console.print(line, markup=False, soft_wrap=True)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The data of each event of one type so far, in order, each id once."""

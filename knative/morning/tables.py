@@ -57,32 +57,25 @@ def cycle(data: Mapping[str, Any]) -> Table:
 def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
     """A day's report as the chronicle gives it back."""
     title = f"Daily scrum of {ids['sprint_id']}, {ids['scrum_date']} (note {ids['note_id']})"
-    made = table(title, "who", "task", "yesterday", "today")
+    made = table(title, "who", "task", "what happened")
     for entries in note["reports"].values():
         for entry in entries:
             for number, task in enumerate(entry["tasks"]):
                 who = entry.get("employee_id") or entry.get("assigned_to") or "?"
-                made.add_row(
-                    *("" if number else who, str(task["id"])),
-                    *(task.get("yesterday_work") or "", task.get("today_work") or ""),
-                )
+                told = task.get("yesterday_work") or ""
+                made.add_row("" if number else who, str(task["id"]), told)
     return made
 
 
-def addresses(url_of: Mapping[str, str]) -> Table:
-    """What to try next, each a line that can be pasted."""
-    made = table("Try", "what", "command")
-    for what, command in (
-        ("the report as CSV", f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/"),
-        (
-            "one project's next cycle",
-            f'curl -d \'{{"project_id":"TEST-001"}}\' -H '
-            f"'Content-Type: application/json' {url_of['cycle-trigger']}/",
-        ),
-        ("what ran and when", f"curl {url_of['sprint-report']}/runs"),
-        ("what was given up", f"curl {url_of['dead-letter']}/"),
-        ("every event", ".venv/bin/python -m knative.local events"),
-        ("the processes", ".venv/bin/python -m knative.local services"),
-    ):
-        made.add_row(what, command)
-    return made
+def addresses(url_of: Mapping[str, str]) -> str:
+    """What to try next, each a command that can be pasted."""
+    cycle = """-H 'Content-Type: application/json' -d '{"project_id": "TEST-001"}'"""
+    commands = {
+        "the report as CSV": f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/",
+        "one project's next cycle": f"curl {cycle} {url_of['cycle-trigger']}/",
+        "what ran and when": f"curl {url_of['sprint-report']}/runs",
+        "what was given up": f"curl {url_of['dead-letter']}/",
+        "every event": ".venv/bin/python -m knative.local events",
+        "the processes": ".venv/bin/python -m knative.local services",
+    }
+    return "\n".join(f"  {what}\n    {command}" for what, command in commands.items())

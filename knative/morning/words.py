@@ -8,9 +8,15 @@ from typing import Any
 Data = Mapping[str, Any]
 
 
-def line(event: Mapping[str, Any]) -> str:
-    """One line for an event as the runtime's events are shown."""
+# Too many to tell one by one.
+QUIET = {"io.dsm.task.updated.v1"}
+
+
+def line(event: Mapping[str, Any]) -> str | None:
+    """One line for an event as the runtime's events are shown; None for one that is not told."""
     kind, data = event["attributes"]["type"], event.get("data")
+    if kind in QUIET:
+        return None
     told = _WORDS.get(kind)
     if told is not None and isinstance(data, Mapping):
         return told(data)

@@ -198,3 +198,13 @@ async def test_an_api_server_source_tells_the_broker_of_jobs(tmp_path: Path) -> 
             return "dev.knative.apiserver.ref.add" in kinds
 
         assert await eventually(told)
+
+
+async def test_a_service_that_started_before_stays_at_zero_at_the_next_up(tmp_path: Path) -> None:
+    starts = []
+    for _ in range(2):
+        with local_knative(TINY, tmp_path) as runtime:
+            starts.append([one["starts"] for one in await runtime.ask("services")])
+            async with runtime.client("echo") as client:
+                assert (await client.get("/")).status_code == 200
+    assert starts == [[1, 1], [0, 0]]

@@ -30,8 +30,8 @@ PROJECTS = {
     "APO009": "Apollo",
     "ZEP010": "Zephyr",
 }
-FINISHED, HALF_DONE = "PHE001", "TEST-001"
-TEAMS = {FINISHED: range(1, 11), HALF_DONE: range(1, 4), "ORI002": range(11, 16)}
+FINISHED, HALF_DONE = "PHE001", "ORI002"
+TEAMS = {FINISHED: range(1, 11), HALF_DONE: range(11, 16), "TEST-001": range(1, 4)}
 # fmt: off
 _NAMES = (
     "Noah Park", "Ada Lind", "Ivan Petrov", "Mia Chen", "Omar Haddad",
@@ -65,7 +65,6 @@ async def create(ctx: Context) -> Row:
     await _people(ctx)
     finished = await _sprint(ctx, FINISHED, lambda n: 100)
     half_done = await _sprint(ctx, HALF_DONE, lambda n: (100, 60, 25, 0)[n % 4])
-    await _backlog(ctx, "ORI002")
     async with ctx.store.connection() as connection:
         await tables.mark_sample(connection, "sample")
     return {
