@@ -18,6 +18,7 @@ from knative.local.manifests.load import load
 from knative.local.manifests.problems import ManifestError
 from knative.local.runtime import Options, Runtime
 from knative.morning import tables
+from knative.morning.agents import agent
 from knative.morning.stages import STAGES, Failure, Morning
 
 
@@ -61,7 +62,7 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _stages(runtime: Runtime) -> int:
     async with Morning(runtime) as morning:
-        for stage in STAGES:
+        for stage in (*STAGES, agent):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]")
             try:

@@ -77,6 +77,14 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "io.dsm.sprint.simulated.v1": _simulated,
     "io.dsm.scrum.reported.v1": _filed,
     "io.dsm.sprint.started.v1": lambda d: f"sprint-service started {d['sprint_id']}",
+    "com.github.issue.labeled": lambda d: (
+        f"webhook-receiver: issue {d['issue']['number']} got the label {d['label']['name']}"
+    ),
+    "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
+    "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
+    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} has succeeded",
+    "io.dsm.job.failed.v1": lambda d: f"{d['job_id']} has failed: {d['reason']}",
+    "io.dsm.job.cancelled.v1": lambda d: f"{d['job_id']} was cancelled: {d['reason']}",
     "io.dsm.backlog.seeded.v1": lambda d: (
         f"backlog-setup: {d['project_id']} has {d['tasks_count']} tasks, {d['created']} of them new"
     ),
