@@ -1,0 +1,56 @@
+"""Events that the routes are tried on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from functions.events.base import AnyEvent
+
+REPOSITORY = {"full_name": "acme/shop", "html_url": "https://github.com/acme/shop"}
+ISSUE: dict[str, Any] = {
+    "action": "labeled",
+    "label": {"name": "agent"},
+    "issue": {
+        "number": 7,
+        "title": "Fix it",
+        "body": None,
+        "labels": [{"name": "agent"}, {"name": "bug"}],
+    },
+    "repository": REPOSITORY,
+}
+PULL: dict[str, Any] = {
+    "action": "opened",
+    "number": 8,
+    "pull_request": {
+        "number": 8,
+        "title": "Fixed",
+        "head": {"ref": "fix", "sha": "abc"},
+        "base": {"ref": "main"},
+        "labels": [],
+    },
+    "repository": REPOSITORY,
+}
+ALERT: dict[str, Any] = {
+    "status": "firing",
+    "groupKey": "{}",
+    "alerts": [
+        {"status": "resolved", "labels": {"task_id": "old"}},
+        {"status": "firing", "labels": {"task_id": "T-1", "severity": "critical"}},
+    ],
+    "commonLabels": {},
+}
+TASK: dict[str, Any] = {
+    "task_id": "T-1",
+    "service": "shop",
+    "title": "Do it",
+    "priority": "high",
+    "acceptance_criteria": ["works"],
+    "agent_type": None,
+}
+
+
+def event(type: str, data: Any, *, id: str = "d-1", source: str = "/s") -> AnyEvent:
+    """An event as the launcher gets it."""
+    said = {"id": id or "d", "source": source, "type": type, "specversion": "1.0"}
+    return AnyEvent(said=said, data=json.dumps(data).encode())

@@ -1,0 +1,170 @@
+"""A Job's manifest is valid whatever the event says, and gives nothing away."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.events.base import AnyEvent
+from functions.job_launcher import manifest
+from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.match import choose, facts_of
+from functions.job_launcher.render import BadRequest, job_id, request_of
+from functions.job_launcher.routes import parse
+from functions.job_launcher.settings import LauncherSettings
+from tests.function.job_world import shipped_routes
+from tests.unit.job_events import ISSUE, event
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+KUBERNETES = "1.34"
+TEXT = st.text(max_size=300)
+
+
+def request(asked: AnyEvent | None = None, **environ: str) -> JobRequest:
+    asked = asked or event("com.github.issue.labeled", ISSUE)
+    facts = facts_of(asked)
+    choice = choose(parse(shipped_routes()), facts)
+    assert choice.route is not None
+    return request_of(choice.route, asked, facts, LauncherSettings.read(environ))
+
+
+def validate(body: Any) -> None:
+    kubernetes_validate.validate(body, KUBERNETES, strict=True)
+
+
+@given(TEXT, TEXT, TEXT, TEXT)
+@settings(max_examples=300)
+def test_a_name_is_valid_whatever_the_input(kind: str, service: str, task: str, id: str) -> None:
+    name = job_id(kind, service, task, "/s", id)
+    assert NAME.fullmatch(name)
+    assert len(name) <= 57  # its pods' names are six longer
+
+
+@given(TEXT)
+def test_a_label_is_valid_whatever_the_input(text: str) -> None:
+    value = manifest.label_value(text)
+    assert LABEL.fullmatch(value)
+    assert len(value) <= 63
+
+
+def test_two_events_never_share_a_name() -> None:
+    assert job_id("execute", "s", "t", "/a", "1") != job_id("execute", "s", "t", "/a", "2")
+    assert job_id("execute", "s", "t", "/a", "1") != job_id("execute", "s", "t", "/b", "1")
+
+
+@given(title=TEXT, body=TEXT, name=st.text(min_size=1, max_size=300))
+@settings(max_examples=30, deadline=None)
+def test_the_manifests_fit_kubernetes_openapi(title: str, body: str, name: str) -> None:
+    data = {
+        **ISSUE,
+        "issue": {"number": 7, "title": title, "body": body},
+        "repository": {"full_name": name},
+    }
+    asked = request(event("com.github.issue.labeled", data, id=name))
+    job = manifest.job_of(asked)
+    validate(job)
+    files = manifest.config_map_of(asked, {"metadata": {"uid": "u-1"}})
+    assert files is not None
+    validate(files)
+
+
+def test_a_job_runs_without_any_privilege() -> None:
+    spec = manifest.job_of(request())["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_job_has_the_defaults_of_the_settings() -> None:
+    job = manifest.job_of(request())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "anthropic/claude-code:latest"
+    assert container["resources"] == {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": {"cpu": "2", "memory": "4Gi"},
+    }
+    assert job["spec"]["ttlSecondsAfterFinished"] == 1800
+    assert job["spec"]["activeDeadlineSeconds"] == 3600
+    assert job["spec"]["backoffLimit"] == 2
+
+
+def test_the_settings_are_read_from_the_environment() -> None:
+    environ = {"JOB_IMAGE": "mine:1", "JOB_TTL_SECONDS": "5", "JOB_MEMORY_LIMIT": "9Gi"}
+    job = manifest.job_of(request(**environ))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    found = (container["image"], container["resources"]["limits"]["memory"])
+    assert found == ("mine:1", "9Gi")
+    assert job["spec"]["ttlSecondsAfterFinished"] == 5
+
+
+def test_secrets_come_by_reference_only() -> None:
+    (container,) = manifest.job_of(request())["spec"]["template"]["spec"]["containers"]
+    by_name = {variable["name"]: variable for variable in container["env"]}
+    assert by_name["ANTHROPIC_API_KEY"] == {
+        "name": "ANTHROPIC_API_KEY",
+        "valueFrom": {
+            "secretKeyRef": {
+                "name": "agent-credentials",
+                "key": "anthropic-api-key",
+                "optional": True,
+            }
+        },
+    }
+
+
+def test_an_event_cannot_read_a_variable() -> None:
+    stealing = "$(ANTHROPIC_API_KEY)"
+    data = {**ISSUE, "repository": {"full_name": stealing, "html_url": stealing}}
+    (container,) = manifest.job_of(request(event("com.github.issue.labeled", data)))["spec"][
+        "template"
+    ]["spec"]["containers"]
+    values = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    assert values["SERVICE_NAME"] == "$$(ANTHROPIC_API_KEY)"
+    assert all("$(" not in value.replace("$$", "") for value in values.values())
+
+
+def test_where_a_job_comes_from_is_in_its_annotations() -> None:
+    annotations = manifest.job_of(request())["metadata"]["annotations"]
+    assert annotations["jobs.dsm.io/event-id"] == "d-1"
+    assert annotations["jobs.dsm.io/github-delivery"] == "d-1"
+    assert annotations["jobs.dsm.io/task-id"] == "acme/shop#7"
+    assert annotations["jobs.dsm.io/repository"] == "https://github.com/acme/shop"
+
+
+def test_the_files_are_owned_by_the_job() -> None:
+    asked = request()
+    files = manifest.config_map_of(asked, {"metadata": {"uid": "u-1"}})
+    assert files is not None
+    (owner,) = files["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Job", asked.job_id, "u-1")
+    assert "Fix it" in files["data"]["task.md"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("deadline_seconds", "0", "deadline_seconds: '0' is no whole number from 1"),
+        ("retries", "'{{ data.action }}'", "retries: 'labeled' is no whole number from 0"),
+        ("task_id", "'{{ data.nothing }}'", "task_id: the event has no data.nothing"),
+        ("files", "{x: '{{ data.big }}'}", "files are 1000000 bytes, 900000 at most"),
+    ],
+)
+def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
+    field: str, value: str, words: str
+) -> None:
+    fields = {"kind": "execute", "task_id": "t", "service": "s", field: value}
+    lines = "".join(f"      {name}: {text}\n" for name, text in fields.items())
+    (route,) = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
+    asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
+    with pytest.raises(BadRequest, match=words):
+        request_of(route, asked, facts_of(asked), LauncherSettings())

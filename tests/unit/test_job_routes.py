@@ -1,0 +1,133 @@
+"""A routes file is read strictly: every problem has its line and field."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from functions.job_launcher.check import main
+from functions.job_launcher.routes import BadRoutes, RoutesSource, load, parse
+from tests.function.job_world import PYTHON_ROUTES, ROOT, shipped_routes
+
+ROUTE = """\
+version: 1
+routes:
+  - name: a
+    match:
+      type: test.run
+    job:
+      kind: execute
+      task_id: t
+      service: s
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("kind: execute", "kind: dance"), "r:7: routes.0.job.kind: Input should be"),
+        (("task_id: t", "task_id: '{{ data.x'"), "r:8: routes.0.job.task_id: {{ data.x is not"),
+        (("service: s", "servise: s"), "r:9: routes.0.job.servise: no such field"),
+        (("service: s", "x: 1"), "r:6: routes.0.job.service: Field required"),
+        (("type: test.run", "type: []"), "r:5: routes.0.match.type: Value should have at least"),
+        (("    job:", "    ignore: why\n    job:"), "r:3: routes.0: give either job or ignore"),
+        (("name: a", "name: A b"), "r:3: routes.0.name: String should match pattern"),
+        (("service: s", "service: s\n      task_id: u"), "r:10: key task_id is there twice"),
+        (("version: 1", "version: 2"), "r:1: version: Input should be 1"),
+        (("service: s", "env: {1x: y}\n      service: s"), "r:9: routes.0.job.env.1x: String"),
+        (("routes:", "routes: ["), "r:3:"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_problem_has_its_line_and_field(change: tuple[str, str], problem: str) -> None:
+    with pytest.raises(BadRoutes) as caught:
+        parse(ROUTE.replace(*change), "r")
+    assert any(line.startswith(problem) for line in str(caught.value).splitlines())
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(BadRoutes) as caught:
+        parse(ROUTE.replace("execute", "dance").replace("service", "servise"), "r")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_variable_is_either_plain_or_secret() -> None:
+    both = "env: {A: x}\n      secrets: {A: {secret: s, key: k}}\n      service: s"
+    with pytest.raises(BadRoutes, match="A is in env and in secrets"):
+        parse(ROUTE.replace("service: s", both))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadRoutes, match=r"none\.yaml: cannot be read: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_changed_file_is_taken_and_a_wrong_change_refused(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTE)
+    source = RoutesSource(path)
+    assert [route.name for route in source.routes()] == ["a"]
+
+    path.write_text(ROUTE.replace("name: a", "name: better"))
+    os.utime(path, ns=(1, 1))
+    assert [route.name for route in source.routes()] == ["better"]
+
+    path.write_text("routes: 7")
+    assert [route.name for route in source.routes()] == ["better"]
+    assert "routes.yaml:1: routes" in source.refused
+
+
+def test_the_shipped_routes_are_right() -> None:
+    names = [route.name for route in parse(shipped_routes())]
+    assert names == [
+        "issue-labelled-agent",
+        "pull-request-reviewed",
+        "alert-of-a-task",
+        "task-requested",
+    ]
+
+
+@pytest.fixture
+def event(tmp_path: Path) -> Path:
+    path = tmp_path / "event.json"
+    document = {"specversion": "1.0", "id": "1", "source": "/s", "type": "test.run", "data": {}}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_check_says_what_would_happen(
+    event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.yaml").write_text(ROUTE)
+    assert main(["check", str(tmp_path / "r.yaml"), "--event", str(event), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["route"], told["outcome"], told["job"]["task_id"]) == ("a", "job", "t")
+
+
+def test_check_says_why_the_other_routes_did_not_match(
+    event: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = str(ROOT / "knative/base/functions/job-launcher.yaml")
+    assert main(["check", shipped, "--event", str(event)]) == 0
+    told = capsys.readouterr().out
+    assert "issue-labelled-agent: type is test.run, not com.github.issue.labeled" in told
+    assert "ignored: no route matches" in told
+
+
+def test_check_says_what_the_event_lacks(
+    event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.yaml").write_text(PYTHON_ROUTES)
+    assert main(["check", str(tmp_path / "r.yaml"), "--event", str(event)]) == 1
+    assert "refused by route run: route run: task_id: the event has no" in capsys.readouterr().out
+
+
+def test_check_fails_with_the_problems_of_a_wrong_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.yaml").write_text(ROUTE.replace("execute", "dance"))
+    assert main(["check", str(tmp_path / "r.yaml")]) == 1
+    assert "r.yaml:7: routes.0.job.kind" in capsys.readouterr().err
