@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate
@@ -26,12 +27,12 @@ KUBERNETES = "1.34"
 TEXT = st.text(max_size=300)
 
 
-def request(asked: AnyEvent | None = None, **environ: str) -> JobRequest:
+def request(asked: AnyEvent | None = None, environ: Mapping[str, str] | None = None) -> JobRequest:
     asked = asked or event("com.github.issue.labeled", ISSUE)
     facts = facts_of(asked)
     choice = choose(parse(shipped_routes()), facts)
     assert choice.route is not None
-    return request_of(choice.route, asked, facts, LauncherSettings.read(environ))
+    return request_of(choice.route, asked, facts, LauncherSettings.read(environ or {}))
 
 
 def validate(body: Any) -> None:
@@ -100,7 +101,7 @@ def test_a_job_has_the_defaults_of_the_settings() -> None:
 
 def test_the_settings_are_read_from_the_environment() -> None:
     environ = {"JOB_IMAGE": "mine:1", "JOB_TTL_SECONDS": "5", "JOB_MEMORY_LIMIT": "9Gi"}
-    job = manifest.job_of(request(**environ))
+    job = manifest.job_of(request(environ=environ))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     found = (container["image"], container["resources"]["limits"]["memory"])
     assert found == ("mine:1", "9Gi")

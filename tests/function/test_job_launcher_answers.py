@@ -1,0 +1,202 @@
+"""Whatever Kubernetes answers, the request has a defined outcome, in words."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+
+from functions.job_launcher.main import job_launcher
+from tests.cluster import Cluster, reply_of
+from tests.function.job_world import PYTHON_ROUTES, World, asked
+from tests.kube_peer import KubePeer, Say, kube_peer
+
+NO_RIGHT = (
+    'jobs.batch is forbidden: User "system:serviceaccount:dsm:job-launcher" cannot create '
+    'resource "jobs" in API group "batch" in the namespace "agents"'
+)
+MADE = {"metadata": {"name": "x", "uid": "u"}, "kind": "Job"}
+NOTHING: dict[str, Any] = {"items": []}
+
+
+def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> World:
+    (peer.folder / "routes.yaml").write_text(PYTHON_ROUTES)
+    cluster.deploy(
+        job_launcher,
+        {
+            "DATABASE_URL": database,
+            "ROUTES_FILE": str(peer.folder / "routes.yaml"),
+            "KUBECONFIG": peer.kubeconfig,
+            "KUBERNETES_NAMESPACE": "agents",
+            "KUBERNETES_TIMEOUT_S": "2",
+            **environ,
+        },
+    )
+    return World(cluster, None, cluster.client("unused"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "reason"),
+    [
+        pytest.param(
+            [Say(403, NO_RIGHT)],
+            "queued",
+            "service account may not create jobs in agents",
+            id="no right",
+        ),
+        pytest.param(
+            [Say(403, 'jobs.batch "x" is forbidden: exceeded quota: jobs')],
+            "queued",
+            "the quota of namespace agents is used up",
+            id="quota",
+        ),
+        pytest.param(
+            [Say(404, 'namespaces "agents" not found')],
+            "queued",
+            "namespace agents does not exist",
+            id="no namespace",
+        ),
+        pytest.param([Say(401)], "queued", "the token is wrong or has expired", id="expired"),
+        pytest.param(
+            [Say(429, "slow down", {"Retry-After": "30"})], "queued", "Kubernetes is busy", id="429"
+        ),
+        pytest.param([Say(503, "later")], "queued", "Kubernetes: 503 later", id="5xx"),
+        pytest.param([Say(0)], "queued", "Kubernetes cannot be reached", id="closed"),
+        pytest.param(
+            [Say(422, 'Job.batch "x" is invalid: spec.template: bad')],
+            "failed",
+            'Refused: Kubernetes refuses jobs (422): Job.batch "x" is invalid: spec.template',
+            id="422",
+        ),
+        pytest.param([Say(400, "not a Job")], "failed", "Refused: Kubernetes refuses", id="400"),
+        pytest.param(
+            [Say(409, "already exists"), Say(200, body=MADE)],
+            "failed",
+            "exists that was not made for this request",
+            id="somebody else's",
+        ),
+        pytest.param(
+            [Say(201, body=MADE), Say(409, "already exists")], "starting", "", id="files are there"
+        ),
+    ],
+)
+async def test_an_answer_has_an_outcome(
+    cluster: Cluster,
+    functions_database: str,
+    tmp_path: Path,
+    answers: list[Say],
+    state: str,
+    reason: str,
+) -> None:
+    async with kube_peer(tmp_path, *answers) as peer:
+        world = deploy(cluster, functions_database, peer)
+        await world.tell(asked("e1"))
+
+        (job,) = await world.jobs()
+        assert job["state"] == state
+        assert reason in job["reason"]
+        assert (job["state"] == "failed") == ("failed" in world.types())
+
+
+async def test_a_short_trouble_is_tried_again_at_once(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    answers = [Say(503, "once"), Say(0), Say(201, body=MADE)]
+    async with kube_peer(tmp_path, *answers) as peer:
+        world = deploy(cluster, functions_database, peer)
+        with stamina.set_testing(True, attempts=3):
+            await world.tell(asked("e1"))
+
+        assert (await world.jobs())[0]["state"] == "starting"
+
+
+async def test_what_waited_is_launched_by_a_later_sweep(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    nothing = Say(200, body=NOTHING)
+    refused = Say(404, 'namespaces "agents" not found')
+    async with kube_peer(tmp_path, refused, nothing, nothing, Say(201, body=MADE)) as peer:
+        world = deploy(cluster, functions_database, peer)
+        await world.tell(asked("e1"))
+        later = datetime.now(UTC) + timedelta(seconds=90)
+        environ = {
+            "DATABASE_URL": functions_database,
+            "ROUTES_FILE": str(tmp_path / "routes.yaml"),
+            "KUBECONFIG": peer.kubeconfig,
+            "KUBERNETES_NAMESPACE": "agents",
+        }
+        cluster.deploy(job_launcher, environ, now=lambda: later)
+        await world.sweep()
+
+        assert (await world.jobs())[0]["state"] == "starting"
+
+
+async def test_a_request_that_waits_too_long_fails_and_says_what_for(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    refused = Say(404, 'namespaces "agents" not found')
+    async with kube_peer(tmp_path, refused) as peer:
+        world = deploy(cluster, functions_database, peer)
+        await world.tell(asked("e1"))
+        later = datetime.now(UTC) + timedelta(days=2)
+        environ = {
+            "DATABASE_URL": functions_database,
+            "ROUTES_FILE": str(tmp_path / "routes.yaml"),
+            "KUBECONFIG": peer.kubeconfig,
+        }
+        cluster.deploy(job_launcher, environ, now=lambda: later)
+        await world.sweep()
+
+        (fact,) = world.said("failed")
+        assert fact["reason"] == "NotLaunched"
+        assert fact["message"].endswith("namespace agents does not exist")
+
+
+async def test_a_crash_between_claim_and_creation_is_finished_by_the_queue_event(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
+        world = deploy(cluster, functions_database, peer)
+        claimed = reply_of(await cluster.tell("job-launcher", asked("e1")))
+        assert peer.requests == []
+
+        deploy(cluster, functions_database, peer)  # another process
+        repeated = reply_of(await cluster.tell("job-launcher", asked("e1")))
+        assert repeated == claimed
+        await world.tell(repeated)
+        await world.tell(repeated)
+
+        posts = [request for request in peer.requests if request.endswith("/jobs")]
+        assert len(posts) == 1
+
+
+async def test_a_crash_after_creation_ends_in_adoption(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    ours: dict[str, Any] = {
+        "metadata": {"name": "x", "uid": "u", "annotations": {"jobs.dsm.io/cause": "/tests#e1"}}
+    }
+    answers = [Say(409, "already exists"), Say(200, body=ours), Say(201, body=MADE)]
+    async with kube_peer(tmp_path, *answers) as peer:
+        world = deploy(cluster, functions_database, peer)
+        await world.tell(asked("e1"))
+
+        assert (await world.jobs())[0]["state"] == "starting"
+        assert [r.split(" ")[0] for r in peer.requests] == ["POST", "GET", "POST"]
+
+
+async def test_many_requests_at_once_never_exceed_the_limit(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
+        world = deploy(cluster, functions_database, peer, JOB_CONCURRENCY="3")
+        await asyncio.gather(*(world.tell(asked(f"e{n}", task=str(n))) for n in range(8)))
+
+        states = [job["state"] for job in await world.jobs()]
+        assert (states.count("starting"), states.count("queued")) == (3, 5)
+        reasons = {job["reason"] for job in await world.jobs(state="queued")}
+        assert reasons == {"3 of 3 jobs are active"}
