@@ -19,6 +19,7 @@ from functions.dsm.sprint_service.main import sprint_service
 from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
 from tests.dsm.kubernetes import kubeconfig
+from tests.dsm.mortal import MortalCluster
 from tests.local.kube_server import make_kube, serving
 
 TARGETS = (
@@ -121,6 +122,14 @@ async def kubernetes(tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a Kubernetes API."""
     async with serving(make_kube(tmp_path / "kube")) as url:
         yield url
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[MortalCluster]:
+    """An empty cluster whose processes may die."""
+    cluster = MortalCluster()
+    yield cluster
+    await cluster.close()
 
 
 @pytest.fixture
