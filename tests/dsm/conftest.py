@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -16,7 +17,6 @@ from functions.dsm.daily_scrum_service.main import daily_scrum_service
 from functions.dsm.project_orchestrator.main import project_orchestrator
 from functions.dsm.project_service.main import project_service
 from functions.dsm.sprint_service.main import sprint_service
-from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
 from tests.dsm.kubernetes import kubeconfig
 from tests.dsm.mortal import MortalCluster
@@ -36,7 +36,7 @@ TARGETS = (
 class Dsm:
     """A person's view of the services: HTTP and nothing else."""
 
-    cluster: Cluster
+    cluster: MortalCluster
     kubernetes: str
 
     async def call(
@@ -132,15 +132,32 @@ async def cluster() -> AsyncIterator[MortalCluster]:
     await cluster.close()
 
 
+@pytest.fixture(scope="session")
+async def dsm_databases(make_migrated: MakeMigrated) -> dict[str, str]:
+    """A database for each service, by target."""
+    names = [target.__dict__["api"].name for target in TARGETS]
+    return {name: await make_migrated(name) for name in names}
+
+
 @pytest.fixture
 async def dsm(
-    cluster: Cluster, make_migrated: MakeMigrated, kubernetes: str, tmp_path: Path
+    cluster: MortalCluster, dsm_databases: dict[str, str], kubernetes: str, tmp_path: Path
 ) -> Dsm:
-    """The six services, a broker's stand-in and a Kubernetes API."""
+    """The six services with nothing in them, a broker's stand-in and a Kubernetes API."""
     config = kubeconfig(tmp_path, kubernetes)
     for target in TARGETS:
-        name = target.__dict__["api"].name
-        url = await make_migrated(name)
+        url = dsm_databases[target.__dict__["api"].name]
+        await _empty(url)
         environ = {"DATABASE_URL": url, "KUBECONFIG": config, "KUBERNETES_NAMESPACE": "dsm"}
         cluster.deploy(target, environ)
     return Dsm(cluster, kubernetes)
+
+
+async def _empty(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    tables = await connection.fetchval(
+        """SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+           WHERE schemaname = 'public' AND tablename NOT LIKE '%\\_version'"""
+    )
+    await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+    await connection.close()

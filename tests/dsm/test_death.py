@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from tests.dsm.conftest import Dsm
-from tests.dsm.mortal import Killed, Moment, MortalCluster, Victim
+from tests.dsm.mortal import Killed, Moment, Victim
 
 Act = Callable[[str, str], Awaitable[Any]]  # (project, key) -> answer
 Prepare = Callable[[str], Awaitable[None]]
@@ -56,7 +57,6 @@ async def state(dsm: Dsm, project: str) -> dict[str, Any]:
 async def survives(dsm: Dsm, moment: Moment, victim: Victim, prepare: Prepare, act: Act) -> None:
     """Kill at each call in turn, repeat, and compare with a run that nothing disturbed."""
     cluster = dsm.cluster
-    assert isinstance(cluster, MortalCluster)
     await prepare("WHOLE")
     await act("WHOLE", "key-WHOLE")
     expected = await state(dsm, "WHOLE")
@@ -64,10 +64,8 @@ async def survives(dsm: Dsm, moment: Moment, victim: Victim, prepare: Prepare, a
         project = f"K{call:02d}X"
         await prepare(project)
         cluster.doom(call, moment, victim)
-        try:
+        with contextlib.suppress(Killed, httpx.RemoteProtocolError):
             await act(project, f"key-{project}")
-        except (Killed, httpx.RemoteProtocolError):
-            pass
         happened = cluster.revive()
         await act(project, f"key-{project}")
         assert await state(dsm, project) == expected, f"after a death at call {call}"
@@ -117,9 +115,7 @@ async def test_a_project_is_orchestrated_once(dsm: Dsm, moment: Moment, victim: 
 
 
 @deaths
-async def test_an_orchestrated_close_is_made_once(
-    dsm: Dsm, moment: Moment, victim: Victim
-) -> None:
+async def test_an_orchestrated_close_is_made_once(dsm: Dsm, moment: Moment, victim: Victim) -> None:
     async def prepare(project: str) -> None:
         await dsm.project(project)
         await dsm.backlog(project)
@@ -133,20 +129,15 @@ async def test_an_orchestrated_close_is_made_once(
 
 
 @deaths
-async def test_a_working_day_moves_each_task_once(
-    dsm: Dsm, moment: Moment, victim: Victim
-) -> None:
+async def test_a_working_day_moves_each_task_once(dsm: Dsm, moment: Moment, victim: Victim) -> None:
     cluster = dsm.cluster
-    assert isinstance(cluster, MortalCluster)
     happened, call = True, 0
     while happened:
         project = f"K{call:02d}X"
         sprint = await dsm.sprint(project, max_tasks_per_sprint=3)
         cluster.doom(call, moment, victim)
-        try:
+        with contextlib.suppress(Killed, httpx.RemoteProtocolError):
             await dsm.post("daily-scrum-service", f"/scrums/{sprint}/run", key=project)
-        except (Killed, httpx.RemoteProtocolError):
-            pass
         happened = cluster.revive()
         answer = await dsm.post("daily-scrum-service", f"/scrums/{sprint}/run", key=project)
 
