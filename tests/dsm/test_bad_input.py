@@ -183,7 +183,7 @@ async def test_an_odd_idempotency_key_is_refused_or_taken(dsm: Dsm) -> None:
     for key, status in (("k" * 255, 201), ("k" * 256, 422), ("ä", 201)):
         body = PROJECT | {"id": f"P{len(key)}{status}"}
         async with dsm.cluster.client("project-service") as client:
-            headers = {"Idempotency-Key": key.encode("latin-1")}
+            headers = [(b"Idempotency-Key", key.encode("latin-1"))]
             answer = await client.post("/projects", json=body, headers=headers)
         assert answer.status_code == status, answer.text
 

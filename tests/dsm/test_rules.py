@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from functions.dsm.project_orchestrator.main import project_orchestrator
-from tests.dsm.conftest import Dsm
+from tests.dsm.conftest import TARGETS, Dsm
 
 REPORT = "/v1/notes/daily_scrum_report"
 
@@ -406,15 +406,7 @@ async def test_ids_of_any_length_and_letters_go_through_a_cycle(dsm: Dsm, projec
 
 
 @pytest.mark.parametrize(
-    "service",
-    [
-        "project-service",
-        "sprint-service",
-        "backlog-service",
-        "daily-scrum-service",
-        "chronicle-service",
-        "project-orchestrator",
-    ],
+    "service", [target.__dict__["api"].name.replace("_", "-") for target in TARGETS]
 )
 async def test_readiness_says_how_the_database_is(dsm: Dsm, service: str) -> None:
     answer = await dsm.get(service, "/health/ready")
