@@ -146,10 +146,9 @@ def hears(trigger: Trigger) -> list[type[Event]]:
 
 
 def listeners(kind: type[Event]) -> list[str]:
-    """Who gets an event class: functions by what they take, services by their Triggers."""
+    """Who gets an event class: by what a function takes, and by the Triggers."""
     by_type = {n for n in function_folders() if kind in spec(n).inputs}
-    by_trigger = {t.service.replace("-", "_") for t in triggers() if kind in hears(t)}
-    return sorted(by_type | (by_trigger - set(function_folders())))
+    return sorted(by_type | {t.service.replace("-", "_") for t in triggers() if kind in hears(t)})
 
 
 def speakers(kind: type[Event]) -> list[str]:
@@ -192,10 +191,10 @@ def _in_filter(item: Manifest, attribute: str) -> Iterator[Pattern]:
 
 
 def _makes(name: str, kind: type[Event]) -> bool:
+    """Does a service build events of this class? A function says so itself, in `emits`."""
+    made = re.compile(rf"\b{kind.__name__}(\.model_validate)?\(")
     texts = [path.read_text() for path in all_folders()[name].glob("*.py")]
-    return name not in function_folders() and any(
-        f"{kind.__name__}(" in text and kind.__module__ in text for text in texts
-    )
+    return any(f"from {kind.__module__} import" in text and made.search(text) for text in texts)
 
 
 def _is_function(path: Path) -> bool:

@@ -1,0 +1,160 @@
+"""The README's tables and its diagram, made of code and YAML: `python -m tests.contract.tables`.
+
+A README holds each between two markers, `<!-- events -->` and `<!-- /events -->`, likewise
+`functions` and `flow`. `--write` puts them into README.md; a test compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+from functions.events.base import AnyEvent, Event, Request
+from functions.events.schedule import ScheduleDue
+from tests.contract.repository import (
+    ROOT,
+    Pattern,
+    event_types,
+    function_folders,
+    listeners,
+    of_kind,
+    speakers,
+    spec,
+    triggers,
+)
+
+README = ROOT / "README.md"
+
+
+def events() -> str:
+    """Each event type: what it means, what it carries, who says it, who hears it."""
+    rows = [
+        [
+            f"`{kind.type}{'.*' if kind.family else ''}`",
+            _first_line(kind),
+            ", ".join(f"`{name}`" for name in kind.model_fields),
+            ", ".join(map(_dashed, speakers(kind))) or _outside(kind),
+            ", ".join(map(_dashed, listeners(kind))) or "whoever subscribes",
+        ]
+        for kind in event_types()
+    ]
+    return _table(["type", "what it says", "fields", "said by", "heard by"], rows)
+
+
+def functions() -> str:
+    """Each function: what it does, what it hears, what it says."""
+    rows = []
+    for name in function_folders():
+        declared = spec(name)
+        heard = [f"`{kind.type}`" for kind in declared.inputs if kind is not AnyEvent]
+        if AnyEvent in declared.inputs:
+            heard.append("any event")
+        said = [f"`{kind.type}`" for kind in declared.emits]
+        about = _first_line(inspect.getmodule(declared.handler))
+        rows.append([_dashed(name), about, ", ".join(heard), ", ".join(said) or "nothing"])
+    return _table(["function", "what it does", "hears", "says"], rows)
+
+
+def flow() -> str:
+    """Who tells whom, as a Mermaid diagram."""
+    lines = dict.fromkeys((*_ticks(), *_facts(), *_letters()))
+    return "\n".join(["```mermaid", "flowchart LR", *(f"  {line}" for line in lines), "```"])
+
+
+PARTS: dict[str, Callable[[], str]] = {"events": events, "functions": functions, "flow": flow}
+
+
+def filled(text: str) -> str:
+    """A document with what stands between its markers made anew."""
+    for name, make in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if pattern.search(text):
+            made = make()
+            text = pattern.sub(lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    return text
+
+
+def _ticks() -> Iterator[str]:
+    """Schedules, and the Triggers that their names pass."""
+    for source in of_kind("PingSource", "sources"):
+        name, on = source["metadata"]["name"], source["spec"]
+        node = f'{_id("at " + name)}(["{name}<br/>{on["schedule"]} {on["timezone"]}"])'
+        for trigger in triggers():
+            if any(_lets(p, name) for p in trigger.schedules):
+                yield f"{node} --> {trigger.service}"
+    for trigger in triggers():
+        for pattern in trigger.schedules:
+            if pattern.prefix:
+                node = f'{_id("at " + pattern.text)}(["{pattern.text}*"])'
+                yield f"{node} --> {trigger.service}"
+
+
+def _facts() -> Iterator[str]:
+    """Events, from who says them to who hears them."""
+    for kind in event_types():
+        if kind is ScheduleDue:
+            continue
+        word = _short(kind)
+        sayers = [_dashed(name) for name in speakers(kind)]
+        if not sayers:
+            sayers = ["person((person))" if issubclass(kind, Request) else "knative((Kubernetes))"]
+        for sayer in sayers:
+            for hearer in map(_dashed, listeners(kind)):
+                yield f"{sayer} -- {word} --> {hearer}"
+            if not listeners(kind):
+                yield f"{sayer} -- {word} --> anybody((anybody))"
+
+
+def _letters() -> Iterator[str]:
+    for broker in of_kind("Broker", "eventing"):
+        sink = broker["spec"]["delivery"]["deadLetterSink"]["ref"]["name"]
+        yield f"broker[(broker)] -. what nobody could handle .-> {sink}"
+        yield f"{sink} -. redrive .-> broker"
+
+
+def _short(kind: type[Event]) -> str:
+    text = kind.type.removeprefix("io.dsm.")
+    return f"{re.sub(r'.v[0-9]+$', '', text)}{'.*' if kind.family else ''}"
+
+
+def _outside(kind: type[Event]) -> str:
+    if issubclass(kind, Request):
+        return "a person"
+    return "a PingSource" if kind is ScheduleDue else "Knative"
+
+
+def _first_line(thing: object) -> str:
+    text = (inspect.getdoc(thing) or "").partition("\n")[0]
+    return text.replace("|", "\\|")
+
+
+def _lets(pattern: Pattern, name: str) -> bool:
+    return name.startswith(pattern.text) if pattern.prefix else name == pattern.text
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _id(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> int:
+    if "--write" in sys.argv:
+        README.write_text(filled(README.read_text()))
+        return 0
+    for name, make in PARTS.items():
+        print(f"<!-- {name} -->\n{make()}\n<!-- /{name} -->\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

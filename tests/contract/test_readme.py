@@ -1,0 +1,33 @@
+"""Nothing that the README says about events, functions and their flow may drift."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract import tables
+
+MARKED = [
+    name
+    for name in tables.PARTS
+    if tables.README.is_file() and f"<!-- {name} -->" in tables.README.read_text()
+]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_the_readme_says_what_the_code_and_the_yaml_say(name: str) -> None:
+    text = tables.README.read_text()
+    assert f"<!-- {name} -->\n{tables.PARTS[name]()}\n<!-- /{name} -->" in text, (
+        "run python -m tests.contract.tables --write"
+    )
+
+
+def test_the_flow_shows_the_morning() -> None:
+    lines = tables.flow()
+    assert "sprint-report -- sprint.completed --> cycle-trigger" in lines
+    assert "scrum-simulate -- sprint.simulated --> scrum-report" in lines
+    assert "30 8 * * * America/Chicago" in lines
+
+
+def test_what_stands_between_markers_is_made_anew_and_the_rest_kept() -> None:
+    text = tables.filled("a\n<!-- flow -->\nold\n<!-- /flow -->\nb\n")
+    assert text == f"a\n<!-- flow -->\n{tables.flow()}\n<!-- /flow -->\nb\n"
