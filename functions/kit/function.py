@@ -126,26 +126,27 @@ def spec_of(target: object) -> Spec:
 def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
     """A further HTTP route of a function, whose endpoint also gets the context."""
 
-    async def call(request: HttpRequest) -> Response:
-        ctx: Context = request.scope["context"]
-        try:
-            return await endpoint(request, ctx)
-        except Exception as error:
-            return failure(error, service=True)
-
-    return _JsonRoute(path, call, methods=list(methods))
+    return Route(path, _Served(endpoint, sorted(methods)), methods=None)
 
 
-class _JsonRoute(Route):
-    """A route that says 405 as everything else is said."""
+@dataclass(frozen=True)
+class _Served:
+    """An endpoint as ASGI: without Starlette's handling of errors, as it has our own."""
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = self.methods or set()
-        if scope["method"] in allowed:
-            await self.app(scope, receive, send)
-            return
-        detail = {"detail": f"{scope['method']} is not allowed here"}
-        await JSONResponse(detail, 405, {"Allow": ", ".join(sorted(allowed))})(scope, receive, send)
+    endpoint: Endpoint
+    methods: list[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in self.methods:
+            request = HttpRequest(scope, receive, send)
+            try:
+                answer = await self.endpoint(request, scope["context"])
+            except Exception as error:
+                answer = failure(error, service=True)
+        else:
+            detail = {"detail": f"{scope['method']} is not allowed here"}
+            answer = JSONResponse(detail, 405, {"Allow": ", ".join(self.methods)})
+        await answer(scope, receive, send)
 
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:

@@ -184,4 +184,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     text = value if isinstance(value, str) else str(value) if abs(value) < 10**30 else ""
-    return "".join(c for c in text[:1000] if c.isprintable())
+    text = text[:1000]
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())

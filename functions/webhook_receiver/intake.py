@@ -15,7 +15,6 @@ from urllib.parse import parse_qs
 from uuid import uuid4
 
 from pydantic import ValidationError
-from starlette.datastructures import Headers
 
 from functions.events.webhook import GrafanaNotified
 from functions.kit import wire
@@ -37,7 +36,7 @@ _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Arrival:
     """A request whose body is read."""
 
-    headers: Headers
+    headers: Mapping[str, str]
     body: bytes
     at: datetime
 
@@ -61,8 +60,8 @@ def _verify_github(settings: ReceiverSettings, arrival: Arrival) -> None:
 def _verify_grafana(settings: ReceiverSettings, arrival: Arrival) -> None:
     grafana.verify(
         settings.secrets["grafana"],
-        arrival.headers.get(settings.grafana_signature_header),
-        arrival.headers.get(settings.grafana_timestamp_header),
+        arrival.headers.get(settings.grafana_signature_header.lower()),
+        arrival.headers.get(settings.grafana_timestamp_header.lower()),
         arrival.body,
         arrival.at.timestamp(),
     )
@@ -151,8 +150,8 @@ def _delivery(source: str, arrival: Arrival, message: wire.Message) -> Delivery:
     return Delivery(source, message.id, message.type, attributes, message.data)
 
 
-def _header(headers: Headers, name: str, form: re.Pattern[str]) -> str:
-    found = headers.get(name)
+def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str:
+    found = headers.get(name.lower())
     if found is None:
         raise Malformed(f"header {name} is missing")
     if not form.fullmatch(found):

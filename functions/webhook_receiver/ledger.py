@@ -26,6 +26,12 @@ class Ledger:
         self._store = store
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
+        self._pending = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Do several deliveries wait to be acknowledged?"""
+        return self._pending > 3
 
     async def accept(self, delivery: Delivery) -> bool:
         """Return once it is durably stored: True if it is new, False if it is a repeat."""
@@ -33,14 +39,19 @@ class Ledger:
         self._waiting.append((delivery, future))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
-        return await future
+        self._pending += 1
+        try:
+            return await future
+        finally:
+            self._pending -= 1
 
     async def _write(self) -> None:
         while self._waiting:
             batch = self._gathered()
             try:
-                async with self._store.transaction() as tx:
-                    new = await tables.insert(tx, [delivery for delivery, _ in batch])
+                # One statement is a transaction by itself, and two messages fewer.
+                async with self._store.connection() as connection:
+                    new = await tables.insert(connection, [delivery for delivery, _ in batch])
             except Exception as error:
                 _fail([future for _, future in batch], error)
                 continue

@@ -47,7 +47,9 @@ async def receive(request: Request, ctx: Context) -> Response:
     if not proven and not settings.allow_unsigned:
         raise Unarmed(f"{name} is not armed: set {name.upper()}_WEBHOOK_SECRETS")
     body = await _body(request, settings.max_body_bytes)
-    arrival = Arrival(request.headers, body, ctx.now())
+    # A plain dictionary: Starlette's headers are searched from the start at each look.
+    headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.scope["headers"]}
+    arrival = Arrival(headers, body, ctx.now())
     if proven:
         SOURCES[name].verify(settings, arrival)
     else:

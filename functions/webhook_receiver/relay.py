@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from functions.kit import wire
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
@@ -23,15 +23,23 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 16
 MOST_BYTES = 8 * 1024 * 1024
 LONGEST_PAUSE_S = 60.0
+LONGEST_WAY_S = 0.2
 
 
 class Relay:
     """One process's relay; it runs from the first `wake` on."""
 
-    def __init__(self, store: Store, publisher: Publisher, overrides: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        overrides: Mapping[str, str],
+        crowded: Callable[[], bool],
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._overrides = overrides
+        self._crowded = crowded
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._draining: set[asyncio.Future[float | None]] = set()
@@ -60,7 +68,7 @@ class Relay:
         deadline = time.monotonic() + patience_s
         async with self._turn:
             while not self._closing and time.monotonic() < deadline and await self._batch():
-                pass
+                await self._give_way()
             async with self._store.connection() as connection:
                 return await tables.seconds_to_next(connection)
 
@@ -91,6 +99,13 @@ class Relay:
                     await self._woken.wait()
             except TimeoutError:
                 pass
+
+    async def _give_way(self) -> None:
+        """Acknowledging comes first, yet a crowd that stays does not stop us."""
+        deadline = time.monotonic() + LONGEST_WAY_S
+        # noqa: an event would cost each delivery more than this costs us.
+        while self._crowded() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     async def _batch(self) -> bool:
         """Send one batch; False when there was none or not one of it went out."""

@@ -17,7 +17,12 @@ class Receiver:
         self.settings.armed()  # a bad secret is found at the start, not at the first delivery
         self.stores = bool(resources.settings(DatabaseSettings).database_url)
         self.ledger = Ledger(resources.store)
-        self.relay = Relay(resources.store, resources.publisher, resources.process.overrides)
+        self.relay = Relay(
+            resources.store,
+            resources.publisher,
+            resources.process.overrides,
+            crowded=lambda: self.ledger.crowded,
+        )
 
     async def close(self) -> None:
         await self.relay.close()

@@ -38,9 +38,9 @@ class Claimed:
     data: bytes
 
 
-async def insert(tx: Connection, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
+async def insert(connection: Connection, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
     """Store all in one statement; returns (source, id) of those that were new."""
-    rows = await tx.fetch(
+    rows = await connection.fetch(
         """INSERT INTO delivery (source, id, type, attributes, data, size)
            SELECT source, id, type, attributes::jsonb, data, length(data)
            FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])

@@ -27,13 +27,22 @@ class Load:
 
 
 async def load(
-    url: str, headers: Mapping[str, str], body: bytes, *, requests: int, connections: int
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    requests: int,
+    connections: int,
+    rate: float = 0,
 ) -> Load:
-    """Send `requests` POSTs to `url` from another process."""
+    """Send `requests` POSTs to `url` from another process, as fast as they are answered.
+
+    With a `rate`, so many begin in each second; their times count from when they were due.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.load", url),
         *("--requests", str(requests), "--connections", str(connections)),
-        *("--headers", json.dumps(dict(headers))),
+        *("--headers", json.dumps(dict(headers)), "--rate", str(rate)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -76,10 +85,15 @@ async def _run(arguments: argparse.Namespace, body: bytes) -> Load:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
         for number in numbers:
             request = _request(arguments.url, headers, body, number)
-            began = time.perf_counter()
+            sent = time.perf_counter()
+            if arguments.rate:
+                due = began + number / arguments.rate
+                if due > sent:
+                    await asyncio.sleep(due - sent)
+                sent = due
             writer.write(request)
             status = await _answer(reader)
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - sent)
             failed += not 200 <= status < 300
         writer.close()
 
@@ -95,6 +109,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--connections", type=int, required=True)
+    parser.add_argument("--rate", type=float, default=0, help="per second; 0: flat out")
     parser.add_argument("--headers", default="{}", help="JSON; {n} becomes the request's number")
     arguments = parser.parse_args()
     body = sys.stdin.buffer.read()
