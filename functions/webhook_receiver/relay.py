@@ -103,7 +103,7 @@ class Relay:
     async def _give_way(self) -> None:
         """Acknowledging comes first, yet a crowd that stays does not stop us."""
         deadline = time.monotonic() + LONGEST_WAY_S
-        # noqa: an event would cost each delivery more than this costs us.
+        # An event in place of looking would cost each delivery more than this costs us.
         while self._crowded() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from functions.webhook_receiver.relay import AT_ONCE
-from tests.cluster import Sink
+from tests.cluster import App, Sink
 from tests.function import webhook_requests as make
 from tests.function.test_serve import served, start
 from tests.support import eventually
@@ -23,11 +23,11 @@ TARGET = {"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "webhook_receiver"}
 
 
 @asynccontextmanager
-async def listening(sink: Sink) -> AsyncIterator[str]:
-    """A sink on a socket; yields its URL."""
+async def listening(app: App) -> AsyncIterator[str]:
+    """An application on a socket; yields its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(sink, log_config=None, lifespan="off")
+        config = uvicorn.Config(app, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

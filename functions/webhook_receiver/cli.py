@@ -1,0 +1,227 @@
+"""Ask for tasks, look at Jobs and deliveries: `python -m functions.webhook_receiver.cli`.
+
+The receiver's URL and the secret come from WEBHOOK_URL and WEBHOOK_SECRET, or from flags. Every
+request is signed as standardwebhooks.com says. Exit status: 0 done, 1 refused or not reached,
+2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import httpx
+
+from functions.webhook_receiver.client import Client, Refused, Unreachable
+
+ENDED = ("succeeded", "failed", "cancelled")
+SHOWN = ("job_id", "state", "kind", "task_id", "service", "queued_at", "reason")
+DELIVERY = ("received_at", "source", "id", "type", "state", "attempts", "last_error")
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    transport: httpx.BaseTransport | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Run one command; `transport` stands in for the network."""
+    environ = os.environ if environ is None else environ
+    out = out or sys.stdout
+    given = _parser(environ).parse_args(arguments)
+    if not given.secret:
+        print("no secret: set WEBHOOK_SECRET or give --secret", file=sys.stderr)
+        return 2
+    try:
+        with httpx.Client(transport=transport, timeout=30) as http:
+            client = Client(given.url, given.secret, http)
+            given.run(client, given, out)
+    except (Refused, Unreachable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _task_create(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    options = {
+        "task_id": given.id,
+        "service": given.service,
+        "description": given.description,
+        "acceptance_criteria": given.criterion or None,
+        "priority": given.priority,
+        "agent_type": given.agent,
+        "metadata": dict(_pair(text) for text in given.metadata) or None,
+    }
+    answer = client.command("create_task", given.title, id=given.request_id, **options)
+    task = str(answer["task_id"])
+    if given.wait:
+        answer = _wait(client, task, given.wait, out, quiet=given.json)
+        _print(answer, given, out, f"{task} {answer['status']}")
+        if answer["status"] in ("failed", "cancelled"):
+            raise Refused(f"task {task} {answer['status']}")
+        return
+    _print(answer, given, out, f"{task} {answer['message']}")
+
+
+def _wait(client: Client, task: str, most_s: float, out: TextIO, *, quiet: bool) -> dict[str, Any]:
+    """Poll until the task's Jobs have ended, with each change on the terminal."""
+    deadline, shown, status = time.monotonic() + most_s, "", "not seen yet"
+    while time.monotonic() < deadline:
+        try:
+            answer: dict[str, Any] = client.command("get_task_status", task)
+            status = str(answer["status"])
+            if all(job["state"] in ENDED for job in answer["jobs"]):
+                return answer
+        except Refused as error:
+            if not str(error).startswith("404"):
+                raise
+        if status != shown and not quiet:
+            print(f"{task} {status} ...", file=out, flush=True)
+            shown = status
+        time.sleep(1.0)
+    raise Unreachable(f"task {task} has not ended within {most_s:g} s; it is {status}")
+
+
+def _task_status(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.command("get_task_status", given.task)
+    _print(answer, given, out, f"{given.task} {answer.get('status')}")
+
+
+def _task_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.command("cancel_task", given.task, reason=given.reason)
+    _print(answer, given, out, f"{given.task}: cancelling is asked for")
+
+
+def _jobs_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    names = ("state", "service", "task", "group", "limit")
+    answer = client.command("list_jobs", **{name: getattr(given, name) for name in names})
+    _print(answer, given, out, _table(answer.get("jobs", []), SHOWN))
+
+
+def _jobs_get(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.command("get_job", given.job)
+    _print(answer, given, out, json.dumps(answer, indent=2))
+
+
+def _jobs_logs(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    for line in client.follow(given.job, follow=given.follow, tail=given.tail):
+        print(json.dumps({"line": line}) if given.json else line, file=out, flush=True)
+
+
+def _jobs_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.command("cancel_job", given.job, reason=given.reason)
+    _print(answer, given, out, f"{given.job}: cancelling is asked for")
+
+
+def _deliveries_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    wanted = {"state": given.state, "source": given.source, "limit": given.limit}
+    answer = client.deliveries({name: str(v) for name, v in wanted.items() if v is not None})
+    _print(answer, given, out, _table(answer["deliveries"], DELIVERY))
+
+
+def _deliveries_redeliver(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.redeliver(given.id, given.source)
+    _print(answer, given, out, f"{given.id} {answer['state']}")
+
+
+def _print(answer: Any, given: argparse.Namespace, out: TextIO, words: str) -> None:
+    print(json.dumps(answer) if given.json else words, file=out)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Rows under headings, each column as wide as it needs."""
+    lines = [[name.upper() for name in names]]
+    lines += [["-" if row.get(n) is None else str(row[n]) for n in names] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"--metadata {text}: must be NAME=VALUE")
+    return name, value
+
+
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser = argparse.ArgumentParser(
+        prog="python -m functions.webhook_receiver.cli",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    url = environ.get("WEBHOOK_URL") or "http://webhook-receiver.dsm.localhost:8080"
+    parser.add_argument("--url", default=url, help="where the receiver is (now %(default)s)")
+    secret = environ.get("WEBHOOK_SECRET", "")
+    parser.add_argument("--secret", default=secret, help="whsec_...; better in WEBHOOK_SECRET")
+    nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def noun(name: str, help: str) -> Any:
+        found = nouns.add_parser(name, help=help)
+        return found.add_subparsers(metavar="ACTION", required=True)
+
+    def verb(of: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        found: argparse.ArgumentParser = of.add_parser(name, help=help, parents=[shared])
+        found.set_defaults(run=run)
+        return found
+
+    task = noun("task", "ask for work")
+    create = verb(task, "create", _task_create, "ask an agent to do a task")
+    create.add_argument("title")
+    create.add_argument("--service", required=True, help="the microservice that it is about")
+    create.add_argument("--id", help="the task's id; made up if it is not given")
+    create.add_argument("--description")
+    create.add_argument("--criterion", action="append", help="acceptance criterion; repeatable")
+    create.add_argument("--priority", choices=["low", "medium", "high", "critical"])
+    create.add_argument("--agent", choices=["claude", "gemini"])
+    create.add_argument("--metadata", action="append", default=[], metavar="NAME=VALUE")
+    create.add_argument("--request-id", help="repeat a request under its id: it happens once")
+    create.add_argument("--wait", type=float, metavar="SECONDS", help="until it has ended")
+    status = verb(task, "status", _task_status, "what became of a task")
+    status.add_argument("task")
+    cancel = verb(task, "cancel", _task_cancel, "stop whatever runs for a task")
+    cancel.add_argument("task")
+    cancel.add_argument("--reason", default="")
+
+    jobs = noun("jobs", "look at Jobs")
+    listing = verb(jobs, "list", _jobs_list, "newest first")
+    for name in ("state", "service", "task", "group"):
+        listing.add_argument(f"--{name}")
+    listing.add_argument("--limit", type=int, default=50)
+    verb(jobs, "get", _jobs_get, "one Job").add_argument("job")
+    logs = verb(jobs, "logs", _jobs_logs, "what a Job says")
+    logs.add_argument("job")
+    logs.add_argument("--follow", "-f", action="store_true", help="until it ends")
+    logs.add_argument("--tail", type=int, help="only so many last lines")
+    stop = verb(jobs, "cancel", _jobs_cancel, "stop a Job")
+    stop.add_argument("job")
+    stop.add_argument("--reason", default="")
+
+    deliveries = noun("deliveries", "look into the ledger")
+    shown = verb(deliveries, "list", _deliveries_list, "newest first")
+    shown.add_argument("--state", choices=["accepted", "published", "failed"])
+    shown.add_argument("--source", choices=["github", "grafana", "pm", "cli"])
+    shown.add_argument("--limit", type=int, default=50)
+    again = verb(deliveries, "redeliver", _deliveries_redeliver, "send one again")
+    again.add_argument("id")
+    again.add_argument("--source", choices=["github", "grafana", "pm", "cli"])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Signed requests to the receiver, for the command line: one class, synchronous."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import httpx
+import stamina
+
+from functions.webhook_receiver import standard_webhooks
+
+
+class Refused(Exception):
+    """The receiver, or job-launcher behind it, said no; the text is its own words."""
+
+
+class Unreachable(Exception):
+    """Nobody answered, or only with errors that pass."""
+
+
+class Client:
+    """Talks to one receiver. A command is repeated under the same id, so it happens once."""
+
+    def __init__(self, url: str, secret: str, http: httpx.Client) -> None:
+        self._url = url.rstrip("/")
+        self._key = standard_webhooks.key(secret)
+        self._http = http
+
+    def command(self, name: str, *args: str, id: str | None = None, **options: Any) -> Any:
+        """Send a command; returns the answer's JSON."""
+        body = self._body(name, args, options)
+        return self._try("POST", "/webhook/cli", body, body, id).json()
+
+    def follow(self, job: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """A Job's log, line by line, as it grows."""
+        options = {"follow": follow} | ({} if tail is None else {"tail": tail})
+        body = self._body("get_job_logs", (job,), options)
+        headers = self._signed(body, None)
+        try:
+            with self._http.stream(
+                "POST",
+                f"{self._url}/webhook/cli",
+                content=body,
+                headers=headers,
+                timeout=httpx.Timeout(10.0, read=None),
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    _check(response)
+                yield from response.iter_lines()
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+
+    def deliveries(self, query: Mapping[str, str]) -> Any:
+        target = "/deliveries" + (f"?{urlencode(query)}" if query else "")
+        return self._try("GET", target, b"", f"GET {target}".encode(), None).json()
+
+    def redeliver(self, id: str, source: str | None) -> Any:
+        target = f"/deliveries/{id}/redeliver" + (f"?source={source}" if source else "")
+        return self._try("POST", target, b"", f"POST {target}".encode(), None).json()
+
+    def _try(
+        self, method: str, target: str, body: bytes, signed: bytes, id: str | None
+    ) -> httpx.Response:
+        id = id or f"msg_{uuid4().hex}"
+        for attempt in stamina.retry_context(on=Unreachable, attempts=4, wait_max=2.0):
+            with attempt:
+                return self._once(method, target, body, self._signed(signed, id))
+        raise AssertionError("unreachable: stamina raises the last error")
+
+    def _once(
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(
+                method, f"{self._url}{target}", content=body, headers=headers
+            )
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+        _check(response)
+        return response
+
+    def _signed(self, body: bytes, id: str | None) -> dict[str, str]:
+        id = id or f"msg_{uuid4().hex}"
+        return standard_webhooks.headers(self._key, id, int(time.time()), body)
+
+    @staticmethod
+    def _body(name: str, args: tuple[str, ...], options: Mapping[str, Any]) -> bytes:
+        given = {key: value for key, value in options.items() if value is not None}
+        return json.dumps({"command": name, "args": list(args), "options": given}).encode()
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    try:
+        words = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        words = response.reason_phrase or "no words"
+    text = f"{response.status_code}: {words}"
+    raise (Unreachable if response.status_code >= 500 else Refused)(text)
