@@ -54,6 +54,7 @@ async def agent(morning: Morning) -> None:
     }
     await morning.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
     job = await _ended(morning, f"{REPOSITORY}#{number}")
+    await morning.settled()
     morning.tell(f"job {job['job_id']} {job['state']} {job['reason']}".rstrip())
     for line in job["last_lines"]:
         morning.tell(f"    {line}")

@@ -52,6 +52,10 @@ _STATES = {
 }
 
 
+def _changed(how: str) -> Callable[[Data], str]:
+    return lambda data: f"Kubernetes {how} {data['kind']} {data['metadata']['name']}"
+
+
 def _cycled(data: Data) -> str:
     closed, new = data["closed_sprint_id"], data["new_sprint_id"]
     return (
@@ -80,6 +84,9 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "com.github.issue.labeled": lambda d: (
         f"webhook-receiver: issue {d['issue']['number']} got the label {d['label']['name']}"
     ),
+    "dev.knative.apiserver.resource.add": _changed("made"),
+    "dev.knative.apiserver.resource.update": _changed("changed"),
+    "dev.knative.apiserver.resource.delete": _changed("removed"),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
     "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} has succeeded",

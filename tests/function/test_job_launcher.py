@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from functions.events.webhook import JobCancelRequested
+from functions.kit import wire
 from tests.cluster import Cluster, message_of
 from tests.function.job_world import World, asked, job_world, run_python
 from tests.support import eventually
@@ -164,6 +166,31 @@ async def test_a_job_deleted_by_hand_is_cancelled(world: World) -> None:
 
     await world.until("queued", "started", "cancelled")
     assert "deleted" in world.said("cancelled")[0]["reason"]
+
+
+async def test_what_an_event_says_reaches_the_agent_as_it_was_said(world: World) -> None:
+    title = "costs $5, $(HOME) and $$(HOME)"
+    await world.tell(run_python("import os; print(os.environ['TASK_ID'])", task=title))
+
+    await world.until("queued", "started", "succeeded")
+    assert (await world.jobs())[0]["last_lines"] == [title]
+
+
+async def test_a_pod_that_cannot_start_says_why(world: World) -> None:
+    world.follows = False
+    await world.tell(run_python(FOREVER))
+    (job,) = await world.jobs()
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": {"batch.kubernetes.io/job-name": job["job_id"]}},
+        "status": {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]},
+    }
+    kind = "dev.knative.apiserver.resource.update"
+    message = wire.Message("p-1", "https://10.96.0.1:443", kind, json.dumps(pod).encode())
+    assert (await world.tell(message)).status_code == 202
+
+    (job,) = await world.jobs()
+    assert (job["state"], job["reason"]) == ("starting", "ErrImagePull: no more is said")
 
 
 async def test_the_sweep_sees_what_no_event_told(world: World) -> None:

@@ -1,7 +1,7 @@
 """A container's environment and arguments, as the kubelet resolves them.
 
 Order: envFrom in order, then env in order (a later name wins); `$(NAME)` is replaced by an earlier
-variable, `$$(NAME)` stays `$(NAME)`. What cannot be resolved raises `MissingError` with its name.
+variable, `$$` by one dollar. What cannot be resolved raises `MissingError` with its name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 Lookup = Callable[[str, str], Mapping[str, Any] | None]
 """(kind, name) -> the ConfigMap or Secret of the pod's namespace, None if there is none."""
 
-_REFERENCE = re.compile(r"\$(\$)?\(([-._a-zA-Z0-9]+)\)")
+_REFERENCE = re.compile(r"\$(?:(\$)|\(([-._a-zA-Z0-9]+)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 _FIELDS = {
     "metadata.name",
@@ -57,15 +57,17 @@ def resolve(container: Mapping[str, Any], pod: Mapping[str, Any], lookup: Lookup
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` where NAME is known.
+    """Replace `$(NAME)` where NAME is known; `$$` is one dollar, wherever it stands.
 
     >>> expand("$(HOST):80 $$(HOST) $(NOBODY)", {"HOST": "db"})
     'db:80 $(HOST) $(NOBODY)'
+    >>> expand("$$$(HOST) costs $$5 or $6", {"HOST": "db"})
+    '$db costs $5 or $6'
     """
 
     def replaced(found: re.Match[str]) -> str:
         if found[1]:
-            return found[0][1:]
+            return "$"
         return known.get(found[2], found[0])
 
     return _REFERENCE.sub(replaced, text)
