@@ -150,6 +150,7 @@ async def redrive(number: int, who: str, ctx: Context) -> tables.Outcome | None:
 
 @function(
     routes=[
+        route("/", letters),
         route("/letters", letters),
         route("/letters/{number}", letter),
         route("/letters/{number}/redrive", redrive_one, ["POST"]),

@@ -68,7 +68,7 @@ async def keep(cluster: Cluster, message: wire.Message) -> None:
 
 async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster) -> None:
     await keep(letters, FAILED)
-    [row] = (await get(letters, "/letters"))["letters"]
+    [row] = (await get(letters, "/"))["letters"]
     assert (row["id"], row["type"], row["function"]) == ("e-1", FAILED.type, "scrum-report")
     assert (row["code"], row["detail"]) == (503, '{"detail":"chronicle is away"}')
     assert (row["count"], row["state"], row["first_at"]) == (1, "open", row["last_at"])
