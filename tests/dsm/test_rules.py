@@ -2,41 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from functions.dsm.project_orchestrator.main import project_orchestrator
 from tests.dsm.conftest import TARGETS, Dsm
-
-REPORT = "/v1/notes/daily_scrum_report"
-
-
-def report(
-    day: str = "2026-03-02", sprint: str = "GEM-001-S01", **more: object
-) -> dict[str, object]:
-    task = {
-        "id": "T1",
-        "yesterday_work": "w",
-        "today_work": "t",
-        "impediments": "None reported.",
-        "created_at": f"{day}T14:00:00.123456Z",
-        "progress_percentage": 40,
-    }
-    return {
-        "project_id": "GEM-001",
-        "sprint_id": sprint,
-        "report_date": day,
-        "summary": "s",
-        "summary_metrics": {
-            "total_team_members": 1,
-            "total_tasks": 2,
-            "completed_tasks": 0,
-            "pending_tasks": 2,
-        },
-        "reports": {day: [{"assigned_to": "E1", "tasks": [task]}]},
-        **more,
-    }
 
 
 async def test_a_sprint_with_199_of_200_tasks_done_is_not_complete(dsm: Dsm) -> None:
@@ -234,165 +203,6 @@ async def test_sprint_creation_may_be_unwanted(dsm: Dsm) -> None:
     assert await dsm.get("sprint-service", "/sprints/by-project/GEM-001") == []
 
 
-async def test_two_orchestrations_at_once_make_one_sprint(dsm: Dsm) -> None:
-    await dsm.project()
-    await dsm.backlog()
-
-    answers = await asyncio.gather(*(dsm.orchestrate(key=f"k{n}") for n in range(4)))
-
-    made = [a for a in answers if a["decisions"]["create_new_sprint"]]
-    assert len(made) == 1
-    assert {a["sprint_id"] for a in answers} == {"GEM-001-S01"}
-    assert len(await dsm.get("sprint-service", "/sprints/by-project/GEM-001")) == 1
-
-
-async def test_two_starts_at_once_make_one_sprint(dsm: Dsm) -> None:
-    await dsm.project()
-    await dsm.backlog()
-    body = {"sprint_name": "s", "duration_weeks": 2}
-
-    answers = await asyncio.gather(
-        *(dsm.call("POST", "sprint-service", "/sprints/GEM-001", json=body) for _ in range(4))
-    )
-
-    assert sorted(a.status_code for a in answers) == [201, 409, 409, 409]
-
-
-async def test_generations_at_once_share_no_id(dsm: Dsm) -> None:
-    await dsm.project()
-    found = await asyncio.gather(*(dsm.backlog() for _ in range(4)))
-    assert len({task_id for ids in found for task_id in ids}) == 40
-
-
-async def test_scrums_at_once_lose_no_move(dsm: Dsm) -> None:
-    sprint = await dsm.sprint()
-    at = f"/scrums/{sprint}/run"
-    answers = await asyncio.gather(
-        *(dsm.post("daily-scrum-service", at, key=f"k{n}") for n in range(2))
-    )
-    made: dict[str, int] = {}
-    for answer in answers:
-        for update in answer["updates"]:
-            percent = int(update["progress_made"].rstrip("%"))
-            made[update["task_id"]] = made.get(update["task_id"], 0) + percent
-    tasks = await dsm.get("sprint-service", f"/sprints/{sprint}/tasks")
-    assert {t["task_id"]: t["progress_percentage"] for t in tasks} == made
-
-
-@pytest.mark.parametrize("down", ["backlog-service", "project-service"])
-async def test_a_service_that_is_away_is_503_and_changes_nothing(dsm: Dsm, down: str) -> None:
-    await dsm.project()
-    await dsm.backlog()
-    dsm.cluster.down.add(down)
-    body = {"sprint_name": "s", "duration_weeks": 2}
-
-    words = await dsm.refused(503, "POST", "sprint-service", "/sprints/GEM-001", json=body)
-
-    assert down in words
-    assert await dsm.get("sprint-service", "/sprints/by-project/GEM-001") == []
-
-
-async def test_a_chronicle_that_is_away_is_a_warning_and_told_later(dsm: Dsm) -> None:
-    dsm.cluster.down.add("chronicle-service")
-    sprint = await dsm.sprint()
-    dsm.cluster.down.clear()
-    at = "/v1/notes/sprint_planning"
-    assert await dsm.get("chronicle-service", at) == []
-
-    await dsm.post("sprint-service", f"/sprints/{sprint}/close")
-
-    assert len(await dsm.get("chronicle-service", at)) == 1
-
-
-async def test_a_broker_that_is_away_gets_the_events_of_a_repeat(dsm: Dsm) -> None:
-    await dsm.project()
-    await dsm.backlog()
-    dsm.cluster.down.add("broker-ingress")
-    body = {"sprint_name": "s", "duration_weeks": 2}
-    await dsm.post("sprint-service", "/sprints/GEM-001", body, key="k")
-    assert dsm.cluster.sink.messages == []
-    dsm.cluster.down.clear()
-
-    await dsm.post("sprint-service", "/sprints/GEM-001", body, key="k")
-
-    assert len(dsm.cluster.sink.messages) == 11
-
-
-async def test_there_is_one_daily_report_for_a_sprint_and_day(dsm: Dsm) -> None:
-    first = await dsm.post("chronicle-service", REPORT, report(), key="k1")
-    same_key = await dsm.post("chronicle-service", REPORT, report(summary="later"), key="k1")
-    same_words = await dsm.post("chronicle-service", REPORT, report(), key="k2")
-
-    assert first == same_key == same_words
-    other = report(summary="other")
-    words = await dsm.refused(409, "POST", "chronicle-service", REPORT, json=other)
-    assert first["note_id"] in words
-    assert len(await dsm.get("chronicle-service", f"{REPORT}/notes")) == 1
-
-
-async def test_reports_at_once_are_one_note(dsm: Dsm) -> None:
-    answers = await asyncio.gather(
-        *(dsm.post("chronicle-service", REPORT, report(), key=f"k{n}") for n in range(4))
-    )
-    assert len({answer["note_id"] for answer in answers}) == 1
-
-
-async def test_reading_a_report_merges_a_days_tasks_per_employee(dsm: Dsm) -> None:
-    tasks = [{"id": f"T{n}", "created_at": f"2026-03-02T14:00:0{n}Z"} for n in range(3)]
-    entries = [
-        {"assigned_to": "E1", "tasks": tasks[:1]},
-        {"assigned_to": "E1", "tasks": tasks[1:2]},
-        {"tasks": tasks[2:]},
-    ]
-    await dsm.post(
-        "chronicle-service", REPORT, report(reports={"2026-03-02": entries}, summary=None)
-    )
-
-    query = {"sprint_id": "GEM-001-S01", "daily_scrum_date": "2026-03-02"}
-    found = await dsm.get("chronicle-service", REPORT, **query)
-
-    assert found["reports"] == {
-        "2026-03-02": [
-            {"employee_id": "E1", "tasks": tasks[:2]},
-            {"employee_id": "unassigned", "tasks": tasks[2:]},
-        ]
-    }
-    assert found["summary"] == "No Holiday or PTO reported for this daily stand-up"
-    assert found["summary_metrics"]["total_tasks"] == 2
-    assert (found["project_id"], found["sprint_id"]) == ("GEM-001", "GEM-001-S01")
-
-
-async def test_a_burndown_has_a_day_for_each_report(dsm: Dsm) -> None:
-    for day in ("2026-03-03", "2026-03-02"):
-        await dsm.post("chronicle-service", REPORT, report(day))
-    at = "/v1/analytics/sprint/GEM-001-S01/burndown"
-    found = await dsm.get("chronicle-service", at)
-    assert [(d["date"], d["remaining"]) for d in found["days"]] == [
-        ("2026-03-02", 0.6),
-        ("2026-03-03", 0.6),
-    ]
-
-
-async def test_a_repeated_key_gets_the_first_answer_and_changes_nothing(dsm: Dsm) -> None:
-    sprint = await dsm.sprint()
-    calls = [
-        ("backlog-service", "/backlogs/GEM-001", None),
-        ("backlog-service", "/tasks", {"project_id": "GEM-001", "title": "t"}),
-        ("daily-scrum-service", f"/scrums/{sprint}/run", None),
-        ("sprint-service", "/tasks/GEM-001-TASK001/progress", {"progress_percentage": 100}),
-        ("project-orchestrator", "/orchestrate/project/GEM-001", {}),
-        ("chronicle-service", "/v1/notes/sprint_planning", None),
-        ("sprint-service", f"/sprints/{sprint}/close", None),
-    ]
-    planning = {"project_id": "GEM-001", "sprint_id": "S", "sprint_goal": "", "planned_tasks": []}
-    for service, at, body in calls:
-        given = planning if "planning" in at else body
-        first = await dsm.post(service, at, given, key="one")
-        before = await dsm.get("backlog-service", "/backlogs/GEM-001")
-        assert await dsm.post(service, at, given, key="one") == first, at
-        assert await dsm.get("backlog-service", "/backlogs/GEM-001") == before
-
-
 @pytest.mark.parametrize("project", ["INTEL-AUDIT-PROJ", "x" * 200, "Ünï_code id"])
 async def test_ids_of_any_length_and_letters_go_through_a_cycle(dsm: Dsm, project: str) -> None:
     await dsm.project(project)
@@ -413,3 +223,41 @@ async def test_readiness_says_how_the_database_is(dsm: Dsm, service: str) -> Non
     assert answer["service"] == service
     assert (answer["status"], answer["database"]) == ("ready", "ok")
     assert "timestamp" in answer
+
+
+async def test_the_status_of_a_project_tells_its_sprint_and_schedules(dsm: Dsm) -> None:
+    await dsm.project()
+    await dsm.backlog()
+    made = await dsm.orchestrate()
+
+    at = "/orchestrate/project/GEM-001/status"
+    status = await dsm.get("project-orchestrator", at)
+
+    assert status["current_sprint"] == "GEM-001-S01"
+    assert status["cronjobs"] == [made["cronjob_name"]]
+    assert status["last_analysis"]["decision"]["action"] == "create"
+
+
+async def test_a_cronjob_is_deleted_by_name_and_only_if_it_is_the_projects(dsm: Dsm) -> None:
+    await dsm.project()
+    await dsm.backlog()
+    name = (await dsm.orchestrate())["cronjob_name"]
+    service = "project-orchestrator"
+
+    await dsm.call("DELETE", service, f"/orchestrate/project/OTHER/cronjob/{name}")
+    assert list(await dsm.schedules()) == [name]
+    answer = await dsm.call("DELETE", service, f"/orchestrate/project/GEM-001/cronjob/{name}")
+
+    assert answer.json() == {"message": f"Deleted cronjob {name}"}
+    assert await dsm.schedules() == {}
+
+
+async def test_what_a_task_was_earlier_never_overwrites_what_it_is(dsm: Dsm) -> None:
+    await dsm.sprint()
+    place = {"task_id": "GEM-001-TASK001", "status": "in_progress", "sprint_id": "GEM-001-S01"}
+    for at, percent in (("2100-01-02", 50), ("2100-01-01", 10)):
+        task = place | {"progress_percentage": percent, "assigned_to": None}
+        body = {"updated_at": f"{at}T00:00:00Z", "tasks": [task]}
+        await dsm.post("backlog-service", "/backlogs/GEM-001/placements", body)
+    task = await dsm.get("backlog-service", "/tasks/GEM-001-TASK001")
+    assert task["progress_percentage"] == 50
