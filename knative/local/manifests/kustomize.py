@@ -28,13 +28,18 @@ _NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 def build(directory: Path) -> list[Resource]:
     """Every resource of the kustomization in `directory`; raises ManifestError with all faults."""
+    resources, problems = attempt(directory)
+    if problems:
+        raise ManifestError(problems)
+    return resources
+
+
+def attempt(directory: Path) -> tuple[list[Resource], list[Problem]]:
+    """Like `build`, for a reader that goes on with what can be read: resources and all faults."""
     builder = _Builder()
     resources: list[Resource] = []
     builder.accumulate(directory, resources, as_component=False)
-    builder.problems += hash_names(resources)
-    if builder.problems:
-        raise ManifestError(builder.problems)
-    return resources
+    return resources, builder.problems + hash_names(resources)
 
 
 class _Builder:

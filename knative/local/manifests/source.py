@@ -48,6 +48,8 @@ def read_documents(file: Path) -> list[Document]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ManifestError([Problem(file, None, "", "", error.strerror or str(error))]) from None
+    except UnicodeDecodeError:
+        raise ManifestError([Problem(file, None, "", "", "is not UTF-8")]) from None
     return parse_documents(text, file)
 
 
@@ -83,6 +85,9 @@ def _positions(node: yaml.Node, path: FieldPath, file: Path) -> Iterator[tuple[F
     if isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                words = "the name of a field must be text"
+                raise yaml.MarkedYAMLError(problem=words, problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the field {key.value!r} is written twice", problem_mark=key.start_mark
