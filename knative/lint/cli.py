@@ -1,0 +1,82 @@
+"""The command line of the linter.
+
+Exit code 0: nothing at or above --fail-on. 1: something. 2: the command itself is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from knative.lint.finding import RULES, SEVERITIES, Rule
+from knative.lint.linting import lint
+from knative.lint.reading import Reading, read, read_text
+from knative.lint.report import as_json, as_sarif, as_text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.rules:
+        print("\n".join(f"{r.id}  {r.severity:7}  {r.title}" for r in RULES.values()))
+        return 0
+    if asked.explain:
+        return _explain(parser, asked.explain)
+    for name in (*asked.select, *asked.ignore):
+        if not any(rule.startswith(name) for rule in RULES):
+            parser.error(f"no rule begins with {name!r}; --rules lists them")
+    if not asked.target:
+        parser.error("name a directory, a file, or - for standard input")
+    try:
+        readings = [one for target in asked.target for one in _readings(target)]
+    except (FileNotFoundError, PermissionError) as error:
+        parser.error(str(error))
+    select, ignore = tuple(asked.select), tuple(asked.ignore)
+    findings = lint(
+        readings,
+        lambda rule: (not select or rule.startswith(select)) and not rule.startswith(ignore),
+    )
+    show = as_sarif if asked.sarif else as_json if asked.json else as_text
+    print(show(findings))
+    failing = SEVERITIES[: SEVERITIES.index(asked.fail_on) + 1]
+    return int(any(finding.severity in failing for finding in findings))
+
+
+def _readings(target: str) -> list[Reading]:
+    return [read_text(sys.stdin.read())] if target == "-" else read(Path(target))
+
+
+def _explain(parser: argparse.ArgumentParser, name: str) -> int:
+    rule: Rule | None = RULES.get(name.upper())
+    if rule is None:
+        parser.error(f"there is no rule {name!r}; --rules lists them")
+    print(f"{rule.id} ({rule.severity}): {rule.title}\n\nWhy  {rule.why}\nFix  {rule.fix}")
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip().upper() for name in text.split(",") if name.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m knative.lint",
+        description="Finds what is wrong with the wiring of Knative manifests.",
+    )
+    parser.add_argument(
+        "target", nargs="*", metavar="DIR", help="a kustomization, a folder of YAML, a file, or -"
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="findings as a JSON list")
+    shape.add_argument("--sarif", action="store_true", help="findings as SARIF 2.1.0")
+    parser.add_argument(
+        "--select", type=_names, default=[], metavar="RULES", help="only these: KN501,KN2"
+    )
+    parser.add_argument("--ignore", type=_names, default=[], metavar="RULES", help="not these")
+    parser.add_argument(
+        "--fail-on", choices=SEVERITIES, default="warning", help="exit 1 from here on (warning)"
+    )
+    parser.add_argument("--explain", metavar="RULE", help="what a rule means, and the fix")
+    parser.add_argument("--rules", action="store_true", help="list all rules")
+    return parser

@@ -1,0 +1,85 @@
+"""Which delivery really holds for a Trigger, and how long it can take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from knative.lint.thing import SERVING, Path, Thing
+from knative.lint.tree import Tree
+from knative.local.broker.spec import STOCK_DELIVERY, Delivery
+from knative.local.manifests.meta import seconds
+
+DELIVERY: Path = ("spec", "delivery")
+SERVICE_TIMEOUT_S = 300  # of a Knative Service that does not say
+_ENDLESS = 64  # more doublings than any clock survives
+
+
+@dataclass(frozen=True)
+class Holds:
+    """The delivery that holds, and the object that it is written in (None: Knative's default)."""
+
+    delivery: Delivery
+    written_in: Thing | None
+    has_sink: bool
+
+
+def holds_for(trigger: Thing, tree: Tree) -> Holds:
+    """A Trigger's delivery replaces its Broker's as a whole; only the dead letter sink stays."""
+    broker = tree.broker_of(trigger)
+    sinks = [thing for thing in (trigger, broker) if thing and has_sink(thing)]
+    for thing in (trigger, broker):
+        if thing is not None and thing.get(*DELIVERY) is not None:
+            return Holds(written(thing), thing, bool(sinks))
+    return Holds(STOCK_DELIVERY, None, bool(sinks))
+
+
+def has_sink(thing: Thing) -> bool:
+    sink = thing.mapping(*DELIVERY, "deadLetterSink")
+    return bool(sink.get("ref") or sink.get("uri"))
+
+
+def written(thing: Thing) -> Delivery:
+    """The `spec.delivery` of `thing`; what cannot be read counts as absent."""
+    policy = thing.text(*DELIVERY, "backoffPolicy")
+    return Delivery(
+        retry=max(0, thing.number(*DELIVERY, "retry") or 0),
+        backoff_policy="linear" if policy == "linear" else "exponential" if policy else None,
+        backoff_delay_s=duration(thing, "backoffDelay") or 0.0,
+        timeout_s=duration(thing, "timeout") or None,
+    )
+
+
+def duration(thing: Thing, name: str) -> float | None:
+    """The seconds of a duration field of `spec.delivery`; None when absent or no duration."""
+    try:
+        return seconds(thing.text(*DELIVERY, name))
+    except ValueError:
+        return None
+
+
+def pauses_s(delivery: Delivery) -> float:
+    """How long all retries wait together."""
+    if delivery.retry > _ENDLESS:
+        return math.inf if delivery.backoff_delay_s and delivery.backoff_policy else 0.0
+    return sum(delivery.pause_s(number) for number in range(delivery.retry))
+
+
+def budget_s(delivery: Delivery, subscriber: Thing | None) -> float:
+    """The longest time until the last attempt has failed; an attempt of unknown length is 0."""
+    limits = [delivery.timeout_s]
+    if subscriber is not None and subscriber.is_a(SERVING, "Service"):
+        limits.append(service_timeout_s(subscriber))
+    attempt = min((limit for limit in limits if limit is not None), default=0.0)
+    return (delivery.retry + 1) * attempt + pauses_s(delivery)
+
+
+def service_timeout_s(service: Thing) -> int:
+    """After how long a Knative Service answers 504."""
+    written_s = service.number("spec", "template", "spec", "timeoutSeconds")
+    return SERVICE_TIMEOUT_S if written_s is None else written_s
+
+
+def show_s(duration_s: float) -> str:
+    """Seconds as a person reads them."""
+    return "for ever" if duration_s == math.inf else f"{duration_s:g} s"

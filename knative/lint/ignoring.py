@@ -1,0 +1,48 @@
+"""What the author knows already: `# knative-lint: ignore KN201 reason`, said where the finding is.
+
+It counts on the line that is named, in the comment lines right above it, and for a whole
+document in the comments before its first field. Where comments do not survive, the annotation
+`knative-lint/ignore: KN201 reason` says the same of an object.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from knative.lint.thing import Thing
+
+ANNOTATION = "knative-lint/ignore"
+_RULES = r"(KN\d+(?:\s*,\s*KN\d+)*)"
+_COMMENT, _LIST = re.compile(r"#\s*knative-lint:\s*ignore\s+" + _RULES), re.compile(_RULES)
+
+
+def is_ignored(rule: str, thing: Thing, line: int | None) -> bool:
+    """Does the author ask not to be told of `rule` at `line` of the file of `thing`?"""
+    if rule in _named(_LIST, thing.texts("metadata", "annotations").get(ANNOTATION, "")):
+        return True
+    lines, document_line = _lines(thing.file), thing.resource.source.line
+    for start in {line, document_line} - {None}:
+        assert start is not None
+        if start == line and start <= len(lines) and rule in _named(_COMMENT, lines[start - 1]):
+            return True
+        above = start - 2
+        while 0 <= above < len(lines) and lines[above].lstrip().startswith("#"):
+            if rule in _named(_COMMENT, lines[above]):
+                return True
+            above -= 1
+    return False
+
+
+def _named(pattern: re.Pattern[str], text: str) -> set[str]:
+    match = pattern.search(text)
+    return {rule.strip() for rule in match[1].split(",")} if match else set()
+
+
+@cache
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []  # standard input

@@ -1,0 +1,125 @@
+"""KN3xx: does an event come back to who sent it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from knative.lint.events import Event, catalogue, receivers
+from knative.lint.finding import Found, rule
+from knative.lint.thing import EVENTING, Thing
+from knative.lint.tree import Tree, broker_key, ref_key
+
+_TTL = "Only the event's time to live ends it, after 255 rounds."
+
+
+@rule(
+    "KN301", "error", "reply loop",
+    why=f"A Service that gets what it sends is called by its own reply, again and again. {_TTL}",
+    fix="Narrow the Trigger's filter so that it leaves out what the subscriber itself emits; does "
+    "the Service itself end the loop, say so: # knative-lint: ignore KN301 how it ends",
+)  # fmt: skip
+def own_echo(tree: Tree) -> Iterator[Found]:
+    echoes: dict[tuple[Thing, Thing], list[str]] = {}
+    for event, trigger, service in _edges(tree):
+        if event.producer is service:
+            echoes.setdefault((trigger, service), []).append(event.type)
+    for (trigger, service), types in echoes.items():
+        path = ("spec", "filters") if trigger.items("spec", "filters") else ("spec", "filter")
+        words = f"{service} gets {', '.join(sorted(types))}, which it emits itself"
+        yield Found(trigger, path, words)
+
+
+@rule(
+    "KN302", "note", "Services that call one another in a circle",
+    why=f"A request and its answer look like this, and so does a loop without an end. {_TTL}",
+    fix="Make sure that some event ends the conversation; then say so in a comment: "
+    "# knative-lint: ignore KN302 what ends it",
+)  # fmt: skip
+def circle(tree: Tree) -> Iterator[Found]:
+    onward: dict[Thing, dict[Thing, tuple[Event, Thing]]] = {}
+    for event, trigger, service in _edges(tree):
+        if event.producer is not None and event.producer is not service:
+            onward.setdefault(event.producer, {}).setdefault(service, (event, trigger))
+    told: set[frozenset[Thing]] = set()
+    for start in onward:
+        way = _way_back(start, onward)
+        if way and frozenset(way) not in told:
+            told.add(frozenset(way))
+            trigger = onward[way[-1]][start][1]
+            names = " -> ".join(thing.name for thing in (*way, start))
+            yield Found(trigger, ("spec", "subscriber"), names)
+
+
+@rule(
+    "KN303", "error", "Broker that feeds itself",
+    why=f"What the Trigger forwards arrives at the same Broker and matches again. {_TTL}",
+    fix="Send to a Service or to another Broker, one way only.",
+)  # fmt: skip
+def own_broker(tree: Tree) -> Iterator[Found]:
+    onward: dict[tuple[str, str], list[tuple[tuple[str, str], Thing]]] = {}
+    for trigger in tree.triggers:
+        group, kind, namespace, name = ref_key(
+            trigger.mapping("spec", "subscriber", "ref"), trigger
+        )
+        if (group, kind) == (EVENTING, "Broker"):
+            onward.setdefault(broker_key(trigger), []).append(((namespace, name), trigger))
+    for broker, hops in onward.items():
+        for first, trigger in hops:
+            reached, left = {first}, [first]
+            while left:
+                for place, _ in onward.get(left.pop(), ()):
+                    if place not in reached:
+                        reached.add(place)
+                        left.append(place)
+            if broker in reached:
+                words = f"Broker {broker[1]} gets its own events back"
+                yield Found(trigger, ("spec", "subscriber", "ref"), words)
+
+
+@rule(
+    "KN304", "error", "dead letters back to where they failed",
+    why="The dead letter sink is the Broker or the subscriber that just failed: the same event "
+    "fails again, by way of the same Trigger.",
+    fix="Send dead letters to a Service of their own that stores them.",
+)  # fmt: skip
+def dead_letter_comes_back(tree: Tree) -> Iterator[Found]:
+    path = ("spec", "delivery", "deadLetterSink")
+    for thing in (*tree.brokers, *tree.triggers):
+        ref = thing.mapping(*path, "ref")
+        if not ref:
+            continue
+        key = ref_key(ref, thing)
+        place = broker_key(thing) if thing.kind == "Trigger" else (thing.namespace, thing.name)
+        if key == (EVENTING, "Broker", *place):
+            yield Found(thing, path, f"the sink is Broker {place[1]} itself")
+        subscriber = thing.mapping("spec", "subscriber", "ref")
+        same_uri = thing.get(*path, "uri") == thing.get("spec", "subscriber", "uri")
+        if subscriber and same_uri and key == ref_key(subscriber, thing):
+            yield Found(thing, path, f"the sink is the subscriber {key[3]} itself")
+
+
+def _edges(tree: Tree) -> Iterator[tuple[Event, Thing, Thing]]:
+    """Each declared event with a Trigger that takes it and the Knative Service that gets it."""
+    for broker in tree.brokers:
+        for event in catalogue(tree, (broker.namespace, broker.name)).events:
+            for trigger in receivers(tree, event) if event.producer else ():
+                service = tree.at(trigger, "spec", "subscriber")
+                if service in tree.services:
+                    assert service is not None
+                    yield event, trigger, service
+
+
+def _way_back(
+    start: Thing, onward: dict[Thing, dict[Thing, tuple[Event, Thing]]]
+) -> list[Thing] | None:
+    """The shortest way from `start` to itself, without its end; None when there is none."""
+    ways, seen = [[start]], set[Thing]()
+    while ways:
+        way = ways.pop(0)
+        for after in onward.get(way[-1], {}):
+            if after is start:
+                return way
+            if after not in seen:
+                seen.add(after)
+                ways.append([*way, after])
+    return None

@@ -1,0 +1,128 @@
+"""KN1xx: does every name lead somewhere?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from knative.lint.finding import Found, rule
+from knative.lint.matching import refusal_of
+from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Path, Thing
+from knative.lint.tree import Tree, broker_key
+
+_SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
+
+
+@rule(
+    "KN101", "error", "Trigger of a Broker that does not exist",
+    why="The API server takes the Trigger, its status stays empty, and no event ever arrives.",
+    fix="Name a Broker of the Trigger's own namespace in spec.broker, or add the Broker.",
+)  # fmt: skip
+def no_such_broker(tree: Tree) -> Iterator[Found]:
+    for trigger in tree.triggers if tree.complete else ():
+        namespace, name = broker_key(trigger)
+        if not tree.has_broker(namespace, name):
+            words = f"there is no Broker {namespace}/{name}"
+            yield Found(trigger, ("spec", "broker"), words)
+
+
+@rule(
+    "KN102", "error", "subscriber that does not exist",
+    why="The Trigger never becomes ready (Unable to get the Subscriber's URI): its events wait "
+    "for nobody.",
+    fix="Correct spec.subscriber.ref, or add what it names.",
+)  # fmt: skip
+def no_such_subscriber(tree: Tree) -> Iterator[Found]:
+    yield from (found for found in _lost(tree) if _role(found) == "subscriber")
+
+
+@rule(
+    "KN103", "error", "sink that does not exist",
+    why="A source without an address for its sink is never ready and sends nothing.",
+    fix="Correct the ref, or add what it names.",
+)  # fmt: skip
+def no_such_sink(tree: Tree) -> Iterator[Found]:
+    yield from (found for found in _lost(tree) if _role(found) == "sink")
+
+
+@rule(
+    "KN104", "error", "dead letter sink that does not exist",
+    why="The Broker or Trigger does not become ready, and what fails is lost.",
+    fix="Correct deadLetterSink.ref, or add what it names.",
+)  # fmt: skip
+def no_such_dead_letter_sink(tree: Tree) -> Iterator[Found]:
+    yield from (found for found in _lost(tree) if _role(found) == "dead letter")
+
+
+@rule(
+    "KN105", "warning", "SinkBinding that selects nothing",
+    why="Nobody gets K_SINK from it: a producer that expects it fails or drops its events.",
+    fix="Correct spec.subject: apiVersion, kind, namespace, and name or labels.",
+)  # fmt: skip
+def binding_without_subject(tree: Tree) -> Iterator[Found]:
+    for binding in tree.of(SOURCES, "SinkBinding") if tree.complete else ():
+        if not any(tree.binds(binding, thing) for thing in tree.things):
+            yield Found(binding, ("spec", "subject"), "no object of this tree is its subject")
+
+
+@rule(
+    "KN106", "error", "destination without an address",
+    why="The API server refuses it: a destination is a ref, an absolute uri, or a ref with a "
+    "relative uri.",
+    fix="Write a ref, or a whole URL such as http://host/path.",
+)  # fmt: skip
+def no_address(tree: Tree) -> Iterator[Found]:
+    for thing in tree.things:
+        for path in _destinations(thing):
+            body = thing.mapping(*path)
+            uri = thing.text(*path, "uri")
+            if not body.get("ref") and not uri:
+                yield Found(thing, path, "has neither ref nor uri")
+            elif not body.get("ref") and "://" not in uri:
+                yield Found(thing, (*path, "uri"), f"{uri!r} is relative, but there is no ref")
+            elif body.get("ref") and "://" in uri:
+                yield Found(thing, (*path, "uri"), f"{uri!r} is absolute, but there is a ref")
+
+
+@rule(
+    "KN107", "warning", "two Triggers that do the same",
+    why="Each Trigger delivers on its own, so the subscriber gets every event twice.",
+    fix="Delete one of them.",
+)  # fmt: skip
+def twins(tree: Tree) -> Iterator[Found]:
+    alike: dict[str, list[Thing]] = defaultdict(list)
+    for trigger in tree.triggers:
+        if not refusal_of(trigger):
+            wanted = [trigger.get("spec", name) for name in ("filter", "filters", "subscriber")]
+            alike[repr((broker_key(trigger), wanted))].append(trigger)
+    for first, *others in alike.values():
+        for other in others:
+            words = f"same Broker, filter and subscriber as {first}"
+            yield Found(other, ("metadata", "name"), words)
+
+
+def _destinations(thing: Thing) -> Iterator[Path]:
+    candidates: tuple[Path, ...] = (("spec", "delivery", "deadLetterSink"),)
+    if (thing.group, thing.kind) in _SUBSCRIBER_KINDS:
+        candidates += (("spec", "subscriber"),)
+    if thing.group == SOURCES:
+        candidates += (("spec", "sink"),)
+    knative = thing.group.endswith(".knative.dev")
+    yield from (path for path in candidates if knative and isinstance(thing.get(*path), dict))
+
+
+def _lost(tree: Tree) -> Iterator[Found]:
+    for thing in tree.things:
+        if not thing.group.endswith(".knative.dev"):
+            continue
+        for path, ref in thing.refs():
+            if tree.is_missing(ref, thing):
+                home = ref.get("namespace") or thing.namespace
+                words = f"there is no {ref['kind']} {home}/{ref['name']}"
+                yield Found(thing, (*path, "name"), words)
+
+
+def _role(found: Found) -> str:
+    if "deadLetterSink" in found.path:
+        return "dead letter"
+    return "subscriber" if "subscriber" in found.path or "steps" in found.path else "sink"

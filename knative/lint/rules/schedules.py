@@ -1,0 +1,100 @@
+"""KN7xx: can a tick be told from its sisters, and does it come when its author thinks?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from zoneinfo import ZoneInfoNotFoundError
+
+from knative.lint.finding import Found, rule
+from knative.lint.thing import EVENTING, Thing
+from knative.lint.tree import Tree, ref_key
+from knative.local.schedule import Schedule
+
+_EXTENSIONS = ("spec", "ceOverrides", "extensions")
+
+
+@rule(
+    "KN701", "warning", "unnamed schedule",
+    why="All PingSources send the type dev.knative.sources.ping with a random id; at a Broker only "
+    "a source path that holds the namespace tells them apart.",
+    fix="Write ceOverrides.extensions with a name (schedule: NAME) and filter on it.",
+)  # fmt: skip
+def unnamed(tree: Tree) -> Iterator[Found]:
+    for ping in tree.pings:
+        if _to_broker(ping) and not ping.texts(*_EXTENSIONS):
+            yield Found(ping, ("spec",), "no ceOverrides extension names this schedule")
+
+
+@rule(
+    "KN702", "warning", "two schedules of one name",
+    why="A Trigger that filters on the extension gets the ticks of both.",
+    fix="Give each PingSource its own value.",
+)  # fmt: skip
+def same_name(tree: Tree) -> Iterator[Found]:
+    first: dict[str, Thing] = {}
+    for ping in tree.pings:
+        names = ping.texts(*_EXTENSIONS)
+        sink = ref_key(ping.mapping("spec", "sink", "ref"), ping)
+        if names and _to_broker(ping):
+            other = first.setdefault(repr((sink, sorted(names.items()))), ping)
+            if other is not ping:
+                yield Found(ping, _EXTENSIONS, f"the same extensions as {other}")
+
+
+@rule(
+    "KN703", "error", "schedule that the API server refuses",
+    why="A PingSource takes five or six cron fields (no @every), a known time zone, one of data "
+    "and dataBase64, and JSON where contentType says so.",
+    fix="Correct the field.",
+)  # fmt: skip
+def refused(tree: Tree) -> Iterator[Found]:
+    for ping in tree.pings:
+        zone = ping.text("spec", "timezone")
+        try:
+            Schedule(ping.text("spec", "schedule") or "* * * * *", zone)
+        except (ZoneInfoNotFoundError, IsADirectoryError):
+            yield Found(ping, ("spec", "timezone"), f"{zone!r} is no IANA time zone")
+        except ValueError as error:
+            yield Found(ping, ("spec", "schedule"), str(error))
+        data = ping.text("spec", "data")
+        if data and ping.get("spec", "dataBase64"):
+            yield Found(ping, ("spec", "dataBase64"), "data and dataBase64 are both written")
+        if data and ping.text("spec", "contentType") == "application/json":
+            try:
+                json.loads(data)
+            except ValueError as error:
+                yield Found(ping, ("spec", "data"), f"is not JSON: {error}")
+
+
+@rule(
+    "KN704", "note", "schedule without a time zone",
+    why="It is then read in UTC: a local morning moves by an hour in spring and autumn.",
+    fix="Write spec.timezone; Etc/UTC if that is meant.",
+)  # fmt: skip
+def no_zone(tree: Tree) -> Iterator[Found]:
+    for ping in tree.pings:
+        schedule = ping.text("spec", "schedule")
+        fields = schedule.split()
+        hourly = len(fields) in (5, 6) and set(fields[-4:]) <= {"*", "?"}
+        told = ping.text("spec", "timezone") or "TZ=" in schedule
+        if schedule and not told and not hourly and schedule != "@hourly":
+            yield Found(ping, ("spec", "schedule"), f"{schedule!r} is read in UTC")
+
+
+@rule(
+    "KN705", "error", "extension name that is no CloudEvents attribute",
+    why="Attribute names are lower-case letters and digits; the Broker answers 400 to any other.",
+    fix="Leave out dashes, underscores and capitals.",
+)  # fmt: skip
+def bad_extension(tree: Tree) -> Iterator[Found]:
+    for thing in tree.things:
+        for name in thing.mapping(*_EXTENSIONS):
+            text = str(name)
+            if not (text.isascii() and text.isalnum() and text == text.lower()):
+                yield Found(thing, (*_EXTENSIONS, text), f"{text!r} is no attribute name")
+
+
+def _to_broker(ping: Thing) -> bool:
+    ref = ping.mapping("spec", "sink", "ref")
+    return ref_key(ref, ping)[:2] == (EVENTING, "Broker")

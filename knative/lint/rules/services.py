@@ -1,0 +1,134 @@
+"""KN8xx: is a Knative Service fit to run for years?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from knative.lint.finding import Found, rule
+from knative.lint.thing import POD, Path, Thing
+from knative.lint.tree import Tree
+
+_VISIBILITY = "networking.knative.dev/visibility"
+_SECRET = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY)$")
+_CREDENTIALS = re.compile(r"\w+://[^/\s:@]*:[^/\s:@$]+@")
+
+
+@rule(
+    "KN801", "warning", "Service without a readiness probe",
+    why="Knative then only opens the port: a process that listens but cannot work gets events, and "
+    "its failures use up their retries.",
+    fix="Write readinessProbe.httpGet with a path that answers 503 until the process can work.",
+)  # fmt: skip
+def no_readiness(tree: Tree) -> Iterator[Found]:
+    for service, path, container in _serving(tree):
+        if not container.get("readinessProbe"):
+            yield Found(service, path, "has no readinessProbe")
+
+
+@rule(
+    "KN802", "note", "Service without a liveness probe",
+    why="A process that hangs is never restarted; each event sent to it ends in a timeout.",
+    fix="Write livenessProbe.httpGet, with more patience than the readiness probe.",
+)  # fmt: skip
+def no_liveness(tree: Tree) -> Iterator[Found]:
+    for service, path, container in _serving(tree):
+        if not container.get("livenessProbe"):
+            yield Found(service, path, "has no livenessProbe")
+
+
+@rule(
+    "KN803", "warning", "Service without resources",
+    why="Without requests the scheduler packs blindly, without a memory limit one leak takes the "
+    "node with it.",
+    fix="Write resources.requests (cpu, memory) and resources.limits.memory.",
+)  # fmt: skip
+def no_resources(tree: Tree) -> Iterator[Found]:
+    for service in tree.services:
+        for path, container in _containers(service):
+            resources = container.get("resources") or {}
+            wanted = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
+            missing = [f"{a}.{b}" for a, b in wanted if b not in (resources.get(a) or {})]
+            if missing:
+                where = (*path, "resources") if resources else path
+                yield Found(service, where, f"has no {', no '.join(missing)}")
+
+
+@rule(
+    "KN804", "note", "Service that Triggers call is open to the world",
+    why="Without the label the Service gets a public route, and anybody can post events past the "
+    "Broker.",
+    fix=f"Label the Service {_VISIBILITY}: cluster-local.",
+)  # fmt: skip
+def public(tree: Tree) -> Iterator[Found]:
+    called = {tree.at(trigger, "spec", "subscriber") for trigger in tree.triggers}
+    for service in tree.services:
+        labels = service.texts("metadata", "labels")
+        if service in called and labels.get(_VISIBILITY) != "cluster-local":
+            path = ("metadata", "labels") if labels else ("metadata",)
+            yield Found(service, path, f"{_VISIBILITY} is not cluster-local")
+
+
+@rule(
+    "KN805", "warning", "visibility label on the template",
+    why=f"{_VISIBILITY} counts on the Service itself; on the template it changes nothing and the "
+    "route stays public.",
+    fix="Move the label to the Service's metadata.labels.",
+)  # fmt: skip
+def misplaced_visibility(tree: Tree) -> Iterator[Found]:
+    for service in tree.services:
+        for kind in ("labels", "annotations"):
+            path = ("spec", "template", "metadata", kind)
+            if _VISIBILITY in service.mapping(*path):
+                yield Found(service, (*path, _VISIBILITY), "has no effect here")
+
+
+@rule(
+    "KN806", "warning", "secret written in plain text",
+    why="Whoever can read the manifest or the Service reads it; a repository never forgets it.",
+    fix="Use valueFrom.secretKeyRef.",
+)  # fmt: skip
+def plain_secret(tree: Tree) -> Iterator[Found]:
+    for service in tree.services:
+        for path, container in _containers(service):
+            for at, variable in enumerate(_dicts(container.get("env"))):
+                name, value = str(variable.get("name")), variable.get("value")
+                if not isinstance(value, str) or not value or "$(" in value:
+                    continue
+                if _SECRET.search(name.upper()) or _CREDENTIALS.search(value):
+                    yield Found(service, (*path, "env", at, "value"), f"{name} is in plain text")
+
+
+@rule(
+    "KN807", "note", "container that may run as root",
+    why="Nothing forbids it; the namespace's restricted pod security level would refuse the pod.",
+    fix="Write securityContext.runAsNonRoot: true at the pod or the container.",
+)  # fmt: skip
+def may_be_root(tree: Tree) -> Iterator[Found]:
+    for service in tree.services:
+        pod = service.mapping(*POD, "securityContext").get("runAsNonRoot")
+        for path, container in _containers(service):
+            context = container.get("securityContext")
+            own = context.get("runAsNonRoot") if isinstance(context, dict) else None
+            if (pod if own is None else own) is not True:
+                yield Found(service, path, "runAsNonRoot is not true")
+
+
+def _containers(service: Thing) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for number, container in enumerate(service.items(*POD, "containers")):
+        if isinstance(container, dict):
+            yield (*POD, "containers", number), container
+
+
+def _serving(tree: Tree) -> Iterator[tuple[Thing, Path, dict[str, Any]]]:
+    """Each Service's container that gets the requests: the only one, or the one with a port."""
+    for service in tree.services:
+        found = list(_containers(service))
+        with_port = [(path, one) for path, one in found if one.get("ports")]
+        yield from ((service, path, one) for path, one in (with_port or found)[:1])
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    entries = value if isinstance(value, list) else []
+    return [entry if isinstance(entry, dict) else {} for entry in entries]

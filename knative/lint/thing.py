@@ -1,0 +1,123 @@
+"""One object of the tree, read forgivingly: a field of the wrong shape is an absent field."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any
+
+from knative.local.manifests.resource import Resource
+
+Path = tuple[str | int, ...]
+Key = tuple[str, str, str, str]  # group, kind, namespace, name
+
+SERVING, EVENTING, SOURCES = "serving.knative.dev", "eventing.knative.dev", "sources.knative.dev"
+MESSAGING = "messaging.knative.dev"
+POD: Path = ("spec", "template", "spec")
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """A view of a Resource; equal only to itself."""
+
+    resource: Resource
+
+    @property
+    def kind(self) -> str:
+        return self.resource.kind
+
+    @property
+    def name(self) -> str:
+        return self.resource.name
+
+    @property
+    def group(self) -> str:
+        return str(self.resource.body.get("apiVersion", "")).rpartition("/")[0]
+
+    @property
+    def namespace(self) -> str:
+        return self.text("metadata", "namespace") or "default"
+
+    @property
+    def key(self) -> Key:
+        return self.group, self.kind, self.namespace, self.name
+
+    @property
+    def file(self) -> File:
+        return self.resource.source.file
+
+    def line(self, path: Path) -> int | None:
+        """The line of `path` in its file, or of the nearest field above it."""
+        return None if self.resource.generated else self.resource.source.line_of(path)
+
+    def is_a(self, group: str, kind: str) -> bool:
+        return self.group == group and self.kind == kind
+
+    def get(self, *path: str | int) -> Any:
+        """What stands at `path`; None where there is nothing."""
+        value: Any = self.resource.body
+        for part in path:
+            if isinstance(value, dict):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def text(self, *path: str | int) -> str:
+        value = self.get(*path)
+        return value if isinstance(value, str) else ""
+
+    def number(self, *path: str | int) -> int | None:
+        value = self.get(*path)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def mapping(self, *path: str | int) -> dict[str, Any]:
+        value = self.get(*path)
+        return value if isinstance(value, dict) else {}
+
+    def items(self, *path: str | int) -> list[Any]:
+        value = self.get(*path)
+        return value if isinstance(value, list) else []
+
+    def texts(self, *path: str | int) -> dict[str, str]:
+        """The text to text part of a mapping: labels, annotations, extensions, attributes."""
+        return {k: v for k, v in self.mapping(*path).items() if isinstance(v, str)}
+
+    def refs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every `ref` of a destination, wherever it stands."""
+        yield from _refs(self.resource.body.get("spec"), ("spec",))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def _refs(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            here = (*path, str(key))
+            if key == "ref" and isinstance(item, dict) and "kind" in item and "name" in item:
+                yield here, item
+            else:
+                yield from _refs(item, here)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _refs(item, (*path, number))
+
+
+def expanded(resource: Resource) -> Iterator[Resource]:
+    """The object itself, or what a `kind: List` holds, each with the lines of its own fields."""
+    items = resource.body.get("items")
+    if resource.kind != "List" or not isinstance(items, list):
+        yield resource
+        return
+    for number, item in enumerate(items):
+        if isinstance(item, dict) and "kind" in item:
+            source = copy.copy(resource.source)
+            top = ("items", number)
+            source.line = resource.source.line_of(top)
+            source.lines = {p[2:]: n for p, n in resource.source.lines.items() if p[:2] == top}
+            yield Resource(item, source)

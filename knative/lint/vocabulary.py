@@ -1,0 +1,171 @@
+"""The words of a filter: which attributes it reads, and the values it can tell apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lark import Lark, Token, Tree
+
+from knative.local.broker import cesql as language
+
+_PARSER = Lark(
+    Path(language.__file__).with_name("cesql.lark").read_text(encoding="utf-8"),
+    parser="lalr",
+    start="expression",
+    maybe_placeholders=True,
+)
+# No attribute of a real event has it, so it stands for every text that no filter mentions.
+OTHER = "\x00other\x00"
+
+
+@dataclass
+class Words:
+    """What a filter compares one attribute with."""
+
+    values: set[str] = field(default_factory=set)
+    prefixes: set[str] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
+
+    def candidates(self) -> set[str]:
+        """One text of each class that these words can tell apart."""
+        ends = {p + OTHER + s for p in (*self.prefixes, "") for s in (*self.suffixes, "")}
+        return self.values | self.prefixes | self.suffixes | ends
+
+
+@dataclass
+class Vocabulary:
+    """All of one filter. `known` is False when it holds more than candidates can answer for."""
+
+    words: dict[str, Words] = field(default_factory=dict)
+    known: bool = True
+
+    def of(self, name: str) -> Words:
+        return self.words.setdefault(name, Words())
+
+
+def vocabulary(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> Vocabulary:
+    """The words of `spec.filter.attributes` and `spec.filters`, which must be valid."""
+    found = Vocabulary()
+    if filters:
+        for item in filters:
+            _read(item, found)
+    else:
+        for name, value in (attributes or {}).items():
+            found.of(name).values |= {value} if value else set()
+    return found
+
+
+def _read(item: Mapping[str, Any], found: Vocabulary) -> None:
+    ((dialect, body),) = item.items()
+    if dialect in ("all", "any"):
+        for part in body:
+            _read(part, found)
+    elif dialect == "not":
+        _read(body, found)
+    elif dialect == "cesql":
+        _expression(parse(body), found)
+    else:
+        for name, value in body.items():
+            words = found.of(name)
+            texts = {"exact": words.values, "prefix": words.prefixes, "suffix": words.suffixes}
+            texts[dialect].update({value} if value else ())
+
+
+def parse(text: str) -> Tree[Token]:
+    """The syntax tree of valid CESQL."""
+    return _PARSER.parse(text)
+
+
+def _expression(node: Tree[Token], found: Vocabulary) -> None:
+    parts = [part for part in node.children if isinstance(part, Tree)]
+    for name in (_attribute(part) for part in parts):
+        if name:
+            found.of(name)
+    if node.data in ("conjunction", "disjunction", "exclusive", "logical_not"):
+        for part in parts:
+            name = _attribute(part)
+            if name:
+                found.of(name).values |= {"true", "false"}
+            else:
+                _expression(part, found)
+    elif node.data == "comparison":
+        _comparison(node, found)
+    elif node.data == "like":
+        _like(node, found)
+    elif node.data == "membership":
+        name, *members = _attribute(parts[0]), *(_literal(part) for part in parts[1:])
+        if name and None not in members:
+            found.of(name).values |= {str(member) for member in members}
+        else:
+            _unknown(node, found)
+    elif node.data == "exists":
+        found.of(str(node.children[0]))
+    elif node.data not in ("true", "false", "attribute"):
+        _unknown(node, found)
+
+
+def _comparison(node: Tree[Token], found: Vocabulary) -> None:
+    left, sign, right = node.children
+    assert isinstance(left, Tree)
+    assert isinstance(right, Tree)
+    name, literal = _attribute(left), _literal(right)
+    if name is None:
+        name, literal = _attribute(right), _literal(left)
+    if name is None or literal is None:
+        _unknown(node, found)
+    elif re.fullmatch(r"\d+", literal):
+        found.of(name).values |= {str(int(literal) + step) for step in (-1, 0, 1)} | {literal}
+    elif sign in ("=", "!=", "<>"):
+        found.of(name).values.add(literal)
+    else:
+        _unknown(node, found)
+
+
+def _like(node: Tree[Token], found: Vocabulary) -> None:
+    subject, _, literal = node.children
+    assert isinstance(subject, Tree)
+    name, pattern = _attribute(subject), str(literal)[1:-1]
+    if name is None:
+        _unknown(node, found)
+        return
+    words, wild = found.of(name), re.findall(r"(?<!\\)[%_]", pattern)
+    if not wild:
+        words.values.add(re.sub(r"\\([%_])", r"\1", pattern))
+    elif wild == ["%"] and pattern.endswith("%"):
+        words.prefixes.add(pattern[:-1])
+    elif wild == ["%"] and pattern.startswith("%"):
+        words.suffixes.add(pattern[1:])
+    else:
+        words.values.add(pattern.replace("%", "").replace("_", "x"))
+        found.known = False
+
+
+def _unknown(node: Tree[Token], found: Vocabulary) -> None:
+    """A test that no list of values answers: note its attributes and claim nothing."""
+    found.known = False
+    for name in attributes_of(node):
+        found.of(name)
+
+
+def attributes_of(node: Tree[Token]) -> Iterator[str]:
+    """Every attribute that an expression reads, EXISTS aside."""
+    for part in node.iter_subtrees():
+        if part.data == "attribute":
+            yield str(part.children[0])
+
+
+def _attribute(node: Tree[Token]) -> str | None:
+    return str(node.children[0]) if node.data == "attribute" else None
+
+
+def _literal(node: Tree[Token]) -> str | None:
+    if node.data == "string":
+        token = str(node.children[0])
+        return token[1:-1].replace("\\" + token[0], token[0])
+    if node.data == "integer":
+        return str(node.children[0])
+    return str(node.data) if node.data in ("true", "false") else None

@@ -1,0 +1,164 @@
+"""The linter's command line, its SARIF, and our own tree, in which it finds nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sarif_pydantic import Sarif
+
+from knative.lint.cli import main
+from knative.lint.finding import RULES
+from knative.lint.linting import lint
+from knative.lint.reading import KUSTOMIZATIONS, read
+from tests.lint_tree import GOOD, trigger
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted(
+    file.parent
+    for file in (ROOT / "knative/overlays").rglob("kustomization.yaml")
+    if "kind: Component" not in file.read_text()
+)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """A folder with one error and one note."""
+    text = "---".join([*GOOD, trigger("lost", to="nosuch")])
+    text = text.replace(", livenessProbe: {httpGet: {path: /health}}", "", 1)
+    (tmp_path / "objects.yaml").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_nothing_is_found_in_our_own_tree(overlay: Path) -> None:
+    found = [f"{one.file}:{one.line} {one.rule} {one.message}" for one in lint(read(overlay))]
+    assert found == []
+
+
+def test_the_command_answers_one_with_place_reason_and_fix(bad: Path) -> None:
+    command = [sys.executable, "-m", "knative.lint", str(bad)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    first = ran.stdout.splitlines()[0]
+    assert re.search(r"objects\.yaml:\d+: KN802 note: Service billing: .*livenessProbe", first)
+    assert "  why: " in ran.stdout
+    assert "  fix: " in ran.stdout
+    assert ran.stdout.endswith("1 error, 1 note\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 1),
+        (["--ignore", "KN102"], 0),
+        (["--ignore", "KN102", "--fail-on", "note"], 1),
+        (["--ignore", "kn1,kn8", "--fail-on", "note"], 0),
+        (["--select", "KN8"], 0),
+        (["--select", "KN8", "--fail-on", "note"], 1),
+        (["--select", "KN1,KN8", "--ignore", "KN102"], 0),
+    ],
+)
+def test_the_exit_code_says_whether_something_was_found(
+    bad: Path, options: list[str], code: int
+) -> None:
+    assert main([str(bad), *options]) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a directory"),
+        (["/nosuch/place"], "/nosuch/place: no such file or directory"),
+        ([".", "--select", "KN999"], "no rule begins with 'KN999'"),
+        ([".", "--ignore", "X"], "no rule begins with 'X'"),
+        (["--explain", "KN999"], "there is no rule 'KN999'"),
+        ([".", "--json", "--sarif"], "not allowed with"),
+        ([".", "--nosuch"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_command_is_two_and_says_why(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_json_holds_every_field(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(bad), "--json", "--select", "KN1"]) == 1
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["rule"] == "KN102"
+    assert one["severity"] == "error"
+    assert one["field"] == "spec.subscriber.ref.name"
+    assert one["message"] == "there is no Service shop/nosuch"
+    assert one["why"] == RULES["KN102"].why
+    assert one["fix"] == RULES["KN102"].fix
+    assert one["line"] > 1
+
+
+def test_sarif_fits_its_schema_and_names_each_rule(
+    bad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(bad), "--sarif"]) == 1
+    text = capsys.readouterr().out
+    Sarif.model_validate_json(text)
+    log: dict[str, Any] = json.loads(text)
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("error", "warning", "note")
+        place = result["locations"][0]["physicalLocation"]
+        assert place["region"]["startLine"] >= 1
+        assert place["artifactLocation"]["uri"].startswith("file:///")
+
+
+def test_sarif_paths_below_here_are_relative(capsys: pytest.CaptureFixture[str]) -> None:
+    target = Path(__file__).relative_to(Path.cwd()).parents[1] / "local/overlays/tiny"
+    main([str(target), "--sarif"])
+    results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    places = [one["locations"][0]["physicalLocation"]["artifactLocation"] for one in results]
+    assert places
+    assert {place["uriBaseId"] for place in places} == {"SRCROOT"}
+    assert all((Path.cwd() / place["uri"]).is_file() for place in places)
+
+
+def test_standard_input_is_read(bad: Path) -> None:
+    command = [sys.executable, "-m", "knative.lint", "-", "--select", "KN1"]
+    text = (bad / "objects.yaml").read_text()
+    ran = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("<stdin>:")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_can_be_explained(rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--explain", rule.lower()]) == 0
+    told = capsys.readouterr().out
+    for words in (rule, RULES[rule].title, RULES[rule].why, RULES[rule].fix):
+        assert words in told
+
+
+def test_all_rules_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--rules"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == sorted(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_has_a_test_of_its_own(rule: str) -> None:
+    tests = (ROOT / "tests/unit").glob("test_lint_*.py")
+    assert any(f'"{rule}"' in file.read_text() for file in tests)
+
+
+def test_a_kustomization_goes_by_each_of_its_names() -> None:
+    assert set(KUSTOMIZATIONS) == {"kustomization.yaml", "kustomization.yml", "Kustomization"}

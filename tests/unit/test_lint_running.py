@@ -1,0 +1,175 @@
+"""Delivery, patience, schedules and Services: each rule on a bad tree and on a good one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lint_tree import (
+    BASE,
+    BROKER,
+    GOOD,
+    SERVICES,
+    TICK,
+    event_type,
+    found,
+    ping,
+    rules,
+    service,
+    trigger,
+)
+
+FULL = "{retry: 4, backoffPolicy: exponential, backoffDelay: PT1S, timeout: PT70S}"
+SINK = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: graves}}"
+BARE_BROKER = BROKER[: BROKER.index("spec:")]
+NO_SINK = BROKER.replace("deadLetterSink", "#")
+OUTSIDE = """
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: out, namespace: shop}
+spec: {broker: default, filter: {attributes: {type: order.placed}}, subscriber: {uri: http://a/}}
+"""
+CHANNEL = """
+apiVersion: messaging.knative.dev/v1
+kind: Channel
+metadata: {name: pipe, namespace: shop}
+"""
+SUBSCRIPTION = f"""
+apiVersion: messaging.knative.dev/v1
+kind: Subscription
+metadata: {{name: tap, namespace: shop}}
+spec:
+  channel: {{apiVersion: messaging.knative.dev/v1, kind: Channel, name: pipe}}
+  subscriber: {SINK}
+  delivery: {{retry: 2, backoffPolicy: exponential, backoffDelay: PT1S, deadLetterSink: {SINK}}}
+"""
+TO_SHOP = trigger("t", to="shop", filter_="filter: {attributes: {type: a}}")
+EXTENSION = "ceOverrides: {extensions: {schedule: %s}}"
+DIRECT = "apiVersion: serving.knative.dev/v1, kind: Service, name: billing"
+JSON = "contentType: application/json\n  data: "
+SELLS = [event_type("order.placed", "shop"), event_type("order.shipped", "shop")]
+
+
+def delivered(delivery: str) -> list[str]:
+    return [*BASE, trigger("t", delivery=delivery)]
+
+
+def serving(**parts: str) -> list[str]:
+    return [*BASE, service("shop", **parts), trigger("t", to="shop")]
+
+
+DELIVERY = [
+    ("KN501", [NO_SINK, *SERVICES, trigger()], GOOD),
+    ("KN501", [BARE_BROKER, *SERVICES, trigger()], GOOD),
+    (
+        "KN501",
+        [NO_SINK, *SERVICES, trigger(delivery=FULL)],
+        [NO_SINK, *SERVICES, trigger(delivery=FULL[:-1] + f", deadLetterSink: {SINK}}}")],
+    ),
+    (
+        "KN501",
+        [*BASE, CHANNEL, SUBSCRIPTION.replace("deadLetterSink", "other")],
+        [*BASE, CHANNEL, SUBSCRIPTION],
+    ),
+    ("KN502", delivered(f"{{deadLetterSink: {SINK}}}"), delivered(FULL)),
+    ("KN502", delivered("{format: json}"), delivered("{retry: 0, timeout: PT70S}")),
+    ("KN502", delivered(FULL.replace(", timeout: PT70S", "")), delivered("")),
+    ("KN502", [BARE_BROKER, *SERVICES, trigger(delivery="{timeout: PT70S}")], delivered(FULL)),
+    ("KN503", delivered(FULL.replace("exponential", "linear")), delivered(FULL)),
+    ("KN503", [BROKER.replace("exponential", "linear")], delivered("{backoffPolicy: linear}")),
+    ("KN504", delivered(FULL.replace("backoffPolicy: exponential, ", "")), delivered(FULL)),
+    ("KN504", delivered(FULL.replace("backoffDelay: PT1S, ", "")), delivered("{retry: 0}")),
+    ("KN505", delivered(FULL.replace("4", "10")), delivered(FULL.replace("4", "9"))),
+    ("KN505", delivered(FULL.replace("4", "5000")), delivered(FULL)),
+    ("KN506", [BARE_BROKER, *SERVICES, OUTSIDE], [*BASE, OUTSIDE]),
+    ("KN601", [*BASE, service("shop"), *SELLS, trigger()], GOOD),
+    (
+        "KN601",
+        [*BASE, service("shop"), event_type("order.placed", "shop"), trigger()],
+        [*BASE, service("shop", pod="timeoutSeconds: 400"), *SELLS, trigger()],
+    ),
+    (
+        "KN601",
+        [*BASE, service("shop"), *SELLS, trigger()],
+        [*BASE, service("shop", labels=""), *SELLS, trigger()],
+    ),
+    (  # one event can be the reply, which waits for nobody
+        "KN601",
+        [*BASE, service("shop"), *SELLS, trigger(), TO_SHOP],
+        [*BASE, service("shop"), SELLS[0], trigger(), TO_SHOP],
+    ),
+    ("KN602", delivered(FULL.replace("PT70S", "PT59S")), delivered(FULL.replace("PT70S", "PT1M"))),
+    ("KN602", serving(pod="timeoutSeconds: 71"), serving(pod="timeoutSeconds: 70")),
+    ("KN602", serving(pod="containerConcurrency: 1"), serving(pod="timeoutSeconds: 70")),
+    ("KN603", delivered(FULL.replace("PT70S", "PT1H")), delivered(FULL)),
+]  # fmt: skip
+
+TICKS = [
+    ("KN701", [*BASE, ping(overrides="")], GOOD),
+    ("KN701", [*BASE, ping(overrides="ceOverrides: {extensions: {}}")],
+     [*BASE, ping(overrides="", sink=DIRECT)]),
+    ("KN702", [*GOOD, ping("twin")], [*GOOD, ping("two", overrides=EXTENSION % "two")]),
+    ("KN703", [*BASE, ping(schedule="@every 1m")], [*BASE, ping(schedule="@daily")]),
+    ("KN703", [*BASE, ping(schedule="61 3 * * *")], [*BASE, ping(schedule="0 0 3 * * *")]),
+    ("KN703", [*BASE, ping(zone="timezone: Mars/Sol")], [*BASE, ping(zone="timezone: Asia/Tokyo")]),
+    ("KN703", [*BASE, ping(data="data: a\n  dataBase64: YQ==")],
+     [*BASE, ping(data="dataBase64: YQ==")]),
+    ("KN703", [*BASE, ping(data=JSON + "'{'")], [*BASE, ping(data=JSON + "'{}'")]),
+    ("KN704", [*BASE, ping(zone="")], [*BASE, ping(zone="", schedule="*/5 * * * *")]),
+    ("KN705", [*BASE, ping(overrides="ceOverrides: {extensions: {my-name: a}}")], GOOD),
+]  # fmt: skip
+
+PUBLIC = 'publishes: "true"'
+VISIBILITY = "networking.knative.dev/visibility: cluster-local"
+AUTO = "autoscaling.knative.dev"
+SCALE = f"annotations: {{{AUTO}/min-scale: %s, {AUTO}/max-scale: %s}}"
+SERVING = [
+    ("KN801", serving(readiness=""), serving()),
+    ("KN802", serving(liveness=""), serving()),
+    ("KN803", serving(resources="{}"), serving()),
+    ("KN803", serving(resources="{requests: {cpu: 1, memory: 1Gi}}"), serving()),
+    ("KN804", serving(labels=PUBLIC), [*BASE, service("web", labels=PUBLIC)]),
+    ("KN805", serving(template=f"labels: {{{VISIBILITY}}}"), serving()),
+    ("KN806", serving(container="env: [{name: DB_PASSWORD, value: hunter2}]"),
+     serving(container="env: [{name: DB_PASSWORD, valueFrom: {secretKeyRef: {name: a, key: b}}}]")),
+    ("KN806", serving(container="env: [{name: URL, value: 'postgres://me:secret@db/x'}]"),
+     serving(container="env: [{name: URL, value: 'postgres://me:$(PASSWORD)@db/x'}]")),
+    ("KN807", serving(root="{}"),
+     serving(root="{}", container="securityContext: {runAsNonRoot: true}")),
+    ("KN807", serving(container="securityContext: {runAsNonRoot: false}"), serving()),
+    ("KN901", serving(metadata=", " + SCALE % ("'1'", "'2'")),
+     serving(template=SCALE % ("'1'", "'2'"))),
+    ("KN902", serving(template=SCALE % ("'3'", "'2'")), serving(template=SCALE % ("'3'", "'0'"))),
+    ("KN902", serving(template=SCALE % ("1", "'2'")), serving(template=SCALE % ("'2'", "'2'"))),
+    ("KN903", serving(container="env: [{name: PORT, value: '1'}]"),
+     serving(container="env: [{name: PORTS, value: '1'}]")),
+    ("KN904", serving(container="ports: [{containerPort: 8012}]"),
+     serving(container="ports: [{containerPort: 8080}]")),
+    ("KN904", serving(container="ports: [{containerPort: 80}, {containerPort: 81}]"), serving()),
+    ("KN905", serving(pod="timeoutSeconds: 601"), serving(pod="timeoutSeconds: 600")),
+    ("KN905", serving(pod="containerConcurrency: 1001"), serving(pod="containerConcurrency: 0")),
+    ("KN905", serving(pod="idleTimeoutSeconds: 301"), serving(pod="idleTimeoutSeconds: 300")),
+    ("KN906", delivered(FULL.replace("PT70S", "70s")), delivered(FULL)),
+    ("KN906", delivered(FULL.replace("PT70S", "PT0S")), delivered(FULL.replace("PT1S", "PT0S"))),
+    ("KN906", delivered(FULL.replace("exponential", "sudden")), delivered(FULL)),
+    ("KN906", delivered(FULL.replace("retry: 4", "retry: -1")), delivered(FULL)),
+    ("KN906", delivered("{retryAfterMax: PT1M}"), delivered(FULL)),
+]  # fmt: skip
+CASES = [*DELIVERY, *TICKS, *SERVING]
+
+
+@pytest.mark.parametrize(("rule", "bad", "good"), CASES, ids=[case[0] for case in CASES])
+def test_a_running_rule_tells_bad_from_good(rule: str, bad: list[str], good: list[str]) -> None:
+    assert rule in rules(*bad)
+    assert rule not in rules(*good)
+
+
+def test_what_a_trigger_loses_is_told_in_full() -> None:
+    (one,) = found(*GOOD, trigger("t", to="graves", delivery="{format: json}"))
+    assert one.rule == "KN502"
+    assert one.message == "loses Broker default's retry: 4, timeout: 70 s"
+
+
+def test_the_time_that_publishing_takes_counts_attempts_and_pauses() -> None:
+    messages = [one.message for one in found(*BASE, service("shop"), *SELLS, trigger(), TICK)]
+    # Five attempts of at most 60 s, which is all that the Service has, and 1 + 2 + 4 + 8 s.
+    assert any("order.placed can take 315 s" in message for message in messages)

@@ -1,0 +1,200 @@
+"""References, events and loops: each rule speaks on a bad tree and keeps silent on a good one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lint_tree import (
+    BASE,
+    BINDING,
+    BROKER,
+    GOOD,
+    SERVICES,
+    event_type,
+    found,
+    ping,
+    rules,
+    service,
+    trigger,
+)
+
+V1BETA3 = """
+apiVersion: eventing.knative.dev/v1beta3
+kind: EventType
+metadata: {{name: {type}, namespace: shop}}
+spec:
+  attributes:
+  - {{name: type, required: true, value: {type}}}
+  - {{name: region, required: false}}
+"""
+ROLE = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: clockmaker, namespace: shop}
+rules:
+- {apiGroups: [sources.knative.dev], resources: [pingsources], verbs: [create]}
+"""
+FORWARD = """
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {{name: to-{to}, namespace: shop}}
+spec:
+  broker: {of}
+  subscriber: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: {to}}}}}
+"""
+OTHER_BROKER = BROKER.replace("name: default", "name: other")
+SINK = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: %s}}"
+SHIPPED = [event_type("order.placed", "billing"), event_type("order.shipped", "shipping")]
+SHIPPING = service("shipping")
+NO_TICK = "filter: {attributes: {type: dev.knative.sources.ping, schedule: never}}"
+NO_TICK_IN_WORDS = """filters: [{cesql: "schedule='x' AND type='dev.knative.sources.ping'"}]"""
+SHIPPED_ONLY = "filter: {attributes: {type: order.shipped}}"
+TO_GRAVES = f"{{deadLetterSink: {SINK % 'graves'}}}"
+
+
+def old_type(broker: str) -> str:
+    """An EventType from before v1beta2."""
+    body = event_type("e").replace("v1beta2", "v1beta1")
+    return body.replace("reference:", f"broker: {broker} #")
+
+
+def test_nothing_is_found_in_a_good_tree() -> None:
+    assert found(*GOOD) == []
+
+
+CASES = [
+    ("KN101", [*GOOD, trigger("lost", broker="nosuch")], GOOD),
+    ("KN102", [*GOOD, trigger("lost", to="nosuch")], GOOD),
+    (
+        "KN103",
+        [*GOOD, ping("lost", sink="apiVersion: serving.knative.dev/v1, kind: Service, name: no")],
+        [*GOOD, ping("direct", sink="apiVersion: v1, kind: Service, name: billing")],
+    ),
+    ("KN103", [*GOOD, ping("lost").replace("name: default", "name: no")], GOOD),
+    (
+        "KN104",
+        [*GOOD, trigger("lost", delivery=f"{{deadLetterSink: {SINK % 'nosuch'}}}")],
+        [*GOOD, trigger("kept", delivery=TO_GRAVES)],
+    ),
+    ("KN105", [*GOOD, BINDING.replace('"true"', '"no"')], GOOD),
+    ("KN105", [*GOOD, BINDING.replace("kind: Service", "kind: Broker")], GOOD),
+    ("KN106", [*BASE, ping().replace("ref: {", "uri: /there, other: {")], GOOD),
+    ("KN106", [*BASE, ping().replace("ref: {", "other: {")], GOOD),
+    (
+        "KN106",
+        [*BASE, ping().replace("sink: {", "sink: {uri: 'http://a/b', ")],
+        [*GOOD, ping("p").replace("sink: {", "sink: {uri: /b, ")],
+    ),
+    ("KN107", [*GOOD, trigger("again")], [*GOOD, trigger("again", to="graves")]),
+    ("KN201", [*GOOD, event_type("order.lost")], GOOD),
+    (
+        "KN201",
+        [*GOOD, ping("other", overrides="ceOverrides: {extensions: {schedule: other}}")],
+        GOOD,
+    ),
+    ("KN202", [*GOOD, trigger("typo", filter_="filter: {attributes: {type: order.place}}")], GOOD),
+    (
+        "KN202",
+        [*GOOD, trigger("typo", filter_="filters: [{prefix: {type: odrer.}}]")],
+        [*GOOD, trigger("all", filter_="filters: [{prefix: {type: order.}}]", to="graves")],
+    ),
+    # Without EventTypes the tree does not say what arrives, so no type is missing ...
+    (
+        "KN202",
+        [*BASE, trigger(filter_=NO_TICK_IN_WORDS)],
+        [*BASE, trigger()],
+    ),
+    # ... but ticks come from PingSources only, unless somebody makes them at run time.
+    (
+        "KN202",
+        [*BASE, trigger(filter_=NO_TICK)],
+        [*BASE, ROLE, trigger(filter_=NO_TICK)],
+    ),
+    ("KN203", [*GOOD, event_type("order.lost").replace("name: default", "name: nosuch")], GOOD),
+    (
+        "KN203",
+        [*GOOD, old_type("nosuch")],
+        [*GOOD, old_type("default")],
+    ),
+    (
+        "KN301",
+        [*BASE, event_type("order.placed", "billing"), trigger()],
+        [*BASE, event_type("order.placed", "graves"), trigger()],
+    ),
+    (
+        "KN301",
+        [*BASE, event_type("x", "", "source: /functions/billing"), trigger(filter_="")],
+        GOOD,
+    ),
+    (
+        "KN302",
+        [*BASE, SHIPPING, *SHIPPED, trigger(to="shipping"),
+         trigger("back", filter_=SHIPPED_ONLY)],
+        [*BASE, SHIPPING, *SHIPPED, trigger(to="shipping"),
+         trigger("on", filter_=SHIPPED_ONLY, to="graves")],
+    ),
+    (
+        "KN303",
+        [*BASE, FORWARD.format(of="default", to="default")],
+        [*BASE, OTHER_BROKER, FORWARD.format(of="default", to="other")],
+    ),
+    (
+        "KN303",
+        [*BASE, OTHER_BROKER, FORWARD.format(of="default", to="other"),
+         FORWARD.format(of="other", to="default")],
+        [*BASE, OTHER_BROKER, FORWARD.format(of="other", to="default")],
+    ),
+    ("KN304", [*GOOD, trigger("t", to="graves", delivery=TO_GRAVES)], GOOD),
+    (
+        "KN304",
+        [BROKER.replace("serving.", "eventing.")
+         .replace("Service, name: graves", "Broker, name: default"), *SERVICES],
+        BASE,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "bad", "good"), CASES, ids=[case[0] for case in CASES])
+def test_a_wiring_rule_tells_bad_from_good(rule: str, bad: list[str], good: list[str]) -> None:
+    assert rule in rules(*bad)
+    assert rule not in rules(*good)
+
+
+def test_a_broker_that_sugar_injects_exists() -> None:
+    namespace = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {eventing.knative.dev/injection: enabled}}
+"""
+    assert "KN101" in rules(*SERVICES, trigger())
+    assert "KN101" not in rules(namespace, *SERVICES, trigger())
+
+
+def test_a_source_of_an_unknown_kind_may_send_anything() -> None:
+    source = """
+apiVersion: example.com/v1
+kind: MoonSource
+metadata: {name: moon, namespace: shop}
+spec: {sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}
+"""
+    moon = trigger("moon", filter_="filter: {attributes: {type: moon.rose}}")
+    assert "KN202" in rules(*GOOD, moon)
+    assert "KN202" not in rules(*GOOD, moon, source)
+
+
+def test_a_subscriber_of_an_unknown_kind_is_left_alone() -> None:
+    strange = trigger("strange").replace("serving.knative.dev/v1", "example.com/v1")
+    assert rules(*GOOD, strange.replace("kind: Service", "kind: Robot")) == set()
+
+
+def test_an_attribute_that_no_v1beta3_type_lists_is_told() -> None:
+    here = trigger(filter_="filters: [{exact: {type: order.placed}}, {exact: {region: eu}}]")
+    typo = here.replace("region", "regoin")
+    known = [*BASE, V1BETA3.format(type="order.placed")]
+    assert "KN405" not in rules(*known, here)
+    assert "KN405" in rules(*known, typo)
+
+
+def test_a_v1beta2_type_says_nothing_about_extensions() -> None:
+    typo = trigger("t", filter_="filters: [{exact: {type: order.placed}}, {exact: {regoin: eu}}]")
+    assert "KN405" not in rules(*GOOD, typo)
