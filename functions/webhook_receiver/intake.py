@@ -5,7 +5,6 @@ Each source is a `Source`: how it proves who it is, and what its body means.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs
 from uuid import uuid4
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from functions.events.webhook import GrafanaNotified
 from functions.kit import wire
@@ -161,8 +161,8 @@ def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = from_json(body)  # pydantic's parser: half the time of json's
+    except ValueError:
         raise Malformed("the body is not valid JSON") from None
     if not isinstance(found, dict):
         raise Malformed("the body must be a JSON object")
