@@ -7,6 +7,7 @@ here draining lasts as long as a request may.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -77,6 +78,7 @@ class Application:
             print(f"cannot start: {error}", file=sys.stderr)
             await send({"type": "lifespan.startup.failed"})
             return
+        gc.freeze()  # what is loaded by now stays: no collection needs to look at it again
         await send({"type": "lifespan.startup.complete"})
         tidying = asyncio.create_task(forget_old(ctx)) if self._inbox else None
         await receive()

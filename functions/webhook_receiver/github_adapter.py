@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
-_URI = re.compile(
-    r"https?://(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}){1,2000}", re.ASCII
-)
+_URI = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}", re.ASCII)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _REPOSITORY = ("repository.url", "organization.url", "installation.account.url", "sender.url")
 _OWNER = ("repository.owner.url", *_REPOSITORY)
@@ -141,12 +140,16 @@ time='2026-01-02T00:00:00Z')
 def _source(event: str, rule: Rule, payload: Mapping[str, Any]) -> str:
     if event == "security_advisory":
         return "github.com"
-    found = next((u for path in rule.source if _URI.fullmatch(u := _text(_at(payload, path)))), "")
+    found = next((u for path in rule.source if _is_uri(u := _text(_at(payload, path)))), "")
     if event == "commit_comment" and found and (commit := _text(_at(payload, "comment.commit_id"))):
         return f"{found}/{_UNSAFE.sub('_', commit)[:100]}"
     if event == "marketplace_purchase" and found:
         return found.rpartition("/")[0]
     return found or "github.com"
+
+
+def _is_uri(text: str) -> bool:
+    return _URI.fullmatch(text) is not None and not _BAD_ESCAPE.search(text)
 
 
 def _time(payload: Mapping[str, Any], rule: Rule) -> str | None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 16
 MOST_BYTES = 8 * 1024 * 1024
 LONGEST_PAUSE_S = 60.0
-LONGEST_WAY_S = 0.2
+LONGEST_WAY_S = 1.0
 
 
 class Relay:
