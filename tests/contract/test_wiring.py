@@ -18,7 +18,6 @@ from tests.contract.repository import (
     Pattern,
     Trigger,
     all_folders,
-    container,
     environment,
     event_types,
     function_folders,
@@ -50,34 +49,6 @@ def test_a_service_runs_a_target_within_its_deadline(service: Manifest) -> None:
     assert service["metadata"]["name"] == variables["FUNCTION_TARGET"].replace("_", "-")
     timeout = service["spec"]["template"]["spec"]["timeoutSeconds"]
     assert float(variables["TIMEOUT_SECONDS"]) == timeout
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_is_safe_and_sized(service: Manifest) -> None:
-    pod = service["spec"]["template"]["spec"]
-    one = container(service)
-    assert one["image"] == "dsm-functions"
-    for kind in ("requests", "limits"):
-        assert set(one["resources"][kind]) >= {"cpu", "memory"}
-    for probe in ("readinessProbe", "livenessProbe"):
-        assert one[probe]["httpGet"]["path"] == "/health"
-    assert one["securityContext"]["allowPrivilegeEscalation"] is False
-    assert one["securityContext"]["readOnlyRootFilesystem"] is True
-    assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    everywhere = {**pod.get("securityContext", {}), **one["securityContext"]}
-    assert everywhere["runAsNonRoot"] is True
-    assert everywhere["runAsUser"] >= 1000
-    assert everywhere["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["containerConcurrency"] >= 1
-    pool = int(environment(service).get("DATABASE_POOL_SIZE", "8"))
-    name = environment(service)["FUNCTION_TARGET"]
-    if name in function_folders() and spec(name).inbox:
-        assert pod["containerConcurrency"] <= pool / 2, "a request may hold two connections"
-    account = next(
-        m for m in of_kind("ServiceAccount", "v1") if _name(m) == pod["serviceAccountName"]
-    )
-    assert account["automountServiceAccountToken"] in (False, True)
-    assert "app.kubernetes.io/name" in service["metadata"]["labels"]
 
 
 @pytest.mark.parametrize("name", function_folders())

@@ -97,6 +97,10 @@ REFUSED = {
         service(CONTAINER % ("", ", volumes: [{name: v, hostPath: {path: /}}]")),
         "volumes.0.hostPath: is not supported",
     ),
+    "a pod's security context": (
+        service(CONTAINER % ("", ", securityContext: {runAsNonRoot: true}")),
+        "needs the feature podspec-securitycontext",
+    ),
     "a missing ConfigMap": (
         service(CONTAINER % (", envFrom: [{configMapRef: {name: nope}}]", "")),
         "there is no ConfigMap dsm/nope",

@@ -78,7 +78,7 @@ class TriggerSpec(Strict):
             if not _ATTRIBUTE.match(name):
                 raise refuse(f"filter.attributes: {name!r} must be lower-case letters and digits")
         for number, item in enumerate(self.filters):
-            _check_filter(item, f"filters.{number}")
+            check_filter(item, f"filters.{number}")
         return self
 
 
@@ -105,7 +105,7 @@ class EventType(Manifest):
     spec: EventTypeSpec
 
 
-def _check_filter(item: Any, where: str) -> None:
+def check_filter(item: Any, where: str) -> None:
     """A filter has one dialect; attribute names are lower case; nested ones likewise."""
     if not isinstance(item, dict) or not item:
         raise refuse(f"{where}: must be one dialect of {', '.join(_DIALECTS)}")
@@ -125,9 +125,9 @@ def _check_filter(item: Any, where: str) -> None:
         if not isinstance(value, list):
             raise refuse(f"{where}.{dialect}: must be a list")
         for number, inner in enumerate(value):
-            _check_filter(inner, f"{where}.{dialect}.{number}")
+            check_filter(inner, f"{where}.{dialect}.{number}")
     elif dialect == "not":
-        _check_filter(value, f"{where}.not")
+        check_filter(value, f"{where}.not")
     elif not isinstance(value, str):
         raise refuse(f"{where}.cesql: must be text")
     else:

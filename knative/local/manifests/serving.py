@@ -27,6 +27,11 @@ class RevisionSpec(PodSpec):
             raise refuse("the local Knative runs exactly one container per Service")
         if self.init_containers or self.termination_grace_period_seconds is not None:
             raise refuse("initContainers and terminationGracePeriodSeconds are not allowed here")
+        if self.security_context is not None:
+            words = (
+                "a pod's securityContext needs the feature podspec-securitycontext, which is off"
+            )
+            raise refuse(f"{words}; write it in the container")
         container = self.containers[0]
         for variable in container.env:
             if variable.name in _RESERVED_ENV:

@@ -1,0 +1,195 @@
+"""Kinds that a cluster has and a laptop only recognises: other brokers, Kafka, monitoring, rights.
+
+Strict like the others, so that a wrong field is found before a cluster's webhook finds it. The
+local Knative runs none of them: see `stand_ins`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from knative.local.manifests.eventing import DeliverySpec, check_filter
+from knative.local.manifests.meta import (
+    AnyObject,
+    CloudEventOverrides,
+    Destination,
+    Manifest,
+    Reference,
+    Strict,
+    refuse,
+)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class SecretRef(Strict):
+    name: str
+
+
+class AuthSecret(Strict):
+    ref: SecretRef
+
+
+class KafkaAuth(Strict):
+    secret: AuthSecret
+
+
+class KafkaSinkSpec(Strict):
+    topic: Text
+    bootstrap_servers: list[Text] = Field(min_length=1)
+    num_partitions: int | None = Field(None, ge=1)
+    replication_factor: int | None = Field(None, ge=1)
+    content_mode: Literal["binary", "structured"] = "binary"
+    auth: KafkaAuth | None = None
+
+
+class KafkaSink(Manifest):
+    api_version: Literal["eventing.knative.dev/v1alpha1"]
+    kind: Literal["KafkaSink"]
+    spec: KafkaSinkSpec
+
+
+class KafkaSourceSpec(Strict):
+    consumers: int | None = Field(None, ge=0)
+    consumer_group: str | None = None
+    bootstrap_servers: list[Text] = Field(min_length=1)
+    topics: list[Text] = Field(min_length=1)
+    ordering: Literal["ordered", "unordered"] | None = None
+    initial_offset: Literal["earliest", "latest"] | None = None
+    net: AnyObject | None = None
+    delivery: DeliverySpec | None = None
+    sink: Destination
+    ce_overrides: CloudEventOverrides = CloudEventOverrides()
+
+
+class KafkaSource(Manifest):
+    api_version: Literal["sources.knative.dev/v1"]
+    kind: Literal["KafkaSource"]
+    spec: KafkaSourceSpec
+
+
+class ClusterReference(Strict):
+    name: str | None = None
+    namespace: str | None = None
+    connection_secret: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ClusterReference:
+        if (self.name is None) == (self.connection_secret is None):
+            raise refuse("needs either name or connectionSecret")
+        return self
+
+
+class RabbitmqBrokerConfigSpec(Strict):
+    rabbitmq_cluster_reference: ClusterReference
+    queue_type: Literal["quorum", "classic"] = "quorum"
+
+
+class RabbitmqBrokerConfig(Manifest):
+    api_version: Literal["eventing.knative.dev/v1alpha1"]
+    kind: Literal["RabbitmqBrokerConfig"]
+    spec: RabbitmqBrokerConfigSpec
+
+
+class PolicyFrom(Strict):
+    ref: Reference | None = None
+    sub: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> PolicyFrom:
+        if (self.ref is None) == (self.sub is None):
+            raise refuse("needs either ref or sub")
+        return self
+
+
+class PolicyTarget(Strict):
+    ref: Reference | None = None
+    selector: AnyObject | None = None
+
+
+class EventPolicySpec(Strict):
+    from_: list[PolicyFrom] = Field([], alias="from")
+    to: list[PolicyTarget] = []
+    filters: list[AnyObject] = []
+
+    @model_validator(mode="after")
+    def _filters_are_known(self) -> EventPolicySpec:
+        for number, item in enumerate(self.filters):
+            check_filter(item, f"filters.{number}")
+        return self
+
+
+class EventPolicy(Manifest):
+    api_version: Literal["eventing.knative.dev/v1alpha1"]
+    kind: Literal["EventPolicy"]
+    spec: EventPolicySpec
+
+
+class Selector(Strict):
+    match_labels: dict[str, str] = {}
+    match_expressions: list[AnyObject] = []
+
+
+class NamespaceSelector(Strict):
+    match_names: list[str] = []
+    any: bool | None = None
+
+
+class Endpoint(Strict):
+    port: str | None = None
+    port_number: Port | None = None
+    path: str = "/metrics"
+    interval: str | None = None
+    scrape_timeout: str | None = None
+    relabelings: list[AnyObject] = []
+    metric_relabelings: list[AnyObject] = []
+
+
+class PodMonitorSpec(Strict):
+    selector: Selector
+    namespace_selector: NamespaceSelector | None = None
+    pod_metrics_endpoints: list[Endpoint] = Field(min_length=1)
+
+
+class PodMonitor(Manifest):
+    api_version: Literal["monitoring.coreos.com/v1"]
+    kind: Literal["PodMonitor"]
+    spec: PodMonitorSpec
+
+
+class Rule(Strict):
+    alert: str | None = None
+    record: str | None = None
+    expr: str
+    for_: str | None = Field(None, alias="for")
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class RuleGroup(Strict):
+    name: str
+    interval: str | None = None
+    rules: list[Rule]
+
+
+class PrometheusRuleSpec(Strict):
+    groups: list[RuleGroup]
+
+
+class PrometheusRule(Manifest):
+    api_version: Literal["monitoring.coreos.com/v1"]
+    kind: Literal["PrometheusRule"]
+    spec: PrometheusRuleSpec
+
+
+KINDS: dict[tuple[str, str], type[Manifest]] = {
+    ("eventing.knative.dev/v1alpha1", "KafkaSink"): KafkaSink,
+    ("sources.knative.dev/v1", "KafkaSource"): KafkaSource,
+    ("eventing.knative.dev/v1alpha1", "RabbitmqBrokerConfig"): RabbitmqBrokerConfig,
+    ("eventing.knative.dev/v1alpha1", "EventPolicy"): EventPolicy,
+    ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,
+    ("monitoring.coreos.com/v1", "PrometheusRule"): PrometheusRule,
+}

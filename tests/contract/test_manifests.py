@@ -1,0 +1,123 @@
+"""Every overlay builds, as kubectl builds it, and holds only what a cluster accepts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from knative.local.manifests import cluster_only, load
+from tests.contract.overlays import COMPONENTS, OVERLAYS, built, objects, title
+from tests.contract.repository import KNATIVE, Manifest
+
+KUBERNETES = "1.36"
+KUBECTL = shutil.which("kubectl")
+CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding")
+NAMESPACES = ("dsm", "agents")
+PUBLIC = {"webhook-receiver", "orchestrator", "console"}
+KNOWN = load.KINDS | cluster_only.KINDS
+
+
+def complaint(manifest: Manifest) -> str | None:
+    """Why a cluster would refuse the object; Kubernetes' own kinds by Kubernetes' own schemas."""
+    group = manifest["apiVersion"].partition("/")[0]
+    if "." in group and not group.endswith(".k8s.io"):
+        kind = KNOWN.get((manifest["apiVersion"], manifest["kind"]))
+        if kind is None:
+            return "of a kind that nobody here knows"
+        try:
+            kind.model_validate(_other_brokers(manifest))
+        except ValidationError as error:
+            return "; ".join(f"{'.'.join(map(str, p))}: {w}" for p, w in load.faults(error))
+        return None
+    try:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return None
+
+
+def _other_brokers(manifest: Manifest) -> Manifest:
+    """The local model knows one class of Broker; the others differ in the class and its config."""
+    if manifest["kind"] != "Broker":
+        return manifest
+    metadata = {**manifest["metadata"], "annotations": {}}
+    return {**manifest, "metadata": metadata}
+
+
+def everything(document: object) -> list[Manifest]:
+    """A List as its items."""
+    assert isinstance(document, dict)
+    return list(document["items"]) if document["kind"] == "List" else [document]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_builds_without_kubectl(overlay: str) -> None:
+    assert objects(overlay)
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubectl_builds_the_same(overlay: str) -> None:
+    assert KUBECTL
+    done = subprocess.run(
+        [KUBECTL, "kustomize", OVERLAYS[overlay]], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = {title(m): m for d in yaml.safe_load_all(done.stdout) for m in everything(d)}
+    assert theirs == {title(m): m for m in objects(overlay)}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_fits_the_base(component: str, tmp_path: Path) -> None:
+    needed = {"dsm": ["postgres"]}.get(component, [])
+    names = [*needed, component]
+    body = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "dsm",
+        "resources": [str(KNATIVE / "base")],
+        "components": [str(KNATIVE / "components" / name) for name in names],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    found = built(tmp_path)
+    assert {title(m): complaint(m) for m in found if complaint(m)} == {}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_cluster_accepts_every_object(overlay: str) -> None:
+    assert {title(m): complaint(m) for m in objects(overlay) if complaint(m)} == {}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_object_has_the_standard_labels_and_a_namespace(overlay: str) -> None:
+    for manifest in objects(overlay):
+        labels = manifest["metadata"].get("labels", {})
+        assert labels.get("app.kubernetes.io/part-of") == "dsm", title(manifest)
+        assert labels.get("app.kubernetes.io/name"), f"{title(manifest)}: whose is it?"
+        if manifest["kind"] not in CLUSTER_WIDE:
+            assert manifest["metadata"]["namespace"] in NAMESPACES, title(manifest)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_what_others_call_is_public(overlay: str) -> None:
+    for manifest in objects(overlay):
+        if manifest["apiVersion"] == "serving.knative.dev/v1":
+            labels = manifest["metadata"]["labels"]
+            inside = labels.get("networking.knative.dev/visibility") == "cluster-local"
+            assert inside == (manifest["metadata"]["name"] not in PUBLIC), title(manifest)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_a_pod_reads_is_named_once(overlay: str) -> None:
+    """A variable that is written twice has the last value, whatever a reader believes."""
+    for manifest in objects(overlay):
+        template = manifest.get("spec", {}).get("template", {})
+        for container in template.get("spec", {}).get("containers", []):
+            names = [e["name"] for e in container.get("env", [])]
+            assert len(names) == len(set(names)), title(manifest)
