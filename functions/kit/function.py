@@ -29,7 +29,8 @@ from functions.events.base import AnyEvent, Event, Request
 from functions.kit import envelope, inbox, log, wire
 from functions.kit.answers import failure
 from functions.kit.context import Context, process_context
-from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.errors import FunctionError, shortened
+from functions.kit.runs import runs
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def function(
             tuple(emits),
             inbox,
             dict(renders or {}),
-            (*routes, *((route("/runs", _runs),) if inbox else ())),
+            (*routes, *((route("/runs", runs),) if inbox else ())),
             start,
             health,
         )
@@ -292,14 +293,6 @@ async def _remember_failure(
         await inbox.record_failure(ctx.store, key, kind, took_ms, shortened(detail, 1000))
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
-
-
-async def _runs(request: HttpRequest, ctx: Context) -> Response:
-    text = request.query_params.get("limit", "20")
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise PermanentError("limit: must be a number from 1 to 1000")
-    rows = await inbox.runs(ctx.store, ctx.function, int(text))
-    return Response(json.dumps({"runs": rows}, default=str), media_type="application/json")
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

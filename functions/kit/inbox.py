@@ -79,13 +79,30 @@ async def record_failure(store: Store, key: Key, kind: str, took_ms: float, deta
         await _record(connection, key, kind, took_ms, "failed", detail)
 
 
-async def runs(store: Store, function: str, limit: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs: ended at or after `since` and before `before`; `answers` adds what was said."""
+
+    limit: int = 20
+    since: datetime | None = None
+    before: datetime | None = None
+    answers: bool = False
+
+
+async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, Any]]:
     """The latest runs of a function, newest first, good and bad."""
+    said, joined = "", ""
+    if wanted.answers:
+        said = ", CASE run.outcome WHEN 'ok' THEN inbox.answer END AS answer"
+        joined = "LEFT JOIN inbox USING (function, source, id)"
     async with store.connection() as connection:
         rows = await connection.fetch(
-            """SELECT source, id, type, ended_at, took_ms, outcome, detail FROM run
-               WHERE function = $1 ORDER BY ended_at DESC, number DESC LIMIT $2""",
-            *(function, limit),
+            f"""SELECT source, id, run.type, ended_at, took_ms, outcome, detail {said}
+                FROM run {joined}
+                WHERE function = $1 AND ($3::timestamptz IS NULL OR ended_at >= $3)
+                AND ($4::timestamptz IS NULL OR ended_at < $4)
+                ORDER BY ended_at DESC, number DESC LIMIT $2""",
+            *(function, wanted.limit, wanted.since, wanted.before),
         )
     return [dict(row) for row in rows]
 

@@ -40,7 +40,7 @@ class ServiceClient:
 
     def __init__(self, name: str, base_url: str, http: httpx.AsyncClient) -> None:
         self.name = name
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._http = http
 
     async def get(self, at: str, kind: type[T], **query: str | None) -> T:
@@ -74,7 +74,7 @@ class ServiceClient:
 
     async def _once(self, method: str, at: str, **options: Any) -> httpx.Response:
         try:
-            response = await self._http.request(method, f"{self._base_url}{at}", **options)
+            response = await self._http.request(method, f"{self.base_url}{at}", **options)
         except httpx.HTTPError as error:
             raise TemporaryError(f"{self.name}: {type(error).__name__} {error}".rstrip()) from error
         if response.is_success:

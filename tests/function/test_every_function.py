@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import pytest
 
@@ -256,6 +257,25 @@ class TestFunctionsWithAnInbox:
             assert (await client.get("/runs?limit=0")).status_code == 422
         assert [run["outcome"] for run in runs] == ["failed", "ok"]
         assert runs[0]["detail"].startswith("PermanentError: no")
+
+    async def test_runs_of_a_day_come_with_what_they_answered(self, two: Cluster) -> None:
+        await two.tell("careful", Ticked())
+        now, second = datetime.now(UTC), timedelta(seconds=60)
+        async with two.client("careful") as client:
+
+            async def runs(**query: str) -> list[dict[str, Any]]:
+                found: list[dict[str, Any]] = (await client.get("/runs", params=query)).json()[
+                    "runs"
+                ]
+                return found
+
+            (run,) = await runs(since=(now - second).isoformat(), answers="true")
+            assert await runs(since=(now + second).isoformat()) == []
+            assert await runs(before=(now - second).isoformat()) == []
+            wrong = await client.get("/runs?since=yesterday")
+        assert isinstance(run["answer"], list)
+        assert wrong.status_code == 422
+        assert "since: must be an instant" in wrong.json()["detail"]
 
     async def test_a_database_that_is_away_means_503(self, cluster: Cluster) -> None:
         cluster.deploy(careful, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
