@@ -1,0 +1,72 @@
+"""What the console asks of others: JSON over HTTP, typed as plain dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from functions.console.settings import ConsoleSettings
+from functions.kit.cluster import Cluster
+from functions.kit.context import Context
+from functions.kit.services import ServiceClient, Services
+
+Row = dict[str, Any]
+
+
+class Peer(ServiceClient):
+    """A function's or service's read routes, and its actions on behalf of a person."""
+
+    async def read(self, at: str, **query: object) -> Any:
+        """JSON; parameters that are None are left out."""
+        params = {name: str(value) for name, value in query.items() if value is not None}
+        return (await self._call("GET", at, params=params)).json()
+
+    async def text(self, at: str, **query: object) -> str:
+        params = {name: str(value) for name, value in query.items()}
+        return (await self._call("GET", at, params=params)).text
+
+    async def act(
+        self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """A person's action, once: whoever pressed sees what came of it and may press again."""
+        sent = {"X-User": who, "Content-Type": "application/json", **(headers or {})}
+        content = json.dumps({} if body is None else body)
+        answer = await self._once("POST", at, content=content, headers=sent)
+        return answer.json() if answer.content else None
+
+
+class Ask:
+    """Everybody that the console may ask, within one request."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.settings = ctx.settings(ConsoleSettings)
+
+    @property
+    def services(self) -> Services:
+        return self.ctx.services
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.ctx.cluster
+
+    def function(self, name: str) -> Peer:
+        """A function by its Service's name."""
+        return Peer(name, self.settings.function_url.replace("{name}", name), self.ctx.http)
+
+    def service(self, client: ServiceClient) -> Peer:
+        """A DSM service's routes beyond those of its typed client."""
+        return Peer(client.name, client.base_url, self.ctx.http)
+
+    @property
+    def broker(self) -> Peer | None:
+        """The broker's own record of events; None where no broker tells it."""
+        url = self.settings.events_url
+        return Peer("broker", url, self.ctx.http) if url else None
+
+    async def runs(self, function: str, **query: object) -> list[Row]:
+        """A function's record of runs, newest first."""
+        answer = await self.function(function).read("/runs", **query)
+        runs: list[Row] = answer["runs"]
+        return runs

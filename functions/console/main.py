@@ -1,0 +1,63 @@
+"""One place to see what happens, and to press what can be pressed.
+
+asks    the read routes of every function and service, the Kubernetes API for schedules, and the
+        broker's own record of events where there is one (EVENTS_URL)
+holds   nothing: no tables; a browser's session is a signed cookie
+fails   a panel says what is away, in the words of who is away; the page is there all the same
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions.console import dead_letters, sign_in, today
+from functions.console.ask import Ask
+from functions.console.pages import FOLDER, SECURITY, View, problem
+from functions.console.people import Desk
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.web import api, new_app
+
+SECTIONS = (today, dead_letters, sign_in)
+
+
+def build() -> FastAPI:
+    app = new_app("console", openapi_url=None, docs_url=None, redoc_url=None)
+    for section in SECTIONS:
+        app.router.routes.extend(section.routes())
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(HTTPException, _no_such_page)
+    return app
+
+
+class SecurityHeaders:
+    """Adds the headers that every answer has; assets have their version in their address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    ask = Ask(request.scope["context"])
+    view = View(request, ask, Desk(request, ask.settings))
+    if error.status_code == 404:
+        return problem(view, NotFound(f"There is no page at {request.url.path}."))
+    return problem(view, PermanentError(str(error.detail)))
+
+
+console = api("console", build)

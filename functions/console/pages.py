@@ -1,0 +1,171 @@
+"""How pages are made: templates, headers, the frame around every page, forms and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from functions.console import words
+from functions.console.ask import Ask
+from functions.console.panels import Panel, Shown, show, show_one
+from functions.console.people import Desk
+from functions.kit.context import Context
+from functions.kit.errors import FunctionError, NotFound, PermanentError
+
+FOLDER = Path(__file__).resolve().parent
+HTMX = "htmx-2.0.11.min.js"
+
+NAVIGATION = (
+    ("/", "Today"),
+    ("/sprints", "Sprints"),
+    ("/events", "Events"),
+    ("/orchestrations", "Orchestrations"),
+    ("/jobs", "Jobs"),
+    ("/schedules", "Schedules"),
+    ("/dead-letters", "Dead letters"),
+)
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with it a browser sends `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= words.FILTERS
+
+
+@dataclass(frozen=True)
+class View:
+    """One request for a page: whom to ask, who looks, what the address says."""
+
+    request: Request
+    ask: Ask
+    desk: Desk
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The address's query and path parameters: all that a panel may depend on."""
+        given = {k: v for k, v in self.request.query_params.items() if v}
+        return {**given, **{k: str(v) for k, v in self.request.path_params.items()}}
+
+
+Answer = Callable[[View], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: where it is, what it is called, and its panels.
+
+    `title` may use the path's parameters: "Sprint {sprint_id}". `head` is a template above the
+    panels: pickers and filters.
+    """
+
+    path: str
+    title: str
+    panels: Sequence[Panel]
+    lead: str = ""
+    head: str = ""
+    parent: tuple[str, str] | None = None
+
+    def routes(self) -> list[Route]:
+        return [
+            endpoint(self.path, self._whole),
+            endpoint(self.path.rstrip("/") + "/panels/{panel}", self._part),
+        ]
+
+    async def _whole(self, view: View) -> Response:
+        query, base = view.query, view.request.url.path
+        patience_s = view.ask.settings.console_patience_s
+        shown = await show(self.panels, view.ask, query, base, patience_s)
+        return render(
+            view,
+            "page.html",
+            {"page": self, "title": self.title.format_map(query), "panels": shown, "query": query},
+        )
+
+    async def _part(self, view: View) -> Response:
+        query = view.query
+        name = query.pop("panel")
+        base = view.request.url.path.removesuffix(f"/panels/{name}")
+        panel = next((panel for panel in self.panels if panel.name == name), None)
+        if panel is None:
+            raise NotFound(f"There is no panel {name}.")
+        shown: Shown = await show_one(panel, view.ask, query, base or "/")
+        return render(view, "part.html", {"shown": shown, "query": query})
+
+
+def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Route:
+    """A route whose answer gets a view and whose errors are pages."""
+
+    @wraps(answer)
+    async def call(request: Request) -> Response:
+        ctx: Context = request.scope["context"]
+        ask = Ask(ctx)
+        view = View(request, ask, Desk(request, ask.settings))
+        try:
+            response = await answer(view)
+        except FunctionError as error:
+            response = problem(view, error)
+        view.desk.leave(response)
+        return response
+
+    return Route(path, call, methods=list(methods))
+
+
+def render(view: View, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    """A template as a page, in its frame and with the notice that waits for it."""
+    path = view.request.url.path
+    here = next((p for p, _ in NAVIGATION[1:] if path == p or path.startswith(f"{p}/")), "/")
+    frame = {
+        "navigation": NAVIGATION,
+        "here": here,
+        "person": view.desk.person,
+        "form_token": view.desk.form_token,
+        "notice": view.desk.notice(),
+        "htmx": HTMX,
+        "now": view.ask.ctx.now(),
+        "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
+        "is_dead": path.startswith("/dead-letters"),
+    }
+    html = _templates.get_template(template).render({**frame, **values})
+    response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+    if template != "part.html":
+        view.desk.heard(response)
+    return response
+
+
+def problem(view: View, error: FunctionError) -> Response:
+    """An error as a page of its own."""
+    status = error.status if isinstance(error, PermanentError) else 503
+    titles = {403: "Not allowed", 404: "Not found", 409: "It is not so any more"}
+    title = titles.get(status, "Away" if status == 503 else "That did not work")
+    values = {"title": title, "words": error.detail, "status": status}
+    return render(view, "problem.html", values, status)
+
+
+def done(view: View, to: str, said: str) -> Response:
+    """After an action: back to a page that shows what was said."""
+    response = RedirectResponse(to, 303)
+    view.desk.say(response, said)
+    return response

@@ -1,0 +1,107 @@
+"""A page is made of panels. Each asks for itself and fails by itself.
+
+A page waits a moment for all of them; a panel that is not there yet is shown as loading and asks
+for itself again. So a service that is away takes its own panel with it and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from functions.console.ask import Ask
+from functions.kit.errors import FunctionError, NotFound, TemporaryError
+
+logger = logging.getLogger(__name__)
+
+State = Literal["ready", "loading", "away", "missing", "unavailable", "error"]
+Query = Mapping[str, str]
+Load = Callable[[Ask, Query], Awaitable[Mapping[str, Any]]]
+
+# What a panel may take when it asks for itself; a function may have to start from zero.
+LONG_S = 25.0
+
+
+class NotHere(Exception):
+    """This cannot be had in this installation; the text says why and what would bring it."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`name` is also its template's; `live_s` asks again so often while the page is open."""
+
+    name: str
+    title: str
+    load: Load
+    live_s: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A panel as its template gets it."""
+
+    panel: Panel
+    state: State
+    url: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
+
+    @property
+    def template(self) -> str:
+        return f"panels/{self.panel.name}.html"
+
+
+async def show(
+    panels: Sequence[Panel], ask: Ask, query: Query, base: str, patience_s: float
+) -> list[Shown]:
+    """Load panels at once; those that take longer than `patience_s` are shown as loading."""
+    tasks = [asyncio.create_task(_load(panel, ask, query, base)) for panel in panels]
+    await asyncio.wait(tasks, timeout=patience_s)
+    shown = []
+    for panel, task in zip(panels, tasks, strict=True):
+        if task.done():
+            shown.append(task.result())
+        else:
+            task.cancel()
+            shown.append(Shown(panel, "loading", url_of(panel, base, query)))
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return shown
+
+
+async def show_one(panel: Panel, ask: Ask, query: Query, base: str) -> Shown:
+    """Load one panel with long patience."""
+    try:
+        async with asyncio.timeout(LONG_S):
+            return await _load(panel, ask, query, base)
+    except TimeoutError:
+        words = f"There was no answer within {LONG_S:.0f} seconds."
+        return Shown(panel, "away", url_of(panel, base, query), words=words)
+
+
+def url_of(panel: Panel, base: str, query: Query) -> str:
+    asked = f"?{urlencode(query)}" if query else ""
+    return f"{base.rstrip('/')}/panels/{panel.name}{asked}"
+
+
+async def _load(panel: Panel, ask: Ask, query: Query, base: str) -> Shown:
+    url = url_of(panel, base, query)
+    try:
+        return Shown(panel, "ready", url, await panel.load(ask, query))
+    except NotHere as error:
+        return Shown(panel, "unavailable", url, words=str(error))
+    except TemporaryError as error:
+        return Shown(panel, "away", url, words=error.detail)
+    except NotFound as error:
+        return Shown(panel, "missing", url, words=error.detail)
+    except FunctionError as error:
+        return Shown(panel, "error", url, words=error.detail)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # A peer of another version may say things in another shape: that is its panel's trouble.
+        logger.error("panel %s", panel.name, exc_info=error)
+        words = f"An answer could not be understood ({type(error).__name__})."
+        return Shown(panel, "error", url, words=words)

@@ -1,0 +1,59 @@
+"""Signing in with the console's token, and out."""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from functions.console.pages import View, done, endpoint, render
+from functions.console.people import Refused, Session
+from functions.kit.errors import shortened
+
+
+async def ask_token(view: View) -> Response:
+    """`GET /sign-in?next=/somewhere`."""
+    values = {"title": "Sign in", "next": _local(view.query.get("next", "/")), "wrong": ""}
+    return render(view, "sign_in.html", values)
+
+
+async def sign_in(view: View) -> Response:
+    """A new session for who knows the token; the old id is not kept."""
+    form = await view.desk.form()
+    name = shortened(form.get("name", ""), 60)
+    to = _local(form.get("next", "/"))
+    if not name or not view.desk.knows(form.get("token", "")):
+        wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
+        values = {"title": "Sign in", "next": to, "wrong": wrong}
+        return render(view, "sign_in.html", values, 403)
+    response = RedirectResponse(to, 303)
+    view.desk.leave(response, Session(secrets.token_urlsafe(16), name))
+    return response
+
+
+async def sign_out(view: View) -> Response:
+    await view.desk.form()
+    if not view.desk.person.signed_in:
+        raise Refused("You are not signed in.")
+    response = done(view, "/", "You are signed out.")
+    view.desk.leave(response, Session(secrets.token_urlsafe(16)))
+    return response
+
+
+def _local(path: str) -> str:
+    """A path of this console: nobody is sent elsewhere after signing in.
+
+    >>> _local("/jobs?state=queued"), _local("//evil.example/"), _local("https://evil.example")
+    ('/jobs?state=queued', '/', '/')
+    """
+    safe = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if safe and "\n" not in path and "\r" not in path else "/"
+
+
+def routes() -> list[Route]:
+    return [
+        endpoint("/sign-in", ask_token),
+        endpoint("/sign-in", sign_in, ["POST"]),
+        endpoint("/sign-out", sign_out, ["POST"]),
+    ]

@@ -1,0 +1,157 @@
+"""How times, durations and states are told; the filters of the templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+# Every state that anything can be in, as one of five tones; words say it too, never colour alone.
+_TONES = {
+    "good": "ok delivered sent completed complete succeeded success do_success redriven ready",
+    "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
+    " retrying undoing undo_retrying",
+    "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due",
+    "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
+    " not_registered",
+}
+NONE = "\N{EN DASH}"  # where there is nothing to tell
+
+_TONE = {state: tone for tone, states in _TONES.items() for state in states.split()}
+
+
+def tone(state: object) -> str:
+    """The tone of a state.
+
+    >>> tone("UNDO_FAILED"), tone("ok"), tone("cancelled")
+    ('bad', 'good', 'calm')
+    """
+    return _TONE.get(str(state).lower(), "calm")
+
+
+def spoken(state: object) -> str:
+    """A state in plain words.
+
+    >>> spoken("UNDO_FAILED")
+    'undo failed'
+    """
+    return str(state).replace("_", " ").lower()
+
+
+def duration(ms: float | None) -> str:
+    """Milliseconds as people say them.
+
+    >>> [duration(x) for x in (0.4, 12.3, 1234, 75_000, 7_200_000)]
+    ['0.4 ms', '12 ms', '1.2 s', '1 min 15 s', '2 h']
+    """
+    if ms is None:
+        return NONE
+    if ms < 10:
+        return f"{ms:.1f} ms"
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def instant(value: object) -> datetime | None:
+    """RFC 3339 text, or seconds since 1970, as an instant in UTC; None where it is neither."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def iso(value: object) -> str:
+    found = instant(value)
+    return found.isoformat(timespec="milliseconds") if found else ""
+
+
+def clock(value: object) -> str:
+    """The time of day in UTC; the page's script says it in the reader's zone as well."""
+    found = instant(value)
+    return f"{found:%H:%M:%S}" if found else NONE
+
+
+def moment(value: object) -> str:
+    found = instant(value)
+    return f"{found:%d %b %Y %H:%M:%S} UTC".lstrip("0") if found else NONE
+
+
+def day(value: object) -> str:
+    """A day.
+
+    >>> day("2026-03-02")
+    'Mon 2 Mar 2026'
+    """
+    found = value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
+    return f"{found:%a} {found.day} {found:%b %Y}"
+
+
+def ago(value: object, now: datetime) -> str:
+    """How long ago, or in how long.
+
+    >>> now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    >>> ago("2026-03-02T11:57:00Z", now), ago("2026-03-02T14:00:00Z", now)
+    ('3 min ago', 'in 2 h')
+    """
+    found = instant(value)
+    if found is None:
+        return NONE
+    gap = now - found
+    words = _rough(abs(gap))
+    return f"{words} ago" if gap >= timedelta(0) else f"in {words}"
+
+
+def _rough(gap: timedelta) -> str:
+    seconds = int(gap.total_seconds())
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number and its noun.
+
+    >>> count(1, "letter"), count(0, "letter"), count(2, "entry", "entries")
+    ('1 letter', '0 letters', '2 entries')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def short_type(type_: str) -> str:
+    """An event type without its owner and version.
+
+    >>> short_type("io.dsm.sprint.completed.v1"), short_type("dev.knative.sources.ping")
+    ('sprint.completed', 'schedule tick')
+    """
+    if type_ == "dev.knative.sources.ping":
+        return "schedule tick"
+    if not type_.startswith("io.dsm."):
+        return type_
+    body, _, version = type_.removeprefix("io.dsm.").rpartition(".")
+    return body if version[1:].isdecimal() else f"{body}.{version}"
+
+
+def pretty(value: object) -> str:
+    """JSON for reading."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (tone, spoken, duration, iso, clock, moment, day, ago, count, short_type, pretty)
+}
