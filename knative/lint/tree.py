@@ -104,11 +104,12 @@ class Tree:
         namespace = subject.get("namespace") or binding.namespace
         if (group, subject.get("kind"), namespace) != (thing.group, thing.kind, thing.namespace):
             return False
-        if isinstance(selector := subject.get("selector"), dict):
-            if selector.get("matchExpressions"):
+        if "selector" in subject:
+            selector = ("spec", "subject", "selector")
+            if binding.get(*selector, "matchExpressions"):
                 return True  # too much to judge
-            wanted = selector.get("matchLabels") or {}
-            return bool(wanted.items() <= thing.texts("metadata", "labels").items())
+            wanted = binding.texts(*selector, "matchLabels").items()
+            return wanted <= thing.texts("metadata", "labels").items()
         return bool(subject.get("name") == thing.name)
 
 

@@ -42,6 +42,7 @@ spec:
   subscriber: {SINK}
   delivery: {{retry: 2, backoffPolicy: exponential, backoffDelay: PT1S, deadLetterSink: {SINK}}}
 """
+KAFKA = "{eventing.knative.dev/broker.class: Kafka}"
 TO_SHOP = trigger("t", to="shop", filter_="filter: {attributes: {type: a}}")
 EXTENSION = "ceOverrides: {extensions: {schedule: %s}}"
 DIRECT = "apiVersion: serving.knative.dev/v1, kind: Service, name: billing"
@@ -91,6 +92,12 @@ DELIVERY = [
         "KN601",
         [*BASE, service("shop"), *SELLS, trigger()],
         [*BASE, service("shop", labels=""), *SELLS, trigger()],
+    ),
+    (  # a Kafka Broker answers once it has stored the event
+        "KN601",
+        [*BASE, service("shop"), *SELLS, trigger()],
+        [BROKER.replace("default,", f"default, annotations: {KAFKA},"), *BASE[1:],
+         service("shop"), *SELLS, trigger()],
     ),
     (  # one event can be the reply, which waits for nobody
         "KN601",

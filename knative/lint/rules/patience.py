@@ -32,6 +32,8 @@ def impatient_producer(tree: Tree) -> Iterator[Found]:
         worst_s, worst = 0.0, ("", "")
         for event in events:
             for trigger in receivers(tree, event):
+                if not _answers_late(tree.broker_of(trigger)):
+                    continue
                 subscriber = tree.at(trigger, "spec", "subscriber")
                 takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
                 if takes_s > worst_s:
@@ -82,6 +84,14 @@ def needless_patience(tree: Tree) -> Iterator[Found]:
             yield Found(trigger, (*DELIVERY, "timeout"), words)
 
 
+def _answers_late(broker: Thing | None) -> bool:
+    """Does this Broker keep the producer waiting? Kafka and RabbitMQ answer once they stored."""
+    if broker is None:
+        return False
+    name = broker.texts("metadata", "annotations").get("eventing.knative.dev/broker.class")
+    return name in (None, "MTChannelBasedBroker")
+
+
 def _publishers(tree: Tree) -> Iterator[tuple[Thing, list[Event]]]:
     """Knative Services that know a sink and cannot say everything in their reply."""
     events = [
@@ -105,12 +115,9 @@ def _producer(event: Event) -> tuple[str, str]:
 
 def _knows_a_sink(tree: Tree, service: Thing) -> bool:
     bound = any(tree.binds(binding, service) for binding in tree.of(SOURCES, "SinkBinding"))
-    containers = service.items(*POD, "containers")
     names = {
-        str(variable.get("name"))
-        for container in containers
-        if isinstance(container, dict)
-        for variable in container.get("env") or ()
-        if isinstance(variable, dict)
+        service.text(*POD, "containers", number, "env", at, "name")
+        for number in range(len(service.items(*POD, "containers")))
+        for at in range(len(service.items(*POD, "containers", number, "env")))
     }
     return bound or "K_SINK" in names

@@ -46,10 +46,11 @@ def no_liveness(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def no_resources(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
-        for path, container in _containers(service):
-            resources = container.get("resources") or {}
+        for path, _ in _containers(service):
+            resources = service.mapping(*path, "resources")
             wanted = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
-            missing = [f"{a}.{b}" for a, b in wanted if b not in (resources.get(a) or {})]
+            held = service.mapping
+            missing = [f"{a}.{b}" for a, b in wanted if b not in held(*path, "resources", a)]
             if missing:
                 where = (*path, "resources") if resources else path
                 yield Found(service, where, f"has no {', no '.join(missing)}")
