@@ -53,12 +53,12 @@ def catalogue(tree: Tree, broker: tuple[str, str]) -> Catalogue:
     declared = [event for event in declared if event.broker == broker]
     sent: list[Event] = []
     opaque = False
-    for source in tree.sources:
-        ref = source.mapping("spec", "sink", "ref")
-        group, kind, *place = ref_key(ref, source)
-        if (group, kind) == (EVENTING, "Broker") and (place[0], place[1]) == broker:
-            sent += _sent(source, broker)
-            opaque |= source.group != SOURCES or source.kind not in _KNOWN_SOURCES
+    for thing in tree.things:
+        for _, ref in thing.refs():
+            if ref_key(ref, thing) == (EVENTING, "Broker", *broker):
+                sent += _sent(thing, broker)
+                # A foreign source, a Sequence's reply or another Broker may send anything.
+                opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
     return Catalogue((*declared, *sent), bool(declared) and not opaque and tree.complete)
 
 

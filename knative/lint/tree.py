@@ -47,11 +47,6 @@ class Tree:
         return self.of(SERVING, "Service")
 
     @cached_property
-    def sources(self) -> list[Thing]:
-        """Everything that sends to a `spec.sink`, of kinds known or not."""
-        return [thing for thing in self.things if thing.mapping("spec", "sink")]
-
-    @cached_property
     def pings(self) -> list[Thing]:
         return self.of(SOURCES, "PingSource")
 

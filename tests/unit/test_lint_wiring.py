@@ -182,6 +182,12 @@ spec: {sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: def
     assert "KN202" not in rules(*GOOD, moon, source)
 
 
+def test_what_another_broker_forwards_may_be_anything() -> None:
+    moon = trigger("moon", filter_="filter: {attributes: {type: moon.rose}}")
+    forward = FORWARD.format(of="other", to="default")
+    assert "KN202" not in rules(*GOOD, moon, OTHER_BROKER, forward)
+
+
 def test_a_subscriber_of_an_unknown_kind_is_left_alone() -> None:
     strange = trigger("strange").replace("serving.knative.dev/v1", "example.com/v1")
     assert rules(*GOOD, strange.replace("kind: Service", "kind: Robot")) == set()
