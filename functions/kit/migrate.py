@@ -59,6 +59,8 @@ def owners(parent: Path = FUNCTIONS) -> dict[str, Owner]:
 
 async def upgrade(url: str, *which: Owner) -> None:
     """Upgrade the tables of the kit and of `which` in the database at `url`."""
+    if await _current(url, KIT, *which):
+        return
     import asyncpg
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
@@ -72,6 +74,23 @@ async def upgrade(url: str, *which: Owner) -> None:
         for owner in (KIT, *which):
             await connection.run_sync(_upgrade, owner)
     await engine.dispose()
+
+
+async def _current(url: str, *which: Owner) -> bool:
+    """Is nothing to be done? Asked first, as Alembic takes half a second to come."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        for owner in which:
+            at = await connection.fetchval(f"SELECT max(version_num) FROM {owner.version_table}")
+            if at != owner.head:
+                return False
+    except asyncpg.UndefinedTableError:
+        return False
+    finally:
+        await connection.close()
+    return True
 
 
 async def create_database(url: str, name: str) -> str:

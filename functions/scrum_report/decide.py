@@ -27,7 +27,7 @@ def report(
     """Every task under who works on it, each with the instant that it moved."""
     moved = {task.task_id: task for task in event.moved}
 
-    def entry(task: Task) -> dict[str, str]:
+    def entry(task: Task) -> dict[str, str | int]:
         # A late retry reports the day that was, not how the task stands by now.
         change = moved.get(task.task_id)
         progress = change.progress if change else task.progress_percentage
@@ -54,7 +54,7 @@ def report(
     }
 
 
-def told(task: Task, progress: int, at: datetime) -> dict[str, str]:
+def told(task: Task, progress: int, at: datetime) -> dict[str, str | int]:
     """One task in the words of a stand-up.
 
     >>> task = Task(task_id="T1", title="Dig", status="in_progress", progress_percentage=20)
@@ -75,6 +75,7 @@ def told(task: Task, progress: int, at: datetime) -> dict[str, str]:
         "yesterday_work": said[0],
         "today_work": said[1],
         "impediments": "None reported.",
+        "progress_percentage": progress,
         "created_at": at.isoformat(),
     }
 

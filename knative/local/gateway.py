@@ -76,7 +76,9 @@ class Gateway:
         if host.startswith("job-sink."):
             return trouble(404, "JobSinks are not supported by the local Knative")
         known = ", ".join([BROKER_HOST, *self._known])
-        return trouble(404, f"the local Knative knows no host {host!r}; it knows {known}")
+        # What a proxy answers when a cluster's name has no address: it may have one later.
+        status = 502 if host.endswith((".svc.cluster.local", ".svc")) else 404
+        return trouble(status, f"the local Knative knows no host {host!r}; it knows {known}")
 
     async def _proxy(
         self,

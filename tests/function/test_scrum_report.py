@@ -70,6 +70,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "today_work": "No further work on this task.",
                                 "created_at": MOVED_AT.isoformat(),
                                 **said,
+                                "progress_percentage": 100,
                             }
                         ],
                     },
@@ -83,6 +84,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "today_work": "Continuing work on task: 'Title of GEM-001-S01-T1'.",
                                 "created_at": MOVED_AT.isoformat(),
                                 **said,
+                                "progress_percentage": 25,
                             },
                             {
                                 "id": "GEM-001-S01-T3",
@@ -90,6 +92,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "today_work": "Starting work on task: 'Title of GEM-001-S01-T3'.",
                                 "created_at": SIMULATED_AT.isoformat(),
                                 **said,
+                                "progress_percentage": 0,
                             },
                         ],
                     },

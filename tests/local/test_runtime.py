@@ -84,7 +84,7 @@ async def test_a_fired_schedule_brings_its_tick_and_the_reply(knative: LocalKnat
 async def test_an_unknown_host_is_told_which_hosts_there_are(knative: LocalKnative) -> None:
     async with knative.client("nobody") as client:
         answer = await client.get("/")
-    assert answer.status_code == 404
+    assert answer.status_code == 502
     assert "echo.dsm.svc.cluster.local" in answer.text
 
 
