@@ -1,0 +1,35 @@
+"""Create the client in a tenant's realm, and delete it when the saga turns back.
+
+in      StepCommanded(workername="client-service"), step createClient of tenantCreation
+out     StepAnswered
+fails   a run whose createRealm gave no realm is final: no retry helps
+"""
+
+from __future__ import annotations
+
+from functions.client_service import tables
+from functions.client_service.decide import NoRealm, client_of
+from functions.kit.errors import PermanentError
+from functions.kit.worker import Task, Worker
+
+worker = Worker("client_service")
+
+
+@worker.do("createClient")
+async def create(task: Task) -> dict[str, str]:
+    """Keep the client of the realm that createRealm made."""
+    try:
+        client = client_of(task.results, task.key)
+    except NoRealm as error:
+        raise PermanentError(str(error)) from None
+    await tables.add(task.tx, client, task.key)
+    return {"clientId": client.id}
+
+
+@worker.undo("createClient")
+async def delete(task: Task) -> None:
+    """Delete the client that this step made."""
+    await tables.remove(task.tx, task.key)
+
+
+client_service = worker.target()

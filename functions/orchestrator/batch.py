@@ -1,0 +1,259 @@
+"""One transaction for all that arrived together: claim, lock, decide, write.
+
+Items are taken in the order in which they came. What one item changes, the next one sees; an item
+that is refused, or that fails by itself, leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from functions.kit import wire
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.store import Connection
+from functions.orchestrator import messages, tables
+from functions.orchestrator.conditions import holds
+from functions.orchestrator.decide.happenings import Answered, Happening, Woken
+from functions.orchestrator.decide.model import Audit, Decision, Run, World
+from functions.orchestrator.decide.run import begin, changed, decide
+from functions.orchestrator.decide.timers import next_due
+from functions.orchestrator.tables import Claim, Known, Stored, Writes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Somebody starts a run."""
+
+    orch_name: str
+    payload: Any = None
+    payload_encoding: str = "json"
+    who: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that arrived. `carried`: the extensions of the events that it causes."""
+
+    flow_id: UUID
+    what: Start | Happening
+    claim: Claim | None = None
+    carried: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of an item: the run now, or why it was refused."""
+
+    run: Run | None = None
+    refused: str | None = None
+    repeated: bool = False
+    answer: Any = None
+
+
+@dataclass
+class Outcome:
+    """What became of a batch; one result for each item, in order."""
+
+    results: list[Done | Exception]
+    messages: list[wire.Message]
+    ended: list[str]
+    due_at: datetime | None
+
+
+@dataclass
+class _Touched:
+    """A run while the batch works on it."""
+
+    stored: Stored | None
+    run: Run
+    template_id: int
+    correlation_id: str
+    workers: Mapping[str, str]
+    who: str | None = None
+    changed: set[str] = field(default_factory=set)
+
+
+class Batch:
+    """A batch on its way through one transaction."""
+
+    def __init__(self, tx: Connection, known: Known, now: datetime, *, named: bool) -> None:
+        self._tx = tx
+        self._known = known
+        self._now = now
+        self._named = named
+        self._writes = Writes()
+        self._runs: dict[UUID, _Touched] = {}
+        self._ended: list[str] = []
+
+    async def process(self, items: Sequence[Item], sent: Sequence[UUID]) -> Outcome:
+        """Decide and write; `sent` are events that have left since and may be forgotten."""
+        self._writes.sent = sent
+        fresh = await self._claim(items)
+        wanted = {i.flow_id for i in items if not isinstance(i.what, Start | Woken)}
+        woken = {i.flow_id for i in items if isinstance(i.what, Woken)} - wanted
+        if wanted or woken:
+            for flow_id, stored in (
+                await tables.lock(self._tx, self._known, wanted, woken)
+            ).items():
+                self._runs[flow_id] = _Touched(
+                    stored, stored.run, stored.template_id, stored.correlation_id, stored.workers
+                )
+        names = {i.what.orch_name for i in items if isinstance(i.what, Start)}
+        self._templates = await tables.templates(self._tx, self._known, names) if names else {}
+        results = [
+            self._one(item) if answer is None else answer
+            for item, answer in zip(items, fresh, strict=True)
+        ]
+        await self._let_go(items, results)
+        due_at = self._collect()
+        if self._writes:
+            await tables.write(self._tx, self._writes, self._now)
+        return Outcome(results, self._writes.messages, self._ended, due_at)
+
+    async def _claim(self, items: Sequence[Item]) -> list[Done | Exception | None]:
+        """None for what is new; the first answer for what came before, be it in this batch."""
+        by_key: dict[tuple[str, str], Claim] = {}
+        for item in items:
+            if item.claim is not None:
+                by_key.setdefault((item.claim.source, item.claim.id), item.claim)
+        if not by_key:
+            return [None] * len(items)
+        claims = list(by_key.values())
+        new = await tables.claim(self._tx, claims)
+        old = [c for c in claims if (c.source, c.id) not in new]
+        answers = await tables.recorded(self._tx, old) if old else {}
+        found: list[Done | Exception | None] = []
+        for item in items:
+            key = None if item.claim is None else (item.claim.source, item.claim.id)
+            if key is None or key in new:
+                new.discard(key or ("", ""))
+                found.append(None)
+            else:
+                answer = answers.get(key, by_key[key].answer)
+                found.append(Done(repeated=True, answer=answer))
+        return found
+
+    async def _let_go(self, items: Sequence[Item], results: Sequence[Done | Exception]) -> None:
+        failed = [
+            item.claim
+            for item, result in zip(items, results, strict=True)
+            if item.claim is not None and isinstance(result, Exception)
+        ]
+        if failed:
+            await tables.unclaim(self._tx, failed)
+
+    def _one(self, item: Item) -> Done | Exception:
+        try:
+            if isinstance(item.what, Start):
+                return self._start(item, item.what)
+            return self._happen(item, item.what)
+        except PermanentError as error:
+            return error
+        except Exception as error:
+            logger.error("could not decide on %r", item, exc_info=error)
+            return error
+
+    def _start(self, item: Item, start: Start) -> Done:
+        template = self._templates.get(start.orch_name)
+        if template is None:
+            raise NotFound(f"orchName: no orchestration {start.orch_name!r} is registered")
+        flow_id = str(item.flow_id)
+        world = World(self._now, template.workers, holds)
+        decision = begin(
+            flow_id,
+            template.definition,
+            world,
+            payload=start.payload,
+            payload_encoding=start.payload_encoding,
+            who=start.who,
+        )
+        correlation = item.carried.get("correlationid", flow_id)
+        touched = _Touched(
+            None, decision.run, template.id, correlation, template.workers, start.who
+        )
+        self._runs[item.flow_id] = touched
+        return self._keep(item, touched, None, decision)
+
+    def _happen(self, item: Item, happening: Happening) -> Done:
+        touched = self._runs.get(item.flow_id)
+        if touched is None:
+            if isinstance(happening, Woken):
+                return Done()  # somebody else works on it, and will see what is due
+            reason = f"flowId: there is no run {item.flow_id}"
+            if isinstance(happening, Answered):
+                audit = Audit(
+                    "ANSWER_REFUSED",
+                    reason,
+                    happening.step,
+                    happening.action,
+                    happening.attempt,
+                    happening.worker,
+                )
+                self._writes.audits.append((item.flow_id, audit))
+                return Done(refused=reason)
+            raise NotFound(reason)
+        world = World(self._now, touched.workers, holds)
+        before = touched.run
+        decision = decide(before, happening, world, named=self._named)
+        return self._keep(item, touched, before, decision)
+
+    def _keep(self, item: Item, touched: _Touched, before: Run | None, decision: Decision) -> Done:
+        run = touched.run = decision.run
+        self._writes.audits += [(item.flow_id, audit) for audit in decision.audits]
+        if decision.refused is not None:
+            return Done(run, decision.refused)
+        touched.changed.update(changed(before, run))
+        carried = {**item.carried, "correlationid": touched.correlation_id}
+        self._writes.messages += [
+            messages.of_command(run, command, self._now, carried) for command in decision.commands
+        ]
+        if run.status.ended and (before is None or before.status is not run.status):
+            self._writes.messages.append(messages.of_end(run, self._now, carried))
+            self._ended.append(run.flow_id)
+        answer = None if item.claim is None else item.claim.answer
+        return Done(run, answer=answer)
+
+    def _collect(self) -> datetime | None:
+        """Gather what is to be written of each run; return the earliest timer."""
+        earliest: datetime | None = None
+        for touched in self._runs.values():
+            run, stored = touched.run, touched.stored
+            if stored is None:
+                new = tables.New(run, touched.template_id, touched.correlation_id, touched.who)
+                self._writes.new.append(new)
+            elif _state(stored.run) != _state(run):
+                self._writes.changed.append(run)
+            self._writes.steps += [(run, name) for name in run.steps if name in touched.changed]
+            timer_at = None if stored is None else stored.timer_at
+            due_at = next_due(run, touched.workers)
+            if due_at is None:
+                if timer_at is not None:
+                    self._writes.timers_done.append(run.flow_id)
+                continue
+            # A timer that is too early does no harm: it is fired, and set anew.
+            if timer_at is None or timer_at <= self._now or due_at < timer_at:
+                self._writes.timers.append((run.flow_id, due_at))
+            earliest = due_at if earliest is None else min(earliest, due_at)
+        return earliest
+
+
+def _state(run: Run) -> tuple[object, ...]:
+    """What a run's own row holds and may change."""
+    return (
+        run.status,
+        run.since,
+        run.reason,
+        run.cause,
+        run.undo_to,
+        run.paused_by,
+        run.paused_at,
+        run.deadline_at,
+        run.completed_at,
+    )

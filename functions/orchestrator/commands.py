@@ -1,0 +1,197 @@
+"""REST: register, execute, undo, and what operators do to runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Header, Query, Request
+
+from functions.events.saga import RegistrationRequested
+from functions.kit.errors import Conflict
+from functions.kit.web import Ctx, IdempotencyKey
+from functions.orchestrator import registry
+from functions.orchestrator.answers import Accepted, Health, RegistrationAccepted, Started, Told
+from functions.orchestrator.batch import Start
+from functions.orchestrator.decide.happenings import (
+    CancelAsked,
+    Happening,
+    PauseAsked,
+    ResumeAsked,
+    RetryAsked,
+    UndoAsked,
+)
+from functions.orchestrator.decide.model import RunStatus, StepStatus
+from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.intake import parsed, payload_of
+from functions.orchestrator.orchestrator import Orchestrator, utc_now
+from functions.orchestrator.parameters import (
+    FlowId,
+    OrchName,
+    Saga,
+    ServiceName,
+    ToStep,
+    run_of,
+)
+from functions.orchestrator.problems import documented
+from functions.orchestrator.tables import Claim
+
+router = APIRouter(prefix="/api/orchestration", tags=["orchestration"])
+
+# Another process may end the run that somebody here waits for.
+_LOOK_AGAIN_S = 0.5
+_SCHEMA = {"$ref": "#/components/schemas/RegistrationRequested"}
+_REGISTRATION = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _SCHEMA}, "application/yaml": {}},
+    }
+}
+_PAYLOAD = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": {}},
+        },
+    }
+}
+Wait = Annotated[float, Query(ge=0, le=60, description="wait so many seconds for the run's end")]
+
+
+@router.post(
+    "/register",
+    response_model=RegistrationAccepted,
+    responses=documented(),
+    openapi_extra=_REGISTRATION,
+)
+async def register(request: Request, saga: Saga, service: ServiceName = None) -> Any:
+    """Register an orchestration (as initiator) or the steps that a service does (as worker)."""
+    asked = RegistrationRequested.model_validate(parsed(await request.body()))
+    done = await saga.register(asked, service, str(uuid4()))
+    return RegistrationAccepted(
+        message=f"Registration initiated for orchestration: {asked.orch_name}",
+        version=done.decided.version,
+        registration="SUCCESS" if done.decided.status == "SUCCESS" else "PENDING",
+        missing_workers=done.decided.missing_workers,
+    )
+
+
+@router.delete("/register/{orch_name}/{service}", responses=documented(404))
+async def leave(
+    orch_name: OrchName, service: OrchName, ctx: Ctx, who: ServiceName = None
+) -> Accepted:
+    """Take back all that a service has registered as worker; its steps wait for another."""
+    async with ctx.store.transaction() as tx:
+        steps = await registry.leave(tx, orch_name, service, who or "somebody", utc_now())
+    return Accepted(message=f"{service} works no more for {', '.join(steps)} of {orch_name}")
+
+
+@router.post(
+    "/execute/{orch_name}",
+    response_model=Started,
+    responses=documented(404, 409),
+    openapi_extra=_PAYLOAD,
+)
+async def execute(
+    request: Request,
+    orch_name: OrchName,
+    ctx: Ctx,
+    saga: Saga,
+    service: ServiceName = None,
+    idempotency_key: Annotated[IdempotencyKey, Header()] = None,
+    wait: Wait = 0,
+) -> Any:
+    """Start a run. Without its workers it waits, says so, and starts when they register."""
+    body = await request.body()
+    payload, encoding = payload_of(body)
+    claim = None
+    if idempotency_key is not None:
+        digest = hashlib.sha256(orch_name.encode() + b"\0" + body).hexdigest()
+        claim = Claim("POST /execute", idempotency_key, "http", {"request": digest})
+    start = Start(orch_name, payload, encoding, service or "somebody")
+    flow_id, done = await saga.start(start, claim)
+    if done.repeated and claim is not None and done.answer["request"] != claim.answer["request"]:
+        raise Conflict("Idempotency-Key: it was used for another request")
+    stored = await _ended(ctx, saga, flow_id, wait) if wait or done.run is None else None
+    run = done.run if stored is None else stored.run
+    assert run is not None
+    completed = run.status is RunStatus.COMPLETED
+    results = {n: s.result for n, s in run.steps.items() if s.status is StepStatus.DO_SUCCESS}
+    return Started(
+        message="Orchestration execution started",
+        flow_id=flow_id,
+        run=run.status,
+        waiting_for=waiting_for(run, (stored or await run_of(ctx, UUID(flow_id))).workers)
+        if run.status is RunStatus.WAITING
+        else None,
+        results=results if completed else None,
+    )
+
+
+@router.post("/undo/{flow_id}", response_model=Told, responses=documented(404, 409))
+async def undo(flow_id: FlowId, saga: Saga, who: ServiceName = None, to: ToStep = None) -> Told:
+    """Undo a run: all of it, or what came after the step `to`."""
+    return await _tell(saga, flow_id, UndoAsked(who or "somebody", to), "Undo initiated")
+
+
+@router.post("/cancel/{flow_id}", response_model=Told, responses=documented(404, 409))
+async def cancel(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+    """Stop an unfinished run; what was done is undone."""
+    return await _tell(saga, flow_id, CancelAsked(who or "somebody"), "Cancel initiated")
+
+
+@router.post("/pause/{flow_id}", response_model=Told, responses=documented(404, 409))
+async def pause(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+    """Send nothing new for a run until it is resumed; answers are still taken."""
+    return await _tell(saga, flow_id, PauseAsked(who or "somebody"), "Paused")
+
+
+@router.post("/resume/{flow_id}", response_model=Told, responses=documented(404, 409))
+async def resume(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+    """Let a paused run go on."""
+    return await _tell(saga, flow_id, ResumeAsked(who or "somebody"), "Resumed")
+
+
+@router.post("/retry/{flow_id}", response_model=Told, responses=documented(404, 409))
+async def retry(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+    """Let a run that ended badly go on from where it failed, be it forward or back."""
+    return await _tell(saga, flow_id, RetryAsked(who or "somebody"), "Retry initiated")
+
+
+@router.get("/health", response_model=Health, responses=documented())
+async def health(ctx: Ctx) -> Health:
+    """Can the orchestrator reach its tables?"""
+    async with ctx.store.connection() as connection:
+        await connection.fetchval("SELECT count(*) FROM orchestration_timer WHERE due_at < now()")
+    return Health()
+
+
+async def _tell(saga: Orchestrator, flow_id: UUID, happening: Happening, said: str) -> Told:
+    done = await saga.tell(flow_id, happening)
+    if done.refused is not None:
+        raise Conflict(done.refused)
+    assert done.run is not None
+    message = f"{said} for flowId: {flow_id}"
+    return Told(message=message, flow_id=str(flow_id), run=done.run.status)
+
+
+async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> Any:
+    """The run once it has ended, or as it is after `wait_s` seconds."""
+    ended = saga.engine.watch(flow_id)
+    deadline = asyncio.get_running_loop().time() + wait_s
+    try:
+        while True:
+            stored = await run_of(ctx, UUID(flow_id))
+            left = deadline - asyncio.get_running_loop().time()
+            if stored.run.status.ended or left <= 0:
+                return stored
+            try:
+                async with asyncio.timeout(min(left, _LOOK_AGAIN_S)):
+                    await ended.wait()
+            except TimeoutError:
+                continue
+    finally:
+        saga.engine.unwatch(flow_id, ended)

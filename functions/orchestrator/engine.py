@@ -1,0 +1,174 @@
+"""Group commit: what arrives while a batch is being written makes up the next one.
+
+An item that comes alone is taken at once. An answer to `submit` means that the item is durable;
+the events that it caused are in the outbox by then, and leave right after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from functions.kit import wire
+from functions.kit.errors import TemporaryError
+from functions.kit.store import Connection, Store
+from functions.orchestrator.batch import Batch, Done, Item, Outcome
+from functions.orchestrator.messages import identity
+from functions.orchestrator.tables import Known
+
+logger = logging.getLogger(__name__)
+
+MOST_ITEMS = 256
+Send = Callable[[wire.Message], Awaitable[None]]
+
+
+class Engine:
+    """One process's way to change runs. Make one for each process; close it before its store."""
+
+    def __init__(
+        self,
+        store: Store,
+        send: Send,
+        now: Callable[[], datetime],
+        *,
+        named: bool = False,
+        lanes: int = 2,
+    ) -> None:
+        self._store = store
+        self._send = send
+        self._now = now
+        self._named = named
+        self._lanes = lanes
+        self._queue: deque[tuple[Item, asyncio.Future[Done]]] = deque()
+        self._working: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._sent: list[UUID] = []
+        self.in_flight: set[UUID] = set()
+        self.known: Known = {}
+        self.on_due: Callable[[datetime], None] = lambda at: None
+
+    async def submit(self, item: Item) -> Done:
+        """Let an item happen; returns when that is durable, or raises what it failed with."""
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._queue.append((item, future))
+        self._wake()
+        return await future
+
+    def _wake(self, done: asyncio.Task[None] | None = None) -> None:
+        """See that somebody works while there is something to do, also when somebody stops."""
+        if done is not None:
+            self._working.discard(done)
+        if self._queue and len(self._working) < self._lanes:
+            task = asyncio.create_task(self._work())
+            self._working.add(task)
+            task.add_done_callback(self._wake)
+
+    def watch(self, flow_id: str) -> asyncio.Event:
+        """An event that is set when this process sees the run end; give it back to `unwatch`."""
+        event = asyncio.Event()
+        self._watchers.setdefault(flow_id, set()).add(event)
+        return event
+
+    def unwatch(self, flow_id: str, event: asyncio.Event) -> None:
+        """Stop watching."""
+        events = self._watchers.get(flow_id, set())
+        events.discard(event)
+        if not events:
+            self._watchers.pop(flow_id, None)
+
+    def publish(self, message: wire.Message) -> None:
+        """Send one event of the outbox; one that cannot leave now is sent again later."""
+        if identity(message) in self.in_flight:
+            return
+        self.in_flight.add(identity(message))
+        task = asyncio.create_task(self._publish(message))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def take_sent(self) -> list[UUID]:
+        """The events that have left and are still in the outbox; the caller forgets them there."""
+        sent, self._sent = self._sent, []
+        return sent
+
+    async def close(self) -> None:
+        """Finish what has begun."""
+        for tasks in (self._working, self._sending):
+            while tasks:
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _publish(self, message: wire.Message) -> None:
+        try:
+            await self._send(message)
+            self._sent.append(identity(message))
+        except Exception as error:
+            logger.warning("event %s stays in the outbox: %s", message.id, error)
+        finally:
+            self.in_flight.discard(identity(message))
+
+    async def _work(self) -> None:
+        try:
+            async with self._store.connection() as connection:
+                while self._queue:
+                    count = min(len(self._queue), MOST_ITEMS)
+                    taken = [self._queue.popleft() for _ in range(count)]
+                    await self._batch(connection, taken)
+        except Exception as error:
+            # The database is away: everybody who waits is told, and comes again.
+            while self._queue:
+                _fail(self._queue.popleft()[1], error)
+
+    async def _batch(
+        self, connection: Connection, taken: list[tuple[Item, asyncio.Future[Done]]]
+    ) -> None:
+        sent = self.take_sent()
+        try:
+            outcome = await self._transact(connection, [item for item, _ in taken], sent)
+        except asyncpg.DataError as error:
+            self._sent += sent
+            if len(taken) == 1:
+                logger.error("the database refuses %r", taken[0][0], exc_info=error)
+                _fail(taken[0][1], error)
+                return
+            for one in taken:  # whose fault is it?
+                await self._batch(connection, [one])
+            return
+        except BaseException as error:
+            self._sent += sent
+            known = isinstance(error, asyncpg.PostgresError | OSError | asyncpg.InterfaceError)
+            for _, future in taken:
+                _fail(future, TemporaryError(f"database: {error}") if known else error)
+            raise
+        for (_, future), result in zip(taken, outcome.results, strict=True):
+            if isinstance(result, Exception):
+                _fail(future, result)
+            elif not future.done():
+                future.set_result(result)
+        self._after(outcome)
+
+    async def _transact(
+        self, connection: Connection, items: list[Item], sent: list[UUID]
+    ) -> Outcome:
+        async with connection.transaction():
+            batch = Batch(connection, self.known, self._now(), named=self._named)
+            return await batch.process(items, sent)
+
+    def _after(self, outcome: Outcome) -> None:
+        for message in outcome.messages:
+            self.publish(message)
+        for flow_id in outcome.ended:
+            for event in self._watchers.get(flow_id, ()):
+                event.set()
+        if outcome.due_at is not None:
+            self.on_due(outcome.due_at)
+
+
+def _fail(future: asyncio.Future[Done], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,125 @@
+"""Run sagas: register who does what, tell workers what to do, undo what must be undone.
+
+in      RegistrationRequested, ExecutionRequested, StepAnswered, ScheduleDue(schedule="saga-round");
+        the same as Kafka records in YAML or JSON; and the REST API
+out     StepCommanded, RegistrationDecided, RunEnded
+fails   503 while the database is away: nothing was taken, a retry is harmless
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fastapi_offline
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from functions.events.saga import (
+    ExecutionRequested,
+    RegistrationDecided,
+    RegistrationRequested,
+    RunEnded,
+    StepAnswered,
+    StepCommanded,
+)
+from functions.events.schedule import ScheduleDue
+from functions.kit import wire
+from functions.kit.answers import failure
+from functions.kit.web import Ctx, api
+from functions.orchestrator import commands, problems, reads
+from functions.orchestrator.intake import INPUTS, answer_of, event_in, start_of
+from functions.orchestrator.orchestrator import Orchestrator
+from functions.orchestrator.registry import Refused
+from functions.orchestrator.tables import Claim
+
+EMITS = (StepCommanded, RegistrationDecided, RunEnded)
+
+
+async def take(message: wire.Message, saga: Orchestrator) -> None:
+    """Let an event happen; returns when that is durable, however many arrived with it."""
+    event = event_in(message)
+    claim = Claim(message.source, message.id, message.type)
+    carried = {"causationid": message.id}
+    for name in ("correlationid", "traceparent", "tracestate"):
+        if name in message.extensions:
+            carried[name] = message.extensions[name]
+    match event:
+        case StepAnswered():
+            flow_id, answered = answer_of(event)
+            await saga.tell(flow_id, answered, claim, carried)
+        case ExecutionRequested():
+            carried.setdefault("correlationid", message.id)
+            await saga.start(start_of(event, message.source), claim, carried)
+        case RegistrationRequested():
+            await saga.register(event, None, f"{message.source}#{message.id}")
+        case ScheduleDue():
+            await saga.clockwork.round()
+
+
+async def receive(request: Request, ctx: Ctx) -> Response:
+    """An event from a broker: 202, or a status that it understands."""
+    try:
+        message = wire.decode(request.scope["headers"], await request.body())
+        await take(message, ctx.part(Orchestrator))
+    except Refused as error:
+        # On record, and said as an event; the dead letter shows it to people as well.
+        return failure(error)
+    except Exception as error:
+        return failure(error)
+    return Response(status_code=202)
+
+
+def build() -> FastAPI:
+    """The application: REST for people, `POST /` for brokers, documents for both."""
+    app = FastAPI(
+        title="Orchestrator",
+        version="1.0.0",
+        summary="Durable sagas over CloudEvents",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.include_router(commands.router)
+    app.include_router(reads.router)
+    app.add_api_route("/", receive, methods=["POST"], include_in_schema=False)
+    static = Path(fastapi_offline.__file__).parent / "static"
+    app.mount("/swagger-ui", StaticFiles(directory=static))
+
+    @app.get("/swagger-ui.html", include_in_schema=False)
+    async def swagger_ui() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Orchestrator",
+            swagger_js_url="/swagger-ui/swagger-ui-bundle.js",
+            swagger_css_url="/swagger-ui/swagger-ui.css",
+            swagger_favicon_url="/swagger-ui/favicon.png",
+        )
+
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """The document, with what FastAPI does not see: bodies read by hand, our errors."""
+        if app.openapi_schema is None:
+            document = describe()
+            schemas = document["components"]["schemas"]
+            for kind in (problems.ProblemDetails, RegistrationRequested):
+                schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(schema.pop("$defs", {}))
+                schemas[kind.__name__] = schema
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            for path in document["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+        return app.openapi_schema or document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+    return app
+
+
+orchestrator = api("orchestrator", build)
+__all__ = ["EMITS", "INPUTS", "orchestrator"]

@@ -1,0 +1,96 @@
+"""What the orchestrator says: commands to workers, and the ends of runs, as CloudEvents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from functions.events.saga import RegistrationDecided, RunEnded, StepCommanded
+from functions.kit import wire
+from functions.orchestrator.decide.model import Action, Command, Run, RunStatus, StepStatus
+from functions.orchestrator.decide.run import results_of
+from functions.orchestrator.decide.undo import left_to_undo
+
+SOURCE = "/functions/orchestrator"
+
+
+def of_command(
+    run: Run, command: Command, at: datetime, carried: Mapping[str, str]
+) -> wire.Message:
+    """A command for a worker; its attributes are for Triggers, its data says all by itself."""
+    step, definition = run.steps[command.step], run.definition.by_name[command.step]
+    data: dict[str, Any] = {
+        "flowId": run.flow_id,
+        "orchName": run.definition.name,
+        "stepName": command.step,
+        "action": command.action,
+        "workerName": command.worker,
+        "attempt": command.attempt,
+        "effectKey": f"{run.flow_id}/{command.step}/{step.round}",
+        "seq": definition.seq,
+        "objectType": definition.object_type,
+        "payload": run.payload,
+        "payloadEncoding": run.payload_encoding,
+        "results": results_of(run.steps),
+        "deadline": None if step.due_at is None else wire.format_time(step.due_at),
+    }
+    if command.action is Action.UNDO:
+        data["result"] = step.result
+    attributes = {
+        "orchname": run.definition.name,
+        "stepname": command.step,
+        "action": str(command.action),
+        "workername": command.worker,
+    }
+    about = f"{run.flow_id}#{command.step}#{command.action}#{command.attempt}"
+    return _message(StepCommanded.type, about, run.flow_id, data, {**carried, **attributes}, at)
+
+
+def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> wire.Message:
+    """The news that a run has ended."""
+    failed = run.status is RunStatus.UNDO_FAILED
+    data = {
+        "flowId": run.flow_id,
+        "orchName": run.definition.name,
+        "status": run.status,
+        "reason": run.reason,
+        "left": left_to_undo(run) if failed else [],
+        "results": {n: s.result for n, s in run.steps.items() if s.status is StepStatus.DO_SUCCESS},
+    }
+    attributes = {"orchname": run.definition.name, "status": str(run.status)}
+    about = f"{run.flow_id}#{run.status}#{run.completed_at}"
+    return _message(RunEnded.type, about, run.flow_id, data, {**carried, **attributes}, at)
+
+
+def of_registration(decided: RegistrationDecided, about: str, at: datetime) -> wire.Message:
+    """The news of what became of a registration."""
+    data = decided.model_dump(mode="json")
+    return _message(RegistrationDecided.type, about, decided.orch_name, data, {}, at)
+
+
+def identity(message: wire.Message) -> UUID:
+    """A message's id as the outbox has it."""
+    return UUID(message.id)
+
+
+def _message(
+    type_: str,
+    about: str,
+    subject: str,
+    data: Mapping[str, Any],
+    extensions: Mapping[str, str],
+    at: datetime,
+) -> wire.Message:
+    return wire.Message(
+        id=str(uuid5(NAMESPACE_URL, f"{SOURCE}#{type_}#{about}")),
+        source=SOURCE,
+        type=type_,
+        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
+        subject=subject,
+        time=wire.format_time(at),
+        datacontenttype="application/json",
+        extensions={"partitionkey": subject, **extensions},
+    )

@@ -1,0 +1,103 @@
+"""The parts of one orchestrator process, put together."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from functions.events.saga import RegistrationRequested
+from functions.kit import wire
+from functions.kit.context import Resources
+from functions.kit.settings import Settings
+from functions.orchestrator import registry
+from functions.orchestrator.batch import Done, Item, Start
+from functions.orchestrator.clockwork import Clockwork
+from functions.orchestrator.decide.happenings import Happening
+from functions.orchestrator.engine import Engine
+from functions.orchestrator.messages import of_registration
+from functions.orchestrator.registry import Refused, Registered
+from functions.orchestrator.tables import Claim, Writes, write
+
+
+class OrchestratorSettings(Settings):
+    """How strict the orchestrator is."""
+
+    workers_give_names: bool = Field(
+        False, description="refuse answers that do not say which worker gives them"
+    )
+
+
+class Orchestrator:
+    """What the API and the events reach: one for each process."""
+
+    def __init__(self, resources: Resources) -> None:
+        async def send(message: wire.Message) -> None:
+            await resources.publisher.publish([message])
+
+        self._store = resources.store
+        named = resources.settings(OrchestratorSettings).workers_give_names
+        self.engine = Engine(resources.store, send, utc_now, named=named)
+        self.clockwork = Clockwork(resources.store, self.engine, utc_now)
+        self.clockwork.start()
+
+    async def close(self) -> None:
+        """Finish what has begun; called before the store is closed."""
+        await self.clockwork.close()
+        await self.engine.close()
+
+    async def start(
+        self, start: Start, claim: Claim | None = None, carried: Mapping[str, str] | None = None
+    ) -> tuple[str, Done]:
+        """Start a run; return its id, a repeat the first one's."""
+        flow_id = new_flow_id()
+        if claim is not None:
+            answer = {"flowId": str(flow_id), **(claim.answer or {})}
+            claim = Claim(claim.source, claim.id, claim.type, answer)
+        done = await self.engine.submit(Item(flow_id, start, claim, carried or {}))
+        return (done.answer["flowId"] if done.repeated else str(flow_id)), done
+
+    async def tell(
+        self,
+        flow_id: UUID,
+        happening: Happening,
+        claim: Claim | None = None,
+        carried: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Let something happen to a run."""
+        return await self.engine.submit(Item(flow_id, happening, claim, carried or {}))
+
+    async def register(
+        self, request: RegistrationRequested, service: str | None, about: str
+    ) -> Registered:
+        """Take a registration, tell the world, and start the runs that waited for it.
+
+        Raises `Refused` where it is unsound; the attempt is on record then too.
+        """
+        now = utc_now()
+        async with self._store.transaction() as tx:
+            done = await registry.register(tx, request, service, now)
+            message = of_registration(done.decided, about, now)
+            await write(tx, Writes(messages=[message]), now)
+        self.engine.publish(message)
+        if done.problems:
+            raise Refused(done.problems)
+        if done.decided.status == "SUCCESS":
+            await self.clockwork.wake_waiting(request.orch_name)
+        return done
+
+
+def utc_now() -> datetime:
+    """The clock of the orchestrator."""
+    return datetime.now(UTC)
+
+
+def new_flow_id() -> UUID:
+    """A UUID of version 7: ids made one after another lie together in an index."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -1,0 +1,78 @@
+"""What is due, waits or was never sent: the reads of the clockwork over the same tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from functions.kit import wire
+from functions.kit.store import Connection
+from functions.orchestrator.messages import SOURCE
+from functions.orchestrator.tables import HOLD
+
+
+async def due(connection: Connection, now: datetime, most: int) -> list[UUID]:
+    """Runs whose timers are due, the longest due first."""
+    rows = await connection.fetch(
+        "SELECT flow_id FROM orchestration_timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2",
+        *(now, most),
+    )
+    return [row["flow_id"] for row in rows]
+
+
+async def next_timer(connection: Connection) -> datetime | None:
+    """When the next timer is due."""
+    found: datetime | None = await connection.fetchval(
+        "SELECT min(due_at) FROM orchestration_timer"
+    )
+    return found
+
+
+async def waiting(
+    connection: Connection, orch_name: str | None, after: UUID, most: int
+) -> list[UUID]:
+    """Runs that wait for workers, of one orchestration or of all, in the order of their ids."""
+    rows = await connection.fetch(
+        """SELECT flow_id FROM orchestration_run WHERE status = 'WAITING' AND flow_id > $2
+           AND ($1::text IS NULL OR orch_name = $1) ORDER BY flow_id LIMIT $3""",
+        *(orch_name, after, most),
+    )
+    return [row["flow_id"] for row in rows]
+
+
+async def take_unsent(connection: Connection, now: datetime, most: int) -> list[wire.Message]:
+    """Events that somebody should have sent long ago; they are ours now, for a while."""
+    rows = await connection.fetch(
+        """UPDATE orchestration_outbox SET held_until = $2 WHERE id IN (
+               SELECT id FROM orchestration_outbox WHERE held_until <= $1
+               ORDER BY at LIMIT $3 FOR UPDATE SKIP LOCKED)
+           RETURNING id, type, subject, at, extensions, data""",
+        *(now, now + HOLD, most),
+    )
+    return [
+        wire.Message(
+            id=str(row["id"]),
+            source=SOURCE,
+            type=row["type"],
+            data=row["data"].encode(),
+            subject=row["subject"],
+            time=wire.format_time(row["at"]),
+            datacontenttype="application/json",
+            extensions=json.loads(row["extensions"]),
+        )
+        for row in rows
+    ]
+
+
+async def hold(connection: Connection, ids: Sequence[UUID], until: datetime) -> None:
+    """Go on keeping events that are still being sent."""
+    await connection.execute(
+        "UPDATE orchestration_outbox SET held_until = $2 WHERE id = ANY($1::uuid[])", ids, until
+    )
+
+
+async def forget_sent(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Delete events that were sent."""
+    await connection.execute("DELETE FROM orchestration_outbox WHERE id = ANY($1::uuid[])", ids)

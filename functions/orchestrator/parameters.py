@@ -1,0 +1,121 @@
+"""What the routes take besides bodies: names, ids, pages, instants; nonsense is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from functions.kit.errors import NotFound
+from functions.kit.web import Ctx
+from functions.orchestrator import tables
+from functions.orchestrator.decide.model import RunStatus
+from functions.orchestrator.orchestrator import Orchestrator
+from functions.orchestrator.tables import Stored
+from functions.orchestrator.views import Page
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+OrchName = Annotated[str, Path(min_length=1, max_length=100, pattern=_NAME)]
+FlowId = Annotated[UUID, Path(description="the run's flowId")]
+ServiceName = Annotated[
+    str | None,
+    Header(
+        alias="X-Service-Name", min_length=1, max_length=100, pattern=_NAME, description="who asks"
+    ),
+]
+ToStep = Annotated[
+    str | None,
+    Query(min_length=1, max_length=100, pattern=_NAME, description="undo back to just after it"),
+]
+
+
+def _sane(at: datetime) -> datetime:
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not 1970 < at.year < 9000:
+        raise ValueError("must be an instant between 1971 and 8999")
+    return at
+
+
+Instant = Annotated[datetime, AfterValidator(_sane)]
+Words = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
+
+
+class _Paged(BaseModel):
+    """A page of a list. Unknown parameters are refused: a misspelt filter is no filter."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    page: int = Field(0, ge=0, le=1_000_000)
+    size: int = Field(10, ge=1, le=200)
+    direction: Literal["asc", "desc"] = "desc"
+
+    def at(self, sort_by: str) -> Page:
+        return Page(self.page, self.size, sort_by, self.direction == "desc")
+
+
+class RegistrationList(_Paged):
+    """Which registrations are wanted."""
+
+
+class OrchestrationList(_Paged):
+    """Which orchestrations are wanted."""
+
+    sort_by: Literal["orchName", "type", "status", "initiatorName", "lastUpdated"] = Field(
+        "lastUpdated", alias="sortBy"
+    )
+    status: Literal["SUCCESS", "PENDING", "FAILED"] | None = None
+    type: Literal["sequential", "simultaneous"] | None = None
+    orch_name: Words | None = Field(None, alias="orchName", description="a part of the name")
+    registered_from: Instant | None = Field(None, alias="registeredFrom")
+    registered_to: Instant | None = Field(None, alias="registeredTo")
+
+
+class ExecutionList(_Paged):
+    """Which runs are wanted."""
+
+    sort_by: Literal["startedAt", "completedAt", "status"] = Field("startedAt", alias="sortBy")
+    status: RunStatus | None = None
+    from_date: Instant | None = Field(None, alias="fromDate")
+    to_date: Instant | None = Field(None, alias="toDate")
+
+
+class AuditFilter(BaseModel):
+    """Which lines of a run's history are wanted."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    event_type: Words | None = Field(None, alias="eventType")
+    since: Instant | None = Field(None, alias="from")
+    until: Instant | None = Field(None, alias="to")
+
+
+async def _orchestrator(ctx: Ctx) -> Orchestrator:
+    return ctx.part(Orchestrator)
+
+
+Saga = Annotated[Orchestrator, Depends(_orchestrator)]
+
+
+def paged(rows: list[dict[str, Any]], total: int, asked: _Paged) -> dict[str, Any]:
+    """A list as an answer."""
+    pages = -(-total // asked.size)
+    return {
+        "content": rows,
+        "page": asked.page,
+        "size": asked.size,
+        "totalElements": total,
+        "totalPages": pages,
+    }
+
+
+async def run_of(ctx: Ctx, flow_id: UUID) -> Stored:
+    """A run as one consistent picture; `NotFound` where there is none."""
+    async with ctx.store.transaction() as tx:
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        stored = await tables.look(tx, ctx.part(Orchestrator).engine.known, flow_id)
+    if stored is None:
+        raise NotFound(f"flowId: there is no run {flow_id}")
+    return stored

@@ -1,0 +1,166 @@
+"""REST: what orchestrations there are, how runs stand, and what has happened to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from functions.kit.errors import NotFound
+from functions.kit.web import Ctx
+from functions.orchestrator import views
+from functions.orchestrator.answers import (
+    ExecutionDetail,
+    ExecutionPage,
+    OrchestrationDetail,
+    OrchestrationPage,
+    RegistrationPage,
+    TimelineEntry,
+    UndoPlan,
+    detail_of,
+    plan_of,
+)
+from functions.orchestrator.decide.undo import plan
+from functions.orchestrator.orchestrator import utc_now
+from functions.orchestrator.parameters import (
+    AuditFilter,
+    ExecutionList,
+    FlowId,
+    OrchestrationList,
+    OrchName,
+    RegistrationList,
+    ToStep,
+    paged,
+    run_of,
+)
+from functions.orchestrator.problems import documented
+from functions.orchestrator.tables import Stored
+
+router = APIRouter(prefix="/api", tags=["reading"])
+
+
+@router.get("/orchestrations", response_model=OrchestrationPage, responses=documented())
+async def orchestrations(ctx: Ctx, asked: Annotated[OrchestrationList, Query()]) -> Any:
+    """The orchestrations that are registered."""
+    async with ctx.store.connection() as connection:
+        rows, total = await views.orchestrations(
+            connection,
+            asked.at(asked.sort_by),
+            status=asked.status,
+            type_=asked.type,
+            name=asked.orch_name,
+            since=asked.registered_from,
+            until=asked.registered_to,
+        )
+    return paged(rows, total, asked)
+
+
+@router.get(
+    "/orchestrations/{orch_name}", response_model=OrchestrationDetail, responses=documented(404)
+)
+async def orchestration(orch_name: OrchName, ctx: Ctx) -> Any:
+    """One orchestration with its steps and their workers."""
+    return await _known(ctx, orch_name)
+
+
+@router.get(
+    "/orchestrations/{orch_name}/registrations",
+    response_model=RegistrationPage,
+    responses=documented(),
+)
+async def registrations(
+    orch_name: OrchName, ctx: Ctx, asked: Annotated[RegistrationList, Query()]
+) -> Any:
+    """Every attempt to register for an orchestration, good and bad."""
+    async with ctx.store.connection() as connection:
+        rows, total = await views.registrations(connection, orch_name, asked.at("registeredAt"))
+    return paged(rows, total, asked)
+
+
+@router.get(
+    "/orchestrations/{orch_name}/executions",
+    response_model=ExecutionPage,
+    responses=documented(404),
+)
+async def executions(
+    orch_name: OrchName, ctx: Ctx, asked: Annotated[ExecutionList, Query()]
+) -> Any:
+    """The runs of an orchestration."""
+    await _known(ctx, orch_name)
+    async with ctx.store.connection() as connection:
+        rows, total = await views.runs(
+            connection,
+            orch_name,
+            asked.at(asked.sort_by),
+            status=asked.status,
+            since=asked.from_date,
+            until=asked.to_date,
+        )
+    return paged(rows, total, asked)
+
+
+@router.get(
+    "/orchestrations/{orch_name}/executions/{flow_id}",
+    response_model=ExecutionDetail,
+    responses=documented(404),
+)
+async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> ExecutionDetail:
+    """One run with its steps, and why it is waiting."""
+    stored = await _run(ctx, orch_name, flow_id)
+    async with ctx.store.connection() as connection:
+        facts = await views.run_facts(connection, flow_id)
+    assert facts is not None
+    return detail_of(stored, facts, utc_now())
+
+
+@router.get(
+    "/orchestrations/{orch_name}/executions/{flow_id}/timeline",
+    response_model=list[TimelineEntry],
+    responses=documented(404),
+)
+async def timeline(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Any:
+    """What has happened to a run, in order."""
+    await _run(ctx, orch_name, flow_id)
+    async with ctx.store.connection() as connection:
+        return await views.history(connection, flow_id)
+
+
+@router.get(
+    "/orchestrations/{orch_name}/executions/{flow_id}/undo-plan",
+    response_model=UndoPlan,
+    responses=documented(404),
+)
+async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep = None) -> UndoPlan:
+    """What an undo would do, in which order, and what it would leave."""
+    stored = await _run(ctx, orch_name, flow_id)
+    if to is not None and to not in stored.run.steps:
+        raise NotFound(f"to: {to!r} is no step of {orch_name}")
+    return plan_of(plan(stored.run, to))
+
+
+@router.get("/audit/{flow_id}", response_model=list[TimelineEntry], responses=documented(404))
+async def audit(flow_id: FlowId, ctx: Ctx, asked: Annotated[AuditFilter, Query()]) -> Any:
+    """The audit of a run; also of a flow that never was, if somebody spoke of it."""
+    async with ctx.store.connection() as connection:
+        found = await views.history(
+            connection, flow_id, type_=asked.event_type, since=asked.since, until=asked.until
+        )
+        if not found and not await views.history(connection, flow_id):
+            raise NotFound(f"flowId: nothing is known of {flow_id}")
+    return found
+
+
+async def _known(ctx: Ctx, orch_name: str) -> dict[str, Any]:
+    async with ctx.store.connection() as connection:
+        found = await views.orchestration(connection, orch_name)
+    if found is None:
+        raise NotFound(f"orchName: no orchestration {orch_name!r} is registered")
+    return found
+
+
+async def _run(ctx: Ctx, orch_name: str, flow_id: UUID) -> Stored:
+    stored = await run_of(ctx, flow_id)
+    if stored.run.definition.name != orch_name:
+        raise NotFound(f"flowId: there is no run {flow_id} of {orch_name}")
+    return stored

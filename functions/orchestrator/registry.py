@@ -1,0 +1,127 @@
+"""Registering orchestrations and workers: checked as a whole, done as a whole, always audited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from functions.events.saga import RegistrationDecided, RegistrationRequested
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.store import Connection
+from functions.orchestrator import registrations
+from functions.orchestrator.conditions import flaw_of
+from functions.orchestrator.decide.model import Definition
+from functions.orchestrator.decide.registration import Problem, check_worker, define, missing
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What became of a registration. `problems` is empty where it was accepted."""
+
+    decided: RegistrationDecided
+    problems: Sequence[Problem] = ()
+
+
+class Refused(PermanentError):
+    """A registration that is unsound; every problem names its field."""
+
+    status = 400
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{p.field}: {p.reason}" for p in problems))
+        self.problems = tuple(problems)
+
+
+async def register(
+    tx: Connection, request: RegistrationRequested, service: str | None, now: datetime
+) -> Registered:
+    """Take a registration, or write down why not; the caller's transaction must commit both."""
+    service = request.service_name or service or f"{request.orch_name}-service"
+    await registrations.lock(tx, request.orch_name)
+    current = await registrations.current(tx, request.orch_name)
+    workers = await registrations.workers(tx, request.orch_name)
+    problems: list[Problem] = []
+    if request.as_ == "initiator":
+        found = define(request, service, flaw_of)
+        if isinstance(found, Definition):
+            if current is None or current.definition != found:
+                version = 1 if current is None else current.version + 1
+                await registrations.store(tx, found, version, now)
+        else:
+            problems = found
+    else:
+        known = None if current is None else current.definition
+        problems = check_worker(request, service, known, workers)
+        if not problems:
+            names = [step.name for step in request.steps]
+            await registrations.store_worker(tx, request.orch_name, names, service, now)
+    decided = await _decided(tx, request, service, problems, now)
+    await registrations.audit(tx, decided, [step.name for step in request.steps], now)
+    return Registered(decided, problems)
+
+
+async def leave(tx: Connection, orch_name: str, service: str, who: str, now: datetime) -> list[str]:
+    """Take a worker's registrations back; return the steps that it had."""
+    await registrations.lock(tx, orch_name)
+    steps = await registrations.remove_worker(tx, orch_name, service)
+    if not steps:
+        raise NotFound(f"service: {service!r} is no worker of {orch_name!r}")
+    await _heal(tx, orch_name, now)
+    decided = RegistrationDecided.model_validate(
+        {"orchName": orch_name, "as": "worker", "serviceName": service, "status": "PENDING"}
+    )
+    await registrations.audit(tx, decided, steps, now, note=f"left, at the word of {who}")
+    return steps
+
+
+async def heal(tx: Connection, now: datetime) -> list[str]:
+    """Set right the status of every orchestration; return the names of those that healed."""
+    healed = []
+    for name in await registrations.unhealthy(tx):
+        await registrations.lock(tx, name)
+        if await _heal(tx, name, now) == []:
+            healed.append(name)
+    return healed
+
+
+async def _decided(
+    tx: Connection,
+    request: RegistrationRequested,
+    service: str,
+    problems: Sequence[Problem],
+    now: datetime,
+) -> RegistrationDecided:
+    version: int | None = None
+    lacking: list[str] = []
+    known = False
+    if not problems:
+        healed = await _heal(tx, request.orch_name, now)
+        current = await registrations.current(tx, request.orch_name)
+        known = current is not None
+        version = None if current is None else current.version
+        lacking = healed or []
+    status = "FAILED" if problems else "SUCCESS" if known and not lacking else "PENDING"
+    document: dict[str, Any] = {
+        "orchName": request.orch_name,
+        "as": request.as_,
+        "serviceName": service,
+        "status": status,
+        "version": version,
+        "missingWorkers": lacking,
+        "errors": [f"{p.field}: {p.reason}" for p in problems],
+    }
+    return RegistrationDecided.model_validate(document)
+
+
+async def _heal(tx: Connection, orch_name: str, now: datetime) -> list[str] | None:
+    """Set an orchestration's status by its workers; return who is missing, None if unknown."""
+    current = await registrations.current(tx, orch_name)
+    if current is None:
+        return None
+    lacking = missing(current.definition, await registrations.workers(tx, orch_name))
+    status = "PENDING" if lacking else "SUCCESS"
+    reason = f"no worker for {', '.join(lacking)}" if lacking else None
+    await registrations.set_status(tx, orch_name, status, reason, now)
+    return lacking

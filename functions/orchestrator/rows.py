@@ -1,0 +1,101 @@
+"""Rows and JSON <-> the frozen data that decisions are made on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from functions.kit.errors import PermanentError
+from functions.orchestrator.decide.model import (
+    Cause,
+    Definition,
+    Retry,
+    Run,
+    RunStatus,
+    Step,
+    StepDef,
+    StepStatus,
+)
+
+MOST_BYTES = 1 << 20
+# PostgreSQL's text has no U+0000; an even number of backslashes before it would be text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def storable(value: object, field: str) -> str:
+    """A value as JSON text that PostgreSQL takes; `PermanentError` names the field if it cannot."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(text.encode())
+    except (ValueError, RecursionError) as error:
+        raise PermanentError(f"{field}: cannot be kept as JSON: {error}") from None
+    if _NUL.search(text):
+        raise PermanentError(f"{field}: must not contain the character U+0000")
+    if size > MOST_BYTES:
+        raise PermanentError(f"{field}: has {size} bytes, {MOST_BYTES} are the most")
+    return text
+
+
+def definition_to_json(definition: Definition) -> dict[str, Any]:
+    """A definition as it is kept."""
+    return asdict(definition)
+
+
+def definition_from_json(document: Mapping[str, Any]) -> Definition:
+    """The inverse of `definition_to_json`."""
+    steps = [
+        StepDef(
+            **{
+                **step,
+                "after": tuple(step["after"]),
+                "retry": Retry(**{**step["retry"], "final": tuple(step["retry"]["final"])}),
+            }
+        )
+        for step in document["steps"]
+    ]
+    return Definition(**{**document, "steps": tuple(steps)})
+
+
+def run_from_row(row: Mapping[str, Any], definition: Definition, steps: Mapping[str, Step]) -> Run:
+    """A run as it was stored."""
+    return Run(
+        flow_id=str(row["flow_id"]),
+        definition=definition,
+        started_at=row["started_at"],
+        steps=steps,
+        status=RunStatus(row["status"]),
+        since=row["since"],
+        payload=row["payload"],
+        payload_encoding=row["payload_encoding"],
+        reason=row["reason"],
+        cause=None if row["cause"] is None else Cause(row["cause"]),
+        undo_to=row["undo_to"],
+        paused_by=row["paused_by"],
+        paused_at=row["paused_at"],
+        deadline_at=row["deadline_at"],
+        completed_at=row["completed_at"],
+    )
+
+
+def step_from_row(row: Mapping[str, Any]) -> Step:
+    """A step as it was stored."""
+    return Step(
+        status=StepStatus(row["status"]),
+        attempt=row["attempt"],
+        base=row["base"],
+        undo_attempt=row["undo_attempt"],
+        undo_base=row["undo_base"],
+        round=row["round"],
+        round_base=row["round_base"],
+        effect=row["effect"],
+        due_at=row["due_at"],
+        worker=row["worker_service"],
+        result=row["result"],
+        error=row["error_message"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        undone_at=row["undone_at"],
+    )

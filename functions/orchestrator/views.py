@@ -1,0 +1,169 @@
+"""What people read of orchestrations and runs: the SQL, and rows as answers have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from functions.kit.store import Connection
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list is wanted, in which order; `sort_by` is a key of the list's columns."""
+
+    page: int
+    size: int
+    sort_by: str
+    descending: bool
+
+    def clause(self, columns: dict[str, str], tie: str) -> str:
+        """ORDER BY and LIMIT; the column is one of ours, never the caller's text."""
+        way = "DESC" if self.descending else "ASC"
+        order = f"ORDER BY {columns[self.sort_by]} {way}, {tie} {way}"
+        return f"{order} LIMIT {self.size} OFFSET {self.page * self.size}"
+
+
+ORCHESTRATION_COLUMNS = {
+    "orchName": "t.orch_name",
+    "type": "t.type",
+    "status": "t.status",
+    "initiatorName": "t.initiator_service",
+    "lastUpdated": "t.last_updated",
+}
+RUN_COLUMNS = {"startedAt": "r.started_at", "completedAt": "r.completed_at", "status": "r.status"}
+
+_WORKERS = """(SELECT count(*) FROM orchestration_step_template s JOIN worker_registration w
+    ON w.orch_name = t.orch_name AND w.step_name = s.step_name WHERE s.template_id = t.id)"""
+_STEPS = "(SELECT count(*) FROM orchestration_step_template s WHERE s.template_id = t.id)"
+
+
+async def orchestrations(
+    db: Connection,
+    page: Page,
+    *,
+    status: str | None,
+    type_: str | None,
+    name: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[list[dict[str, Any]], int]:
+    """The current versions of orchestrations, and how many there are in all."""
+    where = """FROM orchestration_template t WHERE current
+        AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
+        AND ($3::text IS NULL OR strpos(lower(orch_name), lower($3)) > 0)
+        AND ($4::timestamptz IS NULL OR created_at >= $4)
+        AND ($5::timestamptz IS NULL OR created_at <= $5)"""
+    given = (status, type_, name, since, until)
+    total = await db.fetchval(f"SELECT count(*) {where}", *given)
+    rows = await db.fetch(
+        f"""SELECT t.id, orch_name AS "orchName", type, status, version,
+                initiator_service AS "initiatorName", last_updated AS "lastUpdated",
+                {_WORKERS} AS "registeredWorkersCount", {_STEPS} AS "totalWorkersExpected"
+            {where} {page.clause(ORCHESTRATION_COLUMNS, "t.id")}""",
+        *given,
+    )
+    return [dict(row) for row in rows], total
+
+
+async def orchestration(db: Connection, name: str) -> dict[str, Any] | None:
+    """One orchestration with its steps and their workers."""
+    row = await db.fetchrow(
+        """SELECT id, orch_name AS "orchName", version, type, status,
+               initiator_service AS initiator, created_at AS "createdAt",
+               last_updated AS "lastUpdated", failure_reason AS "failureReason", definition
+           FROM orchestration_template WHERE orch_name = $1 AND current""",
+        name,
+    )
+    if row is None:
+        return None
+    found = dict(row)
+    steps = await db.fetch(
+        """SELECT s.seq, s.step_name AS name, s.object_type AS "objectType",
+               s.max_retries AS "maxRetries", s.depends_on AS "dependsOn",
+               w.worker_service AS "registeredBy", w.registered_at AS "registeredAt",
+               CASE WHEN w.step_name IS NULL THEN 'PENDING' ELSE 'SUCCESS' END AS status
+           FROM orchestration_step_template s LEFT JOIN worker_registration w
+               ON w.orch_name = $2 AND w.step_name = s.step_name
+           WHERE s.template_id = $1 ORDER BY s.seq""",
+        *(found.pop("id"), name),
+    )
+    definition = found.pop("definition")
+    found["deadlineSeconds"] = definition["deadline_s"]
+    found["onFailure"] = "hold" if definition["hold_on_failure"] else "undo"
+    found["steps"] = [dict(step) for step in steps]
+    return found
+
+
+async def registrations(db: Connection, name: str, page: Page) -> tuple[list[dict[str, Any]], int]:
+    """All attempts to register for an orchestration, good and bad."""
+    total = await db.fetchval("SELECT count(*) FROM registration_audit WHERE orch_name = $1", name)
+    rows = await db.fetch(
+        f"""SELECT as_role AS "asRole", service_name AS "serviceName", status,
+                registered_steps->'steps' AS "registeredSteps",
+                failed_steps->'steps' AS "failedSteps", failed_steps->'errors' AS errors,
+                registered_at AS "registeredAt"
+            FROM registration_audit WHERE orch_name = $1
+            {page.clause({"registeredAt": "registered_at"}, "id")}""",
+        name,
+    )
+    return [dict(row) for row in rows], total
+
+
+async def runs(
+    db: Connection,
+    name: str,
+    page: Page,
+    *,
+    status: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[list[dict[str, Any]], int]:
+    """The runs of an orchestration, and how many there are in all."""
+    where = """FROM orchestration_run r WHERE orch_name = $1
+        AND ($2::text IS NULL OR status = $2)
+        AND ($3::timestamptz IS NULL OR started_at >= $3)
+        AND ($4::timestamptz IS NULL OR started_at <= $4)"""
+    given = (name, status, since, until)
+    total = await db.fetchval(f"SELECT count(*) {where}", *given)
+    rows = await db.fetch(
+        f"""SELECT flow_id::text AS "executionId", status, reason, triggered_by AS "triggeredBy",
+                started_at AS "startedAt", completed_at AS "completedAt"
+            {where} {page.clause(RUN_COLUMNS, "flow_id")}""",
+        *given,
+    )
+    return [dict(row) for row in rows], total
+
+
+async def run_facts(db: Connection, flow_id: UUID) -> dict[str, Any] | None:
+    """What a run's row says besides its state."""
+    row = await db.fetchrow(
+        """SELECT r.orch_name, r.triggered_by, r.correlation_id, t.version,
+               (SELECT max(at) FROM audit_event a WHERE a.flow_id = r.flow_id) AS last_updated
+           FROM orchestration_run r JOIN orchestration_template t ON t.id = r.template_id
+           WHERE r.flow_id = $1""",
+        flow_id,
+    )
+    return None if row is None else dict(row)
+
+
+async def history(
+    db: Connection,
+    flow_id: UUID,
+    *,
+    type_: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[dict[str, Any]]:
+    """What has happened to a run, in order; at most the first 10,000 lines."""
+    rows = await db.fetch(
+        """SELECT id, type AS "eventType", step_name AS "stepName", action, attempt, detail, who,
+               at AS timestamp
+           FROM audit_event WHERE flow_id = $1 AND ($2::text IS NULL OR type = $2)
+           AND ($3::timestamptz IS NULL OR at >= $3) AND ($4::timestamptz IS NULL OR at <= $4)
+           ORDER BY id LIMIT 10000""",
+        *(flow_id, type_, since, until),
+    )
+    return [dict(row) for row in rows]

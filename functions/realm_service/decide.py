@@ -1,0 +1,40 @@
+"""Which realm a tenant gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+
+class NoTenant(ValueError):
+    """The payload does not say for whom."""
+
+
+@dataclass(frozen=True)
+class Realm:
+    """A realm: its id is derived from the step that makes it."""
+
+    id: str
+    tenant_id: str
+    name: str
+
+
+def realm_of(payload: Any, key: str) -> Realm:
+    """The realm that a payload asks for; it is named after the tenant unless it has a name.
+
+    >>> realm_of({"tenantId": "t1"}, "f/createRealm/1").name
+    't1'
+    >>> realm_of({"tenantId": "t1", "realmName": "r"}, "f/createRealm/1").name
+    'r'
+    >>> realm_of({"realmName": "r"}, "f/createRealm/1")
+    Traceback (most recent call last):
+    functions.realm_service.decide.NoTenant: payload.tenantId: is missing or no text
+    """
+    given = payload if isinstance(payload, dict) else {}
+    tenant, name = given.get("tenantId"), given.get("realmName", given.get("tenantId"))
+    if not isinstance(tenant, str) or not tenant:
+        raise NoTenant("payload.tenantId: is missing or no text")
+    if not isinstance(name, str) or not name:
+        raise NoTenant("payload.realmName: must be a text")
+    return Realm(str(uuid5(NAMESPACE_URL, key)), tenant, name)

@@ -1,0 +1,21 @@
+"""The realms."""
+
+from __future__ import annotations
+
+from functions.kit.store import Connection
+from functions.realm_service.decide import Realm
+
+
+async def add(tx: Connection, realm: Realm, key: str) -> bool:
+    """Keep a realm; False where another one has its name."""
+    added = await tx.fetchval(
+        """INSERT INTO realm (id, tenant_id, name, effect_key) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (name) DO NOTHING RETURNING true""",
+        *(realm.id, realm.tenant_id, realm.name, key),
+    )
+    return bool(added)
+
+
+async def remove(tx: Connection, key: str) -> None:
+    """Delete the realm that an effect made."""
+    await tx.execute("DELETE FROM realm WHERE effect_key = $1", key)
