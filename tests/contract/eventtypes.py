@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 
 from functions.events.base import Event, Request
-from tests.contract.repository import GOLDEN, event_types
+from tests.contract.repository import GOLDEN, KNATIVE, event_types
 
+FILE = KNATIVE / "base" / "eventtypes.yaml"
 _CORE = ("id", "source", "specversion", "type", "subject", "time")
 _HEADER = """\
-# Made from functions/events by `python -m tests.contract.generated`; not written by hand.
+# Made from functions/events by `python -m tests.contract.tables --write`; not written by hand.
 # Every field of an EventType is immutable: `make deploy` replaces those that have changed.
 """
 

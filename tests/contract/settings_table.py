@@ -37,7 +37,7 @@ def classes() -> list[type[Settings]]:
 
 def table() -> str:
     """Markdown: a table for each class, with what it is about and who reads it."""
-    return "\n".join(_part(kind) for kind in classes())
+    return "\n\n".join(_part(kind) for kind in classes())
 
 
 def _part(kind: type[Settings]) -> str:
@@ -50,7 +50,7 @@ def _part(kind: type[Settings]) -> str:
     for name, field in kind.model_fields.items():
         cells = (" or ".join(_names(name, field)), _default(field), _meaning(field))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def readers(kind: type[Settings]) -> list[str]:

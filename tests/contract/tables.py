@@ -1,7 +1,7 @@
-"""The README's tables and its diagram, made of code and YAML: `python -m tests.contract.tables`.
+"""The READMEs' tables and diagram, made of code and YAML: `python -m tests.contract.tables`.
 
 A README holds each between two markers, `<!-- events -->` and `<!-- /events -->`, likewise
-`functions` and `flow`. `--write` puts them into README.md; a test compares.
+`functions`, `flow` and `settings`. `--write` puts them there; a test compares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
+from tests.contract import eventtypes, settings_table
 from tests.contract.repository import (
+    KNATIVE,
     ROOT,
     Pattern,
     event_types,
@@ -25,7 +27,7 @@ from tests.contract.repository import (
     triggers,
 )
 
-README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "README.md", KNATIVE / "README.md")
 
 
 def events() -> str:
@@ -63,7 +65,12 @@ def flow() -> str:
     return "\n".join(["```mermaid", "flowchart LR", *(f"  {line}" for line in lines), "```"])
 
 
-PARTS: dict[str, Callable[[], str]] = {"events": events, "functions": functions, "flow": flow}
+PARTS: dict[str, Callable[[], str]] = {
+    "events": events,
+    "functions": functions,
+    "flow": flow,
+    "settings": settings_table.table,
+}
 
 
 def filled(text: str) -> str:
@@ -148,11 +155,13 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> int:
-    if "--write" in sys.argv:
-        README.write_text(filled(README.read_text()))
+    """Print the parts, or with --write put them and the EventTypes where they belong."""
+    if "--write" not in sys.argv[1:]:
+        print("\n\n".join(f"<!-- {name} -->\n{make()}" for name, make in PARTS.items()))
         return 0
-    for name, make in PARTS.items():
-        print(f"<!-- {name} -->\n{make()}\n<!-- /{name} -->\n")
+    for path in DOCUMENTS:
+        path.write_text(filled(path.read_text()))
+    eventtypes.FILE.write_text(eventtypes.manifests())
     return 0
 
 

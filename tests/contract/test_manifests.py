@@ -19,7 +19,7 @@ KUBERNETES = "1.36"
 KUBECTL = shutil.which("kubectl")
 CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding")
 NAMESPACES = ("dsm", "agents")
-PUBLIC = {"webhook-receiver", "orchestrator", "console"}
+PUBLIC = {"webhook-receiver", "orchestrator"}
 KNOWN = load.KINDS | cluster_only.KINDS
 
 

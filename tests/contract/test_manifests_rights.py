@@ -15,6 +15,9 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "agents: /pods": {"get", "list"},
         "agents: /pods/log": {"get"},
     },
+    "dsm/console": {
+        "dsm: sources.knative.dev/pingsources": {"get", "list"},
+    },
     "dsm/project-orchestrator": {
         "dsm: sources.knative.dev/pingsources": {"get", "list", "create", "delete"},
     },
