@@ -26,7 +26,7 @@ run: $(INSTALLED) ## the whole morning on this machine (ONCE=1 exits when it is 
 	@$(RUN) -m knative.morning --port $(PORT) $(if $(ONCE),--once)
 
 test: $(INSTALLED) ## all tests
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -n auto --dist worksteal
 
 lint: $(INSTALLED) ## style, types and floors
 	@$(RUN) -m ruff check .

@@ -9,7 +9,7 @@ Data = Mapping[str, Any]
 
 
 # Too many to tell one by one.
-QUIET = {"io.dsm.task.updated.v1"}
+QUIET = {"io.dsm.task.updated.v1", "dev.knative.apiserver.resource.update"}
 
 
 def line(event: Mapping[str, Any]) -> str | None:
@@ -85,7 +85,6 @@ _WORDS: dict[str, Callable[[Data], str]] = {
         f"webhook-receiver: issue {d['issue']['number']} got the label {d['label']['name']}"
     ),
     "dev.knative.apiserver.resource.add": _changed("made"),
-    "dev.knative.apiserver.resource.update": _changed("changed"),
     "dev.knative.apiserver.resource.delete": _changed("removed"),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
