@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,7 +138,7 @@ def signed(path: str, given: Headers, body: bytes) -> Headers:
             extra = {"x-grafana-alerting-signature": grafana.sign(make.GRAFANA.encode(), body)}
         case source:
             key = standard_webhooks.key({"pm": make.PM, "cli": make.CLI}[source])
-            extra = standard_webhooks.headers(key, id, int(time.time()), body)
+            extra = standard_webhooks.headers(key, id, int(make.NOW.timestamp()), body)
     # The first of a name counts: now and then an odd header takes the place of a true one.
     own = [(name.encode(), text.encode()) for name, text in extra.items()]
     ids = (b"x-github-delivery", b"webhook-id", b"x-grafana-alerting-timestamp")
@@ -174,7 +173,9 @@ def test_no_request_is_answered_with_5xx_and_nothing_unproven_is_stored(
     with its_own_loop() as runner:
         cluster = Cluster()
         cluster.add("job-launcher", _launcher)
-        cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS})
+        cluster.deploy(
+            webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
+        )
         app = cluster.apps["webhook-receiver"]
 
         async def four(path: str, method: str, given: Headers, body: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -25,7 +24,9 @@ from tests.support import eventually
 @pytest.fixture
 async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a receiver with all sources armed."""
-    cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS})
+    cluster.deploy(
+        webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
+    )
     async with cluster.client("webhook-receiver") as client:
         yield client
 
@@ -123,7 +124,7 @@ async def test_a_trace_is_passed_on(cluster: Cluster, receiver: httpx.AsyncClien
 async def test_a_grafana_notification_becomes_an_event_once(
     cluster: Cluster, receiver: httpx.AsyncClient, stamped: bool
 ) -> None:
-    request = make.from_grafana(timestamp=time.time() if stamped else None)
+    request = make.from_grafana(timestamp=make.NOW.timestamp() if stamped else None)
     later = make.from_grafana(make.ALERT | {"title": "in other words"})
 
     answers = [await post(receiver, one) for one in (request, later)]
@@ -163,12 +164,16 @@ REFUSED: dict[str, tuple[Post, int, str]] = {
     "changed body": ((*ISSUE[:2], b"{}"), 401, "does not match"),
     "grafana: no signature": (("/webhook/grafana", {}, b"{}"), 401, "missing"),
     "grafana: other secret": (make.from_grafana(secret="other"), 401, "does not match"),
-    "grafana: old": (make.from_grafana(timestamp=time.time() - 400), 401, "five minutes"),
-    "grafana: ahead": (make.from_grafana(timestamp=time.time() + 400), 401, "five minutes"),
+    "grafana: old": (make.from_grafana(timestamp=make.NOW.timestamp() - 400), 401, "five minutes"),
+    "grafana: ahead": (
+        make.from_grafana(timestamp=make.NOW.timestamp() + 400),
+        401,
+        "five minutes",
+    ),
     "pm: no signature": (("/webhook/pm", {}, b"{}"), 401, "webhook-id is missing"),
     "pm: other source's secret": (make.from_agent(secret=make.CLI), 401, "does not match"),
-    "pm: old": (make.from_agent(at=time.time() - 400), 401, "five minutes"),
-    "cli: ahead": (make.from_agent({}, "cli", at=time.time() + 400), 401, "five minutes"),
+    "pm: old": (make.from_agent(at=make.NOW.timestamp() - 400), 401, "five minutes"),
+    "cli: ahead": (make.from_agent({}, "cli", at=make.NOW.timestamp() + 400), 401, "five minutes"),
     "no event header": (changed(ISSUE, x_github_event=None), 400, "X-GitHub-Event"),
     "no delivery header": (changed(ISSUE, x_github_delivery=None), 400, "X-GitHub-Delivery"),
     "odd event header": (changed(ISSUE, x_github_event="a b"), 400, "X-GitHub-Event"),
@@ -227,7 +232,7 @@ class TestBodies:
         self, cluster: Cluster, webhook_database: str
     ) -> AsyncIterator[httpx.AsyncClient]:
         environ = {"DATABASE_URL": webhook_database, "MAX_BODY_BYTES": "2000", **make.SECRETS}
-        cluster.deploy(webhook_receiver, environ)
+        cluster.deploy(webhook_receiver, environ, now=make.clock)
         async with cluster.client("webhook-receiver") as client:
             yield client
 
@@ -279,7 +284,7 @@ async def test_a_source_without_a_secret_is_refused(
     cluster: Cluster, webhook_database: str
 ) -> None:
     environ = {"DATABASE_URL": webhook_database, "GITHUB_WEBHOOK_SECRETS": make.GITHUB}
-    cluster.deploy(webhook_receiver, environ)
+    cluster.deploy(webhook_receiver, environ, now=make.clock)
     async with cluster.client("webhook-receiver") as client:
         response = await post(client, make.from_agent())
         assert response.status_code == 403
@@ -292,7 +297,7 @@ async def test_unsigned_is_let_in_only_where_there_is_no_secret(
     cluster: Cluster, webhook_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     environ = {"DATABASE_URL": webhook_database, "ALLOW_UNSIGNED": "true"}
-    cluster.deploy(webhook_receiver, environ | {"PM_WEBHOOK_SECRETS": make.PM})
+    cluster.deploy(webhook_receiver, environ | {"PM_WEBHOOK_SECRETS": make.PM}, now=make.clock)
     async with cluster.client("webhook-receiver") as client:
         bare = changed(make.from_github(), x_hub_signature_256=None)
         assert (await post(client, bare)).status_code == 202
@@ -305,7 +310,7 @@ async def test_two_secrets_are_valid_while_they_are_changed(
     cluster: Cluster, webhook_database: str, valid: str
 ) -> None:
     secrets = {"GITHUB_WEBHOOK_SECRETS": f"{make.GITHUB}\nnext"}
-    cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **secrets})
+    cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **secrets}, now=make.clock)
     async with cluster.client("webhook-receiver") as client:
         assert (await post(client, make.from_github(secret=valid))).status_code == 202
 
@@ -378,7 +383,7 @@ async def test_a_database_that_is_away_means_503_and_nothing_acknowledged(
     cluster: Cluster,
 ) -> None:
     environ = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", **make.SECRETS}
-    cluster.deploy(webhook_receiver, environ)
+    cluster.deploy(webhook_receiver, environ, now=make.clock)
     async with cluster.client("webhook-receiver") as client:
         response = await post(client, make.from_github())
     assert response.status_code == 503

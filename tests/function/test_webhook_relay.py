@@ -27,7 +27,9 @@ BEARER = {"authorization": f"Bearer {make.TOKEN}"}
 
 @pytest.fixture
 async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[httpx.AsyncClient]:
-    cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS})
+    cluster.deploy(
+        webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
+    )
     async with cluster.client("webhook-receiver") as client:
         yield client
 
@@ -152,7 +154,7 @@ async def test_a_process_goes_on_with_what_another_left(
     cluster: Cluster, webhook_database: str
 ) -> None:
     environ = {"DATABASE_URL": webhook_database, **make.SECRETS}
-    first = cluster.deploy(webhook_receiver, environ)
+    first = cluster.deploy(webhook_receiver, environ, now=make.clock)
     cluster.down.add(BROKER)
     async with cluster.client("webhook-receiver") as client:
         for n in range(20):
@@ -161,7 +163,7 @@ async def test_a_process_goes_on_with_what_another_left(
     cluster.down.clear()
     await make_due(webhook_database)
 
-    cluster.deploy(webhook_receiver, environ).part(Receiver).relay.wake()
+    cluster.deploy(webhook_receiver, environ, now=make.clock).part(Receiver).relay.wake()
 
     async def all_arrived() -> bool:
         return {m.id for m in cluster.sink.messages} == {f"d-{n}" for n in range(20)}
@@ -172,7 +174,7 @@ async def test_a_process_goes_on_with_what_another_left(
 async def test_two_processes_send_nothing_twice(cluster: Cluster, webhook_database: str) -> None:
     environ = {"DATABASE_URL": webhook_database, **make.SECRETS}
     cluster.down.add(BROKER)
-    contexts = [cluster.deploy(webhook_receiver, environ)]
+    contexts = [cluster.deploy(webhook_receiver, environ, now=make.clock)]
     async with cluster.client("webhook-receiver") as client:
         await asyncio.gather(
             *(post(client, make.from_github(delivery=f"d-{n}")) for n in range(100))
@@ -181,7 +183,7 @@ async def test_two_processes_send_nothing_twice(cluster: Cluster, webhook_databa
     cluster.down.clear()
     await make_due(webhook_database)
 
-    contexts = [cluster.deploy(webhook_receiver, environ) for _ in range(3)]
+    contexts = [cluster.deploy(webhook_receiver, environ, now=make.clock) for _ in range(3)]
     await asyncio.gather(*(ctx.part(Receiver).relay.drain() for ctx in contexts))
 
     assert len(cluster.sink.messages) == 100
@@ -281,7 +283,7 @@ class TestLooking:
         await post(receiver, make.from_github(delivery="d-1"))
         key = standard_webhooks.key(make.CLI)
         signed = standard_webhooks.headers(
-            key, "msg_1", int(time.time()), b"GET /deliveries?limit=1"
+            key, "msg_1", int(make.NOW.timestamp()), b"GET /deliveries?limit=1"
         )
         assert (await receiver.get("/deliveries?limit=1", headers=signed)).status_code == 200
         assert (await receiver.get("/deliveries?limit=2", headers=signed)).status_code == 401

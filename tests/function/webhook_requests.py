@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from functions.webhook_receiver import github, grafana, standard_webhooks
+
+# The receivers' clock in tests: a request that was made when tests are collected stays fresh.
+NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
 GITHUB = "It's a Secret to Everybody"
 GRAFANA = "grafana secret"
@@ -115,10 +118,14 @@ def from_agent(
     """Path, headers and body of a request of a PM agent, or of the command line."""
     body = json.dumps(payload).encode()
     key = standard_webhooks.key(secret or {"pm": PM, "cli": CLI}[source])
-    moment = int(time.time() if at is None else at)
+    moment = int(NOW.timestamp() if at is None else at)
     headers = standard_webhooks.headers(key, id or f"msg_{uuid4().hex}", moment, body)
     return f"/webhook/{source}", headers, body
 
 
 def from_cli(command: str, *args: str, **options: Any) -> Post:
     return from_agent({"command": command, "args": list(args), "options": options}, "cli")
+
+
+def clock() -> datetime:
+    return NOW
