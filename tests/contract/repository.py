@@ -137,6 +137,7 @@ def triggers() -> list[Trigger]:
             delivery=m["spec"].get("delivery") or {},
         )
         for m in of_kind("Trigger", "eventing.knative.dev/")
+        if m["spec"]["subscriber"]["ref"]["kind"] == "Service"
     ]
 
 

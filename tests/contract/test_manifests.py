@@ -75,8 +75,7 @@ def test_kubectl_builds_the_same(overlay: str) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_fits_the_base(component: str, tmp_path: Path) -> None:
-    needed = {"dsm": ["postgres"]}.get(component, [])
-    names = [*needed, component]
+    names = ["dsm", component] if component == "external-postgres" else [component]
     body = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

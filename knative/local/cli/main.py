@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
     run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
     run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
+    run.add_argument(
+        "--stand-ins",
+        action="store_true",
+        help="the local broker for Kafka, the embedded PostgreSQL for one outside",
+    )
     run.add_argument("--idle", type=float, default=60.0, metavar="S", help="stop idle processes")
     run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
 

@@ -25,7 +25,9 @@ _BAD_STATES = ("dead-lettered", "failed", "failed jobs")
 async def up(arguments: argparse.Namespace) -> int:
     """The exit code; StartError or ManifestError when it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    world = load(Path(arguments.overlay))
+    world = load(Path(arguments.overlay), stand_ins=arguments.stand_ins)
+    for words in world.stand_ins:
+        print(words, file=sys.stderr)
     options = Options(
         data=Path(arguments.data),
         port=arguments.port,

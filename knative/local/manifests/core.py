@@ -123,7 +123,14 @@ class ServiceSpec(Strict):
     selector: dict[str, str] = {}
     ports: list[ServicePort] = []
     cluster_ip: str | None = Field(None, alias="clusterIP")
-    type: Literal["ClusterIP"] = "ClusterIP"
+    type: Literal["ClusterIP", "ExternalName"] = "ClusterIP"
+    external_name: str | None = None
+
+    @model_validator(mode="after")
+    def _is_in_the_cluster(self) -> ServiceSpec:
+        if self.type == "ExternalName":
+            raise refuse("an ExternalName leads out of the cluster; see --stand-ins")
+        return self
 
 
 class Service(Manifest):

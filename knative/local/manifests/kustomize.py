@@ -42,6 +42,16 @@ def attempt(directory: Path) -> tuple[list[Resource], list[Problem]]:
     return resources, builder.problems + hash_names(resources)
 
 
+def build_component(directory: Path) -> list[Resource]:
+    """Like `build`, of a Component that stands by itself."""
+    builder = _Builder()
+    resources: list[Resource] = []
+    builder.accumulate(directory, resources, as_component=True)
+    if builder.problems:
+        raise ManifestError(builder.problems)
+    return resources
+
+
 class _Builder:
     def __init__(self) -> None:
         self.problems: list[Problem] = []

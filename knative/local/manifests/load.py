@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from knative.local.manifests import core, eventing, serving, sources
+from knative.local.manifests import cluster_only, core, eventing, serving, sources
 from knative.local.manifests.kustomize import build
 from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.references import check_references
 from knative.local.manifests.resource import Resource
+from knative.local.manifests.stand_ins import stand_in
 
 KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("v1", "Namespace"): core.Namespace,
@@ -61,6 +62,7 @@ class World:
 
     directory: Path
     objects: tuple[Manifest, ...]
+    stand_ins: tuple[str, ...] = ()  # what was changed for a laptop's sake, in words
 
     def all(self, kind: type[M]) -> list[M]:
         """The objects of one kind, in the order of the YAML."""
@@ -72,14 +74,20 @@ class World:
         return next(found, None)
 
 
-def load(directory: Path) -> World:
+def load(directory: Path, *, stand_ins: bool = False) -> World:
     """The world that the kustomization in `directory` declares.
+
+    With `stand_ins`, what only a cluster has is replaced by the laptop's own, or left out.
 
     Raises ManifestError with every problem at once: YAML, kustomize, unknown kinds and
     fields, what an admission webhook would refuse, and references that lead nowhere.
     """
     resources = build(directory)
     problems: list[Problem] = []
+    told: list[str] = []
+    if stand_ins:
+        problems += _cluster_only_faults(resources)
+        told = stand_in(resources)
     objects: list[tuple[Manifest, Resource]] = []
     for resource in resources:
         try:
@@ -92,7 +100,17 @@ def load(directory: Path) -> World:
         problems += check_references(objects)
     if problems:
         raise ManifestError(problems)
-    return World(directory, tuple(item for item, _ in objects))
+    return World(directory, tuple(item for item, _ in objects), tuple(told))
+
+
+def _cluster_only_faults(resources: list[Resource]) -> Iterator[Problem]:
+    for resource in resources:
+        kind = cluster_only.KINDS.get((str(resource.body.get("apiVersion")), resource.kind))
+        try:
+            if kind is not None:
+                kind.model_validate(resource.body)
+        except ValidationError as error:
+            yield from (resource.problem(*fault) for fault in faults(error))
 
 
 class UnknownKindError(ValueError):
@@ -102,6 +120,8 @@ class UnknownKindError(ValueError):
 def parse(body: dict[str, Any]) -> Manifest:
     """One object as its typed model; raises UnknownKindError or pydantic's ValidationError."""
     key = (str(body.get("apiVersion")), str(body.get("kind")))
+    if key in cluster_only.KINDS:
+        raise UnknownKindError(f"a {key[1]} needs a cluster; --stand-ins goes without it")
     if key not in KINDS:
         raise UnknownKindError(f"{key[0]} {key[1]} is not supported by the local Knative")
     return KINDS[key].model_validate(body)

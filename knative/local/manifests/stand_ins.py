@@ -1,0 +1,115 @@
+"""What a laptop has in place of what only a cluster has: one flag runs a production overlay.
+
+- A Broker of any class becomes the local broker; Kafka's sources and sinks, and the Triggers that
+  lead there, are left out, as are policies and monitoring.
+- A database outside (a Service of type ExternalName labelled as database) becomes the embedded
+  PostgreSQL, as the component `postgres` describes it.
+- A key of a Secret that is not in the overlay, as it should not be, gets a value of no meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from knative.local.manifests import cluster_only
+from knative.local.manifests.kustomize import build_component
+from knative.local.manifests.meta import CLUSTER_WIDE
+from knative.local.manifests.resource import Resource
+from knative.local.manifests.source import Document
+
+POSTGRES = Path(__file__).resolve().parents[2] / "components" / "postgres"
+_BROKER_CLASS = "eventing.knative.dev/broker.class"
+_LOCAL_CLASS = "MTChannelBasedBroker"
+_MEANINGLESS = "stand-in"
+
+
+def stand_in(resources: list[Resource]) -> list[str]:
+    """Change `resources` in place; what was changed, in words."""
+    told = [*_brokers(resources), *_left_out(resources), *_databases(resources)]
+    return told + _secrets(resources)
+
+
+def _brokers(resources: list[Resource]) -> Iterator[str]:
+    for resource in resources:
+        annotations = resource.metadata.get("annotations") or {}
+        name = annotations.get(_BROKER_CLASS, _LOCAL_CLASS)
+        if resource.kind == "Broker" and name != _LOCAL_CLASS:
+            del annotations[_BROKER_CLASS]
+            resource.body.get("spec", {}).pop("config", None)
+            yield f"Broker {resource.name}: the local broker instead of {name}"
+
+
+def _left_out(resources: list[Resource]) -> Iterator[str]:
+    kinds = {kind for _, kind in cluster_only.KINDS}
+    for resource in list(resources):
+        spec = resource.body.get("spec") or {}
+        leads_to = ((spec.get("subscriber") or {}).get("ref") or {}).get("kind")
+        if _key(resource) in cluster_only.KINDS or leads_to in kinds:
+            resources.remove(resource)
+            yield f"{resource.kind} {resource.name}: left out"
+
+
+def _databases(resources: list[Resource]) -> Iterator[str]:
+    outside = [r for r in resources if _is_database_outside(r)]
+    if not outside:
+        return
+    namespace = outside[0].metadata.get("namespace", "default")
+    own = {(r.kind, r.name): r for r in build_component(POSTGRES)}
+    for resource in outside:
+        host = resource.body["spec"]["externalName"]
+        resource.body["spec"] = own["Service", "postgres"].body["spec"]
+        yield f"Service {resource.name}: the embedded PostgreSQL instead of {host}"
+    there = {(r.kind, r.name) for r in resources if r.metadata.get("namespace") == namespace}
+    for key, new in own.items():
+        if key not in there:
+            if new.kind not in CLUSTER_WIDE:
+                new.metadata["namespace"] = namespace
+            resources.append(new)
+
+
+def _is_database_outside(resource: Resource) -> bool:
+    spec = resource.body.get("spec") or {}
+    labels = resource.metadata.get("labels") or {}
+    outside = _key(resource) == ("v1", "Service") and spec.get("type") == "ExternalName"
+    return outside and labels.get("app.kubernetes.io/component") == "database"
+
+
+def _secrets(resources: list[Resource]) -> list[str]:
+    secrets = {
+        (r.metadata.get("namespace"), r.name): r for r in resources if _key(r) == ("v1", "Secret")
+    }
+    told = []
+    for resource in list(resources):
+        namespace = resource.metadata.get("namespace")
+        for reference in _references(resource.body):
+            name, key = reference["name"], reference["key"]
+            if (namespace, name) not in secrets:
+                metadata = {"name": name, "namespace": namespace}
+                body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+                nowhere = Document(resource.source.file, resource.source.line, body)
+                secrets[namespace, name] = Resource(body, nowhere)
+                resources.append(secrets[namespace, name])
+                told.append(f"Secret {name}: a value of no meaning")
+            held = secrets[namespace, name].body
+            if key not in {**held.get("data", {}), **held.get("stringData", {})}:
+                held.setdefault("stringData", {})[key] = _MEANINGLESS
+    return told
+
+
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    """Every secretKeyRef that is not optional."""
+    if isinstance(value, dict):
+        reference = value.get("secretKeyRef")
+        if isinstance(reference, dict) and not reference.get("optional"):
+            yield reference
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+def _key(resource: Resource) -> tuple[str, str]:
+    return str(resource.body.get("apiVersion")), resource.kind
