@@ -16,14 +16,23 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.console import dead_letters, sign_in, today
+from functions.console import (
+    dead_letters,
+    events,
+    jobs,
+    orchestrations,
+    schedules,
+    sign_in,
+    sprints,
+    today,
+)
 from functions.console.ask import Ask
 from functions.console.pages import FOLDER, SECURITY, View, problem
 from functions.console.people import Desk
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.web import api, new_app
 
-SECTIONS = (today, dead_letters, sign_in)
+SECTIONS = (today, sprints, events, orchestrations, jobs, schedules, dead_letters, sign_in)
 
 
 def build() -> FastAPI:

@@ -16,7 +16,7 @@ from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
 from functions.kit import wire
 from functions.kit.context import Context
-from functions.kit.errors import Conflict, NotFound, PermanentError
+from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
 from functions.kit.function import route
 
 FILTERS = ("state", "group", "task", "service")
@@ -105,7 +105,8 @@ async def cancel(request: Request, ctx: Context) -> Response:
         raise Conflict(f"job {row.id} has ended: {row.state}")
     from functions.events.webhook import JobCancelRequested
 
-    asked = JobCancelRequested(job=row.id, reason="cancelled over HTTP")
+    who = shortened(request.headers.get("x-user", ""), 200) or "somebody"
+    asked = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {who}")
     message = wire.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),
         source="/functions/job-launcher",

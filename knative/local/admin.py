@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from knative.local.broker.records import EventRecord
+from knative.local.broker.records import EventRecord, Wanted
 
 if TYPE_CHECKING:
     from knative.local.runtime import Runtime
@@ -51,6 +51,17 @@ def admin_app(runtime: Runtime) -> Starlette:
         found = await runtime.broker.events(kind, since, int(query.get("limit", 50)))
         return JSONResponse([event_json(record) for record in found])
 
+    async def search(request: Request) -> Response:
+        query = {k: v for k, v in request.query_params.items() if v}
+        numbers = {name: query.pop(name) for name in ("before", "limit") if name in query}
+        unknown = query.keys() - {"type", "subject", "trigger", "correlation"}
+        if unknown or not all(text.isdecimal() for text in numbers.values()):
+            detail = f"{', '.join(unknown)}: no such filter" if unknown else "not a number"
+            return JSONResponse({"detail": detail}, 422)
+        wanted = Wanted(**query, **{name: min(int(n), 10**15) for name, n in numbers.items()})  # type: ignore[arg-type]  # each name has its own kind
+        found = await runtime.broker.search(wanted)
+        return JSONResponse([event_json(record) for record in found])
+
     async def dead_letters(request: Request) -> Response:
         found = await runtime.broker.dead_letters(int(request.query_params.get("limit", 100)))
         return JSONResponse([event_json(record) for record in found])
@@ -66,6 +77,7 @@ def admin_app(runtime: Runtime) -> Starlette:
             Route("/_knative/settled", settled),
             Route("/_knative/fire", fire, methods=["POST"]),
             Route("/_knative/events", events),
+            Route("/_knative/events/search", search),
             Route("/_knative/dead-letters", dead_letters),
         ]
     )

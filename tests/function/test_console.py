@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from functions.console.main import console
@@ -19,26 +15,10 @@ from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
 from functions.kit import wire
 from tests.cluster import Cluster
+from tests.function.console_browser import browser, press
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
-HOST = "http://console.dsm.localhost:8080"
 REDRIVE = "/dead-letters/1/redrive"
-
-
-@asynccontextmanager
-async def browser(cluster: Cluster, base_url: str = HOST) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that keeps cookies, as a browser does, and says where its forms come from."""
-    headers = {"Origin": base_url}
-    async with httpx.AsyncClient(transport=cluster, base_url=base_url, headers=headers) as client:
-        yield client
-
-
-async def press(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
-    """Open the form at `path` and send it."""
-    page = await client.get(path)
-    found = re.search(r'name="form_token" value="([^"]+)"', page.text)
-    assert found, page.text
-    return await client.post(path, data={"form_token": html.unescape(found[1]), **fields})
 
 
 def lost(number: int) -> wire.Message:

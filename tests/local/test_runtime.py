@@ -64,6 +64,18 @@ async def test_an_event_reaches_the_service_whose_trigger_matches(knative: Local
     ]
 
 
+async def test_events_are_searched_newest_first_by_what_they_carry(knative: LocalKnative) -> None:
+    kind = "io.example.greeting.v1"
+    for subject in ("one", "two"):
+        await knative.send(kind, {}, subject=subject, correlationid="c")
+    found = await knative.ask("events/search", correlation="c")
+    assert [event["attributes"]["subject"] for event in found] == ["two", "one"]
+    (one,) = await knative.ask("events/search", type="greeting", trigger="echo", subject="one")
+    assert await knative.ask("events/search", correlation="c", before=one["seq"]) == []
+    refused = await knative.ask("events/search", typo="x")
+    assert refused["detail"] == "typo: no such filter"
+
+
 async def test_a_refused_event_ends_as_a_dead_letter(knative: LocalKnative) -> None:
     assert await knative.send("io.example.refused.v1", {}) == 202
     letters = await knative.ask("dead-letters")

@@ -26,7 +26,7 @@ from .http import Answer, Headers, Send
 from .job import Flight, Job, Route
 from .journal import Journal
 from .lane import Lane
-from .records import Change, EventRecord, State
+from .records import Change, EventRecord, State, Wanted
 from .spec import BrokerSpec, TriggerSpec
 from .store import OpenDelivery, Store, event_row
 from .watch import Watchers
@@ -270,6 +270,10 @@ class LocalBroker:
     ) -> list[EventRecord]:
         """Events with deliveries and attempts, oldest first: after `since`, or the latest."""
         return await self._fresh(self._store.events, type, since, limit)
+
+    async def search(self, wanted: Wanted) -> list[EventRecord]:
+        """Events with deliveries and attempts, newest first."""
+        return await self._fresh(self._store.search, wanted)
 
     async def event(self, seq: int) -> EventRecord | None:
         return await self._fresh(self._store.one, seq)

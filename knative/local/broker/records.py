@@ -58,6 +58,21 @@ class EventRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: None is any. `before` is a seq; `type` and `trigger` are parts of names.
+
+    `correlation` is what all events of a chain carry: the id of the event that began it.
+    """
+
+    type: str | None = None
+    subject: str | None = None
+    trigger: str | None = None
+    correlation: str | None = None
+    before: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Something happened: an event was accepted, or a delivery was attempted.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .event import Event
-from .records import AttemptRecord, DeliveryRecord, EventRecord, State
+from .records import AttemptRecord, DeliveryRecord, EventRecord, State, Wanted
 
 VERSION = 1
 
@@ -170,6 +170,21 @@ class Store:
             (*values, *([type_] if type_ is not None else []), limit),
         ).fetchall()
         return self._records(rows if since is not None else rows[::-1])
+
+    def search(self, wanted: Wanted) -> list[EventRecord]:
+        """Newest first."""
+        rows = self._reader.execute(
+            "select * from event where (:before is null or seq < :before)"
+            " and (:type is null or instr(type, :type))"
+            " and (:subject is null or json_extract(attributes, '$.subject') = :subject)"
+            " and (:correlation is null or json_extract(attributes, '$.id') = :correlation"
+            "  or json_extract(attributes, '$.correlationid') = :correlation)"
+            " and (:trigger is null or exists (select 1 from delivery"
+            "  where delivery.event = event.seq and instr(delivery.trigger, :trigger)))"
+            " order by seq desc limit :limit",
+            asdict(wanted),
+        ).fetchall()
+        return self._records(rows)
 
     def one(self, seq: int) -> EventRecord | None:
         rows = self._reader.execute("select * from event where seq = ?", (seq,)).fetchall()

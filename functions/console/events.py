@@ -1,0 +1,114 @@
+"""Events: the broker's stream, one event's chain of cause, and what every inbox tells.
+
+Not every broker tells its events. The local Knative does (EVENTS_URL); elsewhere the functions'
+own records and the dead letters say what was handled and what was not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.chain import chain_graph
+from functions.console.pages import Page
+from functions.console.panels import NotHere, Panel, Query
+from functions.kit.errors import FunctionError, NotFound, TemporaryError
+
+# The functions that keep a record of what they handled.
+RECORDS = ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
+FILTERS = ("type", "subject", "trigger")
+PAGE = 40
+MOST_IN_CHAIN = 400
+
+NO_RECORD = (
+    "This broker does not tell its events. The local Knative does, and a recorder can be named in "
+    "EVENTS_URL; what each function handled, and what was given up, is told everywhere."
+)
+
+
+async def stream(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The newest events with their deliveries, or those before a place in the stream."""
+    wanted = {name: query[name] for name in FILTERS if query.get(name)}
+    events = await _search(ask, **wanted, before=query.get("before"), limit=PAGE)
+    older = urlencode({**wanted, "before": events[-1]["seq"]}) if len(events) == PAGE else ""
+    for event in events:
+        event["chain"] = correlation(event)
+    return {"events": events, "older": older, "newest": "before" not in query} | {
+        "wanted": urlencode(wanted)
+    }
+
+
+async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What every function handled last, merged, newest first."""
+    only = query.get("trigger", "")
+    names = [name for name in RECORDS if only in name]
+
+    async def of(name: str) -> list[Row] | str:
+        try:
+            return [{**run, "function": name} for run in await ask.runs(name, limit=30)]
+        except FunctionError as error:
+            return error.detail
+
+    found = dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+    away = {name: runs for name, runs in found.items() if isinstance(runs, str)}
+    if names and len(away) == len(names):
+        raise TemporaryError(next(iter(away.values())))
+    runs = [run for rows in found.values() if not isinstance(rows, str) for run in rows]
+    kind = query.get("type", "")
+    runs = [run for run in runs if kind in run["type"]]
+    runs.sort(key=lambda run: str(run["ended_at"]), reverse=True)
+    return {"runs": runs[:50], "away": away}
+
+
+async def chain(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """All events that one event caused, as a graph and as a table."""
+    id = query.get("correlation", "")
+    events = await _search(ask, correlation=id, limit=MOST_IN_CHAIN)
+    if not events:
+        raise NotFound(f"The broker knows no event {id}.")
+    events.reverse()
+    return {
+        "events": events,
+        "graph": chain_graph(events),
+        "began": events[0]["arrived"],
+        "full": len(events) == MOST_IN_CHAIN,
+    }
+
+
+def correlation(event: Row) -> str:
+    """What all events of its chain carry."""
+    attributes = event["attributes"]
+    return str(attributes.get("correlationid") or attributes["id"])
+
+
+async def _search(ask: Ask, **query: object) -> list[Row]:
+    broker = ask.broker
+    if broker is None:
+        raise NotHere(NO_RECORD)
+    found: list[Row] = await broker.read("/_knative/events/search", **query)
+    return found
+
+
+def routes() -> list[Route]:
+    return [
+        *Page(
+            "/events",
+            "Events",
+            [
+                Panel("stream", "What the broker took", stream, live_s=3),
+                Panel("inboxes", "What the functions handled", inboxes),
+            ],
+            head="heads/events.html",
+        ).routes(),
+        *Page(
+            "/events/chain",
+            "Chain of cause",
+            [Panel("chain", "From the first event to the last", chain)],
+            parent=("/events", "Events"),
+        ).routes(),
+    ]

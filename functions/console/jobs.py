@@ -1,0 +1,97 @@
+"""Jobs: queued, running, done; why one waits; what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.panels import Panel, Query
+from functions.kit.errors import Conflict
+from functions.kit.services import path
+
+FUNCTION = "job-launcher"
+FILTERS = ("state", "group", "task", "service")
+ENDED = ("succeeded", "failed", "cancelled", "superseded")
+PAGE = 25
+LAST_LINES = 400
+
+
+async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
+    wanted = {name: query[name] for name in FILTERS if query.get(name)}
+    answer = await ask.function(FUNCTION).read(
+        "/jobs", **wanted, limit=PAGE, before=query.get("before")
+    )
+    older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
+    return {"jobs": answer["jobs"], "older": older, "newest": "before" not in query} | {
+        "wanted": wanted
+    }
+
+
+async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
+    job = await _job(ask, query["id"])
+    return {"job": job, "ended": job["state"] in ENDED}
+
+
+async def log(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What the Job says; asked for again and again while it runs."""
+    try:
+        text = await ask.function(FUNCTION).text(
+            f"{path('jobs', query['id'])}/logs", tail=LAST_LINES
+        )
+    except Conflict as error:
+        return {"text": "", "why": error.detail}
+    return {"text": text, "why": ""}
+
+
+async def _job(ask: Ask, id: str) -> Row:
+    found: Row = await ask.function(FUNCTION).read(path("jobs", id))
+    return found
+
+
+async def confirm(view: View) -> Response:
+    job = await _job(view.ask, view.query["id"])
+    values = {
+        "title": f"Stop {job['job_id']}?",
+        "text": "Its pod gets the time that it has to end; what it has done stays done.",
+        "facts": {"task": job["task_id"], "service": job["service"], "state": job["state"]},
+        "fields": {},
+        "action": f"{path('jobs', job['job_id'])}/cancel",
+        "button": "Stop it",
+        "back": path("jobs", job["job_id"]),
+    }
+    return render(view, "confirm.html", values)
+
+
+async def cancel(view: View) -> Response:
+    _, who = await view.desk.act()
+    at = path("jobs", view.query["id"])
+    await view.ask.function(FUNCTION).act(f"{at}/cancel", who)
+    return done(view, at, "It was asked to stop.")
+
+
+def routes() -> list[Route]:
+    return [
+        *Page(
+            "/jobs",
+            "Jobs",
+            [Panel("jobs", "Newest first", listed, live_s=5)],
+            head="heads/jobs.html",
+        ).routes(),
+        *Page(
+            "/jobs/{id}",
+            "{id}",
+            [
+                Panel("job", "What it is", one, live_s=5),
+                Panel("log", "What it says", log, live_s=2),
+            ],
+            parent=("/jobs", "Jobs"),
+        ).routes(),
+        endpoint("/jobs/{id}/cancel", confirm),
+        endpoint("/jobs/{id}/cancel", cancel, ["POST"]),
+    ]

@@ -1,0 +1,239 @@
+"""Orchestrations: definitions, runs, what one waits for, and taking it back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.draw import Graph, Node, graph
+from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.panels import Panel, Query
+from functions.console.words import instant, spoken, tone
+from functions.kit.errors import NotFound
+from functions.kit.services import path
+
+FUNCTION = "orchestrator"
+ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
+PAGE = 20
+
+# What each action is called, asks and says. Undo has a plan that is shown first.
+ACTIONS = {
+    "undo": ("Undo", "What the finished steps did is taken back, in this order."),
+    "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
+    "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
+    "resume": ("Resume", "It goes on from where it was paused."),
+    "cancel": ("Cancel", "It stops, and what was done is undone."),
+}
+
+
+async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The registered orchestrations, by part of the name."""
+    answer = await ask.function(FUNCTION).read(
+        "/api/orchestrations", orchName=query.get("name"), size=100, sortBy="orchName"
+    )
+    return {"orchestrations": answer["content"], "total": answer["totalElements"]}
+
+
+async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
+    found = await ask.function(FUNCTION).read(_orchestration(query))
+    return {"found": found, "graph": steps_graph(found["steps"], found["type"])}
+
+
+async def runs(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One page of an orchestration's runs, by state and time."""
+    page = int(query["page"]) if query.get("page", "").isdecimal() else 0
+    wanted = {name: query[name] for name in ("status", "fromDate", "toDate") if query.get(name)}
+    answer = await ask.function(FUNCTION).read(
+        f"{_orchestration(query)}/executions", **wanted, page=page, size=PAGE
+    )
+    more = page + 1 < answer["totalPages"]
+    return {
+        "runs": answer["content"],
+        "name": query["name"],
+        "total": answer["totalElements"],
+        "older": urlencode({**wanted, "page": page + 1}) if more else "",
+        "newer": urlencode({**wanted, "page": page - 1}) if page else "",
+    }
+
+
+async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One run: how it stands, what it waits for, its steps as a graph, what can be pressed."""
+    found = await _run(ask, query)
+    steps = {step["name"]: step for step in found["steps"]}
+    return {
+        "run": found,
+        "graph": steps_graph(list(steps.values()), found["type"]),
+        "actions": allowed(found),
+        "at": _run_page(query),
+    }
+
+
+async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Everything that happened to a run, and its steps as bars over time."""
+    peer = ask.function(FUNCTION)
+    entries = await peer.read(f"{_execution(query)}/timeline")
+    found = await _run(ask, query)
+    return {"entries": entries, "bars": bars(found, ask.ctx.now())}
+
+
+def steps_graph(steps: list[Row], kind: str) -> Graph:
+    """Steps as boxes; without dependencies a sequence is drawn by its order."""
+    ordered = sorted(steps, key=lambda step: step["seq"])
+    nodes, edges = [], []
+    for number, step in enumerate(ordered):
+        who = step.get("registeredBy") or step.get("worker") or "no worker yet"
+        nodes.append(
+            Node(
+                step["name"],
+                step["name"],
+                f"{spoken(step['status'])} · {who}",
+                "calm" if step["status"] == "SUCCESS" else tone(step["status"]),
+            )
+        )
+        before = step.get("dependsOn") or []
+        if not before and kind == "sequential" and number:
+            before = [ordered[number - 1]["name"]]
+        edges += [(name, step["name"]) for name in before]
+    return graph(nodes, edges)
+
+
+def allowed(found: Row) -> list[str]:
+    """The actions that make sense for a run as it stands."""
+    status = found["status"]
+    if status not in ENDED:
+        going = ["resume"] if found["pausedBy"] else ["pause"]
+        return going if status == "UNDOING" else [*going, "cancel"]
+    if status == "COMPLETED":
+        return ["undo"]
+    return ["retry", "undo"] if status == "FAILED" else ["retry"]
+
+
+def bars(found: Row, now: datetime) -> list[Row]:
+    """Each step as a bar: where it begins and how long it is, in thousandths of the run."""
+    began = instant(found["startedAt"]) or now
+    ended = instant(found["completedAt"]) or now
+    whole = max((ended - began).total_seconds(), 0.001)
+    rows = []
+    for step in found["steps"]:
+        start, end = instant(step["startedAt"]), instant(step["completedAt"])
+        row: Row = {"step": step, "x": None, "width": 0, "took_ms": None}
+        if start is not None:
+            took = ((end or now) - start).total_seconds()
+            x = min(max((start - began).total_seconds() / whole, 0.0), 1.0)
+            width = min(max(took / whole, 0.008), 1.0 - min(x, 0.992))
+            row |= {"x": round(1000 * min(x, 0.992)), "width": round(1000 * width)}
+            row["took_ms"] = took * 1000
+        rows.append(row)
+    return rows
+
+
+async def confirm(view: View) -> Response:
+    """What an action would do, first of all what an undo would take back."""
+    query = view.query
+    action = _action(query)
+    title, text = ACTIONS[action]
+    found = await _run(view.ask, query)
+    facts = {"run": found["executionId"], "state": spoken(found["status"])}
+    if action == "undo":
+        plan = await view.ask.function(FUNCTION).read(f"{_execution(query)}/undo-plan")
+        for number, wave in enumerate(plan["waves"], 1):
+            facts[f"{number}. undone"] = ", ".join(wave)
+        facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
+        if plan["awaited"]:
+            facts["awaited first"] = ", ".join(plan["awaited"])
+        if not plan["waves"]:
+            text = "There is nothing to take back."
+    values = {
+        "title": f"{title} this run of {query['name']}?",
+        "text": text,
+        "facts": facts,
+        "fields": {},
+        "action": f"{_run_page(query)}/{action}",
+        "button": title,
+        "back": _run_page(query),
+    }
+    return render(view, "confirm.html", values)
+
+
+async def act(view: View) -> Response:
+    _, who = await view.desk.act()
+    action = _action(view.query)
+    answer = await view.ask.function(FUNCTION).act(
+        f"/api/orchestration/{action}/{view.query['flow']}",
+        who,
+        headers={"X-Service-Name": _as_name(who)},
+    )
+    return done(view, _run_page(view.query), f"{answer['message']}.")
+
+
+def _as_name(who: str) -> str:
+    """A person as the orchestrator's audit takes them: letters, digits, dots and dashes.
+
+    >>> _as_name("ada@example.org")
+    'ada-example.org'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", who).strip("._-")[:100] or "somebody"
+
+
+def _action(query: Query) -> str:
+    if query["action"] not in ACTIONS:
+        raise NotFound(f"There is no action {query['action']}.")
+    return query["action"]
+
+
+async def _run(ask: Ask, query: Query) -> Row:
+    found: Row = await ask.function(FUNCTION).read(_execution(query))
+    return found
+
+
+def _orchestration(query: Query) -> str:
+    return f"/api{path('orchestrations', query['name'])}"
+
+
+def _execution(query: Query) -> str:
+    return f"{_orchestration(query)}{path('executions', query['flow'])}"
+
+
+def _run_page(query: Query) -> str:
+    return path("orchestrations", query["name"], "runs", query["flow"])
+
+
+def routes() -> list[Route]:
+    return [
+        *Page(
+            "/orchestrations",
+            "Orchestrations",
+            [Panel("orchestrations", "Registered", every)],
+            lead="Several services in one piece of work: each step is done, tried again, or taken "
+            "back.",
+            head="heads/orchestrations.html",
+        ).routes(),
+        *Page(
+            "/orchestrations/{name}",
+            "{name}",
+            [
+                Panel("definition", "Its steps", definition),
+                Panel("runs", "Its runs, newest first", runs, live_s=5),
+            ],
+            head="heads/runs.html",
+            parent=("/orchestrations", "Orchestrations"),
+        ).routes(),
+        *Page(
+            "/orchestrations/{name}/runs/{flow}",
+            "Run of {name}",
+            [
+                Panel("run", "How it stands", run, live_s=3),
+                Panel("timeline", "What happened", timeline, live_s=3),
+            ],
+            parent=("/orchestrations", "Orchestrations"),
+        ).routes(),
+        endpoint("/orchestrations/{name}/runs/{flow}/{action}", confirm),
+        endpoint("/orchestrations/{name}/runs/{flow}/{action}", act, ["POST"]),
+    ]

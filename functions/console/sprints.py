@@ -1,0 +1,131 @@
+"""Sprints: how each one goes, from the chronicle's history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.draw import line_plot
+from functions.console.pages import Page
+from functions.console.panels import Panel, Query
+from functions.console.today import names_of
+from functions.kit.errors import NotFound
+from functions.kit.services import path
+
+MOST_DAYS = 400
+
+
+async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Every project's sprints, those under way first."""
+    found = await ask.services.sprints.by_project()
+    rows = [
+        {"project_id": project.project_id, **sprint.model_dump()}
+        for project in found
+        for sprint in project.sprints
+    ]
+    rows.sort(key=lambda s: (s["status"] != "in_progress", s["project_id"]))
+    return {"sprints": rows}
+
+
+async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The sprint and its tasks as they stand now."""
+    detail, names = await asyncio.gather(
+        ask.services.sprints.detail(query["sprint_id"]), names_of(ask)
+    )
+    tasks = sorted(detail.tasks, key=lambda task: -task.progress_percentage)
+    done = sum(task.progress_percentage == 100 for task in tasks)
+    return {"sprint": detail.sprint, "tasks": tasks, "done": done, "names": names}
+
+
+async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What is left, day by day, beside what would be left on a straight way to the end."""
+    sprint_id = query["sprint_id"]
+    answer, detail = await asyncio.gather(
+        ask.service(ask.services.chronicle).read(
+            f"/v1/analytics{path('sprint', sprint_id)}/burndown"
+        ),
+        ask.services.sprints.detail(sprint_id),
+    )
+    history: list[Row] = answer["days"]
+    sprint = detail.sprint
+    if not history:
+        return {"days": []}
+    total = float(max(day["total_tasks"] or 0 for day in history))
+    first = sprint.start_date or date.fromisoformat(history[0]["date"])
+    last = sprint.end_date or date.fromisoformat(history[-1]["date"])
+    days = ideal_and_real(history, total, first, last)
+    labels = [f"{day['date'].day} {day['date']:%b}" for day in days]
+    title = f"Burndown of {sprint_id}: {history[-1]['remaining']} of {total:g} tasks are left"
+    series = {"ideal": [d["ideal"] for d in days], "left": [d["left"] for d in days]}
+    return {"days": days, "plot": line_plot(labels, series, title), "title": title}
+
+
+def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date) -> list[Row]:
+    """One row per day from the first to the last; what is not known is None.
+
+    >>> rows = ideal_and_real([{"date": "2026-03-03", "remaining": 5}], 8,
+    ...                       date(2026, 3, 2), date(2026, 3, 4))
+    >>> [(row["ideal"], row["left"]) for row in rows]
+    [(8.0, None), (4.0, 5), (0.0, None)]
+    """
+    told = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
+    first, end = min([first, *told]), max([last, *told])
+    span = max((last - first).days, 1)
+    length = min((end - first).days, MOST_DAYS) + 1
+    rows = []
+    for number in range(length):
+        day = first + timedelta(days=number)
+        ideal = max(0.0, round(total * (1 - number / span), 2))
+        rows.append({"date": day, "ideal": ideal, "left": told.get(day)})
+    return rows
+
+
+async def progress(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Each task's progress on each day on which it was told."""
+    sprint_id = query["sprint_id"]
+    answer = await ask.service(ask.services.chronicle).read(
+        f"/v1/analytics{path('sprint', sprint_id)}/burndown"
+    )
+    days = [day for day in answer["days"] if day["progress"]][-14:]
+    tasks = sorted({task for day in days for task in day["progress"]})
+    titles = {t.task_id: t.title for t in await ask.services.sprints.tasks(sprint_id)}
+    rows = [
+        {"id": id, "title": titles.get(id, ""), "days": [d["progress"].get(id) for d in days]}
+        for id in tasks
+    ]
+    return {"days": [date.fromisoformat(day["date"]) for day in days], "tasks": rows}
+
+
+async def notes(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The sprint's daily notes, newest first."""
+    chronicle = ask.service(ask.services.chronicle)
+    try:
+        found = await chronicle.read(
+            "/v1/notes/daily_scrum_report/notes", sprint_id=query["sprint_id"]
+        )
+    except NotFound:
+        found = []
+    found.sort(key=lambda note: note["report_date"], reverse=True)
+    return {"notes": found[:60], "names": await names_of(ask)}
+
+
+def routes() -> list[Route]:
+    return [
+        *Page("/sprints", "Sprints", [Panel("sprints", "Every sprint", every)]).routes(),
+        *Page(
+            "/sprints/{sprint_id}",
+            "{sprint_id}",
+            [
+                Panel("standing", "As it stands", standing),
+                Panel("burndown", "Burndown", burndown),
+                Panel("progress", "Progress per task", progress),
+                Panel("notes", "Daily notes", notes),
+            ],
+            parent=("/sprints", "Sprints"),
+        ).routes(),
+    ]
