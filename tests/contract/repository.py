@@ -16,7 +16,7 @@ import yaml
 from _pytest.mark import ParameterSet
 
 import functions.events
-from functions.events.base import Event, all_types
+from functions.events.base import Event, Request, all_types
 from functions.kit.function import Spec, spec_of
 from functions.kit.serve import FUNCTIONS
 
@@ -155,7 +155,10 @@ def listeners(kind: type[Event]) -> list[str]:
 def speakers(kind: type[Event]) -> list[str]:
     """Who emits an event class: functions that declare it, services that make it."""
     functions = [n for n in function_folders() if kind in spec(n).emits]
-    return functions + [n for n in all_folders() if n not in functions and _makes(n, kind)]
+    # A function that takes a request names its class all the same, in doctests and checks.
+    takers = listeners(kind) if issubclass(kind, Request) else []
+    others = [n for n in all_folders() if n not in functions and n not in takers]
+    return functions + [n for n in others if _makes(n, kind)]
 
 
 def named(manifests: list[Manifest]) -> list[ParameterSet]:
