@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from functions.kit import trace
 from functions.kit.inbox import Journal
+from functions.kit.metrics import Meter
 from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
 from functions.kit.store import Store
 
@@ -41,6 +43,7 @@ class Resources:
         self._settings: dict[type[Settings], Settings] = {}
         self._parts: dict[Callable[[Resources], Any], Any] = {}
         self.process = self.settings(ProcessSettings)
+        self.meter = Meter()
 
     def settings(self, kind: type[S]) -> S:
         if kind not in self._settings:
@@ -60,7 +63,7 @@ class Resources:
         if self._transport is not None:
             return httpx.AsyncClient(transport=self._transport, timeout=timeout)
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
-        return HttpxAiohttpClient(limits=limits, timeout=timeout)
+        return trace.client_class(HttpxAiohttpClient)(limits=limits, timeout=timeout)
 
     @cached_property
     def store(self) -> Store:

@@ -11,11 +11,8 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError
 
 from functions.events.base import AnyEvent, Event
-from functions.kit import wire
+from functions.kit import trace, wire
 from functions.kit.inbox import Key
-
-# What one event hands on to the events that it causes.
-_TRACE = ("traceparent", "tracestate")
 
 
 class UnknownType(wire.NotAnEvent):
@@ -68,7 +65,7 @@ def seal(
     one that finds the world in another order, says the same facts under the same ids.
     """
     events = [] if result is None else [result] if isinstance(result, Event) else list(result)
-    inherited = {name: cause.extensions[name] for name in _TRACE if name in cause.extensions}
+    inherited = {name: cause.extensions[name] for name in trace.CARRIED if name in cause.extensions}
     inherited["correlationid"] = cause.extensions.get("correlationid", cause.id)
     inherited["causationid"] = cause.id
     seen: Counter[str] = Counter()

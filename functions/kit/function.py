@@ -22,14 +22,16 @@ from uuid import uuid4
 import functions_framework.aio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Router
 
 from functions.events.base import AnyEvent, Event, Request
-from functions.kit import envelope, inbox, log, wire
+from functions.kit import envelope, inbox, log, trace, wire
 from functions.kit.answers import failure
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, shortened
+from functions.kit.metrics import Gauges
+from functions.kit.routing import nothing_here
+from functions.kit.routing import route as route  # functions know one module
 from functions.kit.runs import runs
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,6 @@ logger = logging.getLogger(__name__)
 Result = Event | Sequence[Event] | None
 Handler = Callable[[typing.Any, Context], Awaitable[Result]]
 Render = Callable[[Sequence[Event]], str]
-Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 Target = Callable[[HttpRequest], Awaitable[Response]]
 Start = Callable[[Context], Awaitable[None]]
 Health = Callable[[Context], Mapping[str, object]]
@@ -56,6 +57,7 @@ class Spec:
     routes: tuple[BaseRoute, ...]
     start: Start | None = None
     health: Health | None = None
+    gauges: Gauges | None = None
 
     @property
     def source(self) -> str:
@@ -66,7 +68,7 @@ class Spec:
     def router(self) -> Router:
         """Everything but `POST /`."""
         # A redirect to another path would lose a POST, and reads queries that are no UTF-8.
-        return Router(self.routes, default=_nothing_here, redirect_slashes=False)
+        return Router(self.routes, default=nothing_here, redirect_slashes=False)
 
     @property
     def request(self) -> type[Event]:
@@ -82,6 +84,7 @@ def function(
     routes: Sequence[BaseRoute] = (),
     start: Start | None = None,
     health: Health | None = None,
+    gauges: Gauges | None = None,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -89,6 +92,7 @@ def function(
     `renders`: media type -> how a person's request may have its result rendered.
     `routes`: further HTTP routes, made with `route`.
     `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
+    `gauges`: what `GET /metrics` says besides.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -102,6 +106,7 @@ def function(
             (*routes, *((route("/runs", runs),) if inbox else ())),
             start,
             health,
+            gauges,
         )
 
         @functools.wraps(handler)
@@ -122,32 +127,6 @@ def spec_of(target: object) -> Spec:
     if not isinstance(spec, Spec):
         raise TypeError(f"{target!r} was not made with @function")
     return spec
-
-
-def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
-    """A further HTTP route of a function, whose endpoint also gets the context."""
-
-    return Route(path, _Served(endpoint, sorted(methods)), methods=None)
-
-
-@dataclass(frozen=True)
-class _Served:
-    """An endpoint as ASGI: without Starlette's handling of errors, as it has our own."""
-
-    endpoint: Endpoint
-    methods: list[str]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in self.methods:
-            request = HttpRequest(scope, receive, send)
-            try:
-                answer = await self.endpoint(request, scope["context"])
-            except Exception as error:
-                answer = failure(error, service=True)
-        else:
-            detail = {"detail": f"{scope['method']} is not allowed here"}
-            answer = JSONResponse(detail, 405, {"Allow": ", ".join(self.methods)})
-        await answer(scope, receive, send)
 
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
@@ -241,7 +220,7 @@ async def _handle(
         return seal(result, ctx)
 
     def seal(result: Result, ctx: Context) -> list[wire.Message]:
-        return envelope.seal(
+        sealed = envelope.seal(
             result,
             cause=message,
             key=key,
@@ -250,16 +229,26 @@ async def _handle(
             overrides=ctx.resources.process.overrides,
             at=ctx.now(),
         )
+        return trace.created(sealed)
 
     correlation = message.extensions.get("correlationid", message.id)
-    with log.handling(
-        function=spec.name, event_id=message.id, event_type=message.type, correlation_id=correlation
+    with (
+        log.handling(
+            function=spec.name,
+            event_id=message.id,
+            event_type=message.type,
+            correlation_id=correlation,
+            trace_id=trace.id_of(message.extensions),
+        ),
+        trace.processing(message),
     ):
         began = time.perf_counter()
+        meter = ctx.resources.meter
         scoped = ctx.within(key=f"{key.source}#{key.id}", tx=None)
         try:
             if not spec.inbox:
                 sent = await work(scoped)
+                meter.event(event, "ok", ctx.now())
                 logger.info("handled", extra={"fields": {"sent": len(sent)}})
                 return sent
 
@@ -269,12 +258,14 @@ async def _handle(
             patience_s = ctx.resources.process.timeout_seconds * 0.8
             done = await inbox.once(ctx.store, key, message.type, patience_s, recorded)
             sent = [wire.from_json(document) for document in done.answer]
+            meter.event(event, "repeated" if done.repeated else "ok", ctx.now())
             fields = {"sent": len(sent), "repeated": done.repeated}
             logger.info("handled", extra={"fields": fields})
             return sent
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
             known = isinstance(error, FunctionError)
+            meter.event(event, type(error).__name__, ctx.now())
             logger.log(
                 logging.WARNING if known else logging.ERROR,
                 detail,
@@ -293,13 +284,6 @@ async def _remember_failure(
         await inbox.record_failure(ctx.store, key, kind, took_ms, shortened(detail, 1000))
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
-
-
-async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = JSONResponse({"detail": f"no such path: {scope['path']}"[:400]}, 404)
-    if scope["path"] == "/":
-        answer = JSONResponse({"detail": "POST a CloudEvent or JSON"}, 405, {"Allow": "POST"})
-    await answer(scope, receive, send)
 
 
 def _inputs(handler: Handler) -> tuple[type[Event], ...]:

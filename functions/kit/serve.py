@@ -15,13 +15,16 @@ from typing import Any
 
 import functions_framework.aio
 import uvicorn
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from functions.kit import log
+from functions.kit import log, metrics, trace
 from functions.kit.context import process_context
 from functions.kit.errors import FunctionError
 from functions.kit.health import forget_old, problems
+from functions.kit.metrics import Gauges
+from functions.kit.migrate import owner_of
 from functions.kit.settings import BadSetting, ProcessSettings
+from functions.kit.trace import TraceSettings
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def source_of(target: str) -> Path:
 
 
 class Application:
-    """The framework's app with `GET /health` in front and clean-up behind."""
+    """The framework's app with `GET /health` and `GET /metrics` in front and clean-up behind."""
 
     def __init__(self, target: str, source: Path) -> None:
         create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
@@ -47,18 +50,31 @@ class Application:
         self._target = target
         self._folder = source.parent
         # The framework loads a source under its file's name.
-        self._spec = getattr(getattr(sys.modules.get(source.stem), target, None), "spec", None)
+        loaded = getattr(sys.modules.get(source.stem), target, None)
+        self._spec = getattr(loaded, "spec", None)
+        declared = self._spec or getattr(loaded, "api", None)
 
         # An API with tables has an inbox for its Idempotency-Keys.
         self._inbox = self._spec.inbox if self._spec else (self._folder / "migrations").is_dir()
+        has_tables = self._inbox or owner_of(self._folder) is not None
+        self._gauges: list[Gauges] = [metrics.runs] if self._spec and has_tables else []
+        if declared and declared.gauges:
+            self._gauges.append(declared.gauges)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
             await (await self._health())(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/metrics":
+            await (await self._metrics())(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await self._function(scope, receive, send)
+            meter = process_context(self._target).resources.meter
+            await meter.measured(self._function, scope, receive, send)
+
+    async def _metrics(self) -> Response:
+        text = await metrics.page(process_context(self._target), self._gauges)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def _health(self) -> JSONResponse:
         ctx = process_context(self._target)
@@ -95,7 +111,8 @@ def main() -> int:
         log.configure(settings.log_level)
         source = Path(settings.function_source) if settings.function_source else None
         target = settings.function_target
-        app = Application(target, source or source_of(target))
+        trace.start(TraceSettings.read(), settings)
+        app = trace.served(Application(target, source or source_of(target)))
     except (BadSetting, LookupError, FunctionError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1

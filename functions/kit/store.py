@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from functions.kit import trace
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.settings import DatabaseSettings
 
@@ -30,8 +31,9 @@ class Store:
         """A connection inside a transaction: committed at the end, rolled back on any error."""
         with _in_words():
             pool = await self._connected()
-            async with pool.acquire() as connection, connection.transaction():
-                yield connection
+            with trace.transaction():
+                async with pool.acquire() as connection, connection.transaction():
+                    yield connection
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -59,17 +61,19 @@ class Store:
                 max_size=self._settings.database_pool_size,
                 command_timeout=60,
                 timeout=10,
-                init=_as_json,
+                init=_prepared,
             )
         await self._pool
         return self._pool
 
 
-async def _as_json(connection: Any) -> None:
+async def _prepared(connection: Any) -> None:
+    """Read and write JSON as Python has it; tell traces of each statement."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
         )
+    trace.watch(connection)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from functions.kit import inbox
 from functions.kit.answers import failure
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.metrics import Gauges
 from functions.kit.store import Connection
 
 Target = Callable[[HttpRequest], Awaitable[Response]]
@@ -32,10 +33,14 @@ class Api:
 
     name: str
     build: Build
+    gauges: Gauges | None = None
 
 
-def api(name: str, build: Build) -> Target:
-    """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`."""
+def api(name: str, build: Build, gauges: Gauges | None = None) -> Target:
+    """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
+
+    `gauges`: what `GET /metrics` says besides.
+    """
     made: list[FastAPI] = []
 
     async def target(request: HttpRequest) -> Response:
@@ -46,7 +51,7 @@ def api(name: str, build: Build) -> Target:
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
-    target.__dict__["api"] = Api(name, build)
+    target.__dict__["api"] = Api(name, build, gauges)
     return typing.cast(Target, functions_framework.aio.http(target))
 
 

@@ -1,0 +1,50 @@
+"""Further HTTP routes of a function, beside the events that are POSTed to `/`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from functions.kit.answers import failure
+from functions.kit.context import Context
+
+Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
+
+
+def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
+    """A further HTTP route of a function, whose endpoint also gets the context."""
+
+    return Route(path, _Served(endpoint, sorted(methods)), methods=None)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """An endpoint as ASGI: without Starlette's handling of errors, as it has our own."""
+
+    endpoint: Endpoint
+    methods: list[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in self.methods:
+            request = HttpRequest(scope, receive, send)
+            try:
+                answer = await self.endpoint(request, scope["context"])
+            except Exception as error:
+                answer = failure(error, service=True)
+        else:
+            detail = {"detail": f"{scope['method']} is not allowed here"}
+            answer = JSONResponse(detail, 405, {"Allow": ", ".join(self.methods)})
+        await answer(scope, receive, send)
+
+
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to what no route takes."""
+    answer = JSONResponse({"detail": f"no such path: {scope['path']}"[:400]}, 404)
+    if scope["path"] == "/":
+        answer = JSONResponse({"detail": "POST a CloudEvent or JSON"}, 405, {"Allow": "POST"})
+    await answer(scope, receive, send)
