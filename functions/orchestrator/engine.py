@@ -14,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+import stamina
 
 from functions.kit import wire
 from functions.kit.errors import TemporaryError
@@ -50,6 +51,7 @@ class Engine:
         self._sending: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._sent: list[UUID] = []
+        self._closing = False
         self.in_flight: set[UUID] = set()
         self.known: Known = {}
         self.on_due: Callable[[datetime], None] = lambda at: None
@@ -98,19 +100,28 @@ class Engine:
         return sent
 
     async def close(self) -> None:
-        """Finish what has begun."""
+        """Finish what has begun; what cannot leave now stays in the outbox."""
+        self._closing = True
         for tasks in (self._working, self._sending):
             while tasks:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _publish(self, message: wire.Message) -> None:
         try:
-            await self._send(message)
+            # A broker that is away for a moment costs a moment, and not until the next sweep.
+            async for attempt in stamina.retry_context(
+                on=self._worth_another, attempts=10, timeout=30, wait_initial=0.1, wait_max=3
+            ):
+                with attempt:
+                    await self._send(message)
             self._sent.append(identity(message))
         except Exception as error:
             logger.warning("event %s stays in the outbox: %s", message.id, error)
         finally:
             self.in_flight.discard(identity(message))
+
+    def _worth_another(self, error: Exception) -> bool:
+        return isinstance(error, TemporaryError) and not self._closing
 
     async def _work(self) -> None:
         try:
