@@ -28,6 +28,14 @@ run: $(INSTALLED) ## the whole morning on this machine (ONCE=1 exits when it is 
 test: $(INSTALLED) ## all tests
 	@$(RUN) -m pytest -q -n auto --dist worksteal
 
+test-browser: $(INSTALLED) ## the console in Chromium (says how to get it)
+	@$(RUN) -m tests.browser.chromium
+	@$(RUN) -m pytest -q -m browser tests/browser
+
+screenshots: $(INSTALLED) ## the README's pictures of the console, into .github/
+	@$(RUN) -m tests.browser.chromium
+	@$(RUN) -m tests.browser.screenshots .github
+
 lint: $(INSTALLED) ## style, types and floors
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
@@ -43,4 +51,4 @@ clean: ## stop the embedded database and remove its data
 	@test ! -x $(RUN) || $(RUN) -m knative.local down
 	@rm -rf .data
 
-.PHONY: help setup run test lint check bench clean
+.PHONY: help setup run test test-browser screenshots lint check bench clean

@@ -1,0 +1,61 @@
+"""A browser, and a morning that has run, for all tests of the console in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+
+from tests.browser.chromium import chromium
+from tests.browser.morning import Morning, morning
+
+
+@pytest.fixture(scope="session")
+async def ran() -> AsyncIterator[Morning]:
+    async with morning() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as made:
+        yield made
+
+
+class Tab:
+    """A page that remembers what the browser complained about."""
+
+    def __init__(self, page: Page, console: str) -> None:
+        self.page = page
+        self.console = console
+        self.complaints: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    async def open(self, path: str) -> Page:
+        """Go there and wait until no panel is loading."""
+        await self.page.goto(self.console + path)
+        await self.page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        return self.page
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(
+        viewport={"width": 1280, "height": 900}, timezone_id="Europe/Berlin", locale="en-GB"
+    )
+    yield context
+    await context.close()
+
+
+@pytest.fixture
+async def tab(context: BrowserContext, ran: Morning) -> AsyncIterator[Tab]:
+    """A tab; at the end it must have had nothing to complain about, a broken policy above all."""
+    tab = Tab(await context.new_page(), ran.console)
+    yield tab
+    assert tab.complaints == []

@@ -1,0 +1,154 @@
+"""The console in a real browser, over a morning that has really run."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.conftest import Tab
+from tests.browser.morning import Morning
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+PAGES = {
+    "today": "/",
+    "sprints": "/sprints",
+    "sprint": "/sprints/PHE001-S02",
+    "events": "/events",
+    "orchestrations": "/orchestrations",
+    "orchestration": "/orchestrations/tenantCreation",
+    "run": "/orchestrations/tenantCreation/runs/{flow}",
+    "jobs": "/jobs",
+    "schedules": "/schedules",
+    "dead letters": "/dead-letters",
+    "dead letter": "/dead-letters/1",
+    "confirmation": "/dead-letters/1/redrive",
+    "no such page": "/nowhere",
+}
+every_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+
+
+async def serious(page: Page) -> list[str]:
+    """What axe-core finds that is serious or critical."""
+    await page.evaluate(AXE)
+    found: dict[str, Any] = await page.evaluate("axe.run()")
+    return [
+        f"{item['id']}: {item['help']} at {item['nodes'][0]['target']}"
+        for item in found["violations"]
+        if item["impact"] in ("serious", "critical")
+    ]
+
+
+@every_page
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, scheme: Any) -> None:
+    context = await browser.new_context(color_scheme=scheme)
+    page = await Tab(await context.new_page(), ran.console).open(path.format(flow=ran.flow))
+    assert await serious(page) == []
+    await context.close()
+
+
+@every_page
+async def test_a_page_fits_a_phone(browser: Browser, ran: Morning, path: str) -> None:
+    context = await browser.new_context(viewport={"width": 360, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open(path.format(flow=ran.flow))
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await context.close()
+
+
+async def test_today_tells_the_morning_its_cycle_and_its_scrums(tab: Tab) -> None:
+    page = await tab.open("/")
+    await expect(page.locator(".panel-report")).to_contain_text("PHE001-S01")
+    await expect(page.locator(".panel-report progress").first).to_have_attribute("value", "100.0")
+    await expect(page.locator(".cycle")).to_contain_text("close-sprint")
+    await expect(page.locator(".person").first).to_be_visible()
+    await expect(page.locator(".panel-morning")).to_contain_text("scrum-report")
+
+
+async def test_a_day_of_the_past_can_be_picked(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.fill("#day", "2020-01-01")
+    await page.click("text=Show")
+    await expect(page.locator(".verdict")).to_have_text("No morning ran on this day.")
+
+
+async def test_a_sprint_has_a_burndown_whose_numbers_stand_in_a_table(tab: Tab) -> None:
+    page = await tab.open("/sprints/PHE001-S02")
+    await expect(page.locator(".plot svg")).to_be_visible()
+    await page.click("text=The numbers")
+    rows = page.locator(".panel-burndown tbody tr")
+    assert await rows.count() >= 14
+    await expect(page.locator(".panel-progress td").first).not_to_be_empty()
+
+
+async def test_an_event_opens_its_chain_of_cause(tab: Tab) -> None:
+    page = await tab.open("/events?type=sprint.completed")
+    await page.locator(".panel-stream tbody th a").first.click()
+    await expect(page.locator(".graph .function").first).to_be_visible()
+    await expect(page.locator(".panel-chain")).to_contain_text("cycle.completed")
+
+
+async def test_the_stream_shows_what_comes_without_a_reload(tab: Tab, ran: Morning) -> None:
+    page = await tab.open("/events?type=live.example")
+    await expect(page.locator(".panel-stream")).to_contain_text("Nothing has arrived that fits")
+    await ran.runtime.send("io.live.example.v1", {})
+    await expect(page.locator(".panel-stream")).to_contain_text("io.live.example.v1", timeout=15000)
+
+
+async def test_a_dead_letter_is_found_read_and_sent_again(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.click("text=Dead letters")
+    await page.locator(".letters a").last.click()
+    await expect(page.locator(".panel-letter .verdict")).to_contain_text("NOBODY not found")
+    await page.click("text=Send again")
+    await expect(page.locator("h1")).to_have_text("Send letter 1 again?")
+    await page.click("button:has-text('Send again')")
+    await expect(page.locator(".notice")).to_contain_text("Letter 1 was sent again")
+    await expect(page.locator(".panel-letter tbody")).to_contain_text("local")
+
+
+async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.flow}")
+    await expect(page.locator(".panel-run .verdict")).to_contain_text("Completed")
+    await page.click("a:has-text('Undo')")
+    await expect(page.locator(".facts")).to_contain_text("createClient")
+    await page.click("button:has-text('Undo')")
+    # Without a reload: the page asks again until it is so.
+    await expect(page.locator(".panel-run .verdict")).to_contain_text("Undone", timeout=30000)
+
+
+async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
+    page = await tab.open("/schedules")
+    await expect(page.locator("[data-zone]")).to_have_text("Europe/Berlin")
+    row = page.locator("tr", has_text="scrum-simulate")
+    await row.locator("text=Run now").click()
+    await page.click("button:has-text('Run now')")
+    await expect(page.locator(".notice")).to_contain_text("scrum-simulate was sent its tick")
+    await ran.settled()
+
+
+async def test_keyboard_alone_reaches_the_page_and_an_action(tab: Tab) -> None:
+    page = await tab.open("/schedules")
+    await page.keyboard.press("Tab")
+    await expect(page.locator(".skip")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#main")).to_be_focused()
+    for _ in range(6):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate("document.activeElement.textContent")
+        if focused == "Run now":
+            break
+    assert focused == "Run now"
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_contain_text("now?")
+
+
+async def test_a_panel_that_has_nobody_to_ask_says_so(browser: Browser, ran: Morning) -> None:
+    context = await browser.new_context()
+    page = await Tab(await context.new_page(), ran.console).open("/sprints/NO-SUCH-SPRINT")
+    await expect(page.locator(".state.missing").first).to_contain_text("There is no such thing")
+    await context.close()
