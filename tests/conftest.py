@@ -30,6 +30,10 @@ def postgres_url() -> Iterator[str]:
     # Not tmp_path: a unix socket's path may have 107 characters at most.
     home = Path(tempfile.mkdtemp(prefix="dsm-pg-"))
     with get_server(home / "data", cleanup_mode="stop") as server:
+        # Nobody pulls the plug in a test, and hundreds of databases are made and dropped.
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
     shutil.rmtree(home, ignore_errors=True)
 
