@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.dead_letter import decide, tables
+from functions.dead_letter.gauges import gauges
 from functions.events.base import AnyEvent
 from functions.kit import wire
 from functions.kit.answers import in_words
@@ -155,7 +156,8 @@ async def redrive(number: int, who: str, ctx: Context) -> tables.Outcome | None:
         route("/letters/{number}", letter),
         route("/letters/{number}/redrive", redrive_one, ["POST"]),
         route("/redrive", redrive_many, ["POST"]),
-    ]
+    ],
+    gauges=gauges,
 )
 async def dead_letter(event: AnyEvent, ctx: Context) -> None:
     failure = decide.failure(event.said)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from functions.dead_letter.decide import Failure
 
@@ -169,3 +169,14 @@ async def settle(tx: Connection, number: int, redrive: int, problem: str | None)
 def _text(text: Any) -> Any:
     """PostgreSQL's text holds no NUL; the event itself is kept in bytes."""
     return text.replace("\x00", "\\0") if isinstance(text, str) else text
+
+
+async def standing(connection: Connection) -> tuple[dict[str, int], float]:
+    """How many letters there are of each state, and the age in seconds of the oldest open one."""
+    rows = await connection.fetch("SELECT state, count(*) AS n FROM letter GROUP BY state")
+    oldest_s: float = await connection.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(first_at)), 0)::float8
+           FROM letter WHERE state = 'open'"""
+    )
+    none = dict.fromkeys(get_args(State), 0)
+    return none | {row["state"]: row["n"] for row in rows}, oldest_s

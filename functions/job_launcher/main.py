@@ -28,6 +28,7 @@ from functions.events.webhook import JobCancelRequested
 from functions.job_launcher import follow, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.decide import ENDED
+from functions.job_launcher.gauges import gauges
 from functions.job_launcher.match import choose, facts_of
 from functions.job_launcher.render import BadRequest, request_of
 from functions.job_launcher.routes import BadRoutes, RoutesSource
@@ -74,6 +75,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     routes=ROUTES,
     start=start,
     health=health,
+    gauges=gauges,
 )
 async def job_launcher(
     event: JobCancelRequested

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
 from functions.kit.store import Connection
@@ -211,3 +211,14 @@ def _row(row: Any) -> Row:
             )
         },
     )
+
+
+async def standing(connection: Connection) -> tuple[dict[str, int], float]:
+    """How many requests there are of each state, and the oldest queued one's age in seconds."""
+    rows = await connection.fetch("SELECT state, count(*) AS n FROM job GROUP BY state")
+    oldest_s: float = await connection.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(queued_at)), 0)::float8
+           FROM job WHERE state = 'queued'"""
+    )
+    none = dict.fromkeys(get_args(State), 0)
+    return none | {row["state"]: row["n"] for row in rows}, oldest_s

@@ -90,6 +90,13 @@ def watch(connection: Any) -> None:
         connection.add_query_logger(_spans.statement)
 
 
+def carried(given: Mapping[str, str]) -> dict[str, str]:
+    """What an event made now carries of the trace; without spans, what its cause was given."""
+    if _spans is not None:
+        return _spans.carried()
+    return {name: given[name] for name in CARRIED if name in given}
+
+
 def id_of(extensions: Mapping[str, str]) -> str:
     """The trace's id in an event's `traceparent`; empty where there is none.
 

@@ -26,10 +26,11 @@ from functions.events.saga import (
     StepCommanded,
 )
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
+from functions.kit import trace, wire
 from functions.kit.answers import failure
 from functions.kit.web import Ctx, api
 from functions.orchestrator import commands, problems, reads
+from functions.orchestrator.gauges import gauges
 from functions.orchestrator.intake import INPUTS, answer_of, event_in, start_of
 from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.registry import Refused
@@ -43,9 +44,9 @@ async def take(message: wire.Message, saga: Orchestrator) -> None:
     event = event_in(message)
     claim = Claim(message.source, message.id, message.type)
     carried = {"causationid": message.id}
-    for name in ("correlationid", "traceparent", "tracestate"):
-        if name in message.extensions:
-            carried[name] = message.extensions[name]
+    if "correlationid" in message.extensions:
+        carried["correlationid"] = message.extensions["correlationid"]
+    carried |= trace.carried(message.extensions)
     match event:
         case StepAnswered():
             flow_id, answered = answer_of(event)
@@ -63,7 +64,8 @@ async def receive(request: Request, ctx: Ctx) -> Response:
     """An event from a broker: 202, or a status that it understands."""
     try:
         message = wire.decode(request.scope["headers"], await request.body())
-        await take(message, ctx.part(Orchestrator))
+        with trace.processing(message):
+            await take(message, ctx.part(Orchestrator))
     except Refused as error:
         # On record, and said as an event; the dead letter shows it to people as well.
         return failure(error)
@@ -121,5 +123,5 @@ def build() -> FastAPI:
     return app
 
 
-orchestrator = api("orchestrator", build)
+orchestrator = api("orchestrator", build, gauges)
 __all__ = ["EMITS", "INPUTS", "orchestrator"]

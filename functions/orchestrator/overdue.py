@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -76,3 +77,38 @@ async def hold(connection: Connection, ids: Sequence[UUID], until: datetime) -> 
 async def forget_sent(connection: Connection, ids: Sequence[UUID]) -> None:
     """Delete events that were sent."""
     await connection.execute("DELETE FROM orchestration_outbox WHERE id = ANY($1::uuid[])", ids)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How much there is of everything, and how old the oldest is, in seconds."""
+
+    runs: dict[str, int]
+    waiting_s: float
+    timer_s: float
+    unsent: int
+    unsent_s: float
+
+
+async def standing(connection: Connection) -> Standing:
+    rows = await connection.fetch(
+        "SELECT status, count(*) AS n FROM orchestration_run GROUP BY status"
+    )
+    row = await connection.fetchrow(
+        """SELECT
+            (SELECT extract(epoch FROM now() - min(since)) FROM orchestration_run
+             WHERE status = 'WAITING')::float8 AS waiting_s,
+            (SELECT greatest(0, extract(epoch FROM now() - min(due_at)))
+             FROM orchestration_timer)::float8 AS timer_s,
+            (SELECT count(*) FROM orchestration_outbox)::int AS unsent,
+            (SELECT extract(epoch FROM now() - min(at)) FROM orchestration_outbox)::float8
+             AS unsent_s"""
+    )
+    assert row is not None, "a SELECT without FROM has one row"
+    return Standing(
+        {row["status"]: row["n"] for row in rows},
+        row["waiting_s"] or 0.0,
+        row["timer_s"] or 0.0,
+        row["unsent"],
+        row["unsent_s"] or 0.0,
+    )

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from functions.events.webhook import GrafanaNotified
-from functions.kit import wire
+from functions.kit import trace, wire
 from functions.kit.answers import in_words
 from functions.webhook_receiver import decide, github, github_adapter, grafana, standard_webhooks
 from functions.webhook_receiver.decide import Question
@@ -144,9 +144,9 @@ def _delivery(source: str, arrival: Arrival, message: wire.Message) -> Delivery:
     attributes = stored(message) | {"correlationid": message.id}
     if message.subject:
         attributes["partitionkey"] = message.subject
-    trace = arrival.headers.get("traceparent", "")
-    if _TRACE.fullmatch(trace):
-        attributes["traceparent"] = trace
+    carried = trace.carried(arrival.headers)
+    if _TRACE.fullmatch(carried.get("traceparent", "")):
+        attributes["traceparent"] = carried["traceparent"]
     return Delivery(source, message.id, message.type, attributes, message.data)
 
 

@@ -28,6 +28,7 @@ from functions.kit.errors import NotFound
 from functions.kit.function import function, route
 from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.decide import Question
+from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.launcher import ask
 from functions.webhook_receiver.refusals import Malformed, TooLarge, Unarmed
@@ -92,6 +93,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     ],
     start=start,
     health=health,
+    gauges=gauges,
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     """Send what is still unsent: a process may be frozen as soon as it has answered."""

@@ -147,3 +147,14 @@ async def forget(tx: Connection, days: int) -> None:
            WHERE state = 'published' AND published_at < now() - make_interval(days => $1)""",
         days,
     )
+
+
+async def standing(connection: Connection) -> tuple[dict[str, int], float]:
+    """How many deliveries there are of each state, and the oldest unsent one's age in seconds."""
+    rows = await connection.fetch("SELECT state, count(*) AS n FROM delivery GROUP BY state")
+    oldest_s: float = await connection.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8
+           FROM delivery WHERE state = 'accepted'"""
+    )
+    none = dict.fromkeys(("accepted", "published", "failed"), 0)
+    return none | {row["state"]: row["n"] for row in rows}, oldest_s

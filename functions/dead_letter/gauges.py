@@ -1,0 +1,17 @@
+"""What `GET /metrics` of dead-letter says of its letters."""
+
+from __future__ import annotations
+
+from functions.dead_letter import tables
+from functions.kit.context import Context
+from functions.kit.metrics import Gauge
+
+
+async def gauges(ctx: Context) -> list[Gauge]:
+    async with ctx.store.connection() as connection:
+        count, oldest_s = await tables.standing(connection)
+    oldest = "Seconds for which the oldest open letter has waited for somebody"
+    return [
+        *(Gauge("dead_letters", "Letters by state", count[s], {"state": s}) for s in count),
+        Gauge("dead_letters_oldest_open_seconds", oldest, oldest_s),
+    ]
