@@ -14,9 +14,9 @@ from markupsafe import Markup
 # It adds a finder of plug-ins, of which we have none, in a form that Python no longer knows.
 sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
-WIDTH, HEIGHT = 190, 54
-GAP_X, GAP_Y = 56, 16
-_LETTERS = 24
+WIDTH, HEIGHT = 164, 54
+GAP_X, GAP_Y = 36, 16
+_LETTERS = 20
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Placed:
 
     @property
     def small(self) -> str:
-        return _cut(self.node.small, 28)
+        return _cut(self.node.small, 25)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def graph(nodes: Sequence[Node], edges: Sequence[tuple[str, str]]) -> Graph:
 
     >>> drawn = graph([Node("a", "A"), Node("b", "B"), Node("c", "C")], [("a", "b"), ("a", "c")])
     >>> [(box.node.id, box.x, box.y) for box in drawn.boxes]
-    [('a', 1, 1), ('b', 247, 1), ('c', 247, 71)]
+    [('a', 1, 1), ('b', 201, 1), ('c', 201, 71)]
     """
     known = {node.id for node in nodes}
     before: dict[str, list[str]] = {node.id: [] for node in nodes}

@@ -121,8 +121,8 @@ def routes() -> list[Route]:
             "/sprints/{sprint_id}",
             "{sprint_id}",
             [
-                Panel("standing", "As it stands", standing),
                 Panel("burndown", "Burndown", burndown),
+                Panel("standing", "As it stands", standing),
                 Panel("progress", "Progress per task", progress),
                 Panel("notes", "Daily notes", notes),
             ],

@@ -71,6 +71,7 @@ def addresses(url_of: Mapping[str, str]) -> str:
     """What to try next, each a command that can be pasted."""
     cycle = """-H 'Content-Type: application/json' -d '{"project_id": "TEST-001"}'"""
     commands = {
+        "see all of it": f"open {url_of['console']} in a browser",
         "the report as CSV": f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/",
         "one project's next cycle": f"curl {cycle} {url_of['cycle-trigger']}/",
         "what ran and when": f"curl {url_of['sprint-report']}/runs",

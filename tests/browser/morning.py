@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,24 @@ class Morning:
 
         assert await eventually(calm, within_s=90, every_s=0.1)
 
-    async def happen(self) -> None:
-        """Sample data, the report with a cycle, the scrum, a dead letter, an orchestration."""
+    async def happen(self, *, badly: bool = True) -> None:
+        """Sample data, the report with a cycle, the scrum, an orchestration, a dead letter."""
         await self.post("project-orchestrator", "/sample-data")
         await self.fire("sprint-report")
         await self.fire("scrum-simulate")
-        await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})
+        await self.days_pass()
         await self.orchestrate()
+        if badly:
+            await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})
         await self.settled()
+
+    async def days_pass(self) -> None:
+        """The new sprint's next working days: a burndown needs more than one."""
+        for number in range(1, 6):
+            day = datetime.now(UTC).date() + timedelta(days=number)
+            asked = {"project_id": "PHE001", "sprint_id": "PHE001-S02", "scrum_date": str(day)}
+            await self.post("scrum-simulate", "/", json=asked)
+            await self.settled()
 
     async def orchestrate(self) -> None:
         at = "/api/orchestration/register"
@@ -74,7 +85,7 @@ class Morning:
 
 
 @asynccontextmanager
-async def morning() -> AsyncIterator[Morning]:
+async def morning(*, badly: bool = True) -> AsyncIterator[Morning]:
     """Start it in a folder of its own; everything is gone afterwards."""
     # Not tmp_path: a unix socket's path may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="dsm-console-"))
@@ -82,7 +93,7 @@ async def morning() -> AsyncIterator[Morning]:
     try:
         await asyncio.to_thread(runtime.start, within_s=120)
         made = Morning(runtime)
-        await made.happen()
+        await made.happen(badly=badly)
         yield made
     finally:
         await asyncio.to_thread(runtime.stop)

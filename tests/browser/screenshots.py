@@ -13,7 +13,7 @@ from tests.browser.morning import morning
 
 async def take(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    async with morning() as ran, chromium() as browser:
+    async with morning(badly=False) as ran, chromium() as browser:
         (completed,) = await ran.runtime.ask("events/search", type="sprint.completed", limit=1)
         chain = completed["attributes"]["correlationid"]
         for name, path, scheme in (
