@@ -8,7 +8,7 @@ PORT ?= 8080
 .DEFAULT_GOAL := help
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -51,4 +51,38 @@ clean: ## stop the embedded database and remove its data
 	@test ! -x $(RUN) || $(RUN) -m knative.local down
 	@rm -rf .data
 
-.PHONY: help setup run test test-browser screenshots lint check bench clean
+# A cluster. OVERLAY is kind, production, or a folder of your own.
+OVERLAY ?= kind
+IMAGE ?= dev.local/dsm-functions
+TAG ?= dev
+DOCKER ?= docker
+KUBECTL ?= kubectl
+OVERLAY_PATH = $(if $(wildcard $(OVERLAY)/kustomization.yaml),$(OVERLAY),knative/overlays/$(OVERLAY))
+
+image: ## build the functions' image: IMAGE, TAG, PLATFORMS=linux/amd64,linux/arm64
+	$(DOCKER) build -f functions/Dockerfile -t $(IMAGE):$(TAG) \
+	  $(if $(PLATFORMS),--platform $(PLATFORMS)) $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) \
+	  --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
+
+# Jobs and EventTypes cannot be changed, so the old ones go first; neither holds anything.
+deploy: ## to the cluster of kubectl: OVERLAY=kind or production
+	@$(KUBECTL) kustomize $(OVERLAY_PATH) >/dev/null
+	@$(KUBECTL) delete --ignore-not-found -n dsm -l app.kubernetes.io/part-of=dsm,app.kubernetes.io/component=job jobs
+	@$(KUBECTL) delete --ignore-not-found -n dsm -l app.kubernetes.io/part-of=dsm,app.kubernetes.io/component=event-type eventtypes.eventing.knative.dev
+	$(KUBECTL) apply -k $(OVERLAY_PATH)
+	$(KUBECTL) wait -n dsm --for=condition=Complete --timeout=600s -l app.kubernetes.io/component=job jobs
+	$(KUBECTL) wait -n dsm --for=condition=Ready --timeout=600s --all services.serving.knative.dev
+	$(KUBECTL) wait -n dsm --for=condition=Ready --timeout=300s --all brokers.eventing.knative.dev,triggers.eventing.knative.dev
+
+undeploy: ## delete the overlay with its data: OVERLAY=..., a dry run unless YES=1
+	@$(KUBECTL) delete -k $(OVERLAY_PATH) --ignore-not-found $(if $(YES),,--dry-run=client)
+	@$(if $(YES),,echo "A dry run. The database goes too: make undeploy OVERLAY=$(OVERLAY) YES=1")
+
+cleanup-legacy: $(INSTALLED) ## delete what the CronJobs left in the cluster, a dry run unless YES=1
+	@$(RUN) -m knative.legacy $(if $(YES),--yes)
+
+smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0.0.1:8081
+	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/README.md)"; exit 1; }
+	@$(RUN) -m knative.smoke --url $(URL)
+
+.PHONY: help setup run test test-browser screenshots lint check bench clean image deploy undeploy cleanup-legacy smoke

@@ -1,0 +1,177 @@
+"""`python -m knative.smoke --url URL`: the morning on any cluster, over HTTP and nothing else.
+
+URL is a gateway that routes by host: the local Knative's, or a cluster's own, as
+`kubectl port-forward -n kourier-system service/kourier-internal 8081:80` gives it. Each stage says
+what happened; the exit code is 0 when all of it went well. It makes sample data and simulates a
+working day: not for a cluster with real projects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from knative.morning import tables
+
+SERVICES = (
+    "project-service", "sprint-service", "backlog-service", "daily-scrum-service",
+    "chronicle-service", "project-orchestrator", "sprint-report", "cycle-trigger",
+    "scrum-simulate", "scrum-report", "backlog-setup", "dead-letter",
+)  # fmt: skip
+_EVERY_S = 1.0  # how often is asked whether something has happened
+
+
+class Failure(Exception):
+    """A stage could not do its part; the text says why."""
+
+
+class Smoke:
+    """A client of the cluster's Services, and when the morning began."""
+
+    def __init__(self, url: str, namespace: str, within_s: float) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=within_s, trust_env=False)
+        self._namespace = namespace
+        self._within_s = within_s
+        self.began = datetime.now(UTC)
+
+    async def call(self, method: str, service: str, path: str, **options: Any) -> Any:
+        """JSON from a Service; a Failure in its words where it refuses."""
+        headers = {"Host": f"{service}.{self._namespace}.svc.cluster.local"}
+        try:
+            response = await self.http.request(method, path, headers=headers, **options)
+        except httpx.TransportError as error:
+            raise Failure(f"{service}: {type(error).__name__}: {error}") from None
+        if not response.is_success:
+            raise Failure(f"{service} answered {response.status_code}: {response.text[:300]}")
+        return response.json()
+
+    async def events(self, service: str) -> list[dict[str, Any]]:
+        """What a function has said in the last day: of a fact that is old it says nothing new."""
+        since = self.began - timedelta(days=1)
+        query = {"answers": "true", "since": since.isoformat(), "limit": "1000"}
+        runs = (await self.call("GET", service, "/runs", params=query))["runs"]
+        answers = (run["answer"] for run in runs if run["answer"])
+        read = (json.loads(answer) if isinstance(answer, str) else answer for answer in answers)
+        return [event for said in read for event in said]
+
+    async def until(
+        self, what: str, look: Callable[[], Awaitable[Mapping[str, Any] | None]]
+    ) -> Mapping[str, Any]:
+        """What `look` finds in the end; a Failure where it finds nothing in time."""
+        deadline = time.monotonic() + self._within_s
+        while time.monotonic() < deadline:
+            if (found := await look()) is not None:
+                return found
+            await asyncio.sleep(_EVERY_S)
+        raise Failure(f"{what} did not happen within {self._within_s:g} s")
+
+    async def newest_letter(self) -> int:
+        letters = (await self.call("GET", "dead-letter", "/"))["letters"]
+        return int(letters[0]["seen"]) if letters else 0
+
+
+def say(text: str) -> None:
+    tables.console.print(f"  {datetime.now():%H:%M:%S}  {text}", markup=False, soft_wrap=True)
+
+
+async def health(smoke: Smoke) -> None:
+    """Every Service answers"""
+    for service in SERVICES:
+        began = time.monotonic()
+        await smoke.call("GET", service, "/health")
+        say(f"{service} is well ({time.monotonic() - began:.1f} s, with its start)")
+
+
+async def sample_data(smoke: Smoke) -> None:
+    """Projects, people and sprints; what exists is kept"""
+    say((await smoke.call("POST", "project-orchestrator", "/sample-data"))["message"])
+    answer = await smoke.call("POST", "backlog-setup", "/", json={"project_id": "TEST-001"})
+    for event in answer["events"]:
+        say(f"TEST-001 has {event['data']['tasks_count']} tasks in its backlog")
+
+
+async def report(smoke: Smoke) -> None:
+    """The sprint report, and the next cycle of each finished sprint"""
+    answer = await smoke.call("POST", "sprint-report", "/", json={})
+    said = answer["events"]
+    for event in _of(said, "io.dsm.sprints.reported.v1"):
+        tables.console.print("\n", tables.report(event["data"]), sep="")
+    for event in _of(said, "io.dsm.sprint.completed.v1"):
+        sprint = event["data"]["sprint_id"]
+
+        async def cycled(sprint: str = sprint) -> Mapping[str, Any] | None:
+            cycles = _of(await smoke.events("cycle-trigger"), "io.dsm.cycle.completed.v1")
+            mine = (e["data"] for e in cycles if e["data"]["closed_sprint_id"] == sprint)
+            return next(mine, None)
+
+        data = await smoke.until(f"the next cycle after {sprint}", cycled)
+        tables.console.print("\n", tables.cycle(data), sep="")
+    tables.console.print()
+
+
+async def scrum(smoke: Smoke) -> None:
+    """A working day, and one report for each sprint"""
+    answer = await smoke.call("POST", "scrum-simulate", "/", json={})
+    for event in _of(answer["events"], "io.dsm.sprint.simulated.v1"):
+        sprint, day = event["data"]["sprint_id"], event["data"]["scrum_date"]
+        say(f"{len(event['data']['moved'])} tasks of {sprint} moved on {day}")
+
+        async def filed(wanted: tuple[str, str] = (sprint, day)) -> Mapping[str, Any] | None:
+            reports = _of(await smoke.events("scrum-report"), "io.dsm.scrum.reported.v1")
+            found = (e["data"] for e in reports)
+            return next((d for d in found if (d["sprint_id"], d["scrum_date"]) == wanted), None)
+
+        data = await smoke.until(f"the report of {sprint}", filed)
+        say(f"note {data['note_id']} is filed for {sprint}")
+
+
+STAGES = (health, sample_data, report, scrum)
+
+
+async def run(smoke: Smoke) -> int:
+    """0 when every stage went well and no new dead letter has come."""
+    async with smoke.http:
+        before = None
+        try:
+            for stage in STAGES:
+                tables.console.print(f"[bold]{stage.__doc__}[/]")
+                await stage(smoke)
+                before = await smoke.newest_letter() if before is None else before
+            given_up = await smoke.newest_letter() - (before or 0)
+        except Failure as failure:
+            tables.console.print(f"[red]{failure}[/]")
+            return 1
+    if given_up:
+        tables.console.print("[red]There are new dead letters[/]: GET dead-letter / shows them")
+        return 1
+    tables.console.print("\nAll went well.")
+    return 0
+
+
+def _of(events: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    return [event for event in events if event["type"] == kind]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m knative.smoke",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--url", required=True, help="the gateway, http://127.0.0.1:8081")
+    parser.add_argument("--namespace", default="dsm", help="default: dsm")
+    parser.add_argument("--within", type=float, default=120, metavar="S", help="patience, seconds")
+    arguments = parser.parse_args(argv)
+    return asyncio.run(run(Smoke(arguments.url, arguments.namespace, arguments.within)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""The image, its workflows and the Makefile keep their rules, read without Docker or GitHub."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.contract.repository import ROOT
+
+DOCKERFILE = (ROOT / "functions" / "Dockerfile").read_text()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+IMAGE = yaml.safe_load((ROOT / ".github" / "workflows" / "image.yml").read_text())
+CHECK = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions, comments and line breaks taken out."""
+    lines = [line for line in DOCKERFILE.splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n", " ", "\n".join(lines))
+    split = [line.partition(" ") for line in joined.splitlines() if line]
+    return [(word, rest) for word, _, rest in split]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    found = instructions()
+    starts = [number for number, (word, _) in enumerate(found) if word == "FROM"]
+    assert len(starts) == 2, "one stage builds, one runs"
+    return found[starts[-1] :]
+
+
+def steps(action: str) -> list[dict[str, Any]]:
+    """The steps of the image workflow that use an action."""
+    found: list[dict[str, Any]] = IMAGE["jobs"]["image"]["steps"]
+    return [step for step in found if step.get("uses", "").startswith(f"{action}@")]
+
+
+def test_both_stages_stand_on_the_slim_image_that_a_digest_can_pin() -> None:
+    bases = [rest.partition(" AS ")[0] for word, rest in instructions() if word == "FROM"]
+    assert set(bases) == {"${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}}"}
+    assert "ARG PYTHON_IMAGE=python:3.13-slim\n" in DOCKERFILE
+
+
+def test_nobody_runs_as_root() -> None:
+    assert ("USER", "1000:1000") in last_stage()
+
+
+def test_the_image_holds_the_functions_and_what_they_need_only() -> None:
+    copied = [rest for word, rest in instructions() if word in ("COPY", "ADD")]
+    assert copied == [
+        "requirements.txt .",
+        "functions functions",
+        "--from=build /venv /venv",
+        "--from=build /app/functions /app/functions",
+    ]
+    allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
+    assert "*" in allowed
+    assert {line for line in allowed if line.startswith("!")} == {"!requirements.txt", "!functions"}
+
+
+def test_there_are_no_build_tools_in_the_image() -> None:
+    ran = [rest for word, rest in instructions() if word == "RUN"]
+    assert not any(re.search(r"apt-get|gcc|build-essential", text) for text in ran)
+    assert "--only-binary=:all:" in ran[0], "a wheel that is missing must fail the build"
+    assert "--without-pip" in ran[0]
+    assert any("rm -rf /usr/local/bin/pip*" in rest for word, rest in last_stage() if word == "RUN")
+
+
+def test_bytecode_is_compiled_and_stays_true_whatever_the_layers_times() -> None:
+    assert "compileall" in DOCKERFILE
+    assert "--invalidation-mode unchecked-hash" in DOCKERFILE
+    assert "PYTHONDONTWRITEBYTECODE=1" in DOCKERFILE
+
+
+def test_knative_asks_for_health_and_docker_does_not() -> None:
+    assert ("HEALTHCHECK", "NONE") in last_stage()
+    assert ("ENTRYPOINT", '["python", "-m", "functions.kit.serve"]') in last_stage()
+
+
+@pytest.mark.parametrize("name", ["title", "description", "version", "revision", "source"])
+def test_the_image_says_what_it_is(name: str) -> None:
+    assert f"org.opencontainers.image.{name}=" in DOCKERFILE
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_is_one_that_github_takes(path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    done = subprocess.run(
+        [*command, "vendor.github-workflows", str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_has_no_right_but_to_read_unless_a_job_says_why(path: Path) -> None:
+    body = yaml.safe_load(path.read_text())
+    assert body["permissions"] == {"contents": "read"}
+    for job in body["jobs"].values():
+        assert job["timeout-minutes"] <= 60
+
+
+def test_every_python_that_we_promise_is_checked() -> None:
+    assert CHECK["jobs"]["check"]["strategy"]["matrix"]["python"] == [
+        "3.11",
+        "3.12",
+        "3.13",
+        "3.14",
+    ]
+    assert 'requires-python = ">=3.11"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_an_image_has_the_tags_that_people_know() -> None:
+    (step,) = steps("docker/metadata-action")
+    tags = step["with"]["tags"]
+    for rule in (
+        "value=latest",
+        "type=sha,prefix=main-",
+        "type=semver,pattern=v",
+        "type=ref,event=pr",
+    ):
+        assert rule in tags
+
+
+def test_a_pull_request_publishes_nothing() -> None:
+    last = steps("docker/build-push-action")[-1]["with"]
+    assert last["push"] == "${{ github.event_name != 'pull_request' }}"
+    assert last["platforms"] == "linux/amd64,linux/arm64"
+    for action in ("docker/login-action", "actions/attest-build-provenance"):
+        assert steps(action)[0]["if"] == "github.event_name != 'pull_request'"
+
+
+def test_an_image_is_scanned_before_it_is_published_and_says_what_is_in_it() -> None:
+    order = [step.get("uses", "").partition("@")[0] for step in IMAGE["jobs"]["image"]["steps"]]
+    scanned = order.index("aquasecurity/trivy-action")
+    published = len(order) - 1 - order[::-1].index("docker/build-push-action")
+    assert scanned < published
+    assert steps("aquasecurity/trivy-action")[0]["with"]["exit-code"] == "1"
+    last = steps("docker/build-push-action")[-1]["with"]
+    assert "pull_request" in last["sbom"]
+    assert "mode=max" in last["provenance"]
+
+
+@pytest.mark.parametrize(
+    "target", ["image", "deploy", "undeploy", "cleanup-legacy", "smoke", "check", "run"]
+)
+def test_a_make_target_is_there_and_explained(target: str) -> None:
+    text = (ROOT / "Makefile").read_text()
+    assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE)
+    assert target in re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[-1].split()

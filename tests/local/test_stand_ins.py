@@ -1,0 +1,47 @@
+"""What a laptop has in place of what only a cluster has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from knative.local.manifests import core, eventing
+from knative.local.manifests.load import load
+from knative.local.manifests.problems import ManifestError
+from tests.contract.repository import KNATIVE
+
+PRODUCTION = KNATIVE / "overlays" / "production"
+
+
+def test_a_production_overlay_is_refused_by_name_without_them() -> None:
+    with pytest.raises(ManifestError) as refused:
+        load(PRODUCTION)
+    words = str(refused.value)
+    assert "a KafkaSource needs a cluster; --stand-ins goes without it" in words
+    assert "broker class 'Kafka'" in words
+    assert "an ExternalName leads out of the cluster" in words
+
+
+def test_with_them_it_has_a_broker_and_a_database_of_the_laptop() -> None:
+    world = load(PRODUCTION, stand_ins=True)
+    assert [broker.name for broker in world.all(eventing.Broker)] == ["default"]
+    assert [item.name for item in world.all(core.StatefulSet)] == ["postgres"]
+    assert world.get(core.Secret, "dsm", "database")
+    assert "Broker default: the local broker instead of Kafka" in world.stand_ins
+    assert "Trigger orchestrator-commands-to-kafka: left out" in world.stand_ins
+
+
+def test_every_function_of_the_local_overlay_is_there_as_well() -> None:
+    """Production differs in what is around the functions, not in the functions."""
+
+    def triggers(overlay: Path, *, stand_ins: bool = False) -> set[str]:
+        return {t.name for t in load(overlay, stand_ins=stand_ins).all(eventing.Trigger)}
+
+    local = triggers(KNATIVE / "overlays" / "local")
+    assert triggers(PRODUCTION, stand_ins=True) == local
+
+
+def test_an_overlay_that_needs_none_is_left_as_it_is() -> None:
+    local = KNATIVE / "overlays" / "local"
+    assert load(local, stand_ins=True) == load(local)
