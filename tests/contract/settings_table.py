@@ -17,9 +17,8 @@ import functions
 from functions.kit.settings import Settings
 from tests.contract.repository import all_folders
 
-# Whose source says this reads the kit's class; None means every process.
-_USES: dict[str, str | None] = {
-    "ProcessSettings": None,
+# Whose source says this reads that class of the kit; every process reads the others.
+_USES: dict[str, str] = {
     "DatabaseSettings": r"\bctx\.(store|tx|journal)\b|\.store\b|\bonce\(|inbox=True",
     "ServiceSettings": r"\b(ctx|resources)\.(services|http|publisher)\b",
     "ClusterSettings": r"\bctx\.cluster\b",
@@ -54,13 +53,11 @@ def _part(kind: type[Settings]) -> str:
 
 
 def readers(kind: type[Settings]) -> list[str]:
-    """Which processes read a class; LookupError where nobody can say."""
+    """Which processes read a class."""
     if not _of_the_kit(kind):
         folder = kind.__module__.removeprefix("functions.").removeprefix("dsm.").partition(".")[0]
         return [folder.replace("_", "-")]
-    if kind.__name__ not in _USES:
-        raise LookupError(f"{kind.__name__}: say in {__file__} who reads it")
-    pattern = _USES[kind.__name__]
+    pattern = _USES.get(kind.__name__)
     if pattern is None:
         return ["every process"]
     users = [n for n in all_folders() if any(re.search(pattern, text) for text in _texts(n))]
