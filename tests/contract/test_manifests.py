@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -120,3 +122,19 @@ def test_what_a_pod_reads_is_named_once(overlay: str) -> None:
         for container in template.get("spec", {}).get("containers", []):
             names = [e["name"] for e in container.get("env", [])]
             assert len(names) == len(set(names)), title(manifest)
+
+
+def test_each_alert_leads_to_a_paragraph_of_the_operations_page() -> None:
+    headings = re.findall(r"^#+ (.+)$", (KNATIVE / "README.md").read_text(), re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    rules = yaml.safe_load((KNATIVE / "components" / "monitoring" / "alerts.yaml").read_text())
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"]["runbook_url"].partition("#")[2] in anchors, rule["alert"]
+
+
+def test_the_dashboard_is_json_whose_panels_ask_something() -> None:
+    dashboard = json.loads((KNATIVE / "components" / "monitoring" / "dsm.json").read_text())
+    assert dashboard["panels"]
+    for panel in dashboard["panels"]:
+        assert all(target["expr"] for target in panel["targets"]), panel["title"]
