@@ -9,6 +9,7 @@ cut may cost the last moments, which the Job controller makes good like a lost n
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -180,7 +183,10 @@ class Store:
             return
         while self._untold:
             for listener in tuple(self._listeners):
-                listener(self._untold[0])
+                try:
+                    listener(self._untold[0])
+                except Exception:  # what was written stays written, and the others hear of it
+                    log.exception("a listener failed at %s", self._untold[0].key)
             self._untold.popleft()
 
 
