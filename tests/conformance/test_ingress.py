@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 
+import httpx
 import pytest
 
 from tests.conformance.conftest import Wire
@@ -87,6 +89,15 @@ async def test_the_address_names_a_namespace_and_a_broker(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize(("method", "status"), [("GET", 405), ("OPTIONS", 200)])
+@pytest.mark.parametrize("path", ["/", "/one", "/a/b/c"])
+async def test_the_method_is_judged_before_the_path(
+    wire: Wire, path: str, method: str, status: int
+) -> None:
+    answer = await wire.client.request(method, wire.base + path)
+    assert answer.status_code == status
+
+
 async def test_an_event_is_checked_before_its_broker(wire: Wire) -> None:
     answer = await wire.client.post(f"{wire.base}/no/such", headers=without("ce-id"))
     assert answer.status_code == 400
@@ -154,3 +165,16 @@ async def test_all_triggers_are_called_at_once(wire: Wire) -> None:
         wire.receiver.will_say(path, event, Say(hold_s=0.5))
     answer = await wire.post(event, "conformance.both", b"", {})
     assert answer.elapsed.total_seconds() < 0.95
+
+
+async def test_an_event_whose_producer_hangs_up_in_the_middle_is_not_delivered(wire: Wire) -> None:
+    event, url = str(uuid.uuid4()), httpx.URL(wire.url)
+    head = {**GOOD, "ce-id": event, "ce-type": "conformance.plain", "host": url.netloc.decode()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"POST {url.path} HTTP/1.1\r\n{lines}content-length: 9\r\n\r\nhalf".encode())
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await wire.publish("plain")  # would come after it
+    assert wire.receiver.requests("/plain", event) == []

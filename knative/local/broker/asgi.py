@@ -31,6 +31,8 @@ def ingress_app(broker: LocalBroker) -> App:
         if scope["type"] != "http":
             raise RuntimeError("the broker speaks only HTTP")
         answer = await _answer(broker, scope, receive)
+        if answer is None:
+            return  # the producer hung up before its event was whole
         await send(
             {
                 "type": "http.response.start",
@@ -45,7 +47,9 @@ def ingress_app(broker: LocalBroker) -> App:
 
 async def _answer(
     broker: LocalBroker, scope: Message, receive: Callable[[], Awaitable[Message]]
-) -> Answer:
+) -> Answer | None:
+    if scope["method"] != "POST":
+        return await broker.ingress("", "", scope["method"], scope["headers"], b"")
     path = split_path(scope["path"])
     if path is None:
         return Answer(404 if scope["path"] == "/" else 400, (_ALLOW,))
@@ -54,6 +58,8 @@ async def _answer(
         async with asyncio.timeout(BODY_WITHIN_S):
             while True:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
                 chunks.append(message.get("body", b""))
                 if not message.get("more_body"):
                     break
