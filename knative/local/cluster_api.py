@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from knative.local.clock import Clock
 from knative.local.environment import REPOSITORY, Site, api_object, entrypoint, injected
 from knative.local.errors import StartError
 from knative.local.kube import ApiError, KubeApi
 from knative.local.manifests.core import ConfigMap, Job, Namespace, Secret
-from knative.local.manifests.load import World, parse
+from knative.local.manifests.load import World, faults, parse
 from knative.local.manifests.meta import Manifest
-from knative.local.manifests.references import address
+from knative.local.manifests.references import address, faults_of
 from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import ApiServerSource, PingSource
 from knative.local.network import Network
+
+log = logging.getLogger(__name__)
 
 _FROM_OVERLAY = "local.knative.dev/from-overlay"
 _SHOWN = (ConfigMap, Secret, KnativeService, PingSource, ApiServerSource)
@@ -45,6 +49,7 @@ class ClusterApi:
             environment=site.base_env,
             images={_without_tag(image) for image in images},
             resolve_env=site.localised,
+            source_problems=self._problems,
             publish=self._publish,
         )
 
@@ -137,13 +142,25 @@ class ClusterApi:
         lines = [line for line in answer.text.splitlines() if line.strip()]
         return f": {lines[-1]}" if lines else ""
 
+    def _problems(self, held: Mapping[str, Any]) -> list[str]:
+        try:
+            found = faults_of(_typed(held), self._world.objects)
+        except ValidationError as error:
+            found = list(faults(error))
+        return [f"{'.'.join(map(str, path))}: {words}" for path, words in found]
+
     def _follow(self, change: str, held: Mapping[str, Any]) -> None:
-        source = _typed(held)
-        assert isinstance(source, PingSource)
+        key = f"{held['metadata']['namespace']}/{held['metadata']['name']}"
         if change == "DELETED" or held["metadata"].get("deletionTimestamp"):
-            self._clock.drop(f"{source.namespace}/{source.name}")
-        else:
-            self._clock.put(source)
+            self._clock.drop(key)
+            return
+        try:
+            source = _typed(held)
+        except ValidationError as error:  # stored before it was refused
+            log.error("PingSource %s is ignored: %s", key, list(faults(error)))
+            return
+        assert isinstance(source, PingSource)
+        self._clock.put(source)
 
     async def _publish(
         self, held: Mapping[str, Any], headers: Mapping[str, str], body: bytes
@@ -158,8 +175,15 @@ class ClusterApi:
 
 def _typed(held: Mapping[str, Any]) -> Manifest:
     metadata = {key: held["metadata"][key] for key in _KEPT_METADATA if key in held["metadata"]}
-    body = {key: held[key] for key in ("apiVersion", "kind", "spec")}
-    return parse({**body, "metadata": metadata})
+    body = {key: held.get(key) for key in ("apiVersion", "kind", "spec")}
+    return parse(_without_nulls({**body, "metadata": metadata}))
+
+
+def _without_nulls(value: Any) -> Any:
+    """A field that is null counts as not set, as everywhere in Kubernetes."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def _finished(job: Mapping[str, Any]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -17,6 +20,12 @@ from tests.support_runtime import LocalKnative, local_knative
 
 OVERLAYS = Path(__file__).parent / "overlays"
 TINY = OVERLAYS / "tiny"
+
+
+@pytest.fixture(scope="module")
+def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
+    with local_knative(TINY, tmp_path_factory.mktemp("parts")) as runtime:
+        yield runtime
 
 
 async def test_a_job_finds_its_database_by_the_clusters_address_at_every_start(
@@ -117,30 +126,68 @@ async def test_events_survive_a_kill_of_the_runtime(tmp_path: Path) -> None:
     runtime.stop()
 
 
+PING_SOURCES = "/kubernetes/apis/sources.knative.dev/v1/namespaces/dsm/pingsources"
+BROKER_SINK = {
+    "ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"}
+}
+
+
+def ping_source(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "PingSource",
+        "metadata": {"name": "added"},
+        "spec": {"schedule": "0 0 1 1 *", "sink": BROKER_SINK, **spec},
+    }
+
+
 async def test_a_schedule_added_through_the_kubernetes_api_can_be_fired(tmp_path: Path) -> None:
     with local_knative(TINY, tmp_path) as runtime:
-        base = "/kubernetes/apis/sources.knative.dev/v1/namespaces/dsm/pingsources"
-        schedule = {
-            "apiVersion": "sources.knative.dev/v1",
-            "kind": "PingSource",
-            "metadata": {"name": "added"},
-            "spec": {
-                "schedule": "0 0 1 1 *",
-                "sink": {
-                    "ref": {
-                        "apiVersion": "eventing.knative.dev/v1",
-                        "kind": "Broker",
-                        "name": "default",
-                    }
-                },
-            },
-        }
         async with runtime.client() as client:
-            assert (await client.post(base, json=schedule)).status_code == 201
+            schedule = ping_source(timezone=None)  # null: not set
+            assert (await client.post(PING_SOURCES, json=schedule)).status_code == 201
             assert await runtime.fire("added") == 202
-            assert (await client.delete(f"{base}/added")).status_code == 200
+            assert (await client.delete(f"{PING_SOURCES}/added")).status_code == 200
             gone = await client.post("/_knative/fire", params={"name": "added"})
         assert gone.status_code == 404
+
+
+async def test_a_schedule_that_cannot_run_is_refused_and_not_stored(
+    knative: LocalKnative,
+) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"schedule": "61 * * * * *"}, "spec.schedule: '61 * * * * *' is not a schedule"),
+        ({"schedule": "0 0 L * *"}, "spec.schedule: '0 0 L * *' is not a schedule"),
+        ({"bogus": 1}, "spec.bogus: is not supported"),
+        ({"sink": {"uri": "/relative"}}, "spec.sink: the uri '/relative' must be absolute"),
+        (
+            {"sink": {"ref": {"apiVersion": "v1", "kind": "Nonsense", "name": "x"}}},
+            "spec.sink.ref.kind: v1 Nonsense: locally a ref is a Knative Service or a Broker",
+        ),
+    ]
+    async with knative.client() as client:
+        for spec, words in bad:
+            answer = await client.post(PING_SOURCES, json=ping_source(**spec))
+            assert answer.status_code == 400
+            assert words in answer.json()["message"]
+        held = (await client.get(PING_SOURCES)).json()["items"]
+    assert [one["metadata"]["name"] for one in held] == ["morning"]
+
+
+async def test_a_stored_schedule_that_cannot_run_does_not_keep_the_others_from_starting(
+    tmp_path: Path,
+) -> None:
+    with local_knative(TINY, tmp_path) as runtime:
+        async with runtime.client() as client:
+            await client.post(PING_SOURCES, json=ping_source())
+    with contextlib.closing(sqlite3.connect(tmp_path / "kube" / "kube.sqlite")) as db, db:
+        db.execute(
+            "update objects set body = json_set(body, '$.spec.schedule', '0 0 L * *')"
+            " where kind = 'PingSource' and name = 'added'"
+        )
+    with local_knative(TINY, tmp_path) as runtime:
+        names = [one["name"] for one in (await runtime.ask("status"))["schedules"]]
+    assert names == ["morning"]
 
 
 async def test_a_large_body_streams_through_both_ways(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class KubeApi:
     root         the folder in which our own image's containers run
     environment  variables that every Job process gets (HTTP_PROXY, KUBECONFIG ...)
     resolve_env  maps each environment value (a cluster's host name to a local address)
+    source_problems  why a PingSource or ApiServerSource cannot be run, in words
     publish      takes the events of ApiServerSources: (source, headers, body) -> accepted?
     backoff_base_s  first pause after a failed pod or container; Kubernetes has 10 s
     """
@@ -46,13 +47,14 @@ class KubeApi:
         environment: Callable[[], Mapping[str, str]],
         images: Collection[str] = (),
         resolve_env: Callable[[str], str] = str,
+        source_problems: Callable[[Object], Collection[str]] = lambda _: (),
         publish: Publish = _nowhere,
         backoff_base_s: float = 10.0,
         max_pods: int = 16,
     ) -> None:
         self._store = Store(store / "kube.sqlite")
         collector = Collector(self._store)
-        self._objects = Objects(self._store, collector, namespaces)
+        self._objects = Objects(self._store, collector, namespaces, source_problems)
         machine = Machine(entrypoint, root, frozenset(images), environment, resolve_env)
         self._kubelet = Kubelet(
             self._store,

@@ -11,7 +11,7 @@ import copy
 import json
 import secrets
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from knative.local.kube import patch, status
@@ -19,6 +19,7 @@ from knative.local.kube.clock import stamp
 from knative.local.kube.collector import Collector, DeleteOptions
 from knative.local.kube.job_spec import with_defaults
 from knative.local.kube.resources import (
+    API_SERVER_SOURCE,
     BY_TYPE,
     JOB,
     NAMESPACE,
@@ -27,6 +28,7 @@ from knative.local.kube.resources import (
     Resource,
 )
 from knative.local.kube.shape import shaped
+from knative.local.kube.source_spec import refuse_source
 from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.validate import validate
 
@@ -38,8 +40,15 @@ _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 class Objects:
     """The API's objects with the API server's manners."""
 
-    def __init__(self, store: Store, collector: Collector, namespaces: Collection[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        collector: Collector,
+        namespaces: Collection[str],
+        source_problems: Callable[[Object], Collection[str]],
+    ) -> None:
         self.store = store
+        self._source_problems = source_problems
         self._collector = collector
         self._namespaces = frozenset(namespaces)
         for held in store.select(NAMESPACE.kind):
@@ -80,7 +89,7 @@ class Objects:
             **({"generation": 1} if resource.generation else {}),
         }
         fresh = _completed(resource, {**copy.deepcopy(dict(body)), "metadata": metadata}, uid)
-        validate(resource, fresh)
+        self._validate(resource, fresh)
         key = self.key(resource, namespace, name)
         if self.store.get(key) is not None:
             raise status.already_exists(resource, name)
@@ -119,7 +128,7 @@ class Objects:
             fresh = {**previous, "status": copy.deepcopy(body.get("status") or {})}
         else:
             fresh = _replaced(resource, previous, copy.deepcopy(dict(body)), metadata)
-            validate(resource, fresh, previous)
+            self._validate(resource, fresh, previous)
         if dry_run:
             return fresh
         stored = self.store.put(self.key(resource, namespace, name), fresh)
@@ -180,6 +189,11 @@ class Objects:
         body = self.get(resource, namespace, name)
         options.check(resource, body)
         return self._collector.delete(self.key(resource, namespace, name), options)
+
+    def _validate(self, resource: Resource, fresh: Object, previous: Object | None = None) -> None:
+        validate(resource, fresh, previous)
+        if resource in (PING_SOURCE, API_SERVER_SOURCE):
+            refuse_source(self._source_problems(fresh))
 
     def _add_namespace(self, name: str) -> Object:
         self._namespaces |= {name}

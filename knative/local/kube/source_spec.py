@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
-
 from knative.local.kube.resources import PING_SOURCE, Resource
 from knative.local.kube.status import bad_request
+from knative.local.schedule import Schedule
 
 _WEBHOOK = 'admission webhook "validation.webhook.eventing.knative.dev" denied the request'
 
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def check_source(resource: Resource, body: Mapping[str, Any]) -> None:
     """ApiError 400 in the webhook's words if the source is not valid."""
     problems_of = _ping_problems if resource == PING_SOURCE else _api_server_problems
     spec = body.get("spec") or {}
-    problems = "; ".join([*problems_of(spec), *_sink_problems(spec)])
-    if problems:
-        raise bad_request(f"{_WEBHOOK}: validation failed: {problems}")
+    refuse_source([*problems_of(spec), *_sink_problems(spec)])
+
+
+def refuse_source(problems: Iterable[str]) -> None:
+    """ApiError 400 as from the webhook if there are problems."""
+    if words := "; ".join(problems):
+        raise bad_request(f"{_WEBHOOK}: validation failed: {words}")
 
 
 def _sink_problems(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -55,14 +56,10 @@ def _api_server_problems(spec: Mapping[str, Any]) -> Iterator[str]:
 
 def _ping_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     schedule = spec.get("schedule")
-    fields = str(schedule or "").split()
-    if len(fields) not in (5, 6):
-        yield f"invalid value: {schedule}: spec.schedule: 5 or 6 fields, found {len(fields)}"
-    else:
-        try:
-            CronSim(" ".join(fields[-5:]), _ANY_TIME)
-        except CronSimError as error:
-            yield f"invalid value: {schedule}: spec.schedule: {error}"
+    try:
+        Schedule(str(schedule or "* * * * *"))  # the default, as in Knative
+    except ValueError as error:
+        yield f"invalid value: {schedule}: spec.schedule: {error}"
     zone = spec.get("timezone") or "UTC"
     try:
         ZoneInfo(zone)

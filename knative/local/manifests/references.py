@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from knative.local.manifests import core, eventing, serving, sources
@@ -25,6 +25,11 @@ def check_references(objects: Objects) -> list[Problem]:
     return [
         resource.problem(*fault) for item, resource in objects for fault in _faults(item, world)
     ]
+
+
+def faults_of(item: Manifest, objects: Iterable[Manifest]) -> list[Fault]:
+    """The references of one more object that lead to none of `objects`."""
+    return list(_faults(item, _Names(list(objects))))
 
 
 def address(destination: Destination, namespace: str) -> str:
