@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from knative.local.broker.event import stamp
 from knative.local.broker.http import Answer, Send
 from knative.local.manifests.references import address
 from knative.local.manifests.sources import PingSource
@@ -63,6 +64,8 @@ class Clock:
         self._now = now
         self._sources: dict[str, PingSource] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ticks: set[asyncio.Task[None]] = set()
+        self._firing = 0
         self._fired = _read(memory)
 
     def start(self) -> None:
@@ -102,9 +105,12 @@ class Clock:
         return found[0]
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
+        """Fire no more; a tick that waits for its sink's answer waits no longer."""
+        tasks = [*self._tasks.values(), *self._ticks]
         for key in list(self._sources):
             self.drop(key)
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: str, source: PingSource) -> None:
@@ -118,10 +124,20 @@ class Clock:
             self._remember(key, due)
             if (self._now() - due).total_seconds() > 60:
                 continue  # the machine slept through it
-            await asyncio.sleep(random.uniform(0, JITTER_S))
+            # The sink may answer after the next due time: a broker does so after all deliveries.
+            task = asyncio.create_task(self._tick(key, source))
+            self._ticks.add(task)
+            task.add_done_callback(self._ticks.discard)
+
+    async def _tick(self, key: str, source: PingSource) -> None:
+        await asyncio.sleep(random.uniform(0, JITTER_S))
+        try:
             tick = await self.fire(source)
-            if not tick.accepted:
-                log.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
+        except Exception:
+            log.exception("schedule %s: the tick is lost", key)
+            return
+        if not tick.accepted:
+            log.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
 
     async def _sleep_until(self, due: datetime) -> None:
         wait_s = (due - self._now()).total_seconds()
@@ -133,11 +149,26 @@ class Clock:
         self._fired[key] = due
         text = json.dumps({key: due.isoformat() for key, due in self._fired.items()})
         scratch = self._memory.with_suffix(".tmp")
-        scratch.write_text(text)
-        scratch.replace(self._memory)
+        try:
+            scratch.write_text(text)
+            scratch.replace(self._memory)
+        except OSError as error:  # a full disk costs the memory, not the schedule
+            log.error("cannot write %s: %s", self._memory, error)
+
+    @property
+    def busy(self) -> bool:
+        """A tick is on its way."""
+        return bool(self._ticks or self._firing)
 
     async def fire(self, source: PingSource) -> Tick:
         """Send one tick now, with the adapter's retries."""
+        self._firing += 1
+        try:
+            return await self._fire(source)
+        finally:
+            self._firing -= 1
+
+    async def _fire(self, source: PingSource) -> Tick:
         ident = str(uuid.uuid4())
         url = address(source.spec.sink, source.namespace)
         headers = _headers(source, ident, self._now())
@@ -163,7 +194,7 @@ def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes,
         "ce-id": ident,
         "ce-type": "dev.knative.sources.ping",
         "ce-source": place,
-        "ce-time": now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "ce-time": stamp(now.timestamp()),
         "kn-namespace": source.namespace,
     }
     if source.spec.content_type:

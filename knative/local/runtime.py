@@ -174,7 +174,8 @@ class Runtime:
     def settled(self) -> bool:
         """No event is on its way, no request is being answered, no Job runs."""
         busy = any(revision.in_flight for revision in self.processes.revisions)
-        return self.broker.settled() and not busy and not self.kube.jobs()["running"]
+        busy = busy or self.clock.busy or self.kube.jobs()["running"] > 0
+        return self.broker.settled() and not busy
 
     def addresses(self) -> dict[str, str]:
         """Each Service's address for a browser or curl on this machine."""

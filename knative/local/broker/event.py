@@ -134,8 +134,14 @@ def canonical_time(text: str) -> str:
 
 
 def stamp(now_s: float) -> str:
-    """Seconds since 1970 as RFC 3339 in UTC, to the microsecond."""
-    return datetime.fromtimestamp(now_s, UTC).isoformat()[:-6] + "Z"
+    """Seconds since 1970 as RFC 3339 in UTC, to the microsecond and without idle zeros.
+
+    >>> stamp(0.6), stamp(5)
+    ('1970-01-01T00:00:00.6Z', '1970-01-01T00:00:05Z')
+    """
+    moment = datetime.fromtimestamp(now_s, UTC)
+    digits = f".{moment.microsecond:06}".rstrip("0").rstrip(".")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
 @lru_cache(maxsize=4096)
