@@ -60,7 +60,8 @@ class Meter:
 
     def __init__(self) -> None:
         self.handled = 0
-        self.failed: Counter[str] = Counter()
+        # A kind that begins with 1 would be no increase to Prometheus: all begin with 0.
+        self.failed = Counter(dict.fromkeys((*_KINDS.values(), "refused", "unexpected"), 0))
         self.events: Counter[tuple[str, str]] = Counter()
         self.in_flight = 0
         self.late_s: dict[str, float] = {}
