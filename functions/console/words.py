@@ -21,6 +21,15 @@ NONE = "\N{EN DASH}"  # where there is nothing to tell
 _TONE = {state: tone for tone, states in _TONES.items() for state in states.split()}
 
 
+# States of steps that have a shorter name.
+_SAID = {
+    "DO_SUCCESS": "done",
+    "DO_FAIL": "failed",
+    "UNDO_SUCCESS": "undone",
+    "UNDO_FAIL": "not undone",
+}
+
+
 def tone(state: object) -> str:
     """The tone of a state.
 
@@ -33,9 +42,11 @@ def tone(state: object) -> str:
 def spoken(state: object) -> str:
     """A state in plain words.
 
-    >>> spoken("UNDO_FAILED")
-    'undo failed'
+    >>> spoken("UNDO_FAILED"), spoken("DO_SUCCESS")
+    ('undo failed', 'done')
     """
+    if str(state) in _SAID:
+        return _SAID[str(state)]
     return str(state).replace("_", " ").lower()
 
 
