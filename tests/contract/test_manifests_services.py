@@ -77,6 +77,15 @@ def test_a_service_scales_within_limits_on_its_template(overlay: str, service: M
 
 
 @services
+def test_a_pod_carries_the_labels_that_policies_and_scraping_go_by(
+    overlay: str, service: Manifest
+) -> None:
+    labels = service["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/part-of"] == "dsm"
+    assert labels["app.kubernetes.io/name"] == service["metadata"]["name"]
+
+
+@services
 def test_a_service_waits_as_long_as_its_process(overlay: str, service: Manifest) -> None:
     limit = service["spec"]["template"]["spec"]["timeoutSeconds"]
     assert limit <= LONGEST_S
