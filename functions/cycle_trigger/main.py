@@ -25,7 +25,12 @@ from functions.kit.inbox import alone
 
 @function(emits=[CycleCompleted], inbox=True)
 async def cycle_trigger(event: SprintCompleted | CycleRequested, ctx: Context) -> CycleCompleted:
-    cycle = decide.Cycle(event.project_id, await finished_sprint(event, ctx))
+    async def finished() -> str | None:
+        return await finished_sprint(event, ctx)
+
+    # Kept, so that a retry means the same sprint although the next one is there by now.
+    sprint_id = (await ctx.journal(ctx.key).step("sprint", finished)).result
+    cycle = decide.Cycle(event.project_id, sprint_id)
     assert ctx.tx is not None, "a function with an inbox has a transaction"
     await alone(ctx.tx, cycle.key)
     return await run(cycle, ctx)

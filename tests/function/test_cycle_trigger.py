@@ -13,7 +13,7 @@ from functions.cycle_trigger.main import cycle_trigger
 from functions.events.cycle import CycleCompleted, CycleRequested
 from functions.events.sprint import SprintCompleted
 from functions.kit import envelope
-from tests.cluster import Cluster, reply_of
+from tests.cluster import Cluster, message_of, reply_of
 from tests.function.peers import Flaky, World
 
 DONE = SprintCompleted(project_id="GEM-001", sprint_id="GEM-001-S01", total_tasks=2)
@@ -133,15 +133,23 @@ async def test_a_project_without_a_sprint_gets_its_first(cycle: Cluster, world: 
 
 @pytest.mark.parametrize("lose_answer", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "event", [DONE, CycleRequested(project_id="GEM-001")], ids=["completed", "requested"]
+)
 async def test_a_cycle_cut_off_at_any_call_goes_on_where_it_was(
-    cut: int, lose_answer: bool, cycle: Cluster, world: World
+    event: SprintCompleted | CycleRequested,
+    cut: int,
+    lose_answer: bool,
+    cycle: Cluster,
+    world: World,
 ) -> None:
     flaky = Flaky(cycle, ["project-orchestrator", "backlog-service"], cut, lose_answer)
+    message = message_of(event)
 
-    first = await cycle.tell("cycle-trigger", DONE)
+    first = await cycle.tell("cycle-trigger", message)
     assert first.status_code == 503
     assert flaky.calls == cut
-    told = completed(await cycle.tell("cycle-trigger", DONE))
+    told = completed(await cycle.tell("cycle-trigger", message))
 
     assert told.new_sprint_id == "GEM-001-S02"
     assert world.writes == FOUR
