@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
@@ -12,8 +13,8 @@ from functions.kit.errors import PermanentError, TemporaryError, shortened
 
 logger = logging.getLogger(__name__)
 
-# A stock in-memory dispatcher dies of an error body over 768 bytes: whole bodies stay below 512.
-MOST_DETAIL_BYTES = 480
+# A stock in-memory dispatcher dies of an error body over 768 bytes.
+MOST_BYTES = 512
 
 
 def failure(error: Exception, *, service: bool = False) -> Response:
@@ -33,7 +34,18 @@ def failure(error: Exception, *, service: bool = False) -> Response:
             status, detail = 500, type(error).__name__
             if service:
                 logger.error("unexpected error", exc_info=error)
-    return JSONResponse({"detail": _fitting(detail)}, status, headers)
+    return refusal(status, detail, headers)
+
+
+def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """`{"detail": ...}`, shortened until the whole body has at most 512 bytes."""
+    said = detail.encode(errors="backslashreplace").decode()  # half a surrogate pair is no UTF-8
+    response = JSONResponse({"detail": said}, status, headers)
+    # Measured as it is sent: in JSON a letter may become six bytes.
+    while len(response.body) > MOST_BYTES:
+        said = shortened(said, min(MOST_BYTES, int(len(said) * 0.9)))
+        response = JSONResponse({"detail": said}, status, headers)
+    return response
 
 
 def in_words(error: ValidationError) -> str:
@@ -42,10 +54,3 @@ def in_words(error: ValidationError) -> str:
         f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}"
         for problem in error.errors()
     )
-
-
-def _fitting(detail: str) -> str:
-    # Measured as JSON has it: a letter may become six bytes.
-    while len(detail.encode("ascii", "backslashreplace")) > MOST_DETAIL_BYTES:
-        detail = shortened(detail, int(len(detail) * 0.9))
-    return detail

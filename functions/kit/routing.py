@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from functions.kit.answers import failure
+from functions.kit.answers import failure, refusal
 from functions.kit.context import Context
 
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
@@ -37,14 +37,15 @@ class _Served:
             except Exception as error:
                 answer = failure(error, service=True)
         else:
-            detail = {"detail": f"{scope['method']} is not allowed here"}
-            answer = JSONResponse(detail, 405, {"Allow": ", ".join(self.methods)})
+            words = f"{scope['method']} is not allowed here"
+            answer = refusal(405, words, {"Allow": ", ".join(self.methods)})
         await answer(scope, receive, send)
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to what no route takes."""
-    answer = JSONResponse({"detail": f"no such path: {scope['path']}"[:400]}, 404)
     if scope["path"] == "/":
-        answer = JSONResponse({"detail": "POST a CloudEvent or JSON"}, 405, {"Allow": "POST"})
+        answer = refusal(405, "POST a CloudEvent or JSON", {"Allow": "POST"})
+    else:
+        answer = refusal(404, f"no such path: {scope['path']}")
     await answer(scope, receive, send)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import inbox
-from functions.kit.answers import failure
+from functions.kit.answers import MOST_BYTES, failure
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.metrics import Gauges
@@ -64,11 +64,7 @@ def new_app(title: str, **options: Any) -> FastAPI:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        problems = [
-            {"type": p["type"], "loc": p["loc"], "msg": p["msg"], "input": _printable(p["input"])}
-            for p in error.errors()[:20]
-        ]
-        return Response(json.dumps({"detail": problems}), 422, media_type="application/json")
+        return Response(_fitting(error.errors()[:20]), 422, media_type="application/json")
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(FunctionError, answer)
@@ -76,11 +72,33 @@ def new_app(title: str, **options: Any) -> FastAPI:
     return app
 
 
-def _printable(given: object) -> object:
+def _fitting(errors: Sequence[Any]) -> str:
+    """As many problems as an error's body may hold, the first one shortened where it must be."""
+    limit = 100
+    while True:
+        problems = [
+            {
+                "type": shortened(error["type"], limit),
+                "loc": [p if isinstance(p, int) else shortened(p, limit) for p in error["loc"]][:9],
+                "msg": shortened(error["msg"], limit),
+                "input": _printable(error["input"], limit),
+            }
+            for error in errors
+        ]
+        body = json.dumps({"detail": problems})
+        if len(body) <= MOST_BYTES:
+            return body
+        if len(errors) > 1:
+            errors = errors[:-1]
+        else:
+            limit = int(limit * 0.8)
+
+
+def _printable(given: object, limit: int) -> object:
     """What was given, as JSON can say it: not every input is text or a number that JSON has."""
-    if given is None or isinstance(given, bool | int):
+    if given is None or isinstance(given, bool) or (isinstance(given, int) and abs(given) < 2**63):
         return given
-    return shortened(given if isinstance(given, str) else repr(given), 200)
+    return shortened(given if isinstance(given, str) else repr(given), limit)
 
 
 def _context(request: Request) -> Context:
