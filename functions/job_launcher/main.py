@@ -31,7 +31,7 @@ from functions.job_launcher.decide import ENDED
 from functions.job_launcher.gauges import gauges
 from functions.job_launcher.match import choose, facts_of
 from functions.job_launcher.render import BadRequest, request_of
-from functions.job_launcher.routes import BadRoutes, RoutesSource
+from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.sweep import sweep
 from functions.kit.context import Context, Resources

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.events.base import AnyEvent
-from functions.job_launcher.routes import Route
+from functions.job_launcher.route_file import Route
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
 from functions.job_launcher.match import Facts, data_of
-from functions.job_launcher.routes import Amounts, Job, Route
+from functions.job_launcher.route_file import Amounts, Job, Route
 from functions.job_launcher.settings import LauncherSettings
 
 MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around

@@ -1,221 +1,121 @@
-"""Which events launch which Job: a YAML file, read strictly.
+"""`python -m functions.job_launcher.routes check FILE --event EVENT.json`: what would happen.
 
-    python -m functions.job_launcher.routes check routes.yaml --event event.json
-
-says which route an event takes, why the others did not match, and the Job that would come of it.
+It says which route an event takes, why the others did not match, and the Job that would come of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-
-from functions.events.job import JobKind
-from functions.job_launcher import located, template
+from functions.events.base import AnyEvent
+from functions.job_launcher.match import choose, facts_of
+from functions.job_launcher.render import BadRequest, request_of
+from functions.job_launcher.route_file import BadRoutes, Route, load, parse
+from functions.job_launcher.settings import LauncherSettings
+from functions.kit import envelope, wire
+from functions.kit.settings import BadSetting
 
 
-class BadRoutes(ValueError):
-    """The routes file is wrong; one line for each problem, `file:line: field: what`."""
-
-
-def _is_template(text: str) -> str:
-    template.parse(text)
-    return text
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_template)]
-Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
-
-
-class Strict(BaseModel):
-    """A part of the file: a field that nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Match(Strict):
-    """What an event must be. A text matches exactly, or by its beginning where it ends with `*`;
-    a list matches if one of it does; what is not given does not matter."""
-
-    type: Patterns
-    source: Patterns | None = None
-    action: Patterns | None = None
-    label: Patterns | None = None
-    branch: Patterns | None = None
-    severity: Patterns | None = None
-
-
-class SecretKeyRef(Strict):
-    """Where a secret value is, in the jobs' namespace."""
-
-    secret: str = Field(min_length=1, max_length=253)
-    key: str = Field(min_length=1, max_length=253)
-    optional: bool = False
-
-
-class Amounts(Strict):
-    """CPU and memory as Kubernetes writes them."""
-
-    cpu: Text | None = None
-    memory: Text | None = None
-
-
-class Resources(Strict):
-    """What the container asks for and gets at most; the launcher's settings where not given."""
-
-    requests: Amounts = Amounts()
-    limits: Amounts = Amounts()
-
-
-class Job(Strict):
-    """The Job to make. All texts and numbers are templates over the event."""
-
-    kind: JobKind
-    task_id: Text
-    service: Text
-    repository: Text = ""
-    image: Text | None = None
-    command: list[Text] | None = None
-    args: list[Text] | None = None
-    env: dict[EnvName, Text] = Field(default_factory=dict)
-    secrets: dict[EnvName, SecretKeyRef] = Field(default_factory=dict)
-    files: dict[FileName, Text] = Field(default_factory=dict)
-    resources: Resources = Resources()
-    ttl_seconds: Text | None = None
-    deadline_seconds: Text | None = None
-    retries: Text | None = None
-    group: Text = ""
-    group_limit: int | None = Field(None, ge=1)
-    supersede: Text = ""
-
-    @model_validator(mode="after")
-    def _each_variable_once(self) -> Job:
-        twice = sorted(set(self.env) & set(self.secrets))
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is in env and in secrets: keep one")
-        return self
-
-
-class Route(Strict):
-    """An event that matches becomes the Job, or is ignored for the reason given."""
-
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-    match: Match
-    job: Job | None = None
-    ignore: str | None = Field(None, min_length=1)
-
-    @model_validator(mode="after")
-    def _either_or(self) -> Route:
-        if (self.job is None) == (self.ignore is None):
-            raise ValueError("give either job or ignore")
-        return self
-
-
-class RoutesFile(Strict):
-    """The whole file; the first route that matches is taken."""
-
-    version: Literal[1] = 1
-    routes: list[Route] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _each_name_once(self) -> RoutesFile:
-        names = [route.name for route in self.routes]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two routes are named {', '.join(twice)}")
-        return self
-
-
-def load(path: Path) -> tuple[Route, ...]:
-    """The routes in a file; `BadRoutes` names file, line and field of everything wrong."""
+def explain(
+    routes: tuple[Route, ...], event: AnyEvent, settings: LauncherSettings
+) -> dict[str, Any]:
+    """The route that the event takes, why the ones before it do not match, and its Job."""
+    facts = facts_of(event)
+    choice = choose(routes, facts)
+    answer: dict[str, Any] = {
+        "event": asdict(facts),
+        "route": choice.route.name if choice.route else None,
+        "did_not_match": choice.passed,
+    }
+    if choice.route is None:
+        return answer | {"outcome": "ignored", "reason": "no route matches"}
+    if choice.route.ignore is not None:
+        return answer | {"outcome": "ignored", "reason": choice.route.ignore}
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise BadRoutes(f"{path}: cannot be read: {error.strerror}") from None
+        request = request_of(choice.route, event, facts, settings)
+    except BadRequest as error:
+        return answer | {"outcome": "refused", "reason": str(error)}
+    return answer | {"outcome": "job", "job": asdict(request)}
 
 
-def parse(text: str, name: str = "routes") -> tuple[Route, ...]:
-    """The routes in a text; `name` begins each problem."""
+def read_event(path: Path) -> AnyEvent:
+    """A structured CloudEvent from a file."""
+    message = wire.from_json(json.loads(path.read_text(encoding="utf-8")))
+    event = envelope.open_(message, (AnyEvent,))
+    assert isinstance(event, AnyEvent)
+    return event
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: all is well; 1: the file or the event is wrong, or the Job could not be made."""
+    parser = argparse.ArgumentParser(prog="python -m functions.job_launcher.routes")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="is the file right, and what would an event do?")
+    check.add_argument("file", type=Path, help="routes file, or a manifest with its ConfigMap")
+    check.add_argument("--event", type=Path, help="a CloudEvent in JSON format")
+    check.add_argument("--json", action="store_true", help="answer in JSON")
+    given = parser.parse_args(arguments)
     try:
-        document, lines = located.load(text)
-    except located.BadYaml as error:
-        raise BadRoutes(f"{name}:{error.line}: {error}") from None
+        routes = _routes_in(given.file)
+        if given.event is None:
+            return _say({"routes": [route.name for route in routes]}, as_json=given.json)
+        answer = explain(routes, read_event(given.event), LauncherSettings.read())
+    except BadRoutes as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (OSError, ValueError, BadSetting) as error:
+        print(f"{given.event or given.file}: {error}", file=sys.stderr)
+        return 1
+    _say(answer, as_json=given.json)
+    return 1 if answer["outcome"] == "refused" else 0
+
+
+def _routes_in(path: Path) -> tuple[Route, ...]:
+    """The routes of a file that is either routes or a manifest that carries them."""
+    import yaml
+
     try:
-        return tuple(RoutesFile.model_validate(document).routes)
-    except ValidationError as error:
-        problems = [_problem(name, lines, one) for one in error.errors()]
-        raise BadRoutes("\n".join(dict.fromkeys(problems))) from None
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError):
+        return load(path)
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") == "ConfigMap":
+            for name, text in (document.get("data") or {}).items():
+                if name == "routes.yaml":
+                    return parse(text, f"{path}#{name}")
+    return load(path)
 
 
-def _problem(name: str, lines: located.Lines, one: Mapping[str, Any]) -> str:
-    # A bad key of a mapping is told with `[key]` at the end: it stands where its value does.
-    path = tuple(part for part in one["loc"] if part != "[key]")
-    said = str(one["msg"]).removeprefix("Value error, ")
-    if one["type"] == "extra_forbidden":
-        said = "no such field"
-    field = ".".join(map(str, path)) or "file"
-    return f"{name}:{located.line_of(lines, path)}: {field}: {said}"
-
-
-@dataclass
-class RoutesSource:
-    """The routes of a mounted file, read again when it changes.
-
-    A change that is wrong is refused: the routes before it stay, and `refused` says why.
-    """
-
-    path: Path
-    refused: str = ""
-
-    @cached_property
-    def _held(self) -> dict[str, Any]:
-        return {"stamp": self._stamp(), "routes": load(self.path)}
-
-    def routes(self) -> tuple[Route, ...]:
-        """The routes now; `BadRoutes` only where they were never right."""
-        held = self._held
-        if (stamp := self._stamp()) != held["stamp"]:
-            held["stamp"] = stamp
-            try:
-                held["routes"], self.refused = load(self.path), ""
-            except BadRoutes as error:
-                self.refused = str(error)
-        found: tuple[Route, ...] = held["routes"]
-        return found
-
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size
+def _say(answer: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0
+    if "routes" in answer:
+        print(f"{len(answer['routes'])} routes: {', '.join(answer['routes'])}")
+        return 0
+    for name, why in answer["did_not_match"].items():
+        print(f"  {name}: {why}")
+    if answer["outcome"] != "job":
+        where = f" by route {answer['route']}" if answer["route"] else ""
+        print(f"{answer['outcome']}{where}: {answer['reason']}")
+        return 0
+    job = answer["job"]
+    print(f"route {answer['route']} makes a Job:")
+    for name in ("job_id", "kind", "task_id", "service", "group", "supersede", "image"):
+        print(f"  {name:10} {job[name]}")
+    print(f"  {'command':10} {' '.join([*job['command'], *job['args']])}")
+    print(f"  {'env':10} {', '.join([*job['env'], *(f'{n} (secret)' for n in job['secrets'])])}")
+    print(f"  {'files':10} {', '.join(f'{n} ({len(t)} chars)' for n, t in job['files'].items())}")
+    print(f"  {'resources':10} {job['requests']} to {job['limits']}")
+    times = f"deadline {job['deadline_s']} s, {job['retries']} retries, kept {job['ttl_s']} s"
+    print(f"  {'limits':10} {times}")
+    return 0
 
 
 if __name__ == "__main__":
-    from functions.job_launcher.check import main
-
     sys.exit(main())

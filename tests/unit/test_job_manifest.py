@@ -16,7 +16,7 @@ from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose, facts_of
 from functions.job_launcher.render import BadRequest, job_id, request_of
-from functions.job_launcher.routes import parse
+from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
 from tests.unit.job_events import ISSUE, event

@@ -8,7 +8,7 @@ import pytest
 
 from functions.job_launcher.match import choose, facts_of
 from functions.job_launcher.render import request_of
-from functions.job_launcher.routes import parse
+from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
 from tests.unit.job_events import ALERT, ISSUE, PULL, TASK, event

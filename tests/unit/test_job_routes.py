@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.job_launcher.check import main
-from functions.job_launcher.routes import BadRoutes, RoutesSource, load, parse
+from functions.job_launcher.route_file import BadRoutes, RoutesSource, load, parse
+from functions.job_launcher.routes import main
 from tests.function.job_world import PYTHON_ROUTES, ROOT, shipped_routes
 
 ROUTE = """\
