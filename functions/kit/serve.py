@@ -60,6 +60,7 @@ class Application:
         self._gauges: list[Gauges] = [metrics.runs] if self._spec and has_tables else []
         if declared and declared.gauges:
             self._gauges.append(declared.gauges)
+        self._start = declared.start if declared else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
@@ -88,8 +89,8 @@ class Application:
         await receive()
         ctx = process_context(self._target)
         try:
-            if self._spec and self._spec.start:
-                await self._spec.start(ctx)
+            if self._start:
+                await self._start(ctx)
         except (BadSetting, FunctionError) as error:
             print(f"cannot start: {error}", file=sys.stderr)
             await send({"type": "lifespan.startup.failed"})

@@ -6,6 +6,7 @@ What a service answers becomes one of our two errors, in its own words, shortene
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -154,6 +155,21 @@ class Chronicle(ServiceClient):
             "/v1/notes/daily_scrum_report", dict[str, Any], key=key, body=report
         )
         return str(answer["note_id"])
+
+    async def note(
+        self, kind: str, body: Mapping[str, object], *, key: str, within_s: float
+    ) -> dict[str, Any]:
+        """Write a note of a kind; `TemporaryError` where that takes longer than `within_s`.
+
+        For what must not hold up the work that it tells of.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.post(
+                    path("v1", "notes", kind), dict[str, Any], key=key, body=body
+                )
+        except TimeoutError:
+            raise TemporaryError(f"{self.name}: no answer within {within_s:g} s") from None
 
 
 class Orchestrator(ServiceClient):

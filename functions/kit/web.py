@@ -24,6 +24,7 @@ from functions.kit.store import Connection
 
 Target = Callable[[HttpRequest], Awaitable[Response]]
 Build = Callable[[], FastAPI]
+Start = Callable[[Context], Awaitable[None]]
 Work = Callable[["Connection"], Awaitable[Any]]
 
 
@@ -34,12 +35,15 @@ class Api:
     name: str
     build: Build
     gauges: Gauges | None = None
+    start: Start | None = None
 
 
-def api(name: str, build: Build, gauges: Gauges | None = None) -> Target:
+def api(
+    name: str, build: Build, gauges: Gauges | None = None, start: Start | None = None
+) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
-    `gauges`: what `GET /metrics` says besides.
+    `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
     """
     made: list[FastAPI] = []
 
@@ -51,7 +55,7 @@ def api(name: str, build: Build, gauges: Gauges | None = None) -> Target:
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
-    target.__dict__["api"] = Api(name, build, gauges)
+    target.__dict__["api"] = Api(name, build, gauges, start)
     return typing.cast(Target, functions_framework.aio.http(target))
 
 

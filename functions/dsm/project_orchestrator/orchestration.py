@@ -26,6 +26,7 @@ from functions.kit.web import Text
 Row = dict[str, Any]
 
 _ATTEMPTS = 3
+_NOTE_S = 1.0  # a chronicle that hangs is a warning, and must not outlast our caller's patience
 _NO_TASKS = TaskSummary(total_tasks=0, completed_tasks=0, pending_tasks=0)
 
 
@@ -229,7 +230,7 @@ async def _audit(
         "correlation_id": key,
     }
     try:
-        await ctx.services.chronicle.post("/v1/notes/decision_audit", Row, key=key, body=body)
+        await ctx.services.chronicle.note("decision_audit", body, key=key, within_s=_NOTE_S)
     except FunctionError as error:
         return [f"The decision is not in the chronicle: {error.detail}"]
     return []

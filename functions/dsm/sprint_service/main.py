@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
-from functions.dsm.sprint_service import lifecycle, outbox, tables
+from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
 from functions.kit.store import Connection
@@ -120,13 +120,13 @@ def _writes(app: FastAPI) -> None:
     ) -> Response:
         request, asked = lifecycle.new_request(idempotency_key), body.model_dump()
         # The backlog must know what it was told before: then what it calls unassigned is so.
-        await outbox.make_calls(ctx, project_id)
+        await outbox.place(ctx, project_id)
 
         async def work(tx: Connection) -> Any:
             return await lifecycle.start(ctx, tx, request, project_id, asked)
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
-        warnings = await outbox.make_calls(ctx, project_id)
+        warnings = await _told(ctx, project_id)
         return _answer(ctx, answer | ({"warnings": warnings} if warnings else {}), request, 201)
 
     @app.post("/sprints/{sprint_id}/close")
@@ -139,7 +139,7 @@ def _writes(app: FastAPI) -> None:
         answer = await once(ctx, idempotency_key, "POST close", sprint_id, work)
         async with ctx.store.connection() as connection:
             project_id = (await tables.sprint(connection, sprint_id))["project_id"]
-        warnings = await outbox.make_calls(ctx, project_id)
+        warnings = await _told(ctx, project_id)
         async with ctx.store.connection() as connection:
             retrospective = await tables.retrospective(connection, sprint_id)
         answer |= {"retrospective_report_id": retrospective}
@@ -175,7 +175,14 @@ def _writes(app: FastAPI) -> None:
 
 def _answer(ctx: Ctx, answer: dict[str, Any], request: str, status: int) -> Response:
     """The answer; events leave behind it, as a broker may take its time."""
-    return JSONResponse(answer, status, background=BackgroundTask(outbox.publish, ctx, request))
+    return JSONResponse(
+        answer, status, background=BackgroundTask(outbox.publish_soon, ctx, request)
+    )
+
+
+async def _told(ctx: Ctx, project_id: str) -> list[str]:
+    """The backlog must know before we answer; the chronicle gets a short try; returns warnings."""
+    return [*await outbox.place(ctx, project_id), *await outbox.write_notes(ctx, project_id)]
 
 
 async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
@@ -186,4 +193,4 @@ async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
     return {"sprint_id": found}
 
 
-sprint_service = api("sprint_service", build)
+sprint_service = api("sprint_service", build, start=leftovers.start)

@@ -1,14 +1,16 @@
 """Telling others what has happened here, however often it takes.
 
 A write puts what others are to be told into its own transaction, and tells them afterwards, under
-keys that stay the same. What could not be told is told by the repeat of that request, or by the
-next write to the project, before anything new.
+keys that stay the same. What could not be told is told by the repeat of that request, by the next
+write to the project, or by the leftovers' round, whichever comes first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -22,6 +24,9 @@ from functions.kit.services import path
 from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
+
+NOTES_S = 1.0  # below the patience of whoever calls us, and of who calls them
+AT_ONCE = 16
 
 Message = tuple[str, Mapping[str, Any]]
 
@@ -48,51 +53,95 @@ def event(fact: Event, at: datetime) -> Message:
     }
 
 
-async def make_calls(ctx: Context, project_id: str) -> list[str]:
-    """Make a project's outstanding calls in order; returns warnings.
+async def place(ctx: Context, project_id: str) -> list[str]:
+    """Tell the backlog where a project's tasks stand, in order; returns warnings.
 
     `TemporaryError` while backlog-service is away: repeat the request.
     """
     warnings: list[str] = []
     async with ctx.store.transaction() as tx:
-        for call in await tables.calls_out(tx, project_id):
+        for call in await tables.placements_out(tx, project_id):
+            at = path("backlogs", project_id, "placements")
             try:
-                await _make(ctx, tx, project_id, call)
+                await ctx.services.backlogs.post(at, dict, key=call["id"], body=call["body"])
             except PermanentError as error:
                 logger.error("gave up: %s", error)
                 warnings.append(error.detail)
-            except TemporaryError as error:
-                if call["kind"] == "placements":
-                    raise
-                logger.warning("left for later: %s", error)
-                warnings.append(f"{error.detail}; it is told later")
-                continue
             await tables.told(tx, [call["number"]])
     return warnings
 
 
-async def _make(ctx: Context, tx: Connection, project_id: str, call: dict[str, Any]) -> None:
-    body, key = call["body"], call["id"]
-    if call["kind"] == "placements":
-        at = path("backlogs", project_id, "placements")
-        await ctx.services.backlogs.post(at, dict, key=key, body=body)
-        return
-    at = path("v1", "notes", call["kind"])
-    answer: dict[str, Any] = await ctx.services.chronicle.post(at, dict, key=key, body=body)
-    if call["kind"] == "sprint_retrospective":
-        await tables.set_retrospective(tx, call["sprint_id"], str(answer["retrospective_id"]))
+async def write_notes(ctx: Context, project_id: str | None, *, old_s: float = 0) -> list[str]:
+    """Write outstanding notes, for `NOTES_S` at most; returns warnings.
+
+    It waits for nobody: a chronicle that hangs costs the caller no more than that.
+    """
+    warnings: list[str] = []
+    deadline, after = time.monotonic() + NOTES_S, 0
+    while (left_s := deadline - time.monotonic()) > 0:
+        async with ctx.store.transaction() as tx:
+            note = await tables.note_out(tx, project_id, after, old_s)
+            if note is None:
+                break
+            after = note["number"]
+            try:
+                await _write(ctx, tx, note, left_s)
+            except PermanentError as error:
+                logger.error("gave up: %s", error)
+                warnings.append(error.detail)
+            except TemporaryError as error:
+                logger.warning("left for later: %s", error)
+                warnings.append(f"{error.detail}; it is told later")
+                continue
+            await tables.told(tx, [note["number"]])
+    return warnings
 
 
-async def publish(ctx: Context, request: str) -> None:
-    """Publish a request's events; what cannot be published now stays for later."""
-    try:
+async def _write(ctx: Context, tx: Connection, note: Mapping[str, Any], within_s: float) -> None:
+    answer = await ctx.services.chronicle.note(
+        note["kind"], note["body"], key=note["id"], within_s=within_s
+    )
+    if note["kind"] == "sprint_retrospective":
+        await tables.set_retrospective(tx, note["sprint_id"], str(answer["retrospective_id"]))
+
+
+async def publish(ctx: Context, request: str | None, *, old_s: float = 0) -> None:
+    """Publish the events of a request, or of all; what cannot be published stays for later.
+
+    Each is marked by itself: one that the sink refuses keeps no other back.
+    """
+    after = 0
+    while True:
         async with ctx.store.connection() as connection:
-            rows = await tables.events_out(connection, request)
+            rows = await tables.events_out(connection, request, after, old_s, AT_ONCE)
         if not rows:
             return
-        await ctx.publisher.publish([_message(row) for row in rows])
+        after = rows[-1]["number"]
+        outcomes = await asyncio.gather(
+            *(ctx.publisher.publish([_message(row)]) for row in rows), return_exceptions=True
+        )
+        told, refused = [], []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome is None:
+                told.append(row["number"])
+            elif isinstance(outcome, PermanentError):
+                logger.error("event %s is not sent again: %s", row["id"], outcome)
+                refused.append(row["number"])
+            elif isinstance(outcome, TemporaryError):
+                logger.warning("event %s is left for later: %s", row["id"], outcome)
+            else:
+                raise outcome
         async with ctx.store.connection() as connection:
-            await tables.told(connection, [row["number"] for row in rows])
+            await tables.told(connection, told)
+            await tables.refused(connection, refused)
+        if not told and not refused:
+            return  # the sink is away
+
+
+async def publish_soon(ctx: Context, request: str) -> None:
+    """Publish a request's events behind its answer: nobody hears of an error any more."""
+    try:
+        await publish(ctx, request)
     except FunctionError as error:
         logger.warning("events are left for later: %s", error)
 

@@ -182,27 +182,65 @@ async def put_out(
     )
 
 
-async def calls_out(tx: Connection, project_id: str) -> list[Row]:
-    """The calls that are still to be made for a project, held by one caller at a time."""
+async def placements_out(tx: Connection, project_id: str) -> list[Row]:
+    """What the backlog is still to be told of a project, held by one caller at a time."""
+    # Who holds it waits for another service: give up in time for an answer.
+    await tx.execute("SET LOCAL lock_timeout = '5s'")
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", project_id)
     rows = await tx.fetch(
-        """SELECT number, id::text, sprint_id, kind, body FROM outbox
-           WHERE project_id = $1 AND kind <> 'event' ORDER BY number""",
+        """SELECT number, id::text, kind, body FROM outbox
+           WHERE project_id = $1 AND kind = 'placements' ORDER BY number""",
         project_id,
     )
     return [dict(row) for row in rows]
 
 
-async def events_out(connection: Connection, request: str) -> list[Row]:
-    """The events of a request, and a few that an earlier one left behind."""
+async def note_out(tx: Connection, project_id: str | None, after: int, old_s: float) -> Row | None:
+    """The first note beyond a number, `old_s` seconds old, that nobody else is sending."""
+    row = await tx.fetchrow(
+        f"""SELECT number, id::text, sprint_id, kind, body FROM outbox
+            WHERE kind = any({_NOTES}) AND number > $2 AND ($1::text IS NULL OR project_id = $1)
+              AND created_at <= now() - make_interval(secs => $3)
+            ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED""",
+        *(project_id, after, old_s),
+    )
+    return None if row is None else dict(row)
+
+
+_NOTES = "'{sprint_planning,sprint_retrospective}'"
+
+
+async def events_out(
+    connection: Connection, request: str | None, after: int, old_s: float, limit: int
+) -> list[Row]:
+    """Events beyond a number, `old_s` seconds old: of a request or of any."""
     rows = await connection.fetch(
-        """SELECT number, id::text, body FROM outbox WHERE kind = 'event'
-           AND (request = $1 OR created_at < now() - interval '1 minute')
-           ORDER BY request = $1 DESC, number LIMIT 1000""",
-        request,
+        """SELECT number, id::text, body FROM outbox
+           WHERE kind = 'event' AND number > $2 AND ($1::text IS NULL OR request = $1)
+             AND created_at <= now() - make_interval(secs => $3)
+           ORDER BY number LIMIT $4""",
+        *(request, after, old_s, limit),
     )
     return [dict(row) for row in rows]
 
 
+async def waiting(connection: Connection, old_s: float) -> list[str]:
+    """The projects of which the backlog should have been told `old_s` seconds ago."""
+    rows = await connection.fetch(
+        """SELECT DISTINCT project_id FROM outbox
+           WHERE kind = 'placements' AND created_at <= now() - make_interval(secs => $1)
+           ORDER BY 1 LIMIT 100""",
+        old_s,
+    )
+    return [row["project_id"] for row in rows]
+
+
 async def told(connection: Connection, numbers: Sequence[int]) -> None:
     await connection.execute("DELETE FROM outbox WHERE number = any($1::bigint[])", list(numbers))
+
+
+async def refused(connection: Connection, numbers: Sequence[int]) -> None:
+    """Keep what nobody wants for somebody to look at; it is not sent again."""
+    await connection.execute(
+        "UPDATE outbox SET kind = 'refused' WHERE number = any($1::bigint[])", list(numbers)
+    )
