@@ -67,6 +67,7 @@ async def keep(
     tx: Connection, said: Mapping[str, str], data: bytes, failure: Failure, now: datetime
 ) -> tuple[int, int]:
     """Store an event; returns its number and count. One delivered twice counts once."""
+    dest = failure.dest or await _dest_of_older(tx, said)
     row = await tx.fetchrow(
         """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
                                     function, code, detail, arrival, first_at, last_at)
@@ -77,7 +78,7 @@ async def keep(
                last_at = excluded.last_at, count = l.count + 1, state = 'open'
            WHERE l.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
            RETURNING number, count""",
-        *(_text(said["source"]), _text(said["id"]), _text(failure.dest), _text(said["type"])),
+        *(_text(said["source"]), _text(said["id"]), _text(dest), _text(said["type"])),
         _text(said.get("subject")),
         json.dumps(dict(said)).encode(),
         data,
@@ -87,10 +88,26 @@ async def keep(
     if row is None:
         row = await tx.fetchrow(
             "SELECT number, count FROM letter WHERE source = $1 AND id = $2 AND dest = $3",
-            *(_text(said["source"]), _text(said["id"]), _text(failure.dest)),
+            *(_text(said["source"]), _text(said["id"]), _text(dest)),
         )
     assert row is not None, "the letter conflicted, so it exists"
     return row["number"], row["count"]
+
+
+async def _dest_of_older(tx: Connection, said: Mapping[str, str]) -> str:
+    """Where the letter was to go that this one is a redrive of; empty for the first of its event.
+
+    A broker does not say who failed where an answer was late or made no sense: then the letter
+    that was sent again is the one that came back.
+    """
+    number = said.get("redriveof", "")
+    if not number.isdecimal() or len(number) > 18:
+        return ""
+    dest: str | None = await tx.fetchval(
+        "SELECT dest FROM letter WHERE number = $1 AND source = $2 AND id = $3",
+        *(int(number), _text(said["source"]), _text(said["id"])),
+    )
+    return dest or ""
 
 
 async def newest(

@@ -174,6 +174,33 @@ async def test_a_letter_that_comes_back_is_open_again(letters: Cluster) -> None:
     assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
 
 
+async def test_a_letter_that_comes_back_without_a_word_of_who_failed_is_open_again(
+    letters: Cluster,
+) -> None:
+    await keep(letters, FAILED)
+    await post(letters, "/letters/1/redrive")
+    nameless = again(FAILED, "2025-08-30T00:00:00Z", redriveof="1")
+    said = {n: v for n, v in nameless.extensions.items() if not n.startswith("knativeerror")}
+    await keep(letters, replace(nameless, extensions=said))
+    await keep(letters, replace(nameless, extensions=said))
+    [row] = (await get(letters, "/letters"))["letters"]
+    assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
+    assert row["function"] == "scrum-report"
+
+
+@pytest.mark.parametrize("number", ["1", "77", "x", "9" * 30])
+async def test_redriveof_reopens_no_letter_of_another_event(letters: Cluster, number: str) -> None:
+    await keep(letters, FAILED)
+    await post(letters, "/letters/1/redrive")
+    plain = {"redriveof": number, "knativearrivaltime": "2025-08-30T00:00:00Z"}
+    await keep(letters, replace(FAILED, id="another", extensions=plain))
+    rows = (await get(letters, "/letters"))["letters"]
+    assert [(row["id"], row["state"]) for row in rows] == [
+        ("another", "open"),
+        (FAILED.id, "redriven"),
+    ]
+
+
 async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Cluster) -> None:
     """A broker may answer only once all is delivered, dead letters too."""
 
