@@ -50,7 +50,6 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
     """
     # One after the other per project: concurrent callers meet in no deadlock.
     await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"backlog {backlog.project_id}")
-    await _refuse_foreign(tx, backlog)
     tasks, stories, links = backlog.tasks, backlog.stories, backlog.links
     created: int = await tx.fetchval(
         f"""WITH given AS (
@@ -85,6 +84,8 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
            ON CONFLICT DO NOTHING""",
         *([s for s, _ in links], [t for _, t in links]),
     )
+    # Last, when nobody else can write these rows any more: an error undoes all of it.
+    await _refuse_foreign(tx, backlog)
     return created
 
 
@@ -99,15 +100,24 @@ _RESET_STORY = "UPDATE SET description = excluded.description"
 
 
 async def _refuse_foreign(tx: Connection, backlog: Backlog) -> None:
-    rows = await tx.fetch(
-        "SELECT task_id, project_id FROM tasks WHERE task_id = ANY($1) AND project_id <> $2",
-        *([t.task_id for t in backlog.tasks], backlog.project_id),
+    """Ids are global: refuse those of another project's tasks, and of stories with such tasks."""
+    tasks = [task.task_id for task in backlog.tasks]
+    stories = [story_id for story_id, _ in backlog.stories]
+    owned_tasks = await tx.fetch(
+        """SELECT task_id AS id, project_id FROM tasks
+           WHERE task_id = ANY($1) AND project_id <> $2 ORDER BY 1""",
+        *(tasks, backlog.project_id),
     )
-    if rows:
-        position = {t.task_id: n for n, t in enumerate(backlog.tasks)}
-        words = [
-            f"tasks.{position[row['task_id']]}.id: {row['task_id']!r} belongs to project "
-            f"{row['project_id']}"
-            for row in rows
-        ]
+    owned_stories = await tx.fetch(
+        """SELECT DISTINCT story_id AS id, project_id FROM story_tasks JOIN tasks USING (task_id)
+           WHERE story_id = ANY($1) AND project_id <> $2 ORDER BY 1""",
+        *(stories, backlog.project_id),
+    )
+    words = [
+        f"{name}.{position[row['id']]}.id: {row['id']!r} belongs to project {row['project_id']}"
+        for name, ids, owned in (("tasks", tasks, owned_tasks), ("stories", stories, owned_stories))
+        for position in [{id_: number for number, id_ in enumerate(ids)}]
+        for row in owned
+    ]
+    if words:
         raise PermanentError("; ".join(words))
