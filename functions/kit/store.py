@@ -62,6 +62,7 @@ class Store:
                 command_timeout=60,
                 timeout=10,
                 init=_prepared,
+                reset=_as_it_is,
             )
         await self._pool
         return self._pool
@@ -74,6 +75,10 @@ async def _prepared(connection: Any) -> None:
             name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
         )
     trace.watch(connection)
+
+
+async def _as_it_is(connection: Any) -> None:
+    """Nothing to reset: we set nothing for a session, and asyncpg rolls back what is open."""
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Batch:
         self._runs: dict[UUID, _Touched] = {}
         self._ended: list[str] = []
 
-    async def process(self, items: Sequence[Item], sent: Sequence[UUID]) -> Outcome:
+    async def process(self, items: Sequence[Item], sent: Sequence[str]) -> Outcome:
         """Decide and write; `sent` are events that have left since and may be forgotten."""
         self._writes.sent = sent
         fresh = await self._claim(items)

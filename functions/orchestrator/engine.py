@@ -11,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 import stamina
@@ -20,12 +19,13 @@ from functions.kit import wire
 from functions.kit.errors import TemporaryError
 from functions.kit.store import Connection, Store
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
-from functions.orchestrator.messages import identity
 from functions.orchestrator.tables import Known
 
 logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 256
+# So many items are worth a transaction of their own: another lane decides while one commits.
+WORTH_A_LANE = 16
 Send = Callable[[wire.Message], Awaitable[None]]
 
 
@@ -50,9 +50,10 @@ class Engine:
         self._working: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._sent: list[UUID] = []
+        self._sent: list[str] = []
+        self._writing = 0
         self._closing = False
-        self.in_flight: set[UUID] = set()
+        self.in_flight: set[str] = set()
         self.known: Known = {}
         self.on_due: Callable[[datetime], None] = lambda at: None
 
@@ -87,14 +88,14 @@ class Engine:
 
     def publish(self, message: wire.Message) -> None:
         """Send one event of the outbox; one that cannot leave now is sent again later."""
-        if identity(message) in self.in_flight:
+        if message.id in self.in_flight:
             return
-        self.in_flight.add(identity(message))
+        self.in_flight.add(message.id)
         task = asyncio.create_task(self._publish(message))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    def take_sent(self) -> list[UUID]:
+    def take_sent(self) -> list[str]:
         """The events that have left and are still in the outbox; the caller forgets them there."""
         sent, self._sent = self._sent, []
         return sent
@@ -108,17 +109,23 @@ class Engine:
 
     async def _publish(self, message: wire.Message) -> None:
         try:
-            # A broker that is away for a moment costs a moment, and not until the next sweep.
-            async for attempt in stamina.retry_context(
-                on=self._worth_another, attempts=10, timeout=30, wait_initial=0.1, wait_max=3
-            ):
-                with attempt:
-                    await self._send(message)
-            self._sent.append(identity(message))
+            try:
+                await self._send(message)
+            except TemporaryError:
+                await self._send_again(message)
+            self._sent.append(message.id)
         except Exception as error:
             logger.warning("event %s stays in the outbox: %s", message.id, error)
         finally:
-            self.in_flight.discard(identity(message))
+            self.in_flight.discard(message.id)
+
+    async def _send_again(self, message: wire.Message) -> None:
+        """A broker that is away for a moment costs a moment, and not until the next sweep."""
+        async for attempt in stamina.retry_context(
+            on=self._worth_another, attempts=10, timeout=30, wait_initial=0.1, wait_max=3
+        ):
+            with attempt:
+                await self._send(message)
 
     def _worth_another(self, error: Exception) -> bool:
         return isinstance(error, TemporaryError) and not self._closing
@@ -127,13 +134,22 @@ class Engine:
         try:
             async with self._store.connection() as connection:
                 while self._queue:
-                    count = min(len(self._queue), MOST_ITEMS)
-                    taken = [self._queue.popleft() for _ in range(count)]
-                    await self._batch(connection, taken)
+                    taken = self._taken()
+                    self._writing += 1
+                    try:
+                        await self._batch(connection, taken)
+                    finally:
+                        self._writing -= 1
         except Exception as error:
             # The database is away: everybody who waits is told, and comes again.
             while self._queue:
                 _fail(self._queue.popleft()[1], error)
+
+    def _taken(self) -> list[tuple[Item, asyncio.Future[Done]]]:
+        """What one lane takes now: its share, so that the others have something to do."""
+        share = max(WORTH_A_LANE, -(-len(self._queue) // (self._lanes - self._writing)))
+        count = min(len(self._queue), share, MOST_ITEMS)
+        return [self._queue.popleft() for _ in range(count)]
 
     async def _batch(
         self, connection: Connection, taken: list[tuple[Item, asyncio.Future[Done]]]
@@ -164,7 +180,7 @@ class Engine:
         self._after(outcome)
 
     async def _transact(
-        self, connection: Connection, items: list[Item], sent: list[UUID]
+        self, connection: Connection, items: list[Item], sent: list[str]
     ) -> Outcome:
         async with connection.transaction():
             batch = Batch(connection, self.known, self._now(), named=self._named)

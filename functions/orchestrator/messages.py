@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from functions.events.saga import RegistrationDecided, RunEnded, StepCommanded
 from functions.kit import wire
@@ -15,6 +15,8 @@ from functions.orchestrator.decide.run import results_of
 from functions.orchestrator.decide.undo import left_to_undo
 
 SOURCE = "/functions/orchestrator"
+# Made once: `json.dumps` with options makes another for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def of_command(
@@ -71,11 +73,6 @@ def of_registration(decided: RegistrationDecided, about: str, at: datetime) -> w
     return _message(RegistrationDecided.type, about, decided.orch_name, data, {}, at)
 
 
-def identity(message: wire.Message) -> UUID:
-    """A message's id as the outbox has it."""
-    return UUID(message.id)
-
-
 def _message(
     type_: str,
     about: str,
@@ -88,7 +85,7 @@ def _message(
         id=str(uuid5(NAMESPACE_URL, f"{SOURCE}#{type_}#{about}")),
         source=SOURCE,
         type=type_,
-        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
+        data=_encode(data).encode(),
         subject=subject,
         time=wire.format_time(at),
         datacontenttype="application/json",

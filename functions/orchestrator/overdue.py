@@ -67,14 +67,14 @@ async def take_unsent(connection: Connection, now: datetime, most: int) -> list[
     ]
 
 
-async def hold(connection: Connection, ids: Sequence[UUID], until: datetime) -> None:
+async def hold(connection: Connection, ids: Sequence[str], until: datetime) -> None:
     """Go on keeping events that are still being sent."""
     await connection.execute(
         "UPDATE orchestration_outbox SET held_until = $2 WHERE id = ANY($1::uuid[])", ids, until
     )
 
 
-async def forget_sent(connection: Connection, ids: Sequence[UUID]) -> None:
+async def forget_sent(connection: Connection, ids: Sequence[str]) -> None:
     """Delete events that were sent."""
     await connection.execute("DELETE FROM orchestration_outbox WHERE id = ANY($1::uuid[])", ids)
 

@@ -21,6 +21,8 @@ from functions.orchestrator.decide.model import (
 )
 
 MOST_BYTES = 1 << 20
+# Made once: `json.dumps` with options makes another for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # PostgreSQL's text has no U+0000; an even number of backslashes before it would be text.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -28,11 +30,12 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 def storable(value: object, field: str) -> str:
     """A value as JSON text that PostgreSQL takes; `PermanentError` names the field if it cannot."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        size = len(text.encode())
+        text = _encode(value)
+        # At most four bytes for each character: most values need not be measured.
+        size = len(text.encode()) if len(text) > MOST_BYTES // 4 else 0
     except (ValueError, RecursionError) as error:
         raise PermanentError(f"{field}: cannot be kept as JSON: {error}") from None
-    if _NUL.search(text):
+    if "\\u0000" in text and _NUL.search(text):
         raise PermanentError(f"{field}: must not contain the character U+0000")
     if size > MOST_BYTES:
         raise PermanentError(f"{field}: has {size} bytes, {MOST_BYTES} are the most")
@@ -59,7 +62,7 @@ def definition_from_json(document: Mapping[str, Any]) -> Definition:
     return Definition(**{**document, "steps": tuple(steps)})
 
 
-def run_from_row(row: Mapping[str, Any], definition: Definition, steps: Mapping[str, Step]) -> Run:
+def run_from_row(row: Any, definition: Definition, steps: Mapping[str, Step]) -> Run:
     """A run as it was stored."""
     return Run(
         flow_id=str(row["flow_id"]),
@@ -80,7 +83,7 @@ def run_from_row(row: Mapping[str, Any], definition: Definition, steps: Mapping[
     )
 
 
-def step_from_row(row: Mapping[str, Any]) -> Step:
+def step_from_row(row: Any) -> Step:
     """A step as it was stored."""
     return Step(
         status=StepStatus(row["status"]),

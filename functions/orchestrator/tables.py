@@ -80,7 +80,7 @@ class Writes:
     timers: list[tuple[str, datetime]] = field(default_factory=list)
     timers_done: list[str] = field(default_factory=list)
     messages: list[wire.Message] = field(default_factory=list)
-    sent: Sequence[UUID] = ()
+    sent: Sequence[str] = ()
 
     def __bool__(self) -> bool:
         return bool(
@@ -177,13 +177,13 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     workers: dict[UUID, dict[str, str]] = {flow_id: {} for flow_id in ids}
     for row in found:
         flow_id, name = row["flow_id"], row["step_name"]
-        steps[flow_id][name] = step_from_row(dict(row))
+        steps[flow_id][name] = step_from_row(row)
         if row["registered"] is not None:
             workers[flow_id][name] = row["registered"]
     stored = {}
     for row in rows:
         flow_id = row["flow_id"]
-        run = run_from_row(dict(row), known[row["template_id"]], steps[flow_id])
+        run = run_from_row(row, known[row["template_id"]], steps[flow_id])
         stored[flow_id] = Stored(
             run, row["template_id"], row["correlation_id"], workers[flow_id], row["timer_at"]
         )
