@@ -168,7 +168,15 @@ def _request_headers(scope: Message, headers: Mapping[bytes, bytes]) -> CIMultiD
     client = scope.get("client")
     sent = [(k, v) for k, v in scope["headers"] if k not in _HOP_BY_HOP]
     sent += forwarded(host, client[0] if client else "127.0.0.1")
-    return CIMultiDict((k.decode("latin-1"), v.decode("latin-1")) for k, v in sent)
+    return CIMultiDict((k.decode("latin-1"), _text(v)) for k, v in sent)
+
+
+def _text(value: bytes) -> str:
+    """A header's value such that aiohttp, which writes UTF-8, sends the same bytes."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> Any:

@@ -32,6 +32,14 @@ async def test_a_service_is_reached_by_its_cluster_host_name(knative: LocalKnati
     assert told["headers"]["x-forwarded-host"] == "echo.dsm.svc.cluster.local"
 
 
+async def test_the_bytes_of_a_header_arrive_as_they_were_sent(knative: LocalKnative) -> None:
+    name = "Zoë"
+    async with knative.client("echo") as client:
+        answer = await client.get("/", headers={"x-name": name.encode()})
+    seen = answer.json()["headers"]["x-name"]  # http.server reads a byte as a character
+    assert seen.encode("latin-1") == name.encode()
+
+
 async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnative) -> None:
     async with knative.client("echo") as client:
         told = (await client.get("/")).json()
