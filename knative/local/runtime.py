@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,10 @@ class Runtime:
             raise
 
     async def _start(self) -> None:
-        self._data.mkdir(parents=True, exist_ok=True)
-        if not self._lock.take():
+        with _usable(self._data):
+            self._data.mkdir(parents=True, exist_ok=True)
+            free = self._lock.take()
+        if not free:
             words = f"another local Knative runs on {self._data}; stop it or give another --data"
             raise StartError(words)
         listener = bind(self.options.port)
@@ -92,7 +96,8 @@ class Runtime:
             raise StartError(str(error)) from None
         self.network.broker = self.broker
         self.clock = Clock(self.network, self._data / "clock.json")
-        self.kube = ClusterApi(self.world, site, self.network, self.clock)
+        with _usable(self._data / "kube"):
+            self.kube = ClusterApi(self.world, site, self.network, self.clock)
         gateway = Gateway(
             self.processes.by_host, ingress_app(self.broker), self.kube.app, admin_app(self)
         )
@@ -109,7 +114,8 @@ class Runtime:
             self._progress(f"Running {', '.join(job.name for job in jobs)}")
         await self.kube.run_jobs(self.options.jobs_within_s)
         await self._try_services()
-        await self.broker.start()
+        with _usable(self._data / "broker.sqlite"):
+            await self.broker.start()
         self._stack += [self.broker.stop, self.clock.close]
         if self.options.automatic:
             self.clock.start()
@@ -234,3 +240,12 @@ class Runtime:
             "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
             "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
         }
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """StartError, naming `path`, when its state cannot be read or is of another version."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise StartError(f"cannot use {path}: {error}; give another --data or delete it") from None

@@ -104,7 +104,7 @@ class Store:
         if version == 0:
             self._writer.executescript(f"begin;{SCHEMA}pragma user_version={VERSION};commit;")
         elif version != VERSION:
-            raise ValueError(f"{path} has schema {version}, expected {VERSION}; delete it")
+            raise ValueError(f"{path} has schema {version}, expected {VERSION}")
         self._reader = _connect(path)
         self._reader.execute("pragma query_only=on")
 

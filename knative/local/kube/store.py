@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY = 10_000
+VERSION = 1  # 0: a file from before versions were kept, otherwise the same
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -55,7 +56,10 @@ class Change:
 
 
 class Store:
-    """All objects of the API under `path`, with the changes since the process started."""
+    """All objects of the API under `path`, with the changes since the process started.
+
+    Raises ValueError when another version wrote the file, sqlite3.Error when it is none.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,10 @@ class Store:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise ValueError(f"{path} has schema {version}, expected {VERSION}")
+        self._db.executescript(f"{_SCHEMA}PRAGMA user_version = {VERSION};")
         self.version = int(self._db.execute("SELECT version FROM counter").fetchone()[0])
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._uids: dict[str, Key] = {}
