@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -42,15 +43,17 @@ class _Protocol(HttpToolsProtocol):
 
 
 def bind(port: int) -> socket.socket:
-    """A listening socket on `port` (0: any free one); StartError when it is taken."""
+    """A listening socket on `port` (0: any free one); StartError when that cannot be."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        words = f"port {port} is taken ({error.strerror}); stop what uses it or give another --port"
+        words = f"cannot listen on port {port}: {error}; give another --port"
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            words = f"port {port} is taken; stop what uses it or give another --port"
         raise StartError(words) from None
     return listener
 

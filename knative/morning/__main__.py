@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import uvloop
+from rich.markup import escape
 
 from knative.local.errors import StartError
 from knative.local.manifests.load import load
@@ -68,7 +69,7 @@ async def _stages(runtime: Runtime) -> int:
             try:
                 await stage(morning)
             except Failure as failure:
-                tables.console.print(f"[red]{failure}[/]")
+                tables.console.print(f"[red]{escape(str(failure))}[/]")
                 return 1
         given_up = await morning.given_up()
     if given_up:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+from knative.local.cli.console import Console
+
+console = Console()
 
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(
+        title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left")
     return made
@@ -32,12 +36,15 @@ def report(data: Mapping[str, Any]) -> Table:
             share = f"{row['completion_percentage']:.2f} %"
         note = {"complete": "next cycle is due", "error": row.get("detail") or "error"}
         made.add_row(
-            *(
-                row["project_id"],
-                row["sprint_id"] or "-",
-                *numbers,
-                share,
-                note.get(row["state"], ""),
+            *map(
+                escape,
+                (
+                    row["project_id"],
+                    row["sprint_id"] or "-",
+                    *numbers,
+                    share,
+                    note.get(row["state"], ""),
+                ),
             )
         )
     return made
@@ -50,7 +57,9 @@ def cycle(data: Mapping[str, Any]) -> Table:
     """The steps of one project's cycle."""
     made = table(f"Cycle of {data['project_id']}", "step", "what it did", "took", right=_NUMBERS)
     for step in data["steps"]:
-        made.add_row(step["name"], "; ".join(step["did"]), f"{step['took_ms']:.0f} ms")
+        made.add_row(
+            escape(step["name"]), escape("; ".join(step["did"])), f"{step['took_ms']:.0f} ms"
+        )
     return made
 
 
@@ -63,7 +72,7 @@ def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
             for number, task in enumerate(entry["tasks"]):
                 who = entry.get("employee_id") or entry.get("assigned_to") or "?"
                 told = task.get("yesterday_work") or ""
-                made.add_row("" if number else who, str(task["id"]), told)
+                made.add_row(*map(escape, ("" if number else who, str(task["id"]), told)))
     return made
 
 

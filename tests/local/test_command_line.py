@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,98 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         failed = run("up", "--overlay", str(TINY), "--data", str(tmp_path), "--port", port)
     assert one_line(failed).startswith(f"port {port} is taken")
+
+
+def other_version(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("pragma user_version = 99")
+
+
+def garbage(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"no database" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (other_version, "broker.sqlite"),
+        (garbage, "broker.sqlite"),
+        (other_version, "kube/kube.sqlite"),
+        (garbage, "kube/kube.sqlite"),
+    ],
+    ids=["broker: another version", "broker: garbage", "API: another version", "API: garbage"],
+)
+def test_state_that_cannot_be_used_is_one_line(
+    tmp_path: Path, spoil: Callable[[Path], None], name: str
+) -> None:
+    spoil(tmp_path / "data" / name)
+    overlay = write(tmp_path / "overlay", objects=BROKER)
+    failed = run("up", "--overlay", str(overlay), "--data", str(tmp_path / "data"), "--port", "0")
+    assert one_line(failed).startswith(f"cannot use {tmp_path / 'data' / Path(name).parts[0]}: ")
+
+
+def test_a_data_directory_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    failed = run("up", "--overlay", str(TINY), "--data", str(tmp_path / "file"), "--port", "0")
+    assert one_line(failed).startswith(f"cannot use {tmp_path / 'file'}: ")
+
+
+def test_a_port_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    failed = run("up", "--overlay", str(TINY), "--data", str(tmp_path), "--port", "70000")
+    assert one_line(failed).startswith("cannot listen on port 70000: ")
+
+
+def test_a_runtime_json_of_long_ago_is_one_line(tmp_path: Path) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """No access log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "runtime.json").write_text(json.dumps({"url": url}))
+        commands = (["services"], ["events"], ["fire", "morning"])
+        failed = [run(*command, "--data", str(tmp_path)) for command in commands]
+        server.shutdown()
+    for one in failed:
+        assert one_line(one).startswith(f"what answers at {url} is no local Knative")
+
+
+def test_foreign_words_are_no_markup_and_no_bytes_that_a_header_cannot_hold(
+    knative: LocalKnative,
+) -> None:
+    data = str(knative.data)
+    sent = run("send", "--type", "io.example.odd.v1", "--id", "[/x]", "--subject", "Zoë :x:",
+               "--source", "[bold]", "--state", data)  # fmt: skip
+    assert (sent.returncode, sent.stderr) == (0, "")
+    shown = run("events", "--type", "io.example.odd.v1", "--data", data)
+    assert shown.returncode == 0
+    assert "io.example.odd.v1 Zo%C3%AB%20:x: from [bold] id [/x]" in shown.stdout
+
+
+def test_a_runtime_goes_on_when_nobody_reads_its_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "knative.local", "up", "--overlay", str(TINY)]
+    command += ["--data", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as runtime:
+        assert runtime.stdout is not None
+        for line in runtime.stdout:
+            if line.startswith("Ready."):
+                break
+        runtime.stdout.close()
+        with (tmp_path / "logs" / "echo.log").open("a") as log:
+            log.write("ERROR: nobody reads this\n")
+        with pytest.raises(subprocess.TimeoutExpired):
+            runtime.wait(2)
+        runtime.terminate()
+        assert runtime.wait(20) == 0
+    assert not (tmp_path / "runtime.json").exists()
 
 
 def test_a_second_runtime_on_the_same_data_is_refused(knative: LocalKnative) -> None:

@@ -34,13 +34,20 @@ class Client:
     def ask(self, path: str, **query: Any) -> Any:
         """The JSON that the runtime answers to GET /_knative/`path`."""
         answer = self.request("GET", path, **query)
-        answer.raise_for_status()
+        if not answer.is_success:
+            raise StartError(f"{self.url} answers {answer.status_code}: {answer.text[:200]}")
         return answer.json()
 
     def request(self, method: str, path: str, **query: Any) -> httpx.Response:
         """The runtime's answer, whatever its status."""
         given = {key: value for key, value in query.items() if value is not None}
         try:
-            return self.http.request(method, f"/_knative/{path}", params=given)
+            answer = self.http.request(method, f"/_knative/{path}", params=given)
         except httpx.TransportError as error:
             raise StartError(f"the local Knative at {self.url} does not answer: {error}") from None
+        try:
+            answer.json()
+        except ValueError:
+            words = f"what answers at {self.url} is no local Knative; start one with "
+            raise StartError(f"{words}`python -m knative.local up`") from None
+        return answer

@@ -7,6 +7,7 @@ import json
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -28,10 +29,11 @@ def fire(arguments: argparse.Namespace) -> int:
 
 def send(arguments: argparse.Namespace) -> int:
     """Send one event to a broker; exit code 1 when the broker does not answer 202."""
+    ident = arguments.id or str(uuid.uuid4())
     headers = {
         "host": BROKER_HOST,
         "ce-specversion": "1.0",
-        "ce-id": arguments.id or str(uuid.uuid4()),
+        "ce-id": ident,
         "ce-type": arguments.type,
         "ce-source": arguments.source,
     }
@@ -48,14 +50,21 @@ def send(arguments: argparse.Namespace) -> int:
         except ValueError as error:
             raise StartError(f"--data is not JSON: {error}") from None
         headers["content-type"] = "application/json"
+    headers = {name: _encoded(value) for name, value in headers.items()}
     with Client(Path(arguments.data)) as client:
         content = (arguments.data_json or "").encode()
         try:
             answer = client.http.post(f"/{arguments.broker}", content=content, headers=headers)
         except httpx.TransportError as error:
             raise StartError(f"the local Knative does not answer: {error}") from None
-    body = {"id": headers["ce-id"], "status": answer.status_code}
+    body = {"id": ident, "status": answer.status_code}
     return _say(arguments, body, f"event {body['id']}: {answer.status_code}", answer)
+
+
+def _encoded(value: str) -> str:
+    """Text as CloudEvents puts it into a header: printable ASCII, the rest percent-encoded."""
+    plain = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
+    return quote(value, safe=plain)
 
 
 def events(arguments: argparse.Namespace) -> int:

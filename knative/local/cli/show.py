@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+from knative.local.cli.console import Console
+
+console = Console(soft_wrap=not sys.stdout.isatty())
 _COLOURS = {
     "delivered": "green",
     "ready": "green",
@@ -24,7 +26,7 @@ _COLOURS = {
 
 def coloured(state: str) -> str:
     colour = _COLOURS.get(state)
-    return f"[{colour}]{state}[/]" if colour else state
+    return f"[{colour}]{state}[/]" if colour else escape(state)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -38,14 +40,16 @@ def overview(status: dict[str, Any]) -> None:
     """What `up` found."""
     services = _table("Services", "name", "address")
     for name, address in status["addresses"].items():
-        services.add_row(name, address)
+        services.add_row(escape(name), escape(address))
     triggers = _table("Triggers", "name", "takes", "subscriber")
     for item in status["triggers"]:
-        triggers.add_row(item["name"], _filter_words(item), item["subscriber"])
+        cells = (item["name"], _filter_words(item), item["subscriber"])
+        triggers.add_row(*map(escape, cells))
     schedules = _table("Schedules", "name", "cron", "zone", "next")
     for item in status["schedules"]:
         due = datetime.fromisoformat(item["next"]).astimezone()
-        schedules.add_row(item["name"], item["schedule"], item["timezone"], f"{due:%a %d %b %H:%M}")
+        cells = (item["name"], item["schedule"], item["timezone"])
+        schedules.add_row(*map(escape, cells), f"{due:%a %d %b %H:%M}")
     for table in (services, triggers, schedules):
         if table.row_count:
             console.print(table)
@@ -54,9 +58,9 @@ def overview(status: dict[str, Any]) -> None:
         namespace, _, name = broker.partition("/")
         port = status["url"].rpartition(":")[2]
         host = f"http://broker-ingress.knative-eventing.localhost:{port}"
-        console.print(f"Broker {broker}: {host}/{namespace}/{name}")
-    console.print(f"Kubernetes API: export KUBECONFIG={status['data']}/kubeconfig")
-    console.print(f"Logs: {status['data']}/logs")
+        console.print(f"Broker {broker}: {host}/{namespace}/{name}", markup=False)
+    console.print(f"Kubernetes API: export KUBECONFIG={status['data']}/kubeconfig", markup=False)
+    console.print(f"Logs: {status['data']}/logs", markup=False)
 
 
 def _filter_words(item: dict[str, Any]) -> str:
@@ -73,18 +77,18 @@ def service_table(services: Iterable[dict[str, Any]]) -> None:
     table = _table("", "service", "state", "pid", "starts", "crashes", "requests", "reason")
     for item in services:
         table.add_row(
-            item["name"],
+            escape(item["name"]),
             coloured(item["state"]),
             str(item["pid"] or "-"),
             *(str(item[key]) for key in ("starts", "crashes", "requests")),
-            item["reason"],
+            escape(item["reason"]),
         )
     console.print(table)
 
 
 def event_lines(record: dict[str, Any]) -> None:
     """One event and what became of each delivery."""
-    attributes = record["attributes"]
+    attributes = {name: escape(value) for name, value in record["attributes"].items()}
     arrived = datetime.fromtimestamp(record["arrived"])
     console.print(
         f"[bold]#{record['seq']}[/] {arrived:%H:%M:%S} [bold]{attributes['type']}[/] "
@@ -96,7 +100,7 @@ def event_lines(record: dict[str, Any]) -> None:
         number = len(item["attempts"])
         again = " (duplicate on demand)" if item["repeated"] else ""
         console.print(
-            f"    {item['trigger']}: {coloured(item['state'])}, "
+            f"    {escape(item['trigger'])}: {coloured(item['state'])}, "
             f"{number} attempt{'s' if number != 1 else ''}{again}"
         )
         for attempt in item["attempts"] if item["state"] != "delivered" or number > 1 else ():
@@ -109,13 +113,13 @@ def event_lines(record: dict[str, Any]) -> None:
 
 def change_line(change: dict[str, Any]) -> None:
     """One line of `events --follow`."""
-    now = datetime.now()
+    now, kind = datetime.now(), escape(change["type"])
     if change["delivery"] is None:
-        console.print(f"{now:%H:%M:%S} #{change['seq']} [bold]{change['type']}[/] accepted")
+        console.print(f"{now:%H:%M:%S} #{change['seq']} [bold]{kind}[/] accepted")
         return
     status = f" {change['status']}" if change["status"] else ""
-    reason = f" {change['reason']}" if change["reason"] else ""
+    reason = f" {escape(change['reason'])}" if change["reason"] else ""
     console.print(
-        f"{now:%H:%M:%S} #{change['seq']} {change['type']} -> {change['trigger']}: "
+        f"{now:%H:%M:%S} #{change['seq']} {kind} -> {escape(change['trigger'])}: "
         f"{coloured(change['state'])}, attempt {change['attempt']}{status}{reason}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import logging
 import signal
@@ -48,7 +47,7 @@ async def up(arguments: argparse.Namespace) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         return 130
     await starting
-    tail = asyncio.create_task(follow_logs(runtime.options.data / "logs", _log_line))
+    tail = asyncio.create_task(_tail(runtime.options.data / "logs"))
     try:
         if arguments.json:
             print(json.dumps(runtime.describe()), flush=True)
@@ -60,10 +59,18 @@ async def up(arguments: argparse.Namespace) -> int:
             return 0
         return await _until_settled(runtime, stop, arguments.json)
     finally:
-        tail.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await tail
-        await runtime.stop()
+        try:
+            tail.cancel()
+            await asyncio.gather(tail, return_exceptions=True)
+        finally:
+            await runtime.stop()
+
+
+async def _tail(folder: Path) -> None:
+    try:
+        await follow_logs(folder, _log_line)
+    except (Exception, SystemExit) as error:  # whatever happens to the terminal, the rest goes on
+        logging.getLogger(__name__).warning("the logs are shown no more: %s", error)
 
 
 def _log_line(service: str, line: str) -> None:

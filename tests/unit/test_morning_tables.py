@@ -1,0 +1,22 @@
+"""The morning's tables show foreign words as they are."""
+
+from __future__ import annotations
+
+import io
+
+from knative.local.cli.console import Console
+from knative.morning import tables
+
+
+def test_markup_in_a_name_is_shown_as_it_is() -> None:
+    row = {"project_id": "[/P]", "sprint_id": "[red]S", "state": "error", "detail": "no [/b] :x:"}
+    step = {"name": "[/s]", "did": ["[/d]"], "took_ms": 1.0}
+    entry = {"employee_id": "[/e]", "tasks": [{"id": "[/t]", "yesterday_work": "[/w]"}]}
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    console.print(tables.report({"sprints": [{**row, "completion_percentage": None}]}))
+    console.print(tables.cycle({"project_id": "[/c]", "steps": [step]}))
+    ids = {"sprint_id": "[/i]", "scrum_date": "2026-01-02", "note_id": "n"}
+    console.print(tables.filed({"reports": {"team": [entry]}}, ids))
+    words = ("[/P]", "[red]S", "no [/b] :x:", "[/c]", "[/s]", "[/d]", "[/i]", "[/e]", "[/t]")
+    assert [word for word in (*words, "[/w]") if word not in out.getvalue()] == []
