@@ -146,7 +146,7 @@ def test_a_runtime_json_of_long_ago_is_one_line(tmp_path: Path) -> None:
         def do_GET(self) -> None:
             self.send_error(404)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815  # the name is http.server's
 
         def log_message(self, format: str, *args: object) -> None:
             """No access log."""

@@ -35,7 +35,7 @@ async def test_a_service_is_reached_by_its_cluster_host_name(knative: LocalKnati
 async def test_the_bytes_of_a_header_arrive_as_they_were_sent(knative: LocalKnative) -> None:
     name = "Zoë"
     async with knative.client("echo") as client:
-        answer = await client.get("/", headers={"x-name": name.encode()})
+        answer = await client.get("/", headers={b"x-name": name.encode()})
     seen = answer.json()["headers"]["x-name"]  # http.server reads a byte as a character
     assert seen.encode("latin-1") == name.encode()
 
