@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from functions.events.base import Event
@@ -17,6 +18,14 @@ from functions.events.sprint import (
 )
 
 COLUMNS = ("project_id", "sprint_id", "total_tasks", "completed_tasks", "completion_percentage")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A project's row, and whether it says no more than that a service is away for now."""
+
+    status: SprintStatus
+    passing: bool = False
 
 
 def measured(sprint: Sprint, summary: TaskSummary) -> SprintStatus:
@@ -56,9 +65,19 @@ def unreadable(project_id: str, sprint_id: str | None, detail: str) -> SprintSta
     return SprintStatus(project_id=project_id, sprint_id=sprint_id, state="error", detail=detail)
 
 
-def all_failed(statuses: Sequence[SprintStatus]) -> bool:
-    """That is no project's fault: the service is away."""
-    return bool(statuses) and all(status.state == "error" for status in statuses)
+def worth_waiting(readings: Sequence[Reading]) -> bool:
+    """Is there no project that could be read, and may another try read one?
+
+    >>> broken = unreadable("P", None, "")
+    >>> worth_waiting([Reading(broken, passing=True), Reading(broken)])
+    True
+    >>> worth_waiting([Reading(broken)])
+    False
+    >>> worth_waiting([Reading(broken, passing=True), Reading(no_sprint("Q"))])
+    False
+    """
+    failed = all(reading.status.state == "error" for reading in readings)
+    return failed and any(reading.passing for reading in readings)
 
 
 def report(statuses: Sequence[SprintStatus], at: datetime) -> SprintsReported:

@@ -3,9 +3,10 @@
 in      ScheduleDue(schedule="sprint-report"), SprintReportRequested
 out     SprintsReported, SprintCompleted for each finished sprint
 asks    project-service, sprint-service
-fails   TemporaryError while the lists of projects or, on a tick, all sprints cannot be read:
-        nothing is written, so a retry is harmless. A single project that fails is a row that
-        says so. PermanentError for a project that nobody knows
+fails   TemporaryError while the lists of projects cannot be read or, on a tick, no project can
+        for now: nothing is written, so a retry is harmless. A single project that fails, and
+        all where trying again cannot help, are rows that say so. PermanentError for a project
+        that nobody knows
 """
 
 from __future__ import annotations
@@ -18,12 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
-from functions.events.sprint import (
-    SprintCompleted,
-    SprintReportRequested,
-    SprintsReported,
-    SprintStatus,
-)
+from functions.events.sprint import SprintCompleted, SprintReportRequested, SprintsReported
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.function import function, route
@@ -43,8 +39,8 @@ async def show(request: Request, ctx: Context) -> Response:
     unknown = set(request.query_params) - {"project_id"}
     if unknown:
         raise PermanentError(f"{', '.join(sorted(unknown))}: unknown; there is project_id")
-    statuses = await gather_statuses(ctx, request.query_params.get("project_id"))
-    report = decide.report(statuses, ctx.now())
+    readings = await gather_readings(ctx, request.query_params.get("project_id"))
+    report = decide.report([reading.status for reading in readings], ctx.now())
     if "text/csv" in request.headers.get("accept", ""):
         return Response(decide.as_csv(report.sprints), media_type="text/csv")
     return JSONResponse(report.model_dump(mode="json"))
@@ -57,13 +53,13 @@ async def show(request: Request, ctx: Context) -> Response:
     routes=[route("/", show)],
 )
 async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context) -> list[Event]:
-    statuses = await gather_statuses(ctx, event.project_id)
-    if isinstance(event, ScheduleDue) and decide.all_failed(statuses):
-        raise TemporaryError(f"no project could be read: {statuses[0].detail}")
-    return decide.events(statuses, ctx.now())
+    readings = await gather_readings(ctx, event.project_id)
+    if isinstance(event, ScheduleDue) and decide.worth_waiting(readings):
+        raise TemporaryError(f"no project could be read: {readings[0].status.detail}")
+    return decide.events([reading.status for reading in readings], ctx.now())
 
 
-async def gather_statuses(ctx: Context, project_id: str | None) -> list[SprintStatus]:
+async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:
     """The state of every project, or of one, sorted by project."""
     registered, with_sprints = await asyncio.gather(
         ctx.services.projects.all_ids(), ctx.services.sprints.by_project()
@@ -74,21 +70,20 @@ async def gather_statuses(ctx: Context, project_id: str | None) -> list[SprintSt
             raise PermanentError(f"project_id: nobody knows a project {project_id!r}")
         known = {project_id}
 
-    async def status(project: str) -> SprintStatus:
-        return await status_of(ctx, project)
+    async def reading(project: str) -> decide.Reading:
+        return await read(ctx, project)
 
-    return await each(sorted(known), status, ctx.settings(ReportSettings).report_concurrency)
+    return await each(sorted(known), reading, ctx.settings(ReportSettings).report_concurrency)
 
 
-async def status_of(ctx: Context, project_id: str) -> SprintStatus:
-    sprints = ctx.services.sprints
+async def read(ctx: Context, project_id: str) -> decide.Reading:
+    """One project's row; a failure is a row too."""
+    sprints, sprint = ctx.services.sprints, None
     try:
         sprint = await sprints.active(project_id)
+        if sprint is None:
+            return decide.Reading(decide.no_sprint(project_id))
+        return decide.Reading(decide.measured(sprint, await sprints.summary(sprint.sprint_id)))
     except FunctionError as error:
-        return decide.unreadable(project_id, None, error.detail)
-    if sprint is None:
-        return decide.no_sprint(project_id)
-    try:
-        return decide.measured(sprint, await sprints.summary(sprint.sprint_id))
-    except FunctionError as error:
-        return decide.unreadable(project_id, sprint.sprint_id, error.detail)
+        row = decide.unreadable(project_id, sprint.sprint_id if sprint else None, error.detail)
+        return decide.Reading(row, passing=isinstance(error, TemporaryError))

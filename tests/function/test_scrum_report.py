@@ -164,6 +164,20 @@ async def test_what_the_chronicle_refuses_goes_to_the_dead_letter(
     assert "reports: missing" in response.json()["detail"]
 
 
+async def test_a_team_that_is_refused_counts_as_nobody(report: Cluster, world: World) -> None:
+    world.answers["GET /projects/GEM-001/team-members"] = (404, {"detail": "no such project"})
+    assert (await report.tell("scrum-report", SIMULATED)).status_code == 200
+    [note] = world.notes
+    assert note["summary_metrics"]["total_team_members"] == 0
+
+
+async def test_a_sprint_without_tasks_has_no_note(report: Cluster, world: World) -> None:
+    world.sprints[0].tasks.clear()
+    for _ in range(2):
+        assert (await report.tell("scrum-report", SIMULATED)).status_code == 202
+    assert world.notes == []
+
+
 async def test_nothing_else_starts_a_report(report: Cluster, world: World) -> None:
     other = replace(message_of(SIMULATED), type="io.dsm.scrum.requested.v1")
     assert (await report.tell("scrum-report", other)).status_code == 400

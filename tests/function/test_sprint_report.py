@@ -118,6 +118,13 @@ async def test_a_tick_waits_when_no_project_can_be_read(report: Cluster, world: 
     assert "restarting" in response.json()["detail"]
 
 
+async def test_a_tick_reports_what_trying_again_cannot_help(report: Cluster, world: World) -> None:
+    world.sprint("GEM-001", 1, 100)
+    world.answers["GET /sprints/by-project/GEM-001"] = (422, {"detail": "no such thing"})
+    assert (await report.tell("sprint-report", TICK)).status_code == 200
+    assert await csv(report) == f"{HEADER}GEM-001,ERROR,0,0,0.00\n"
+
+
 async def test_an_unknown_project_is_refused_in_words(report: Cluster, world: World) -> None:
     async with report.client("sprint-report") as client:
         for response in (

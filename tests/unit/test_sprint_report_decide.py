@@ -48,6 +48,7 @@ def test_a_project_with_a_comma_keeps_its_column() -> None:
 def test_the_report_counts_what_failed() -> None:
     rows = [decide.no_sprint("A"), decide.unreadable("B", None, "away")]
     assert decide.report(rows, NOW).failed == 1
-    assert not decide.all_failed(rows)
-    assert decide.all_failed(rows[1:])
-    assert not decide.all_failed([])
+
+
+def test_nobody_waits_for_a_report_on_no_project() -> None:
+    assert not decide.worth_waiting([])
