@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 
 class BadSetting(ValueError):
@@ -66,16 +67,30 @@ class ProcessSettings(Settings):
         180, gt=0, description="patience with the broker, above the retry budget behind it, seconds"
     )
 
+    @field_validator("k_ce_overrides")
+    @classmethod
+    def _readable(cls, given: str) -> str:
+        _extensions(given)
+        return given
+
     @cached_property
     def overrides(self) -> Mapping[str, str]:
         """The extensions that K_CE_OVERRIDES asks for."""
-        if not self.k_ce_overrides:
-            return {}
-        try:
-            extensions = json.loads(self.k_ce_overrides).get("extensions", {})
-            return {str(name): str(value) for name, value in extensions.items()}
-        except (ValueError, AttributeError):
-            raise BadSetting('setting K_CE_OVERRIDES: must be {"extensions": {...}}') from None
+        return _extensions(self.k_ce_overrides)
+
+
+_ATTRIBUTE = re.compile(r"[a-z0-9]+")
+
+
+def _extensions(text: str) -> dict[str, str]:
+    try:
+        extensions = json.loads(text or "{}").get("extensions") or {}
+        found = {str(name): str(value) for name, value in extensions.items()}
+    except (ValueError, AttributeError):
+        raise ValueError('must be {"extensions": {...}}') from None
+    if wrong := [name for name in found if not _ATTRIBUTE.fullmatch(name)]:
+        raise ValueError(f"extension {wrong[0]!r} must be lower-case letters and digits")
+    return found
 
 
 class DatabaseSettings(Settings):
@@ -90,7 +105,11 @@ class DatabaseSettings(Settings):
     postgres_password: str = Field("", description="password of the database's user")
     postgres_db: str = Field("postgres", description="name of the database")
     database_pool_size: int = Field(
-        8, ge=2, le=100, description="most connections of one process; twice containerConcurrency"
+        8,
+        ge=2,
+        le=100,
+        description="most transactions of one process at once; twice containerConcurrency. "
+        "A quarter as many connections more serve single statements",
     )
 
     @property

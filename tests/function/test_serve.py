@@ -131,8 +131,17 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
         ({"PORT": "many"}, "setting PORT"),
         ({"FUNCTION_TARGET": "missing"}, "missing does not import"),
         ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL"),
+        ({"K_CE_OVERRIDES": "[1]"}, "setting K_CE_OVERRIDES"),
+        ({"K_CE_OVERRIDES": '{"extensions": {"Two words": "x"}}'}, "setting K_CE_OVERRIDES"),
     ],
-    ids=["unknown target", "bad port", "no such function", "bad log level"],
+    ids=[
+        "unknown target",
+        "bad port",
+        "no such function",
+        "bad log level",
+        "no overrides",
+        "bad name",
+    ],
 )
 async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], words: str) -> None:
     process = await start(**environ)
