@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.store import Store
 
 if TYPE_CHECKING:
     from functions.kit.store import Connection
 
 Work = Callable[["Connection"], Awaitable[Any]]
+
+# What the server says when a lock is not free in time comes before asyncpg's own patience ends.
+_GRACE_S = 5.0
+_ALONE_S = 30.0
+
+# Until when (`time.monotonic`) the request at hand waits for others, in all.
+_until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 @dataclass(frozen=True)
@@ -38,39 +47,71 @@ class Answered:
     repeated: bool
 
 
-async def once(store: Store, key: Key, kind: str, wait_s: float, work: Work) -> Answered:
+async def once(
+    store: Store, key: Key, kind: str, wait_s: float, work: Work, digest: str | None = None
+) -> Answered:
     """Do `work` in a transaction and record its JSON answer, or return the recorded one.
 
     While the first is still at work, the second waits up to `wait_s` seconds, then raises
-    `TemporaryError`. Work that raises leaves nothing behind.
+    `TemporaryError`; that is for this wait and the one of `alone` together. Work that raises
+    leaves nothing behind. `digest` is of what was asked for: `PermanentError` where the answer
+    that is recorded was given to something else.
     """
     began = time.perf_counter()
-    async with store.transaction() as tx:
-        await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}")
-        claimed = await tx.fetchval(
-            """INSERT INTO inbox (function, source, id, type) VALUES ($1, $2, $3, $4)
-               ON CONFLICT DO NOTHING RETURNING true""",
-            *(key.function, key.source, key.id, kind),
-        )
-        if not claimed:
-            recorded = await tx.fetchval(
-                "SELECT answer FROM inbox WHERE function = $1 AND source = $2 AND id = $3",
-                *(key.function, key.source, key.id),
+    waiting = _until.set(time.monotonic() + wait_s)
+    try:
+        async with store.transaction() as tx:
+            left_s = await _wait_for_locks(tx)
+            claimed = await tx.fetchval(
+                """INSERT INTO inbox (function, source, id, type, digest)
+                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
+                *(key.function, key.source, key.id, kind, digest),
+                timeout=left_s + _GRACE_S,
             )
-            return Answered(recorded, repeated=True)
-        answer = await work(tx)
-        await tx.execute(
-            """UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3""",
-            *(key.function, key.source, key.id, answer),
-        )
-        took_ms = (time.perf_counter() - began) * 1000
-        await _record(tx, key, kind, took_ms, "ok", None)
-        return Answered(answer, repeated=False)
+            if not claimed:
+                return await _recorded(tx, key, digest)
+            return await _first(tx, key, kind, began, work)
+    finally:
+        _until.reset(waiting)
+
+
+async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) -> Answered:
+    answer = await work(tx)
+    await tx.execute(
+        """UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3""",
+        *(key.function, key.source, key.id, answer),
+    )
+    took_ms = (time.perf_counter() - began) * 1000
+    await _record(tx, key, kind, took_ms, "ok", None)
+    return Answered(answer, repeated=False)
+
+
+async def _recorded(tx: Connection, key: Key, digest: str | None) -> Answered:
+    row = await tx.fetchrow(
+        "SELECT answer, digest FROM inbox WHERE function = $1 AND source = $2 AND id = $3",
+        *(key.function, key.source, key.id),
+    )
+    if row is None:
+        raise TemporaryError("the record of the same request is just being forgotten")
+    if digest is not None and row["digest"] not in (None, digest):
+        raise PermanentError(f"Idempotency-Key {key.id!r} was used for another request")
+    return Answered(row["answer"], repeated=True)
 
 
 async def alone(tx: Connection, name: str) -> None:
     """Let one transaction at a time work under `name`; the others wait as `once` lets them."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+    left_s = await _wait_for_locks(tx)
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name, timeout=left_s + _GRACE_S
+    )
+
+
+async def _wait_for_locks(tx: Connection) -> float:
+    """Wait for each lock, from now on, as long as the request may still wait: so many seconds."""
+    until = _until.get()
+    left_s = _ALONE_S if until is None else max(0.001, until - time.monotonic())
+    await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(left_s * 1000))}")
+    return left_s
 
 
 async def record_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
@@ -153,23 +194,29 @@ class Journal:
     async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Step:
         """Do `work` and record its result, or return what is recorded."""
         async with self.store.connection() as connection:
-            row = await connection.fetchrow(
-                """SELECT result, took_ms FROM journal
-                   WHERE function = $1 AND key = $2 AND step = $3""",
-                *(self.function, self.key, name),
-            )
-        if row is not None:
-            return Step(row["result"], row["took_ms"], repeated=True)
+            done = await self._done(connection, name)
+        if done is not None:
+            return done
         began = time.perf_counter()
         result = await work()
         took_ms = round((time.perf_counter() - began) * 1000, 3)
         async with self.store.connection() as connection:
-            await connection.execute(
+            kept = await connection.fetchval(
                 """INSERT INTO journal (function, key, step, result, took_ms)
-                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
+                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
                 *(self.function, self.key, name, result, took_ms),
             )
-        return Step(result, took_ms, repeated=False)
+            # Somebody else did it meanwhile: all go on with the one result that is recorded.
+            done = None if kept else await self._done(connection, name)
+        return done or Step(result, took_ms, repeated=False)
+
+    async def _done(self, connection: Connection, name: str) -> Step | None:
+        row = await connection.fetchrow(
+            """SELECT result, took_ms FROM journal
+               WHERE function = $1 AND key = $2 AND step = $3""",
+            *(self.function, self.key, name),
+        )
+        return None if row is None else Step(row["result"], row["took_ms"], repeated=True)
 
 
 async def _record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,53 +20,70 @@ if TYPE_CHECKING:
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
+_ACQUIRE_S = 10.0  # patience for a free connection
+
+
 class Store:
-    """One process's way to its database. Connects on first use; asyncpg is imported only then."""
+    """One process's way to its database. Connects on first use; asyncpg is imported only then.
+
+    Transactions and single statements have a pool each: a transaction may be long, and needs
+    steps of its own that are recorded at once, so those must not wait for it.
+    """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._pool: Pool | None = None
+        size = settings.database_pool_size
+        self._sizes = {"transactions": size, "statements": max(2, size // 4)}
+        self._pools: dict[str, Pool] = {}
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: committed at the end, rolled back on any error."""
-        with _in_words():
-            pool = await self._connected()
-            with trace.transaction():
-                async with pool.acquire() as connection, connection.transaction():
-                    yield connection
+        with _in_words(), trace.transaction():
+            async with self._acquired("transactions") as connection, connection.transaction():
+                yield connection
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection where each statement commits by itself: for reads and single writes."""
         with _in_words():
-            pool = await self._connected()
-            async with pool.acquire() as connection:
+            async with self._acquired("statements") as connection:
                 yield connection
 
     async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
+        while self._pools:
+            await self._pools.popitem()[1].close()
 
-    async def _connected(self) -> Pool:
-        if self._pool is None:
+    @asynccontextmanager
+    async def _acquired(self, name: str) -> AsyncIterator[Connection]:
+        pool = await self._connected(name)
+        try:
+            connection = await pool.acquire(timeout=_ACQUIRE_S)
+        except TimeoutError:
+            raise TemporaryError(f"database: no connection within {_ACQUIRE_S:g} s") from None
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    async def _connected(self, name: str) -> Pool:
+        if name not in self._pools:
             import asyncpg
 
             if not self._settings.url:
                 raise TemporaryError("setting DATABASE_URL is missing: this function needs it")
             # No await between the check and the assignment: two first users share one pool.
-            self._pool = asyncpg.create_pool(
+            self._pools[name] = asyncpg.create_pool(
                 self._settings.url,
                 min_size=0,
-                max_size=self._settings.database_pool_size,
+                max_size=self._sizes[name],
                 command_timeout=60,
                 timeout=10,
                 init=_prepared,
                 reset=_as_it_is,
             )
-        await self._pool
-        return self._pool
+        await self._pools[name]
+        return self._pools[name]
 
 
 async def _prepared(connection: Any) -> None:
@@ -83,7 +101,10 @@ async def _as_it_is(connection: Any) -> None:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """A database that is away, busy or behind is a `TemporaryError`; a wrong statement is ours."""
+    """A database that is away, busy or behind is a `TemporaryError`; a wrong statement is ours.
+
+    So is an `OSError` or `TimeoutError` of whoever works with the connection.
+    """
     import asyncpg
 
     away = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
@@ -113,6 +134,14 @@ def _in_words() -> Iterator[None]:
         # Text with a zero character is the one thing that JSON can say and PostgreSQL cannot keep.
         raise PermanentError(f"database cannot store that: {shortened(str(error))}") from error
     except (*away, *busy) as error:
+        if isinstance(error, OSError) and not _of_asyncpg(error):
+            raise
         raise TemporaryError(
             f"database: {shortened(str(error)) or type(error).__name__}"
         ) from error
+
+
+def _of_asyncpg(error: BaseException) -> bool:
+    """Was it raised on a way through asyncpg? Its errors of sockets and timeouts are Python's."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith("asyncpg.") for frame in frames)

@@ -1,0 +1,147 @@
+"""Who waits for whom: bounded, in all, and never for a connection that claims hold."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import asyncpg
+import pytest
+
+from functions.kit import inbox
+from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.settings import DatabaseSettings
+from functions.kit.store import Connection, Store
+
+KEY = inbox.Key("waiter", "/x", "1")
+
+
+def store_of(url: str, **settings: str) -> Store:
+    return Store(DatabaseSettings.read({"DATABASE_URL": url, **settings}))
+
+
+@pytest.fixture
+async def store(functions_database: str) -> Store:
+    return store_of(functions_database)
+
+
+async def nothing(tx: Connection) -> None:
+    return None
+
+
+async def test_waiting_for_the_row_and_for_the_lock_share_one_deadline(
+    store: Store, functions_database: str
+) -> None:
+    holder = await asyncpg.connect(functions_database)
+    locked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def held_up(tx: Connection) -> None:
+        locked.set()
+        await let_go.wait()
+        raise PermanentError("gives its claim back")
+
+    async def wants_the_lock(tx: Connection) -> None:
+        await inbox.alone(tx, "one")
+
+    await holder.execute("SELECT pg_advisory_lock(hashtextextended('one', 0))")
+    first = asyncio.create_task(inbox.once(store, KEY, "t", 60, held_up))
+    await locked.wait()
+    began = time.monotonic()
+    second = asyncio.create_task(inbox.once(store, KEY, "t", 2, wants_the_lock))
+    done, _ = await asyncio.wait([second], timeout=1.2)
+    assert not done
+    let_go.set()
+    with pytest.raises(TemporaryError, match="still being worked on"):
+        await second
+    assert time.monotonic() - began < 3.0, "2 s for both, not for each"
+    with pytest.raises(PermanentError):
+        await first
+    await holder.close()
+    await store.close()
+
+
+async def test_the_servers_patience_ends_before_the_clients(store: Store) -> None:
+    seen: list[float | None] = []
+
+    class Watched:
+        """A transaction that notes how patient the client is."""
+
+        async def execute(self, query: str, *values: object, timeout: float | None = None) -> None:
+            if not query.startswith("SET"):
+                seen.append(timeout)
+
+    await inbox.alone(Watched(), "one")  # type: ignore[arg-type]  # all that `alone` needs of one
+    assert seen == [pytest.approx(35.0, abs=0.1)]
+
+
+async def test_steps_and_reads_need_no_connection_that_a_claim_holds(
+    functions_database: str,
+) -> None:
+    store = store_of(functions_database, DATABASE_POOL_SIZE="2")
+    inside = asyncio.Event()
+    let_go = asyncio.Event()
+
+    async def long(tx: Connection) -> None:
+        inside.set()
+        await let_go.wait()
+
+    claims = [
+        asyncio.create_task(inbox.once(store, inbox.Key("waiter", "/x", str(n)), "t", 30, long))
+        for n in range(4)
+    ]
+    await inside.wait()
+    journal = inbox.Journal(store, "waiter", "k")
+
+    async def work() -> int:
+        return 1
+
+    assert (await asyncio.wait_for(journal.step("one", work), 5)).result == 1
+    let_go.set()
+    await asyncio.gather(*claims)
+    await store.close()
+
+
+async def test_two_who_do_a_step_at_once_go_on_with_the_one_result_that_is_recorded(
+    store: Store,
+) -> None:
+    journal = inbox.Journal(store, "waiter", "k")
+    both = asyncio.Barrier(2)
+
+    async def step(result: int) -> inbox.Step:
+        async def work() -> int:
+            await both.wait()
+            return result
+
+        return await journal.step("one", work)
+
+    first, second = await asyncio.gather(step(1), step(2))
+    assert first.result == second.result
+    assert {first.repeated, second.repeated} == {False, True}
+    await store.close()
+
+
+@pytest.mark.parametrize("error", [TimeoutError("a bug"), OSError("a bug"), KeyError("a bug")])
+async def test_an_error_of_the_work_is_not_blamed_on_the_database(
+    store: Store, error: Exception
+) -> None:
+    async def broken(tx: Connection) -> None:
+        raise error
+
+    with pytest.raises(type(error), match="a bug"):
+        await inbox.once(store, KEY, "t", 1, broken)
+    await store.close()
+
+
+async def test_a_statement_that_takes_too_long_is_the_databases_error(store: Store) -> None:
+    with pytest.raises(TemporaryError, match="database"):
+        async with store.connection() as connection:
+            await connection.execute("SELECT pg_sleep(5)", timeout=0.05)
+    await store.close()
+
+
+async def test_a_key_that_was_used_for_something_else_is_refused(store: Store) -> None:
+    await inbox.once(store, KEY, "t", 1, nothing, digest="a")
+    assert (await inbox.once(store, KEY, "t", 1, nothing, digest="a")).repeated
+    with pytest.raises(PermanentError, match="'1' was used for another request"):
+        await inbox.once(store, KEY, "t", 1, nothing, digest="b")
+    await store.close()
