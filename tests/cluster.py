@@ -20,7 +20,8 @@ from starlette.responses import Response
 from functions.events.base import Event
 from functions.kit import envelope, wire
 from functions.kit.context import Context, Resources
-from functions.kit.function import Spec, respond
+from functions.kit.function import respond
+from functions.kit.handle import Spec
 from functions.kit.web import Api
 
 Scope = MutableMapping[str, Any]

@@ -64,7 +64,9 @@ def seal(
     Ids are derived from the request's key and the event's type and subject, so that a repeat, even
     one that finds the world in another order, says the same facts under the same ids.
     """
-    events = [] if result is None else [result] if isinstance(result, Event) else list(result)
+    if result is None:
+        return []
+    events = [result] if isinstance(result, Event) else list(result)
     inherited = {name: cause.extensions[name] for name in trace.CARRIED if name in cause.extensions}
     inherited["correlationid"] = cause.extensions.get("correlationid", cause.id)
     inherited["causationid"] = cause.id

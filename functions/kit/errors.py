@@ -28,6 +28,11 @@ class FunctionError(Exception):
         self.detail = detail
         self.events = tuple(events)
 
+    def add(self, words: str) -> None:
+        """Tell of something else that went wrong because of this."""
+        self.detail = f"{self.detail}; {words}"
+        self.args = (self.detail,)
+
 
 class PermanentError(FunctionError):
     """Trying again cannot help."""

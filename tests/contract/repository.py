@@ -17,7 +17,8 @@ from _pytest.mark import ParameterSet
 
 import functions.events
 from functions.events.base import Event, Request, all_types
-from functions.kit.function import Spec, spec_of
+from functions.kit.function import spec_of
+from functions.kit.handle import Spec
 from functions.kit.serve import FUNCTIONS
 
 ROOT = FUNCTIONS.parent

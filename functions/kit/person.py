@@ -1,0 +1,69 @@
+"""A person's request: plain JSON or YAML, taken for the data of the function's request event."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from uuid import uuid4
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from functions.events.base import AnyEvent
+from functions.kit import envelope, wire
+from functions.kit.answers import failure
+from functions.kit.context import Context
+from functions.kit.handle import Spec, handle
+
+
+async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: bytes) -> Response:
+    """Answer data that a person sent, with JSON or what the function renders of its events."""
+    key = request.headers.get("idempotency-key") or str(uuid4())
+    try:
+        if spec.request is AnyEvent:
+            raise wire.NotAnEvent(["this function takes CloudEvents only: send ce- headers"])
+        message = wire.Message(
+            id=key,
+            source="/http",
+            type=spec.request.type,
+            data=_as_json(request, body),
+            datacontenttype="application/json",
+            time=wire.format_time(ctx.now()),
+        )
+        event = envelope.open_(message, (spec.request,))
+        digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()
+        sent = await handle(spec, ctx, message, event, digest)
+        to_sink = bool(ctx.resources.process.k_sink)
+        if to_sink:
+            await ctx.publisher.publish(sent)
+        accept = request.headers.get("accept", "")
+        for media_type, render in spec.renders.items():
+            if media_type in accept:
+                events = [envelope.open_(m, spec.emits) for m in sent]
+                return Response(render(events), media_type=media_type)
+        answer = {"events": [wire.to_json(m) for m in sent], "published": to_sink}
+        return JSONResponse(answer, headers={"Idempotency-Key": key})
+    except Exception as error:
+        response = failure(error)
+        response.headers["Idempotency-Key"] = key
+        return response
+
+
+def _as_json(request: HttpRequest, body: bytes) -> bytes:
+    """A person's data as JSON: it may be YAML, and no data is an empty object."""
+    if "yaml" not in request.headers.get("content-type", ""):
+        return body or b"{}"
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        """Without aliases: a few hundred bytes of them are megabytes of JSON."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases are not taken: write out what they stand for")
+            return super().compose_node(parent, index)
+
+    try:
+        return json.dumps(yaml.load(body, Plain) or {}, default=str).encode()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise wire.NotAnEvent([f"the body is not valid YAML: {error}"]) from None
