@@ -31,7 +31,7 @@ class LocalKnative:
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
-    def start(self, *, within_s: float = 60.0) -> LocalKnative:
+    def start(self, *, within_s: float = 180.0) -> LocalKnative:
         """Return when it is ready; AssertionError with its words when it ends instead."""
         command = [sys.executable, "-m", "knative.local", "up", "--overlay", str(self.overlay)]
         command += ["--data", str(self.data), "--port", "0", *self.arguments]
