@@ -39,3 +39,15 @@ def at(text: str) -> datetime:
 )  # fmt: skip
 def test_the_next_due_time(cron: str, zone: str, moment: str, due: str) -> None:
     assert Schedule(cron, zone).after(at(moment)) == at(due)
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 0 * * 7", "0 0 * * 1-7", "0 0 * * 5L", "0 0 L * *", "0 0 0 * * 7", "61 * * * * *"]
+)
+def test_what_knatives_cron_does_not_know_is_refused(cron: str) -> None:
+    with pytest.raises(ValueError, match="is not a schedule"):
+        Schedule(cron)
+
+
+def test_a_step_may_be_larger_than_a_day_of_the_week() -> None:
+    assert Schedule("0 0 * JUL */7").after(at("2026-01-01 00:00")) == at("2026-07-05 00:00")
