@@ -75,6 +75,26 @@ REFUSED = {
         service(CONTAINER % ("", ", timeoutSeconds: 601")),
         "timeoutSeconds: input should be less than or equal to 600",
     ),
+    "a timeout that nobody keeps": (
+        service(CONTAINER % ("", ", responseStartTimeoutSeconds: 5")),
+        "spec.template.spec.responseStartTimeoutSeconds: is not supported",
+    ),
+    "an idle timeout that nobody keeps": (
+        service(CONTAINER % ("", ", idleTimeoutSeconds: 5")),
+        "spec.template.spec.idleTimeoutSeconds: is not supported",
+    ),
+    "a probe's headers": (
+        service(CONTAINER % (", readinessProbe: {httpGet: {httpHeaders: []}}", "")),
+        "readinessProbe.httpGet.httpHeaders: is not supported",
+    ),
+    "a probe by https": (
+        service(CONTAINER % (", readinessProbe: {httpGet: {scheme: HTTPS}}", "")),
+        "readinessProbe.httpGet.scheme: input should be 'HTTP'",
+    ),
+    "a probe of another port": (
+        service(CONTAINER % (", readinessProbe: {httpGet: {port: 9000}}", "")),
+        "a probe's port 9000 is not the container's",
+    ),
     "containerConcurrency above 1000": (
         service(CONTAINER % ("", ", containerConcurrency: 1001")),
         "containerConcurrency: input should be less than or equal to 1000",

@@ -62,16 +62,10 @@ class ContainerPort(Strict):
     protocol: Literal["TCP"] = "TCP"
 
 
-class HttpHeader(Strict):
-    name: str
-    value: str
-
-
 class HttpGet(Strict):
     path: str = "/"
     port: int | str = 0
-    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-    http_headers: list[HttpHeader] = []
+    scheme: Literal["HTTP"] = "HTTP"
 
 
 class Exec(Strict):

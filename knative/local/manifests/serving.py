@@ -18,8 +18,6 @@ _RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
 class RevisionSpec(PodSpec):
     timeout_seconds: int = Field(300, ge=1, le=600)
     container_concurrency: int = Field(0, ge=0, le=1000)
-    response_start_timeout_seconds: int | None = Field(None, ge=1, le=600)
-    idle_timeout_seconds: int | None = Field(None, ge=1, le=600)
 
     @model_validator(mode="after")
     def _webhook(self) -> RevisionSpec:
@@ -43,7 +41,16 @@ class RevisionSpec(PodSpec):
                 raise refuse(f"port {port.container_port} is reserved by Knative")
             if port.name not in (None, "", "http1", "user-port"):
                 raise refuse(f"port name {port.name!r}: only http1 is supported locally")
+        self._check_probes(container)
         return self
+
+    def _check_probes(self, container: Container) -> None:
+        own: set[int | str | None] = {port.container_port for port in container.ports} | {0}
+        own |= {port.name for port in container.ports if port.name}
+        for probe in (container.readiness_probe, container.liveness_probe):
+            if probe and probe.http_get and probe.http_get.port not in own:
+                words = f"a probe's port {probe.http_get.port} is not the container's"
+                raise refuse(f"{words}; leave it out: the local Knative asks the one that serves")
 
 
 class RevisionTemplate(Strict):
