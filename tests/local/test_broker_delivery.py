@@ -24,13 +24,13 @@ from knative.local.broker import (
     State,
     TriggerSpec,
 )
-from knative.local.broker.broker import LANE_WIDTH
 from knative.local.broker.journal import Journal
 from knative.local.broker.store import Batch
 from tests.conformance.receiver import Receiver, Say
 from tests.support import eventually
 
 Open = Callable[..., contextlib.AbstractAsyncContextManager[LocalBroker]]
+LANE_WIDTH = 40
 RETRY = Delivery(retry=2, backoff_policy="exponential", backoff_delay_s=0.05)
 
 
@@ -185,7 +185,7 @@ async def test_a_subscriber_may_publish_and_wait_while_it_is_called(
 
         return through
 
-    async with open_broker("a", "b", through=publishing) as broker:
+    async with open_broker("a", "b", through=publishing, lane_width=LANE_WIDTH) as broker:
         answers = await asyncio.gather(*(publish(broker, "a") for _ in range(2 * LANE_WIDTH)))
     assert {answer.status for answer in answers} == {202}
     assert len(receiver.requests("/b")) == 2 * LANE_WIDTH
@@ -196,13 +196,37 @@ async def test_a_triggers_deliveries_are_bounded(open_broker: Open, receiver: Re
     for n in range(count):
         receiver.will_say("/a", str(n), Say(hold_s=0.1))
     most = 0
-    async with open_broker() as broker:
+    async with open_broker(lane_width=LANE_WIDTH) as broker:
         producers = [asyncio.create_task(publish(broker, "a", str(n))) for n in range(count)]
         while any(not p.done() for p in producers):
             most = max(most, receiver.busy)
             await asyncio.wait(producers, timeout=0.005)
     assert len(receiver.requests("/a")) == count
     assert 1 < most <= LANE_WIDTH
+
+
+async def test_many_deliveries_that_hang_do_not_hold_up_the_next(open_broker: Open) -> None:
+    released, called = asyncio.Event(), set[int]()
+
+    def hanging(_: Send) -> Send:
+        async def send(
+            method: str, url: str, headers: Headers, body: bytes, timeout_s: float | None
+        ) -> Answer:
+            called.add(len(called))
+            await released.wait()
+            return Answer(202)
+
+        return send
+
+    async with open_broker(through=hanging) as broker:
+        producers = [asyncio.create_task(publish(broker, "a", str(n))) for n in range(150)]
+
+        async def all_called() -> bool:
+            return len(called) == 150
+
+        await eventually(all_called)
+        released.set()
+        await asyncio.gather(*producers)
 
 
 async def test_an_event_shows_its_deliveries_and_every_attempt(

@@ -34,7 +34,7 @@ from .watch import Watchers
 log = logging.getLogger(__name__)
 
 MAX_TTL = 255
-LANE_WIDTH = 100  # deliveries of one Trigger at a time
+LANE_WIDTH = 1000  # deliveries of one Trigger at a time
 
 T = TypeVar("T")
 
@@ -57,6 +57,7 @@ class LocalBroker:
         send: Send,
         *,
         deliver_twice: bool = False,
+        lane_width: int = LANE_WIDTH,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = store
@@ -77,7 +78,7 @@ class LocalBroker:
             if route.key in self._lanes:
                 raise ValueError(f"trigger {route.key}: there are two of this name")
             self._routes[key].append(route)
-            self._lanes[route.key] = (route, Lane(self._deliver, LANE_WIDTH))
+            self._lanes[route.key] = (route, Lane(self._deliver, lane_width))
         self._open: set[Job] = set()
         self._watchers = Watchers()
         self._running = False

@@ -109,10 +109,11 @@ class Courier:
     async def _call(
         self, url: str, headers: Headers, body: bytes, timeout_s: float
     ) -> Answer | OSError:
-        method = "POST"
+        method, ends = "POST", time.perf_counter() + timeout_s  # as in Go, for all hops together
         try:
             for _ in range(REDIRECTS_MAX):
-                answer = await self._send(method, url, headers, body, timeout_s)
+                left_s = max(ends - time.perf_counter(), 0.001)
+                answer = await self._send(method, url, headers, body, left_s)
                 where = header(answer.headers, b"location")
                 if where is None or answer.status not in (301, 302, 303, 307, 308):
                     return answer

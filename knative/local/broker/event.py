@@ -59,10 +59,11 @@ class Event:
 
     def structured(self) -> bytes:
         """The body of the structured mode, `application/cloudevents+json`."""
-        document: dict[str, Any] = dict(self.attributes)
+        document = json.dumps(self.attributes, separators=(",", ":"))
         if self.data:
-            document |= _json_data(self.data, self.attributes.get("datacontenttype", ""))
-        return json.dumps(document, separators=(",", ":")).encode()
+            member = _json_data(self.data, self.attributes.get("datacontenttype", ""))
+            document = f"{document[:-1]},{member}}}"
+        return document.encode()
 
 
 def decode(headers: Headers, body: bytes) -> Event:
@@ -239,11 +240,13 @@ def _members(text: str) -> Iterator[tuple[str, Any, str]]:
         raise ValueError(f"something follows the object at character {at}")
 
 
-def _json_data(data: bytes, content_type: str) -> dict[str, Any]:
+def _json_data(data: bytes, content_type: str) -> str:
+    """The member with the data; JSON as it was written, so that no number loses a digit."""
     try:
         text = data.decode()
-        if _media_type(content_type) in JSON_TYPES:
-            return {"data": json.loads(text, parse_constant=_no_constant)}
-        return {"data": text}
+        if _media_type(content_type) not in JSON_TYPES:
+            return f'"data":{json.dumps(text)}'
+        json.loads(text, parse_constant=_no_constant)
+        return f'"data":{text.strip()}'
     except ValueError:
-        return {"data_base64": base64.b64encode(data).decode()}
+        return f'"data_base64":"{base64.b64encode(data).decode()}"'
