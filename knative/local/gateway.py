@@ -7,6 +7,7 @@ the broker, the Kubernetes API and the runtime's own administration are behind i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -88,17 +89,41 @@ class Gateway:
         send: Send,
         headers: Mapping[bytes, bytes],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + revision.timeout_s
+        """Until the answer has ended or the client has hung up: then nobody needs it."""
+        deadline = asyncio.get_running_loop().time() + revision.timeout_s
+        upload = _Upload(receive)
+        relaying = asyncio.create_task(
+            self._relay(revision, scope, upload, send, headers, deadline)
+        )
+        gone = asyncio.create_task(upload.hung_up())
+        try:
+            await asyncio.wait({relaying, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            relaying.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await relaying
+
+    async def _relay(
+        self,
+        revision: Revision,
+        scope: Message,
+        upload: _Upload,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        deadline: float,
+    ) -> None:
         started = False
         try:
+            async with asyncio.timeout_at(deadline):
+                body = await upload.body(headers)
             async with asyncio.timeout_at(deadline), revision.lease(deadline) as instance:
                 target = f"http://{instance.host}:{instance.port}{_target(scope)}"
                 async with self._client().request(
                     scope["method"],
                     _url(target),
                     headers=_request_headers(scope, headers),
-                    data=await _body(headers, receive),
+                    data=body,
                     allow_redirects=False,
                 ) as upstream:
                     kept = [(k, v) for k, v in upstream.raw_headers if k.lower() not in _HOP_BY_HOP]
@@ -179,25 +204,39 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> Any:
-    """The request's body: bytes when small, a stream otherwise, None when there is none."""
-    length = headers.get(b"content-length")
-    if length is None and b"transfer-encoding" not in headers:
-        return None
-    if length is not None and int(length) <= SMALL_BODY_BYTES:
-        return b"".join([chunk async for chunk in _chunks(receive)])
-    return _chunks(receive)
+class _Upload:
+    """The request's body, and after it the news that the client has hung up."""
 
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._read = asyncio.Event()
 
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client hung up")
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body"):
-            return
+    async def body(self, headers: Mapping[bytes, bytes]) -> Any:
+        """Bytes when it is small, a stream otherwise, None when there is none."""
+        length = headers.get(b"content-length")
+        if length is None and b"transfer-encoding" not in headers:
+            self._read.set()
+            return None
+        if length is not None and int(length) <= SMALL_BODY_BYTES:
+            return b"".join([chunk async for chunk in self._chunks()])
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError("the client hung up")
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                self._read.set()
+                return
+
+    async def hung_up(self) -> None:
+        """Return when the client has; not before its whole body has come."""
+        await self._read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _answer(send: Send, answer: Answer) -> None:

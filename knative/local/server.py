@@ -8,6 +8,7 @@ import errno
 import socket
 from collections.abc import Iterator
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -33,6 +34,16 @@ class _Server(uvicorn.Server):
 
 class _Protocol(HttpToolsProtocol):
     """uvicorn's own, with words for those who take the gateway for a proxy of https."""
+
+    def on_headers_complete(self) -> None:
+        # A proxy's absolute form: its host counts, not the header's (RFC 9112, 3.2.2).
+        if b"://" in self.url and not self.url.startswith(b"/"):
+            url = httptools.parse_url(self.url)
+            authority = b"%b:%d" % (url.host, url.port) if url.port else url.host
+            others = [pair for pair in self.headers if pair[0] != b"host"]
+            self.headers[:] = [(b"host", authority), *others]
+            self.url = (url.path or b"/") + (b"?" + url.query if url.query else b"")
+        super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         if self.parser.get_method() == b"CONNECT":

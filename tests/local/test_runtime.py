@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -138,6 +139,20 @@ async def test_a_process_reaches_others_through_the_gateway_as_its_proxy(
     async with httpx.AsyncClient(proxy=knative.url, timeout=30, trust_env=False) as client:
         answer = await client.get("http://letters.dsm.svc.cluster.local/who")
     assert answer.json()["env"]["K_SERVICE"] == "letters"
+
+
+async def test_a_proxys_absolute_url_names_the_host_with_or_without_a_path(
+    knative: LocalKnative,
+) -> None:
+    port = int(knative.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    url = "http://letters.dsm.svc.cluster.local"
+    writer.write(f"GET {url} HTTP/1.1\r\nhost: elsewhere\r\nconnection: close\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    told = json.loads(answer.partition("\r\n\r\n")[2])
+    assert (told["env"]["K_SERVICE"], told["path"]) == ("letters", "/")
+    assert told["headers"]["x-forwarded-host"] == "letters.dsm.svc.cluster.local"
 
 
 async def test_https_through_the_gateway_is_refused_in_words(knative: LocalKnative) -> None:
