@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ LOG_TAIL_LINES = 12
 PROBE_EVERY_S = 0.02
 PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
+_given: deque[int] = deque(maxlen=1000)  # ports whose process may not listen yet
 
 
 class NotReadyError(Exception):
@@ -60,6 +62,12 @@ class Instance:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
+        self.end_group()
+
+    def end_group(self) -> None:
+        """Kill what the ended process has left behind, as the end of a container does."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -68,7 +76,9 @@ def free_port() -> int:
         port = random.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.append(port)
+                return port
 
 
 async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:

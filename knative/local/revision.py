@@ -196,6 +196,7 @@ class Revision:
     async def _watch(self, instance: Instance) -> None:
         """Note the end of a process; one that nobody asked to stop is a crash."""
         await instance.process.wait()
+        instance.end_group()
         if self._instance is not instance or self.state is not State.READY:
             return
         self.counts.crashes += 1

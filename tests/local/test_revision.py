@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 
 from knative.local.environment import REPOSITORY, Launch
-from knative.local.instance import NotReadyError
+from knative.local.gateway import Gateway
+from knative.local.instance import Instance, NotReadyError, free_port, spawn
 from knative.local.manifests.serving import KnativeService
 from knative.local.revision import Limits, OverdueError, Revision, State
+from tests.local.kube_server import is_alive
 from tests.support import eventually
 
 Make = Callable[..., Revision]
@@ -143,3 +146,62 @@ async def test_min_scale_keeps_a_process_without_any_request(make: Make) -> None
         return await up() not in (None, first)
 
     assert await eventually(another)
+
+
+async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
+    revision = make(containerConcurrency=1)
+
+    async def nothing(*_: Any) -> None:
+        raise AssertionError("goes to the Service")
+
+    gateway = Gateway({revision.host: revision}, nothing, nothing, nothing)
+    hung_up = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"sleep_s=60"}
+    scope["headers"] = [(b"host", revision.host.encode())]
+    requests = [asyncio.create_task(gateway(dict(scope), receive, send)) for _ in range(2)]
+
+    async def one_runs_and_one_waits() -> bool:
+        return revision.in_flight == 2 and revision.state is State.READY
+
+    await eventually(one_runs_and_one_waits)
+    hung_up.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*requests)
+    assert revision.in_flight == 0
+    await gateway.close()
+
+
+def test_no_port_is_given_out_twice_in_a_row() -> None:
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == 500
+
+
+async def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    log = tmp_path / "log"
+    launch = Launch([sys.executable, "-c", code], dict(os.environ), REPOSITORY)
+    instance = Instance(await spawn(launch, log), 0, 0.0)
+
+    async def child() -> int:
+        return int(log.read_text() or 0)
+
+    pid = await eventually(child)
+    await instance.stop(grace_s=5)
+
+    async def gone() -> bool:
+        return not is_alive(pid)
+
+    assert await eventually(gone)
