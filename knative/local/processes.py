@@ -87,7 +87,9 @@ class Processes:
             pids = [revision.pid for revision in self.revisions if revision.pid]
             if pids != noted:
                 noted = pids
-                self._pids.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
+                scratch = self._pids.with_suffix(".tmp")
+                scratch.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
+                scratch.replace(self._pids)
             await asyncio.sleep(0.5)
 
 

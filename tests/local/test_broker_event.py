@@ -144,3 +144,10 @@ def test_any_structured_event_is_read_as_json_reads_it(
     event = decode(STRUCTURED, json.dumps(document, indent=indent).encode())
     assert json.loads(event.data) == data
     assert event.attributes == BASE | {"word": word}
+
+
+@pytest.mark.parametrize("number", ["1e400", "0.10000000000000000000001", "12345678901234567890"])
+def test_a_number_leaves_in_structured_mode_as_it_was_written(number: str) -> None:
+    attributes = {"specversion": "1.0", "id": "1", "datacontenttype": "application/json"}
+    sent = Event(attributes, f'{{"n": {number}}}'.encode()).structured().decode()
+    assert f'"data":{{"n": {number}}}}}' in sent

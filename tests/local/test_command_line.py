@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -190,6 +191,21 @@ def test_a_runtime_goes_on_when_nobody_reads_its_words(tmp_path: Path) -> None:
         runtime.terminate()
         assert runtime.wait(20) == 0
     assert not (tmp_path / "runtime.json").exists()
+
+
+def test_a_second_interrupt_ends_it_at_once(tmp_path: Path) -> None:
+    jobs = Path(__file__).parent / "overlays" / "jobs"
+    command = [sys.executable, "-m", "knative.local", "up", "--overlay", str(jobs)]
+    command += ["--data", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as runtime:
+        assert runtime.stderr is not None
+        lines = iter(runtime.stderr)
+        assert "Starting PostgreSQL\n" in lines
+        runtime.send_signal(signal.SIGINT)
+        assert "Stopping; Ctrl-C again kills\n" in lines
+        runtime.send_signal(signal.SIGINT)
+        assert runtime.wait(3) == 130
+    run("down", "--data", str(tmp_path))
 
 
 def test_a_second_runtime_on_the_same_data_is_refused(knative: LocalKnative) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -24,7 +25,8 @@ def down(arguments: argparse.Namespace) -> int:
     lock = DataLock(data)
     stopped = []
     if pid := lock.owner():
-        psutil.Process(pid).terminate()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
+            psutil.Process(pid).terminate()
         deadline = time.monotonic() + WITHIN_S
         while lock.owner() == pid:
             if time.monotonic() > deadline:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -38,7 +40,7 @@ async def up(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _stop_or_kill, stop)
     starting = asyncio.create_task(runtime.start())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -64,6 +66,15 @@ async def up(arguments: argparse.Namespace) -> int:
             await asyncio.gather(tail, return_exceptions=True)
         finally:
             await runtime.stop()
+
+
+def _stop_or_kill(stop: asyncio.Event) -> None:
+    """The first signal stops in order, which may take long; the second ends it at once."""
+    if stop.is_set():
+        os._exit(130)  # the kernel kills its children; `down` or the next `up` sweeps the rest
+    stop.set()
+    with contextlib.suppress(OSError):
+        print("Stopping; Ctrl-C again kills", file=sys.stderr, flush=True)
 
 
 async def _tail(folder: Path) -> None:

@@ -45,8 +45,9 @@ class RevisionSpec(PodSpec):
         return self
 
     def _check_probes(self, container: Container) -> None:
-        own: set[int | str | None] = {port.container_port for port in container.ports} | {0}
-        own |= {port.name for port in container.ports if port.name}
+        own: list[int | str | None] = [0]
+        for port in container.ports:
+            own += [port.container_port, port.name]
         for probe in (container.readiness_probe, container.liveness_probe):
             if probe and probe.http_get and probe.http_get.port not in own:
                 words = f"a probe's port {probe.http_get.port} is not the container's"
