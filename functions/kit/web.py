@@ -15,6 +15,7 @@ from pydantic import StringConstraints
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from functions.events.base import Event
 from functions.kit import inbox
 from functions.kit.answers import MOST_BYTES, failure
 from functions.kit.context import Context, process_context
@@ -36,14 +37,23 @@ class Api:
     build: Build
     gauges: Gauges | None = None
     start: Start | None = None
+    inputs: tuple[type[Event], ...] = ()
+    emits: tuple[type[Event], ...] = ()
 
 
 def api(
-    name: str, build: Build, gauges: Gauges | None = None, start: Start | None = None
+    name: str,
+    build: Build,
+    gauges: Gauges | None = None,
+    start: Start | None = None,
+    *,
+    inputs: Sequence[type[Event]] = (),
+    emits: Sequence[type[Event]] = (),
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
+    `inputs`, `emits`: the events of an API that also takes events at `POST /`.
     """
     made: list[FastAPI] = []
 
@@ -55,7 +65,7 @@ def api(
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
-    target.__dict__["api"] = Api(name, build, gauges, start)
+    target.__dict__["api"] = Api(name, build, gauges, start, tuple(inputs), tuple(emits))
     return typing.cast(Target, functions_framework.aio.http(target))
 
 

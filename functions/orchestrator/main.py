@@ -123,5 +123,4 @@ def build() -> FastAPI:
     return app
 
 
-orchestrator = api("orchestrator", build, gauges)
-__all__ = ["EMITS", "INPUTS", "orchestrator"]
+orchestrator = api("orchestrator", build, gauges, inputs=INPUTS, emits=EMITS)

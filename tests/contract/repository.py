@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +20,6 @@ from _pytest.mark import ParameterSet
 import functions.events
 from functions.events.base import Event, Request, all_types
 from functions.kit.function import spec_of
-from functions.kit.handle import Spec
 from functions.kit.serve import FUNCTIONS
 
 ROOT = FUNCTIONS.parent
@@ -31,9 +32,9 @@ Manifest = dict[str, Any]
 
 @cache
 def function_folders() -> dict[str, Path]:
-    """Target name to folder, of what is made with @function."""
-    found = {path.parent.name: path.parent for path in sorted(FUNCTIONS.glob("*/main.py"))}
-    return {name: path for name, path in found.items() if _is_function(path / "main.py")}
+    """Target name to folder, of every deployable that brokers speak to, however it is made."""
+    found = (path.parent for path in sorted(FUNCTIONS.glob("*/main.py")))
+    return {path.name: path for path in found if _declared(path.name).inputs}
 
 
 @cache
@@ -48,9 +49,37 @@ def target(name: str) -> object:
     return getattr(importlib.import_module(".".join((*folder.parts, "main"))), name)
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What a deployable says of itself. `replays`: a repeated event gets the first answer from
+    the kit's inbox, for which a request may hold two connections."""
+
+    about: str
+    inputs: tuple[type[Event], ...]
+    emits: tuple[type[Event], ...]
+    source: str
+    inbox: bool
+    replays: bool
+
+
 @cache
-def spec(name: str) -> Spec:
-    return spec_of(target(name))
+def spec(name: str) -> Declared:
+    """What a function declares: one that hears no events is a KeyError."""
+    function_folders()[name]
+    return _declared(name)
+
+
+@cache
+def _declared(name: str) -> Declared:
+    made = target(name)
+    about = inspect.getdoc(sys.modules[f"functions.{name}.main"]) or ""
+    found = getattr(made, "api", None)
+    if found is None:
+        one = spec_of(made)
+        return Declared(about, one.inputs, one.emits, one.source, one.inbox, one.inbox)
+    tables = (all_folders()[name] / "migrations").is_dir()
+    source = f"/functions/{name.replace('_', '-')}"
+    return Declared(about, found.inputs, found.emits, source, inbox=tables, replays=False)
 
 
 @cache
@@ -200,7 +229,3 @@ def _makes(name: str, kind: type[Event]) -> bool:
     made = re.compile(rf"\b{kind.__name__}(\.model_validate)?\(")
     texts = [path.read_text() for path in all_folders()[name].glob("*.py")]
     return any(f"from {kind.__module__} import" in text and made.search(text) for text in texts)
-
-
-def _is_function(path: Path) -> bool:
-    return re.search(r"^@function\(", path.read_text(), re.MULTILINE) is not None

@@ -54,7 +54,7 @@ def functions() -> str:
         if AnyEvent in declared.inputs:
             heard.append("any event")
         said = [f"`{kind.type}`" for kind in declared.emits]
-        about = _first_line(inspect.getmodule(declared.handler))
+        about = declared.about.partition("\n")[0]
         rows.append([_dashed(name), about, ", ".join(heard), ", ".join(said) or "nothing"])
     return _table(["function", "what it does", "hears", "says"], rows)
 

@@ -98,7 +98,7 @@ def test_a_service_takes_no_more_than_its_pool_can_bear(overlay: str, service: M
     pool = int(environment(service).get("DATABASE_POOL_SIZE", "8"))
     target = environment(service)["FUNCTION_TARGET"]
     assert at_a_time >= 1
-    if target in function_folders() and spec(target).inbox:
+    if target in function_folders() and spec(target).replays:
         assert at_a_time <= pool / 2, "a request may hold two connections"
 
 
