@@ -113,10 +113,11 @@ class Runtime:
         if jobs := self.world.all(Job):
             self._progress(f"Running {', '.join(job.name for job in jobs)}")
         await self.kube.run_jobs(self.options.jobs_within_s)
-        await self._try_services()
+        # Before the services: one that has kept events of its last life sends them as it starts.
         with _usable(self._data / "broker.sqlite"):
             await self.broker.start()
         self._stack += [self.broker.stop, self.clock.close]
+        await self._try_services()
         if self.options.automatic:
             self.clock.start()
         self._announce()
