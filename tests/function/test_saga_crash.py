@@ -1,0 +1,189 @@
+"""A process dies at each statement, and after each commit, of a saga that goes forth and back.
+
+What comes next is what a broker and another process do: unanswered events come again, and what is
+left in the outbox is sent. The end must be that of a run which nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+
+from functions.events.saga import RegistrationRequested, RunEnded
+from functions.kit import wire
+from functions.kit.errors import TemporaryError
+from functions.kit.settings import DatabaseSettings
+from functions.kit.store import Connection, Store
+from functions.orchestrator import registry, tables
+from functions.orchestrator.batch import Item, Start
+from functions.orchestrator.clockwork import Clockwork
+from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.model import Action
+from functions.orchestrator.engine import Engine
+from functions.orchestrator.orchestrator import new_flow_id
+from functions.orchestrator.tables import HOLD, Claim
+
+
+class MortalStore(Store):
+    """Counts statements and commits; at number `dies_at` the connection is gone."""
+
+    def __init__(self, settings: DatabaseSettings, dies_at: int | None) -> None:
+        super().__init__(settings)
+        self._dies_at = dies_at
+        self.count = 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with super().connection() as connection:
+            yield cast(Connection, _Counted(connection, self))
+
+    def step(self, connection: Any) -> None:
+        self.count += 1
+        if self.count == self._dies_at:
+            connection.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("the process died here")
+
+
+class _Counted:
+    def __init__(self, connection: Any, store: MortalStore) -> None:
+        self._connection = connection
+        self._store = store
+
+    async def fetch(self, *arguments: Any) -> Any:
+        self._store.step(self._connection)
+        return await self._connection.fetch(*arguments)
+
+    async def execute(self, *arguments: Any) -> Any:
+        self._store.step(self._connection)
+        return await self._connection.execute(*arguments)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        async with self._connection.transaction():
+            yield
+        self._store.step(self._connection)
+
+
+class Play:
+    """One run of three steps, the last of which fails for good, so that the rest is undone."""
+
+    def __init__(self, settings: DatabaseSettings, dies_at: int | None) -> None:
+        self.now = datetime.now(UTC)
+        self.broker: dict[str, wire.Message] = {}
+        self.settings = settings
+        self.store = MortalStore(settings, dies_at)
+        self.flow_id = new_flow_id()
+        self.deaths = 0
+
+    async def run(self) -> tuple[Any, ...]:
+        engine, answered = self.engine(), set[str]()
+        claim = Claim("/tests", str(self.flow_id), "start")
+        todo = deque([Item(self.flow_id, Start("crash"), claim)])
+        while True:
+            while todo:
+                try:
+                    await engine.submit(todo[0])
+                except TemporaryError:  # the broker keeps the event, another process gets it
+                    engine = await self.next_life(engine)
+                    continue
+                todo.popleft()
+            await engine.close()
+            if answered == set(self.broker):
+                await self.sweep()
+                if answered == set(self.broker):
+                    break
+            todo += [self.answer(m) for i, m in self.broker.items() if i not in answered]
+            answered = set(self.broker)
+            engine = self.engine()
+        end = await self.end()
+        await self.store.close()
+        return end
+
+    async def sweep(self) -> None:
+        """What a process does later on: send what another one has left."""
+        engine = self.engine()
+        self.now += 2 * HOLD
+        try:
+            await Clockwork(self.store, engine, lambda: self.now).send_left()
+            await engine.close()
+        except TemporaryError:
+            await self.next_life(engine)
+            await self.sweep()
+
+    def engine(self) -> Engine:
+        return Engine(self.store, self.send, lambda: self.now)
+
+    async def next_life(self, engine: Engine) -> Engine:
+        self.deaths += 1
+        await engine.close()
+        await self.store.close()
+        self.store = MortalStore(self.settings, None)
+        return self.engine()
+
+    async def send(self, message: wire.Message) -> None:
+        if message.subject == str(self.flow_id):  # the outbox may hold what other plays have sent
+            self.broker[message.id] = message
+
+    def answer(self, message: wire.Message) -> Item:
+        data = json.loads(message.data)
+        action = Action(data.get("action", "DO"))
+        able = data.get("stepName") != "c"
+        what = Answered(data.get("stepName", "?"), action, able, data.get("attempt"), "w", 1)
+        if message.type == RunEnded.type:  # nobody answers it: it comes back as nonsense
+            what = Answered("no such step", Action.DO, True)
+        return Item(UUID(data["flowId"]), what, Claim("/w", message.id, "answer"))
+
+    async def end(self) -> tuple[Any, ...]:
+        """How the run, its steps, its history and the world outside are at the end."""
+        async with self.store.transaction() as tx:
+            stored = await tables.look(tx, {}, self.flow_id)
+            history = await tx.fetch(
+                "SELECT type, step_name, attempt FROM audit_event WHERE flow_id = $1 ORDER BY id",
+                self.flow_id,
+            )
+            left = await tx.fetchval("SELECT count(*) FROM orchestration_timer")
+        assert stored is not None
+        steps = {
+            name: (s.status, s.attempt, s.undo_attempt, s.effect, s.result)
+            for name, s in stored.run.steps.items()
+        }
+        sent = Counter(
+            (m.type, m.extensions.get("stepname"), m.extensions.get("action"))
+            for m in self.broker.values()
+        )
+        return stored.run.status, steps, [tuple(row) for row in history], sent, left
+
+
+async def test_a_death_at_any_statement_changes_nothing_of_the_end(functions_database: str) -> None:
+    settings = DatabaseSettings(database_url=functions_database)
+    await _register(settings)
+    undisturbed = Play(settings, None)
+    expected = await undisturbed.run()
+    assert expected[0] == "UNDONE"
+    assert undisturbed.store.count > 20
+    for dies_at in itertools.count(1):
+        play = Play(settings, dies_at)
+        assert await play.run() == expected, f"after a death at statement {dies_at}"
+        if not play.deaths:
+            break
+    assert dies_at > 20
+
+
+async def _register(settings: DatabaseSettings) -> None:
+    store = Store(settings)
+    retry = {"attempts": 1}
+    steps = [{"seq": n, "name": name, "retry": retry} for n, name in enumerate("abc")]
+    for role in ("initiator", "worker"):
+        document = {"orchName": "crash", "as": role, "type": "sequential", "steps": steps}
+        async with store.transaction() as tx:
+            request = RegistrationRequested.model_validate(document)
+            await registry.register(tx, request, "w", datetime.now(UTC) - timedelta(seconds=1))
+    await store.close()
