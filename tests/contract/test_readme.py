@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from functions.kit.serve import FUNCTIONS
 from tests.contract import tables
+from tests.contract.repository import ROOT
 
 MARKED = [
     pytest.param(path, name, id=f"{path.parent.name}-{name}")
@@ -37,3 +40,15 @@ def test_the_flow_shows_the_morning() -> None:
 def test_what_stands_between_markers_is_made_anew_and_the_rest_kept() -> None:
     text = tables.filled("a\n<!-- flow -->\nold\n<!-- /flow -->\nb\n")
     assert text == f"a\n<!-- flow -->\n{tables.flow()}\n<!-- /flow -->\nb\n"
+
+
+def test_what_the_orchestrator_promises_is_proven_by_tests_that_exist() -> None:
+    lines = (FUNCTIONS / "orchestrator" / "README.md").read_text().splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if line.startswith("| ")]
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(rows) > 15
+    for situation, _, proof in rows[1:]:
+        named = re.findall(r"`(test_\w+)`", proof)
+        assert named, f"nothing proves {situation}"
+        for name in named:
+            assert f"def {name}(" in tests, f"{situation}: there is no {name}"
