@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PORT ?= 8080
+DATA ?= .data
 
 .DEFAULT_GOAL := help
 
@@ -22,8 +23,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 setup: $(INSTALLED) ## install everything into .venv
 
-run: $(INSTALLED) ## the whole morning on this machine (ONCE=1 exits when it is done)
-	@$(RUN) -m knative.morning --port $(PORT) $(if $(ONCE),--once)
+run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
+	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) $(if $(ONCE),--once)
 
 test: $(INSTALLED) ## all tests
 	@$(RUN) -m pytest -q -n auto --dist worksteal

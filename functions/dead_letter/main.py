@@ -101,13 +101,16 @@ async def redrive_one(request: Request, ctx: Context) -> Response:
 async def redrive_many(request: Request, ctx: Context) -> Response:
     """Send the letters of a filter again, oldest first; those that are open if it names no state.
 
-    One request sends 200 at most and says how many are `left`.
+    One request sends 200 at most and says how many are `left`. An empty filter is refused: it is
+    more often a slip than a wish.
     """
     try:
         body = json.loads(await request.body() or b"{}")
     except ValueError as error:
         raise PermanentError(f"the body is no valid JSON: {error}") from None
     chosen = _read(Filter, body)
+    if chosen == Filter():
+        raise PermanentError('give type, function or state; {"state": "open"} means all')
     wanted = (chosen.type, chosen.function, chosen.state or "open")
     async with ctx.store.connection() as connection:
         numbers, total = await tables.oldest(connection, wanted, _MOST_AT_ONCE)

@@ -20,6 +20,7 @@ from knative.local.manifests.problems import ManifestError
 from knative.local.runtime import Options, Runtime
 from knative.morning import tables
 from knative.morning.agents import agent
+from knative.morning.sagas import saga
 from knative.morning.stages import STAGES, Failure, Morning
 
 
@@ -49,7 +50,7 @@ async def run(arguments: argparse.Namespace) -> int:
             working.cancel()
             return 130
         code = await working
-        where = "while `make run` serves" if arguments.once else "in another terminal"
+        where = "once `make run` serves" if arguments.once else "in another terminal"
         tables.console.print(f"[bold]Try, {where}[/]")
         tables.console.print(tables.addresses(runtime.addresses()), markup=False, soft_wrap=True)
         if arguments.once:
@@ -63,7 +64,7 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _stages(runtime: Runtime) -> int:
     async with Morning(runtime) as morning:
-        for stage in (*STAGES, agent):
+        for stage in (*STAGES, agent, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]")
             try:

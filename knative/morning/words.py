@@ -9,7 +9,13 @@ Data = Mapping[str, Any]
 
 
 # Too many to tell one by one.
-QUIET = {"io.dsm.task.updated.v1", "dev.knative.apiserver.resource.update"}
+QUIET = {
+    "io.dsm.task.updated.v1",
+    "io.dsm.saga.registration.decided.v1",
+    "io.dsm.saga.step.commanded.v1",
+    "io.dsm.saga.run.ended.v1",
+    "dev.knative.apiserver.resource.update",
+}
 
 
 def line(event: Mapping[str, Any]) -> str | None:
@@ -80,6 +86,10 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "io.dsm.cycle.completed.v1": _cycled,
     "io.dsm.sprint.simulated.v1": _simulated,
     "io.dsm.scrum.reported.v1": _filed,
+    "io.dsm.saga.step.answered.v1": lambda d: (
+        f"{d.get('workerName') or 'a worker'}: {d['action']} {d['stepName']}, "
+        f"{d['metadata']['status'].lower()}"
+    ),
     "io.dsm.sprint.started.v1": lambda d: f"sprint-service started {d['sprint_id']}",
     "com.github.issue.labeled": lambda d: (
         f"webhook-receiver: issue {d['issue']['number']} got the label {d['label']['name']}"

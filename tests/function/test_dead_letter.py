@@ -276,7 +276,9 @@ async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
     assert [row["outcome"] for row in answer["redriven"]] == ["sent"] * 3
     assert answer["left"] == 0
     assert sorted(m.id for m in letters.sink.messages) == ["e-0", "e-1", "e-2"]
-    _, answer = await post(letters, "/redrive", {})
+    status, answer = await post(letters, "/redrive", {})
+    assert (status, "give type, function or state" in answer["detail"]) == (422, True)
+    _, answer = await post(letters, "/redrive", {"state": "open"})
     assert [row["letter"] for row in answer["redriven"]] == [4]
 
 
