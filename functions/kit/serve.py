@@ -46,7 +46,11 @@ def source_of(target: str) -> Path:
 
 
 class Application:
-    """The framework's app with `GET /health` and `GET /metrics` in front and clean-up behind."""
+    """The framework's app with health and `GET /metrics` in front and clean-up behind.
+
+    `/health/live` asks nobody: a database that is away is cured by no restart, which would only
+    end what goes on. `/health` says whether the process can work.
+    """
 
     def __init__(self, target: str, source: Path) -> None:
         create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
@@ -69,6 +73,8 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
             await (await self._health())(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/health/live":
+            await JSONResponse({"status": "ok"})(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/metrics":
             await (await self._metrics())(scope, receive, send)
         elif scope["type"] == "lifespan":

@@ -36,7 +36,7 @@ from functions.kit import conventions, log, wire
 if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
 
-UNTRACED = ("/health", "/health/ready", "/metrics")  # asked every few seconds, and of no event
+UNTRACED = ("/health", "/health/live", "/health/ready", "/metrics")  # asked often, and of no event
 
 POOLS_OWN = "SELECT pg_advisory_unlock_all()"  # the pool tidies a connection that comes back
 

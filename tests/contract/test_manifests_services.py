@@ -50,8 +50,9 @@ def test_a_service_asks_for_what_it_needs(overlay: str, service: Manifest) -> No
 @services
 def test_a_service_is_asked_how_it_is(overlay: str, service: Manifest) -> None:
     one = container(service)
-    for probe in ("readinessProbe", "livenessProbe"):
-        assert one[probe]["httpGet"]["path"] == "/health"
+    # Liveness asks nobody else: a restart brings no database back and ends what goes on.
+    for probe, path in (("readinessProbe", "/health"), ("livenessProbe", "/health/live")):
+        assert one[probe]["httpGet"]["path"] == path
         assert one[probe]["timeoutSeconds"] >= 2, "a database may take a second"
     # A cold start waits for the next probe, and Knative allows no timeout without a period.
     assert one["readinessProbe"]["periodSeconds"] == 1

@@ -25,15 +25,17 @@ ROOT = SOURCE.parent.parent.parent
 
 
 @asynccontextmanager
-async def served(**environ: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A running process and its URL, once it is healthy."""
+async def served(
+    at: str = "/health", **environ: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A running process and its URL, once a GET `at` a path is a success."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     process = await start(PORT=str(port), **environ)
     try:
-        await eventually(lambda: _healthy(process, url))
+        await eventually(lambda: _healthy(process, f"{url}{at}"))
         yield process, url
     finally:
         if process.returncode is None:
@@ -56,7 +58,7 @@ async def _healthy(process: asyncio.subprocess.Process, url: str) -> bool:
     assert process.returncode is None, await process.communicate()
     async with httpx.AsyncClient() as client:
         try:
-            return (await client.get(f"{url}/health")).status_code == 200
+            return (await client.get(url)).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -105,6 +107,15 @@ async def test_draining_ends_when_the_timeout_does() -> None:
         await asyncio.wait_for(process.wait(), 20)
         with pytest.raises(httpx.HTTPError):
             (await napping).raise_for_status()
+
+
+async def test_a_process_lives_on_without_its_database_and_says_that_it_cannot_work() -> None:
+    environ = {"FUNCTION_TARGET": "dead_letter", "FUNCTION_SOURCE": ""}
+    environ |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
+    async with served("/health/live", **environ) as (_, url), httpx.AsyncClient() as client:
+        ready = await client.get(f"{url}/health")
+        assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+        assert (await client.get(f"{url}/health/live")).json() == {"status": "ok"}
 
 
 async def test_logs_are_json_lines_that_carry_the_event() -> None:
