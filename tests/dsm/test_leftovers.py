@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -28,7 +29,40 @@ async def hang(scope: Any, receive: Any, send: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(dsm: Dsm) -> None:
+@pytest.fixture
+async def prompt(dsm: Dsm) -> AsyncIterator[set[asyncio.Task[None]]]:
+    """Services answer before their work behind the answer is over, as on a socket; that work."""
+    behind: set[asyncio.Task[None]] = set()
+
+    def served(app: Any) -> Any:
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            done = asyncio.Event()
+
+            async def told(message: Any) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    done.set()
+
+            behind.add(asyncio.create_task(app(scope, receive, told)))
+            await done.wait()
+
+        return answered
+
+    for name in ("sprint-service", "project-orchestrator"):
+        dsm.cluster.add(name, served(dsm.cluster.apps[name]))
+    yield behind
+    await _end(behind)
+
+
+async def _end(behind: set[asyncio.Task[None]]) -> None:
+    for task in behind:
+        task.cancel()
+    await asyncio.gather(*behind, return_exceptions=True)
+
+
+async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
+    dsm: Dsm, prompt: set[asyncio.Task[None]]
+) -> None:
     sprint = await dsm.sprint()
     await dsm.orchestrate()
     await dsm.finish(sprint)
@@ -47,13 +81,36 @@ async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(d
     assert any("chronicle-service: no answer" in w for w in closed["decisions"]["warnings"])
     assert started["sprint_id"] == "GEM-001-S02"
 
+    await _end(prompt)  # the processes die, too
     dsm.cluster.add("chronicle-service", chronicle)
     await dsm.post("sprint-service", "/sprints/GEM-001-S02/close")
     at = "/v1/notes/sprint_retrospective"
     assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 2
 
 
-async def test_one_note_that_hangs_waits_in_nobody_elses_way(dsm: Dsm) -> None:
+async def test_a_chronicle_that_needs_time_to_start_has_all_notes_in_the_end(dsm: Dsm) -> None:
+    await dsm.project()
+    await dsm.backlog()
+    chronicle = dsm.cluster.apps["chronicle-service"]
+    started = asyncio.Event()
+    asyncio.get_running_loop().call_later(2.0, started.set)
+
+    async def cold(scope: Any, receive: Any, send: Any) -> None:
+        await started.wait()
+        await chronicle(scope, receive, send)
+
+    dsm.cluster.add("chronicle-service", cold)
+
+    await dsm.orchestrate()
+
+    for kind in ("sprint_planning", "decision_audit"):
+        at = f"/v1/notes/{kind}"
+        assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
+
+
+async def test_one_note_that_hangs_waits_in_nobody_elses_way(
+    dsm: Dsm, prompt: set[asyncio.Task[None]]
+) -> None:
     chronicle = dsm.cluster.apps["chronicle-service"]
     dsm.cluster.add("chronicle-service", hang)
     await dsm.sprint("SLOW-001")

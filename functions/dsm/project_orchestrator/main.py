@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 from uuid import uuid4
 
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
@@ -32,16 +32,24 @@ def build() -> FastAPI:
 
     @app.post("/orchestrate/project/{project_id}")
     async def orchestrate(
-        project_id: Id, body: Orchestrate, ctx: Ctx, idempotency_key: IdempotencyKey = None
+        project_id: Id,
+        body: Orchestrate,
+        ctx: Ctx,
+        background: BackgroundTasks,
+        idempotency_key: IdempotencyKey = None,
     ) -> Any:
         request = idempotency_key or str(uuid4())
+        left: list[dict[str, Any]] = []
 
         async def work(tx: Connection) -> Any:
             await tables.lock_project(tx, project_id)
-            return await orchestration.orchestrate(ctx, project_id, body.options, request)
+            return await orchestration.orchestrate(ctx, project_id, body.options, request, left)
 
         asked = [project_id, body.model_dump(mode="json")]
-        return await once(ctx, idempotency_key, "POST /orchestrate", asked, work)
+        answer = await once(ctx, idempotency_key, "POST /orchestrate", asked, work)
+        for audit in left:
+            background.add_task(orchestration.audit_later, ctx, audit)
+        return answer
 
     @app.get("/orchestrate/project/{project_id}/status")
     async def status(project_id: Id, ctx: Ctx) -> dict[str, Any]:

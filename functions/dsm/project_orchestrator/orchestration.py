@@ -8,6 +8,7 @@ decision that the world has overtaken (`Conflict`, so nothing was done) is made 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -23,10 +24,15 @@ from functions.kit.errors import Conflict, FunctionError, NotFound
 from functions.kit.services import derived_key, path
 from functions.kit.web import Text
 
+logger = logging.getLogger(__name__)
+
 Row = dict[str, Any]
 
 _ATTEMPTS = 3
-_NOTE_S = 1.0  # a chronicle that hangs is a warning, and must not outlast our caller's patience
+# A chronicle that hangs is a warning, and must not outlast our caller's patience; behind the
+# answer it gets the time to start from zero.
+_NOTE_S = 1.5
+_NOTE_LATER_S = 30.0
 _NO_TASKS = TaskSummary(total_tasks=0, completed_tasks=0, pending_tasks=0)
 
 
@@ -53,8 +59,13 @@ class Options(BaseModel):
         return schedule
 
 
-async def orchestrate(ctx: Context, project_id: str, options: Options, request: str) -> Row:
-    """Do what is due for a project, once for each `request`."""
+async def orchestrate(
+    ctx: Context, project_id: str, options: Options, request: str, left: list[Row]
+) -> Row:
+    """Do what is due for a project, once for each `request`.
+
+    `left` gets what the chronicle did not take in time: see `audit_later`.
+    """
     began = time.perf_counter()
     for attempt in range(1, _ATTEMPTS + 1):
         async with ctx.store.connection() as connection:
@@ -65,7 +76,9 @@ async def orchestrate(ctx: Context, project_id: str, options: Options, request: 
                 await tables.record(connection, project_id, request, attempt, found)
         try:
             answer = await _act(
-                ctx, project_id, options, found, derived_key(project_id, request, str(attempt))
+                *(ctx, project_id, options, found),
+                derived_key(project_id, request, str(attempt)),
+                left,
             )
         except Conflict:
             if attempt == _ATTEMPTS:
@@ -138,7 +151,9 @@ async def _decide(ctx: Context, project_id: str, options: Options) -> Row:
     }
 
 
-async def _act(ctx: Context, project_id: str, options: Options, decision: Row, key: str) -> Row:
+async def _act(
+    ctx: Context, project_id: str, options: Options, decision: Row, key: str, left: list[Row]
+) -> Row:
     action, sprint_id = decision["action"], decision["situation"]["sprint_id"]
     taken: list[str] = []
     warnings = list(decision["warnings"])
@@ -182,7 +197,7 @@ async def _act(ctx: Context, project_id: str, options: Options, decision: Row, k
     }
     answer["cronjob_name"] = cronjob
     if taken:
-        warnings += await _audit(ctx, project_id, sprint_id, decision, key)
+        warnings += await _audit(ctx, project_id, sprint_id, decision, key, left)
     return answer
 
 
@@ -216,7 +231,7 @@ def _answer(
 
 
 async def _audit(
-    ctx: Context, project_id: str, sprint_id: str | None, decision: Row, key: str
+    ctx: Context, project_id: str, sprint_id: str | None, decision: Row, key: str, left: list[Row]
 ) -> list[str]:
     """Put the decision into the chronicle; a chronicle that is away is a warning."""
     body = {
@@ -232,5 +247,16 @@ async def _audit(
     try:
         await ctx.services.chronicle.note("decision_audit", body, key=key, within_s=_NOTE_S)
     except FunctionError as error:
-        return [f"The decision is not in the chronicle: {error.detail}"]
+        left.append(body)
+        return [f"The decision is not in the chronicle yet: {error.detail}"]
     return []
+
+
+async def audit_later(ctx: Context, body: Row) -> None:
+    """Put a decision into the chronicle behind an answer that says it is not there yet."""
+    try:
+        await ctx.services.chronicle.note(
+            "decision_audit", body, key=body["audit_id"], within_s=_NOTE_LATER_S
+        )
+    except FunctionError as error:
+        logger.error("decision %s is not in the chronicle: %s", body["audit_id"], error)

@@ -49,7 +49,7 @@ async def tell(ctx: Context, old_s: float) -> None:
             projects = await tables.waiting(connection, old_s)
         for project_id in projects:
             await _placed(ctx, project_id)
-        await outbox.write_notes(ctx, None, old_s=old_s)
+        await outbox.write_notes(ctx, None, old_s=old_s, within_s=outbox.NOTES_LATER_S)
         await outbox.publish(ctx, None, old_s=old_s)
     except FunctionError as error:
         logger.warning("left for the next round: %s", error)

@@ -127,7 +127,7 @@ def _writes(app: FastAPI) -> None:
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
         warnings = await _told(ctx, project_id)
-        return _answer(ctx, answer | ({"warnings": warnings} if warnings else {}), request, 201)
+        return _answer(ctx, answer, request, 201, project_id, warnings)
 
     @app.post("/sprints/{sprint_id}/close")
     async def close(sprint_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
@@ -143,7 +143,7 @@ def _writes(app: FastAPI) -> None:
         async with ctx.store.connection() as connection:
             retrospective = await tables.retrospective(connection, sprint_id)
         answer |= {"retrospective_report_id": retrospective}
-        return _answer(ctx, answer | ({"warnings": warnings} if warnings else {}), request, 200)
+        return _answer(ctx, answer, request, 200, project_id, warnings)
 
     @app.post("/sprints/{sprint_id}/progress")
     async def move(
@@ -173,11 +173,19 @@ def _writes(app: FastAPI) -> None:
         return _answer(ctx, answer, request, 200)
 
 
-def _answer(ctx: Ctx, answer: dict[str, Any], request: str, status: int) -> Response:
+def _answer(
+    ctx: Ctx,
+    answer: dict[str, Any],
+    request: str,
+    status: int,
+    project_id: str | None = None,
+    warnings: list[str] | None = None,
+) -> Response:
     """The answer; events leave behind it, as a broker may take its time."""
-    return JSONResponse(
-        answer, status, background=BackgroundTask(outbox.publish_soon, ctx, request)
-    )
+    if warnings:
+        answer = answer | {"warnings": warnings}
+    behind = BackgroundTask(outbox.tell_behind, ctx, request, project_id if warnings else None)
+    return JSONResponse(answer, status, background=behind)
 
 
 async def _told(ctx: Ctx, project_id: str) -> list[str]:

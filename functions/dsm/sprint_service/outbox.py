@@ -25,7 +25,8 @@ from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 
-NOTES_S = 1.0  # below the patience of whoever calls us, and of who calls them
+NOTES_S = 1.5  # below the patience of whoever calls us, and of who calls them
+NOTES_LATER_S = 30.0  # a chronicle may have to start from zero
 AT_ONCE = 16
 
 Message = tuple[str, Mapping[str, Any]]
@@ -71,13 +72,15 @@ async def place(ctx: Context, project_id: str) -> list[str]:
     return warnings
 
 
-async def write_notes(ctx: Context, project_id: str | None, *, old_s: float = 0) -> list[str]:
-    """Write outstanding notes, for `NOTES_S` at most; returns warnings.
+async def write_notes(
+    ctx: Context, project_id: str | None, *, old_s: float = 0, within_s: float = NOTES_S
+) -> list[str]:
+    """Write outstanding notes, of a project or of all; returns warnings.
 
-    It waits for nobody: a chronicle that hangs costs the caller no more than that.
+    It waits for nobody: a chronicle that hangs costs the caller no more than `within_s`.
     """
     warnings: list[str] = []
-    deadline, after = time.monotonic() + NOTES_S, 0
+    deadline, after = time.monotonic() + within_s, 0
     while (left_s := deadline - time.monotonic()) > 0:
         async with ctx.store.transaction() as tx:
             note = await tables.note_out(tx, project_id, after, old_s)
@@ -138,12 +141,17 @@ async def publish(ctx: Context, request: str | None, *, old_s: float = 0) -> Non
             return  # the sink is away
 
 
-async def publish_soon(ctx: Context, request: str) -> None:
-    """Publish a request's events behind its answer: nobody hears of an error any more."""
+async def tell_behind(ctx: Context, request: str, unwritten: str | None) -> None:
+    """Publish a request's events behind its answer, where nobody hears of an error any more.
+
+    `unwritten`: the project with notes that did not get into the chronicle in time.
+    """
     try:
         await publish(ctx, request)
+        if unwritten is not None:
+            await write_notes(ctx, unwritten, within_s=NOTES_LATER_S)
     except FunctionError as error:
-        logger.warning("events are left for later: %s", error)
+        logger.warning("left for later: %s", error)
 
 
 def _message(row: Mapping[str, Any]) -> wire.Message:
