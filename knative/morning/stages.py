@@ -14,7 +14,7 @@ import httpx
 
 from knative.local.admin import event_json
 from knative.local.runtime import Runtime
-from knative.morning import tables, words
+from knative.morning import expected, tables, words
 
 SETTLED_FOR_S = 0.5  # nothing on its way for that long: the stage is over
 _BAD_STATES = ("dead-lettered", "failed")
@@ -31,6 +31,7 @@ class Morning:
         self.runtime = runtime
         self.http = httpx.AsyncClient(proxy=runtime.url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
+        self.finished: str | None = None  # a sprint made with every task done, if one was
         self._before: Mapping[str, int] = {}
         self._following: asyncio.Task[None] | None = None
 
@@ -104,32 +105,48 @@ async def sample_data(morning: Morning) -> None:
     """Projects, people and sprints to work with; what exists is kept."""
     answer = await morning.call("POST", "project-orchestrator", "/sample-data")
     morning.tell(f"sample data: {answer['message']}")
+    morning.finished = answer.get("finished_sprint")
     await morning.call("POST", "backlog-setup", "/", json={"project_id": "TEST-001"})
 
 
 async def report(morning: Morning) -> None:
     """8:30 in Chicago: every active sprint is measured, each finished one gets its next cycle."""
     await morning.fire("sprint-report")
-    for data in morning.of("io.dsm.sprints.reported.v1"):
+    reports = morning.of("io.dsm.sprints.reported.v1")
+    for data in reports:
         tables.console.print("\n", tables.report(data), sep="")
     cycles = morning.of("io.dsm.cycle.completed.v1")
     for data in cycles:
         tables.console.print("\n", tables.cycle(data), sep="")
+    _require(expected.report(reports, morning.finished))
+    _require(expected.cycles(reports, cycles))
     if not cycles:
-        tables.console.print("\nNo sprint was newly complete: no cycle was due.")
+        tables.console.print("\nNo sprint is complete: no cycle was due.")
     tables.console.print()
 
 
 async def scrum(morning: Morning) -> None:
     """14:00 UTC: a working day is simulated, then one report per sprint is filed."""
+    projects = await morning.call("GET", "sprint-service", "/sprints/list_projects")
+    sprints = [sprint for project in projects for sprint in project["sprints"]]
+    in_progress = [s["sprint_id"] for s in sprints if s["status"] == "in_progress"]
     await morning.fire("scrum-simulate")
-    for ids in morning.of("io.dsm.scrum.reported.v1"):
+    filed = morning.of("io.dsm.scrum.reported.v1")
+    for ids in filed:
         query = {"sprint_id": ids["sprint_id"], "daily_scrum_date": ids["scrum_date"]}
         note = await morning.call(
             "GET", "chronicle-service", "/v1/notes/daily_scrum_report", params=query
         )
         tables.console.print("\n", tables.filed(note, ids), sep="")
+    _require(expected.scrums(in_progress, filed))
+    if not in_progress:
+        tables.console.print("\nNo sprint is in progress: no daily scrum was due.")
     tables.console.print()
+
+
+def _require(problem: str | None) -> None:
+    if problem is not None:
+        raise Failure(problem)
 
 
 STAGES = (sample_data, report, scrum)
