@@ -45,6 +45,7 @@ class LocalKnative:
         deadline = time.monotonic() + within_s
         while not (self.data / "runtime.json").exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 words = (self.data / "up.log").read_text()[-2000:]
                 raise AssertionError(f"the local Knative is not ready: {words}")
             time.sleep(0.02)
