@@ -55,7 +55,8 @@ class Resources:
     @cached_property
     def http(self) -> httpx.AsyncClient:
         import httpx
-        from httpx_aiohttp import HttpxAiohttpClient
+
+        from functions.kit.client import Client
 
         settings = self.settings(ServiceSettings)
         most = settings.service_connections
@@ -63,7 +64,7 @@ class Resources:
         if self._transport is not None:
             return httpx.AsyncClient(transport=self._transport, timeout=timeout)
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
-        return trace.client_class(HttpxAiohttpClient)(limits=limits, timeout=timeout)
+        return trace.client_class(Client)(limits=limits, timeout=timeout)
 
     @cached_property
     def store(self) -> Store:

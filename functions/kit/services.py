@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
 
 import httpx
@@ -45,8 +45,8 @@ class ServiceClient:
         self._http = http
 
     async def get(self, at: str, kind: type[T], **query: str | None) -> T:
-        params = {name: value for name, value in query.items() if value is not None}
-        return _typed(self.name, kind, await self._call("GET", at, params=params))
+        wanted = urlencode({name: value for name, value in query.items() if value is not None})
+        return _typed(self.name, kind, await self._call("GET", f"{at}?{wanted}" if wanted else at))
 
     async def post(self, at: str, kind: type[T], *, key: str, body: object = None) -> T:
         """A write, safe to repeat because `key` makes the service answer the first result."""

@@ -20,7 +20,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -32,6 +31,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from functions.kit import conventions, log, wire
+from functions.kit.client import Client
 
 if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
@@ -166,7 +166,7 @@ class Spans:
         """HTTP calls: `POST`, CLIENT, with the `traceparent` header."""
         spans = self
 
-        class TracedClient(HttpxAiohttpClient):
+        class TracedClient(Client):
             async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
                 with spans._calling(request) as span:
                     response = await super().send(request, **options)
