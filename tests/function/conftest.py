@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import httpx
 import pytest
 import stamina
 
+from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
+from tests.function import webhook_requests as make
 from tests.function.peers import World
 
 
@@ -41,3 +44,13 @@ async def webhook_database(webhook_ledger: str) -> str:
     await connection.execute("TRUNCATE delivery")
     await connection.close()
     return webhook_ledger
+
+
+@pytest.fixture
+async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a receiver with all sources armed."""
+    cluster.deploy(
+        webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
+    )
+    async with cluster.client("webhook-receiver") as client:
+        yield client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,25 +17,11 @@ from functions.webhook_receiver.main import webhook_receiver
 from functions.webhook_receiver.state import Receiver
 from tests.cluster import Cluster, Scope
 from tests.function import webhook_requests as make
-from tests.function.webhook_requests import Post
+from tests.function.webhook_requests import post
 from tests.support import eventually
 
 BROKER = "broker-ingress"
 BEARER = {"authorization": f"Bearer {make.TOKEN}"}
-
-
-@pytest.fixture
-async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[httpx.AsyncClient]:
-    cluster.deploy(
-        webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
-    )
-    async with cluster.client("webhook-receiver") as client:
-        yield client
-
-
-async def post(client: httpx.AsyncClient, request: Post) -> httpx.Response:
-    path, headers, body = request
-    return await client.post(path, headers=headers, content=body)
 
 
 async def deliveries(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import httpx
+
 from functions.webhook_receiver import github, grafana, standard_webhooks
 
 # The receivers' clock in tests: a request that was made when tests are collected stays fresh.
@@ -129,3 +131,9 @@ def from_cli(command: str, *args: str, **options: Any) -> Post:
 
 def clock() -> datetime:
     return NOW
+
+
+async def post(client: httpx.AsyncClient, request: Post) -> httpx.Response:
+    """Send a request."""
+    path, headers, body = request
+    return await client.post(path, headers=headers, content=body)

@@ -82,6 +82,27 @@ def job(name: str = "one", *command: str, **spec: Any) -> dict[str, Any]:
     }
 
 
+def config_map(name: str = "conf", **metadata: Any) -> dict[str, Any]:
+    """A ConfigMap's manifest."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, **metadata},
+        "data": {"a": "1"},
+    }
+
+
+def ping_source(**spec: Any) -> dict[str, Any]:
+    """A PingSource's manifest; `spec` adds to its own."""
+    sink = {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"}}
+    return {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "PingSource",
+        "metadata": {"name": "tick"},
+        "spec": {"schedule": "30 8 * * *", "sink": sink, **spec},
+    }
+
+
 def python(code: str) -> tuple[str, ...]:
     """A command that runs Python code."""
     return ("python", "-c", code)

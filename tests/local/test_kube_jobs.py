@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -21,12 +20,6 @@ from tests.local.kube_server import (
     python,
 )
 from tests.support import eventually
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with kube_client(tmp_path) as client:
-        yield client
 
 
 async def start(client: httpx.AsyncClient, manifest: dict[str, object]) -> None:
@@ -252,23 +245,23 @@ async def test_more_jobs_than_places_all_run(tmp_path: Path) -> None:
 
 
 async def test_init_containers_run_first_and_share_volumes(client: httpx.AsyncClient) -> None:
-    mount = {"volumeMounts": [{"name": "work", "mountPath": "/work"}]}
+    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     prepare = {
         "name": "prepare",
         "image": "busybox:1",
         "command": list(python("import sys; open(sys.argv[1], 'w').write('prepared')")),
-        "args": ["/work/file"],
+        "args": ["/data/file"],
         **mount,
     }
     container = {
         "command": list(python("import os; print(open(os.environ['FILE']).read())")),
-        "env": [{"name": "FILE", "value": "/work/file"}],
+        "env": [{"name": "FILE", "value": "/data/file"}],
         **mount,
     }
     pod = {
         "container": container,
         "initContainers": [prepare],
-        "volumes": [{"name": "work", "emptyDir": {}}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
     }
     await start(client, job("one", pod=pod))
     assert "Complete" in conditions(await finished(client))

@@ -7,11 +7,8 @@ laptop's own runtime is its owner. Bodies are JSON (YAML too for server-side app
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,12 +20,13 @@ from knative.local.kube.bodies import APPLY, PATCHES, read_body
 from knative.local.kube.collector import DeleteOptions
 from knative.local.kube.discovery import document
 from knative.local.kube.kubelet import Kubelet
+from knative.local.kube.listing import integer, matching, page
 from knative.local.kube.logs import LogRequest, read_log
 from knative.local.kube.objects import Objects
-from knative.local.kube.resources import POD, Resource
+from knative.local.kube.resources import POD
 from knative.local.kube.route import Route, route
-from knative.local.kube.selectors import matcher
 from knative.local.kube.store import Key, Object, Store
+from knative.local.kube.stream import Stream, Streams
 from knative.local.kube.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -45,14 +43,13 @@ class Api:
 
     def __init__(self, store: Store, objects: Objects, kubelet: Kubelet) -> None:
         self._store, self._objects, self._kubelet = store, objects, kubelet
-        self._streams: set[Callable[[], None]] = set()
+        self._streams = Streams()
         self._closed = False
 
     def close(self) -> None:
-        """End all streams, so that their connections do not hold up the server's end."""
+        """End all streams, and answer nothing more."""
         self._closed = True
-        for end in tuple(self._streams):
-            end()
+        self._streams.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -69,7 +66,7 @@ class Api:
         if isinstance(answer, Response):
             await answer(scope, receive, send)
         else:
-            await self._stream(answer, receive, send)
+            await self._streams.send(answer, receive, send)
 
     async def _answer(self, request: Request) -> Response | Stream:
         path = request.scope["path"].removeprefix(request.scope.get("root_path") or "")
@@ -102,38 +99,17 @@ class Api:
             )
         if verb == "watch":
             return self._watch(where, request)
-        return JSONResponse(self._list(where, request))
-
-    def _list(self, where: Route, request: Request) -> Object:
-        match = _matcher(where, request)
-        found = [
-            one for one in self._store.select(where.resource.kind, where.namespace) if match(one)
-        ]
-        metadata: Object = {"resourceVersion": str(self._store.version)}
-        after = _continued(request.query_params.get("continue"))
-        if after is not None:
-            found = [one for one in found if _place(one) > after]
-        limit = _integer(request, "limit")
-        if limit and len(found) > limit:
-            metadata["remainingItemCount"] = len(found) - limit
-            found = found[:limit]
-            token = json.dumps(_place(found[-1])).encode()
-            metadata["continue"] = base64.urlsafe_b64encode(token).decode()
-        return {
-            "kind": f"{where.resource.kind}List",
-            "apiVersion": where.resource.api_version,
-            "metadata": metadata,
-            "items": [_in_list(where.resource, one) for one in found],
-        }
+        return JSONResponse(page(self._store, where, request.query_params))
 
     def _watch(self, where: Route, request: Request) -> Stream:
-        since = _integer(request, "resourceVersion")
+        query = request.query_params
+        since = integer(query, "resourceVersion")
         if since is not None and since > self._store.version:
             words = f"Too large resource version: {since}, current: {self._store.version}"
             raise status.ApiError(504, "Timeout", words)
         namespace = where.namespace if where.resource.namespaced else None
-        watch = Watch(self._store, where.resource.kind, namespace, _matcher(where, request), since)
-        timeout_s = _integer(request, "timeoutSeconds")
+        watch = Watch(self._store, where.resource.kind, namespace, matching(where, query), since)
+        timeout_s = integer(query, "timeoutSeconds")
         return Stream(watch.lines(), watch.close, "application/json", timeout_s)
 
     def _log(self, where: Route, request: Request) -> Stream:
@@ -156,7 +132,7 @@ class Api:
             options = DeleteOptions.read(body, request.query_params)
             if verb == "delete":
                 return self._delete(where, options, dry_run=dry_run)
-            found = self._list(where, request)
+            found = page(self._store, where, request.query_params)
             for one in found["items"]:
                 metadata = one["metadata"]
                 if not dry_run:
@@ -217,52 +193,6 @@ class Api:
             left = status.success(resource, name, body["metadata"]["uid"])
         return JSONResponse(left or body, headers=headers)
 
-    async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
-        self._streams.add(stream.end)
-        gone = asyncio.create_task(_disconnected(receive))
-        sending = asyncio.create_task(stream.send_to(send))
-        try:
-            await asyncio.wait(
-                {gone, sending}, timeout=stream.timeout_s, return_when="FIRST_COMPLETED"
-            )
-            stream.end()
-            if gone.done():
-                sending.cancel()
-            with suppress(asyncio.CancelledError, OSError):
-                await sending
-        finally:
-            self._streams.discard(stream.end)
-            stream.end()
-            gone.cancel()
-
-
-class Stream:
-    """An answer of unknown length; `end` makes its source stop."""
-
-    def __init__(
-        self,
-        chunks: AsyncIterator[bytes],
-        end: Callable[[], None],
-        media_type: str,
-        timeout_s: int | None,
-    ) -> None:
-        self._chunks, self.end, self._media_type = chunks, end, media_type
-        self.timeout_s = timeout_s
-
-    async def send_to(self, send: Send) -> None:
-        headers = [(b"content-type", self._media_type.encode()), (b"cache-control", b"no-cache")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        # Sent at once even if nothing has happened yet: the client knows that it watches.
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
-        async for chunk in self._chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
 
 def _verb(request: Request, where: Route) -> str:
     watching = request.query_params.get("watch") in ("true", "True", "1")
@@ -276,42 +206,6 @@ def _verb(request: Request, where: Route) -> str:
         words = "the server does not allow this method on the requested resource"
         raise status.method_not_allowed(words)
     return verb
-
-
-def _matcher(where: Route, request: Request) -> Callable[[Mapping[str, Any]], bool]:
-    query = request.query_params
-    return matcher(
-        where.resource, query.get("labelSelector") or "", query.get("fieldSelector") or ""
-    )
-
-
-def _integer(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if not text:
-        return None
-    if not text.isdigit():
-        raise status.bad_request(f"{name}: Invalid value: {text!r}: must be a whole number")
-    return int(text)
-
-
-def _in_list(resource: Resource, body: Object) -> Object:
-    """Built-in kinds do not repeat their type in a list's items; custom resources do."""
-    if resource.custom:
-        return body
-    return {k: v for k, v in body.items() if k not in ("apiVersion", "kind")}
-
-
-def _place(body: Object) -> list[str]:
-    return [body["metadata"].get("namespace", ""), body["metadata"]["name"]]
-
-
-def _continued(token: str | None) -> list[str] | None:
-    if not token:
-        return None
-    try:
-        return list(json.loads(base64.urlsafe_b64decode(token)))
-    except ValueError as error:
-        raise status.bad_request("continue key is not valid") from error
 
 
 def _is_running(pod: Object | None, container: str) -> bool:

@@ -1,0 +1,158 @@
+"""What the API refuses, and the words in which it does."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.local.kube_server import (
+    CONFIG_MAPS,
+    JOBS,
+    PING_SOURCES,
+    PODS,
+    config_map,
+    job,
+    ping_source,
+)
+
+LONG = "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "reason", "words"),
+    [
+        ("GET", f"{JOBS}/none", None, 404, "NotFound", 'jobs.batch "none" not found'),
+        ("DELETE", f"{JOBS}/none", None, 404, "NotFound", 'jobs.batch "none" not found'),
+        ("PUT", f"{JOBS}/none", job("none"), 404, "NotFound", 'jobs.batch "none" not found'),
+        ("GET", "/apis/batch/v1/namespaces/dsm/cronjobs", None, 404, "NotFound", "requested"),
+        ("GET", "/nowhere", None, 404, "NotFound", "requested resource"),
+        (
+            "POST",
+            "/apis/batch/v1/namespaces/nope/jobs",
+            job(),
+            404,
+            "NotFound",
+            'namespaces "nope" not found',
+        ),
+        ("POST", CONFIG_MAPS, config_map("taken"), 409, "AlreadyExists", "already exists"),
+        ("POST", JOBS, job("Upper"), 422, "Invalid", "RFC 1123"),
+        ("POST", JOBS, job(LONG), 422, "Invalid", "no more than 63"),
+        ("POST", JOBS, {"metadata": {"name": "a"}}, 422, "Invalid", "containers: Required value"),
+        ("POST", JOBS, {"spec": {}}, 422, "Invalid", "name or generateName is required"),
+        (
+            "POST",
+            JOBS,
+            job("a", pod={"restartPolicy": "Always"}),
+            422,
+            "Invalid",
+            'restartPolicy: Unsupported value: "Always": supported values: "OnFailure", "Never"',
+        ),
+        ("POST", JOBS, job("a", parallelism=2), 422, "Invalid", "only 1 is supported"),
+        ("POST", JOBS, job("a", completions=3), 422, "Invalid", "only 1 is supported"),
+        ("POST", JOBS, job("a", backoffLimit=-1), 422, "Invalid", "greater than or equal to 0"),
+        ("POST", JOBS, job("a", backoffLimit="6"), 400, "BadRequest", "cannot unmarshal string"),
+        ("POST", JOBS, job("a", podFailurePolicy={}), 422, "Invalid", "not supported"),
+        (
+            "POST",
+            JOBS,
+            job("a", pod={"container": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}}),
+            422,
+            "Invalid",
+            'volumeMounts[0].name: Not found: "v"',
+        ),
+        (
+            "POST",
+            CONFIG_MAPS,
+            config_map("a", labels={"l": "no spaces"}),
+            422,
+            "Invalid",
+            "a valid label",
+        ),
+        (
+            "POST",
+            CONFIG_MAPS,
+            {"metadata": {"name": "a"}, "data": {"k": 1}},
+            400,
+            "BadRequest",
+            "number",
+        ),
+        ("POST", CONFIG_MAPS, job(), 400, "BadRequest", "does not match the expected"),
+        (
+            "POST",
+            CONFIG_MAPS,
+            config_map("a", namespace="agents"),
+            400,
+            "BadRequest",
+            "does not match the namespace sent on the request",
+        ),
+        ("POST", CONFIG_MAPS, [1], 400, "BadRequest", "must be a JSON object"),
+        ("POST", PODS, {"metadata": {"name": "a"}}, 405, "MethodNotAllowed", "does not allow"),
+        ("PUT", CONFIG_MAPS, config_map(), 405, "MethodNotAllowed", "does not allow"),
+        ("GET", f"{JOBS}?labelSelector=a~b", None, 400, "BadRequest", "unable to parse"),
+        ("GET", f"{JOBS}?fieldSelector=spec.x=1", None, 400, "BadRequest", "not supported"),
+        (
+            "POST",
+            PING_SOURCES,
+            ping_source(schedule="@every 1s"),
+            400,
+            "BadRequest",
+            "denied the request: validation failed: invalid value: @every 1s: spec.schedule",
+        ),
+        ("POST", PING_SOURCES, ping_source(timezone="Mars"), 400, "BadRequest", "Mars"),
+        (
+            "POST",
+            PING_SOURCES,
+            ping_source(data="{", contentType="application/json"),
+            400,
+            "BadRequest",
+            "spec.data",
+        ),
+    ],
+)
+async def test_a_refusal_is_a_status_with_code_reason_and_words(
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    body: object,
+    code: int,
+    reason: str,
+    words: str,
+) -> None:
+    await client.post(CONFIG_MAPS, json=config_map("taken"))
+    answer = await client.request(method, path, json=body)
+    status = answer.json()
+    assert (answer.status_code, status["code"], status["reason"]) == (code, code, reason)
+    assert (status["kind"], status["apiVersion"], status["status"]) == ("Status", "v1", "Failure")
+    assert words in status["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", CONFIG_MAPS, b"{"),
+        ("POST", CONFIG_MAPS, b"\xff"),
+        ("POST", CONFIG_MAPS, b'{"metadata": {"name": "a", "labels": {"x": NaN}}}'),
+        ("POST", CONFIG_MAPS, b'{"metadata": {"name": "a"}, "data": {"x": "\\ud800"}}'),
+        ("POST", CONFIG_MAPS, b"[" * 100_000),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b"[1]"),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b'{"preconditions": 1}'),
+        ("DELETE", f"{CONFIG_MAPS}/taken", b'{"gracePeriodSeconds": []}'),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, content: bytes
+) -> None:
+    await client.post(CONFIG_MAPS, json=config_map("taken"))
+    answer = await client.request(method, path, content=content)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
+
+
+async def test_a_body_over_three_mebibytes_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post(CONFIG_MAPS, content=b" " * (3 * 1024 * 1024 + 1))
+    assert (answer.status_code, answer.json()["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_an_invalid_object_names_every_wrong_field(client: httpx.AsyncClient) -> None:
+    answer = await client.post(JOBS, json=job("a", backoffLimit=-1, parallelism=2))
+    causes = answer.json()["details"]["causes"]
+    assert {cause["field"] for cause in causes} == {"spec.backoffLimit", "spec.parallelism"}
