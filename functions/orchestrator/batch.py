@@ -16,13 +16,15 @@ from uuid import UUID
 from functions.kit import wire
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.store import Connection
-from functions.orchestrator import messages, tables
+from functions.orchestrator import claims, messages, runs, writes
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.conditions import holds
 from functions.orchestrator.decide.happenings import Answered, Happening, Woken
 from functions.orchestrator.decide.model import Audit, Decision, Run, World
 from functions.orchestrator.decide.run import begin, changed, decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.tables import Claim, Known, Stored, Writes
+from functions.orchestrator.runs import Known, Stored
+from functions.orchestrator.writes import Writes
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +101,12 @@ class Batch:
         wanted = {i.flow_id for i in items if not isinstance(i.what, Start | Woken)}
         woken = {i.flow_id for i in items if isinstance(i.what, Woken)} - wanted
         if wanted or woken:
-            for flow_id, stored in (
-                await tables.lock(self._tx, self._known, wanted, woken)
-            ).items():
+            for flow_id, stored in (await runs.lock(self._tx, self._known, wanted, woken)).items():
                 self._runs[flow_id] = _Touched(
                     stored, stored.run, stored.template_id, stored.correlation_id, stored.workers
                 )
         names = {i.what.orch_name for i in items if isinstance(i.what, Start)}
-        self._templates = await tables.templates(self._tx, self._known, names) if names else {}
+        self._templates = await runs.templates(self._tx, self._known, names) if names else {}
         results = [
             self._one(item) if answer is None else answer
             for item, answer in zip(items, fresh, strict=True)
@@ -114,7 +114,7 @@ class Batch:
         await self._let_go(items, results)
         due_at = self._collect()
         if self._writes:
-            await tables.write(self._tx, self._writes, self._now)
+            await writes.write(self._tx, self._writes, self._now)
         return Outcome(results, self._writes.messages, self._ended, due_at)
 
     async def _claim(self, items: Sequence[Item]) -> list[Done | Exception | None]:
@@ -125,10 +125,10 @@ class Batch:
                 by_key.setdefault((item.claim.source, item.claim.id), item.claim)
         if not by_key:
             return [None] * len(items)
-        claims = list(by_key.values())
-        new = await tables.claim(self._tx, claims)
-        old = [c for c in claims if (c.source, c.id) not in new]
-        answers = await tables.recorded(self._tx, old) if old else {}
+        given = list(by_key.values())
+        new = await claims.claim(self._tx, given)
+        old = [c for c in given if (c.source, c.id) not in new]
+        answers = await claims.recorded(self._tx, old) if old else {}
         found: list[Done | Exception | None] = []
         for item in items:
             key = None if item.claim is None else (item.claim.source, item.claim.id)
@@ -147,7 +147,7 @@ class Batch:
             if item.claim is not None and isinstance(result, Exception)
         ]
         if failed:
-            await tables.unclaim(self._tx, failed)
+            await claims.unclaim(self._tx, failed)
 
     def _one(self, item: Item) -> Done | Exception:
         try:
@@ -226,7 +226,7 @@ class Batch:
         for touched in self._runs.values():
             run, stored = touched.run, touched.stored
             if stored is None:
-                new = tables.New(run, touched.template_id, touched.correlation_id, touched.who)
+                new = writes.New(run, touched.template_id, touched.correlation_id, touched.who)
                 self._writes.new.append(new)
             elif _state(stored.run) != _state(run):
                 self._writes.changed.append(run)

@@ -18,7 +18,7 @@ from functions.orchestrator import overdue, registry
 from functions.orchestrator.batch import Item
 from functions.orchestrator.decide.happenings import Woken
 from functions.orchestrator.engine import Engine
-from functions.orchestrator.tables import HOLD
+from functions.orchestrator.writes import HOLD
 
 logger = logging.getLogger(__name__)
 

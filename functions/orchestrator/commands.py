@@ -15,6 +15,7 @@ from functions.kit.web import Ctx, IdempotencyKey
 from functions.orchestrator import registry
 from functions.orchestrator.answers import Accepted, Health, RegistrationAccepted, Started, Told
 from functions.orchestrator.batch import Start
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.decide.happenings import (
     CancelAsked,
     Happening,
@@ -36,7 +37,6 @@ from functions.orchestrator.parameters import (
     run_of,
 )
 from functions.orchestrator.problems import documented
-from functions.orchestrator.tables import Claim
 
 router = APIRouter(prefix="/api/orchestration", tags=["orchestration"])
 

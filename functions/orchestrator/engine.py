@@ -19,7 +19,7 @@ from functions.kit import wire
 from functions.kit.errors import TemporaryError
 from functions.kit.store import Connection, Store
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
-from functions.orchestrator.tables import Known
+from functions.orchestrator.runs import Known
 
 logger = logging.getLogger(__name__)
 

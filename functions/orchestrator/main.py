@@ -30,11 +30,11 @@ from functions.kit import trace, wire
 from functions.kit.answers import failure
 from functions.kit.web import Ctx, api
 from functions.orchestrator import commands, problems, reads
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.intake import INPUTS, answer_of, event_in, start_of
 from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.registry import Refused
-from functions.orchestrator.tables import Claim
 
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 

@@ -16,12 +16,13 @@ from functions.kit.context import Resources
 from functions.kit.settings import Settings
 from functions.orchestrator import registry
 from functions.orchestrator.batch import Done, Item, Start
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.clockwork import Clockwork
 from functions.orchestrator.decide.happenings import Happening
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
 from functions.orchestrator.registry import Refused, Registered
-from functions.orchestrator.tables import Claim, Writes, write
+from functions.orchestrator.writes import Writes, write
 
 
 class OrchestratorSettings(Settings):

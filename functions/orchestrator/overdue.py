@@ -11,7 +11,7 @@ from uuid import UUID
 from functions.kit import wire
 from functions.kit.store import Connection
 from functions.orchestrator.messages import SOURCE
-from functions.orchestrator.tables import HOLD
+from functions.orchestrator.writes import HOLD
 
 
 async def due(connection: Connection, now: datetime, most: int) -> list[UUID]:

@@ -11,10 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from functions.kit.errors import NotFound
 from functions.kit.web import Ctx
-from functions.orchestrator import tables
+from functions.orchestrator import runs
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator
-from functions.orchestrator.tables import Stored
+from functions.orchestrator.runs import Stored
 from functions.orchestrator.views import Page
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -115,7 +115,7 @@ async def run_of(ctx: Ctx, flow_id: UUID) -> Stored:
     """A run as one consistent picture; `NotFound` where there is none."""
     async with ctx.store.transaction() as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        stored = await tables.look(tx, ctx.part(Orchestrator).engine.known, flow_id)
+        stored = await runs.look(tx, ctx.part(Orchestrator).engine.known, flow_id)
     if stored is None:
         raise NotFound(f"flowId: there is no run {flow_id}")
     return stored

@@ -35,7 +35,7 @@ from functions.orchestrator.parameters import (
     run_of,
 )
 from functions.orchestrator.problems import documented
-from functions.orchestrator.tables import Stored
+from functions.orchestrator.runs import Stored
 
 router = APIRouter(prefix="/api", tags=["reading"])
 

@@ -33,11 +33,11 @@ from functions.kit.settings import DatabaseSettings
 from functions.kit.store import Store
 from functions.orchestrator import registry
 from functions.orchestrator.batch import Item, Start
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.tables import Claim
 from tests.bench.report import Row
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import stamina
 from functions.events.saga import RegistrationDecided, RunEnded, StepCommanded
 from functions.kit import wire
 from functions.orchestrator.batch import Start
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.main import orchestrator
 from functions.orchestrator.orchestrator import Orchestrator
-from functions.orchestrator.tables import Claim
 from tests.cluster import Cluster
 from tests.function.saga_world import TENANT, SagaWorld
 from tests.support import eventually

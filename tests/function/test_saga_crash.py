@@ -22,14 +22,15 @@ from functions.kit import wire
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.kit.store import Connection, Store
-from functions.orchestrator import registry, tables
+from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Item, Start
+from functions.orchestrator.claims import Claim
 from functions.orchestrator.clockwork import Clockwork
 from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.tables import HOLD, Claim
+from functions.orchestrator.writes import HOLD
 
 
 class MortalStore(Store):
@@ -144,7 +145,7 @@ class Play:
     async def end(self) -> tuple[Any, ...]:
         """How the run, its steps, its history and the world outside are at the end."""
         async with self.store.transaction() as tx:
-            stored = await tables.look(tx, {}, self.flow_id)
+            stored = await runs.look(tx, {}, self.flow_id)
             history = await tx.fetch(
                 "SELECT type, step_name, attempt FROM audit_event WHERE flow_id = $1 ORDER BY id",
                 self.flow_id,

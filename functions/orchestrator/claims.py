@@ -1,0 +1,58 @@
+"""The inbox: which requests were taken already, and what was answered to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from functions.kit.store import Connection
+
+FUNCTION = "orchestrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What makes two requests the same, and the answer that a repeat gets."""
+
+    source: str
+    id: str
+    type: str
+    answer: Any = None
+
+
+async def claim(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str, str]]:
+    """Claim events in the inbox; return the (source, id) of those that nobody had claimed."""
+    rows = await tx.fetch(
+        """INSERT INTO inbox (function, source, id, type, answer)
+           SELECT $1, source, id, type, answer::jsonb
+           FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
+                AS given (source, id, type, answer)
+           ORDER BY source, id ON CONFLICT DO NOTHING RETURNING source, id""",
+        FUNCTION,
+        [c.source for c in claims],
+        [c.id for c in claims],
+        [c.type for c in claims],
+        [json.dumps(c.answer) for c in claims],
+    )
+    return {(row["source"], row["id"]) for row in rows}
+
+
+async def recorded(tx: Connection, claims: Sequence[Claim]) -> dict[tuple[str, str], Any]:
+    """The answers that were given to events claimed earlier."""
+    rows = await tx.fetch(
+        """SELECT source, id, answer FROM inbox JOIN unnest($2::text[], $3::text[])
+           AS given (source, id) USING (source, id) WHERE function = $1""",
+        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+    )
+    return {(row["source"], row["id"]): row["answer"] for row in rows}
+
+
+async def unclaim(tx: Connection, claims: Sequence[Claim]) -> None:
+    """Let go of claims whose requests were refused: mended, they may come again."""
+    await tx.execute(
+        """DELETE FROM inbox USING unnest($2::text[], $3::text[]) AS given (source, id)
+           WHERE function = $1 AND inbox.source = given.source AND inbox.id = given.id""",
+        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+    )

@@ -1,0 +1,125 @@
+"""Runs and their definitions as they are stored, to decide on. Reads for people are in views.py.
+
+A batch takes the rows of its runs in the order of their ids, so two of them never wait for each
+other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from functions.kit.store import Connection
+from functions.orchestrator.decide.model import Definition, Run, Step
+from functions.orchestrator.rows import definition_from_json, run_from_row, step_from_row
+
+# Definitions by template id. They never change once they are stored: each is read once.
+Known: TypeAlias = dict[int, Definition]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A run as it was found, with the workers of its steps and its timer."""
+
+    run: Run
+    template_id: int
+    correlation_id: str
+    workers: Mapping[str, str]
+    timer_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The current version of an orchestration, and who works for it."""
+
+    id: int
+    version: int
+    definition: Definition
+    workers: Mapping[str, str]
+
+
+_LOOK = """SELECT r.*, t.due_at AS timer_at FROM orchestration_run r
+           LEFT JOIN orchestration_timer t USING (flow_id)
+           WHERE flow_id = ANY($1::uuid[]) ORDER BY flow_id"""
+_LOCK = f"{_LOOK} FOR NO KEY UPDATE OF r"
+
+
+async def look(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:
+    """Read a run as one consistent picture, keeping nobody waiting; in a transaction."""
+    rows = await tx.fetch(_LOOK, [flow_id])
+    return (await _stored(tx, known, rows)).get(flow_id)
+
+
+async def lock(
+    tx: Connection, known: Known, wanted: Iterable[UUID], woken: Iterable[UUID]
+) -> dict[UUID, Stored]:
+    """Lock and read runs; of the merely `woken`, those that nobody works on just now."""
+    first, second = list(wanted), list(woken)
+    rows = await tx.fetch(_LOCK, first) if first else []
+    if second:
+        rows += await tx.fetch(f"{_LOCK} SKIP LOCKED", second)
+    return await _stored(tx, known, rows)
+
+
+async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUID, Stored]:
+    if not rows:
+        return {}
+    ids = [row["flow_id"] for row in rows]
+    # A statement of its own: it must see what the last holder of the locks has written.
+    found = await tx.fetch(
+        """SELECT s.*, w.worker_service AS registered
+           FROM unnest($1::uuid[], $2::text[]) AS locked (flow_id, orch_name)
+           JOIN orchestration_step_run s USING (flow_id)
+           LEFT JOIN worker_registration w
+                ON w.orch_name = locked.orch_name AND w.step_name = s.step_name
+           ORDER BY s.flow_id, s.seq""",
+        *(ids, [row["orch_name"] for row in rows]),
+    )
+    await _learn(tx, known, {row["template_id"] for row in rows})
+    steps: dict[UUID, dict[str, Step]] = {flow_id: {} for flow_id in ids}
+    workers: dict[UUID, dict[str, str]] = {flow_id: {} for flow_id in ids}
+    for row in found:
+        flow_id, name = row["flow_id"], row["step_name"]
+        steps[flow_id][name] = step_from_row(row)
+        if row["registered"] is not None:
+            workers[flow_id][name] = row["registered"]
+    stored = {}
+    for row in rows:
+        flow_id = row["flow_id"]
+        run = run_from_row(row, known[row["template_id"]], steps[flow_id])
+        stored[flow_id] = Stored(
+            run, row["template_id"], row["correlation_id"], workers[flow_id], row["timer_at"]
+        )
+    return stored
+
+
+async def templates(tx: Connection, known: Known, names: Iterable[str]) -> dict[str, Template]:
+    """The current versions of orchestrations, by name."""
+    rows = await tx.fetch(
+        """SELECT t.id, t.orch_name, t.version, (
+               SELECT jsonb_object_agg(step_name, worker_service)
+               FROM worker_registration w WHERE w.orch_name = t.orch_name
+           ) AS workers
+           FROM orchestration_template t WHERE t.current AND t.orch_name = ANY($1::text[])""",
+        list(names),
+    )
+    await _learn(tx, known, {row["id"] for row in rows})
+    return {
+        row["orch_name"]: Template(
+            row["id"], row["version"], known[row["id"]], row["workers"] or {}
+        )
+        for row in rows
+    }
+
+
+async def _learn(tx: Connection, known: Known, ids: set[int]) -> None:
+    unknown = ids - set(known)
+    if unknown:
+        rows = await tx.fetch(
+            "SELECT id, definition FROM orchestration_template WHERE id = ANY($1)", list(unknown)
+        )
+        for row in rows:
+            known[row["id"]] = definition_from_json(row["definition"])
