@@ -29,8 +29,8 @@ from functions.job_launcher import follow, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.decide import ENDED
 from functions.job_launcher.gauges import gauges
-from functions.job_launcher.match import choose, facts_of
-from functions.job_launcher.render import BadRequest, request_of
+from functions.job_launcher.match import choose
+from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.sweep import sweep
@@ -110,22 +110,21 @@ async def job_launcher(
 
 
 async def take(event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
-    """Claim a place in the queue, if a route says so; its Job is made when JobQueued comes back."""
-    facts = facts_of(event)
-    choice = choose(ctx.part(routes_of).routes(), facts)
+    """Claim places in the queue, if a route says so; Jobs are made when JobQueued comes back."""
+    choice = choose(ctx.part(routes_of).routes(), event)
     if choice.route is None or choice.route.ignore is not None:
         why = "no route matches" if choice.route is None else choice.route.ignore
         logger.info("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
         return []
     try:
-        request = request_of(choice.route, event, facts, ctx.settings(LauncherSettings))
+        requests = requests_of(choice, event, ctx.settings(LauncherSettings))
     except BadRequest as error:
         raise PermanentError(str(error)) from None
-    if not await tables.claim(tx, request, ctx.now()):
-        return []
-    events: list[Event] = [follow.queued(request)]
-    if request.supersede:
+    claimed = [one for one in requests if await tables.claim(tx, one, ctx.now())]
+    events: list[Event] = [follow.queued(request) for request in claimed]
+    if any(request.supersede for request in claimed):
         await tables.lock(tx)
+    for request in claimed:
         for row in await tables.open_older(tx, request):
             reason = f"superseded by {request.job_id}"
             events += await follow.stop(ctx, tx, row, reason, request.job_id)

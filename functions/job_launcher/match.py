@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from functions.events.base import AnyEvent
+from functions.job_launcher import template
 from functions.job_launcher.route_file import Route
+
+Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,21 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What of an event matches: an item of it where the route names `each`, else all of it."""
+
+    facts: Facts
+    item: Item | None = None
+
+
+@dataclass(frozen=True)
 class Choice:
-    """The route that an event takes, None if none, and why the ones before it do not match."""
+    """The route that an event takes, None if none, with what fits it, and why the ones before it
+    do not match."""
 
     route: Route | None
     passed: dict[str, str]
+    fits: list[Fit] = field(default_factory=list)
 
 
 def data_of(event: AnyEvent) -> dict[str, Any]:
@@ -56,30 +69,54 @@ def facts_of(event: AnyEvent) -> Facts:
         labels = _names(_list(change.get("labels")))
     elif "alerts" in data:
         for one in (_at(data, "commonLabels"), *(_at(a, "labels") for a in alerts)):
-            labels = {**{str(k): str(v) for k, v in one.items()}, **labels}
+            labels = {**_of_alert(one), **labels}
     else:
         labels = {str(k): str(v) for k, v in _at(data, "metadata", "labels").items()}
     ref = _at(change, "base").get("ref") or data.get("ref") or ""
-    severity = labels.get("severity") or data.get("severity") or data.get("priority") or ""
     return Facts(
         type=event.said["type"],
         source=event.said["source"],
         action=str(data.get("action") or (data.get("status") if "alerts" in data else "") or ""),
         labels=labels,
         branch=str(ref).removeprefix("refs/heads/"),
-        severity=str(severity),
+        severity=_severity(labels, data),
     )
 
 
-def choose(routes: Sequence[Route], facts: Facts) -> Choice:
+def facts_of_item(item: Item, event: Facts) -> Facts:
+    """Read an item as the event is read; type, source and branch are the event's."""
+    given = item.get("labels")
+    labels = _names(_list(given)) if isinstance(given, list) else _of_alert(_at(item, "labels"))
+    action = str(item.get("action") or item.get("status") or "")
+    return replace(event, action=action, labels=labels, severity=_severity(labels, item))
+
+
+def choose(routes: Sequence[Route], event: AnyEvent) -> Choice:
     """The first route that matches."""
+    facts = facts_of(event)
     passed: dict[str, str] = {}
     for route in routes:
-        why = mismatch(route, facts)
-        if not why:
-            return Choice(route, passed)
+        fits, why = _fits_of(route, event, facts)
+        if fits:
+            return Choice(route, passed, fits)
         passed[route.name] = why
     return Choice(None, passed)
+
+
+def _fits_of(route: Route, event: AnyEvent, facts: Facts) -> tuple[list[Fit], str]:
+    """What of the event fits the route; why nothing does, if nothing does."""
+    if route.each is None:
+        why = mismatch(route, facts)
+        return ([], why) if why else ([Fit(facts)], "")
+    items = _list(template.find(template.path(route.each), {"data": data_of(event)}))
+    found = [Fit(facts_of_item(item, facts), item) for item in items]
+    fits = [fit for fit in found if not mismatch(route, fit.facts)]
+    if fits:
+        return fits, ""
+    if not found:
+        return [], f"{route.each} holds no item"
+    last = mismatch(route, found[-1].facts)
+    return [], f"none of {len(found)} in {route.each} matches, in the last one {last}"
 
 
 def mismatch(route: Route, facts: Facts) -> str:
@@ -115,6 +152,15 @@ def _at(data: object, *path: str) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _of_alert(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """An alert's label without a value counts as none, as Prometheus has it."""
+    return {str(k): str(v) for k, v in labels.items() if v not in (None, "")}
+
+
+def _severity(labels: Mapping[str, str], said: Mapping[str, Any]) -> str:
+    return str(labels.get("severity") or said.get("severity") or said.get("priority") or "")
 
 
 def _names(labels: Sequence[object]) -> dict[str, str]:

@@ -9,33 +9,40 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
-from functions.job_launcher.match import Facts, data_of
-from functions.job_launcher.route_file import Amounts, Job, Route
+from functions.job_launcher.match import Choice, Fit, data_of
+from functions.job_launcher.route_file import Amounts, Job
 from functions.job_launcher.settings import LauncherSettings
 
 MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
+MOST_JOBS = 100  # of one event
 
 
 class BadRequest(ValueError):
     """The event does not give what its route needs; the text names route and field."""
 
 
-def job_id(kind: str, service: str, task_id: str, source: str, event_id: str) -> str:
+def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, key: str = "") -> str:
     """The Job's name: readable, and the same for the same event; a DNS label of at most 57.
 
-    Pods are named after their Job with six characters more, and 63 is the limit of both.
+    `key` tells apart the Jobs of one event. Pods are named after their Job with six characters
+    more, and 63 is the limit of both.
 
     >>> job_id("execute", "acme/shop", "7", "https://github.com/acme/shop", "d-1")
     'execute-acme-shop-7-be263ecd328d'
     """
-    digest = hashlib.sha256(f"{source}\0{event_id}".encode()).hexdigest()[:12]
+    named = f"{source}\0{event_id}" + (f"\0{key}" if key else "")
+    digest = hashlib.sha256(named.encode()).hexdigest()[:12]
     readable = template.slug(f"{kind} {service} {task_id}")[:44].strip("-")
     return f"{readable or 'job'}-{digest}"
 
 
-def values_of(event: AnyEvent, facts: Facts) -> dict[str, Any]:
-    """What templates may name."""
+def values_of(event: AnyEvent, fits: list[Fit]) -> dict[str, Any]:
+    """What templates may name: the event, what routes match on, and where the route names `each`
+    the first `item` of a Job and all its `items`."""
+    facts = fits[0].facts
+    items = [fit.item for fit in fits if fit.item is not None]
     return {
+        **({"item": items[0], "items": items} if items else {}),
         **{name: event.said.get(name) for name in ("id", "source", "type", "subject", "time")},
         "data": data_of(event),
         "action": facts.action or None,
@@ -45,12 +52,26 @@ def values_of(event: AnyEvent, facts: Facts) -> dict[str, Any]:
     }
 
 
-def request_of(
-    route: Route, event: AnyEvent, facts: Facts, settings: LauncherSettings
-) -> JobRequest:
-    """The Job that the route makes of the event; `BadRequest` where the event lacks something."""
+def requests_of(choice: Choice, event: AnyEvent, settings: LauncherSettings) -> list[JobRequest]:
+    """The Jobs that its route makes of the event: one, or with `each` one for each task of what
+    fits. `BadRequest` where the event lacks something; then there is none of them."""
+    route = choice.route
+    assert route is not None, "a route was chosen"
     assert route.job is not None, "a route that ignores makes no Job"
-    return _Renderer(route.name, route.job, values_of(event, facts), settings).request(event)
+    by_task: dict[str, list[Fit]] = {}
+    for fit in choice.fits:
+        renderer = _Renderer(route.name, route.job, values_of(event, [fit]), settings)
+        by_task.setdefault(renderer.task_id(), []).append(fit)
+    if len(by_task) > MOST_JOBS:
+        raise BadRequest(
+            f"route {route.name}: each: {len(by_task)} tasks in one event, {MOST_JOBS} at most"
+        )
+    return [
+        _Renderer(route.name, route.job, values_of(event, fits), settings).request(
+            event, key=task if route.each else ""
+        )
+        for task, fits in by_task.items()
+    ]
 
 
 class _Renderer:
@@ -59,9 +80,12 @@ class _Renderer:
     ) -> None:
         self._route, self._job, self._values, self._settings = route, job, values, settings
 
-    def request(self, event: AnyEvent) -> JobRequest:
+    def task_id(self) -> str:
+        return self._text("task_id", self._job.task_id)
+
+    def request(self, event: AnyEvent, key: str) -> JobRequest:
         job, settings = self._job, self._settings
-        task_id, service = self._text("task_id", job.task_id), self._text("service", job.service)
+        task_id, service = self.task_id(), self._text("service", job.service)
         safe = template.dollar_safe
         files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
         size = sum(len(text.encode()) for text in files.values())
@@ -70,7 +94,7 @@ class _Renderer:
                 f"route {self._route}: files are {size} bytes, {MOST_FILE_BYTES} at most: truncate"
             )
         return JobRequest(
-            job_id=job_id(job.kind, service, task_id, event.said["source"], event.said["id"]),
+            job_id=job_id(job.kind, service, task_id, event.said["source"], event.said["id"], key),
             route=self._route,
             kind=job.kind,
             task_id=task_id,

@@ -31,6 +31,11 @@ def _is_template(text: str) -> str:
     return text
 
 
+def _is_path(text: str) -> str:
+    template.path(text)
+    return text
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -40,6 +45,7 @@ def _as_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_template)]
+DottedPath = Annotated[str, AfterValidator(_is_path)]
 Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
@@ -115,10 +121,16 @@ class Job(Strict):
 
 
 class Route(Strict):
-    """An event that matches becomes the Job, or is ignored for the reason given."""
+    """An event that matches becomes the Job, or is ignored for the reason given.
+
+    With `each`, a path to a list in the event, `match` is about each item: by the item's own action
+    (or status), labels and severity. The event matches if an item does, and of those that do there
+    is one Job for each different task.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     match: Match
+    each: DottedPath | None = None
     job: Job | None = None
     ignore: str | None = Field(None, min_length=1)
 
@@ -126,6 +138,8 @@ class Route(Strict):
     def _either_or(self) -> Route:
         if (self.job is None) == (self.ignore is None):
             raise ValueError("give either job or ignore")
+        if self.each is not None and self.job is None:
+            raise ValueError("each makes Jobs: give it with job")
         return self
 
 

@@ -1,6 +1,7 @@
 """`python -m functions.job_launcher.routes check FILE --event EVENT.json`: what would happen.
 
-It says which route an event takes, why the others did not match, and the Job that would come of it.
+It says which route an event takes, why the others did not match, and each Job that would come of
+it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose, facts_of
-from functions.job_launcher.render import BadRequest, request_of
+from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit import envelope, wire
@@ -24,11 +25,10 @@ from functions.kit.settings import BadSetting
 def explain(
     routes: tuple[Route, ...], event: AnyEvent, settings: LauncherSettings
 ) -> dict[str, Any]:
-    """The route that the event takes, why the ones before it do not match, and its Job."""
-    facts = facts_of(event)
-    choice = choose(routes, facts)
+    """The route that the event takes, why the ones before it do not match, and its Jobs."""
+    choice = choose(routes, event)
     answer: dict[str, Any] = {
-        "event": asdict(facts),
+        "event": asdict(facts_of(event)),
         "route": choice.route.name if choice.route else None,
         "did_not_match": choice.passed,
     }
@@ -37,10 +37,10 @@ def explain(
     if choice.route.ignore is not None:
         return answer | {"outcome": "ignored", "reason": choice.route.ignore}
     try:
-        request = request_of(choice.route, event, facts, settings)
+        requests = requests_of(choice, event, settings)
     except BadRequest as error:
         return answer | {"outcome": "refused", "reason": str(error)}
-    return answer | {"outcome": "job", "job": asdict(request)}
+    return answer | {"outcome": "jobs", "jobs": [asdict(request) for request in requests]}
 
 
 def read_event(path: Path) -> AnyEvent:
@@ -100,12 +100,18 @@ def _say(answer: dict[str, Any], *, as_json: bool) -> int:
         return 0
     for name, why in answer["did_not_match"].items():
         print(f"  {name}: {why}")
-    if answer["outcome"] != "job":
+    if answer["outcome"] != "jobs":
         where = f" by route {answer['route']}" if answer["route"] else ""
         print(f"{answer['outcome']}{where}: {answer['reason']}")
         return 0
-    job = answer["job"]
-    print(f"route {answer['route']} makes a Job:")
+    count = len(answer["jobs"])
+    print(f"route {answer['route']} makes {'a Job' if count == 1 else f'{count} Jobs'}:")
+    for job in answer["jobs"]:
+        _show(job)
+    return 0
+
+
+def _show(job: dict[str, Any]) -> None:
     for name in ("job_id", "kind", "task_id", "service", "group", "supersede", "image"):
         print(f"  {name:10} {job[name]}")
     print(f"  {'command':10} {' '.join([*job['command'], *job['args']])}")
@@ -114,7 +120,6 @@ def _say(answer: dict[str, Any], *, as_json: bool) -> int:
     print(f"  {'resources':10} {job['requests']} to {job['limits']}")
     times = f"deadline {job['deadline_s']} s, {job['retries']} retries, kept {job['ttl_s']} s"
     print(f"  {'limits':10} {times}")
-    return 0
 
 
 if __name__ == "__main__":

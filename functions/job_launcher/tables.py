@@ -71,11 +71,18 @@ async def open_of_task(tx: Connection, task_id: str) -> list[Row]:
 
 
 async def open_older(tx: Connection, request: JobRequest) -> list[Row]:
-    """What a request replaces: the open ones of its supersede key that were queued before it."""
+    """What a request replaces: the open ones of its supersede key that were queued before it.
+
+    Those of the same event are no older than it.
+    """
+    if not request.supersede:
+        return []
     rows = await tx.fetch(
-        f"""SELECT * FROM job WHERE supersede = $1 AND {_OPEN} AND id <> $2
-            AND position < (SELECT position FROM job WHERE id = $2) ORDER BY position""",
-        *(request.supersede, request.job_id),
+        f"""SELECT * FROM job WHERE supersede = $1 AND {_OPEN}
+            AND position < (SELECT position FROM job WHERE id = $2)
+            AND (request->>'cause_source', request->>'cause_id') <> ($3, $4)
+            ORDER BY position""",
+        *(request.supersede, request.job_id, request.cause_source, request.cause_id),
     )
     return [_row(row) for row in rows]
 

@@ -97,6 +97,30 @@ def parse(text: str) -> Template:
     return Template(tuple(parts))
 
 
+def path(text: str) -> Path:
+    """Read a path that stands alone; `BadTemplate` where it is anything else."""
+    found = _tokens(text)
+    term = _term(found[0]) if len(found) == 1 and found[0] != "|" else None
+    if not isinstance(term, Path):
+        raise BadTemplate(f"{text[:40]!r} is no path: write one such as data.alerts")
+    return term
+
+
+def find(term: Term | None, values: Values) -> Any:
+    """What is at a path, None where it leads nowhere; a literal is itself."""
+    if not isinstance(term, Path):
+        return term
+    found: Any = values
+    for segment in term.segments:
+        if isinstance(found, Mapping):
+            found = found.get(segment)
+        elif isinstance(found, Sequence) and not isinstance(found, str) and segment.isdecimal():
+            found = found[int(segment)] if int(segment) < len(found) else None
+        else:
+            return None
+    return found
+
+
 def dollar_safe(value: str) -> str:
     """A value that Kubernetes does not expand: `$(NAME)` in an event must stay text.
 
@@ -160,30 +184,16 @@ def _term(token: str) -> Term:
 
 def _evaluate(expression: Expression, values: Values) -> Any:
     filters = expression.filters
-    value = _value(expression.head, values)
+    value = find(expression.head, values)
     for one in filters:
         if one.name == "default":
-            value = value if value is not None else _value(one.argument, values)
+            value = value if value is not None else find(one.argument, values)
         elif value is not None:
             value = _apply(one, value)
     if value is None:
         where = expression.head.text if isinstance(expression.head, Path) else expression.head
         raise Missing(f'the event has no {where}: add | default "..."')
     return value
-
-
-def _value(term: Term | None, values: Values) -> Any:
-    if not isinstance(term, Path):
-        return term
-    found: Any = values
-    for segment in term.segments:
-        if isinstance(found, Mapping):
-            found = found.get(segment)
-        elif isinstance(found, Sequence) and not isinstance(found, str) and segment.isdecimal():
-            found = found[int(segment)] if int(segment) < len(found) else None
-        else:
-            return None
-    return found
 
 
 def _apply(one: Filter, value: Any) -> Any:

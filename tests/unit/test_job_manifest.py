@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from functions.events.base import AnyEvent
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
-from functions.job_launcher.match import choose, facts_of
-from functions.job_launcher.render import BadRequest, job_id, request_of
+from functions.job_launcher.match import choose
+from functions.job_launcher.render import BadRequest, job_id, requests_of
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
@@ -29,10 +29,9 @@ TEXT = st.text(max_size=300)
 
 def request(asked: AnyEvent | None = None, environ: Mapping[str, str] | None = None) -> JobRequest:
     asked = asked or event("com.github.issue.labeled", ISSUE)
-    facts = facts_of(asked)
-    choice = choose(parse(shipped_routes()), facts)
-    assert choice.route is not None
-    return request_of(choice.route, asked, facts, LauncherSettings.read(environ or {}))
+    choice = choose(parse(shipped_routes()), asked)
+    (made,) = requests_of(choice, asked, LauncherSettings.read(environ or {}))
+    return made
 
 
 def validate(body: Any) -> None:
@@ -165,7 +164,7 @@ def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
 ) -> None:
     fields = {"kind": "execute", "task_id": "t", "service": "s", field: value}
     lines = "".join(f"      {name}: {text}\n" for name, text in fields.items())
-    (route,) = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
+    routes = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
     asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
     with pytest.raises(BadRequest, match=words):
-        request_of(route, asked, facts_of(asked), LauncherSettings())
+        requests_of(choose(routes, asked), asked, LauncherSettings())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.job_launcher.match import choose, facts_of
-from functions.job_launcher.render import request_of
+from functions.job_launcher.render import requests_of
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
@@ -48,11 +48,11 @@ ROUTES = parse(shipped_routes())
 )
 def test_the_shipped_routes_take_what_they_should(type: str, data: Any, route: str | None) -> None:
     asked = event(type, data)
-    choice = choose(ROUTES, facts_of(asked))
+    choice = choose(ROUTES, asked)
 
     assert (choice.route.name if choice.route else None) == route
     if choice.route is not None:
-        assert request_of(choice.route, asked, facts_of(asked), LauncherSettings()).task_id
+        assert all(one.task_id for one in requests_of(choice, asked, LauncherSettings()))
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_the_shipped_routes_take_what_they_should(type: str, data: Any, route: s
 )
 def test_all_that_a_route_names_must_match(match: str, fits: bool) -> None:
     routes = parse(f"routes:\n  - {{name: a, match: {match}, ignore: x}}")
-    choice = choose(routes, facts_of(event("com.github.pull_request.opened", PULL)))
+    choice = choose(routes, event("com.github.pull_request.opened", PULL))
     assert bool(choice.route) is fits
 
 
 @pytest.mark.parametrize("label", ["task_id", "task_id=T-1", "severity=crit*"])
 def test_an_alert_is_matched_by_label_or_label_and_value(label: str) -> None:
     routes = parse(f"routes:\n  - {{name: a, match: {{type: '*', label: '{label}'}}, ignore: x}}")
-    assert choose(routes, facts_of(event("com.grafana.alert.firing", ALERT))).route
+    assert choose(routes, event("com.grafana.alert.firing", ALERT)).route
 
 
 def test_a_branch_is_the_base_of_a_pull_request_or_the_pushed_one() -> None:
@@ -95,7 +95,7 @@ routes:
   - {name: b, match: {type: '*'}, ignore: x}
   - {name: c, match: {type: '*'}, ignore: x}
 """
-    choice = choose(parse(text), facts_of(event("com.github.pull_request.opened", PULL)))
+    choice = choose(parse(text), event("com.github.pull_request.opened", PULL))
     assert choice.route is not None
     assert choice.route.name == "b"
     assert choice.passed == {"a": "action is opened, not closed"}

@@ -39,6 +39,8 @@ routes:
         (("version: 1", "version: 2"), "r:1: version: Input should be 1"),
         (("service: s", "env: {1x: y}\n      service: s"), "r:9: routes.0.job.env.1x: String"),
         (("routes:", "routes: ["), "r:3:"),
+        (("    match:", "    each: data.x | y\n    match:"), "r:4: routes.0.each: 'data.x | y' is"),
+        (("    match:", '    each: ""\n    match:'), "r:4: routes.0.each: '' is no path"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -104,7 +106,8 @@ def test_check_says_what_would_happen(
     (tmp_path / "r.yaml").write_text(ROUTE)
     assert main(["check", str(tmp_path / "r.yaml"), "--event", str(event), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["route"], told["outcome"], told["job"]["task_id"]) == ("a", "job", "t")
+    assert (told["route"], told["outcome"]) == ("a", "jobs")
+    assert [job["task_id"] for job in told["jobs"]] == ["t"]
 
 
 def test_check_says_why_the_other_routes_did_not_match(

@@ -1,0 +1,117 @@
+"""A route that names `each` makes one Job for each task of what matches in the event."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.match import choose
+from functions.job_launcher.render import MOST_JOBS, BadRequest, requests_of
+from functions.job_launcher.route_file import BadRoutes, parse
+from functions.job_launcher.routes import main
+from functions.job_launcher.settings import LauncherSettings
+from tests.function.job_world import shipped_routes
+from tests.unit.job_events import event
+
+SHIPPED = parse(shipped_routes())
+FIRING = "com.grafana.alert.firing"
+
+
+def alert(status: str = "firing", **labels: str) -> dict[str, Any]:
+    return {"status": status, "labels": {"alertname": "slow", **labels}}
+
+
+def notified(*alerts: object) -> dict[str, Any]:
+    return {"status": "firing", "groupKey": "{}", "alerts": list(alerts), "commonLabels": {}}
+
+
+def jobs(*alerts: object) -> list[JobRequest]:
+    asked = event(FIRING, notified(*alerts))
+    choice = choose(SHIPPED, asked)
+    return requests_of(choice, asked, LauncherSettings()) if choice.route else []
+
+
+def alerts_of(request: JobRequest) -> list[Any]:
+    found: list[Any] = json.loads(request.files["alerts.json"])
+    return found
+
+
+def test_each_task_of_a_notification_has_its_own_job() -> None:
+    one, other = jobs(
+        alert(task_id="T-1", service="shop", severity="critical"),
+        alert(task_id="T-2", severity="low"),
+    )
+    assert (one.task_id, one.service, one.env) == ("T-1", "shop", {"SEVERITY": "critical"})
+    assert (other.task_id, other.service, other.env) == ("T-2", "grafana", {"SEVERITY": "low"})
+    assert one.job_id != other.job_id
+    assert [a["labels"]["task_id"] for a in alerts_of(one)] == ["T-1"]
+
+
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        pytest.param(alert("resolved", task_id="T-2"), id="resolved"),
+        pytest.param(alert(service="shop"), id="no task"),
+        pytest.param(alert(task_id=""), id="an empty label is none"),
+        pytest.param({"status": "firing"}, id="no labels"),
+        pytest.param({"status": "firing", "labels": ["task_id"]}, id="odd labels"),
+        pytest.param("no object", id="no object"),
+    ],
+)
+def test_only_alerts_that_fire_and_name_a_task_count(unwanted: object) -> None:
+    assert [job.task_id for job in jobs(unwanted, alert(task_id="T-1"))] == ["T-1"]
+    assert jobs(unwanted) == []
+
+
+def test_alerts_of_one_task_share_a_job_that_has_them_all() -> None:
+    (job,) = jobs(alert(task_id="T-1", zone="a"), alert(task_id="T-1", zone="b"))
+    assert [a["labels"]["zone"] for a in alerts_of(job)] == ["a", "b"]
+
+
+@given(st.permutations(["T-1", "T-2", "T-3", "T-4"]), st.integers(0, 4))
+def test_a_job_is_named_by_its_task_wherever_it_stands(tasks: list[str], more: int) -> None:
+    others = [alert("resolved")] * more
+    names = {job.task_id: job.job_id for job in jobs(*others, *(alert(task_id=t) for t in tasks))}
+    first = {job.task_id: job.job_id for job in jobs(*(alert(task_id=t) for t in sorted(tasks)))}
+    assert names == first
+    assert len(set(names.values())) == len(tasks)
+
+
+def test_other_routes_say_why_no_item_matches() -> None:
+    none = choose(SHIPPED, event(FIRING, notified()))
+    assert none.passed["alert-of-a-task"] == "data.alerts holds no item"
+    some = choose(SHIPPED, event(FIRING, notified(alert(), alert())))
+    words = "none of 2 in data.alerts matches, in the last one label is alertname, alertname=slow"
+    assert some.passed["alert-of-a-task"].startswith(words)
+
+
+def test_one_event_makes_no_more_jobs_than_the_limit() -> None:
+    assert len(jobs(*(alert(task_id=str(n)) for n in range(MOST_JOBS)))) == MOST_JOBS
+    with pytest.raises(BadRequest, match="each: 101 tasks in one event, 100 at most"):
+        jobs(*(alert(task_id=str(n)) for n in range(MOST_JOBS + 1)))
+
+
+def test_an_event_whose_route_ignores_has_no_each() -> None:
+    with pytest.raises(BadRoutes, match="each makes Jobs"):
+        parse("routes:\n  - {name: a, match: {type: x}, each: data.y, ignore: z}")
+
+
+def test_check_shows_each_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = notified(alert(task_id="T-1"), alert(task_id="T-2"))
+    document = {"specversion": "1.0", "id": "1", "source": "/s", "type": FIRING, "data": asked}
+    (tmp_path / "event.json").write_text(json.dumps(document))
+    (tmp_path / "routes.yaml").write_text(shipped_routes())
+    given = ["check", str(tmp_path / "routes.yaml"), "--event", str(tmp_path / "event.json")]
+
+    assert main(given) == 0
+    told = capsys.readouterr().out
+    assert "route alert-of-a-task makes 2 Jobs:" in told
+    assert told.count("job_id     assist-grafana-t-") == 2
+    assert main([*given, "--json"]) == 0
+    assert [job["task_id"] for job in json.loads(capsys.readouterr().out)["jobs"]] == ["T-1", "T-2"]
