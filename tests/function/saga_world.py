@@ -73,6 +73,17 @@ class SagaWorld:
             count += 1
         return count
 
+    async def command(self, step: str) -> wire.Message:
+        """The latest command for a step, once it has been sent."""
+
+        async def sent() -> wire.Message | None:
+            found = [m for m in self.cluster.sink.messages if m.extensions.get("stepname") == step]
+            return found[-1] if found else None
+
+        message = await eventually(sent)
+        assert message is not None
+        return message
+
     async def answer(self, message: wire.Message, times: int = 1) -> None:
         worker = message.extensions["workername"]
         for _ in range(times):
@@ -105,3 +116,10 @@ class SagaWorld:
 def _ok(response: httpx.Response) -> Any:
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def kafka(topic: str, body: bytes, id_: str = "partition:0/offset:1") -> wire.Message:
+    """A record as a KafkaSource delivers it."""
+    return wire.Message(
+        id_, f"/apis/v1/namespaces/dsm/kafkasources/saga#{topic}", "dev.knative.kafka.event", body
+    )

@@ -1,0 +1,94 @@
+"""What goes on by itself: the outbox, timers, and several processes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+import stamina
+
+from functions.kit import wire
+from functions.orchestrator.batch import Start
+from functions.orchestrator.claims import Claim
+from functions.orchestrator.orchestrator import Orchestrator
+from tests.cluster import Cluster
+from tests.function.saga_world import TENANT, SagaWorld
+from tests.support import eventually
+
+
+@pytest.fixture
+def world(cluster: Cluster, functions_database: str) -> SagaWorld:
+    return SagaWorld(cluster, functions_database)
+
+
+class TestOutbox:
+    async def test_a_broker_that_is_away_for_a_moment_costs_a_moment(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        world.cluster.sink.statuses = [503, 503, 503]
+        with stamina.set_testing(False):
+            flow_id = await world.execute(tenantId="t")
+            await world.until(flow_id, "COMPLETED")
+
+    async def test_what_a_dead_process_left_is_sent_by_the_next_round(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        world.cluster.down.add("broker-ingress")
+        flow_id = await world.execute(tenantId="t")
+        await world.ctx.resources.close()
+        world.cluster.down.clear()
+        connection = await asyncpg.connect(world.database)
+        await connection.execute("UPDATE orchestration_outbox SET held_until = now()")
+        await connection.close()
+        again = SagaWorld(world.cluster, world.database)
+        tick = wire.from_json(
+            {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-round"}
+            | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
+        )
+        assert (await again.cluster.tell("orchestrator", tick)).status_code == 202
+        await again.until(flow_id, "COMPLETED")
+
+
+class TestTimers:
+    async def test_a_step_that_nobody_answers_times_out_and_goes_again(
+        self, world: SagaWorld
+    ) -> None:
+        retry = {"attempts": 2, "backoff": "PT0.05S"}
+        step = {"name": "createRealm", "timeout": 0.1, "retry": retry}
+        await world.post("register", json=TENANT | {"steps": [step]})
+        await world.work_for("realm-service")
+        flow_id = await world.execute(tenantId="t")
+
+        async def failed() -> Any:
+            run = await world.run(flow_id)
+            return run if run["status"] == "FAILED" else None
+
+        run = await eventually(failed)
+        assert run["steps"][0]["attempts"] == 2
+        assert run["reason"].endswith("no answer from realm-service within 0.1 s")
+        await world.carry()
+        assert (await world.until(flow_id, "UNDONE"))["rolledBackSteps"] == 1
+        assert await world.count("realm") == 0
+
+
+async def test_two_processes_share_the_work_and_do_nothing_twice(
+    cluster: Cluster, functions_database: str
+) -> None:
+    one, two = (SagaWorld(cluster, functions_database) for _ in range(2))
+    contexts = [one.ctx, two.ctx]
+    await two.register("realm-service", "client-service")
+    sagas = [ctx.part(Orchestrator) for ctx in contexts]
+    starts = [
+        saga.start(Start("tenantCreation", {"tenantId": f"t{n}"}), Claim("/t", str(n), "start"))
+        for n in range(20)
+        for saga in sagas
+    ]
+    flows = {flow_id for flow_id, _ in await asyncio.gather(*starts)}
+    assert len(flows) == 20
+    for flow_id in flows:
+        await two.until(flow_id, "COMPLETED")
+    assert await two.count("realm") == 20
