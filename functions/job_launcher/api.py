@@ -51,6 +51,7 @@ async def job(request: Request, ctx: Context) -> Response:
         "env": asked.env,
         "secrets": sorted(asked.secrets),
         "files": sorted(asked.files),
+        "secret_files": sorted(asked.secret_files),
         "resources": {"requests": asked.requests, "limits": asked.limits},
         "ttl_seconds": asked.ttl_s,
         "deadline_seconds": asked.deadline_s,

@@ -20,7 +20,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class SecretKey:
-    """A variable whose value is in a Secret of the jobs' namespace."""
+    """A variable or file whose value is in a Secret of the jobs' namespace."""
 
     secret: str
     key: str
@@ -55,6 +55,8 @@ class JobRequest:
     cause_source: str
     cause_type: str
     correlation_id: str = ""
+    # Not in rows of before it was there.
+    secret_files: dict[str, SecretKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

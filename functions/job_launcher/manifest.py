@@ -1,5 +1,8 @@
 """A request as Kubernetes objects: the Job, and the ConfigMap with its files. Pure.
 
+A file of a route's `secret_files` is a key of a Secret that is there already: what is secret never
+passes through the launcher, its events or its tables, and it needs no right to Secrets.
+
 The Job runs as UID 1000 with no privileges, no capabilities and no service account token, and ends
 by itself: a deadline, a limit of retries, a time to live after its end.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.decide import JobRequest, SecretKey
 
 Object = dict[str, Any]
 
@@ -121,8 +124,8 @@ def _cause(request: JobRequest) -> str:
 def _pod(request: JobRequest) -> Object:
     volumes: list[Object] = [{"name": "workspace", "emptyDir": {}}]
     mounts: list[Object] = [{"name": "workspace", "mountPath": WORKSPACE}]
-    if request.files:
-        volumes.append({"name": "task", "configMap": {"name": request.job_id}})
+    if request.files or request.secret_files:
+        volumes.append({"name": "task", "projected": {"sources": _sources(request)}})
         mounts.append({"name": "task", "mountPath": FILES_AT, "readOnly": True})
     container: Object = {
         "name": "agent",
@@ -173,7 +176,7 @@ def _env(request: JobRequest) -> list[Object]:
         "EVENT_TYPE": request.cause_type.replace("$", "$$"),
         **request.env,
     }
-    if request.files:
+    if request.files or request.secret_files:
         plain.setdefault("TASK_DIR", FILES_AT)
     variables: list[Object] = [
         {"name": name, "value": value}
@@ -181,7 +184,19 @@ def _env(request: JobRequest) -> list[Object]:
         if name not in request.secrets
     ]
     for name, key in request.secrets.items():
-        reference: Object = {"name": key.secret, "key": key.key}
-        reference |= {"optional": True} if key.optional else {}
+        reference = {"name": key.secret, "key": key.key, **_optional(key)}
         variables.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
     return variables
+
+
+def _sources(request: JobRequest) -> list[Object]:
+    """What the task's folder holds: our ConfigMap, and the keys of Secrets."""
+    sources: list[Object] = [{"configMap": {"name": request.job_id}}] if request.files else []
+    for path, key in request.secret_files.items():
+        chosen = {"name": key.secret, "items": [{"key": key.key, "path": path}], **_optional(key)}
+        sources.append({"secret": chosen})
+    return sources
+
+
+def _optional(key: SecretKey) -> Object:
+    return {"optional": True} if key.optional else {}

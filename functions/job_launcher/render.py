@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
 from functions.job_launcher.match import Choice, Fit, data_of
-from functions.job_launcher.route_file import Amounts, Job
+from functions.job_launcher.route_file import Amounts, Job, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
 
 MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
@@ -74,6 +74,10 @@ def requests_of(choice: Choice, event: AnyEvent, settings: LauncherSettings) -> 
     ]
 
 
+def _keys(named: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:
+    return {name: SecretKey(one.secret, one.key, one.optional) for name, one in named.items()}
+
+
 class _Renderer:
     def __init__(
         self, route: str, job: Job, values: dict[str, Any], settings: LauncherSettings
@@ -107,11 +111,9 @@ class _Renderer:
             command=self._texts("command", job.command),
             args=self._texts("args", job.args),
             env={name: self._text(f"env.{name}", text, safe) for name, text in job.env.items()},
-            secrets={
-                name: SecretKey(one.secret, one.key, one.optional)
-                for name, one in job.secrets.items()
-            },
+            secrets=_keys(job.secrets),
             files=files,
+            secret_files=_keys(job.secret_files),
             requests=self._amounts(
                 "resources.requests",
                 job.resources.requests,

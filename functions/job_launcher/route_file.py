@@ -104,6 +104,7 @@ class Job(Strict):
     env: dict[EnvName, Text] = Field(default_factory=dict)
     secrets: dict[EnvName, SecretKeyRef] = Field(default_factory=dict)
     files: dict[FileName, Text] = Field(default_factory=dict)
+    secret_files: dict[FileName, SecretKeyRef] = Field(default_factory=dict)
     resources: Resources = Resources()
     ttl_seconds: Text | None = None
     deadline_seconds: Text | None = None
@@ -113,10 +114,11 @@ class Job(Strict):
     supersede: Text = ""
 
     @model_validator(mode="after")
-    def _each_variable_once(self) -> Job:
-        twice = sorted(set(self.env) & set(self.secrets))
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is in env and in secrets: keep one")
+    def _each_name_once(self) -> Job:
+        for plain, secret in (("env", "secrets"), ("files", "secret_files")):
+            twice = sorted(set(getattr(self, plain)) & set(getattr(self, secret)))
+            if twice:
+                raise ValueError(f"{', '.join(twice)} is in {plain} and in {secret}: keep one")
         return self
 
 

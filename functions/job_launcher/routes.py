@@ -116,7 +116,9 @@ def _show(job: dict[str, Any]) -> None:
         print(f"  {name:10} {job[name]}")
     print(f"  {'command':10} {' '.join([*job['command'], *job['args']])}")
     print(f"  {'env':10} {', '.join([*job['env'], *(f'{n} (secret)' for n in job['secrets'])])}")
-    print(f"  {'files':10} {', '.join(f'{n} ({len(t)} chars)' for n, t in job['files'].items())}")
+    files = [f"{name} ({len(text)} chars)" for name, text in job["files"].items()]
+    files += [f"{name} (secret)" for name in job["secret_files"]]
+    print(f"  {'files':10} {', '.join(files)}")
     print(f"  {'resources':10} {job['requests']} to {job['limits']}")
     times = f"deadline {job['deadline_s']} s, {job['retries']} retries, kept {job['ttl_s']} s"
     print(f"  {'limits':10} {times}")

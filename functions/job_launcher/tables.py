@@ -206,9 +206,10 @@ async def _moved(tx: Connection, statement: str, *values: object) -> bool:
 
 def _row(row: Any) -> Row:
     request = dict(row["request"])
-    secrets = {name: SecretKey(**key) for name, key in request.pop("secrets").items()}
+    for kind in ("secrets", "secret_files"):
+        request[kind] = {name: SecretKey(**key) for name, key in request.get(kind, {}).items()}
     return Row(
-        request=JobRequest(**request, secrets=secrets),
+        request=JobRequest(**request),
         state=cast(State, row["state"]),
         **{
             name: row[name]

@@ -114,6 +114,12 @@ def conditions(body: Mapping[str, Any]) -> dict[str, str]:
     return {c["type"]: c.get("reason", "") for c in held if c["status"] == "True"}
 
 
+async def start(client: httpx.AsyncClient, manifest: Mapping[str, Any]) -> None:
+    """Create a Job."""
+    answer = await client.post(JOBS, json=manifest)
+    assert answer.status_code == 201, answer.text
+
+
 async def finished(client: httpx.AsyncClient, name: str = "one") -> dict[str, Any]:
     """The Job once it is Complete or Failed."""
 

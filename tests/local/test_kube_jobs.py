@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from tests.local.kube_server import (
-    CONFIG_MAPS,
     JOBS,
     PODS,
     conditions,
@@ -18,13 +17,9 @@ from tests.local.kube_server import (
     log_of,
     pods_of,
     python,
+    start,
 )
 from tests.support import eventually
-
-
-async def start(client: httpx.AsyncClient, manifest: dict[str, object]) -> None:
-    answer = await client.post(JOBS, json=manifest)
-    assert answer.status_code == 201, answer.text
 
 
 async def test_a_job_runs_its_command_and_completes(client: httpx.AsyncClient) -> None:
@@ -172,57 +167,6 @@ async def test_our_own_image_runs_its_entrypoint(client: httpx.AsyncClient) -> N
     assert await log_of(client) == "our entrypoint\n"
 
 
-async def test_environment_comes_from_values_config_maps_secrets_and_fields(
-    client: httpx.AsyncClient,
-) -> None:
-    await client.post(CONFIG_MAPS, json={"metadata": {"name": "conf"}, "data": {"A": "1"}})
-    secret = {"metadata": {"name": "keys"}, "stringData": {"token": "s3cret"}}
-    await client.post("/api/v1/namespaces/dsm/secrets", json=secret)
-    container = {
-        "command": list(python("import os; print(os.environ)")),
-        "envFrom": [{"configMapRef": {"name": "conf"}, "prefix": "P_"}],
-        "env": [
-            {"name": "PLAIN", "value": "plain"},
-            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
-            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-            {"name": "JOINED", "value": "$(PLAIN)-$(P_A)-$$(PLAIN)"},
-        ],
-    }
-    await start(client, job("one", pod={"container": container}))
-    await finished(client)
-    log = await log_of(client)
-    for name, value in {
-        "P_A": "1",
-        "PLAIN": "plain",
-        "TOKEN": "s3cret",
-        "POD": "dsm",
-        "JOINED": "plain-1-$(PLAIN)",
-        "HTTP_PROXY": "http://gateway:1",
-    }.items():
-        assert f"'{name}': '{value}'" in log
-
-
-async def test_a_pod_waits_for_the_config_map_it_needs(client: httpx.AsyncClient) -> None:
-    container = {
-        "command": list(python("import sys; print(open(sys.argv[1]).read())")),
-        "args": ["/config/routes.yaml"],
-        "volumeMounts": [{"name": "conf", "mountPath": "/config"}],
-    }
-    volumes = [{"name": "conf", "configMap": {"name": "routes"}}]
-    await start(client, job("one", pod={"container": container, "volumes": volumes}))
-
-    async def waiting() -> bool:
-        pods = await pods_of(client)
-        states = [s["state"] for p in pods for s in p["status"].get("containerStatuses", ())]
-        return any("waiting" in s and "routes" in s["waiting"].get("message", "") for s in states)
-
-    await eventually(waiting)
-    body = {"metadata": {"name": "routes"}, "data": {"routes.yaml": "all: well"}}
-    await client.post(CONFIG_MAPS, json=body)
-    await finished(client)
-    assert await log_of(client) == "all: well\n"
-
-
 async def test_a_container_over_its_memory_limit_is_killed(client: httpx.AsyncClient) -> None:
     container = {
         "command": list(python("x = b'x' * 200_000_000; import time; time.sleep(60)")),
@@ -244,47 +188,10 @@ async def test_more_jobs_than_places_all_run(tmp_path: Path) -> None:
             assert "Complete" in conditions(await finished(client, name))
 
 
-async def test_init_containers_run_first_and_share_volumes(client: httpx.AsyncClient) -> None:
-    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    prepare = {
-        "name": "prepare",
-        "image": "busybox:1",
-        "command": list(python("import sys; open(sys.argv[1], 'w').write('prepared')")),
-        "args": ["/data/file"],
-        **mount,
-    }
-    container = {
-        "command": list(python("import os; print(open(os.environ['FILE']).read())")),
-        "env": [{"name": "FILE", "value": "/data/file"}],
-        **mount,
-    }
-    pod = {
-        "container": container,
-        "initContainers": [prepare],
-        "volumes": [{"name": "data", "emptyDir": {}}],
-    }
-    await start(client, job("one", pod=pod))
-    assert "Complete" in conditions(await finished(client))
-    assert await log_of(client) == "prepared\n"
-
-
 async def test_a_failing_init_container_fails_the_pod(client: httpx.AsyncClient) -> None:
     prepare = {"name": "prepare", "image": "busybox:1", "command": ["false"]}
     await start(client, job("one", backoffLimit=0, pod={"initContainers": [prepare]}))
     assert conditions(await finished(client))["Failed"] == "BackoffLimitExceeded"
-
-
-async def test_a_script_from_a_config_map_is_a_command(client: httpx.AsyncClient) -> None:
-    body = {"metadata": {"name": "scripts"}, "data": {"run.sh": "#!/bin/sh\necho scripted\n"}}
-    await client.post(CONFIG_MAPS, json=body)
-    container = {
-        "command": ["/scripts/run.sh"],
-        "volumeMounts": [{"name": "scripts", "mountPath": "/scripts"}],
-    }
-    volumes = [{"name": "scripts", "configMap": {"name": "scripts", "defaultMode": 0o755}}]
-    await start(client, job("one", pod={"container": container, "volumes": volumes}))
-    await finished(client)
-    assert await log_of(client) == "scripted\n"
 
 
 async def test_a_message_of_the_end_may_come_from_the_log(client: httpx.AsyncClient) -> None:

@@ -122,6 +122,26 @@ def test_secrets_come_by_reference_only() -> None:
     }
 
 
+@pytest.mark.parametrize("files", ["{}", "{task.md: do it}"])
+def test_secret_files_are_keys_of_secrets_beside_our_own_files(files: str) -> None:
+    secret = "{login: {secret: agent-login, key: json}, x: {secret: y, key: z, optional: true}}"
+    job = f"{{kind: execute, task_id: t, service: s, files: {files}, secret_files: {secret}}}"
+    routes = parse(f"routes:\n  - {{name: a, match: {{type: '*'}}, job: {job}}}")
+    asked = event("x", {})
+    (made,) = requests_of(choose(routes, asked), asked, LauncherSettings())
+
+    body = manifest.job_of(made)
+    validate(body)
+    (volume,) = [v for v in body["spec"]["template"]["spec"]["volumes"] if v["name"] == "task"]
+    ours = [{"configMap": {"name": made.job_id}}] if made.files else []
+    assert volume["projected"]["sources"] == [
+        *ours,
+        {"secret": {"name": "agent-login", "items": [{"key": "json", "path": "login"}]}},
+        {"secret": {"name": "y", "items": [{"key": "z", "path": "x"}], "optional": True}},
+    ]
+    assert bool(manifest.config_map_of(made, {"metadata": {"uid": "u"}})) == bool(made.files)
+
+
 def test_an_event_cannot_read_a_variable() -> None:
     stealing = "$(ANTHROPIC_API_KEY)"
     data = {**ISSUE, "repository": {"full_name": stealing, "html_url": stealing}}

@@ -62,6 +62,12 @@ def test_a_variable_is_either_plain_or_secret() -> None:
         parse(ROUTE.replace("service: s", both))
 
 
+def test_a_file_is_either_plain_or_secret() -> None:
+    both = "files: {a: x}\n      secret_files: {a: {secret: s, key: k}}\n      service: s"
+    with pytest.raises(BadRoutes, match="a is in files and in secret_files"):
+        parse(ROUTE.replace("service: s", both))
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadRoutes, match=r"none\.yaml: cannot be read: No such file"):
         load(tmp_path / "none.yaml")

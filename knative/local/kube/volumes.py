@@ -54,6 +54,8 @@ def _write(place: Path, kind: str, name: str, wanted: Mapping[str, Any], lookup:
         {item["path"]: item["key"] for item in items} if items else {key: key for key in entries}
     )
     for path, key in chosen.items():
+        if key not in entries and wanted.get("optional"):
+            continue
         if key not in entries:
             raise MissingError(f"{kind.lower()} {name!r} has no key {key!r}")
         target = (place / path).resolve()
