@@ -48,9 +48,9 @@ check: lint test ## what CI checks: style, types, floors, all tests, every manif
 bench: $(INSTALLED) ## ratios against peers and limits, in one run
 	@$(RUN) -m tests.bench
 
-clean: ## stop the embedded database and remove its data
-	@test ! -x $(RUN) || $(RUN) -m knative.local down
-	@rm -rf .data
+clean: ## stop what runs on DATA=.data and remove it
+	@test ! -x $(RUN) || $(RUN) -m knative.local down --data $(DATA)
+	@rm -rf $(DATA)
 
 # A cluster. OVERLAY is kind, production, or a folder of your own.
 OVERLAY ?= kind

@@ -1,4 +1,4 @@
-"""What several tests need: waiting for a condition instead of sleeping."""
+"""What several tests need: waiting for a condition, and a database named in the other way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -22,3 +23,13 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"not true within {within_s} s; last answer: {answer!r}")
         await asyncio.sleep(every_s)
+
+
+def named_by_parts(url: str) -> dict[str, str]:
+    """The settings that name the embedded server's database as the six services know theirs."""
+    parts = urlsplit(url)
+    return {
+        "POSTGRES_HOST": parts.query.removeprefix("host="),
+        "POSTGRES_USER": "postgres",
+        "POSTGRES_DB": parts.path.strip("/"),
+    }

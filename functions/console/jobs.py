@@ -17,7 +17,7 @@ from functions.kit.services import path
 
 FUNCTION = "job-launcher"
 FILTERS = ("state", "group", "task", "service")
-ENDED = ("succeeded", "failed", "cancelled", "superseded")
+ENDED = ("succeeded", "failed", "cancelled")
 PAGE = 25
 LAST_LINES = 400
 

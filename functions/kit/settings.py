@@ -25,7 +25,11 @@ class Settings(BaseModel):
     """Base of all settings. An empty variable counts as not set."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=str.upper, populate_by_name=True
+        frozen=True,
+        extra="ignore",
+        alias_generator=str.upper,
+        populate_by_name=True,
+        defer_build=True,  # a process reads few of these classes, and starts often
     )
 
     @classmethod

@@ -1,14 +1,14 @@
 """A worker of sagas: what a service does for a step, and how it takes that back.
 
-    realm_service = Worker("realm_service", worker_name="realm-service")
+    worker = Worker("realm_service")
 
-    @realm_service.do("createRealm")
+    @worker.do("createRealm")
     async def create(task: Task) -> dict[str, Any]: ...
 
-    @realm_service.undo("createRealm")
+    @worker.undo("createRealm")
     async def delete(task: Task) -> None: ...
 
-    realm_service = realm_service.target()
+    realm_service = worker.target()
 
 A step's DO has one effect and its UNDO takes back that one, however often the commands come, in
 whatever order, and under however many attempts:

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 
-class NoTenant(ValueError):
-    """The payload does not say for whom."""
+class BadPayload(ValueError):
+    """The payload does not say for whom, or under which name."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ def realm_of(payload: Any, key: str) -> Realm:
     'r'
     >>> realm_of({"realmName": "r"}, "f/createRealm/1")
     Traceback (most recent call last):
-    functions.realm_service.decide.NoTenant: payload.tenantId: is missing or no text
+    functions.realm_service.decide.BadPayload: payload.tenantId: is missing or no text
     """
     given = payload if isinstance(payload, dict) else {}
     tenant, name = given.get("tenantId"), given.get("realmName", given.get("tenantId"))
     if not isinstance(tenant, str) or not tenant:
-        raise NoTenant("payload.tenantId: is missing or no text")
+        raise BadPayload("payload.tenantId: is missing or no text")
     if not isinstance(name, str) or not name:
-        raise NoTenant("payload.realmName: must be a text")
+        raise BadPayload("payload.realmName: must be a text")
     return Realm(str(uuid5(NAMESPACE_URL, key)), tenant, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functions.kit.errors import PermanentError
 from functions.kit.worker import Task, Worker
 from functions.realm_service import tables
-from functions.realm_service.decide import NoTenant, realm_of
+from functions.realm_service.decide import BadPayload, realm_of
 
 worker = Worker("realm_service")
 
@@ -20,7 +20,7 @@ async def create(task: Task) -> dict[str, str]:
     """Keep the realm; the result is what createClient needs."""
     try:
         realm = realm_of(task.payload, task.key)
-    except NoTenant as error:
+    except BadPayload as error:
         raise PermanentError(str(error)) from None
     if not await tables.add(task.tx, realm, task.key):
         raise PermanentError(f"payload.realmName: realm {realm.name!r} exists already")

@@ -15,7 +15,7 @@ class Receiver:
     def __init__(self, resources: Resources) -> None:
         self.settings = resources.settings(ReceiverSettings)
         self.settings.armed()  # a bad secret is found at the start, not at the first delivery
-        self.stores = bool(resources.settings(DatabaseSettings).database_url)
+        self.stores = bool(resources.settings(DatabaseSettings).url)
         self.ledger = Ledger(resources.store)
         self.relay = Relay(
             resources.store,

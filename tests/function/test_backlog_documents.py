@@ -13,6 +13,7 @@ from functions.backlog_setup.main import backlog_setup
 from functions.events.backlog import BacklogSetupRequested
 from tests.cluster import Cluster
 from tests.function.backlog_world import Team, backlog, seed, team, url
+from tests.support import named_by_parts
 
 __all__ = ["backlog", "team", "url"]  # fixtures
 
@@ -138,13 +139,10 @@ async def test_a_wrong_password_is_said_without_showing_it(
 
 
 async def test_the_database_is_found_by_the_seeds_settings(cluster: Cluster, url: str) -> None:
-    parts = urlsplit(url)
     environ = {
-        "POSTGRES_HOST": parts.query.removeprefix("host="),
+        **named_by_parts(url),
         "POSTGRES_PORT": "5432",
-        "POSTGRES_USER": "postgres",
         "POSTGRES_PASSWORD": "a/b?c",
-        "POSTGRES_DB": parts.path.strip("/"),
         "PROJECT_ID": "GEM-007",
         "PROJECT_SERVICE_URL": "http://people.example",
     }

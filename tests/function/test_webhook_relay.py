@@ -13,12 +13,12 @@ import pytest
 
 from functions.events.schedule import ScheduleDue
 from functions.webhook_receiver import standard_webhooks
-from functions.webhook_receiver.main import webhook_receiver
+from functions.webhook_receiver.main import start, webhook_receiver
 from functions.webhook_receiver.state import Receiver
 from tests.cluster import Cluster, Scope
 from tests.function import webhook_requests as make
 from tests.function.webhook_requests import post
-from tests.support import eventually
+from tests.support import eventually, named_by_parts
 
 BROKER = "broker-ingress"
 BEARER = {"authorization": f"Bearer {make.TOKEN}"}
@@ -135,10 +135,13 @@ async def test_what_the_broker_refuses_for_good_has_failed_and_can_be_sent_again
     assert [m.id for m in cluster.sink.messages] == ["d-1"]
 
 
+@pytest.mark.parametrize("by_parts", [False, True], ids=["DATABASE_URL", "POSTGRES_*"])
 async def test_a_process_goes_on_with_what_another_left(
-    cluster: Cluster, webhook_database: str
+    cluster: Cluster, webhook_database: str, by_parts: bool
 ) -> None:
     environ = {"DATABASE_URL": webhook_database, **make.SECRETS}
+    if by_parts:
+        environ = {**named_by_parts(webhook_database), **make.SECRETS}
     first = cluster.deploy(webhook_receiver, environ, now=make.clock)
     cluster.down.add(BROKER)
     async with cluster.client("webhook-receiver") as client:
@@ -148,7 +151,7 @@ async def test_a_process_goes_on_with_what_another_left(
     cluster.down.clear()
     await make_due(webhook_database)
 
-    cluster.deploy(webhook_receiver, environ, now=make.clock).part(Receiver).relay.wake()
+    await start(cluster.deploy(webhook_receiver, environ, now=make.clock))
 
     async def all_arrived() -> bool:
         return {m.id for m in cluster.sink.messages} == {f"d-{n}" for n in range(20)}

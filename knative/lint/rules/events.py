@@ -42,7 +42,7 @@ def unproduced(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
         wanted = filter_of(trigger)
         if wanted is None or not wanted.may_match(ANYTHING):
-            continue  # KN303, KN301
+            continue  # KN403, KN401
         book = catalogue(tree, broker_key(trigger))
         if any(wanted.may_match(event.known) for event in book.events):
             continue

@@ -117,7 +117,10 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Writes inside become durable as one, or not at all."""
+        """Writes inside become durable as one.
+
+        Where an error ends them early, those that were made stay, as memory has them already.
+        """
         if self._depth == 0:
             self._db.execute("BEGIN IMMEDIATE")
         self._depth += 1
