@@ -59,11 +59,10 @@ class Ask:
         """A DSM service's routes beyond those of its typed client."""
         return Peer(client.name, client.base_url, self.ctx.http)
 
-    @property
-    def broker(self) -> Peer | None:
-        """The broker's own record of events; None where no broker tells it."""
-        url = self.settings.events_url
-        return Peer("broker", url, self.ctx.http) if url else None
+    async def events(self, url: str, **query: object) -> list[Row]:
+        """The events that fit, newest first, of whoever keeps them."""
+        found: list[Row] = await Peer("record of events", url, self.ctx.http).read("", **query)
+        return found
 
     async def runs(self, function: str, **query: object) -> list[Row]:
         """A function's record of runs, newest first."""

@@ -53,12 +53,17 @@ def _grouped(events: Sequence[Row]) -> list[list[Row]]:
     found: list[list[Row]] = []
     for alike in groups.values():
         found += [alike] if len(alike) > MOST_ALIKE else [[event] for event in alike]
-    return sorted(found, key=lambda alike: alike[0]["seq"])
+    order = {event["seq"]: number for number, event in enumerate(events)}
+    return sorted(found, key=lambda alike: order[alike[0]["seq"]])
 
 
 def _function(delivery: Row) -> str:
-    """Who got it: by the address, which Knative gives the Service's name; else by the Trigger."""
+    """Who got it: by the address, which Knative gives the Service's name; else by the Trigger.
+
+    A delivery made of runs has no address, and in place of the Trigger it names the function.
+    """
     for attempt in delivery["attempts"]:
-        host = str(attempt["url"]).partition("://")[2].partition("/")[0]
-        return host.partition(".")[0]
+        if "url" in attempt:
+            host = str(attempt["url"]).partition("://")[2].partition("/")[0]
+            return host.partition(".")[0]
     return str(delivery["trigger"]).rpartition("/")[2]

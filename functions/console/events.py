@@ -1,7 +1,8 @@
 """Events: the broker's stream, one event's chain of cause, and what every inbox tells.
 
-Not every broker tells its events. The local Knative does (EVENTS_URL); elsewhere the functions'
-own records and the dead letters say what was handled and what was not.
+The local broker tells its events, with each attempt to deliver them. A broker on a cluster tells
+nothing: there event-recorder keeps the events, and has the functions' runs in place of attempts.
+Both answer the same questions in the same shape, at EVENTS_URL.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ PAGE = 40
 MOST_IN_CHAIN = 400
 
 NO_RECORD = (
-    "This broker does not tell its events. The local Knative does, and a recorder can be named in "
-    "EVENTS_URL; what each function handled, and what was given up, is told everywhere."
+    "Nobody keeps the events here. The component event-recorder does, once EVENTS_URL names it; "
+    "what each function handled, and what was given up, is told everywhere."
 )
 
 
@@ -70,8 +71,8 @@ async def chain(ask: Ask, query: Query) -> Mapping[str, Any]:
     id = query.get("correlation", "")
     events = await _search(ask, correlation=id, limit=MOST_IN_CHAIN)
     if not events:
-        raise NotFound(f"The broker knows no event {id}.")
-    events.reverse()
+        raise NotFound(f"There is no record of an event {id}.")
+    events.sort(key=lambda event: (event["arrived"], event["seq"]))
     return {
         "events": events,
         "graph": chain_graph(events),
@@ -87,11 +88,9 @@ def correlation(event: Row) -> str:
 
 
 async def _search(ask: Ask, **query: object) -> list[Row]:
-    broker = ask.broker
-    if broker is None:
+    if not ask.settings.events_url:
         raise NotHere(NO_RECORD)
-    found: list[Row] = await broker.read("/_knative/events/search", **query)
-    return found
+    return await ask.events(ask.settings.events_url, **query)
 
 
 def routes() -> list[Route]:

@@ -1,7 +1,7 @@
 """One place to see what happens, and to press what can be pressed.
 
-asks    the read routes of every function and service, the Kubernetes API for schedules, and the
-        broker's own record of events where there is one (EVENTS_URL)
+asks    the read routes of every function and service, the Kubernetes API for schedules, and who
+        keeps the events (EVENTS_URL)
 holds   nothing: no tables; a browser's session is a signed cookie
 fails   a panel says what is away, in the words of who is away; the page is there all the same
 """

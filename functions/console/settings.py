@@ -22,7 +22,7 @@ class ConsoleSettings(Settings):
         "http://{name}.dsm.svc.cluster.local", description="where the function `name` is"
     )
     events_url: str = Field(
-        "", description="base URL of a broker that tells its events: the local Knative"
+        "", description="URL where events are searched: event-recorder's, or the local broker's"
     )
     console_patience_s: float = Field(
         0.8, gt=0, description="how long a page waits for its parts before it shows without them"

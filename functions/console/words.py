@@ -9,7 +9,8 @@ from typing import Any
 
 # Every state that anything can be in, as one of five tones; words say it too, never colour alone.
 _TONES = {
-    "good": "ok delivered sent completed complete succeeded success do_success redriven ready",
+    "good": "ok delivered handled sent completed complete succeeded success do_success redriven"
+    " ready",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due",

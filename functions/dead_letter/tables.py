@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from functions.dead_letter.decide import Failure
+from functions.kit.store import without_nul as _text
 
 if TYPE_CHECKING:
     from functions.kit.store import Connection
@@ -181,11 +182,6 @@ async def settle(tx: Connection, number: int, redrive: int, problem: str | None)
         *(redrive, outcome.outcome, outcome.detail),
     )
     return outcome
-
-
-def _text(text: Any) -> Any:
-    """PostgreSQL's text holds no NUL; the event itself is kept in bytes."""
-    return text.replace("\x00", "\\0") if isinstance(text, str) else text
 
 
 async def standing(connection: Connection) -> tuple[dict[str, int], float]:

@@ -74,7 +74,7 @@ async def handle(
     if identity is None:
         key = inbox.Key(spec.name, message.source, message.id)
     else:
-        key = inbox.Key(spec.name, message.type, identity)
+        key = inbox.Key(spec.name, message.type, identity, event=(message.source, message.id))
         digest = None  # no person's key: it is named by what it says
     with (
         log.handling(

@@ -8,7 +8,7 @@ the transaction that made the change.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,11 +32,15 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 @dataclass(frozen=True)
 class Key:
-    """What makes two requests the same: within one function, a source and an id."""
+    """What makes two requests the same: within one function, a source and an id.
+
+    `event` is the source and id of the event at hand, where the key is another.
+    """
 
     function: str
     source: str
     id: str
+    event: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,25 @@ async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, An
     return [dict(row) for row in rows]
 
 
+# Source and id of the events that were handled by functions of which {0} is a part of the name.
+HANDLED = """SELECT event_source, event_id FROM run
+    WHERE strpos(replace(function, '_', '-'), {0}) > 0"""
+
+
+async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What became of events, each named by source and id: the runs of all functions, in order."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail
+               FROM run JOIN unnest($1::text[], $2::text[]) AS event (source, id)
+                   ON event_id = event.id AND event_source = event.source
+               ORDER BY number""",
+            [source for source, _ in events],
+            [id for _, id in events],
+        )
+    return [dict(row) for row in rows]
+
+
 async def tally(store: Store) -> list[dict[str, Any]]:
     """Of each function, type and outcome: when the latest run ended, and how many in a day."""
     async with store.connection() as connection:
@@ -223,8 +246,10 @@ async def _record(
     connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
 ) -> datetime:
     ended: datetime = await connection.fetchval(
-        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail)
-           VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ended_at""",
+        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
+                            event_source, event_id)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ended_at""",
         *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
+        *(key.event or (key.source, key.id)),
     )
     return ended

@@ -86,6 +86,11 @@ class Store:
         return self._pools[name]
 
 
+def without_nul(text: str | None) -> str | None:
+    r"""Text as a column can hold it: PostgreSQL's has no NUL, so that becomes `\0`."""
+    return None if text is None else text.replace("\x00", "\\0")
+
+
 async def _prepared(connection: Any) -> None:
     """Read and write JSON as Python has it; tell traces of each statement."""
     for name in ("json", "jsonb"):

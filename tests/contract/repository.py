@@ -141,6 +141,7 @@ class Trigger:
     service: str
     patterns: tuple[Pattern, ...]
     schedules: tuple[Pattern, ...]
+    everything: bool
     delivery: Manifest
 
     @property
@@ -164,6 +165,7 @@ def triggers() -> list[Trigger]:
             service=m["spec"]["subscriber"]["ref"]["name"],
             patterns=tuple(_patterns(m["spec"], "type")),
             schedules=tuple(_patterns(m["spec"], "schedule")),
+            everything=not m["spec"].get("filter") and not m["spec"].get("filters"),
             delivery=m["spec"].get("delivery") or {},
         )
         for m in of_kind("Trigger", "eventing.knative.dev/")
@@ -173,13 +175,17 @@ def triggers() -> list[Trigger]:
 
 def hears(trigger: Trigger) -> list[type[Event]]:
     """The event classes that a Trigger lets through to its subscriber."""
-    return [kind for kind in event_types() if any(p.fits(kind) for p in trigger.patterns)]
+    kinds = event_types()
+    if trigger.everything:
+        return kinds
+    return [kind for kind in kinds if any(p.fits(kind) for p in trigger.patterns)]
 
 
 def listeners(kind: type[Event]) -> list[str]:
-    """Who gets an event class: by what a function takes, and by the Triggers."""
+    """Who gets an event class: by what a function takes, and by the Triggers that name it."""
     by_type = {n for n in function_folders() if kind in spec(n).inputs}
-    return sorted(by_type | {t.service.replace("-", "_") for t in triggers() if kind in hears(t)})
+    named = (t for t in triggers() if not t.everything)
+    return sorted(by_type | {t.service.replace("-", "_") for t in named if kind in hears(t)})
 
 
 def speakers(kind: type[Event]) -> list[str]:

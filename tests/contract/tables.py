@@ -61,7 +61,7 @@ def functions() -> str:
 
 def flow() -> str:
     """Who tells whom, as a Mermaid diagram."""
-    lines = dict.fromkeys((*_ticks(), *_facts(), *_letters()))
+    lines = dict.fromkeys((*_ticks(), *_facts(), *_everything(), *_letters()))
     return "\n".join(["```mermaid", "flowchart LR", *(f"  {line}" for line in lines), "```"])
 
 
@@ -112,6 +112,12 @@ def _facts() -> Iterator[str]:
                 yield f"{sayer} -- {word} --> {hearer}"
             if not listeners(kind):
                 yield f"{sayer} -- {word} --> anybody((anybody))"
+
+
+def _everything() -> Iterator[str]:
+    for trigger in triggers():
+        if trigger.everything:
+            yield f"broker[(broker)] -- every event --> {trigger.service}"
 
 
 def _letters() -> Iterator[str]:

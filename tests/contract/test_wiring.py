@@ -32,7 +32,9 @@ from tests.contract.repository import (
 
 SERVICES = named(list(services().values()))
 TRIGGERS = [pytest.param(t, id=t.name) for t in triggers()]
-TICKED = [pytest.param(t, id=t.name) for t in triggers() if ScheduleDue in hears(t)]
+TICKED = [
+    pytest.param(t, id=t.name) for t in triggers() if ScheduleDue in hears(t) and not t.everything
+]
 
 
 @pytest.mark.parametrize("name", all_folders())
@@ -58,7 +60,8 @@ def test_a_function_hears_what_it_is_annotated_with_and_no_more(name: str) -> No
     for kind in inputs:
         assert any(p.fits(kind) for t in mine for p in t.patterns), f"no Trigger for {kind.type}"
     for trigger in mine:
-        assert trigger.patterns, f"{trigger.name} filters on no type"
+        keeps_all = trigger.everything and spec(name).inputs == (AnyEvent,)
+        assert trigger.patterns or keeps_all, f"{trigger.name} filters on no type"
         for pattern in trigger.patterns:
             known = any(pattern.fits(kind) for kind in inputs) or AnyEvent in spec(name).inputs
             assert known, f"{trigger.name}: {pattern.text}"
@@ -72,6 +75,12 @@ def test_a_trigger_writes_all_of_its_delivery(trigger: Trigger) -> None:
     assert trigger.delivery["backoffPolicy"] == "exponential", "a linear backoff starts with none"
     assert trigger.delivery["deadLetterSink"]["ref"]["name"] == "dead-letter"
     assert trigger.service in services()
+
+
+def test_who_hears_everything_says_nothing() -> None:
+    """What it says would come back to it, for ever."""
+    said = {t.service: spec(t.service.replace("-", "_")).emits for t in triggers() if t.everything}
+    assert said == {"event-recorder": ()}
 
 
 @pytest.mark.parametrize("trigger", TICKED)
@@ -102,7 +111,9 @@ def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
             "time": "2025-01-01T00:00:00Z",
         }
     )
-    assert any(_lets(p, name) for t in triggers() for p in t.schedules), "nobody hears it"
+    # Who hears everything knows its own schedule by its name.
+    heard = any(t.service == name if t.everything else _hears(t, name) for t in triggers())
+    assert heard, "nobody hears it"
 
 
 def test_each_trigger_leads_to_a_type_that_exists() -> None:
@@ -157,6 +168,10 @@ def test_the_shipped_schedules_are_good_ones() -> None:
 
 def _name(manifest: Manifest) -> str:
     return str(manifest["metadata"]["name"])
+
+
+def _hears(trigger: Trigger, schedule: str) -> bool:
+    return any(_lets(pattern, schedule) for pattern in trigger.schedules)
 
 
 def _lets(pattern: Pattern, name: str) -> bool:

@@ -142,6 +142,7 @@ class TestJobs:
 EVENTS = [
     {
         "seq": seq,
+        "broker": "default",
         "arrived": 1_772_463_600.0 + seq,
         "attributes": {"id": id, "type": kind, "source": source, **more},
         "data": {},
@@ -190,7 +191,7 @@ class TestEvents:
             return JSONResponse(EVENTS[::-1])
 
         cluster.add("events", Starlette(routes=[Route("/_knative/events/search", search)]))
-        cluster.deploy(console, {"EVENTS_URL": "http://events.local"})
+        cluster.deploy(console, {"EVENTS_URL": "http://events.local/_knative/events/search"})
         return asked
 
     async def test_the_stream_passes_its_filters_to_the_broker(
@@ -209,6 +210,7 @@ class TestEvents:
         assert page.count('class="edge"') == 2
         assert 'id="event-2"' in page
         assert "250 ms: 202" in page
+        assert page.count("nobody asked for it") == 1
 
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(
         self, cluster: Cluster

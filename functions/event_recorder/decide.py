@@ -1,0 +1,116 @@
+"""What is kept of an event, and how it is told: pure."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from functions.events.schedule import ScheduleDue
+
+SCHEDULE = "event-recorder"
+
+Row = Mapping[str, Any]
+Told = dict[str, Any]
+
+
+def digest(source: str, id: str) -> bytes:
+    """What makes two deliveries the same event: its source and id, of whatever length."""
+    return sha256(json.dumps([source, id]).encode()).digest()
+
+
+def is_tick(said: Mapping[str, str]) -> bool:
+    """Is it the schedule upon which old events are forgotten?
+
+    >>> is_tick({"type": "dev.knative.sources.ping", "schedule": "event-recorder"})
+    True
+    """
+    return said["type"] == ScheduleDue.type and said.get("schedule") == SCHEDULE
+
+
+def arrival(said: Mapping[str, str], now: datetime) -> datetime:
+    """When the broker took the event, where it says so; else now.
+
+    >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    >>> arrival({"knativearrivaltime": "2026-03-02T11:59:58.123456789Z"}, noon).isoformat()
+    '2026-03-02T11:59:58.123456+00:00'
+    >>> arrival({"knativearrivaltime": "a while ago"}, noon) == noon
+    True
+    """
+    try:
+        stamp = datetime.fromisoformat(said.get("knativearrivaltime", ""))
+        return stamp.astimezone(UTC) if stamp.tzinfo else now
+    except (ValueError, OverflowError):
+        return now
+
+
+def told(row: Row, runs: Iterable[Row]) -> Told:
+    """An event in the shape of the local broker's, without what only a broker knows."""
+    return {
+        "seq": row["seq"],
+        "arrived": row["arrived"].timestamp(),
+        "attributes": {"specversion": "1.0", **row["attributes"]},
+        "size": row["size"],
+        "cut": len(row["data"]) < row["size"],
+        **_data(row["data"], row["size"]),
+        "deliveries": deliveries(runs),
+    }
+
+
+def deliveries(runs: Iterable[Row]) -> list[Told]:
+    """The runs of each function as one delivery, whose attempts they are.
+
+    >>> run = {"function": "scrum_report", "ended_at": datetime(2026, 3, 2, tzinfo=UTC)}
+    >>> bad = {**run, "number": 1, "outcome": "failed", "took_ms": 10.0, "detail": "away"}
+    >>> good = {**run, "number": 2, "outcome": "ok", "took_ms": 20.0, "detail": None}
+    >>> [(d["trigger"], d["state"], len(d["attempts"])) for d in deliveries([bad, good])]
+    [('scrum-report', 'handled', 2)]
+    """
+    by_function: dict[str, list[Row]] = defaultdict(list)
+    for run in runs:
+        by_function[run["function"].replace("_", "-")].append(run)
+    return [
+        {
+            "id": made[0]["number"],
+            "trigger": function,
+            "state": "handled" if any(run["outcome"] == "ok" for run in made) else "failed",
+            "attempts": [
+                {
+                    "number": number,
+                    "ended_at": run["ended_at"].isoformat(),
+                    "took_ms": run["took_ms"],
+                    "outcome": run["outcome"],
+                    "detail": run["detail"],
+                }
+                for number, run in enumerate(made, start=1)
+            ],
+        }
+        for function, made in by_function.items()
+    ]
+
+
+def _data(kept: bytes, size: int) -> Told:
+    """JSON or text where it is that, else base64; a beginning is told as far as it can be read.
+
+    >>> _data(b'{"n": 1}', 8), _data(b'{"n"', 8), _data(b"\\xff", 1), _data(b"", 0)
+    ({'data': {'n': 1}}, {'data': '{"n"'}, {'data_base64': '/w=='}, {'data': None})
+    """
+    cut = len(kept) < size
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=not cut)
+    except UnicodeDecodeError:
+        return {"data_base64": b64encode(kept).decode()}
+    if cut:
+        return {"data": text}
+    try:
+        data = json.loads(text) if text else None
+        # Half a surrogate pair, NaN and 1e999 can be read, but not said again.
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        data = text
+    return {"data": data}

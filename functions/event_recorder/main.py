@@ -1,0 +1,73 @@
+"""Keep every event that passes, so that the console can tell of them where no broker does.
+
+in      any event, by a Trigger without a filter; among them ScheduleDue(schedule="event-recorder")
+out     nothing: an answer would come back as one more event to keep
+writes  one row for an event however often it comes, with the beginning of its data
+fails   TemporaryError while the database is away
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from datetime import timedelta
+
+from pydantic import Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.event_recorder import decide, tables
+from functions.events.base import AnyEvent
+from functions.kit import inbox
+from functions.kit.answers import in_words
+from functions.kit.context import Context
+from functions.kit.errors import PermanentError
+from functions.kit.function import function, route
+from functions.kit.settings import Settings
+
+# So many events are forgotten in one statement: none takes long, and nobody waits for its locks.
+_AT_ONCE = 2000
+
+
+class RecorderSettings(Settings):
+    """What event-recorder keeps, and for how long."""
+
+    event_retention_days: int = Field(14, ge=1, description="how long events are kept, days")
+    event_data_bytes: int = Field(
+        65536, ge=0, description="how much of an event's data is kept, bytes; the rest is cut off"
+    )
+
+
+async def search(request: Request, ctx: Context) -> Response:
+    """`?type=&subject=&trigger=&correlation=&before=&limit=50`: events with what became of them."""
+    try:
+        wanted = tables.Wanted.model_validate({k: v for k, v in request.query_params.items() if v})
+    except ValidationError as error:
+        raise PermanentError(in_words(error)) from None
+    async with ctx.store.connection() as connection:
+        rows = await tables.search(connection, wanted)
+    runs = defaultdict(list)
+    for run in await inbox.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
+        runs[run["event_source"], run["event_id"]].append(run)
+    events = [decide.told(row, runs[row["source"], row["id"]]) for row in rows]
+    return Response(json.dumps(events), media_type="application/json")
+
+
+@function(routes=[route("/events/search", search)])
+async def event_recorder(event: AnyEvent, ctx: Context) -> None:
+    most = ctx.settings(RecorderSettings).event_data_bytes
+    async with ctx.store.connection() as connection:
+        await tables.keep(connection, event.said, event.data, most, ctx.now())
+    if decide.is_tick(event.said):
+        await forget(ctx)
+
+
+async def forget(ctx: Context) -> None:
+    """Forget what is old, for half of the time that there is; the next tick takes the rest."""
+    before = ctx.now() - timedelta(days=ctx.settings(RecorderSettings).event_retention_days)
+    until = time.monotonic() + ctx.resources.process.timeout_seconds / 2
+    gone = _AT_ONCE
+    while gone == _AT_ONCE and time.monotonic() < until:
+        async with ctx.store.connection() as connection:
+            gone = await tables.forget(connection, before, _AT_ONCE)

@@ -1,0 +1,38 @@
+"""The events that passed, each once."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    # Names come from others and may be of any length, which a B-tree does not take: an event's
+    # identity is a digest, and what is asked for by equality has hashes.
+    op.execute(
+        """
+        CREATE TABLE event (
+            seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            digest bytea NOT NULL UNIQUE,
+            source text NOT NULL,
+            id text NOT NULL,
+            type text NOT NULL,
+            subject text,
+            correlation text,
+            arrived timestamptz NOT NULL,
+            recorded_at timestamptz NOT NULL,
+            attributes json NOT NULL,
+            data bytea NOT NULL,
+            size bigint NOT NULL
+        )
+        """
+    )
+    for column in ("id", "correlation", "subject"):
+        op.execute(f"CREATE INDEX event_{column} ON event USING hash ({column})")
+    op.execute("CREATE INDEX event_age ON event (recorded_at)")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE event")

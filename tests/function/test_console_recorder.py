@@ -1,0 +1,126 @@
+"""The console's Events page where event-recorder tells the events, as on a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.console.main import console
+from functions.cycle_trigger.main import cycle_trigger
+from functions.event_recorder.main import event_recorder
+from functions.events.schedule import ScheduleDue
+from functions.events.sprint import SprintCompleted, SprintsReported
+from functions.kit import wire
+from functions.sprint_report.main import sprint_report
+from tests.cluster import Cluster, message_of, reply_of
+from tests.contract.overlays import of
+from tests.contract.repository import environment
+from tests.function.console_browser import browser
+from tests.function.peers import World
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TICK = message_of(ScheduleDue(schedule="sprint-report", time=NOON), id="tick", source="/apis/ping")
+
+
+def events_url() -> str:
+    """Where the overlay for production lets the console look."""
+    [service] = [s for s in of("production", "Service") if s["metadata"]["name"] == "console"]
+    return environment(service)["EVENTS_URL"]
+
+
+def arrived(message: wire.Message, after_s: float) -> wire.Message:
+    """An event as a broker hands it on."""
+    at = wire.format_time(NOON + timedelta(seconds=after_s))
+    return replace(message, extensions={**message.extensions, "knativearrivaltime": at})
+
+
+@pytest.fixture
+async def morning(cluster: Cluster, world: World, functions_database: str) -> Cluster:
+    """A tick, the report, and a finished sprint whose cycle failed once; all of it recorded."""
+    world.sprint("ORI002", 1, 100)
+    database = {"DATABASE_URL": functions_database}
+    for target in (sprint_report, cycle_trigger):
+        cluster.deploy(target, database)
+    cluster.deploy(event_recorder, {**database, "EVENT_DATA_BYTES": "300"}, now=lambda: NOON)
+    cluster.deploy(console, {"EVENTS_URL": events_url()}, now=lambda: NOON)
+
+    assert (await cluster.tell("sprint-report", TICK)).status_code == 202
+    by_type = {message.type: message for message in cluster.sink.messages}
+    completed, reported = by_type[SprintCompleted.type], by_type[SprintsReported.type]
+    cluster.down.add("project-orchestrator")
+    assert (await cluster.tell("cycle-trigger", completed)).status_code == 503
+    cluster.down.clear()
+    cycle = reply_of(await cluster.tell("cycle-trigger", completed))
+    # A broker keeps no order: what was caused may be recorded before its cause.
+    for after_s, message in enumerate((cycle, completed, reported, TICK)):
+        response = await cluster.tell("event-recorder", arrived(message, 1 - after_s / 4))
+        assert response.status_code == 202
+    return cluster
+
+
+async def test_the_stream_says_who_handled_what(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/panels/stream")).text
+    rows = {row.split("</a>")[0]: row for row in page.split('<a id="open-')[1:]}
+    said = {name.rpartition(">")[2]: row for name, row in rows.items()}
+    assert set(said) == {"schedule tick", "sprints.reported", "sprint.completed", "cycle.completed"}
+    assert 'sprint-report <span class="chip good">handled</span>' in said["schedule tick"]
+    assert 'cycle-trigger <span class="chip good">handled ×2</span>' in said["sprint.completed"]  # noqa: RUF001  # the sign, on purpose
+    assert "no function tells of it" in said["cycle.completed"]
+    assert "nobody asked for it" not in page
+
+
+async def test_the_stream_is_filtered_by_type_and_function(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/panels/stream?trigger=cycle")).text
+        none = (await client.get("/events/panels/stream?type=nothing.like.it")).text
+    assert page.count('<a id="open-') == 1
+    assert "sprint.completed" in page
+    assert "Nothing has arrived that fits" in none
+
+
+async def test_a_chain_leads_from_the_tick_to_its_end(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+    # tick > sprint-report > two facts, one of them > cycle-trigger > cycle.completed
+    assert page.count('class="edge"') == 5
+    names = ["schedule tick", "sprints.reported", "sprint.completed", "cycle.completed"]
+    table = page[page.index("<tbody>") :]
+    places = [table.index(f'<th scope="row">{name}') for name in names]
+    assert places == sorted(places)
+    assert '<td class="num">750 ms</td>' in table
+
+
+async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+    attempts = page[page.index("<b>cycle-trigger</b>") :].split("</ol>")[0]
+    failed, ok = attempts.split("<li>")[1:]
+    assert "failed TemporaryError: " in failed
+    assert "project-orchestrator" in failed
+    assert " ms: ok</li>" in ok
+    assert "no answer" not in attempts
+
+
+async def test_data_that_was_cut_is_said_to_be(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+    assert "bytes of data only the beginning was kept" in page
+
+
+async def test_a_recorder_that_is_away_takes_only_its_panel_with_it(morning: Cluster) -> None:
+    morning.down.add("event-recorder")
+    async with browser(morning) as client:
+        stream = (await client.get("/events/panels/stream")).text
+        inboxes = (await client.get("/events/panels/inboxes")).text
+    assert "The service is away" in stream
+    assert "record of events: ConnectError" in stream
+    assert "cycle-trigger" in inboxes
+
+
+async def test_an_event_that_is_forgotten_is_said_to_be_unknown(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/chain/panels/chain?correlation=long-ago")).text
+    assert "There is no record of an event long-ago" in page
