@@ -76,6 +76,8 @@ async def handle(
     else:
         key = inbox.Key(spec.name, message.type, identity, event=(message.source, message.id))
         digest = None  # no person's key: it is named by what it says
+    if spec.inbox:
+        inbox.check(key.source, key.id)
     with (
         log.handling(
             function=spec.name,

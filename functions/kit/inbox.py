@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.kit import wire
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.store import Store
 
@@ -25,6 +26,9 @@ Work = Callable[["Connection"], Awaitable[Any]]
 # What the server says when a lock is not free in time comes before asyncpg's own patience ends.
 _GRACE_S = 5.0
 _ALONE_S = 30.0
+
+# Of a source and of an id, in characters: a row of an index holds 2,704 bytes.
+MOST = 255
 
 # Until when (`time.monotonic`) the request at hand waits for others, in all.
 _until: ContextVar[float | None] = ContextVar("until", default=None)
@@ -49,6 +53,19 @@ class Answered:
 
     answer: Any
     repeated: bool
+
+
+def check(source: str, id_: str) -> None:
+    """Refuse an event whose identity no index can hold; `NotAnEvent` says which part of it."""
+    problems = [
+        f"attribute {name} has {len(value)} characters, {MOST} are the most"
+        for name, value in (("source", source), ("id", id_))
+        if len(value) > MOST
+    ]
+    if "\x00" in source + id_:
+        problems.append("attributes source and id must not contain the character U+0000")
+    if problems:
+        raise wire.NotAnEvent(problems)
 
 
 async def once(

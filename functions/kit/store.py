@@ -114,7 +114,8 @@ def _in_words() -> Iterator[None]:
 
     away = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
     busy = (
-        asyncpg.TooManyConnectionsError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.ReadOnlySQLTransactionError,
         asyncpg.CannotConnectNowError,
         asyncpg.AdminShutdownError,
         asyncpg.CrashShutdownError,

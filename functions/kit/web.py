@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,19 @@ from typing import Annotated, Any
 import functions_framework.aio
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import StringConstraints
+from pydantic import StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
-from functions.kit import inbox
+from functions.kit import inbox, log, trace, wire
 from functions.kit.answers import MOST_BYTES, failure
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.metrics import Gauges
 from functions.kit.store import Connection
+
+logger = logging.getLogger(__name__)
 
 Target = Callable[[HttpRequest], Awaitable[Response]]
 Build = Callable[[], FastAPI]
@@ -131,6 +134,30 @@ IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="a repeat answers the first result"),
 ]
+
+
+async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[None]]) -> Response:
+    """The answer to an event from a broker, in an API: 202, or a status that a broker understands.
+
+    `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
+    """
+    try:
+        message = wire.decode(request.scope["headers"], await request.body())
+        inbox.check(message.source, message.id)
+        with (
+            log.handling(event_id=message.id, event_type=message.type),
+            trace.processing(message),
+        ):
+            try:
+                await work(message)
+            except (FunctionError, wire.NotAnEvent, ValidationError):
+                raise
+            except Exception as error:
+                logger.error("unexpected error", exc_info=error)
+                raise
+    except Exception as error:
+        return failure(error)
+    return Response(status_code=202)
 
 
 async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Work) -> Any:

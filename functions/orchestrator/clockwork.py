@@ -12,10 +12,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from functions.kit.errors import FunctionError
+from functions.kit.errors import FunctionError, TemporaryError
 from functions.kit.store import Store
 from functions.orchestrator import overdue, registry
-from functions.orchestrator.batch import Item
+from functions.orchestrator.batch import Done, Item
 from functions.orchestrator.decide.happenings import Woken
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.writes import HOLD
@@ -23,11 +23,17 @@ from functions.orchestrator.writes import HOLD
 logger = logging.getLogger(__name__)
 
 MOST = 500
+# A run that cannot be woken is looked at again after so long.
+PUT_OFF = timedelta(minutes=1)
+PAUSE = timedelta(seconds=1)  # after an error
 NOBODY = UUID(int=0)
 
 
 class Clockwork:
-    """Wakes runs when their timers are due, and sends what nobody has sent."""
+    """Wakes runs when their timers are due, and sends what nobody has sent.
+
+    `looked_at`: when it last did so without an error.
+    """
 
     def __init__(self, store: Store, engine: Engine, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -36,6 +42,8 @@ class Clockwork:
         self._next: datetime | None = None
         self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._swept_at: datetime | None = None
+        self.looked_at = now()
         engine.on_due = self.at
 
     def start(self) -> None:
@@ -64,15 +72,16 @@ class Clockwork:
         return woken
 
     async def fire(self) -> int:
-        """Wake the runs whose timers are due."""
-        count = 0
+        """Wake the runs whose timers are due, each once."""
+        now, count, after = self._now(), 0, overdue.START
         while True:
             async with self._store.connection() as connection:
-                due = await overdue.due(connection, self._now(), MOST)
-            await self._wake(due)
+                due = await overdue.due(connection, now, after, MOST)
+            await self._wake([flow_id for _, flow_id in due])
             count += len(due)
             if len(due) < MOST:
                 break
+            after = due[-1]
         async with self._store.connection() as connection:
             self._next = await overdue.next_timer(connection)
         return count
@@ -100,20 +109,38 @@ class Clockwork:
                 self._engine.publish(message)
 
     async def _wake(self, flow_ids: list[UUID]) -> None:
-        await asyncio.gather(*(self._engine.submit(Item(flow_id, Woken())) for flow_id in flow_ids))
+        """Wake runs. One that cannot be woken is put off, and holds up nobody else."""
+        items = [Item(flow_id, Woken()) for flow_id in flow_ids]
+        results = await asyncio.gather(
+            *(self._engine.submit(item) for item in items), return_exceptions=True
+        )
+        failed = []
+        for flow_id, result in zip(flow_ids, results, strict=True):
+            if isinstance(result, TemporaryError) or not isinstance(result, Exception | Done):
+                raise result
+            if isinstance(result, Exception):
+                logger.error("run %s cannot be woken and is put off: %r", flow_id, result)
+                failed.append(flow_id)
+        if failed:
+            async with self._store.connection() as connection:
+                await overdue.put_off(connection, failed, self._now() + PUT_OFF)
 
     async def _run(self) -> None:
-        """Fire timers when they are due; look after the outbox every few seconds."""
-        looked_at: datetime | None = None
+        """Fire timers when they are due; look after the outbox every few seconds.
+
+        Whatever goes wrong is logged and tried again: this task must outlive every error.
+        """
         while True:
             try:
                 await self.fire()
-                if looked_at is None or self._now() - looked_at > HOLD / 3:
-                    looked_at = self._now()
+                if self._swept_at is None or self._now() - self._swept_at > HOLD / 3:
+                    self._swept_at = self._now()
                     await self.send_left()
-            except FunctionError as error:
-                logger.warning("the clockwork pauses: %s", error)
-                self._next = self._now() + timedelta(seconds=1)
+                self.looked_at = self._now()
+            except Exception as error:
+                known = isinstance(error, FunctionError)
+                logger.warning("the clockwork pauses: %r", error, exc_info=None if known else error)
+                self._next = self._now() + PAUSE
             await self._until_due()
 
     async def _until_due(self) -> None:

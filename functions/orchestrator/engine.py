@@ -16,7 +16,7 @@ import asyncpg
 import stamina
 
 from functions.kit import wire
-from functions.kit.errors import TemporaryError
+from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.store import Connection, Store
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
 from functions.orchestrator.runs import Known
@@ -26,7 +26,12 @@ logger = logging.getLogger(__name__)
 MOST_ITEMS = 256
 # So many items are worth a transaction of their own: another lane decides while one commits.
 WORTH_A_LANE = 16
+# Classes of errors of PostgreSQL. The first are of connections, transactions that cannot write or
+# met others, resources, locks, operators; the others are of values: no other day will do.
+_NOBODYS_FAULT = ("08", "25", "28", "3D", "40", "53", "55", "57", "58")
+_NEVER = ("22", "23", "54")
 Send = Callable[[wire.Message], Awaitable[None]]
+Waiting = tuple[Item, asyncio.Future[Done]]
 
 
 class Engine:
@@ -46,7 +51,7 @@ class Engine:
         self._now = now
         self._named = named
         self._lanes = lanes
-        self._queue: deque[tuple[Item, asyncio.Future[Done]]] = deque()
+        self._queue: deque[Waiting] = deque()
         self._working: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, set[asyncio.Event]] = {}
@@ -131,8 +136,10 @@ class Engine:
         return isinstance(error, TemporaryError) and not self._closing
 
     async def _work(self) -> None:
+        connected = False
         try:
             async with self._store.connection() as connection:
+                connected = True
                 while self._queue:
                     taken = self._taken()
                     self._writing += 1
@@ -141,36 +148,38 @@ class Engine:
                     finally:
                         self._writing -= 1
         except Exception as error:
+            if connected:
+                return  # those taken know; who still waits gets another connection
             # The database is away: everybody who waits is told, and comes again.
             while self._queue:
                 _fail(self._queue.popleft()[1], error)
 
-    def _taken(self) -> list[tuple[Item, asyncio.Future[Done]]]:
+    def _taken(self) -> list[Waiting]:
         """What one lane takes now: its share, so that the others have something to do."""
         share = max(WORTH_A_LANE, -(-len(self._queue) // (self._lanes - self._writing)))
         count = min(len(self._queue), share, MOST_ITEMS)
         return [self._queue.popleft() for _ in range(count)]
 
-    async def _batch(
-        self, connection: Connection, taken: list[tuple[Item, asyncio.Future[Done]]]
-    ) -> None:
+    async def _batch(self, connection: Connection, taken: list[Waiting]) -> None:
+        """Let what was taken happen, and answer it. What spoils it for the others is left alone.
+
+        Raises what is no item's fault; nobody of `taken` waits any more, or is back in the queue.
+        """
         sent = self.take_sent()
         try:
             outcome = await self._transact(connection, [item for item, _ in taken], sent)
-        except asyncpg.DataError as error:
+        except Exception as error:
             self._sent += sent
-            if len(taken) == 1:
-                logger.error("the database refuses %r", taken[0][0], exc_info=error)
-                _fail(taken[0][1], error)
-                return
-            for one in taken:  # whose fault is it?
-                await self._batch(connection, [one])
+            if (said := _away(error)) is not None:
+                for _, future in taken:
+                    _fail(future, said)
+                raise
+            await self._divide(connection, taken, error)
             return
         except BaseException as error:
             self._sent += sent
-            known = isinstance(error, asyncpg.PostgresError | OSError | asyncpg.InterfaceError)
             for _, future in taken:
-                _fail(future, TemporaryError(f"database: {error}") if known else error)
+                _fail(future, error)
             raise
         for (_, future), result in zip(taken, outcome.results, strict=True):
             if isinstance(result, Exception):
@@ -178,6 +187,21 @@ class Engine:
             elif not future.done():
                 future.set_result(result)
         self._after(outcome)
+
+    async def _divide(self, connection: Connection, taken: list[Waiting], error: Exception) -> None:
+        """Find out whose fault an error is."""
+        if len(taken) == 1:
+            item, future = taken[0]
+            logger.error("cannot take %.1000r", item, exc_info=error)
+            _fail(future, _refusal(error))
+            return
+        half = len(taken) // 2
+        try:
+            await self._batch(connection, taken[:half])
+        except BaseException:
+            self._queue.extendleft(reversed(taken[half:]))
+            raise
+        await self._batch(connection, taken[half:])
 
     async def _transact(
         self, connection: Connection, items: list[Item], sent: list[str]
@@ -199,3 +223,21 @@ class Engine:
 def _fail(future: asyncio.Future[Done], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _away(error: Exception) -> TemporaryError | None:
+    """What is said to everybody where the database is the trouble; None where an item may be."""
+    if isinstance(error, OSError | asyncpg.InterfaceError) or (
+        isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _NOBODYS_FAULT
+    ):
+        return TemporaryError(f"database: {shortened(str(error)) or type(error).__name__}")
+    return None
+
+
+def _refusal(error: Exception) -> Exception:
+    """What is said of an item that failed all alone."""
+    if isinstance(error, asyncpg.PostgresError):
+        said = f"database: {shortened(str(error))}"
+        never = (error.sqlstate or "")[:2] in _NEVER
+        return PermanentError(said) if never else TemporaryError(said, delay_s=10)
+    return error

@@ -27,14 +27,12 @@ from functions.events.saga import (
 )
 from functions.events.schedule import ScheduleDue
 from functions.kit import trace, wire
-from functions.kit.answers import failure
-from functions.kit.web import Ctx, api
+from functions.kit.web import Ctx, api, taken
 from functions.orchestrator import commands, problems, reads
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.intake import INPUTS, answer_of, event_in, start_of
 from functions.orchestrator.orchestrator import Orchestrator
-from functions.orchestrator.registry import Refused
 
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
@@ -62,16 +60,7 @@ async def take(message: wire.Message, saga: Orchestrator) -> None:
 
 async def receive(request: Request, ctx: Ctx) -> Response:
     """An event from a broker: 202, or a status that it understands."""
-    try:
-        message = wire.decode(request.scope["headers"], await request.body())
-        with trace.processing(message):
-            await take(message, ctx.part(Orchestrator))
-    except Refused as error:
-        # On record, and said as an event; the dead letter shows it to people as well.
-        return failure(error)
-    except Exception as error:
-        return failure(error)
-    return Response(status_code=202)
+    return await taken(request, lambda message: take(message, ctx.part(Orchestrator)))
 
 
 def build() -> FastAPI:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from functions.kit import wire
@@ -13,14 +13,28 @@ from functions.kit.store import Connection
 from functions.orchestrator.messages import SOURCE
 from functions.orchestrator.writes import HOLD
 
+# Before every timer: where a look through them begins.
+START = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
-async def due(connection: Connection, now: datetime, most: int) -> list[UUID]:
-    """Runs whose timers are due, the longest due first."""
+
+async def due(
+    connection: Connection, now: datetime, after: tuple[datetime, UUID], most: int
+) -> list[tuple[datetime, UUID]]:
+    """Timers that are due, the longest due first, with their runs; those after `after`."""
     rows = await connection.fetch(
-        "SELECT flow_id FROM orchestration_timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2",
-        *(now, most),
+        """SELECT due_at, flow_id FROM orchestration_timer
+           WHERE due_at <= $1 AND (due_at, flow_id) > ($2, $3) ORDER BY due_at, flow_id LIMIT $4""",
+        *(now, *after, most),
     )
-    return [row["flow_id"] for row in rows]
+    return [(row["due_at"], row["flow_id"]) for row in rows]
+
+
+async def put_off(connection: Connection, flow_ids: Sequence[UUID], until: datetime) -> None:
+    """Leave runs alone for a while, if they have timers."""
+    await connection.execute(
+        "UPDATE orchestration_timer SET due_at = $2 WHERE flow_id = ANY($1::uuid[])",
+        *(flow_ids, until),
+    )
 
 
 async def next_timer(connection: Connection) -> datetime | None:

@@ -6,13 +6,17 @@ from typing import ClassVar
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
 from functions.events.base import Event, Request
 from functions.kit import wire
 from functions.kit.context import Context
+from functions.kit.errors import PermanentError
 from functions.kit.function import function
-from functions.kit.web import new_app
+from functions.kit.web import Target, api, new_app, taken
 from tests.cluster import MOST_ERROR_BYTES, Cluster, message_of
 
 ODD = ['"', "\\", "\x01", "€", "\U0001f600", "a"]
@@ -31,7 +35,8 @@ async def speller(event: WordAsked, ctx: Context) -> Event | None:
 
 def fits(response: httpx.Response, status: int) -> None:
     assert response.status_code == status
-    assert response.json()["detail"]
+    if status != 202:
+        assert response.json()["detail"]
     assert len(response.content) <= MOST_ERROR_BYTES
 
 
@@ -89,3 +94,53 @@ async def test_an_api_tells_as_many_problems_as_fit(letter: str, many: int) -> N
     first = answer.json()["detail"][0]
     assert set(first) == {"type", "loc", "msg", "input"}
     assert first["loc"] == ["body", "number"]
+
+
+def _api_that_raises(error: Exception) -> Target:
+    async def work(message: wire.Message) -> None:
+        raise error
+
+    async def receive(request: HttpRequest) -> Response:
+        return await taken(request, work)
+
+    def build() -> FastAPI:
+        app = new_app("Events")
+        app.add_api_route("/events", receive, methods=["POST"])
+        return app
+
+    return api("events", build)
+
+
+async def test_what_an_api_did_not_foresee_of_an_event_is_logged_with_its_traceback(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.deploy(_api_that_raises(ZeroDivisionError("by nobody foreseen")))
+    headers, body = wire.encode(message_of(WordAsked()))
+    async with cluster.client("events") as client:
+        fits(await client.post("/events", headers=headers, content=body), 500)
+    assert "unexpected error" in caplog.text
+    assert "ZeroDivisionError: by nobody foreseen" in caplog.text
+
+
+async def test_what_an_api_refuses_of_an_event_is_no_error_of_ours(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.deploy(_api_that_raises(PermanentError("no such word")))
+    headers, body = wire.encode(message_of(WordAsked()))
+    async with cluster.client("events") as client:
+        fits(await client.post("/events", headers=headers, content=body), 422)
+    assert "unexpected error" not in caplog.text
+
+
+@function(inbox=True)
+async def keeper(event: WordAsked, ctx: Context) -> Event | None:
+    return None
+
+
+@pytest.mark.parametrize("id_", ["x" * 256, "\x00"], ids=["too long", "zero"])
+async def test_an_id_that_no_inbox_can_keep_is_refused(
+    cluster: Cluster, functions_database: str, id_: str
+) -> None:
+    cluster.deploy(keeper, {"DATABASE_URL": functions_database})
+    fits(await cluster.tell("keeper", message_of(WordAsked(), id=id_)), 400)
+    fits(await cluster.tell("keeper", message_of(WordAsked(), id="x" * 255)), 202)

@@ -22,6 +22,7 @@ from functions.orchestrator.decide.run import begin, decide
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 ONCE = Retry(attempts=1)
+FORBIDDEN = "a payload that no condition can be evaluated over"
 DO, UNDO = Action.DO, Action.UNDO
 
 
@@ -52,7 +53,7 @@ class Story:
 
     @property
     def world(self) -> World:
-        return World(self.now, self.workers, lambda when, facts: facts["payload"] == when)
+        return World(self.now, self.workers, _holds)
 
     def _keep(self, decision: Decision) -> Decision:
         self.run = decision.run
@@ -85,3 +86,9 @@ class Story:
 
     def steps(self) -> str:
         return " ".join(f"{n}:{s.status}" for n, s in self.run.steps.items())
+
+
+def _holds(when: str, facts: dict[str, Any]) -> bool:
+    if facts["payload"] == FORBIDDEN:
+        raise ValueError("no such payload")
+    return bool(facts["payload"] == when)

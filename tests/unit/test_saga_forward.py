@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from functions.orchestrator.decide.model import (
 )
 from functions.orchestrator.decide.run import decide
 from functions.orchestrator.decide.words import waiting_for
-from tests.unit.saga_story import DO, ONCE, START, UNDO, Story, chain, graph
+from tests.unit.saga_story import DO, FORBIDDEN, ONCE, START, UNDO, Story, chain, graph
 
 
 class TestForward:
@@ -44,6 +45,18 @@ class TestForward:
         story = Story(definition, payload="no")
         assert (story.status, story.takes()) == ("COMPLETED", [])
         assert story.steps() == "a:SKIPPED b:SKIPPED"
+
+    def test_a_step_whose_condition_cannot_be_evaluated_fails_in_words(self) -> None:
+        definition = graph({"a": "", "b": "a"})
+        steps = (definition.steps[0], replace(definition.steps[1], when="never"))
+        story = Story(replace(definition, steps=steps), payload=FORBIDDEN)
+        story.ok("a")
+        assert story.takes() == ["DO a 1", "UNDO a 1"]
+        assert story.run.reason == (
+            "step b failed: condition 'never' cannot be evaluated: no such payload"
+        )
+        story.ok("a", UNDO)
+        assert (story.status, story.steps()) == ("UNDONE", "a:UNDO_SUCCESS b:DO_FAIL")
 
     def test_a_run_with_a_missing_worker_does_not_begin_and_says_for_whom_it_waits(self) -> None:
         story = Story(chain("a", "b"), "b")

@@ -7,7 +7,6 @@ by one by TaskUpdated events; the later `updated_at` wins, whatever comes first.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +17,6 @@ from starlette.responses import Response
 from functions.dsm.backlog_service import decide, tables
 from functions.events.task import TaskUpdated
 from functions.kit import envelope, wire
-from functions.kit.answers import failure
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
 from functions.kit.services import path
@@ -34,6 +32,7 @@ from functions.kit.web import (
     created,
     new_app,
     once,
+    taken,
 )
 
 
@@ -163,19 +162,14 @@ def _tasks(app: FastAPI) -> None:
     @app.post("/events")
     async def task_updated(request: Request, ctx: Ctx) -> Response:
         """A TaskUpdated event from the broker; 202 with no body, as a broker wants it."""
-        try:
-            message = wire.decode(request.headers.raw, await request.body())
-            event = envelope.open_(message, (TaskUpdated,))
-            assert isinstance(event, TaskUpdated)
-            await _apply(ctx, event, event.updated_at)
-        except Exception as error:
-            return failure(error)
-        return Response(status_code=202)
+        return await taken(request, lambda message: _apply(ctx, message))
 
 
-async def _apply(ctx: Ctx, event: TaskUpdated, at: datetime) -> None:
+async def _apply(ctx: Ctx, message: wire.Message) -> None:
+    event = envelope.open_(message, (TaskUpdated,))
+    assert isinstance(event, TaskUpdated)
     async with ctx.store.transaction() as tx:
-        await tables.place(tx, event.project_id, at, [event.model_dump()])
+        await tables.place(tx, event.project_id, event.updated_at, [event.model_dump()])
 
 
 async def _known(ctx: Ctx, project_id: str) -> None:

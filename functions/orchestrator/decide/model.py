@@ -210,7 +210,8 @@ class World:
     """What a decision may know besides the run: the time, the workers, and how conditions hold.
 
     `workers`: step name to the service that has registered for it.
-    `holds`: does a step's condition hold over `{"payload": ..., "results": ...}`?
+    `holds`: does a step's condition hold over `{"payload": ..., "results": ...}`? It raises
+    `ValueError` where that cannot be told.
     """
 
     now: datetime

@@ -11,6 +11,7 @@ from functions.orchestrator.decide.model import (
     Definition,
     RunStatus,
     Step,
+    StepDef,
     StepStatus,
 )
 
@@ -18,13 +19,15 @@ from functions.orchestrator.decide.model import (
 def go_forward(draft: Draft) -> None:
     """Do all that can be done now in a run that has not turned back."""
     run, now = draft.run, draft.world.now
-    failed = [d.name for d in run.definition.steps if draft.steps[d.name].status is _FAILED]
-    if failed:
+    if failed := _failed(draft):
         _fail(draft, failed)
         return
     late = run.deadline_at is not None and run.deadline_at <= now
     if run.paused_by is None and not late:
         _start_ready(draft)
+        if failed := _failed(draft):  # a condition that cannot be evaluated
+            _fail(draft, failed)
+            return
     if all(step.status in SETTLED for step in draft.steps.values()):
         draft.set_run(status=RunStatus.COMPLETED, completed_at=now, reason=None)
         draft.note("ORCHESTRATION_COMPLETED")
@@ -60,8 +63,12 @@ def missing_workers(draft: Draft) -> list[str]:
     ]
 
 
-_FAILED = StepStatus.DO_FAIL
 _TO_SEND = (StepStatus.PENDING, StepStatus.RETRYING)
+
+
+def _failed(draft: Draft) -> list[str]:
+    steps = draft.run.definition.steps
+    return [one.name for one in steps if draft.steps[one.name].status is StepStatus.DO_FAIL]
 
 
 def _fail(draft: Draft, failed: list[str]) -> None:
@@ -95,12 +102,24 @@ def _start_ready(draft: Draft) -> None:
                 if step.due_at is not None and step.due_at <= now:
                     _send_if_registered(draft, one.name)
             elif step.status is StepStatus.PENDING and _ready(definition, draft.steps, one.name):
-                if one.when is not None and not draft.world.holds(one.when, _facts(draft)):
+                try:
+                    wanted = one.when is None or draft.world.holds(one.when, _facts(draft))
+                except ValueError as error:
+                    _cannot_tell(draft, one, error)
+                    return
+                if wanted:
+                    _send_if_registered(draft, one.name)
+                else:
                     draft.set(one.name, status=StepStatus.SKIPPED, completed_at=now)
                     draft.note("STEP_SKIPPED", f"condition: {one.when}", step=one.name)
                     again = True
-                else:
-                    _send_if_registered(draft, one.name)
+
+
+def _cannot_tell(draft: Draft, one: StepDef, error: ValueError) -> None:
+    """Fail a step whose condition says nothing: to skip it would be a guess."""
+    reason = f"condition {one.when!r} cannot be evaluated: {error}"
+    draft.set(one.name, status=StepStatus.DO_FAIL, error=reason)
+    draft.note("STEP_FAILED", reason, step=one.name)
 
 
 def _send_if_registered(draft: Draft, name: str) -> None:
