@@ -13,8 +13,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from functions.kit.settings import ProcessSettings
 from knative.local.manifests import cluster_only, load
-from tests.contract.overlays import COMPONENTS, OVERLAYS, built, objects, title
+from tests.contract.overlays import COMPONENTS, OVERLAYS, built, objects, of, title
 from tests.contract.repository import KNATIVE, Manifest
 
 KUBERNETES = "1.36"
@@ -138,3 +139,12 @@ def test_the_dashboard_is_json_whose_panels_ask_something() -> None:
     assert dashboard["panels"]
     for panel in dashboard["panels"]:
         assert all(target["expr"] for target in panel["targets"]), panel["title"]
+
+
+def test_what_prometheus_scrapes_is_open_and_let_through() -> None:
+    """A stock queue-proxy has no port for its metrics: each port here is one of our own."""
+    (monitor,) = of("production", "PodMonitor")
+    assert [end["port"] for end in monitor["spec"]["podMetricsEndpoints"]] == ["user-port"]
+    policies = {p["metadata"]["name"]: p["spec"] for p in of("production", "NetworkPolicy")}
+    (rule,) = policies["from-monitoring"]["ingress"]
+    assert {port["port"] for port in rule["ports"]} == {ProcessSettings().port}
