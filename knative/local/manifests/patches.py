@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from knative.local.json_patch import PatchRefused, apply
+
 # Lists that merge by a key in Kubernetes' own kinds.
 _MERGE_KEYS = {
     "containers": "name",
@@ -96,67 +98,10 @@ def _without_nulls(value: Any) -> Any:
 
 def json_patch(target: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
     """`target` after the RFC 6902 `operations`; raises PatchError, changes nothing in place."""
-    document: Any = copy.deepcopy(target)
-    for number, operation in enumerate(operations):
-        if not isinstance(operation, dict) or not {"op", "path"} <= operation.keys():
-            raise PatchError(f"operation {number} needs op and path")
-        try:
-            document = _apply(document, operation)
-        except (KeyError, IndexError, ValueError, TypeError):
-            words = (
-                f"operation {number} ({operation['op']} {operation['path']}) finds no such place"
-            )
-            raise PatchError(words) from None
-    assert isinstance(document, dict)
+    try:
+        document = apply(target, operations)
+    except PatchRefused as error:
+        raise PatchError(str(error)) from None
+    if not isinstance(document, dict):
+        raise PatchError("nothing of the object is left")
     return document
-
-
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
-    match operation["op"]:
-        case "add":
-            _add(document, _pointer(operation["path"]), copy.deepcopy(operation["value"]))
-        case "remove":
-            _remove(document, _pointer(operation["path"]))
-        case "replace":
-            _remove(document, _pointer(operation["path"]))
-            _add(document, _pointer(operation["path"]), copy.deepcopy(operation["value"]))
-        case "move":
-            value = _remove(document, _pointer(operation["from"]))
-            _add(document, _pointer(operation["path"]), value)
-        case "copy":
-            value = _get(document, _pointer(operation["from"]))
-            _add(document, _pointer(operation["path"]), copy.deepcopy(value))
-        case "test":
-            if _get(document, _pointer(operation["path"])) != operation.get("value"):
-                raise PatchError(f"test of {operation['path']} fails")
-        case other:
-            raise PatchError(f"op {other!r} is not one of add, remove, replace, move, copy, test")
-    return document
-
-
-def _pointer(path: str) -> list[str]:
-    if not path.startswith("/"):
-        raise PatchError(f"the path {path!r} must start with /")
-    return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
-
-
-def _get(document: Any, pointer: list[str]) -> Any:
-    for part in pointer:
-        document = document[int(part)] if isinstance(document, list) else document[part]
-    return document
-
-
-def _add(document: Any, pointer: list[str], value: Any) -> None:
-    parent, last = _get(document, pointer[:-1]), pointer[-1]
-    if isinstance(parent, list):
-        at = len(parent) if last == "-" else int(last)
-        if not 0 <= at <= len(parent):
-            raise IndexError(at)
-        parent.insert(at, value)
-    else:
-        parent[last] = value
-
-
-def _remove(document: Any, pointer: list[str]) -> Any:
-    parent, last = _get(document, pointer[:-1]), pointer[-1]
-    return parent.pop(int(last)) if isinstance(parent, list) else parent.pop(last)
