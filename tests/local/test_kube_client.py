@@ -128,11 +128,13 @@ async def test_a_job_is_deleted_with_its_pods(api: Any, policy: str) -> None:
     def story() -> int:
         batch = k8s.BatchV1Api(api)
         batch.create_namespaced_job("dsm", a_job("one", "sleep", "60"))
+        asked = False
         for change in (watch := k8s_watch.Watch()).stream(
             batch.list_namespaced_job, "dsm", timeout_seconds=20
         ):
-            if change["type"] != "DELETED" and change["object"].status.ready:
+            if not asked and change["object"].status.ready:
                 batch.delete_namespaced_job("one", "dsm", propagation_policy=policy)
+                asked = True  # it is ready in later changes too, while it goes
             if change["type"] == "DELETED":
                 watch.stop()
         with pytest.raises(ApiException) as missing:
