@@ -128,10 +128,13 @@ REFUSED = {
     "a timeout of zero": (trigger("delivery: {timeout: PT0S}"), "must be longer than zero"),
     "a duration that is none": (trigger("delivery: {backoffDelay: 2s}"), "'2s' is not an ISO 8601"),
     "retryAfterMax": (trigger("delivery: {retryAfterMax: PT1S}"), "delivery-retryafter"),
-    "an unknown dialect": (trigger("filters: [{regex: {type: a}}]"), "unknown dialect 'regex'"),
+    "an unknown dialect": (
+        trigger("filters: [{regex: {type: a}}]"),
+        "filters[0].regex is an unknown dialect",
+    ),
     "two dialects in one filter": (
         trigger("filters: [{exact: {type: a}, prefix: {type: b}}]"),
-        "more than one dialect",
+        "exactly one dialect",
     ),
     "an attribute with a capital": (
         trigger("filter: {attributes: {Type: a}}"),

@@ -22,7 +22,7 @@ def compile_filters(
     `filters`, unless empty, takes precedence. Raises ValueError naming the field.
     """
     if filters:
-        return _all([_compile(f, f"filters[{i}]") for i, f in enumerate(filters)])
+        return _all([compile_filter(f, f"filters[{i}]") for i, f in enumerate(filters)])
     wanted = tuple((attributes or {}).items())
     for name, value in wanted:
         _check_pair(name, value, "filter.attributes")
@@ -37,7 +37,8 @@ def compile_filters(
     return matches
 
 
-def _compile(raw: Any, where: str) -> Predicate:
+def compile_filter(raw: Any, where: str) -> Predicate:
+    """A predicate from one of `spec.filters`; ValueError naming the field, which is at `where`."""
     if not isinstance(raw, Mapping) or len(raw) != 1:
         raise ValueError(f"{where} must be an object with exactly one dialect, not {raw!r}")
     ((dialect, body),) = raw.items()
@@ -45,10 +46,10 @@ def _compile(raw: Any, where: str) -> Predicate:
     if dialect in ("all", "any"):
         if not isinstance(body, Sequence) or isinstance(body, str):
             raise ValueError(f"{where} must be a list of filters")
-        parts = [_compile(part, f"{where}[{i}]") for i, part in enumerate(body)]
+        parts = [compile_filter(part, f"{where}[{i}]") for i, part in enumerate(body)]
         return _all(parts) if dialect == "all" else _any(parts)
     if dialect == "not":
-        inner = _compile(body, where)
+        inner = compile_filter(body, where)
         return lambda event: not inner(event)
     if dialect == "cesql":
         return _cesql(body, where)

@@ -19,7 +19,6 @@ from knative.local.kube.environment import expand_all
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, unsupported
 
 Container = Mapping[str, Any]
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,8 @@ class Machine:
     resolve_env: Callable[[str], str]
 
     def base_environment(self) -> dict[str, str]:
-        """What every process gets: little of ours, so that no secret of the shell leaks."""
-        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        found = {**kept, "PYTHONUNBUFFERED": "1", **self.environment()}
+        """What every process gets, whatever its container says."""
+        found = dict(self.environment())
         # `python` in a script is the interpreter that has our packages, as in our image.
         ours = str(Path(sys.executable).parent)
         return {**found, "PATH": os.pathsep.join([ours, found.get("PATH", os.defpath)])}

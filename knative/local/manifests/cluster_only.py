@@ -118,7 +118,7 @@ class EventPolicySpec(Strict):
     @model_validator(mode="after")
     def _filters_are_known(self) -> EventPolicySpec:
         for number, item in enumerate(self.filters):
-            check_filter(item, f"filters.{number}")
+            check_filter(item, f"filters[{number}]")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from knative.local.broker.cesql import ExpressionError, compile_expression
+from knative.local.broker.filters import compile_filter
 from knative.local.manifests.meta import (
     AnyObject,
     Destination,
@@ -22,7 +22,6 @@ from knative.local.manifests.meta import (
 
 _ATTRIBUTE = re.compile(r"^[a-z][a-z0-9]*$")
 _BROKER_CLASS = "eventing.knative.dev/broker.class"
-_DIALECTS = ("all", "any", "not", "exact", "prefix", "suffix", "cesql")
 
 
 class DeliverySpec(Strict):
@@ -78,7 +77,7 @@ class TriggerSpec(Strict):
             if not _ATTRIBUTE.match(name):
                 raise refuse(f"filter.attributes: {name!r} must be lower-case letters and digits")
         for number, item in enumerate(self.filters):
-            check_filter(item, f"filters.{number}")
+            check_filter(item, f"filters[{number}]")
         return self
 
 
@@ -106,32 +105,8 @@ class EventType(Manifest):
 
 
 def check_filter(item: Any, where: str) -> None:
-    """A filter has one dialect; attribute names are lower case; nested ones likewise."""
-    if not isinstance(item, dict) or not item:
-        raise refuse(f"{where}: must be one dialect of {', '.join(_DIALECTS)}")
-    for name in item:
-        if name not in _DIALECTS:
-            raise refuse(f"{where}: unknown dialect {name!r}")
-    if len(item) > 1:
-        raise refuse(f"{where}: more than one dialect ({', '.join(item)})")
-    dialect, value = next(iter(item.items()))
-    if dialect in ("exact", "prefix", "suffix"):
-        if not isinstance(value, dict):
-            raise refuse(f"{where}.{dialect}: must map attributes to text")
-        for name, text in value.items():
-            if not _ATTRIBUTE.match(str(name)) or not isinstance(text, str):
-                raise refuse(f"{where}.{dialect}: {name!r}: lower-case letters and digits to text")
-    elif dialect in ("all", "any"):
-        if not isinstance(value, list):
-            raise refuse(f"{where}.{dialect}: must be a list")
-        for number, inner in enumerate(value):
-            check_filter(inner, f"{where}.{dialect}.{number}")
-    elif dialect == "not":
-        check_filter(value, f"{where}.not")
-    elif not isinstance(value, str):
-        raise refuse(f"{where}.cesql: must be text")
-    else:
-        try:
-            compile_expression(value)
-        except ExpressionError as error:
-            raise refuse(f"{where}.cesql: {error}") from None
+    """Refuse what the broker could not match with."""
+    try:
+        compile_filter(item, where)
+    except ValueError as error:
+        raise refuse(str(error)) from None
