@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SILENCE = -1
+
 
 @dataclass(frozen=True)
 class Say:
-    """One answer; a status of 0 closes the connection without a word."""
+    """One answer; a status of 0 closes the connection without a word, SILENCE keeps it open."""
 
     status: int
     message: str = ""
@@ -58,7 +60,9 @@ class KubePeer:
             self.tokens.append(headers.get("authorization", ""))
             self.bodies.append(json.loads(raw) if raw else None)
             say = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            if say.status:
+            if say.status == SILENCE:
+                await reader.read()
+            elif say.status:
                 writer.write(_answer(say))
                 await writer.drain()
         except asyncio.IncompleteReadError:

@@ -5,6 +5,7 @@ there, but somebody else's             Refused
 400, 422                               Refused, in Kubernetes' words
 403, 404 (namespace), 401              Waits: somebody has to put it right
 429, 5xx, closed connection            asked again twice, then Waits
+no answer in the time of the event     Waits
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
         short = isinstance(error, TemporaryError) and error.delay_s <= MOST_PATIENCE_S
         return error.delay_s if isinstance(error, TemporaryError) and short else False
 
-    async for attempt in stamina.retry_context(on=pause_s, attempts=3, timeout=20.0):
+    # No timeout here: a call beyond the time that is left for the event is a long patience.
+    async for attempt in stamina.retry_context(on=pause_s, attempts=3, timeout=None):
         with attempt:
             return await work()
     raise AssertionError("unreachable: stamina raises the last error")

@@ -92,7 +92,7 @@ async def job_launcher(
     assert tx is not None, "this function has an inbox"
     if isinstance(event, AnyEvent):
         return await take(event, ctx, tx)
-    await tables.lock(tx)
+    await tables.lock(tx, ctx.left_s / 2)
     match event:
         case JobCancelRequested():
             return await cancel(event, ctx, tx)
@@ -123,7 +123,7 @@ async def take(event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
     claimed = [one for one in requests if await tables.claim(tx, one, ctx.now())]
     events: list[Event] = [follow.queued(request) for request in claimed]
     if any(request.supersede for request in claimed):
-        await tables.lock(tx)
+        await tables.lock(tx, ctx.left_s / 2)
     for request in claimed:
         for row in await tables.open_older(tx, request):
             reason = f"superseded by {request.job_id}"

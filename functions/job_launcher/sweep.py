@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 from functions.events.base import Event
 from functions.job_launcher import follow, launch, manifest, tables
 from functions.job_launcher.decide import progress
 from functions.job_launcher.settings import LauncherSettings
+from functions.job_launcher.tables import Row
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
 from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
+
+Jobs = dict[str, dict[str, Any]]
 
 
 async def sweep(ctx: Context, tx: Connection) -> list[Event]:
@@ -21,9 +26,11 @@ async def sweep(ctx: Context, tx: Connection) -> list[Event]:
     settings, now = ctx.settings(LauncherSettings), ctx.now()
     events: list[Event] = []
     try:
-        events += await _reconcile(ctx, tx)
+        async for event in _reconcile(ctx, tx):
+            events.append(event)
     except FunctionError as error:
-        # The next sweep is a minute away; the queue below says the same in its rows.
+        # The next sweep is a minute away; the queue below says the same in its rows. What was
+        # seen before the error is in its rows too, and so must be said.
         logger.warning("cannot compare with Kubernetes: %s", error)
     for row in await tables.queued_before(tx, now - timedelta(seconds=settings.job_queue_seconds)):
         words = f"it waited {settings.job_queue_seconds} s for its Job: {row.reason or 'no room'}"
@@ -32,31 +39,34 @@ async def sweep(ctx: Context, tx: Connection) -> list[Event]:
     return events + await follow.launch_due(ctx, tx)
 
 
-async def _reconcile(ctx: Context, tx: Connection) -> list[Event]:
-    jobs = {
+async def _reconcile(ctx: Context, tx: Connection) -> AsyncIterator[Event]:
+    """The facts that nobody told, as they are found out; what time does not allow is for the next
+    sweep."""
+    jobs: Jobs = {
         str(job["metadata"]["name"]): job
         for job in await ctx.cluster.list(launch.BATCH, "jobs", manifest.SELECTOR)
     }
-    events: list[Event] = []
-    for row in await tables.to_cancel(tx):
-        events += await follow.stop(ctx, tx, row, row.cancel or "cancelled", row.superseded_by)
-    for row in await tables.launched_open(tx):
-        if row.cancel is not None:
-            continue
-        if row.id in jobs:
-            events += await follow.seen(ctx, tx, jobs[row.id], deleted=False)
-        else:
-            words = "its Job is gone, and nobody saw how it ended"
-            events += await follow.fail(ctx, tx, row, "Gone", words)
+    rows = [*await tables.to_cancel(tx), *await tables.launched_open(tx)]
+    for number, row in enumerate(rows):
+        if number and ctx.left_s < follow.LEAST_S:
+            return
+        for event in await _compared(ctx, tx, row, jobs):
+            yield event
     await _remove_leftovers(ctx, tx, jobs)
     for pod in await ctx.cluster.list("v1", "pods", manifest.SELECTOR):
         await follow.pod_seen(tx, pod)
-    return events
 
 
-async def _remove_leftovers(
-    ctx: Context, tx: Connection, jobs: dict[str, dict[str, object]]
-) -> None:
+async def _compared(ctx: Context, tx: Connection, row: Row, jobs: Jobs) -> list[Event]:
+    if row.cancel is not None:
+        return await follow.stop(ctx, tx, row, row.cancel, row.superseded_by)
+    if row.id in jobs:
+        return await follow.seen(ctx, tx, jobs[row.id], deleted=False)
+    words = "its Job is gone, and nobody saw how it ended"
+    return await follow.fail(ctx, tx, row, "Gone", words)
+
+
+async def _remove_leftovers(ctx: Context, tx: Connection, jobs: Jobs) -> None:
     """A Job still at work whose request was cancelled: the crash came between the two."""
     for job_id, state in (await tables.states(tx, list(jobs))).items():
         if state == "cancelled" and progress(jobs[job_id]).state in ("starting", "running"):

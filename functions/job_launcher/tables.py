@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, cast, get_args
 
 from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
+from functions.kit.errors import TemporaryError
 from functions.kit.store import Connection
 
 _LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
@@ -40,9 +41,15 @@ class Row:
         return self.request.job_id
 
 
-async def lock(tx: Connection) -> None:
-    """Wait for whoever else changes states; held until the transaction ends."""
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+async def lock(tx: Connection, most_s: float) -> None:
+    """Wait for whoever else changes states, for so many seconds; held until the transaction ends.
+
+    `TemporaryError` where they take longer.
+    """
+    try:
+        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=most_s)
+    except TimeoutError:
+        raise TemporaryError("others are still at work on the queue of Jobs", delay_s=5) from None
 
 
 async def claim(tx: Connection, request: JobRequest, at: datetime) -> bool:
@@ -88,9 +95,10 @@ async def open_older(tx: Connection, request: JobRequest) -> list[Row]:
 
 
 async def launched_open(tx: Connection) -> list[Row]:
-    """What has, or should have, a Job in the cluster."""
+    """What has, or should have, a Job in the cluster, and is not to be stopped."""
     rows = await tx.fetch(
-        """SELECT * FROM job WHERE state IN ('starting', 'running') ORDER BY position"""
+        """SELECT * FROM job WHERE state IN ('starting', 'running') AND cancel IS NULL
+           ORDER BY position"""
     )
     return [_row(row) for row in rows]
 

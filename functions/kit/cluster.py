@@ -8,10 +8,14 @@ becomes one of our two errors, in words that a person understands.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import math
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -45,6 +49,13 @@ class ClusterSettings(Settings):
     )
 
 
+@dataclass
+class _Link:
+    """The official client, connected on first use."""
+
+    client: Any = None
+
+
 class Cluster:
     """The objects of one namespace, of any API group.
 
@@ -53,7 +64,15 @@ class Cluster:
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
-        self._client: Any = None
+        self._link = _Link()
+        self._until = math.inf
+
+    def until(self, moment: float) -> Cluster:
+        """The same for a limited time, which ends at a moment of the monotonic clock: a call gets
+        what is left of it at most, and without any is a `TemporaryError`."""
+        limited = copy.copy(self)
+        limited._until = moment
+        return limited
 
     @property
     def namespace(self) -> str:
@@ -110,9 +129,9 @@ class Cluster:
             response.response.close()
 
     async def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._link.client is not None:
+            self._link.client.close()
+            self._link.client = None
 
     def _path(self, api_version: str, plural: str, name: str = "") -> str:
         root = "apis" if "/" in api_version else "api"
@@ -134,9 +153,15 @@ class Cluster:
     async def _threaded(self, work: Callable[[], T]) -> T:
         import urllib3
 
+        left_s = self._left_s()
         try:
-            return await asyncio.to_thread(work)
+            async with asyncio.timeout(None if left_s == math.inf else left_s):
+                return await asyncio.to_thread(work)
+        except TimeoutError:
+            raise self._too_late() from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if time.monotonic() >= self._until:
+                raise self._too_late() from error
             reason = getattr(error, "reason", None) or error
             raise TemporaryError(
                 f"Kubernetes cannot be reached: {shortened(str(reason))}"
@@ -153,11 +178,11 @@ class Cluster:
     ) -> Any:
         """One request, in a thread; once more with fresh credentials where ours have expired."""
         for last in (False, True):
-            if self._client is None:
-                self._client = _connect(self._settings.kubeconfig)
+            if self._link.client is None:
+                self._link.client = _connect(self._settings.kubeconfig)
             response = self._request(method, path, query, body, streams=streams)
             if response.status == 401 and not last:
-                self._client = None
+                self._link.client = None
                 continue
             if response.status >= 300:
                 raise refusal(method, path, response.status, response.headers, response.read())
@@ -179,7 +204,7 @@ class Cluster:
             "Content-Type": "application/merge-patch+json" if patching else "application/json",
         }
         chosen = [(name, value) for name, value in (query or {}).items() if value]
-        request = self._client.param_serialize(
+        request = self._link.client.param_serialize(
             method,
             path,
             query_params=chosen,
@@ -187,9 +212,18 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        patience_s = self._settings.kubernetes_timeout_s
+        patience_s = min(self._settings.kubernetes_timeout_s, self._left_s())
         timeout = (patience_s, None) if streams else patience_s
-        return self._client.call_api(*request, _request_timeout=timeout)
+        return self._link.client.call_api(*request, _request_timeout=timeout)
+
+    def _left_s(self) -> float:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise self._too_late()
+        return left_s
+
+    def _too_late(self) -> TemporaryError:
+        return TemporaryError("Kubernetes did not answer in the time that there was", delay_s=10)
 
 
 def refusal(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,6 +115,8 @@ class Context:
 
     `key` names the request, the same for each repeat of it: derive idempotency keys from it.
     `tx` is the transaction that holds the inbox's claim, in functions that have an inbox.
+    `until` is when work on an event should be over, by the monotonic clock; Kubernetes is asked
+    for no longer.
     """
 
     resources: Resources
@@ -120,6 +124,12 @@ class Context:
     now: Callable[[], datetime] = _utc_now
     key: str = ""
     tx: Connection | None = field(default=None, repr=False)
+    until: float = math.inf
+
+    @property
+    def left_s(self) -> float:
+        """The time that is left for this event, in seconds."""
+        return max(0.0, self.until - time.monotonic())
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -135,7 +145,7 @@ class Context:
 
     @property
     def cluster(self) -> Cluster:
-        return self.resources.cluster
+        return self.resources.cluster.until(self.until)
 
     @property
     def publisher(self) -> Publisher:
@@ -152,7 +162,7 @@ class Context:
         return Journal(self.store, self.function, key)
 
     def within(self, key: str, tx: Connection | None) -> Context:
-        return Context(self.resources, self.function, self.now, key, tx)
+        return replace(self, key=key, tx=tx)
 
 
 _resources: Resources | None = None

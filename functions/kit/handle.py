@@ -6,7 +6,7 @@ import logging
 import time
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from starlette.routing import BaseRoute, Router
@@ -24,6 +24,9 @@ Result = Event | Sequence[Event] | None
 Handler = Callable[[typing.Any, Context], Awaitable[Result]]
 Render = Callable[[Sequence[Event]], str]
 Start = Callable[[Context], Awaitable[None]]
+# Of the time for an event; the rest is for its transaction, and for telling what came of it.
+WORK = 1 / 3
+
 Health = Callable[[Context], Mapping[str, object]]
 
 
@@ -89,6 +92,7 @@ async def handle(
         trace.processing(message),
     ):
         began = time.perf_counter()
+        ctx = replace(ctx, until=time.monotonic() + ctx.resources.process.timeout_seconds * WORK)
         meter = ctx.resources.meter
         try:
             if spec.inbox:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import pytest
 
 from functions.events.saga import StepCommanded
+from functions.kit.handle import WORK
 from functions.kit.settings import ProcessSettings
 from tests.contract.repository import (
     Trigger,
@@ -30,7 +31,7 @@ from tests.contract.repository import (
 
 # A letter is one row: written, or the database is away. The client gives up connecting at 10 s.
 DEAD_LETTER_S = 15.0
-KEEPS_ITS_EVENTS = ("webhook_receiver", "orchestrator")
+KEEPS_ITS_EVENTS = ("orchestrator",)
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
 
 
@@ -69,3 +70,8 @@ def test_a_function_waits_for_all_that_its_events_set_off(name: str) -> None:
     for trigger in behind(name) if waits else ():
         needed = trigger.budget_s + DEAD_LETTER_S
         assert publish_s(name) > needed, f"{trigger.name} may take {needed:.0f} s"
+
+
+def test_asking_kubernetes_and_then_telling_of_it_fit_into_one_request() -> None:
+    limit = timeout_s("job_launcher")
+    assert limit * WORK + publish_s("job_launcher") < limit

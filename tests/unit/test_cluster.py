@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from functions.kit.cluster import Cluster, ClusterSettings, Forbidden
 from functions.kit.errors import Conflict, FunctionError, NotFound, PermanentError, TemporaryError
-from tests.kube_peer import KubePeer, Say, kube_peer
+from tests.kube_peer import SILENCE, KubePeer, Say, kube_peer
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}}
 NO_RIGHT = (
@@ -113,3 +114,22 @@ async def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_a_process_without_a_kubeconfig_or_token_says_what_is_missing() -> None:
     with pytest.raises(TemporaryError, match="set KUBECONFIG"):
         await Cluster(ClusterSettings()).get("batch/v1", "jobs", "a")
+
+
+async def test_a_call_takes_no_longer_than_there_is_time(tmp_path: Path) -> None:
+    async with kube_peer(tmp_path, Say(SILENCE)) as peer:
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="in the time that there was"):
+            await cluster_of(peer, 60).until(began + 0.3).list("batch/v1", "jobs")
+
+        assert time.monotonic() - began < 10
+
+
+async def test_without_any_time_nothing_is_asked(tmp_path: Path) -> None:
+    async with kube_peer(tmp_path, Say(200, body={"items": []})) as peer:
+        cluster = cluster_of(peer)
+        with pytest.raises(TemporaryError, match="in the time that there was"):
+            await cluster.until(time.monotonic()).list("batch/v1", "jobs")
+        assert peer.requests == []
+
+        assert await cluster.list("batch/v1", "jobs") == []
