@@ -13,8 +13,7 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,6 +34,15 @@ _VERBS = {"POST": "create", "GET": "read", "DELETE": "delete", "PATCH": "change"
 
 class Forbidden(PermanentError):
     """Kubernetes understood and does not let us: no right, or no quota left."""
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """A piece of a log: it ends at byte `end`, and `more` is there already."""
+
+    data: bytes
+    end: int
+    more: bool
 
 
 class ClusterSettings(Settings):
@@ -114,19 +122,17 @@ class Cluster:
         raw = await self._threaded(lambda: self._call("GET", where, query).read())
         return bytes(raw).decode(errors="replace")
 
-    async def follow_log(self, pod: str, *, tail: int | None = None) -> AsyncIterator[bytes]:
-        """What a pod says, as it says it, until it ends."""
+    async def log_part(
+        self, pod: str, *, skip: int, most_bytes: int, tail: int | None = None
+    ) -> LogPart:
+        """A piece of what a pod has said: from byte `skip` on, or its last `tail` lines."""
         where = f"{self._path('v1', 'pods', pod)}/log"
-        query = _log_query(tail) | {"follow": "true"}
-        response = await self._threaded(lambda: self._call("GET", where, query, streams=True))
-        try:
-            while chunk := await asyncio.to_thread(response.response.read1, 65536):
-                yield bytes(chunk)
-        finally:
-            # Wakes the thread that still reads; a stream that has ended has no socket any more.
-            with suppress(RuntimeError, ValueError):
-                response.response.shutdown()
-            response.response.close()
+
+        def read() -> LogPart:
+            with self._call("GET", where, streams=True).response as body:
+                return _part_of(body, skip, most_bytes, tail)
+
+        return await self._threaded(read)
 
     async def close(self) -> None:
         if self._link.client is not None:
@@ -213,8 +219,7 @@ class Cluster:
             auth_settings=["BearerToken"],
         )
         patience_s = min(self._settings.kubernetes_timeout_s, self._left_s())
-        timeout = (patience_s, None) if streams else patience_s
-        return self._link.client.call_api(*request, _request_timeout=timeout)
+        return self._link.client.call_api(*request, _request_timeout=patience_s)
 
     def _left_s(self) -> float:
         left_s = self._until - time.monotonic()
@@ -292,6 +297,25 @@ def _connect(kubeconfig: str) -> Any:
 def _named(path: str) -> tuple[str, str, str]:
     parts = path.partition("/namespaces/")[2].split("/")
     return parts[1], parts[0], parts[2] if len(parts) > 2 else ""
+
+
+def _part_of(body: Any, skip: int, most_bytes: int, tail: int | None) -> LogPart:
+    """Kubernetes cannot begin at a byte, so what comes before is read and dropped."""
+    kept, end = bytearray(), 0
+    while chunk := body.read1(65536):
+        kept += chunk[max(0, skip - end) :]
+        end += len(chunk)
+        if len(kept) > most_bytes:
+            if tail is None:
+                over = len(kept) - most_bytes
+                return LogPart(bytes(kept[:most_bytes]), end - over, more=True)
+            del kept[:-most_bytes]
+    if end < skip:
+        return LogPart(b"", 0, more=end > 0)  # a log that is shorter now has begun anew
+    if tail is not None:
+        lines = kept.splitlines(keepends=True)
+        kept = bytearray().join(lines[max(0, len(lines) - tail) :])
+    return LogPart(bytes(kept), end, more=False)
 
 
 def _log_query(tail: int | None) -> dict[str, str]:

@@ -17,9 +17,8 @@ from typing import Any, TextIO
 
 import httpx
 
-from functions.webhook_receiver.client import Client, Refused, Unreachable
+from functions.webhook_receiver.client import ENDED, Client, Refused, Unreachable
 
-ENDED = ("succeeded", "failed", "cancelled")
 SHOWN = ("job_id", "state", "kind", "task_id", "service", "queued_at", "reason")
 DELIVERY = ("received_at", "source", "id", "type", "state", "attempts", "last_error")
 
@@ -115,7 +114,19 @@ def _jobs_get(client: Client, given: argparse.Namespace, out: TextIO) -> None:
 
 
 def _jobs_logs(client: Client, given: argparse.Namespace, out: TextIO) -> None:
-    for line in client.follow(given.job, follow=given.follow, tail=given.tail):
+    rest, told = b"", ""
+    for page in client.log(given.job, follow=given.follow, tail=given.tail):
+        if page.why and page.why != told:
+            print(f"{given.job} {page.why} ...", file=sys.stderr, flush=True)
+            told = page.why
+        *lines, rest = (rest + page.data).split(b"\n")
+        _say_lines(lines, given, out)
+    _say_lines([rest] if rest else [], given, out)
+
+
+def _say_lines(lines: Sequence[bytes], given: argparse.Namespace, out: TextIO) -> None:
+    for raw in lines:
+        line = raw.decode(errors="replace")
         print(json.dumps({"line": line}) if given.json else line, file=out, flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -14,6 +15,11 @@ import stamina
 
 from functions.webhook_receiver import standard_webhooks
 
+ENDED = ("succeeded", "failed", "cancelled")
+WAIT_S = 10  # of one question for more of a log
+PAUSE_S = 1.0
+PATIENCE_S = 60.0
+
 
 class Refused(Exception):
     """The receiver, or job-launcher behind it, said no; the text is its own words."""
@@ -21,6 +27,15 @@ class Refused(Exception):
 
 class Unreachable(Exception):
     """Nobody answered, or only with errors that pass."""
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """A piece of a log, the Job's state at that moment, and why it says nothing, if it does not."""
+
+    data: bytes
+    state: str
+    why: str
 
 
 class Client:
@@ -33,28 +48,37 @@ class Client:
 
     def command(self, name: str, *args: str, id: str | None = None, **options: Any) -> Any:
         """Send a command; returns the answer's JSON."""
-        body = self._body(name, args, options)
-        return self._try("POST", "/webhook/cli", body, body, id).json()
+        return self._ask(name, args, options, id).json()
 
-    def follow(self, job: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """A Job's log, line by line, as it grows."""
-        options = {"follow": follow} | ({} if tail is None else {"tail": tail})
-        body = self._body("get_job_logs", (job,), options)
-        headers = self._signed(body, None)
-        try:
-            with self._http.stream(
-                "POST",
-                f"{self._url}/webhook/cli",
-                content=body,
-                headers=headers,
-                timeout=httpx.Timeout(10.0, read=None),
-            ) as response:
-                if not response.is_success:
-                    response.read()
-                    _check(response)
-                yield from response.iter_lines()
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+    def log(self, job: str, *, follow: bool, tail: int | None) -> Iterator[LogPage]:
+        """A Job's log, page by page; with `follow` until the Job has ended.
+
+        Each page is a request of its own: whatever on the way ends what takes long, a gateway's
+        patience or a connection that breaks, costs one question more and no line.
+        """
+        place, wait_s, reached = "", 0, None
+        while True:
+            asked = {"after": place or None, "tail": None if place else tail}
+            waits = {"follow": True, "wait": wait_s} if follow else {}
+            try:
+                answer = self._ask("get_job_logs", (job,), {**asked, **waits}, None)
+            except Unreachable:
+                if reached is None or time.monotonic() - reached > PATIENCE_S:
+                    raise
+                wait_s = 0  # somebody on the way does not wait so long
+                continue
+            place = answer.headers.get("x-log-next", "")
+            state = answer.headers.get("x-job-state", "")
+            more = answer.headers.get("x-log-more") == "true"
+            over = not more and (not follow or state in ("", *ENDED))
+            yield LogPage(answer.content, state, answer.headers.get("x-job-reason", ""))
+            if over:
+                return
+            if reached is None:
+                wait_s = WAIT_S
+            reached = time.monotonic()
+            if not answer.content and not more:
+                time.sleep(PAUSE_S)
 
     def deliveries(self, query: Mapping[str, str]) -> Any:
         target = "/deliveries" + (f"?{urlencode(query)}" if query else "")
@@ -63,6 +87,12 @@ class Client:
     def redeliver(self, id: str, source: str | None) -> Any:
         target = f"/deliveries/{id}/redeliver" + (f"?source={source}" if source else "")
         return self._try("POST", target, b"", f"POST {target}".encode(), None).json()
+
+    def _ask(
+        self, name: str, args: tuple[str, ...], options: Mapping[str, Any], id: str | None
+    ) -> httpx.Response:
+        body = self._body(name, args, options)
+        return self._try("POST", "/webhook/cli", body, body, id)
 
     def _try(
         self, method: str, target: str, body: bytes, signed: bytes, id: str | None

@@ -26,18 +26,18 @@ CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job
 
 @dataclass(frozen=True)
 class Question:
-    """Something that job-launcher knows: a path of its HTTP API; `follow` streams it."""
+    """Something that job-launcher knows: a path of its HTTP API."""
 
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    stream: bool = False
+    is_log: bool = False
 
 
 def pm(body: Body, delivery: str) -> Asked | Question:
     """What a PM agent asks. `ValueError` names the field that does not fit.
 
     >>> pm({"action": "get_task_status", "task": {"id": 7}}, "d")
-    Question(path='/tasks/7', query={}, stream=False)
+    Question(path='/tasks/7', query={}, is_log=False)
     """
     action = _word(body, "action", PM_ACTIONS)
     task = dict(_object(body, "task"))
@@ -51,7 +51,7 @@ def cli(body: Body, delivery: str) -> Asked | Question:
     """What a person asks. `ValueError` names the field that does not fit.
 
     >>> cli({"command": "get_job_logs", "args": ["j 1"], "options": {"follow": True}}, "d")
-    Question(path='/jobs/j%201/logs', query={'follow': 'true'}, stream=True)
+    Question(path='/jobs/j%201/logs', query={'follow': 'true'}, is_log=True)
     """
     command = _word(body, "command", CLI_COMMANDS)
     options = dict(_object(body, "options"))
@@ -65,7 +65,7 @@ def cli(body: Body, delivery: str) -> Asked | Question:
         case "get_job":
             return Question(f"/jobs/{_named(names, 'job')}")
         case "get_job_logs":
-            return Question(f"/jobs/{_named(names, 'job')}/logs", _query(options), stream=True)
+            return Question(f"/jobs/{_named(names, 'job')}/logs", _query(options), is_log=True)
         case "cancel_job":
             _named(names, "job")
             return JobCancelRequested.model_validate({**options, "job": names[0]})

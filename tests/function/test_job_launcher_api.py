@@ -75,17 +75,6 @@ async def test_a_log_is_read_whole_or_its_tail(world: World, client: httpx.Async
     assert tail.text == "two\n"
 
 
-async def test_a_followed_log_ends_with_its_job(world: World, client: httpx.AsyncClient) -> None:
-    slow = "import time\nfor n in range(5): print(n, flush=True); time.sleep(0.1)"
-    await world.tell(run_python(slow))
-    await world.until("queued", "started")
-    (job,) = await world.jobs()
-
-    found = await client.get(f"/jobs/{job['job_id']}/logs", params={"follow": "true"})
-
-    assert found.text.split() == ["0", "1", "2", "3", "4"]
-
-
 async def test_the_last_lines_outlive_the_job(world: World, client: httpx.AsyncClient) -> None:
     await world.tell(asked(ttl="1"))
     await world.until("queued", "started", "succeeded")

@@ -36,7 +36,7 @@ def states(cluster: Cluster) -> list[str]:
         if url.path == "/jobs":
             answer = JSONResponse({"jobs": [JOB], "next": None})
         elif url.path == "/jobs/j-1/logs":
-            answer = PlainTextResponse("hello\nworld\n")
+            answer = PlainTextResponse("hello\nworld\n", headers={"X-Job-State": "succeeded"})
         elif url.path == "/tasks/t-1":
             state = states.pop(0)
             answer = JSONResponse({"status": state, "jobs": [{"state": state}]})

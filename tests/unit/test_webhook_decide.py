@@ -65,7 +65,7 @@ def test_what_else_a_pm_agent_asks(body: dict[str, Any], said: object) -> None:
         (command("get_job", "../x"), Question("/jobs/..%2Fx")),
         (
             command("get_job_logs", "j", follow=True),
-            Question("/jobs/j/logs", {"follow": "true"}, stream=True),
+            Question("/jobs/j/logs", {"follow": "true"}, is_log=True),
         ),
     ],
     ids=lambda value: value.get("command") if isinstance(value, dict) else None,

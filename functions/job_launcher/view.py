@@ -1,0 +1,86 @@
+"""A Job as the HTTP API shows it, and why it is where it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from functions.job_launcher import tables
+from functions.job_launcher.decide import ENDED, QUEUED, Queue, look_at_queue
+from functions.job_launcher.settings import LauncherSettings
+from functions.job_launcher.tables import Row
+from functions.kit import wire
+from functions.kit.context import Context
+from functions.kit.errors import NotFound, PermanentError
+
+
+async def row_and_why(ctx: Context, job_id: str) -> tuple[Row, str]:
+    """A Job's row and, in words, what it waits for or how it ended."""
+    async with ctx.store.connection() as connection:
+        row = await row_of(connection, job_id)
+        queue = await queue_of(ctx, connection)
+    return row, why(row, queue)
+
+
+def describe(row: Row, queue: Queue) -> dict[str, Any]:
+    """A Job as the API shows it; `reason` is why it waits, what is wrong, or how it ended."""
+    asked = row.request
+    return {
+        "job_id": row.id,
+        "state": row.state,
+        "reason": why(row, queue),
+        "kind": asked.kind,
+        "task_id": asked.task_id,
+        "service": asked.service,
+        "repository": asked.repository,
+        "group": asked.group,
+        "route": asked.route,
+        "image": asked.image,
+        "cause": {"id": asked.cause_id, "source": asked.cause_source, "type": asked.cause_type},
+        "queued_at": _stamp(row.queued_at),
+        "launched_at": _stamp(row.launched_at),
+        "started_at": _stamp(row.started_at),
+        "ended_at": _stamp(row.ended_at),
+        "superseded_by": row.superseded_by or row.ending.get("superseded_by"),
+        "exit_code": row.ending.get("exit_code"),
+        "pod_reason": row.ending.get("pod_reason"),
+        "last_lines": row.ending.get("log") or [],
+    }
+
+
+def why(row: Row, queue: Queue) -> str:
+    """What it waits for, what is wrong with it, or how it ended."""
+    if row.cancel is not None and row.state not in ENDED:
+        return f"to be stopped: {row.cancel}"
+    if row.state != QUEUED:
+        return row.reason
+    return queue.why.get(row.id) or row.reason or "its turn has come"
+
+
+async def queue_of(ctx: Context, connection: Any) -> Queue:
+    settings = ctx.settings(LauncherSettings)
+    return look_at_queue(
+        await tables.queue(connection),
+        await tables.active(connection),
+        settings.job_concurrency,
+        ctx.now(),
+        group_limit=settings.job_group_concurrency,
+    )
+
+
+async def row_of(connection: Any, job_id: str) -> Row:
+    row = await tables.get(connection, job_id)
+    if row is None:
+        raise NotFound(f"no such job: {job_id}")
+    return row
+
+
+def number(text: str, name: str, least: int, most: int) -> int:
+    """A number of a query; Python refuses to read thousands of digits, so they are counted."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise PermanentError(f"{name}: must be a number from {least} to {most}")
+    return int(text)
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return wire.format_time(at) if at else None
