@@ -2,13 +2,15 @@
 
 A folder with `migrations/` owns the tables in it. The files are Alembic revisions named
 `0001_what.py`, whose revision id is the number. Each owner has a version table of its own, and
-everything waits in line on one lock, so any number of processes may start it at once.
+everything waits in line on one lock, so any number of processes may start it at once. A schema that
+is newer than the code is left alone: migrations only add, so a rolled back image works with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 FUNCTIONS = HERE.parent
@@ -84,13 +88,23 @@ async def _current(url: str, *which: Owner) -> bool:
     try:
         for owner in which:
             at = await connection.fetchval(f"SELECT max(version_num) FROM {owner.version_table}")
-            if at != owner.head:
+            if not _is_there(owner, at):
                 return False
     except asyncpg.UndefinedTableError:
         return False
     finally:
         await connection.close()
     return True
+
+
+def _is_there(owner: Owner, at: str | None) -> bool:
+    """Is the schema at least the one that this code needs? Revisions are numbers in order."""
+    if at is not None and at > owner.head:
+        logger.info(
+            "schema of %s is at %s, newer than %s of this code: nothing to do",
+            *(owner.name, at, owner.head),
+        )
+    return at is not None and at >= owner.head
 
 
 async def create_database(url: str, name: str) -> str:
@@ -110,7 +124,12 @@ async def create_database(url: str, name: str) -> str:
 def _upgrade(connection: Connection, owner: Owner) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.migration import MigrationContext
 
+    # Asked under the lock: a newer image may have migrated while this one waited.
+    table = MigrationContext.configure(connection, opts={"version_table": owner.version_table})
+    if _is_there(owner, table.get_current_revision()):
+        return
     config = Config()
     config.set_main_option("script_location", str(HERE / "alembic"))
     config.set_main_option("version_locations", str(owner.migrations))
