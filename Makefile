@@ -52,30 +52,27 @@ clean: ## stop what runs on DATA=.data and remove it
 	@test ! -x $(RUN) || $(RUN) -m knative.local down --data $(DATA)
 	@rm -rf $(DATA)
 
-# A cluster. OVERLAY is kind, production, or a folder of your own.
-OVERLAY ?= kind
-IMAGE ?= dev.local/dsm-functions
-TAG ?= dev
+# A cluster. OVERLAY is kind, production, or a folder of your own; there is no default, as the wrong
+# one destroys an installation. IMAGE and TAG stand in for the overlay's own.
 DOCKER ?= docker
 KUBECTL ?= kubectl
 OVERLAY_PATH = $(if $(wildcard $(OVERLAY)/kustomization.yaml),$(OVERLAY),knative/overlays/$(OVERLAY))
 
-image: ## build the functions' image: IMAGE, TAG, PLATFORMS=linux/amd64,linux/arm64
-	$(DOCKER) build -f functions/Dockerfile -t $(IMAGE):$(TAG) \
-	  $(if $(PLATFORMS),--platform $(PLATFORMS)) $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) \
-	  --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
+# Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
+image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/arm64 pushes it
+	$(DOCKER) buildx build -f functions/Dockerfile -t $(or $(IMAGE),dev.local/dsm-functions):$(or $(TAG),dev) \
+	  $(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) \
+	  $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) \
+	  --build-arg VERSION=$(or $(TAG),dev) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
-# Jobs and EventTypes cannot be changed, so the old ones go first; neither holds anything.
-deploy: ## to the cluster of kubectl: OVERLAY=kind or production
-	@$(KUBECTL) kustomize $(OVERLAY_PATH) >/dev/null
-	@$(KUBECTL) delete --ignore-not-found -n dsm -l app.kubernetes.io/part-of=dsm,app.kubernetes.io/component=job jobs
-	@$(KUBECTL) delete --ignore-not-found -n dsm -l app.kubernetes.io/part-of=dsm,app.kubernetes.io/component=event-type eventtypes.eventing.knative.dev
-	$(KUBECTL) apply -k $(OVERLAY_PATH)
-	$(KUBECTL) wait -n dsm --for=condition=Complete --timeout=600s -l app.kubernetes.io/component=job jobs
-	$(KUBECTL) wait -n dsm --for=condition=Ready --timeout=600s --all services.serving.knative.dev
-	$(KUBECTL) wait -n dsm --for=condition=Ready --timeout=300s --all brokers.eventing.knative.dev,triggers.eventing.knative.dev
+overlay:
+	@test -n "$(OVERLAY)" || { echo "Which overlay? make $(MAKECMDGOALS) OVERLAY=kind, OVERLAY=production, or a folder of your own"; exit 1; }
 
-undeploy: ## delete the overlay with its data: OVERLAY=..., a dry run unless YES=1
+deploy: overlay $(INSTALLED) ## to the cluster of kubectl, and wait: OVERLAY=kind TAG=v2
+	@$(RUN) -m knative.deploy $(OVERLAY) --kubectl $(KUBECTL) $(if $(IMAGE),--image $(IMAGE)) $(if $(TAG),--tag $(TAG))
+
+undeploy: overlay ## delete the overlay with its data: OVERLAY=..., a dry run unless YES=1
+	@echo "Overlay $(OVERLAY) from context $$($(KUBECTL) config current-context)"
 	@$(KUBECTL) delete -k $(OVERLAY_PATH) --ignore-not-found $(if $(YES),,--dry-run=client)
 	@$(if $(YES),,echo "A dry run. The database goes too: make undeploy OVERLAY=$(OVERLAY) YES=1")
 
@@ -86,4 +83,4 @@ smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0
 	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/README.md)"; exit 1; }
 	@$(RUN) -m knative.smoke --url $(URL)
 
-.PHONY: help setup run test test-browser screenshots lint check bench clean image deploy undeploy cleanup-legacy smoke
+.PHONY: help setup run test test-browser screenshots lint check bench clean image overlay deploy undeploy cleanup-legacy smoke

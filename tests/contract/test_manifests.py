@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from functions.kit.settings import ProcessSettings
+from knative import deploy
 from knative.local.manifests import cluster_only, load
 from tests.contract.overlays import COMPONENTS, OVERLAYS, built, objects, of, title
 from tests.contract.repository import KNATIVE, Manifest
@@ -148,3 +149,10 @@ def test_what_prometheus_scrapes_is_open_and_let_through() -> None:
     policies = {p["metadata"]["name"]: p["spec"] for p in of("production", "NetworkPolicy")}
     (rule,) = policies["from-monitoring"]["ingress"]
     assert {port["port"] for port in rule["ports"]} == {ProcessSettings().port}
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+def test_kubectl_builds_an_overlay_with_another_tag() -> None:
+    text = deploy.render(deploy.Kubectl("kubectl"), OVERLAYS["production"], "", "v9")
+    found = set(re.findall(r"image: (\S*functions\S*)", text))
+    assert found == {"ghcr.io/example/dsm-functions:v9"}

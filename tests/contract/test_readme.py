@@ -1,16 +1,18 @@
-"""Nothing that the README says about events, functions and their flow may drift."""
+"""Nothing that a README says about events, functions and their flow may drift."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from functions.kit.serve import FUNCTIONS
 from tests.contract import tables
-from tests.contract.repository import ROOT
+from tests.contract.repository import KNATIVE, ROOT
 
+DOCUMENTS = [ROOT / "README.md", *KNATIVE.rglob("*.md"), *FUNCTIONS.rglob("*.md")]
 MARKED = [
     pytest.param(path, name, id=f"{path.parent.name}-{name}")
     for path in tables.DOCUMENTS
@@ -52,3 +54,30 @@ def test_what_the_orchestrator_promises_is_proven_by_tests_that_exist() -> None:
         assert named, f"nothing proves {situation}"
         for name in named:
             assert f"def {name}(" in tests, f"{situation}: there is no {name}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_heading_stands_once_so_that_a_link_leads_to_it(path: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = Counter(re.findall(r"^#+ (.+)$", prose, re.MULTILINE))
+    assert [heading for heading, times in found.items() if times > 1] == []
+
+
+def test_the_settings_stand_under_their_heading() -> None:
+    text = (KNATIVE / "README.md").read_text()
+    heading = text[: text.index("<!-- settings -->")].rpartition("\n## ")[2]
+    assert heading.startswith("Configuration\n")
+    assert "\n#" not in heading
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_deploy_in_the_docs_names_its_overlay(path: Path) -> None:
+    """Without it a reader at night would apply another installation's."""
+    for words in re.findall(r"make [a-z ]*deploy\b([^`#\n]*)", path.read_text()):
+        assert "OVERLAY=" in words, words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_logs_are_asked_of_somebody(path: Path) -> None:
+    for words in re.findall(r"kubectl logs ([^`]*)", path.read_text().replace("\n", " ")):
+        assert re.search(r"-l \S+=\S+|(job|pod)/\S+|\.\.\.", words), words

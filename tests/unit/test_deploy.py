@@ -1,0 +1,180 @@
+"""`make deploy`: never the wrong overlay, the asked-for image, no success before all is ready."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from knative.deploy import objects
+
+ROOT = Path(__file__).parents[2]
+# A kubectl whose cluster is a file of answers; it builds with the local kustomize and keeps a log.
+KUBECTL = """#!{python}
+import json, sys
+from pathlib import Path
+home, words = Path({home!r}), sys.argv[1:]
+answers = json.loads((home / "answers.json").read_text())
+with (home / "log.jsonl").open("a") as log:
+    log.write(json.dumps(words) + "\\n")
+if words[0] == "kustomize":
+    import yaml
+    sys.path.insert(0, {root!r})
+    from knative.local.manifests.kustomize import build
+    print(yaml.safe_dump_all([one.body for one in build(Path(words[1]))]))
+elif words[:2] == ["config", "current-context"]:
+    print("there")
+elif words[0] == "apply":
+    (home / "applied.yaml").write_text(sys.stdin.read())
+else:
+    said = answers.get(" ".join(words[:3]), "")
+    if said is None:
+        sys.exit("timed out waiting for the condition")
+    print(said)
+"""
+DONE = {"get job migrate": "Complete", "get job migrate-dsm": "Complete"}
+
+
+@dataclass
+class Cluster:
+    home: Path
+
+    def deploy(self, *options: str, **answers: str | None) -> subprocess.CompletedProcess[str]:
+        known = DONE | {"get job setup-backlog": "Complete"} | answers
+        (self.home / "answers.json").write_text(json.dumps(known))
+        return self.make("deploy", *options)
+
+    def make(self, *options: str) -> subprocess.CompletedProcess[str]:
+        tools = ["INSTALLED=", f"RUN={sys.executable}", f"KUBECTL={self.home / 'kubectl'}"]
+        command = ["make", "--no-print-directory", *options, *tools]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    def calls(self) -> list[list[str]]:
+        log = self.home / "log.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def verbs(self) -> list[str]:
+        return [words[0] for words in self.calls()]
+
+    def images(self) -> set[str]:
+        def found(value: Any) -> set[str]:
+            if isinstance(value, list):
+                return set().union(*map(found, value))
+            if isinstance(value, dict):
+                own = {value["image"]} if isinstance(value.get("image"), str) else set()
+                return own.union(*map(found, value.values()))
+            return set()
+
+        return found(objects((self.home / "applied.yaml").read_text()))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    text = KUBECTL.format(python=sys.executable, home=str(tmp_path), root=str(ROOT))
+    (tmp_path / "kubectl").write_text(text)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "answers.json").write_text("{}")
+    return Cluster(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["deploy", "undeploy"])
+def test_without_an_overlay_nothing_is_asked_of_the_cluster(cluster: Cluster, target: str) -> None:
+    done = cluster.make(target, "TAG=v2", "YES=1")
+    assert done.returncode != 0
+    assert "Which overlay?" in done.stdout
+    assert cluster.calls() == []
+
+
+def test_an_overlay_that_is_not_there_is_refused_with_those_that_are(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=prodution")
+    assert done.returncode != 0
+    assert "no overlay prodution" in done.stderr
+    assert "production" in done.stderr
+    assert "apply" not in cluster.verbs()
+
+
+def test_the_context_is_told_before_anything_changes(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=kind")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Overlay kind to context there\n")
+    assert done.stdout.endswith("All of it is ready.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "image"),
+    [
+        ([], "dev.local/dsm-functions:dev"),
+        (["TAG=v2"], "dev.local/dsm-functions:v2"),
+        (["IMAGE=registry:5000/ours", "TAG=v2"], "registry:5000/ours:v2"),
+        (["IMAGE=registry:5000/ours"], "registry:5000/ours:dev"),
+        ([f"TAG=sha256:{'0' * 64}"], f"dev.local/dsm-functions@sha256:{'0' * 64}"),
+    ],
+)
+def test_image_and_tag_stand_in_for_the_overlays_own(
+    cluster: Cluster, options: list[str], image: str
+) -> None:
+    assert cluster.deploy("OVERLAY=kind", *options).returncode == 0
+    assert {i for i in cluster.images() if "postgres" not in i} == {image}
+
+
+def test_the_wrong_overlay_changes_nothing_where_the_brokers_differ(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=kind", **{"get broker default": "Kafka"})
+    assert done.returncode != 0
+    assert "is Kafka, the overlay's MTChannelBasedBroker" in done.stderr
+    assert not {"apply", "delete"} & set(cluster.verbs())
+
+
+def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
+    cluster.deploy("OVERLAY=production")
+    waited = [words[5].partition("/")[0] for words in cluster.calls() if words[0] == "wait"]
+    assert waited == [
+        "brokers.eventing.knative.dev",
+        "sinkbindings.sources.knative.dev",
+        "services.serving.knative.dev",
+        "triggers.eventing.knative.dev",
+        "pingsources.sources.knative.dev",
+        "apiserversources.sources.knative.dev",
+        "kafkasinks.eventing.knative.dev",
+        "kafkasources.sources.knative.dev",
+    ]
+    asked = [words[2] for words in cluster.calls() if words[:2] == ["get", "job"]]
+    assert asked == ["migrate", "migrate-dsm"]
+    verbs = cluster.verbs()
+    assert verbs.index("delete") < verbs.index("apply") < verbs.index("wait")
+
+
+def test_what_does_not_become_ready_is_no_success(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=kind", **{"wait -n agents": None})
+    assert done.returncode != 0
+    assert "apiserversources" in done.stderr
+    assert "ready" not in done.stdout
+
+
+def test_a_migration_that_failed_is_told_at_once_with_its_log(cluster: Cluster) -> None:
+    answers = {"get job migrate": "Failed", "logs -n dsm": "no such host"}
+    done = cluster.deploy("OVERLAY=kind", **answers)
+    assert done.returncode != 0
+    assert "job dsm/migrate has not done its work:\nno such host" in done.stderr
+    assert "wait" not in cluster.verbs()
+
+
+def test_two_images_have_no_tag_in_common(cluster: Cluster, tmp_path: Path) -> None:
+    patch = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "other"}
+    body = {
+        "resources": ["../overlay"],
+        "patches": [
+            {"target": {"kind": "Service", "name": "console"}, "patch": json.dumps([patch])}
+        ],
+    }
+    (tmp_path / "two").mkdir()
+    (tmp_path / "overlay").symlink_to(ROOT / "knative" / "overlays" / "kind")
+    (tmp_path / "two" / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    done = cluster.deploy(f"OVERLAY={tmp_path / 'two'}", "TAG=v2")
+    assert done.returncode != 0
+    assert "the overlay has ['dev.local/dsm-functions', 'other']" in done.stderr
