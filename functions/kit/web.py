@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -124,12 +124,19 @@ def _context(request: Request) -> Context:
     return found
 
 
+async def _connection(request: Request) -> AsyncIterator[Connection]:
+    async with _context(request).store.connection() as connection:
+        yield connection
+
+
 # Ids and names of any alphabet, but without control characters; text without the zero character.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=10_000, description="at most so many")]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="leave out the first so many")]
 Ctx = Annotated[Context, Depends(_context)]
+# A connection for single statements, given back before the answer is sent.
+Db = Annotated[Connection, Depends(_connection, scope="function")]
 IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="a repeat answers the first result"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -12,31 +13,43 @@ from functions.kit.store import Connection
 Row = dict[str, Any]
 
 
-async def add_project(tx: Connection, project: Row) -> None:
-    added = await tx.fetchval(
-        """INSERT INTO projects (id, name, description, status) VALUES ($1, $2, $3, $4)
-           ON CONFLICT DO NOTHING RETURNING true""",
-        *(project["id"], project["name"], project["description"], project["status"]),
-    )
-    if not added:
-        raise Conflict(f"Project {project['id']} already exists")
+@dataclass(frozen=True)
+class Kind:
+    """Rows whose id is given by who adds them."""
+
+    noun: str
+    table: str
+    columns: tuple[str, ...]
+
+    async def add(self, tx: Connection, row: Row) -> None:
+        values = ", ".join(f"${n}" for n in range(1, len(self.columns) + 1))
+        added = await tx.fetchval(
+            f"""INSERT INTO {self.table} ({", ".join(self.columns)}) VALUES ({values})
+                ON CONFLICT DO NOTHING RETURNING true""",
+            *(row[name] for name in self.columns),
+        )
+        if not added:
+            raise Conflict(f"{self.noun} {row['id']} already exists")
+
+    async def page(self, connection: Connection, limit: int, offset: int) -> list[Row]:
+        rows = await connection.fetch(
+            f"""SELECT {", ".join(self.columns)} FROM {self.table}
+                ORDER BY id LIMIT $1 OFFSET $2""",
+            *(limit, offset),
+        )
+        return [dict(row) for row in rows]
+
+    async def get(self, connection: Connection, id_: str) -> Row:
+        row = await connection.fetchrow(
+            f"SELECT {', '.join(self.columns)} FROM {self.table} WHERE id = $1", id_
+        )
+        if row is None:
+            raise NotFound(f"{self.noun} {id_} not found")
+        return dict(row)
 
 
-async def projects(connection: Connection, limit: int, offset: int) -> list[Row]:
-    rows = await connection.fetch(
-        "SELECT id, name, description, status FROM projects ORDER BY id LIMIT $1 OFFSET $2",
-        *(limit, offset),
-    )
-    return [dict(row) for row in rows]
-
-
-async def project(connection: Connection, project_id: str) -> Row:
-    row = await connection.fetchrow(
-        "SELECT id, name, description, status FROM projects WHERE id = $1", project_id
-    )
-    if row is None:
-        raise NotFound(f"Project {project_id} not found")
-    return dict(row)
+PROJECTS = Kind("Project", "projects", ("id", "name", "description", "status"))
+EMPLOYEES = Kind("Employee", "employees", ("id", "name", "gender", "state", "age"))
 
 
 async def set_status(connection: Connection, project_id: str, status: str) -> None:
@@ -46,36 +59,9 @@ async def set_status(connection: Connection, project_id: str, status: str) -> No
         raise NotFound(f"Project {project_id} not found")
 
 
-async def add_employee(tx: Connection, employee: Row) -> None:
-    added = await tx.fetchval(
-        """INSERT INTO employees (id, name, gender, state, age) VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT DO NOTHING RETURNING true""",
-        *(employee[name] for name in ("id", "name", "gender", "state", "age")),
-    )
-    if not added:
-        raise Conflict(f"Employee {employee['id']} already exists")
-
-
-async def employees(connection: Connection, limit: int, offset: int) -> list[Row]:
-    rows = await connection.fetch(
-        "SELECT id, name, gender, state, age FROM employees ORDER BY id LIMIT $1 OFFSET $2",
-        *(limit, offset),
-    )
-    return [dict(row) for row in rows]
-
-
-async def employee(connection: Connection, employee_id: str) -> Row:
-    row = await connection.fetchrow(
-        "SELECT id, name, gender, state, age FROM employees WHERE id = $1", employee_id
-    )
-    if row is None:
-        raise NotFound(f"Employee {employee_id} not found")
-    return dict(row)
-
-
 async def projects_of(connection: Connection, employee_id: str) -> list[Row]:
     """The teams, one for each project, that an employee is on."""
-    await employee(connection, employee_id)
+    await EMPLOYEES.get(connection, employee_id)
     rows = await connection.fetch(
         """SELECT p.id AS project_id, p.name FROM team_members m JOIN projects p
            ON p.id = m.project_id WHERE m.employee_id = $1 ORDER BY p.id""",
@@ -86,7 +72,7 @@ async def projects_of(connection: Connection, employee_id: str) -> list[Row]:
 
 async def assign(tx: Connection, project_id: str, employee_ids: Sequence[str]) -> int:
     """Put employees on a project's team; returns how many were not on it."""
-    await project(tx, project_id)
+    await PROJECTS.get(tx, project_id)
     unknown = await tx.fetch(
         """SELECT DISTINCT given.id FROM unnest($1::text[]) AS given(id)
            LEFT JOIN employees e ON e.id = given.id WHERE e.id IS NULL ORDER BY given.id""",
@@ -104,7 +90,7 @@ async def assign(tx: Connection, project_id: str, employee_ids: Sequence[str]) -
 
 
 async def team(connection: Connection, project_id: str) -> list[Row]:
-    await project(connection, project_id)
+    await PROJECTS.get(connection, project_id)
     rows = await connection.fetch(
         """SELECT e.id, e.name, e.gender, e.state, e.age FROM team_members m
            JOIN employees e ON e.id = m.employee_id WHERE m.project_id = $1 ORDER BY e.id""",
@@ -146,7 +132,7 @@ async def add_pto(tx: Connection, project_id: str, employee_id: str, leave: Row)
         *(project_id, employee_id),
     )
     if not on_team:
-        await project(tx, project_id)
+        await PROJECTS.get(tx, project_id)
         raise NotFound(f"Employee {employee_id} is not on the team of project {project_id}")
     number = await tx.fetchval(
         """INSERT INTO pto (project_id, employee_id, start_date, end_date, reason)
@@ -157,7 +143,7 @@ async def add_pto(tx: Connection, project_id: str, employee_id: str, leave: Row)
 
 
 async def pto(connection: Connection, project_id: str, employee_id: str | None) -> list[Row]:
-    await project(connection, project_id)
+    await PROJECTS.get(connection, project_id)
     rows = await connection.fetch(
         """SELECT id::text AS pto_id, employee_id, start_date, end_date, reason FROM pto
            WHERE project_id = $1 AND ($2::text IS NULL OR employee_id = $2)
