@@ -23,13 +23,17 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME)]
 Duration = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=366))]
 
 
-def _no_nul(value: Any) -> Any:
-    if isinstance(value, str) and "\x00" in value:
-        raise ValueError("must not contain the character U+0000")
+_NOT_KEPT = re.compile("[\x00\ud800-\udfff]")
+
+
+def _kept(value: Any) -> Any:
+    """Text that a database can keep, too."""
+    if isinstance(value, str) and (found := _NOT_KEPT.search(value)):
+        raise ValueError(f"must not contain the character U+{ord(found[0]):04X}")
     return value
 
 
-Text = Annotated[str, BeforeValidator(_no_nul)]
+Text = Annotated[str, BeforeValidator(_kept)]
 OrchName = Annotated[
     Name,
     Field(
@@ -178,9 +182,7 @@ class Outcome(BaseModel):
     model_config = _WIRE
 
     status: Annotated[Literal["SUCCESS", "FAILED"], BeforeValidator(_outcome)]
-    error: Annotated[str | None, BeforeValidator(_no_nul)] = Field(
-        None, validation_alias=AliasChoices("error", "errorMessage")
-    )
+    error: Text | None = Field(None, validation_alias=AliasChoices("error", "errorMessage"))
     final: bool = Field(False, description="another attempt cannot help")
 
 
@@ -193,17 +195,19 @@ class StepAnswered(Request):
     type: ClassVar[str] = "io.dsm.saga.step.answered.v1"
     model_config = _STRICT | {"extra": "ignore"}
 
-    flow_id: str = Field(alias="flowId", min_length=1, max_length=100)
-    orch_name: str | None = Field(
+    flow_id: Text = Field(alias="flowId", min_length=1, max_length=100)
+    orch_name: Text | None = Field(
         None,
+        max_length=100,
         validation_alias=AliasChoices("orchName", "orchestrationName", "orch_name"),
         serialization_alias="orchName",
     )
-    step_name: str = Field(alias="stepName", min_length=1, max_length=100)
+    step_name: Text = Field(alias="stepName", min_length=1, max_length=100)
     action: Literal["DO", "UNDO", "FAIL_STEP"] = "DO"
     attempt: int | None = Field(None, ge=1)
-    worker_name: str | None = Field(
+    worker_name: Text | None = Field(
         None,
+        max_length=100,
         validation_alias=AliasChoices("workerName", "serviceName", "worker_name"),
         serialization_alias="workerName",
     )

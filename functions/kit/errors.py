@@ -63,6 +63,7 @@ class TemporaryError(FunctionError):
 
 
 def shortened(text: str, limit: int = 300) -> str:
-    """One line of at most `limit` characters."""
-    line = " ".join(text.split())
+    """One line of at most `limit` characters, as a database and UTF-8 can keep it."""
+    kept = text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+    line = " ".join(kept.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

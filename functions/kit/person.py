@@ -13,6 +13,7 @@ from functions.events.base import AnyEvent
 from functions.kit import envelope, wire
 from functions.kit.answers import failure
 from functions.kit.context import Context
+from functions.kit.documents import from_yaml
 from functions.kit.handle import Spec, handle
 
 
@@ -53,17 +54,7 @@ def _as_json(request: HttpRequest, body: bytes) -> bytes:
     """A person's data as JSON: it may be YAML, and no data is an empty object."""
     if "yaml" not in request.headers.get("content-type", ""):
         return body or b"{}"
-    import yaml
-
-    class Plain(yaml.SafeLoader):
-        """Without aliases: a few hundred bytes of them are megabytes of JSON."""
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("aliases are not taken: write out what they stand for")
-            return super().compose_node(parent, index)
-
     try:
-        return json.dumps(yaml.load(body, Plain) or {}, default=str).encode()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return json.dumps(from_yaml(body) or {}).encode()
+    except ValueError as error:
         raise wire.NotAnEvent([f"the body is not valid YAML: {error}"]) from None

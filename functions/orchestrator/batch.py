@@ -85,11 +85,10 @@ class _Touched:
 class Batch:
     """A batch on its way through one transaction."""
 
-    def __init__(self, tx: Connection, known: Known, now: datetime, *, named: bool) -> None:
+    def __init__(self, tx: Connection, known: Known, now: datetime) -> None:
         self._tx = tx
         self._known = known
         self._now = now
-        self._named = named
         self._writes = Writes()
         self._runs: dict[UUID, _Touched] = {}
         self._ended: list[str] = []
@@ -112,6 +111,7 @@ class Batch:
             for item, answer in zip(items, fresh, strict=True)
         ]
         await self._let_go(items, results)
+        await self._note_repeats(items, results)
         due_at = self._collect()
         if self._writes:
             await writes.write(self._tx, self._writes, self._now)
@@ -139,6 +139,30 @@ class Batch:
                 answer = answers.get(key, by_key[key].answer)
                 found.append(Done(repeated=True, answer=answer))
         return found
+
+    async def _note_repeats(
+        self, items: Sequence[Item], results: Sequence[Done | Exception]
+    ) -> None:
+        """Write down that an answer came again, however often it does."""
+        again = {
+            (item.claim.source, item.claim.id): (item, item.what)
+            for item, result in zip(items, results, strict=True)
+            if item.claim is not None
+            and isinstance(item.what, Answered)
+            and isinstance(result, Done)
+            and result.repeated
+        }
+        if not again:
+            return
+        given = [item.claim for item, _ in again.values() if item.claim is not None]
+        for key in await claims.first_repeat(self._tx, given):
+            item, answer = again[key]
+            said = "the same event again; it was taken before"
+            audit = Audit(
+                *("ANSWER_REPEATED", said, answer.step, answer.action),
+                *(answer.attempt, answer.worker),
+            )
+            self._writes.audits.append((item.flow_id, audit))
 
     async def _let_go(self, items: Sequence[Item], results: Sequence[Done | Exception]) -> None:
         failed = [
@@ -201,7 +225,7 @@ class Batch:
             raise NotFound(reason)
         world = World(self._now, touched.workers, holds)
         before = touched.run
-        decision = decide(before, happening, world, named=self._named)
+        decision = decide(before, happening, world)
         return self._keep(item, touched, before, decision)
 
     def _keep(self, item: Item, touched: _Touched, before: Run | None, decision: Decision) -> Done:

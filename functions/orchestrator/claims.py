@@ -49,6 +49,22 @@ async def recorded(tx: Connection, claims: Sequence[Claim]) -> dict[tuple[str, s
     return {(row["source"], row["id"]): row["answer"] for row in rows}
 
 
+async def first_repeat(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str, str]]:
+    """Of claimed events that have no answer to give: those that come again for the first time."""
+    rows = await tx.fetch(
+        """WITH again AS (
+               SELECT source, id FROM inbox JOIN unnest($2::text[], $3::text[])
+                   AS given (source, id) USING (source, id)
+               WHERE function = $1 AND answer::text IS DISTINCT FROM '"repeated"'
+               ORDER BY source, id FOR UPDATE OF inbox)
+           UPDATE inbox SET answer = '"repeated"' FROM again
+           WHERE function = $1 AND inbox.source = again.source AND inbox.id = again.id
+           RETURNING inbox.source, inbox.id""",
+        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+    )
+    return {(row["source"], row["id"]) for row in rows}
+
+
 async def unclaim(tx: Connection, claims: Sequence[Claim]) -> None:
     """Let go of claims whose requests were refused: mended, they may come again."""
     await tx.execute(

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request
 
-from functions.events.saga import RegistrationRequested
+from functions.kit.documents import parsed
 from functions.kit.errors import Conflict
 from functions.kit.web import Ctx, IdempotencyKey
 from functions.orchestrator import registry
@@ -26,7 +26,7 @@ from functions.orchestrator.decide.happenings import (
 )
 from functions.orchestrator.decide.model import RunStatus, StepStatus
 from functions.orchestrator.decide.words import waiting_for
-from functions.orchestrator.intake import parsed, payload_of
+from functions.orchestrator.intake import payload_of
 from functions.orchestrator.orchestrator import Orchestrator, utc_now
 from functions.orchestrator.parameters import (
     FlowId,
@@ -69,10 +69,9 @@ Wait = Annotated[float, Query(ge=0, le=60, description="wait so many seconds for
 )
 async def register(request: Request, saga: Saga, service: ServiceName = None) -> Any:
     """Register an orchestration (as initiator) or the steps that a service does (as worker)."""
-    asked = RegistrationRequested.model_validate(parsed(await request.body()))
-    done = await saga.register(asked, service, str(uuid4()))
+    done = await saga.register(parsed(await request.body()), service, str(uuid4()))
     return RegistrationAccepted(
-        message=f"Registration initiated for orchestration: {asked.orch_name}",
+        message=f"Registration initiated for orchestration: {done.decided.orch_name}",
         version=done.decided.version,
         registration="SUCCESS" if done.decided.status == "SUCCESS" else "PENDING",
         missing_workers=done.decided.missing_workers,

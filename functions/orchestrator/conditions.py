@@ -51,9 +51,7 @@ def holds(text: str, facts: dict[str, Any]) -> bool:
 def _in_words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    # It may quote what PostgreSQL cannot keep.
-    said = str(error).encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
-    return shortened(said or type(error).__name__)
+    return shortened(str(error) or type(error).__name__)
 
 
 @lru_cache(maxsize=1024)

@@ -43,13 +43,11 @@ class Engine:
         send: Send,
         now: Callable[[], datetime],
         *,
-        named: bool = False,
         lanes: int = 2,
     ) -> None:
         self._store = store
         self._send = send
         self._now = now
-        self._named = named
         self._lanes = lanes
         self._queue: deque[Waiting] = deque()
         self._working: set[asyncio.Task[None]] = set()
@@ -207,7 +205,7 @@ class Engine:
         self, connection: Connection, items: list[Item], sent: list[str]
     ) -> Outcome:
         async with connection.transaction():
-            batch = Batch(connection, self.known, self._now(), named=self._named)
+            batch = Batch(connection, self.known, self._now())
             return await batch.process(items, sent)
 
     def _after(self, outcome: Outcome) -> None:

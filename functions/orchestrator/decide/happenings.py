@@ -12,7 +12,8 @@ from functions.orchestrator.decide.model import Action
 class Answered:
     """A worker says how a step went. Without `attempt` it speaks of the one in flight.
 
-    `final`: the worker knows that another attempt cannot help.
+    `final`: the worker knows that another attempt cannot help. `unkept`: why the result of a
+    success cannot be kept. `named`: the answer must say which worker gives it.
     """
 
     step: str
@@ -23,6 +24,8 @@ class Answered:
     result: Any = None
     error: str | None = None
     final: bool = False
+    unkept: str | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,13 @@ def begin(
     return draft.decision()
 
 
-def decide(run: Run, happening: Happening, world: World, *, named: bool = False) -> Decision:
-    """What follows from a happening. `named`: answers must say which worker gives them."""
+def decide(run: Run, happening: Happening, world: World) -> Decision:
+    """What follows from a happening."""
     draft = Draft(run, world)
     match happening:
         case Answered():
             registered = world.workers.get(happening.step)
-            refused = answers.objection(run, happening, registered, named=named)
+            refused = answers.objection(run, happening, registered)
             refused = refused or answers.take(draft, happening)
             if refused is None and run.status.ended:
                 _reopen(draft)
