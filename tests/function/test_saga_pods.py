@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from functions.events.saga import RegistrationRequested, StepCommanded
+from functions.events.saga import StepCommanded
 from functions.kit import wire
 from functions.kit.settings import DatabaseSettings
 from functions.kit.store import Store
@@ -38,6 +38,7 @@ from functions.orchestrator.decide.run import decide
 from functions.orchestrator.decide.timers import next_due
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
+from functions.orchestrator.reading import read
 from functions.orchestrator.runs import Stored
 from tests.support import eventually
 
@@ -102,7 +103,7 @@ class Pods:
         for role in ("initiator", "worker"):
             document = {"orchName": "o", "as": role, "type": "simultaneous", "steps": steps}
             async with self.stores[0].transaction() as tx:
-                request = RegistrationRequested.model_validate(document)
+                request = read(document)
                 await registry.register(tx, request, "w", START)
 
     async def tell(self, pod: int, flow_id: UUID, what: Start | Happening) -> Done:
