@@ -147,8 +147,10 @@ class Play:
         """How the run, its steps, its history and the world outside are at the end."""
         async with self.store.transaction() as tx:
             stored = await runs.look(tx, {}, self.flow_id)
+            # A death may have an answer delivered again, which is on record.
             history = await tx.fetch(
-                "SELECT type, step_name, attempt FROM audit_event WHERE flow_id = $1 ORDER BY id",
+                """SELECT type, step_name, attempt FROM audit_event
+                   WHERE flow_id = $1 AND type <> 'ANSWER_REPEATED' ORDER BY id""",
                 self.flow_id,
             )
             left = await tx.fetchval("SELECT count(*) FROM orchestration_timer")
