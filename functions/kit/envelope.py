@@ -11,7 +11,8 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError
 
 from functions.events.base import AnyEvent, Event
-from functions.kit import trace, wire
+from functions.kit import wire
+from functions.kit.cause import of_event
 from functions.kit.inbox import Key
 
 
@@ -67,9 +68,7 @@ def seal(
     if result is None:
         return []
     events = [result] if isinstance(result, Event) else list(result)
-    inherited = {name: cause.extensions[name] for name in trace.CARRIED if name in cause.extensions}
-    inherited["correlationid"] = cause.extensions.get("correlationid", cause.id)
-    inherited["causationid"] = cause.id
+    inherited = of_event(cause)
     seen: Counter[str] = Counter()
     messages = []
     for event in events:

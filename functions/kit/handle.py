@@ -12,7 +12,7 @@ from functools import cached_property
 from starlette.routing import BaseRoute, Router
 
 from functions.events.base import Event, Request
-from functions.kit import envelope, inbox, log, trace, wire
+from functions.kit import cause, envelope, inbox, log, trace, wire
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, shortened
 from functions.kit.metrics import Gauges
@@ -90,6 +90,7 @@ async def handle(
             trace_id=trace.id_of(message.extensions),
         ),
         trace.processing(message),
+        cause.acting(cause.of_event(message)),
     ):
         began = time.perf_counter()
         ctx = replace(ctx, until=time.monotonic() + ctx.resources.process.timeout_seconds * WORK)

@@ -10,7 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.events.base import AnyEvent
-from functions.kit import envelope, wire
+from functions.kit import cause, envelope, wire
 from functions.kit.answers import failure
 from functions.kit.context import Context
 from functions.kit.documents import from_yaml
@@ -30,6 +30,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
             data=_as_json(request, body),
             datacontenttype="application/json",
             time=wire.format_time(ctx.now()),
+            extensions=cause.of_call(request.scope["headers"]),
         )
         event = envelope.open_(message, (spec.request,))
         digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Typed asynchronous clients of the DSM services.
 
 A call that is safe to repeat (a read, or a write with an Idempotency-Key) is tried three times.
+Each carries the trace and the correlation of what it is made for (`kit.cause`).
 What a service answers becomes one of our two errors, in its own words, shortened.
 """
 
@@ -27,6 +28,7 @@ from functions.events.sprint import (
     Task,
     TaskSummary,
 )
+from functions.kit import cause
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 from functions.kit.settings import ServiceSettings
 
@@ -74,8 +76,11 @@ class ServiceClient:
         raise AssertionError("unreachable: stamina raises the last error")
 
     async def _once(self, method: str, at: str, **options: Any) -> httpx.Response:
+        sent = {**cause.headers(), **options.pop("headers", {})}
         try:
-            response = await self._http.request(method, f"{self.base_url}{at}", **options)
+            response = await self._http.request(
+                method, f"{self.base_url}{at}", headers=sent, **options
+            )
         except httpx.HTTPError as error:
             raise TemporaryError(f"{self.name}: {type(error).__name__} {error}".rstrip()) from error
         if response.is_success:

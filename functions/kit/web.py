@@ -17,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
-from functions.kit import inbox, log, trace, wire
+from functions.kit import cause, inbox, log, trace, wire
 from functions.kit.answers import MOST_BYTES, failure
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, PermanentError, shortened
@@ -60,15 +60,20 @@ def api(
     """
     made: list[FastAPI] = []
 
+    def built() -> FastAPI:
+        app = build()
+        app.add_middleware(cause.OnBehalf)
+        return app
+
     async def target(request: HttpRequest) -> Response:
         if not made:
-            made.append(build())
+            made.append(built())
         request.scope["context"] = process_context(name)
         # The framework sends what a target returns by calling it as ASGI: an app will do.
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
-    target.__dict__["api"] = Api(name, build, gauges, start, tuple(inputs), tuple(emits))
+    target.__dict__["api"] = Api(name, built, gauges, start, tuple(inputs), tuple(emits))
     return typing.cast(Target, functions_framework.aio.http(target))
 
 
@@ -154,6 +159,7 @@ async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[N
         with (
             log.handling(event_id=message.id, event_type=message.type),
             trace.processing(message),
+            cause.acting(cause.of_event(message)),
         ):
             try:
                 await work(message)

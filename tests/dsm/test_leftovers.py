@@ -9,13 +9,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.dsm.sprint_service.leftovers import tell
 from functions.dsm.sprint_service.main import sprint_service
 from functions.events.sprint import SprintStarted
-from functions.kit import wire
+from functions.kit import metrics, wire
 from functions.kit.context import Context
 from tests.dsm.conftest import Dsm
 from tests.function.test_serve import served
@@ -158,6 +159,18 @@ async def test_a_round_tells_what_a_service_that_was_away_has_missed(
     assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
 
 
+async def test_what_waits_to_leave_is_a_number(dsm: Dsm, dsm_databases: dict[str, str]) -> None:
+    dsm.cluster.down.add("broker-ingress")
+    await dsm.sprint()
+    process = _process(dsm, dsm_databases)
+
+    assert (await _outbox(process))["function_outbox_waiting"] == 11
+    assert (await _outbox(process))["function_outbox_oldest_seconds"] > 0
+    dsm.cluster.down.clear()
+    await tell(process, 0)
+    assert set((await _outbox(process)).values()) == {0}
+
+
 async def test_a_round_tells_the_backlog_what_nobody_repeats(
     dsm: Dsm, dsm_databases: dict[str, str]
 ) -> None:
@@ -202,6 +215,13 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
         }
         async with served(**sprint_service_process):
             await eventually(all_told)
+
+
+async def _outbox(process: Context) -> dict[str, float]:
+    page = await metrics.page(process, [sprint_service.__dict__["api"].gauges])
+    families = text_string_to_metric_families(page)
+    samples = [sample for family in families for sample in family.samples]
+    return {s.name: s.value for s in samples if s.name.startswith("function_outbox")}
 
 
 def _process(dsm: Dsm, databases: dict[str, str]) -> Context:

@@ -58,6 +58,17 @@ async def test_a_key_used_for_another_request_is_refused(one: Cluster) -> None:
     assert "'me2' was used for another request" in other.json()["detail"]
 
 
+async def test_what_a_request_was_made_for_is_in_its_events(one: Cluster) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    headers = {"Idempotency-Key": "me3", "traceparent": trace, "baggage": "correlationid=why"}
+    async with one.client("parrot") as client:
+        (said,) = (await client.post("/", json={"word": "a"}, headers=headers)).json()["events"]
+    assert (said["traceparent"], said["correlationid"], said["causationid"]) == (
+        *(trace, "why"),
+        "me3",
+    )
+
+
 async def test_a_request_that_failed_leaves_no_steps_to_another_under_its_key(
     one: Cluster,
 ) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from functions.events.sprint import TaskSummary
+from functions.kit import cause
 from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError
 from functions.kit.services import path
@@ -22,12 +23,14 @@ class Peer:
     def __init__(self, *answers: tuple[int, Any, dict[str, str]]) -> None:
         self.answers = list(answers)
         self.keys: list[str | None] = []
+        self.baggage: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.responses import JSONResponse
 
         headers = dict(scope["headers"])
         self.keys.append(headers.get(b"idempotency-key", b"").decode() or None)
+        self.baggage.append(headers.get(b"baggage", b"").decode())
         status, content, extra = self.answers[0]
         if len(self.answers) > 1:
             self.answers.pop(0)
@@ -55,6 +58,17 @@ async def test_a_repeated_write_carries_the_same_key(cluster: Cluster, ctx: Cont
     cluster.add("backlog-service", peer)
     await ctx.services.backlogs.generate("P1", key="k1")
     assert peer.keys == ["k1", "k1"]
+
+
+async def test_a_call_says_what_it_is_made_for(cluster: Cluster, ctx: Context) -> None:
+    peer = Peer((201, {"message": "ok", "tasks_count": 10}, {}))
+    cluster.add("backlog-service", peer)
+    why = {"correlationid": "tick, größer", "causationid": "e", "partitionkey": "no"}
+    with cause.acting(why):
+        await ctx.services.backlogs.generate("P1", key="k1")
+    await ctx.services.backlogs.generate("P1", key="k2")
+    assert peer.baggage == ["correlationid=tick%2C%20gr%C3%B6%C3%9Fer,causationid=e", ""]
+    assert peer.keys == ["k1", "k2"]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def start(
     messages = [
         outbox.placements(at, placed),
         outbox.note("sprint_planning", planning),
-        *(outbox.event(fact, at) for fact in facts),
+        *outbox.events(facts, at, request),
     ]
     await tables.put_out(tx, request, project_id, sprint_id, messages)
     return {
@@ -138,7 +138,7 @@ async def close(tx: Connection, request: str, sprint_id: str) -> Row:
     messages = [
         outbox.placements(at, [*finished, *unfinished]),
         outbox.note("sprint_retrospective", _retrospective(sprint, tasks, len(unfinished))),
-        *(outbox.event(fact, at) for fact in _updates(project_id, unfinished, at)),
+        *outbox.events(_updates(project_id, unfinished, at), at, request),
     ]
     await tables.put_out(tx, request, project_id, sprint_id, messages)
     return {
@@ -187,8 +187,8 @@ async def _announce(
 ) -> None:
     for task in moved:
         at = task["updated_at"]
-        facts = [outbox.event(fact, at) for fact in _updates(project_id, [task], at)]
-        await tables.put_out(tx, request, project_id, task["sprint_id"], facts)
+        told = outbox.events(_updates(project_id, [task], at), at, request)
+        await tables.put_out(tx, request, project_id, task["sprint_id"], told)
 
 
 def _updates(

@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
 from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
+from functions.dsm.sprint_service.gauges import gauges
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
 from functions.kit.store import Connection
@@ -201,4 +202,4 @@ async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
     return {"sprint_id": found}
 
 
-sprint_service = api("sprint_service", build, start=leftovers.start)
+sprint_service = api("sprint_service", build, gauges, start=leftovers.start)

@@ -11,13 +11,15 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from functions.dsm.sprint_service import tables
+from functions.dsm.sprint_service.tables import Message
 from functions.events.base import Event
-from functions.kit import wire
+from functions.kit import cause, trace, wire
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.services import path
@@ -29,29 +31,51 @@ NOTES_S = 1.5  # below the patience of whoever calls us, and of who calls them
 NOTES_LATER_S = 30.0  # a chronicle may have to start from zero
 AT_ONCE = 16
 
-Message = tuple[str, Mapping[str, Any]]
+SOURCE = "/functions/sprint-service"
 
 
 def placements(updated_at: datetime, tasks: list[dict[str, Any]]) -> Message:
     """The backlog is to know where these tasks stand: a call that must succeed."""
     fields = ("task_id", "status", "progress_percentage", "sprint_id", "assigned_to")
     placed = [{name: task[name] for name in fields} for task in tasks]
-    return "placements", {"updated_at": updated_at.isoformat(), "tasks": placed}
+    body = {"updated_at": updated_at.isoformat(), "tasks": placed}
+    return Message(str(uuid4()), "placements", body)
 
 
 def note(kind: str, body: Mapping[str, Any]) -> Message:
     """The chronicle is to have a note; while it is away, that is a warning."""
-    return kind, body
+    return Message(str(uuid4()), kind, body)
 
 
-def event(fact: Event, at: datetime) -> Message:
-    """The broker is to have an event: a fact since `at`."""
-    return "event", {
-        "type": fact.type,
-        "subject": fact.subject(),
-        "time": wire.format_time(at),
-        "data": fact.model_dump(mode="json"),
-    }
+def events(facts: Sequence[Event], at: datetime, request: str) -> list[Message]:
+    """The broker is to have events: facts since `at`, with the trace and the cause of now.
+
+    `request` is what they have in common where whoever asked has named no cause.
+    """
+    carried = {"correlationid": request, **cause.handed_on()}
+    made = trace.created([_made(fact, at, carried) for fact in facts])
+    return [
+        Message(
+            one.id,
+            "event",
+            {
+                "type": one.type,
+                "subject": one.subject,
+                "time": one.time,
+                "data": fact.model_dump(mode="json"),
+            },
+            one.extensions,
+        )
+        for one, fact in zip(made, facts, strict=True)
+    ]
+
+
+def _made(fact: Event, at: datetime, carried: Mapping[str, str]) -> wire.Message:
+    subject = fact.subject()
+    extensions = {**({"partitionkey": subject} if subject else {}), **carried}
+    time = wire.format_time(at)
+    id_ = str(uuid4())
+    return wire.Message(id_, SOURCE, fact.type, b"", subject, time, extensions=extensions)
 
 
 async def place(ctx: Context, project_id: str) -> list[str]:
@@ -156,13 +180,15 @@ async def tell_behind(ctx: Context, request: str, unwritten: str | None) -> None
 
 def _message(row: Mapping[str, Any]) -> wire.Message:
     body = row["body"]
+    # A row of a version that kept no extensions has none.
+    without = {"partitionkey": body["subject"], "correlationid": row["id"]}
     return wire.Message(
         id=row["id"],
-        source="/functions/sprint-service",
+        source=SOURCE,
         type=body["type"],
         data=json.dumps(body["data"], ensure_ascii=False).encode(),
         subject=body["subject"],
         time=body["time"],
         datacontenttype="application/json",
-        extensions={"partitionkey": body["subject"], "correlationid": row["id"]},
+        extensions=row["extensions"] or without,
     )

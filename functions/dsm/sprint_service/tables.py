@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -167,18 +168,27 @@ async def set_retrospective(tx: Connection, sprint_id: str, retrospective_id: st
     )
 
 
+@dataclass(frozen=True)
+class Message:
+    """What somebody is to be told; `extensions` are an event's."""
+
+    id: str
+    kind: str
+    body: Mapping[str, Any]
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+
 async def put_out(
-    tx: Connection,
-    request: str,
-    project_id: str,
-    sprint_id: str,
-    messages: Iterable[tuple[str, Mapping[str, Any]]],
+    tx: Connection, request: str, project_id: str, sprint_id: str, messages: Iterable[Message]
 ) -> None:
-    """Remember what is to be told to others: (kind, body) in order."""
+    """Remember what is to be told to others, in order."""
     await tx.executemany(
-        """INSERT INTO outbox (request, project_id, sprint_id, kind, body)
-           VALUES ($1, $2, $3, $4, $5)""",
-        [(request, project_id, sprint_id, kind, dict(body)) for kind, body in messages],
+        """INSERT INTO outbox (request, project_id, sprint_id, id, kind, body, extensions)
+           VALUES ($1, $2, $3, $4, $5, $6, $7)""",
+        [
+            (request, project_id, sprint_id, m.id, m.kind, dict(m.body), dict(m.extensions))
+            for m in messages
+        ],
     )
 
 
@@ -215,7 +225,7 @@ async def events_out(
 ) -> list[Row]:
     """Events beyond a number, `old_s` seconds old: of a request or of any."""
     rows = await connection.fetch(
-        """SELECT number, id::text, body FROM outbox
+        """SELECT number, id::text, body, extensions FROM outbox
            WHERE kind = 'event' AND number > $2 AND ($1::text IS NULL OR request = $1)
              AND created_at <= now() - make_interval(secs => $3)
            ORDER BY number LIMIT $4""",
@@ -244,3 +254,14 @@ async def refused(connection: Connection, numbers: Sequence[int]) -> None:
     await connection.execute(
         "UPDATE outbox SET kind = 'refused' WHERE number = any($1::bigint[])", list(numbers)
     )
+
+
+async def standing(connection: Connection) -> tuple[int, float]:
+    """How many messages wait to leave, and for how long the oldest has, in seconds."""
+    row = await connection.fetchrow(
+        """SELECT count(*)::int AS waiting,
+                  coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
+           FROM outbox WHERE kind <> 'refused'"""
+    )
+    assert row is not None, "a count has one row"
+    return row["waiting"], row["oldest_s"]

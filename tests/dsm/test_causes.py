@@ -1,0 +1,111 @@
+"""What sprint-service says carries the trace and the cause of the request that it came from."""
+
+from __future__ import annotations
+
+import asyncpg
+import httpx
+import pytest
+
+from functions.dsm.sprint_service.leftovers import tell
+from functions.dsm.sprint_service.main import sprint_service
+from functions.events.sprint import SprintStarted
+from functions.events.task import TaskUpdated
+from functions.kit import wire
+from tests.dsm.conftest import Dsm
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+CAUSE = {
+    "traceparent": TRACEPARENT,
+    "baggage": "correlationid=sprint-report%2F2025-08-29,causationid=an-event,user=ada",
+}
+CARRIED = {
+    "traceparent": TRACEPARENT,
+    "correlationid": "sprint-report/2025-08-29",
+    "causationid": "an-event",
+}
+
+
+async def test_events_carry_the_cause_that_came_by_way_of_another_service(dsm: Dsm) -> None:
+    await dsm.project()
+    await dsm.backlog()
+
+    async with dsm.cluster.client("project-orchestrator") as client:
+        answer = await client.post("/orchestrate/project/GEM-001", json={}, headers=CAUSE)
+
+    assert answer.is_success, answer.text
+    said = dsm.cluster.sink.messages
+    assert {m.type for m in said} == {SprintStarted.type, TaskUpdated.type}
+    assert [_why(m) for m in said] == [CARRIED] * 11
+
+
+async def test_an_event_that_leaves_later_carries_the_same(
+    dsm: Dsm, dsm_databases: dict[str, str]
+) -> None:
+    sprint = await dsm.sprint()
+    dsm.cluster.sink.messages.clear()
+    dsm.cluster.down.add("broker-ingress")
+    task = (await dsm.get("sprint-service", f"/sprints/{sprint}/tasks"))[0]["task_id"]
+    async with dsm.cluster.client("sprint-service") as client:
+        body = {"progress_percentage": 50}
+        answer = await client.post(f"/tasks/{task}/progress", json=body, headers=CAUSE)
+    assert answer.is_success, answer.text
+    dsm.cluster.down.clear()
+
+    url = dsm_databases["sprint_service"]
+    await tell(dsm.cluster.deploy(sprint_service, {"DATABASE_URL": url}), 0)
+
+    (said,) = dsm.cluster.sink.messages
+    assert _why(said) == CARRIED
+
+
+async def test_what_one_request_says_belongs_together_also_without_a_cause(dsm: Dsm) -> None:
+    await dsm.sprint()
+    said = dsm.cluster.sink.messages
+    assert len({m.extensions["correlationid"] for m in said}) == 1
+    assert all("causationid" not in m.extensions for m in said)
+
+
+async def test_an_event_of_an_older_version_still_leaves(
+    dsm: Dsm, dsm_databases: dict[str, str]
+) -> None:
+    url = dsm_databases["sprint_service"]
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        """INSERT INTO outbox (request, project_id, kind, body) VALUES ('r', 'P', 'event',
+           '{"type": "t", "subject": "s", "time": "2025-08-29T13:30:00Z", "data": {}}')"""
+    )
+    await connection.close()
+
+    await tell(dsm.cluster.deploy(sprint_service, {"DATABASE_URL": url}), 0)
+
+    (said,) = dsm.cluster.sink.messages
+    assert said.extensions == {"partitionkey": "s", "correlationid": said.id}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"traceparent": "nonsense"},
+        {"traceparent": "00-" + "g" * 32 + "-b7ad6b7169203331-01", "tracestate": "a=b"},
+        {"baggage": "correlationid=%00,causationid"},
+        {"baggage": f"correlationid={'x' * 300}"},
+        {"baggage": "=;,,=="},
+    ],
+    ids=["no-trace", "no-hex", "unprintable", "long", "empty"],
+)
+async def test_what_cannot_be_kept_is_left_out(dsm: Dsm, headers: dict[str, str]) -> None:
+    await dsm.project()
+    await dsm.backlog()
+    async with dsm.cluster.client("sprint-service") as client:
+        body = {"sprint_name": "s", "duration_weeks": 2}
+        answer = await client.post(
+            "/sprints/GEM-001", json=body, headers=httpx.Headers(headers | {"Idempotency-Key": "k"})
+        )
+    assert answer.status_code == 201, answer.text
+    assert {tuple(_why(m).items()) for m in dsm.cluster.sink.messages} == {
+        (("correlationid", "k"),)
+    }
+
+
+def _why(message: wire.Message) -> dict[str, str]:
+    return {n: v for n, v in message.extensions.items() if n != "partitionkey"}
