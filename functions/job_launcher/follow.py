@@ -147,6 +147,18 @@ async def cancelled(
     return [JobCancelled(**about(row.request), ended_at=at, reason=reason, superseded_by=by)]
 
 
+async def not_started(ctx: Context, tx: Connection, row: Row) -> list[Event]:
+    """Something has kept its pod from starting for too long: others get its place."""
+    try:
+        await launch.stop(ctx.cluster, row.id)
+    except FunctionError as error:
+        logger.warning("job %s cannot be deleted yet: %s", row.id, error)
+        return []
+    limit_s = ctx.settings(LauncherSettings).job_start_seconds
+    why = row.reason or "Kubernetes does not say why"
+    return await fail(ctx, tx, row, "NotStarted", f"not within {limit_s} s: {why}")
+
+
 async def fail(
     ctx: Context,
     tx: Connection,

@@ -31,6 +31,9 @@ class LauncherSettings(Settings):
     job_queue_seconds: int = Field(
         86400, ge=60, description="how long a request may wait for its Job before it fails, seconds"
     )
+    job_start_seconds: int = Field(
+        600, ge=30, description="how long a Job may be kept from starting before it fails, seconds"
+    )
     job_history_days: int = Field(
         90, ge=31, description="how long ended Jobs are remembered, days; above the inbox's 30"
     )

@@ -61,6 +61,9 @@ async def _compared(ctx: Context, tx: Connection, row: Row, jobs: Jobs) -> list[
     if row.cancel is not None:
         return await follow.stop(ctx, tx, row, row.cancel, row.superseded_by)
     if row.id in jobs:
+        late = ctx.now() - timedelta(seconds=ctx.settings(LauncherSettings).job_start_seconds)
+        if progress(jobs[row.id]).state == "starting" and (row.launched_at or late) < late:
+            return await follow.not_started(ctx, tx, row)
         return await follow.seen(ctx, tx, jobs[row.id], deleted=False)
     words = "its Job is gone, and nobody saw how it ended"
     return await follow.fail(ctx, tx, row, "Gone", words)

@@ -116,10 +116,10 @@ def test_secrets_come_by_reference_only() -> None:
             "secretKeyRef": {
                 "name": "agent-credentials",
                 "key": "anthropic-api-key",
-                "optional": True,
             }
         },
     }
+    assert by_name["GITHUB_TOKEN"]["valueFrom"]["secretKeyRef"]["optional"] is True
 
 
 @pytest.mark.parametrize("files", ["{}", "{task.md: do it}"])
