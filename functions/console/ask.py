@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from functions.console.settings import ConsoleSettings
@@ -18,13 +18,11 @@ class Peer(ServiceClient):
     """A function's or service's read routes, and its actions on behalf of a person."""
 
     async def read(self, at: str, **query: object) -> Any:
-        """JSON; parameters that are None are left out."""
-        params = {name: str(value) for name, value in query.items() if value is not None}
-        return (await self._call("GET", at, params=params)).json()
+        """JSON; parameters that are None are left out, a list is given once for each."""
+        return (await self._call("GET", at, params=_params(query))).json()
 
     async def text(self, at: str, **query: object) -> str:
-        params = {name: str(value) for name, value in query.items()}
-        return (await self._call("GET", at, params=params)).text
+        return (await self._call("GET", at, params=_params(query))).text
 
     async def act(
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -69,3 +67,30 @@ class Ask:
         answer = await self.function(function).read("/runs", **query)
         runs: list[Row] = answer["runs"]
         return runs
+
+    async def all_runs(self, function: str, **query: object) -> list[Row]:
+        """Every run that fits, page by page."""
+        found: list[Row] = []
+        after = None
+        while True:
+            answer = await self.function(function).read("/runs", **query, limit=200, after=after)
+            found += answer["runs"]
+            after = answer["next"]
+            if after is None:
+                return found
+
+    async def runs_of(self, function: str, type_: str, ids: Sequence[str]) -> list[Row]:
+        """What became of some events: the runs of those ids, newest first."""
+        found: list[Row] = []
+        for first in range(0, len(ids), 100):
+            some = list(ids[first : first + 100])
+            found += await self.all_runs(function, type=type_, id=some)
+        return found
+
+
+def _params(query: Mapping[str, object]) -> dict[str, str | list[str]]:
+    return {
+        name: [str(v) for v in value] if isinstance(value, list) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }

@@ -20,6 +20,7 @@ from functions.console import (
     dead_letters,
     events,
     jobs,
+    needs,
     orchestrations,
     schedules,
     sign_in,
@@ -32,7 +33,17 @@ from functions.console.people import Desk
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.web import api, new_app
 
-SECTIONS = (today, sprints, events, orchestrations, jobs, schedules, dead_letters, sign_in)
+SECTIONS = (
+    today,
+    needs,
+    sprints,
+    events,
+    orchestrations,
+    jobs,
+    schedules,
+    dead_letters,
+    sign_in,
+)
 
 
 def build() -> FastAPI:

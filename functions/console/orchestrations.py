@@ -22,6 +22,7 @@ from functions.kit.services import path
 FUNCTION = "orchestrator"
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 PAGE = 20
+SEARCH = ("name", "status", "fromDate", "toDate", "stuck")
 
 # What each action is called, asks and says. Undo has a plan that is shown first.
 ACTIONS = {
@@ -34,11 +35,29 @@ ACTIONS = {
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """The registered orchestrations, by part of the name."""
+    """One page of the registered orchestrations, by part of the name."""
     answer = await ask.function(FUNCTION).read(
-        "/api/orchestrations", orchName=query.get("name"), size=100, sortBy="orchName"
+        "/api/orchestrations",
+        orchName=query.get("name"),
+        size=PAGE,
+        page=number_of(query, "at"),
+        sortBy="orchName",
+        direction="asc",
     )
-    return {"orchestrations": answer["content"], "total": answer["totalElements"]}
+    return {"orchestrations": answer["content"], **around(answer, query, "at")}
+
+
+async def all_runs(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One page of the runs of all orchestrations, by part of the name, state and time."""
+    answer = await ask.function(FUNCTION).read(
+        "/api/executions",
+        orchName=query.get("name"),
+        stuck=query.get("stuck"),
+        page=number_of(query, "page"),
+        size=PAGE,
+        **when(query),
+    )
+    return {"runs": answer["content"], **around(answer, query, "page")}
 
 
 async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -48,18 +67,41 @@ async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def runs(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of an orchestration's runs, by state and time."""
-    page = int(query["page"]) if query.get("page", "").isdecimal() else 0
-    wanted = {name: query[name] for name in ("status", "fromDate", "toDate") if query.get(name)}
     answer = await ask.function(FUNCTION).read(
-        f"{_orchestration(query)}/executions", **wanted, page=page, size=PAGE
+        f"{_orchestration(query)}/executions",
+        page=number_of(query, "page"),
+        size=PAGE,
+        **when(query),
     )
-    more = page + 1 < answer["totalPages"]
+    return {"runs": answer["content"], "name": query["name"], **around(answer, query, "page")}
+
+
+def when(query: Query) -> dict[str, str]:
+    """State and time as the orchestrator is asked; the last day is wholly meant. Days are UTC.
+
+    >>> when({"toDate": "2026-03-02"})
+    {'toDate': '2026-03-02T23:59:59.999999Z'}
+    """
+    wanted = {name: query[name] for name in ("status", "fromDate", "toDate") if query.get(name)}
+    if "toDate" in wanted:
+        wanted["toDate"] += "T23:59:59.999999Z"
+    return wanted
+
+
+def number_of(query: Query, name: str) -> int:
+    """The page that the address names; the first where it names none."""
+    given = query.get(name, "")
+    return int(given) if given.isdecimal() and len(given) < 6 else 0
+
+
+def around(answer: Row, query: Query, name: str) -> Row:
+    """How many there are in all, and the addresses of the pages beside this one."""
+    page, pages = answer["page"], answer["totalPages"]
+    kept = {key: value for key, value in query.items() if key in (*SEARCH, "page", "at")}
     return {
-        "runs": answer["content"],
-        "name": query["name"],
         "total": answer["totalElements"],
-        "older": urlencode({**wanted, "page": page + 1}) if more else "",
-        "newer": urlencode({**wanted, "page": page - 1}) if page else "",
+        "older": urlencode({**kept, name: page + 1}) if page + 1 < pages else "",
+        "newer": urlencode({**kept, name: page - 1}) if page else "",
     }
 
 
@@ -210,7 +252,10 @@ def routes() -> list[Route]:
         *Page(
             "/orchestrations",
             "Orchestrations",
-            [Panel("orchestrations", "Registered", every)],
+            [
+                Panel("orchestrations", "Registered", every),
+                Panel("all_runs", "Runs of all, newest first", all_runs, live_s=5),
+            ],
             lead="Several services in one piece of work: each step is done, tried again, or taken "
             "back.",
             head="heads/orchestrations.html",

@@ -111,7 +111,7 @@ class Page:
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
         shown: Shown = await show_one(panel, view.ask, query, base or "/")
-        return render(view, "part.html", {"shown": shown, "query": query})
+        return render(view, "part.html", {"shown": shown, "query": query}, part=True)
 
 
 def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Route:
@@ -132,8 +132,15 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
     return Route(path, call, methods=list(methods))
 
 
-def render(view: View, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
-    """A template as a page, in its frame and with the notice that waits for it."""
+def render(
+    view: View,
+    template: str,
+    values: Mapping[str, Any],
+    status: int = 200,
+    *,
+    part: bool = False,
+) -> Response:
+    """A template as a page, in its frame and with the notice that waits for it, or as a part."""
     path = view.request.url.path
     here = next((p for p, _ in NAVIGATION[1:] if path == p or path.startswith(f"{p}/")), "/")
     frame = {
@@ -145,11 +152,10 @@ def render(view: View, template: str, values: Mapping[str, Any], status: int = 2
         "htmx": HTMX,
         "now": view.ask.ctx.now(),
         "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
-        "is_dead": path.startswith("/dead-letters"),
     }
     html = _templates.get_template(template).render({**frame, **values})
     response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
-    if template != "part.html":
+    if not part:
         view.desk.heard(response)
     return response
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,32 +22,87 @@ from functions.console.ask import Ask, Row
 from functions.console.events import RECORDS
 from functions.console.pages import Page, View, done, endpoint, render
 from functions.console.panels import Panel, Query
+from functions.console.words import instant
 from functions.kit import wire
 from functions.kit.errors import FunctionError, PermanentError
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
+# A tick is sent, taken and recorded a while after it was due.
+GRACE = timedelta(minutes=10)
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    sources, last = await asyncio.gather(ask.cluster.list(API, PLURAL), last_ticks(ask))
-    now = ask.ctx.now()
-    rows = [described(source, now) for source in sources]
-    for row in rows:
-        # A schedule that the orchestrator made ticks under its own name, or its extension's.
-        row["last"] = last.get(row["schedule"])
-    rows.sort(key=lambda row: row["next"] or now)
+    rows = await standing(ask)
+    rows.sort(key=lambda row: row["next"] or ask.ctx.now())
     return {"schedules": rows}
+
+
+async def standing(ask: Ask) -> list[Row]:
+    """Every schedule with its next time, its last tick, and when it should have run but did not."""
+    sources, last = await asyncio.gather(sources_of(ask), last_ticks(ask))
+    rows = []
+    for source in sources:
+        row = described(source, ask.ctx.now())
+        row["last"] = last.get(row["schedule"])
+        row["overdue"] = overdue(source, row["last"], ask.ctx.now())
+        rows.append(row)
+    return rows
+
+
+async def sources_of(ask: Ask) -> list[Row]:
+    return await ask.cluster.list(API, PLURAL)
+
+
+def name_of(source: Row) -> str:
+    """What its ticks say; one that the orchestrator made ticks under its own name."""
+    extensions = (source["spec"].get("ceOverrides") or {}).get("extensions") or {}
+    return str(extensions.get("schedule", source["metadata"]["name"]))
+
+
+def due_between(source: Row, since: datetime, before: datetime) -> datetime | None:
+    """When a schedule was first due in a time, in UTC; None where it was not, or was not there.
+
+    >>> source = {"metadata": {"name": "s"}, "spec": {"schedule": "0 14 * * 1-5"}}
+    >>> at = datetime(2026, 3, 6, tzinfo=UTC)
+    >>> print(due_between(source, at, at + timedelta(days=1)))
+    2026-03-06 14:00:00+00:00
+    >>> due_between(source, at + timedelta(days=1), at + timedelta(days=3))
+    """
+    spec = source["spec"]
+    made = instant(source["metadata"].get("creationTimestamp"))
+    since = since if made is None else max(since, made)
+    try:
+        zone = ZoneInfo(spec.get("timezone") or "UTC")
+        # It names the times after an instant, and this one counts.
+        start = since.astimezone(zone) - timedelta(seconds=1)
+        due: datetime = next(CronSim(spec["schedule"], start)).astimezone(UTC)
+    except (CronSimError, ZoneInfoNotFoundError, StopIteration, ValueError):
+        return None
+    return due if due < before else None
+
+
+def overdue(source: Row, last: Row | None, now: datetime) -> datetime | None:
+    """When it was due and nobody has told of a tick since; None where all is well.
+
+    A schedule that never ran counts only where a function of that name keeps a record.
+    """
+    name = name_of(source)
+    if last is None and name not in RECORDS and not name.startswith("run-dailyscrum-"):
+        return None
+    told = instant(last["ended_at"] if last else source["metadata"].get("creationTimestamp"))
+    if told is None:
+        return None
+    return due_between(source, told + timedelta(minutes=1), now - GRACE)
 
 
 def described(source: Row, now: datetime) -> Row:
     """A PingSource in a row, with its next time in its own zone; None where it has none."""
     spec = source["spec"]
     zone = spec.get("timezone") or "UTC"
-    extensions = (spec.get("ceOverrides") or {}).get("extensions") or {}
     name = source["metadata"]["name"]
     row: Row = {"name": name, "cron": spec["schedule"], "zone": zone, "problem": ""}
-    row |= {"schedule": extensions.get("schedule", name), "data": spec.get("data") or ""}
+    row |= {"schedule": name_of(source), "data": spec.get("data") or ""}
     try:
         due = next(CronSim(spec["schedule"], now.astimezone(ZoneInfo(zone))))
         return row | {"next": due, "in_zone": f"{due:%a %H:%M}"}
@@ -60,7 +115,7 @@ async def last_ticks(ask: Ask) -> dict[str, Row]:
 
     async def of(function: str) -> list[Row]:
         try:
-            return await ask.runs(function, limit=100)
+            return await ask.runs(function, type=TICK, latest="true", limit=1000)
         except FunctionError:
             return []
 
@@ -68,7 +123,7 @@ async def last_ticks(ask: Ask) -> dict[str, Row]:
     for runs in await asyncio.gather(*(of(name) for name in RECORDS)):
         for run in runs:
             name = str(run["id"]).partition("@")[0]
-            if run["type"] == TICK and (name not in found or _newer(run, found[name])):
+            if name not in found or _newer(run, found[name]):
                 found[name] = run
     return found
 

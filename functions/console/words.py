@@ -15,7 +15,7 @@ _TONES = {
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
-    " not_registered",
+    " not_registered overdue",
 }
 NONE = "\N{EN DASH}"  # where there is nothing to tell
 

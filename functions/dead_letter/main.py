@@ -61,15 +61,16 @@ class Page(Filter):
 
 
 async def letters(request: Request, ctx: Context) -> Response:
-    """The list, newest first."""
+    """The list, newest first, and how many fit in all."""
     page = _read(Page, dict(request.query_params))
+    wanted = (page.type, page.function, page.state)
     async with ctx.store.connection() as connection:
-        rows = await tables.newest(
-            connection, (page.type, page.function, page.state), page.limit + 1, page.before
-        )
+        rows = await tables.newest(connection, wanted, page.limit + 1, page.before)
+        total = await tables.count(connection, wanted)
     more = len(rows) > page.limit
     shown = [row.summary() for row in rows[: page.limit]]
-    return JSONResponse({"letters": shown, "next": shown[-1]["seen"] if more else None})
+    following = shown[-1]["seen"] if more else None
+    return JSONResponse({"letters": shown, "next": following, "total": total})
 
 
 async def letter(request: Request, ctx: Context) -> Response:

@@ -129,8 +129,12 @@ async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[li
     rows = await connection.fetch(
         f"SELECT number FROM letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
     )
-    total = await connection.fetchval(f"SELECT count(*) FROM letter WHERE {_MATCHES}", *wanted)
-    return [row["number"] for row in rows], total
+    return [row["number"] for row in rows], await count(connection, wanted)
+
+
+async def count(connection: Connection, wanted: Wanted) -> int:
+    found: int = await connection.fetchval(f"SELECT count(*) FROM letter WHERE {_MATCHES}", *wanted)
+    return found
 
 
 async def one(connection: Connection, number: int) -> Letter | None:

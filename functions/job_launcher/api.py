@@ -33,10 +33,11 @@ async def jobs(request: Request, ctx: Context) -> Response:
     filters = {name: query[name] for name in FILTERS if query.get(name)}
     async with ctx.store.connection() as connection:
         rows = await tables.page(connection, filters, before, limit + 1)
+        total = await tables.count(connection, filters)
         queue = await queue_of(ctx, connection)
     shown = [describe(row, queue) for row in rows[:limit]]
     following = rows[limit - 1].position if len(rows) > limit else None
-    return JSONResponse({"jobs": shown, "next": following})
+    return JSONResponse({"jobs": shown, "next": following, "total": total})
 
 
 async def job(request: Request, ctx: Context) -> Response:

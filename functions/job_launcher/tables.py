@@ -198,14 +198,25 @@ async def page(
     tx: Connection, filters: Mapping[str, str], before: int | None, limit: int
 ) -> list[Row]:
     """Newest first; `filters` are column and value, `before` a position."""
-    columns = {"state": "state", "group": "group_name", "task": "task_id", "service": "service"}
-    conditions = [f"{columns[name]} = ${n}" for n, name in enumerate(filters, 3)]
+    conditions = _conditions(filters, 3)
     where = " AND ".join(["($1::bigint IS NULL OR position < $1)", *conditions])
     rows = await tx.fetch(
         f"SELECT * FROM job WHERE {where} ORDER BY position DESC LIMIT $2",
         *(before, limit, *filters.values()),
     )
     return [_row(row) for row in rows]
+
+
+async def count(tx: Connection, filters: Mapping[str, str]) -> int:
+    """How many there are in all."""
+    where = " AND ".join(["true", *_conditions(filters, 1)])
+    found: int = await tx.fetchval(f"SELECT count(*) FROM job WHERE {where}", *filters.values())
+    return found
+
+
+def _conditions(filters: Mapping[str, str], first: int) -> list[str]:
+    columns = {"state": "state", "group": "group_name", "task": "task_id", "service": "service"}
+    return [f"{columns[name]} = ${n}" for n, name in enumerate(filters, first)]
 
 
 async def _moved(tx: Connection, statement: str, *values: object) -> bool:

@@ -8,7 +8,7 @@ the transaction that made the change.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,53 +139,6 @@ async def record_failure(store: Store, key: Key, kind: str, took_ms: float, deta
     """Remember a run that failed; its transaction is gone, so this is one of its own."""
     async with store.connection() as connection:
         await _record(connection, key, kind, took_ms, "failed", detail)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which runs: ended at or after `since` and before `before`; `answers` adds what was said."""
-
-    limit: int = 20
-    since: datetime | None = None
-    before: datetime | None = None
-    answers: bool = False
-
-
-async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, Any]]:
-    """The latest runs of a function, newest first, good and bad."""
-    said, joined = "", ""
-    if wanted.answers:
-        said = ", CASE run.outcome WHEN 'ok' THEN inbox.answer END AS answer"
-        joined = "LEFT JOIN inbox USING (function, source, id)"
-    async with store.connection() as connection:
-        rows = await connection.fetch(
-            f"""SELECT source, id, run.type, ended_at, took_ms, outcome, detail {said}
-                FROM run {joined}
-                WHERE function = $1 AND ($3::timestamptz IS NULL OR ended_at >= $3)
-                AND ($4::timestamptz IS NULL OR ended_at < $4)
-                ORDER BY ended_at DESC, number DESC LIMIT $2""",
-            *(function, wanted.limit, wanted.since, wanted.before),
-        )
-    return [dict(row) for row in rows]
-
-
-# Source and id of the events that were handled by functions of which {0} is a part of the name.
-HANDLED = """SELECT event_source, event_id FROM run
-    WHERE strpos(replace(function, '_', '-'), {0}) > 0"""
-
-
-async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """What became of events, each named by source and id: the runs of all functions, in order."""
-    async with store.connection() as connection:
-        rows = await connection.fetch(
-            """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail
-               FROM run JOIN unnest($1::text[], $2::text[]) AS event (source, id)
-                   ON event_id = event.id AND event_source = event.source
-               ORDER BY number""",
-            [source for source, _ in events],
-            [id for _, id in events],
-        )
-    return [dict(row) for row in rows]
 
 
 async def tally(store: Store) -> list[dict[str, Any]]:

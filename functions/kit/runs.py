@@ -5,37 +5,69 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import inbox
+from functions.kit import record
 from functions.kit.errors import PermanentError
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
 
+_MOST_IDS = 200
+
 
 async def runs(request: Request, ctx: Context) -> Response:
-    """`?limit=20&since=&before=&answers=true`, instants in RFC 3339: newest first.
+    """`?limit=20&since=&before=&type=&outcome=&id=&after=`, instants in RFC 3339: newest first.
 
-    With `answers` each good run carries the events that it emitted.
+    `id` may be given several times; `after` is the `next` of the page before. With `latest=true`
+    only the newest run of each name: an id up to its `@`. With `answers=true` each good run
+    carries the events that it emitted. With `tally=true` the answer counts, by type, all runs of
+    the time, however few are listed.
     """
     query = request.query_params
-    text = query.get("limit", "20")
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise PermanentError("limit: must be a number from 1 to 1000")
-    if query.get("answers", "false") not in ("true", "false"):
-        raise PermanentError("answers: must be true or false")
-    wanted = inbox.Wanted(
-        int(text),
-        _instant(query, "since"),
-        _instant(query, "before"),
-        query.get("answers") == "true",
+    limit = _number(query, "limit", 1, 1000) or 20
+    ids = query.getlist("id") or None
+    if ids and len(ids) > _MOST_IDS:
+        raise PermanentError(f"id: at most {_MOST_IDS} at once")
+    if query.get("outcome") not in (None, "ok", "failed"):
+        raise PermanentError("outcome: must be ok or failed")
+    wanted = record.Wanted(
+        limit=limit + 1,
+        since=_instant(query, "since"),
+        before=_instant(query, "before"),
+        type=query.get("type"),
+        outcome=query.get("outcome"),
+        ids=ids,
+        after=_number(query, "after", 1, 2**62),
+        latest=_flag(query, "latest"),
+        answers=_flag(query, "answers"),
     )
-    rows = await inbox.runs(ctx.store, ctx.function, wanted)
-    return Response(json.dumps({"runs": rows}, default=str), media_type="application/json")
+    rows = await record.runs(ctx.store, ctx.function, wanted)
+    shown = rows[:limit]
+    said: dict[str, Any] = {"runs": shown, "next": None}
+    if len(rows) > limit:
+        said["next"] = shown[-1]["number"]
+    if _flag(query, "tally"):
+        said["tally"] = await record.summary(ctx.store, ctx.function, wanted)
+    return Response(json.dumps(said, default=str), media_type="application/json")
+
+
+def _number(query: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    if name not in query:
+        return None
+    text = query[name]
+    if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
+        raise PermanentError(f"{name}: must be a number from {least} to {most}")
+    return int(text)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    if query.get(name, "false") not in ("true", "false"):
+        raise PermanentError(f"{name}: must be true or false")
+    return query.get(name) == "true"
 
 
 def _instant(query: Mapping[str, str], name: str) -> datetime | None:

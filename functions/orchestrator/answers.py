@@ -101,6 +101,11 @@ class Execution(Answer):
     completed_at: datetime | None
 
 
+class FoundExecution(Execution):
+    orch_name: str
+    paused_by: str | None
+
+
 class RetryPolicySaid(Answer):
     max_retries: int
     backoff_ms: int
@@ -182,6 +187,14 @@ class RegistrationPage(Answer):
 
 class ExecutionPage(Answer):
     content: list[Execution]
+    page: int
+    size: int
+    total_elements: int
+    total_pages: int
+
+
+class FoundPage(Answer):
+    content: list[FoundExecution]
     page: int
     size: int
     total_elements: int

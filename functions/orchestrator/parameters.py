@@ -82,6 +82,13 @@ class ExecutionList(_Paged):
     to_date: Instant | None = Field(None, alias="toDate")
 
 
+class ExecutionSearch(ExecutionList):
+    """Which runs are wanted, of all orchestrations."""
+
+    orch_name: Words | None = Field(None, alias="orchName", description="a part of the name")
+    stuck: bool = Field(False, description="only runs that wait, are paused, or are half undone")
+
+
 class AuditFilter(BaseModel):
     """Which lines of a run's history are wanted."""
 

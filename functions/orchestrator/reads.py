@@ -13,6 +13,7 @@ from functions.orchestrator import views
 from functions.orchestrator.answers import (
     ExecutionDetail,
     ExecutionPage,
+    FoundPage,
     OrchestrationDetail,
     OrchestrationPage,
     RegistrationPage,
@@ -26,6 +27,7 @@ from functions.orchestrator.orchestrator import utc_now
 from functions.orchestrator.parameters import (
     AuditFilter,
     ExecutionList,
+    ExecutionSearch,
     FlowId,
     OrchestrationList,
     OrchName,
@@ -91,9 +93,25 @@ async def executions(
     async with ctx.store.connection() as connection:
         rows, total = await views.runs(
             connection,
-            orch_name,
             asked.at(asked.sort_by),
+            name=orch_name,
             status=asked.status,
+            since=asked.from_date,
+            until=asked.to_date,
+        )
+    return paged(rows, total, asked)
+
+
+@router.get("/executions", response_model=FoundPage, responses=documented())
+async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -> Any:
+    """The runs of all orchestrations; `stuck` means those that wait for a person."""
+    async with ctx.store.connection() as connection:
+        rows, total = await views.runs(
+            connection,
+            asked.at(asked.sort_by),
+            part=asked.orch_name,
+            status=asked.status,
+            stuck=asked.stuck,
             since=asked.from_date,
             until=asked.to_date,
         )

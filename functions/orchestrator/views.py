@@ -35,6 +35,8 @@ ORCHESTRATION_COLUMNS = {
 }
 RUN_COLUMNS = {"startedAt": "r.started_at", "completedAt": "r.completed_at", "status": "r.status"}
 
+# The same words as the partial index has them.
+_STUCK = "(status IN ('WAITING', 'UNDO_FAILED') OR paused_by IS NOT NULL)"
 _WORKERS = """(SELECT count(*) FROM orchestration_step_template s JOIN worker_registration w
     ON w.orch_name = t.orch_name AND w.step_name = s.step_name WHERE s.template_id = t.id)"""
 _STEPS = "(SELECT count(*) FROM orchestration_step_template s WHERE s.template_id = t.id)"
@@ -114,22 +116,31 @@ async def registrations(db: Connection, name: str, page: Page) -> tuple[list[dic
 
 async def runs(
     db: Connection,
-    name: str,
     page: Page,
     *,
+    name: str | None = None,
+    part: str | None = None,
     status: str | None,
+    stuck: bool = False,
     since: datetime | None,
     until: datetime | None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """The runs of an orchestration, and how many there are in all."""
-    where = """FROM orchestration_run r WHERE orch_name = $1
-        AND ($2::text IS NULL OR status = $2)
-        AND ($3::timestamptz IS NULL OR started_at >= $3)
-        AND ($4::timestamptz IS NULL OR started_at <= $4)"""
-    given = (name, status, since, until)
+    """Runs, and how many fit in all: of the orchestration `name`, or of those named with `part`.
+
+    `stuck`: only those that go on when a person does something.
+    """
+    where = """FROM orchestration_run r WHERE ($1::text IS NULL OR orch_name = $1)
+        AND ($2::text IS NULL OR strpos(lower(orch_name), lower($2)) > 0)
+        AND ($3::text IS NULL OR status = $3)
+        AND ($4::timestamptz IS NULL OR started_at >= $4)
+        AND ($5::timestamptz IS NULL OR started_at <= $5)"""
+    if stuck:
+        where += f" AND {_STUCK}"
+    given = (name, part, status, since, until)
     total = await db.fetchval(f"SELECT count(*) {where}", *given)
     rows = await db.fetch(
-        f"""SELECT flow_id::text AS "executionId", status, reason, triggered_by AS "triggeredBy",
+        f"""SELECT orch_name AS "orchName", flow_id::text AS "executionId", status, reason,
+                triggered_by AS "triggeredBy", paused_by AS "pausedBy",
                 started_at AS "startedAt", completed_at AS "completedAt"
             {where} {page.clause(RUN_COLUMNS, "flow_id")}""",
         *given,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -75,6 +75,28 @@ class TestOrchestrations:
             answer = await press(client, f"/orchestrations/tenantCreation/runs/{flow}/retry")
         assert answer.status_code == 409
         assert "nothing to retry" in answer.text
+
+    async def test_runs_are_found_across_orchestrations_by_name_state_and_day(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        today = datetime.now(UTC).date()
+        async with browser(world.cluster) as client:
+
+            async def found(query: str) -> bool:
+                page = await client.get(f"/orchestrations/panels/all_runs?{query}")
+                return f"runs/{flow}" in page.text
+
+            assert await found("name=tenant")
+            assert not await found("name=other")
+            assert await found("status=WAITING")
+            assert not await found("status=COMPLETED")
+            assert await found("stuck=true")
+            assert await found(f"fromDate={today}&toDate={today}")
+            assert not await found(f"toDate={today - timedelta(days=1)}")
+            own = f"/orchestrations/tenantCreation/panels/runs?fromDate={today}&toDate={today}"
+            assert f"runs/{flow}" in (await client.get(own)).text
 
 
 class TestSchedules:

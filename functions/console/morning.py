@@ -1,0 +1,214 @@
+"""Did the morning run, and did what should follow? Days are UTC.
+
+Only what the schedules and their events caused is the morning: a request that somebody made in
+between may fail without making it a bad one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from functions.console.ask import Ask, Row
+from functions.console.panels import Query
+from functions.console.schedules import GRACE, TICK, due_between, name_of, sources_of
+from functions.console.words import clock, count, instant
+from functions.events.base import Event
+from functions.events.schedule import ScheduleDue
+from functions.events.scrum import SprintSimulated
+from functions.events.sprint import SprintCompleted
+from functions.kit.errors import FunctionError, PermanentError, TemporaryError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One function of the morning: the event that it takes, and who sends that; a tick has none."""
+
+    name: str
+    does: str
+    takes: type[Event] = ScheduleDue
+    cause: str = ""
+    makes: str = ""
+
+
+STAGES = (
+    Stage("sprint-report", "measures every active sprint"),
+    Stage(
+        "cycle-trigger",
+        "starts the next cycle of each finished sprint",
+        SprintCompleted,
+        "sprint-report",
+        "cycle",
+    ),
+    Stage("scrum-simulate", "simulates the working day of each sprint"),
+    Stage(
+        "scrum-report",
+        "files each sprint's daily report",
+        SprintSimulated,
+        "scrum-simulate",
+        "report",
+    ),
+)
+
+
+def day_of(ask: Ask, query: Query) -> date:
+    """The day that the address names; today where it names none."""
+    given = query.get("day")
+    if not given:
+        return ask.ctx.now().date()
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise PermanentError(f"{given} is no day such as 2026-03-02.") from None
+
+
+def hours(day: date) -> dict[str, str]:
+    """A day as the record of runs is asked for it."""
+    since = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return {"since": since.isoformat(), "before": (since + timedelta(days=1)).isoformat()}
+
+
+async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Each function of the morning: how it went, what is missing, or that it is away."""
+    day = day_of(ask, query)
+    due = await due_times(ask, day)
+    found = await asyncio.gather(
+        *(stage_of(ask, stage, day, due.get(stage.name)) for stage in STAGES),
+        return_exceptions=True,
+    )
+    rows = []
+    for stage, row in zip(STAGES, found, strict=True):
+        if isinstance(row, FunctionError):
+            rows.append(_row(stage, "away", row.detail))
+        elif isinstance(row, BaseException):
+            raise row
+        else:
+            rows.append(row)
+    if all(row["state"] == "away" for row in rows):
+        raise TemporaryError(rows[0]["detail"])
+    return {"rows": rows, "verdict": verdict(rows, day == ask.ctx.now().date()), "day": day}
+
+
+async def due_times(ask: Ask, day: date) -> dict[str, datetime | str]:
+    """When each schedule was first due on a day, or "never"; nothing where nobody can tell."""
+    since, before = (datetime.fromisoformat(at) for at in hours(day).values())
+    try:
+        sources = await sources_of(ask)
+    except FunctionError:
+        return {}
+    return {name_of(source): due_between(source, since, before) or "never" for source in sources}
+
+
+async def stage_of(ask: Ask, stage: Stage, day: date, due: datetime | str | None) -> Row:
+    """One function's day in one row."""
+    answer = await ask.function(stage.name).read("/runs", limit=1, tally="true", **hours(day))
+    told = {row["type"]: row for row in answer["tally"]}
+    mine = told.pop(stage.takes.type, None)
+    row = _row(stage, "ok")
+    row["asked"] = sum(other["runs"] for other in told.values())
+    row["asked_failed"] = sum(other["failed"] for other in told.values())
+    if mine:
+        row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
+    if stage.cause:
+        return row | await followed(ask, stage, day)
+    if mine and mine["failed"]:
+        return row | {"state": "failed", "failed": mine["failed"], "detail": mine["detail"]}
+    return row if mine else row | not_run(due, ask.ctx.now())
+
+
+def not_run(due: datetime | str | None, now: datetime) -> Row:
+    """What it means that a schedule's function has not run."""
+    if due is None:
+        return {"state": "waiting", "detail": "has not run"}
+    if isinstance(due, str):
+        return {"state": "not due", "detail": "not due on this day"}
+    if due + GRACE > now:
+        return {"state": "waiting", "detail": f"due at {clock(due)[:5]} UTC"}
+    return {"state": "failed", "detail": f"was due at {clock(due)[:5]} UTC and has not run"}
+
+
+async def followed(ask: Ask, stage: Stage, day: date) -> Row:
+    """Has each event that the cause's ticks sent been handled?"""
+    ticks = await ask.all_runs(stage.cause, type=TICK, outcome="ok", answers="true", **hours(day))
+    sent = {
+        # The handler's record names the event by what it is about, not by its random id.
+        str(stage.takes.model_validate(event["data"]).identity()): run
+        for run in ticks
+        for event in run["answer"] or []
+        if event["type"] == stage.takes.type
+    }
+    if not sent:
+        return {"state": "not due" if ticks else "waiting", "detail": "nothing to do"}
+    told = await ask.runs_of(stage.name, stage.takes.type, sorted(sent))
+    return judged(stage, sent, told, ask.ctx.now())
+
+
+def judged(stage: Stage, sent: Mapping[str, Row], told: Sequence[Row], now: datetime) -> Row:
+    """Of the events that were sent, by what they are about: which were handled, and which not.
+
+    >>> sent = {"S01": {"ended_at": "2026-03-02T13:30:00Z"}}
+    >>> judged(STAGES[1], sent, [], datetime(2026, 3, 2, 15, tzinfo=UTC))["detail"]
+    'no cycle of S01'
+    """
+    done = {run["id"] for run in told if run["outcome"] == "ok"}
+    failed = {run["id"]: run["detail"] for run in reversed(told) if run["id"] not in done}
+    if failed:
+        return {"state": "failed", "failed": len(failed), "detail": next(iter(failed.values()))}
+    missing = sorted(sent.keys() - done)
+    late = [id for id in missing if _since(sent[id], now) > GRACE]
+    if late:
+        names = ", ".join(id.partition("@")[0] for id in late[:3])
+        more = f" and {len(late) - 3} more" if len(late) > 3 else ""
+        words = f"no {stage.makes} of {names}{more}"
+        return {"state": "failed", "failed": len(late), "detail": words}
+    if missing:
+        words = f"{count(len(missing), stage.makes)} on the way"
+        return {"state": "running", "detail": words}
+    return {"state": "ok", "detail": ""}
+
+
+def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
+    """The day in one sentence, and its tone."""
+    if bad := [f"{row['name']}: {row['detail']}" for row in rows if row["state"] == "failed"]:
+        return "bad", f"Not all went well. {'; '.join(bad)}."
+    if away := [row["name"] for row in rows if row["state"] == "away"]:
+        return "wait", f"We cannot tell: {', '.join(away)} cannot be reached."
+    if any(row["state"] == "running" for row in rows):
+        return "busy", "The morning is under way."
+    by_name = {row["name"]: row for row in rows}
+    report, scrum = by_name["sprint-report"], by_name["scrum-simulate"]
+    if not report["runs"] and not scrum["runs"]:
+        if is_today and "not due" not in (report["state"], scrum["state"]):
+            return "wait", f"The morning has not run yet{_when(report)}."
+        return "wait", "No morning ran on this day."
+    if not report["runs"]:
+        return "wait", f"The daily scrums ran; the sprint report has not run{_when(report)}."
+    if scrum["state"] == "not due":
+        return "good", "The sprint report ran, and all went well; no daily scrum is due."
+    if not scrum["runs"]:
+        return "good", f"The sprint report ran; the daily scrums have not run yet{_when(scrum)}."
+    return "good", "The morning ran, and all of it went well."
+
+
+def _row(stage: Stage, state: str, detail: str = "") -> Row:
+    row: Row = {"name": stage.name, "does": stage.does, "state": state, "detail": detail}
+    return (
+        row
+        | {"runs": 0, "failed": 0, "asked": 0, "asked_failed": 0}
+        | {
+            "took_ms": None,
+            "last": None,
+        }
+    )
+
+
+def _when(row: Row) -> str:
+    return f": {row['detail']}" if row["detail"].startswith("due at") else ""
+
+
+def _since(run: Row, now: datetime) -> timedelta:
+    ended = instant(run["ended_at"])
+    return now - ended if ended else timedelta(0)

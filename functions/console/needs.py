@@ -1,0 +1,156 @@
+"""What needs a person: what stands still until somebody looks, and where it is pressed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.dead_letters import cause
+from functions.console.pages import View, endpoint, render
+from functions.console.panels import Query
+from functions.console.schedules import standing
+from functions.console.words import clock, short_type, spoken
+from functions.kit.context import Resources
+from functions.kit.errors import FunctionError
+from functions.kit.services import path
+
+SHOWN = 5
+# Every page shows the counts: they are asked for no more often than this.
+KEPT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing: its name, what is the matter, and where something can be pressed."""
+
+    text: str
+    why: str
+    state: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """All of one kind: how many there are, the newest of them, and the page of the kind."""
+
+    title: str
+    page: str
+    href: str
+    total: int = 0
+    items: list[Item] = field(default_factory=list)
+    away: str = ""
+
+
+async def letters(ask: Ask) -> tuple[int, list[Item]]:
+    """Events that were given up."""
+    answer = await ask.function("dead-letter").read("/letters", state="open", limit=SHOWN)
+    return answer["total"], [
+        Item(
+            f"{short_type(letter['type'])} {letter['subject'] or ''}".strip(),
+            cause(letter),
+            "open",
+            f"/dead-letters/{letter['number']}",
+        )
+        for letter in answer["letters"]
+    ]
+
+
+async def runs(ask: Ask) -> tuple[int, list[Item]]:
+    """Orchestrations that wait, are paused, or were taken back by half."""
+    peer = ask.function("orchestrator")
+    answer = await peer.read("/api/executions", stuck="true", size=SHOWN)
+
+    async def item(run: Row) -> Item:
+        at = path("orchestrations", run["orchName"])
+        found = await peer.read(f"/api{at}{path('executions', run['executionId'])}")
+        why = found["waitingFor"] or found["reason"] or spoken(found["status"])
+        state = "paused" if found["pausedBy"] else found["status"]
+        return Item(run["orchName"], why, state, f"{at}{path('runs', run['executionId'])}")
+
+    return answer["totalElements"], list(await asyncio.gather(*map(item, answer["content"])))
+
+
+async def jobs(ask: Ask) -> tuple[int, list[Item]]:
+    """Jobs that wait for their turn."""
+    answer = await ask.function("job-launcher").read("/jobs", state="queued", limit=SHOWN)
+    return answer["total"], [
+        Item(
+            f"{job['task_id']} {job['service']}",
+            job["reason"],
+            "queued",
+            path("jobs", job["job_id"]),
+        )
+        for job in answer["jobs"]
+    ]
+
+
+async def overdue(ask: Ask) -> tuple[int, list[Item]]:
+    """Schedules whose time has come and gone."""
+    late = [row for row in await standing(ask) if row["overdue"]]
+    return len(late), [
+        Item(
+            row["name"],
+            f"was due {row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC "
+            "and nobody has told of a tick since",
+            "overdue",
+            f"{path('schedules', row['name'])}/run",
+        )
+        for row in late[:SHOWN]
+    ]
+
+
+Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
+KINDS: tuple[tuple[str, str, str, Look], ...] = (
+    ("Events that were given up", "/dead-letters", "/dead-letters?state=open", letters),
+    ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
+    ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
+    ("Schedules that were missed", "/schedules", "/schedules", overdue),
+)
+
+
+class Seen:
+    """What was found last, for the whole process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.at = float("-inf")
+        self.found: list[Needs] = []
+
+
+async def found(ask: Ask, older_s: float = 0.0) -> list[Needs]:
+    """All kinds; what was found less than `older_s` seconds ago is good enough."""
+    seen = ask.ctx.part(Seen)
+    if time.monotonic() - seen.at >= older_s:
+        seen.found = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
+        seen.at = time.monotonic()
+    return seen.found
+
+
+async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Needs:
+    try:
+        total, items = await look(ask)
+    except FunctionError as error:
+        return Needs(title, page, href, away=error.detail)
+    return Needs(title, page, href, total, items)
+
+
+async def needs(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The first panel of Today."""
+    return {"kinds": await found(ask)}
+
+
+async def navigation(view: View) -> Response:
+    """The navigation with what waits on each page."""
+    counts = {kind.page: kind.total for kind in await found(view.ask, KEPT_S)}
+    here = view.query.get("here", "/")
+    return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)
+
+
+def routes() -> list[Route]:
+    return [endpoint("/navigation", navigation)]

@@ -1,0 +1,101 @@
+"""The record of runs as it is read: a list, one page at a time, and a count that cuts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from functions.kit.store import Store
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs: ended at or after `since` and before `before`, of a type, of some ids.
+
+    `after` is the `number` of the last run of the page before. `latest`: only the newest run of
+    each name, which is an id up to its `@`, as a schedule's ticks and a sprint's days have it.
+    `answers` adds what was said.
+    """
+
+    limit: int = 20
+    since: datetime | None = None
+    before: datetime | None = None
+    type: str | None = None
+    outcome: str | None = None
+    ids: Sequence[str] | None = None
+    after: int | None = None
+    latest: bool = False
+    answers: bool = False
+
+
+_FITS = """run.function = $1 AND ($2::timestamptz IS NULL OR ended_at >= $2)
+    AND ($3::timestamptz IS NULL OR ended_at < $3) AND ($4::text IS NULL OR run.type = $4)"""
+
+
+async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, Any]]:
+    """Runs of a function, newest first, good and bad."""
+    said, joined = "", ""
+    if wanted.answers:
+        said = ", CASE outcome WHEN 'ok' THEN inbox.answer END AS answer"
+        joined = "LEFT JOIN inbox USING (function, source, id)"
+    chosen = f"""SELECT run.* FROM run WHERE {_FITS}
+        AND ($5::text IS NULL OR outcome = $5) AND ($6::text[] IS NULL OR id = ANY ($6))
+        AND ($7::bigint IS NULL OR (ended_at, number) <
+            (SELECT ended_at, number FROM run WHERE number = $7))"""
+    if wanted.latest:
+        chosen = f"""SELECT DISTINCT ON (split_part(id, '@', 1)) * FROM ({chosen}) AS run
+            ORDER BY split_part(id, '@', 1), ended_at DESC, number DESC"""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            f"""SELECT number, source, id, run.type, ended_at, took_ms, outcome, detail {said}
+                FROM ({chosen}) AS run {joined}
+                ORDER BY ended_at DESC, number DESC LIMIT $8""",
+            *(function, wanted.since, wanted.before, wanted.type, wanted.outcome),
+            *(None if wanted.ids is None else list(wanted.ids), wanted.after, wanted.limit),
+        )
+    return [dict(row) for row in rows]
+
+
+async def summary(store: Store, function: str, wanted: Wanted) -> list[dict[str, Any]]:
+    """Of each type of event: how many runs, how long, and what failed and was not done since.
+
+    `failed` counts events, not runs: one that was tried three times in vain is one. `detail` is
+    of the latest of them.
+    """
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            f"""WITH found AS (
+                    SELECT run.*, outcome = 'failed' AND NOT EXISTS (
+                        SELECT FROM inbox WHERE inbox.function = run.function
+                        AND inbox.source = run.source AND inbox.id = run.id) AS open
+                    FROM run WHERE {_FITS})
+                SELECT type, count(*) AS runs, sum(took_ms) AS took_ms,
+                    max(took_ms) AS slowest_ms, max(ended_at) AS last,
+                    count(DISTINCT (source, id)) FILTER (WHERE open) AS failed,
+                    (array_agg(detail ORDER BY ended_at DESC) FILTER (WHERE open))[1] AS detail
+                FROM found GROUP BY type ORDER BY type""",
+            *(function, wanted.since, wanted.before, wanted.type),
+        )
+    return [dict(row) for row in rows]
+
+
+# Source and id of the events that were handled by functions of which {0} is a part of the name.
+HANDLED = """SELECT event_source, event_id FROM run
+    WHERE strpos(replace(function, '_', '-'), {0}) > 0"""
+
+
+async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What became of events, each named by source and id: the runs of all functions, in order."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail
+               FROM run JOIN unnest($1::text[], $2::text[]) AS event (source, id)
+                   ON event_id = event.id AND event_source = event.source
+               ORDER BY number""",
+            [source for source, _ in events],
+            [id for _, id in events],
+        )
+    return [dict(row) for row in rows]
