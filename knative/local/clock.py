@@ -23,7 +23,7 @@ from knative.local.manifests.references import address
 from knative.local.manifests.sources import PingSource
 from knative.local.schedule import Schedule
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 JITTER_S = 0.5
 # What the CloudEvents SDK retries, and when: +0.1, 0.3, 0.7, 1.5 and 3.1 s after the first try.
@@ -134,10 +134,10 @@ class Clock:
         try:
             tick = await self.fire(source)
         except Exception:
-            log.exception("schedule %s: the tick is lost", key)
+            logger.exception("schedule %s: the tick is lost", key)
             return
         if not tick.accepted:
-            log.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
+            logger.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
 
     async def _sleep_until(self, due: datetime) -> None:
         wait_s = (due - self._now()).total_seconds()
@@ -153,7 +153,7 @@ class Clock:
             scratch.write_text(text)
             scratch.replace(self._memory)
         except OSError as error:  # a full disk costs the memory, not the schedule
-            log.error("cannot write %s: %s", self._memory, error)
+            logger.error("cannot write %s: %s", self._memory, error)
 
     @property
     def busy(self) -> bool:

@@ -23,7 +23,7 @@ from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import ApiServerSource, PingSource
 from knative.local.network import Network
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _FROM_OVERLAY = "local.knative.dev/from-overlay"
 _SHOWN = (ConfigMap, Secret, KnativeService, PingSource, ApiServerSource)
@@ -157,7 +157,7 @@ class ClusterApi:
         try:
             source = _typed(held)
         except ValidationError as error:  # stored before it was refused
-            log.error("PingSource %s is ignored: %s", key, list(faults(error)))
+            logger.error("PingSource %s is ignored: %s", key, list(faults(error)))
             return
         assert isinstance(source, PingSource)
         self._clock.put(source)

@@ -33,7 +33,7 @@ from knative.local.revision import Limits
 from knative.local.server import Server, bind
 from knative.local.translate import brokers, triggers
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Runtime:
             try:
                 await part()
             except Exception:  # whatever one part says, the others must stop too
-                log.exception("cannot stop %s", part)
+                logger.exception("cannot stop %s", part)
         if self._lock.taken:
             (self._data / "runtime.json").unlink(missing_ok=True)
             self._lock.release()

@@ -19,12 +19,12 @@ Where it differs from the stock Broker, on purpose:
 
 from __future__ import annotations
 
-from .asgi import ingress_app, split_path
-from .broker import LocalBroker
-from .client import AiohttpSend
-from .http import Answer, Headers, Send
-from .records import AttemptRecord, Change, DeliveryRecord, EventRecord, State
-from .spec import STOCK_DELIVERY, BrokerSpec, Delivery, TriggerSpec
+from knative.local.broker.asgi import ingress_app, split_path
+from knative.local.broker.broker import LocalBroker
+from knative.local.broker.client import AiohttpSend
+from knative.local.broker.http import Answer, Headers, Send
+from knative.local.broker.records import AttemptRecord, Change, DeliveryRecord, EventRecord, State
+from knative.local.broker.spec import STOCK_DELIVERY, BrokerSpec, Delivery, TriggerSpec
 
 __all__ = [
     "STOCK_DELIVERY",

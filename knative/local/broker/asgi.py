@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .broker import LocalBroker
-from .http import Answer
+from knative.local.broker.broker import LocalBroker
+from knative.local.broker.http import Answer
 
 Message = MutableMapping[str, Any]
 App = Callable[

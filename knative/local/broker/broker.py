@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from .courier import FAN_OUT_S, Courier
-from .event import (
+from knative.local.broker.courier import FAN_OUT_S, Courier
+from knative.local.broker.event import (
     ARRIVAL,
     TTL,
     Event,
@@ -22,16 +22,16 @@ from .event import (
     stamp,
     validate,
 )
-from .http import Answer, Headers, Send
-from .job import Flight, Job, Route
-from .journal import Journal
-from .lane import Lane
-from .records import Change, EventRecord, State, Wanted
-from .spec import BrokerSpec, TriggerSpec
-from .store import OpenDelivery, Store, event_row
-from .watch import Watchers
+from knative.local.broker.http import Answer, Headers, Send
+from knative.local.broker.job import Flight, Job, Route
+from knative.local.broker.journal import Journal
+from knative.local.broker.lane import Lane
+from knative.local.broker.records import Change, EventRecord, State, Wanted
+from knative.local.broker.spec import BrokerSpec, TriggerSpec
+from knative.local.broker.store import OpenDelivery, Store, event_row
+from knative.local.broker.watch import Watchers
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_TTL = 255
 LANE_WIDTH = 1000  # deliveries of one Trigger at a time
@@ -117,7 +117,7 @@ class LocalBroker:
     def _resume(self, left: OpenDelivery) -> None:
         route, lane = self._lanes.get(left.trigger, (None, None))
         if route is None or lane is None:
-            log.error("delivery %d failed: its trigger %s is gone", left.id, left.trigger)
+            logger.error("delivery %d failed: its trigger %s is gone", left.id, left.trigger)
             reason = "its trigger is gone"
             row = (State.FAILED, left.attempts, left.base, left.due, reason, left.error, left.id)
             self._journal.open_batch().updates.append(row)
@@ -149,12 +149,12 @@ class LocalBroker:
             event = decode(headers, body)
             validate(event)
             ttl = _next_ttl(event)
-        except (NotAnEventError, UnreadableError, IncompleteError) as e:
-            log.info("event to %s/%s refused: %s", namespace, broker, e)
+        except (NotAnEventError, UnreadableError, IncompleteError) as error:
+            logger.info("event to %s/%s refused: %s", namespace, broker, error)
             return _ANSWERS[400]
         key = (namespace, f"{broker}?{query}" if query else broker)
         if key not in self._routes:
-            log.info("event to %s/%s refused: there is no such broker", *key)
+            logger.info("event to %s/%s refused: there is no such broker", *key)
             return _ANSWERS[404]
         flight = Flight()
         self._accept(key, event, ttl, flight)

@@ -16,7 +16,7 @@ from typing import cast as cast_type
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
 
-from .cesql_values import (
+from knative.local.broker.cesql_values import (
     FUNCTIONS,
     INTEGER_MAX,
     EvaluationError,
@@ -46,10 +46,10 @@ def compile_expression(text: str) -> Expression:
     try:
         # The transformer runs while parsing: the result is no tree, but its last one.
         compiled = cast_type(Expression, _PARSER.parse(text))
-    except UnexpectedInput as e:
-        raise ExpressionError(f"not valid CESQL at character {e.column}: {text}") from e
-    except ExpressionError as e:
-        raise ExpressionError(f"not valid CESQL: {e}: {text}") from e
+    except UnexpectedInput as error:
+        raise ExpressionError(f"not valid CESQL at character {error.column}: {text}") from error
+    except ExpressionError as error:
+        raise ExpressionError(f"not valid CESQL: {error}: {text}") from error
     return compiled
 
 

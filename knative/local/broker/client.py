@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from .http import Answer, Headers
+from knative.local.broker.http import Answer, Headers
 
 # Below the 5 s after which uvicorn closes an idle connection, so that none is reused as it closes.
 KEEPALIVE_S = 2.0
@@ -35,8 +35,8 @@ class AiohttpSend:
                 return Answer(response.status, response.raw_headers, await response.read())
         except OSError:
             raise  # TimeoutError among them
-        except (aiohttp.ClientError, ValueError) as e:
-            raise ConnectionError(f"{type(e).__name__}: {e}") from e
+        except (aiohttp.ClientError, ValueError) as error:
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urljoin
 
-from .event import Event, IncompleteError
-from .http import Answer, Headers, Send, header
-from .job import Job
-from .journal import Journal
-from .outcome import (
+from knative.local.broker.event import Event, IncompleteError
+from knative.local.broker.http import Answer, Headers, Send, header
+from knative.local.broker.job import Job
+from knative.local.broker.journal import Journal
+from knative.local.broker.outcome import (
     ERROR_BODY_MAX,
     Accepted,
     Refused,
@@ -20,9 +20,9 @@ from .outcome import (
     judge_subscriber,
     refused_reply,
 )
-from .records import State
+from knative.local.broker.records import State
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # The stock fan-out gives up after this, whatever a Trigger's own timeout says.
 FAN_OUT_S = 900.0
@@ -66,8 +66,8 @@ class Courier:
         if isinstance(verdict, Accepted) and verdict.reply is not None:
             try:
                 self._hub.take_reply(job, verdict.reply)
-            except IncompleteError as e:
-                verdict = refused_reply(job.route.ingress_url, str(e))
+            except IncompleteError as error:
+                verdict = refused_reply(job.route.ingress_url, str(error))
         if isinstance(verdict, Refused):
             self._refused(job, verdict)
         elif dead_lettering:
@@ -83,14 +83,14 @@ class Courier:
             job.event = None  # it may be a long wait; the store has it
             self._wait(job, delivery.pause_s(made - 1), verdict.reason)
         elif job.state is State.DEAD_LETTERING or delivery.dead_letter_uri is None:
-            log.warning("delivery %d to %s failed: %s", job.id, job.route.key, verdict.reason)
+            logger.warning("delivery %d to %s failed: %s", job.id, job.route.key, verdict.reason)
             self._end(job, State.FAILED, verdict.reason)
         elif verdict.oversized:
             reason = (
                 f"{verdict.reason} with a body of {verdict.oversized} bytes: over "
                 f"{ERROR_BODY_MAX} it crashes Knative's dispatcher, and the event is lost there"
             )
-            log.error("delivery %d to %s failed: %s", job.id, job.route.key, reason)
+            logger.error("delivery %d to %s failed: %s", job.id, job.route.key, reason)
             self._end(job, State.FAILED, reason)
         else:
             job.state, job.base, job.error = State.DEAD_LETTERING, job.attempts, verdict.info
@@ -121,8 +121,8 @@ class Courier:
                 if answer.status < 304:
                     method, body = "GET", b""
             return ConnectionError(f"stopped after {REDIRECTS_MAX} redirects")
-        except OSError as e:
-            return e
-        except Exception as e:
-            log.exception("sending to %s broke off", url)
-            return ConnectionError(f"{type(e).__name__}: {e}")
+        except OSError as error:
+            return error
+        except Exception as error:
+            logger.exception("sending to %s broke off", url)
+            return ConnectionError(f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from .http import Headers
+from knative.local.broker.http import Headers
 
 TTL = "knativebrokerttl"
 ARRIVAL = "knativearrivaltime"
@@ -83,8 +83,8 @@ def decode(headers: Headers, body: bytes) -> Event:
                 content_type = value.decode()
             elif key in TRAVELLING or key.startswith((b"knative-", b"x-b3-")):
                 travelling.append((key, value))
-    except UnicodeDecodeError as e:
-        raise UnreadableError(f"a header is not UTF-8: {e.object!r}") from e
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"a header is not UTF-8: {error.object!r}") from error
     if content_type.lower().startswith(STRUCTURED):
         attributes, body = _read_structured(content_type, body)
     elif "specversion" not in attributes:
@@ -128,8 +128,8 @@ def canonical_time(text: str) -> str:
         moment = datetime.fromisoformat(f"{day}T{clock}{offset.upper()}")
         if moment.utcoffset():
             moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError) as e:
-        raise UnreadableError(f"time {text!r}: {e}") from e
+    except (ValueError, OverflowError) as error:
+        raise UnreadableError(f"time {text!r}: {error}") from error
     digits = (fraction or "").rstrip("0")
     return moment.replace(tzinfo=None).isoformat() + (f".{digits}Z" if digits else "Z")
 
@@ -174,8 +174,8 @@ def _read_structured(content_type: str, body: bytes) -> tuple[dict[str, str], by
                 attributes[name] = _attribute_text(name, value)
         if encoded is not None:
             return attributes, base64.b64decode(encoded, validate=True)
-    except (ValueError, TypeError, RecursionError) as e:
-        raise UnreadableError(f"the structured body: {e}") from e
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UnreadableError(f"the structured body: {error}") from error
     if raw is None:
         return attributes, b""
     if _media_type(attributes.get("datacontenttype", "")) in JSON_TYPES:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import cesql
+from knative.local.broker import cesql
 
 Attributes = Mapping[str, str]
 Predicate = Callable[[Attributes], bool]
@@ -93,8 +93,8 @@ def _cesql(body: Any, where: str) -> Predicate:
         raise ValueError(f"{where} must be an expression in text")
     try:
         evaluate = cesql.compile_expression(body)
-    except cesql.ExpressionError as e:
-        raise ValueError(f"{where}: {e}") from e
+    except cesql.ExpressionError as error:
+        raise ValueError(f"{where}: {error}") from error
 
     def matches(event: Attributes) -> bool:
         try:

@@ -7,12 +7,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .event import TTL, Event
-from .http import Headers
-from .outcome import ErrorInfo
-from .records import State
-from .spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
-from .store import OpenDelivery
+from knative.local.broker.event import TTL, Event
+from knative.local.broker.http import Headers
+from knative.local.broker.outcome import ErrorInfo
+from knative.local.broker.records import State
+from knative.local.broker.spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
+from knative.local.broker.store import OpenDelivery
 
 INGRESS = "http://broker-ingress.knative-eventing.svc.cluster.local"
 

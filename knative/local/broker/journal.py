@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from .store import Batch
+from knative.local.broker.store import Batch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Called on the event loop when a batch is durable (None), or could not be written.
 Then = Callable[[Exception | None], None]
@@ -86,13 +86,13 @@ class Journal:
         loop = asyncio.get_running_loop()
 
         def work() -> None:
-            error: Exception | None = None
+            failed: Exception | None = None
             try:
                 self._commit(batch)
-            except Exception as e:
-                log.exception("a batch could not be stored")
-                error = e
-            loop.call_soon_threadsafe(self._written, then, error)
+            except Exception as error:
+                logger.exception("a batch could not be stored")
+                failed = error
+            loop.call_soon_threadsafe(self._written, then, failed)
 
         self._thread.submit(work)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from .event import Event, NotAnEventError, UnreadableError, decode
-from .http import Answer, header
+from knative.local.broker.event import Event, NotAnEventError, UnreadableError, decode
+from knative.local.broker.http import Answer, header
 
 RETRIED_STATUSES = frozenset({404, 408, 409, 429, *range(500, 600)})
 # The stock dispatcher encodes an error body into a buffer of 1024 characters.
@@ -56,8 +56,8 @@ def judge_subscriber(url: str, answer: Answer | OSError) -> Accepted | Refused:
             return Accepted()
         kind = (header(answer.headers, b"content-type") or b"no content type").decode("latin-1")
         return Refused(f"{answer.status} with a body that is no CloudEvent ({kind})", retry=True)
-    except UnreadableError as e:
-        return Refused(f"{answer.status} with an unreadable CloudEvent: {e}", retry=True)
+    except UnreadableError as error:
+        return Refused(f"{answer.status} with an unreadable CloudEvent: {error}", retry=True)
 
 
 def judge_sink(url: str, answer: Answer | OSError) -> Accepted | Refused:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .filters import Predicate, compile_filters
+from knative.local.broker.filters import Predicate, compile_filters
 
 Backoff = Literal["exponential", "linear"]
 Format = Literal["json", "binary"]
@@ -92,8 +92,8 @@ class TriggerSpec:
                 raise ValueError(f"{where}: {name} is no absolute HTTP address: {uri!r}")
         try:
             matches = compile_filters(self.filter, self.filters)
-        except ValueError as e:
-            raise ValueError(f"{where}: {e}") from e
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         object.__setattr__(self, "matches", matches)  # derived, so it cannot be passed in
 
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .event import Event
-from .records import AttemptRecord, DeliveryRecord, EventRecord, State, Wanted
+from knative.local.broker.event import Event
+from knative.local.broker.records import AttemptRecord, DeliveryRecord, EventRecord, State, Wanted
 
 VERSION = 1
 

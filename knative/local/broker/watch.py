@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from .records import Change
+from knative.local.broker.records import Change
 
 BACKLOG = 10_000  # changes that a slow follower may lag behind before it is let go
 

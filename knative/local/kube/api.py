@@ -29,7 +29,7 @@ from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.stream import Stream, Streams
 from knative.local.kube.watch import Watch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _ORPHAN_WARNING = (
     '299 - "child pods are preserved by default when jobs are deleted; set '
@@ -60,7 +60,7 @@ class Api:
         except ClientDisconnect:
             return
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.scope["path"])
+            logger.exception("%s %s failed", request.method, request.scope["path"])
             words = f"Internal error occurred: {type(error).__name__}"
             answer = _refusal(status.ApiError(500, "InternalError", words))
         if isinstance(answer, Response):

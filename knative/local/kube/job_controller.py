@@ -15,7 +15,7 @@ from knative.local.kube.objects import with_suffix
 from knative.local.kube.resources import JOB, POD
 from knative.local.kube.store import Change, Key, Object, Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class JobController:
@@ -44,7 +44,7 @@ class JobController:
                     try:
                         self._reconcile(key)
                     except Exception:
-                        log.exception("cannot look after job %s/%s", key.namespace, key.name)
+                        logger.exception("cannot look after job %s/%s", key.namespace, key.name)
                     await asyncio.sleep(0)  # one Job's turn each: requests are served in between
         finally:
             for timer in self._timers.values():

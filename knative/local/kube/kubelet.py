@@ -16,7 +16,7 @@ from knative.local.kube.process import sweep
 from knative.local.kube.resources import CONFIG_MAP, POD, SECRET
 from knative.local.kube.store import Change, Key, Object, Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _LAST_GRACE_S = 5.0
 
 
@@ -107,7 +107,7 @@ class Kubelet:
         try:
             await run.run(self._slots)
         except Exception as error:
-            log.exception("pod %s/%s could not be run", key.namespace, key.name)
+            logger.exception("pod %s/%s could not be run", key.namespace, key.name)
             self._fail(key, f"{type(error).__name__}: {error}")
         finally:
             del self._runs[key]

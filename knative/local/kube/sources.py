@@ -21,7 +21,7 @@ from knative.local.kube.resources import API_SERVER_SOURCE, BY_TYPE, NAMESPACE
 from knative.local.kube.selectors import expression_matcher
 from knative.local.kube.store import Change, Object, Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 Publish = Callable[[Mapping[str, Any], Mapping[str, str], bytes], Awaitable[bool]]
 """(the ApiServerSource, headers, body) -> whether its sink took the event."""
 
@@ -52,10 +52,10 @@ class ApiServerSources:
                 if await self._publish(source, headers, body):
                     return
             except Exception as error:
-                log.warning("the sink of %s: %s", source["metadata"]["name"], error)
+                logger.warning("the sink of %s: %s", source["metadata"]["name"], error)
             if attempt < _TRIES - 1:
                 await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt)
-        log.error("lost %s of %s", headers["ce-type"], headers["ce-subject"])
+        logger.error("lost %s of %s", headers["ce-type"], headers["ce-subject"])
 
     def _follow(self, change: Change) -> None:
         if change.key.kind in (API_SERVER_SOURCE.kind, NAMESPACE.kind):

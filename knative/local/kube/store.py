@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -196,7 +196,7 @@ class Store:
                 try:
                     listener(self._untold[0])
                 except Exception:  # what was written stays written, and the others hear of it
-                    log.exception("a listener failed at %s", self._untold[0].key)
+                    logger.exception("a listener failed at %s", self._untold[0].key)
             self._untold.popleft()
 
 
