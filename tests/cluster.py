@@ -123,7 +123,8 @@ def message_of(event: Event, *, id: str | None = None, source: str = "/tests") -
     """An event on the wire, as another function would have sent it."""
     document = event.model_dump(mode="json")
     marked = type(event).attributes()
-    carried = {name: str(document.pop(field)) for field, name in marked.items()}
+    own = {name: document.pop(field) for field, name in marked.items()}
+    carried = {name: str(value) for name, value in own.items() if value}
     time = carried.pop("time", None)
     return wire.Message(
         id=id or str(uuid4()),

@@ -38,7 +38,13 @@ class KubernetesObjectChanged(Event):
 
 
 class JobFact(Event):
-    """What is true of a Job; `job_id` is its name in Kubernetes."""
+    """What is true of a Job; `job_id` is its name in Kubernetes.
+
+    Kubernetes tells what happens to it, but its chain and its trace are those of who asked for it.
+    """
+
+    correlation_id: Annotated[str, Attribute()] = ""
+    traceparent: Annotated[str, Attribute()] = ""
 
     job_id: str
     kind: JobKind

@@ -55,8 +55,9 @@ class JobRequest:
     cause_source: str
     cause_type: str
     correlation_id: str = ""
-    # Not in rows of before it was there.
+    # Not in rows of before these were there.
     secret_files: dict[str, SecretKey] = field(default_factory=dict)
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)

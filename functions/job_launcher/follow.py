@@ -49,6 +49,8 @@ def about(request: JobRequest) -> dict[str, Any]:
         "service": request.service,
         "group": request.group,
         "route": request.route,
+        "correlation_id": request.correlation_id,
+        "traceparent": request.traceparent,
     }
 
 

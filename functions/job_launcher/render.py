@@ -133,6 +133,7 @@ class _Renderer:
             cause_source=event.said["source"],
             cause_type=event.said["type"],
             correlation_id=event.said.get("correlationid", event.said["id"]),
+            traceparent=event.said.get("traceparent", ""),
         )
 
     def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:

@@ -80,9 +80,8 @@ def seal(
         seen[about] += 1
         marked = type(event).attributes()
         document = event.model_dump(mode="json")
-        extensions = inherited | {
-            name: str(document.pop(field)) for field, name in marked.items() if field in document
-        }
+        own = {name: document.pop(field, "") for field, name in marked.items()}
+        extensions = inherited | {name: str(value) for name, value in own.items() if value}
         if subject:
             extensions["partitionkey"] = subject
         extensions |= overrides

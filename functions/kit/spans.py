@@ -154,6 +154,7 @@ class Spans:
         said = {name: getattr(message, name) or "" for name in ("id", "source", "type", "subject")}
         span = self._tracer.start_span(
             f"create {message.type}",
+            context=_under(_parent_of(message.extensions)),
             kind=SpanKind.PRODUCER,
             attributes=conventions.of_event(said) | conventions.messaging("create", message.type),
         )
@@ -181,11 +182,9 @@ class Spans:
     @contextmanager
     def _calling(self, request: httpx.Request) -> Iterator[Span]:
         said = {n[3:]: v for n, v in request.headers.items() if n.startswith("ce-")}
-        now, made = _living(), _read(said)
-        parent = made if made and (now is None or made.trace_id != now.trace_id) else now
         span = self._tracer.start_span(
             request.method,
-            context=_under(parent),
+            context=_under(_parent_of(said)),
             kind=SpanKind.CLIENT,
             attributes=conventions.of_call(request) | conventions.of_event(said),
         )
@@ -244,6 +243,12 @@ def _living(at_ns: int | None = None) -> SpanContext | None:
         return None
     found = span.get_span_context()
     return found if found.is_valid else None
+
+
+def _parent_of(said: Mapping[str, str]) -> SpanContext | None:
+    """Where work for an event belongs: here, unless here is another trace than the event's."""
+    now, made = _living(), _read(said)
+    return made if made and (now is None or made.trace_id != now.trace_id) else now
 
 
 def _under(parent: SpanContext | None) -> Context:

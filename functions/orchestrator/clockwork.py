@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -86,13 +86,18 @@ class Clockwork:
             self._next = await overdue.next_timer(connection)
         return count
 
-    async def wake_waiting(self, orch_name: str | None) -> int:
-        """Wake the runs that wait for workers: those of one orchestration, or all."""
+    async def wake_waiting(
+        self, orch_name: str | None, carried: Mapping[str, str] | None = None
+    ) -> int:
+        """Wake the runs that wait for workers: those of one orchestration, or all.
+
+        `carried`: what the registration that they waited for hands on.
+        """
         count, after = 0, NOBODY
         while True:
             async with self._store.connection() as connection:
                 waiting = await overdue.waiting(connection, orch_name, after, MOST)
-            await self._wake(waiting)
+            await self._wake(waiting, carried)
             count += len(waiting)
             if len(waiting) < MOST:
                 return count
@@ -108,9 +113,9 @@ class Clockwork:
             for message in await overdue.take_unsent(connection, self._now(), MOST):
                 self._engine.publish(message)
 
-    async def _wake(self, flow_ids: list[UUID]) -> None:
+    async def _wake(self, flow_ids: list[UUID], carried: Mapping[str, str] | None = None) -> None:
         """Wake runs. One that cannot be woken is put off, and holds up nobody else."""
-        items = [Item(flow_id, Woken()) for flow_id in flow_ids]
+        items = [Item(flow_id, Woken(), carried=carried or {}) for flow_id in flow_ids]
         results = await asyncio.gather(
             *(self._engine.submit(item) for item in items), return_exceptions=True
         )

@@ -26,7 +26,7 @@ from functions.events.saga import (
     StepCommanded,
 )
 from functions.events.schedule import ScheduleDue
-from functions.kit import trace, wire
+from functions.kit import wire
 from functions.kit.web import Ctx, api, taken
 from functions.orchestrator import commands, problems, reads
 from functions.orchestrator.claims import Claim
@@ -41,18 +41,13 @@ async def take(message: wire.Message, saga: Orchestrator) -> None:
     """Let an event happen; returns when that is durable, however many arrived with it."""
     event = event_in(message)
     claim = Claim(message.source, message.id, message.type)
-    carried = {"causationid": message.id}
-    if "correlationid" in message.extensions:
-        carried["correlationid"] = message.extensions["correlationid"]
-    carried |= trace.carried(message.extensions)
     match event:
         case StepAnswered():
             named = saga.names_demanded or message.type != KAFKA
             flow_id, answered = answer_of(event, named=named)
-            await saga.tell(flow_id, answered, claim, carried)
+            await saga.tell(flow_id, answered, claim)
         case ExecutionRequested():
-            carried.setdefault("correlationid", message.id)
-            await saga.start(start_of(event, message.source), claim, carried)
+            await saga.start(start_of(event, message.source), claim)
         case Registration():
             await saga.register(event.document, event.service, f"{message.source}#{message.id}")
         case ScheduleDue():

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from functions.events.saga import RegistrationDecided, RunEnded, StepCommanded
-from functions.kit import wire
+from functions.kit import trace, wire
 from functions.orchestrator.decide.model import Action, Command, Run, RunStatus, StepStatus
 from functions.orchestrator.decide.run import results_of
 from functions.orchestrator.decide.undo import left_to_undo
@@ -67,10 +67,12 @@ def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> wire.Message:
     return _message(RunEnded.type, about, run.flow_id, data, {**carried, **attributes}, at)
 
 
-def of_registration(decided: RegistrationDecided, about: str, at: datetime) -> wire.Message:
+def of_registration(
+    decided: RegistrationDecided, about: str, at: datetime, carried: Mapping[str, str]
+) -> wire.Message:
     """The news of what became of a registration."""
-    data = decided.model_dump(mode="json")
-    return _message(RegistrationDecided.type, about, decided.orch_name, data, {}, at)
+    data, why = decided.model_dump(mode="json"), {"correlationid": about, **carried}
+    return _message(RegistrationDecided.type, about, decided.orch_name, data, why, at)
 
 
 def _message(
@@ -81,7 +83,7 @@ def _message(
     extensions: Mapping[str, str],
     at: datetime,
 ) -> wire.Message:
-    return wire.Message(
+    message = wire.Message(
         id=str(uuid5(NAMESPACE_URL, f"{SOURCE}#{type_}#{about}")),
         source=SOURCE,
         type=type_,
@@ -91,3 +93,4 @@ def _message(
         datacontenttype="application/json",
         extensions={"partitionkey": subject, **extensions},
     )
+    return trace.created([message])[0]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from functions.kit import wire
+from functions.kit import cause, wire
 from functions.kit.context import Resources
 from functions.kit.settings import Settings
 from functions.orchestrator import registry
@@ -56,26 +55,18 @@ class Orchestrator:
         await self.clockwork.close()
         await self.engine.close()
 
-    async def start(
-        self, start: Start, claim: Claim | None = None, carried: Mapping[str, str] | None = None
-    ) -> tuple[str, Done]:
+    async def start(self, start: Start, claim: Claim | None = None) -> tuple[str, Done]:
         """Start a run; return its id, a repeat the first one's."""
         flow_id = new_flow_id()
         if claim is not None:
             answer = {"flowId": str(flow_id), **(claim.answer or {})}
             claim = Claim(claim.source, claim.id, claim.type, answer)
-        done = await self.engine.submit(Item(flow_id, start, claim, carried or {}))
+        done = await self.engine.submit(Item(flow_id, start, claim, cause.handed_on()))
         return (done.answer["flowId"] if done.repeated else str(flow_id)), done
 
-    async def tell(
-        self,
-        flow_id: UUID,
-        happening: Happening,
-        claim: Claim | None = None,
-        carried: Mapping[str, str] | None = None,
-    ) -> Done:
+    async def tell(self, flow_id: UUID, happening: Happening, claim: Claim | None = None) -> Done:
         """Let something happen to a run."""
-        return await self.engine.submit(Item(flow_id, happening, claim, carried or {}))
+        return await self.engine.submit(Item(flow_id, happening, claim, cause.handed_on()))
 
     async def register(self, document: Any, caller: str | None, about: str) -> Registered:
         """Take a registration, tell the world, and start the runs that waited for it.
@@ -84,16 +75,16 @@ class Orchestrator:
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
-        asked, now = read(document), utc_now()
+        asked, now, carried = read(document), utc_now(), cause.handed_on()
         async with self._store.transaction() as tx:
             done = await registry.register(tx, asked, caller, now)
-            message = of_registration(done.decided, about, now)
+            message = of_registration(done.decided, about, now, carried)
             await write(tx, Writes(messages=[message]), now)
         self.engine.publish(message)
         if done.problems:
             raise Refused(done.problems)
         if done.decided.status == "SUCCESS":
-            await self.clockwork.wake_waiting(asked.orch_name)
+            await self.clockwork.wake_waiting(asked.orch_name, carried)
         return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,6 +38,23 @@ async def test_a_request_becomes_a_job_that_is_followed_to_its_end(world: World)
     (job,) = await world.jobs()
     assert (job["state"], job["last_lines"]) == ("succeeded", ["done"])
     assert job["cause"] == {"id": "e1", "source": "/tests", "type": "test.run"}
+
+
+async def test_every_fact_of_a_job_is_in_the_chain_and_the_trace_of_who_asked(
+    world: World,
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    asking = dataclasses.replace(
+        asked("e1"), extensions={"correlationid": "an-issue", "traceparent": trace}
+    )
+    await world.tell(asking)
+    await world.until("queued", "started", "succeeded")
+
+    await world.tell(run_python("raise SystemExit(7)", "e2"))
+    await world.until("queued", "started", "succeeded", "queued", "started", "failed")
+    said = {fact.id: fact.extensions for fact in world.facts}.values()
+    assert [s["correlationid"] for s in said] == ["an-issue"] * 3 + ["e2"] * 3
+    assert [s.get("traceparent") for s in said] == [trace] * 3 + [None] * 3
 
 
 async def test_an_event_that_comes_ten_times_makes_one_job(world: World) -> None:

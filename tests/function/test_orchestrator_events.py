@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 
-from functions.events.saga import RegistrationDecided
+from functions.events.saga import RegistrationDecided, RegistrationRequested
 from functions.kit import wire
 from tests.cluster import Cluster
-from tests.function.saga_world import SagaWorld, kafka
+from tests.function.saga_world import TENANT, SagaWorld, kafka
 from tests.support import eventually
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -51,6 +53,51 @@ steps:
         assert (await tell("orchestrator", record)).status_code == 202
         assert (await world.run(flow_id))["status"] == "COMPLETED"
         assert await world.count("orchestration_run") == 1
+
+    async def test_what_is_said_carries_the_cause_of_the_request(self, world: SagaWorld) -> None:
+        why = {"correlationid": "an-order", "causationid": "a-click", "traceparent": TRACE}
+        headers = {
+            "traceparent": TRACE,
+            "baggage": "correlationid=an-order,causationid=a-click",
+            "X-Service-Name": "tenant-service",
+        }
+        await world.post("register", json=TENANT, headers=headers)
+
+        async def decided_() -> wire.Message | None:
+            found = [m for m in world.cluster.sink.messages if m.type == RegistrationDecided.type]
+            return found[-1] if found else None
+
+        decided = await eventually(decided_)
+        assert decided is not None
+        assert why.items() <= decided.extensions.items()
+
+        await world.work_for("realm-service")
+        await world.work_for("client-service")
+        await world.post("execute/tenantCreation", json={"tenantId": "t"}, headers=headers)
+        command = await world.command("createRealm")
+        assert why.items() <= command.extensions.items()
+
+    async def test_a_registration_that_a_run_waited_for_is_the_cause_of_its_command(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register()
+        start = {"baggage": "correlationid=an-order"}
+        await world.post("execute/tenantCreation", json={"tenantId": "t"}, headers=start)
+        await world.work_for("client-service")
+        body: dict[str, Any] = {"orchName": "tenantCreation", "as": "worker"}
+        body |= {"serviceName": "realm-service", "steps": [{"name": "createRealm"}]}
+        registration = wire.Message(
+            "a-registration",
+            "/workers",
+            RegistrationRequested.type,
+            json.dumps(body).encode(),
+            extensions={"traceparent": TRACE, "correlationid": "a-rollout"},
+        )
+        assert (await world.cluster.tell("orchestrator", registration)).is_success
+
+        carried = (await world.command("createRealm")).extensions
+        assert carried["correlationid"] == "an-order", "the run's own"
+        assert (carried["causationid"], carried["traceparent"]) == ("a-registration", TRACE)
 
     async def test_commands_carry_what_triggers_filter_on_and_tell_all(
         self, world: SagaWorld
