@@ -16,9 +16,9 @@ from knative.local.manifests.meta import (
     CloudEventOverrides,
     Destination,
     Manifest,
+    OneOf,
     Reference,
     Strict,
-    refuse,
 )
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -71,16 +71,12 @@ class KafkaSource(Manifest):
     spec: KafkaSourceSpec
 
 
-class ClusterReference(Strict):
+class ClusterReference(OneOf):
+    one_of = ("name", "connection_secret")
+
     name: str | None = None
     namespace: str | None = None
     connection_secret: SecretRef | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> ClusterReference:
-        if (self.name is None) == (self.connection_secret is None):
-            raise refuse("needs either name or connectionSecret")
-        return self
 
 
 class RabbitmqBrokerConfigSpec(Strict):
@@ -94,15 +90,11 @@ class RabbitmqBrokerConfig(Manifest):
     spec: RabbitmqBrokerConfigSpec
 
 
-class PolicyFrom(Strict):
+class PolicyFrom(OneOf):
+    one_of = ("ref", "sub")
+
     ref: Reference | None = None
     sub: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> PolicyFrom:
-        if (self.ref is None) == (self.sub is None):
-            raise refuse("needs either ref or sub")
-        return self
 
 
 class PolicyTarget(Strict):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from knative.local.manifests.meta import AnyObject, NonNegative, Strict, refuse
+from knative.local.manifests.meta import AnyObject, NonNegative, OneOf, Strict, refuse
 
 
 class KeySelector(Strict):
@@ -16,15 +16,11 @@ class KeySelector(Strict):
     optional: bool = False
 
 
-class ValueFrom(Strict):
+class ValueFrom(OneOf):
+    one_of = ("config_map_key_ref", "secret_key_ref")
+
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> ValueFrom:
-        if (self.config_map_key_ref is None) == (self.secret_key_ref is None):
-            raise refuse("needs either configMapKeyRef or secretKeyRef")
-        return self
 
 
 class EnvVar(Strict):
@@ -44,16 +40,12 @@ class ObjectReference(Strict):
     optional: bool = False
 
 
-class EnvFrom(Strict):
+class EnvFrom(OneOf):
+    one_of = ("config_map_ref", "secret_ref")
+
     prefix: str = ""
     config_map_ref: ObjectReference | None = None
     secret_ref: ObjectReference | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> EnvFrom:
-        if (self.config_map_ref is None) == (self.secret_ref is None):
-            raise refuse("needs either configMapRef or secretRef")
-        return self
 
 
 class ContainerPort(Strict):
@@ -145,18 +137,13 @@ class SecretVolume(Strict):
     optional: bool = False
 
 
-class Volume(Strict):
+class Volume(OneOf):
+    one_of = ("config_map", "secret", "empty_dir")
+
     name: str
     config_map: ConfigMapVolume | None = None
     secret: SecretVolume | None = None
     empty_dir: AnyObject | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Volume:
-        given = [self.config_map, self.secret, self.empty_dir]
-        if sum(source is not None for source in given) != 1:
-            raise refuse("needs exactly one of configMap, secret, emptyDir")
-        return self
 
 
 class Container(Strict):

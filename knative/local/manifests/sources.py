@@ -16,6 +16,7 @@ from knative.local.manifests.meta import (
     CloudEventOverrides,
     Destination,
     Manifest,
+    OneOf,
     Strict,
     refuse,
 )
@@ -75,18 +76,14 @@ class PingSource(Manifest):
     spec: PingSourceSpec
 
 
-class Subject(Strict):
+class Subject(OneOf):
+    one_of = ("name", "selector")
+
     api_version: str
     kind: str
     name: str | None = None
     namespace: str | None = None
     selector: LabelSelector | None = None
-
-    @model_validator(mode="after")
-    def _name_or_selector(self) -> Subject:
-        if (self.name is None) == (self.selector is None):
-            raise refuse("needs either a name or a selector")
-        return self
 
 
 class SinkBindingSpec(Strict):
