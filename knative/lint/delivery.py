@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from knative.lint.thing import SERVING, Path, Thing
+from knative.lint.thing import POD, SERVING, Path, Thing
 from knative.lint.tree import Tree
 from knative.local.broker.spec import STOCK_DELIVERY, Delivery
 from knative.local.manifests.meta import seconds
 
 DELIVERY: Path = ("spec", "delivery")
-SERVICE_TIMEOUT_S = 300  # of a Knative Service that does not say
+SERVICE_TIMEOUT_S = 300  # each time limit of a Knative Service that does not say
 _ENDLESS = 64  # more doublings than any clock survives
 
 
@@ -75,9 +75,21 @@ def budget_s(delivery: Delivery, subscriber: Thing | None) -> float:
 
 
 def service_timeout_s(service: Thing) -> int:
-    """After how long a Knative Service answers 504."""
-    written_s = service.number("spec", "template", "spec", "timeoutSeconds")
+    """After how long a Knative Service that has said nothing yet answers 504."""
+    return min(_pod_s(service, "timeoutSeconds"), _pod_s(service, "responseStartTimeoutSeconds"))
+
+
+def _pod_s(service: Thing, name: str) -> int:
+    written_s = service.number(*POD, name)
     return SERVICE_TIMEOUT_S if written_s is None else written_s
+
+
+def on_channel(broker: Thing | None) -> bool:
+    """Does it answer late, being on a channel? Kafka and RabbitMQ answer once they stored."""
+    if broker is None:
+        return False
+    name = broker.texts("metadata", "annotations").get("eventing.knative.dev/broker.class")
+    return name in (None, "MTChannelBasedBroker")
 
 
 def show_s(duration_s: float) -> str:

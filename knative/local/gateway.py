@@ -90,11 +90,8 @@ class Gateway:
         headers: Mapping[bytes, bytes],
     ) -> None:
         """Until the answer has ended or the client has hung up: then nobody needs it."""
-        deadline = asyncio.get_running_loop().time() + revision.timeout_s
         upload = _Upload(receive)
-        relaying = asyncio.create_task(
-            self._relay(revision, scope, upload, send, headers, deadline)
-        )
+        relaying = asyncio.create_task(self._relay(revision, scope, upload, send, headers))
         gone = asyncio.create_task(upload.hung_up())
         try:
             await asyncio.wait({relaying, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,13 +108,14 @@ class Gateway:
         upload: _Upload,
         send: Send,
         headers: Mapping[bytes, bytes],
-        deadline: float,
     ) -> None:
+        clock = asyncio.get_running_loop().time
+        start, end = clock() + revision.response_start_s, clock() + revision.timeout_s
         started = False
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(start):
                 body = await upload.body(headers)
-            async with asyncio.timeout_at(deadline), revision.lease(deadline) as instance:
+            async with asyncio.timeout_at(start) as limit, revision.lease(start) as instance:
                 target = f"http://{instance.host}:{instance.port}{_target(scope)}"
                 async with self._client().request(
                     scope["method"],
@@ -127,10 +125,12 @@ class Gateway:
                     allow_redirects=False,
                 ) as upstream:
                     kept = [(k, v) for k, v in upstream.raw_headers if k.lower() not in _HOP_BY_HOP]
-                    start = {"type": "http.response.start", "status": upstream.status}
-                    await send({**start, "headers": kept})
+                    head = {"type": "http.response.start", "status": upstream.status}
+                    await send({**head, "headers": kept})
                     started = True
+                    limit.reschedule(min(end, clock() + revision.idle_s))
                     async for chunk in upstream.content.iter_any():
+                        limit.reschedule(min(end, clock() + revision.idle_s))
                         part = {"type": "http.response.body", "body": chunk, "more_body": True}
                         await send(part)
                     await send({"type": "http.response.body", "body": b""})

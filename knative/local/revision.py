@@ -74,6 +74,8 @@ class Revision:
         self.host = service.host
         self.log = log
         self.timeout_s = float(spec.timeout_seconds)
+        self.response_start_s = float(spec.response_start_s)
+        self.idle_s = float(spec.idle_timeout_seconds or spec.timeout_seconds)
         self.counts = Counts()
         self.reason = ""  # why the last start failed
         self.state = State.ZERO

@@ -1,7 +1,8 @@
 """A Service for tests, standard library only: says what it was asked, and does as told.
 
 The environment directs it: CRASH ends it at once, SLOW_START_S delays its port. A request's
-query directs the answer: status, sleep_s, reply (a CloudEvent type), die.
+query directs the answer: status, sleep_s, reply (a CloudEvent type), die, every_s (a pause
+before each of three parts of the body).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Echo(BaseHTTPRequestHandler):
         if "die" in orders:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(orders.get("sleep_s", 0)))
+        if "every_s" in orders:
+            return self._trickle(float(orders["every_s"]))
         if "reply" in orders:
             return self._answer(
                 200,
@@ -75,6 +78,15 @@ class Echo(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _trickle(self, every_s: float) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "3")
+        self.end_headers()
+        for _ in range(3):
+            time.sleep(every_s)
+            self.wfile.write(b".")
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:
         """No access log."""

@@ -75,13 +75,13 @@ REFUSED = {
         service(CONTAINER % ("", ", timeoutSeconds: 601")),
         "timeoutSeconds: input should be less than or equal to 600",
     ),
-    "a timeout that nobody keeps": (
-        service(CONTAINER % ("", ", responseStartTimeoutSeconds: 5")),
-        "spec.template.spec.responseStartTimeoutSeconds: is not supported",
+    "a first byte after the end": (
+        service(CONTAINER % ("", ", responseStartTimeoutSeconds: 301")),
+        "responseStartTimeoutSeconds 301 is above timeoutSeconds 300",
     ),
-    "an idle timeout that nobody keeps": (
-        service(CONTAINER % ("", ", idleTimeoutSeconds: 5")),
-        "spec.template.spec.idleTimeoutSeconds: is not supported",
+    "an idle time longer than the whole": (
+        service(CONTAINER % ("", ", timeoutSeconds: 9, idleTimeoutSeconds: 10")),
+        "idleTimeoutSeconds 10 is above timeoutSeconds 9",
     ),
     "a probe's headers": (
         service(CONTAINER % (", readinessProbe: {httpGet: {httpHeaders: []}}", "")),

@@ -151,10 +151,7 @@ async def test_min_scale_keeps_a_process_without_any_request(make: Make) -> None
 async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
     revision = make(containerConcurrency=1)
 
-    async def nothing(*_: Any) -> None:
-        raise AssertionError("goes to the Service")
-
-    gateway = Gateway({revision.host: revision}, nothing, nothing, nothing)
+    gateway = Gateway({revision.host: revision}, *[_nobody] * 3)
     hung_up = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -177,6 +174,56 @@ async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
         await asyncio.gather(*requests)
     assert revision.in_flight == 0
     await gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "query", "status", "whole"),
+    [
+        ({"responseStartTimeoutSeconds": 1}, "sleep_s=9", 504, True),
+        ({"responseStartTimeoutSeconds": 1}, "every_s=0.6", 200, True),
+        ({"idleTimeoutSeconds": 1}, "every_s=0.6", 200, True),
+        ({"idleTimeoutSeconds": 1}, "every_s=9", 200, False),
+        ({"timeoutSeconds": 1}, "every_s=0.6", 200, False),
+    ],
+)
+async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
+    make: Make, limits: dict[str, int], query: str, status: int, whole: bool
+) -> None:
+    revision = make(**limits)
+    await revision.start()
+    gateway = Gateway({revision.host: revision}, *[_nobody] * 3)
+    told: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody hangs up")
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode()}
+    scope["headers"] = [(b"host", revision.host.encode())]
+    async with asyncio.timeout(8):
+        if whole:
+            await gateway(scope, receive, send)
+        else:
+            with pytest.raises(ConnectionAbortedError):
+                await gateway(scope, receive, send)
+    assert told[0]["status"] == status
+    await gateway.close()
+
+
+async def _nobody(*_: Any) -> None:
+    raise AssertionError("goes to the Service")
+
+
+async def test_no_first_byte_is_waited_for_longer_than_a_stock_installation_does(
+    make: Make,
+) -> None:
+    """Serving writes responseStartTimeoutSeconds 300 wherever timeoutSeconds is above that."""
+    assert make(timeoutSeconds=600).response_start_s == 300
+    assert make(timeoutSeconds=600, responseStartTimeoutSeconds=600).response_start_s == 600
+    assert make(timeoutSeconds=60).response_start_s == 60
 
 
 def test_no_port_is_given_out_twice_in_a_row() -> None:

@@ -43,6 +43,8 @@ spec:
   delivery: {{retry: 2, backoffPolicy: exponential, backoffDelay: PT1S, deadLetterSink: {SINK}}}
 """
 KAFKA = "{eventing.knative.dev/broker.class: Kafka}"
+ON_KAFKA = BROKER.replace("default,", f"default, annotations: {KAFKA},")
+BEGINS = "timeoutSeconds: 400\n      responseStartTimeoutSeconds: %s"
 TO_SHOP = trigger("t", to="shop", filter_="filter: {attributes: {type: a}}")
 EXTENSION = "ceOverrides: {extensions: {schedule: %s}}"
 DIRECT = "apiVersion: serving.knative.dev/v1, kind: Service, name: billing"
@@ -79,14 +81,19 @@ DELIVERY = [
     ("KN503", [BROKER.replace("exponential", "linear")], delivered("{backoffPolicy: linear}")),
     ("KN504", delivered(FULL.replace("backoffPolicy: exponential, ", "")), delivered(FULL)),
     ("KN504", delivered(FULL.replace("backoffDelay: PT1S, ", "")), delivered("{retry: 0}")),
-    ("KN505", delivered(FULL.replace("4", "10")), delivered(FULL.replace("4", "9"))),
+    ("KN505", delivered(FULL.replace("4", "10")), delivered(FULL.replace("4", "8"))),
+    (  # ten attempts of a minute and 511 s of pauses; Kafka keeps on
+        "KN505",
+        delivered(FULL.replace("4", "9")),
+        [ON_KAFKA, *BASE[1:], trigger("t", delivery=FULL.replace("4", "9"))],
+    ),
     ("KN505", delivered(FULL.replace("4", "5000")), delivered(FULL)),
     ("KN506", [BARE_BROKER, *SERVICES, OUTSIDE], [*BASE, OUTSIDE]),
     ("KN601", [*BASE, service("shop"), *SELLS, trigger()], GOOD),
     (
         "KN601",
         [*BASE, service("shop"), event_type("order.placed", "shop"), trigger()],
-        [*BASE, service("shop", pod="timeoutSeconds: 400"), *SELLS, trigger()],
+        [*BASE, service("shop", pod=BEGINS % 400), *SELLS, trigger()],
     ),
     (
         "KN601",
@@ -96,8 +103,7 @@ DELIVERY = [
     (  # a Kafka Broker answers once it has stored the event
         "KN601",
         [*BASE, service("shop"), *SELLS, trigger()],
-        [BROKER.replace("default,", f"default, annotations: {KAFKA},"), *BASE[1:],
-         service("shop"), *SELLS, trigger()],
+        [ON_KAFKA, *BASE[1:], service("shop"), *SELLS, trigger()],
     ),
     (  # one event can be the reply, which waits for nobody
         "KN601",
@@ -107,7 +113,14 @@ DELIVERY = [
     ("KN602", delivered(FULL.replace("PT70S", "PT59S")), delivered(FULL.replace("PT70S", "PT1M"))),
     ("KN602", serving(pod="timeoutSeconds: 71"), serving(pod="timeoutSeconds: 70")),
     ("KN602", serving(pod="containerConcurrency: 1"), serving(pod="timeoutSeconds: 70")),
+    (
+        "KN602",
+        [*serving(pod=BEGINS % 71), trigger("t")],
+        [*serving(pod=BEGINS % 70), trigger("t")],
+    ),
     ("KN603", delivered(FULL.replace("PT70S", "PT1H")), delivered(FULL)),
+    ("KN604", serving(pod="timeoutSeconds: 301"), serving(pod="timeoutSeconds: 300")),
+    ("KN604", serving(pod="timeoutSeconds: 400"), serving(pod=BEGINS % 400)),
 ]  # fmt: skip
 
 TICKS = [

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knative.lint.delivery import DELIVERY, has_sink, holds_for, pauses_s, show_s, written
+from knative.lint.delivery import (
+    DELIVERY,
+    budget_s,
+    has_sink,
+    holds_for,
+    on_channel,
+    pauses_s,
+    show_s,
+    written,
+)
 from knative.lint.finding import Found, rule
 from knative.lint.thing import MESSAGING, SERVING, Thing
 from knative.lint.tree import Tree
@@ -89,10 +98,10 @@ def hasty(tree: Tree) -> Iterator[Found]:
 
 
 @rule(
-    "KN505", "warning", "backoff of more than a quarter of an hour",
-    why="Pauses double without a cap, and an in-memory channel gives up on an event after fifteen "
-    "minutes; the later retries may never come.",
-    fix="Fewer retries or a shorter delay; let dead letters be sent again later instead.",
+    "KN505", "warning", "more than the quarter of an hour that a channel gives an event",
+    why="Fifteen minutes after it came an in-memory channel gives up on an event: no more retries, "
+    "no dead letter, and a 500 to the producer. Attempts that hang count, and pauses double.",
+    fix="Fewer retries, a shorter timeout or delay; let dead letters be sent again later instead.",
 )  # fmt: skip
 def endless(tree: Tree) -> Iterator[Found]:
     for thing in _with_delivery(tree):
@@ -100,6 +109,14 @@ def endless(tree: Tree) -> Iterator[Found]:
         if total_s > _FAN_OUT_S:
             words = f"the pauses alone add up: {show_s(total_s)}"
             yield Found(thing, (*DELIVERY, "retry"), words)
+    for trigger in tree.triggers:
+        held = holds_for(trigger, tree)
+        if not on_channel(tree.broker_of(trigger)) or held.written_in is None:
+            continue
+        total_s = budget_s(held.delivery, tree.at(trigger, "spec", "subscriber"))
+        if pauses_s(held.delivery) <= _FAN_OUT_S < total_s:
+            path = (*DELIVERY, "retry") if held.written_in is trigger else ("spec", "subscriber")
+            yield Found(trigger, path, f"all attempts may take {show_s(total_s)}")
 
 
 @rule(

@@ -7,8 +7,10 @@ from itertools import groupby
 
 from knative.lint.delivery import (
     DELIVERY,
+    SERVICE_TIMEOUT_S,
     budget_s,
     holds_for,
+    on_channel,
     service_timeout_s,
     show_s,
 )
@@ -32,7 +34,7 @@ def impatient_producer(tree: Tree) -> Iterator[Found]:
         worst_s, worst = 0.0, ("", "")
         for event in events:
             for trigger in receivers(tree, event):
-                if not _answers_late(tree.broker_of(trigger)):
+                if not on_channel(tree.broker_of(trigger)):
                     continue
                 subscriber = tree.at(trigger, "spec", "subscriber")
                 takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
@@ -84,12 +86,19 @@ def needless_patience(tree: Tree) -> Iterator[Found]:
             yield Found(trigger, (*DELIVERY, "timeout"), words)
 
 
-def _answers_late(broker: Thing | None) -> bool:
-    """Does this Broker keep the producer waiting? Kafka and RabbitMQ answer once they stored."""
-    if broker is None:
-        return False
-    name = broker.texts("metadata", "annotations").get("eventing.knative.dev/broker.class")
-    return name in (None, "MTChannelBasedBroker")
+@rule(
+    "KN604", "warning", "timeoutSeconds that a default cuts short",
+    why="A stock installation sets responseStartTimeoutSeconds to 300 where timeoutSeconds is "
+    "larger: an answer that has not begun by then is 504, and what was longer comes again.",
+    fix="Write responseStartTimeoutSeconds beside timeoutSeconds.",
+)  # fmt: skip
+def cut_short(tree: Tree) -> Iterator[Found]:
+    for service in tree.services:
+        whole_s = service.number(*POD, "timeoutSeconds")
+        said = service.get(*POD, "responseStartTimeoutSeconds") is not None
+        if whole_s is not None and whole_s > SERVICE_TIMEOUT_S and not said:
+            words = f"an answer that begins after {SERVICE_TIMEOUT_S} s is a 504"
+            yield Found(service, (*POD, "timeoutSeconds"), words)
 
 
 def _publishers(tree: Tree) -> Iterator[tuple[Thing, list[Event]]]:

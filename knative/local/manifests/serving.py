@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_snake
 
 from knative.local.manifests.core import TemplateMetadata
 from knative.local.manifests.meta import AnyObject, Manifest, Strict, refuse
@@ -15,12 +16,22 @@ _RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
 _RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
 
 
+# What a stock installation sets, where timeoutSeconds is not below it.
+_RESPONSE_START_S = 300
+
+
 class RevisionSpec(PodSpec):
     timeout_seconds: int = Field(300, ge=1, le=600)
+    response_start_timeout_seconds: int | None = Field(None, ge=1)
+    idle_timeout_seconds: int | None = Field(None, ge=1)
     container_concurrency: int = Field(0, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _webhook(self) -> RevisionSpec:
+        for name in ("responseStartTimeoutSeconds", "idleTimeoutSeconds"):
+            value = getattr(self, to_snake(name))
+            if value is not None and value > self.timeout_seconds:
+                raise refuse(f"{name} {value} is above timeoutSeconds {self.timeout_seconds}")
         if len(self.containers) != 1:
             raise refuse("the local Knative runs exactly one container per Service")
         if self.init_containers or self.termination_grace_period_seconds is not None:
@@ -43,6 +54,12 @@ class RevisionSpec(PodSpec):
                 raise refuse(f"port name {port.name!r}: only http1 is supported locally")
         self._check_probes(container)
         return self
+
+    @property
+    def response_start_s(self) -> int:
+        """After how long without a first byte the request is answered 504."""
+        start_s = self.response_start_timeout_seconds or _RESPONSE_START_S
+        return min(start_s, self.idle_timeout_seconds or start_s, self.timeout_seconds)
 
     def _check_probes(self, container: Container) -> None:
         own: list[int | str | None] = [0]
