@@ -69,6 +69,16 @@ class Resources:
         return trace.client_class(Client)(limits=limits, timeout=timeout)
 
     @cached_property
+    def sink_http(self) -> httpx.AsyncClient:
+        """The sink's client: its own where the sink's certificate is vouched for in K_CA_CERTS."""
+        if not self.process.k_ca_certs:
+            return self.http
+        from functions.kit.client import Client
+        from functions.kit.publish import trust
+
+        return trace.client_class(Client)(verify=trust(self.process))
+
+    @cached_property
     def store(self) -> Store:
         return Store(self.settings(DatabaseSettings))
 
@@ -76,7 +86,7 @@ class Resources:
     def publisher(self) -> Publisher:
         from functions.kit.publish import Publisher
 
-        return Publisher(self.process, self.http)
+        return Publisher(self.process, self.sink_http)
 
     @cached_property
     def services(self) -> Services:
@@ -103,8 +113,9 @@ class Resources:
                 await close()
         if "cluster" in self.__dict__:
             await self.cluster.close()
-        if "http" in self.__dict__:
-            await self.http.aclose()
+        for client in ("http", "sink_http"):
+            if client in self.__dict__:
+                await getattr(self, client).aclose()
         if "store" in self.__dict__:
             await self.store.close()
 

@@ -1,17 +1,43 @@
-"""Sending events to the sink. A sink that is down is a `TemporaryError`: the caller comes again."""
+"""Sending events to the sink. A sink that is down is a `TemporaryError`: the caller comes again.
+
+Where Knative authenticates producers (`authentication-oidc`), a SinkBinding mounts a token for the
+sink; with `transport-encryption` it names, in K_CA_CERTS, who vouches for the sink's certificate.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from functions.kit import wire
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.settings import ProcessSettings
+from functions.kit.settings import BadSetting, ProcessSettings
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
+
+# 401 is a token that has just run out: the next attempt reads the new one.
+_PASSING = (401, 404, 408, 409, 429)
+
+
+def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
+    """What a client of the sink verifies against: as usual, and K_CA_CERTS besides."""
+    if not settings.k_ca_certs:
+        return True
+    import ssl
+
+    import httpx
+
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(cadata=settings.k_ca_certs)
+    except ssl.SSLError as error:
+        raise BadSetting(f"setting K_CA_CERTS: {error}") from None
+    return context
 
 
 class Publisher:
@@ -20,6 +46,7 @@ class Publisher:
     def __init__(self, settings: ProcessSettings, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._http = http
+        self._token = Path(settings.oidc_token_file)
         self._turns = asyncio.Semaphore(16)
 
     async def publish(self, messages: Sequence[wire.Message]) -> None:
@@ -35,6 +62,7 @@ class Publisher:
         import httpx
 
         headers, body = wire.encode(message)
+        headers += self._authorization()
         try:
             async with self._turns:
                 response = await self._http.post(
@@ -47,6 +75,14 @@ class Publisher:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
         if response.is_success:
             return
-        if response.status_code in (404, 408, 409, 429) or response.status_code >= 500:
+        if response.status_code in _PASSING or response.status_code >= 500:
             raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
         raise PermanentError(f"sink refused {message.type} with {response.status_code}")
+
+    def _authorization(self) -> list[tuple[str, str]]:
+        """Read at each send, as tokens are replaced before they run out."""
+        try:
+            token = self._token.read_text().strip()
+        except OSError:
+            return []  # nobody asks for one
+        return [("authorization", f"Bearer {token}")] if token else []

@@ -66,6 +66,14 @@ class ProcessSettings(Settings):
         60, gt=0, description="the Service's timeoutSeconds: how long a request may take and drain"
     )
     k_sink: str = Field("", description="where events are published; set by a SinkBinding")
+    k_ca_certs: str = Field(
+        "", description="PEM of those who vouch for an https K_SINK; set by a SinkBinding"
+    )
+    oidc_token_file: str = Field(
+        "/oidc/token",
+        description="the bearer token for K_SINK; mounted by a SinkBinding where Knative asks "
+        "for one, and sent where it is there",
+    )
     k_ce_overrides: str = Field("", description="extensions for each event; set by a SinkBinding")
     publish_timeout_s: float = Field(
         180, gt=0, description="patience with the broker, above the retry budget behind it, seconds"
