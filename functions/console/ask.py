@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from functions.console.settings import ConsoleSettings
 from functions.kit.cluster import Cluster
@@ -28,7 +29,12 @@ class Peer(ServiceClient):
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
         """A person's action, once: whoever pressed sees what came of it and may press again."""
-        sent = {"X-User": who, "Content-Type": "application/json", **(headers or {})}
+        # A header has letters of Latin-1 at most; a name has any.
+        sent = {
+            "X-User": quote(who, safe="@ "),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }
         content = json.dumps({} if body is None else body)
         answer = await self._once("POST", at, content=content, headers=sent)
         return answer.json() if answer.content else None

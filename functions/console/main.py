@@ -30,6 +30,8 @@ from functions.console import (
 from functions.console.ask import Ask
 from functions.console.pages import FOLDER, SECURITY, View, problem
 from functions.console.people import Desk
+from functions.console.settings import ConsoleSettings
+from functions.kit.context import Context
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.web import api, new_app
 
@@ -80,4 +82,9 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
     return problem(view, PermanentError(str(error.detail)))
 
 
-console = api("console", build)
+async def start(ctx: Context) -> None:
+    """A setting that is wrong is said at once, not on somebody's page."""
+    ctx.settings(ConsoleSettings)
+
+
+console = api("console", build, start=start, has_own_door=True)

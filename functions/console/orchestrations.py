@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -210,18 +209,8 @@ async def act(view: View) -> Response:
     answer = await view.ask.function(FUNCTION).act(
         f"/api/orchestration/{action}/{view.query['flow']}",
         who,
-        headers={"X-Service-Name": _as_name(who)},
     )
     return done(view, _run_page(view.query), f"{answer['message']}.")
-
-
-def _as_name(who: str) -> str:
-    """A person as the orchestrator's audit takes them: letters, digits, dots and dashes.
-
-    >>> _as_name("ada@example.org")
-    'ada-example.org'
-    """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", who).strip("._-")[:100] or "somebody"
 
 
 def _action(query: Query) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -9,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console import words
 from functions.console.ask import Ask
-from functions.console.panels import Panel, Shown, show, show_one
+from functions.console.panels import Draw, Panel, Query, Shown, show, show_one
 from functions.console.people import Desk
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError
+
+logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parent
 HTMX = "htmx-2.0.11.min.js"
@@ -96,7 +100,7 @@ class Page:
     async def _whole(self, view: View) -> Response:
         query, base = view.query, view.request.url.path
         patience_s = view.ask.settings.console_patience_s
-        shown = await show(self.panels, view.ask, query, base, patience_s)
+        shown = await show(self.panels, view.ask, query, base, patience_s, drawing(view))
         return render(
             view,
             "page.html",
@@ -110,12 +114,12 @@ class Page:
         panel = next((panel for panel in self.panels if panel.name == name), None)
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
-        shown: Shown = await show_one(panel, view.ask, query, base or "/")
+        shown = await show_one(panel, view.ask, query, base or "/", drawing(view))
         return render(view, "part.html", {"shown": shown, "query": query}, part=True)
 
 
 def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Route:
-    """A route whose answer gets a view and whose errors are pages."""
+    """A route whose answer gets a view, and whose errors are pages, whatever they are."""
 
     @wraps(answer)
     async def call(request: Request) -> Response:
@@ -126,10 +130,22 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
             response = await answer(view)
         except FunctionError as error:
             response = problem(view, error)
+        except Exception as error:
+            logger.error("page %s", request.url.path, exc_info=error)
+            response = problem(view, Broken(f"This page failed ({type(error).__name__})."))
+        if request.method == "POST":
+            said = {"who": view.desk.who, "path": request.url.path, "status": response.status_code}
+            logger.info("action", extra={"fields": said})
         view.desk.leave(response)
         return response
 
     return Route(path, call, methods=list(methods))
+
+
+class Broken(PermanentError):
+    """Our own fault; the log has the rest."""
+
+    status = 500
 
 
 def render(
@@ -141,9 +157,18 @@ def render(
     part: bool = False,
 ) -> Response:
     """A template as a page, in its frame and with the notice that waits for it, or as a part."""
+    html = _templates.get_template(template).render({**frame(view), **values})
+    response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+    if not part:
+        view.desk.heard(response)
+    return response
+
+
+def frame(view: View) -> dict[str, Any]:
+    """What every template may use."""
     path = view.request.url.path
     here = next((p for p, _ in NAVIGATION[1:] if path == p or path.startswith(f"{p}/")), "/")
-    frame = {
+    return {
         "navigation": NAVIGATION,
         "here": here,
         "person": view.desk.person,
@@ -153,11 +178,17 @@ def render(
         "now": view.ask.ctx.now(),
         "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
     }
-    html = _templates.get_template(template).render({**frame, **values})
-    response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
-    if not part:
-        view.desk.heard(response)
-    return response
+
+
+def drawing(view: View) -> Draw:
+    """How this view's panels are drawn."""
+    values = frame(view)
+
+    def draw(shown: Shown, query: Query) -> Markup:
+        template = _templates.get_template(shown.template)
+        return Markup(template.render({**values, "query": query, "data": shown.data}))
+
+    return draw
 
 
 def problem(view: View, error: FunctionError) -> Response:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
+
+from markupsafe import Markup
 
 from functions.console.ask import Ask
 from functions.kit.errors import FunctionError, NotFound, TemporaryError
@@ -50,17 +52,21 @@ class Shown:
     url: str
     data: Mapping[str, Any] = field(default_factory=dict)
     words: str = ""
+    html: Markup = field(default_factory=Markup)
 
     @property
     def template(self) -> str:
         return f"panels/{self.panel.name}.html"
 
 
+Draw = Callable[[Shown, Query], Markup]
+
+
 async def show(
-    panels: Sequence[Panel], ask: Ask, query: Query, base: str, patience_s: float
+    panels: Sequence[Panel], ask: Ask, query: Query, base: str, patience_s: float, draw: Draw
 ) -> list[Shown]:
     """Load panels at once; those that take longer than `patience_s` are shown as loading."""
-    tasks = [asyncio.create_task(_load(panel, ask, query, base)) for panel in panels]
+    tasks = [asyncio.create_task(_load(panel, ask, query, base, draw)) for panel in panels]
     await asyncio.wait(tasks, timeout=patience_s)
     shown = []
     for panel, task in zip(panels, tasks, strict=True):
@@ -73,11 +79,11 @@ async def show(
     return shown
 
 
-async def show_one(panel: Panel, ask: Ask, query: Query, base: str) -> Shown:
+async def show_one(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> Shown:
     """Load one panel with long patience."""
     try:
         async with asyncio.timeout(LONG_S):
-            return await _load(panel, ask, query, base)
+            return await _load(panel, ask, query, base, draw)
     except TimeoutError:
         words = f"There was no answer within {LONG_S:.0f} seconds."
         return Shown(panel, "away", url_of(panel, base, query), words=words)
@@ -88,10 +94,11 @@ def url_of(panel: Panel, base: str, query: Query) -> str:
     return f"{base.rstrip('/')}/panels/{panel.name}{asked}"
 
 
-async def _load(panel: Panel, ask: Ask, query: Query, base: str) -> Shown:
+async def _load(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> Shown:
     url = url_of(panel, base, query)
     try:
-        return Shown(panel, "ready", url, await panel.load(ask, query))
+        ready = Shown(panel, "ready", url, await panel.load(ask, query))
+        return replace(ready, html=draw(ready, query))
     except NotHere as error:
         return Shown(panel, "unavailable", url, words=str(error))
     except TemporaryError as error:
@@ -100,8 +107,9 @@ async def _load(panel: Panel, ask: Ask, query: Query, base: str) -> Shown:
         return Shown(panel, "missing", url, words=error.detail)
     except FunctionError as error:
         return Shown(panel, "error", url, words=error.detail)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        # A peer of another version may say things in another shape: that is its panel's trouble.
+    except Exception as error:
+        # A peer of another version may say things in another shape, which may come out as late as
+        # in the template: that is its panel's trouble and nobody else's.
         logger.error("panel %s", panel.name, exc_info=error)
         words = f"An answer could not be understood ({type(error).__name__})."
         return Shown(panel, "error", url, words=words)

@@ -1,20 +1,19 @@
 """Who is looking, and may they act? Sessions, the form token, and where a request comes from.
 
-An action needs three things: a person (a proxy's header, the token, or a loopback address), a form
-that this console gave to that browser, and an Origin that is the console itself.
+An action needs three things: a person (a proxy's header, the token, or a console that is said to be
+local), a form that this console gave to that browser, and an Origin that is the console itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from itsdangerous import BadSignature, URLSafeSerializer
+from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +23,8 @@ from functions.kit.errors import PermanentError, shortened
 COOKIE = "console"
 NOTICE = "console_notice"
 MOST_FORM_BYTES = 64 * 1024
+# Who signed in signs in again the next day.
+SESSION_S = 12 * 3600
 
 
 class Refused(PermanentError):
@@ -61,29 +62,28 @@ class Desk:
     def __init__(self, request: Request, settings: ConsoleSettings) -> None:
         self.request = request
         self._settings = settings
-        # Without a token nothing secret is signed: there the Origin and the cookie's site protect.
+        # Without a token nobody can sign in: there the Origin and the cookie's site protect.
         secret = hashlib.sha256(b"console " + settings.console_token.encode()).digest()
-        self._sessions = URLSafeSerializer(secret, salt="session")
+        self._sessions = URLSafeTimedSerializer(secret, salt="session")
         self._forms = URLSafeSerializer(secret, salt="form")
         self._notices = URLSafeSerializer(secret, salt="notice")
         self.session = self._session()
+        self.who = "nobody"  # who acts, once that is known
 
     @property
     def person(self) -> Person:
         settings = self._settings
-        if header := settings.console_user_header:
-            if named := self.request.headers.get(header, "").strip():
-                return Person(shortened(named, 100), signed_in=True)
-            if not settings.console_token:
-                return Person("nobody", f"The proxy did not say who you are in {header}.")
+        header = settings.console_user_header
+        if header and (named := said_by_proxy(self.request.headers.get(header, ""))):
+            return Person(shortened(named, 100), signed_in=True)
         if settings.console_token:
             if self.session.name:
                 return Person(self.session.name, signed_in=True, may_sign_in=True)
             return Person("nobody", "Sign in to act.", may_sign_in=True)
-        if is_loopback(self.request.url.hostname or ""):
+        if settings.console_local:
             return Person("local")
         return Person(
-            "nobody", "This console only reads: set CONSOLE_TOKEN or CONSOLE_USER_HEADER to act."
+            "nobody", "This console only reads: set CONSOLE_TOKEN to let people sign in and act."
         )
 
     @property
@@ -92,7 +92,7 @@ class Desk:
 
     async def form(self) -> Mapping[str, str]:
         """The fields of a form that came from here; `Refused` says what is wrong."""
-        check_origin(self.request)
+        check_origin(self.request, self._settings.console_url)
         body = await self.request.body()
         if len(body) > MOST_FORM_BYTES:
             raise PermanentError("The form is too large.")
@@ -111,6 +111,7 @@ class Desk:
         person = self.person
         if not person.may_act:
             raise Refused(person.why_not)
+        self.who = person.name
         return fields, person.name
 
     def knows(self, token: str) -> bool:
@@ -126,11 +127,15 @@ class Desk:
 
     def leave(self, response: Response, session: Session | None = None) -> None:
         """Give the browser its session, if it has none or it changes."""
-        if session is None and not self.session.fresh:
+        if session is None and not (self.session.fresh and self._may_begin()):
             return
         kept = session or self.session
         value = self._sessions.dumps({"id": kept.id, "name": kept.name})
         self._set(response, COOKIE, str(value))
+
+    def _may_begin(self) -> bool:
+        """Another site's form comes without our cookie: it must not put out who is signed in."""
+        return self.request.method == "GET" or not is_from_elsewhere(self.request)
 
     def say(self, response: Response, words: str) -> None:
         """Show `words` on the next page."""
@@ -141,36 +146,45 @@ class Desk:
             response.delete_cookie(NOTICE, path="/")
 
     def _set(self, response: Response, name: str, value: str) -> None:
-        secure = is_https(self.request)
-        response.set_cookie(name, value, path="/", httponly=True, samesite="strict", secure=secure)
+        # Lax: a link in a mail or a dashboard shows who is signed in. Forms have their token.
+        secure = is_https(self.request) or self._settings.console_url.startswith("https:")
+        response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure)
 
     def _session(self) -> Session:
         try:
-            said = self._sessions.loads(self.request.cookies.get(COOKIE, ""))
+            said = self._sessions.loads(self.request.cookies.get(COOKIE, ""), max_age=SESSION_S)
             return Session(str(said["id"]), str(said["name"]))
         except (BadSignature, KeyError, TypeError):
             return Session(secrets.token_urlsafe(16), fresh=True)
 
 
-def check_origin(request: Request) -> None:
-    """Only a page of this console may send forms; a browser always says where one comes from."""
+def check_origin(request: Request, public: str = "") -> None:
+    """Only a page of this console may send forms; a browser always says where one comes from.
+
+    `public` is how browsers know the console; without it, by the host that it is called.
+    """
     origin = urlsplit(request.headers.get("origin", ""))
-    if not origin.netloc or origin.netloc.lower() != request.headers.get("host", "").lower():
+    said = f"{origin.scheme}://{origin.netloc}".lower()
+    host = request.headers.get("host", "").lower()
+    mine = said == public.lower() if public else origin.netloc.lower() == host
+    if not origin.netloc or not mine or is_from_elsewhere(request):
         raise Refused("This form was not sent from a page of this console.")
 
 
-def is_loopback(host: str) -> bool:
-    """A name that a browser resolves to its own machine.
+def is_from_elsewhere(request: Request) -> bool:
+    return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
-    >>> is_loopback("console.dsm.localhost"), is_loopback("127.0.0.1"), is_loopback("example.org")
-    (True, True, False)
+
+def said_by_proxy(raw: str) -> str:
+    """A name in a header, which is read as Latin-1 and is often UTF-8.
+
+    >>> said_by_proxy("JosÃ©"), said_by_proxy("José")
+    ('José', 'José')
     """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return raw.encode("latin-1").decode().strip()
+    except UnicodeError:
+        return raw.strip()
 
 
 def is_https(request: Request) -> bool:

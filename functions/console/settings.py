@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from functions.kit.settings import Settings
 
@@ -11,12 +11,22 @@ class ConsoleSettings(Settings):
     """Where everything is, and who may press what."""
 
     console_token: str = Field(
-        "", description="a person who knows it may act; without it only on a loopback address"
+        "", description="a person who knows it may act; it also signs sessions and forms"
     )
     console_user_header: str = Field(
         "",
         description="header in which a proxy that signs people in names them, "
-        "X-Auth-Request-Email or X-Forwarded-User; empty trusts none",
+        "X-Auth-Request-Email or X-Forwarded-User; it needs CONSOLE_TOKEN; empty trusts none",
+    )
+    console_url: str = Field(
+        "",
+        pattern=r"^https?://[^/]+$",
+        description="scheme and host under which browsers know the console, behind a proxy that "
+        "calls it by another name; empty: as it is called",
+    )
+    console_local: bool = Field(
+        False,
+        description="everybody may act, as `local`: for a laptop whose console nobody reaches",
     )
     function_url: str = Field(
         "http://{name}.dsm.svc.cluster.local", description="where the function `name` is"
@@ -27,3 +37,10 @@ class ConsoleSettings(Settings):
     console_patience_s: float = Field(
         0.8, gt=0, description="how long a page waits for its parts before it shows without them"
     )
+
+    @field_validator("console_user_header")
+    @classmethod
+    def _signed(cls, given: str, info: ValidationInfo) -> str:
+        if given and not info.data.get("console_token"):
+            raise ValueError("needs CONSOLE_TOKEN beside it, which signs sessions and forms")
+        return given

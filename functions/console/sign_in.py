@@ -23,6 +23,7 @@ async def sign_in(view: View) -> Response:
     form = await view.desk.form()
     name = shortened(form.get("name", ""), 60)
     to = _local(form.get("next", "/"))
+    view.desk.who = name or "nobody"
     if not name or not view.desk.knows(form.get("token", "")):
         wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
         values = {"title": "Sign in", "next": to, "wrong": wrong}
@@ -36,6 +37,7 @@ async def sign_out(view: View) -> Response:
     await view.desk.form()
     if not view.desk.person.signed_in:
         raise Refused("You are not signed in.")
+    view.desk.who = view.desk.person.name
     response = done(view, "/", "You are signed out.")
     view.desk.leave(response, Session(secrets.token_urlsafe(16)))
     return response

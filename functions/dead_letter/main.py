@@ -22,6 +22,7 @@ from functions.events.base import AnyEvent
 from functions.kit import wire
 from functions.kit.answers import in_words
 from functions.kit.context import Context
+from functions.kit.door import who_of
 from functions.kit.errors import (
     Conflict,
     FunctionError,
@@ -188,4 +189,4 @@ def _number(request: Request) -> int:
 
 
 def _who(request: Request) -> str:
-    return shortened(request.headers.get("x-user", ""), 200) or "anonymous"
+    return who_of(request.headers) or "anonymous"

@@ -14,7 +14,8 @@ from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, number, queue_of, row_of
 from functions.kit import wire
 from functions.kit.context import Context
-from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
+from functions.kit.door import who_of
+from functions.kit.errors import Conflict, NotFound, PermanentError
 from functions.kit.function import route
 
 FILTERS = ("state", "group", "task", "service")
@@ -82,7 +83,7 @@ async def cancel(request: Request, ctx: Context) -> Response:
         raise Conflict(f"job {row.id} has ended: {row.state}")
     from functions.events.webhook import JobCancelRequested
 
-    who = shortened(request.headers.get("x-user", ""), 200) or "somebody"
+    who = who_of(request.headers) or "somebody"
     asked = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {who}")
     message = wire.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),

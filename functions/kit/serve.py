@@ -18,7 +18,9 @@ import uvicorn
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import log, metrics, trace
+from functions.kit.answers import refusal
 from functions.kit.context import process_context
+from functions.kit.door import is_foreign
 from functions.kit.errors import FunctionError
 from functions.kit.health import forget_old, problems
 from functions.kit.metrics import Gauges
@@ -69,6 +71,7 @@ class Application:
         if declared and declared.gauges:
             self._gauges.append(declared.gauges)
         self._start = declared.start if declared else None
+        self._has_own_door = getattr(declared, "has_own_door", False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
@@ -79,6 +82,8 @@ class Application:
             await (await self._metrics())(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif not self._has_own_door and is_foreign(scope):
+            await refusal(403, "a page of another site may not do this")(scope, receive, send)
         else:
             scope["headers"] = [*scope["headers"], _EXECUTION_ID]
             meter = process_context(self._target).resources.meter

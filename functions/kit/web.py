@@ -42,6 +42,7 @@ class Api:
     start: Start | None = None
     inputs: tuple[type[Event], ...] = ()
     emits: tuple[type[Event], ...] = ()
+    has_own_door: bool = False
 
 
 def api(
@@ -52,11 +53,13 @@ def api(
     *,
     inputs: Sequence[type[Event]] = (),
     emits: Sequence[type[Event]] = (),
+    has_own_door: bool = False,
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
     `inputs`, `emits`: the events of an API that also takes events at `POST /`.
+    `has_own_door`: it checks by itself which pages may send it forms.
     """
     made: list[FastAPI] = []
 
@@ -73,7 +76,9 @@ def api(
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
-    target.__dict__["api"] = Api(name, built, gauges, start, tuple(inputs), tuple(emits))
+    target.__dict__["api"] = Api(
+        name, built, gauges, start, tuple(inputs), tuple(emits), has_own_door
+    )
     return typing.cast(Target, functions_framework.aio.http(target))
 
 

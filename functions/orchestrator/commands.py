@@ -34,6 +34,7 @@ from functions.orchestrator.parameters import (
     Saga,
     ServiceName,
     ToStep,
+    Who,
     run_of,
 )
 from functions.orchestrator.problems import documented
@@ -131,33 +132,33 @@ async def execute(
 
 
 @router.post("/undo/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def undo(flow_id: FlowId, saga: Saga, who: ServiceName = None, to: ToStep = None) -> Told:
+async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> Told:
     """Undo a run: all of it, or what came after the step `to`."""
-    return await _tell(saga, flow_id, UndoAsked(who or "somebody", to), "Undo initiated")
+    return await _tell(saga, flow_id, UndoAsked(who, to), "Undo initiated")
 
 
 @router.post("/cancel/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def cancel(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> Told:
     """Stop an unfinished run; what was done is undone."""
-    return await _tell(saga, flow_id, CancelAsked(who or "somebody"), "Cancel initiated")
+    return await _tell(saga, flow_id, CancelAsked(who), "Cancel initiated")
 
 
 @router.post("/pause/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def pause(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+async def pause(flow_id: FlowId, saga: Saga, who: Who) -> Told:
     """Send nothing new for a run until it is resumed; answers are still taken."""
-    return await _tell(saga, flow_id, PauseAsked(who or "somebody"), "Paused")
+    return await _tell(saga, flow_id, PauseAsked(who), "Paused")
 
 
 @router.post("/resume/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def resume(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+async def resume(flow_id: FlowId, saga: Saga, who: Who) -> Told:
     """Let a paused run go on."""
-    return await _tell(saga, flow_id, ResumeAsked(who or "somebody"), "Resumed")
+    return await _tell(saga, flow_id, ResumeAsked(who), "Resumed")
 
 
 @router.post("/retry/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def retry(flow_id: FlowId, saga: Saga, who: ServiceName = None) -> Told:
+async def retry(flow_id: FlowId, saga: Saga, who: Who) -> Told:
     """Let a run that ended badly go on from where it failed, be it forward or back."""
-    return await _tell(saga, flow_id, RetryAsked(who or "somebody"), "Retry initiated")
+    return await _tell(saga, flow_id, RetryAsked(who), "Retry initiated")
 
 
 @router.get("/health", response_model=Health, responses=documented())

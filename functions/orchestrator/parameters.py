@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from functions.kit.door import who_of
 from functions.kit.errors import NotFound
 from functions.kit.web import Ctx
 from functions.orchestrator import runs
@@ -26,6 +27,14 @@ ServiceName = Annotated[
         alias="X-Service-Name", min_length=1, max_length=100, pattern=_NAME, description="who asks"
     ),
 ]
+
+
+async def _who(request: Request, service: ServiceName = None) -> str:
+    return who_of(request.headers) or service or "somebody"
+
+
+# A person, whom the console names in X-User, or the service that asks.
+Who = Annotated[str, Depends(_who)]
 ToStep = Annotated[
     str | None,
     Query(min_length=1, max_length=100, pattern=_NAME, description="undo back to just after it"),

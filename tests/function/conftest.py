@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 
 import asyncpg
 import httpx
 import pytest
 import stamina
 
+from functions.console.main import console
+from functions.dead_letter.main import dead_letter
+from functions.kit import wire
 from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
 from tests.function import webhook_requests as make
+from tests.function.console_browser import LOCAL
 from tests.function.peers import World
 
 
@@ -54,3 +59,29 @@ async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[htt
     )
     async with cluster.client("webhook-receiver") as client:
         yield client
+
+
+def lost(number: int) -> wire.Message:
+    """An event as the dead letter sink gets it."""
+    return wire.Message(
+        id=f"lost-{number}",
+        source="/people/ada",
+        type="io.dsm.cycle.requested.v1",
+        data=b'{"project_id":"<b>NOBODY</b>"}',
+        datacontenttype="application/json",
+        extensions={
+            "knativeerrordest": "http://cycle-trigger.dsm.svc.cluster.local/",
+            "knativeerrorcode": "422",
+            "knativeerrordata": "eyJkZXRhaWwiOiAibm8gc3VjaCBwcm9qZWN0In0=",
+        },
+    )
+
+
+@pytest.fixture
+async def letters(cluster: Cluster, functions_database: str) -> Cluster:
+    """The console, and dead-letter with three letters."""
+    cluster.deploy(console, LOCAL, now=lambda: datetime(2026, 3, 2, 15, tzinfo=UTC))
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    for number in range(3):
+        assert (await cluster.tell("dead-letter", lost(number))).status_code == 202
+    return cluster

@@ -12,6 +12,8 @@ import httpx
 from tests.cluster import Cluster
 
 HOST = "http://console.dsm.localhost:8080"
+# Everybody may act, as on a laptop.
+LOCAL = {"CONSOLE_LOCAL": "true"}
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from functions.console.main import console
 from tests.cluster import Cluster
 from tests.dsm.kubernetes import kubeconfig
-from tests.function.console_browser import browser, press
+from tests.function.console_browser import LOCAL, browser, press
 from tests.function.job_world import job_world, run_python
 from tests.function.saga_world import SagaWorld
 from tests.local.kube_server import PING_SOURCES, make_kube, serving
@@ -28,7 +28,7 @@ class TestOrchestrations:
     @pytest.fixture
     async def world(self, cluster: Cluster, functions_database: str) -> SagaWorld:
         world = SagaWorld(cluster, functions_database)
-        cluster.deploy(console)
+        cluster.deploy(console, LOCAL)
         return world
 
     async def test_a_run_that_waits_says_for_what(self, world: SagaWorld) -> None:
@@ -119,8 +119,12 @@ class TestSchedules:
         async with serving(make_kube(tmp_path / "kube")) as url:
             async with httpx.AsyncClient(base_url=url) as kube:
                 assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
-            environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
-            cluster.deploy(console, environ, now=lambda: NOW)
+            environ = {
+                **LOCAL,
+                "KUBECONFIG": kubeconfig(tmp_path, url),
+                "KUBERNETES_NAMESPACE": "dsm",
+            }
+            cluster.deploy(console, LOCAL | environ, now=lambda: NOW)
             async with browser(cluster) as client:
                 page = (await client.get("/schedules/panels/schedules")).text
                 answer = await press(client, "/schedules/sprint-report/run")
@@ -135,7 +139,7 @@ class TestSchedules:
         assert tick.time == "2026-03-02T15:00:00Z"
 
     async def test_without_a_way_to_kubernetes_the_page_says_so(self, cluster: Cluster) -> None:
-        cluster.deploy(console)
+        cluster.deploy(console, LOCAL)
         async with browser(cluster) as client:
             page = (await client.get("/schedules/panels/schedules")).text
         assert "The service is away" in page
@@ -146,7 +150,7 @@ class TestJobs:
         self, cluster: Cluster, functions_database: str, tmp_path: Path
     ) -> None:
         async with job_world(cluster, functions_database, tmp_path) as world:
-            cluster.deploy(console)
+            cluster.deploy(console, LOCAL)
             await world.tell(run_python("import time; time.sleep(60)"))
             (job,) = await world.jobs()
             at = f"/jobs/{job['job_id']}"
@@ -237,7 +241,7 @@ class TestEvents:
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(
         self, cluster: Cluster
     ) -> None:
-        cluster.deploy(console)
+        cluster.deploy(console, LOCAL)
         async with browser(cluster) as client:
             page = (await client.get("/events/panels/stream")).text
         assert "Not available here" in page

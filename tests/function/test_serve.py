@@ -160,3 +160,23 @@ async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], w
     assert process.returncode == 1
     assert words in errors.decode()
     assert len(errors.decode().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=["another origin", "an opaque origin", "another site"],
+)
+async def test_a_page_of_another_site_changes_nothing(headers: dict[str, str]) -> None:
+    async with served() as (_, url), httpx.AsyncClient(base_url=url) as client:
+        # A browser sends these without asking first: no preflight protects us.
+        plain = {"Content-Type": "text/plain"}
+        refused = await client.post("/", content='{"seconds": 0}', headers=plain | headers)
+        assert refused.status_code == 403
+        assert "another site" in refused.json()["detail"]
+        assert (await client.post("/", json={"seconds": 0})).status_code == 200
+        own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
+        assert (await client.post("/", json={"seconds": 0}, headers=own)).status_code == 200
+        mapped = {"Origin": "https://dsm.example", "X-Forwarded-Host": "dsm.example"}
+        assert (await client.post("/", json={"seconds": 0}, headers=mapped)).status_code == 200
+        assert (await client.get("/health", headers=headers)).status_code == 200

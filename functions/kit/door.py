@@ -1,0 +1,37 @@
+"""The door of every process: another site's page changes nothing here.
+
+A browser sends a simple POST anywhere, whatever page it shows; it also says where that came from.
+Brokers, functions and curl say nothing of the kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from starlette.datastructures import Headers
+
+from functions.kit.errors import shortened
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def is_foreign(scope: Any) -> bool:
+    """Does a request that may change something come from a page of another site?"""
+    if scope["type"] != "http" or scope["method"] in _SAFE:
+        return False
+    headers = Headers(scope=scope)
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return True
+    origin = headers.get("origin")
+    # A mapped domain is rewritten on the way, and a page cannot forge what tells the original.
+    hosts = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
+    return origin is not None and (
+        not urlsplit(origin).netloc or urlsplit(origin).netloc.lower() not in map(str.lower, hosts)
+    )
+
+
+def who_of(headers: Mapping[str, str]) -> str:
+    """Who asks, as X-User says: percent-encoded, as a name has any letters. It proves nothing."""
+    return shortened(unquote(headers.get("x-user", "")), 200)
