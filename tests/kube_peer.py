@@ -33,6 +33,7 @@ class KubePeer:
     requests: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
     @property
     def kubeconfig(self) -> str:
@@ -58,6 +59,7 @@ class KubePeer:
             raw = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append(line.rpartition(" ")[0])
             self.tokens.append(headers.get("authorization", ""))
+            self.traces.append(headers.get("traceparent", ""))
             self.bodies.append(json.loads(raw) if raw else None)
             say = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             if say.status == SILENCE:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from functions.kit import trace
 from functions.kit.cluster_refusals import Forbidden as Forbidden  # functions know one module
 from functions.kit.cluster_refusals import refusal
 from functions.kit.errors import TemporaryError, shortened
@@ -202,16 +203,20 @@ class Cluster:
             "Content-Type": "application/merge-patch+json" if patching else "application/json",
         }
         chosen = [(name, value) for name, value in (query or {}).items() if value]
-        request = self._link.client.param_serialize(
-            method,
-            path,
-            query_params=chosen,
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        client = self._link.client
         patience_s = min(self._settings.kubernetes_timeout_s, self._left_s())
-        return self._link.client.call_api(*request, _request_timeout=patience_s)
+        with trace.calling(method, f"{client.configuration.host}{path}") as call:
+            request = client.param_serialize(
+                method,
+                path,
+                query_params=chosen,
+                header_params={**headers, **call.headers},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = client.call_api(*request, _request_timeout=patience_s)
+            call.answered(response.status)
+        return response
 
     def _left_s(self) -> float:
         left_s = self._until - time.monotonic()

@@ -89,11 +89,10 @@ def of_statement(query: LoggedQuery) -> dict[str, Any]:
     return found
 
 
-def of_call(request: httpx.Request) -> dict[str, Any]:
+def of_call(method: str, url: httpx.URL) -> dict[str, Any]:
     """An HTTP call, without what may be private in its URL."""
-    url = request.url
     return {
-        "http.request.method": request.method,
+        "http.request.method": method,
         "url.full": str(url.copy_with(userinfo=b"", query=None)),
         "server.address": url.host,
         "server.port": url.port or (443 if url.scheme == "https" else 80),

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -32,13 +34,17 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from functions.kit import conventions, log, wire
 from functions.kit.client import Client
+from functions.kit.trace import Call
 
 if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
 
 UNTRACED = ("/health", "/health/live", "/health/ready", "/metrics")  # asked often, and of no event
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 POOLS_OWN = "SELECT pg_advisory_unlock_all()"  # the pool tidies a connection that comes back
+
+FAREWELL_S = 2.0  # for the last spans; a collector that is away must hold up nobody who drains
 
 _W3C = TraceContextTextMapPropagator()
 _named_by: ContextVar[str] = ContextVar("named_by", default="")
@@ -52,6 +58,20 @@ class TraceIds(RandomIdGenerator):
         if not name:
             return super().generate_trace_id()
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+
+
+class Calling(Call):
+    """A call that is being made: the headers that it carries, and a place for its answer."""
+
+    def __init__(self, span: Span, headers: Mapping[str, str]) -> None:
+        self._span = span
+        self.headers = headers
+
+    def answered(self, status: int) -> None:
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 400:
+            self._span.set_attribute("error.type", str(status))
+            self._span.set_status(StatusCode.ERROR)
 
 
 class Spans:
@@ -83,10 +103,25 @@ class Spans:
     def _flushing(self, send: Any) -> Any:
         async def flush_first(message: Any) -> None:
             if message["type"] == "lifespan.shutdown.complete":
-                await asyncio.to_thread(self._provider.shutdown)
+                await self._farewell()
             await send(message)
 
         return flush_first
+
+    async def _farewell(self) -> None:
+        """Send what is left, for so long and no longer."""
+        loop, sent = asyncio.get_running_loop(), asyncio.Event()
+
+        def send() -> None:
+            self._provider.shutdown()
+            with suppress(RuntimeError):  # the loop did not wait for us
+                loop.call_soon_threadsafe(sent.set)
+
+        # A thread of our own: the interpreter waits at its end for those that asyncio lends.
+        threading.Thread(target=send, daemon=True).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await sent.wait()
 
     async def _request(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
@@ -169,28 +204,30 @@ class Spans:
 
         class TracedClient(Client):
             async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-                with spans._calling(request) as span:
+                said = {n[3:]: v for n, v in request.headers.items() if n.startswith("ce-")}
+                with spans.calling(request.method, request.url, said) as call:
+                    request.headers.update(call.headers)
                     response = await super().send(request, **options)
-                    span.set_attribute("http.response.status_code", response.status_code)
-                    if response.is_error:
-                        span.set_attribute("error.type", str(response.status_code))
-                        span.set_status(StatusCode.ERROR)
+                    call.answered(response.status_code)
                     return response
 
         return TracedClient
 
     @contextmanager
-    def _calling(self, request: httpx.Request) -> Iterator[Span]:
-        said = {n[3:]: v for n, v in request.headers.items() if n.startswith("ce-")}
+    def calling(
+        self, method: str, url: httpx.URL, said: Mapping[str, str] = NOTHING
+    ) -> Iterator[Calling]:
+        """A call of whatever client: `POST`, CLIENT; `said` are the attributes of its event."""
         span = self._tracer.start_span(
-            request.method,
+            method,
             context=_under(_parent_of(said)),
             kind=SpanKind.CLIENT,
-            attributes=conventions.of_call(request) | conventions.of_event(said),
+            attributes=conventions.of_call(method, url) | conventions.of_event(said),
         )
-        _W3C.inject(request.headers, context=trace.set_span_in_context(span))
+        headers: dict[str, str] = {}
+        _W3C.inject(headers, context=trace.set_span_in_context(span))
         with self._current(span):
-            yield span
+            yield Calling(span, headers)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -67,6 +68,27 @@ def served(app: Any) -> Any:
 def client_class(plain: type[httpx.AsyncClient]) -> type[httpx.AsyncClient]:
     """The HTTP client's class: one with a span for each request where there are spans."""
     return plain if _spans is None else _spans.client_class()
+
+
+class Call:
+    """A call by a client that is not httpx: the headers to carry, and a place for its answer."""
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    def answered(self, status: int) -> None:
+        """The status that was answered."""
+
+
+def calling(method: str, url: str) -> AbstractContextManager[Call]:
+    """The time that a call takes to its answer's first byte."""
+    if _spans is None:
+        return nullcontext(_UNTRACED)
+    import httpx
+
+    return _spans.calling(method, httpx.URL(url))
+
+
+_UNTRACED = Call()
 
 
 def processing(message: Message) -> AbstractContextManager[object]:

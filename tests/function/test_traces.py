@@ -8,16 +8,19 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 
 import httpx
 import opentelemetry.semconv._incubating.attributes as published
 import pytest
 
+from functions.events.saga import RegistrationDecided, StepCommanded
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintsReported
 from functions.kit import migrate, wire
@@ -26,6 +29,7 @@ from tests.conftest import MakeMigrated
 from tests.function.otlp import Collector, Seen, collector
 from tests.function.slow_target import NapAsked
 from tests.function.test_serve import served, start
+from tests.kube_peer import Say, kube_peer
 
 pytestmark = pytest.mark.timeout(120)
 TICK = ScheduleDue(schedule="sprint-report", time=datetime(2025, 8, 29, 13, 30, tzinfo=UTC))
@@ -210,6 +214,67 @@ async def test_a_failure_is_marked_with_its_kind(town: Town) -> None:
     assert all(s.failed for s in calls)
 
 
+async def test_calls_of_kubernetes_are_in_the_trace_and_carry_it(
+    otlp: Collector, tmp_path: Path
+) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    given = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    async with kube_peer(tmp_path, Say(200, body={"items": []}), Say(503)) as peer:
+        environ = {"FUNCTION_TARGET": "console", "KUBECONFIG": peer.kubeconfig}
+        environ |= {"FUNCTION_SOURCE": "", "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}
+        async with served(**environ) as (process, url), httpx.AsyncClient(timeout=30) as client:
+            for _ in range(2):
+                await client.get(f"{url}/schedules", headers=given)
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+        good, bad = sorted(
+            (s for s in otlp.of("console", "GET") if s.attributes.get("server.port") == peer.port),
+            key=lambda span: str(span.attributes["http.response.status_code"]),
+        )
+        path = "/apis/sources.knative.dev/v1/namespaces/default/pingsources"
+        assert {good.trace, bad.trace} == {trace_id}
+        assert (good.kind, good.failed) == ("CLIENT", False)
+        assert good.attributes["url.full"] == f"http://127.0.0.1:{peer.port}{path}"
+        assert (bad.failed, bad.attributes["error.type"]) == (True, "503")
+        assert [t.split("-")[1:3] for t in peer.traces] == [
+            [trace_id, good.id],
+            [trace_id, bad.id],
+        ]
+
+
+async def test_what_the_orchestrator_says_is_created_where_it_was_asked_for(
+    otlp: Collector, make_migrated: MakeMigrated
+) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    given = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    database = await make_migrated(*migrate.owners())
+    environ = {"FUNCTION_SOURCE": "", "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}
+    environ |= {"DATABASE_URL": database}
+    async with (
+        served(FUNCTION_TARGET="dead_letter", **environ) as (sink, sink_url),
+        served(FUNCTION_TARGET="orchestrator", K_SINK=sink_url, **environ) as (process, url),
+        httpx.AsyncClient(base_url=f"{url}/api/orchestration", timeout=30) as client,
+    ):
+        saga = {"orchName": "o", "as": "initiator", "type": "sequential", "steps": [{"name": "s"}]}
+        worker = {"orchName": "o", "as": "worker", "steps": [{"name": "s"}]}
+        for body in (saga, worker):
+            answer = await client.post("/register", json=body, headers={"X-Service-Name": "w"})
+            assert answer.is_success, answer.text
+        answer = await client.post("/execute/o", json={}, headers=given)
+        assert answer.is_success, answer.text
+        for one in (process, sink):
+            one.send_signal(signal.SIGTERM)
+            await one.wait()
+
+    made = otlp.one("orchestrator", f"create {StepCommanded.type}")
+    assert (made.kind, made.trace) == ("PRODUCER", trace_id)
+    assert otlp.above(made)[-1] == "orchestrator: POST /api/orchestration/execute/{orch_name}"
+    kept = [s for s in otlp.of("dead-letter", "INSERT letter") if s.trace == trace_id]
+    assert f"orchestrator: create {StepCommanded.type}" in otlp.above(kept[0])
+    assert len(otlp.of("orchestrator", f"create {RegistrationDecided.type}")) == 2
+
+
 async def test_logs_carry_the_trace(otlp: Collector) -> None:
     lines = await _logged(message_of(NapAsked(), id="x"), OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url)
     (span,) = otlp.of("slow-target", "process")
@@ -227,6 +292,25 @@ async def test_a_collector_that_is_away_costs_no_answer() -> None:
     event = message_of(NapAsked(), id="x")
     lines = await _logged(event, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert "handled" in [line["event"] for line in lines]
+
+
+async def test_a_collector_that_takes_and_never_answers_holds_up_no_end() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        event = message_of(NapAsked(), id="x")
+        began = time.monotonic()
+        async with served(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (process, url):
+            headers, body = wire.encode(event)
+            async with httpx.AsyncClient() as client:
+                assert (await client.post(url, headers=headers, content=body)).status_code == 200
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            await process.communicate()
+    assert time.monotonic() - began < 8.0, "ten seconds is an exporter's own patience"
 
 
 async def _logged(event: wire.Message, **environ: str) -> list[dict[str, str]]:
