@@ -157,6 +157,9 @@ class StepCommanded(Event):
     payload_encoding: Literal["json", "base64"] = Field("json", alias="payloadEncoding")
     results: dict[str, Any] = Field({}, description="what earlier steps answered, by name")
     result: Any = Field(None, description="UNDO: what this step's DO answered")
+    effect: bool = Field(
+        False, description="UNDO: the DO is known to have taken effect; else it may have"
+    )
     deadline: datetime = Field(description="an answer after this instant comes too late")
 
     def subject(self) -> str | None:

@@ -21,6 +21,11 @@ from functions.kit.store import Store
 if TYPE_CHECKING:
     from functions.kit.store import Connection
 
+# What stands: done, and not undone since.
+_DONE = """AND NOT (step = 'DO' AND NOT EXISTS (
+    SELECT FROM journal AS undone WHERE undone.function = journal.function
+    AND undone.key = journal.key AND undone.step = 'UNDO'))"""
+
 Work = Callable[["Connection"], Awaitable[Any]]
 
 # What the server says when a lock is not free in time comes before asyncpg's own patience ends.
@@ -153,16 +158,20 @@ async def tally(store: Store) -> list[dict[str, Any]]:
 
 
 async def forget(store: Store, function: str, days: int = 30) -> None:
-    """Delete what is older than `days`: no broker and no service repeats itself for so long."""
+    """Delete what is older than `days`: no broker and no service repeats itself for so long.
+
+    What a worker of sagas has done stays until it was undone so long ago: an undo may be asked for
+    at any time.
+    """
     async with store.transaction() as tx:
-        for table, column in (
-            ("inbox", "received_at"),
-            ("journal", "done_at"),
-            ("run", "ended_at"),
+        for table, column, but in (
+            ("inbox", "received_at", ""),
+            ("journal", "done_at", _DONE),
+            ("run", "ended_at", ""),
         ):
             await tx.execute(
                 f"""DELETE FROM {table} WHERE function = $1
-                    AND {column} < now() - make_interval(days => $2)""",
+                    AND {column} < now() - make_interval(days => $2) {but}""",
                 *(function, days),
             )
 

@@ -15,7 +15,9 @@ whatever order, and under however many attempts:
 
 - what a command did and what was answered are written in one transaction with its claim;
 - a DO that has succeeded answers its result again to a later attempt, without a second effect;
-- a DO that comes after its UNDO is refused, and an UNDO of what was never done is a success;
+- a DO that comes after its UNDO is refused, and an UNDO of what was never done is a success: the
+  orchestrator sends one where it does not know. Where it knows of an effect the undo is called,
+  though nothing be on record here: a service that replaces another must find what that has done;
 - a failure leaves nothing of the attempt behind. `PermanentError` says that another cannot help.
 """
 
@@ -150,7 +152,8 @@ class Worker:
         if "UNDO" in done:
             return
         work = self._undo.get(task.command.step_name)
-        if "DO" in done and work is not None:
+        # Known to have taken effect, though we know nothing of it: it was done by whom we replace.
+        if work is not None and ("DO" in done or task.command.effect):
             await work(task)
         await _write(task, None)
 

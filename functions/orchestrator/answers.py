@@ -167,6 +167,7 @@ class UndoPlan(Answer):
     waves: list[list[str]] = Field(description="steps that are undone together, wave after wave")
     kept: list[str] = Field(description="steps whose effects stay")
     awaited: list[str] = Field(description="steps in flight, which are awaited first")
+    unsure: list[str] = Field(description="steps that may have taken effect: nobody has answered")
 
 
 class OrchestrationPage(Answer):
@@ -240,7 +241,10 @@ def detail_of(stored: Stored, facts: dict[str, Any], now: datetime) -> Execution
 def plan_of(plan: Plan) -> UndoPlan:
     """An undo's plan as an answer."""
     return UndoPlan(
-        waves=[list(wave) for wave in plan.waves], kept=list(plan.kept), awaited=list(plan.awaited)
+        waves=[list(wave) for wave in plan.waves],
+        kept=list(plan.kept),
+        awaited=list(plan.awaited),
+        unsure=list(plan.unsure),
     )
 
 

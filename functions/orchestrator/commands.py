@@ -30,6 +30,7 @@ from functions.orchestrator.intake import payload_of
 from functions.orchestrator.orchestrator import Orchestrator, utc_now
 from functions.orchestrator.parameters import (
     FlowId,
+    HandOver,
     OrchName,
     Saga,
     ServiceName,
@@ -156,9 +157,9 @@ async def resume(flow_id: FlowId, saga: Saga, who: Who) -> Told:
 
 
 @router.post("/retry/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def retry(flow_id: FlowId, saga: Saga, who: Who) -> Told:
+async def retry(flow_id: FlowId, saga: Saga, who: Who, hand_over: HandOver = False) -> Told:
     """Let a run that ended badly go on from where it failed, be it forward or back."""
-    return await _tell(saga, flow_id, RetryAsked(who), "Retry initiated")
+    return await _tell(saga, flow_id, RetryAsked(who, hand_over), "Retry initiated")
 
 
 @router.get("/health", response_model=Health, responses=documented())

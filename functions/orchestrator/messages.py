@@ -40,7 +40,7 @@ def of_command(
         "deadline": None if step.due_at is None else wire.format_time(step.due_at),
     }
     if command.action is Action.UNDO:
-        data["result"] = step.result
+        data |= {"result": step.result, "effect": command.effect}
     attributes = {
         "orchname": run.definition.name,
         "stepname": command.step,

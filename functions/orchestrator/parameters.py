@@ -40,6 +40,14 @@ ToStep = Annotated[
     Query(min_length=1, max_length=100, pattern=_NAME, description="undo back to just after it"),
 ]
 
+HandOver = Annotated[
+    bool,
+    Query(
+        alias="handOver",
+        description="undo at the workers registered now what others did that have left",
+    ),
+]
+
 
 def _sane(at: datetime) -> datetime:
     at = at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -10,8 +10,11 @@ from typing import Any
 
 from functions.kit.errors import PermanentError
 from functions.orchestrator.decide.model import (
+    Action,
+    Call,
     Cause,
     Definition,
+    Outcome,
     Retry,
     Run,
     RunStatus,
@@ -82,6 +85,19 @@ def run_from_row(row: Any, definition: Definition, steps: Mapping[str, Step]) ->
     )
 
 
+def calls_to_json(calls: tuple[Call, ...]) -> str:
+    """A step's calls as they are kept."""
+    return _encode([[c.action, c.attempt, c.worker, c.outcome] for c in calls])
+
+
+def calls_from_json(document: list[list[Any]]) -> tuple[Call, ...]:
+    """The inverse of `calls_to_json`."""
+    return tuple(
+        Call(Action(action), attempt, worker, Outcome(outcome))
+        for action, attempt, worker, outcome in document
+    )
+
+
 def step_from_row(row: Any) -> Step:
     """A step as it was stored."""
     return Step(
@@ -92,7 +108,7 @@ def step_from_row(row: Any) -> Step:
         undo_base=row["undo_base"],
         round=row["round"],
         round_base=row["round_base"],
-        effect=row["effect"],
+        calls=calls_from_json(row["calls"]),
         due_at=row["due_at"],
         worker=row["worker_service"],
         result=row["result"],

@@ -11,7 +11,7 @@ from uuid import UUID
 from functions.kit import wire
 from functions.kit.store import Connection
 from functions.orchestrator.decide.model import Audit, Run
-from functions.orchestrator.rows import storable
+from functions.orchestrator.rows import calls_to_json, storable
 
 # How long a process may keep an event that it is sending before another one sends it as well.
 HOLD = timedelta(seconds=15)
@@ -72,18 +72,18 @@ WITH new_run AS (
     WHERE r.flow_id = a
 ), step AS (
     INSERT INTO orchestration_step_run AS s (flow_id, step_name, seq, status, attempt, base,
-        undo_attempt, undo_base, round, round_base, effect, due_at, worker_service, result,
+        undo_attempt, undo_base, round, round_base, calls, due_at, worker_service, result,
         error_message, started_at, completed_at, undone_at)
-    SELECT a, b, c, d, e, f, g, h, i, j, k, l, m, n::jsonb, o, p, q, r
+    SELECT a, b, c, d, e, f, g, h, i, j, k::jsonb, l, m, n::jsonb, o, p, q, r
     FROM unnest($28::uuid[], $29::text[], $30::int[], $31::text[], $32::int[], $33::int[],
-        $34::int[], $35::int[], $36::int[], $37::int[], $38::bool[], $39::timestamptz[],
+        $34::int[], $35::int[], $36::int[], $37::int[], $38::text[], $39::timestamptz[],
         $40::text[], $41::text[], $42::text[], $43::timestamptz[], $44::timestamptz[],
         $45::timestamptz[])
         AS rows (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)
     ON CONFLICT (flow_id, step_name) DO UPDATE SET status = EXCLUDED.status,
         attempt = EXCLUDED.attempt, base = EXCLUDED.base, undo_attempt = EXCLUDED.undo_attempt,
         undo_base = EXCLUDED.undo_base, round = EXCLUDED.round, round_base = EXCLUDED.round_base,
-        effect = EXCLUDED.effect, due_at = EXCLUDED.due_at,
+        calls = EXCLUDED.calls, due_at = EXCLUDED.due_at,
         worker_service = EXCLUDED.worker_service, result = EXCLUDED.result,
         error_message = EXCLUDED.error_message, started_at = EXCLUDED.started_at,
         completed_at = EXCLUDED.completed_at, undone_at = EXCLUDED.undone_at
@@ -153,7 +153,7 @@ async def write(tx: Connection, w: Writes, now: datetime) -> None:
         [s.undo_base for s in states],
         [s.round for s in states],
         [s.round_base for s in states],
-        [s.effect for s in states],
+        [calls_to_json(s.calls) for s in states],
         [s.due_at for s in states],
         [s.worker for s in states],
         [None if s.result is None else storable(s.result, "result") for s in states],

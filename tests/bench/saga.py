@@ -155,8 +155,9 @@ async def _fill(url: str) -> None:
                 SELECT md5('r' || n)::uuid, 1, 'o', 'COMPLETED', now(), '{{}}', 'json', 'c',
                     now() - n * interval '1 s', now() FROM generate_series(1, {STORED}) n;
                 INSERT INTO orchestration_step_run (flow_id, step_name, seq, status, attempt, base,
-                    undo_attempt, undo_base, round, round_base, effect)
-                SELECT md5('r' || n)::uuid, 's' || k, k, 'DO_SUCCESS', 1, 0, 0, 0, 1, 0, true
+                    undo_attempt, undo_base, round, round_base, calls)
+                SELECT md5('r' || n)::uuid, 's' || k, k, 'DO_SUCCESS', 1, 0, 0, 0, 1, 0,
+                    '[["DO", 1, "w", "SUCCESS"]]'
                 FROM generate_series(1, {STORED}) n, generate_series(1, 3) k;
                 INSERT INTO audit_event (flow_id, type, detail, at)
                 SELECT md5('r' || n)::uuid, 'STEP_SUCCESS', '', now()

@@ -65,7 +65,7 @@ class TestTimers:
 
         async def failed() -> Any:
             run = await world.run(flow_id)
-            return run if run["status"] == "FAILED" else None
+            return run if run["status"] in ("UNDOING", "UNDO_FAILED") else None
 
         run = await eventually(failed)
         assert run["steps"][0]["attempts"] == 2

@@ -133,7 +133,7 @@ class TestClockwork:
 
         async def failed() -> bool:
             found = await world.get(f"orchestrations/one/executions/{good}")
-            return bool(found["status"] == "FAILED")
+            return bool(found["status"] == "UNDO_FAILED")
 
         await eventually(failed)
         response = await world.cluster.tell("orchestrator", TICK)

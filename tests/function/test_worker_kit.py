@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from functions.events.saga import StepAnswered, StepCommanded
+from functions.kit import inbox
+from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.worker import Task, Worker
 from tests.cluster import Cluster, message_of, reply_of
@@ -43,9 +45,10 @@ async def look(task: Task) -> None:
 
 
 class World:
-    def __init__(self, cluster: Cluster, database: str) -> None:
+    def __init__(self, cluster: Cluster, database: str, ctx: Context) -> None:
         self.cluster = cluster
         self.database = database
+        self.ctx = ctx
 
     async def told(self, action: str = "DO", attempt: int = 1, **more: Any) -> httpx.Response:
         command = {
@@ -72,14 +75,26 @@ class World:
         finally:
             await connection.close()
 
+    async def forget(self, before: str) -> None:
+        """What a process does when it starts, after `before`."""
+        connection = await asyncpg.connect(self.database)
+        await connection.execute(before)
+        await connection.close()
+        await inbox.forget(self.ctx.store, self.ctx.function)
+
+    async def records(self) -> int:
+        async with self.ctx.store.connection() as connection:
+            found: int = await connection.fetchval("SELECT count(*) FROM journal")
+            return found
+
 
 @pytest.fixture
 async def world(cluster: Cluster, functions_database: str) -> World:
     connection = await asyncpg.connect(functions_database)
     await connection.execute("CREATE TABLE effect (key text NOT NULL)")
     await connection.close()
-    cluster.deploy(worker.target(), {"DATABASE_URL": functions_database})
-    return World(cluster, functions_database)
+    ctx = cluster.deploy(worker.target(), {"DATABASE_URL": functions_database})
+    return World(cluster, functions_database, ctx)
 
 
 async def test_an_answer_says_whose_it_is_and_what_came_out(world: World) -> None:
@@ -128,6 +143,28 @@ async def test_a_do_after_its_undo_is_refused_for_good(world: World) -> None:
     late = await world.asked()
     assert (late.metadata.status, late.metadata.final) == ("FAILED", True)
     assert await world.effects() == []
+
+
+async def test_a_known_effect_is_undone_though_nothing_of_it_is_on_record(world: World) -> None:
+    result = {"wrote": "f/write/1"}
+    await world.asked("UNDO", result=result, effect=True)
+    assert await world.effects() == ["undo f/write/1"]
+    await world.asked("UNDO", 2, result=result, effect=True)
+    assert await world.effects() == ["undo f/write/1"]
+
+
+async def test_what_was_done_stays_on_record_until_long_after_its_undo(world: World) -> None:
+    long_ago = "UPDATE journal SET done_at = now() - interval '31 days'"
+    done = await world.asked()
+    await world.forget(long_ago)
+    await world.asked(attempt=2)
+    assert await world.effects() == ["f/write/1"], "done once, a month later too"
+    await world.asked("UNDO", result=done.result)
+    assert await world.effects() == ["f/write/1", "undo f/write/1"]
+    await world.forget("SELECT")
+    assert (await world.asked(attempt=3)).metadata.status == "FAILED", "it stays undone"
+    await world.forget(long_ago)
+    assert await world.records() == 0
 
 
 async def test_another_round_is_another_effect(world: World) -> None:

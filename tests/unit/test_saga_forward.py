@@ -109,8 +109,12 @@ class TestAttempts:
         story.after(5)
         assert story.run.steps["a"].error == "no answer from w within 5 s"
         story.after(1)
+        assert story.takes() == ["DO a 1", "DO a 2"]
         story.after(5)
-        assert (story.status, story.takes()) == ("FAILED", ["DO a 1", "DO a 2"])
+        assert (story.steps(), story.run.reason) == (
+            "a:UNDOING",
+            "step a failed: no answer from w within 5 s",
+        )
 
     def test_a_success_during_the_pause_saves_the_next_attempt(self) -> None:
         story = Story(chain("a", timeout_s=5))

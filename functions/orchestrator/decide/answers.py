@@ -11,13 +11,12 @@ from typing import Any, TypeAlias
 
 from functions.orchestrator.decide.draft import Draft
 from functions.orchestrator.decide.happenings import Answered
-from functions.orchestrator.decide.model import Action, Run, Step, StepStatus
+from functions.orchestrator.decide.model import Action, Call, Outcome, Run, Step, StepStatus
 from functions.orchestrator.decide.timers import attempt_failed
 
 Where: TypeAlias = dict[str, Any]
 
 _DOING = (StepStatus.IN_PROGRESS, StepStatus.RETRYING)
-_GIVEN_UP = (*_DOING, StepStatus.DO_FAIL, StepStatus.PENDING)
 
 
 def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
@@ -32,13 +31,16 @@ def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
     if answer.worker is None:
         if answer.named:
             return "workerName: an answer must say which worker gives it"
-    elif answer.worker not in (registered, step.worker):
+    elif answer.worker != registered and answer.worker not in [c.worker for c in step.calls]:
         return f"workerName: {answer.worker!r} has not registered for step {answer.step!r}"
     issued = step.attempt if answer.action is Action.DO else step.undo_attempt
     if issued == 0:
         return f"action: step {answer.step!r} was never told to {answer.action}"
     if answer.attempt is not None and not 1 <= answer.attempt <= issued:
         return f"attempt: {answer.attempt} was never sent; the last one is {issued}"
+    call = step.call(answer.action, answer.attempt or issued)
+    if call is not None and answer.worker not in (None, call.worker):
+        return f"workerName: attempt {call.attempt} was sent to {call.worker}, not {answer.worker}"
     return None
 
 
@@ -52,20 +54,17 @@ def take(draft: Draft, answer: Answered) -> str | None:
 def _take_do(draft: Draft, answer: Answered) -> str | None:
     step = draft.steps[answer.step]
     attempt = answer.attempt or step.attempt
-    where: Where = {
-        "step": answer.step,
-        "action": Action.DO,
-        "attempt": attempt,
-        "who": answer.worker,
-    }
+    call, where = step.call(Action.DO, attempt), _where(answer, attempt)
     current = attempt == step.attempt
+    if call is None:
+        return _too_late(step, attempt, step.attempt)
     if answer.success and current and step.status in _DOING:
         if answer.unkept is not None:
             # Nobody can go on without the result, so the step has failed; its effect is there.
             draft.set(
                 answer.step,
                 status=StepStatus.DO_FAIL,
-                effect=True,
+                calls=step.answered(call, Outcome.SUCCESS),
                 error=answer.unkept,
                 due_at=None,
             )
@@ -74,7 +73,7 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
         draft.set(
             answer.step,
             status=StepStatus.DO_SUCCESS,
-            effect=True,
+            calls=step.answered(call, Outcome.SUCCESS),
             result=answer.result,
             error=None,
             due_at=None,
@@ -83,17 +82,13 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
         draft.note("STEP_SUCCESS", **where)
         return None
     if not answer.success and current and step.status is StepStatus.IN_PROGRESS:
-        definition = draft.run.definition.by_name[answer.step]
-        error = answer.error or "the worker gave no reason"
-        attempt_failed(draft, definition, Action.DO, error, final=answer.final)
+        _failed(draft, answer, call)
         return None
-    if (
-        answer.success
-        and not step.effect
-        and attempt > step.round_base
-        and step.status in _GIVEN_UP
-    ):
-        draft.set(answer.step, effect=True, result=answer.result)
+    undone = step.status is StepStatus.UNDO_SUCCESS or call.outcome is Outcome.UNDONE
+    if answer.success and not undone and not step.done_by(call.worker):
+        known = [c.attempt for c in step.calls if c.outcome is Outcome.SUCCESS]
+        result = step.result if attempt < max(known, default=0) else answer.result
+        draft.set(answer.step, calls=step.answered(call, Outcome.SUCCESS), result=result)
         draft.note("STEP_SUCCESS_LATE", "took effect after it was given up", **where)
         return None
     return _too_late(step, attempt, step.attempt)
@@ -102,31 +97,51 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
 def _take_undo(draft: Draft, answer: Answered) -> str | None:
     step = draft.steps[answer.step]
     attempt = answer.attempt or step.undo_attempt
-    where: Where = {
-        "step": answer.step,
-        "action": Action.UNDO,
-        "attempt": attempt,
-        "who": answer.worker,
-    }
+    call, where = step.call(Action.UNDO, attempt), _where(answer, attempt)
     current = attempt == step.undo_attempt
-    waiting = (StepStatus.UNDOING, StepStatus.UNDO_RETRYING, StepStatus.UNDO_FAIL)
-    if answer.success and current and step.status in waiting:
+    if call is None:
+        return _too_late(step, attempt, step.undo_attempt)
+    # A success is a fact, of whichever attempt.
+    if answer.success and call.worker in step.holders:
+        draft.note("UNDO_SUCCESS", **where)
+        _undone(draft, answer.step, call)
+        return None
+    if not answer.success and current and step.status is StepStatus.UNDOING:
+        _failed(draft, answer, call)
+        return None
+    return _too_late(step, attempt, step.undo_attempt)
+
+
+def _undone(draft: Draft, name: str, call: Call) -> None:
+    """A worker has taken back what it did; another one may have done it as well."""
+    step = draft.set(name, calls=draft.steps[name].answered(call, Outcome.SUCCESS))
+    if not step.holders:
         draft.set(
-            answer.step,
+            name,
             status=StepStatus.UNDO_SUCCESS,
-            effect=False,
             error=None,
             due_at=None,
             undone_at=draft.world.now,
         )
-        draft.note("UNDO_SUCCESS", **where)
-        return None
-    if not answer.success and current and step.status is StepStatus.UNDOING:
-        definition = draft.run.definition.by_name[answer.step]
-        error = answer.error or "the worker gave no reason"
-        attempt_failed(draft, definition, Action.UNDO, error, final=answer.final)
-        return None
-    return _too_late(step, attempt, step.undo_attempt)
+    elif step.status is not StepStatus.UNDOING or step.worker == call.worker:
+        draft.steps[name] = replace(_to_be_undone(step), result=None)
+
+
+def _failed(draft: Draft, answer: Answered, call: Call) -> None:
+    name = answer.step
+    draft.set(name, calls=draft.steps[name].answered(call, Outcome.FAILED))
+    error = answer.error or "the worker gave no reason"
+    definition = draft.run.definition.by_name[name]
+    attempt_failed(draft, definition, answer.action, error, final=answer.final)
+
+
+def _where(answer: Answered, attempt: int) -> Where:
+    return {
+        "step": answer.step,
+        "action": answer.action,
+        "attempt": attempt,
+        "who": answer.worker,
+    }
 
 
 def _too_late(step: Step, attempt: int, last: int) -> str:
@@ -149,11 +164,17 @@ def started_again(step: Step) -> Step:
                 undo_base=step.undo_attempt,
                 round=step.round + 1,
                 round_base=step.attempt,
+                calls=(),
                 result=None,
                 completed_at=None,
                 undone_at=None,
             )
         case StepStatus.UNDO_FAIL:
-            return replace(again, status=StepStatus.DO_SUCCESS, undo_base=step.undo_attempt)
+            return _to_be_undone(again)
         case _:
             return step
+
+
+def _to_be_undone(step: Step) -> Step:
+    status = StepStatus.DO_SUCCESS if step.effect else StepStatus.DO_FAIL
+    return replace(step, status=status, due_at=None, error=None, undo_base=step.undo_attempt)

@@ -9,6 +9,7 @@ from typing import Any
 from functions.orchestrator.decide.model import (
     Action,
     Audit,
+    Call,
     Command,
     Decision,
     Run,
@@ -47,27 +48,21 @@ class Draft:
 
     def send(self, definition: StepDef, action: Action) -> None:
         """Give a step to its worker, under the next attempt number."""
-        name, step = definition.name, self.steps[definition.name]
-        # Only who did a step may be left to undo it.
-        worker = self.world.workers.get(name) or step.worker
-        assert worker is not None, f"{name} has no worker"
-        due_at = self.world.now + timedelta(seconds=definition.timeout_s)
-        if action is Action.DO:
-            attempt = step.attempt + 1
-            self.set(
-                name,
-                status=StepStatus.IN_PROGRESS,
-                attempt=attempt,
-                due_at=due_at,
-                worker=worker,
-                started_at=step.started_at or self.world.now,
-            )
+        name, step, do = definition.name, self.steps[definition.name], action is Action.DO
+        # Who did a step undoes it, be that registered still or not.
+        worker = self.world.workers[name] if do else step.holders[0]
+        attempt = 1 + (step.attempt if do else step.undo_attempt)
+        sent: dict[str, Any] = {
+            "worker": worker,
+            "due_at": self.world.now + timedelta(seconds=definition.timeout_s),
+            "calls": (*step.calls, Call(action, attempt, worker)),
+        }
+        if do:
+            sent["started_at"] = step.started_at or self.world.now
+            self.set(name, status=StepStatus.IN_PROGRESS, attempt=attempt, **sent)
         else:
-            attempt = step.undo_attempt + 1
-            self.set(
-                name, status=StepStatus.UNDOING, undo_attempt=attempt, due_at=due_at, worker=worker
-            )
-        self.commands.append(Command(name, action, attempt, worker))
+            self.set(name, status=StepStatus.UNDOING, undo_attempt=attempt, **sent)
+        self.commands.append(Command(name, action, attempt, worker, step.done_by(worker)))
         type_ = "STEP_STARTED" if action is Action.DO else "UNDO_STARTED"
         self.note(type_, f"sent to {worker}", step=name, action=action, attempt=attempt)
 

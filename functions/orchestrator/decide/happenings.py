@@ -64,9 +64,13 @@ class ResumeAsked:
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """An operator lets a run that ended badly go on from where it failed."""
+    """An operator lets a run that ended badly go on from where it failed.
+
+    `hand_over`: undo at the workers that are registered now what others did that are not.
+    """
 
     who: str
+    hand_over: bool = False
 
 
 Happening: TypeAlias = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -52,6 +52,15 @@ class Cause(StrEnum):
     DEADLINE = "DEADLINE"
     CANCEL = "CANCEL"
     UNDO = "UNDO"
+
+
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    SENT = "SENT"  # nobody has answered: of a DO that is over, it is not known if it took effect
+    FAILED = "FAILED"  # it left nothing behind
+    SUCCESS = "SUCCESS"
+    UNDONE = "UNDONE"  # a DO whose worker has undone the step since
 
 
 IN_FLIGHT = frozenset({StepStatus.IN_PROGRESS, StepStatus.UNDOING})
@@ -125,13 +134,23 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt: the worker that it was sent to, and what became of it."""
+
+    action: Action
+    attempt: int
+    worker: str
+    outcome: Outcome = Outcome.SENT
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of one run.
 
     `attempt` and `undo_attempt` only ever grow: they are what answers are fenced by. Attempts up
     to `base` (`undo_base`) belong to what was before an operator's retry. `round` grows when a step
-    that was undone is done again, with the attempts after `round_base`. `effect`: a DO of this
-    round is known to have succeeded.
+    that was undone is done again, with the attempts after `round_base`; `calls` are those of this
+    round.
     `due_at`: when the action in flight times out, or the next attempt goes.
     """
 
@@ -142,7 +161,7 @@ class Step:
     undo_base: int = 0
     round: int = 1
     round_base: int = 0
-    effect: bool = False
+    calls: tuple[Call, ...] = ()
     due_at: datetime | None = None
     worker: str | None = None
     result: Any = None
@@ -150,6 +169,49 @@ class Step:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     undone_at: datetime | None = None
+
+    @property
+    def effect(self) -> bool:
+        """Is it known to have taken effect?"""
+        return any(c.outcome is Outcome.SUCCESS for c in self._dos)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """The workers where it has taken effect, or may have: who is known to first.
+
+        What is in flight is awaited first.
+        """
+        flying = self.attempt if self.status is StepStatus.IN_PROGRESS else None
+        done = [c for c in reversed(self._dos) if c.attempt != flying]
+        sure = [c.worker for c in done if c.outcome is Outcome.SUCCESS]
+        return tuple(dict.fromkeys([*sure, *(c.worker for c in done if c.outcome is Outcome.SENT)]))
+
+    def done_by(self, worker: str) -> bool:
+        """Is it known to have taken effect at this worker?"""
+        return any(c.outcome is Outcome.SUCCESS and c.worker == worker for c in self._dos)
+
+    def call(self, action: Action, attempt: int) -> Call | None:
+        """An attempt of this round."""
+        for call in self.calls:
+            if call.attempt == attempt and call.action is action:
+                return call
+        return None
+
+    @property
+    def _dos(self) -> list[Call]:
+        return [c for c in self.calls if c.action is Action.DO]
+
+    def answered(self, call: Call, outcome: Outcome) -> tuple[Call, ...]:
+        """The calls, now that one was answered; a worker's UNDO takes back all its DOs."""
+        undone = call.action is Action.UNDO and outcome is Outcome.SUCCESS
+        return tuple(
+            replace(one, outcome=outcome)
+            if one is call
+            else replace(one, outcome=Outcome.UNDONE)
+            if undone and one.action is Action.DO and one.worker == call.worker
+            else one
+            for one in self.calls
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +237,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Tell a worker to do or undo a step."""
+    """Tell a worker to do or undo a step. `effect`: it is known to have done what it undoes."""
 
     step: str
     action: Action
     attempt: int
     worker: str
+    effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

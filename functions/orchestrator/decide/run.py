@@ -7,6 +7,7 @@ by the same step: let time out what is due, then go as far forward, or back, as 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,10 +24,12 @@ from functions.orchestrator.decide.happenings import (
     Woken,
 )
 from functions.orchestrator.decide.model import (
+    Action,
     Audit,
     Cause,
     Decision,
     Definition,
+    Outcome,
     Run,
     RunStatus,
     Step,
@@ -135,10 +138,12 @@ def _operate(draft: Draft, happening: Happening) -> str | None:
                 draft.steps[name] = _undo_again(step)
             back = "" if to is None else f" back to {to}"
             turn_back(draft, Cause.UNDO, f"undone{back} by {who}")
-        case RetryAsked(who):
+        case RetryAsked(who, hand_over):
             if problem := _no_retry(run):
                 return problem
             draft.note("RETRY_REQUESTED", who=who)
+            if hand_over:
+                _hand_over(draft, who)
             _retry(draft)
     return None
 
@@ -164,6 +169,27 @@ def _no_retry(run: Run) -> str | None:
 
 def _undo_again(step: Step) -> Step:
     return answers.started_again(step) if step.status is StepStatus.UNDO_FAIL else step
+
+
+def _hand_over(draft: Draft, who: str) -> None:
+    """Let who is registered now undo what those did who are not.
+
+    They cannot know whether it was done, so they are told that it was.
+    """
+    there = (Outcome.SENT, Outcome.SUCCESS)
+    for name, step in list(draft.steps.items()):
+        heir = draft.world.workers.get(name)
+        gone = [holder for holder in step.holders if heir not in (None, holder)]
+        if heir is None or not gone:
+            continue
+        calls = tuple(
+            replace(call, worker=heir, outcome=Outcome.SUCCESS)
+            if call.action is Action.DO and call.worker in gone and call.outcome in there
+            else call
+            for call in step.calls
+        )
+        draft.set(name, calls=calls)
+        draft.note("UNDO_HANDED_OVER", f"from {', '.join(gone)} to {heir}", step=name, who=who)
 
 
 def _retry(draft: Draft) -> None:

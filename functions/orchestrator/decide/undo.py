@@ -1,7 +1,8 @@
 """Going back: undo what took effect, in reverse order of the graph, and say what is left.
 
 A step is undone once nothing that builds on it is done or in flight any more. Steps in flight are
-awaited up to their timeout; one that succeeds late, even after the run has ended, is undone too.
+awaited up to their timeout, and undone then in case they have taken effect: that the last answer
+is missing says nothing. One that succeeds late, even after the run has ended, is undone too.
 """
 
 from __future__ import annotations
@@ -24,11 +25,15 @@ from functions.orchestrator.decide.model import (
 
 @dataclass(frozen=True)
 class Plan:
-    """What an undo would do: waves of steps that go together, and what it leaves alone."""
+    """What an undo would do: waves of steps that go together, and what it leaves alone.
+
+    `unsure`: steps that may have taken effect: nobody has answered, and they are undone as well.
+    """
 
     waves: tuple[tuple[str, ...], ...]
     kept: tuple[str, ...]
     awaited: tuple[str, ...]
+    unsure: tuple[str, ...]
 
 
 def plan(run: Run, to: str | None) -> Plan:
@@ -42,7 +47,8 @@ def plan(run: Run, to: str | None) -> Plan:
         left -= set(wave)
     flying = [n for n, step in run.steps.items() if step.status is StepStatus.IN_PROGRESS]
     kept = [n for n, step in run.steps.items() if step.effect and n not in due]
-    return Plan(tuple(waves), tuple(kept), tuple(flying))
+    unsure = [n for n, step in run.steps.items() if n in due and not step.effect]
+    return Plan(tuple(waves), tuple(kept), tuple(flying), tuple(unsure))
 
 
 def go_back(draft: Draft) -> None:
@@ -75,12 +81,12 @@ def left_to_undo(run: Run) -> list[str]:
 
 
 def _due(definition: Definition, steps: Mapping[str, Step], to: str | None) -> frozenset[str]:
-    """The steps that have an effect which is to go."""
+    """The steps that have an effect, or may have, which is to go."""
     stays = frozenset() if to is None else definition.before[to] | {to}
     return frozenset(
         one.name
         for one in definition.steps
-        if one.undo and steps[one.name].effect and one.name not in stays
+        if one.undo and steps[one.name].holders and one.name not in stays
     )
 
 

@@ -52,7 +52,11 @@ def _of_step(definition: StepDef, step: Step) -> str | None:
         case StepStatus.UNDOING:
             count = f"attempt {step.undo_attempt - step.undo_base} of {most}"
             since = clock(_sent_at(definition, step))
-            return f"undo of {name} is with {step.worker} since {since} ({count}, times out {due})"
+            maybe = "" if step.effect else ", which may have been done,"
+            return (
+                f"undo of {name}{maybe} is with {step.worker} since {since}"
+                f" ({count}, times out {due})"
+            )
         case StepStatus.RETRYING:
             count = f"attempt {step.attempt - step.base + 1} of {most}"
             return f"step {name} failed ({step.error}), {count} starts {due}"
