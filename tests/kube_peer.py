@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,10 @@ class Say:
 
 @dataclass
 class KubePeer:
-    """Answers the requests one after the other; the last answer is given for ever."""
+    """Answers the requests one after the other; the last answer is given for ever.
+
+    `judge`, given method and path and the body, answers before these, where it says anything.
+    """
 
     answers: list[Say]
     folder: Path
@@ -34,6 +37,7 @@ class KubePeer:
     tokens: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
+    judge: Callable[[str, Any], Say | None] = lambda request, body: None
 
     @property
     def kubeconfig(self) -> str:
@@ -61,7 +65,9 @@ class KubePeer:
             self.tokens.append(headers.get("authorization", ""))
             self.traces.append(headers.get("traceparent", ""))
             self.bodies.append(json.loads(raw) if raw else None)
-            say = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            say = self.judge(self.requests[-1], self.bodies[-1])
+            if say is None:
+                say = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             if say.status == SILENCE:
                 await reader.read()
             elif say.status:

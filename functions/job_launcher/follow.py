@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 # The rest is due again with the next fact or sweep.
 MOST_AT_ONCE = 20
+MOST_REFUSALS = 10  # by admission, a minute apart
 LEAST_S = 5.0  # what a Job needs to be made, or its end to be read
 
 
@@ -74,11 +75,14 @@ async def launch_due(ctx: Context, tx: Connection) -> list[Event]:
         group_limit=settings.job_group_concurrency,
     )
     events: list[Event] = []
+    held: set[str] = set()
     for number, job_id in enumerate(found.due[:MOST_AT_ONCE]):
         if number and ctx.left_s < LEAST_S:
             break
         row = await tables.get(tx, job_id)
         assert row is not None, "the queue is read in this transaction"
+        if row.request.group and row.request.group in held:
+            continue
         outcome = await launch.make(ctx.cluster, row.request)
         match outcome:
             case launch.Made():
@@ -87,13 +91,18 @@ async def launch_due(ctx: Context, tx: Connection) -> list[Event]:
                     logger.info("adopted job %s: it was there already", job_id)
             case launch.Refused():
                 events += await fail(ctx, tx, row, "Refused", outcome.message)
+            case launch.Denied() if row.refusals + 1 >= MOST_REFUSALS:
+                events += await fail(ctx, tx, row, "Refused", outcome.message)
             case launch.Waits():
                 logger.warning("job %s waits: %s", job_id, outcome.message)
                 until = now + timedelta(seconds=outcome.delay_s)
-                # The next one would hear the same.
-                for other in found.due[found.due.index(job_id) : MOST_AT_ONCE]:
-                    await tables.waits(tx, other, outcome.message, until)
-                break
+                denied = isinstance(outcome, launch.Denied)
+                await tables.waits(tx, job_id, outcome.message, until, denied=denied)
+                held.add(row.request.group)
+                if outcome.all_do:
+                    for other in found.due[number + 1 : MOST_AT_ONCE]:
+                        await tables.waits(tx, other, outcome.message, until)
+                    break
     return events
 
 

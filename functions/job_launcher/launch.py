@@ -3,9 +3,10 @@
 created, or there already and ours     Made
 there, but somebody else's             Refused
 400, 422                               Refused, in Kubernetes' words
-403, 404 (namespace), 401              Waits: somebody has to put it right
-429, 5xx, closed connection            asked again twice, then Waits
-no answer in the time of the event     Waits
+403 of this Job (admission, quota)     Waits; what admission says no to is Denied
+403 of any Job (RBAC), 404 (namespace), 401   Waits, with all others: somebody has to put it right
+429, 5xx, closed connection            asked again twice, then Waits, with all others
+no answer in the time of the event     Waits, with all others
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import stamina
 
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest, PodEnd, last_pod
-from functions.kit.cluster import Cluster, Forbidden
+from functions.kit.cluster import Cluster, Forbidden, NoRight, QuotaUsedUp
 from functions.kit.errors import (
     Conflict,
     FunctionError,
@@ -55,10 +56,21 @@ class Refused:
 
 @dataclass(frozen=True)
 class Waits:
-    """There may be a Job later; until then the request stays in the queue."""
+    """There may be a Job later; until then the request stays in the queue.
+
+    `all_do`: any other Job would hear the same now.
+    """
 
     message: str
     delay_s: float
+    all_do: bool = True
+
+
+@dataclass(frozen=True)
+class Denied(Waits):
+    """Admission says no to this Job; it may change its mind, if somebody changes its rules."""
+
+    all_do: bool = False
 
 
 Outcome = Made | Refused | Waits
@@ -68,8 +80,12 @@ async def make(cluster: Cluster, request: JobRequest) -> Outcome:
     """Make the request's Job and its ConfigMap, or find them made."""
     try:
         return await _make(cluster, request)
-    except (NotFound, Forbidden) as error:
+    except (NotFound, NoRight) as error:
         return Waits(error.detail, 60)
+    except QuotaUsedUp as error:
+        return Waits(error.detail, 60, all_do=False)
+    except Forbidden as error:
+        return Denied(error.detail, 60)
     except TemporaryError as error:
         return Waits(error.detail, max(error.delay_s, 5))
     except PermanentError as error:
@@ -86,23 +102,36 @@ async def _make(cluster: Cluster, request: JobRequest) -> Outcome:
         try:
             job = await _patiently(lambda: cluster.get(BATCH, "jobs", request.job_id))
         except NotFound:
-            return Waits(error.detail, 5)
+            return Waits(error.detail, 5, all_do=False)
         if not manifest.is_ours(request, job):
             return Refused(f"a Job {request.job_id} exists that was not made for this request")
         if "deletionTimestamp" in job["metadata"]:
-            return Waits(f"an older Job {request.job_id} is being deleted", 5)
+            return Waits(f"an older Job {request.job_id} is being deleted", 5, all_do=False)
     files = manifest.config_map_of(request, job)
     if files is not None:
         try:
             await _patiently(lambda: cluster.create("configmaps", files))
-        except Conflict:
-            pass
+        except Conflict as error:
+            if not await _has_files(cluster, job):
+                return Waits(error.detail, 5, all_do=False)
         except (Forbidden, NotFound):
             raise
         except PermanentError:
             await stop(cluster, request.job_id)
             raise
     return Made(job, adopted)
+
+
+async def _has_files(cluster: Cluster, job: dict[str, Any]) -> bool:
+    """Is the ConfigMap there, and this very Job's? A busy quota is a 409 too, and so is the
+    ConfigMap of a Job that was here before."""
+    name = str(job["metadata"]["name"])
+    try:
+        found = await _patiently(lambda: cluster.get("v1", "configmaps", name))
+    except NotFound:
+        return False
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(owner.get("uid") == job["metadata"]["uid"] for owner in owners)
 
 
 async def stop(cluster: Cluster, job_id: str) -> None:

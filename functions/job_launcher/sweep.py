@@ -61,10 +61,16 @@ async def _compared(ctx: Context, tx: Connection, row: Row, jobs: Jobs) -> list[
     if row.cancel is not None:
         return await follow.stop(ctx, tx, row, row.cancel, row.superseded_by)
     if row.id in jobs:
+        if row.missed_at is not None:
+            await tables.missed(tx, row.id, None)
         late = ctx.now() - timedelta(seconds=ctx.settings(LauncherSettings).job_start_seconds)
         if progress(jobs[row.id]).state == "starting" and (row.launched_at or late) < late:
             return await follow.not_started(ctx, tx, row)
         return await follow.seen(ctx, tx, jobs[row.id], deleted=False)
+    # The event of its end may be on its way: it says more than that it is gone.
+    if row.missed_at is None:
+        await tables.missed(tx, row.id, ctx.now())
+        return []
     words = "its Job is gone, and nobody saw how it ended"
     return await follow.fail(ctx, tx, row, "Gone", words)
 

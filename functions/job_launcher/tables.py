@@ -18,6 +18,12 @@ _LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
 _OPEN = "state IN ('queued', 'starting', 'running')"
 
 
+_PLAIN = (
+    *("position", "reason", "tries", "refusals", "missed_at", "not_before", "cancel"),
+    *("superseded_by", "queued_at", "launched_at", "started_at", "ended_at", "ending"),
+)
+
+
 @dataclass(frozen=True)
 class Row:
     """A request and what became of it."""
@@ -27,6 +33,8 @@ class Row:
     state: State
     reason: str
     tries: int
+    refusals: int
+    missed_at: datetime | None
     not_before: datetime | None
     cancel: str | None
     superseded_by: str | None
@@ -136,12 +144,20 @@ async def launched(tx: Connection, job_id: str, at: datetime) -> bool:
     )
 
 
-async def waits(tx: Connection, job_id: str, reason: str, not_before: datetime | None) -> None:
+async def waits(
+    tx: Connection, job_id: str, reason: str, not_before: datetime, *, denied: bool = False
+) -> None:
     await tx.execute(
-        """UPDATE job SET reason = $2, not_before = $3, tries = tries + 1
+        """UPDATE job SET reason = $2, not_before = $3, tries = tries + 1,
+                          refusals = refusals + $4::int
            WHERE id = $1 AND state = 'queued'""",
-        *(job_id, reason, not_before),
+        *(job_id, reason, not_before, int(denied)),
     )
+
+
+async def missed(tx: Connection, job_id: str, at: datetime | None) -> None:
+    """Since when Kubernetes does not have its Job; None where it has."""
+    await tx.execute("UPDATE job SET missed_at = $2 WHERE id = $1", job_id, at)
 
 
 async def remark(tx: Connection, job_id: str, reason: str) -> None:
@@ -230,13 +246,7 @@ def _row(row: Any) -> Row:
     return Row(
         request=JobRequest(**request),
         state=cast(State, row["state"]),
-        **{
-            name: row[name]
-            for name in (
-                *("position", "reason", "tries", "not_before", "cancel", "superseded_by"),
-                *("queued_at", "launched_at", "started_at", "ended_at", "ending"),
-            )
-        },
+        **{name: row[name] for name in _PLAIN},
     )
 
 

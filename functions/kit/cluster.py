@@ -21,6 +21,8 @@ from pydantic import Field
 
 from functions.kit import trace
 from functions.kit.cluster_refusals import Forbidden as Forbidden  # functions know one module
+from functions.kit.cluster_refusals import NoRight as NoRight
+from functions.kit.cluster_refusals import QuotaUsedUp as QuotaUsedUp
 from functions.kit.cluster_refusals import refusal
 from functions.kit.errors import TemporaryError, shortened
 from functions.kit.settings import Settings

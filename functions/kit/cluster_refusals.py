@@ -11,11 +11,21 @@ from email.utils import parsedate_to_datetime
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 
 _MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
+# As RBAC itself says it; an admission webhook may use any words.
+_NO_RIGHT = re.compile(r'User "[^"]*" cannot \w+ resource "')
 _VERBS = {"POST": "create", "GET": "read", "DELETE": "delete", "PATCH": "change"}
 
 
 class Forbidden(PermanentError):
-    """Kubernetes understood and does not let us: no right, or no quota left."""
+    """Kubernetes understood and does not let us: no quota left, or admission says no."""
+
+
+class NoRight(Forbidden):
+    """Nobody gave us the right, whatever the object."""
+
+
+class QuotaUsedUp(Forbidden):
+    """The namespace's quota has no room for this object now."""
 
 
 def refusal(
@@ -36,10 +46,11 @@ def refusal(
                 delay_s=10,
             )
         case 403 if "exceeded quota" in said:
-            return Forbidden(f"the quota of namespace {namespace} is used up: {said}")
-        case 403 if "cannot" in said or not said:
+            return QuotaUsedUp(f"the quota of namespace {namespace} is used up: {said}")
+        case 403 if _NO_RIGHT.search(said) or not said:
             verb = "list" if method == "GET" and not name else _VERBS.get(method, method.lower())
-            return Forbidden(f"service account may not {verb} {plural} in {namespace}")
+            words = f"service account may not {verb} {plural} in {namespace}"
+            return NoRight(f"{words}: {said}".removesuffix(": "))
         case 403:
             return Forbidden(f"Kubernetes forbids {plural} in {namespace}: {said}")
         case 404 if _MISSING_NAMESPACE.search(said):

@@ -11,7 +11,7 @@ from tests.contract.repository import Manifest
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
         "agents: batch/jobs": {"create", "get", "list", "delete"},
-        "agents: /configmaps": {"create"},
+        "agents: /configmaps": {"create", "get"},
         "agents: /pods": {"get", "list"},
         "agents: /pods/log": {"get"},
     },

@@ -228,6 +228,7 @@ async def test_a_job_that_went_unseen_is_said_to_be_gone(world: World) -> None:
         return await kube_jobs(world) == []
 
     await eventually(is_gone)
-    await world.sweep()
+    for _ in range(2):
+        await world.sweep()
     assert world.said("failed")[0]["reason"] == "Gone"
     assert world.said("failed")[0]["exit_code"] is None

@@ -23,6 +23,11 @@ MADE = {"metadata": {"name": "x", "uid": "u"}, "kind": "Job"}
 NOTHING: dict[str, Any] = {"items": []}
 
 
+def files_of(uid: str) -> dict[str, Any]:
+    """The ConfigMap of a Job."""
+    return {"metadata": {"name": "x", "ownerReferences": [{"uid": uid}]}}
+
+
 def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> World:
     (peer.folder / "routes.yaml").write_text(PYTHON_ROUTES)
     cluster.deploy(
@@ -80,7 +85,22 @@ def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> W
             id="somebody else's",
         ),
         pytest.param(
-            [Say(201, body=MADE), Say(409, "already exists")], "starting", "", id="files are there"
+            [Say(201, body=MADE), Say(409, "already exists"), Say(200, body=files_of("u"))],
+            "starting",
+            "",
+            id="files are there",
+        ),
+        pytest.param(
+            [Say(201, body=MADE), Say(409, "already exists"), Say(200, body=files_of("older"))],
+            "queued",
+            "already exists",
+            id="files of an older Job",
+        ),
+        pytest.param(
+            [Say(201, body=MADE), Say(409, "cannot be fulfilled on resourcequotas"), Say(404)],
+            "queued",
+            "cannot be fulfilled on resourcequotas",
+            id="a busy quota",
         ),
     ],
 )

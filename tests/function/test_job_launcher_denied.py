@@ -1,0 +1,143 @@
+"""What Kubernetes says of one Job stops that one; only what is true of all stops all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.job_launcher.main import job_launcher
+from tests.cluster import Cluster, reply_of
+from tests.function.job_world import World, asked
+from tests.function.test_job_launcher_answers import MADE, NO_RIGHT, NOTHING, deploy
+from tests.kube_peer import KubePeer, Say, kube_peer
+
+DENIED = (
+    'admission webhook "validation.gatekeeper.sh" denied the request: [allowed-repos] container '
+    "<agent> has an invalid image repo; image tag cannot be latest"
+)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clocked:
+    """A launcher whose clock goes on a minute with each sweep."""
+
+    def __init__(self, cluster: Cluster, database: str, peer: KubePeer) -> None:
+        self.world = deploy(cluster, database, peer)
+        self._now = BEGIN
+        environ = {
+            "DATABASE_URL": database,
+            "ROUTES_FILE": str(peer.folder / "routes.yaml"),
+            "KUBECONFIG": peer.kubeconfig,
+            "KUBERNETES_NAMESPACE": "agents",
+        }
+        cluster.deploy(job_launcher, environ, now=lambda: self._now)
+
+    async def claim(self, *requests: Any) -> None:
+        """All are in the queue before the first is looked at."""
+        replies = [reply_of(await self.world.cluster.tell("job-launcher", one)) for one in requests]
+        for reply in replies:
+            await self.world.tell(reply)
+
+    async def minutes(self, count: int) -> None:
+        for _ in range(count):
+            self._now += timedelta(seconds=61)
+            await self.world.sweep()
+
+    async def states(self) -> dict[str, str]:
+        return {job["task_id"]: job["state"] for job in await self.world.jobs()}
+
+
+def judging(denied: Say) -> Any:
+    """Kubernetes says this of Jobs with `poison` in their name, and makes the others."""
+
+    def judge(request: str, body: Any) -> Say:
+        if request.startswith("GET"):
+            return Say(200, body=NOTHING)
+        return denied if "poison" in body["metadata"]["name"] else Say(201, body=MADE)
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [Say(403, DENIED), Say(403, 'jobs "x" is forbidden: exceeded quota: q')],
+    ids=["admission", "quota"],
+)
+async def test_one_job_that_is_forbidden_holds_up_its_own_group_only(
+    cluster: Cluster, functions_database: str, tmp_path: Path, denied: Say
+) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        peer.judge = judging(denied)
+        launcher = Clocked(cluster, functions_database, peer)
+
+        await launcher.claim(
+            asked("e1", task="poison", group="a"),
+            asked("e2", task="behind", group="a"),
+            asked("e3", task="good", group="b"),
+        )
+
+        assert await launcher.states() == {
+            "poison": "queued",
+            "behind": "queued",
+            "good": "starting",
+        }
+        poison = (await launcher.world.jobs(task="poison"))[0]
+        assert denied.message[:100] in poison["reason"], "in Kubernetes' own words"
+
+
+async def test_what_admission_denies_ten_times_has_failed_and_frees_its_group(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        peer.judge = judging(Say(403, DENIED))
+        launcher = Clocked(cluster, functions_database, peer)
+        await launcher.claim(
+            asked("e1", task="poison", group="a"), asked("e2", task="behind", group="a")
+        )
+
+        await launcher.minutes(8)
+        assert (await launcher.states())["poison"] == "queued"
+        await launcher.minutes(2)
+
+        assert await launcher.states() == {"poison": "failed", "behind": "starting"}
+        (fact,) = launcher.world.said("failed")
+        assert "image tag cannot be latest" in fact["message"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [Say(403, NO_RIGHT), Say(404, 'namespaces "agents" not found'), Say(429), Say(503)],
+    ids=lambda say: str(say.status),
+)
+async def test_what_is_true_of_all_is_asked_once_a_round(
+    cluster: Cluster, functions_database: str, tmp_path: Path, said: Say
+) -> None:
+    async with kube_peer(tmp_path, said) as peer:
+        launcher = Clocked(cluster, functions_database, peer)
+
+        await launcher.claim(asked("e1", task="one", group="a"), asked("e2", task="two", group="b"))
+
+        assert await launcher.states() == {"one": "queued", "two": "queued"}
+        assert len(peer.requests) == 1
+
+
+async def test_an_end_that_is_on_its_way_is_waited_for(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        peer.judge = judging(Say(403))
+        launcher = Clocked(cluster, functions_database, peer)
+        await launcher.claim(asked("e1", task="one"))
+
+        await launcher.minutes(1)
+        assert await launcher.states() == {"one": "starting"}
+        await launcher.minutes(1)
+
+        assert await launcher.states() == {"one": "failed"}
+        assert launcher.world.said("failed")[0]["reason"] == "Gone"
+
+
+__all__ = ["Clocked", "World"]
