@@ -1,7 +1,8 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
-in      any event that a route names; JobCancelRequested; the Jobs' changes (ApiServerSource);
-        ScheduleDue(schedule="job-sweep"); our own facts, each of which makes us look at the queue
+in      any event that a route names; JobCancelRequested, TaskUpdateRequested; the Jobs' changes
+        (ApiServerSource); ScheduleDue(schedule="job-sweep"); our own facts, each of which makes
+        us look at the queue
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job
 asks    Kubernetes
 fails   PermanentError where an event lacks what its route needs. Kubernetes being away is no
@@ -10,7 +11,6 @@ fails   PermanentError where an event lacks what its route needs. Kubernetes bei
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,13 +24,10 @@ from functions.events.job import (
     KubernetesObjectChanged,
 )
 from functions.events.schedule import ScheduleDue
-from functions.events.webhook import JobCancelRequested
-from functions.job_launcher import follow, tables
+from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
+from functions.job_launcher import asked, follow, tables
 from functions.job_launcher.api import ROUTES
-from functions.job_launcher.decide import ENDED
 from functions.job_launcher.gauges import gauges
-from functions.job_launcher.match import choose
-from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.sweep import sweep
@@ -38,9 +35,6 @@ from functions.kit.context import Context, Resources
 from functions.kit.errors import PermanentError
 from functions.kit.function import function
 from functions.kit.settings import BadSetting
-from functions.kit.store import Connection
-
-logger = logging.getLogger(__name__)
 
 # After each of these there may be room, or something to launch.
 Moved = JobQueued | JobSucceeded | JobFailed | JobCancelled
@@ -79,6 +73,7 @@ def health(ctx: Context) -> Mapping[str, object]:
 )
 async def job_launcher(
     event: JobCancelRequested
+    | TaskUpdateRequested
     | KubernetesObjectChanged
     | ScheduleDue
     | JobQueued
@@ -91,11 +86,13 @@ async def job_launcher(
     tx = ctx.tx
     assert tx is not None, "this function has an inbox"
     if isinstance(event, AnyEvent):
-        return await take(event, ctx, tx)
+        return await asked.take(ctx.part(routes_of).routes(), event, ctx, tx)
     await tables.lock(tx, ctx.left_s / 2)
     match event:
         case JobCancelRequested():
-            return await cancel(event, ctx, tx)
+            return await asked.cancel(event, ctx, tx)
+        case TaskUpdateRequested():
+            return await asked.update(ctx.part(routes_of).routes(), event, ctx, tx)
         case KubernetesObjectChanged(kind="Job"):
             deleted = event.change.endswith(".delete")
             return await follow.seen(ctx, tx, event.as_object(), deleted=deleted)
@@ -107,40 +104,3 @@ async def job_launcher(
         case JobQueued() | JobSucceeded() | JobFailed() | JobCancelled():
             return await follow.launch_due(ctx, tx)
     raise PermanentError(f"{event.kind} is nothing that we follow: select Job and Pod only")
-
-
-async def take(event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
-    """Claim places in the queue, if a route says so; Jobs are made when JobQueued comes back."""
-    choice = choose(ctx.part(routes_of).routes(), event)
-    if choice.route is None or choice.route.ignore is not None:
-        why = "no route matches" if choice.route is None else choice.route.ignore
-        logger.info("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
-        return []
-    try:
-        requests = requests_of(choice, event, ctx.settings(LauncherSettings))
-    except BadRequest as error:
-        raise PermanentError(str(error)) from None
-    claimed = [one for one in requests if await tables.claim(tx, one, ctx.now())]
-    events: list[Event] = [follow.queued(request) for request in claimed]
-    if any(request.supersede for request in claimed):
-        await tables.lock(tx, ctx.left_s / 2)
-    for request in claimed:
-        for row in await tables.open_older(tx, request):
-            reason = f"superseded by {request.job_id}"
-            events += await follow.stop(ctx, tx, row, reason, request.job_id)
-    return events
-
-
-async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> list[Event]:
-    """Stop one Job, or all that a task has; what has ended stays as it ended."""
-    if event.task_id is not None:
-        rows = await tables.open_of_task(tx, event.task_id)
-    else:
-        row = await tables.get(tx, event.job or "")
-        if row is None:
-            raise PermanentError(f"no such job: {event.job}")
-        rows = [row] if row.state not in ENDED else []
-    events: list[Event] = []
-    for row in rows:
-        events += await follow.stop(ctx, tx, row, event.reason or "cancelled by request")
-    return events

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from functions.events.base import Event
-from functions.job_launcher import follow, launch, manifest, tables
+from functions.job_launcher import cancellations, follow, launch, manifest, tables
 from functions.job_launcher.decide import progress
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
@@ -36,6 +36,7 @@ async def sweep(ctx: Context, tx: Connection) -> list[Event]:
         words = f"it waited {settings.job_queue_seconds} s for its Job: {row.reason or 'no room'}"
         events += await follow.fail(ctx, tx, row, "NotLaunched", words)
     await tables.forget(tx, now - timedelta(days=settings.job_history_days))
+    await cancellations.forget(tx, now - timedelta(days=1))
     return events + await follow.launch_due(ctx, tx)
 
 

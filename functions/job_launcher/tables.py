@@ -20,7 +20,7 @@ _OPEN = "state IN ('queued', 'starting', 'running')"
 
 _PLAIN = (
     *("position", "reason", "tries", "refusals", "missed_at", "not_before", "cancel"),
-    *("superseded_by", "queued_at", "launched_at", "started_at", "ended_at", "ending"),
+    *("superseded_by", "asked", "queued_at", "launched_at", "started_at", "ended_at", "ending"),
 )
 
 
@@ -38,6 +38,7 @@ class Row:
     not_before: datetime | None
     cancel: str | None
     superseded_by: str | None
+    asked: dict[str, Any] | None
     queued_at: datetime
     launched_at: datetime | None
     started_at: datetime | None
@@ -60,15 +61,23 @@ async def lock(tx: Connection, most_s: float) -> None:
         raise TemporaryError("others are still at work on the queue of Jobs", delay_s=5) from None
 
 
-async def claim(tx: Connection, request: JobRequest, at: datetime) -> bool:
+async def claim(
+    tx: Connection,
+    request: JobRequest,
+    at: datetime,
+    *,
+    asked_at: datetime,
+    asked: dict[str, Any] | None = None,
+) -> bool:
     """Put a request into the queue; False where it has been there before."""
     return bool(
         await tx.fetchval(
             """INSERT INTO job (id, kind, task_id, service, group_name, supersede, request,
-                                queued_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING true""",
+                                queued_at, asked_at, asked)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+               ON CONFLICT DO NOTHING RETURNING true""",
             *(request.job_id, request.kind, request.task_id, request.service, request.group),
-            *(request.supersede, asdict(request), at),
+            *(request.supersede, asdict(request), at, asked_at, asked),
         )
     )
 
@@ -85,8 +94,8 @@ async def open_of_task(tx: Connection, task_id: str) -> list[Row]:
     return [_row(row) for row in rows]
 
 
-async def open_older(tx: Connection, request: JobRequest) -> list[Row]:
-    """What a request replaces: the open ones of its supersede key that were queued before it.
+async def open_older(tx: Connection, request: JobRequest, at: datetime) -> list[Row]:
+    """What a request replaces: the open ones of its supersede key that were asked for before it.
 
     Those of the same event are no older than it.
     """
@@ -94,12 +103,35 @@ async def open_older(tx: Connection, request: JobRequest) -> list[Row]:
         return []
     rows = await tx.fetch(
         f"""SELECT * FROM job WHERE supersede = $1 AND {_OPEN}
-            AND position < (SELECT position FROM job WHERE id = $2)
+            AND (asked_at, position) < ($5, (SELECT position FROM job WHERE id = $2))
             AND (request->>'cause_source', request->>'cause_id') <> ($3, $4)
             ORDER BY position""",
-        *(request.supersede, request.job_id, request.cause_source, request.cause_id),
+        *(request.supersede, request.job_id, request.cause_source, request.cause_id, at),
     )
     return [_row(row) for row in rows]
+
+
+async def newer(tx: Connection, request: JobRequest, at: datetime) -> str | None:
+    """The newest of its supersede key, where that was asked for later, open or ended."""
+    if not request.supersede:
+        return None
+    found: str | None = await tx.fetchval(
+        """SELECT id FROM job WHERE supersede = $1 AND asked_at > $2
+           ORDER BY asked_at DESC, position DESC LIMIT 1""",
+        *(request.supersede, at),
+    )
+    return found
+
+
+async def change(tx: Connection, request: JobRequest, asked: dict[str, Any]) -> None:
+    """Ask for something else under the same name, as long as it waits."""
+    await tx.execute(
+        """UPDATE job SET kind = $2, service = $3, group_name = $4, supersede = $5, request = $6,
+                          asked = $7
+           WHERE id = $1 AND state = 'queued'""",
+        *(request.job_id, request.kind, request.service, request.group, request.supersede),
+        *(asdict(request), asked),
+    )
 
 
 async def launched_open(tx: Connection) -> list[Row]:
@@ -138,7 +170,7 @@ async def launched(tx: Connection, job_id: str, at: datetime) -> bool:
     return await _moved(
         tx,
         """UPDATE job SET state = 'starting', launched_at = $2, reason = '', not_before = NULL,
-                          tries = tries + 1
+                          tries = tries + 1, asked = NULL
            WHERE id = $1 AND state = 'queued' RETURNING true""",
         *(job_id, at),
     )

@@ -1,0 +1,156 @@
+"""What is asked for: a Job claimed, replaced by a newer one, changed while it waits, or stopped.
+
+Events arrive in any order, so what counts is when they were said: an older request of a pull
+request does not replace a newer one, and a cancellation that overtakes its task still stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from functions.events.base import AnyEvent, Event
+from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
+from functions.job_launcher import cancellations, follow, tables
+from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
+from functions.job_launcher.match import choose
+from functions.job_launcher.render import BadRequest, requests_of
+from functions.job_launcher.route_file import Route
+from functions.job_launcher.settings import LauncherSettings
+from functions.job_launcher.tables import Row
+from functions.kit import wire
+from functions.kit.context import Context
+from functions.kit.errors import PermanentError
+from functions.kit.store import Connection
+
+logger = logging.getLogger(__name__)
+
+# How long a cancellation waits for the task that it overtook.
+CANCELLED_FOR = timedelta(minutes=10)
+
+Routes = tuple[Route, ...]
+
+
+async def take(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
+    """Claim places in the queue, if a route says so; Jobs are made when JobQueued comes back."""
+    requests = _requests(routes, event, ctx)
+    if any(request.supersede for request in requests):
+        # Before the claim: of two that come together, the second sees the first.
+        await tables.lock(tx, ctx.left_s / 2)
+    await cancellations.lock_tasks(tx, [request.task_id for request in requests], ctx.left_s / 2)
+    at = _said_at(event, ctx.now())
+    kept = _kept(event)
+    events: list[Event] = []
+    for request in requests:
+        if await tables.claim(tx, request, ctx.now(), asked_at=at, asked=kept):
+            events.append(follow.queued(request))
+            events += await _placed(ctx, tx, request, at)
+    return events
+
+
+async def _placed(ctx: Context, tx: Connection, request: JobRequest, at: datetime) -> list[Event]:
+    """Stop what the request replaces; or itself, where it comes too late."""
+    row = await tables.get(tx, request.job_id)
+    assert row is not None, "it was claimed in this transaction"
+    newer = await tables.newer(tx, request, at)
+    if newer is not None:
+        return await follow.stop(ctx, tx, row, f"superseded by {newer}", newer)
+    since = max(at, ctx.now() - CANCELLED_FOR)
+    if (reason := await cancellations.reason_of(tx, request.task_id, since)) is not None:
+        return await follow.stop(ctx, tx, row, reason)
+    events: list[Event] = []
+    for older in await tables.open_older(tx, request, at):
+        reason = f"superseded by {request.job_id}"
+        events += await follow.stop(ctx, tx, older, reason, request.job_id)
+    return events
+
+
+async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> list[Event]:
+    """Stop one Job, or all that a task has; what has ended stays as it ended."""
+    reason = event.reason or "cancelled by request"
+    if event.task_id is not None:
+        return await _cancel_task(event.task_id, reason, ctx, tx)
+    row = await tables.get(tx, event.job or "")
+    if row is None:
+        raise PermanentError(f"no such job: {event.job}")
+    return await follow.stop(ctx, tx, row, reason) if row.state not in ENDED else []
+
+
+async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) -> list[Event]:
+    await cancellations.lock_tasks(tx, [task_id], ctx.left_s / 2)
+    rows = await tables.open_of_task(tx, task_id)
+    events: list[Event] = []
+    for row in rows:
+        events += await follow.stop(ctx, tx, row, reason)
+    if not rows:
+        logger.info("task %s has no open job: its cancellation is kept for a while", task_id)
+        await cancellations.keep(tx, task_id, reason, ctx.now())
+    return events
+
+
+async def update(
+    routes: Routes, event: TaskUpdateRequested, ctx: Context, tx: Connection
+) -> list[Event]:
+    """Change what waits for its turn; a Job at work goes on with what it was given, and says so."""
+    if event.status == "cancelled":
+        return await _cancel_task(event.task_id, f"cancelled by {event.origin}", ctx, tx)
+    await cancellations.lock_tasks(tx, [event.task_id], ctx.left_s / 2)
+    for row in await tables.open_of_task(tx, event.task_id):
+        if row.state == QUEUED and row.asked is not None:
+            await _change(routes, row, row.asked, event, ctx, tx)
+        else:
+            words = "a change of its task came too late: it works on what was asked first"
+            await tables.remark(tx, row.id, words)
+    return []
+
+
+async def _change(
+    routes: Routes,
+    row: Row,
+    asked: dict[str, Any],
+    update: TaskUpdateRequested,
+    ctx: Context,
+    tx: Connection,
+) -> None:
+    new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
+    data = asked["data"] | new
+    data["metadata"] = asked["data"].get("metadata", {}) | update.metadata
+    event = AnyEvent(said=asked["said"], data=json.dumps(data).encode())
+    requests = _requests(routes, event, ctx)
+    if not requests:
+        await tables.remark(tx, row.id, "a change of its task is not taken: no route serves it")
+        return
+    # The name stays: it is what the facts that were said call the Job.
+    request = replace(requests[0], job_id=row.id)
+    await tables.change(tx, request, {**asked, "data": data})
+
+
+def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
+    choice = choose(routes, event)
+    if choice.route is None or choice.route.ignore is not None:
+        why = "no route matches" if choice.route is None else choice.route.ignore
+        logger.info("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
+        return []
+    try:
+        return requests_of(choice, event, ctx.settings(LauncherSettings))
+    except BadRequest as error:
+        raise PermanentError(str(error)) from None
+
+
+def _said_at(event: AnyEvent, now: datetime) -> datetime:
+    """When the event says that it happened; never later than now, whatever its sender's clock."""
+    said = event.said.get("time")
+    return min(wire.parse_time(said), now) if said else now
+
+
+def _kept(event: AnyEvent) -> dict[str, Any] | None:
+    """A task's own words, of which a change of the task makes the request anew."""
+    if event.said["type"] != TaskRequested.type:
+        return None
+    try:
+        return {"said": event.said, "data": json.loads(event.data)}
+    except ValueError:
+        return None

@@ -1,0 +1,47 @@
+"""Tasks that were cancelled before they had a Job: events overtake one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from functions.kit.errors import TemporaryError
+from functions.kit.store import Connection
+
+_LOCK = 1_734_205  # any number; a task is asked for and cancelled by one at a time
+
+
+async def lock_tasks(tx: Connection, tasks: Sequence[str], most_s: float) -> None:
+    """Wait for whoever else asks for, or cancels, one of these tasks; in one order for all."""
+    try:
+        await tx.execute(
+            """SELECT pg_advisory_xact_lock($1, hash) FROM (
+                   SELECT DISTINCT hashtext(task) AS hash FROM unnest($2::text[]) AS task
+                   ORDER BY hash) AS hashes""",
+            *(_LOCK, list(tasks)),
+            timeout=most_s,
+        )
+    except TimeoutError:
+        raise TemporaryError("others are still at work on the same task", delay_s=5) from None
+
+
+async def keep(tx: Connection, task_id: str, reason: str, at: datetime) -> None:
+    """Remember that a task was cancelled that has no Job."""
+    await tx.execute(
+        """INSERT INTO cancellation VALUES ($1, $2, $3)
+           ON CONFLICT (task_id) DO UPDATE SET reason = $2, cancelled_at = $3""",
+        *(task_id, reason, at),
+    )
+
+
+async def reason_of(tx: Connection, task_id: str, since: datetime) -> str | None:
+    """Why a task was cancelled after `since`, if it was."""
+    found: str | None = await tx.fetchval(
+        "SELECT reason FROM cancellation WHERE task_id = $1 AND cancelled_at > $2",
+        *(task_id, since),
+    )
+    return found
+
+
+async def forget(tx: Connection, before: datetime) -> None:
+    await tx.execute("DELETE FROM cancellation WHERE cancelled_at < $1", before)
