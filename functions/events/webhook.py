@@ -13,6 +13,9 @@ from functions.events.base import Attribute, Event, Request
 from functions.events.sprint import Value
 
 Priority = Literal["low", "medium", "high", "critical"]
+# With the criteria it is a Job's files, of which a ConfigMap takes 1 MiB: four bytes a character.
+MOST_DESCRIPTION = 140_000
+Criterion = Annotated[str, Field(max_length=1000)]
 Origin = Literal["pm", "cli"]
 
 
@@ -130,8 +133,8 @@ class TaskRequested(Request):
     task_id: str = Field(min_length=1, max_length=200)
     service: str = Field(min_length=1, max_length=200)
     title: str = Field(min_length=1, max_length=1000)
-    description: str = ""
-    acceptance_criteria: list[str] = Field(default_factory=list)
+    description: str = Field("", max_length=MOST_DESCRIPTION)
+    acceptance_criteria: list[Criterion] = Field(default_factory=list, max_length=50)
     priority: Priority = "medium"
     agent_type: Literal["claude", "gemini"] | None = None
     project_id: str | None = Field(None, min_length=1, max_length=200)
@@ -151,8 +154,8 @@ class TaskUpdateRequested(Request):
     task_id: str = Field(min_length=1, max_length=200)
     service: str | None = Field(None, min_length=1, max_length=200)
     title: str | None = Field(None, min_length=1, max_length=1000)
-    description: str | None = None
-    acceptance_criteria: list[str] | None = None
+    description: str | None = Field(None, max_length=MOST_DESCRIPTION)
+    acceptance_criteria: list[Criterion] | None = Field(None, max_length=50)
     priority: Priority | None = None
     status: str | None = Field(None, min_length=1, max_length=100)
     project_id: str | None = Field(None, min_length=1, max_length=200)

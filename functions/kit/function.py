@@ -21,7 +21,9 @@ from starlette.routing import BaseRoute
 from functions.events.base import Event
 from functions.kit import envelope, wire
 from functions.kit.answers import failure
+from functions.kit.body import read
 from functions.kit.context import Context, process_context
+from functions.kit.errors import PermanentError
 from functions.kit.handle import Handler, Health, Render, Spec, Start, handle
 from functions.kit.metrics import Gauges
 from functions.kit.person import from_person
@@ -40,6 +42,7 @@ def function(
     start: Start | None = None,
     health: Health | None = None,
     gauges: Gauges | None = None,
+    people: bool = True,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -48,6 +51,8 @@ def function(
     `routes`: further HTTP routes, made with `route`.
     `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
     `gauges`: what `GET /metrics` says besides.
+    `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
+    strangers reach takes CloudEvents only.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -62,6 +67,7 @@ def function(
             start,
             health,
             gauges,
+            people,
         )
 
         @functools.wraps(handler)
@@ -90,7 +96,10 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
         request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: a router will do.
         return typing.cast(Response, spec.router)
-    body = await request.body()
+    try:
+        body = await read(request, ctx.resources.process.max_event_bytes)
+    except PermanentError as error:
+        return failure(error, service=True)
     headers = request.scope["headers"]
     if wire.is_event(headers):
         return await _from_broker(spec, ctx, headers, body)

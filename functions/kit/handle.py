@@ -44,6 +44,7 @@ class Spec:
     start: Start | None = None
     health: Health | None = None
     gauges: Gauges | None = None
+    people: bool = True
 
     @property
     def source(self) -> str:

@@ -21,7 +21,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
     """Answer data that a person sent, with JSON or what the function renders of its events."""
     key = request.headers.get("idempotency-key") or str(uuid4())
     try:
-        if spec.request is AnyEvent:
+        if spec.request is AnyEvent or not spec.people:
             raise wire.NotAnEvent(["this function takes CloudEvents only: send ce- headers"])
         message = wire.Message(
             id=key,

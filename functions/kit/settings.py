@@ -75,6 +75,11 @@ class ProcessSettings(Settings):
         "for one, and sent where it is there",
     )
     k_ce_overrides: str = Field("", description="extensions for each event; set by a SinkBinding")
+    max_event_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        description="largest body of a request, bytes; above the largest event of a broker",
+    )
     publish_timeout_s: float = Field(
         180, gt=0, description="patience with the broker, above the retry budget behind it, seconds"
     )

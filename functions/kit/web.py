@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from functions.events.base import Event
 from functions.kit import cause, inbox, log, trace, wire
 from functions.kit.answers import MOST_BYTES, failure
+from functions.kit.body import bounded
 from functions.kit.context import Context, process_context
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.metrics import Gauges
@@ -71,9 +72,10 @@ def api(
     async def target(request: HttpRequest) -> Response:
         if not made:
             made.append(built())
-        request.scope["context"] = process_context(name)
+        ctx = process_context(name)
+        request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: an app will do.
-        return typing.cast(Response, made[0])
+        return typing.cast(Response, bounded(made[0], ctx.resources.process.max_event_bytes))
 
     target.__name__ = target.__qualname__ = name
     target.__dict__["api"] = Api(

@@ -21,6 +21,7 @@ Body = Mapping[str, Any]
 Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
 
 PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
+MOST_WORD = 500
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
 
 
@@ -137,7 +138,7 @@ def _take(fields: dict[str, Any], given: str, ours: str) -> None:
 
 
 def _named(names: list[Any], what: str) -> str:
-    if not names or not isinstance(names[0], str) or not names[0]:
+    if not names or not isinstance(names[0], str) or not 0 < len(names[0]) <= MOST_WORD:
         raise ValueError(f"{what}: name which")
     return quote(names[0], safe="", errors="replace")
 
@@ -149,6 +150,8 @@ def _query(options: Body) -> dict[str, str]:
         if not isinstance(value, str | int | bool):
             raise ValueError("options: must be strings, numbers or booleans")
         text = words[value] if isinstance(value, bool) else str(value)
+        if len(name) + len(text) > MOST_WORD:
+            raise ValueError(f"options: over {MOST_WORD} characters")
         query[_plain(name)] = _plain(text)
     # As the command line has always called them.
     for old, ours in (("microservice", "service"), ("status", "state"), ("task_id", "task")):

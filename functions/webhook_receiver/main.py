@@ -8,11 +8,13 @@ fails   503 while the database is away: nothing was acknowledged; the broker may
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.events.schedule import ScheduleDue
@@ -23,6 +25,7 @@ from functions.events.webhook import (
     TaskRequested,
     TaskUpdateRequested,
 )
+from functions.kit.body import read
 from functions.kit.context import Context
 from functions.kit.errors import NotFound
 from functions.kit.function import function, route
@@ -31,10 +34,12 @@ from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.launcher import ask
-from functions.webhook_receiver.refusals import Malformed, TooLarge, Unarmed
+from functions.webhook_receiver.refusals import Unarmed
 from functions.webhook_receiver.state import Receiver
 
 logger = logging.getLogger(__name__)
+
+INLINE_BYTES = 256 * 1024
 
 
 async def receive(request: Request, ctx: Context) -> Response:
@@ -47,15 +52,21 @@ async def receive(request: Request, ctx: Context) -> Response:
     proven = bool(settings.secrets[name])
     if not proven and not settings.allow_unsigned:
         raise Unarmed(f"{name} is not armed: set {name.upper()}_WEBHOOK_SECRETS")
-    body = await _body(request, settings.max_body_bytes)
     # A plain dictionary: Starlette's headers are searched from the start at each look.
     headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.scope["headers"]}
+    source = SOURCES[name]
+    if proven and not headers.get(source.proof(settings)):
+        # It is refused for that, before a stranger's megabytes are read.
+        source.verify(settings, Arrival(headers, b"", ctx.now()))
+    body = await read(request, min(settings.max_body_bytes, source.most_bytes or sys.maxsize))
     arrival = Arrival(headers, body, ctx.now())
     if proven:
-        SOURCES[name].verify(settings, arrival)
+        source.verify(settings, arrival)
     else:
         logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
-    found = SOURCES[name].read(arrival)
+    # A large form takes seconds to read, in which nobody else would be answered.
+    large = len(body) > INLINE_BYTES
+    found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
     new = await receiver.ledger.accept(found)
@@ -94,30 +105,16 @@ def health(ctx: Context) -> Mapping[str, object]:
     start=start,
     health=health,
     gauges=gauges,
+    people=False,  # strangers reach it: a tick is an event of the broker's
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     """Send what is still unsent: a process may be frozen as soon as it has answered."""
     receiver = ctx.part(Receiver)
+    if receiver.relay.ticking:
+        return  # one at a time: more of them would only take places from deliveries
     await receiver.relay.progress(ctx.resources.process.timeout_seconds * 0.5)
     async with ctx.store.transaction() as tx:
         await tables.forget(tx, receiver.settings.delivery_retention_days)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The body; `TooLarge` as soon as it is, without keeping what is over."""
-    claimed = request.headers.get("content-length", "")
-    if claimed.isdecimal() and (len(claimed) > 15 or int(claimed) > most):
-        raise TooLarge(f"the body is over {most} bytes")
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"the body is over {most} bytes")
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise Malformed("the connection ended before the body did") from None
-    return b"".join(chunks)
 
 
 def _acknowledgement(found: tables.Delivery, *, repeated: bool) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 PermanentError
 ├── Malformed      400   the body or a header is not what the source sends
 ├── Unauthorised   401   the signature is missing, wrong or too old
-├── Unarmed        403   no secret is configured for the source
-└── TooLarge       413   the body is over the limit
+└── Unarmed        403   no secret is configured for the source
+
+A body over the limit is the kit's `TooLarge`, 413.
 """
 
 from __future__ import annotations
@@ -28,9 +29,3 @@ class Unarmed(PermanentError):
     """No secret is configured, so nobody can prove who they are."""
 
     status = 403
-
-
-class TooLarge(PermanentError):
-    """The body is over the limit."""
-
-    status = 413

@@ -81,6 +81,11 @@ class Relay:
         for task in done:
             task.result()
 
+    @property
+    def ticking(self) -> bool:
+        """Does a call of `progress` still send?"""
+        return bool(self._draining)
+
     async def _run(self) -> None:
         while not self._closing:
             self._woken.clear()
