@@ -24,6 +24,7 @@ class Facts:
     labels: dict[str, str]
     branch: str
     severity: str
+    agent: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def facts_of(event: AnyEvent) -> Facts:
         labels=labels,
         branch=str(ref).removeprefix("refs/heads/"),
         severity=_severity(labels, data),
+        agent=str(data.get("agent_type") or ""),
     )
 
 
@@ -130,6 +132,7 @@ def mismatch(route: Route, facts: Facts) -> str:
         ("label", wanted.label, label_forms),
         ("branch", wanted.branch, [facts.branch]),
         ("severity", wanted.severity, [facts.severity]),
+        ("agent", wanted.agent, [facts.agent]),
     ):
         if patterns is None or any(_fits(p, value) for p in patterns for value in held):
             continue

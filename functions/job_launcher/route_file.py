@@ -67,6 +67,7 @@ class Match(Strict):
     label: Patterns | None = None
     branch: Patterns | None = None
     severity: Patterns | None = None
+    agent: Patterns | None = None
 
 
 class SecretKeyRef(Strict):

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import httpx
+import stamina
 
-from functions.webhook_receiver.client import ENDED, Client, Refused, Unreachable
+from functions.webhook_receiver.client import ENDED, Client, HereTransport, Refused, Unreachable
 
 SHOWN = ("job_id", "state", "kind", "task_id", "service", "queued_at", "reason")
 DELIVERY = ("received_at", "source", "id", "type", "state", "attempts", "last_error")
@@ -38,7 +39,9 @@ def main(
         print("no secret: set WEBHOOK_SECRET or give --secret", file=sys.stderr)
         return 2
     try:
-        with httpx.Client(transport=transport, timeout=30) as http:
+        # It tells of each repeat in three lines, in colour; what comes of them is ours to say.
+        stamina.instrumentation.set_on_retry_hooks([])
+        with httpx.Client(transport=transport or HereTransport(), timeout=30) as http:
             client = Client(given.url, given.secret, http)
             given.run(client, given, out)
     except (Refused, Unreachable) as error:
@@ -99,7 +102,7 @@ def _task_status(client: Client, given: argparse.Namespace, out: TextIO) -> None
 
 def _task_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     answer = client.command("cancel_task", given.task, reason=given.reason)
-    _print(answer, given, out, f"{given.task}: cancelling is asked for")
+    _print(answer, given, out, f"{given.task}: {answer['message']}")
 
 
 def _jobs_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -132,7 +135,7 @@ def _say_lines(lines: Sequence[bytes], given: argparse.Namespace, out: TextIO) -
 
 def _jobs_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     answer = client.command("cancel_job", given.job, reason=given.reason)
-    _print(answer, given, out, f"{given.job}: cancelling is asked for")
+    _print(answer, given, out, f"{given.job}: {answer['message']}")
 
 
 def _deliveries_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -199,7 +202,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     create.add_argument("--description")
     create.add_argument("--criterion", action="append", help="acceptance criterion; repeatable")
     create.add_argument("--priority", choices=["low", "medium", "high", "critical"])
-    create.add_argument("--agent", choices=["claude", "gemini"])
+    create.add_argument("--agent", choices=["claude", "gemini"], help="who does it (claude)")
     create.add_argument("--metadata", action="append", default=[], metavar="NAME=VALUE")
     create.add_argument("--request-id", help="repeat a request under its id: it happens once")
     create.add_argument("--wait", type=float, metavar="SECONDS", help="until it has ended")

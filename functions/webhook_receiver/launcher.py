@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 from starlette.responses import JSONResponse, Response
 
-from functions.kit.errors import TemporaryError
+from functions.events.webhook import JobCancelRequested
+from functions.kit.errors import Conflict, NotFound, TemporaryError
 from functions.kit.services import ServiceClient
 from functions.webhook_receiver.decide import Question
 
+logger = logging.getLogger(__name__)
+
 NAME = "job-launcher"
+ENDED = ("succeeded", "failed", "cancelled")
+# Cancelling does not need to know: the event is taken where job-launcher is slow or away.
+LOOK_S = 5.0
 # What a reader of a log needs to ask for what comes after.
 _HANDED_ON = ("content-type", "x-job-state", "x-job-reason", "x-log-next", "x-log-more", "x-log")
 
@@ -27,3 +36,27 @@ async def ask(http: httpx.AsyncClient, url: str, question: Question) -> Response
         raise TemporaryError(f"{NAME}: {type(error).__name__}") from error
     headers = {name: answer.headers[name] for name in _HANDED_ON if name in answer.headers}
     return Response(answer.content, answer.status_code, headers)
+
+
+async def what_it_cancels(http: httpx.AsyncClient, url: str, wanted: JobCancelRequested) -> str:
+    """What a cancellation will stop, in words; `NotFound` and `Conflict` for a Job it cannot."""
+    client = ServiceClient(NAME, url, http)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            if wanted.job is not None:
+                job = await client.get(f"/jobs/{quote(wanted.job, safe='')}", dict[str, object])
+                if job.get("state") in ENDED:
+                    raise Conflict(f"job {wanted.job} has ended: {job['state']}")
+                return "cancelling is asked for"
+            task = quote(wanted.task_id or "", safe="")
+            jobs = (await client.get(f"/tasks/{task}", dict[str, Any]))["jobs"]
+    except NotFound:
+        if wanted.job is not None:
+            raise NotFound(f"no such job: {wanted.job}") from None
+        return "nothing is known of this task; if it comes within ten minutes, it is cancelled"
+    except (TemporaryError, TimeoutError) as error:
+        logger.warning("cannot look at what is cancelled: %s", error)
+        return "cancelling is asked for"
+    if all(job.get("state") in ENDED for job in jobs):
+        return "all jobs of this task have ended: there is nothing to cancel"
+    return "cancelling is asked for"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -33,8 +33,8 @@ from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival
-from functions.webhook_receiver.launcher import ask
-from functions.webhook_receiver.refusals import Unarmed
+from functions.webhook_receiver.launcher import ask, what_it_cancels
+from functions.webhook_receiver.refusals import Malformed, Unarmed
 from functions.webhook_receiver.state import Receiver
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ async def receive(request: Request, ctx: Context) -> Response:
     found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
+    _check_agent(found, settings.agents)
+    words = await _about(found, ctx) if found.type == JobCancelRequested.type else ""
     new = await receiver.ledger.accept(found)
     if new:
         receiver.relay.wake()
@@ -76,7 +78,7 @@ async def receive(request: Request, ctx: Context) -> Response:
         "delivery",
         extra={"fields": {"source": name, "id": found.id, "type": found.type, "repeated": not new}},
     )
-    return JSONResponse(_acknowledgement(found, repeated=not new), 202)
+    return JSONResponse(_acknowledgement(found, words, repeated=not new), 202)
 
 
 async def start(ctx: Context) -> None:
@@ -117,8 +119,26 @@ async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
         await tables.forget(tx, receiver.settings.delivery_retention_days)
 
 
-def _acknowledgement(found: tables.Delivery, *, repeated: bool) -> dict[str, Any]:
-    said = {"com.github.ping": "pong"}.get(found.type, "accepted")
+def _check_agent(found: tables.Delivery, served: Sequence[str]) -> None:
+    if found.type != TaskRequested.type:
+        return
+    agent = TaskRequested.model_validate_json(found.data).agent_type
+    if agent is not None and agent not in served:
+        raise Malformed(f"agent_type: no route serves {agent}: there are {', '.join(served)}")
+
+
+async def _about(found: tables.Delivery, ctx: Context) -> str:
+    """What a cancellation stops; what was accepted before is not asked about again."""
+    async with ctx.store.connection() as connection:
+        if await tables.is_known(connection, found):
+            return ""
+    settings = ctx.part(Receiver).settings
+    wanted = JobCancelRequested.model_validate_json(found.data)
+    return await what_it_cancels(ctx.http, settings.job_launcher_url, wanted)
+
+
+def _acknowledgement(found: tables.Delivery, words: str, *, repeated: bool) -> dict[str, Any]:
+    said = "pong" if found.type == "com.github.ping" else words or "accepted"
     answer: dict[str, Any] = {
         "accepted": True,
         "id": found.id,

@@ -47,6 +47,9 @@ class ReceiverSettings(Settings):
     delivery_retention_days: int = Field(
         30, ge=1, description="how long published deliveries are kept, and repeats known, days"
     )
+    agent_types: str = Field(
+        "claude", description="agents that a route serves, with commas; a task for another is 400"
+    )
     job_launcher_url: str = Field(
         "http://job-launcher.dsm.svc.cluster.local", description="base URL of job-launcher"
     )
@@ -64,6 +67,10 @@ class ReceiverSettings(Settings):
     @cached_property
     def tokens(self) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in _split(self.deliveries_tokens))
+
+    @cached_property
+    def agents(self) -> tuple[str, ...]:
+        return tuple(_split(self.agent_types))
 
     def armed(self) -> Mapping[str, str]:
         """Each source as `armed`, `refused` or `unsigned`."""

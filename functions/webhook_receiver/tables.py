@@ -55,6 +55,15 @@ async def insert(connection: Connection, deliveries: Sequence[Delivery]) -> set[
     return {(row["source"], row["id"]) for row in rows}
 
 
+async def is_known(connection: Connection, delivery: Delivery) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT true FROM delivery WHERE id = $1 AND source = $2",
+            *(delivery.id, delivery.source),
+        )
+    )
+
+
 async def claim(tx: Connection, most: int, most_bytes: int) -> list[Claimed]:
     """Lock the oldest that are due and that nobody else has, at least one if there is any."""
     rows = await tx.fetch(

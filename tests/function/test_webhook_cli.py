@@ -8,12 +8,15 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
+import stamina
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from functions.events.webhook import JobCancelRequested, TaskRequested
 from functions.webhook_receiver import cli
+from functions.webhook_receiver.client import HereTransport
 from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import Cluster, Scope
 from tests.function import webhook_requests as make
@@ -35,6 +38,8 @@ def states(cluster: Cluster) -> list[str]:
         answer: Any = JSONResponse({"detail": "no such job"}, 404)
         if url.path == "/jobs":
             answer = JSONResponse({"jobs": [JOB], "next": None})
+        elif url.path == "/jobs/j-1":
+            answer = JSONResponse(JOB)
         elif url.path == "/jobs/j-1/logs":
             answer = PlainTextResponse("hello\nworld\n", headers={"X-Job-State": "succeeded"})
         elif url.path == "/tasks/t-1":
@@ -172,7 +177,29 @@ async def test_what_goes_wrong_is_said_in_one_line(
     code: int,
     words: str,
 ) -> None:
-    assert (await run(*arguments, **environ))[0] == code
+    with stamina.set_testing(True, attempts=2):
+        assert (await run(*arguments, **environ))[0] == code
     errors = capsys.readouterr().err
     assert words in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_a_name_below_localhost_is_this_machine() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Asked(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append((request.url.host, request.headers["host"]))
+            return httpx.Response(200)
+
+    class Here(HereTransport, Asked):
+        pass
+
+    with httpx.Client(transport=Here()) as client:
+        client.get("http://webhook-receiver.dsm.localhost:8080/")
+        client.get("http://example.com/")
+
+    assert asked == [
+        ("127.0.0.1", "webhook-receiver.dsm.localhost:8080"),
+        ("example.com", "example.com"),
+    ]
