@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -80,16 +82,42 @@ def test_kubectl_builds_the_same(overlay: str) -> None:
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_fits_the_base(component: str, tmp_path: Path) -> None:
     names = ["dsm", component] if component == "external-postgres" else [component]
+    found = built_with(tmp_path, *names)
+    assert {title(m): complaint(m) for m in found if complaint(m)} == {}
+
+
+def built_with(folder: Path, *components: str) -> Sequence[Manifest]:
+    """The base with components, in their order."""
     body = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": "dsm",
         "resources": [str(KNATIVE / "base")],
-        "components": [str(KNATIVE / "components" / name) for name in names],
+        "components": [str(KNATIVE / "components" / name) for name in components],
     }
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
-    found = built(tmp_path)
-    assert {title(m): complaint(m) for m in found if complaint(m)} == {}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    return built(folder)
+
+
+def test_with_tracing_every_function_knows_the_collector_and_may_reach_it(tmp_path: Path) -> None:
+    found = built_with(tmp_path, "dsm", "event-recorder", "networkpolicy", "tracing")
+    services = [m for m in found if m["apiVersion"] == "serving.knative.dev/v1"]
+    assert len(services) > 18
+    addresses = set()
+    for service in services:
+        (container,) = service["spec"]["template"]["spec"]["containers"]
+        said = {e["name"]: e.get("value") for e in container["env"]}
+        addresses.add(said.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    (address,) = addresses
+    collector = urlsplit(address)
+    (policy,) = (m for m in found if m["metadata"]["name"] == "to-the-platform")
+    allowed = set()
+    for rule in policy["spec"]["egress"]:
+        for peer in rule.get("to", []):
+            space = peer["namespaceSelector"].get("matchLabels", {})
+            name = space.get("kubernetes.io/metadata.name")
+            allowed |= {(name, port["port"]) for port in rule.get("ports", [])}
+    assert (str(collector.hostname).split(".")[1], collector.port) in allowed
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -148,7 +176,7 @@ def test_what_prometheus_scrapes_is_open_and_let_through() -> None:
     assert [end["port"] for end in monitor["spec"]["podMetricsEndpoints"]] == ["user-port"]
     policies = {p["metadata"]["name"]: p["spec"] for p in of("production", "NetworkPolicy")}
     (rule,) = policies["from-monitoring"]["ingress"]
-    assert {port["port"] for port in rule["ports"]} == {ProcessSettings().port}
+    assert {port["port"] for port in rule.get("ports", [])} == {ProcessSettings().port}
 
 
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
