@@ -129,3 +129,17 @@ async def test_sample_data_is_made_once(dsm: Dsm) -> None:
     assert summary == {"total_tasks": 10, "completed_tasks": 10, "pending_tasks": 0}
     half = await dsm.get("sprint-service", f"/sprints/{made['sprint_in_progress']}/task-summary")
     assert half == {"total_tasks": 10, "completed_tasks": 3, "pending_tasks": 7}
+
+
+async def test_the_sprints_of_the_sample_data_have_a_history(dsm: Dsm) -> None:
+    made = await dsm.post("project-orchestrator", "/sample-data")
+    for name, left in (("finished_sprint", 0), ("sprint_in_progress", 4.7)):
+        at = f"/v1/analytics/sprint/{made[name]}/burndown"
+        days = (await dsm.get("chronicle-service", at))["days"]
+        sprint = (await dsm.get("sprint-service", f"/sprints/{made[name]}"))["sprint"]
+        assert len(days) >= 3
+        assert sprint["start_date"] <= days[0]["date"]
+        assert days[-1]["date"] < sprint["end_date"]
+        remaining = [day["remaining"] for day in days]
+        assert remaining == sorted(remaining, reverse=True)
+        assert remaining[0] > remaining[-1] == left

@@ -1,5 +1,7 @@
 """Sample data: eleven projects, their people and holidays, a finished sprint and a half done one.
 
+Both sprints began some days ago, and the chronicle has a daily report of each working day since.
+
 Everything is made by HTTP under keys that never change, so a creation that was interrupted goes on
 where it was, and what is there already stays as it is.
 """
@@ -8,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-from functions.dsm.project_orchestrator import tables
+from functions.dsm.project_orchestrator import history, tables
+from functions.events.sprint import Sprint
 from functions.kit.context import Context
 from functions.kit.errors import Conflict
 from functions.kit.services import derived_key, path
@@ -63,8 +67,8 @@ async def create(ctx: Context) -> Row:
         if await tables.has_sample(connection, "sample"):
             return {"created": False, "message": "The sample data is there; nothing was changed"}
     await _people(ctx)
-    finished = await _sprint(ctx, FINISHED, lambda n: 100)
-    half_done = await _sprint(ctx, HALF_DONE, lambda n: (100, 60, 25, 0)[n % 4])
+    finished = await _sprint(ctx, FINISHED, 13, lambda n: 100)
+    half_done = await _sprint(ctx, HALF_DONE, 6, lambda n: (100, 60, 25, 0)[n % 4])
     async with ctx.store.connection() as connection:
         await tables.mark_sample(connection, "sample")
     return {
@@ -114,24 +118,42 @@ async def _backlog(ctx: Context, project_id: str) -> None:
     await ctx.services.backlogs.generate(project_id, key=_key("backlog", project_id))
 
 
-async def _sprint(ctx: Context, project_id: str, progress: Callable[[int], int]) -> str:
-    """Start a project's sprint with ten tasks, each of them `progress(n)` percent done."""
+async def _sprint(
+    ctx: Context, project_id: str, began_days_ago: int, progress: Callable[[int], int]
+) -> str:
+    """A project's sprint with ten tasks, each of them `progress(n)` percent done, and its days."""
+    sprint = await _started(ctx, project_id, began_days_ago)
+    sprints = ctx.services.sprints
+    tasks = sorted(await sprints.tasks(sprint.sprint_id), key=lambda task: task.task_id)
+    done = {task.task_id: progress(n) for n, task in enumerate(tasks)}
+    moves = [{"task_id": id, "progress_made": made} for id, made in done.items()]
+    at = path("sprints", sprint.sprint_id, "progress")
+    await sprints.post(at, Row, key=_key("progress", project_id), body={"moves": moves})
+    assert sprint.start_date is not None, "a sprint that was started has its first day"
+    for day, report in history.reports(sprint, tasks, done, len(TEAMS[project_id]), ctx.now()):
+        key = _key("report", sprint.sprint_id, str(day))
+        await ctx.services.chronicle.file_daily_report(report, key=key)
+    return sprint.sprint_id
+
+
+async def _started(ctx: Context, project_id: str, began_days_ago: int) -> Sprint:
+    """The sprint, started now, or by a creation that was interrupted, be it on another day."""
+    name = f"{PROJECTS[project_id]}, first sprint"
+    sprints = ctx.services.sprints
+    for sprint in await sprints.of(project_id):
+        if sprint.sprint_name == name:
+            return sprint
     await _backlog(ctx, project_id)
     body = {
-        "sprint_name": f"{PROJECTS[project_id]}, first sprint",
+        "sprint_name": name,
         "duration_weeks": 2,
         "max_tasks_per_sprint": 10,
+        "start_date": str(ctx.now().date() - timedelta(days=began_days_ago)),
     }
-    sprints = ctx.services.sprints
     made = await sprints.post(
         path("sprints", project_id), Row, key=_key("sprint", project_id), body=body
     )
-    sprint_id = str(made["sprint_id"])
-    tasks = sorted(task.task_id for task in await sprints.tasks(sprint_id))
-    moves = [{"task_id": t, "progress_made": progress(n)} for n, t in enumerate(tasks)]
-    at = path("sprints", sprint_id, "progress")
-    await sprints.post(at, Row, key=_key("progress", project_id), body={"moves": moves})
-    return sprint_id
+    return (await sprints.detail(str(made["sprint_id"]))).sprint
 
 
 def _key(*parts: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -32,13 +32,14 @@ async def start(
     if not found:
         raise Conflict(f"No unassigned tasks in the backlog of project {project_id}")
     tasks = decide.started(found, members)
-    today = ctx.now().date()
+    given = asked.get("start_date")
+    first = date.fromisoformat(given) if given else ctx.now().date()
     sprint = {
         "sprint_id": decide.sprint_id(project_id, await tables.count(tx, project_id)),
         "project_id": project_id,
         "sprint_name": asked["sprint_name"],
-        "start_date": today,
-        "end_date": decide.end_date(today, asked["duration_weeks"]),
+        "start_date": first,
+        "end_date": decide.end_date(first, asked["duration_weeks"]),
         "duration_weeks": asked["duration_weeks"],
         "status": "in_progress",
     }

@@ -7,6 +7,7 @@ the outbox, so a process that dies at any point loses and doubles nothing.
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +28,7 @@ class NewSprint(BaseModel):
     sprint_name: Text = Field(min_length=1)
     duration_weeks: int = Field(ge=1, le=520)
     max_tasks_per_sprint: int | None = Field(None, ge=1, le=10_000)
+    start_date: date | None = None  # today
 
 
 class Progress(BaseModel):
@@ -119,7 +121,10 @@ def _writes(app: FastAPI) -> None:
     async def start(
         project_id: Id, body: NewSprint, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        request, asked = lifecycle.new_request(idempotency_key), body.model_dump()
+        request = lifecycle.new_request(idempotency_key)
+        asked = body.model_dump(mode="json")
+        if body.start_date is None:
+            del asked["start_date"]  # as those who never knew of it have asked
         # The backlog must know what it was told before: then what it calls unassigned is so.
         await outbox.place(ctx, project_id)
 
