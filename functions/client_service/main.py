@@ -2,13 +2,13 @@
 
 in      StepCommanded(workername="client-service"), step createClient of tenantCreation
 out     StepAnswered
-fails   a run whose createRealm gave no realm is final: no retry helps
+fails   a run whose createRealm gave no realm, or a clientName that is no text, is final
 """
 
 from __future__ import annotations
 
 from functions.client_service import tables
-from functions.client_service.decide import NoRealm, client_of
+from functions.client_service.decide import BadTask, client_of
 from functions.kit.errors import PermanentError
 from functions.kit.worker import Task, Worker
 
@@ -19,8 +19,8 @@ worker = Worker("client_service")
 async def create(task: Task) -> dict[str, str]:
     """Keep the client of the realm that createRealm made."""
     try:
-        client = client_of(task.results, task.key)
-    except NoRealm as error:
+        client = client_of(task.payload, task.results, task.key)
+    except BadTask as error:
         raise PermanentError(str(error)) from None
     await tables.add(task.tx, client, task.key)
     return {"clientId": client.id}

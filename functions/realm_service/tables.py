@@ -1,4 +1,4 @@
-"""The realms."""
+"""The realms, and the history of what was done to them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ async def add(tx: Connection, realm: Realm, key: str) -> bool:
            ON CONFLICT (name) DO NOTHING RETURNING true""",
         *(realm.id, realm.tenant_id, realm.name, key),
     )
+    if added:
+        await _remember(tx, key, "DO")
     return bool(added)
 
 
 async def remove(tx: Connection, key: str) -> None:
     """Delete the realm that an effect made."""
     await tx.execute("DELETE FROM realm WHERE effect_key = $1", key)
+    await _remember(tx, key, "UNDO")
+
+
+async def _remember(tx: Connection, key: str, action: str) -> None:
+    await tx.execute("INSERT INTO realm_history (effect_key, action) VALUES ($1, $2)", key, action)
