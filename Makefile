@@ -24,7 +24,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 setup: $(INSTALLED) ## install everything into .venv
 
 run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
-	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) $(if $(ONCE),--once)
+	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) --front dsm/orchestrator $(if $(ONCE),--once)
 
 test: $(INSTALLED) ## all tests
 	@$(RUN) -m pytest -q -n auto --dist worksteal

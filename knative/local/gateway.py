@@ -43,11 +43,21 @@ _HOP_BY_HOP = {
 
 
 class Gateway:
-    """`ingress`, `kubernetes` and `admin` are ASGI applications."""
+    """`ingress`, `kubernetes` and `admin` are ASGI applications.
+
+    `front`: the revision that the gateway's own host leads to, but for the paths of those.
+    """
 
     def __init__(
-        self, revisions: Mapping[str, Revision], ingress: App, kubernetes: App, admin: App
+        self,
+        revisions: Mapping[str, Revision],
+        ingress: App,
+        kubernetes: App,
+        admin: App,
+        *,
+        front: Revision | None = None,
     ) -> None:
+        self._front = front
         self._revisions = revisions
         self._known = sorted({revision.host for revision in revisions.values()})
         self._ingress = ingress
@@ -68,6 +78,8 @@ class Gateway:
             await self._kubernetes(scope, receive, send)
         elif host in _OWN_HOSTS and scope["path"].startswith(KUBERNETES + "/"):
             await self._kubernetes(_below(scope, KUBERNETES), receive, send)
+        elif host in _OWN_HOSTS and self._front is not None and _is_foreign(scope["path"]):
+            await self._proxy(self._front, scope, receive, send, headers)
         elif host in _OWN_HOSTS:
             await self._admin(scope, receive, send)
         else:
@@ -160,6 +172,11 @@ class Gateway:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _is_foreign(path: str) -> bool:
+    """Is a path of the gateway's own host none of its own?"""
+    return path != "/" and not path.startswith((ADMIN + "/", KUBERNETES + "/"))
 
 
 def _host_name(header: bytes) -> str:

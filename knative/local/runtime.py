@@ -29,7 +29,7 @@ from knative.local.manifests.references import address
 from knative.local.network import Network
 from knative.local.postgres import Postgres
 from knative.local.processes import Processes
-from knative.local.revision import Limits
+from knative.local.revision import Limits, Revision
 from knative.local.server import Server, bind
 from knative.local.translate import brokers, triggers
 
@@ -38,12 +38,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """How to run a world. `automatic`: schedules fire by themselves."""
+    """How to run a world. `automatic`: schedules fire by themselves.
+
+    `front`: the Service, as namespace/name, that http://localhost:PORT leads to.
+    """
 
     data: Path
     port: int = 8080
     automatic: bool = True
     deliver_twice: bool = False
+    front: str | None = None
     limits: Limits = field(default_factory=Limits)
     jobs_within_s: float = 120.0
 
@@ -99,7 +103,11 @@ class Runtime:
         with _usable(self._data / "kube"):
             self.kube = ClusterApi(self.world, site, self.network, self.clock)
         gateway = Gateway(
-            self.processes.by_host, ingress_app(self.broker), self.kube.app, admin_app(self)
+            self.processes.by_host,
+            ingress_app(self.broker),
+            self.kube.app,
+            admin_app(self),
+            front=self._front(),
         )
         server = Server(gateway, listener)
 
@@ -121,6 +129,15 @@ class Runtime:
         if self.options.automatic:
             self.clock.start()
         self._announce()
+
+    def _front(self) -> Revision | None:
+        if self.options.front is None:
+            return None
+        namespace, _, name = self.options.front.partition("/")
+        front = self.processes.by_host.get(f"{name}.{namespace}.svc.cluster.local")
+        if front is None:
+            raise StartError(f"--front {self.options.front}: there is no such Service")
+        return front
 
     async def _start_postgres(self) -> dict[str, Path]:
         hosts: dict[str, Path] = {}

@@ -28,7 +28,12 @@ async def run(arguments: argparse.Namespace) -> int:
     """0 when every stage succeeded and nothing was given up."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     world = load(Path(arguments.overlay))
-    options = Options(Path(arguments.data), arguments.port, automatic=not arguments.once)
+    options = Options(
+        Path(arguments.data),
+        arguments.port,
+        automatic=not arguments.once,
+        front=arguments.front,
+    )
     runtime = Runtime(world, options)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -85,6 +90,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
     parser.add_argument("--data", default=".data", help="where state is kept (default: .data)")
     parser.add_argument("--overlay", default="knative/overlays/local", help="kustomization to run")
+    parser.add_argument("--front", help="the Service that http://localhost:PORT leads to")
     arguments = parser.parse_args()
     # The embedded PostgreSQL's library says so where there is no login session; it copes.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")

@@ -212,6 +212,27 @@ async def test_deliver_twice_delivers_each_event_twice(
     assert [d["repeated"] for d in event["deliveries"]] == [False, True]
 
 
+async def test_localhost_leads_to_the_service_in_front_but_for_its_own_paths(
+    tmp_path: Path,
+) -> None:
+    with local_knative(TINY, tmp_path, "--front", "dsm/echo") as runtime:
+        async with runtime.client() as client:
+            answer = await client.post("/api/orchestration/register", content=b"hello")
+            assert (answer.json()["path"], answer.json()["body"]) == (
+                "/api/orchestration/register",
+                "hello",
+            )
+            assert "path" not in (await client.get("/_knative/settled")).json()
+            assert (await client.get("/kubernetes/version")).json()["gitVersion"]
+            home = await client.get("/")
+            assert home.text
+
+
+async def test_a_front_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="--front dsm/nobody: there is no such Service"):
+        LocalKnative(TINY, tmp_path, ["--front", "dsm/nobody"]).start()
+
+
 async def test_an_api_server_source_tells_the_broker_of_jobs(tmp_path: Path) -> None:
     source = """
     apiVersion: sources.knative.dev/v1

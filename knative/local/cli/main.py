@@ -36,6 +36,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
     run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
     run.add_argument(
+        "--front",
+        metavar="NAMESPACE/NAME",
+        help="the Service that localhost leads to, but for /, /_knative and /kubernetes",
+    )
+    run.add_argument(
         "--stand-ins",
         action="store_true",
         help="the local broker for Kafka, the embedded PostgreSQL for one outside",

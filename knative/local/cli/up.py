@@ -34,6 +34,7 @@ async def up(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         automatic=not arguments.once,
         deliver_twice=arguments.deliver_twice,
+        front=arguments.front,
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
     runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
