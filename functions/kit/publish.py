@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-# 401 is a token that has just run out: the next attempt reads the new one.
-_PASSING = (401, 404, 408, 409, 429)
+# Of any other status somebody can put right what the sink is asked with: 401 may be a token that
+# has just run out, 403 a policy that is missing. The event is as good as before.
+_ABOUT_THE_EVENT = (400, 413, 422)
 
 
 def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
@@ -75,9 +76,9 @@ class Publisher:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
         if response.is_success:
             return
-        if response.status_code in _PASSING or response.status_code >= 500:
-            raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
-        raise PermanentError(f"sink refused {message.type} with {response.status_code}")
+        if response.status_code in _ABOUT_THE_EVENT:
+            raise PermanentError(f"sink refused {message.type} with {response.status_code}")
+        raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
 
     def _authorization(self) -> list[tuple[str, str]]:
         """Read at each send, as tokens are replaced before they run out."""

@@ -145,6 +145,13 @@ def _deliveries_list(client: Client, given: argparse.Namespace, out: TextIO) -> 
 
 
 def _deliveries_redeliver(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    if given.failed:
+        wanted = {"state": "failed", "source": given.source, "since": given.since}
+        answer = client.redeliver_all({name: v for name, v in wanted.items() if v is not None})
+        _print(answer, given, out, f"{answer['redelivered']} deliveries are sent again")
+        return
+    if not given.id:
+        raise ValueError("give an id, or --failed")
     answer = client.redeliver(given.id, given.source)
     _print(answer, given, out, f"{given.id} {answer['state']}")
 
@@ -231,8 +238,12 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     shown.add_argument("--state", choices=["accepted", "published", "failed"])
     shown.add_argument("--source", choices=["github", "grafana", "pm", "cli"])
     shown.add_argument("--limit", type=int, default=50)
-    again = verb(deliveries, "redeliver", _deliveries_redeliver, "send one again")
-    again.add_argument("id")
+    again = verb(
+        deliveries, "redeliver", _deliveries_redeliver, "send one again, or all that failed"
+    )
+    again.add_argument("id", nargs="?")
+    again.add_argument("--failed", action="store_true", help="all that the broker refused")
+    again.add_argument("--since", metavar="TIME", help="with --failed: received from then on")
     again.add_argument("--source", choices=["github", "grafana", "pm", "cli"])
     return parser
 

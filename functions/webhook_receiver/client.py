@@ -101,6 +101,10 @@ class Client:
         target = f"/deliveries/{id}/redeliver" + (f"?source={source}" if source else "")
         return self._try("POST", target, b"", f"POST {target}".encode(), None).json()
 
+    def redeliver_all(self, query: Mapping[str, str]) -> Any:
+        target = f"/deliveries/redeliver?{urlencode(query)}"
+        return self._try("POST", target, b"", f"POST {target}".encode(), None).json()
+
     def _ask(
         self, name: str, args: tuple[str, ...], options: Mapping[str, Any], id: str | None
     ) -> httpx.Response:

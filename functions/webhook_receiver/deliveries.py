@@ -56,6 +56,25 @@ async def redeliver(request: Request, ctx: Context) -> Response:
     return JSONResponse(_shown(found[0]), 202)
 
 
+async def redeliver_all(request: Request, ctx: Context) -> Response:
+    """`?state=failed&source=&since=`: send them all again, as when a broker is mended."""
+    _prove(request, ctx)
+    query = request.query_params
+    state = _one_of(query.get("state", "failed"), "state", ("failed", "published"))
+    since = query.get("since")
+    try:
+        moment = None if since is None else wire.parse_time(since)
+    except ValueError:
+        raise Malformed("since: must be a time such as 2026-01-31T08:00:00Z") from None
+    if state == "published" and moment is None:
+        raise Malformed("since: say from when on, as these were sent")
+    source = _one_of(query.get("source"), "source", tuple(SOURCES))
+    async with ctx.store.connection() as connection:
+        count = await tables.redeliver_all(connection, str(state), source, moment)
+    ctx.part(Receiver).relay.wake()
+    return JSONResponse({"redelivered": count}, 202)
+
+
 def _prove(request: Request, ctx: Context) -> None:
     settings: ReceiverSettings = ctx.part(Receiver).settings
     keys = settings.secrets["cli"]

@@ -102,6 +102,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     routes=[
         route("/webhook/{source}", receive, methods=["POST"]),
         route("/deliveries", deliveries.listing),
+        route("/deliveries/redeliver", deliveries.redeliver_all, methods=["POST"]),
         route("/deliveries/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
     ],
     start=start,

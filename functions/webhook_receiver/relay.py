@@ -1,8 +1,8 @@
 """Sending what the ledger holds: at least once, in the background, with the id that it came with.
 
-A row is published under its lock and marked in the same transaction, so two processes never send
-one at once, and one that dies lets go of its rows, which the next sends: with the same id and
-source, by which every inbox knows them.
+A process leases the rows that it sends, and holds them as long as it lives, so two processes never
+send one at once; the rows of one that dies are due again when the lease ends, and the next sends
+them: with the same id and source, by which every inbox knows them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from functions.kit import wire
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
@@ -24,6 +25,18 @@ AT_ONCE = 16
 MOST_BYTES = 8 * 1024 * 1024
 LONGEST_PAUSE_S = 60.0
 LONGEST_WAY_S = 1.0
+LEASE_S = 15.0
+
+
+@dataclass
+class _Flying:
+    """What is on its way to the broker."""
+
+    sends: dict[asyncio.Task[None], tables.Claimed] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(len(row.data) for row in self.sends.values())
 
 
 class Relay:
@@ -53,7 +66,7 @@ class Relay:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop once the batch in hand is marked: killing it would send it twice."""
+        """Stop once what flies is marked: killing it would send it twice."""
         self._closing = True
         self._woken.set()
         if self._task is not None:
@@ -63,14 +76,58 @@ class Relay:
     async def drain(self, patience_s: float = float("inf")) -> float | None:
         """Send what is due; returns the seconds until more is, or None if nothing waits.
 
-        Ends early when a batch brings nothing but failures, or patience runs out.
+        What arrives meanwhile is taken along; one that the broker is slow with holds up no other.
+        Takes no more once nothing but failures came back, or patience runs out.
         """
         deadline = time.monotonic() + patience_s
         async with self._turn:
-            while not self._closing and time.monotonic() < deadline and await self._batch():
-                await self._give_way()
+            flying = _Flying()
+            keeping = asyncio.create_task(self._keep(flying))
+            try:
+                going_on = True
+                while True:
+                    if going_on and not self._closing and time.monotonic() < deadline:
+                        await self._take(flying)
+                    if not flying.sends:
+                        break
+                    done = await self._landed(flying)
+                    if done:
+                        going_on = await self._mark(done)
+                        await self._give_way()
+            finally:
+                keeping.cancel()
             async with self._store.connection() as connection:
                 return await tables.seconds_to_next(connection)
+
+    async def _take(self, flying: _Flying) -> None:
+        """Let as many more fly as there are places for."""
+        self._woken.clear()
+        room, room_bytes = AT_ONCE - len(flying.sends), MOST_BYTES - flying.size
+        if room <= 0 or room_bytes <= 0:
+            return
+        async with self._store.transaction() as tx:
+            rows = await tables.claim(tx, room, room_bytes, LEASE_S, alone=not flying.sends)
+        for row in rows:
+            flying.sends[asyncio.create_task(self._send(row))] = row
+
+    async def _landed(self, flying: _Flying) -> list[tuple[tables.Claimed, BaseException | None]]:
+        """Wait until some are answered, or more has come for a free place."""
+        more = asyncio.create_task(self._woken.wait())
+        await asyncio.wait([*flying.sends, more], return_when=asyncio.FIRST_COMPLETED)
+        more.cancel()
+        done = [send for send in flying.sends if send.done()]
+        return [(flying.sends.pop(send), send.exception()) for send in done]
+
+    async def _keep(self, flying: _Flying) -> None:
+        """Hold what flies for ourselves as long as we live: who dies lets go of it soon."""
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            try:
+                async with self._store.connection() as connection:
+                    numbers = [row.number for row in flying.sends.values()]
+                    await tables.hold(connection, numbers, LEASE_S)
+            except FunctionError as error:
+                logger.warning("cannot hold deliveries: %s", error)
 
     async def progress(self, patience_s: float) -> None:
         """Send what is due, for at most so long; what is in hand then goes on by itself."""
@@ -112,20 +169,17 @@ class Relay:
         while self._crowded() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
-    async def _batch(self) -> bool:
-        """Send one batch; False when there was none or not one of it went out."""
+    async def _mark(self, done: Sequence[tuple[tables.Claimed, BaseException | None]]) -> bool:
+        """Note how sends ended; False when not one of them went out."""
+        sent = [row.number for row, error in done if error is None]
         async with self._store.transaction() as tx:
-            rows = await tables.claim(tx, AT_ONCE, MOST_BYTES)
-            outcomes = await asyncio.gather(*map(self._send, rows), return_exceptions=True)
-            sent = []
-            for row, outcome in zip(rows, outcomes, strict=True):
-                if outcome is None:
-                    sent.append(row.number)
+            for row, error in done:
+                if error is None:
                     continue
-                lost = isinstance(outcome, PermanentError)
+                lost = isinstance(error, PermanentError)
                 again_in_s = None if lost else min(2.0 ** min(row.attempts, 9), LONGEST_PAUSE_S)
-                detail = shortened(f"{type(outcome).__name__}: {outcome}")
-                level = logging.WARNING if isinstance(outcome, TemporaryError) else logging.ERROR
+                detail = shortened(f"{type(error).__name__}: {error}")
+                level = logging.WARNING if isinstance(error, TemporaryError) else logging.ERROR
                 logger.log(level, "delivery %s is not published: %s", row.number, detail)
                 await tables.mark_unsent(tx, row.number, detail, again_in_s=again_in_s)
             if sent:

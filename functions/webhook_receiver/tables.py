@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from functions.kit.store import Connection
@@ -30,7 +31,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A stored delivery whose row is locked until its transaction ends."""
+    """A stored delivery that is ours to send."""
 
     number: int
     attempts: int
@@ -64,31 +65,41 @@ async def is_known(connection: Connection, delivery: Delivery) -> bool:
     )
 
 
-async def claim(tx: Connection, most: int, most_bytes: int) -> list[Claimed]:
-    """Lock the oldest that are due and that nobody else has, at least one if there is any."""
+async def claim(
+    tx: Connection, most: int, most_bytes: int, lease_s: float, *, alone: bool
+) -> list[Claimed]:
+    """The oldest that are due, ours for `lease_s` seconds: then they are due again.
+
+    With `alone`, at least one if there is any, whatever its size.
+    """
     rows = await tx.fetch(
-        """SELECT number, size, attempts, attributes FROM delivery
-           WHERE state = 'accepted' AND due_at <= now()
-           ORDER BY due_at, number LIMIT $1 FOR UPDATE SKIP LOCKED""",
-        most,
+        """WITH due AS (
+               SELECT number, size, due_at FROM delivery
+               WHERE state = 'accepted' AND due_at <= now()
+               ORDER BY due_at, number LIMIT $1 FOR UPDATE SKIP LOCKED
+           ), counted AS (
+               SELECT number, sum(size) OVER oldest AS total, row_number() OVER oldest AS place
+               FROM due WINDOW oldest AS (ORDER BY due_at, number)
+           )
+           UPDATE delivery SET due_at = now() + make_interval(secs => $3)
+           FROM counted
+           WHERE delivery.number = counted.number AND (total <= $2 OR ($4 AND place = 1))
+           RETURNING delivery.number, attempts, attributes, data, place""",
+        *(most, most_bytes, lease_s, alone),
     )
-    size, chosen = 0, list[Any]()
-    for row in rows:
-        size += row["size"]
-        if chosen and size > most_bytes:
-            break
-        chosen.append(row)
-    data = {
-        row["number"]: row["data"]
-        for row in await tx.fetch(
-            "SELECT number, data FROM delivery WHERE number = ANY($1::bigint[])",
-            [row["number"] for row in chosen],
-        )
-    }
     return [
-        Claimed(row["number"], row["attempts"], row["attributes"], data[row["number"]])
-        for row in chosen
+        Claimed(row["number"], row["attempts"], row["attributes"], row["data"])
+        for row in sorted(rows, key=lambda row: int(row["place"]))
     ]
+
+
+async def hold(connection: Connection, numbers: Sequence[int], lease_s: float) -> None:
+    """Lease them further."""
+    await connection.execute(
+        """UPDATE delivery SET due_at = now() + make_interval(secs => $2)
+           WHERE number = ANY($1::bigint[]) AND state = 'accepted'""",
+        *(numbers, lease_s),
+    )
 
 
 async def mark_published(tx: Connection, numbers: Sequence[int]) -> None:
@@ -147,6 +158,19 @@ async def redeliver(connection: Connection, id: str, source: str | None) -> list
         *(id, source),
     )
     return [dict(row) for row in rows]
+
+
+async def redeliver_all(
+    connection: Connection, state: str, source: str | None, since: datetime | None
+) -> int:
+    """Have all of a state sent again, of one source and from a moment on; returns how many."""
+    rows = await connection.fetch(
+        """UPDATE delivery SET state = 'accepted', due_at = now(), published_at = NULL
+           WHERE state = $1 AND ($2::text IS NULL OR source = $2)
+             AND ($3::timestamptz IS NULL OR received_at >= $3) RETURNING number""",
+        *(state, source, since),
+    )
+    return len(rows)
 
 
 async def forget(tx: Connection, days: int) -> None:
