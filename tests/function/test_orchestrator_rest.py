@@ -94,7 +94,8 @@ class TestRest:
         await world.carry()
         assert "paused by ada" in (await world.run(flow_id))["waitingFor"]
         await world.post(f"cancel/{flow_id}", **who)
-        await world.post(f"resume/{flow_id}", **who)
+        conflict = await world.api.post(f"/api/orchestration/resume/{flow_id}")
+        assert conflict.status_code == 409, "the cancel has resumed it"
         run = await world.until(flow_id, "CANCELLED")
         assert await world.count("realm") == 0
         path = f"orchestrations/tenantCreation/executions/{flow_id}/timeline"

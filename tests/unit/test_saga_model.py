@@ -159,6 +159,8 @@ class Saga(RuleBasedStateMachine):
         assert len(keys) == len(set(keys)), "an attempt number was used twice"
         self.sent += new
         self.run = run
+        due_at = next_due(run, self.world().workers)
+        assert due_at is None or due_at > self.now, "a timer that nothing can be done at"
         return new
 
     def check_order(self, run: Run, name: str, action: Action) -> None:

@@ -37,7 +37,9 @@ class Draft:
         return step
 
     def set_run(self, **changes: Any) -> None:
-        """Change the run; `since` follows the status."""
+        """Change the run; `since` follows the status, and what has ended is paused no more."""
+        if changes.get("status", self.run.status).ended:
+            changes |= {"paused_by": None, "paused_at": None}
         if changes.get("status", self.run.status) is not self.run.status:
             changes.setdefault("since", self.world.now)
         self.run = replace(self.run, **changes)

@@ -120,19 +120,20 @@ def _operate(draft: Draft, happening: Happening) -> str | None:
                 return f"the run has ended as {run.status}"
             if run.paused_by is None:
                 return "the run is not paused"
-            draft.set_run(paused_by=None, paused_at=None)
-            draft.note("WORKFLOW_RESUMED", who=who)
+            _resume(draft, who)
         case CancelAsked(who):
             if run.status.ended:
                 return f"the run has ended as {run.status}; undo it to take it back"
             if run.status is RunStatus.UNDOING:
                 return "the run is being undone already"
             draft.note("CANCEL_REQUESTED", who=who)
+            _resume(draft, who)
             turn_back(draft, Cause.CANCEL, f"cancelled by {who}")
         case UndoAsked(who, to):
             if problem := _no_undo(run, to):
                 return problem
             draft.note("UNDO_REQUESTED", "" if to is None else f"back to {to}", who=who)
+            _resume(draft, who)
             draft.set_run(undo_to=to)
             for name, step in draft.steps.items():
                 draft.steps[name] = _undo_again(step)
@@ -146,6 +147,13 @@ def _operate(draft: Draft, happening: Happening) -> str | None:
                 _hand_over(draft, who)
             _retry(draft)
     return None
+
+
+def _resume(draft: Draft, who: str) -> None:
+    """Let a paused run go on; who takes one back means that it goes back now."""
+    if draft.run.paused_by is not None:
+        draft.set_run(paused_by=None, paused_at=None)
+        draft.note("WORKFLOW_RESUMED", who=who)
 
 
 def _no_undo(run: Run, to: str | None) -> str | None:

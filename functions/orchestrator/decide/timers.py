@@ -20,6 +20,7 @@ from functions.orchestrator.decide.model import (
     StepDef,
     StepStatus,
 )
+from functions.orchestrator.decide.undo import may_go_back
 
 
 def pause_s(retry: Retry, failures: int, seed: str) -> float:
@@ -55,28 +56,38 @@ def is_final(retry: Retry, error: str) -> bool:
 def next_due(run: Run, workers: Mapping[str, str]) -> datetime | None:
     """When the run must be looked at next, though nothing happens to it; None: no need.
 
-    What a pause or a missing worker holds up has no time: resuming or registering wakes it.
+    Only instants at which something can be done: what waits for a worker, an operator or another
+    step has no time, and is looked at again when that has come.
     """
     if run.status.ended:
         return None
+    again = _goes_again(run, workers)
     due = [
         step.due_at
         for name, step in run.steps.items()
-        if step.due_at is not None
-        and (
-            step.status in IN_FLIGHT
-            or (
-                run.paused_by is None
-                and (
-                    step.status is StepStatus.UNDO_RETRYING
-                    or (step.status is StepStatus.RETRYING and name in workers)
-                )
-            )
-        )
+        if step.due_at is not None and (step.status in IN_FLIGHT or name in again)
     ]
-    if run.deadline_at is not None and run.status is not RunStatus.UNDOING:
+    if run.deadline_at is not None and _forward(run):
         due.append(run.deadline_at)
     return min(due, default=None)
+
+
+def _goes_again(run: Run, workers: Mapping[str, str]) -> set[str]:
+    """The steps whose next attempt goes when its time has come."""
+    if run.paused_by is not None:
+        return set()
+    if run.status is RunStatus.UNDOING:
+        free = may_go_back(run)
+        return {n for n in free if run.steps[n].status is StepStatus.UNDO_RETRYING}
+    if not _forward(run):
+        return set()
+    return {n for n, s in run.steps.items() if s.status is StepStatus.RETRYING and n in workers}
+
+
+def _forward(run: Run) -> bool:
+    """Does it still go on? One that is to be held after a failure only awaits what is in flight."""
+    failed = any(step.status is StepStatus.DO_FAIL for step in run.steps.values())
+    return run.status is not RunStatus.UNDOING and not failed
 
 
 def attempt_failed(

@@ -64,14 +64,17 @@ def go_back(draft: Draft) -> None:
             continue
         if step.status is StepStatus.UNDO_RETRYING and step.due_at and step.due_at > now:
             continue
-        if any(
-            other in due or draft.steps[other].status is StepStatus.IN_PROGRESS
-            for other in run.definition.behind[name]
-        ):
+        if _blocked(run.definition, draft.steps, due, name):
             continue
         draft.send(definition, Action.UNDO)
     if _over(draft, due):
         _end(draft, due)
+
+
+def may_go_back(run: Run) -> set[str]:
+    """The steps that nothing keeps from being undone but their own last attempt."""
+    due = _due(run.definition, run.steps, run.undo_to)
+    return {name for name in due if not _blocked(run.definition, run.steps, due, name)}
 
 
 def left_to_undo(run: Run) -> list[str]:
@@ -87,6 +90,16 @@ def _due(definition: Definition, steps: Mapping[str, Step], to: str | None) -> f
         one.name
         for one in definition.steps
         if one.undo and steps[one.name].holders and one.name not in stays
+    )
+
+
+def _blocked(
+    definition: Definition, steps: Mapping[str, Step], due: frozenset[str], name: str
+) -> bool:
+    """Does something that builds on the step have to go first?"""
+    return any(
+        other in due or steps[other].status is StepStatus.IN_PROGRESS
+        for other in definition.behind[name]
     )
 
 
