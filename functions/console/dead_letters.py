@@ -19,6 +19,11 @@ FUNCTION = "dead-letter"
 FILTERS = ("state", "function", "type")
 STATES = ("open", "redriving", "redriven")
 PAGE = 25
+# On a laptop only: a cluster's broker is not reached by this command.
+TRY_IT = (
+    ".venv/bin/python -m knative.local send --type io.dsm.cycle.requested.v1"
+    """ --data '{"project_id": "NOBODY"}'"""
+)
 
 
 def chosen(query: Mapping[str, str]) -> dict[str, str]:
@@ -40,6 +45,7 @@ async def letters(ask: Ask, query: Query) -> Mapping[str, Any]:
         "newest": "before" not in query,
         "wanted": wanted,
         "filter": urlencode(wanted),
+        "try_it": TRY_IT if ask.settings.console_local else "",
         "some_open": any(letter["state"] == "open" for letter in answer["letters"]),
     }
 

@@ -40,7 +40,8 @@ async def stream(ask: Ask, query: Query) -> Mapping[str, Any]:
     for event in events:
         event["chain"] = correlation(event)
     return {"events": events, "older": older, "newest": "before" not in query} | {
-        "wanted": urlencode(wanted)
+        "wanted": urlencode(wanted),
+        "ended": "before" in query,
     }
 
 

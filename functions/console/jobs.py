@@ -17,7 +17,7 @@ from functions.kit.services import path
 
 FUNCTION = "job-launcher"
 FILTERS = ("state", "group", "task", "service")
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled", "superseded")
 PAGE = 25
 LAST_LINES = 400
 
@@ -28,8 +28,10 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
         "/jobs", **wanted, limit=PAGE, before=query.get("before")
     )
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
-    return {"jobs": answer["jobs"], "older": older, "newest": "before" not in query} | {
-        "wanted": wanted
+    newest = "before" not in query
+    return {"jobs": answer["jobs"], "older": older, "newest": newest, "wanted": wanted} | {
+        "ended": not newest,
+        "total": answer["total"],
     }
 
 
@@ -40,13 +42,14 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def log(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What the Job says; asked for again and again while it runs."""
+    ended = (await _job(ask, query["id"]))["state"] in ENDED
     try:
         text = await ask.function(FUNCTION).text(
             f"{path('jobs', query['id'])}/logs", tail=LAST_LINES
         )
     except Conflict as error:
-        return {"text": "", "why": error.detail}
-    return {"text": text, "why": ""}
+        return {"text": "", "why": error.detail, "ended": ended}
+    return {"text": text, "why": "", "ended": ended}
 
 
 async def _job(ask: Ask, id: str) -> Row:

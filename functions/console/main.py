@@ -52,14 +52,24 @@ def build() -> FastAPI:
     app = new_app("console", openapi_url=None, docs_url=None, redoc_url=None)
     for section in SECTIONS:
         app.router.routes.extend(section.routes())
-    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.mount("/static", Assets(directory=FOLDER / "static"))
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _no_such_page)
     return app
 
 
+class Assets(StaticFiles):
+    """Files that a browser keeps where their address names their content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if scope["query_string"].startswith(b"v=") and response.status_code == 200:
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
 class SecurityHeaders:
-    """Adds the headers that every answer has; assets have their version in their address."""
+    """Adds the headers that every answer has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

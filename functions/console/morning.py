@@ -89,7 +89,8 @@ async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
             rows.append(row)
     if all(row["state"] == "away" for row in rows):
         raise TemporaryError(rows[0]["detail"])
-    return {"rows": rows, "verdict": verdict(rows, day == ask.ctx.now().date()), "day": day}
+    today = day == ask.ctx.now().date()
+    return {"rows": rows, "verdict": verdict(rows, today), "day": day, "ended": not today}
 
 
 async def due_times(ask: Ask, day: date) -> dict[str, datetime | str]:

@@ -112,6 +112,7 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
         "run": found,
         "graph": steps_graph(list(steps.values()), found["type"]),
         "actions": allowed(found),
+        "ended": found["status"] in ENDED,
         "at": _run_page(query),
     }
 
@@ -121,7 +122,8 @@ async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     peer = ask.function(FUNCTION)
     entries = await peer.read(f"{_execution(query)}/timeline")
     found = await _run(ask, query)
-    return {"entries": entries, "bars": bars(found, ask.ctx.now())}
+    bars_ = bars(found, ask.ctx.now())
+    return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
 
 
 def steps_graph(steps: list[Row], kind: str) -> Graph:

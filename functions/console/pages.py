@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from functions.kit.errors import FunctionError, NotFound, PermanentError
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parent
-HTMX = "htmx-2.0.11.min.js"
+# In this order: each uses the one before.
+SCRIPTS = ("htmx-2.0.11.min.js", "idiomorph-ext-0.7.4.min.js", "console.js")
 
 NAVIGATION = (
     ("/", "Today"),
@@ -56,6 +58,20 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters |= words.FILTERS
+
+
+@cache
+def asset(name: str) -> str:
+    """An asset's address, which changes with its content: browsers may keep it for ever.
+
+    >>> asset("console.css").startswith("/static/console.css?v=")
+    True
+    """
+    digest = hashlib.sha256((FOLDER / "static" / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+_templates.globals["asset"] = asset
 
 
 @dataclass(frozen=True)
@@ -174,7 +190,7 @@ def frame(view: View) -> dict[str, Any]:
         "person": view.desk.person,
         "form_token": view.desk.form_token,
         "notice": view.desk.notice(),
-        "htmx": HTMX,
+        "scripts": SCRIPTS,
         "now": view.ask.ctx.now(),
         "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
     }

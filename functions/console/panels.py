@@ -55,6 +55,12 @@ class Shown:
     html: Markup = field(default_factory=Markup)
 
     @property
+    def is_live(self) -> bool:
+        """Is it to be asked for again? What has ended says so in its data, and stays as it is."""
+        lives = self.panel.live_s is not None and self.state in ("ready", "away")
+        return lives and not self.data.get("ended", False)
+
+    @property
     def template(self) -> str:
         return f"panels/{self.panel.name}.html"
 

@@ -75,10 +75,10 @@ async def handle(
     `digest` is of what a person asked for under a key of their own.
     """
     identity = event.identity()
-    if identity is None:
-        key = inbox.Key(spec.name, message.source, message.id)
-    else:
-        key = inbox.Key(spec.name, message.type, identity, event=(message.source, message.id))
+    key = inbox.Key(spec.name, message.source, message.id, requested_by=_person(message))
+    if identity is not None:
+        first = (message.source, message.id)
+        key = replace(key, source=message.type, id=identity, event=first)
         digest = None  # no person's key: it is named by what it says
     if spec.inbox:
         inbox.check(key.source, key.id)
@@ -118,6 +118,12 @@ async def handle(
                 took_ms = (time.perf_counter() - began) * 1000
                 await _remember_failure(ctx, key, message.type, took_ms, detail)
             raise
+
+
+def _person(message: wire.Message) -> str | None:
+    """Who asked for it: the console names whoever pressed."""
+    named = message.extensions.get("requestedby")
+    return shortened(named, 200) if named else None
 
 
 async def _once(

@@ -43,13 +43,15 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 class Key:
     """What makes two requests the same: within one function, a source and an id.
 
-    `event` is the source and id of the event at hand, where the key is another.
+    `event` is the source and id of the event at hand, where the key is another; `requested_by`
+    the person who asked for it.
     """
 
     function: str
     source: str
     id: str
     event: tuple[str, str] | None = None
+    requested_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,9 +228,9 @@ async def _record(
 ) -> datetime:
     ended: datetime = await connection.fetchval(
         """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
-                            event_source, event_id)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ended_at""",
+                            event_source, event_id, requested_by)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ended_at""",
         *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
-        *(key.event or (key.source, key.id)),
+        *(*(key.event or (key.source, key.id)), key.requested_by),
     )
     return ended

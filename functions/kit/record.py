@@ -50,7 +50,8 @@ async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, An
             ORDER BY split_part(id, '@', 1), ended_at DESC, number DESC"""
     async with store.connection() as connection:
         rows = await connection.fetch(
-            f"""SELECT number, source, id, run.type, ended_at, took_ms, outcome, detail {said}
+            f"""SELECT number, source, id, run.type, ended_at, took_ms, outcome, detail,
+                    requested_by {said}
                 FROM ({chosen}) AS run {joined}
                 ORDER BY ended_at DESC, number DESC LIMIT $8""",
             *(function, wanted.since, wanted.before, wanted.type, wanted.outcome),

@@ -27,6 +27,11 @@ async def browser() -> AsyncIterator[Browser]:
         yield made
 
 
+async def loaded(page: Page) -> None:
+    """Wait until no panel is loading."""
+    await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
 class Tab:
     """A page that remembers what the browser complained about."""
 
@@ -45,7 +50,7 @@ class Tab:
     async def open(self, path: str) -> Page:
         """Go there and wait until no panel is loading."""
         await self.page.goto(self.console + path)
-        await self.page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        await loaded(self.page)
         return self.page
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from knative.morning.agents import sample_issue
+from tests.function.job_world import shipped_routes
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative
 
@@ -21,14 +27,25 @@ TENANT = {
     "type": "sequential",
     "steps": [{"seq": 1, "name": "createRealm"}, {"seq": 2, "name": "createClient"}],
 }
+# Beside the shipped routes; it must be there long enough to be looked at and stopped.
+NAP = """
+  - name: nap
+    match: {type: com.github.issue.labeled, label: nap}
+    job:
+      kind: execute
+      task_id: "{{ data.repository.full_name }}#{{ data.issue.number }}"
+      service: "{{ data.repository.full_name }}"
+      command: [python, -u, -c, "import time; print(*range(400), sep=chr(10)); time.sleep(900)"]
+"""
+SECRET = b"for this laptop only"
 
 
 class Morning:
-    """The running local Knative; `flow` is a finished run, `waiting` one that waits."""
+    """The running local Knative, and the ids of what was made to stand still in it."""
 
     def __init__(self, runtime: LocalKnative) -> None:
         self.runtime = runtime
-        self.flow = ""
+        self.flow = self.waiting = self.failed = self.job = self.chain = ""
 
     @property
     def console(self) -> str:
@@ -53,23 +70,21 @@ class Morning:
         assert await eventually(calm, within_s=90, every_s=0.1)
 
     async def happen(self, *, badly: bool = True) -> None:
-        """Sample data, the report with a cycle, the scrum, an orchestration, a dead letter."""
+        """Sample data, the report with a cycle, the scrum, an orchestration; and what goes badly.
+
+        That is a dead letter, a run that waits, one that failed, and a Job that naps on.
+        """
         await self.post("project-orchestrator", "/sample-data")
         await self.fire("sprint-report")
         await self.fire("scrum-simulate")
-        await self.days_pass()
+        (completed,) = await self.runtime.ask("events/search", type="sprint.completed", limit=1)
+        self.chain = completed["attributes"]["correlationid"]
         await self.orchestrate()
         if badly:
             await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})
+            await self.stand_still()
+            await self.nap()
         await self.settled()
-
-    async def days_pass(self) -> None:
-        """The new sprint's next working days: a burndown needs more than one."""
-        for number in range(1, 6):
-            day = datetime.now(UTC).date() + timedelta(days=number)
-            asked = {"project_id": "PHE001", "sprint_id": "PHE001-S02", "scrum_date": str(day)}
-            await self.post("scrum-simulate", "/", json=asked)
-            await self.settled()
 
     async def orchestrate(self) -> None:
         at = "/api/orchestration/register"
@@ -83,13 +98,65 @@ class Morning:
         )
         self.flow = answer["flowId"]
 
+    async def stand_still(self) -> None:
+        """A run that waits for workers that nobody has, and one that could not be done."""
+        at, asked = "/api/orchestration", TENANT | {"orchName": "nobodyWorks"}
+        await self.post("orchestrator", f"{at}/register", json=asked, headers=_as("tenant-service"))
+        answer = await self.post("orchestrator", f"{at}/execute/nobodyWorks", json={})
+        self.waiting = answer["flowId"]
+        answer = await self.post("orchestrator", f"{at}/execute/tenantCreation?wait=30", json={})
+        assert answer["run"] == "FAILED", answer
+        self.failed = answer["flowId"]
+
+    async def nap(self) -> None:
+        """A signed sample issue becomes a Job that says something and goes on."""
+        issue = sample_issue(42)
+        issue["label"] = issue["label"] | {"name": "nap"}
+        body = json.dumps(issue).encode()
+        headers = {
+            "content-type": "application/json",
+            "x-github-event": "issues",
+            "x-github-delivery": "delivery-42",
+            "x-hub-signature-256": f"sha256={hmac.digest(SECRET, body, 'sha256').hex()}",
+        }
+        async with self.runtime.client("webhook-receiver", headers=headers) as client:
+            assert (await client.post("/webhook/github", content=body)).status_code == 202
+
+        async def runs() -> str:
+            async with self.runtime.client("job-launcher") as client:
+                found = (await client.get("/jobs", params={"state": "running"})).json()["jobs"]
+            return str(found[0]["job_id"]) if found else ""
+
+        self.job = await eventually(runs, within_s=60, every_s=0.2)
+
+
+def overlay(folder: Path) -> Path:
+    """The local overlay, whose routes also make a Job that naps of an issue that says so."""
+    routes = shipped_routes() + NAP
+    patch = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "job-routes", "namespace": "dsm"},
+        "data": {"routes.yaml": routes},
+    }
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(OVERLAY, folder)],
+        "patches": [{"patch": yaml.safe_dump(patch)}],
+    }
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
 
 @asynccontextmanager
 async def morning(*, badly: bool = True) -> AsyncIterator[Morning]:
     """Start it in a folder of its own; everything is gone afterwards."""
     # Not tmp_path: a unix socket's path may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="dsm-console-"))
-    runtime = LocalKnative(OVERLAY, folder / "data", ["--idle", "600"])
+    made_overlay = overlay(folder / "overlay") if badly else OVERLAY
+    runtime = LocalKnative(made_overlay, folder / "data", ["--idle", "600"])
     try:
         await asyncio.to_thread(runtime.start, within_s=120)
         made = Morning(runtime)

@@ -14,12 +14,10 @@ from tests.browser.morning import morning
 async def take(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     async with morning(badly=False) as ran, chromium() as browser:
-        (completed,) = await ran.runtime.ask("events/search", type="sprint.completed", limit=1)
-        chain = completed["attributes"]["correlationid"]
         for name, path, scheme in (
             ("console-today", "/", "light"),
-            ("console-chain", f"/events/chain?correlation={chain}", "dark"),
-            ("console-sprint", "/sprints/PHE001-S02", "light"),
+            ("console-chain", f"/events/chain?correlation={ran.chain}", "dark"),
+            ("console-sprint", "/sprints/ORI002-S01", "light"),
         ):
             context = await browser.new_context(
                 viewport={"width": 1280, "height": 860},

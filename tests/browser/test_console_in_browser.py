@@ -16,12 +16,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 PAGES = {
     "today": "/",
     "sprints": "/sprints",
-    "sprint": "/sprints/PHE001-S02",
+    "sprint": "/sprints/ORI002-S01",
     "events": "/events",
+    "chain": "/events/chain?correlation={chain}",
     "orchestrations": "/orchestrations",
     "orchestration": "/orchestrations/tenantCreation",
     "run": "/orchestrations/tenantCreation/runs/{flow}",
+    "waiting run": "/orchestrations/nobodyWorks/runs/{waiting}",
+    "undo plan": "/orchestrations/tenantCreation/runs/{flow}/undo",
     "jobs": "/jobs",
+    "job": "/jobs/{job}",
+    "sign in": "/sign-in",
     "schedules": "/schedules",
     "dead letters": "/dead-letters",
     "dead letter": "/dead-letters/1",
@@ -47,7 +52,7 @@ async def serious(page: Page) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, scheme: Any) -> None:
     context = await browser.new_context(color_scheme=scheme)
-    page = await Tab(await context.new_page(), ran.console).open(path.format(flow=ran.flow))
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
     assert await serious(page) == []
     await context.close()
 
@@ -55,7 +60,7 @@ async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, s
 @every_page
 async def test_a_page_fits_a_phone(browser: Browser, ran: Morning, path: str) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740})
-    page = await Tab(await context.new_page(), ran.console).open(path.format(flow=ran.flow))
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     await context.close()
 
@@ -69,19 +74,32 @@ async def test_today_tells_the_morning_its_cycle_and_its_scrums(tab: Tab) -> Non
     await expect(page.locator(".panel-morning")).to_contain_text("scrum-report")
 
 
+async def test_today_says_first_what_needs_a_person(tab: Tab) -> None:
+    page = await tab.open("/")
+    needs = page.locator(".panel-needs")
+    await expect(needs).to_contain_text("no service has registered as worker")
+    await expect(page.locator("#pages .count").first).to_be_visible()
+    await needs.locator("a", has_text="cycle.requested").first.click()
+    await expect(page.locator("h1")).to_contain_text("Letter")
+
+
 async def test_a_day_of_the_past_can_be_picked(tab: Tab) -> None:
     page = await tab.open("/")
     await page.fill("#day", "2020-01-01")
     await page.click("text=Show")
-    await expect(page.locator(".verdict")).to_have_text("No morning ran on this day.")
+    await expect(page.locator(".verdict").last).to_have_text("No morning ran on this day.")
 
 
-async def test_a_sprint_has_a_burndown_whose_numbers_stand_in_a_table(tab: Tab) -> None:
-    page = await tab.open("/sprints/PHE001-S02")
+@pytest.mark.parametrize("sprint", ["PHE001-S01", "ORI002-S01"], ids=["finished", "active"])
+async def test_a_sprint_has_a_burndown_whose_numbers_stand_in_a_table(
+    tab: Tab, sprint: str
+) -> None:
+    page = await tab.open(f"/sprints/{sprint}")
     await expect(page.locator(".plot svg")).to_be_visible()
+    assert await page.locator(".plot .color-1 .dot").count() >= 3
     await page.click("text=The numbers")
-    rows = page.locator(".panel-burndown tbody tr")
-    assert await rows.count() >= 14
+    left = await page.locator(".panel-burndown tbody td:last-child").all_inner_texts()
+    assert len([number for number in left if number]) >= 3
     await expect(page.locator(".panel-progress td").first).not_to_be_empty()
 
 
@@ -147,8 +165,41 @@ async def test_keyboard_alone_reaches_the_page_and_an_action(tab: Tab) -> None:
     await expect(page.locator("h1")).to_contain_text("now?")
 
 
-async def test_a_panel_that_has_nobody_to_ask_says_so(browser: Browser, ran: Morning) -> None:
+async def test_a_sprint_that_is_none_is_a_page_that_says_so(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context()
     page = await Tab(await context.new_page(), ran.console).open("/sprints/NO-SUCH-SPRINT")
     await expect(page.locator(".state.missing").first).to_contain_text("There is no such thing")
     await context.close()
+
+
+async def test_a_poll_takes_neither_focus_nor_open_details_nor_scroll(
+    tab: Tab, ran: Morning
+) -> None:
+    page = await tab.open(f"/orchestrations/nobodyWorks/runs/{ran.waiting}")
+    pause = page.locator("a", has_text="Pause")
+    await pause.focus()
+    for _ in range(2):
+        async with page.expect_response("**/panels/run*"):
+            pass
+    async with page.expect_response("**/panels/timeline*"):
+        pass
+    await expect(pause).to_be_focused()
+
+
+async def test_what_has_ended_is_not_asked_for_again(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.failed}")
+    await expect(page.locator("[hx-trigger^=every]:not(nav)")).to_have_count(0)
+
+
+async def test_a_log_follows_only_while_it_is_read_at_its_end(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/jobs/{ran.job}")
+    log = page.locator("pre[data-follow]")
+    await expect(log).to_contain_text("399")
+    scrolled = "log => log.scrollTop"
+    assert await log.evaluate(scrolled) > 1000
+    await log.evaluate("log => { log.scrollTop = 100 }")
+    for _ in range(2):
+        async with page.expect_response("**/panels/log*"):
+            pass
+    await expect(page.locator(".panel-log")).to_be_visible()
+    assert await log.evaluate(scrolled) == 100

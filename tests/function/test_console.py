@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
+import shlex
 from datetime import UTC, datetime
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
-from functions.console.pages import FOLDER, HTMX
+from functions.console.pages import FOLDER, SCRIPTS
 from functions.cycle_trigger.main import cycle_trigger
+from functions.dead_letter.main import dead_letter
+from functions.events.cycle import CycleRequested
+from knative.local.cli.main import parser
 from tests.cluster import Cluster
 from tests.function.console_browser import LOCAL, browser, press
 
@@ -86,11 +92,30 @@ class TestAnyPage:
         assert "This page failed (KeyError)" in answer.text
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
-    def test_htmx_is_the_published_file(self) -> None:
-        # dist/htmx.min.js in htmx.org 2.0.11 on the npm registry.
-        digest = hashlib.sha384((FOLDER / "static" / HTMX).read_bytes()).digest()
-        published = "2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg"
+    @pytest.mark.parametrize(
+        ("name", "published"),
+        [
+            # dist/htmx.min.js of htmx.org 2.0.11, dist/idiomorph-ext.min.js of idiomorph 0.7.4.
+            (SCRIPTS[0], "2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg"),
+            (SCRIPTS[1], "SsScJKzATF/w6suEEdLbgYGsYFLzeKfOA6PY+/C5ZPxOSuA+ARquqtz/BZz9JWU8"),
+        ],
+    )
+    def test_what_others_wrote_is_as_they_published_it(self, name: str, published: str) -> None:
+        digest = hashlib.sha384((FOLDER / "static" / name).read_bytes()).digest()
         assert base64.b64encode(digest).decode() == published
+
+    async def test_assets_may_be_kept_for_ever_as_their_address_names_their_content(
+        self, letters: Cluster
+    ) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/sign-in")).text
+            found = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+            assert len(found) == 8
+            for address in found:
+                kept = (await client.get(address)).headers["cache-control"]
+                assert "immutable" in kept, address
+            bare = await client.get("/static/console.css")
+        assert "immutable" not in bare.headers.get("cache-control", "")
 
 
 class TestToday:
@@ -110,6 +135,23 @@ class TestToday:
 
 
 class TestDeadLetters:
+    async def test_on_a_laptop_the_empty_page_has_a_command_that_makes_one(
+        self, cluster: Cluster, functions_database: str
+    ) -> None:
+        cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            page = html.unescape((await client.get("/dead-letters")).text)
+            cluster.deploy(console)
+            elsewhere = (await client.get("/dead-letters")).text
+        (command,) = re.findall(r"<pre[^>]*>(.*?)</pre>", page)
+        python, dash_m, module, *arguments = shlex.split(command)
+        assert [python, dash_m, module] == [".venv/bin/python", "-m", "knative.local"]
+        asked = parser().parse_args(arguments)
+        assert CycleRequested.type == asked.type
+        assert CycleRequested.model_validate_json(asked.data_json).project_id == "NOBODY"
+        assert "knative.local" not in elsewhere
+
     async def test_a_letter_tells_its_cause_in_words(self, letters: Cluster) -> None:
         async with browser(letters) as client:
             page = (await client.get("/dead-letters")).text

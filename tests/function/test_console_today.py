@@ -192,6 +192,22 @@ class TestMorning:
         assert "No morning ran on this day." in await days.morning("2020-01-01")
 
 
+class TestSchedules:
+    async def test_who_asked_for_a_tick_stands_beside_it(self, days: Days) -> None:
+        tick = wire.Message(
+            id="now",
+            source="/ping",
+            type=TICK,
+            time="2040-03-05T13:30:00Z",
+            extensions={"schedule": "sprint-report", "requestedby": "José 李"},
+        )
+        # It fails, as there are no services here: who asked is written down all the same.
+        assert (await days.cluster.tell("sprint-report", tick)).status_code == 503
+        async with browser(days.cluster) as client:
+            page = (await client.get("/schedules/panels/schedules")).text
+        assert "asked for by José 李" in page
+
+
 class TestNeeds:
     async def test_each_kind_leads_to_where_it_is_pressed(
         self, days: Days, functions_database: str, tmp_path: Path

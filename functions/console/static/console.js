@@ -26,20 +26,39 @@ function localise(root) {
   }
 }
 
+// What is new is worked into what is there: focus, open details and scroll stay. A reader's own
+// opening and closing of details counts more than what the server thinks of them.
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
+  !(name === "open" && node.tagName === "DETAILS");
+
 // A log that follows stays at its end, unless the reader has scrolled away from it.
-function stick(root) {
-  for (const log of root.querySelectorAll("pre[data-follow]")) log.scrollTop = log.scrollHeight;
+const NEAR = 24;
+const logs = (root) => root.querySelectorAll("pre[data-follow]");
+const stick = (log) => { log.scrollTop = log.scrollHeight; };
+
+function remember(root) {
+  for (const log of logs(root)) {
+    const left = log.scrollHeight - log.scrollTop - log.clientHeight;
+    log.dataset.follow = left < NEAR ? "yes" : "no";
+  }
 }
 
 document.addEventListener("DOMContentLoaded", () => {
   localise(document);
-  stick(document);
+  logs(document).forEach(stick);
 });
-document.addEventListener("htmx:afterSettle", (event) => {
+document.addEventListener("htmx:beforeSwap", (event) => remember(event.detail.target));
+document.addEventListener("htmx:afterSwap", () => {
   localise(document);
-  stick(event.detail.elt.parentElement || document);
+  for (const log of logs(document)) if (log.dataset.follow !== "no") stick(log);
 });
 setInterval(() => localise(document), 30000);
+
+// Nobody looks at a hidden tab: it asks again when it is seen.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const polls = (event.detail.elt.getAttribute("hx-trigger") || "").startsWith("every");
+  if (document.hidden && polls) event.preventDefault();
+});
 
 // A part that cannot be asked for says so instead of standing still.
 document.addEventListener("htmx:sendError", (event) => {

@@ -1,0 +1,51 @@
+"""Each thing that can be pressed in the console, pressed in a real browser.
+
+After the tests that look (by this file's name): what waits or runs there has ended here.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Tab
+from tests.browser.morning import Morning
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+async def press(page: Page, text: str) -> None:
+    """The link, then the button of the page that asks once more."""
+    await page.locator("main a.button", has_text=text).first.click()
+    await expect(page.locator("h1")).to_contain_text("?")
+    await page.locator("main button", has_text=text).click()
+    await expect(page.locator(".notice")).to_be_visible()
+
+
+async def test_a_run_is_paused_resumed_and_cancelled(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/orchestrations/nobodyWorks/runs/{ran.waiting}")
+    await press(page, "Pause")
+    await expect(page.locator(".panel-run")).to_contain_text("paused by local")
+    await press(page, "Resume")
+    await expect(page.locator(".panel-run")).not_to_contain_text("paused by local")
+    await press(page, "Cancel")
+    await expect(page.locator(".panel-run .verdict")).to_contain_text("Cancelled")
+
+
+async def test_a_run_that_failed_is_tried_again(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.failed}")
+    await press(page, "Retry")
+    await expect(page.locator(".panel-timeline")).to_contain_text("by local")
+
+
+async def test_a_job_is_stopped(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/jobs/{ran.job}")
+    await press(page, "Stop it")
+    await expect(page.locator(".panel-job .verdict")).to_contain_text("Cancelled")
+
+
+async def test_all_open_letters_of_a_filter_are_sent_again(tab: Tab, ran: Morning) -> None:
+    page = await tab.open("/dead-letters?state=open&function=cycle-trigger")
+    await press(page, "Send")
+    await expect(page.locator(".notice")).to_contain_text("Sent again: 1")
+    await ran.settled()
