@@ -13,12 +13,15 @@ from starlette.routing import Route
 from functions.console.ask import Ask, Row
 from functions.console.pages import Page, View, done, endpoint, render
 from functions.console.panels import Panel, Query
+from functions.console.words import ago, count, moment
 from functions.kit.errors import NotFound
 
 FUNCTION = "dead-letter"
 FILTERS = ("state", "function", "type")
 STATES = ("open", "redriving", "redriven")
 PAGE = 25
+# A broker may try for minutes before it says that it took an event; the page then shows the rest.
+PREFER = {"Prefer": "respond-async, wait=3"}
 # On a laptop only: a cluster's broker is not reached by this command.
 TRY_IT = (
     ".venv/bin/python -m knative.local send --type io.dsm.cycle.requested.v1"
@@ -46,6 +49,8 @@ async def letters(ask: Ask, query: Query) -> Mapping[str, Any]:
         "wanted": wanted,
         "filter": urlencode(wanted),
         "try_it": TRY_IT if ask.settings.console_local else "",
+        "total": answer["total"],
+        "ended": not any(letter["state"] == "redriving" for letter in answer["letters"]),
         "some_open": any(letter["state"] == "open" for letter in answer["letters"]),
     }
 
@@ -98,6 +103,7 @@ async def letter(ask: Ask, query: Query) -> Mapping[str, Any]:
         "data": data,
         "chain": event.get("correlationid") or event["id"],
         "redrives": found["redrives"],
+        "ended": found["state"] != "redriving",
     }
 
 
@@ -112,10 +118,11 @@ async def confirm_one(view: View) -> Response:
     """What would be sent again, to whom, before it is."""
     number = view.query["number"]
     found = await _letter(view.ask, number)
+    last = ago(found["last_at"], view.ask.ctx.now())
     facts = {
         "event": f"{found['type']} {found['subject'] or ''}",
         "went wrong": cause(found),
-        "seen": f"{found['count']} times, last {found['last_at']}",
+        "given up": f"{count(found['count'], 'time')}, last {last} ({moment(found['last_at'])})",
     }
     values = {
         "title": f"Send letter {number} again?",
@@ -134,26 +141,28 @@ async def redrive_one(view: View) -> Response:
     _, who = await view.desk.act()
     number = view.query["number"]
     found = await _letter(view.ask, number)
-    answer = await view.ask.function(FUNCTION).act(f"/letters/{found['number']}/redrive", who)
+    at = f"/letters/{found['number']}/redrive"
+    answer = await view.ask.function(FUNCTION).act(at, who, headers=PREFER)
     words = f"Letter {number} was sent again."
     if answer["outcome"] == "returned":
         words = f"Letter {number} was sent again, and failed again."
+    elif answer["outcome"] is None:
+        words = f"Letter {number} is being sent again: what comes of it will stand here."
     return done(view, f"/dead-letters/{number}", words)
 
 
 async def confirm_many(view: View) -> Response:
     """How many letters a filter means, before they are sent."""
     wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=200)
-    number = len(answer["letters"])
-    some = f"{number} or more" if answer["next"] else str(number)
+    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
+    some = count(answer["total"], "open letter")
     values = {
-        "title": f"Send {some} open letters again?",
+        "title": f"Send {some} again?",
         "text": "Oldest first, at most 200 at once; the page then says how many are left.",
         "facts": {name: wanted.get(name, "any") for name in FILTERS},
         "fields": chosen(view.query),
         "action": "/dead-letters/redrive",
-        "button": f"Send {some} again",
+        "button": "Send again",
         "back": f"/dead-letters?{urlencode(chosen(view.query))}",
     }
     return render(view, "confirm.html", values)
@@ -163,10 +172,13 @@ async def redrive_many(view: View) -> Response:
     form, who = await view.desk.act()
     wanted = chosen(form)
     body = {**wanted, "state": "open"}
-    answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
+    answer = await view.ask.function(FUNCTION).act("/redrive", who, body, PREFER)
+    left = f" {answer['left']} are left." if answer["left"] else ""
+    if "redriving" in answer:
+        said = f"{answer['redriving']} letters are being sent again: their states show how.{left}"
+        return done(view, f"/dead-letters?{urlencode(wanted)}", said)
     outcomes = [row["outcome"] for row in answer["redriven"]]
     parts = [f"{outcomes.count(name)} {name}" for name in ("sent", "returned", "failed")]
-    left = f" {answer['left']} are left." if answer["left"] else ""
     said = f"Sent again: {', '.join(parts)}.{left}"
     return done(view, f"/dead-letters?{urlencode(wanted)}", said)
 
@@ -176,7 +188,7 @@ def routes() -> list[Route]:
         *Page(
             "/dead-letters",
             "Dead letters",
-            [Panel("letters", "Letters", letters)],
+            [Panel("letters", "Letters", letters, live_s=3)],
             lead="Events that a function could not handle, after every retry. They wait here until "
             "somebody sends them again.",
             head="heads/letters.html",
@@ -186,7 +198,7 @@ def routes() -> list[Route]:
         *Page(
             "/dead-letters/{number}",
             "Letter {number}",
-            [Panel("letter", "What happened", letter)],
+            [Panel("letter", "What happened", letter, live_s=2)],
             parent=("/dead-letters", "Dead letters"),
         ).routes(),
         endpoint("/dead-letters/{number}/redrive", confirm_one),

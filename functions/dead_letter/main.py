@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dead_letter import decide, tables
 from functions.dead_letter.gauges import gauges
+from functions.dead_letter.later import Later, patience_s
 from functions.events.base import AnyEvent
 from functions.kit import wire
 from functions.kit.answers import in_words
@@ -87,12 +88,16 @@ async def letter(request: Request, ctx: Context) -> Response:
 
 
 async def redrive_one(request: Request, ctx: Context) -> Response:
-    """Send one letter again."""
+    """Send one letter again; 202 where that takes longer than the caller prefers to wait."""
     number = _number(request)
     async with ctx.store.connection() as connection:
         if await tables.one(connection, number) is None:
             raise NotFound(f"there is no letter {number}")
-    outcome = await redrive(number, _who(request), ctx)
+    work = redrive(number, _who(request), ctx)
+    done = await ctx.part(Later).done_within(work, patience_s(request))
+    if done is None:
+        return JSONResponse({"letter": number, "outcome": None, "state": "redriving"}, 202)
+    outcome = done.result()
     if outcome is None:
         raise Conflict(f"letter {number} is redriven already, or being redriven right now")
     if outcome.outcome == "failed":
@@ -104,7 +109,7 @@ async def redrive_many(request: Request, ctx: Context) -> Response:
     """Send the letters of a filter again, oldest first; those that are open if it names no state.
 
     One request sends 200 at most and says how many are `left`. An empty filter is refused: it is
-    more often a slip than a wish.
+    more often a slip than a wish. 202 where it takes longer than the caller prefers to wait.
     """
     try:
         body = json.loads(await request.body() or b"{}")
@@ -120,13 +125,17 @@ async def redrive_many(request: Request, ctx: Context) -> Response:
     async def send(number: int) -> tables.Outcome | None:
         return await redrive(number, _who(request), ctx)
 
-    outcomes = await each(numbers, send, _AT_ONCE)
+    work = each(numbers, send, _AT_ONCE)
+    done = await ctx.part(Later).done_within(work, patience_s(request))
+    left = total - len(numbers)
+    if done is None:
+        return JSONResponse({"redriving": len(numbers), "left": left}, 202)
     said = [
         {"letter": number, "outcome": o.outcome, "detail": o.detail}
-        for number, o in zip(numbers, outcomes, strict=True)
+        for number, o in zip(numbers, done.result(), strict=True)
         if o is not None
     ]
-    return JSONResponse({"redriven": said, "left": total - len(numbers)})
+    return JSONResponse({"redriven": said, "left": left})
 
 
 async def redrive(number: int, who: str, ctx: Context) -> tables.Outcome | None:
@@ -137,9 +146,9 @@ async def redrive(number: int, who: str, ctx: Context) -> tables.Outcome | None:
     know an event by its source and id. If the event fails anew while it is being sent, its dead
     letter opens the row, and the mark afterwards must not hide that.
     """
-    patience_s = ctx.settings(ProcessSettings).publish_timeout_s
+    publish_s = ctx.settings(ProcessSettings).publish_timeout_s
     async with ctx.store.transaction() as tx:
-        claim = await tables.claim(tx, number, who, patience_s)
+        claim = await tables.claim(tx, number, who, publish_s)
     if claim is None:
         return None
     message = wire.from_attributes(

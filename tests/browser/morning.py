@@ -83,8 +83,9 @@ class Morning:
         if badly:
             await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})
             await self.stand_still()
-            await self.nap()
         await self.settled()
+        if badly:
+            await self.nap()  # last: while a Job runs, nothing is settled
 
     async def orchestrate(self) -> None:
         at = "/api/orchestration/register"

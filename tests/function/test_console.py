@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import html
 import re
 import shlex
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -15,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from functions.console import dead_letters
 from functions.console.main import console
 from functions.console.pages import FOLDER, SCRIPTS
 from functions.cycle_trigger.main import cycle_trigger
@@ -23,6 +26,7 @@ from functions.events.cycle import CycleRequested
 from knative.local.cli.main import parser
 from tests.cluster import Cluster
 from tests.function.console_browser import LOCAL, browser, press
+from tests.support import eventually
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 REDRIVE = "/dead-letters/1/redrive"
@@ -172,6 +176,36 @@ class TestDeadLetters:
             page = (await client.get(answer.headers["location"])).text
         assert "3 sent" in page
         assert len(letters.sink.messages) == 3
+
+    async def test_a_broker_that_takes_its_time_keeps_nobody_waiting(
+        self, letters: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free, whole = asyncio.Event(), letters.apps["broker-ingress"]
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await free.wait()
+            await whole(scope, receive, send)
+
+        letters.add("broker-ingress", slow)
+        monkeypatch.setattr(dead_letters, "PREFER", {"Prefer": "respond-async, wait=0"})
+        async with browser(letters) as client:
+            answer = await press(client, REDRIVE)
+            page = (await client.get(answer.headers["location"])).text
+            assert "Letter 1 is being sent again" in page
+
+            async def panel() -> str:
+                return (await client.get("/dead-letters/1/panels/letter")).text
+
+            async def asked_again() -> bool:
+                return ">redriving<" in (text := await panel()) and "every 2s" in text
+
+            assert await eventually(asked_again)
+            free.set()
+
+            async def settled() -> bool:
+                return ">redriven<" in (text := await panel()) and "every" not in text
+
+            assert await eventually(settled)
 
     async def test_a_letter_that_is_gone_already_says_so(self, letters: Cluster) -> None:
         async with browser(letters) as client:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from functions.dead_letter.main import dead_letter
 from functions.kit import wire
 from tests.cluster import Cluster
+from tests.support import eventually
 
 FAILED = wire.Message(
     id="e-1",
@@ -294,3 +295,43 @@ async def test_plain_json_is_no_dead_letter(letters: Cluster) -> None:
     status, answer = await post(letters, "/", {"a": 1})
     assert status == 400
     assert "CloudEvents only" in answer["detail"]
+
+
+async def test_who_prefers_not_to_wait_gets_202_and_the_rest_goes_on(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    free = asyncio.Event()
+    whole = letters.apps["broker-ingress"]
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await free.wait()
+        await whole(scope, receive, send)
+
+    letters.add("broker-ingress", slow)
+    prefer = {"Prefer": "respond-async, wait=0"}
+    status, answer = await post(letters, "/letters/1/redrive", **prefer)
+    assert (status, answer["state"]) == (202, "redriving")
+
+    async def claimed() -> bool:
+        return bool((await get(letters, "/letters/1"))["state"] == "redriving")
+
+    assert await eventually(claimed)
+    assert (await post(letters, "/letters/1/redrive"))[0] == 409
+    free.set()
+
+    async def sent() -> bool:
+        one = await get(letters, "/letters/1")
+        return bool(one["state"] == "redriven" and one["redrives"][0]["outcome"] == "sent")
+
+    assert await eventually(sent)
+
+
+async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    prefer = {"Prefer": "respond-async, wait=0"}
+    status, answer = await post(letters, "/redrive", {"state": "open"}, **prefer)
+    assert (status, answer) == (202, {"redriving": 1, "left": 0})
+
+    async def sent() -> bool:
+        return bool((await get(letters, "/letters/1"))["state"] == "redriven")
+
+    assert await eventually(sent)
