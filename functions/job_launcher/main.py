@@ -65,6 +65,7 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 @function(
     emits=[JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled],
+    schedules=["job-sweep"],
     inbox=True,
     routes=ROUTES,
     start=start,

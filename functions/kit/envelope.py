@@ -6,11 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError
 
 from functions.events.base import AnyEvent, Event
+from functions.events.schedule import ScheduleDue
 from functions.kit import wire
 from functions.kit.cause import of_event
 from functions.kit.inbox import Key
@@ -20,12 +22,23 @@ class UnknownType(wire.NotAnEvent):
     """The event is valid, but not one that this function handles."""
 
 
-def open_(message: wire.Message, kinds: Sequence[type[Event]]) -> Event:
-    """The typed event in a message; pydantic's `ValidationError` where the data does not fit."""
+def open_(
+    message: wire.Message, kinds: Sequence[type[Event]], schedules: Sequence[str] = ("*",)
+) -> Event:
+    """The typed event in a message; pydantic's `ValidationError` where the data does not fit.
+
+    A tick of none of `schedules`, which may end in `*`, is no ScheduleDue to this reader: not every
+    broker filters as well as ours.
+    """
+    schedule = message.extensions.get("schedule", "")
+    foreign = not any(fnmatchcase(schedule, pattern) for pattern in schedules)
     for kind in kinds:
-        if kind.covers(message.type):
+        if kind.covers(message.type) and not (foreign and kind is ScheduleDue):
             break
     else:
+        if message.type == ScheduleDue.type and ScheduleDue in kinds:
+            expected = " or ".join(schedules)
+            raise UnknownType([f"schedule {schedule!r} is not handled here: send {expected}"])
         expected = " or ".join(kind.type for kind in kinds)
         raise UnknownType([f"type {message.type!r} is not handled here: send {expected}"])
     if kind is AnyEvent:

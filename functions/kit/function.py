@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from functions.events.base import Event
+from functions.events.schedule import ScheduleDue
 from functions.kit import envelope, wire
 from functions.kit.answers import failure
 from functions.kit.body import read
@@ -36,7 +37,9 @@ Target = Callable[[HttpRequest], Awaitable[Response]]
 def function(
     *,
     emits: Sequence[type[Event]] = (),
+    schedules: Sequence[str] = (),
     inbox: bool = False,
+    recorded: bool = False,
     renders: Mapping[str, Render] | None = None,
     routes: Sequence[BaseRoute] = (),
     start: Start | None = None,
@@ -46,7 +49,9 @@ def function(
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
+    `schedules`: whose ticks a taker of ScheduleDue takes; `*` at the end stands for anything.
     `inbox`: the function writes; its answer to an event is recorded and given again.
+    `recorded`: it keeps its own house and has no inbox, but what ran is remembered all the same.
     `renders`: media type -> how a person's request may have its result rendered.
     `routes`: further HTTP routes, made with `route`.
     `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
@@ -56,14 +61,19 @@ def function(
     """
 
     def decorate(handler: Handler) -> Target:
+        inputs = _inputs(handler)
+        if (ScheduleDue in inputs) != bool(schedules):
+            raise TypeError(f"{handler.__name__}: `schedules` and ScheduleDue go together")
         spec = Spec(
             handler.__name__,
             handler,
-            _inputs(handler),
+            inputs,
             tuple(emits),
+            tuple(schedules),
             inbox,
+            recorded,
             dict(renders or {}),
-            (*routes, *((route("/runs", runs),) if inbox else ())),
+            (*routes, *((route("/runs", runs),) if inbox or recorded else ())),
             start,
             health,
             gauges,
@@ -109,7 +119,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
 async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: bytes) -> Response:
     try:
         message = wire.decode(headers, body)
-        event = envelope.open_(message, spec.inputs)
+        event = envelope.open_(message, spec.inputs, spec.schedules)
         sent = await handle(spec, ctx, message, event)
         if not sent:
             return Response(status_code=202)

@@ -38,7 +38,9 @@ class Spec:
     handler: Handler
     inputs: tuple[type[Event], ...]
     emits: tuple[type[Event], ...]
+    schedules: tuple[str, ...]
     inbox: bool
+    recorded: bool
     renders: Mapping[str, Render]
     routes: tuple[BaseRoute, ...]
     start: Start | None = None
@@ -100,7 +102,7 @@ async def handle(
             if spec.inbox:
                 done = await _once(spec, ctx, message, event, key, digest)
             else:
-                done = inbox.Answered(await _call(spec, ctx, message, event, key), repeated=False)
+                done = inbox.Answered(await _again(spec, ctx, message, event, key), repeated=False)
             meter.event(event, "repeated" if done.repeated else "ok", ctx.now())
             fields = {"sent": len(done.answer), "repeated": done.repeated}
             logger.info("handled", extra={"fields": fields})
@@ -140,6 +142,19 @@ async def _once(
     patience_s = ctx.resources.process.timeout_seconds * 0.8
     done = await inbox.once(ctx.store, key, message.type, patience_s, work, digest)
     return inbox.Answered([wire.from_json(document) for document in done.answer], done.repeated)
+
+
+async def _again(
+    spec: Spec, ctx: Context, message: wire.Message, event: Event, key: inbox.Key
+) -> list[wire.Message]:
+    """A function without an inbox, which may be called as often as one likes."""
+
+    async def work() -> list[wire.Message]:
+        return await _call(spec, ctx, message, event, key)
+
+    if spec.recorded:
+        return await inbox.recorded(ctx.store, key, message.type, work)
+    return await work()
 
 
 async def _call(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import wire
-from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _DONE = """AND NOT (step = 'DO' AND NOT EXISTS (
     AND undone.key = journal.key AND undone.step = 'UNDO'))"""
 
 Work = Callable[["Connection"], Awaitable[Any]]
+T = TypeVar("T")
 
 # What the server says when a lock is not free in time comes before asyncpg's own patience ends.
 _GRACE_S = 5.0
@@ -140,6 +142,23 @@ async def _wait_for_locks(tx: Connection) -> float:
     left_s = _ALONE_S if until is None else max(0.001, until - time.monotonic())
     await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(left_s * 1000))}")
     return left_s
+
+
+async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work`, whose effects are safe to repeat, and remember that it ran and how it ended."""
+    began = time.perf_counter()
+    try:
+        done = await work()
+    except Exception as error:
+        took_ms = (time.perf_counter() - began) * 1000
+        detail = shortened(f"{type(error).__name__}: {error}", 1000)
+        with suppress(FunctionError):
+            await record_failure(store, key, kind, took_ms, detail)
+        raise
+    took_ms = (time.perf_counter() - began) * 1000
+    async with store.connection() as connection:
+        await _record(connection, key, kind, took_ms, "ok", None)
+    return done
 
 
 async def record_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""`GET /runs` of every function that has an inbox: what ran when, and what it said."""
+"""`GET /runs` of every function that keeps a record: what ran when, and what it said."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ class Application:
         declared = self._spec or getattr(loaded, "api", None)
 
         # An API with tables has an inbox for its Idempotency-Keys.
-        self._inbox = self._spec.inbox if self._spec else (self._folder / "migrations").is_dir()
+        tables = (self._folder / "migrations").is_dir()
+        self._inbox = self._spec.inbox or self._spec.recorded if self._spec else tables
         has_tables = self._inbox or owner_of(self._folder) is not None
         self._gauges: list[Gauges] = [metrics.runs] if self._spec and has_tables else []
         if declared and declared.gauges:

@@ -44,6 +44,7 @@ class Api:
     inputs: tuple[type[Event], ...] = ()
     emits: tuple[type[Event], ...] = ()
     has_own_door: bool = False
+    schedules: tuple[str, ...] = ()
 
 
 def api(
@@ -55,11 +56,12 @@ def api(
     inputs: Sequence[type[Event]] = (),
     emits: Sequence[type[Event]] = (),
     has_own_door: bool = False,
+    schedules: Sequence[str] = (),
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
-    `inputs`, `emits`: the events of an API that also takes events at `POST /`.
+    `inputs`, `emits`, `schedules`: of an API that also takes events at `POST /`.
     `has_own_door`: it checks by itself which pages may send it forms.
     """
     made: list[FastAPI] = []
@@ -79,7 +81,14 @@ def api(
 
     target.__name__ = target.__qualname__ = name
     target.__dict__["api"] = Api(
-        name, built, gauges, start, tuple(inputs), tuple(emits), has_own_door
+        name,
+        built,
+        gauges,
+        start,
+        tuple(inputs),
+        tuple(emits),
+        has_own_door,
+        tuple(schedules),
     )
     return typing.cast(Target, functions_framework.aio.http(target))
 

@@ -26,6 +26,7 @@ INPUTS: tuple[type[Event], ...] = (
     StepAnswered,
     ScheduleDue,
 )
+SCHEDULES = ("saga-round",)
 KAFKA = "dev.knative.kafka.event"
 # A record's topic says what it is; on a shared topic, its header eventType does.
 _TOPICS: dict[str, type[Event]] = {
@@ -51,7 +52,7 @@ def event_in(message: wire.Message) -> Event | Registration:
     if message.type == RegistrationRequested.type:
         return Registration(parsed(message.data))
     try:
-        return envelope.open_(message, INPUTS)
+        return envelope.open_(message, INPUTS, SCHEDULES)
     except envelope.UnknownType:
         raise
     except wire.NotAnEvent:

@@ -26,19 +26,30 @@ from functions.events.saga import (
     StepCommanded,
 )
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
+from functions.kit import inbox, wire
+from functions.kit.context import Context
+from functions.kit.runs import runs
 from functions.kit.web import Ctx, api, taken
 from functions.orchestrator import commands, problems, reads
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.gauges import gauges
-from functions.orchestrator.intake import INPUTS, KAFKA, Registration, answer_of, event_in, start_of
+from functions.orchestrator.intake import (
+    INPUTS,
+    KAFKA,
+    SCHEDULES,
+    Registration,
+    answer_of,
+    event_in,
+    start_of,
+)
 from functions.orchestrator.orchestrator import Orchestrator
 
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
 
-async def take(message: wire.Message, saga: Orchestrator) -> None:
+async def take(message: wire.Message, ctx: Context) -> None:
     """Let an event happen; returns when that is durable, however many arrived with it."""
+    saga = ctx.part(Orchestrator)
     event = event_in(message)
     claim = Claim(message.source, message.id, message.type)
     match event:
@@ -51,12 +62,19 @@ async def take(message: wire.Message, saga: Orchestrator) -> None:
         case Registration():
             await saga.register(event.document, event.service, f"{message.source}#{message.id}")
         case ScheduleDue():
-            await saga.clockwork.round()
+            due = (message.source, message.id)
+            key = inbox.Key(ctx.function, message.type, event.identity() or message.id, due)
+            await inbox.recorded(ctx.store, key, message.type, saga.clockwork.round)
 
 
 async def receive(request: Request, ctx: Ctx) -> Response:
     """An event from a broker: 202, or a status that it understands."""
-    return await taken(request, lambda message: take(message, ctx.part(Orchestrator)))
+    return await taken(request, lambda message: take(message, ctx))
+
+
+async def ran(request: Request, ctx: Ctx) -> Response:
+    """The rounds that schedules asked for, good and bad, as every function tells its runs."""
+    return await runs(request, ctx)
 
 
 def build() -> FastAPI:
@@ -73,6 +91,7 @@ def build() -> FastAPI:
     app.include_router(commands.router)
     app.include_router(reads.router)
     app.add_api_route("/", receive, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/runs", ran, methods=["GET"], include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount("/swagger-ui", StaticFiles(directory=static))
 
@@ -108,4 +127,4 @@ def build() -> FastAPI:
     return app
 
 
-orchestrator = api("orchestrator", build, gauges, inputs=INPUTS, emits=EMITS)
+orchestrator = api("orchestrator", build, gauges, inputs=INPUTS, emits=EMITS, schedules=SCHEDULES)

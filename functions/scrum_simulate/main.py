@@ -23,7 +23,7 @@ from functions.scrum_simulate import decide
 _AT_ONCE = 8
 
 
-@function(emits=[SprintSimulated], inbox=True)
+@function(emits=[SprintSimulated], schedules=["scrum-simulate", "run-dailyscrum-*"], inbox=True)
 async def scrum_simulate(
     event: ScheduleDue | ScrumRequested, ctx: Context
 ) -> list[SprintSimulated]:

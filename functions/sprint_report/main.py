@@ -48,6 +48,7 @@ async def show(request: Request, ctx: Context) -> Response:
 
 @function(
     emits=[SprintsReported, SprintCompleted],
+    schedules=["sprint-report"],
     inbox=True,
     renders={"text/csv": lambda events: decide.csv_of(events)},
     routes=[route("/", show)],

@@ -99,6 +99,8 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 @function(
     emits=[GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested],
+    schedules=["webhook-relay"],
+    recorded=True,
     routes=[
         route("/webhook/{source}", receive, methods=["POST"]),
         route("/deliveries", deliveries.listing),

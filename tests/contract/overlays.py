@@ -6,11 +6,13 @@ import copy
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from knative.local.manifests.kustomize import build
 from tests.contract.repository import KNATIVE, Manifest
 
 OVERLAYS = {path.name: path for path in sorted((KNATIVE / "overlays").iterdir()) if path.is_dir()}
-# Each can be added to the base; `with_component` says how.
+# Each can be added to the base, by `with_components`.
 COMPONENTS = {
     path.name: path for path in sorted((KNATIVE / "components").iterdir()) if path.is_dir()
 }
@@ -20,6 +22,19 @@ COMPONENTS = {
 def built(path: Path) -> tuple[Manifest, ...]:
     """Every object of a kustomization."""
     return tuple(copy.deepcopy(resource.body) for resource in build(path))
+
+
+def with_components(folder: Path, *names: str) -> tuple[Manifest, ...]:
+    """Every object of the base with some components, by a kustomization made in `folder`."""
+    body = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "dsm",
+        "resources": [str(KNATIVE / "base")],
+        "components": [str(KNATIVE / "components" / name) for name in names],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    return built(folder)
 
 
 def objects(overlay: str) -> tuple[Manifest, ...]:

@@ -60,6 +60,7 @@ class Declared:
     source: str
     inbox: bool
     replays: bool
+    schedules: tuple[str, ...]
 
 
 @cache
@@ -76,10 +77,12 @@ def _declared(name: str) -> Declared:
     found = getattr(made, "api", None)
     if found is None:
         one = spec_of(made)
-        return Declared(about, one.inputs, one.emits, one.source, one.inbox, one.inbox)
+        return Declared(
+            about, one.inputs, one.emits, one.source, one.inbox, one.inbox, one.schedules
+        )
     tables = (all_folders()[name] / "migrations").is_dir()
     source = f"/functions/{name.replace('_', '-')}"
-    return Declared(about, found.inputs, found.emits, source, inbox=tables, replays=False)
+    return Declared(about, found.inputs, found.emits, source, tables, False, found.schedules)
 
 
 @cache
@@ -164,7 +167,7 @@ def triggers() -> list[Trigger]:
             name=m["metadata"]["name"],
             service=m["spec"]["subscriber"]["ref"]["name"],
             patterns=tuple(_patterns(m["spec"], "type")),
-            schedules=tuple(_patterns(m["spec"], "schedule")),
+            schedules=(*_patterns(m["spec"], "schedule"), *_families(m["spec"])),
             everything=not m["spec"].get("filter") and not m["spec"].get("filters"),
             delivery=m["spec"].get("delivery") or {},
         )
@@ -214,6 +217,12 @@ def _patterns(spec: Manifest, attribute: str) -> Iterator[Pattern]:
         yield Pattern(exact[attribute])
     for item in spec.get("filters", []):
         yield from _in_filter(item, attribute)
+
+
+def _families(spec: Manifest) -> Iterator[Pattern]:
+    """The schedules of a family begin with its name."""
+    for family in _patterns(spec, "family"):
+        yield Pattern(f"{family.text}-", prefix=True)
 
 
 def _in_filter(item: Manifest, attribute: str) -> Iterator[Pattern]:

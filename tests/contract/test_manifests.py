@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from functions.kit.settings import ProcessSettings
 from knative import deploy
 from knative.local.manifests import cluster_only, load
-from tests.contract.overlays import COMPONENTS, OVERLAYS, built, objects, of, title
+from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
 from tests.contract.repository import KNATIVE, Manifest
 
 KUBERNETES = "1.36"
@@ -82,25 +81,12 @@ def test_kubectl_builds_the_same(overlay: str) -> None:
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_fits_the_base(component: str, tmp_path: Path) -> None:
     names = ["dsm", component] if component == "external-postgres" else [component]
-    found = built_with(tmp_path, *names)
+    found = with_components(tmp_path, *names)
     assert {title(m): complaint(m) for m in found if complaint(m)} == {}
 
 
-def built_with(folder: Path, *components: str) -> Sequence[Manifest]:
-    """The base with components, in their order."""
-    body = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "dsm",
-        "resources": [str(KNATIVE / "base")],
-        "components": [str(KNATIVE / "components" / name) for name in components],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body))
-    return built(folder)
-
-
 def test_with_tracing_every_function_knows_the_collector_and_may_reach_it(tmp_path: Path) -> None:
-    found = built_with(tmp_path, "dsm", "event-recorder", "networkpolicy", "tracing")
+    found = with_components(tmp_path, "dsm", "event-recorder", "networkpolicy", "tracing")
     services = [m for m in found if m["apiVersion"] == "serving.knative.dev/v1"]
     assert len(services) > 18
     addresses = set()
@@ -114,7 +100,7 @@ def test_with_tracing_every_function_knows_the_collector_and_may_reach_it(tmp_pa
     allowed = set()
     for rule in policy["spec"]["egress"]:
         for peer in rule.get("to", []):
-            space = peer["namespaceSelector"].get("matchLabels", {})
+            space = peer.get("namespaceSelector", {}).get("matchLabels", {})
             name = space.get("kubernetes.io/metadata.name")
             allowed |= {(name, port["port"]) for port in rule.get("ports", [])}
     assert (str(collector.hostname).split(".")[1], collector.port) in allowed

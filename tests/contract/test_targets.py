@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from functions.events.base import AnyEvent
+from functions.events.schedule import ScheduleDue
 from functions.kit import wire
 from functions.kit.health import problems
 from tests.cluster import MOST_ERROR_BYTES, Cluster
@@ -23,8 +25,11 @@ HEARD = [
 ]
 
 
-def example(type_: str) -> wire.Message:
-    return wire.from_json(json.loads((GOLDEN / f"{type_}.json").read_text()))
+def example(type_: str, schedules: Sequence[str] = ()) -> wire.Message:
+    message = wire.from_json(json.loads((GOLDEN / f"{type_}.json").read_text()))
+    if type_ != ScheduleDue.type:
+        return message
+    return replace(message, extensions={**message.extensions, "schedule": schedules[0]})
 
 
 @pytest.fixture
@@ -93,7 +98,7 @@ async def test_what_is_no_event_is_400(
 async def test_data_that_is_no_object_does_not_fit(
     name: str, type_: str, deserted: Cluster
 ) -> None:
-    message = replace(example(type_), data=b'"a string"')
+    message = replace(example(type_, spec(name).schedules), data=b'"a string"')
     response = await deserted.tell(service(name), message)
     assert response.status_code == 422
     assert response.json()["detail"]
@@ -101,7 +106,9 @@ async def test_data_that_is_no_object_does_not_fit(
 
 @pytest.mark.parametrize(("name", "type_"), HEARD)
 async def test_broken_data_is_400(name: str, type_: str, deserted: Cluster) -> None:
-    response = await deserted.tell(service(name), replace(example(type_), data=b"{broken"))
+    response = await deserted.tell(
+        service(name), replace(example(type_, spec(name).schedules), data=b"{broken")
+    )
     assert response.status_code == 400
 
 
@@ -110,7 +117,8 @@ async def test_an_answer_is_one_that_a_broker_understands(
     name: str, type_: str, deserted: Cluster
 ) -> None:
     """With every service away, and again: no 404, no 409, no 500, no body that is no event."""
-    answers = [await deserted.tell(service(name), example(type_)) for _ in range(2)]
+    message = example(type_, spec(name).schedules)
+    answers = [await deserted.tell(service(name), message) for _ in range(2)]
     assert answers[0].status_code == answers[1].status_code
     for response in answers:
         assert response.status_code in (200, 202, 422, 503), response.text
@@ -131,3 +139,28 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405(name: str, deserted
     async with deserted.client(service(name)) as client:
         assert (await client.get("/no/such/path")).status_code == 404
         assert (await client.delete("/")).status_code == 405
+
+
+TICKED = [name for name in FUNCTIONS if ScheduleDue in spec(name).inputs]
+
+
+@pytest.mark.parametrize("name", [n for n in TICKED if n in READERS])
+async def test_a_schedule_of_others_is_refused_whatever_the_broker_filters(
+    name: str, deserted: Cluster
+) -> None:
+    response = await deserted.tell(service(name), example(ScheduleDue.type, ["somebody-elses"]))
+    assert response.status_code == 400
+    assert "somebody-elses" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", TICKED)
+async def test_a_scheduled_function_tells_when_it_ran_and_how_it_ended(
+    name: str, deserted: Cluster
+) -> None:
+    answered = await deserted.tell(service(name), example(ScheduleDue.type, spec(name).schedules))
+    async with deserted.client(service(name)) as client:
+        response = await client.get("/runs", params={"type": ScheduleDue.type})
+    assert response.status_code == 200
+    (run,) = response.json()["runs"]
+    assert run["id"].startswith(spec(name).schedules[0].rstrip("*"))
+    assert run["outcome"] == ("ok" if answered.is_success else "failed")

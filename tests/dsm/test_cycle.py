@@ -56,7 +56,7 @@ async def test_the_sprints_schedule_names_itself_its_project_and_sprint(dsm: Dsm
     assert source["schedule"] == "0 09 * * 1-5"
     assert json.loads(source["data"]) == {"project_id": "GEM-001", "sprint_id": "GEM-001-S01"}
     name = "run-dailyscrum-gem-001-gem-001-s01"
-    assert source["ceOverrides"] == {"extensions": {"schedule": name}}
+    assert source["ceOverrides"] == {"extensions": {"schedule": name, "family": "run-dailyscrum"}}
     assert source["sink"]["ref"]["kind"] == "Broker"
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 Action = Literal["close", "create", "recreate", "nothing"]
 
 PROJECT = "dsm.io/project"
+FAMILY = "run-dailyscrum"  # of the schedules of sprints
 IDLE = "No specific actions required based on current state and options."
 
 
@@ -98,7 +99,7 @@ def schedule_name(project_id: str, sprint_id: str) -> str:
     >>> len(schedule_name("x" * 200, "x" * 200 + "-S01"))
     63
     """
-    plain = f"run-dailyscrum-{project_id}-{sprint_id}".lower()
+    plain = f"{FAMILY}-{project_id}-{sprint_id}".lower()
     name = re.sub(r"[^a-z0-9-]+", "-", plain).rstrip("-")
     # The dispatcher puts names into labels, so 63 characters; a digest keeps shortened names apart.
     if name == plain and len(name) <= 63:
@@ -129,7 +130,8 @@ def schedule_manifest(
             "timezone": "Etc/UTC",
             "contentType": "application/json",
             "data": json.dumps({"project_id": project_id, "sprint_id": sprint_id}),
-            "ceOverrides": {"extensions": {"schedule": name}},
+            # A broker that cannot look for a beginning finds all of them by the family.
+            "ceOverrides": {"extensions": {"schedule": name, "family": FAMILY}},
             "sink": {
                 "ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": broker}
             },
