@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import wire
 from functions.kit.health import problems
 from tests.cluster import MOST_ERROR_BYTES, Cluster
-from tests.contract.repository import GOLDEN, all_folders, function_folders, spec, target
+from tests.contract.repository import GOLDEN, all_folders, function_folders, of_kind, spec, target
 
 FUNCTIONS = list(function_folders())
 READERS = [name for name in FUNCTIONS if AnyEvent not in spec(name).inputs]
@@ -33,10 +34,13 @@ def example(type_: str, schedules: Sequence[str] = ()) -> wire.Message:
 
 
 @pytest.fixture
-def deserted(cluster: Cluster, functions_database: str) -> Cluster:
+def deserted(cluster: Cluster, functions_database: str, tmp_path: Path) -> Cluster:
     """A cluster where nobody but our functions and a sink is there."""
+    (routes,) = (m for m in of_kind("ConfigMap", "v1") if m["metadata"]["name"] == "job-routes")
+    (tmp_path / "routes.yaml").write_text(routes["data"]["routes.yaml"])
+    known = {"DATABASE_URL": functions_database, "ROUTES_FILE": str(tmp_path / "routes.yaml")}
     for name in FUNCTIONS:
-        cluster.deploy(target(name), {"DATABASE_URL": functions_database})
+        cluster.deploy(target(name), known)
     return cluster
 
 
