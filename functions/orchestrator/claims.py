@@ -65,6 +65,14 @@ async def first_repeat(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str
     return {(row["source"], row["id"]) for row in rows}
 
 
+async def answer(tx: Connection, claim: Claim, answer: Any) -> None:
+    """Record what was answered to an event that was claimed in this transaction."""
+    await tx.execute(
+        "UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3",
+        *(FUNCTION, claim.source, claim.id, answer),
+    )
+
+
 async def unclaim(tx: Connection, claims: Sequence[Claim]) -> None:
     """Let go of claims whose requests were refused: mended, they may come again."""
     await tx.execute(

@@ -60,7 +60,8 @@ async def take(message: wire.Message, ctx: Context) -> None:
         case ExecutionRequested():
             await saga.start(start_of(event, message.source), claim)
         case Registration():
-            await saga.register(event.document, event.service, f"{message.source}#{message.id}")
+            about = f"{message.source}#{message.id}"
+            await saga.register(event.document, event.service, about, claim)
         case ScheduleDue():
             due = (message.source, message.id)
             key = inbox.Key(ctx.function, message.type, event.identity() or message.id, due)

@@ -13,7 +13,7 @@ from pydantic import Field
 from functions.kit import cause, wire
 from functions.kit.context import Resources
 from functions.kit.settings import Settings
-from functions.orchestrator import registry
+from functions.orchestrator import claims, registry
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.clockwork import Clockwork
@@ -68,24 +68,36 @@ class Orchestrator:
         """Let something happen to a run."""
         return await self.engine.submit(Item(flow_id, happening, claim, cause.handed_on()))
 
-    async def register(self, document: Any, caller: str | None, about: str) -> Registered:
+    async def register(
+        self, document: Any, caller: str | None, about: str, claim: Claim | None = None
+    ) -> Registered:
         """Take a registration, tell the world, and start the runs that waited for it.
 
-        `caller`: who asks, as a header says.
+        `caller`: who asks, as a header says. With a `claim` that came before, the first answer
+        again: what has been registered since stays.
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
         asked, now, carried = read(document), utc_now(), cause.handed_on()
         async with self._store.transaction() as tx:
+            if claim is not None and not await claims.claim(tx, [claim]):
+                recorded = await claims.recorded(tx, [claim])
+                return _sound(Registered.from_json(recorded[claim.source, claim.id]))
             done = await registry.register(tx, asked, caller, now)
+            if claim is not None:
+                await claims.answer(tx, claim, done.to_json())
             message = of_registration(done.decided, about, now, carried)
             await write(tx, Writes(messages=[message]), now)
         self.engine.publish(message)
-        if done.problems:
-            raise Refused(done.problems)
-        if done.decided.status == "SUCCESS":
-            await self.clockwork.wake_waiting(asked.orch_name, carried)
+        _sound(done)
+        await self.clockwork.wake_waiting(asked.orch_name, carried)
         return done
+
+
+def _sound(done: Registered) -> Registered:
+    if done.problems:
+        raise Refused(done.problems)
+    return done
 
 
 def utc_now() -> datetime:

@@ -45,15 +45,32 @@ async def next_timer(connection: Connection) -> datetime | None:
     return found
 
 
+_WAITING = """
+SELECT flow_id FROM orchestration_run WHERE status = 'WAITING' AND flow_id > $2
+    AND ($1::text IS NULL OR orch_name = $1)
+UNION
+SELECT r.flow_id FROM orchestration_timer JOIN orchestration_run r USING (flow_id)
+JOIN orchestration_step_run s USING (flow_id)
+JOIN worker_registration w ON w.orch_name = r.orch_name AND w.step_name = s.step_name
+JOIN orchestration_step_template t ON t.template_id = r.template_id AND t.step_name = s.step_name
+WHERE r.status = 'IN_PROGRESS' AND r.paused_by IS NULL AND r.flow_id > $2
+    AND ($1::text IS NULL OR r.orch_name = $1)
+    AND (s.status = 'RETRYING' AND s.due_at <= now() OR s.status = 'PENDING' AND NOT EXISTS (
+        SELECT FROM orchestration_step_run b WHERE b.flow_id = r.flow_id
+        AND b.step_name = ANY(t.depends_on) AND b.status NOT IN ('DO_SUCCESS', 'SKIPPED')))
+ORDER BY flow_id LIMIT $3
+"""
+
+
 async def waiting(
     connection: Connection, orch_name: str | None, after: UUID, most: int
 ) -> list[UUID]:
-    """Runs that wait for workers, of one orchestration or of all, in the order of their ids."""
-    rows = await connection.fetch(
-        """SELECT flow_id FROM orchestration_run WHERE status = 'WAITING' AND flow_id > $2
-           AND ($1::text IS NULL OR orch_name = $1) ORDER BY flow_id LIMIT $3""",
-        *(orch_name, after, most),
-    )
+    """Runs that wait for workers, of one orchestration or of all, in the order of their ids.
+
+    Either all of a run waits; or a branch could go by now, while others are in flight: such a run
+    has a timer.
+    """
+    rows = await connection.fetch(_WAITING, orch_name, after, most)
     return [row["flow_id"] for row in rows]
 
 

@@ -34,6 +34,17 @@ async def current(tx: Connection, orch_name: str) -> Current | None:
     return None if row is None else Current(row["version"], definition_from_json(row["definition"]))
 
 
+async def step_names(tx: Connection, orch_name: str) -> list[str]:
+    """The steps of all versions, as runs may be pinned to any: the current ones first."""
+    rows = await tx.fetch(
+        """SELECT s.step_name FROM orchestration_step_template s
+           JOIN orchestration_template t ON t.id = s.template_id WHERE t.orch_name = $1
+           GROUP BY s.step_name ORDER BY max(t.version) DESC, min(s.seq)""",
+        orch_name,
+    )
+    return [row["step_name"] for row in rows]
+
+
 async def workers(tx: Connection, orch_name: str) -> dict[str, str]:
     """Step name to the service that has registered for it."""
     rows = await tx.fetch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,17 @@ class Registered:
 
     decided: RegistrationDecided
     problems: Sequence[Problem] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is recorded."""
+        problems = [[problem.field, problem.reason] for problem in self.problems]
+        return {"decided": self.decided.model_dump(mode="json"), "problems": problems}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Registered:
+        """The inverse of `to_json`."""
+        decided = RegistrationDecided.model_validate(document["decided"])
+        return cls(decided, [Problem(field, reason) for field, reason in document["problems"]])
 
 
 class Refused(PermanentError):
@@ -71,9 +82,9 @@ async def _sound(
     """What an initiator's registration defines; or else all that is wrong with a registration."""
     if request.as_ == "initiator":
         return define(request, service, flaw_of)
-    current = await registrations.current(tx, request.orch_name)
+    names = await registrations.step_names(tx, request.orch_name)
     workers = await registrations.workers(tx, request.orch_name)
-    return check_worker(request, service, None if current is None else current.definition, workers)
+    return check_worker(request, service, names, workers)
 
 
 async def _store(tx: Connection, definition: Definition, now: datetime) -> None:

@@ -129,7 +129,7 @@ class TestWorkers:
 
     def check(self, names: list[str], workers: dict[str, str], known: bool = True) -> list[str]:
         asked = request([{"name": n} for n in names], **{"as": "worker"})
-        found = check_worker(asked, "svc", self.definition if known else None, workers)
+        found = check_worker(asked, "svc", list(self.definition.by_name) if known else [], workers)
         return [f"{p.field}: {p.reason}" for p in found]
 
     def test_a_worker_may_register_again(self) -> None:

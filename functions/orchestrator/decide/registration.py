@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -63,23 +63,19 @@ def define(
 def check_worker(
     request: RegistrationRequested,
     service: str,
-    definition: Definition | None,
+    names: Sequence[str],
     workers: Mapping[str, str],
 ) -> list[Problem]:
     """Everything that is wrong with a worker's registration.
 
-    `definition` is None where the orchestration is not registered yet: the worker may come first.
+    `names` are the steps of all versions, as old runs need their workers too; none where the
+    orchestration is not registered yet: the worker may come first.
     """
     problems = _of_names(request)
     for index, spec in enumerate(request.steps):
-        if definition is not None and spec.name not in definition.by_name:
-            known = ", ".join(definition.by_name)
-            problems.append(
-                Problem(
-                    f"steps.{index}.name",
-                    f"{spec.name!r} is no step of {definition.name}; it has {known}",
-                )
-            )
+        if names and spec.name not in names:
+            reason = f"{spec.name!r} is no step of {request.orch_name}; it has {', '.join(names)}"
+            problems.append(Problem(f"steps.{index}.name", reason))
         other = workers.get(spec.name)
         if other is not None and other != service:
             problems.append(

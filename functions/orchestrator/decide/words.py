@@ -20,8 +20,8 @@ def waiting_for(run: Run, workers: Mapping[str, str]) -> str | None:
         if (sentence := _of_step(definition, run.steps[definition.name]))
     ]
     if run.paused_by is not None:
-        held = f"It is paused by {run.paused_by} since {clock(run.paused_at)}."
-        return " ".join([held, *(f"Meanwhile {part}." for part in parts)])
+        held = f"It is paused by {run.paused_by} since {clock(run.paused_at)}"
+        return f"{held}; meanwhile {'; '.join(parts)}." if parts else f"{held}."
     started = run.since or run.started_at
     if run.status is not RunStatus.UNDOING:
         missing = missing_workers(Draft(run, World(started, workers)))
