@@ -200,6 +200,7 @@ def routes() -> list[Route]:
             "Letter {number}",
             [Panel("letter", "What happened", letter, live_s=2)],
             parent=("/dead-letters", "Dead letters"),
+            exists=lambda ask, query: _letter(ask, query["number"]),
         ).routes(),
         endpoint("/dead-letters/{number}/redrive", confirm_one),
         endpoint("/dead-letters/{number}/redrive", redrive_one, ["POST"]),

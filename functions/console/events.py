@@ -52,19 +52,27 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
 
     async def of(name: str) -> list[Row] | str:
         try:
-            return [{**run, "function": name} for run in await ask.runs(name, limit=30)]
+            runs = await ask.runs(name, limit=PAGE + 1, before=query.get("until"))
         except FunctionError as error:
             return error.detail
+        return [{**run, "function": name} for run in runs]
 
     found = dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
     away = {name: runs for name, runs in found.items() if isinstance(runs, str)}
     if names and len(away) == len(names):
         raise TemporaryError(next(iter(away.values())))
     runs = [run for rows in found.values() if not isinstance(rows, str) for run in rows]
-    kind = query.get("type", "")
-    runs = [run for run in runs if kind in run["type"]]
     runs.sort(key=lambda run: str(run["ended_at"]), reverse=True)
-    return {"runs": runs[:50], "away": away}
+    wanted = {name: query[name] for name in FILTERS if query.get(name)}
+    shown = runs[:PAGE]
+    more = len(runs) > PAGE
+    kind = query.get("type", "")
+    return {
+        "runs": [run for run in shown if kind in run["type"]],
+        "away": away,
+        "older": urlencode({**wanted, "until": shown[-1]["ended_at"]}) if more else "",
+        "newer": urlencode(wanted) or "page=0" if query.get("until") else "",
+    }
 
 
 async def chain(ask: Ask, query: Query) -> Mapping[str, Any]:

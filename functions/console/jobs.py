@@ -94,6 +94,7 @@ def routes() -> list[Route]:
                 Panel("log", "What it says", log, live_s=2),
             ],
             parent=("/jobs", "Jobs"),
+            exists=lambda ask, query: _job(ask, query["id"]),
         ).routes(),
         endpoint("/jobs/{id}/cancel", confirm),
         endpoint("/jobs/{id}/cancel", cancel, ["POST"]),

@@ -14,6 +14,7 @@ from functions.console.ask import Ask, Row
 from functions.console.draw import Graph, Node, graph
 from functions.console.pages import Page, View, done, endpoint, render
 from functions.console.panels import Panel, Query
+from functions.console.sprints import number_of
 from functions.console.words import instant, spoken, tone
 from functions.kit.errors import NotFound
 from functions.kit.services import path
@@ -85,12 +86,6 @@ def when(query: Query) -> dict[str, str]:
     if "toDate" in wanted:
         wanted["toDate"] += "T23:59:59.999999Z"
     return wanted
-
-
-def number_of(query: Query, name: str) -> int:
-    """The page that the address names; the first where it names none."""
-    given = query.get(name, "")
-    return int(given) if given.isdecimal() and len(given) < 6 else 0
 
 
 def around(answer: Row, query: Query, name: str) -> Row:
@@ -185,7 +180,8 @@ async def confirm(view: View) -> Response:
     found = await _run(view.ask, query)
     facts = {"run": found["executionId"], "state": spoken(found["status"])}
     if action == "undo":
-        plan = await view.ask.function(FUNCTION).read(f"{_execution(query)}/undo-plan")
+        to = query.get("to") or None
+        plan = await view.ask.function(FUNCTION).read(f"{_execution(query)}/undo-plan", to=to)
         for number, wave in enumerate(plan["waves"], 1):
             facts[f"{number}. undone"] = ", ".join(wave)
         facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
@@ -193,11 +189,14 @@ async def confirm(view: View) -> Response:
             facts["awaited first"] = ", ".join(plan["awaited"])
         if not plan["waves"]:
             text = "There is nothing to take back."
+    back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
     values = {
+        "choices": back_to,
+        "chosen": query.get("to", ""),
         "title": f"{title} this run of {query['name']}?",
         "text": text,
         "facts": facts,
-        "fields": {},
+        "fields": {"to": query["to"]} if query.get("to") else {},
         "action": f"{_run_page(query)}/{action}",
         "button": title,
         "back": _run_page(query),
@@ -206,11 +205,11 @@ async def confirm(view: View) -> Response:
 
 
 async def act(view: View) -> Response:
-    _, who = await view.desk.act()
+    form, who = await view.desk.act()
     action = _action(view.query)
+    to = f"?{urlencode({'to': form['to']})}" if action == "undo" and form.get("to") else ""
     answer = await view.ask.function(FUNCTION).act(
-        f"/api/orchestration/{action}/{view.query['flow']}",
-        who,
+        f"/api/orchestration/{action}/{view.query['flow']}{to}", who
     )
     return done(view, _run_page(view.query), f"{answer['message']}.")
 
@@ -260,6 +259,7 @@ def routes() -> list[Route]:
             ],
             head="heads/runs.html",
             parent=("/orchestrations", "Orchestrations"),
+            exists=definition,
         ).routes(),
         *Page(
             "/orchestrations/{name}/runs/{flow}",
@@ -269,6 +269,7 @@ def routes() -> list[Route]:
                 Panel("timeline", "What happened", timeline, live_s=3),
             ],
             parent=("/orchestrations", "Orchestrations"),
+            exists=_run,
         ).routes(),
         endpoint("/orchestrations/{name}/runs/{flow}/{action}", confirm),
         endpoint("/orchestrations/{name}/runs/{flow}/{action}", act, ["POST"]),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -21,7 +23,7 @@ from functions.console.ask import Ask
 from functions.console.panels import Draw, Panel, Query, Shown, show, show_one
 from functions.console.people import Desk
 from functions.kit.context import Context
-from functions.kit.errors import FunctionError, NotFound, PermanentError
+from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Page:
     """A page: where it is, what it is called, and its panels.
 
     `title` may use the path's parameters: "Sprint {sprint_id}". `head` is a template above the
-    panels: pickers and filters.
+    panels: pickers and filters. `exists` raises `NotFound` where the page is of nothing.
     """
 
     path: str
@@ -106,6 +108,7 @@ class Page:
     lead: str = ""
     head: str = ""
     parent: tuple[str, str] | None = None
+    exists: Callable[[Ask, Query], Awaitable[object]] | None = None
 
     def routes(self) -> list[Route]:
         return [
@@ -116,6 +119,10 @@ class Page:
     async def _whole(self, view: View) -> Response:
         query, base = view.query, view.request.url.path
         patience_s = view.ask.settings.console_patience_s
+        if self.exists is not None:
+            # Who is away or slow says so in the panels.
+            with suppress(TimeoutError, TemporaryError):
+                await asyncio.wait_for(self.exists(view.ask, query), patience_s)
         shown = await show(self.panels, view.ask, query, base, patience_s, drawing(view))
         return render(
             view,

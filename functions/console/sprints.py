@@ -18,18 +18,44 @@ from functions.kit.errors import NotFound
 from functions.kit.services import path
 
 MOST_DAYS = 400
+PROJECTS = 25
+NOTES = 15
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """Every project's sprints, those under way first."""
-    found = await ask.services.sprints.by_project()
+    """One page of projects with their sprints, those under way first within the page."""
+    page = number_of(query, "page")
+    projects = await ask.service(ask.services.sprints).read(
+        "/sprints/list_projects", limit=PROJECTS + 1, offset=page * PROJECTS
+    )
     rows = [
-        {"project_id": project.project_id, **sprint.model_dump()}
-        for project in found
-        for sprint in project.sprints
+        {"project_id": project["project_id"], **sprint}
+        for project in projects[:PROJECTS]
+        for sprint in project["sprints"]
     ]
     rows.sort(key=lambda s: (s["status"] != "in_progress", s["project_id"]))
-    return {"sprints": rows}
+    return {"sprints": rows, **beside(page, len(projects) > PROJECTS)}
+
+
+async def there_is(ask: Ask, query: Query) -> None:
+    """`NotFound` where there is no such sprint."""
+    await ask.service(ask.services.sprints).read(
+        f"{path('sprints', query['sprint_id'])}/task-summary"
+    )
+
+
+def number_of(query: Query, name: str) -> int:
+    """The page that the address names; the first where it names none."""
+    given = query.get(name, "")
+    return int(given) if given.isdecimal() and len(given) < 6 else 0
+
+
+def beside(page: int, more: bool) -> dict[str, str]:
+    """The queries of the pages before and after one."""
+    return {
+        "newer": f"page={page - 1}" if page else "",
+        "older": f"page={page + 1}" if more else "",
+    }
 
 
 async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -102,16 +128,20 @@ async def progress(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def notes(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """The sprint's daily notes, newest first."""
-    chronicle = ask.service(ask.services.chronicle)
+    """One page of the sprint's daily notes, newest first."""
+    chronicle, page = ask.service(ask.services.chronicle), number_of(query, "page")
+    sprint_id = query["sprint_id"]
     try:
         found = await chronicle.read(
-            "/v1/notes/daily_scrum_report/notes", sprint_id=query["sprint_id"]
+            "/v1/notes/daily_scrum_report/notes",
+            sprint_id=sprint_id,
+            limit=NOTES + 1,
+            offset=page * NOTES,
         )
     except NotFound:
         found = []
-    found.sort(key=lambda note: note["report_date"], reverse=True)
-    return {"notes": found[:60], "names": await names_of(ask)}
+    around = beside(page, len(found) > NOTES)
+    return {"notes": found[:NOTES], "names": await names_of(ask), "id": sprint_id, **around}
 
 
 def routes() -> list[Route]:
@@ -127,5 +157,6 @@ def routes() -> list[Route]:
                 Panel("notes", "Daily notes", notes),
             ],
             parent=("/sprints", "Sprints"),
+            exists=there_is,
         ).routes(),
     ]

@@ -175,7 +175,7 @@ async def test_keyboard_alone_reaches_the_page_and_an_action(tab: Tab) -> None:
 async def test_a_sprint_that_is_none_is_a_page_that_says_so(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context()
     page = await Tab(await context.new_page(), ran.console).open("/sprints/NO-SUCH-SPRINT")
-    await expect(page.locator(".state.missing").first).to_contain_text("There is no such thing")
+    await expect(page.locator("h1")).to_have_text("Not found")
     await context.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.function.console_browser import LOCAL, browser, press
 from tests.function.job_world import job_world, run_python
 from tests.function.saga_world import SagaWorld
 from tests.local.kube_server import PING_SOURCES, make_kube, serving
+from tests.support import eventually
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -51,9 +53,37 @@ class TestOrchestrations:
             answer = await press(client, f"{at}/undo")
             await world.until(flow, "UNDONE")
             page = (await client.get(at)).text
-        assert plan.index("createClient") < plan.index("createRealm")
+        assert plan.index("<dd>createClient<") < plan.index("<dd>createRealm<")
         assert answer.headers["location"] == at
         assert "by local" in page
+
+    async def test_an_undo_to_a_step_shows_that_plan_and_keeps_the_step(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        await world.until(flow, "COMPLETED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}/undo?to=createRealm"
+        async with browser(world.cluster) as client:
+            page = (await client.get(at)).text
+            assert re.search(r"1. undone</dt><dd>createClient<", page)
+            assert re.search(r"stays as it is</dt><dd>createRealm<", page)
+            assert (await press(client, at, to="createRealm")).status_code == 303
+
+        async def taken_back() -> bool:
+            await world.carry()
+            steps = {s["name"]: s["status"] for s in (await world.run(flow))["steps"]}
+            return steps == {"createRealm": "DO_SUCCESS", "createClient": "UNDO_SUCCESS"}
+
+        assert await eventually(taken_back)
+
+    async def test_a_run_that_is_none_is_a_page_that_says_so(self, world: SagaWorld) -> None:
+        await world.register()
+        none = "00000000-0000-7000-8000-000000000000"
+        async with browser(world.cluster) as client:
+            for path in ("/orchestrations/none", f"/orchestrations/tenantCreation/runs/{none}"):
+                answer = await client.get(path)
+                assert (answer.status_code, "Not found" in answer.text) == (404, True)
 
     async def test_a_run_can_be_paused_and_resumed(self, world: SagaWorld) -> None:
         await world.register("realm-service")

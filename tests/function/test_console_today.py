@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +191,20 @@ class TestMorning:
 
     async def test_before_a_schedule_was_made_nothing_was_due(self, days: Days) -> None:
         assert "No morning ran on this day." in await days.morning("2020-01-01")
+
+
+class TestInboxes:
+    async def test_older_runs_are_on_the_next_page(self, days: Days) -> None:
+        await days.ran("sprint_report", "sprint-report@oldest", at=MONDAY - timedelta(hours=9))
+        await days.ran("cycle_trigger", "P-S01", COMPLETED, times=40)
+        async with browser(days.cluster) as client:
+            first = (await client.get("/events/panels/inboxes")).text
+            older = re.search(r'href="/events(\?until=[^"]+)"', first)
+            assert older
+            second = (await client.get(f"/events/panels/inboxes{older[1]}")).text
+        assert first.count("<tr>") == 41  # with its head
+        assert "sprint-report@oldest" not in first
+        assert "sprint-report@oldest" in second
 
 
 class TestSchedules:

@@ -22,7 +22,7 @@ from functions.dsm.chronicle_service.models import (
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
 from functions.kit.store import Connection
-from functions.kit.web import Ctx, Id, IdempotencyKey, api, created, new_app, once
+from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, api, created, new_app, once
 
 
 def build() -> FastAPI:
@@ -79,10 +79,13 @@ def _daily_reports(app: FastAPI) -> None:
         sprint_id: Id | None = None,
         project_id: Id | None = None,
         daily_scrum_date: date | None = None,
+        limit: Limit = 10_000,
+        offset: Offset = 0,
     ) -> list[dict[str, Any]]:
-        """The notes as they were filed: one for each sprint and day."""
+        """The notes as they were filed: one for each sprint and day, newest day first."""
+        wanted = (sprint_id, project_id, daily_scrum_date, limit, offset)
         async with ctx.store.connection() as connection:
-            return await tables.reports(connection, sprint_id, project_id, daily_scrum_date)
+            return await tables.reports(connection, *wanted)
 
     @app.get("/v1/analytics/sprint/{sprint_id}/burndown")
     async def burndown(sprint_id: Id, ctx: Ctx) -> dict[str, Any]:

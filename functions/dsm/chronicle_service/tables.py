@@ -42,7 +42,12 @@ async def add_report(tx: Connection, report: Row) -> str:
 
 
 async def reports(
-    connection: Connection, sprint_id: str | None, project_id: str | None, day: date | None
+    connection: Connection,
+    sprint_id: str | None,
+    project_id: str | None,
+    day: date | None,
+    limit: int = MOST,
+    offset: int = 0,
 ) -> list[Row]:
     """Daily reports, newest day first, in the order of filing within a day."""
     rows = await connection.fetch(
@@ -51,8 +56,8 @@ async def reports(
            FROM chronicle_notes WHERE event_type = 'daily_scrum_report'
            AND ($1::text IS NULL OR sprint_id = $1) AND ($2::text IS NULL OR project_id = $2)
            AND ($3::date IS NULL OR report_date = $3)
-           ORDER BY report_date DESC, created_at LIMIT $4""",
-        *(sprint_id, project_id, day, MOST),
+           ORDER BY report_date DESC, created_at, id LIMIT $4 OFFSET $5""",
+        *(sprint_id, project_id, day, limit, offset),
     )
     return [dict(row) for row in rows]
 
