@@ -1,0 +1,75 @@
+"""What must be seen is seen: within the window, and dark enough."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from tests.browser.conftest import Tab
+from tests.browser.morning import Morning
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+async def lies_within(found: Locator, width: int) -> bool:
+    box = await found.bounding_box()
+    assert box is not None
+    return box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+async def test_the_states_of_the_stream_are_seen_at_1280(tab: Tab) -> None:
+    page = await tab.open("/events")
+    chips = page.locator(".panel-stream .chip")
+    await expect(chips.first).to_be_visible()
+    assert all([await lies_within(chip, 1280) for chip in (await chips.all())[:10]])
+
+
+@pytest.mark.parametrize("path", ["/schedules", "/dead-letters/1", "/jobs/{job}"])
+async def test_what_can_be_pressed_lies_within_a_phone(
+    browser: Browser, ran: Morning, path: str
+) -> None:
+    context = await browser.new_context(viewport={"width": 360, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    for found in [*await page.locator("main a.button").all(), *await page.locator("nav a").all()]:
+        assert await lies_within(found, 360), await found.inner_text()
+    await context.close()
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of `rgb(1, 2, 3)` (WCAG 2.2)."""
+    parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
+    r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+EDGES = {
+    "a field": ("/dead-letters", ".pick input", "borderTopColor"),
+    "a button": ("/dead-letters", ".pick button", "borderTopColor"),
+    "a line of a graph": ("/orchestrations/tenantCreation", ".graph .edge", "stroke"),
+    "a box of a graph": ("/events/chain?correlation={chain}", ".graph .node.event rect", "stroke"),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("edge", EDGES)
+async def test_edges_are_seen_against_all_they_lie_on(
+    browser: Browser, ran: Morning, edge: str, scheme: Any
+) -> None:
+    path, selector, colour = EDGES[edge]
+    context = await browser.new_context(color_scheme=scheme)
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    read = f"e => getComputedStyle(e).{colour}"
+    seen = await page.locator(selector).first.evaluate(read)
+    ground = "e => getComputedStyle(e).backgroundColor"
+    for surface in ("body", ".panel"):
+        behind = await page.locator(surface).first.evaluate(ground)
+        assert contrast(seen, behind) >= 3, (seen, behind)
+    await context.close()
