@@ -32,14 +32,16 @@ Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
   !(name === "open" && node.tagName === "DETAILS");
 
 // A log that follows stays at its end, unless the reader has scrolled away from it.
-const NEAR = 24;
+const NEAR = 24; // pixels
+const scrolledAway = new WeakSet();
 const logs = (root) => root.querySelectorAll("pre[data-follow]");
 const stick = (log) => { log.scrollTop = log.scrollHeight; };
 
 function remember(root) {
   for (const log of logs(root)) {
     const left = log.scrollHeight - log.scrollTop - log.clientHeight;
-    log.dataset.follow = left < NEAR ? "yes" : "no";
+    if (left < NEAR) scrolledAway.delete(log);
+    else scrolledAway.add(log);
   }
 }
 
@@ -50,7 +52,7 @@ document.addEventListener("DOMContentLoaded", () => {
 document.addEventListener("htmx:beforeSwap", (event) => remember(event.detail.target));
 document.addEventListener("htmx:afterSwap", () => {
   localise(document);
-  for (const log of logs(document)) if (log.dataset.follow !== "no") stick(log);
+  for (const log of logs(document)) if (!scrolledAway.has(log)) stick(log);
 });
 setInterval(() => localise(document), 30000);
 

@@ -1,0 +1,90 @@
+"""A console whose neighbours are away, and one that asks people to sign in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import stamina
+import uvicorn
+from playwright.async_api import BrowserContext, expect
+
+from functions.console.main import console
+from functions.dead_letter.main import dead_letter
+from functions.kit import wire
+from tests.browser.conftest import Tab
+from tests.cluster import Cluster
+from tests.support import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+LETTER = wire.Message(id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}")
+
+
+@asynccontextmanager
+async def served(cluster: Cluster) -> AsyncIterator[str]:
+    """The cluster's console on a free port; yields its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    # By name, as a later deployment takes the place of this one.
+    config = uvicorn.Config(
+        lambda scope, receive, send: cluster.apps["console"](scope, receive, send),
+        lifespan="off",
+        log_level="warning",
+        interface="asgi3",
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def is_up() -> bool:
+        return server.started
+
+    await eventually(is_up)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+async def test_a_service_that_is_away_says_so_and_is_asked_again(
+    context: BrowserContext, cluster: Cluster, functions_database: str
+) -> None:
+    with stamina.set_testing(True, attempts=1):
+        cluster.deploy(console, {"CONSOLE_LOCAL": "true"})
+        async with served(cluster) as url:
+            page = await Tab(await context.new_page(), url).open("/dead-letters")
+            away = page.locator(".panel-letters .state.away")
+            await expect(away).to_contain_text("The service is away")
+            cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+            assert (await cluster.tell("dead-letter", LETTER)).status_code == 202
+            await away.locator("button").click()
+            await expect(page.locator(".letters")).to_contain_text("cycle.requested")
+
+
+async def test_one_signs_in_acts_under_that_name_and_signs_out(
+    context: BrowserContext, cluster: Cluster, functions_database: str
+) -> None:
+    cluster.deploy(console, {"CONSOLE_TOKEN": "correct horse"})
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    assert (await cluster.tell("dead-letter", LETTER)).status_code == 202
+    async with served(cluster) as url:
+        page = await Tab(await context.new_page(), url).open("/dead-letters/1")
+        await page.locator("main a", has_text="Sign in: Send again").click()
+        await page.get_by_label("Your name").fill("José 李")
+        await page.get_by_label("Token").fill("correct horse")
+        await page.locator("main button", has_text="Sign in").click()
+        await expect(page.locator("h1")).to_have_text("Send letter 1 again?")
+        await page.locator("main button", has_text="Send again").click()
+        await expect(page.locator(".panel-letter tbody")).to_contain_text("José 李")
+
+        # A link from another site shows who is signed in, and leaves it so.
+        other = await context.new_page()
+        await other.set_content(f'<a href="{url}/jobs">there</a>')
+        await other.click("a")
+        await expect(other.locator(".who")).to_contain_text("José 李")
+
+        await page.locator("button", has_text="Sign out").click()
+        await expect(page.locator(".notice")).to_have_text("You are signed out.")
+        await expect(page.locator(".who")).to_contain_text("Sign in to act")
