@@ -53,6 +53,14 @@ class Smoke:
             raise Failure(f"{service} answered {response.status_code}: {response.text[:300]}")
         return response.json()
 
+    async def ask(self, function: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What a function says to a person's request; a Failure where nobody else heard it."""
+        answer = await self.call("POST", function, "/", json=data)
+        if answer["events"] and not answer["published"]:
+            raise Failure(f"{function} has no K_SINK: is the SinkBinding ready?")
+        said: list[dict[str, Any]] = answer["events"]
+        return said
+
     async def events(self, service: str) -> list[dict[str, Any]]:
         """What a function has said in the last day: of a fact that is old it says nothing new."""
         since = self.began - timedelta(days=1)
@@ -93,15 +101,13 @@ async def health(smoke: Smoke) -> None:
 async def sample_data(smoke: Smoke) -> None:
     """Projects, people and sprints; what exists is kept"""
     say((await smoke.call("POST", "project-orchestrator", "/sample-data"))["message"])
-    answer = await smoke.call("POST", "backlog-setup", "/", json={"project_id": "TEST-001"})
-    for event in answer["events"]:
+    for event in await smoke.ask("backlog-setup", {"project_id": "TEST-001"}):
         say(f"TEST-001 has {event['data']['tasks_count']} tasks in its backlog")
 
 
 async def report(smoke: Smoke) -> None:
     """The sprint report, and the next cycle of each finished sprint"""
-    answer = await smoke.call("POST", "sprint-report", "/", json={})
-    said = answer["events"]
+    said = await smoke.ask("sprint-report", {})
     for event in _of(said, "io.dsm.sprints.reported.v1"):
         tables.console.print("\n", tables.report(event["data"]), sep="")
     for event in _of(said, "io.dsm.sprint.completed.v1"):
@@ -119,8 +125,7 @@ async def report(smoke: Smoke) -> None:
 
 async def scrum(smoke: Smoke) -> None:
     """A working day, and one report for each sprint"""
-    answer = await smoke.call("POST", "scrum-simulate", "/", json={})
-    for event in _of(answer["events"], "io.dsm.sprint.simulated.v1"):
+    for event in _of(await smoke.ask("scrum-simulate", {}), "io.dsm.sprint.simulated.v1"):
         sprint, day = event["data"]["sprint_id"], event["data"]["scrum_date"]
         say(f"{len(event['data']['moved'])} tasks of {sprint} moved on {day}")
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +18,7 @@ import yaml
 from tests.contract.repository import ROOT
 
 DOCKERFILE = (ROOT / "functions" / "Dockerfile").read_text()
+COMPILED = {"/venv/lib", "functions", "/usr/local/lib/python3*"}
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 IMAGE = yaml.safe_load((ROOT / ".github" / "workflows" / "image.yml").read_text())
 CHECK = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
@@ -72,9 +77,50 @@ def test_there_are_no_build_tools_in_the_image() -> None:
 
 
 def test_bytecode_is_compiled_and_stays_true_whatever_the_layers_times() -> None:
-    assert "compileall" in DOCKERFILE
-    assert "--invalidation-mode unchecked-hash" in DOCKERFILE
-    assert "PYTHONDONTWRITEBYTECODE=1" in DOCKERFILE
+    """Of all that a start imports: the packages, the functions, and the standard library."""
+    ran = [c for word, rest in instructions() if word == "RUN" for c in rest.split("&&")]
+    compiled = [shlex.split(command) for command in ran if "compileall" in command]
+    assert {place for words in compiled for place in words[-2:] if place in COMPILED} == COMPILED
+    for words in compiled:
+        assert words[words.index("--invalidation-mode") + 1] == "unchecked-hash"
+    assert any("compileall" in rest for word, rest in last_stage() if word == "RUN"), (
+        "the standard library is the last stage's own"
+    )
+    assert any("PYTHONDONTWRITEBYTECODE=1" in rest.split() for _, rest in last_stage())
+
+
+def test_the_library_is_compiled_without_a_fault_and_then_read_from_bytecode(
+    tmp_path: Path,
+) -> None:
+    """What the Dockerfile runs, on a few modules: a start must not compile them again."""
+    (command,) = (
+        c
+        for word, rest in last_stage()
+        if word == "RUN"
+        for c in rest.split("&&")
+        if "compile" in c
+    )
+    library = Path(json.__file__).parents[1]
+    for part in ("json", "email", "idlelib"):
+        if (library / part).is_dir():
+            shutil.copytree(
+                library / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
+    words = shlex.split(command)
+    words[0] = sys.executable
+    words[-1] = str(tmp_path)
+    subprocess.run(words, check=True, timeout=60)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    read = subprocess.run(
+        [sys.executable, "-v", "-c", "import json, email.message"],
+        env=env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    told = [line for line in read.stderr.splitlines() if str(tmp_path) in line]
+    assert any(line.startswith("# ") and "matches" in line for line in told)
+    assert not [
+        line for line in told if line.startswith("# code object from '") and line.endswith(".py'")
+    ]
+    assert not list(tmp_path.glob("idlelib/**/*.pyc"))
 
 
 def test_knative_asks_for_health_and_docker_does_not() -> None:
