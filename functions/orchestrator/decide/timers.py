@@ -17,6 +17,7 @@ from functions.orchestrator.decide.model import (
     Retry,
     Run,
     RunStatus,
+    Step,
     StepDef,
     StepStatus,
 )
@@ -40,6 +41,14 @@ def pause_s(retry: Retry, failures: int, seed: str) -> float:
         return float(pause)
     draw = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=4).digest()) / 2**32
     return float(pause * (1 + retry.jitter * (2 * draw - 1)))
+
+
+def pause_of(flow_id: str, definition: StepDef, step: Step, action: Action) -> float:
+    """Seconds between the failure of a step's latest attempt and the next one."""
+    do = action is Action.DO
+    number, base = (step.attempt, step.base) if do else (step.undo_attempt, step.undo_base)
+    seed = f"{flow_id}/{definition.name}/{action}/{number}"
+    return pause_s(definition.retry, number - base, seed)
 
 
 def is_final(retry: Retry, error: str) -> bool:
@@ -111,7 +120,7 @@ def attempt_failed(
             why = "the error is final" if failures < retry.attempts else f"{failures} attempts"
             draft.note("RETRY_EXHAUSTED", why, **where)
         return
-    pause = pause_s(retry, failures, f"{draft.run.flow_id}/{name}/{action}/{number}")
+    pause = pause_of(draft.run.flow_id, definition, step, action)
     due_at = draft.world.now + timedelta(seconds=pause)
     status = StepStatus.RETRYING if do else StepStatus.UNDO_RETRYING
     draft.set(name, status=status, due_at=due_at, error=error)
