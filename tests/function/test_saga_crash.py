@@ -9,19 +9,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from functions.events.saga import RunEnded
 from functions.kit import wire
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Connection, Store
+from functions.kit.store import Store
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.claims import Claim
@@ -32,46 +28,7 @@ from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
 from functions.orchestrator.reading import read
 from functions.orchestrator.writes import HOLD
-
-
-class MortalStore(Store):
-    """Counts statements and commits; at number `dies_at` the connection is gone."""
-
-    def __init__(self, settings: DatabaseSettings, dies_at: int | None) -> None:
-        super().__init__(settings)
-        self._dies_at = dies_at
-        self.count = 0
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        async with super().connection() as connection:
-            yield cast(Connection, _Counted(connection, self))
-
-    def step(self, connection: Any) -> None:
-        self.count += 1
-        if self.count == self._dies_at:
-            connection.terminate()
-            raise asyncpg.ConnectionDoesNotExistError("the process died here")
-
-
-class _Counted:
-    def __init__(self, connection: Any, store: MortalStore) -> None:
-        self._connection = connection
-        self._store = store
-
-    async def fetch(self, *arguments: Any) -> Any:
-        self._store.step(self._connection)
-        return await self._connection.fetch(*arguments)
-
-    async def execute(self, *arguments: Any) -> Any:
-        self._store.step(self._connection)
-        return await self._connection.execute(*arguments)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        async with self._connection.transaction():
-            yield
-        self._store.step(self._connection)
+from tests.function.mortal import MortalStore
 
 
 class Play:
@@ -105,6 +62,7 @@ class Play:
             todo += [self.answer(m) for i, m in self.broker.items() if i not in answered]
             answered = set(self.broker)
             engine = self.engine()
+        self.store.dies_at = None
         end = await self.end()
         await self.store.close()
         return end
@@ -116,6 +74,8 @@ class Play:
         try:
             await Clockwork(self.store, engine, lambda: self.now).send_left()
             await engine.close()
+            if self.store.died_at is not None:  # while it sent the last event
+                raise TemporaryError(self.store.died_at)
         except TemporaryError:
             await self.next_life(engine)
             await self.sweep()
@@ -127,10 +87,11 @@ class Play:
         self.deaths += 1
         await engine.close()
         await self.store.close()
-        self.store = MortalStore(self.settings, None)
+        self.store = MortalStore(self.settings)
         return self.engine()
 
     async def send(self, message: wire.Message) -> None:
+        self.store.step(f"when it sends {message.type}")
         if message.subject == str(self.flow_id):  # the outbox may hold what other plays have sent
             self.broker[message.id] = message
 

@@ -1,14 +1,13 @@
 """The heart of the saga against everything that can happen: a state machine that finds stories.
 
-Workers here are as the kit makes them: one effect for each effect key, no DO after its UNDO. What
-travels may be lost for a while, repeated, reordered, forged or late; the machine keeps the truth of
-what took effect, apart from what the orchestrator believes.
+What travels may be lost for a while, repeated, reordered, forged or late. tests/function plays the
+same with a database and processes that die.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,6 +19,8 @@ from hypothesis.stateful import (
     rule,
 )
 
+from functions.events.saga import RegistrationRequested
+from functions.orchestrator.conditions import flaw_of, holds
 from functions.orchestrator.decide.happenings import (
     Answered,
     CancelAsked,
@@ -35,99 +36,33 @@ from functions.orchestrator.decide.model import (
     Action,
     Decision,
     Definition,
-    Retry,
+    Outcome,
     Run,
     RunStatus,
-    StepDef,
     StepStatus,
     World,
 )
+from functions.orchestrator.decide.registration import define
 from functions.orchestrator.decide.run import begin, decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.decide.undo import left_to_undo
 from functions.orchestrator.decide.words import waiting_for
+from tests.saga_model import NAMES, SERVICES, Sent, Workers, check_end, registrations
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
-ENDS_BADLY = (RunStatus.FAILED, RunStatus.UNDONE, RunStatus.CANCELLED)
-
-
-@st.composite
-def definitions(draw: st.DrawFn) -> Definition:
-    count = draw(st.integers(1, 5))
-    names = [chr(ord("a") + n) for n in range(count)]
-    steps = []
-    for n, name in enumerate(names):
-        after = tuple(other for other in names[:n] if draw(st.booleans()))
-        steps.append(
-            StepDef(
-                name,
-                n + 1,
-                timeout_s=draw(st.sampled_from([5, 60])),
-                retry=Retry(draw(st.integers(1, 3)), backoff_s=2),
-                undo=draw(st.sampled_from([True, True, True, False])),
-                after=after,
-                when=draw(st.sampled_from([None, None, None, "never"])),
-            )
-        )
-    return Definition(
-        "o",
-        "sequential",
-        tuple(steps),
-        deadline_s=draw(st.sampled_from([None, None, 100])),
-        hold_on_failure=draw(st.sampled_from([False, False, True])),
-    )
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A command on its way."""
-
-    step: str
-    action: Action
-    attempt: int
-    key: tuple[str, int]
-
-
-@dataclass
-class Workers:
-    """The truth: which effects were made and taken back, and in which order."""
-
-    done: set[tuple[str, int]] = field(default_factory=set)
-    undone: set[tuple[str, int]] = field(default_factory=set)
-    log: list[tuple[Action, tuple[str, int]]] = field(default_factory=list)
-
-    def do(self, sent: Sent, *, able: bool) -> Answered:
-        if sent.action is Action.DO:
-            if sent.key in self.undone:
-                return Answered(sent.step, Action.DO, False, sent.attempt, "w", final=True)
-            if sent.key not in self.done:
-                if not able:
-                    return Answered(sent.step, Action.DO, False, sent.attempt, "w", error="no")
-                self.done.add(sent.key)
-                self.log.append((Action.DO, sent.key))
-            return Answered(sent.step, Action.DO, True, sent.attempt, "w", result=sent.key[0])
-        if sent.key not in self.undone:
-            if not able:
-                return Answered(sent.step, Action.UNDO, False, sent.attempt, "w", error="no")
-            self.undone.add(sent.key)
-            if sent.key in self.done:  # else it only promises not to do it any more
-                self.log.append((Action.UNDO, sent.key))
-        return Answered(sent.step, Action.UNDO, True, sent.attempt, "w")
-
-    @property
-    def active(self) -> set[str]:
-        return {name for name, round_ in self.done if (name, round_) not in self.undone}
 
 
 class Saga(RuleBasedStateMachine):
     """One run and the world around it."""
 
     @initialize(
-        definition=definitions(),
-        registered=st.sampled_from([True, True, False]),
+        document=registrations(),
+        registered=st.sampled_from(["w", "w", None]),
         waves=st.integers(0, 5),
     )
-    def start(self, definition: Definition, registered: bool, waves: int) -> None:
+    def start(self, document: dict[str, Any], registered: str | None, waves: int) -> None:
+        request = RegistrationRequested.model_validate(document)
+        definition = define(request, "tests", flaw_of)
+        assert isinstance(definition, Definition), definition
         self.now = START
         self.registered = registered
         self.workers = Workers()
@@ -138,8 +73,8 @@ class Saga(RuleBasedStateMachine):
         self.all_goes_on(waves, able=True)
 
     def world(self) -> World:
-        names = [chr(ord("a") + n) for n in range(5)] if self.registered else []
-        return World(self.now, dict.fromkeys(names, "w"), lambda when, facts: False)
+        workers = dict.fromkeys(NAMES, self.registered) if self.registered else {}
+        return World(self.now, workers, holds)
 
     def take(self, decision: Decision) -> list[Sent]:
         run = decision.run
@@ -152,7 +87,7 @@ class Saga(RuleBasedStateMachine):
         for command in decision.commands:
             step = run.steps[command.step]
             new.append(
-                Sent(command.step, command.action, command.attempt, (command.step, step.round))
+                Sent(command.step, command.action, command.attempt, command.worker, step.round)
             )
             self.check_order(run, command.step, command.action)
         keys = [(s.step, s.action, s.attempt) for s in (*self.sent, *new)]
@@ -172,10 +107,9 @@ class Saga(RuleBasedStateMachine):
                 assert steps[before].status in (StepStatus.DO_SUCCESS, StepStatus.SKIPPED)
             return
         assert steps[name].holders
-        stays = {run.undo_to, *definition.before.get(run.undo_to or "", ())}
         for later in definition.behind[name]:
             assert steps[later].status is not StepStatus.IN_PROGRESS
-            kept = later in stays or not definition.by_name[later].undo
+            kept = not definition.by_name[later].undo
             assert kept or not steps[later].holders, f"{name} goes back before {later}"
 
     def happens(self, happening: Happening) -> list[Sent]:
@@ -230,14 +164,14 @@ class Saga(RuleBasedStateMachine):
         self.now += timedelta(seconds=seconds)
         self.happens(Woken())
 
-    @rule()
-    def the_worker_registers(self) -> None:
-        self.registered = True
+    @rule(service=st.sampled_from(SERVICES))
+    def a_worker_registers(self, service: str) -> None:
+        self.registered = self.registered or service
         self.happens(Woken())
 
     @rule()
     def the_worker_goes(self) -> None:
-        self.registered = False
+        self.registered = None
 
     @rule()
     def somebody_pauses(self) -> None:
@@ -270,17 +204,26 @@ class Saga(RuleBasedStateMachine):
             assert "paused" in words or "registered" in words
 
     @invariant()
+    def an_ended_run_awaits_nobody(self) -> None:
+        flying = [n for n, step in self.run.steps.items() if step.status in IN_FLIGHT]
+        assert not (self.run.status.ended and flying), f"ended without {flying}"
+
+    @invariant()
     def what_is_believed_is_true(self) -> None:
         for name, step in self.run.steps.items():
-            if step.effect:
-                assert (name, step.round) in self.workers.done
+            for call in step.calls:
+                key = (call.worker, name, step.round)
+                if call.action is Action.DO and call.outcome is Outcome.SUCCESS:
+                    assert key in self.workers.done
+                if call.outcome is Outcome.UNDONE:
+                    assert key in self.workers.undone
             if step.status is StepStatus.UNDO_SUCCESS:
-                assert (name, step.round) in self.workers.undone
+                assert not step.holders
 
     def teardown(self) -> None:
         if not hasattr(self, "run"):
             return
-        self.registered = True
+        self.registered = self.registered or "w"
         for _ in range(60):
             before = self.run
             if self.run.paused_by is not None:
@@ -291,27 +234,8 @@ class Saga(RuleBasedStateMachine):
             self.happens(Woken())
             if self.run.status.ended and self.run == before:
                 break
-        self.check_end()
-
-    def check_end(self) -> None:
-        run, active = self.run, self.workers.active
-        assert run.status.ended, f"hangs: {waiting_for(run, self.world().workers)}"
-        undoable = {s.name for s in run.definition.steps if s.undo}
-        stays = {run.undo_to, *run.definition.before.get(run.undo_to or "", ())}
-        if run.status is RunStatus.COMPLETED:
-            done = {n for n, s in run.steps.items() if s.status is StepStatus.DO_SUCCESS}
-            assert done <= active
-        elif run.status is RunStatus.UNDO_FAILED:
-            assert set(left_to_undo(run)) >= (active & undoable) - stays
-        elif not run.definition.hold_on_failure:
-            assert run.status in ENDS_BADLY
-            assert not (active & undoable) - stays, "an effect is left behind"
-        for action in Action:
-            keys = [key for a, key in self.workers.log if a is action]
-            assert len(keys) == len(set(keys))
-        for position, (action, key) in enumerate(self.workers.log):
-            if action is Action.UNDO:
-                assert (Action.DO, key) in self.workers.log[:position], "undone, never done"
+        assert self.run.status.ended, f"hangs: {waiting_for(self.run, self.world().workers)}"
+        check_end(self.run, self.workers)
 
 
 TestSaga = Saga.TestCase
