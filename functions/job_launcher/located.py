@@ -33,6 +33,27 @@ def load(text: str) -> tuple[Any, Lines]:
         raise BadYaml(1, str(error)) from None
 
 
+def text_in(manifest: str, kind: str, name: str) -> tuple[str, int] | None:
+    """The text that an object of this kind carries under `data.name`, and the lines above it."""
+    try:
+        documents = list(yaml.compose_all(manifest, Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise BadYaml(1, str(error)) from None
+    for document in documents:
+        fields = _fields(document)
+        text = _fields(fields.get("data")).get(name)
+        if getattr(fields.get("kind"), "value", None) == kind and isinstance(text, yaml.ScalarNode):
+            # The text of a block begins below its `|`.
+            return text.value, text.start_mark.line + (text.style in ("|", ">"))
+    return None
+
+
+def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    return {key.value: value for key, value in node.value if isinstance(key.value, str)}
+
+
 def line_of(lines: Lines, path: tuple[str | int, ...]) -> int:
     """The line of a path, or of the nearest thing that holds it.
 

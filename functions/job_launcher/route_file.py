@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -19,36 +17,25 @@ from pydantic import (
 )
 
 from functions.events.job import JobKind
-from functions.job_launcher import located, template
+from functions.job_launcher import located
+from functions.job_launcher.route_fields import (
+    Count,
+    DottedPath,
+    EnvName,
+    FileName,
+    Image,
+    Patterns,
+    Quantity,
+    Seconds,
+    SecretKeyName,
+    SecretName,
+    Text,
+    speaks_of_items,
+)
 
 
 class BadRoutes(ValueError):
     """The routes file is wrong; one line for each problem, `file:line: field: what`."""
-
-
-def _is_template(text: str) -> str:
-    template.parse(text)
-    return text
-
-
-def _is_path(text: str) -> str:
-    template.path(text)
-    return text
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_template)]
-DottedPath = Annotated[str, AfterValidator(_is_path)]
-Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 
 
 class Strict(BaseModel):
@@ -73,16 +60,16 @@ class Match(Strict):
 class SecretKeyRef(Strict):
     """Where a secret value is, in the jobs' namespace."""
 
-    secret: str = Field(min_length=1, max_length=253)
-    key: str = Field(min_length=1, max_length=253)
+    secret: SecretName
+    key: SecretKeyName
     optional: bool = False
 
 
 class Amounts(Strict):
     """CPU and memory as Kubernetes writes them."""
 
-    cpu: Text | None = None
-    memory: Text | None = None
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
 
 
 class Resources(Strict):
@@ -99,7 +86,7 @@ class Job(Strict):
     task_id: Text
     service: Text
     repository: Text = ""
-    image: Text | None = None
+    image: Image | None = None
     command: list[Text] | None = None
     args: list[Text] | None = None
     env: dict[EnvName, Text] = Field(default_factory=dict)
@@ -107,9 +94,9 @@ class Job(Strict):
     files: dict[FileName, Text] = Field(default_factory=dict)
     secret_files: dict[FileName, SecretKeyRef] = Field(default_factory=dict)
     resources: Resources = Resources()
-    ttl_seconds: Text | None = None
-    deadline_seconds: Text | None = None
-    retries: Text | None = None
+    ttl_seconds: Count | None = None
+    deadline_seconds: Seconds | None = None
+    retries: Count | None = None
     group: Text = ""
     group_limit: int | None = Field(None, ge=1)
     supersede: Text = ""
@@ -120,6 +107,12 @@ class Job(Strict):
             twice = sorted(set(getattr(self, plain)) & set(getattr(self, secret)))
             if twice:
                 raise ValueError(f"{', '.join(twice)} is in {plain} and in {secret}: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _a_limit_of_something(self) -> Job:
+        if self.group_limit is not None and not self.group:
+            raise ValueError("group_limit limits nothing without group")
         return self
 
 
@@ -143,6 +136,8 @@ class Route(Strict):
             raise ValueError("give either job or ignore")
         if self.each is not None and self.job is None:
             raise ValueError("each makes Jobs: give it with job")
+        if self.each is None and self.job is not None and speaks_of_items(self.job.model_dump()):
+            raise ValueError("item and items are there with each only")
         return self
 
 
@@ -169,27 +164,27 @@ def load(path: Path) -> tuple[Route, ...]:
         raise BadRoutes(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def parse(text: str, name: str = "routes") -> tuple[Route, ...]:
-    """The routes in a text; `name` begins each problem."""
+def parse(text: str, name: str = "routes", above: int = 0) -> tuple[Route, ...]:
+    """The routes in a text; `name` begins each problem. `above`: lines of its file before it."""
     try:
         document, lines = located.load(text)
     except located.BadYaml as error:
-        raise BadRoutes(f"{name}:{error.line}: {error}") from None
+        raise BadRoutes(f"{name}:{above + error.line}: {error}") from None
     try:
         return tuple(RoutesFile.model_validate(document).routes)
     except ValidationError as error:
-        problems = [_problem(name, lines, one) for one in error.errors()]
+        problems = [_problem(name, lines, above, one) for one in error.errors()]
         raise BadRoutes("\n".join(dict.fromkeys(problems))) from None
 
 
-def _problem(name: str, lines: located.Lines, one: Mapping[str, Any]) -> str:
+def _problem(name: str, lines: located.Lines, above: int, one: Mapping[str, Any]) -> str:
     # A bad key of a mapping is told with `[key]` at the end: it stands where its value does.
     path = tuple(part for part in one["loc"] if part != "[key]")
     said = str(one["msg"]).removeprefix("Value error, ")
     if one["type"] == "extra_forbidden":
         said = "no such field"
     field = ".".join(map(str, path)) or "file"
-    return f"{name}:{located.line_of(lines, path)}: {field}: {said}"
+    return f"{name}:{above + located.line_of(lines, path)}: {field}: {said}"
 
 
 @dataclass

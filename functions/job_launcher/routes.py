@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.events.base import AnyEvent
+from functions.job_launcher import located
 from functions.job_launcher.match import choose, facts_of
 from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
@@ -77,18 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _routes_in(path: Path) -> tuple[Route, ...]:
     """The routes of a file that is either routes or a manifest that carries them."""
-    import yaml
-
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError):
+        found = located.text_in(path.read_text(encoding="utf-8"), "ConfigMap", "routes.yaml")
+    except (OSError, located.BadYaml):
         return load(path)
-    for document in documents:
-        if isinstance(document, dict) and document.get("kind") == "ConfigMap":
-            for name, text in (document.get("data") or {}).items():
-                if name == "routes.yaml":
-                    return parse(text, f"{path}#{name}")
-    return load(path)
+    return parse(found[0], str(path), found[1]) if found else load(path)
 
 
 def _say(answer: dict[str, Any], *, as_json: bool) -> int:

@@ -97,6 +97,18 @@ def parse(text: str) -> Template:
     return Template(tuple(parts))
 
 
+def first_words(found: Template) -> set[str]:
+    """What the paths of a template begin with.
+
+    >>> sorted(first_words(parse('{{ data.title | default source | truncate 8 }} "x"')))
+    ['data', 'source']
+    """
+    expressions = [part for part in found.parts if isinstance(part, Expression)]
+    terms: list[Term | None] = [one.head for one in expressions]
+    terms += [f.argument for one in expressions for f in one.filters if f.name == "default"]
+    return {term.segments[0] for term in terms if isinstance(term, Path)}
+
+
 def path(text: str) -> Path:
     """Read a path that stands alone; `BadTemplate` where it is anything else."""
     found = _tokens(text)

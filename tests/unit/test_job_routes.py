@@ -25,6 +25,39 @@ routes:
 """
 
 
+def also(line: str) -> tuple[str, str]:
+    """One more field of the Job."""
+    return "service: s", f"service: s\n      {line}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("ttl_seconds: 0", "retries: 3", 'deadline_seconds: "{{ data.deadline }}"'),
+        *("image: agent", "image: ghcr.io/acme/agent:1", "image: localhost:5000/a/b_c:x.y"),
+        f"image: acme/agent@sha256:{'0' * 64}",
+        *("resources: {limits: {cpu: 0.5, memory: 512Mi}}", "resources: {limits: {cpu: 500m}}"),
+        *("resources: {requests: {cpu: 2, memory: 1G}}", "group: g\n      group_limit: 1"),
+        "secrets: {A: {secret: my.secret-1, key: tls.crt}}",
+    ],
+)
+def test_what_kubernetes_takes_is_taken(line: str) -> None:
+    assert parse(ROUTE.replace(*also(line)), "r")
+
+
+def test_a_problem_in_a_manifest_has_the_line_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = "".join(f"    {line}\n" for line in ROUTE.replace("execute", "dance").splitlines())
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(f"kind: Service\n---\nkind: ConfigMap\ndata:\n  routes.yaml: |\n{block}")
+
+    assert main(["check", str(manifest)]) == 1
+
+    number = manifest.read_text().splitlines().index("          kind: dance") + 1
+    assert f"{manifest}:{number}: routes.0.job.kind" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -41,6 +74,32 @@ routes:
         (("routes:", "routes: ["), "r:3:"),
         (("    match:", "    each: data.x | y\n    match:"), "r:4: routes.0.each: 'data.x | y' is"),
         (("    match:", '    each: ""\n    match:'), "r:4: routes.0.each: '' is no path"),
+        (also("ttl_seconds: half an hour"), "r:10: routes.0.job.ttl_seconds: 'half an hour' is no"),
+        (also("retries: -1"), "r:10: routes.0.job.retries: '-1' is no whole number from 0"),
+        (also("deadline_seconds: 0"), "r:10: routes.0.job.deadline_seconds: '0' is no"),
+        (also("image: Not An Image"), "r:10: routes.0.job.image: 'Not An Image' is no image"),
+        (
+            also("resources: {limits: {memory: 8 GB}}"),
+            "r:10: routes.0.job.resources.limits.memory: '8 GB' is no quantity",
+        ),
+        (
+            also('secrets: {A: {secret: "Bad Name!", key: k}}'),
+            "r:10: routes.0.job.secrets.A.secret: String should match",
+        ),
+        (
+            also('secrets: {A: {secret: s, key: "k k"}}'),
+            "r:10: routes.0.job.secrets.A.key: String should match",
+        ),
+        (
+            ("task_id: t", 'task_id: "{{ dta.task }}"'),
+            "r:8: routes.0.job.task_id: dta is nothing: a path begins with data",
+        ),
+        (
+            ("task_id: t", 'task_id: "{{ data.task | default dta.x }}"'),
+            "r:8: routes.0.job.task_id: dta is nothing",
+        ),
+        (also("group_limit: 1"), "r:6: routes.0.job: group_limit limits nothing without group"),
+        (("task_id: t", 'task_id: "{{ item.id }}"'), "r:3: routes.0: item and items are there"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

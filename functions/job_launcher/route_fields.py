@@ -1,0 +1,86 @@
+"""The fields of a route: what can never make a Job is refused when the file is read.
+
+A text is a template. Where it holds an expression, what comes of it shows with an event; where it
+holds none, it is what it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from functions.job_launcher import template
+
+EVENT_WORDS = ("data", "id", "source", "type", "subject", "time")
+MATCH_WORDS = ("action", "labels", "branch", "severity")  # as `render.values_of` has them
+ITEM_WORDS = ("item", "items")
+
+_NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|k|[MGTPE]|[KMGTPE]i)?")
+
+
+def speaks_of_items(value: object) -> bool:
+    """Does a text in it name `item` or `items`?"""
+    if isinstance(value, str):
+        return bool(template.first_words(template.parse(value)) & set(ITEM_WORDS))
+    if isinstance(value, Mapping):
+        return any(map(speaks_of_items, value.values()))
+    return isinstance(value, list) and any(map(speaks_of_items, value))
+
+
+def _is_template(text: str) -> str:
+    known = (*EVENT_WORDS, *MATCH_WORDS, *ITEM_WORDS)
+    for word in template.first_words(template.parse(text)):
+        if word not in known:
+            raise ValueError(f"{word} is nothing: a path begins with {', '.join(known)}")
+    return text
+
+
+def _is_path(text: str) -> str:
+    template.path(text)
+    return text
+
+
+def _plainly(fits: Callable[[str], object], what: str) -> AfterValidator:
+    """A text without an expression must be `what`."""
+
+    def check(text: str) -> str:
+        if "{{" not in text and not fits(text.strip()):
+            raise ValueError(f"{text[:40]!r} is no {what}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _from(least: int) -> Callable[[str], bool]:
+    return lambda text: (
+        text.isascii() and text.isdecimal() and len(text) < 11 and least <= int(text) < 2**31
+    )
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_template)]
+Count = Annotated[Text, _plainly(_from(0), "whole number from 0")]
+Seconds = Annotated[Text, _plainly(_from(1), "whole number from 1")]
+Quantity = Annotated[Text, _plainly(_QUANTITY.fullmatch, "quantity such as 500m, 2 or 4Gi")]
+Image = Annotated[Text, _plainly(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
+DottedPath = Annotated[str, AfterValidator(_is_path)]
+Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+SecretKeyName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
