@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -92,7 +93,7 @@ async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) 
 
 
 async def update(
-    routes: Routes, event: TaskUpdateRequested, ctx: Context, tx: Connection
+    routes: Callable[[], Routes], event: TaskUpdateRequested, ctx: Context, tx: Connection
 ) -> list[Event]:
     """Change what waits for its turn; a Job at work goes on with what it was given, and says so."""
     if event.status == "cancelled":
@@ -100,7 +101,7 @@ async def update(
     await cancellations.lock_tasks(tx, [event.task_id], ctx.left_s / 2)
     for row in await tables.open_of_task(tx, event.task_id):
         if row.state == QUEUED and row.asked is not None:
-            await _change(routes, row, row.asked, event, ctx, tx)
+            await _change(routes(), row, row.asked, event, ctx, tx)
         else:
             words = "a change of its task came too late: it works on what was asked first"
             await tables.remark(tx, row.id, words)

@@ -93,7 +93,7 @@ async def job_launcher(
         case JobCancelRequested():
             return await asked.cancel(event, ctx, tx)
         case TaskUpdateRequested():
-            return await asked.update(ctx.part(routes_of).routes(), event, ctx, tx)
+            return await asked.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
         case KubernetesObjectChanged(kind="Job"):
             deleted = event.change.endswith(".delete")
             return await follow.seen(ctx, tx, event.as_object(), deleted=deleted)

@@ -173,7 +173,7 @@ def test_the_files_are_owned_by_the_job() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("deadline_seconds", "0", "deadline_seconds: '0' is no whole number from 1"),
+        ("deadline_seconds", "'{{ \"0\" }}'", "deadline_seconds: '0' is no whole number from 1"),
         ("retries", "'{{ data.action }}'", "retries: 'labeled' is no whole number from 0"),
         ("task_id", "'{{ data.nothing }}'", "task_id: the event has no data.nothing"),
         ("files", "{x: '{{ data.big }}'}", "files are 1000000 bytes, 900000 at most"),
