@@ -1,12 +1,14 @@
 """The command line of the linter.
 
-Exit code 0: nothing at or above --fail-on. 1: something. 2: the command itself is wrong.
+Exit code 0: nothing at or above --fail-on. 1: something. 2: the command itself is wrong, or the
+linter is, which no finding is.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 
 from knative.lint.finding import RULES, SEVERITIES, Rule
@@ -32,19 +34,30 @@ def main(arguments: list[str] | None = None) -> int:
         readings = [one for target in asked.target for one in _readings(target)]
     except (FileNotFoundError, PermissionError) as error:
         parser.error(str(error))
+    except Exception:
+        return _fault()
     select, ignore = tuple(asked.select), tuple(asked.ignore)
-    findings = lint(
-        readings,
-        lambda rule: (not select or rule.startswith(select)) and not rule.startswith(ignore),
-    )
+    try:
+        findings = lint(
+            readings,
+            lambda rule: (not select or rule.startswith(select)) and not rule.startswith(ignore),
+        )
+    except Exception:
+        return _fault()
     show = as_sarif if asked.sarif else as_json if asked.json else as_text
     print(show(findings))
     failing = SEVERITIES[: SEVERITIES.index(asked.fail_on) + 1]
     return int(any(finding.severity in failing for finding in findings))
 
 
+def _fault() -> int:
+    traceback.print_exc()
+    print("this is a fault of the linter, not of what it read", file=sys.stderr)
+    return 2
+
+
 def _readings(target: str) -> list[Reading]:
-    return [read_text(sys.stdin.read())] if target == "-" else read(Path(target))
+    return [read_text(sys.stdin.buffer.read())] if target == "-" else read(Path(target))
 
 
 def _explain(parser: argparse.ArgumentParser, name: str) -> int:

@@ -42,11 +42,15 @@ def read(target: Path) -> list[Reading]:
     return [loose, *built] if loose.things or loose.broken or not built else built
 
 
-def read_text(text: str) -> Reading:
+def read_text(text: str | bytes) -> Reading:
     """The tree of `text`, as `kubectl kustomize` or `helm template` print it."""
     reading = Reading()
     try:
+        if isinstance(text, bytes):
+            text = text.decode()
         _take(parse_documents(text, STDIN), reading)
+    except UnicodeDecodeError:
+        reading.broken.append(Problem(STDIN, 1, "", "", "is not UTF-8"))
     except ManifestError as error:
         reading.broken += error.problems
     return reading

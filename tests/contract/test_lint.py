@@ -162,3 +162,38 @@ def test_each_rule_has_a_test_of_its_own(rule: str) -> None:
 
 def test_a_kustomization_goes_by_each_of_its_names() -> None:
     assert set(KUSTOMIZATIONS) == {"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'a: "\x07"', "broken YAML"),
+        (b"a: &x [*x]", "an alias that holds itself"),
+        (b"a: " + b"[" * 5000, "broken YAML"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+    ids=["control", "alias", "deep", "bytes"],
+)
+def test_what_is_no_yaml_is_a_finding_and_no_traceback(
+    text: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.yaml").write_bytes(text)
+    assert main([str(tmp_path), "--json"]) == 1
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["rule"] == "KN001"
+    assert words in one["message"]
+    command = [sys.executable, "-m", "knative.lint", "-", "--json"]
+    ran = subprocess.run(command, input=text, capture_output=True, cwd=ROOT, check=False)
+    assert ran.returncode == 1
+    assert words in json.loads(ran.stdout)[0]["message"]
+
+
+def test_a_fault_of_the_linter_is_two(
+    bad: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("knative.lint.cli.lint", broken)
+    assert main([str(bad)]) == 2
+    assert "a fault of the linter" in capsys.readouterr().err

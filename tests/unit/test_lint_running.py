@@ -184,7 +184,7 @@ def test_a_running_rule_tells_bad_from_good(rule: str, bad: list[str], good: lis
 
 
 def test_what_a_trigger_loses_is_told_in_full() -> None:
-    (one,) = found(*GOOD, trigger("t", to="graves", delivery="{format: json}"))
+    (one,) = found(*GOOD, service("shop"), trigger("t", to="shop", delivery="{format: json}"))
     assert one.rule == "KN502"
     assert one.message == "loses Broker default's retry: 4, timeout: 70 s"
 

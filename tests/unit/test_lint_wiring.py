@@ -145,6 +145,12 @@ CASES = [
         [*BASE, OTHER_BROKER, FORWARD.format(of="other", to="default")],
     ),
     ("KN304", [*GOOD, trigger("t", to="graves", delivery=TO_GRAVES)], GOOD),
+    ("KN304", [*GOOD, trigger("t", to="graves")], [*GOOD, trigger("t")]),
+    (  # another sink than the Broker's
+        "KN304",
+        [*GOOD, trigger("t", to="graves", delivery="{format: json}")],
+        [*GOOD, trigger("t", to="graves", delivery=TO_GRAVES.replace("graves", "billing"))],
+    ),
     (
         "KN304",
         [BROKER.replace("serving.", "eventing.")

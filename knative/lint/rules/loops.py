@@ -84,6 +84,16 @@ def own_broker(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def dead_letter_comes_back(tree: Tree) -> Iterator[Found]:
     path = ("spec", "delivery", "deadLetterSink")
+    for trigger in tree.triggers:
+        broker, own = tree.broker_of(trigger), trigger.mapping(*path)
+        theirs = broker.mapping(*path, "ref") if broker is not None and not own else {}
+        subscriber = trigger.mapping("spec", "subscriber", "ref")
+        if broker is None or not theirs or not subscriber:
+            continue
+        paths = (broker.get(*path, "uri"), trigger.get("spec", "subscriber", "uri"))
+        if ref_key(theirs, broker) == ref_key(subscriber, trigger) and paths[0] == paths[1]:
+            words = f"Broker {broker.name}'s sink, which it inherits, is the subscriber itself"
+            yield Found(trigger, ("spec", "subscriber"), words)
     for thing in (*tree.brokers, *tree.triggers):
         ref = thing.mapping(*path, "ref")
         if not ref:

@@ -56,15 +56,16 @@ def read_documents(file: Path) -> list[Document]:
 def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document]:
     """Like `read_documents`, of a text that stands in `file` from `first_line` on."""
     documents = []
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)  # which looks for characters that YAML does not have
         while loader.check_node():
             node = loader.get_node()
             if node is None:
                 continue
             line = node.start_mark.line + first_line
             document = Document(file, line, None)
-            for path, at in _positions(node, (), file):
+            for path, at in _positions(node, (), (), file):
                 document.lines[path] = at + first_line
             document.body = loader.construct_document(node)
             if document.body is not None:
@@ -76,12 +77,23 @@ def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document
         raise ManifestError([Problem(file, broken, "", "", f"broken YAML: {words}")]) from None
     except yaml.YAMLError as error:
         raise ManifestError([Problem(file, None, "", "", f"broken YAML: {error}")]) from None
+    except RecursionError:
+        raise ManifestError(
+            [Problem(file, None, "", "", "broken YAML: nested too deeply")]
+        ) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return documents
 
 
-def _positions(node: yaml.Node, path: FieldPath, file: Path) -> Iterator[tuple[FieldPath, int]]:
+def _positions(
+    node: yaml.Node, path: FieldPath, above: tuple[yaml.Node, ...], file: Path
+) -> Iterator[tuple[FieldPath, int]]:
+    if any(one is node for one in above):
+        words = "an alias that holds itself"
+        raise yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
@@ -95,9 +107,9 @@ def _positions(node: yaml.Node, path: FieldPath, file: Path) -> Iterator[tuple[F
             seen.add(key.value)
             here = (*path, str(key.value))
             yield here, key.start_mark.line
-            yield from _positions(value, here, file)
+            yield from _positions(value, here, above, file)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             here = (*path, number)
             yield here, value.start_mark.line
-            yield from _positions(value, here, file)
+            yield from _positions(value, here, above, file)
