@@ -9,9 +9,10 @@ from functions.kit.metrics import Gauge
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        count, oldest_s = await tables.standing(connection)
+        count, oldest_s, ever = await tables.standing(connection)
     oldest = "Seconds for which the oldest open letter has waited for somebody"
     return [
         *(Gauge("dead_letters", "Letters by state", count[s], {"state": s}) for s in count),
         Gauge("dead_letters_oldest_open_seconds", oldest, oldest_s),
+        Gauge("dead_letters_kept_total", "Letters ever kept, repeats too", ever, kind="counter"),
     ]

@@ -188,12 +188,14 @@ async def settle(tx: Connection, number: int, redrive: int, problem: str | None)
     return outcome
 
 
-async def standing(connection: Connection) -> tuple[dict[str, int], float]:
-    """How many letters there are of each state, and the age in seconds of the oldest open one."""
-    rows = await connection.fetch("SELECT state, count(*) AS n FROM letter GROUP BY state")
+async def standing(connection: Connection) -> tuple[dict[str, int], float, int]:
+    """Letters of each state, the oldest open one's age in seconds, and how often one was kept."""
+    rows = await connection.fetch(
+        "SELECT state, count(*) AS n, sum(count)::bigint AS kept FROM letter GROUP BY state"
+    )
     oldest_s: float = await connection.fetchval(
         """SELECT coalesce(extract(epoch FROM now() - min(first_at)), 0)::float8
            FROM letter WHERE state = 'open'"""
     )
-    none = dict.fromkeys(get_args(State), 0)
-    return none | {row["state"]: row["n"] for row in rows}, oldest_s
+    count = dict.fromkeys(get_args(State), 0) | {row["state"]: row["n"] for row in rows}
+    return count, oldest_s, sum(row["kept"] for row in rows)

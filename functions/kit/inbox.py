@@ -167,17 +167,6 @@ async def record_failure(store: Store, key: Key, kind: str, took_ms: float, deta
         await _record(connection, key, kind, took_ms, "failed", detail)
 
 
-async def tally(store: Store) -> list[dict[str, Any]]:
-    """Of each function, type and outcome: when the latest run ended, and how many in a day."""
-    async with store.connection() as connection:
-        rows = await connection.fetch(
-            """SELECT function, type, outcome, max(ended_at) AS ended_at,
-                      count(*) FILTER (WHERE ended_at > now() - interval '1 day') AS runs
-               FROM run GROUP BY function, type, outcome"""
-        )
-    return [dict(row) for row in rows]
-
-
 async def forget(store: Store, function: str, days: int = 30) -> None:
     """Delete what is older than `days`: no broker and no service repeats itself for so long.
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
-from functions.kit import inbox
+from functions.kit import record
+from functions.kit.errors import FunctionError
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_SCHEDULES = 200
 PATIENCE_S = 3.0  # with the tables: a scrape gives up after ten
+KEPT_S = 5.0  # however often somebody asks, the tables are asked no more often
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 # The answers that say what kind of failure it was; the contract of every function has them.
@@ -42,6 +44,14 @@ _KINDS = {
 }
 
 
+# The same of a run on record, by its error's class; whatever else there is was not foreseen.
+_PERMANENT = (
+    *("PermanentError", "NotFound", "Conflict", "TooLarge", "CutShort"),
+    *("Forbidden", "NoRight", "QuotaUsedUp"),
+)
+_ERRORS = {"TemporaryError": "temporary", **dict.fromkeys(_PERMANENT, "permanent")}
+
+
 @dataclass(frozen=True)
 class Gauge:
     """One number at this moment. Those of one name belong to one family and share their help."""
@@ -50,6 +60,7 @@ class Gauge:
     help: str
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "gauge"
 
 
 Gauges = Callable[["Context"], Awaitable[Iterable[Gauge]]]
@@ -103,11 +114,7 @@ class Meter:
 
     def gauges(self) -> list[Gauge]:
         """What goes up and down."""
-        words = "Seconds from a schedule's tick to the moment it was handled, at the latest tick"
-        late = [
-            Gauge("function_schedule_lateness_seconds", words, late_s, {"schedule": name})
-            for name, late_s in self.late_s.items()
-        ]
+        late = [_late(name, late_s) for name, late_s in self.late_s.items()]
         busy = Gauge("function_in_flight", "Requests being answered", self.in_flight)
         return [busy, *late]
 
@@ -132,44 +139,96 @@ class Meter:
         yield _sample(f"{name}_count", labels, total)
 
 
+async def database(ctx: Context) -> list[Gauge]:
+    """Whether this process reaches its database."""
+    try:
+        async with asyncio.timeout(PATIENCE_S / 2), ctx.store.connection() as connection:
+            up = await connection.fetchval("SELECT 1")
+    except (FunctionError, TimeoutError) as error:
+        logger.warning("the database is away: %s", error)
+        up = 0
+    return [Gauge("function_database_up", "1 if the database answers, else 0", up)]
+
+
 async def runs(ctx: Context) -> list[Gauge]:
     """The record of runs of all functions of this database: it outlives every process."""
-    last, day = "function_last_run_timestamp_seconds", "function_runs_last_day"
-    found = []
-    for row in await inbox.tally(ctx.store):
+    tally: dict[tuple[tuple[str, str], ...], tuple[float, int]] = {}
+    for row in await record.tally(ctx.store):
         name = row["function"].replace("_", "-")
         labels = {"target": name, "type": row["type"], "outcome": row["outcome"]}
-        words = "When a function's latest run ended"
-        found.append(Gauge(last, words, row["ended_at"].timestamp(), labels))
-        found.append(Gauge(day, "Runs that ended in the last 24 hours", row["runs"], labels))
+        if row["error"]:
+            labels["kind"] = _ERRORS.get(row["error"], "unexpected")
+        last, count = tally.get(tuple(labels.items()), (0.0, 0))
+        ended = row["ended_at"].timestamp()
+        tally[tuple(labels.items())] = max(last, ended), count + row["runs"]
+    found = []
+    ended_words, day_words = "When a function's latest run ended", "Runs ended in the last 24 hours"
+    for said, (last, count) in tally.items():
+        found.append(Gauge("function_last_run_timestamp_seconds", ended_words, last, dict(said)))
+        found.append(Gauge("function_runs_last_day", day_words, count, dict(said)))
+    for row in await record.ticks(ctx.store):
+        schedule = {"schedule": row["schedule"]}
+        name, words = "function_schedule_last_timestamp_seconds", "When a schedule last was handled"
+        found.append(Gauge(name, words, row["began_at"].timestamp(), schedule))
+        found.append(_late(row["schedule"], row["late_s"]))
     return found
 
 
-async def page(ctx: Context, readers: Sequence[Gauges]) -> str:
-    """The whole page. Tables that cannot be read are missing from it, which is itself a number."""
+def _late(schedule: str, late_s: float) -> Gauge:
+    words = "Seconds from a schedule's tick to the moment it was handled, at the latest tick"
+    return Gauge("function_schedule_lateness_seconds", words, late_s, {"schedule": schedule})
+
+
+class Tables:
+    """What the tables say, read once for all who ask within a few seconds."""
+
+    def __init__(self, readers: Sequence[Gauges], kept_s: float = KEPT_S) -> None:
+        self._readers = readers
+        self._kept_s = kept_s
+        self._one = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._found: list[Gauge] = []
+
+    async def gauges(self, ctx: Context) -> list[Gauge]:
+        """All of them; those that cannot be read are missing, which is itself a number."""
+        async with self._one:
+            if time.monotonic() - self._read_at >= self._kept_s:
+                self._found = await self._read(ctx)
+                self._read_at = time.monotonic()
+            return self._found
+
+    async def _read(self, ctx: Context) -> list[Gauge]:
+        found: list[Gauge] = []
+        unread = 0
+        for read in self._readers:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    found += await read(ctx)
+            except Exception as error:
+                logger.warning("cannot read gauges: %s: %s", type(error).__name__, error)
+                unread += 1
+        words = "Groups of gauges that could not be read from the tables"
+        return [*found, Gauge("function_unread_gauges", words, unread)]
+
+
+async def page(ctx: Context, tables: Tables) -> str:
+    """The whole page."""
     labels = {"function": ctx.function.replace("_", "-")}
     meter = ctx.resources.meter
-    found, unread = meter.gauges(), 0
-    for read in readers:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                found += await read(ctx)
-        except Exception as error:
-            logger.warning("cannot read gauges: %s: %s", type(error).__name__, error)
-            unread += 1
-    words = "Groups of gauges that could not be read from the tables"
-    found.append(Gauge("function_unread_gauges", words, unread))
+    # What is on record outlives us: it comes last, and wins.
+    found = [*meter.gauges(), *await tables.gauges(ctx)]
     return "\n".join((*meter.text(labels), *_families(found, labels), ""))
 
 
 def _families(gauges: Iterable[Gauge], labels: Mapping[str, str]) -> Iterator[str]:
     """Samples of one family have to stand together."""
-    families: dict[str, list[Gauge]] = {}
+    families: dict[str, dict[frozenset[tuple[str, str]], Gauge]] = {}
     for gauge in gauges:
-        families.setdefault(gauge.name, []).append(gauge)
+        families.setdefault(gauge.name, {})[frozenset(gauge.labels.items())] = gauge
     for name, members in families.items():
-        yield from _head(name, "gauge", members[0].help)
-        for gauge in members:
+        first = next(iter(members.values()))
+        yield from _head(name, first.kind, first.help)
+        for gauge in members.values():
             yield _sample(name, {**labels, **gauge.labels}, gauge.value)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.events.schedule import ScheduleDue
+
 if TYPE_CHECKING:
     from functions.kit.store import Store
 
@@ -98,5 +100,43 @@ async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[
                ORDER BY number""",
             [source for source, _ in events],
             [id for _, id in events],
+        )
+    return [dict(row) for row in rows]
+
+
+async def tally(store: Store) -> list[dict[str, Any]]:
+    """Of each function, type, outcome and error: when the latest run ended, how many in a day.
+
+    `error` is the name of the exception's class, empty where the run was good.
+    """
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT function, type, outcome, max(ended_at) AS ended_at,
+                      CASE outcome WHEN 'ok' THEN '' ELSE split_part(detail, ':', 1) END AS error,
+                      count(*) FILTER (WHERE ended_at > now() - interval '1 day') AS runs
+               FROM run GROUP BY function, type, outcome, error"""
+        )
+    return [dict(row) for row in rows]
+
+
+# What `ScheduleDue.identity` says: the schedule, the minute, and what the tick is about.
+_TICK = r"^(.+?)@(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)(/.*)?$"
+
+
+async def ticks(store: Store) -> list[dict[str, Any]]:
+    """Each schedule's latest tick on record.
+
+    `began_at`: when the work on it began; `late_s`: how long after the minute that was due.
+    """
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT DISTINCT ON (schedule) schedule, began_at,
+                      extract(epoch FROM began_at - due::timestamptz)::float8 AS late_s
+               FROM (SELECT said[1] AS schedule, said[2] AS due, ended_at,
+                            ended_at - make_interval(secs => took_ms / 1000) AS began_at
+                     FROM run, regexp_match(id, $2) AS said
+                     WHERE type = $1 AND said IS NOT NULL) AS tick
+               ORDER BY schedule, ended_at DESC""",
+            *(ScheduleDue.type, _TICK),
         )
     return [dict(row) for row in rows]

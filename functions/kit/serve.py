@@ -17,7 +17,7 @@ import functions_framework.aio
 import uvicorn
 from starlette.responses import JSONResponse, Response
 
-from functions.kit import log, metrics, trace
+from functions.kit import log, metrics, trace, wire
 from functions.kit.answers import refusal
 from functions.kit.context import process_context
 from functions.kit.door import is_foreign
@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 # The framework draws a random id for each request that has none, for logs that are not ours: that
 # alone took a tenth of a small request's time.
 _EXECUTION_ID = (b"function-execution-id", b"-")
+
+# What came by way of Knative's queue-proxy, as a request from the internet does, has at least the
+# first of these; what reads the pod's own port has none.
+_FORWARDED = frozenset((b"x-forwarded-for", b"forwarded", b"k-proxy-request"))
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 
@@ -68,9 +72,12 @@ class Application:
         tables = (self._folder / "migrations").is_dir()
         self._inbox = self._spec.inbox or self._spec.recorded if self._spec else tables
         has_tables = self._inbox or owner_of(self._folder) is not None
-        self._gauges: list[Gauges] = [metrics.runs] if self._spec and has_tables else []
+        readers: list[Gauges] = [metrics.database] if has_tables else []
+        if self._spec and has_tables:
+            readers.append(metrics.runs)
         if declared and declared.gauges:
-            self._gauges.append(declared.gauges)
+            readers.append(declared.gauges)
+        self._tables = metrics.Tables(readers)
         self._start = declared.start if declared else None
         self._has_own_door = getattr(declared, "has_own_door", False)
 
@@ -80,7 +87,7 @@ class Application:
         elif scope["type"] == "http" and scope["path"] == "/health/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/metrics":
-            await (await self._metrics())(scope, receive, send)
+            await (await self._metrics(scope["headers"]))(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif not self._has_own_door and is_foreign(scope):
@@ -90,8 +97,11 @@ class Application:
             meter = process_context(self._target).resources.meter
             await meter.measured(self._function, scope, receive, send)
 
-    async def _metrics(self) -> Response:
-        text = await metrics.page(process_context(self._target), self._gauges)
+    async def _metrics(self, headers: wire.Headers) -> Response:
+        """The numbers of all functions, for who reads the pod itself and not over a route."""
+        if any(name in _FORWARDED for name, _ in headers):
+            return refusal(404, "not found")
+        text = await metrics.page(process_context(self._target), self._tables)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def _health(self) -> JSONResponse:

@@ -218,7 +218,7 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
 
 
 async def _outbox(process: Context) -> dict[str, float]:
-    page = await metrics.page(process, [sprint_service.__dict__["api"].gauges])
+    page = await metrics.page(process, metrics.Tables([sprint_service.__dict__["api"].gauges]))
     families = text_string_to_metric_families(page)
     samples = [sample for family in families for sample in family.samples]
     return {s.name: s.value for s in samples if s.name.startswith("function_outbox")}

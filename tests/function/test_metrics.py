@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import pkgutil
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import functions.kit
 from functions.dead_letter.main import dead_letter
 from functions.events.schedule import ScheduleDue
 from functions.job_launcher.main import job_launcher
 from functions.kit import inbox, metrics, wire
 from functions.kit.context import Context
-from functions.kit.metrics import Gauge, Gauges
+from functions.kit.errors import FunctionError
+from functions.kit.metrics import Gauge, Gauges, Tables
 from functions.orchestrator.main import orchestrator
 from functions.sprint_report.main import sprint_report
 from functions.webhook_receiver.main import webhook_receiver
@@ -25,6 +32,7 @@ from tests.function.slow_target import NapAsked
 from tests.function.test_serve import served
 
 MORNING = datetime(2025, 8, 29, 13, 30, tzinfo=UTC)
+LATE = MORNING + timedelta(seconds=90)
 TICK = ScheduleDue(schedule="sprint-report", time=MORNING)
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -44,7 +52,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 
 async def scraped(ctx: Context, *readers: Gauges) -> Samples:
-    return samples(await metrics.page(ctx, readers))
+    return samples(await metrics.page(ctx, Tables(readers)))
 
 
 async def test_a_process_counts_what_it_answers() -> None:
@@ -109,9 +117,10 @@ async def test_a_tick_says_how_late_it_was_handled(
     await cluster.tell("sprint-report", TICK)
     await cluster.tell("sprint-report", TICK)
 
-    found = await scraped(ctx, metrics.runs)
+    found = await scraped(ctx)
     name = "function_schedule_lateness_seconds"
     assert value(found, name, schedule="sprint-report") == 90
+    found = await scraped(ctx, metrics.runs)
     events = {"type": TICK.type}
     assert value(found, "function_events_total", outcome="ok", **events) == 1
     assert value(found, "function_events_total", outcome="repeated", **events) == 1
@@ -128,9 +137,110 @@ async def test_any_function_of_the_database_tells_the_runs_of_all(
     await inbox.record_failure(ctx.store, key, "t", 1.0, "no")
 
     found = await scraped(ctx, metrics.runs)
-    run = {"target": "cycle-trigger", "type": "t", "outcome": "failed"}
+    run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": "unexpected"}
     last = value(found, "function_last_run_timestamp_seconds", **run)
     assert abs(datetime.now(UTC).timestamp() - last) < 60
+
+
+async def test_the_latest_tick_is_on_record_when_its_process_is_gone(
+    cluster: Cluster, world: World, functions_database: str
+) -> None:
+    environ = {"DATABASE_URL": functions_database}
+    ctx = cluster.deploy(sprint_report, environ)
+    early = ScheduleDue(schedule="sprint-report", time=MORNING - timedelta(days=1))
+    odd = ScheduleDue(schedule="a@b", time=MORNING, project_id="p@q", sprint_id="s")
+    for tick in (early, TICK):
+        await cluster.tell("sprint-report", tick)
+    key = inbox.Key("another", TICK.type, odd.identity() or "")
+    await inbox.record_failure(ctx.store, key, TICK.type, 1.0, "no")
+    connection = await asyncpg.connect(functions_database)
+    await connection.execute("UPDATE run SET took_ms = 500, ended_at = $1", LATE)
+    await connection.execute("UPDATE run SET ended_at = $1 WHERE id LIKE '%28T%'", MORNING)
+    await connection.close()
+
+    other = cluster.deploy(dead_letter, environ)
+    found = await scraped(other, metrics.runs)
+    late = "function_schedule_lateness_seconds"
+    last = "function_schedule_last_timestamp_seconds"
+    for schedule in ("sprint-report", "a@b"):
+        assert value(found, late, schedule=schedule) == 89.5
+        assert value(found, last, schedule=schedule) == LATE.timestamp() - 0.5
+
+
+@pytest.mark.parametrize(
+    ("detail", "kind"),
+    [
+        ("TemporaryError: project-service: away", "temporary"),
+        ("NotFound: sprint", "permanent"),
+        ("KeyError: 'x'", "unexpected"),
+        ("no", "unexpected"),
+    ],
+)
+async def test_a_failed_run_on_record_says_of_what_kind_it_was(
+    detail: str, kind: str, cluster: Cluster, functions_database: str
+) -> None:
+    ctx = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    for id in ("1", "2"):
+        key = inbox.Key("cycle_trigger", "/s", id)
+        await inbox.record_failure(ctx.store, key, "t", 1.0, detail)
+    found = await scraped(ctx, metrics.runs)
+    run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": kind}
+    assert value(found, "function_runs_last_day", **run) == 2
+
+
+def test_every_error_that_the_kit_foresees_has_a_kind() -> None:
+    for module in pkgutil.iter_modules(functions.kit.__path__):
+        importlib.import_module(f"functions.kit.{module.name}")
+
+    def below(kind: type[FunctionError]) -> set[type[FunctionError]]:
+        return {k for sub in kind.__subclasses__() for k in {sub} | below(sub)}
+
+    ours = {k.__name__ for k in below(FunctionError) if k.__module__.startswith("functions.kit")}
+    assert ours == set(metrics._ERRORS)
+
+
+async def test_the_tables_are_read_once_for_all_who_ask_at_one_time(cluster: Cluster) -> None:
+    ctx = cluster.deploy(dead_letter)
+    asked: list[float] = []
+
+    async def read(ctx: Context) -> list[Gauge]:
+        asked.append(time.monotonic())
+        await asyncio.sleep(0)
+        return [Gauge("asked", "help", len(asked))]
+
+    kept = Tables([read])
+    pages = await asyncio.gather(*(metrics.page(ctx, kept) for _ in range(9)))
+    assert {value(samples(page), "asked") for page in pages} == {1}
+    hasty = Tables([read], kept_s=0)
+    assert value(samples(await metrics.page(ctx, hasty)), "asked") == 2
+    assert value(samples(await metrics.page(ctx, hasty)), "asked") == 3
+
+
+async def test_whether_the_database_answers_is_a_number(
+    cluster: Cluster, functions_database: str
+) -> None:
+    up = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    assert value(await scraped(up, metrics.database), "function_database_up") == 1
+    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    down = cluster.deploy(dead_letter, away)
+    assert value(await scraped(down, metrics.database), "function_database_up") == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ({}, 200),
+        ({"X-Forwarded-For": "192.0.2.7"}, 404),
+        ({"Forwarded": "for=192.0.2.7"}, 404),
+        ({"K-Proxy-Request": "activator"}, 404),
+    ],
+    ids=["the-pod-itself", "queue-proxy", "forwarded", "activator"],
+)
+async def test_only_who_reads_the_pod_itself_is_told(header: dict[str, str], status: int) -> None:
+    async with served() as (_, url), httpx.AsyncClient() as client:
+        answer = await client.get(f"{url}/metrics", headers=header)
+    assert answer.status_code == status
+    assert ("function_handled_total" in answer.text) == (status == 200)
 
 
 async def test_letters_are_counted_by_state(cluster: Cluster, functions_database: str) -> None:
@@ -139,6 +249,7 @@ async def test_letters_are_counted_by_state(cluster: Cluster, functions_database
 
     found = await scraped(ctx, _gauges(dead_letter))
     assert value(found, "dead_letters", state="open") == 1
+    assert value(found, "dead_letters_kept_total") == 1
     assert value(found, "dead_letters", state="redriven") == 0
     assert value(found, "dead_letters_oldest_open_seconds") > 0
 
@@ -146,7 +257,7 @@ async def test_letters_are_counted_by_state(cluster: Cluster, functions_database
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        (dead_letter, {"dead_letters_oldest_open_seconds"}),
+        (dead_letter, {"dead_letters_oldest_open_seconds", "dead_letters_kept_total"}),
         (job_launcher, {"jobs", "function_queue_waiting", "function_queue_oldest_seconds"}),
         (webhook_receiver, {"function_outbox_waiting", "function_outbox_oldest_seconds"}),
         (

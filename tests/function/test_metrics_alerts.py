@@ -40,22 +40,58 @@ class Case:
     series: dict[str, str]
     at: str
     fires: bool
+    words: str = ""
 
 
-REPORT = (
-    'function_last_run_timestamp_seconds{target="sprint-report",'
-    'type="dev.knative.sources.ping",outcome="ok"}'
+def _run(target: str, outcome: str, kind: str = "") -> str:
+    said = f'target="{target}",type="dev.knative.sources.ping",outcome="{outcome}"'
+    return f"function_last_run_timestamp_seconds{{{said}{kind and f',kind={kind!r}'}}}"
+
+
+REPORT, SCRUM = _run("sprint-report", "ok"), _run("scrum-simulate", "ok")
+# Prometheus reads us, whatever it is that we tell.
+READ = {'function_unread_gauges{function="dead-letter"}': "0x7200"}
+KEPT = 'dead_letters_kept_total{function="dead-letter"}'
+LATE, LAST = (
+    f'function_schedule_{name}_seconds{{schedule="s"}}' for name in ("lateness", "last_timestamp")
 )
-OPEN = 'dead_letters{state="open"}'
+UNEXPECTED, TEMPORARY = (
+    f'function_failed_total{{function="f",kind="{kind}",pod="a"}}'
+    for kind in ("unexpected", "temporary")
+)
+# Time begins on a Thursday, at midnight: 38 hours later it is Friday, 14:00.
 CASES = [
     Case("DsmMorningMissed", {REPORT: "0x1600"}, "26h", True),
     Case("DsmMorningMissed", {REPORT: "0x1600"}, "25h20m", False),
     Case("DsmMorningMissed", {REPORT: "0x1440 86400x160"}, "26h", False),
-    Case("DsmTickLate", {'function_schedule_lateness_seconds{schedule="s"}': "400x10"}, "5m", True),
-    Case("DsmTickLate", {'function_schedule_lateness_seconds{schedule="s"}': "4x10"}, "5m", False),
-    Case("DsmDeadLettersGrow", {OPEN: "0x20 1x60"}, "25m", True),
-    Case("DsmDeadLettersGrow", {OPEN: "3x80"}, "45m", False),
-    Case("DsmDeadLettersGrow", {OPEN: "3x20 2x60"}, "25m", False),
+    Case("DsmMorningMissed", READ, "27h", True, "it never ran"),
+    Case("DsmMorningMissed", READ, "24h", False, "it is not due yet"),
+    Case(
+        "DsmMorningMissed",
+        READ | {_run("sprint-report", "failed", "temporary"): "0+60x7200"},
+        "96h",
+        True,
+        "it only ever failed",
+    ),
+    Case("DsmMorningMissed", READ | {REPORT: "0x1440 _x20 86400x300"}, "24h15m", False, "a gap"),
+    Case("DsmScrumsMissed", {SCRUM: "50400x7200"}, "39h", False, "Friday 15:00, due an hour ago"),
+    Case("DsmScrumsMissed", {SCRUM: "50400x7200"}, "40h", True, "Friday 16:00"),
+    Case("DsmScrumsMissed", {SCRUM: "_x2280 136800x7200"}, "111h", False, "Monday 15:00"),
+    Case("DsmScrumsMissed", {SCRUM: "_x2280 136800x7200"}, "112h", True, "Monday 16:00"),
+    Case("DsmScrumsMissed", READ, "75h", True, "it never ran"),
+    Case("DsmScrumsMissed", READ, "72h", False, "it is not due yet"),
+    Case("DsmTickLate", {LATE: "400x99", LAST: "0x99"}, "5m", True),
+    Case("DsmTickLate", {LATE: "400x99", LAST: "0x99"}, "70m", False, "an hour later"),
+    Case("DsmTickLate", {LATE: "4x99", LAST: "0x99"}, "5m", False),
+    Case("DsmDeadLettersGrow", {KEPT: "0x20 1x60"}, "25m", True),
+    Case("DsmDeadLettersGrow", {KEPT: "3x80"}, "45m", False),
+    Case(
+        "DsmDeadLettersGrow",
+        {KEPT: "3x20 4x60", 'dead_letters{state="open"}': "1x80"},
+        "25m",
+        True,
+        "one was redriven, one came",
+    ),
     Case("DsmDeadLetterForgotten", {"dead_letters_oldest_open_seconds": "90000x30"}, "15m", True),
     Case("DsmDeadLetterForgotten", {"dead_letters_oldest_open_seconds": "80000x30"}, "15m", False),
     Case("DsmSagaWaits", {"saga_waiting_oldest_seconds": "0+60x60"}, "25m", True),
@@ -66,18 +102,24 @@ CASES = [
     Case("DsmOutboxAges", {'function_outbox_oldest_seconds{function="f"}': "60x30"}, "15m", False),
     Case("DsmQueueStands", {'function_queue_oldest_seconds{function="f"}': "8000x30"}, "15m", True),
     Case("DsmQueueStands", {'function_queue_oldest_seconds{function="f"}': "800x30"}, "15m", False),
+    Case("DsmFunctionFails", {UNEXPECTED: "0x5 1x20"}, "10m", True),
     Case(
         "DsmFunctionFails",
-        {'function_failed_total{function="f",kind="unexpected"}': "0x5 1x20"},
-        "10m",
-        True,
-    ),
-    Case(
-        "DsmFunctionFails",
-        {'function_failed_total{function="f",kind="temporary"}': "0x5 9x20"},
+        {UNEXPECTED.replace("unexpected", "temporary"): "0x5 9x20"},
         "10m",
         False,
     ),
+    Case("DsmFunctionFails", {UNEXPECTED: "_x5 1x20"}, "8m", True, "a pod's first request"),
+    Case("DsmFunctionFails", {UNEXPECTED: "3x60"}, "30m", False, "long ago"),
+    Case(
+        "DsmFunctionFails",
+        {_run("cycle-trigger", "failed", "unexpected"): "_x10 600x60"},
+        "15m",
+        True,
+        "a pod that nobody has read",
+    ),
+    Case("DsmFunctionFails", {_run("f", "failed", "temporary"): "600x60"}, "15m", False),
+    Case("DsmFunctionFails", {_run("f", "failed", "unexpected"): "600x60"}, "40m", False, "over"),
     Case("DsmNumbersMissing", {"up": "1x30"}, "20m", True),
     Case("DsmNumbersMissing", {REPORT: "1x30", "function_unread_gauges": "1x30"}, "20m", True),
     Case("DsmNumbersMissing", {REPORT: "1x30", "function_unread_gauges": "0x30"}, "20m", False),
@@ -93,12 +135,8 @@ CASES = [
         "30m",
         True,
     ),
-    Case(
-        "DsmDatabaseAway",
-        {'kube_statefulset_status_replicas_ready{namespace="dsm",statefulset="postgres"}': "0x10"},
-        "5m",
-        True,
-    ),
+    Case("DsmDatabaseAway", {'function_database_up{function="f"}': "1x5 0x10"}, "9m", True),
+    Case("DsmDatabaseAway", {'function_database_up{function="f"}': "1x5 0 1x10"}, "9m", False),
 ]
 
 
@@ -109,7 +147,7 @@ def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
 
 @needs_promtool
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda c: f"{c.alert}-{'fires' if c.fires else 'rests'}-{c.at}"
+    "case", CASES, ids=lambda c: f"{c.alert}-{'fires' if c.fires else 'rests'}-{c.words or c.at}"
 )
 def test_an_alert_fires_when_it_should_and_rests_when_not(case: Case, tmp_path: Path) -> None:
     firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)'
@@ -152,9 +190,32 @@ def test_an_expression_names_metrics_that_there_are(expression: str) -> None:
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} <= _told()
 
 
+def test_the_dashboard_shows_what_there_is_to_know() -> None:
+    shown = " ".join(t["expr"] for p in DASHBOARD["panels"] for t in p["targets"])
+    wanted = {
+        *("function_handled_total", "function_failed_total", "function_duration_seconds_bucket"),
+        *(
+            "function_queue_oldest_seconds",
+            "function_outbox_oldest_seconds",
+            "function_database_up",
+        ),
+        *("function_schedule_lateness_seconds", "function_runs_last_day"),
+        *("saga_runs", "jobs", "dead_letters", "dead_letters_kept_total"),
+    }
+    assert wanted - set(re.findall(r"[a-z_]+", shown)) == set()
+
+
+def test_the_page_of_metrics_names_those_that_there_are() -> None:
+    page = (ROOT / "knative" / "README.md").read_text()
+    table = page.partition("**Metrics** are at")[2].partition("The component")[0]
+    named = set(re.findall(r"`([a-z_]+)(?:\{[a-z, ]+\})?`", table))
+    assert len(named) > 15
+    assert named <= _told()
+
+
 def _told() -> set[str]:
     """The metrics that the code names: the kit's, and each function's gauges."""
-    sources = [Path(metrics.__file__), *serve.FUNCTIONS.glob("*/gauges.py")]
+    sources = [Path(metrics.__file__), *serve.FUNCTIONS.glob("**/gauges.py")]
     return {n for p in sources for n in re.findall(r'"([a-z]+(?:_[a-z]+)*)"', p.read_text())}
 
 
