@@ -1,35 +1,88 @@
-"""A tick of the local Knative's clock, through its broker: one trace holds what it causes."""
+"""Both schedules over sample data: all that a tick causes is in its trace and in its chain."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.function.otlp import collector
+from functions.events.cycle import CycleCompleted
+from functions.events.schedule import ScheduleDue
+from functions.events.scrum import ScrumReported, SprintSimulated
+from functions.events.sprint import SprintCompleted, SprintsReported, SprintStarted
+from functions.events.task import TaskUpdated
+from functions.kit import trace
+from tests.function.otlp import Collector, collector
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+OVERLAY = ROOT / "knative/overlays/local"
+# What each tick leads to, and who has a part in it.
+CAUSED = {
+    "sprint-report": {
+        *(SprintsReported.type, SprintCompleted.type, CycleCompleted.type),
+        *(SprintStarted.type, TaskUpdated.type),
+    },
+    "scrum-simulate": {SprintSimulated.type, ScrumReported.type, TaskUpdated.type},
+}
+WORKED = {
+    "sprint-report": {
+        *("sprint-report", "cycle-trigger", "project-orchestrator", "project-service"),
+        *("sprint-service", "backlog-service", "chronicle-service"),
+    },
+    "scrum-simulate": {
+        *("scrum-simulate", "scrum-report", "daily-scrum-service", "project-service"),
+        *("sprint-service", "chronicle-service"),
+    },
+}
 
-async def test_a_tick_and_what_follows_from_it_are_one_trace(
+
+async def test_every_event_of_a_morning_is_in_the_trace_and_the_chain_of_its_tick(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     data: Path = tmp_path_factory.mktemp("t")
-    overlay = ROOT / "knative/overlays/local"
     with collector() as seen:
-        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url}
-        runtime = LocalKnative(overlay, data, env=endpoint)
+        runtime = LocalKnative(OVERLAY, data, env={"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url})
         try:
-            runtime.start(within_s=150)  # eighteen processes that import OpenTelemetry
-            assert await runtime.fire("sprint-report") == 202
+            # Each process imports OpenTelemetry.
+            await asyncio.to_thread(runtime.start, within_s=150)
+            async with runtime.client("project-orchestrator") as client:
+                (await client.post("/sample-data")).raise_for_status()
             await eventually(runtime.settled, within_s=60)
+            before = len(await _events(runtime))
+            for schedule in CAUSED:
+                assert await runtime.fire(schedule) == 202
+                await eventually(runtime.settled, within_s=90)
+            events = (await _events(runtime))[before:]
         finally:
-            runtime.stop()
-        (tick,) = (s for s in seen.of("sprint-report", "POST /") if not s.parent)
-        assert tick.attributes["faas.trigger"] == "timer"
-        whole = [s for s in seen.spans if s.trace == tick.trace]
-        assert {"sprint-report", "project-service", "sprint-service"} <= {s.service for s in whole}
-        asked = [s for s in seen.spans if s.name == "GET /sprints/list_projects"]
-        assert {s.trace for s in asked} == {tick.trace}
+            await asyncio.to_thread(runtime.stop)
+        for schedule in CAUSED:
+            _is_whole(schedule, events, seen)
+
+
+def _is_whole(schedule: str, events: list[dict[str, Any]], seen: Collector) -> None:
+    (tick,) = (e for e in events if e["type"] == ScheduleDue.type and e["schedule"] == schedule)
+    chain = [e for e in events if e.get("correlationid") == tick["id"]]
+    assert {e["type"] for e in chain} == CAUSED[schedule]
+    ids = {tick["id"], *(e["id"] for e in chain)}
+    assert {e["causationid"] for e in chain} <= ids, "each cause is in the chain"
+    (traced,) = {trace.id_of(e) for e in chain}
+    whole = [s for s in seen.spans if s.trace == traced]
+    assert WORKED[schedule] <= {s.service for s in whole}
+    assert [s.service for s in whole if not s.parent] == [schedule], "the tick's own is the first"
+    made = {s.attributes["cloudevents.event_id"] for s in whole if s.kind == "PRODUCER"}
+    assert made >= {e["id"] for e in chain}
+
+
+async def _events(runtime: LocalKnative) -> list[dict[str, Any]]:
+    """The attributes of all events that came to the broker, in their order."""
+    found: list[dict[str, Any]] = []
+    while page := await runtime.ask(
+        "events/search", limit=200, **({"before": found[-1]["seq"]} if found else {})
+    ):
+        found += page
+    return [one["attributes"] for one in reversed(found)]
