@@ -14,7 +14,7 @@ from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import App, Cluster, Scope
 from tests.function import webhook_requests as make
 from tests.function.job_world import job_world, run_python
-from tests.function.test_webhook_kill import listening
+from tests.function.listening import listening
 
 TIMEOUT_S = 2.0
 # Longer silent than the gateway waits, then longer at work.

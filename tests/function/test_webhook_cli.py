@@ -20,7 +20,7 @@ from functions.webhook_receiver.client import HereTransport
 from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import Cluster, Scope
 from tests.function import webhook_requests as make
-from tests.function.test_webhook_kill import listening
+from tests.function.listening import listening
 from tests.support import eventually
 
 Run = Callable[..., Awaitable[tuple[int, str]]]
