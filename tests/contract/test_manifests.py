@@ -14,17 +14,19 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from functions.kit.settings import ProcessSettings
+from functions.kit.settings import DatabaseSettings, ProcessSettings
 from knative import deploy
 from knative.local.manifests import cluster_only, load
 from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
-from tests.contract.repository import KNATIVE, Manifest
+from tests.contract.repository import KNATIVE, Manifest, container
 
 KUBERNETES = "1.36"
 KUBECTL = shutil.which("kubectl")
 CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding")
 NAMESPACES = ("dsm", "agents")
 PUBLIC = {"webhook-receiver", "orchestrator"}
+POSTGRES = KNATIVE / "components" / "postgres"
+RESERVED = 20  # migrations, a person with psql, the server's own
 KNOWN = load.KINDS | cluster_only.KINDS
 
 
@@ -136,8 +138,8 @@ def test_what_a_pod_reads_is_named_once(overlay: str) -> None:
     """A variable that is written twice has the last value, whatever a reader believes."""
     for manifest in objects(overlay):
         template = manifest.get("spec", {}).get("template", {})
-        for container in template.get("spec", {}).get("containers", []):
-            names = [e["name"] for e in container.get("env", [])]
+        for one in template.get("spec", {}).get("containers", []):
+            names = [e["name"] for e in one.get("env", [])]
             assert len(names) == len(set(names)), title(manifest)
 
 
@@ -171,3 +173,21 @@ def test_kubectl_builds_an_overlay_with_another_tag() -> None:
     text = deploy.render(deploy.Kubectl("kubectl"), OVERLAYS["production"], "", "v9")
     found = set(re.findall(r"image: (\S*functions\S*)", text))
     assert found == {"ghcr.io/example/dsm-functions:v9"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_all_pods_together_open_no_more_connections_than_the_server_takes(overlay: str) -> None:
+    most = 0
+    for service in of(overlay, "Service", "serving.knative.dev/"):
+        known = {e["name"]: e.get("value") for e in container(service).get("env", [])}
+        if {"DATABASE_URL", "POSTGRES_HOST"} & set(known):
+            size = int(known.get("DATABASE_POOL_SIZE") or DatabaseSettings().database_pool_size)
+            notes = service["spec"]["template"]["metadata"]["annotations"]
+            pods = int(notes["autoscaling.knative.dev/max-scale"])
+            most += pods * (size + max(2, size // 4))
+    docs = (KNATIVE / "README.md").read_text()
+    (said,) = re.findall(r"open (\d+)\s+connections together", docs)
+    (limit,) = re.findall(r"max_connections=(\d+)", (POSTGRES / "postgres.yaml").read_text())
+    assert most <= int(said)
+    assert most + RESERVED <= int(limit)
+    assert f"let the server take {limit}" in docs
