@@ -12,6 +12,7 @@ from pydantic import Field
 
 from functions.kit import cause, wire
 from functions.kit.context import Resources
+from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 from functions.orchestrator import claims, registry
 from functions.orchestrator.batch import Done, Item, Start
@@ -62,7 +63,7 @@ class Orchestrator:
             answer = {"flowId": str(flow_id), **(claim.answer or {})}
             claim = Claim(claim.source, claim.id, claim.type, answer)
         done = await self.engine.submit(Item(flow_id, start, claim, cause.handed_on()))
-        return (done.answer["flowId"] if done.repeated else str(flow_id)), done
+        return (_first(done.answer, "flowId") if done.repeated else str(flow_id)), done
 
     async def tell(self, flow_id: UUID, happening: Happening, claim: Claim | None = None) -> Done:
         """Let something happen to a run."""
@@ -81,8 +82,9 @@ class Orchestrator:
         asked, now, carried = read(document), utc_now(), cause.handed_on()
         async with self._store.transaction() as tx:
             if claim is not None and not await claims.claim(tx, [claim]):
-                recorded = await claims.recorded(tx, [claim])
-                return _sound(Registered.from_json(recorded[claim.source, claim.id]))
+                answer = (await claims.recorded(tx, [claim]))[claim.source, claim.id]
+                _first(answer, "decided")
+                return _sound(Registered.from_json(answer))
             done = await registry.register(tx, asked, caller, now)
             if claim is not None:
                 await claims.answer(tx, claim, done.to_json())
@@ -92,6 +94,13 @@ class Orchestrator:
         _sound(done)
         await self.clockwork.wake_waiting(asked.orch_name, carried)
         return done
+
+
+def _first(answer: Any, field: str) -> Any:
+    """What the first answer says; `PermanentError` where it was to an event of another kind."""
+    if not isinstance(answer, dict) or field not in answer:
+        raise PermanentError("id: another event has come under this source and id")
+    return answer[field]
 
 
 def _sound(done: Registered) -> Registered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -231,6 +232,9 @@ class TestRegistrations:
         await world.work_for("realm-service")
         start = b"orchName: tenantCreation\npayload: {tenantId: t, since: 2026-01-05}\n"
         message = event(START, start, media_type="application/yaml")
+        refused = await world.cluster.tell("orchestrator", message)
+        assert refused.status_code == 422, "the registration has come under this id"
+        message = replace(message, id="another")
         assert (await world.cluster.tell("orchestrator", message)).status_code == 202
         command = await world.command("createRealm")
         assert command.json()["payload"] == {"tenantId": "t", "since": "2026-01-05"}

@@ -29,6 +29,6 @@ def downgrade() -> None:
     op.execute("ALTER TABLE orchestration_step_run ADD effect boolean NOT NULL DEFAULT false")
     op.execute(
         """UPDATE orchestration_step_run
-           SET effect = calls @? '$[*] ? (@[0] == "DO" && @[3] == "SUCCESS")'"""
+           SET effect = calls @? 'strict $[*] ? (@[0] == "DO" && @[3] == "SUCCESS")'"""
     )
     op.execute("ALTER TABLE orchestration_step_run DROP calls")
