@@ -32,10 +32,17 @@ NOBODY = UUID(int=0)
 class Clockwork:
     """Wakes runs when their timers are due, and sends what nobody has sent.
 
-    `looked_at`: when it last did so without an error.
+    `looked_at`: when it last did so without an error. `keep`: for how long ended runs are kept.
     """
 
-    def __init__(self, store: Store, engine: Engine, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        now: Callable[[], datetime],
+        keep: timedelta = timedelta(days=365),
+    ) -> None:
+        self._keep = keep
         self._store = store
         self._engine = engine
         self._now = now
@@ -63,12 +70,20 @@ class Clockwork:
             self._sooner.set()
 
     async def round(self) -> int:
-        """Fire what is due, heal what can be healed, send what was left; return the runs woken."""
+        """Fire what is due, heal what can be healed, send what was left, forget what is old.
+
+        Returns the runs woken.
+        """
         woken = await self.fire()
         async with self._store.transaction() as tx:
             await registry.heal(tx, self._now())
         woken += await self.wake_waiting(None)
         await self.send_left()
+        async with self._store.connection() as connection:
+            # Batch after batch, as each is one statement that holds its locks.
+            before = self._now() - self._keep
+            while await overdue.forget_ended(connection, before, MOST) == MOST:
+                continue
         return woken
 
     async def fire(self) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import asyncpg
 import stamina
 
+from functions.events.saga import RunEnded
 from functions.kit import wire
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.store import Connection, Store
@@ -56,6 +57,7 @@ class Engine:
         self._sent: list[str] = []
         self._writing = 0
         self._closing = False
+        self.ended: Counter[str] = Counter()
         self.in_flight: set[str] = set()
         self.known: Known = {}
         self.on_due: Callable[[datetime], None] = lambda at: None
@@ -211,6 +213,8 @@ class Engine:
     def _after(self, outcome: Outcome) -> None:
         for message in outcome.messages:
             self.publish(message)
+            if message.type == RunEnded.type:
+                self.ended[message.extensions["status"]] += 1
         for flow_id in outcome.ended:
             for event in self._watchers.get(flow_id, ()):
                 event.set()

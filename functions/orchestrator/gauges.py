@@ -12,14 +12,18 @@ from functions.orchestrator.orchestrator import Orchestrator, utc_now
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         found = await overdue.standing(connection)
-    silent_s = (utc_now() - ctx.part(Orchestrator).clockwork.looked_at).total_seconds()
-    count = {status.value: 0 for status in RunStatus} | found.runs
+    saga = ctx.part(Orchestrator)
+    silent_s = (utc_now() - saga.clockwork.looked_at).total_seconds()
+    going = {s.value: 0 for s in RunStatus if not s.ended} | found.runs
+    ended = {s.value: saga.engine.ended[s] for s in RunStatus if s.ended}
+    runs, ends = "Runs that have not ended", "Runs that ended since this process started"
     waiting = "Seconds for which the oldest run has waited for a worker to register"
     timer = "Seconds by which the oldest timer is late"
     silent = "Seconds since this process last looked at timers and outbox without an error"
     oldest = "Seconds for which the oldest event has waited to leave"
     return [
-        *(Gauge("saga_runs", "Runs by status", count[s], {"status": s}) for s in count),
+        *(Gauge("saga_runs", runs, n, {"status": status}) for status, n in going.items()),
+        *(Gauge("saga_runs_ended", ends, n, {"status": status}) for status, n in ended.items()),
         Gauge("saga_waiting_oldest_seconds", waiting, found.waiting_s),
         Gauge("saga_timer_late_seconds", timer, found.timer_s),
         Gauge("saga_clock_silent_seconds", silent, silent_s),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,9 @@ class OrchestratorSettings(Settings):
         False,
         description="refuse answers in Kafka records, too, that do not say which worker gives them",
     )
+    keep_runs_days: int = Field(
+        365, ge=1, le=36_500, description="days for which runs that have ended are kept"
+    )
 
 
 class Orchestrator:
@@ -46,9 +49,12 @@ class Orchestrator:
             await resources.publisher.publish([message])
 
         self._store = resources.store
-        self.names_demanded = resources.settings(OrchestratorSettings).workers_give_names
+        settings = resources.settings(OrchestratorSettings)
+        self.names_demanded = settings.workers_give_names
         self.engine = Engine(resources.store, send, utc_now)
-        self.clockwork = Clockwork(resources.store, self.engine, utc_now)
+        self.clockwork = Clockwork(
+            resources.store, self.engine, utc_now, timedelta(days=settings.keep_runs_days)
+        )
         self.clockwork.start()
 
     async def close(self) -> None:

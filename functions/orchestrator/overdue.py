@@ -110,9 +110,35 @@ async def forget_sent(connection: Connection, ids: Sequence[str]) -> None:
     await connection.execute("DELETE FROM orchestration_outbox WHERE id = ANY($1::uuid[])", ids)
 
 
+async def forget_ended(connection: Connection, before: datetime, most: int) -> int:
+    """Delete runs that ended before an instant, with their steps and history; return how many.
+
+    One that could not be undone stays: somebody has yet to see to what is left of it.
+    """
+    gone: int = await connection.fetchval(
+        """WITH gone AS (
+               DELETE FROM orchestration_run WHERE flow_id IN (
+                   SELECT flow_id FROM orchestration_run WHERE completed_at < $1
+                   AND status IN ('COMPLETED', 'FAILED', 'UNDONE', 'CANCELLED')
+                   ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+               RETURNING flow_id
+           ), steps AS (
+               DELETE FROM orchestration_step_run s USING gone WHERE s.flow_id = gone.flow_id
+           ), history AS (
+               DELETE FROM audit_event a USING gone WHERE a.flow_id = gone.flow_id
+           )
+           SELECT count(*) FROM gone""",
+        *(before, most),
+    )
+    return gone
+
+
 @dataclass(frozen=True)
 class Standing:
-    """How much there is of everything, and how old the oldest is, in seconds."""
+    """How much there is of everything, and how old the oldest is, in seconds.
+
+    `runs`: those that have not ended, by status; all others would have to be counted one by one.
+    """
 
     runs: dict[str, int]
     waiting_s: float
@@ -123,7 +149,8 @@ class Standing:
 
 async def standing(connection: Connection) -> Standing:
     rows = await connection.fetch(
-        "SELECT status, count(*) AS n FROM orchestration_run GROUP BY status"
+        """SELECT status, count(*) AS n FROM orchestration_run
+           WHERE status IN ('WAITING', 'IN_PROGRESS', 'UNDOING') GROUP BY status"""
     )
     row = await connection.fetchrow(
         """SELECT

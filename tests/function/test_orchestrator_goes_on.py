@@ -12,6 +12,7 @@ import stamina
 from functions.kit import wire
 from functions.orchestrator.batch import Start
 from functions.orchestrator.claims import Claim
+from functions.orchestrator.gauges import gauges
 from functions.orchestrator.orchestrator import Orchestrator
 from tests.cluster import Cluster
 from tests.function.saga_world import TENANT, SagaWorld
@@ -92,3 +93,41 @@ async def test_two_processes_share_the_work_and_do_nothing_twice(
     for flow_id in flows:
         await two.until(flow_id, "COMPLETED")
     assert await two.count("realm") == 20
+
+
+async def test_runs_that_ended_long_ago_are_forgotten_with_all_that_is_theirs(
+    world: SagaWorld,
+) -> None:
+    await world.register("realm-service", "client-service")
+    old, left, new = [await world.execute(tenantId=tenant) for tenant in ("old", "left", "new")]
+    for flow_id in (old, left, new):
+        await world.until(flow_id, "COMPLETED")
+    connection = await asyncpg.connect(world.database)
+    await connection.execute(
+        "UPDATE orchestration_run SET completed_at = now() - interval '366 days'"
+        " WHERE flow_id = ANY($1::uuid[])",
+        [old, left],
+    )
+    # What is left of it is still to be seen to.
+    await connection.execute(
+        "UPDATE orchestration_run SET status = 'UNDO_FAILED' WHERE flow_id = $1", left
+    )
+    await world.ctx.part(Orchestrator).clockwork.round()
+    for table in ("orchestration_run", "orchestration_step_run", "audit_event"):
+        rows = await connection.fetch(f"SELECT DISTINCT flow_id FROM {table}")
+        assert {str(row["flow_id"]) for row in rows} == {left, new}, table
+    await connection.close()
+
+
+async def test_metrics_count_what_goes_on_and_not_what_has_been(world: SagaWorld) -> None:
+    await world.register("realm-service", "client-service")
+    await world.until(await world.execute(tenantId="t"), "COMPLETED")
+    await world.execute(tenantId="u")
+    found = {
+        (gauge.name, gauge.labels["status"]): gauge.value
+        for gauge in await gauges(world.ctx)
+        if "status" in gauge.labels
+    }
+    assert found["saga_runs", "IN_PROGRESS"] == 1
+    assert found["saga_runs_ended", "COMPLETED"] == 1
+    assert ("saga_runs", "COMPLETED") not in found
