@@ -61,6 +61,9 @@ class Application:
     def __init__(self, target: str, source: Path) -> None:
         create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
         self._function = create(target, str(source), "http")
+        # Its route for any path takes no line break: that is for the function to refuse as well.
+        router = self._function.router
+        router.default = router.routes[-1].app
         self._target = target
         self._folder = source.parent
         # The framework loads a source under its file's name.
