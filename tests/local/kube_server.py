@@ -29,7 +29,7 @@ def make_kube(store: Path, **options: Any) -> KubeApi:
         "entrypoint": [sys.executable, "-c", "print('our entrypoint')"],
         "root": store,
         "images": ["dsm/functions"],
-        "environment": lambda: {"HTTP_PROXY": "http://gateway:1"},
+        "environment": lambda: {"HTTP_PROXY": "http://gateway:1", "PYTHONUNBUFFERED": "1"},
         "backoff_base_s": 0.05,
     }
     return KubeApi(store, **(settings | options))
