@@ -112,7 +112,12 @@ def _in_words() -> Iterator[None]:
     """
     import asyncpg
 
-    away = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+    away = (
+        OSError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # a connection that is killed between two messages
+        asyncpg.PostgresConnectionError,
+    )
     busy = (
         asyncpg.InsufficientResourcesError,
         asyncpg.ReadOnlySQLTransactionError,

@@ -45,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DBOS = "dbos==3.4.0"
 AT_ONCE = 64
 RUNS = 2000
+PASSES = 3
 STORED = int(os.environ.get("SAGA_STORED", "1000000"))
 
 
@@ -87,10 +88,13 @@ class Bench:
             for _ in range(count):
                 await self.one()
 
-        await asyncio.gather(*(some(1) for _ in range(AT_ONCE)))
-        began = time.perf_counter()
-        await asyncio.gather(*(some(RUNS // AT_ONCE) for _ in range(AT_ONCE)))
-        return RUNS // AT_ONCE * AT_ONCE * 3 / (time.perf_counter() - began)
+        async def a_pass() -> float:
+            began = time.perf_counter()
+            await asyncio.gather(*(some(RUNS // AT_ONCE) for _ in range(AT_ONCE)))
+            return RUNS // AT_ONCE * AT_ONCE * 3 / (time.perf_counter() - began)
+
+        await a_pass()
+        return statistics.median([await a_pass() for _ in range(PASSES)])
 
 
 async def run() -> list[Row]:
@@ -146,9 +150,12 @@ async def _commits(store: Store, bench: Bench) -> float:
 
 
 async def _fill(url: str) -> None:
-    """Finished runs, as many as in a long life, with their steps and history."""
+    """Finished runs, as many as in a long life, each with as many rows as one really has."""
     connection = await asyncpg.connect(url)
     try:
+        runs = await connection.fetchval("SELECT count(*) FROM orchestration_run")
+        audits = round(await connection.fetchval("SELECT count(*) FROM audit_event") / runs)
+        claims = round(await connection.fetchval("SELECT count(*) FROM inbox") / runs)
         await connection.execute(
             f"""INSERT INTO orchestration_run (flow_id, template_id, orch_name, status, since,
                     payload, payload_encoding, correlation_id, started_at, completed_at)
@@ -161,7 +168,10 @@ async def _fill(url: str) -> None:
                 FROM generate_series(1, {STORED}) n, generate_series(1, 3) k;
                 INSERT INTO audit_event (flow_id, type, detail, at)
                 SELECT md5('r' || n)::uuid, 'STEP_SUCCESS', '', now()
-                FROM generate_series(1, {STORED}) n, generate_series(1, 3) k;""",
+                FROM generate_series(1, {STORED}) n, generate_series(1, {audits}) k;
+                INSERT INTO inbox (function, source, id, type)
+                SELECT 'orchestrator', '/functions/w', 's' || n || '-' || k, 'answer'
+                FROM generate_series(1, {STORED}) n, generate_series(1, {claims}) k;""",
             timeout=1200,
         )
         await connection.execute("VACUUM ANALYZE", timeout=600)
