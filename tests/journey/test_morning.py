@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.journey import told
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative, local_knative
 
@@ -70,8 +73,8 @@ async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
 
 @pytest.fixture(scope="module")
 def after(mornings: Mornings) -> Iterator[LocalKnative]:
-    """A local Knative that goes on with the mornings' data."""
-    with local_knative(OVERLAY, mornings.data) as runtime:
+    """A local Knative that goes on with the mornings' data, as `make run` serves it."""
+    with local_knative(OVERLAY, mornings.data, "--front", "dsm/orchestrator") as runtime:
         yield runtime
 
 
@@ -157,3 +160,23 @@ async def test_a_sprint_of_the_seeded_tasks_is_planned_for_the_test_project(
 
     # The chronicle starts from zero and may get its note behind the answer.
     assert await eventually(planning, within_s=60) == [SPRINT]
+
+
+@pytest.mark.parametrize("page", ["README.md", "functions/orchestrator/README.md"])
+async def test_the_sagas_of_a_readme_go_as_they_are_written(after: LocalKnative, page: str) -> None:
+    script = told.blocks(ROOT / page, "$O/")
+    url = f"http://localhost:{httpx.URL(after.url).port}"
+    answers = await asyncio.to_thread(told.run, script, url)
+    assert not told.untrue(script, answers)
+
+    runs = [json.loads(answer) for answer in answers if '"flowId":' in answer]
+    wanted = {run["flowId"]: "UNDONE" if run["run"] == "UNDOING" else "COMPLETED" for run in runs}
+
+    async def ended() -> bool:
+        async with after.client("orchestrator") as client:
+            path = "/api/orchestrations/tenantCreation/executions"
+            found = [(await client.get(f"{path}/{flow_id}")).json() for flow_id in wanted]
+        return {run["executionId"]: run["status"] for run in found} == wanted
+
+    assert wanted
+    assert await eventually(ended, within_s=60)
