@@ -88,7 +88,7 @@ def test_every_answer_is_documented(orchestrator_url: str, mode: GenerationMode)
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def every_answer(case: Any) -> None:
             if case.query:

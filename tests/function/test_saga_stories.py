@@ -217,7 +217,7 @@ def test_every_story_ends_right(functions_database: str) -> None:
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=80,
+                max_examples=60,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
