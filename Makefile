@@ -26,8 +26,11 @@ setup: $(INSTALLED) ## install everything into .venv
 run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
 	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) --front dsm/orchestrator $(if $(ONCE),--once)
 
+# Three at a time on two processors: tests wait more than they work.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
+
 test: $(INSTALLED) ## all tests
-	@$(RUN) -m pytest -q -n auto --dist worksteal
+	@$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-browser: $(INSTALLED) ## the console in Chromium (says how to get it)
 	@$(RUN) -m tests.browser.chromium
