@@ -57,11 +57,15 @@ async def run(arguments: argparse.Namespace) -> int:
         code = await working
         where = "once `make run` serves" if arguments.once else "in another terminal"
         tables.console.print(f"[bold]Try, {where}[/]")
-        tables.console.print(tables.addresses(runtime.addresses()), markup=False, soft_wrap=True)
+        told = tables.addresses(runtime.addresses(), arguments.data)
+        tables.console.print(told, markup=False, soft_wrap=True)
         if arguments.once:
             return code
         tables.console.print("\nServing until Ctrl-C.")
         await stop.wait()
+        tables.console.print(
+            f"\nStopping. What happened stays in {arguments.data}; `make clean` removes it."
+        )
         return code
     finally:
         await runtime.stop()

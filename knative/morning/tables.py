@@ -76,16 +76,17 @@ def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
     return made
 
 
-def addresses(url_of: Mapping[str, str]) -> str:
+def addresses(url_of: Mapping[str, str], data: str = ".data") -> str:
     """What to try next, each a command that can be pasted."""
     cycle = """-H 'Content-Type: application/json' -d '{"project_id": "TEST-001"}'"""
+    where = "" if data == ".data" else f" --data {data}"
     commands = {
         "see all of it": f"open {url_of['console']} in a browser",
         "the report as CSV": f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/",
         "one project's next cycle": f"curl {cycle} {url_of['cycle-trigger']}/",
         "what ran and when": f"curl {url_of['sprint-report']}/runs",
         "what was given up": f"curl {url_of['dead-letter']}/",
-        "every event": ".venv/bin/python -m knative.local events",
-        "the processes": ".venv/bin/python -m knative.local services",
+        "every event": f".venv/bin/python -m knative.local events{where}",
+        "the processes": f".venv/bin/python -m knative.local services{where}",
     }
     return "\n".join(f"  {what}\n    {command}" for what, command in commands.items())

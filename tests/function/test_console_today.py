@@ -171,7 +171,7 @@ class TestMorning:
         await days.ran("cycle_trigger", "NOBODY", asked, outcome="failed", times=4)
         page = await days.morning()
         assert "all of it went well" in page
-        assert "4 on request, 1 failed" in page
+        assert "4 on request; of what was asked, 1 failed" in page
 
     async def test_more_ticks_than_fit_a_page_are_all_looked_at(self, days: Days) -> None:
         await days.ran("sprint_report", "sprint-report@1")

@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
         "a clock, and the little of the Kubernetes API that functions use.",
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", default=".data", metavar="DIR", help="state (default: .data)")
+    common.add_argument(
+        "--data", "--state", default=".data", metavar="DIR", help="state (default: .data)"
+    )
     common.add_argument("--json", action="store_true", help="JSON for programs")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
