@@ -86,3 +86,8 @@ async def cluster() -> AsyncIterator[Cluster]:
     cluster = Cluster()
     yield cluster
     await cluster.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that nobody waits at the end for one that began last."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
