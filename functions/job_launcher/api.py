@@ -11,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 from functions.job_launcher import tables
 from functions.job_launcher.decide import ENDED, State, task_status
 from functions.job_launcher.logs import logs
-from functions.job_launcher.view import describe, number, queue_of, row_of
+from functions.job_launcher.view import describe, queue_of, row_of
 from functions.kit import wire
 from functions.kit.context import Context
 from functions.kit.door import who_of
 from functions.kit.errors import Conflict, NotFound, PermanentError
 from functions.kit.function import route
+from functions.kit.routing import number
 
 FILTERS = ("state", "group", "task", "service")
 

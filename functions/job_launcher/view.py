@@ -11,7 +11,7 @@ from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
 from functions.kit import wire
 from functions.kit.context import Context
-from functions.kit.errors import NotFound, PermanentError
+from functions.kit.errors import NotFound
 
 
 async def row_and_why(ctx: Context, job_id: str) -> tuple[Row, str]:
@@ -73,13 +73,6 @@ async def row_of(connection: Any, job_id: str) -> Row:
     if row is None:
         raise NotFound(f"no such job: {job_id}")
     return row
-
-
-def number(text: str, name: str, least: int, most: int) -> int:
-    """A number of a query; Python refuses to read thousands of digits, so they are counted."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
-        raise PermanentError(f"{name}: must be a number from {least} to {most}")
-    return int(text)
 
 
 def _stamp(at: datetime | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.kit.answers import refusal
@@ -44,9 +45,8 @@ def bounded(app: ASGIApp, most: int) -> ASGIApp:
     whose answer is then 413, whatever it says."""
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-        too_large = refusal(413, f"the body is over {most} bytes")
         if _claims_more(scope, most):
-            await too_large(scope, receive, send)
+            await _too_large(most)(scope, receive, send)
             return
         size = 0
 
@@ -60,11 +60,15 @@ def bounded(app: ASGIApp, most: int) -> ASGIApp:
             if size <= most:
                 await send(message)
             elif message["type"] == "http.response.start":
-                await too_large(scope, receive, send)
+                await _too_large(most)(scope, receive, send)
 
         await app(scope, counted, answered)
 
     return limited
+
+
+def _too_large(most: int) -> Response:
+    return refusal(413, f"the body is over {most} bytes")
 
 
 def _claims_more(scope: Any, most: int) -> bool:

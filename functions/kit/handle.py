@@ -118,7 +118,7 @@ async def handle(
             )
             if spec.inbox:
                 took_ms = (time.perf_counter() - began) * 1000
-                await _remember_failure(ctx, key, message.type, took_ms, detail)
+                await inbox.remember_failure(ctx.store, key, message.type, took_ms, detail)
             raise
 
 
@@ -192,12 +192,3 @@ async def _call(
                 error.add(f"its events were not sent: {unsent}")
         raise
     return [] if result is None else sealed(result)
-
-
-async def _remember_failure(
-    ctx: Context, key: inbox.Key, kind: str, took_ms: float, detail: str
-) -> None:
-    try:
-        await inbox.record_failure(ctx.store, key, kind, took_ms, shortened(detail, 1000))
-    except FunctionError as error:
-        logger.warning("could not record the failed run: %s", error)

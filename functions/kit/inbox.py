@@ -7,12 +7,11 @@ the transaction that made the change.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import wire
@@ -21,6 +20,8 @@ from functions.kit.store import Store
 
 if TYPE_CHECKING:
     from functions.kit.store import Connection
+
+logger = logging.getLogger(__name__)
 
 # What stands: done, and not undone since.
 _DONE = """AND NOT (step = 'DO' AND NOT EXISTS (
@@ -151,9 +152,7 @@ async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitab
         done = await work()
     except Exception as error:
         took_ms = (time.perf_counter() - began) * 1000
-        detail = shortened(f"{type(error).__name__}: {error}", 1000)
-        with suppress(FunctionError):
-            await record_failure(store, key, kind, took_ms, detail)
+        await remember_failure(store, key, kind, took_ms, f"{type(error).__name__}: {error}")
         raise
     took_ms = (time.perf_counter() - began) * 1000
     async with store.connection() as connection:
@@ -161,10 +160,13 @@ async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitab
     return done
 
 
-async def record_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
-    """Remember a run that failed; its transaction is gone, so this is one of its own."""
-    async with store.connection() as connection:
-        await _record(connection, key, kind, took_ms, "failed", detail)
+async def remember_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
+    """Record a run that failed, if that can be; its transaction is gone, so this is its own."""
+    try:
+        async with store.connection() as connection:
+            await _record(connection, key, kind, took_ms, "failed", shortened(detail, 1000))
+    except FunctionError as error:
+        logger.warning("could not record the failed run: %s", error)
 
 
 async def forget(store: Store, function: str, days: int = 30) -> None:
@@ -233,12 +235,11 @@ class Journal:
 
 async def _record(
     connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
-) -> datetime:
-    ended: datetime = await connection.fetchval(
+) -> None:
+    await connection.execute(
         """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
                             event_source, event_id, requested_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ended_at""",
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)""",
         *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
         *(*(key.event or (key.source, key.id)), key.requested_by),
     )
-    return ended

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions.kit.answers import failure, refusal
 from functions.kit.context import Context
+from functions.kit.errors import PermanentError
 
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 
@@ -20,6 +21,15 @@ def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> R
     """A further HTTP route of a function, whose endpoint also gets the context."""
 
     return Route(path, _Served(endpoint, sorted(methods)), methods=None)
+
+
+def number(
+    text: str, name: str, least: int, most: int, refusal: type[PermanentError] = PermanentError
+) -> int:
+    """A number of a query; Python refuses to read thousands of digits, so they are counted."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise refusal(f"{name}: must be a number from {least} to {most}")
+    return int(text)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from functions.kit import record
 from functions.kit.errors import PermanentError
+from functions.kit.routing import number
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
@@ -28,7 +29,7 @@ async def runs(request: Request, ctx: Context) -> Response:
     the time, however few are listed.
     """
     query = request.query_params
-    limit = _number(query, "limit", 1, 1000) or 20
+    limit = number(query.get("limit", "20"), "limit", 1, 1000)
     ids = query.getlist("id") or None
     if ids and len(ids) > _MOST_IDS:
         raise PermanentError(f"id: at most {_MOST_IDS} at once")
@@ -41,7 +42,7 @@ async def runs(request: Request, ctx: Context) -> Response:
         type=query.get("type"),
         outcome=query.get("outcome"),
         ids=ids,
-        after=_number(query, "after", 1, 2**62),
+        after=number(query["after"], "after", 1, 2**62) if "after" in query else None,
         latest=_flag(query, "latest"),
         answers=_flag(query, "answers"),
     )
@@ -53,15 +54,6 @@ async def runs(request: Request, ctx: Context) -> Response:
     if _flag(query, "tally"):
         said["tally"] = await record.summary(ctx.store, ctx.function, wanted)
     return Response(json.dumps(said, default=str), media_type="application/json")
-
-
-def _number(query: Mapping[str, str], name: str, least: int, most: int) -> int | None:
-    if name not in query:
-        return None
-    text = query[name]
-    if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
-        raise PermanentError(f"{name}: must be a number from {least} to {most}")
-    return int(text)
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

@@ -228,8 +228,14 @@ def _fail(future: asyncio.Future[Done], error: BaseException) -> None:
 
 
 def _away(error: Exception) -> TemporaryError | None:
-    """What is said to everybody where the database is the trouble; None where an item may be."""
-    if isinstance(error, OSError | asyncpg.InterfaceError) or (
+    """What is said to everybody where the database is the trouble; None where an item may be.
+
+    An InternalClientError is what a connection says that is killed between two messages.
+
+    >>> _away(asyncpg.InternalClientError("another operation is in progress"))
+    TemporaryError('database: another operation is in progress')
+    """
+    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) or (
         isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _NOBODYS_FAULT
     ):
         return TemporaryError(f"database: {shortened(str(error)) or type(error).__name__}")

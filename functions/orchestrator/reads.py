@@ -90,30 +90,24 @@ async def executions(
 ) -> Any:
     """The runs of an orchestration."""
     await _known(ctx, orch_name)
-    async with ctx.store.connection() as connection:
-        rows, total = await views.runs(
-            connection,
-            asked.at(asked.sort_by),
-            name=orch_name,
-            status=asked.status,
-            since=asked.from_date,
-            until=asked.to_date,
-        )
-    return paged(rows, total, asked)
+    return await _runs(ctx, asked, name=orch_name)
 
 
 @router.get("/executions", response_model=FoundPage, responses=documented())
 async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -> Any:
     """The runs of all orchestrations; `stuck` means those that wait for a person."""
+    return await _runs(ctx, asked, part=asked.orch_name, stuck=asked.stuck)
+
+
+async def _runs(ctx: Ctx, asked: ExecutionList, **which: Any) -> Any:
     async with ctx.store.connection() as connection:
         rows, total = await views.runs(
             connection,
             asked.at(asked.sort_by),
-            part=asked.orch_name,
             status=asked.status,
-            stuck=asked.stuck,
             since=asked.from_date,
             until=asked.to_date,
+            **which,
         )
     return paged(rows, total, asked)
 

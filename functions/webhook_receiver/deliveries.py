@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from functions.kit import wire
 from functions.kit.context import Context
 from functions.kit.errors import Conflict, NotFound
+from functions.kit.routing import number
 from functions.webhook_receiver import standard_webhooks, tables
 from functions.webhook_receiver.intake import SOURCES
 from functions.webhook_receiver.refusals import Malformed, Unarmed, Unauthorised
@@ -27,14 +28,14 @@ async def listing(request: Request, ctx: Context) -> Response:
     """`?state=&source=&limit=50&before=NUMBER`: newest first, without payloads."""
     _prove(request, ctx)
     query = request.query_params
-    limit = _number(query.get("limit", "50"), "limit", 1, 500)
+    limit = number(query.get("limit", "50"), "limit", 1, 500, Malformed)
     before = query.get("before")
     async with ctx.store.connection() as connection:
         found = await tables.find(
             connection,
             state=_one_of(query.get("state"), "state", STATES),
             source=_one_of(query.get("source"), "source", tuple(SOURCES)),
-            before=None if before is None else _number(before, "before", 1, 2**62),
+            before=None if before is None else number(before, "before", 1, 2**62, Malformed),
             limit=limit,
         )
     following = found[-1]["number"] if len(found) == limit else None
@@ -98,12 +99,6 @@ def _shown(row: dict[str, object]) -> dict[str, object]:
         for name in ("received_at", "published_at")
     }
     return row | times
-
-
-def _number(text: str, name: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
-        raise Malformed(f"{name}: must be a number from {least} to {most}")
-    return int(text)
 
 
 def _one_of(value: str | None, name: str, known: tuple[str, ...]) -> str | None:

@@ -134,7 +134,7 @@ async def test_any_function_of_the_database_tells_the_runs_of_all(
     """A function at zero says nothing, and somebody has to."""
     ctx = cluster.deploy(webhook_receiver, {"DATABASE_URL": functions_database})
     key = inbox.Key("cycle_trigger", "/s", "1")
-    await inbox.record_failure(ctx.store, key, "t", 1.0, "no")
+    await inbox.remember_failure(ctx.store, key, "t", 1.0, "no")
 
     found = await scraped(ctx, metrics.runs)
     run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": "unexpected"}
@@ -152,7 +152,7 @@ async def test_the_latest_tick_is_on_record_when_its_process_is_gone(
     for tick in (early, TICK):
         await cluster.tell("sprint-report", tick)
     key = inbox.Key("another", TICK.type, odd.identity() or "")
-    await inbox.record_failure(ctx.store, key, TICK.type, 1.0, "no")
+    await inbox.remember_failure(ctx.store, key, TICK.type, 1.0, "no")
     connection = await asyncpg.connect(functions_database)
     await connection.execute("UPDATE run SET took_ms = 500, ended_at = $1", LATE)
     await connection.execute("UPDATE run SET ended_at = $1 WHERE id LIKE '%28T%'", MORNING)
@@ -182,7 +182,7 @@ async def test_a_failed_run_on_record_says_of_what_kind_it_was(
     ctx = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     for id in ("1", "2"):
         key = inbox.Key("cycle_trigger", "/s", id)
-        await inbox.record_failure(ctx.store, key, "t", 1.0, detail)
+        await inbox.remember_failure(ctx.store, key, "t", 1.0, detail)
     found = await scraped(ctx, metrics.runs)
     run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": kind}
     assert value(found, "function_runs_last_day", **run) == 2

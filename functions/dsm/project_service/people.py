@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from functions.dsm.project_service import tables
+from functions.dsm.project_service import adding, tables
 from functions.dsm.project_service.tables import EMPLOYEES, Row
-from functions.kit.store import Connection
-from functions.kit.web import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text, created, once
+from functions.kit.web import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text
 
 router = APIRouter()
 
@@ -26,12 +23,7 @@ class Employee(BaseModel):
 
 @router.post("/employees")
 async def add(body: Employee, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-    async def work(tx: Connection) -> Any:
-        await EMPLOYEES.add(tx, body.model_dump())
-        return {"message": "Employee created successfully", "employee_id": body.id}
-
-    request = body.model_dump(mode="json")
-    return created(await once(ctx, idempotency_key, "POST /employees", request, work))
+    return await adding.add(ctx, idempotency_key, EMPLOYEES, body)
 
 
 @router.get("/employees")

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
-from functions.dsm.project_service import tables
+from functions.dsm.project_service import adding, tables
 from functions.dsm.project_service.tables import PROJECTS, Row
 from functions.kit.store import Connection
 from functions.kit.web import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text, created, once
@@ -43,12 +43,7 @@ class Team(Assignment):
 
 @router.post("/projects")
 async def add(body: Project, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-    async def work(tx: Connection) -> Any:
-        await PROJECTS.add(tx, body.model_dump())
-        return {"message": "Project created successfully", "project_id": body.id}
-
-    request = body.model_dump(mode="json")
-    return created(await once(ctx, idempotency_key, "POST /projects", request, work))
+    return await adding.add(ctx, idempotency_key, PROJECTS, body)
 
 
 @router.get("/projects")
