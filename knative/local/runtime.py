@@ -178,7 +178,9 @@ class Runtime:
 
     def _announce(self) -> None:
         text = json.dumps({"pid": os.getpid(), "port": self.port, "url": self.url})
-        (self._data / "runtime.json").write_text(text)
+        written = self._data / "runtime.json.new"
+        written.write_text(text)
+        written.rename(self._data / "runtime.json")  # whoever reads it, reads all of it
 
     def _write_kubeconfig(self, path: Path) -> None:
         cluster = {"name": "local", "cluster": {"server": f"{self.url}{KUBERNETES}"}}

@@ -240,6 +240,25 @@ async def test_a_delivery_whose_trigger_is_gone_fails_in_words(
     assert (delivery.state, delivery.reason) == (State.FAILED, "its trigger is gone")
 
 
+async def test_a_producer_whose_event_is_stored_while_the_broker_stops_is_told_at_once(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with running(tmp_path / "b.db", receiver) as broker:
+        publishing = asyncio.create_task(
+            broker.ingress("ns", "default", "POST", headers("1", "question"), b"")
+        )
+        await asyncio.sleep(0)  # accepted, and not yet written
+    async with asyncio.timeout(10):
+        assert (await publishing).status == 500
+    async with running(tmp_path / "b.db", receiver) as broker:
+        await eventually(lambda: _settled(broker))
+    assert receiver.requests("/question", "1"), "stored and lost"
+
+
+async def _settled(broker: LocalBroker) -> bool:
+    return broker.settled()
+
+
 async def test_a_store_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     with contextlib.closing(sqlite3.connect(path)) as db:

@@ -100,13 +100,14 @@ class LocalBroker:
         """Accept nothing more; deliveries that end within `grace_s` seconds need no repetition."""
         self._running = False
         await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
-        for job in self._open:
-            if job.flight:
-                job.flight.give_up()  # its producer is told 500, and comes again
         self._watchers.close()
         try:
             await self._journal.close()
         finally:
+            # After the last event is stored: its deliveries are open as well.
+            for job in self._open:
+                if job.flight:
+                    job.flight.give_up()  # its producer is told 500, and comes again
             self._reader.shutdown()
             self._store.close()
 
