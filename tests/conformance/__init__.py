@@ -1,11 +1,16 @@
 """What every broker of Knative's kind must do, against the local one or any other.
 
 By default the local broker is started behind a real socket. To run the suite against a foreign
-one, give it these Triggers (`python -m tests.conformance.triggers | kubectl apply -f -`) on a
-Broker whose own delivery is `{retry: 0}` without a dead letter sink, and set
+one, unchanged, set
 
-    BROKER_URL=http://<ingress>/<namespace>/<broker>   where the tests can reach the ingress
-    SINK_HOST=<host>:<port>                            where the broker can reach these tests
+    BROKER_URL=http://<ingress>/<namespace>/<broker>   where the tests reach the ingress
+    SINK_HOST=<host>:<port>                            where the broker reaches these tests
+    BROKER_HOST=<name>                                 the ingress' own name, if it goes by that
+
+and make the Broker and its Triggers first:
+
+    python -m tests.conformance.triggers | kubectl apply -f -
+    python -m pytest tests/conformance
 
 Not promised, hence not tested: an order among events, exactly one delivery, and how long a
 delivery takes beyond its backoff. The suite relies on the answer to a POST coming after all

@@ -61,7 +61,11 @@ class Wire:
 async def wire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wire]:
     receiver = Receiver()
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
+        host = os.environ.get("BROKER_HOST")
+        client = httpx.AsyncClient(
+            timeout=60, trust_env=False, headers={"host": host} if host else None
+        )
+        await stack.enter_async_context(client)
         stack.push_async_callback(receiver.stop)
         if url := os.environ.get("BROKER_URL"):
             await receiver.start("0.0.0.0", int(os.environ["SINK_HOST"].rpartition(":")[2]))

@@ -1,5 +1,5 @@
-"""The Triggers that the conformance suite expects. `python -m tests.conformance.triggers` prints
-them as YAML, for the broker and the address of `BROKER_URL` and `SINK_HOST`."""
+"""The Broker and the Triggers that the conformance suite expects. `python -m
+tests.conformance.triggers` prints them as YAML, by the BROKER_URL and SINK_HOST of the suite."""
 
 from __future__ import annotations
 
@@ -126,7 +126,21 @@ TRIGGERS = (
 BROKER = BrokerSpec("conformance", "default", Delivery())
 
 
+def manifests(broker_url: str, sink_host: str) -> list[dict[str, Any]]:
+    """The Broker of the URL's last two segments, which keeps nothing back, and its Triggers."""
+    namespace, name = broker_url.rstrip("/").split("/")[-2:]
+    broker = {
+        "apiVersion": "eventing.knative.dev/v1",
+        "kind": "Broker",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"delivery": {"retry": 0}},
+    }
+    return [broker, *(one.manifest(namespace, name, f"http://{sink_host}") for one in TRIGGERS)]
+
+
 if __name__ == "__main__":
-    namespace, broker = os.environ["BROKER_URL"].rstrip("/").split("/")[-2:]
-    sink_address = f"http://{os.environ['SINK_HOST']}"
-    print(yaml.safe_dump_all([t.manifest(namespace, broker, sink_address) for t in TRIGGERS]))
+    missing = {"BROKER_URL", "SINK_HOST"} - set(os.environ)
+    if missing:
+        raise SystemExit(f"set {' and '.join(sorted(missing))}, as for the suite itself")
+    found = manifests(os.environ["BROKER_URL"], os.environ["SINK_HOST"])
+    print(yaml.safe_dump_all(found), end="")
