@@ -30,7 +30,7 @@ run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
 
 test: $(INSTALLED) ## all tests
-	@$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal
+	@$(RUN) -m pytest -q -n $(WORKERS) --dist loadgroup
 
 test-browser: $(INSTALLED) ## the console in Chromium (says how to get it)
 	@$(RUN) -m tests.browser.chromium

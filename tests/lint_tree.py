@@ -48,7 +48,7 @@ def service(
     container: str = "",
 ) -> str:
     """A Knative Service; each part is YAML in flow style."""
-    inner = ", ".join(part for part in (readiness, liveness, container) if part)
+    inner = "\n        ".join(part for part in (readiness, liveness, container) if part)
     return f"""
 apiVersion: serving.knative.dev/v1
 kind: Service
@@ -58,9 +58,11 @@ spec:
     metadata: {{{template}}}
     spec:
       {pod}
-      securityContext: {root}
       containers:
-      - {{image: {name}, resources: {resources}{", " + inner if inner else ""}}}
+      - image: {name}
+        securityContext: {root}
+        resources: {resources}
+        {inner}
 """
 
 

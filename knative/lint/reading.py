@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from knative.lint.thing import Thing, expanded
 from knative.local.manifests.kustomize import attempt
@@ -57,18 +58,31 @@ def read_text(text: str | bytes) -> Reading:
 
 
 def _kustomized(folder: Path) -> Reading:
+    file = _kustomization(folder) or folder
+    for body in _bodies(file):
+        if body.get("kind") == "Component":
+            return _part(folder, file, body)
     reading = Reading()
     try:
         resources, problems = attempt(folder)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The builder trusts shapes that the kustomization of a stranger may not have.
-        file = _kustomization(folder) or folder
         words = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
         return Reading(broken=[Problem(file, 1, "kustomization", "", words)])
     for problem in problems:
         foreign = "not supported" in problem.message or "//" in problem.message
         (reading.unread if foreign else reading.broken).append(problem)
     _keep(resources, reading)
+    return reading
+
+
+def _part(folder: Path, file: Path, body: dict[str, Any]) -> Reading:
+    """What a Component brings; what it patches is not here."""
+    entries = body.get("resources")
+    paths = [folder / str(one) for one in entries] if isinstance(entries, list) else []
+    reading = _files([path for path in paths if path.is_file()])
+    words = "is a Component, looked at without what it goes into"
+    reading.unread.append(Problem(file, 1, "kustomization", "", words))
     return reading
 
 
@@ -105,6 +119,13 @@ def _kustomization(folder: Path) -> Path | None:
     return next((folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()), None)
 
 
+def _bodies(file: Path) -> list[dict[str, Any]]:
+    try:
+        return [d.body for d in read_documents(file) if isinstance(d.body, dict)]
+    except ManifestError:
+        return [{}]  # building it will say what is broken
+
+
 def _folders(top: Path) -> Iterator[Path]:
     """`top` and what is below it, without hidden folders and without following links."""
     yield top
@@ -132,11 +153,7 @@ def _tops(top: Path) -> list[Path]:
         file = _kustomization(folder)
         if file is None:
             continue
-        try:
-            bodies = [d.body for d in read_documents(file) if isinstance(d.body, dict)]
-        except ManifestError:
-            bodies = [{}]  # building it will say what is broken
-        for body in bodies:
+        for body in _bodies(file):
             if body.get("kind") != "Component":
                 found[folder.resolve()] = folder
             for key in ("resources", "bases", "components"):

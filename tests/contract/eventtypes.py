@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from functions.events.base import Event, Request
-from tests.contract.repository import GOLDEN, KNATIVE, event_types, listeners
+from tests.contract.repository import GOLDEN, KNATIVE, all_folders, event_types, listeners, speakers
 
-FILE = KNATIVE / "base" / "eventtypes.yaml"
+BASE = KNATIVE / "base" / "eventtypes.yaml"
+DSM = KNATIVE / "components" / "dsm" / "eventtypes.yaml"
 _CORE = ("id", "source", "specversion", "type", "subject", "time")
 _HEADER = """\
 # Made from functions/events by `python -m tests.contract.tables --write`; not written by hand.
@@ -22,14 +24,19 @@ _HEADER = """\
 """
 
 
-def manifests() -> str:
-    """The YAML of all EventTypes."""
-    ours = [kind for kind in event_types() if not kind.type.startswith("dev.knative.")]
-    documents = [
-        yaml.safe_dump(_manifest(kind), sort_keys=False, width=100, allow_unicode=True)
-        for kind in ours
-    ]
-    return _HEADER + "---\n".join(documents)
+def files() -> dict[Path, str]:
+    """The YAML of all EventTypes, by file: what only the DSM services say comes with them."""
+    found: dict[Path, list[str]] = {BASE: [], DSM: []}
+    for kind in event_types():
+        if not kind.type.startswith("dev.knative."):
+            text = yaml.safe_dump(_manifest(kind), sort_keys=False, width=100, allow_unicode=True)
+            found[DSM if _is_of_dsm(kind) else BASE].append(text)
+    return {path: _HEADER + "---\n".join(texts) for path, texts in found.items()}
+
+
+def _is_of_dsm(kind: type[Event]) -> bool:
+    said_by = [all_folders()[name].parent.name for name in speakers(kind)]
+    return bool(said_by) and set(said_by) == {"dsm"}
 
 
 def _manifest(kind: type[Event]) -> dict[str, Any]:

@@ -167,7 +167,8 @@ def main() -> int:
         return 0
     for path in DOCUMENTS:
         path.write_text(filled(path.read_text()))
-    eventtypes.FILE.write_text(eventtypes.manifests())
+    for path, text in eventtypes.files().items():
+        path.write_text(text)
     return 0
 
 

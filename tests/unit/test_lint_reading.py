@@ -147,3 +147,12 @@ def test_a_file_that_is_no_text_is_a_finding(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or directory"):
         read(tmp_path / "nosuch")
+
+
+def test_of_a_component_alone_nothing_is_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text(
+        "kind: Component\nresources: [trigger.yaml]\npatches: [{path: nosuch.yaml}]\n"
+    )
+    lossy = "{retry: 1, backoffPolicy: linear, backoffDelay: PT1S}"
+    (tmp_path / "trigger.yaml").write_text(trigger(to="nosuch", delivery=lossy))
+    assert {one.rule for one in lint(read(tmp_path))} == {"KN002", "KN503"}

@@ -17,7 +17,7 @@ RICH = [
     service(
         "shop",
         template="annotations: {autoscaling.knative.dev/min-scale: '1'}",
-        container="env: [{name: A, value: b}], ports: [{containerPort: 8080}]",
+        container="env: [{name: A, value: b}]\n        ports: [{containerPort: 8080}]",
     ),
     trigger("t", filter_="filters: [{any: [{cesql: EXISTS type}, {not: {prefix: {a: b}}}]}]"),
     trigger("d", delivery="{retry: 1, backoffPolicy: linear, backoffDelay: PT1S, timeout: PT9S}"),

@@ -4,6 +4,7 @@ from knative.lint.finding import RULES
 from knative.lint.rules import (
     delivery,
     events,
+    features,
     files,
     filters,
     loops,
@@ -17,6 +18,7 @@ from knative.lint.rules import (
 __all__ = [
     "delivery",
     "events",
+    "features",
     "files",
     "filters",
     "loops",

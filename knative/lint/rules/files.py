@@ -22,9 +22,9 @@ def broken(tree: Tree) -> Iterator[Found]:
 
 @rule(
     "KN002", "note", "part of the kustomization was not read",
-    why="Remote resources and rarer kustomize features are not followed here, so no name can be "
-    "said to be missing.",
-    fix="For a full answer: kubectl kustomize DIR | python -m knative.lint -",
+    why="Remote resources, rarer kustomize features and what a Component goes into are not looked "
+    "at here, so no name can be said to be missing.",
+    fix="For a full answer lint the overlay: kubectl kustomize DIR | python -m knative.lint -",
 )  # fmt: skip
 def unread(tree: Tree) -> Iterator[Found]:
     return iter(())
