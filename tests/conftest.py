@@ -88,13 +88,6 @@ async def cluster() -> AsyncIterator[Cluster]:
     await cluster.close()
 
 
-# A module makes each of these once, and that takes long: who uses it stays with one worker.
-_COSTLY = {"knative", "mornings", "orchestrator_url"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that nobody waits at the end for one that began last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for item in items:
-        if _COSTLY & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
