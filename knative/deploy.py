@@ -8,6 +8,7 @@ function a new revision, and only then the functions and what tells them somethi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,43 @@ def refuse_other_brokers(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
             )
 
 
+def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
+    """What the cluster lacks and the overlay does not bring: it would show as a wait in vain."""
+    rows = map(str.split, kubectl("api-resources", "--no-headers", quiet=True).splitlines())
+    # Of each kind its preferred version only, so the group has to do.
+    known = {(_group(row[-3]), row[-1]) for row in rows if len(row) > 3}
+    wanted = {(_group(m["apiVersion"]), m["kind"]) for m in found}
+    if known and (unknown := wanted - known):
+        kinds = ", ".join(sorted(f"{kind} ({group or 'v1'})" for group, kind in unknown))
+        raise SystemExit(
+            f"The cluster does not know {kinds}: install what brings them first "
+            "(knative/README.md, Deploy). Nothing has been changed."
+        )
+    made = {(m["metadata"]["namespace"], m["metadata"]["name"]) for m in _of(found, "Secret")}
+    for space, name in sorted(set(_secrets(found)) - made):
+        there = kubectl("get", "secret", name, "-n", space, "-o", "name", "--ignore-not-found")
+        if not there.strip():
+            raise SystemExit(
+                f"Secret {space}/{name} is not in the cluster: make it first "
+                "(knative/README.md, Production). Nothing has been changed."
+            )
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def _secrets(found: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
+    """Namespace and name of each Secret without which a pod cannot start."""
+    for manifest in found:
+        pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
+        for container in pod.get("containers", ()):
+            for variable in container.get("env", ()):
+                ref = variable.get("valueFrom", {}).get("secretKeyRef")
+                if ref and not ref.get("optional"):
+                    yield manifest["metadata"]["namespace"], ref["name"]
+
+
 def apply(kubectl: Kubectl, text: str) -> None:
     for kind, component in _REPLACED:
         label = f"app.kubernetes.io/part-of=dsm,app.kubernetes.io/component={component}"
@@ -168,7 +206,23 @@ def await_ready(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
             spaces.setdefault(manifest["metadata"]["namespace"], []).append(one)
         for space, names in spaces.items():
             wait = ("wait", "-n", space, "--for=condition=Ready", f"--timeout={_PATIENCE_S:g}s")
-            print(kubectl(*wait, *names), end="", flush=True)
+            try:
+                print(kubectl(*wait, *names), end="", flush=True)
+            except SystemExit as error:
+                raise SystemExit(
+                    "\n".join([str(error), *_reasons(kubectl, space, names)])
+                ) from None
+
+
+def _reasons(kubectl: Kubectl, space: str, names: Sequence[str]) -> Iterator[str]:
+    """Why objects are not ready, as they say themselves."""
+    for name in names:
+        said = kubectl("get", name, "-n", space, "-o", "json", quiet=True)
+        conditions = json.loads(said or "{}").get("status", {}).get("conditions", ())
+        for one in conditions:
+            if one["type"] == "Ready" and one["status"] != "True":
+                words = one.get("message") or one.get("reason") or "no reason given"
+                yield f"{name} is not ready: {words}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = objects(text)
     context = kubectl("config", "current-context").strip()
     print(f"Overlay {overlay.name} to context {context}", flush=True)
+    refuse_unprepared(kubectl, found)
     refuse_other_brokers(kubectl, found)
     apply(kubectl, text)
     await_jobs(kubectl, (job for job in _of(found, "Job") if _migrates(job)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -38,7 +39,12 @@ else:
         sys.exit("timed out waiting for the condition")
     print(said)
 """
-DONE = {"get job migrate": "Complete", "get job migrate-dsm": "Complete"}
+DONE = {
+    "get job migrate": "Complete",
+    "get job migrate-dsm": "Complete",
+    "get job setup-backlog": "Complete",
+}
+SECRETS = {f"get secret {name}": name for name in ("backlog-db-secret", "database", "postgres")}
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Cluster:
     home: Path
 
     def deploy(self, *options: str, **answers: str | None) -> subprocess.CompletedProcess[str]:
-        known = DONE | {"get job setup-backlog": "Complete"} | answers
+        known = DONE | SECRETS | answers
         (self.home / "answers.json").write_text(json.dumps(known))
         return self.make("deploy", *options)
 
@@ -130,6 +136,34 @@ def test_the_wrong_overlay_changes_nothing_where_the_brokers_differ(cluster: Clu
     assert not {"apply", "delete"} & set(cluster.verbs())
 
 
+def test_kinds_that_the_cluster_does_not_know_are_named_before_anything_changes(
+    cluster: Cluster,
+) -> None:
+    known = """
+        namespaces ns v1 false Namespace
+        eventtypes eventing.knative.dev/v1 true EventType
+        triggers eventing.knative.dev/v1 true Trigger
+    """
+    done = cluster.deploy("OVERLAY=production", **{"api-resources --no-headers": known.strip()})
+    assert done.returncode != 0
+    assert ", Broker (eventing.knative.dev), ConfigMap (v1), " in done.stderr
+    assert "KafkaSource (sources.knative.dev)" in done.stderr
+    assert not {"EventType", "Namespace", "Trigger"} & set(re.findall(r"\w+(?= \()", done.stderr))
+    assert not {"apply", "delete"} & set(cluster.verbs())
+
+
+def test_a_secret_that_nobody_has_made_is_named_before_anything_changes(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=production", **{"get secret database": ""})
+    assert done.returncode != 0
+    assert "Secret dsm/database is not in the cluster" in done.stderr
+    assert not {"apply", "delete"} & set(cluster.verbs())
+
+
+def test_a_secret_of_the_overlay_is_not_asked_of_the_cluster(cluster: Cluster) -> None:
+    assert cluster.deploy("OVERLAY=kind").returncode == 0
+    assert not [words for words in cluster.calls() if words[:2] == ["get", "secret"]]
+
+
 def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
     cluster.deploy("OVERLAY=production")
     waited = [words[5].partition("/")[0] for words in cluster.calls() if words[0] == "wait"]
@@ -150,9 +184,12 @@ def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
 
 
 def test_what_does_not_become_ready_is_no_success(cluster: Cluster) -> None:
-    done = cluster.deploy("OVERLAY=kind", **{"wait -n agents": None})
+    ready = {"type": "Ready", "status": "False", "reason": "NoSink", "message": "sink not found"}
+    source = "apiserversources.sources.knative.dev/job-events"
+    said = json.dumps({"status": {"conditions": [ready]}})
+    done = cluster.deploy("OVERLAY=kind", **{"wait -n agents": None, f"get {source} -n": said})
     assert done.returncode != 0
-    assert "apiserversources" in done.stderr
+    assert f"{source} is not ready: sink not found" in done.stderr
     assert "ready" not in done.stdout
 
 
