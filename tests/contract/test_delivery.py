@@ -143,6 +143,15 @@ def test_a_workflow_is_one_that_github_takes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_what_a_workflow_uses_is_a_commit_that_nobody_can_move(path: Path) -> None:
+    used = re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
+    assert used
+    # Dependabot reads the version behind it.
+    pinned = r"\S+@[0-9a-f]{40}  # v[0-9.]+"
+    assert [one for one in used if not re.fullmatch(pinned, one)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_has_no_right_but_to_read_unless_a_job_says_why(path: Path) -> None:
     body = yaml.safe_load(path.read_text())
     assert body["permissions"] == {"contents": "read"}
