@@ -217,7 +217,7 @@ def await_ready(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
 def _reasons(kubectl: Kubectl, space: str, names: Sequence[str]) -> Iterator[str]:
     """Why objects are not ready, as they say themselves."""
     for name in names:
-        said = kubectl("get", name, "-n", space, "-o", "json", quiet=True)
+        said = kubectl("get", name, "-n", space, "-o", "json", quiet=True).strip()
         conditions = json.loads(said or "{}").get("status", {}).get("conditions", ())
         for one in conditions:
             if one["type"] == "Ready" and one["status"] != "True":

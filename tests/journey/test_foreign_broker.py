@@ -30,9 +30,11 @@ def test_the_suite_runs_unchanged_against_a_broker_behind_a_gateway(tmp_path: Pa
     with local_knative(overlay, tmp_path / "data") as knative:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         wire = {"BROKER_URL": f"{knative.url}/{BROKER}", "BROKER_HOST": BROKER_HOST}
+        # Without a cache, which would forget what has failed outside; and pytest takes the rights
+        # to its folder of temporary files from all others, also from PostgreSQL servers in it.
+        options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}"]
         done = subprocess.run(
-            # Without a cache: it would forget what has failed outside.
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance"],
+            [sys.executable, "-m", "pytest", *options, "tests/conformance"],
             env=inherited | wire | {"SINK_HOST": sink},
             cwd=ROOT,
             capture_output=True,
