@@ -60,31 +60,30 @@ clean: ## stop what runs on DATA=.data and remove it
 # one destroys an installation. IMAGE and TAG stand in for the overlay's own.
 DOCKER ?= docker
 KUBECTL ?= kubectl
-OVERLAY_PATH = $(if $(wildcard $(OVERLAY)/kustomization.yaml),$(OVERLAY),knative/overlays/$(OVERLAY))
+AGREED = $(filter 1 y yes true,$(YES))
 
 # Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
 image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/arm64 pushes it
+	@test -z "$(PLATFORMS)" || test -n "$(IMAGE)" || { echo "Where to? make image PLATFORMS=... IMAGE=registry/name TAG=v1"; exit 1; }
 	$(DOCKER) buildx build -f functions/Dockerfile -t $(or $(IMAGE),dev.local/dsm-functions):$(or $(TAG),dev) \
 	  $(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) \
-	  $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) \
+	  $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) $(if $(SOURCE),--build-arg SOURCE=$(SOURCE)) \
 	  --build-arg VERSION=$(or $(TAG),dev) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
 overlay:
 	@test -n "$(OVERLAY)" || { echo "Which overlay? make $(MAKECMDGOALS) OVERLAY=kind, OVERLAY=production, or a folder of your own"; exit 1; }
 
 deploy: overlay $(INSTALLED) ## to the cluster of kubectl, and wait: OVERLAY=kind TAG=v2
-	@$(RUN) -m knative.deploy $(OVERLAY) --kubectl $(KUBECTL) $(if $(IMAGE),--image $(IMAGE)) $(if $(TAG),--tag $(TAG))
+	@$(RUN) -m knative.deploy '$(OVERLAY)' --kubectl '$(KUBECTL)' $(if $(IMAGE),--image '$(IMAGE)') $(if $(TAG),--tag '$(TAG)')
 
-undeploy: overlay ## delete the overlay with its data: OVERLAY=..., a dry run unless YES=1
-	@echo "Overlay $(OVERLAY) from context $$($(KUBECTL) config current-context)"
-	@$(KUBECTL) delete -k $(OVERLAY_PATH) --ignore-not-found $(if $(YES),,--dry-run=client)
-	@$(if $(YES),,echo "A dry run. The database goes too: make undeploy OVERLAY=$(OVERLAY) YES=1")
+undeploy: overlay $(INSTALLED) ## delete what an overlay has made: OVERLAY=..., a dry run unless YES=1
+	@$(RUN) -m knative.deploy.undeploy '$(OVERLAY)' --kubectl '$(KUBECTL)' $(if $(AGREED),--yes)
 
 cleanup-legacy: $(INSTALLED) ## delete what the CronJobs left in the cluster, a dry run unless YES=1
-	@$(RUN) -m knative.legacy $(if $(YES),--yes)
+	@$(RUN) -m knative.legacy --kubectl '$(KUBECTL)' $(if $(AGREED),--yes)
 
 smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0.0.1:8081
 	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/README.md)"; exit 1; }
-	@$(RUN) -m knative.smoke --url $(URL)
+	@$(RUN) -m knative.smoke --url '$(URL)'
 
 .PHONY: help setup run test test-browser screenshots lint check bench clean image overlay deploy undeploy cleanup-legacy smoke

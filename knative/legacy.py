@@ -1,14 +1,16 @@
 """Delete what the CronJobs left in the cluster: `python -m knative.legacy [--yes]`.
 
-A dry run, unless --yes is given: it prints what it would delete, and touches nothing.
+A dry run, unless --yes is given: it tells the cluster, prints what it would delete, and touches
+nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+
+from knative.deploy.kubectl import Kubectl
 
 NAMESPACE = "dsm"
 
@@ -49,18 +51,7 @@ BEGINNING: tuple[tuple[str, str], ...] = (
 )
 
 
-def kubectl(*arguments: str) -> str:
-    """What kubectl prints; SystemExit in its words where it fails."""
-    try:
-        done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=True)
-    except FileNotFoundError:
-        raise SystemExit("kubectl is not here: install it, and let it reach the cluster") from None
-    except subprocess.CalledProcessError as error:
-        raise SystemExit(f"kubectl {' '.join(arguments)}: {error.stderr.strip()}") from None
-    return done.stdout
-
-
-def found(namespace: str) -> Iterator[tuple[str, str]]:
+def found(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, str]]:
     """Kind and name of all that the cluster still has."""
     for kind in dict.fromkeys(kind for kind, _ in (*NAMED, *BEGINNING)):
         listed = kubectl("get", kind, "--namespace", namespace, "--output", "name").splitlines()
@@ -70,11 +61,12 @@ def found(namespace: str) -> Iterator[tuple[str, str]]:
                 yield kind, name
 
 
-def is_ours(kind: str, name: str, namespace: str) -> bool:
+def is_ours(kubectl: Kubectl, kind: str, name: str, namespace: str) -> bool:
     """Is it ours? The Job `setup-backlog` may be: then it carries our label."""
     label = "{.metadata.labels.app\\.kubernetes\\.io/part-of}"
     path = f"--output=jsonpath={label}"
-    return kubectl("get", kind, name, "--namespace", namespace, path).strip() == "dsm"
+    asked = ("get", kind, name, "--namespace", namespace, "--ignore-not-found", path)
+    return kubectl(*asked).strip() == "dsm"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,9 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m knative.legacy", description=__doc__)
     parser.add_argument("--namespace", default=NAMESPACE, help=f"default: {NAMESPACE}")
     parser.add_argument("--yes", action="store_true", help="delete them")
+    parser.add_argument("--kubectl", default="kubectl", help="default: kubectl; options may follow")
     arguments = parser.parse_args(argv)
-    namespace = arguments.namespace
-    left = [(k, n) for k, n in found(namespace) if not is_ours(k, n, namespace)]
+    kubectl, namespace = Kubectl(arguments.kubectl), arguments.namespace
+    print(f"Namespace {namespace} of context {kubectl.context()}", flush=True)
+    left = [(k, n) for k, n in found(kubectl, namespace) if not is_ours(kubectl, k, n, namespace)]
     for kind, name in left:
         if arguments.yes:
             flags = ("--namespace", namespace, "--ignore-not-found", "--wait=true")

@@ -24,9 +24,11 @@ from knative.morning import tables
 SERVICES = (
     "project-service", "sprint-service", "backlog-service", "daily-scrum-service",
     "chronicle-service", "project-orchestrator", "sprint-report", "cycle-trigger",
-    "scrum-simulate", "scrum-report", "backlog-setup", "dead-letter",
+    "scrum-simulate", "scrum-report", "backlog-setup", "dead-letter", "webhook-receiver",
+    "job-launcher", "orchestrator", "realm-service", "client-service", "console",
 )  # fmt: skip
 _EVERY_S = 1.0  # how often is asked whether something has happened
+_OPEN_S = 10.0  # how long a gateway may need to listen: a port-forward has just begun, perhaps
 
 
 class Failure(Exception):
@@ -44,14 +46,39 @@ class Smoke:
 
     async def call(self, method: str, service: str, path: str, **options: Any) -> Any:
         """JSON from a Service; a Failure in its words where it refuses."""
-        headers = {"Host": f"{service}.{self._namespace}.svc.cluster.local"}
+        host = f"{service}.{self._namespace}.svc.cluster.local"
         try:
-            response = await self.http.request(method, path, headers=headers, **options)
+            response = await self.http.request(method, path, headers={"Host": host}, **options)
+        except httpx.TimeoutException:
+            raise Failure(f"{service} did not answer within {self._within_s:g} s") from None
         except httpx.TransportError as error:
-            raise Failure(f"{service}: {type(error).__name__}: {error}") from None
+            words = f"{service}: {type(error).__name__}: {error} (gateway {self.http.base_url})"
+            raise Failure(words) from None
+        said = response.text[:300].strip()
+        if response.status_code == 404 and not said:
+            raise Failure(
+                f"{self.http.base_url} knows no host {host}: is it the gateway inside the "
+                "cluster (service/kourier-internal), and is the Service ready?"
+            )
         if not response.is_success:
-            raise Failure(f"{service} answered {response.status_code}: {response.text[:300]}")
-        return response.json()
+            raise Failure(f"{service} answered {response.status_code}: {said}")
+        try:
+            return response.json()
+        except ValueError:
+            raise Failure(f"{service} answered what is no JSON: {said[:100]!r}") from None
+
+    async def listening(self) -> None:
+        """Until the gateway takes connections; whatever else is wrong, the first call tells."""
+        deadline = time.monotonic() + min(_OPEN_S, self._within_s)
+        while time.monotonic() < deadline:
+            try:
+                await self.http.get("/", timeout=5)
+            except httpx.ConnectError:
+                await asyncio.sleep(_EVERY_S / 5)
+            except httpx.HTTPError:
+                return
+            else:
+                return
 
     async def ask(self, function: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What a function says to a person's request; a Failure where nobody else heard it."""
@@ -92,10 +119,18 @@ def say(text: str) -> None:
 
 async def health(smoke: Smoke) -> None:
     """Every Service answers"""
+    bad = []
     for service in SERVICES:
         began = time.monotonic()
-        await smoke.call("GET", service, "/health")
-        say(f"{service} is well ({time.monotonic() - began:.1f} s, with its start)")
+        try:
+            await smoke.call("GET", service, "/health")
+            say(f"{service} is well ({time.monotonic() - began:.1f} s, with its start)")
+        except Failure as failure:
+            bad.append(str(failure))
+            if "ConnectError" in bad[0]:
+                break  # nobody there: they would all say the same
+    if bad:
+        raise Failure("\n".join(bad))
 
 
 async def sample_data(smoke: Smoke) -> None:
@@ -145,6 +180,7 @@ async def run(smoke: Smoke) -> int:
     """0 when every stage went well and no new dead letter has come."""
     async with smoke.http:
         before = None
+        await smoke.listening()
         try:
             for stage in STAGES:
                 tables.console.print(f"[bold]{stage.__doc__}[/]")
@@ -152,7 +188,11 @@ async def run(smoke: Smoke) -> int:
                 before = await smoke.newest_letter() if before is None else before
             given_up = await smoke.newest_letter() - (before or 0)
         except Failure as failure:
-            tables.console.print(f"[red]{failure}[/]")
+            tables.console.print(str(failure), style="red", markup=False, soft_wrap=True)
+            return 1
+        except (KeyError, TypeError) as error:
+            words = f"an answer is not what a function of ours says: {error!r} is missing"
+            tables.console.print(words, style="red", markup=False, soft_wrap=True)
             return 1
     if given_up:
         tables.console.print("[red]There are new dead letters[/]: GET dead-letter / shows them")
@@ -175,6 +215,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--namespace", default="dsm", help="default: dsm")
     parser.add_argument("--within", type=float, default=120, metavar="S", help="patience, seconds")
     arguments = parser.parse_args(argv)
+    try:
+        url = httpx.URL(arguments.url)
+        if not url.host or url.scheme not in ("http", "https") or not 0 <= (url.port or 80) < 65536:
+            raise httpx.InvalidURL("it is http://host:port")
+    except httpx.InvalidURL as error:
+        parser.error(f"--url {arguments.url}: {error}")
     return asyncio.run(run(Smoke(arguments.url, arguments.namespace, arguments.within)))
 
 

@@ -24,13 +24,21 @@ def digest(source: str, id: str) -> bytes:
     return sha256(json.dumps([source, id]).encode()).digest()
 
 
-def is_tick(said: Mapping[str, str]) -> bool:
-    """Is it the schedule upon which old events are forgotten?
+def tick_in(said: Mapping[str, str]) -> ScheduleDue | None:
+    """The tick upon which old events are forgotten, if the event is that.
 
-    >>> is_tick({"type": "dev.knative.sources.ping", "schedule": "event-recorder"})
-    True
+    >>> ping = {"type": "dev.knative.sources.ping", "time": "2026-03-02T12:17:00.3Z"}
+    >>> tick_in({**ping, "schedule": "event-recorder"}).identity()
+    'event-recorder@2026-03-02T12:17:00+00:00'
+    >>> tick_in({**ping, "schedule": "sprint-report"}), tick_in({"type": "x"})
+    (None, None)
     """
-    return said["type"] == ScheduleDue.type and said.get("schedule") == SCHEDULE
+    if said["type"] != ScheduleDue.type or said.get("schedule") != SCHEDULE:
+        return None
+    try:
+        return ScheduleDue.model_validate({"schedule": SCHEDULE, "time": said.get("time")})
+    except ValueError:
+        return None  # kept like any other event
 
 
 def arrival(said: Mapping[str, str], now: datetime) -> datetime:

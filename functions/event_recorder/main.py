@@ -2,7 +2,8 @@
 
 in      any event, by a Trigger without a filter; among them ScheduleDue(schedule="event-recorder")
 out     nothing: an answer would come back as one more event to keep
-writes  one row for an event however often it comes, with the beginning of its data
+writes  one row for an event however often it comes, with the beginning of its data; its own ticks,
+        as every schedule's, into the record of runs
 fails   TemporaryError while the database is away
 """
 
@@ -19,11 +20,12 @@ from starlette.responses import Response
 
 from functions.event_recorder import decide, tables
 from functions.events.base import AnyEvent
-from functions.kit import record
+from functions.kit import inbox, record
 from functions.kit.answers import in_words
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError
 from functions.kit.function import function, route
+from functions.kit.runs import runs
 from functions.kit.settings import Settings
 
 # So many events are forgotten in one statement: none takes long, and nobody waits for its locks.
@@ -54,13 +56,15 @@ async def search(request: Request, ctx: Context) -> Response:
     return Response(json.dumps(events), media_type="application/json")
 
 
-@function(routes=[route("/events/search", search)])
+@function(routes=[route("/events/search", search), route("/runs", runs)])
 async def event_recorder(event: AnyEvent, ctx: Context) -> None:
     most = ctx.settings(RecorderSettings).event_data_bytes
     async with ctx.store.connection() as connection:
         await tables.keep(connection, event.said, event.data, most, ctx.now())
-    if decide.is_tick(event.said):
-        await forget(ctx)
+    if (tick := decide.tick_in(event.said)) is not None:
+        due = (event.said["source"], event.said["id"])
+        key = inbox.Key(ctx.function, tick.type, tick.identity() or "", due)
+        await inbox.recorded(ctx.store, key, tick.type, lambda: forget(ctx))
 
 
 async def forget(ctx: Context) -> None:

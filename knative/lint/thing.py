@@ -83,6 +83,10 @@ class Thing:
         value = self.get(*path)
         return value if isinstance(value, list) else []
 
+    def each(self, *path: str | int) -> Iterator[Path]:
+        """The path of each item of the list at `path`."""
+        return ((*path, number) for number in range(len(self.items(*path))))
+
     def texts(self, *path: str | int) -> dict[str, str]:
         """The text to text part of a mapping: labels, annotations, extensions, attributes."""
         return {k: v for k, v in self.mapping(*path).items() if isinstance(v, str)}

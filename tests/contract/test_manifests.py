@@ -17,7 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from functions.kit.settings import DatabaseSettings, ProcessSettings
-from knative import deploy
+from knative.deploy.kubectl import Kubectl
+from knative.deploy.overlay import render
 from knative.local.manifests import cluster_only, load
 from tests.contract import published
 from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
@@ -210,7 +211,7 @@ def test_what_prometheus_scrapes_is_open_and_let_through() -> None:
 
 @pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
 def test_kubectl_builds_an_overlay_with_another_tag() -> None:
-    text = deploy.render(deploy.Kubectl("kubectl"), OVERLAYS["production"], "", "v9")
+    text = render(Kubectl("kubectl"), OVERLAYS["production"], "", "v9")
     found = set(re.findall(r"image: (\S*functions\S*)", text))
     assert found == {"ghcr.io/example/dsm-functions:v9"}
 

@@ -272,6 +272,9 @@ class TestForgetting:
         assert await ids(recorder, "?type=simulated") == ["younger", "e-1"]
         await self.tick(recorder)
         assert await ids(recorder, "?type=simulated") == ["younger"]
+        async with recorder.client("event-recorder") as client:
+            runs = (await client.get("/runs")).json()["runs"]
+        assert [(run["outcome"], run["id"][:14]) for run in runs] == [("ok", "event-recorder")] * 2
 
     async def test_many_are_forgotten_in_one_go(
         self, recorder: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative, local_knative
@@ -59,7 +59,40 @@ async def the_console_tells_the_cycle(knative: LocalKnative) -> bool:
     return 'cycle-trigger <span class="chip good">handled</span>' in page
 
 
-def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
+def test_nobody_there_is_said_in_words() -> None:
     done = smoke("http://127.0.0.1:1")
     assert done.returncode == 1
     assert "project-service: ConnectError" in done.stdout
+    assert "http://127.0.0.1:1" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "ftp://host", "host:80"])
+def test_what_is_no_address_is_said_in_words(url: str) -> None:
+    done = smoke(url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--url {url}: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, "<html>Sign in</html>", "project-service answered what is no JSON: '<html>Sign in"),
+        (404, "", "knows no host project-service.dsm.svc.cluster.local: is it the gateway inside"),
+        (200, "{}", "an answer is not what a function of ours says"),
+    ],
+)
+async def test_a_gateway_of_something_else_is_said_in_words(
+    status: int, body: str, words: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    done = await asyncio.to_thread(smoke, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await runner.cleanup()
+    assert done.returncode == 1, done.stderr
+    assert words in done.stdout

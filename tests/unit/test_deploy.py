@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from knative.deploy import objects
+from knative.deploy.overlay import objects
 
 ROOT = Path(__file__).parents[2]
 # A kubectl whose cluster is a file of answers; it builds with the local kustomize and keeps a log.
@@ -21,6 +21,8 @@ KUBECTL = """#!{python}
 import json, sys
 from pathlib import Path
 home, words = Path({home!r}), sys.argv[1:]
+if words[0] == "--context":
+    words = words[2:]
 answers = json.loads((home / "answers.json").read_text())
 with (home / "log.jsonl").open("a") as log:
     log.write(json.dumps(words) + "\\n")
@@ -33,8 +35,14 @@ elif words[:2] == ["config", "current-context"]:
     print("there")
 elif words[0] == "apply":
     (home / "applied.yaml").write_text(sys.stdin.read())
+    if refused := answers.get("apply"):
+        print("namespace/dsm configured\\njob.batch/migrate created")
+        sys.exit(refused)
+elif words[0] == "delete" and "-f" in words:
+    (home / "deleted.yaml").write_text(sys.stdin.read())
 else:
-    said = answers.get(" ".join(words[:3]), "")
+    asked = " ".join(words[:3])
+    said = answers.get(f"json of {{asked}}" if words[-1] == "json" else asked, "")
     if said is None:
         sys.exit("timed out waiting for the condition")
     print(said)
@@ -58,7 +66,7 @@ class Cluster:
 
     def make(self, *options: str) -> subprocess.CompletedProcess[str]:
         tools = ["INSTALLED=", f"RUN={sys.executable}", f"KUBECTL={self.home / 'kubectl'}"]
-        command = ["make", "--no-print-directory", *options, *tools]
+        command = ["make", "--no-print-directory", *tools, *options]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     def calls(self) -> list[list[str]]:
@@ -187,18 +195,60 @@ def test_what_does_not_become_ready_is_no_success(cluster: Cluster) -> None:
     ready = {"type": "Ready", "status": "False", "reason": "NoSink", "message": "sink not found"}
     source = "apiserversources.sources.knative.dev/job-events"
     said = json.dumps({"status": {"conditions": [ready]}})
-    done = cluster.deploy("OVERLAY=kind", **{"wait -n agents": None, f"get {source} -n": said})
+    answers = {"wait -n agents": None, f"json of get {source} -n": said}
+    done = cluster.deploy("OVERLAY=kind", **answers)
     assert done.returncode != 0
     assert f"{source} is not ready: sink not found" in done.stderr
     assert "ready" not in done.stdout
 
 
-def test_a_migration_that_failed_is_told_at_once_with_its_log(cluster: Cluster) -> None:
-    answers = {"get job migrate": "Failed", "logs -n dsm": "no such host"}
+def test_a_migration_that_failed_is_told_at_once_with_its_reason_and_log(cluster: Cluster) -> None:
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "6"}
+    waits = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}}
+    pod = {"metadata": {"name": "migrate-x"}, "status": {"containerStatuses": [waits]}}
+    answers = {
+        "get job migrate": "Failed",
+        "json of get job migrate": json.dumps({"status": {"conditions": [failed]}}),
+        "json of get pods -n": json.dumps({"items": [pod]}),
+        "logs -n dsm": "no such host",
+    }
     done = cluster.deploy("OVERLAY=kind", **answers)
     assert done.returncode != 0
-    assert "job dsm/migrate has not done its work:\nno such host" in done.stderr
+    assert "job dsm/migrate has not done its work:\nBackoffLimitExceeded: 6\n" in done.stderr
+    assert "migrate-x: ImagePullBackOff: no such tag\nno such host" in done.stderr
     assert "wait" not in cluster.verbs()
+
+
+def test_what_a_webhook_refuses_is_named_although_it_names_nothing(cluster: Cluster) -> None:
+    done = cluster.deploy("OVERLAY=kind", apply="admission webhook denied the request")
+    assert done.returncode != 0
+    assert "admission webhook denied the request" in done.stderr
+    (left,) = re.findall(r"Not applied: (.*)\.", done.stderr)
+    assert "broker.eventing.knative.dev/default" in left.split(", ")
+    assert not {"namespace/dsm", "job.batch/migrate"} & set(left.split(", "))
+    assert "wait" not in cluster.verbs()
+
+
+@pytest.mark.parametrize(
+    ("options", "agreed"), [([], False), (["YES=no"], False), (["YES=1"], True)]
+)
+def test_undeploy_leaves_namespaces_alone_and_asks_before(
+    cluster: Cluster, options: list[str], agreed: bool
+) -> None:
+    done = cluster.make("undeploy", "OVERLAY=kind", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Overlay kind from context there\n")
+    kinds = {m["kind"] for m in objects((cluster.home / "deleted.yaml").read_text())}
+    assert "Broker" in kinds
+    assert "Namespace" not in kinds
+    deletions = [words for words in cluster.calls() if words[0] == "delete"]
+    assert [("--dry-run=client" not in words) for words in deletions] == [agreed, agreed]
+
+
+def test_kubectl_may_come_with_options(cluster: Cluster) -> None:
+    options = ["KUBECTL=" + str(cluster.home / "kubectl") + " --context staging"]
+    done = cluster.make("undeploy", "OVERLAY=kind", *options)
+    assert done.stdout.startswith("Overlay kind from context staging\n"), done.stderr
 
 
 def test_two_images_have_no_tag_in_common(cluster: Cluster, tmp_path: Path) -> None:

@@ -69,10 +69,9 @@ def gated(tree: Tree) -> Iterator[Found]:
 def unknown(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
         parts = [(POD, _POD | _POD_FEATURES.keys())]
-        parts += [(path, _CONTAINER) for path in _each(service, (*POD, "containers"))]
-        parts += [
-            (path, _VOLUME | _VOLUME_FEATURES.keys()) for path in _each(service, (*POD, "volumes"))
-        ]
+        parts += [(path, _CONTAINER) for path in service.each(*POD, "containers")]
+        volume = _VOLUME | _VOLUME_FEATURES.keys()
+        parts += [(path, volume) for path in service.each(*POD, "volumes")]
         for path, known in parts:
             for name in service.mapping(*path):
                 if name not in known:
@@ -81,17 +80,12 @@ def unknown(tree: Tree) -> Iterator[Found]:
 
 def _gated(service: Thing) -> Iterator[tuple[Path, str]]:
     yield from (((*POD, name), feature) for name, feature in _POD_FEATURES.items())
-    for volume in _each(service, (*POD, "volumes")):
+    for volume in service.each(*POD, "volumes"):
         yield from (((*volume, name), feature) for name, feature in _VOLUME_FEATURES.items())
-    for container in _each(service, (*POD, "containers")):
-        for variable in _each(service, (*container, "env")):
+    for container in service.each(*POD, "containers"):
+        for variable in service.each(*container, "env"):
             for name, feature in _ENV_FEATURES.items():
                 yield (*variable, "valueFrom", name), feature
         added: Path = (*container, "securityContext", "capabilities", "add")
         if not _HARMLESS.issuperset(map(str, service.items(*added))):
             yield added, "kubernetes.containerspec-addcapabilities"
-
-
-def _each(service: Thing, path: Path) -> Iterator[Path]:
-    for number in range(len(service.items(*path))):
-        yield (*path, number)

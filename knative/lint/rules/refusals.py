@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from knative.lint.delivery import DELIVERY
 from knative.lint.finding import Found, rule
-from knative.lint.thing import POD, Path, Thing
+from knative.lint.thing import POD, Thing
 from knative.lint.tree import Tree
 from knative.local.manifests.meta import seconds
 
@@ -58,11 +58,11 @@ def scales(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def reserved_env(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
-        for path in _containers(service):
-            for at in range(len(service.items(*path, "env"))):
-                name = service.text(*path, "env", at, "name")
+        for container in service.each(*POD, "containers"):
+            for variable in service.each(*container, "env"):
+                name = service.text(*variable, "name")
                 if name in _RESERVED_ENV:
-                    yield Found(service, (*path, "env", at), f"{name} is reserved")
+                    yield Found(service, variable, f"{name} is reserved")
 
 
 @rule(
@@ -72,10 +72,8 @@ def reserved_env(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def ports(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
-        found: list[Path] = []
-        for path in _containers(service):
-            for at in range(len(service.items(*path, "ports"))):
-                found.append((*path, "ports", at))
+        containers = service.each(*POD, "containers")
+        found = [port for container in containers for port in service.each(*container, "ports")]
         for here in found[1:]:
             yield Found(service, here, "a Service has one port")
         for here in found:
@@ -139,8 +137,3 @@ def _duration(thing: Thing, name: str) -> Iterator[Found]:
         return
     if name == "timeout" and length_s <= 0:
         yield Found(thing, (*DELIVERY, name), f"{value} is not above zero")
-
-
-def _containers(service: Thing) -> Iterator[Path]:
-    for number in range(len(service.items(*POD, "containers"))):
-        yield (*POD, "containers", number)

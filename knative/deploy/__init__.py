@@ -1,0 +1,1 @@
+"""Overlays to a cluster, and away from it again."""

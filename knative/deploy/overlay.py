@@ -1,0 +1,95 @@
+"""An overlay as the objects that a cluster gets."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from knative.deploy.kubectl import Kubectl
+
+Manifest = Mapping[str, Any]
+
+OVERLAYS = Path(__file__).resolve().parents[1] / "overlays"
+
+
+def folder(overlay: str) -> Path:
+    """An overlay's folder, by its name here or by its path."""
+    for path in (Path(overlay), OVERLAYS / overlay):
+        if (path / "kustomization.yaml").is_file():
+            return path.resolve()
+    names = ", ".join(sorted(path.name for path in OVERLAYS.iterdir() if path.is_dir()))
+    raise SystemExit(f"there is no overlay {overlay}: name a folder, or one of {names}")
+
+
+def render(kubectl: Kubectl, overlay: Path, image: str, tag: str) -> str:
+    """The overlay as YAML; `image` and `tag` (or digest, `sha256:...`) stand in for its own."""
+    text = kubectl("kustomize", str(overlay))
+    if not image and not tag:
+        return text
+    with tempfile.TemporaryDirectory(prefix="deploy-") as name:
+        above = Path(name).resolve()
+        other = {"newName": image, "digest" if tag.startswith("sha256:") else "newTag": tag}
+        body = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(overlay, above)],
+            "images": [{"name": _image(text)} | {key: new for key, new in other.items() if new}],
+        }
+        (above / "kustomization.yaml").write_text(yaml.safe_dump(body))
+        return kubectl("kustomize", str(above))
+
+
+def _image(text: str) -> str:
+    """The name of the image that the functions have, without tag and digest."""
+    found = {
+        _name(container["image"])
+        for service in of(objects(text), "Service")
+        for container in service["spec"]["template"]["spec"]["containers"]
+    }
+    if len(found) != 1:
+        raise SystemExit(f"IMAGE and TAG are for one image; the overlay has {sorted(found)}")
+    return found.pop()
+
+
+def _name(image: str) -> str:
+    """
+    >>> _name("registry:5000/functions"), _name("registry:5000/functions:v1@sha256:0")
+    ('registry:5000/functions', 'registry:5000/functions')
+    """
+    home, slash, last = image.partition("@")[0].rpartition("/")
+    return home + slash + last.partition(":")[0]
+
+
+def objects(text: str) -> list[Manifest]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of(found: Sequence[Manifest], kind: str) -> Iterator[Manifest]:
+    """The objects of a kind; a Service is Knative's."""
+    own = {"Service": "serving.knative.dev/", "Job": "batch/"}.get(kind, "")
+    return (m for m in found if m["kind"] == kind and m["apiVersion"].startswith(own))
+
+
+def group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def namespace_of(manifest: Manifest) -> str:
+    """An overlay of somebody's own may leave a namespace to kubectl."""
+    space: str = manifest["metadata"].get("namespace", "default")
+    return space
+
+
+def title(manifest: Manifest) -> str:
+    """As kubectl names it.
+
+    >>> title({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}})
+    'job.batch/migrate'
+    """
+    kind = ".".join(filter(None, (manifest["kind"].lower(), group(manifest["apiVersion"]))))
+    return f"{kind}/{manifest['metadata']['name']}"

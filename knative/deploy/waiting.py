@@ -1,0 +1,88 @@
+"""Until all of it works, in the order of cause; what does not, says why.
+
+First comes the schema, then the Broker (whose dead letter sink is a function), the SinkBinding,
+which gives every function a new revision, then the functions and what tells them something.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from knative.deploy.kubectl import Kubectl
+from knative.deploy.overlay import Manifest, namespace_of, of
+
+_READY_IN_ORDER = (
+    "Broker", "SinkBinding", "Service", "Trigger",
+    "PingSource", "ApiServerSource", "KafkaSink", "KafkaSource",
+)  # fmt: skip
+_PATIENCE_S = 600.0
+_EVERY_S = 2.0  # how often is asked whether the migrations are done
+
+
+def await_jobs(kubectl: Kubectl, jobs: Iterable[Manifest]) -> None:
+    """Until they are done; one that has failed for good is told with its log."""
+    waiting = {(namespace_of(m), m["metadata"]["name"]) for m in jobs}
+    path = 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}'
+    deadline = time.monotonic() + _PATIENCE_S
+    while waiting:
+        for space, name in sorted(waiting):
+            state = kubectl("get", "job", name, "-n", space, "-o", path).split()
+            if "Complete" in state:
+                waiting.remove((space, name))
+                print(f"job {space}/{name} is done", flush=True)
+            elif "Failed" in state or time.monotonic() > deadline:
+                told = "\n".join(_told(kubectl, space, name))
+                raise SystemExit(f"job {space}/{name} has not done its work:\n{told}")
+        if waiting:
+            time.sleep(_EVERY_S)
+
+
+def _told(kubectl: Kubectl, space: str, job: str) -> Iterator[str]:
+    """What a Job, its pods and their log say of its failure."""
+    said = _json(kubectl("get", "job", job, "-n", space, "-o", "json", quiet=True))
+    for condition in said.get("status", {}).get("conditions", ()):
+        if condition["status"] == "True":
+            yield f"{condition.get('reason')}: {condition.get('message')}"
+    selected = ("-l", f"batch.kubernetes.io/job-name={job}", "-o", "json")
+    pods = _json(kubectl("get", "pods", "-n", space, *selected, quiet=True))
+    for pod in pods.get("items", ()):
+        for container in pod.get("status", {}).get("containerStatuses", ()):
+            if waits := container.get("state", {}).get("waiting"):
+                yield f"{pod['metadata']['name']}: {waits.get('reason')}: {waits.get('message')}"
+    yield kubectl("logs", "-n", space, f"job/{job}", "--tail=20", quiet=True)
+
+
+def await_ready(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
+    """Until each object is ready, in the order of cause."""
+    for kind in _READY_IN_ORDER:
+        spaces: dict[str, list[str]] = {}
+        for manifest in of(found, kind):
+            group = manifest["apiVersion"].partition("/")[0]
+            one = f"{kind.lower()}s.{group}/{manifest['metadata']['name']}"
+            spaces.setdefault(namespace_of(manifest), []).append(one)
+        for space, names in spaces.items():
+            wait = ("wait", "-n", space, "--for=condition=Ready", f"--timeout={_PATIENCE_S:g}s")
+            try:
+                print(kubectl(*wait, *names), end="", flush=True)
+            except SystemExit as error:
+                raise SystemExit(
+                    "\n".join([str(error), *_reasons(kubectl, space, names)])
+                ) from None
+
+
+def _reasons(kubectl: Kubectl, space: str, names: Sequence[str]) -> Iterator[str]:
+    """Why objects are not ready, as they say themselves."""
+    for name in names:
+        said = _json(kubectl("get", name, "-n", space, "-o", "json", quiet=True))
+        for one in said.get("status", {}).get("conditions", ()):
+            if one["type"] == "Ready" and one["status"] != "True":
+                words = one.get("message") or one.get("reason") or "no reason given"
+                yield f"{name} is not ready: {words}"
+
+
+def _json(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text.strip() or "{}")
+    return found
