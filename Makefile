@@ -26,9 +26,9 @@ setup: $(INSTALLED) ## install everything into .venv
 run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
 	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) --front dsm/orchestrator $(if $(ONCE),--once)
 
-# Three at a time on two processors: tests wait more than they work. A file stays with one worker,
-# as some files begin with a morning that all of their tests look at.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
+# Twice as many as processors: tests wait more than they work. A file stays with one worker, as some
+# files begin with a morning that all of their tests look at.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 2)')
 
 test: $(INSTALLED) ## all tests
 	@$(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -19,10 +19,12 @@ from knative.lint.reading import KUSTOMIZATIONS, read
 from tests.lint_tree import GOOD, trigger
 
 ROOT = Path(__file__).parents[2]
-# The whole, and each part that somebody may point at.
+# The whole, overlays included, and each part that somebody may point at.
 TREES = [
     ROOT / "knative",
-    *sorted(file.parent for file in (ROOT / "knative").rglob("kustomization.yaml")),
+    ROOT / "knative" / "base",
+    ROOT / "knative" / "jobs",
+    *sorted(path for path in (ROOT / "knative" / "components").iterdir()),
 ]
 
 

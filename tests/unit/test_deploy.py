@@ -16,8 +16,9 @@ import yaml
 from knative.deploy.overlay import objects
 
 ROOT = Path(__file__).parents[2]
-# A kubectl whose cluster is a file of answers; it builds with the local kustomize and keeps a log.
-KUBECTL = """#!{python}
+# A kubectl whose cluster is a file of answers; it builds with the local kustomize, an overlay once,
+# and keeps a log. -S: it is called many times, and knows no package until it builds.
+KUBECTL = """#!{python} -S
 import json, sys
 from pathlib import Path
 home, words = Path({home!r}), sys.argv[1:]
@@ -27,10 +28,13 @@ answers = json.loads((home / "answers.json").read_text())
 with (home / "log.jsonl").open("a") as log:
     log.write(json.dumps(words) + "\\n")
 if words[0] == "kustomize":
-    import yaml
-    sys.path.insert(0, {root!r})
-    from knative.local.manifests.kustomize import build
-    print(yaml.safe_dump_all([one.body for one in build(Path(words[1]))]))
+    built = Path({built!r}) / words[1].replace("/", "_")
+    if not built.exists():
+        sys.path[:0] = {path!r}
+        import yaml
+        from knative.local.manifests.kustomize import build
+        built.write_text(yaml.safe_dump_all([one.body for one in build(Path(words[1]))]))
+    print(built.read_text())
 elif words[:2] == ["config", "current-context"]:
     print("there")
 elif words[0] == "apply":
@@ -88,9 +92,15 @@ class Cluster:
         return found(objects((self.home / "applied.yaml").read_text()))
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("built")
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
-    text = KUBECTL.format(python=sys.executable, home=str(tmp_path), root=str(ROOT))
+def cluster(tmp_path: Path, built: Path) -> Cluster:
+    path = [str(ROOT), *sys.path]
+    text = KUBECTL.format(python=sys.executable, home=str(tmp_path), built=str(built), path=path)
     (tmp_path / "kubectl").write_text(text)
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "answers.json").write_text("{}")
