@@ -7,6 +7,7 @@ import pytest
 from tests.contract.overlays import OVERLAYS, objects, of, title
 from tests.contract.repository import Manifest
 
+NAME = "kubernetes.io/metadata.name"
 # account -> where and on what -> what
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
@@ -77,6 +78,43 @@ def test_every_pod_has_an_account_that_exists(overlay: str) -> None:
         if "containers" in pod:
             namespace = manifest["metadata"]["namespace"]
             assert f"{namespace}/{pod['serviceAccountName']}" in accounts, title(manifest)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_source_that_knative_runs_among_the_agents_may_reach_the_broker(overlay: str) -> None:
+    """An agent may reach nothing inside, and the adapter of the source runs beside it."""
+    policies = [m for m in of(overlay, "NetworkPolicy") if m["metadata"]["namespace"] == "agents"]
+    for source in of(overlay, "ApiServerSource"):
+        adapter = {
+            "eventing.knative.dev/source": "apiserver-source-controller",
+            "eventing.knative.dev/sourceName": source["metadata"]["name"],
+        }
+        mine = [m["spec"] for m in policies if _selects(m["spec"]["podSelector"], adapter)]
+        out = [rule for spec in mine for rule in spec.get("egress", [])]
+        spaces = {
+            peer.get("namespaceSelector", {}).get("matchLabels", {}).get(NAME)
+            for rule in out
+            for peer in rule.get("to", [])
+        }
+        assert {"kube-system", "knative-eventing"} <= spaces
+        anywhere = [rule["ports"] for rule in out if "to" not in rule]
+        assert {443, 6443} <= {port["port"] for ports in anywhere for port in ports}
+    agent = {"app.kubernetes.io/managed-by": "job-launcher"}
+    (world,) = (
+        m["spec"]
+        for m in policies
+        if "Egress" in m["spec"]["policyTypes"] and _selects(m["spec"]["podSelector"], agent)
+    )
+    blocks = [peer.get("ipBlock", {}) for rule in world["egress"] for peer in rule["to"]]
+    assert any("10.0.0.0/8" in block.get("except", []) for block in blocks)
+
+
+def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    for one in selector.get("matchExpressions", []):
+        assert one["operator"] == "NotIn"
+        if labels.get(one["key"]) in one["values"]:
+            return False
+    return selector.get("matchLabels", {}).items() <= labels.items()
 
 
 def _place(manifest: Manifest) -> str:

@@ -125,9 +125,20 @@ CASES = [
     Case("DsmNumbersMissing", {REPORT: "1x30", "function_unread_gauges": "0x30"}, "20m", False),
     Case(
         "DsmMigrationFailed",
-        {'kube_job_status_failed{namespace="dsm",job_name="migrate"}': "1x10"},
+        {'kube_job_failed{namespace="dsm",job_name="migrate",condition="true"}': "1x10"},
         "5m",
         True,
+    ),
+    Case(
+        "DsmMigrationFailed",
+        {
+            'kube_job_failed{namespace="dsm",job_name="migrate",condition="true"}': "0x10",
+            'kube_job_status_failed{namespace="dsm",job_name="migrate"}': "2x10",
+            'kube_job_status_succeeded{namespace="dsm",job_name="migrate"}': "1x10",
+        },
+        "5m",
+        False,
+        "a later attempt was good",
     ),
     Case(
         "DsmFunctionRestarts",
