@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+import stamina
+
 from functions.kit import log
 from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
 
@@ -107,6 +109,19 @@ def _is_there(owner: Owner, at: str | None) -> bool:
     return at is not None and at >= owner.head
 
 
+async def await_server(url: str, within_s: float) -> None:
+    """Until the server answers: it may begin at the same time. Raises what it says in the end."""
+    import asyncpg
+
+    not_yet = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
+    attempts = stamina.retry_context(
+        on=not_yet, attempts=None, timeout=within_s, wait_initial=0.2, wait_max=5.0
+    )
+    async for attempt in attempts:
+        with attempt:
+            await (await asyncpg.connect(url, timeout=10)).close()
+
+
 async def create_database(url: str, name: str) -> str:
     """Create a database at the server of `url` if it is missing; return its URL."""
     import asyncpg
@@ -149,6 +164,8 @@ async def _main(arguments: argparse.Namespace) -> None:
             f"no such owner: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
         )
     chosen = [known[name] for name in arguments.owner] or list(owners().values())
+    if arguments.within:
+        await await_server(url, arguments.within)
     if not arguments.database_each:
         await upgrade(url, *chosen)
         return
@@ -163,6 +180,9 @@ def main() -> int:
         "--database-each",
         action="store_true",
         help="each owner has a database of its own name, which is created if it is missing",
+    )
+    parser.add_argument(
+        "--within", type=float, default=0, metavar="S", help="wait so long for the server, seconds"
     )
     log.configure(ProcessSettings.read().log_level)
     try:

@@ -18,7 +18,7 @@ _READY_IN_ORDER = (
     "Broker", "SinkBinding", "Service", "Trigger",
     "PingSource", "ApiServerSource", "KafkaSink", "KafkaSource",
 )  # fmt: skip
-_PATIENCE_S = 600.0
+_PATIENCE_S = 1300.0  # above the deadline of a migration
 _EVERY_S = 2.0  # how often is asked whether the migrations are done
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -59,6 +62,41 @@ async def test_what_is_behind_goes_forward_beside_what_is_ahead(
     await migrate.upgrade(url, ORCHESTRATOR)
     assert await at(url, "kit_version") == "9999"
     assert await at(url, "orchestrator_version") == ORCHESTRATOR.head
+
+
+async def test_a_server_that_begins_later_is_waited_for(make_database: MakeDatabase) -> None:
+    url = await make_database()
+    (socket_folder,) = parse_qs(urlsplit(url).query)["host"]
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(f"{socket_folder}/.s.PGSQL.5432")
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    parts = urlsplit(url)
+    late = (
+        f"postgresql://{parts.username or 'postgres'}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+    )
+    waiting = asyncio.create_task(migrate.await_server(late, 30))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with await asyncio.start_server(relay, "127.0.0.1", port):
+        await waiting
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def test_a_server_that_never_begins_is_told_in_the_end() -> None:
+    done = run("postgresql://127.0.0.1:1/x", "--within", "0.5")
+    assert done.returncode == 1
+    assert "cannot migrate" in done.stderr
 
 
 async def test_many_may_migrate_at_once(make_database: MakeDatabase) -> None:
