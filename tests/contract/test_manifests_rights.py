@@ -114,7 +114,8 @@ def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
         assert one["operator"] == "NotIn"
         if labels.get(one["key"]) in one["values"]:
             return False
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def _place(manifest: Manifest) -> str:
