@@ -148,12 +148,15 @@ class Trigger:
     delivery: Manifest
 
     @property
-    def budget_s(self) -> float:
-        """How long the broker may be busy with one event: all attempts and the pauses."""
-        retries: int = self.delivery["retry"]
+    def pauses_s(self) -> float:
+        """How long the broker waits between the attempts, together."""
         delay = seconds(self.delivery["backoffDelay"])
-        pauses = sum(delay * 2.0**k for k in range(retries))
-        return (retries + 1) * self.timeout_s + pauses
+        return sum(delay * 2.0**k for k in range(self.retry))
+
+    @property
+    def retry(self) -> int:
+        retry: int = self.delivery["retry"]
+        return retry
 
     @property
     def timeout_s(self) -> float:

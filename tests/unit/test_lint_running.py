@@ -60,6 +60,12 @@ def serving(**parts: str) -> list[str]:
     return [*BASE, service("shop", **parts), trigger("t", to="shop")]
 
 
+def replying(delivery: str) -> list[str]:
+    """A Service whose one event goes to billing."""
+    asked = trigger("t", to="shop", filter_="filter: {attributes: {type: a}}", delivery=delivery)
+    return [*BASE, service("shop"), SELLS[0], trigger(), asked]
+
+
 DELIVERY = [
     ("KN501", [NO_SINK, *SERVICES, trigger()], GOOD),
     ("KN501", [BARE_BROKER, *SERVICES, trigger()], GOOD),
@@ -105,7 +111,7 @@ DELIVERY = [
         [*BASE, service("shop"), *SELLS, trigger()],
         [ON_KAFKA, *BASE[1:], service("shop"), *SELLS, trigger()],
     ),
-    (  # one event can be the reply, which waits for nobody
+    (  # one event can be the reply
         "KN601",
         [*BASE, service("shop"), *SELLS, trigger(), TO_SHOP],
         [*BASE, service("shop"), SELLS[0], trigger(), TO_SHOP],
@@ -121,6 +127,24 @@ DELIVERY = [
     ("KN603", delivered(FULL.replace("PT70S", "PT1H")), delivered(FULL)),
     ("KN604", serving(pod="timeoutSeconds: 301"), serving(pod="timeoutSeconds: 300")),
     ("KN604", serving(pod="timeoutSeconds: 400"), serving(pod=BEGINS % 400)),
+    (  # 5 attempts of 60 s and 15 s of pauses wait behind the reply
+        "KN605",
+        replying(FULL),
+        replying(FULL.replace("PT70S", "PT315S")),
+    ),
+    (  # two events are published, and with KN601
+        "KN605",
+        replying(FULL),
+        [*replying(FULL), SELLS[1]],
+    ),
+    ("KN605", replying(FULL), [ON_KAFKA, *replying(FULL)[1:]]),
+    ("KN605", replying(FULL), [*BASE, service("shop"), SELLS[0], TO_SHOP]),
+    ("KN605", replying(FULL), replying(FULL.replace(", timeout: PT70S", ""))),
+    (  # so much patience is for the reply
+        "KN603",
+        [*BASE, service("shop"), trigger("t", to="shop", delivery=FULL.replace("PT70S", "PT8M"))],
+        replying(FULL.replace("PT70S", "PT8M")),
+    ),
 ]  # fmt: skip
 
 TICKS = [

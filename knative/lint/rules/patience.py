@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 from knative.lint.delivery import (
@@ -28,23 +30,12 @@ from knative.lint.tree import Tree
     "producer that sends in the background (then ignore this rule with a comment).",
 )  # fmt: skip
 def impatient_producer(tree: Tree) -> Iterator[Found]:
-    """A Service that may publish itself: one event can be the reply, which waits for nobody."""
+    """A Service that may publish itself: one event can be the reply, see KN605."""
     for producer, events in _publishers(tree):
         limit_s = service_timeout_s(producer)
-        worst_s, worst = 0.0, ("", "")
-        for event in events:
-            for trigger in receivers(tree, event):
-                if not on_channel(tree.broker_of(trigger)):
-                    continue
-                subscriber = tree.at(trigger, "spec", "subscriber")
-                takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
-                if takes_s > worst_s:
-                    worst_s, worst = takes_s, (event.type, trigger.name)
-        if worst_s > limit_s:
-            words = (
-                f"publishing {worst[0]} can take {show_s(worst_s)} (Trigger {worst[1]}), the "
-                f"Service has {limit_s} s"
-            )
+        worst = max((_behind(tree, event) for event in events), default=NOBODY)
+        if worst.takes_s > limit_s:
+            words = f"publishing {worst}, the Service has {limit_s} s"
             yield Found(producer, (*POD, "timeoutSeconds"), words)
 
 
@@ -81,7 +72,8 @@ def needless_patience(tree: Tree) -> Iterator[Found]:
             continue
         held = holds_for(trigger, tree)
         limit_s, given_s = service_timeout_s(subscriber), held.delivery.timeout_s
-        if held.written_in is trigger and given_s is not None and given_s > 2 * limit_s + 60:
+        useful_s = 2 * limit_s + 60 + _reply(tree, trigger).takes_s
+        if held.written_in is trigger and given_s is not None and given_s > useful_s:
             words = f"waits {show_s(given_s)}; {subscriber} answers within {limit_s} s"
             yield Found(trigger, (*DELIVERY, "timeout"), words)
 
@@ -101,16 +93,72 @@ def cut_short(tree: Tree) -> Iterator[Found]:
             yield Found(service, (*POD, "timeoutSeconds"), words)
 
 
+@rule(
+    "KN605", "warning", "reply that its Trigger does not wait for",
+    why="A Broker on an in-memory channel posts a subscriber's reply within the same "
+    "delivery.timeout, and is answered when all that the reply sets off is done. Cut short, it "
+    "posts the reply again, and in the end the dead letter sink gets an event that was served.",
+    fix="A delivery.timeout above all attempts and pauses of the Triggers that the reply passes, "
+    "or fewer and shorter attempts there.",
+)  # fmt: skip
+def impatient_reply(tree: Tree) -> Iterator[Found]:
+    for trigger in tree.triggers:
+        held = holds_for(trigger, tree)
+        reply, given_s = _reply(tree, trigger), held.delivery.timeout_s
+        if given_s is not None and given_s < reply.takes_s:
+            path = (*DELIVERY, "timeout") if held.written_in is trigger else ("spec", "subscriber")
+            yield Found(trigger, path, f"gives up after {show_s(given_s)}; the reply {reply}")
+
+
+@dataclass(frozen=True, order=True)
+class Behind:
+    """The longest that an event can keep its Broker busy, and through which Trigger."""
+
+    takes_s: float
+    type: str = ""
+    trigger: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type} can take {show_s(self.takes_s)} (Trigger {self.trigger})"
+
+
+NOBODY = Behind(0.0)
+
+
+def _behind(tree: Tree, event: Event, besides: Thing | None = None) -> Behind:
+    """What the Triggers on channels may do with `event`, those to `besides` left out."""
+    worst = NOBODY
+    for trigger in receivers(tree, event):
+        subscriber = tree.at(trigger, "spec", "subscriber")
+        if on_channel(tree.broker_of(trigger)) and (subscriber is None or subscriber != besides):
+            takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
+            worst = max(worst, Behind(takes_s, event.type, trigger.name))
+    return worst
+
+
+def _reply(tree: Tree, trigger: Thing) -> Behind:
+    """What the reply of a Trigger's subscriber sets off: that of a Service which says one thing."""
+    subscriber, broker = tree.at(trigger, "spec", "subscriber"), tree.broker_of(trigger)
+    if subscriber is None or broker is None:
+        return NOBODY
+    events = [event for event in _made(tree) if event.producer == subscriber]
+    if len(events) != 1 or events[0].broker != (broker.namespace, broker.name):
+        return NOBODY
+    return _behind(tree, events[0], besides=subscriber)
+
+
+@cache
+def _made(tree: Tree) -> list[Event]:
+    """The events whose producer is a Service of the tree, in the order of their producers."""
+    brokers = [(broker.namespace, broker.name) for broker in tree.brokers]
+    events = [event for broker in brokers for event in catalogue(tree, broker).events]
+    return sorted((e for e in events if e.producer is not None), key=_producer)
+
+
 def _publishers(tree: Tree) -> Iterator[tuple[Thing, list[Event]]]:
     """Knative Services that know a sink and cannot say everything in their reply."""
-    events = [
-        event
-        for broker in tree.brokers
-        for event in catalogue(tree, (broker.namespace, broker.name)).events
-        if event.producer is not None
-    ]
     called = {tree.at(trigger, "spec", "subscriber") for trigger in tree.triggers}
-    for producer, group in groupby(sorted(events, key=_producer), key=lambda e: e.producer):
+    for producer, group in groupby(_made(tree), key=lambda event: event.producer):
         own = list(group)
         cannot_reply = len(own) > 1 or producer not in called
         if producer is not None and cannot_reply and _knows_a_sink(tree, producer):
