@@ -1,4 +1,4 @@
-"""Apply an overlay and wait until all of it works: `make deploy OVERLAY=production TAG=v1.2.3`.
+"""Apply an overlay in parts until all of it works: `make deploy OVERLAY=production TAG=v1.2.3`.
 
 IMAGE and TAG, where given, stand in for the overlay's own.
 """
@@ -6,37 +6,36 @@ IMAGE and TAG, where given, stand in for the overlay's own.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import Manifest, folder, objects, of, render, title
+from knative.deploy.parts import parts, revived
 from knative.deploy.preflight import refuse_other_brokers, refuse_unprepared
 from knative.deploy.waiting import await_jobs, await_ready
 
 # Kubernetes and Knative allow no change of these; neither holds anything, so the old ones go first.
-_REPLACED = (("jobs", "job"), ("eventtypes.eventing.knative.dev", "event-type"))
+_JOBS, _EVENT_TYPES = ("jobs", "job"), ("eventtypes.eventing.knative.dev", "event-type")
 
 
-def _migrates(job: Manifest) -> bool:
-    """Every function waits for a migration; any other Job waits for functions."""
-    name: str = job["metadata"]["name"]
-    return name.startswith("migrate")
+def make_room(kubectl: Kubectl, kind: str, component: str) -> None:
+    label = f"app.kubernetes.io/part-of=dsm,app.kubernetes.io/component={component}"
+    print(kubectl("delete", "--ignore-not-found", "-n", "dsm", "-l", label, kind), end="")
 
 
-def apply(kubectl: Kubectl, text: str) -> None:
-    for kind, component in _REPLACED:
-        label = f"app.kubernetes.io/part-of=dsm,app.kubernetes.io/component={component}"
-        print(kubectl("delete", "--ignore-not-found", "-n", "dsm", "-l", label, kind), end="")
+def apply(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": found})
     try:
-        print(kubectl("apply", "-f", "-", given=text), end="", flush=True)
+        print(kubectl("apply", "-f", "-", given=given), end="", flush=True)
     except SystemExit as error:
         # Of what it refuses, a webhook tells no name.
         done = {line.split()[0] for line in str(error).splitlines() if "/" in line.split(" ")[0]}
-        left = sorted(title for title in map(title, objects(text)) if title not in done)
+        left = sorted(title for title in map(title, found) if title not in done)
         raise SystemExit(
-            f"{error}\nNot applied: {', '.join(left)}.\nAll else is, and the old migrations and "
-            "EventTypes are gone: mend that and deploy again."
+            f"{error}\nNot applied: {', '.join(left)}, nor what comes after them.\nMend that and "
+            "deploy again."
         ) from None
 
 
@@ -58,10 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Overlay {overlay.name} to context {kubectl.context()}", flush=True)
     refuse_unprepared(kubectl, found)
     refuse_other_brokers(kubectl, found)
-    apply(kubectl, text)
-    await_jobs(kubectl, (job for job in of(found, "Job") if _migrates(job)))
-    await_ready(kubectl, found)
-    await_jobs(kubectl, (job for job in of(found, "Job") if not _migrates(job)))
+    ground, broker, rest = parts(revived(kubectl, found))
+    make_room(kubectl, *_JOBS)
+    apply(kubectl, ground)
+    await_jobs(kubectl, of(ground, "Job"))
+    apply(kubectl, broker)
+    await_ready(kubectl, broker)
+    make_room(kubectl, *_EVENT_TYPES)
+    apply(kubectl, rest)
+    await_ready(kubectl, rest)
+    await_jobs(kubectl, of(rest, "Job"))
     print("All of it is ready.")
     return 0
 

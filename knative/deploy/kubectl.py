@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
+from typing import Any
 
 
 class Kubectl:
@@ -33,3 +35,9 @@ class Kubectl:
         if "--context" in self._command[:-1]:
             chosen.append(self._command[self._command.index("--context") + 1])
         return chosen[-1] if chosen else self("config", "current-context").strip()
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """What a call with `-o json` said; {} where it was quiet."""
+    found: dict[str, Any] = json.loads(text.strip() or "{}")
+    return found

@@ -7,6 +7,16 @@ from collections.abc import Iterator, Sequence
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import Manifest, group, namespace_of, of
 
+# How a pod says that it needs one: for a variable, for all of them, as files.
+_KINDS = {
+    "secretKeyRef": "Secret",
+    "secretRef": "Secret",
+    "secret": "Secret",
+    "configMapKeyRef": "ConfigMap",
+    "configMapRef": "ConfigMap",
+    "configMap": "ConfigMap",
+}
+
 
 def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
     """What the cluster lacks and the overlay does not bring: it would show as a wait in vain."""
@@ -20,25 +30,34 @@ def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
             f"The cluster does not know {kinds}: install what brings them first "
             "(knative/README.md, Deploy). Nothing has been changed."
         )
-    made = {(namespace_of(m), m["metadata"]["name"]) for m in of(found, "Secret")}
-    for space, name in sorted(set(_secrets(found)) - made):
-        there = kubectl("get", "secret", name, "-n", space, "-o", "name", "--ignore-not-found")
-        if not there.strip():
+    made = {(m["kind"], namespace_of(m), m["metadata"]["name"]) for m in found}
+    for kind, space, name in sorted(set(_needed(found)) - made):
+        asked = ("get", kind.lower(), name, "-n", space, "-o", "name", "--ignore-not-found")
+        if not kubectl(*asked).strip():
             raise SystemExit(
-                f"Secret {space}/{name} is not in the cluster: make it first "
+                f"{kind} {space}/{name} is not in the cluster: make it first "
                 "(knative/README.md, Production). Nothing has been changed."
             )
 
 
-def _secrets(found: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
-    """Namespace and name of each Secret without which a pod cannot start."""
+def _needed(found: Sequence[Manifest]) -> Iterator[tuple[str, str, str]]:
+    """Kind, namespace and name of each Secret and ConfigMap that a pod cannot start without."""
     for manifest in found:
         pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
-        for container in pod.get("containers", ()):
-            for variable in container.get("env", ()):
-                ref = variable.get("valueFrom", {}).get("secretKeyRef")
-                if ref and not ref.get("optional"):
-                    yield namespace_of(manifest), ref["name"]
+        for kind, ref in _refs(pod):
+            if not ref.get("optional"):
+                yield kind, namespace_of(manifest), ref.get("name") or ref["secretName"]
+
+
+def _refs(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
+    holders = [v.get("valueFrom", {}) for c in pod.get("containers", ()) for v in c.get("env", ())]
+    holders += [held for c in pod.get("containers", ()) for held in c.get("envFrom", ())]
+    for volume in pod.get("volumes", ()):
+        holders += [volume, *volume.get("projected", {}).get("sources", ())]
+    for holder in holders:
+        for key, kind in _KINDS.items():
+            if key in holder:
+                yield kind, holder[key]
 
 
 def refuse_other_brokers(kubectl: Kubectl, found: Sequence[Manifest]) -> None:

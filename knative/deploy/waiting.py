@@ -1,21 +1,15 @@
-"""Until all of it works, in the order of cause; what does not, says why.
-
-First comes the schema, then the Broker (whose dead letter sink is a function), the SinkBinding,
-which gives every function a new revision, then the functions and what tells them something.
-"""
+"""Until all of it works, in the order of cause; what does not, says why."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-from knative.deploy.kubectl import Kubectl
+from knative.deploy.kubectl import Kubectl, read_json
 from knative.deploy.overlay import Manifest, namespace_of, of
 
 _READY_IN_ORDER = (
-    "Broker", "SinkBinding", "Service", "Trigger",
+    "Service", "Broker", "SinkBinding", "Trigger",
     "PingSource", "ApiServerSource", "KafkaSink", "KafkaSource",
 )  # fmt: skip
 _PATIENCE_S = 1300.0  # above the deadline of a migration
@@ -42,12 +36,12 @@ def await_jobs(kubectl: Kubectl, jobs: Iterable[Manifest]) -> None:
 
 def _told(kubectl: Kubectl, space: str, job: str) -> Iterator[str]:
     """What a Job, its pods and their log say of its failure."""
-    said = _json(kubectl("get", "job", job, "-n", space, "-o", "json", quiet=True))
+    said = read_json(kubectl("get", "job", job, "-n", space, "-o", "json", quiet=True))
     for condition in said.get("status", {}).get("conditions", ()):
         if condition["status"] == "True":
             yield f"{condition.get('reason')}: {condition.get('message')}"
     selected = ("-l", f"batch.kubernetes.io/job-name={job}", "-o", "json")
-    pods = _json(kubectl("get", "pods", "-n", space, *selected, quiet=True))
+    pods = read_json(kubectl("get", "pods", "-n", space, *selected, quiet=True))
     for pod in pods.get("items", ()):
         for container in pod.get("status", {}).get("containerStatuses", ()):
             if waits := container.get("state", {}).get("waiting"):
@@ -76,13 +70,8 @@ def await_ready(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
 def _reasons(kubectl: Kubectl, space: str, names: Sequence[str]) -> Iterator[str]:
     """Why objects are not ready, as they say themselves."""
     for name in names:
-        said = _json(kubectl("get", name, "-n", space, "-o", "json", quiet=True))
+        said = read_json(kubectl("get", name, "-n", space, "-o", "json", quiet=True))
         for one in said.get("status", {}).get("conditions", ()):
             if one["type"] == "Ready" and one["status"] != "True":
                 words = one.get("message") or one.get("reason") or "no reason given"
                 yield f"{name} is not ready: {words}"
-
-
-def _json(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text.strip() or "{}")
-    return found

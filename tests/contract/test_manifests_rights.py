@@ -13,14 +13,14 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
         "agents: batch/jobs": {"create", "get", "list", "delete"},
         "agents: /configmaps": {"create", "get"},
-        "agents: /pods": {"get", "list"},
+        "agents: /pods": {"list"},
         "agents: /pods/log": {"get"},
     },
     "dsm/console": {
         "dsm: sources.knative.dev/pingsources": {"get", "list"},
     },
     "dsm/project-orchestrator": {
-        "dsm: sources.knative.dev/pingsources": {"get", "list", "create", "delete"},
+        "dsm: sources.knative.dev/pingsources": {"list", "create", "delete"},
     },
     # Knative's own adapter of the ApiServerSource.
     "agents/job-events": {

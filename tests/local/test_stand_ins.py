@@ -29,7 +29,7 @@ def test_with_them_it_has_a_broker_and_a_database_of_the_laptop() -> None:
     assert [item.name for item in world.all(core.StatefulSet)] == ["postgres"]
     assert world.get(core.Secret, "dsm", "database")
     assert "Broker default: the local broker instead of Kafka" in world.stand_ins
-    assert "Trigger commands-billing-service: left out" in world.stand_ins
+    assert "Trigger orchestrator-registrations-to-kafka: left out" in world.stand_ins
 
 
 def test_every_function_of_the_local_overlay_is_there_as_well() -> None:

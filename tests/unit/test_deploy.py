@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from knative.deploy.overlay import objects
+from knative.deploy.overlay import objects, of
 
 ROOT = Path(__file__).parents[2]
 # A kubectl whose cluster is a file of answers; it builds with the local kustomize, an overlay once,
@@ -38,7 +38,8 @@ if words[0] == "kustomize":
 elif words[:2] == ["config", "current-context"]:
     print("there")
 elif words[0] == "apply":
-    (home / "applied.yaml").write_text(sys.stdin.read())
+    with (home / "applied.jsonl").open("a") as applied:
+        applied.write(sys.stdin.read() + "\\n")
     if refused := answers.get("apply"):
         print("namespace/dsm configured\\njob.batch/migrate created")
         sys.exit(refused)
@@ -89,7 +90,12 @@ class Cluster:
                 return own.union(*map(found, value.values()))
             return set()
 
-        return found(objects((self.home / "applied.yaml").read_text()))
+        return found(self.applied())
+
+    def applied(self) -> list[list[dict[str, Any]]]:
+        """The objects, apply by apply."""
+        lines = (self.home / "applied.jsonl").read_text().splitlines()
+        return [json.loads(line)["items"] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +183,16 @@ def test_a_secret_that_nobody_has_made_is_named_before_anything_changes(cluster:
     assert not {"apply", "delete"} & set(cluster.verbs())
 
 
+def test_a_config_map_that_nobody_has_made_is_named_too(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "base").symlink_to(ROOT / "knative" / "base")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "kustomization.yaml").write_text('resources: ["../base"]')
+    done = cluster.deploy(f"OVERLAY={tmp_path / 'own'}")
+    assert done.returncode != 0
+    assert "ConfigMap dsm/backlog-db-config is not in the cluster" in done.stderr
+    assert not {"apply", "delete"} & set(cluster.verbs())
+
+
 def test_a_secret_of_the_overlay_is_not_asked_of_the_cluster(cluster: Cluster) -> None:
     assert cluster.deploy("OVERLAY=kind").returncode == 0
     assert not [words for words in cluster.calls() if words[:2] == ["get", "secret"]]
@@ -186,6 +202,7 @@ def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
     cluster.deploy("OVERLAY=production")
     waited = [words[5].partition("/")[0] for words in cluster.calls() if words[0] == "wait"]
     assert waited == [
+        "services.serving.knative.dev",  # the dead letter sink
         "brokers.eventing.knative.dev",
         "sinkbindings.sources.knative.dev",
         "services.serving.knative.dev",
@@ -197,8 +214,49 @@ def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
     ]
     asked = [words[2] for words in cluster.calls() if words[:2] == ["get", "job"]]
     assert asked == ["migrate", "migrate-dsm"]
-    verbs = cluster.verbs()
-    assert verbs.index("delete") < verbs.index("apply") < verbs.index("wait")
+    steps = [verb for verb in cluster.verbs() if verb in ("apply", "delete", "wait")]
+    waits = ["wait"] * 3, ["wait"] * 6
+    assert steps == ["delete", "apply", "apply", *waits[0], "delete", "apply", *waits[1]]
+
+
+def test_nothing_is_applied_before_what_it_needs(cluster: Cluster) -> None:
+    cluster.deploy("OVERLAY=kind")
+    ground, broker, rest = (
+        {f"{one['kind']} {one['metadata']['name']}" for one in part} for part in cluster.applied()
+    )
+    assert {"Namespace dsm", "StatefulSet postgres", "Job migrate", "Secret database"} <= ground
+    assert broker == {"Broker default", "Service dead-letter", "SinkBinding publishers"}
+    assert {"Service orchestrator", "Trigger orchestrator-due", "Job setup-backlog"} <= rest
+
+
+@pytest.mark.parametrize(
+    ("ready", "before", "mark"),
+    [
+        ("False", None, "console-00003"),
+        ("False", "console-00002", "console-00003"),
+        ("True", "console-00002", "console-00002"),
+        ("True", None, None),
+    ],
+)
+def test_a_service_that_knative_gave_up_is_tried_again(
+    cluster: Cluster, ready: str, before: str | None, mark: str | None
+) -> None:
+    live = {
+        "metadata": {"name": "console"},
+        "spec": {"template": {"metadata": {"annotations": {"dsm.io/again": before}}}},
+        "status": {
+            "latestCreatedRevisionName": "console-00003",
+            "conditions": [{"type": "Ready", "status": ready}],
+        },
+    }
+    answer = {"json of get services.serving.knative.dev -n": json.dumps({"items": [live]})}
+    assert cluster.deploy("OVERLAY=kind", **answer).returncode == 0
+    marks = {
+        one["metadata"]["name"]: one["spec"]["template"]["metadata"]["annotations"]
+        for one in of([one for part in cluster.applied() for one in part], "Service")
+    }
+    assert marks["console"].get("dsm.io/again") == mark
+    assert not [name for name in marks if name != "console" and "dsm.io/again" in marks[name]]
 
 
 def test_what_does_not_become_ready_is_no_success(cluster: Cluster) -> None:
@@ -233,8 +291,8 @@ def test_what_a_webhook_refuses_is_named_although_it_names_nothing(cluster: Clus
     done = cluster.deploy("OVERLAY=kind", apply="admission webhook denied the request")
     assert done.returncode != 0
     assert "admission webhook denied the request" in done.stderr
-    (left,) = re.findall(r"Not applied: (.*)\.", done.stderr)
-    assert "broker.eventing.knative.dev/default" in left.split(", ")
+    (left,) = re.findall(r"Not applied: (.*), nor what comes after them\.", done.stderr)
+    assert "statefulset.apps/postgres" in left.split(", ")
     assert not {"namespace/dsm", "job.batch/migrate"} & set(left.split(", "))
     assert "wait" not in cluster.verbs()
 
