@@ -1,8 +1,8 @@
 """Which events reach a Broker, as far as the tree tells, and who makes them.
 
 An EventType says that a type exists. Its producer is the Knative Service of its namespace that
-its label `app.kubernetes.io/name` names (by name, or by the same label), or else the last
-segment of its source. One without such a Service comes from outside. A source of a kind that we
+its label `app.kubernetes.io/name` or the last segment of its source names, or else the only one
+with that label. One without such a Service comes from outside. A source of a kind that we
 know says its types itself.
 """
 
@@ -13,14 +13,14 @@ from functools import cache
 
 from knative.lint.matching import Partial, filter_of
 from knative.lint.thing import EVENTING, SOURCES, Thing
-from knative.lint.tree import Tree, ref_key
+from knative.lint.tree import Tree, ref_key, sent_to
 
 NAME_LABEL = "app.kubernetes.io/name"
 PING = "dev.knative.sources.ping"
 # What Knative and tracing add on the way.
 _ADDED = frozenset({"knativearrivaltime", "traceparent", "tracestate"})
 _STANDARD = frozenset({"time", "subject", "dataschema", "datacontenttype"})
-_KNOWN_SOURCES = {"PingSource", "ApiServerSource", "KafkaSource", "SinkBinding"}
+_KNOWN_SOURCES = {"PingSource", "ApiServerSource", "SinkBinding"}
 _API_SERVER = [
     f"dev.knative.apiserver.{mode}.{verb}"
     for mode in ("ref", "resource")
@@ -54,11 +54,10 @@ def catalogue(tree: Tree, broker: tuple[str, str]) -> Catalogue:
     sent: list[Event] = []
     opaque = False
     for thing in tree.things:
-        for _, ref in thing.refs():
-            if ref_key(ref, thing) == (EVENTING, "Broker", *broker):
-                sent += _sent(thing, broker)
-                # A foreign source, a Sequence's reply or another Broker may send anything.
-                opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
+        if broker in sent_to(thing):
+            sent += _sent(thing, broker)
+            # A foreign source, a Sequence's reply or another Broker may send anything.
+            opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
     return Catalogue((*declared, *sent), bool(declared) and not opaque and tree.complete)
 
 
@@ -92,8 +91,9 @@ def _declared(tree: Tree, thing: Thing) -> list[Event]:
 def _home(thing: Thing) -> tuple[str, str] | None:
     """The Broker that an EventType belongs to; None when it is something else."""
     ref = thing.mapping("spec", "reference")
-    if not ref:
-        return thing.namespace, thing.text("spec", "broker") or "default"
+    if not ref:  # since v1beta2 that is an event of no Broker
+        name = thing.text("spec", "broker")
+        return (thing.namespace, name) if name else None
     _, kind, namespace, name = ref_key(ref, thing)
     return (namespace, name) if kind == "Broker" else None
 
@@ -103,11 +103,12 @@ def _producer(tree: Tree, thing: Thing, fixed: dict[str, str]) -> Thing | None:
     last = fixed.get("source", "").rstrip("/").rpartition("/")[2]
     homes = [service for service in tree.services if service.namespace == thing.namespace]
     for name in (wanted, last):
-        for service in homes if name else ():
-            labels = service.texts("metadata", "labels")
-            if service.name == name or (name == wanted and labels.get(NAME_LABEL) == name):
+        for service in homes:
+            if service.name == name:
                 return service
-    return None
+    labelled = [s for s in homes if s.texts("metadata", "labels").get(NAME_LABEL) == wanted]
+    # A label that several have is that of the whole they are part of.
+    return labelled[0] if wanted and len(labelled) == 1 else None
 
 
 def _sent(source: Thing, broker: tuple[str, str]) -> list[Event]:
@@ -120,10 +121,8 @@ def _sent(source: Thing, broker: tuple[str, str]) -> list[Event]:
     if source.is_a(SOURCES, "ApiServerSource"):
         mode = "resource" if source.text("spec", "mode") == "Resource" else "ref"
         types = [t for t in _API_SERVER if f".{mode}." in t]
-    elif source.is_a(SOURCES, "KafkaSource"):
-        types = ["dev.knative.kafka.event"]
     else:
-        return []
+        return []  # a record of a KafkaSource that is an event keeps its type
     return [Event(source, broker, t, Partial({**extensions, "type": t})) for t in types]
 
 

@@ -18,8 +18,10 @@ def lint(
 ) -> list[Finding]:
     """What the rules that `wanted` names find, by place; one place tells each thing once."""
     findings: set[Finding] = set()
-    for reading in readings:
-        tree = Tree(reading)
+    known = list(readings)
+    for reading in known:
+        others = (thing.key for other in known if other is not reading for thing in other.things)
+        tree = Tree(reading, frozenset(others))
         for rule in RULES.values():
             if wanted(rule.id):
                 findings.update(_of_rule(rule, tree))
@@ -27,8 +29,9 @@ def lint(
 
 
 def _of_rule(rule: Rule, tree: Tree) -> Iterable[Finding]:
-    problems = {"KN001": tree.reading.broken, "KN002": tree.reading.unread}.get(rule.id, [])
-    for problem in problems:
+    reading = tree.reading
+    said = {"KN001": reading.broken, "KN002": reading.unread, "KN003": reading.unbuilt}
+    for problem in said.get(rule.id, []):
         yield _of_problem(rule, problem)
     for found in rule.check(tree):
         line = found.thing.line(found.path)

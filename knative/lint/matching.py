@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -62,6 +62,14 @@ class Filter:
             return [*sorted(_VERSIONS)]
         texts = sorted(self.vocabulary.words[name].candidates() - {event.barred.get(name)})
         return [*texts] if name in _REQUIRED else [None, *texts]
+
+
+def together(filters: Sequence[Filter]) -> Filter:
+    """What passes all of them."""
+    words = Vocabulary()
+    for one in filters:
+        words.add(one.vocabulary)
+    return Filter(lambda event: all(one.matches(event) for one in filters), words)
 
 
 def filter_of(trigger: Thing) -> Filter | None:

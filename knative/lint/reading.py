@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from knative.lint.folders import below, bodies, kustomization
 from knative.lint.thing import Thing, expanded
 from knative.local.manifests.kustomize import attempt
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource
 from knative.local.manifests.source import Document, parse_documents, read_documents
 
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 STDIN = Path("<stdin>")
+_BREAK = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 
 
 @dataclass
 class Reading:
-    """What was read. `unread` is what stands in the way of saying that a name does not exist."""
+    """What was read.
+
+    `unread` stands in the way of saying that a name does not exist. Of what is `unbuilt` nothing
+    can be said at all, so there are no things then.
+    """
 
     things: list[Thing] = field(default_factory=list)
     broken: list[Problem] = field(default_factory=list)
     unread: list[Problem] = field(default_factory=list)
+    unbuilt: list[Problem] = field(default_factory=list)
 
 
 def read(target: Path) -> list[Reading]:
     """The trees under `target`; FileNotFoundError when there is no such thing.
 
-    A kustomization is one tree. Any other folder is one tree of all its YAML files, beside one
-    for each kustomization below it that no other one takes in.
+    A kustomization is one tree. Any other folder is one tree of all its YAML and JSON files,
+    beside one for each kustomization below it that no other one takes in.
     """
     if target.is_file():
         return [_files([target])]
     if not target.is_dir():
         raise FileNotFoundError(f"{target}: no such file or directory")
-    if _kustomization(target):
+    if kustomization(target):
         return [_kustomized(target)]
-    loose = _files(sorted(_loose(target)))
-    built = [_kustomized(folder) for folder in _tops(target)]
+    found = below(target)
+    loose = _files([file for file in found.loose if _may_hold_objects(file)])
+    built = [_kustomized(folder) for folder in found.tops]
     return [loose, *built] if loose.things or loose.broken or not built else built
 
 
@@ -58,8 +67,8 @@ def read_text(text: str | bytes) -> Reading:
 
 
 def _kustomized(folder: Path) -> Reading:
-    file = _kustomization(folder) or folder
-    for body in _bodies(file):
+    file = kustomization(folder) or folder
+    for body in bodies(file):
         if body.get("kind") == "Component":
             return _part(folder, file, body)
     reading = Reading()
@@ -70,10 +79,21 @@ def _kustomized(folder: Path) -> Reading:
         words = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
         return Reading(broken=[Problem(file, 1, "kustomization", "", words)])
     for problem in problems:
-        foreign = "not supported" in problem.message or "//" in problem.message
-        (reading.unread if foreign else reading.broken).append(problem)
+        if "remote resources" in problem.message:
+            words = problem.message.replace("not supported", "not read here")
+            reading.unread.append(_worded(problem, words))
+        elif "not supported" in problem.message:
+            reading.unbuilt.append(_worded(problem, "this linter does not know what it does"))
+        else:
+            reading.broken.append(problem)
+    if reading.unbuilt:
+        return Reading(unbuilt=reading.unbuilt)
     _keep(resources, reading)
     return reading
+
+
+def _worded(problem: Problem, words: str) -> Problem:
+    return Problem(problem.file, problem.line, problem.thing, problem.field, words)
 
 
 def _part(folder: Path, file: Path, body: dict[str, Any]) -> Reading:
@@ -86,79 +106,61 @@ def _part(folder: Path, file: Path, body: dict[str, Any]) -> Reading:
     return reading
 
 
+def _may_hold_objects(file: Path) -> bool:
+    """Is it worth reading? A folder holds the YAML and JSON of many tools."""
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return True  # reading it says why
+    odd = b"\0" in text or text.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return odd or (b"apiVersion" in text and b"kind" in text)
+
+
 def _files(files: list[Path]) -> Reading:
     reading = Reading()
     for file in files:
-        try:
-            _take(read_documents(file), reading)
-        except ManifestError as error:
-            reading.broken += [_kinder(problem) for problem in error.problems]
+        for documents in _parts(file, reading.broken):
+            _take(documents, reading)
     return reading
 
 
+def _parts(file: Path, broken: list[Problem]) -> Iterator[list[Document]]:
+    """The documents of a file; where one is broken, the others all the same."""
+    try:
+        yield read_documents(file)
+        return
+    except ManifestError as error:
+        problems = error.problems
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        broken += problems
+        return
+    before = len(broken)
+    cuts = [0, *(match.start() for match in _BREAK.finditer(text)), len(text)]
+    for start, end in pairwise(cuts):
+        try:
+            yield parse_documents(text[start:end], file, 1 + text.count("\n", 0, start))
+        except ManifestError as error:
+            broken += map(_kinder, error.problems)
+    if len(broken) == before:
+        broken += map(_kinder, problems)
+
+
 def _kinder(problem: Problem) -> Problem:
-    if problem.file.parent.name != "templates":
+    if "templates" not in problem.file.parts:
         return problem
     words = "a Helm template? Try: helm template . | python -m knative.lint -"
-    return Problem(problem.file, problem.line, "", "", f"{problem.message}; {words}")
+    return _worded(problem, f"{problem.message}; {words}")
 
 
 def _take(documents: list[Document], reading: Reading) -> None:
     """Keep the Kubernetes objects; any other YAML (values, workflows) is none of ours."""
-    bodies = (
+    found = (
         d for d in documents if isinstance(d.body, dict) and {"apiVersion", "kind"} <= d.body.keys()
     )
-    _keep([Resource(document.body, document) for document in bodies], reading)
+    _keep([Resource(document.body, document) for document in found], reading)
 
 
 def _keep(resources: list[Resource], reading: Reading) -> None:
     reading.things += [Thing(one) for resource in resources for one in expanded(resource)]
-
-
-def _kustomization(folder: Path) -> Path | None:
-    return next((folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()), None)
-
-
-def _bodies(file: Path) -> list[dict[str, Any]]:
-    try:
-        return [d.body for d in read_documents(file) if isinstance(d.body, dict)]
-    except ManifestError:
-        return [{}]  # building it will say what is broken
-
-
-def _folders(top: Path) -> Iterator[Path]:
-    """`top` and what is below it, without hidden folders and without following links."""
-    yield top
-    for entry in sorted(top.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
-            yield from _folders(entry)
-
-
-def _loose(top: Path) -> Iterator[Path]:
-    """The YAML files that no kustomization governs."""
-    if _kustomization(top):
-        return
-    for entry in sorted(top.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
-            yield from _loose(entry)
-        elif entry.is_file() and entry.suffix in (".yaml", ".yml"):
-            yield entry
-
-
-def _tops(top: Path) -> list[Path]:
-    """The kustomizations below `top` that no other one takes in, and that are no Component."""
-    found: dict[Path, Path] = {}
-    taken: set[Path] = set()
-    for folder in _folders(top):
-        file = _kustomization(folder)
-        if file is None:
-            continue
-        for body in _bodies(file):
-            if body.get("kind") != "Component":
-                found[folder.resolve()] = folder
-            for key in ("resources", "bases", "components"):
-                entries = body.get(key)
-                for entry in entries if isinstance(entries, list) else ():
-                    if isinstance(entry, str) and "://" not in entry:
-                        taken.add((folder / entry).resolve())
-    return [folder for place, folder in found.items() if place not in taken]

@@ -95,6 +95,10 @@ class Thing:
         """Every `ref` of a destination, wherever it stands."""
         yield from _refs(self.resource.body.get("spec"), ("spec",))
 
+    def uris(self) -> Iterator[str]:
+        """Every `uri` of a destination without a ref."""
+        yield from _uris(self.resource.body.get("spec"))
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
@@ -110,6 +114,17 @@ def _refs(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from _refs(item, (*path, number))
+
+
+def _uris(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("uri"), str) and "ref" not in value:
+            yield value["uri"]
+        for item in value.values():
+            yield from _uris(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _uris(item)
 
 
 def expanded(resource: Resource) -> Iterator[Resource]:

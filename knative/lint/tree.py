@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,16 +16,19 @@ _ADDRESSABLE = {
     (MESSAGING, "InMemoryChannel"), ("flows.knative.dev", "Sequence"),
     ("flows.knative.dev", "Parallel"), ("sinks.knative.dev", "JobSink"),
 }  # fmt: skip
+_INGRESS = re.compile(r"https?://[\w-]*broker-ingress\.[^/]+/([^/]+)/([^/?#]+)/?")
 _INJECTION = "eventing.knative.dev/injection"
 
 
 class Tree:
-    """All objects of one reading."""
+    """All objects of one reading; `elsewhere` are the keys of those that were read beside it."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, elsewhere: Collection[Key] = ()) -> None:
         self.things = reading.things
         self.reading = reading
+        self._elsewhere = elsewhere
         self._by_key = {thing.key: thing for thing in self.things}
+        self._kinds = {thing.key[:3] for thing in self.things}
 
     @property
     def complete(self) -> bool:
@@ -62,16 +66,24 @@ class Tree:
         ref = home.get(*path, "ref")
         return self.resolve(ref, home) if isinstance(ref, dict) else None
 
-    def is_missing(self, ref: dict[str, Any], home: Thing) -> bool:
-        """Does the ref lead nowhere for certain?"""
-        group, kind, namespace, name = ref_key(ref, home)
+    def is_missing(self, key: Key) -> bool:
+        """Does that name lead nowhere for certain?
+
+        It does where this tree has other objects of its kind in its namespace; where it has none,
+        they may well be somebody else's.
+        """
+        return self.is_away(key) and key[:3] in self._kinds and key not in self._elsewhere
+
+    def is_away(self, key: Key) -> bool:
+        """Is there no such object in this tree?"""
+        group, kind, namespace, name = key
         if not self.complete or (group, kind) not in _ADDRESSABLE:
             return False
         if (group, kind) == (EVENTING, "Broker"):
             return not self.has_broker(namespace, name)
         if (group, kind) == ("", "Service") and self.find(SERVING, "Service", namespace, name):
             return False  # Knative makes a Kubernetes Service of that name
-        return (group, kind, namespace, name) not in self._by_key
+        return key not in self._by_key
 
     def has_broker(self, namespace: str, name: str) -> bool:
         """Is there such a Broker, or does sugar make it?"""
@@ -86,7 +98,7 @@ class Tree:
         ) or any(t.texts("metadata", "annotations").get(_INJECTION) == "enabled" for t in triggers)
 
     def broker_of(self, trigger: Thing) -> Thing | None:
-        return self.find(EVENTING, "Broker", trigger.namespace, broker_key(trigger)[1])
+        return self.find(EVENTING, "Broker", *broker_key(trigger))
 
     def triggers_of(self, broker: tuple[str, str]) -> Iterator[Thing]:
         """The Triggers of the Broker (namespace, name)."""
@@ -97,21 +109,41 @@ class Tree:
         subject = binding.mapping("spec", "subject")
         group = str(subject.get("apiVersion", "")).rpartition("/")[0]
         namespace = subject.get("namespace") or binding.namespace
-        if (group, subject.get("kind"), namespace) != (thing.group, thing.kind, thing.namespace):
+        made = thing.is_a("batch", "CronJob") and subject.get("kind") == "Job"  # by it, with labels
+        kind = "Job" if made else thing.kind
+        if (group, subject.get("kind"), namespace) != (thing.group, kind, thing.namespace):
             return False
         if "selector" in subject:
             selector = ("spec", "subject", "selector")
             if binding.get(*selector, "matchExpressions"):
                 return True  # too much to judge
             wanted = binding.texts(*selector, "matchLabels").items()
-            return wanted <= thing.texts("metadata", "labels").items()
+            home = ("spec", "jobTemplate", "metadata") if made else ("metadata",)
+            return wanted <= thing.texts(*home, "labels").items()
         return bool(subject.get("name") == thing.name)
+
+    def holds(self, group: str, kind: str, namespace: str) -> bool:
+        """Is there an object of that kind in that namespace?"""
+        return (group, kind, namespace) in self._kinds
 
 
 def ref_key(ref: dict[str, Any], home: Thing) -> Key:
     group = str(ref.get("apiVersion", "")).rpartition("/")[0] or str(ref.get("group", ""))
     namespace = str(ref.get("namespace") or home.namespace)
     return group, str(ref.get("kind")), namespace, str(ref.get("name"))
+
+
+def broker_at(uri: str) -> tuple[str, str] | None:
+    """Namespace and name of the Broker that a URL of an ingress of Brokers leads to."""
+    found = _INGRESS.fullmatch(uri)
+    return (found[1], found[2]) if found else None
+
+
+def sent_to(thing: Thing) -> set[tuple[str, str]]:
+    """The Brokers, as (namespace, name), that an object names as a destination."""
+    refs = (ref_key(ref, thing) for _, ref in thing.refs())
+    named = {key[2:] for key in refs if key[:2] == (EVENTING, "Broker")}
+    return named | {place for uri in thing.uris() if (place := broker_at(uri))}
 
 
 def broker_key(trigger: Thing) -> tuple[str, str]:

@@ -27,24 +27,46 @@ class Words:
     """What a filter compares one attribute with."""
 
     values: set[str] = field(default_factory=set)
+    numbers: set[str] = field(
+        default_factory=set
+    )  # those it is compared with, and their neighbours
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
 
     def candidates(self) -> set[str]:
         """One text of each class that these words can tell apart."""
         ends = {p + OTHER + s for p in (*self.prefixes, "") for s in (*self.suffixes, "")}
-        return self.values | self.prefixes | self.suffixes | ends
+        return self.values | self.numbers | self.prefixes | self.suffixes | ends
+
+    @property
+    def mixed(self) -> bool:
+        """Is it compared as a number and as a text? Then other numbers may be what passes."""
+        return bool(self.numbers and (self.values or self.prefixes or self.suffixes))
 
 
 @dataclass
 class Vocabulary:
-    """All of one filter. `known` is False when it holds more than candidates can answer for."""
+    """All of one filter, or of several. `odd`: it holds more than candidates can answer for."""
 
     words: dict[str, Words] = field(default_factory=dict)
-    known: bool = True
+    odd: bool = False
 
     def of(self, name: str) -> Words:
         return self.words.setdefault(name, Words())
+
+    @property
+    def known(self) -> bool:
+        """Do the candidates answer for every event?"""
+        return not self.odd and not any(words.mixed for words in self.words.values())
+
+    def add(self, other: Vocabulary) -> None:
+        self.odd |= other.odd
+        for name, words in other.words.items():
+            own = self.of(name)
+            own.values |= words.values
+            own.numbers |= words.numbers
+            own.prefixes |= words.prefixes
+            own.suffixes |= words.suffixes
 
 
 def vocabulary(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> Vocabulary:
@@ -118,7 +140,7 @@ def _comparison(node: Tree[Token], found: Vocabulary) -> None:
     if name is None or literal is None:
         _unknown(node, found)
     elif re.fullmatch(r"\d+", literal):
-        found.of(name).values |= {str(int(literal) + step) for step in (-1, 0, 1)} | {literal}
+        found.of(name).numbers |= {str(int(literal) + step) for step in (-1, 0, 1)} | {literal}
     elif sign in ("=", "!=", "<>"):
         found.of(name).values.add(literal)
     else:
@@ -134,19 +156,24 @@ def _like(node: Tree[Token], found: Vocabulary) -> None:
         return
     words, wild = found.of(name), re.findall(r"(?<!\\)[%_]", pattern)
     if not wild:
-        words.values.add(re.sub(r"\\([%_])", r"\1", pattern))
+        words.values.add(_plain(pattern))
     elif wild == ["%"] and pattern.endswith("%"):
-        words.prefixes.add(pattern[:-1])
+        words.prefixes.add(_plain(pattern[:-1]))
     elif wild == ["%"] and pattern.startswith("%"):
-        words.suffixes.add(pattern[1:])
+        words.suffixes.add(_plain(pattern[1:]))
     else:
         words.values.add(pattern.replace("%", "").replace("_", "x"))
-        found.known = False
+        found.odd = True
+
+
+def _plain(pattern: str) -> str:
+    """What a pattern without wildcards matches."""
+    return re.sub(r"\\([%_])", r"\1", pattern)
 
 
 def _unknown(node: Tree[Token], found: Vocabulary) -> None:
     """A test that no list of values answers: note its attributes and claim nothing."""
-    found.known = False
+    found.odd = True
     for name in attributes_of(node):
         found.of(name)
 

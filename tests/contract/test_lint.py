@@ -14,8 +14,9 @@ from sarif_pydantic import Sarif
 
 from knative.lint.cli import main
 from knative.lint.finding import RULES
+from knative.lint.folders import KUSTOMIZATIONS
 from knative.lint.linting import lint
-from knative.lint.reading import KUSTOMIZATIONS, read
+from knative.lint.reading import read
 from tests.lint_tree import GOOD, trigger
 
 ROOT = Path(__file__).parents[2]
@@ -171,9 +172,9 @@ def test_a_kustomization_goes_by_each_of_its_names() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b'a: "\x07"', "broken YAML"),
-        (b"a: &x [*x]", "an alias that holds itself"),
-        (b"a: " + b"[" * 5000, "broken YAML"),
+        (b'apiVersion: "\x07"\nkind: A', "broken YAML"),
+        (b"apiVersion: &x [*x]\nkind: A", "an alias that holds itself"),
+        (b"kind: A\napiVersion: " + b"[" * 5000, "broken YAML"),
         (b"\xff\xfe\x00", "UTF-8"),
     ],
     ids=["control", "alias", "deep", "bytes"],

@@ -171,7 +171,7 @@ async def _launcher(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_of_ten_thousand_cases_none_is_answered_with_5xx_and_nothing_unproven_is_stored(
     webhook_database: str,
 ) -> None:

@@ -160,7 +160,7 @@ def test_a_patch_without_a_target_finds_its_object_by_name(tmp_path: Path) -> No
     ("kustomization", "words"),
     [
         ("namePrefix: a-", "namePrefix: is not supported"),
-        ("patchesStrategicMerge: []", "patchesStrategicMerge: is not supported"),
+        ("replacements: []", "replacements: is not supported"),
         ("resources: [nope.yaml]", "nope.yaml does not exist"),
         ("resources: ['https://example.com/a.yaml']", "remote resources are not supported"),
         ("components: [nope]", "nope is not a directory"),

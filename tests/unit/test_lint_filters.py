@@ -37,6 +37,11 @@ SOMETIMES = [
     ("functions are believed", """[{cesql: "LENGTH(type) > 3 AND type LIKE '%a_c%'"}]"""),
     ("arithmetic is believed", '[{cesql: "weight * 2 = 6"}]'),
     ("two attributes are believed", '[{cesql: "sender = receiver"}]'),
+    ("number and LIKE", """[{cesql: "status >= 400 AND status LIKE '5%'"}]"""),
+    ("number and IN", '[{cesql: "retries > 5 AND retries NOT IN (6, 7)"}]'),
+    ("number and exact", """[{cesql: "amount > 100"}, {not: {exact: {amount: "101"}}}]"""),
+    ("number and prefix", """[{cesql: "amount > 100"}, {prefix: {amount: "2"}}]"""),
+    ("escaped", r"""[{cesql: "subject LIKE 'a\%b%'"}]"""),
     ("old version", "[{exact: {specversion: '0.3'}}]"),
 ]
 

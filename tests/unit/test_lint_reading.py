@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from knative.lint.linting import lint
 from knative.lint.reading import read
-from tests.lint_tree import GOOD, found, found_in, trigger
+from tests.lint_tree import BASE, GOOD, event_type, found, found_in, trigger
 
 KUSTOMIZATION = "resources: [objects.yaml]\n"
+LINEAR = "{retry: 1, backoffPolicy: linear, backoffDelay: PT1S, timeout: PT70S}"
 LOST = trigger("lost", to="nosuch")
+SLOW = trigger(delivery=LINEAR)
 
 
 def folder(top: Path, *documents: str, kustomization: str = "") -> Path:
@@ -62,8 +66,81 @@ def test_a_list_is_its_items(tmp_path: Path) -> None:
 
 
 def test_broken_yaml_is_a_finding_with_its_line(tmp_path: Path) -> None:
-    (one,) = found_in(folder(tmp_path, "a: [\n"))
-    assert (one.rule, one.severity, one.line) == ("KN001", "error", 2)
+    (one,) = found_in(folder(tmp_path, "apiVersion: v1\nkind: [\n"))
+    assert (one.rule, one.severity, one.line) == ("KN001", "error", 3)
+
+
+def test_a_broken_document_hides_no_other_of_its_file(tmp_path: Path) -> None:
+    broken, linear = found_in(
+        folder(tmp_path, "a: [\n", "\nb: 1\n", *BASE, event_type("order.placed"), SLOW)
+    )
+    assert (broken.rule, broken.line) == ("KN001", 2)
+    assert linear.rule == "KN503"
+    assert linear.line is not None
+    assert "linear" in (tmp_path / "objects.yaml").read_text().splitlines()[linear.line - 1]
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/name:a.b", "!GetAtt a.b", "!unsafe [a]", "!vault {a: b}"]
+)
+def test_other_tools_tags_are_nothing_to_us(tmp_path: Path, tag: str) -> None:
+    odd = f"\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odd}}\ndata: {tag}\n"
+    (tmp_path / "mkdocs.yml").write_text("a: {{ b }}\n")
+    assert found_in(folder(tmp_path, *GOOD, odd)) == []
+
+
+def test_json_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "lost.json").write_text(json.dumps(yaml.safe_load(LOST)))
+    (tmp_path / "package.json").write_text("{no JSON")
+    (one,) = found_in(folder(tmp_path, *GOOD))
+    assert (one.rule, one.file.name) == ("KN102", "lost.json")
+
+
+def test_aliases_of_aliases_come_to_an_end(tmp_path: Path) -> None:
+    rows = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    bomb = "\n".join(["\napiVersion: v1\nkind: ConfigMap", "a0: &a0 [x]", *rows])
+    (one,) = found_in(folder(tmp_path, *GOOD, bomb))
+    assert (one.rule, "500000 fields" in one.message) == ("KN001", True)
+
+
+def test_what_a_kustomization_patches_with_is_no_object(tmp_path: Path) -> None:
+    folder(tmp_path / "base", *GOOD, kustomization=KUSTOMIZATION)
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "patches" / "delivery.yaml").write_text(SLOW)
+    patches = "patches: [{path: ../patches/delivery.yaml}]\n"
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top" / "kustomization.yaml").write_text(f"resources: [../base]\n{patches}")
+    (one,) = found_in(tmp_path)
+    assert one.rule == "KN503"
+
+
+@pytest.mark.parametrize("field", ["patchesStrategicMerge", "patchesJson6902"])
+def test_the_older_fields_of_patches_are_built(tmp_path: Path, field: str) -> None:
+    if field == "patchesStrategicMerge":
+        (tmp_path / "patch.yaml").write_text(SLOW)
+        entry = "patch.yaml"
+    else:
+        target = "{group: eventing.knative.dev, version: v1, kind: Trigger, name: order}"
+        patch = [{"op": "add", "path": "/spec/delivery", "value": yaml.safe_load(LINEAR)}]
+        (tmp_path / "patch.yaml").write_text(json.dumps(patch))
+        entry = f"{{path: patch.yaml, target: {target}}}"
+    top = folder(tmp_path, *GOOD, kustomization=f"{KUSTOMIZATION}{field}: [{entry}]\n")
+    assert [one.rule for one in found_in(top)] == ["KN503"]
+
+
+def test_kustomizations_that_take_in_one_another_are_a_finding(tmp_path: Path) -> None:
+    for one, other in (("a", "b"), ("b", "a")):
+        folder(tmp_path / one, kustomization=f"resources: [../{other}]\n")
+    for place in (tmp_path, tmp_path / "a"):
+        assert [(one.rule, one.message) for one in found_in(place)] == [
+            ("KN001", "contains itself")
+        ]
+
+
+def test_a_link_to_itself_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    top = folder(tmp_path, *GOOD, kustomization="resources: [objects.yaml, loop.yaml]\n")
+    assert [one.rule for one in found_in(top)] == ["KN001"]
 
 
 def test_a_missing_file_of_a_kustomization_is_a_finding(tmp_path: Path) -> None:
@@ -73,13 +150,23 @@ def test_a_missing_file_of_a_kustomization_is_a_finding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    ["resources: [objects.yaml, https://example.com/more.yaml]", "namePrefix: a-"],
-    ids=["remote", "a rarer field"],
+    [
+        "https://example.com/more.yaml",
+        "github.com/acme/platform?ref=v1",
+        "git@github.com:acme/other.git",
+        "git.acme.io/platform//base",
+    ],
 )
 def test_where_not_all_is_read_no_name_is_missing(tmp_path: Path, more: str) -> None:
-    kustomization = more if "resources" in more else KUSTOMIZATION + more
-    top = folder(tmp_path, *GOOD, LOST, kustomization=kustomization)
+    top = folder(tmp_path, *GOOD, LOST, kustomization=f"resources: [objects.yaml, '{more}']\n")
     assert [one.rule for one in found_in(top)] == ["KN002"]
+
+
+@pytest.mark.parametrize("more", ["namePrefix: a-", "configurations: [c.yaml]", "replacements: []"])
+def test_of_what_cannot_be_built_nothing_is_said(tmp_path: Path, more: str) -> None:
+    top = folder(tmp_path, *GOOD, LOST, kustomization=KUSTOMIZATION + more)
+    (one,) = found_in(top)
+    assert (one.rule, one.field) == ("KN003", more.partition(":")[0])
 
 
 def test_a_kustomization_of_odd_shape_is_a_finding(tmp_path: Path) -> None:
@@ -90,7 +177,8 @@ def test_a_kustomization_of_odd_shape_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_a_helm_template_says_how_to_render_it(tmp_path: Path) -> None:
-    folder(tmp_path / "templates", "{{ if .Values.on }}\na: 1\n{{ end }}\n")
+    text = "{{ if .Values.on }}\napiVersion: v1\nkind: A\n{{ end }}\n"
+    folder(tmp_path / "templates" / "eventing", text)
     (one,) = found_in(tmp_path)
     assert "helm template . | python -m knative.lint -" in one.message
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from knative.lint.linting import lint
+from knative.lint.reading import read
 from tests.lint_tree import (
     BASE,
     BINDING,
     BROKER,
     GOOD,
     SERVICES,
+    TICK,
     event_type,
     found,
     ping,
@@ -23,6 +28,7 @@ apiVersion: eventing.knative.dev/v1beta3
 kind: EventType
 metadata: {{name: {type}, namespace: shop}}
 spec:
+  reference: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}
   attributes:
   - {{name: type, required: true, value: {type}}}
   - {{name: region, required: false}}
@@ -43,6 +49,20 @@ spec:
   subscriber: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: {to}}}}}
 """
 OTHER_BROKER = BROKER.replace("name: default", "name: other")
+BINDING_OF_JOBS = """
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: beats, namespace: shop}
+spec:
+  subject: {apiVersion: batch/v1, kind: Job, selector: {matchLabels: {app: beat}}}
+  sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}
+"""
+BEATS = """
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: beat, namespace: shop}
+spec: {jobTemplate: {metadata: {labels: {app: beat}}}}
+"""
 SINK = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: %s}}"
 SHIPPED = [event_type("order.placed", "billing"), event_type("order.shipped", "shipping")]
 SHIPPING = service("shipping")
@@ -77,7 +97,16 @@ CASES = [
         [*GOOD, trigger("kept", delivery=TO_GRAVES)],
     ),
     ("KN105", [*GOOD, BINDING.replace('"true"', '"no"')], GOOD),
-    ("KN105", [*GOOD, BINDING.replace("kind: Service", "kind: Broker")], GOOD),
+    (
+        "KN105",
+        [*GOOD, BINDING.replace("serving", "eventing").replace("kind: Service", "kind: Broker")],
+        GOOD,
+    ),
+    (  # Jobs are made by a CronJob of this tree, with its template's labels
+        "KN105",
+        [*GOOD, BEATS.replace("app: beat", "app: bear"), BINDING_OF_JOBS],
+        [*GOOD, BEATS, BINDING_OF_JOBS],
+    ),
     ("KN106", [*BASE, ping().replace("ref: {", "uri: /there, other: {")], GOOD),
     ("KN106", [*BASE, ping().replace("ref: {", "other: {")], GOOD),
     (
@@ -172,8 +201,67 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {eventing.knative.dev/injection: enabled}}
 """
-    assert "KN101" in rules(*SERVICES, trigger())
-    assert "KN101" not in rules(namespace, *SERVICES, trigger())
+    assert "KN108" in rules(*SERVICES, trigger())
+    assert "KN108" not in rules(namespace, *SERVICES, trigger())
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*SERVICES, trigger()],
+        [BROKER, SERVICES[0], trigger(delivery=f"{{deadLetterSink: {SINK % 'dls'}}}")
+         .replace("name: dls", "name: dls, namespace: infra"), SERVICES[1]],
+        [BROKER.replace("name: graves", "name: graves, namespace: infra"), trigger()],
+    ],
+    ids=["another repository's Broker", "another namespace's sink", "another tree's Services"],
+)  # fmt: skip
+def test_what_may_be_somebody_elses_is_a_note(documents: list[str]) -> None:
+    assert {one.rule for one in found(*documents) if one.rule < "KN2"} == {"KN108"}
+
+
+def test_trees_of_one_run_know_one_another(tmp_path: Path) -> None:
+    (tmp_path / "eventing.yaml").write_text("---".join([BROKER, trigger(), trigger("t", to="no")]))
+    (tmp_path / "serving.yaml").write_text("---".join(SERVICES))
+    together = [one for name in ("eventing", "serving") for one in read(tmp_path / f"{name}.yaml")]
+    assert {one.rule for one in lint(together)} == {"KN108"}
+    assert "KN102" in {one.rule for one in lint(read(tmp_path))}
+
+
+@pytest.mark.parametrize(
+    ("of", "version", "judged"), [("reference", "v1beta3", True), ("other", "v1beta3", False)]
+)
+def test_a_type_without_a_reference_is_of_no_broker(of: str, version: str, judged: bool) -> None:
+    unheard = event_type("order.lost").replace("reference", of).replace("v1beta2", version)
+    assert ("KN201" in rules(*GOOD, unheard)) is judged
+
+
+def test_a_label_that_two_services_share_makes_neither_the_producer() -> None:
+    shared = [service(n, labels="app.kubernetes.io/name: chart") for n in ("api", "worker")]
+    made, taken = event_type("order.placed", "chart"), trigger(to="worker")
+    assert "KN301" not in rules(*BASE, *shared, made, taken)
+    assert "KN301" in rules(*BASE, shared[1], made, taken)
+
+
+def test_a_ping_by_the_ingress_address_is_of_that_broker() -> None:
+    address = "http://broker-ingress.knative-eventing.svc.cluster.local/shop/default"
+    by_address = ping().replace("sink: {ref: {", f"sink: {{uri: '{address}', other: {{")
+    assert "KN202" in rules(*BASE, TICK)
+    assert "KN202" not in rules(*BASE, TICK, by_address)
+    assert "KN303" in rules(*BASE, trigger("t").replace("ref: {", f"uri: '{address}', other: {{"))
+
+
+def test_a_record_of_kafka_may_be_any_event() -> None:
+    source = ping("records").replace("PingSource", "KafkaSource")
+    assert "KN202" not in rules(
+        *GOOD, source, trigger("t", filter_="filters: [{exact: {type: x}}]")
+    )
+
+
+def test_brokers_that_forward_different_events_are_no_loop() -> None:
+    there = FORWARD.format(of="default", to="other") + "  filter: {attributes: {type: %s}}\n"
+    back = FORWARD.format(of="other", to="default") + "  filter: {attributes: {type: b}}\n"
+    assert "KN303" not in rules(*BASE, OTHER_BROKER, there % "a", back)
+    assert "KN303" in rules(*BASE, OTHER_BROKER, there % "b", back)
 
 
 def test_a_source_of_an_unknown_kind_may_send_anything() -> None:

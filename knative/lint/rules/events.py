@@ -62,17 +62,15 @@ def unproduced(tree: Tree) -> Iterator[Found]:
     fix="Correct spec.reference (spec.broker before v1beta2), or add the Broker.",
 )  # fmt: skip
 def homeless_type(tree: Tree) -> Iterator[Found]:
-    for thing in tree.of(EVENTING, "EventType") if tree.complete else ():
+    for thing in tree.of(EVENTING, "EventType"):
         ref = thing.mapping("spec", "reference")
         if ref:
-            if tree.is_missing(ref, thing):
-                _, kind, namespace, name = ref_key(ref, thing)
-                yield Found(thing, ("spec", "reference"), f"there is no {kind} {namespace}/{name}")
-        elif (broker := thing.text("spec", "broker")) and not tree.has_broker(
-            thing.namespace, broker
-        ):
-            words = f"there is no Broker {thing.namespace}/{broker}"
-            yield Found(thing, ("spec", "broker"), words)
+            key, path = ref_key(ref, thing), ("spec", "reference")
+        else:
+            key = (EVENTING, "Broker", thing.namespace, thing.text("spec", "broker"))
+            path = ("spec", "broker")
+        if key[3] and tree.is_missing(key):
+            yield Found(thing, path, f"there is no {key[1]} {key[2]}/{key[3]}")
 
 
 def _brokers(tree: Tree) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ from knative.lint.tree import Tree
 
 
 @rule(
-    "KN001", "error", "unreadable YAML",
-    why="What cannot be read cannot be applied, and hides every other mistake in it.",
+    "KN001", "error", "what cannot be read or built",
+    why="What cannot be read cannot be applied, and hides every other mistake in it. Until it can "
+    "be, no name here is said to be missing.",
     fix="Mend the file at the place that is named.",
 )  # fmt: skip
 def broken(tree: Tree) -> Iterator[Found]:
@@ -22,9 +23,19 @@ def broken(tree: Tree) -> Iterator[Found]:
 
 @rule(
     "KN002", "note", "part of the kustomization was not read",
-    why="Remote resources, rarer kustomize features and what a Component goes into are not looked "
-    "at here, so no name can be said to be missing.",
+    why="Remote resources and what a Component goes into are not looked at here, so no name can be "
+    "said to be missing.",
     fix="For a full answer lint the overlay: kubectl kustomize DIR | python -m knative.lint -",
 )  # fmt: skip
 def unread(tree: Tree) -> Iterator[Found]:
+    return iter(())
+
+
+@rule(
+    "KN003", "warning", "kustomization that is not judged",
+    why="It uses a feature that this linter does not know, so what becomes of its objects is not "
+    "known either, and no rule was asked.",
+    fix="Let kustomize build it: kubectl kustomize DIR | python -m knative.lint -",
+)  # fmt: skip
+def unbuilt(tree: Tree) -> Iterator[Found]:
     return iter(())

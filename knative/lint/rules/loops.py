@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 from knative.lint.events import Event, catalogue, receivers
 from knative.lint.finding import Found, rule
+from knative.lint.matching import ANYTHING, filter_of, together
 from knative.lint.thing import EVENTING, Thing
-from knative.lint.tree import Tree, broker_key, ref_key
+from knative.lint.tree import Tree, broker_at, broker_key, ref_key
 
+Place = tuple[str, str]  # namespace and name of a Broker
+Hop = tuple[Thing, Place]  # a Trigger, and the Broker that it sends to
 _TTL = "Only the event's time to live ends it, after 255 rounds."
 
 
@@ -56,24 +59,39 @@ def circle(tree: Tree) -> Iterator[Found]:
     fix="Send to a Service or to another Broker, one way only.",
 )  # fmt: skip
 def own_broker(tree: Tree) -> Iterator[Found]:
-    onward: dict[tuple[str, str], list[tuple[tuple[str, str], Thing]]] = {}
+    onward: dict[Place, list[Hop]] = {}
     for trigger in tree.triggers:
-        group, kind, namespace, name = ref_key(
-            trigger.mapping("spec", "subscriber", "ref"), trigger
-        )
-        if (group, kind) == (EVENTING, "Broker"):
-            onward.setdefault(broker_key(trigger), []).append(((namespace, name), trigger))
+        for place in _forwards(trigger):
+            onward.setdefault(broker_key(trigger), []).append((trigger, place))
     for broker, hops in onward.items():
-        for first, trigger in hops:
-            reached, left = {first}, [first]
-            while left:
-                for place, _ in onward.get(left.pop(), ()):
-                    if place not in reached:
-                        reached.add(place)
-                        left.append(place)
-            if broker in reached:
+        for hop in hops:
+            if _comes_back(broker, hop, onward):
                 words = f"Broker {broker[1]} gets its own events back"
-                yield Found(trigger, ("spec", "subscriber", "ref"), words)
+                yield Found(hop[0], ("spec", "subscriber"), words)
+
+
+def _forwards(trigger: Thing) -> Iterator[Place]:
+    """The Broker that a Trigger's subscriber is, if it is one."""
+    ref = trigger.mapping("spec", "subscriber", "ref")
+    key = ref_key(ref, trigger)
+    if key[:2] == (EVENTING, "Broker"):
+        yield key[2:]
+    elif not ref and (place := broker_at(trigger.text("spec", "subscriber", "uri"))):
+        yield place
+
+
+def _comes_back(broker: Place, first: Hop, onward: dict[Place, list[Hop]]) -> bool:
+    """Is there an event that passes all Triggers of a way that ends where it began?"""
+    ways = [[first]]
+    while ways:
+        way = ways.pop()
+        filters = [found for trigger, _ in way if (found := filter_of(trigger))]
+        if len(filters) < len(way) or not together(filters).may_match(ANYTHING):
+            continue
+        if way[-1][1] == broker:
+            return True
+        ways += [[*way, hop] for hop in onward.get(way[-1][1], ()) if hop not in way]
+    return False
 
 
 @rule(

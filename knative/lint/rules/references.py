@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from knative.lint.finding import Found, rule
 from knative.lint.matching import refusal_of
-from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Path, Thing
-from knative.lint.tree import Tree, broker_key
+from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Key, Path, Thing
+from knative.lint.tree import Tree, broker_key, ref_key
 
 _SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
 
@@ -19,9 +19,9 @@ _SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
     fix="Name a Broker of the Trigger's own namespace in spec.broker, or add the Broker.",
 )  # fmt: skip
 def no_such_broker(tree: Tree) -> Iterator[Found]:
-    for trigger in tree.triggers if tree.complete else ():
+    for trigger in tree.triggers:
         namespace, name = broker_key(trigger)
-        if not tree.has_broker(namespace, name):
+        if tree.is_missing((EVENTING, "Broker", namespace, name)):
             words = f"there is no Broker {namespace}/{name}"
             yield Found(trigger, ("spec", "broker"), words)
 
@@ -61,7 +61,9 @@ def no_such_dead_letter_sink(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def binding_without_subject(tree: Tree) -> Iterator[Found]:
     for binding in tree.of(SOURCES, "SinkBinding") if tree.complete else ():
-        if not any(tree.binds(binding, thing) for thing in tree.things):
+        subject = ref_key(binding.mapping("spec", "subject"), binding)
+        judged = tree.holds(*subject[:3]) or subject[:2] == ("batch", "Job")
+        if judged and not any(tree.binds(binding, thing) for thing in tree.things):
             yield Found(binding, ("spec", "subject"), "no object of this tree is its subject")
 
 
@@ -101,6 +103,28 @@ def twins(tree: Tree) -> Iterator[Found]:
             yield Found(other, ("metadata", "name"), words)
 
 
+@rule(
+    "KN108", "note", "name that this tree cannot check",
+    why="Nothing here has it, and it may well be in another repository: this tree has nothing else "
+    "of that kind in that namespace, or another tree of this run has it.",
+    fix="Lint together what runs together: name all folders, or pipe all of it to -.",
+)  # fmt: skip
+def unchecked(tree: Tree) -> Iterator[Found]:
+    for thing in tree.things:
+        knative = thing.group.endswith(".knative.dev")
+        keys = {ref_key(ref, thing): (*path, "name") for path, ref in thing.refs() if knative}
+        if thing.is_a(EVENTING, "Trigger"):
+            keys[(EVENTING, "Broker", *broker_key(thing))] = ("spec", "broker")
+        for key, path in keys.items():
+            if tree.is_away(key) and not tree.is_missing(key):
+                yield Found(thing, path, f"{_named(key)} is not in this tree")
+
+
+def _named(key: Key) -> str:
+    _, kind, namespace, name = key
+    return f"{kind} {namespace}/{name}"
+
+
 def _destinations(thing: Thing) -> Iterator[Path]:
     candidates: tuple[Path, ...] = (("spec", "delivery", "deadLetterSink"),)
     if (thing.group, thing.kind) in _SUBSCRIBER_KINDS:
@@ -116,10 +140,9 @@ def _lost(tree: Tree) -> Iterator[Found]:
         if not thing.group.endswith(".knative.dev"):
             continue
         for path, ref in thing.refs():
-            if tree.is_missing(ref, thing):
-                home = ref.get("namespace") or thing.namespace
-                words = f"there is no {ref['kind']} {home}/{ref['name']}"
-                yield Found(thing, (*path, "name"), words)
+            key = ref_key(ref, thing)
+            if tree.is_missing(key):
+                yield Found(thing, (*path, "name"), f"there is no {_named(key)}")
 
 
 def _role(found: Found) -> str:

@@ -7,6 +7,8 @@ listed in _FIELDS is refused by name.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,13 @@ from knative.local.manifests.transform import change_images, change_names_and_la
 _FIELDS = {
     "apiVersion", "kind", "metadata", "resources", "components", "namespace", "commonLabels",
     "labels", "commonAnnotations", "configMapGenerator", "secretGenerator", "generatorOptions",
-    "images", "patches",
+    "images", "patches", "patchesStrategicMerge", "patchesJson6902",
+    # These change nothing that is applied.
+    "sortOptions", "buildMetadata", "openapi", "crds",
 }  # fmt: skip
 _NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+# A URL, or one of git's shorter ways to name a repository.
+_REMOTE = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|[\w-]+(\.[\w-]+)+/|.*(//|\?ref=)")
 
 
 def build(directory: Path) -> list[Resource]:
@@ -55,12 +61,17 @@ def build_component(directory: Path) -> list[Resource]:
 class _Builder:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._within: list[Path] = []  # the kustomizations that are being built, outermost first
 
     def accumulate(self, directory: Path, into: list[Resource], *, as_component: bool) -> None:
         """Add what the kustomization in `directory` holds to `into` and apply its changes there."""
+        if directory.resolve() in self._within:
+            self.problems.append(Problem(directory, None, "kustomization", "", "contains itself"))
+            return
         document = self._read(directory, as_component)
         if document is None:
             return
+        self._within.append(directory.resolve())
         body = document.body
         own: list[Resource] = into if as_component else []
         for at, entry in enumerate(_list(body, "resources")):
@@ -78,6 +89,7 @@ class _Builder:
         if not as_component:
             for resource in own:
                 self._add(into, resource)
+        self._within.pop()
 
     def _fault(self, document: Document, path: FieldPath, message: str) -> None:
         dotted = ".".join(str(part) for part in path)
@@ -109,10 +121,11 @@ class _Builder:
     def _resource(
         self, parent: Document, home: Path, at: FieldPath, entry: str, own: list[Resource]
     ) -> None:
-        if "://" in entry:
-            self._fault(parent, at, f"{entry}: remote resources are not supported")
+        target = _target(home, entry)
+        if target is None or (_REMOTE.match(entry) and not target.exists()):
+            words = "remote resources are not supported" if target else "is a link to itself"
+            self._fault(parent, at, f"{entry}: {words}")
             return
-        target = (home / entry).resolve()
         if target.is_dir():
             self.accumulate(target, own, as_component=False)
             return
@@ -171,15 +184,14 @@ class _Builder:
             old.body = {**new.body, "metadata": {**new.metadata, **old.metadata}}
 
     def _patch(self, document: Document, home: Path, own: list[Resource]) -> None:
-        for at, entry in enumerate(_list(document.body, "patches")):
-            path: FieldPath = ("patches", at)
+        for path, entry in _patches(document.body):
             for name in entry.keys() - {"patch", "path", "target"}:
                 self._fault(document, (*path, name), "is not supported by the local Knative")
             try:
                 if "path" in entry:
                     parts = read_documents(home / entry["path"])
                 else:
-                    first = document.line_of((*path, "patch")) + 1
+                    first = document.line_of((*path, "patch")) + 1  # below its `|`
                     parts = parse_documents(str(entry.get("patch", "")), document.file, first)
                 for part in parts:
                     self._apply(part.body, entry.get("target"), own)
@@ -219,6 +231,25 @@ class _Builder:
             for name in entry.keys() - {"name", "newName", "newTag", "digest"}:
                 self._fault(document, ("images", at, name), "is not supported")
             change_images(entry, own)
+
+
+def _target(home: Path, entry: str) -> Path | None:
+    """Where an entry leads; None where a link leads to itself."""
+    try:
+        return (home / entry).resolve()
+    except (OSError, RuntimeError):
+        return None
+
+
+def _patches(body: dict[str, Any]) -> Iterator[tuple[FieldPath, dict[str, Any]]]:
+    """The patches, those of the older fields as `patches` has them, in kustomize's order."""
+    for at, entry in enumerate(_list(body, "patchesStrategicMerge")):
+        held = "patch" if "\n" in str(entry) else "path"
+        yield ("patchesStrategicMerge", at), {held: str(entry)}
+    for at, entry in enumerate(_list(body, "patches")):
+        yield ("patches", at), entry
+    for at, entry in enumerate(_list(body, "patchesJson6902")):
+        yield ("patchesJson6902", at), entry
 
 
 def _list(body: dict[str, Any], key: str) -> list[Any]:

@@ -14,9 +14,23 @@ from knative.local.manifests.problems import ManifestError, Problem
 FieldPath = tuple[str | int, ...]
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads dates as text, as Kubernetes does."""
+# A document of a cluster has thousands; aliases of aliases make millions of a few lines.
+_MOST_FIELDS = 500_000
 
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads dates as text and looks at no tag, as Kubernetes does."""
+
+
+def _as_if_untagged(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value
+
+
+_Loader.add_constructor(None, _as_if_untagged)
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -67,6 +81,9 @@ def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document
             document = Document(file, line, None)
             for path, at in _positions(node, (), (), file):
                 document.lines[path] = at + first_line
+                if len(document.lines) > _MOST_FIELDS:
+                    words = f"more than {_MOST_FIELDS} fields, its aliases written out"
+                    raise yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
             document.body = loader.construct_document(node)
             if document.body is not None:
                 documents.append(document)
