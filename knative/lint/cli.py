@@ -25,9 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if asked.explain:
         return _explain(parser, asked.explain)
-    for name in (*asked.select, *asked.ignore):
+    for name in (*(asked.select or ()), *(asked.ignore or ())):
         if not any(rule.startswith(name) for rule in RULES):
             parser.error(f"no rule begins with {name!r}; --rules lists them")
+    if [] in (asked.select, asked.ignore):
+        parser.error("--select and --ignore want names of rules; --rules lists them")
     if not asked.target:
         parser.error("name a directory, a file, or - for standard input")
     try:
@@ -36,7 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     except Exception:
         return _fault()
-    select, ignore = tuple(asked.select), tuple(asked.ignore)
+    objects = sum(len(one.things) for one in readings)
+    if not objects and not any(one.broken or one.unread or one.unbuilt for one in readings):
+        parser.error(f"there is no Kubernetes object in {' '.join(asked.target)}")
+    select, ignore = tuple(asked.select or ()), tuple(asked.ignore or ())
     try:
         findings = lint(
             readings,
@@ -44,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except Exception:
         return _fault()
-    show = as_sarif if asked.sarif else as_json if asked.json else as_text
-    print(show(findings))
+    if asked.sarif:
+        print(as_sarif(findings))
+    else:
+        print(as_json(findings) if asked.json else as_text(findings, objects))
     failing = SEVERITIES[: SEVERITIES.index(asked.fail_on) + 1]
     return int(any(finding.severity in failing for finding in findings))
 
@@ -83,10 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="findings as a JSON list")
     shape.add_argument("--sarif", action="store_true", help="findings as SARIF 2.1.0")
-    parser.add_argument(
-        "--select", type=_names, default=[], metavar="RULES", help="only these: KN501,KN2"
-    )
-    parser.add_argument("--ignore", type=_names, default=[], metavar="RULES", help="not these")
+    parser.add_argument("--select", type=_names, metavar="RULES", help="only these: KN501,KN2")
+    parser.add_argument("--ignore", type=_names, metavar="RULES", help="not these")
     parser.add_argument(
         "--fail-on", choices=SEVERITIES, default="warning", help="exit 1 from here on (warning)"
     )

@@ -25,13 +25,32 @@ class Holds:
 
 
 def holds_for(trigger: Thing, tree: Tree) -> Holds:
-    """A Trigger's delivery replaces its Broker's as a whole; only the dead letter sink stays."""
+    """A Trigger's delivery replaces its Broker's as a whole; only the dead letter sink stays.
+
+    A Kafka Broker merges the two, field by field.
+    """
     broker = tree.broker_of(trigger)
-    sinks = [thing for thing in (trigger, broker) if thing and has_sink(thing)]
-    for thing in (trigger, broker):
-        if thing is not None and thing.get(*DELIVERY) is not None:
-            return Holds(written(thing), thing, bool(sinks))
-    return Holds(STOCK_DELIVERY, None, bool(sinks))
+    sunk = has_default_sink(tree) or any(map(has_sink, filter(None, (trigger, broker))))
+    holders = [one for one in (trigger, broker) if one and one.get(*DELIVERY) is not None]
+    if not holders:
+        return Holds(STOCK_DELIVERY, None, sunk)
+    if merges(broker) and len(holders) > 1:
+        own, theirs = map(written, holders)
+        given = trigger.mapping(*DELIVERY)
+        delivery = Delivery(
+            retry=own.retry if "retry" in given else theirs.retry,
+            backoff_policy=own.backoff_policy or theirs.backoff_policy,
+            backoff_delay_s=own.backoff_delay_s or theirs.backoff_delay_s,
+            timeout_s=own.timeout_s or theirs.timeout_s,
+        )
+        return Holds(delivery, trigger, sunk)
+    return Holds(written(holders[0]), holders[0], sunk)
+
+
+def has_default_sink(tree: Tree) -> bool:
+    """Does the tree tell Knative of a dead letter sink for every Broker?"""
+    defaults = (m for m in tree.of("", "ConfigMap") if m.name == "config-br-defaults")
+    return any("deadLetterSink" in text for m in defaults for text in m.texts("data").values())
 
 
 def has_sink(thing: Thing) -> bool:
@@ -84,12 +103,24 @@ def _pod_s(service: Thing, name: str) -> int:
     return SERVICE_TIMEOUT_S if written_s is None else written_s
 
 
-def on_channel(broker: Thing | None) -> bool:
-    """Does it answer late, being on a channel? Kafka and RabbitMQ answer once they stored."""
-    if broker is None:
+def class_of(broker: Thing | None) -> str:
+    """The class of a Broker; a stock installation's default where it does not say."""
+    annotations = broker.texts("metadata", "annotations") if broker else {}
+    return annotations.get("eventing.knative.dev/broker.class", "MTChannelBasedBroker")
+
+
+def merges(broker: Thing | None) -> bool:
+    """Does its class merge deliveries, and have defaults for the fields that are absent?"""
+    return class_of(broker) == "Kafka"
+
+
+def on_channel(broker: Thing | None, tree: Tree) -> bool:
+    """Does it answer late, being on an in-memory channel? Others answer once they stored."""
+    if broker is None or class_of(broker) != "MTChannelBasedBroker":
         return False
-    name = broker.texts("metadata", "annotations").get("eventing.knative.dev/broker.class")
-    return name in (None, "MTChannelBasedBroker")
+    config = tree.at_ref(broker, "spec", "config")
+    texts = config.texts("data").values() if config else ()
+    return not any("Channel" in text and "InMemoryChannel" not in text for text in texts)
 
 
 def show_s(duration_s: float) -> str:

@@ -22,8 +22,9 @@ def is_ignored(rule: str, thing: Thing, line: int | None) -> bool:
     """Does the author ask not to be told of `rule` at `line` of the file of `thing`?"""
     if rule in _named(_LIST, thing.texts("metadata", "annotations").get(ANNOTATION, "")):
         return True
-    lines, document_line = _lines(thing.file), thing.resource.source.line
-    for start in {line, document_line} - {None}:
+    source = thing.resource.source
+    lines = _lines(thing.file) if source.text is None else source.text.splitlines()
+    for start in {line, source.line} - {None}:
         assert start is not None
         if start == line and start <= len(lines) and rule in _named(_COMMENT, lines[start - 1]):
             return True
@@ -42,7 +43,4 @@ def _named(pattern: re.Pattern[str], text: str) -> set[str]:
 
 @cache
 def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []  # standard input
+    return file.read_text(encoding="utf-8").splitlines()

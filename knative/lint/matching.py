@@ -72,6 +72,11 @@ def together(filters: Sequence[Filter]) -> Filter:
     return Filter(lambda event: all(one.matches(event) for one in filters), words)
 
 
+def compiled(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> Filter:
+    """`spec.filter.attributes` and `spec.filters`; ValueError when the API server refuses them."""
+    return Filter(compile_filters(attributes, filters), vocabulary(attributes, filters))
+
+
 def filter_of(trigger: Thing) -> Filter | None:
     """The filter of a Trigger; None when the API server would refuse it."""
     return _compiled(trigger)[0]
@@ -93,7 +98,6 @@ def _compiled(trigger: Thing) -> tuple[Filter | None, str]:
     try:
         if filters and attributes:
             compile_filters(attributes, None)  # ignored on delivery, checked all the same
-        matches = compile_filters(attributes, filters)
+        return compiled(attributes, filters), ""
     except ValueError as error:
         return None, str(error)
-    return Filter(matches, vocabulary(attributes, filters)), ""

@@ -58,7 +58,10 @@ def read_text(text: str | bytes) -> Reading:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        _take(parse_documents(text, STDIN), reading)
+        documents = parse_documents(text, STDIN)
+        for document in documents:
+            document.text = text
+        _take(documents, reading)
     except UnicodeDecodeError:
         reading.broken.append(Problem(STDIN, 1, "", "", "is not UTF-8"))
     except ManifestError as error:

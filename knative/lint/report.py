@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from knative.lint.finding import RULES, SEVERITIES, Finding, Rule
 from knative.local.manifests.problems import show
@@ -15,8 +16,8 @@ _SARIF = (
 )
 
 
-def as_text(findings: list[Finding]) -> str:
-    """One line where it is and what it is, one for why, one for the fix."""
+def as_text(findings: list[Finding], objects: int) -> str:
+    """One line where it is and what it is, one for why, one for the fix; then, how many."""
     blocks = []
     for one in findings:
         place = f"{show(one.file)}:{one.line}" if one.line else show(one.file)
@@ -24,11 +25,15 @@ def as_text(findings: list[Finding]) -> str:
         blocks.append(
             f"{place}: {one.rule} {one.severity}: {what}\n  why: {one.why}\n  fix: {one.fix}"
         )
-    return "\n".join([*blocks, summary(findings)])
+    return "\n".join([*blocks, f"{summary(findings)} in {objects} object{'s' * (objects != 1)}"])
 
 
 def summary(findings: list[Finding]) -> str:
-    """How many of each severity, in one line."""
+    """How many of each severity.
+
+    >>> summary([])
+    'nothing found'
+    """
     counts = {s: sum(one.severity == s for one in findings) for s in SEVERITIES}
     told = ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n)
     return told or "nothing found"
@@ -80,14 +85,21 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
                     "artifactLocation": _artifact(one.file),
                     "region": {"startLine": one.line or 1},
                 },
-                "logicalLocations": [{"fullyQualifiedName": f"{one.thing}: {one.field}"}],
+                **_logical(one),
             }
         ],
     }
+
+
+def _logical(one: Finding) -> dict[str, Any]:
+    """The object and its field; a file that could not be read has neither."""
+    name = ": ".join(part for part in (one.thing, one.field) if part)
+    return {"logicalLocations": [{"fullyQualifiedName": name}]} if name else {}
 
 
 def _artifact(file: Path) -> dict[str, str]:
     path = Path(show(file))
     if path.is_absolute():
         return {"uri": path.as_uri()}
-    return {"uri": path.as_posix().replace("<", "").replace(">", ""), "uriBaseId": "SRCROOT"}
+    plain = path.as_posix().replace("<", "").replace(">", "")  # standard input
+    return {"uri": quote(plain), "uriBaseId": "SRCROOT"}

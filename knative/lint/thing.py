@@ -94,6 +94,9 @@ class Thing:
     def refs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every `ref` of a destination, wherever it stands."""
         yield from _refs(self.resource.body.get("spec"), ("spec",))
+        channel = self.get("spec", "channel")
+        if self.is_a(MESSAGING, "Subscription") and isinstance(channel, dict):
+            yield ("spec", "channel"), channel
 
     def uris(self) -> Iterator[str]:
         """Every `uri` of a destination without a ref."""

@@ -15,6 +15,8 @@ _ADDRESSABLE = {
     (SERVING, "Service"), (EVENTING, "Broker"), ("", "Service"), (MESSAGING, "Channel"),
     (MESSAGING, "InMemoryChannel"), ("flows.knative.dev", "Sequence"),
     ("flows.knative.dev", "Parallel"), ("sinks.knative.dev", "JobSink"),
+    ("sinks.knative.dev", "IntegrationSink"), (EVENTING, "EventTransform"), (EVENTING, "KafkaSink"),
+    (MESSAGING, "KafkaChannel"),
 }  # fmt: skip
 _INGRESS = re.compile(r"https?://[\w-]*broker-ingress\.[^/]+/([^/]+)/([^/?#]+)/?")
 _INJECTION = "eventing.knative.dev/injection"
@@ -63,7 +65,11 @@ class Tree:
 
     def at(self, home: Thing, *path: str) -> Thing | None:
         """The object that the destination at `path` of `home` refers to."""
-        ref = home.get(*path, "ref")
+        return self.at_ref(home, *path, "ref")
+
+    def at_ref(self, home: Thing, *path: str) -> Thing | None:
+        """The object that the ref at `path` of `home` names."""
+        ref = home.get(*path)
         return self.resolve(ref, home) if isinstance(ref, dict) else None
 
     def is_missing(self, key: Key) -> bool:

@@ -54,7 +54,13 @@ def test_the_command_answers_one_with_place_reason_and_fix(bad: Path) -> None:
     assert re.search(r"objects\.yaml:\d+: KN802 note: Service billing: .*livenessProbe", first)
     assert "  why: " in ran.stdout
     assert "  fix: " in ran.stdout
-    assert ran.stdout.endswith("1 error, 1 note\n")
+    assert ran.stdout.endswith(f"1 error, 1 note in {len(GOOD) + 1} objects\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(bad: Path) -> None:
+    command = f"{sys.executable} -m knative.lint --rules | head -1"
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert (ran.stdout.count("\n"), ran.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,8 @@ def test_the_exit_code_says_whether_something_was_found(
     ("arguments", "words"),
     [
         ([], "name a directory"),
+        (["knative/lint/rules"], "no Kubernetes object in knative/lint/rules"),
+        (["knative", "--select", ""], "want names of rules"),
         (["/nosuch/place"], "/nosuch/place: no such file or directory"),
         ([".", "--select", "KN999"], "no rule begins with 'KN999'"),
         ([".", "--ignore", "X"], "no rule begins with 'X'"),
@@ -135,6 +143,19 @@ def test_sarif_paths_below_here_are_relative(capsys: pytest.CaptureFixture[str])
     assert places
     assert {place["uriBaseId"] for place in places} == {"SRCROOT"}
     assert all((Path.cwd() / place["uri"]).is_file() for place in places)
+
+
+def test_sarif_paths_are_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "#1 50%.yaml").write_text("apiVersion: [\nkind: A")
+    monkeypatch.chdir(tmp_path)
+    main(["a b", "--sarif"])
+    (one,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    (place,) = one["locations"]
+    assert place["physicalLocation"]["artifactLocation"]["uri"] == "a%20b/%231%2050%25.yaml"
+    assert "logicalLocations" not in place
 
 
 def test_standard_input_is_read(bad: Path) -> None:

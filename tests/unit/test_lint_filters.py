@@ -79,6 +79,8 @@ PAIRS = [
     ("KN406", """[{cesql: "NOT (region = 'eu')"}]""", """[{cesql: "type != 'eu'"}]"""),
     ("KN406", """[{cesql: "region NOT IN ('eu')"}]""", """[{cesql: "region IN ('eu')"}]"""),
     ("KN406", """[{cesql: "region NOT LIKE 'e%'"}]""", """[{cesql: "region LIKE 'e%'"}]"""),
+    ("KN406", """[{cesql: "x != 'q'"}]""", """[{not: {cesql: "x != 'q'"}}]"""),
+    ("KN406", """[{cesql: "EXISTS a AND x != 'q'"}]""", """[{cesql: "EXISTS a OR x != 'q'"}]"""),
 ]  # fmt: skip
 
 
@@ -91,6 +93,10 @@ def test_a_filter_rule_tells_bad_from_good(rule: str, bad: str, good: str) -> No
 def test_an_empty_value_in_filter_attributes_means_present() -> None:
     here = trigger("t", filter_='filter: {attributes: {region: ""}}')
     assert not rules(*BASE, here) & {"KN401", "KN402"}
+
+
+def test_a_filter_without_attributes_is_refused() -> None:
+    assert "KN403" in rules(*BASE, trigger("t", filter_="filter: {type: order.placed}"))
 
 
 def test_a_filter_beside_filters_is_ignored() -> None:

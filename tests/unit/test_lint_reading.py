@@ -221,6 +221,10 @@ def test_what_the_author_knows_is_not_told(tmp_path: Path, ignored: str) -> None
     assert found_in(folder(tmp_path, *GOOD, ignored)) == []
 
 
+def test_standard_input_has_comments_too() -> None:
+    assert found(*GOOD, LOST.replace("apiVersion", f"{WORD}\napiVersion", 1)) == []
+
+
 @pytest.mark.parametrize("word", [WORD.replace("102", "101"), WORD.replace("lint", "limt")])
 def test_another_rule_is_still_told(tmp_path: Path, word: str) -> None:
     spoilt = LOST.replace("  subscriber", f"  {word}\n  subscriber")

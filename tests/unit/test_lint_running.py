@@ -44,6 +44,21 @@ spec:
 """
 KAFKA = "{eventing.knative.dev/broker.class: Kafka}"
 ON_KAFKA = BROKER.replace("default,", f"default, annotations: {KAFKA},")
+OF_CHANNELS = BROKER.replace(
+    "spec:\n", "spec:\n  config: {apiVersion: v1, kind: ConfigMap, name: channels}\n"
+)
+KAFKA_CHANNEL = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: channels, namespace: shop}
+data: {channel-template-spec: "{apiVersion: messaging.knative.dev/v1beta1, kind: KafkaChannel}"}
+"""
+DEFAULTS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-br-defaults, namespace: knative-eventing}
+data: {default-br-config: "clusterDefault: {delivery: {deadLetterSink: {uri: http://graves/}}}"}
+"""
 BEGINS = "timeoutSeconds: 400\n      responseStartTimeoutSeconds: %s"
 TO_SHOP = trigger("t", to="shop", filter_="filter: {attributes: {type: a}}")
 EXTENSION = "ceOverrides: {extensions: {schedule: %s}}"
@@ -58,6 +73,10 @@ def delivered(delivery: str) -> list[str]:
 
 def serving(**parts: str) -> list[str]:
     return [*BASE, service("shop", **parts), trigger("t", to="shop")]
+
+
+def on_kafka(delivery: str) -> list[str]:
+    return [ON_KAFKA, *BASE[1:], trigger("t", delivery=delivery)]
 
 
 def replying(delivery: str) -> list[str]:
@@ -95,6 +114,15 @@ DELIVERY = [
     ),
     ("KN505", delivered(FULL.replace("4", "5000")), delivered(FULL)),
     ("KN506", [BARE_BROKER, *SERVICES, OUTSIDE], [*BASE, OUTSIDE]),
+    # A Kafka Broker merges deliveries, and has defaults for what is absent.
+    ("KN502", delivered("{retry: 3}"), on_kafka("{retry: 3}")),
+    ("KN504", delivered("{retry: 3}"), on_kafka("{retry: 3}")),
+    ("KN503", delivered(FULL.replace("exponential", "linear")),
+     on_kafka(FULL.replace("exponential", "linear"))),
+    ("KN505", delivered(FULL.replace("4", "12")), on_kafka(FULL.replace("4", "12"))),
+    ("KN505", delivered(FULL.replace("4", "9")),
+     [OF_CHANNELS, KAFKA_CHANNEL, *BASE[1:], trigger("t", delivery=FULL.replace("4", "9"))]),
+    ("KN501", [NO_SINK, *SERVICES, trigger()], [NO_SINK, DEFAULTS, *SERVICES, trigger()]),
     ("KN601", [*BASE, service("shop"), *SELLS, trigger()], GOOD),
     (
         "KN601",
@@ -154,6 +182,8 @@ TICKS = [
     ("KN702", [*GOOD, ping("twin")], [*GOOD, ping("two", overrides=EXTENSION % "two")]),
     ("KN703", [*BASE, ping(schedule="@every 1m")], [*BASE, ping(schedule="@daily")]),
     ("KN703", [*BASE, ping(schedule="61 3 * * *")], [*BASE, ping(schedule="0 0 3 * * *")]),
+    ("KN703", [*BASE, ping(schedule="CRON_TZ=Mars/Sol 0 9 * * *", zone="")],
+     [*BASE, ping(schedule="CRON_TZ=America/New_York 0 9 * * *", zone="")]),
     ("KN703", [*BASE, ping(zone="timezone: Mars/Sol")], [*BASE, ping(zone="timezone: Asia/Tokyo")]),
     ("KN703", [*BASE, ping(data="data: a\n  dataBase64: YQ==")],
      [*BASE, ping(data="dataBase64: YQ==")]),
@@ -170,11 +200,15 @@ SERVING = [
     ("KN801", serving(readiness=""), serving()),
     ("KN802", serving(liveness=""), serving()),
     ("KN803", serving(resources="{}"), serving()),
-    ("KN803", serving(resources="{requests: {cpu: 1, memory: 1Gi}}"), serving()),
+    ("KN803", serving(resources="{requests: {cpu: 1, memory: 1Gi}}"),
+     serving(resources="{limits: {cpu: 1, memory: 1Gi}}")),
     ("KN804", serving(labels=PUBLIC), [*BASE, service("web", labels=PUBLIC)]),
     ("KN805", serving(template=f"labels: {{{VISIBILITY}}}"), serving()),
     ("KN806", serving(container="env: [{name: DB_PASSWORD, value: hunter2}]"),
      serving(container="env: [{name: DB_PASSWORD, valueFrom: {secretKeyRef: {name: a, key: b}}}]")),
+    ("KN806", serving(container="env: [{name: AWS_SECRET_ACCESS_KEY, value: wJalrXUt}]"),
+     serving(container="env: [{name: DB_SECRET, value: orders-db}, "
+             "{name: MAX_TOKEN, value: '4096'}, {name: TOKEN, value: /var/run/token}]")),
     ("KN806", serving(container="env: [{name: URL, value: 'postgres://me:secret@db/x'}]"),
      serving(container="env: [{name: URL, value: 'postgres://me:$(PASSWORD)@db/x'}]")),
     ("KN807", serving(root="{}"), serving()),
@@ -185,6 +219,14 @@ SERVING = [
      serving(template=SCALE % ("'1'", "'2'"))),
     ("KN902", serving(template=SCALE % ("'3'", "'2'")), serving(template=SCALE % ("'3'", "'0'"))),
     ("KN902", serving(template=SCALE % ("1", "'2'")), serving(template=SCALE % ("'2'", "'2'"))),
+    (  # a sidecar may be told a port
+        "KN903",
+        serving(container="env: [{name: PORT, value: '1'}]"),
+        serving(
+            container="ports: [{containerPort: 8080}]\n"
+            "      - {image: b, env: [{name: PORT, value: '1'}]}"
+        ),
+    ),
     ("KN903", serving(container="env: [{name: PORT, value: '1'}]"),
      serving(container="env: [{name: PORTS, value: '1'}]")),
     ("KN904", serving(container="ports: [{containerPort: 8012}]"),
@@ -193,6 +235,7 @@ SERVING = [
     ("KN905", serving(pod="timeoutSeconds: 601"), serving(pod="timeoutSeconds: 600")),
     ("KN905", serving(pod="containerConcurrency: 1001"), serving(pod="containerConcurrency: 0")),
     ("KN905", serving(pod="idleTimeoutSeconds: 301"), serving(pod="idleTimeoutSeconds: 300")),
+    ("KN906", delivered(FULL.replace("retry", "retries")), delivered(FULL)),
     ("KN906", delivered(FULL.replace("PT70S", "70s")), delivered(FULL)),
     ("KN906", delivered(FULL.replace("PT70S", "PT0S")), delivered(FULL.replace("PT1S", "PT0S"))),
     ("KN906", delivered(FULL.replace("exponential", "sudden")), delivered(FULL)),

@@ -114,7 +114,17 @@ CASES = [
         [*BASE, ping().replace("sink: {", "sink: {uri: 'http://a/b', ")],
         [*GOOD, ping("p").replace("sink: {", "sink: {uri: /b, ")],
     ),
+    ("KN106", [*GOOD, trigger("t").replace("subscriber:", "subscribr:")], GOOD),
+    ("KN106", [*GOOD, ping("p").replace("sink:", "snik:")], GOOD),
     ("KN107", [*GOOD, trigger("again")], [*GOOD, trigger("again", to="graves")]),
+    ("KN107", [*GOOD, trigger("again")], [*GOOD, trigger()]),
+    ("KN109", [*GOOD, trigger()], GOOD),
+    (
+        "KN107",
+        [*GOOD, trigger("again")],
+        [*GOOD, trigger().replace("broker: default", "brokerRef: {name: default, namespace: shop}")
+         .replace("namespace: shop}\nspec", "namespace: far}\nspec")],
+    ),
     ("KN201", [*GOOD, event_type("order.lost")], GOOD),
     (
         "KN201",

@@ -9,6 +9,7 @@ from knative.lint.delivery import (
     budget_s,
     has_sink,
     holds_for,
+    merges,
     on_channel,
     pauses_s,
     show_s,
@@ -51,7 +52,7 @@ def no_dead_letter_sink(tree: Tree) -> Iterator[Found]:
 def drops_the_brokers(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
         broker, own = tree.broker_of(trigger), trigger.get(*DELIVERY)
-        if broker is None or not isinstance(own, dict):
+        if broker is None or merges(broker) or not isinstance(own, dict):
             continue
         stock = broker.get(*DELIVERY) is None
         theirs = STOCK_DELIVERY if stock else written(broker)
@@ -76,7 +77,7 @@ def drops_the_brokers(tree: Tree) -> Iterator[Found]:
     fix="Use backoffPolicy: exponential (delay, 2 x delay, 4 x delay ...).",
 )  # fmt: skip
 def linear(tree: Tree) -> Iterator[Found]:
-    for thing in _with_delivery(tree):
+    for thing in _of_channels(tree):
         delivery = written(thing)
         if delivery.backoff_policy == "linear" and delivery.retry:
             path = (*DELIVERY, "backoffPolicy")
@@ -90,7 +91,7 @@ def linear(tree: Tree) -> Iterator[Found]:
     fix="Write backoffPolicy: exponential and a backoffDelay such as PT1S.",
 )  # fmt: skip
 def hasty(tree: Tree) -> Iterator[Found]:
-    for thing in _with_delivery(tree):
+    for thing in _of_channels(tree):
         delivery = written(thing)
         if delivery.retry and not (delivery.backoff_policy and delivery.backoff_delay_s):
             words = f"{delivery.retry} retries follow one another at once"
@@ -104,19 +105,24 @@ def hasty(tree: Tree) -> Iterator[Found]:
     fix="Fewer retries, a shorter timeout or delay; let dead letters be sent again later instead.",
 )  # fmt: skip
 def endless(tree: Tree) -> Iterator[Found]:
-    for thing in _with_delivery(tree):
+    for thing in _of_channels(tree):
         total_s = pauses_s(written(thing))
         if total_s > _FAN_OUT_S:
             words = f"the pauses alone add up: {show_s(total_s)}"
             yield Found(thing, (*DELIVERY, "retry"), words)
+    told: dict[Thing, tuple[float, Thing]] = {}  # by what the delivery is written in
     for trigger in tree.triggers:
         held = holds_for(trigger, tree)
-        if not on_channel(tree.broker_of(trigger)) or held.written_in is None:
+        if not on_channel(tree.broker_of(trigger), tree) or held.written_in is None:
             continue
         total_s = budget_s(held.delivery, tree.at(trigger, "spec", "subscriber"))
         if pauses_s(held.delivery) <= _FAN_OUT_S < total_s:
-            path = (*DELIVERY, "retry") if held.written_in is trigger else ("spec", "subscriber")
-            yield Found(trigger, path, f"all attempts may take {show_s(total_s)}")
+            worst_s, _ = told.get(held.written_in, (0.0, trigger))
+            if total_s > worst_s:
+                told[held.written_in] = total_s, trigger
+    for thing, (total_s, trigger) in told.items():
+        whose = "" if thing is trigger else f" at {trigger}"
+        yield Found(thing, (*DELIVERY, "retry"), f"all attempts{whose} may take {show_s(total_s)}")
 
 
 @rule(
@@ -135,9 +141,13 @@ def unlimited(tree: Tree) -> Iterator[Found]:
             yield Found(trigger, _delivery_or_spec(trigger), words)
 
 
-def _with_delivery(tree: Tree) -> list[Thing]:
-    knative = (thing for thing in tree.things if thing.group.endswith(".knative.dev"))
-    return [thing for thing in knative if thing.mapping(*DELIVERY)]
+def _of_channels(tree: Tree) -> Iterator[Thing]:
+    """What has a delivery that a channel carries out, or may."""
+    for thing in tree.things:
+        if thing.group.endswith(".knative.dev") and thing.mapping(*DELIVERY):
+            broker = tree.broker_of(thing) if thing.kind == "Trigger" else thing
+            if not merges(broker):
+                yield thing
 
 
 def _delivery_or_spec(thing: Thing) -> tuple[str, ...]:

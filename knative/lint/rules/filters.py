@@ -10,7 +10,7 @@ from lark import Tree as Node
 
 from knative.lint.events import attributes_told
 from knative.lint.finding import Found, rule
-from knative.lint.matching import ANYTHING, filter_of, refusal_of
+from knative.lint.matching import ANYTHING, Partial, compiled, filter_of, refusal_of
 from knative.lint.thing import Path, Thing
 from knative.lint.tree import Tree, broker_key
 from knative.lint.vocabulary import attributes_of, parse
@@ -60,6 +60,10 @@ def refused_filter(tree: Tree) -> Iterator[Found]:
         words = refusal_of(trigger)
         if words:
             yield Found(trigger, _path(trigger), words)
+        for name in trigger.mapping("spec", "filter"):
+            if name != "attributes":
+                words = f"there is no {name} here; filter.attributes has what is to match"
+                yield Found(trigger, ("spec", "filter", name), words)
 
 
 @rule(
@@ -98,10 +102,13 @@ def silent_exclusion(tree: Tree) -> Iterator[Found]:
         if filter_of(trigger) is None:
             continue
         for path, dialect, body in _leaves(trigger.get("spec", "filters"), ("spec", "filters")):
-            if dialect == "cesql":
-                expression = parse(body)
-                known = {str(node.children[0]) for node in expression.find_data("exists")}
-                for name in sorted(_denied(expression) - known - _ALWAYS):
+            if dialect != "cesql" or path.count("not") % 2:
+                continue
+            expression, wanted = parse(body), compiled(None, [{"cesql": body}])
+            known = {str(node.children[0]) for node in expression.find_data("exists")}
+            for name in sorted(_denied(expression) - known - _ALWAYS):
+                others = frozenset(wanted.vocabulary.words) - {name}
+                if not wanted.may_match(Partial(free=others)):
                     yield Found(trigger, path, f"an event without {name} does not pass")
 
 

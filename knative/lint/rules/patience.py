@@ -130,7 +130,9 @@ def _behind(tree: Tree, event: Event, besides: Thing | None = None) -> Behind:
     worst = NOBODY
     for trigger in receivers(tree, event):
         subscriber = tree.at(trigger, "spec", "subscriber")
-        if on_channel(tree.broker_of(trigger)) and (subscriber is None or subscriber != besides):
+        if on_channel(tree.broker_of(trigger), tree) and (
+            subscriber is None or subscriber != besides
+        ):
             takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
             worst = max(worst, Behind(takes_s, event.type, trigger.name))
     return worst

@@ -9,7 +9,13 @@ from knative.lint.finding import Found, rule
 from knative.lint.matching import refusal_of
 from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Key, Path, Thing
 from knative.lint.tree import Tree, broker_key, ref_key
+from knative.local.manifests.problems import show
 
+# Which destination cannot be absent.
+_WANTED = {(EVENTING, "Trigger"): "subscriber"} | {
+    (SOURCES, kind): "sink"
+    for kind in ("PingSource", "ApiServerSource", "SinkBinding", "ContainerSource", "KafkaSource")
+}
 _SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
 
 
@@ -37,8 +43,8 @@ def no_such_subscriber(tree: Tree) -> Iterator[Found]:
 
 
 @rule(
-    "KN103", "error", "sink that does not exist",
-    why="A source without an address for its sink is never ready and sends nothing.",
+    "KN103", "error", "destination that does not exist",
+    why="What sends there has no address for it: it does not become ready, and nothing arrives.",
     fix="Correct the ref, or add what it names.",
 )  # fmt: skip
 def no_such_sink(tree: Tree) -> Iterator[Found]:
@@ -75,6 +81,9 @@ def binding_without_subject(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def no_address(tree: Tree) -> Iterator[Found]:
     for thing in tree.things:
+        wanted = _WANTED.get((thing.group, thing.kind))
+        if wanted and not thing.mapping("spec", wanted):
+            yield Found(thing, ("spec",), f"there is no spec.{wanted}")
         for path in _destinations(thing):
             body = thing.mapping(*path)
             uri = thing.text(*path, "uri")
@@ -95,12 +104,15 @@ def twins(tree: Tree) -> Iterator[Found]:
     alike: dict[str, list[Thing]] = defaultdict(list)
     for trigger in tree.triggers:
         if not refusal_of(trigger):
+            ref = trigger.mapping("spec", "subscriber", "ref")
+            home = trigger.namespace if ref else ""
             wanted = [trigger.get("spec", name) for name in ("filter", "filters", "subscriber")]
-            alike[repr((broker_key(trigger), wanted))].append(trigger)
+            alike[repr((broker_key(trigger), home, wanted))].append(trigger)
     for first, *others in alike.values():
         for other in others:
-            words = f"same Broker, filter and subscriber as {first}"
-            yield Found(other, ("metadata", "name"), words)
+            if other.key != first.key:
+                words = f"same Broker, filter and subscriber as {first}"
+                yield Found(other, ("metadata", "name"), words)
 
 
 @rule(
@@ -118,6 +130,19 @@ def unchecked(tree: Tree) -> Iterator[Found]:
         for key, path in keys.items():
             if tree.is_away(key) and not tree.is_missing(key):
                 yield Found(thing, path, f"{_named(key)} is not in this tree")
+
+
+@rule(
+    "KN109", "warning", "object that is defined twice",
+    why="Both are applied, and the one that comes last is what stays.",
+    fix="Delete one; two environments in one folder are two trees: lint them one by one.",
+)  # fmt: skip
+def defined_twice(tree: Tree) -> Iterator[Found]:
+    first: dict[Key, Thing] = {}
+    for thing in tree.things:
+        other = first.setdefault(thing.key, thing)
+        if other is not thing and thing.group.endswith(".knative.dev") and thing.name:
+            yield Found(thing, ("metadata", "name"), f"is in {show(other.file)}, too")
 
 
 def _named(key: Key) -> str:

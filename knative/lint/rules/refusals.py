@@ -14,6 +14,10 @@ _SCALING = "autoscaling.knative.dev/"
 _RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
 _RESERVED_PORTS = {8008, 8012, 8013, 8022, 8112, 9090, 9091}
 _MOST = {"timeoutSeconds": 600, "containerConcurrency": 1000}
+_DELIVERY = {
+    "deadLetterSink", "retry", "backoffPolicy", "backoffDelay", "timeout", "format",
+    "retryAfterMax",
+}  # fmt: skip
 _TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 
 
@@ -58,10 +62,12 @@ def scales(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def reserved_env(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
-        for container in service.each(*POD, "containers"):
+        containers = list(service.each(*POD, "containers"))
+        for container in containers:
+            sidecar = len(containers) > 1 and not service.items(*container, "ports")
             for variable in service.each(*container, "env"):
                 name = service.text(*variable, "name")
-                if name in _RESERVED_ENV:
+                if name in _RESERVED_ENV and not (sidecar and name == "PORT"):
                     yield Found(service, variable, f"{name} is reserved")
 
 
@@ -123,6 +129,8 @@ def delivery_fields(tree: Tree) -> Iterator[Found]:
             not isinstance(retry, int) or isinstance(retry, bool) or retry < 0
         ):
             yield Found(thing, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
+        for name in delivery.keys() - _DELIVERY:
+            yield Found(thing, (*DELIVERY, str(name)), f"there is no {name} here")
         if "retryAfterMax" in delivery:
             words = "needs the feature delivery-retryafter, which is off in a stock installation"
             yield Found(thing, (*DELIVERY, "retryAfterMax"), words)

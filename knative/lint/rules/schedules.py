@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -51,8 +52,11 @@ def same_name(tree: Tree) -> Iterator[Found]:
 def refused(tree: Tree) -> Iterator[Found]:
     for ping in tree.pings:
         zone = ping.text("spec", "timezone")
+        schedule = ping.text("spec", "schedule") or "* * * * *"
+        if inside := re.match(r"(?:CRON_)?TZ=(\S+)\s+", schedule):  # as a crontab may have it
+            zone, schedule = zone or inside[1], schedule[inside.end() :]
         try:
-            Schedule(ping.text("spec", "schedule") or "* * * * *", zone)
+            Schedule(schedule, zone)
         except (ZoneInfoNotFoundError, IsADirectoryError):
             yield Found(ping, ("spec", "timezone"), f"{zone!r} is no IANA time zone")
         except ValueError as error:

@@ -11,7 +11,9 @@ from knative.lint.thing import POD, Path, Thing
 from knative.lint.tree import Tree
 
 _VISIBILITY = "networking.knative.dev/visibility"
-_SECRET = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY)$")
+_SECRET = re.compile(r"(PASSWORD|PASSWD|_PASS|SECRET|TOKEN|(API|ACCESS|PRIVATE)_?KEY)$")
+# A number, a switch, a path, or the name of an object.
+_HARMLESS = re.compile(r"\d{1,9}|true|false|/[\w./-]+|[a-z]+(-[a-z]+)+", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"\w+://[^/\s:@]*:[^/\s:@$]+@")
 
 
@@ -49,8 +51,10 @@ def no_resources(tree: Tree) -> Iterator[Found]:
         for path, _ in _containers(service):
             resources = service.mapping(*path, "resources")
             wanted = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
-            held = service.mapping
-            missing = [f"{a}.{b}" for a, b in wanted if b not in held(*path, "resources", a)]
+            limits = service.mapping(*path, "resources", "limits")
+            requests = service.mapping(*path, "resources", "requests")
+            held = {"limits": limits, "requests": {**limits, **requests}}  # absent, it is the limit
+            missing = [f"{a}.{b}" for a, b in wanted if b not in held[a]]
             if missing:
                 where = (*path, "resources") if resources else path
                 yield Found(service, where, f"has no {', no '.join(missing)}")
@@ -97,14 +101,15 @@ def plain_secret(tree: Tree) -> Iterator[Found]:
                 name, value = str(variable.get("name")), variable.get("value")
                 if not isinstance(value, str) or not value or "$(" in value:
                     continue
-                if _SECRET.search(name.upper()) or _CREDENTIALS.search(value):
+                secret = _SECRET.search(name.upper()) and not _HARMLESS.fullmatch(value)
+                if secret or _CREDENTIALS.search(value):
                     yield Found(service, (*path, "env", at, "value"), f"{name} is in plain text")
 
 
 @rule(
     "KN807", "note", "container that may run as root",
     why="Nothing forbids it; the namespace's restricted pod security level would refuse the pod.",
-    fix="Write securityContext.runAsNonRoot: true at the pod or the container.",
+    fix="Write securityContext.runAsNonRoot: true at each container.",
 )  # fmt: skip
 def may_be_root(tree: Tree) -> Iterator[Found]:
     for service in tree.services:

@@ -40,12 +40,16 @@ _Loader.yaml_implicit_resolvers = {
 
 @dataclass
 class Document:
-    """One YAML document: its body, its file, and on which line each field stands."""
+    """One YAML document: its body, its file, and on which line each field stands.
+
+    `text` is all of the file, where that cannot be read again.
+    """
 
     file: Path
     line: int
     body: Any
     lines: dict[FieldPath, int] = field(default_factory=dict)
+    text: str | None = None
 
     def line_of(self, path: FieldPath) -> int:
         """The line of `path`, or of the nearest field above it that the file has."""
