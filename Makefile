@@ -16,7 +16,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
 	       echo "Say which one: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(RUN) || { echo "Making a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing pinned packages into $(VENV)"
+	@echo "Installing packages into $(VENV): some minutes"
 	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on -e '.[local,dev]' \
 	  || { echo "pip failed: is there a way to PyPI? 'pip config list' shows the index in use."; exit 1; }
 	@touch $@
@@ -65,6 +65,7 @@ AGREED = $(filter 1 y yes true,$(YES))
 # Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
 image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/arm64 pushes it
 	@test -z "$(PLATFORMS)" || test -n "$(IMAGE)" || { echo "Where to? make image PLATFORMS=... IMAGE=registry/name TAG=v1"; exit 1; }
+	@$(DOCKER) buildx version >/dev/null || { echo "$(DOCKER) has no buildx: install that plugin"; exit 1; }
 	$(DOCKER) buildx build -f functions/Dockerfile -t $(or $(IMAGE),dev.local/dsm-functions):$(or $(TAG),dev) \
 	  $(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) \
 	  $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST)) $(if $(SOURCE),--build-arg SOURCE=$(SOURCE)) \

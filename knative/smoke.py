@@ -118,7 +118,7 @@ def say(text: str) -> None:
 
 
 async def health(smoke: Smoke) -> None:
-    """Every Service answers"""
+    """Does every Service answer?"""
     bad = []
     for service in SERVICES:
         began = time.monotonic()

@@ -64,6 +64,8 @@ def function(
         inputs = _inputs(handler)
         if (ScheduleDue in inputs) != bool(schedules):
             raise TypeError(f"{handler.__name__}: `schedules` and ScheduleDue go together")
+        if schedules and not (inbox or recorded):
+            raise TypeError(f"{handler.__name__}: what a schedule starts is recorded: inbox=True")
         spec = Spec(
             handler.__name__,
             handler,

@@ -236,10 +236,11 @@ class Journal:
 async def _record(
     connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
 ) -> None:
+    # The column's default is when the transaction began, and so did the work.
     await connection.execute(
         """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
-                            event_source, event_id, requested_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)""",
+                            event_source, event_id, requested_by, ended_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())""",
         *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
         *(*(key.event or (key.source, key.id)), key.requested_by),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import record
+from functions.kit import record, wire
 from functions.kit.errors import PermanentError
 from functions.kit.routing import number
 
@@ -53,7 +53,7 @@ async def runs(request: Request, ctx: Context) -> Response:
         said["next"] = shown[-1]["number"]
     if _flag(query, "tally"):
         said["tally"] = await record.summary(ctx.store, ctx.function, wanted)
-    return Response(json.dumps(said, default=str), media_type="application/json")
+    return Response(json.dumps(said, default=wire.format_time), media_type="application/json")
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

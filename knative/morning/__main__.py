@@ -63,8 +63,9 @@ async def run(arguments: argparse.Namespace) -> int:
             return code
         tables.console.print("\nServing until Ctrl-C.")
         await stop.wait()
+        where = "" if arguments.data == ".data" else f" DATA={arguments.data}"
         tables.console.print(
-            f"\nStopping. What happened stays in {arguments.data}; `make clean` removes it."
+            f"\nStopping. What happened stays in {arguments.data}; `make clean{where}` removes it."
         )
         return code
     finally:
@@ -75,12 +76,13 @@ async def _stages(runtime: Runtime) -> int:
     async with Morning(runtime) as morning:
         for stage in (*STAGES, agent, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
-            tables.console.print(f"[bold]{heading}[/]")
+            tables.console.print(f"[bold]{heading}[/]", soft_wrap=True)
             try:
                 await stage(morning)
             except Failure as failure:
                 tables.console.print(f"[red]{escape(str(failure))}[/]")
                 return 1
+            tables.console.print()
         given_up = await morning.given_up()
     if given_up:
         tables.console.print(f"[red]{given_up} deliveries were given up[/]: see dead-letters\n")

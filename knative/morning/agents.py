@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 from knative.local.manifests.core import Secret
-from knative.morning import tables
 from knative.morning.stages import Failure, Morning
 
 REPOSITORY = "acme/shop"
@@ -55,10 +54,8 @@ async def agent(morning: Morning) -> None:
     await morning.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
     job = await _ended(morning, f"{REPOSITORY}#{number}")
     await morning.settled()
-    morning.tell(f"job {job['job_id']} {job['state']} {job['reason']}".rstrip())
     for line in job["last_lines"]:
         morning.tell(f"    {line}")
-    tables.console.print()
     if job["state"] != "succeeded":
         raise Failure(f"job {job['job_id']} {job['state']}: {job['reason']}")
 

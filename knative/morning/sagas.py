@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from knative.morning import tables
 from knative.morning.stages import Failure, Morning
 
 NAME = "tenantCreation"
@@ -29,7 +28,6 @@ async def saga(morning: Morning) -> None:
         json={"tenantId": f"tenant-{int(time.time())}"},
     )
     await morning.settled()
-    tables.console.print()
     if run["run"] != "COMPLETED":
         raise Failure(f"saga {run['flowId']} is {run['run']}: {run.get('waitingFor') or run}")
     morning.tell(f"saga {run['flowId']} of {NAME} is completed")

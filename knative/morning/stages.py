@@ -114,15 +114,14 @@ async def report(morning: Morning) -> None:
     await morning.fire("sprint-report")
     reports = morning.of("io.dsm.sprints.reported.v1")
     for data in reports:
-        tables.console.print("\n", tables.report(data), sep="")
+        tables.show(tables.report(data))
     cycles = morning.of("io.dsm.cycle.completed.v1")
     for data in cycles:
-        tables.console.print("\n", tables.cycle(data), sep="")
+        tables.show(tables.cycle(data))
     _require(expected.report(reports, morning.finished))
     _require(expected.cycles(reports, cycles))
     if not cycles:
         tables.console.print("\nNo sprint is complete: no cycle was due.")
-    tables.console.print()
 
 
 async def scrum(morning: Morning) -> None:
@@ -137,11 +136,10 @@ async def scrum(morning: Morning) -> None:
         note = await morning.call(
             "GET", "chronicle-service", "/v1/notes/daily_scrum_report", params=query
         )
-        tables.console.print("\n", tables.filed(note, ids), sep="")
+        tables.show(tables.filed(note, ids))
     _require(expected.scrums(in_progress, filed))
     if not in_progress:
         tables.console.print("\nNo sprint is in progress: no daily scrum was due.")
-    tables.console.print()
 
 
 def _require(problem: str | None) -> None:

@@ -13,6 +13,12 @@ from knative.local.cli.console import Console
 console = Console()
 
 
+def show(told: Table) -> None:
+    """Print a table after an empty line."""
+    console.print()
+    console.print(told)
+
+
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
     made = Table(
         title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from functions.kit.serve import FUNCTIONS
+from knative.local.manifests.kustomize import build
 from tests.contract import tables
 from tests.contract.repository import KNATIVE, ROOT
 
@@ -81,3 +82,24 @@ def test_each_deploy_in_the_docs_names_its_overlay(path: Path) -> None:
 def test_logs_are_asked_of_somebody(path: Path) -> None:
     for words in re.findall(r"kubectl logs ([^`]*)", path.read_text().replace("\n", " ")):
         assert re.search(r"-l \S+=\S+|(job|pod)/\S+|\.\.\.", words), words
+
+
+OWN = re.findall(
+    r"```yaml\n(# (\S+)/kustomization\.yaml, beside knative/.*?)```",
+    (KNATIVE / "README.md").read_text(),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("text", "name"), OWN, ids=[name for _, name in OWN])
+def test_an_overlay_of_ones_own_is_built_as_written(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "knative").symlink_to(KNATIVE)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "kustomization.yaml").write_text(text)
+    images = {
+        container["image"].partition(":")[0]
+        for resource in build(tmp_path / name)
+        if resource.body["apiVersion"].startswith("serving.knative.dev/")
+        for container in resource.body["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {"registry.example.com/dsm-functions"}

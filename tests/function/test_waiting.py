@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from functions.kit import inbox
+from functions.kit import inbox, record
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.kit.store import Connection, Store
@@ -117,6 +118,20 @@ async def test_two_who_do_a_step_at_once_go_on_with_the_one_result_that_is_recor
     first, second = await asyncio.gather(step(1), step(2))
     assert first.result == second.result
     assert {first.repeated, second.repeated} == {False, True}
+    await store.close()
+
+
+async def test_a_run_ends_when_its_work_has_and_began_when_it_did(store: Store) -> None:
+    async def work(tx: Connection) -> None:
+        times.append(await tx.fetchval("SELECT clock_timestamp()"))
+
+    async with store.connection() as connection:
+        times = [await connection.fetchval("SELECT clock_timestamp()")]
+    await inbox.once(store, KEY, "t", 1, work)
+    (run,) = await record.runs(store, KEY.function, record.Wanted())
+    before, at_work = times
+    assert at_work < run["ended_at"]
+    assert before < run["ended_at"] - timedelta(milliseconds=run["took_ms"])
     await store.close()
 
 
