@@ -26,7 +26,10 @@ def make_room(kubectl: Kubectl, kind: str, component: str) -> None:
 
 
 def apply(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
-    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": found})
+    if not found:
+        return  # kubectl refuses an empty list
+    items = revived(kubectl, found)
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     try:
         print(kubectl("apply", "-f", "-", given=given), end="", flush=True)
     except SystemExit as error:
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Overlay {overlay.name} to context {kubectl.context()}", flush=True)
     refuse_unprepared(kubectl, found)
     refuse_other_brokers(kubectl, found)
-    ground, broker, rest = parts(revived(kubectl, found))
+    ground, broker, rest = parts(found)
     make_room(kubectl, *_JOBS)
     apply(kubectl, ground)
     await_jobs(kubectl, of(ground, "Job"))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from knative.deploy.kubectl import Kubectl, read_json
 from knative.deploy.overlay import Manifest, group, namespace_of, of
 
-_BROKERS = ("Broker", "RabbitmqBrokerConfig", "SinkBinding")
 _AGAIN = "dsm.io/again"
+Place = tuple[str, str, str, str]  # group, kind, namespace, name
 
 
 class Parts(NamedTuple):
@@ -25,29 +25,43 @@ class Parts(NamedTuple):
 
 def parts(found: Sequence[Manifest]) -> Parts:
     """Each object once, in the order that it had."""
-    graves = {_dead_letters(broker) for broker in of(found, "Broker")}
+    graves = {
+        _place(sink, broker)
+        for broker in of(found, "Broker")
+        if (sink := broker.get("spec", {}).get("delivery", {}).get("deadLetterSink", {}).get("ref"))
+    }
     made = Parts([], [], [])
     for one in found:
-        place = (namespace_of(one), one["metadata"]["name"])
-        knatives = group(one["apiVersion"]).endswith(".knative.dev")
-        if one["kind"] in _BROKERS or (knatives and one["kind"] == "Service" and place in graves):
+        if (
+            one["kind"] in ("Broker", "RabbitmqBrokerConfig")
+            or _place(_self(one), one) in graves
+            or _binds_to_a_broker(one)
+        ):
             made.broker.append(one)
-        elif knatives or (one["kind"] == "Job" and not migrates(one)):
+        elif group(one["apiVersion"]).endswith(".knative.dev"):
             made.rest.append(one)
+        elif one["kind"] == "Job" and not one["metadata"]["name"].startswith("migrate"):
+            made.rest.append(one)  # which waits for functions, as they wait for a migration
         else:
             made.ground.append(one)
     return made
 
 
-def migrates(job: Manifest) -> bool:
-    """Every function waits for a migration; any other Job waits for functions."""
-    name: str = job["metadata"]["name"]
-    return name.startswith("migrate")
+def _binds_to_a_broker(one: Manifest) -> bool:
+    """A SinkBinding that is ready although nobody whom it selects is there yet."""
+    spec = one.get("spec", {})
+    sink = spec.get("sink", {}).get("ref", {})
+    selects = "selector" in spec.get("subject", {})
+    return one["kind"] == "SinkBinding" and selects and sink.get("kind") == "Broker"
 
 
-def _dead_letters(broker: Manifest) -> tuple[str, str]:
-    sink = broker.get("spec", {}).get("delivery", {}).get("deadLetterSink", {}).get("ref", {})
-    return sink.get("namespace", namespace_of(broker)), sink.get("name", "")
+def _place(ref: Mapping[str, Any], home: Manifest) -> Place:
+    space = ref.get("namespace") or namespace_of(home)
+    return group(ref.get("apiVersion", "")), ref.get("kind", ""), space, ref.get("name", "")
+
+
+def _self(one: Manifest) -> Mapping[str, Any]:
+    return {"apiVersion": one["apiVersion"], "kind": one["kind"], **one["metadata"]}
 
 
 def revived(kubectl: Kubectl, found: Sequence[Manifest]) -> list[Manifest]:
@@ -67,9 +81,8 @@ def revived(kubectl: Kubectl, found: Sequence[Manifest]) -> list[Manifest]:
 
 def _there(kubectl: Kubectl, space: str) -> list[dict[str, Any]]:
     kind = "services.serving.knative.dev"
-    items: list[dict[str, Any]] = read_json(
-        kubectl("get", kind, "-n", space, "-o", "json", quiet=True)
-    ).get("items", [])
+    said = read_json(kubectl("get", kind, "-n", space, "-o", "json"))
+    items: list[dict[str, Any]] = said.get("items", [])
     return items
 
 
@@ -79,7 +92,8 @@ def _marked(one: Manifest, live: Mapping[str, Any] | None) -> Manifest:
     template = live.get("spec", {}).get("template", {})
     mark = template.get("metadata", {}).get("annotations", {}).get(_AGAIN)
     status = live.get("status", {})
-    if any(c["type"] == "Ready" and c["status"] == "False" for c in status.get("conditions", ())):
+    told = {one["type"]: one["status"] for one in status.get("conditions", ())}
+    if told.get("ConfigurationsReady") == "False":
         mark = status.get("latestCreatedRevisionName", mark)
     if mark is None:
         return one

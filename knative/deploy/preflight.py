@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import Manifest, group, namespace_of, of
 
+_MADE_BY_KUBERNETES = "kube-root-ca.crt"  # in each namespace
 # How a pod says that it needs one: for a variable, for all of them, as files.
 _KINDS = {
     "secretKeyRef": "Secret",
@@ -45,13 +46,15 @@ def _needed(found: Sequence[Manifest]) -> Iterator[tuple[str, str, str]]:
     for manifest in found:
         pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
         for kind, ref in _refs(pod):
-            if not ref.get("optional"):
-                yield kind, namespace_of(manifest), ref.get("name") or ref["secretName"]
+            name = ref.get("name") or ref.get("secretName", "")
+            if not ref.get("optional") and name != _MADE_BY_KUBERNETES:
+                yield kind, namespace_of(manifest), name
 
 
 def _refs(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
-    holders = [v.get("valueFrom", {}) for c in pod.get("containers", ()) for v in c.get("env", ())]
-    holders += [held for c in pod.get("containers", ()) for held in c.get("envFrom", ())]
+    containers = [*pod.get("initContainers", ()), *pod.get("containers", ())]
+    holders = [v.get("valueFrom", {}) for one in containers for v in one.get("env", ())]
+    holders += [held for one in containers for held in one.get("envFrom", ())]
     for volume in pod.get("volumes", ()):
         holders += [volume, *volume.get("projected", {}).get("sources", ())]
     for holder in holders:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knative.lint.thing import POD, SERVING, Path, Thing
 from knative.lint.tree import Tree
@@ -27,7 +27,7 @@ class Holds:
 def holds_for(trigger: Thing, tree: Tree) -> Holds:
     """A Trigger's delivery replaces its Broker's as a whole; only the dead letter sink stays.
 
-    A Kafka Broker merges the two, field by field.
+    A Kafka Broker merges the two; of its delivery only the timeout is asked for here.
     """
     broker = tree.broker_of(trigger)
     sunk = has_default_sink(tree) or any(map(has_sink, filter(None, (trigger, broker))))
@@ -36,14 +36,7 @@ def holds_for(trigger: Thing, tree: Tree) -> Holds:
         return Holds(STOCK_DELIVERY, None, sunk)
     if merges(broker) and len(holders) > 1:
         own, theirs = map(written, holders)
-        given = trigger.mapping(*DELIVERY)
-        delivery = Delivery(
-            retry=own.retry if "retry" in given else theirs.retry,
-            backoff_policy=own.backoff_policy or theirs.backoff_policy,
-            backoff_delay_s=own.backoff_delay_s or theirs.backoff_delay_s,
-            timeout_s=own.timeout_s or theirs.timeout_s,
-        )
-        return Holds(delivery, trigger, sunk)
+        return Holds(replace(own, timeout_s=own.timeout_s or theirs.timeout_s), trigger, sunk)
     return Holds(written(holders[0]), holders[0], sunk)
 
 

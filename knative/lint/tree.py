@@ -78,10 +78,12 @@ class Tree:
         It does where this tree has other objects of its kind in its namespace; where it has none,
         they may well be somebody else's.
         """
-        return self.is_away(key) and key[:3] in self._kinds and key not in self._elsewhere
+        return self.is_away(key) and key[:3] in self._kinds
 
     def is_away(self, key: Key) -> bool:
-        """Is there no such object in this tree?"""
+        """Has nothing of that name been read, in this tree or beside it?"""
+        if key in self._elsewhere:
+            return False
         group, kind, namespace, name = key
         if not self.complete or (group, kind) not in _ADDRESSABLE:
             return False

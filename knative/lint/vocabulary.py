@@ -27,9 +27,8 @@ class Words:
     """What a filter compares one attribute with."""
 
     values: set[str] = field(default_factory=set)
-    numbers: set[str] = field(
-        default_factory=set
-    )  # those it is compared with, and their neighbours
+    # Those that it is compared with as a number, and their neighbours.
+    numbers: set[str] = field(default_factory=set)
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
 

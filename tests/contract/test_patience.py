@@ -8,7 +8,9 @@ of the Trigger that the reply came through. So, for a function f and those it te
         or one delivery to the dead letter
     < f's PUBLISH_TIMEOUT_S < f's timeoutSeconds < timeout of the Triggers to f
 
-and each such sum ends within the quarter of an hour that an in-memory channel gives an event. A
+and each such sum ends within the quarter of an hour that an in-memory channel gives an event. An
+attempt is as long as Serving lets it be; where nobody answers at all, a node being lost, only the
+Trigger's timeout ends it, and a channel may give up first: a saga then says its command again. A
 worker of sagas publishes nothing: there only the Trigger's timeout is longer than the sum.
 
 A function that tells itself cannot outwait itself, and one that keeps its events until the broker

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from functions.kit.serve import FUNCTIONS
 from knative.local.manifests.kustomize import build
@@ -89,6 +90,12 @@ OWN = re.findall(
     (KNATIVE / "README.md").read_text(),
     re.DOTALL,
 )
+INSTEAD = {
+    "ours": {
+        "db.example.com": "postgres.example.com",
+        "kafka.example.com:9092": "dsm-kafka-bootstrap",
+    }
+}
 
 
 @pytest.mark.parametrize(("text", "name"), OWN, ids=[name for _, name in OWN])
@@ -96,10 +103,13 @@ def test_an_overlay_of_ones_own_is_built_as_written(tmp_path: Path, text: str, n
     (tmp_path / "knative").symlink_to(KNATIVE)
     (tmp_path / name).mkdir()
     (tmp_path / name / "kustomization.yaml").write_text(text)
-    images = {
-        container["image"].partition(":")[0]
-        for resource in build(tmp_path / name)
-        if resource.body["apiVersion"].startswith("serving.knative.dev/")
-        for container in resource.body["spec"]["template"]["spec"]["containers"]
-    }
+    made = yaml.safe_dump_all(resource.body for resource in build(tmp_path / name))
+    images = set(re.findall(r"image: (\S*dsm-functions)\b", made))
     assert images == {"registry.example.com/dsm-functions"}
+    for patched, instead in INSTEAD.get(name, {}).items():
+        assert patched in made
+        assert instead not in made
+
+
+def test_both_overlays_of_ones_own_are_there() -> None:
+    assert [name for _, name in OWN] == ["ours", "my-overlay"]

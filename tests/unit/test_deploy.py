@@ -38,8 +38,11 @@ if words[0] == "kustomize":
 elif words[:2] == ["config", "current-context"]:
     print("there")
 elif words[0] == "apply":
+    given = sys.stdin.read()
+    if not json.loads(given)["items"]:
+        sys.exit("error: no objects passed to apply")
     with (home / "applied.jsonl").open("a") as applied:
-        applied.write(sys.stdin.read() + "\\n")
+        applied.write(given + "\\n")
     if refused := answers.get("apply"):
         print("namespace/dsm configured\\njob.batch/migrate created")
         sys.exit(refused)
@@ -193,6 +196,75 @@ def test_a_config_map_that_nobody_has_made_is_named_too(cluster: Cluster, tmp_pa
     assert not {"apply", "delete"} & set(cluster.verbs())
 
 
+def objects_in(folder: Path, *bodies: dict[str, Any]) -> str:
+    """An overlay of just these, as an option of make."""
+    (folder / "own").mkdir()
+    (folder / "own" / "kustomization.yaml").write_text("resources: [objects.yaml]")
+    (folder / "own" / "objects.yaml").write_text(yaml.safe_dump_all(bodies))
+    return f"OVERLAY={folder / 'own'}"
+
+
+def made(api_version: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    home = {"name": name, "namespace": "dsm"}
+    return {"apiVersion": api_version, "kind": kind, "metadata": home, "spec": spec}
+
+
+def test_a_part_may_be_empty(cluster: Cluster, tmp_path: Path) -> None:
+    done = cluster.deploy(objects_in(tmp_path, made("eventing.knative.dev/v1", "Trigger", "t")))
+    assert done.returncode == 0, done.stderr
+    assert [[one["kind"] for one in part] for part in cluster.applied()] == [["Trigger"]]
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        ("eventing.knative.dev/v1alpha1", "KafkaSink"),
+        ("messaging.knative.dev/v1", "Channel"),
+        ("serving.knative.dev/v1", "Service"),
+    ],
+)
+def test_a_broker_comes_with_its_dead_letter_sink_whatever_that_is(
+    cluster: Cluster, tmp_path: Path, api_version: str, kind: str
+) -> None:
+    sink = {"ref": {"apiVersion": api_version, "kind": kind, "name": "graves"}}
+    broker = made("eventing.knative.dev/v1", "Broker", "b", delivery={"deadLetterSink": sink})
+    template: dict[str, Any] = {"template": {"spec": {"containers": []}}}
+    graves = made(api_version, kind, "graves", **template)
+    assert cluster.deploy(objects_in(tmp_path, broker, graves)).returncode == 0
+    assert [{one["kind"] for one in part} for part in cluster.applied()] == [{"Broker", kind}]
+
+
+@pytest.mark.parametrize(
+    ("subject", "sink", "early"),
+    [
+        ({"selector": {"matchLabels": {"a": "b"}}}, "Broker", True),
+        ({"selector": {"matchLabels": {"a": "b"}}}, "Service", False),
+        ({"name": "console"}, "Broker", False),
+    ],
+)
+def test_a_binding_comes_early_only_where_it_waits_for_no_service(
+    cluster: Cluster, tmp_path: Path, subject: dict[str, Any], sink: str, early: bool
+) -> None:
+    broker = made("eventing.knative.dev/v1", "Broker", "b")
+    ref = {"ref": {"apiVersion": "any/v1", "kind": sink, "name": "b"}}
+    binding = made("sources.knative.dev/v1", "SinkBinding", "s", subject=subject, sink=ref)
+    assert cluster.deploy(objects_in(tmp_path, broker, binding)).returncode == 0
+    assert ("SinkBinding" in [one["kind"] for one in cluster.applied()[0]]) is early
+
+
+def test_what_kubernetes_makes_itself_is_not_asked_for(cluster: Cluster, tmp_path: Path) -> None:
+    roots = {"configMap": {"name": "kube-root-ca.crt"}}
+    pod = {
+        "initContainers": [{"envFrom": [{"secretRef": {"name": "first"}}]}],
+        "volumes": [{"projected": {"sources": [roots]}}],
+    }
+    done = cluster.deploy(
+        objects_in(tmp_path, made("apps/v1", "Deployment", "d", template={"spec": pod}))
+    )
+    assert "Secret dsm/first is not in the cluster" in done.stderr
+    assert "kube-root-ca.crt" not in done.stderr
+
+
 def test_a_secret_of_the_overlay_is_not_asked_of_the_cluster(cluster: Cluster) -> None:
     assert cluster.deploy("OVERLAY=kind").returncode == 0
     assert not [words for words in cluster.calls() if words[:2] == ["get", "secret"]]
@@ -246,7 +318,10 @@ def test_a_service_that_knative_gave_up_is_tried_again(
         "spec": {"template": {"metadata": {"annotations": {"dsm.io/again": before}}}},
         "status": {
             "latestCreatedRevisionName": "console-00003",
-            "conditions": [{"type": "Ready", "status": ready}],
+            "conditions": [
+                {"type": "Ready", "status": "False"},
+                {"type": "ConfigurationsReady", "status": ready},
+            ],
         },
     }
     answer = {"json of get services.serving.knative.dev -n": json.dumps({"items": [live]})}

@@ -209,6 +209,13 @@ SERVING = [
     ("KN806", serving(container="env: [{name: AWS_SECRET_ACCESS_KEY, value: wJalrXUt}]"),
      serving(container="env: [{name: DB_SECRET, value: orders-db}, "
              "{name: MAX_TOKEN, value: '4096'}, {name: TOKEN, value: /var/run/token}]")),
+    *(
+        ("KN806", serving(container=f"env: [{{name: {name}, value: '{value}'}}]"), serving())
+        for name, value in (
+            ("DB_PASSWORD", "correct-horse"), ("ADMIN_TOKEN", "12345678"),
+            ("SECRET", "/aGVsbG8vd29ybGQ"), ("DEFAULT_TOKEN", "hunter-two"),
+        )
+    ),
     ("KN806", serving(container="env: [{name: URL, value: 'postgres://me:secret@db/x'}]"),
      serving(container="env: [{name: URL, value: 'postgres://me:$(PASSWORD)@db/x'}]")),
     ("KN807", serving(root="{}"), serving()),

@@ -230,10 +230,10 @@ def test_what_may_be_somebody_elses_is_a_note(documents: list[str]) -> None:
 
 
 def test_trees_of_one_run_know_one_another(tmp_path: Path) -> None:
-    (tmp_path / "eventing.yaml").write_text("---".join([BROKER, trigger(), trigger("t", to="no")]))
+    (tmp_path / "eventing.yaml").write_text("---".join([BROKER, trigger(), trigger("t", to="far")]))
     (tmp_path / "serving.yaml").write_text("---".join(SERVICES))
     together = [one for name in ("eventing", "serving") for one in read(tmp_path / f"{name}.yaml")]
-    assert {one.rule for one in lint(together)} == {"KN108"}
+    assert {one.message for one in lint(together)} == {"Service shop/far was not read"}
     assert "KN102" in {one.rule for one in lint(read(tmp_path))}
 
 
@@ -265,6 +265,19 @@ def test_a_record_of_kafka_may_be_any_event() -> None:
     assert "KN202" not in rules(
         *GOOD, source, trigger("t", filter_="filters: [{exact: {type: x}}]")
     )
+
+
+def test_many_brokers_that_feed_one_another_come_to_an_end() -> None:
+    names = [f"b{number}" for number in range(9)]
+    brokers = [BROKER.replace("name: default", f"name: {name}") for name in names]
+    hops = [
+        FORWARD.format(of=of, to=to).replace(f"name: to-{to}", f"name: {of}-{to}")
+        for of in names
+        for to in names
+        if of != to
+    ]
+    before = FORWARD.format(of="default", to="b0")
+    assert "KN303" in rules(*BASE, *brokers, *hops, before)
 
 
 def test_brokers_that_forward_different_events_are_no_loop() -> None:

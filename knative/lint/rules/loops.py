@@ -12,6 +12,7 @@ from knative.lint.tree import Tree, broker_at, broker_key, ref_key
 
 Place = tuple[str, str]  # namespace and name of a Broker
 Hop = tuple[Thing, Place]  # a Trigger, and the Broker that it sends to
+_MOST_WAYS = 1000  # to look at; of Brokers with more between them no loop is claimed
 _TTL = "Only the event's time to live ends it, after 255 rounds."
 
 
@@ -82,15 +83,16 @@ def _forwards(trigger: Thing) -> Iterator[Place]:
 
 def _comes_back(broker: Place, first: Hop, onward: dict[Place, list[Hop]]) -> bool:
     """Is there an event that passes all Triggers of a way that ends where it began?"""
-    ways = [[first]]
-    while ways:
+    ways, tried = [[first]], 0
+    while ways and (tried := tried + 1) < _MOST_WAYS:
         way = ways.pop()
         filters = [found for trigger, _ in way if (found := filter_of(trigger))]
         if len(filters) < len(way) or not together(filters).may_match(ANYTHING):
             continue
         if way[-1][1] == broker:
             return True
-        ways += [[*way, hop] for hop in onward.get(way[-1][1], ()) if hop not in way]
+        been = {place for _, place in way}
+        ways += [[*way, hop] for hop in onward.get(way[-1][1], ()) if hop[1] not in been]
     return False
 
 

@@ -116,10 +116,10 @@ def twins(tree: Tree) -> Iterator[Found]:
 
 
 @rule(
-    "KN108", "note", "name that this tree cannot check",
-    why="Nothing here has it, and it may well be in another repository: this tree has nothing else "
-    "of that kind in that namespace, or another tree of this run has it.",
-    fix="Lint together what runs together: name all folders, or pipe all of it to -.",
+    "KN108", "note", "name that cannot be checked here",
+    why="Nothing that was read has it, nor anything else of that kind in that namespace: it may "
+    "well be in another repository.",
+    fix="Lint together what runs together: name all folders.",
 )  # fmt: skip
 def unchecked(tree: Tree) -> Iterator[Found]:
     for thing in tree.things:
@@ -129,7 +129,7 @@ def unchecked(tree: Tree) -> Iterator[Found]:
             keys[(EVENTING, "Broker", *broker_key(thing))] = ("spec", "broker")
         for key, path in keys.items():
             if tree.is_away(key) and not tree.is_missing(key):
-                yield Found(thing, path, f"{_named(key)} is not in this tree")
+                yield Found(thing, path, f"{_named(key)} was not read")
 
 
 @rule(
