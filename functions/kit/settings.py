@@ -6,6 +6,7 @@ what it means, so that the README's table is made from the code.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -129,6 +130,16 @@ class DatabaseSettings(Settings):
         "A quarter as many connections more serve single statements",
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _leads_somewhere(cls, given: str) -> str:
+        scheme, _, rest = given.partition("://")
+        if scheme not in ("postgresql", "postgres"):
+            raise ValueError("must be postgresql://user:password@host:port/database")
+        if not ("@" in rest or "user=" in rest or _own_name()):
+            raise ValueError("names no user: postgresql://user:password@host:port/database")
+        return given
+
     @property
     def url(self) -> str:
         """Where the database is; empty where no setting says so."""
@@ -137,6 +148,14 @@ class DatabaseSettings(Settings):
         user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password, safe="")
         host = quote(self.postgres_host, safe="")
         return f"postgresql://{user}:{password}@{host}:{self.postgres_port}/{self.postgres_db}"
+
+
+def _own_name() -> str:
+    """The user that PostgreSQL takes a process for; a container's often has no name."""
+    try:
+        return os.environ.get("PGUSER") or getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 class ServiceSettings(Settings):
