@@ -80,15 +80,21 @@ class Workers:
     done: set[Key] = field(default_factory=set)
     undone: set[Key] = field(default_factory=set)
     log: list[tuple[Action, Key]] = field(default_factory=list)
+    failed: dict[Sent, Answered] = field(default_factory=dict)
 
     def do(self, sent: Sent, *, able: bool, final: bool = False) -> Answered:
-        """Work on a command; one who is not `able` fails, `final` where it is of no use again."""
+        """Work on a command; one who is not `able` fails, `final` where it is of no use again.
+
+        A failure is on record, as in the inbox of a worker: the same command finds the same answer.
+        """
         mine = self.done if sent.action is Action.DO else self.undone
         if sent.action is Action.DO and sent.key in self.undone:
             return sent.answer(False, error="it was undone", final=True)
         if sent.key not in mine:
             if not able:
-                return sent.answer(False, error="not able", final=final)
+                self.failed.setdefault(sent, sent.answer(False, error="not able", final=final))
+            if sent in self.failed:
+                return self.failed[sent]
             mine.add(sent.key)
             # An UNDO of what was never done only promises not to do it any more.
             if sent.action is Action.DO or sent.key in self.done:
