@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-import stamina
-
 from functions.kit import log
 from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
 
@@ -112,6 +110,7 @@ def _is_there(owner: Owner, at: str | None) -> bool:
 async def await_server(url: str, within_s: float) -> None:
     """Until the server answers: it may begin at the same time. Raises what it says in the end."""
     import asyncpg
+    import stamina
 
     not_yet = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
     attempts = stamina.retry_context(
