@@ -30,7 +30,7 @@ def holds_for(trigger: Thing, tree: Tree) -> Holds:
     A Kafka Broker merges the two; of its delivery only the timeout is asked for here.
     """
     broker = tree.broker_of(trigger)
-    sunk = has_default_sink(tree) or any(map(has_sink, filter(None, (trigger, broker))))
+    sunk = any(map(has_sink, filter(None, (trigger, broker)))) or has_default_sink(tree)
     holders = [one for one in (trigger, broker) if one and one.get(*DELIVERY) is not None]
     if not holders:
         return Holds(STOCK_DELIVERY, None, sunk)
@@ -107,8 +107,9 @@ def merges(broker: Thing | None) -> bool:
     return class_of(broker) == "Kafka"
 
 
-def on_channel(broker: Thing | None, tree: Tree) -> bool:
-    """Does it answer late, being on an in-memory channel? Others answer once they stored."""
+def on_channel(trigger: Thing, tree: Tree) -> bool:
+    """Does its Broker answer late, on an in-memory channel? Others answer once they stored."""
+    broker = tree.broker_of(trigger)
     if broker is None or class_of(broker) != "MTChannelBasedBroker":
         return False
     config = tree.at_ref(broker, "spec", "config")

@@ -102,10 +102,9 @@ def _producer(tree: Tree, thing: Thing, fixed: dict[str, str]) -> Thing | None:
     wanted = thing.texts("metadata", "labels").get(NAME_LABEL, "")
     last = fixed.get("source", "").rstrip("/").rpartition("/")[2]
     homes = [service for service in tree.services if service.namespace == thing.namespace]
-    for name in (wanted, last):
-        for service in homes:
-            if service.name == name:
-                return service
+    by_name = {service.name: service for service in homes if service.name}
+    if found := by_name.get(wanted) or by_name.get(last):
+        return found
     labelled = [s for s in homes if s.texts("metadata", "labels").get(NAME_LABEL) == wanted]
     # A label that several have is that of the whole they are part of.
     return labelled[0] if wanted and len(labelled) == 1 else None

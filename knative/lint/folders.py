@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from knative.local.manifests.kustomize import kustomization
 from knative.local.manifests.problems import ManifestError
 from knative.local.manifests.source import read_documents
 
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _NAMING = (
     "resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902",
     "configMapGenerator", "secretGenerator", "replacements", "transformers", "generators",
@@ -27,11 +27,6 @@ class Folders:
     loose: list[Path] = field(default_factory=list)
 
 
-def kustomization(folder: Path) -> Path | None:
-    """The file that makes `folder` a kustomization."""
-    return next((folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()), None)
-
-
 def bodies(file: Path) -> list[dict[str, Any]]:
     try:
         return [d.body for d in read_documents(file) if isinstance(d.body, dict)]
@@ -45,34 +40,36 @@ def below(top: Path) -> Folders:
     A kustomization that another one takes in is no tree of its own, nor is a Component. What one
     names, as a resource, a patch or a file to generate from, is not loose.
     """
-    found: dict[Path, list[Path]] = {}  # a kustomization, and the files and folders that it names
+    folders: dict[Path, Path] = {}  # each kustomization by where it really is
+    names: dict[Path, set[Path]] = {}  # the files and folders that it names
     components: set[Path] = set()
     for folder in _folders(top):
-        file = kustomization(folder)
-        if file is not None:
-            place = folder.resolve()
-            found[place] = [path for body in bodies(file) for path in _named(folder, body)]
-            if any(body.get("kind") == "Component" for body in bodies(file)):
+        if (file := kustomization(folder)) is not None:
+            place, found = folder.resolve(), bodies(file)
+            folders[place] = folder
+            names[place] = {path for body in found for path in _named(folder, body)}
+            if any(body.get("kind") == "Component" for body in found):
                 components.add(place)
-    taken = {path for paths in found.values() for path in paths}
-    tops = [place for place in found if place not in taken | components]
+    taken = set[Path]().union(*names.values())
+    tops = [place for place in folders if place not in taken | components]
+    reached = _reached(tops, names)
     # Those that take in one another are nobody's: one of each circle stands for it.
-    for place in found:
-        if place not in components and place not in _reached(tops, found):
+    for place in folders:
+        if place not in components | reached:
             tops.append(place)
-    shown = {folder.resolve(): folder for folder in _folders(top)}
+            reached |= _reached([place], names)
     loose = [file for file in _loose(top) if file.resolve() not in taken]
-    return Folders([shown[place] for place in tops], loose)
+    return Folders([folders[place] for place in tops], loose)
 
 
-def _reached(tops: list[Path], found: dict[Path, list[Path]]) -> set[Path]:
+def _reached(tops: list[Path], names: dict[Path, set[Path]]) -> set[Path]:
     reached: set[Path] = set()
     left = [*tops]
     while left:
         place = left.pop()
         if place not in reached:
             reached.add(place)
-            left += found.get(place, [])
+            left += names.get(place, ())
     return reached
 
 

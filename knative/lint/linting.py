@@ -18,14 +18,14 @@ def lint(
 ) -> list[Finding]:
     """What the rules that `wanted` names find, by place; one place tells each thing once."""
     findings: set[Finding] = set()
-    known = list(readings)
-    for reading in known:
-        others = (thing.key for other in known if other is not reading for thing in other.things)
-        tree = Tree(reading, frozenset(others))
+    together = list(readings)
+    known = {thing.key for reading in together for thing in reading.things}
+    for reading in together:
+        tree = Tree(reading, known)
         for rule in RULES.values():
             if wanted(rule.id):
                 findings.update(_of_rule(rule, tree))
-    return sorted(findings, key=lambda finding: (*finding.place, finding.message))
+    return sorted(findings, key=lambda one: (*one.place, one.message, one.thing))
 
 
 def _of_rule(rule: Rule, tree: Tree) -> Iterable[Finding]:

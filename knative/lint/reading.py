@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from knative.lint.folders import below, bodies, kustomization
+from knative.lint.folders import below, bodies
 from knative.lint.thing import Thing, expanded
-from knative.local.manifests.kustomize import attempt
+from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource
 from knative.local.manifests.source import Document, parse_documents, read_documents

@@ -55,6 +55,10 @@ class Thing:
     def is_a(self, group: str, kind: str) -> bool:
         return self.group == group and self.kind == kind
 
+    @property
+    def is_knatives(self) -> bool:
+        return self.group.endswith(".knative.dev")
+
     def get(self, *path: str | int) -> Any:
         """What stands at `path`; None where there is nothing."""
         value: Any = self.resource.body
@@ -128,6 +132,12 @@ def _uris(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _uris(item)
+
+
+def named(key: Key) -> str:
+    """A key as a person reads it."""
+    _, kind, namespace, name = key
+    return f"{kind} {namespace}/{name}"
 
 
 def expanded(resource: Resource) -> Iterator[Resource]:

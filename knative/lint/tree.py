@@ -23,12 +23,12 @@ _INJECTION = "eventing.knative.dev/injection"
 
 
 class Tree:
-    """All objects of one reading; `elsewhere` are the keys of those that were read beside it."""
+    """All objects of one reading; `known` are the keys of all that was read, in whatever tree."""
 
-    def __init__(self, reading: Reading, elsewhere: Collection[Key] = ()) -> None:
+    def __init__(self, reading: Reading, known: Collection[Key]) -> None:
         self.things = reading.things
         self.reading = reading
-        self._elsewhere = elsewhere
+        self._known = known
         self._by_key = {thing.key: thing for thing in self.things}
         self._kinds = {thing.key[:3] for thing in self.things}
 
@@ -82,16 +82,14 @@ class Tree:
 
     def is_away(self, key: Key) -> bool:
         """Has nothing of that name been read, in this tree or beside it?"""
-        if key in self._elsewhere:
-            return False
         group, kind, namespace, name = key
         if not self.complete or (group, kind) not in _ADDRESSABLE:
             return False
-        if (group, kind) == (EVENTING, "Broker"):
-            return not self.has_broker(namespace, name)
+        if (group, kind) == (EVENTING, "Broker") and self.has_broker(namespace, name):
+            return False  # which sugar may make
         if (group, kind) == ("", "Service") and self.find(SERVING, "Service", namespace, name):
             return False  # Knative makes a Kubernetes Service of that name
-        return key not in self._by_key
+        return key not in self._known
 
     def has_broker(self, namespace: str, name: str) -> bool:
         """Is there such a Broker, or does sugar make it?"""

@@ -15,9 +15,9 @@ from sarif_pydantic import Sarif
 
 from knative.lint.cli import main
 from knative.lint.finding import RULES
-from knative.lint.folders import KUSTOMIZATIONS
 from knative.lint.linting import lint
 from knative.lint.reading import read
+from knative.local.manifests.kustomize import KUSTOMIZATIONS
 from tests.lint_tree import GOOD, trigger
 
 ROOT = Path(__file__).parents[2]

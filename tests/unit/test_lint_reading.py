@@ -137,9 +137,11 @@ def test_kustomizations_that_take_in_one_another_are_a_finding(tmp_path: Path) -
         ]
 
 
-def test_a_link_to_itself_is_a_finding(tmp_path: Path) -> None:
-    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
-    top = folder(tmp_path, *GOOD, kustomization="resources: [objects.yaml, loop.yaml]\n")
+@pytest.mark.parametrize("more", ["resources: [objects.yaml, loop]", "components: [loop]"])
+def test_a_link_to_itself_is_a_finding(tmp_path: Path, more: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    kustomization = more if "resources" in more else KUSTOMIZATION + more
+    top = folder(tmp_path, *GOOD, kustomization=kustomization)
     assert [one.rule for one in found_in(top)] == ["KN001"]
 
 

@@ -113,7 +113,7 @@ def endless(tree: Tree) -> Iterator[Found]:
     told: dict[Thing, tuple[float, Thing]] = {}  # by what the delivery is written in
     for trigger in tree.triggers:
         held = holds_for(trigger, tree)
-        if not on_channel(tree.broker_of(trigger), tree) or held.written_in is None:
+        if not on_channel(trigger, tree) or held.written_in is None:
             continue
         total_s = budget_s(held.delivery, tree.at(trigger, "spec", "subscriber"))
         if pauses_s(held.delivery) <= _FAN_OUT_S < total_s:
@@ -144,7 +144,7 @@ def unlimited(tree: Tree) -> Iterator[Found]:
 def _of_channels(tree: Tree) -> Iterator[Thing]:
     """What has a delivery that a channel carries out, or may."""
     for thing in tree.things:
-        if thing.group.endswith(".knative.dev") and thing.mapping(*DELIVERY):
+        if thing.is_knatives and thing.mapping(*DELIVERY):
             broker = tree.broker_of(thing) if thing.kind == "Trigger" else thing
             if not merges(broker):
                 yield thing

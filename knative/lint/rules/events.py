@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from knative.lint.events import PING, catalogue, receivers
 from knative.lint.finding import Found, rule
 from knative.lint.matching import ANYTHING, Partial, filter_of
-from knative.lint.thing import EVENTING, Thing
+from knative.lint.thing import EVENTING, Thing, named
 from knative.lint.tree import Tree, broker_key, ref_key
 
 
@@ -70,7 +70,7 @@ def homeless_type(tree: Tree) -> Iterator[Found]:
             key = (EVENTING, "Broker", thing.namespace, thing.text("spec", "broker"))
             path = ("spec", "broker")
         if key[3] and tree.is_missing(key):
-            yield Found(thing, path, f"there is no {key[1]} {key[2]}/{key[3]}")
+            yield Found(thing, path, f"there is no {named(key)}")
 
 
 def _brokers(tree: Tree) -> list[tuple[str, str]]:

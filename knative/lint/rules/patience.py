@@ -10,6 +10,7 @@ from itertools import groupby
 from knative.lint.delivery import (
     DELIVERY,
     SERVICE_TIMEOUT_S,
+    Holds,
     budget_s,
     holds_for,
     on_channel,
@@ -18,7 +19,7 @@ from knative.lint.delivery import (
 )
 from knative.lint.events import Event, catalogue, receivers
 from knative.lint.finding import Found, rule
-from knative.lint.thing import POD, SERVING, SOURCES, Thing
+from knative.lint.thing import POD, SERVING, SOURCES, Path, Thing
 from knative.lint.tree import Tree
 
 
@@ -53,10 +54,8 @@ def impatient_broker(tree: Tree) -> Iterator[Found]:
         held = holds_for(trigger, tree)
         needed_s, given_s = service_timeout_s(subscriber), held.delivery.timeout_s
         if given_s is not None and given_s < needed_s:
-            where = held.written_in or trigger
-            path = (*DELIVERY, "timeout") if where is trigger else ("spec", "subscriber")
             words = f"gives up after {show_s(given_s)}; {subscriber} works up to {needed_s} s"
-            yield Found(trigger, path, words)
+            yield Found(trigger, _timeout_of(trigger, held), words)
 
 
 @rule(
@@ -106,8 +105,13 @@ def impatient_reply(tree: Tree) -> Iterator[Found]:
         held = holds_for(trigger, tree)
         reply, given_s = _reply(tree, trigger), held.delivery.timeout_s
         if given_s is not None and given_s < reply.takes_s:
-            path = (*DELIVERY, "timeout") if held.written_in is trigger else ("spec", "subscriber")
-            yield Found(trigger, path, f"gives up after {show_s(given_s)}; the reply {reply}")
+            words = f"gives up after {show_s(given_s)}; the reply {reply}"
+            yield Found(trigger, _timeout_of(trigger, held), words)
+
+
+def _timeout_of(trigger: Thing, held: Holds) -> Path:
+    """Where a Trigger says its timeout; its Broker's is a matter of who subscribes."""
+    return (*DELIVERY, "timeout") if held.written_in is trigger else ("spec", "subscriber")
 
 
 @dataclass(frozen=True, order=True)
@@ -130,14 +134,13 @@ def _behind(tree: Tree, event: Event, besides: Thing | None = None) -> Behind:
     worst = NOBODY
     for trigger in receivers(tree, event):
         subscriber = tree.at(trigger, "spec", "subscriber")
-        if on_channel(tree.broker_of(trigger), tree) and (
-            subscriber is None or subscriber != besides
-        ):
+        if on_channel(trigger, tree) and (besides is None or subscriber is not besides):
             takes_s = budget_s(holds_for(trigger, tree).delivery, subscriber)
             worst = max(worst, Behind(takes_s, event.type, trigger.name))
     return worst
 
 
+@cache
 def _reply(tree: Tree, trigger: Thing) -> Behind:
     """What the reply of a Trigger's subscriber sets off: that of a Service which says one thing."""
     subscriber, broker = tree.at(trigger, "spec", "subscriber"), tree.broker_of(trigger)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from knative.lint.finding import Found, rule
 from knative.lint.matching import refusal_of
-from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Key, Path, Thing
+from knative.lint.thing import EVENTING, MESSAGING, SOURCES, Key, Path, Thing, named
 from knative.lint.tree import Tree, broker_key, ref_key
 from knative.local.manifests.problems import show
 
@@ -26,10 +26,9 @@ _SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
 )  # fmt: skip
 def no_such_broker(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
-        namespace, name = broker_key(trigger)
-        if tree.is_missing((EVENTING, "Broker", namespace, name)):
-            words = f"there is no Broker {namespace}/{name}"
-            yield Found(trigger, ("spec", "broker"), words)
+        key = (EVENTING, "Broker", *broker_key(trigger))
+        if tree.is_missing(key):
+            yield Found(trigger, ("spec", "broker"), f"there is no {named(key)}")
 
 
 @rule(
@@ -122,14 +121,12 @@ def twins(tree: Tree) -> Iterator[Found]:
     fix="Lint together what runs together: name all folders.",
 )  # fmt: skip
 def unchecked(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        knative = thing.group.endswith(".knative.dev")
-        keys = {ref_key(ref, thing): (*path, "name") for path, ref in thing.refs() if knative}
-        if thing.is_a(EVENTING, "Trigger"):
-            keys[(EVENTING, "Broker", *broker_key(thing))] = ("spec", "broker")
-        for key, path in keys.items():
-            if tree.is_away(key) and not tree.is_missing(key):
-                yield Found(thing, path, f"{_named(key)} was not read")
+    brokers = (
+        (one, ("spec", "broker"), (EVENTING, "Broker", *broker_key(one))) for one in tree.triggers
+    )
+    for thing, path, key in (*_refs(tree), *brokers):
+        if tree.is_away(key) and not tree.is_missing(key):
+            yield Found(thing, path, f"{named(key)} was not read")
 
 
 @rule(
@@ -141,13 +138,8 @@ def defined_twice(tree: Tree) -> Iterator[Found]:
     first: dict[Key, Thing] = {}
     for thing in tree.things:
         other = first.setdefault(thing.key, thing)
-        if other is not thing and thing.group.endswith(".knative.dev") and thing.name:
+        if other is not thing and thing.is_knatives and thing.name:
             yield Found(thing, ("metadata", "name"), f"is in {show(other.file)}, too")
-
-
-def _named(key: Key) -> str:
-    _, kind, namespace, name = key
-    return f"{kind} {namespace}/{name}"
 
 
 def _destinations(thing: Thing) -> Iterator[Path]:
@@ -156,18 +148,21 @@ def _destinations(thing: Thing) -> Iterator[Path]:
         candidates += (("spec", "subscriber"),)
     if thing.group == SOURCES:
         candidates += (("spec", "sink"),)
-    knative = thing.group.endswith(".knative.dev")
-    yield from (path for path in candidates if knative and isinstance(thing.get(*path), dict))
+    if thing.is_knatives:
+        yield from (path for path in candidates if isinstance(thing.get(*path), dict))
 
 
 def _lost(tree: Tree) -> Iterator[Found]:
+    for thing, path, key in _refs(tree):
+        if tree.is_missing(key):
+            yield Found(thing, path, f"there is no {named(key)}")
+
+
+def _refs(tree: Tree) -> Iterator[tuple[Thing, Path, Key]]:
+    """What each object of Knative's names as a destination, and where."""
     for thing in tree.things:
-        if not thing.group.endswith(".knative.dev"):
-            continue
-        for path, ref in thing.refs():
-            key = ref_key(ref, thing)
-            if tree.is_missing(key):
-                yield Found(thing, (*path, "name"), f"there is no {_named(key)}")
+        for path, ref in thing.refs() if thing.is_knatives else ():
+            yield thing, (*path, "name"), ref_key(ref, thing)
 
 
 def _role(found: Found) -> str:

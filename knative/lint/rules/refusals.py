@@ -115,7 +115,7 @@ def limits(tree: Tree) -> Iterator[Found]:
 )  # fmt: skip
 def delivery_fields(tree: Tree) -> Iterator[Found]:
     for thing in tree.things:
-        if not thing.group.endswith(".knative.dev"):
+        if not thing.is_knatives:
             continue
         delivery = thing.mapping(*DELIVERY)
         for name in ("backoffDelay", "timeout"):

@@ -27,9 +27,14 @@ _FIELDS = {
     # These change nothing that is applied.
     "sortOptions", "buildMetadata", "openapi", "crds",
 }  # fmt: skip
-_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # A URL, or one of git's shorter ways to name a repository.
 _REMOTE = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|[\w-]+(\.[\w-]+)+/|.*(//|\?ref=)")
+
+
+def kustomization(directory: Path) -> Path | None:
+    """The file that makes `directory` a kustomization."""
+    return next((p for name in KUSTOMIZATIONS if (p := directory / name).is_file()), None)
 
 
 def build(directory: Path) -> list[Resource]:
@@ -78,8 +83,8 @@ class _Builder:
             self._resource(document, directory, ("resources", at), str(entry), own)
         self._generate(document, directory, own)
         for at, entry in enumerate(_list(body, "components")):
-            target = (directory / str(entry)).resolve()
-            if target.is_dir():
+            target = _target(directory, str(entry))
+            if target is not None and target.is_dir():
                 self.accumulate(target, own, as_component=True)
             else:
                 self._fault(document, ("components", at), f"{entry} is not a directory")
@@ -97,7 +102,7 @@ class _Builder:
         self.problems.append(Problem(document.file, at, "kustomization", dotted, message))
 
     def _read(self, directory: Path, as_component: bool) -> Document | None:
-        file = next((directory / name for name in _NAMES if (directory / name).is_file()), None)
+        file = kustomization(directory)
         if file is None:
             words = "there is no kustomization.yaml in this directory"
             self.problems.append(Problem(directory, None, "", "", words))
