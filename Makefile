@@ -84,7 +84,7 @@ cleanup-legacy: $(INSTALLED) ## delete what the CronJobs left in the cluster, a 
 	@$(RUN) -m knative.legacy --kubectl '$(KUBECTL)' $(if $(AGREED),--yes)
 
 smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0.0.1:8081
-	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/README.md)"; exit 1; }
+	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/DEPLOY.md)"; exit 1; }
 	@$(RUN) -m knative.smoke --url '$(URL)'
 
 .PHONY: help setup run test test-browser screenshots lint check bench clean image overlay deploy undeploy cleanup-legacy smoke

@@ -29,7 +29,7 @@ def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
         kinds = ", ".join(sorted(f"{kind} ({group or 'v1'})" for group, kind in unknown))
         raise SystemExit(
             f"The cluster does not know {kinds}: install what brings them first "
-            "(knative/README.md, Deploy). Nothing has been changed."
+            "(knative/DEPLOY.md). Nothing has been changed."
         )
     made = {(m["kind"], namespace_of(m), m["metadata"]["name"]) for m in found}
     for kind, space, name in sorted(set(_needed(found)) - made):
@@ -37,7 +37,7 @@ def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
         if not kubectl(*asked).strip():
             raise SystemExit(
                 f"{kind} {space}/{name} is not in the cluster: make it first "
-                "(knative/README.md, Production). Nothing has been changed."
+                "(knative/DEPLOY.md, Production). Nothing has been changed."
             )
 
 

@@ -1,7 +1,7 @@
-"""The READMEs' tables and diagram, made of code and YAML: `python -m tests.contract.tables`.
+"""The documents' tables and diagrams, made of code and YAML: `python -m tests.contract.tables`.
 
-A README holds each between two markers, `<!-- events -->` and `<!-- /events -->`, likewise
-`functions`, `flow` and `settings`. `--write` puts them there; a test compares.
+A document holds each between two markers, `<!-- events -->` and `<!-- /events -->`, likewise
+`functions`, `flow`, `main-flow` and `settings`. `--write` puts them there; a test compares.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
+from functions.kit.serve import FUNCTIONS
 from tests.contract import eventtypes, settings_table
 from tests.contract.repository import (
     KNATIVE,
@@ -27,7 +28,14 @@ from tests.contract.repository import (
     triggers,
 )
 
-DOCUMENTS = (ROOT / "README.md", KNATIVE / "README.md")
+DOCUMENTS = (ROOT / "README.md", FUNCTIONS / "README.md", KNATIVE / "CONFIGURATION.md")
+
+# Of the flow, what the front page shows.
+_MAIN = re.compile(
+    r"(?:at_(?:sprint_report|scrum_simulate)\b|sprint-report|cycle-trigger|scrum-simulate"
+    r"|webhook-receiver) "
+)
+_ASIDE = re.compile(r"\b(?:anybody|job\.cancel|task\.update)\b")
 
 
 def events() -> str:
@@ -61,14 +69,23 @@ def functions() -> str:
 
 def flow() -> str:
     """Who tells whom, as a Mermaid diagram."""
-    lines = dict.fromkeys((*_ticks(), *_facts(), *_everything(), *_letters()))
-    return "\n".join(["```mermaid", "flowchart LR", *(f"  {line}" for line in lines), "```"])
+    return _diagram(_relations())
+
+
+def main_flow() -> str:
+    """The main functions alone, as a Mermaid diagram."""
+    return _diagram(
+        line
+        for line in _relations()
+        if _MAIN.match(f"{line} ".replace("([", " ")) and not _ASIDE.search(line)
+    )
 
 
 PARTS: dict[str, Callable[[], str]] = {
     "events": events,
     "functions": functions,
     "flow": flow,
+    "main-flow": main_flow,
     "settings": settings_table.table,
 }
 
@@ -81,6 +98,18 @@ def filled(text: str) -> str:
             made = make()
             text = pattern.sub(lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text)  # type: ignore[misc]  # mypy cannot infer a lambda's default
     return text
+
+
+def _relations() -> Iterator[str]:
+    yield from _ticks()
+    yield from _facts()
+    yield from _everything()
+    yield from _letters()
+
+
+def _diagram(relations: Iterable[str]) -> str:
+    lines = (f"  {line}" for line in dict.fromkeys(relations))
+    return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
 
 
 def _ticks() -> Iterator[str]:

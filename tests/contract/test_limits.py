@@ -22,7 +22,7 @@ def test_kafka_takes_the_largest_delivery() -> None:
     most = ReceiverSettings.read(environment(services()["webhook-receiver"])).max_body_bytes
     size = config["default.topic.config.max.message.bytes"]
     assert int(size) >= most + HEADERS
-    assert f"max.request.size={size}" in (ROOT / "knative/README.md").read_text()
+    assert f"max.request.size={size}" in (ROOT / "knative/DEPLOY.md").read_text()
 
 
 def test_a_function_takes_the_largest_delivery() -> None:

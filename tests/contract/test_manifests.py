@@ -185,7 +185,7 @@ def test_what_a_pod_reads_is_named_once(overlay: str) -> None:
 
 
 def test_each_alert_leads_to_a_paragraph_of_the_operations_page() -> None:
-    headings = re.findall(r"^#+ (.+)$", (KNATIVE / "README.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", (KNATIVE / "OPERATIONS.md").read_text(), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     rules = yaml.safe_load((KNATIVE / "components" / "monitoring" / "alerts.yaml").read_text())
     for group in rules["spec"]["groups"]:
@@ -231,5 +231,5 @@ def test_all_pods_together_open_no_more_connections_than_the_server_takes(overla
         "raise max_connections in knative/components/postgres/postgres.yaml, or lower a max-scale"
     )
     assert most + RESERVED <= int(limit), words
-    docs = re.sub(r"\s+", " ", (KNATIVE / "README.md").read_text())
-    assert f"let the server take {limit} connections" in docs, f"say {limit} in knative/README.md"
+    docs = re.sub(r"\s+", " ", (KNATIVE / "DEPLOY.md").read_text())
+    assert f"let the server take {limit} connections" in docs, f"say {limit} in knative/DEPLOY.md"

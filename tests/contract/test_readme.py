@@ -1,4 +1,4 @@
-"""Nothing that a README says about events, functions and their flow may drift."""
+"""Nothing that a document says about events, functions, their flow and files may drift."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from knative.local.manifests.kustomize import build
 from tests.contract import tables
 from tests.contract.repository import KNATIVE, ROOT
 
-DOCUMENTS = [ROOT / "README.md", *KNATIVE.rglob("*.md"), *FUNCTIONS.rglob("*.md")]
+DOCUMENTS = [
+    path for folder in (ROOT, ROOT / ".github") for path in sorted(folder.glob("*.md"))
+] + [
+    path for folder in (KNATIVE, FUNCTIONS, ROOT / "tests") for path in sorted(folder.rglob("*.md"))
+]
 MARKED = [
     pytest.param(path, name, id=f"{path.parent.name}-{name}")
     for path in tables.DOCUMENTS
@@ -66,10 +70,36 @@ def test_a_heading_stands_once_so_that_a_link_leads_to_it(path: Path) -> None:
 
 
 def test_the_settings_stand_under_their_heading() -> None:
-    text = (KNATIVE / "README.md").read_text()
-    heading = text[: text.index("<!-- settings -->")].rpartition("\n## ")[2]
-    assert heading.startswith("Configuration\n")
-    assert "\n#" not in heading
+    text = (KNATIVE / "CONFIGURATION.md").read_text()
+    assert text.startswith("# Configuration\n")
+    assert "\n#" not in text[: text.index("<!-- settings -->")]
+
+
+def test_the_front_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if re.match(r"\w+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        page = (path.parent / name).resolve() if name else path
+        assert page.exists(), f"{path}: {target}"
+        if anchor:
+            assert anchor in _anchors(page), f"{path}: {target}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_that_a_page_names_is_there(path: Path) -> None:
+    for name in re.findall(r"`((?:functions|knative|tests)/[\w./-]+\.\w+)`", path.read_text()):
+        assert (ROOT / name).is_file(), f"{path}: {name}"
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -87,7 +117,7 @@ def test_logs_are_asked_of_somebody(path: Path) -> None:
 
 OWN = re.findall(
     r"```yaml\n(# (\S+)/kustomization\.yaml, beside knative/.*?)```",
-    (KNATIVE / "README.md").read_text(),
+    "".join((KNATIVE / name).read_text() for name in ("DEPLOY.md", "MIGRATION.md")),
     re.DOTALL,
 )
 INSTEAD = {

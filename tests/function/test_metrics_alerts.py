@@ -189,8 +189,10 @@ def test_every_alert_is_fed_with_series() -> None:
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_leads_to_its_paragraph(alert: str) -> None:
     page, _, anchor = ALERTS[alert]["annotations"]["runbook_url"].partition("#")
-    assert page.endswith("/knative/README.md")
-    headings = re.findall(r"^#+ (.+)$", (ROOT / "knative" / "README.md").read_text(), re.MULTILINE)
+    assert page.endswith("/knative/OPERATIONS.md")
+    headings = re.findall(
+        r"^#+ (.+)$", (ROOT / "knative" / "OPERATIONS.md").read_text(), re.MULTILINE
+    )
     assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
 
 
@@ -221,7 +223,7 @@ def test_the_dashboard_shows_what_there_is_to_know() -> None:
 
 
 def test_the_page_of_metrics_names_those_that_there_are() -> None:
-    page = (ROOT / "knative" / "README.md").read_text()
+    page = (ROOT / "knative" / "OPERATIONS.md").read_text()
     table = page.partition("**Metrics** are at")[2].partition("The component")[0]
     named = set(re.findall(r"`([a-z_]+)(?:\{[a-z, ]+\})?`", table))
     assert len(named) > 15

@@ -162,9 +162,8 @@ async def test_a_sprint_of_the_seeded_tasks_is_planned_for_the_test_project(
     assert await eventually(planning, within_s=60) == [SPRINT]
 
 
-@pytest.mark.parametrize("page", ["README.md", "functions/orchestrator/README.md"])
-async def test_the_sagas_of_a_readme_go_as_they_are_written(after: LocalKnative, page: str) -> None:
-    script = told.blocks(ROOT / page, "$O/")
+async def test_the_sagas_of_the_page_go_as_they_are_written(after: LocalKnative) -> None:
+    script = told.blocks(ROOT / "functions" / "orchestrator" / "README.md", "$O/")
     url = f"http://localhost:{httpx.URL(after.url).port}"
     answers = await asyncio.to_thread(told.run, script, url)
     assert not told.untrue(script, answers)
