@@ -41,13 +41,13 @@ screenshots: $(INSTALLED) ## the README's pictures of the console, into .github/
 	@$(RUN) -m tests.browser.chromium
 	@$(RUN) -m tests.browser.screenshots .github
 
-lint: $(INSTALLED) ## style, types and floors
+lint: $(INSTALLED) ## style, types and layers
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
-check: lint test ## what CI checks: style, types, floors, all tests, every manifest
+check: lint test ## what CI checks: style, types, layers, all tests, every manifest
 
 bench: $(INSTALLED) ## ratios against peers and limits, in one run
 	@$(RUN) -m tests.bench
