@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
-from functions.kit.cluster import Cluster
+from functions.kit.cluster import Object
 from functions.kit.context import Context
 from functions.kit.services import ServiceClient, Services
 
@@ -16,19 +20,29 @@ Row = dict[str, Any]
 
 
 class Peer(ServiceClient):
-    """A function's or service's read routes, and its actions on behalf of a person."""
+    """A function's or service's read routes, and its actions on behalf of a user."""
+
+    def __init__(self, name: str, base_url: str, ask: Ask) -> None:
+        super().__init__(name, base_url, ask.ctx.http)
+        self._ask = ask
 
     async def read(self, at: str, **query: object) -> Any:
         """JSON; parameters that are None are left out, a list is given once for each."""
-        return (await self._call("GET", at, params=_params(query))).json()
+        return (await self._get(at, query)).json()
 
     async def text(self, at: str, **query: object) -> str:
-        return (await self._call("GET", at, params=_params(query))).text
+        text: str = (await self._get(at, query)).text
+        return text
+
+    async def _get(self, at: str, query: Mapping[str, object]) -> Any:
+        params = _params(query)
+        key = (self.base_url, at, repr(params))
+        return await self._ask.within(self.name, key, lambda: self._call("GET", at, params=params))
 
     async def act(
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """A person's action, once: whoever pressed sees what came of it and may press again."""
+        """A user's action, sent once: the user sees the outcome and may send it again."""
         # A header has letters of Latin-1 at most; a name has any.
         sent = {
             "X-User": quote(who, safe="@ "),
@@ -36,36 +50,53 @@ class Peer(ServiceClient):
             **(headers or {}),
         }
         content = json.dumps({} if body is None else body)
-        answer = await self._once("POST", at, content=content, headers=sent)
+        try:
+            answer = await self._once("POST", at, content=content, headers=sent)
+        finally:
+            self._ask.ctx.part(Reads).forget()
         return answer.json() if answer.content else None
 
 
 class Ask:
-    """Everybody that the console may ask, within one request."""
+    """All that the console may ask, within one request; each read has its deadline."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, timeout_s: float = math.inf) -> None:
         self.ctx = ctx
         self.settings = ctx.settings(ConsoleSettings)
+        self._until = time.monotonic() + timeout_s
+
+    def limited(self, timeout_s: float) -> Ask:
+        """The same, whose reads end within `timeout_s` seconds from now."""
+        return Ask(self.ctx, timeout_s)
+
+    async def within(self, name: str, key: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
+        """What `read` returns; a `TemporaryError` that names the service after the deadline."""
+        return await self.ctx.part(Reads).get(name, key, read, self._until)
 
     @property
     def services(self) -> Services:
         return self.ctx.services
 
-    @property
-    def cluster(self) -> Cluster:
-        return self.ctx.cluster
+    async def objects(self, api_version: str, plural: str) -> list[Object]:
+        """The objects of one kind in the console's namespace."""
+        found: list[Object] = await self.within(
+            "Kubernetes",
+            ("Kubernetes", api_version, plural),
+            lambda: self.ctx.cluster.list(api_version, plural),
+        )
+        return copy.deepcopy(found)
 
     def function(self, name: str) -> Peer:
         """A function by its Service's name."""
-        return Peer(name, self.settings.function_url.replace("{name}", name), self.ctx.http)
+        return Peer(name, self.settings.function_url.replace("{name}", name), self)
 
     def service(self, client: ServiceClient) -> Peer:
         """A DSM service's routes beyond those of its typed client."""
-        return Peer(client.name, client.base_url, self.ctx.http)
+        return Peer(client.name, client.base_url, self)
 
     async def events(self, url: str, **query: object) -> list[Row]:
         """The events that fit, newest first, of whoever keeps them."""
-        found: list[Row] = await Peer("record of events", url, self.ctx.http).read("", **query)
+        found: list[Row] = await Peer("record of events", url, self).read("", **query)
         return found
 
     async def runs(self, function: str, **query: object) -> list[Row]:

@@ -89,8 +89,14 @@ async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
             rows.append(row)
     if all(row["state"] == "away" for row in rows):
         raise TemporaryError(rows[0]["detail"])
+    away = any(row["state"] == "away" for row in rows)
     today = day == ask.ctx.now().date()
-    return {"rows": rows, "verdict": verdict(rows, today), "day": day, "ended": not today}
+    return {
+        "rows": rows,
+        "verdict": verdict(rows, today),
+        "day": day,
+        "ended": not today and not away,
+    }
 
 
 async def due_times(ask: Ask, day: date) -> dict[str, datetime | str]:

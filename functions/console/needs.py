@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from functions.console.panels import Query
 from functions.console.schedules import standing
 from functions.console.words import clock, short_type, spoken
 from functions.kit.context import Resources
-from functions.kit.errors import FunctionError
+from functions.kit.errors import FunctionError, TemporaryError
 from functions.kit.services import path
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 5
 # Every page shows the counts: they are asked for no more often than this.
@@ -93,7 +96,10 @@ async def jobs(ask: Ask) -> tuple[int, list[Item]]:
 
 async def overdue(ask: Ask) -> tuple[int, list[Item]]:
     """Schedules whose time has come and gone."""
-    late = [row for row in await standing(ask) if row["overdue"]]
+    rows, away = await standing(ask)
+    late = [row for row in rows if row["overdue"]]
+    if away and not late:
+        raise TemporaryError("; ".join(away.values()))
     return len(late), [
         Item(
             row["name"],
@@ -137,6 +143,10 @@ async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Needs:
         total, items = await look(ask)
     except FunctionError as error:
         return Needs(title, page, href, away=error.detail)
+    except Exception as error:
+        logger.error("attention: %s", title, exc_info=error)
+        words = f"An answer could not be understood ({type(error).__name__})."
+        return Needs(title, page, href, away=words)
     return Needs(title, page, href, total, items)
 
 

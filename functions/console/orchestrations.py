@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -115,8 +116,9 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Everything that happened to a run, and its steps as bars over time."""
     peer = ask.function(FUNCTION)
-    entries = await peer.read(f"{_execution(query)}/timeline")
-    found = await _run(ask, query)
+    entries, found = await asyncio.gather(
+        peer.read(f"{_execution(query)}/timeline"), _run(ask, query)
+    )
     bars_ = bars(found, ask.ctx.now())
     return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
 

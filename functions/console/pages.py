@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from functions.kit.errors import FunctionError, NotFound, PermanentError, Tempor
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parent
+# What a page that asks before an action waits for a service, which may start from zero.
+ACTION_TIMEOUT_S = 10.0
+
 # In this order: each uses the one before.
 SCRIPTS = ("htmx-2.0.11.min.js", "idiomorph-ext-0.7.4.min.js", "console.js")
 
@@ -119,16 +123,24 @@ class Page:
     async def _whole(self, view: View) -> Response:
         query, base = view.query, view.request.url.path
         patience_s = view.ask.settings.console_patience_s
-        if self.exists is not None:
-            # Who is away or slow says so in the panels.
-            with suppress(TimeoutError, TemporaryError):
-                await asyncio.wait_for(self.exists(view.ask, query), patience_s)
+        until = time.monotonic() + patience_s
+        exists = asyncio.ensure_future(self._check(view.ask.limited(patience_s), query))
         shown = await show(self.panels, view.ask, query, base, patience_s, drawing(view))
+        await asyncio.wait([exists], timeout=max(0.0, until - time.monotonic()))
+        if exists.done():
+            exists.result()
+        exists.cancel()
         return render(
             view,
             "page.html",
             {"page": self, "title": self.title.format_map(query), "panels": shown, "query": query},
         )
+
+    async def _check(self, ask: Ask, query: Query) -> None:
+        """`NotFound` where the page is of nothing; a service that is away says so in a panel."""
+        if self.exists is not None:
+            with suppress(TemporaryError):
+                await self.exists(ask, query)
 
     async def _part(self, view: View) -> Response:
         query = view.query
@@ -147,7 +159,7 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
     @wraps(answer)
     async def call(request: Request) -> Response:
         ctx: Context = request.scope["context"]
-        ask = Ask(ctx)
+        ask = Ask(ctx, ACTION_TIMEOUT_S)
         view = View(request, ask, Desk(request, ask.settings))
         try:
             response = await answer(view)

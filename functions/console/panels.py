@@ -1,7 +1,8 @@
 """A page is made of panels. Each asks for itself and fails by itself.
 
 A page waits a moment for all of them; a panel that is not there yet is shown as loading and asks
-for itself again. So a service that is away takes its own panel with it and nothing else.
+for itself again. So a service that is away takes its own panel with it and nothing else;
+that panel names it and asks again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ State = Literal["ready", "loading", "away", "missing", "unavailable", "error"]
 Query = Mapping[str, str]
 Load = Callable[[Ask, Query], Awaitable[Mapping[str, Any]]]
 
-# What a panel may take when it asks for itself; a function may have to start from zero.
-LONG_S = 25.0
+# A panel that lacks an answer asks again so often; a function may have to start from zero.
+RETRY_S = 4
 
 
 class NotHere(Exception):
@@ -55,10 +56,19 @@ class Shown:
     html: Markup = field(default_factory=Markup)
 
     @property
-    def is_live(self) -> bool:
-        """Is it to be asked for again? What has ended says so in its data, and stays as it is."""
-        lives = self.panel.live_s is not None and self.state in ("ready", "away")
-        return lives and not self.data.get("ended", False)
+    def away(self) -> Mapping[str, str]:
+        """The services that a panel had to do without, each with the reason."""
+        found: Mapping[str, str] = self.data.get("away") or {}
+        return found
+
+    @property
+    def refresh_s(self) -> int | None:
+        """When to ask again, seconds; None where the panel stays as it is, as what has ended."""
+        if self.state == "away" or self.away:
+            return min(self.panel.live_s or RETRY_S, RETRY_S)
+        if self.state == "ready" and not self.data.get("ended", False):
+            return self.panel.live_s
+        return None
 
     @property
     def template(self) -> str:
@@ -86,13 +96,9 @@ async def show(
 
 
 async def show_one(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> Shown:
-    """Load one panel with long patience."""
-    try:
-        async with asyncio.timeout(LONG_S):
-            return await _load(panel, ask, query, base, draw)
-    except TimeoutError:
-        words = f"There was no answer within {LONG_S:.0f} seconds."
-        return Shown(panel, "away", url_of(panel, base, query), words=words)
+    """Load one panel; each of its sources has until the deadline of a source."""
+    limited = ask.limited(ask.settings.console_source_timeout_s)
+    return await _load(panel, limited, query, base, draw)
 
 
 def url_of(panel: Panel, base: str, query: Query) -> str:

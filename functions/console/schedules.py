@@ -28,30 +28,39 @@ from functions.kit.errors import FunctionError, PermanentError
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
+# The functions that handle ticks: those of the stream's records, and those that only sweep.
+TICKED = (*RECORDS, "orchestrator", "webhook-receiver")
 # A tick is sent, taken and recorded a while after it was due.
 GRACE = timedelta(minutes=10)
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    rows = await standing(ask)
+    rows, away = await standing(ask)
     rows.sort(key=lambda row: row["next"] or ask.ctx.now())
-    return {"schedules": rows}
+    return {"schedules": rows, "away": away}
 
 
-async def standing(ask: Ask) -> list[Row]:
-    """Every schedule with its next time, its last tick, and when it should have run but did not."""
-    sources, last = await asyncio.gather(sources_of(ask), last_ticks(ask))
+async def standing(ask: Ask) -> tuple[list[Row], dict[str, str]]:
+    """Every schedule with its next time, its last tick, and when it should have run but did not.
+
+    Beside them the functions that did not answer, each with the reason: of a schedule that one
+    of them may have handled nothing is known.
+    """
+    sources, (last, away) = await asyncio.gather(sources_of(ask), last_ticks(ask))
     rows = []
     for source in sources:
         row = described(source, ask.ctx.now())
-        row["last"] = last.get(row["schedule"])
-        row["overdue"] = overdue(source, row["last"], ask.ctx.now())
+        name = row["schedule"]
+        row["last"] = last.get(name)
+        row["unknown"] = name in away or (bool(away) and name not in RECORDS)
+        known = not row["unknown"]
+        row["overdue"] = overdue(source, row["last"], ask.ctx.now()) if known else None
         rows.append(row)
-    return rows
+    return rows, away
 
 
 async def sources_of(ask: Ask) -> list[Row]:
-    return await ask.cluster.list(API, PLURAL)
+    return await ask.objects(API, PLURAL)
 
 
 def name_of(source: Row) -> str:
@@ -110,22 +119,24 @@ def described(source: Row, now: datetime) -> Row:
         return row | {"next": None, "in_zone": "", "problem": str(error) or "it is never due"}
 
 
-async def last_ticks(ask: Ask) -> dict[str, Row]:
-    """Each schedule's last tick that a function has handled, as far as their records tell."""
+async def last_ticks(ask: Ask) -> tuple[dict[str, Row], dict[str, str]]:
+    """Each schedule's last tick that a function has handled, and the functions that are away."""
+    away: dict[str, str] = {}
 
     async def of(function: str) -> list[Row]:
         try:
             return await ask.runs(function, type=TICK, latest="true", limit=1000)
-        except FunctionError:
+        except FunctionError as error:
+            away[function] = error.detail
             return []
 
     found: dict[str, Row] = {}
-    for runs in await asyncio.gather(*(of(name) for name in RECORDS)):
+    for runs in await asyncio.gather(*(of(name) for name in TICKED)):
         for run in runs:
             name = str(run["id"]).partition("@")[0]
             if name not in found or _newer(run, found[name]):
                 found[name] = run
-    return found
+    return found, away
 
 
 def _newer(run: Row, other: Row) -> bool:
@@ -133,7 +144,7 @@ def _newer(run: Row, other: Row) -> bool:
 
 
 async def _source(view: View) -> Row:
-    return await view.ask.cluster.get(API, PLURAL, view.query["name"])
+    return await view.ask.ctx.cluster.get(API, PLURAL, view.query["name"])
 
 
 async def confirm(view: View) -> Response:

@@ -37,6 +37,12 @@ class ConsoleSettings(Settings):
     console_patience_s: float = Field(
         0.8, gt=0, description="how long a page waits for its parts before it shows without them"
     )
+    console_source_timeout_s: float = Field(
+        1.0,
+        gt=0,
+        description="how long a part of a page waits for the services that it asks, seconds; it "
+        "then names those that are late and asks again",
+    )
 
     @field_validator("console_user_header")
     @classmethod

@@ -14,6 +14,7 @@ from functions.console.draw import line_plot
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
+from functions.events.sprint import SprintDetail
 from functions.kit.errors import NotFound
 from functions.kit.services import path
 
@@ -58,11 +59,17 @@ def beside(page: int, more: bool) -> dict[str, str]:
     }
 
 
+async def detail_of(ask: Ask, sprint_id: str) -> SprintDetail:
+    sprints = ask.services.sprints
+    found: SprintDetail = await ask.within(
+        sprints.name, ("detail", sprint_id), lambda: sprints.detail(sprint_id)
+    )
+    return found
+
+
 async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The sprint and its tasks as they stand now."""
-    detail, names = await asyncio.gather(
-        ask.services.sprints.detail(query["sprint_id"]), names_of(ask)
-    )
+    detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), names_of(ask))
     tasks = sorted(detail.tasks, key=lambda task: -task.progress_percentage)
     done = sum(task.progress_percentage == 100 for task in tasks)
     return {"sprint": detail.sprint, "tasks": tasks, "done": done, "names": names}
@@ -75,7 +82,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         ask.service(ask.services.chronicle).read(
             f"/v1/analytics{path('sprint', sprint_id)}/burndown"
         ),
-        ask.services.sprints.detail(sprint_id),
+        detail_of(ask, sprint_id),
     )
     history: list[Row] = answer["days"]
     sprint = detail.sprint
@@ -114,12 +121,16 @@ def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date
 async def progress(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each task's progress on each day on which it was told."""
     sprint_id = query["sprint_id"]
-    answer = await ask.service(ask.services.chronicle).read(
-        f"/v1/analytics{path('sprint', sprint_id)}/burndown"
+    sprints = ask.services.sprints
+    answer, titled = await asyncio.gather(
+        ask.service(ask.services.chronicle).read(
+            f"/v1/analytics{path('sprint', sprint_id)}/burndown"
+        ),
+        ask.within(sprints.name, ("tasks", sprint_id), lambda: sprints.tasks(sprint_id)),
     )
     days = [day for day in answer["days"] if day["progress"]][-14:]
     tasks = sorted({task for day in days for task in day["progress"]})
-    titles = {t.task_id: t.title for t in await ask.services.sprints.tasks(sprint_id)}
+    titles = {t.task_id: t.title for t in titled}
     rows = [
         {"id": id, "title": titles.get(id, ""), "days": [d["progress"].get(id) for d in days]}
         for id in tasks
@@ -131,17 +142,22 @@ async def notes(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of the sprint's daily notes, newest first."""
     chronicle, page = ask.service(ask.services.chronicle), number_of(query, "page")
     sprint_id = query["sprint_id"]
-    try:
-        found = await chronicle.read(
-            "/v1/notes/daily_scrum_report/notes",
-            sprint_id=sprint_id,
-            limit=NOTES + 1,
-            offset=page * NOTES,
-        )
-    except NotFound:
-        found = []
+
+    async def filed() -> list[Row]:
+        try:
+            rows: list[Row] = await chronicle.read(
+                "/v1/notes/daily_scrum_report/notes",
+                sprint_id=sprint_id,
+                limit=NOTES + 1,
+                offset=page * NOTES,
+            )
+        except NotFound:
+            return []
+        return rows
+
+    found, names = await asyncio.gather(filed(), names_of(ask))
     around = beside(page, len(found) > NOTES)
-    return {"notes": found[:NOTES], "names": await names_of(ask), "id": sprint_id, **around}
+    return {"notes": found[:NOTES], "names": names, "id": sprint_id, **around}
 
 
 def routes() -> list[Route]:

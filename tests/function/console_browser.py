@@ -13,7 +13,12 @@ from tests.cluster import Cluster
 
 HOST = "http://console.dsm.localhost:8080"
 # Everybody may act, as on a laptop.
-LOCAL = {"CONSOLE_LOCAL": "true"}
+LOCAL = {
+    "CONSOLE_LOCAL": "true",
+    # A busy machine must not turn an answer into a late one.
+    "CONSOLE_PATIENCE_S": "10",
+    "CONSOLE_SOURCE_TIMEOUT_S": "20",
+}
 
 
 @asynccontextmanager
