@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functions.backlog_setup.decide import Backlog
+from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.store import Connection
 
 NEEDED = {
     "tasks": (

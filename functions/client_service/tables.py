@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.client_service.decide import Client
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 
 
 async def add(tx: Connection, client: Client, key: str) -> None:

@@ -18,9 +18,9 @@ from functions.cycle_trigger.steps import Steps
 from functions.events.cycle import BacklogGenerated, CycleCompleted, CycleRequested, Orchestration
 from functions.events.sprint import SprintCompleted
 from functions.kit.context import Context
+from functions.kit.durable.inbox import alone
 from functions.kit.errors import PermanentError
 from functions.kit.function import function
-from functions.kit.inbox import alone
 
 
 @function(emits=[CycleCompleted], inbox=True)

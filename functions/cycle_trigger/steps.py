@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from functions.cycle_trigger.decide import Done, Verdict
+from functions.kit.durable.inbox import Journal
 from functions.kit.errors import PermanentError
-from functions.kit.inbox import Journal
 
 Call = Callable[[str], Awaitable[dict[str, Any]]]
 Judge = Callable[[dict[str, Any]], Awaitable[Verdict]]

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from functions.dead_letter.decide import Failure
-from functions.kit.store import without_nul as _text
+from functions.kit.durable.database import without_nul as _text
 
 if TYPE_CHECKING:
-    from functions.kit.store import Connection
+    from functions.kit.durable.database import Connection
 
 # open: somebody should look; redriving: sent, or about to be; redriven: sent, not come back.
 State = Literal["open", "redriving", "redriven"]

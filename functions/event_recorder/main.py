@@ -20,9 +20,9 @@ from starlette.responses import Response
 
 from functions.event_recorder import decide, tables
 from functions.events.base import AnyEvent
-from functions.kit import inbox, record
 from functions.kit.answers import in_words
 from functions.kit.context import Context
+from functions.kit.durable import history, inbox
 from functions.kit.errors import PermanentError
 from functions.kit.function import function, route
 from functions.kit.runs import runs
@@ -50,7 +50,7 @@ async def search(request: Request, ctx: Context) -> Response:
     async with ctx.store.connection() as connection:
         rows = await tables.search(connection, wanted)
     runs = defaultdict(list)
-    for run in await record.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
+    for run in await history.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
         runs[run["event_source"], run["event_id"]].append(run)
     events = [decide.told(row, runs[row["source"], row["id"]]) for row in rows]
     return Response(json.dumps(events), media_type="application/json")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.event_recorder.decide import Row, arrival, digest
-from functions.kit import record
-from functions.kit.store import without_nul
+from functions.kit.durable import history
+from functions.kit.durable.database import without_nul
 
 if TYPE_CHECKING:
-    from functions.kit.store import Connection
+    from functions.kit.durable.database import Connection
 
 _MOST = 2**63 - 1
 
@@ -39,7 +39,7 @@ class Wanted(BaseModel):
 _CONDITIONS = {
     "type": "strpos(type, {0}) > 0",
     "subject": "subject = {0}",
-    "trigger": f"(source, id) IN ({record.HANDLED})",
+    "trigger": f"(source, id) IN ({history.HANDLED})",
     "correlation": "(id = {0} OR correlation = {0})",
     "before": "seq < {0}",
 }

@@ -24,8 +24,8 @@ from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
 from functions.kit import wire
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError
-from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from functions.kit.durable.database import Connection
 from functions.kit.errors import TemporaryError
-from functions.kit.store import Connection
 
 _LOCK = 1_734_205  # any number; a task is asked for and cancelled by one at a time
 

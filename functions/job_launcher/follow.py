@@ -30,8 +30,8 @@ from functions.job_launcher.decide import (
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError
-from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 

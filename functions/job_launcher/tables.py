@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, cast, get_args
 
 from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
+from functions.kit.durable.database import Connection
 from functions.kit.errors import TemporaryError
-from functions.kit.store import Connection
 
 _LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
 _OPEN = "state IN ('queued', 'starting', 'running')"

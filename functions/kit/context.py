@@ -11,18 +11,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import trace
-from functions.kit.inbox import Journal
+from functions.kit.durable.database import Store
+from functions.kit.durable.inbox import Journal
 from functions.kit.metrics import Meter
 from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
-from functions.kit.store import Store
 
 if TYPE_CHECKING:
     import httpx
 
     from functions.kit.cluster import Cluster
+    from functions.kit.durable.database import Connection
     from functions.kit.publish import Publisher
     from functions.kit.services import Services
-    from functions.kit.store import Connection
 
 S = TypeVar("S", bound=Settings)
 P = TypeVar("P")

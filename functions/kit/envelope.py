@@ -15,7 +15,7 @@ from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import wire
 from functions.kit.cause import of_event
-from functions.kit.inbox import Key
+from functions.kit.durable.inbox import Key
 
 
 class UnknownType(wire.NotAnEvent):

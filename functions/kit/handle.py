@@ -12,8 +12,9 @@ from functools import cached_property
 from starlette.routing import BaseRoute, Router
 
 from functions.events.base import Event, Request
-from functions.kit import cause, envelope, inbox, log, trace, wire
+from functions.kit import cause, envelope, log, trace, wire
 from functions.kit.context import Context
+from functions.kit.durable import inbox
 from functions.kit.errors import FunctionError, shortened
 from functions.kit.metrics import Gauges
 from functions.kit.routing import nothing_here

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from functions.kit import inbox
 from functions.kit.context import Context
+from functions.kit.durable import inbox
 from functions.kit.errors import FunctionError
 from functions.kit.migrate import KIT, Owner, owner_of
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
-from functions.kit import record
+from functions.kit.durable import history
 from functions.kit.errors import FunctionError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ async def database(ctx: Context) -> list[Gauge]:
 async def runs(ctx: Context) -> list[Gauge]:
     """The record of runs of all functions of this database: it outlives every process."""
     tally: dict[tuple[tuple[str, str], ...], tuple[float, int]] = {}
-    for row in await record.tally(ctx.store):
+    for row in await history.tally(ctx.store):
         name = row["function"].replace("_", "-")
         labels = {"target": name, "type": row["type"], "outcome": row["outcome"]}
         if row["error"]:
@@ -166,7 +166,7 @@ async def runs(ctx: Context) -> list[Gauge]:
     for said, (last, count) in tally.items():
         found.append(Gauge("function_last_run_timestamp_seconds", ended_words, last, dict(said)))
         found.append(Gauge("function_runs_last_day", day_words, count, dict(said)))
-    for row in await record.ticks(ctx.store):
+    for row in await history.ticks(ctx.store):
         schedule = {"schedule": row["schedule"]}
         name, words = "function_schedule_last_timestamp_seconds", "When a schedule last was handled"
         found.append(Gauge(name, words, row["began_at"].timestamp(), schedule))

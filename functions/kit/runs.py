@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import record, wire
+from functions.kit import wire
+from functions.kit.durable import history
 from functions.kit.errors import PermanentError
 from functions.kit.routing import number
 
@@ -35,7 +36,7 @@ async def runs(request: Request, ctx: Context) -> Response:
         raise PermanentError(f"id: at most {_MOST_IDS} at once")
     if query.get("outcome") not in (None, "ok", "failed"):
         raise PermanentError("outcome: must be ok or failed")
-    wanted = record.Wanted(
+    wanted = history.Wanted(
         limit=limit + 1,
         since=_instant(query, "since"),
         before=_instant(query, "before"),
@@ -46,13 +47,13 @@ async def runs(request: Request, ctx: Context) -> Response:
         latest=_flag(query, "latest"),
         answers=_flag(query, "answers"),
     )
-    rows = await record.runs(ctx.store, ctx.function, wanted)
+    rows = await history.runs(ctx.store, ctx.function, wanted)
     shown = rows[:limit]
     said: dict[str, Any] = {"runs": shown, "next": None}
     if len(rows) > limit:
         said["next"] = shown[-1]["number"]
     if _flag(query, "tally"):
-        said["tally"] = await record.summary(ctx.store, ctx.function, wanted)
+        said["tally"] = await history.summary(ctx.store, ctx.function, wanted)
     return Response(json.dumps(said, default=wire.format_time), media_type="application/json")
 
 

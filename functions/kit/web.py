@@ -17,13 +17,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
-from functions.kit import cause, inbox, log, trace, wire
+from functions.kit import cause, log, trace, wire
 from functions.kit.answers import MOST_BYTES, failure
 from functions.kit.body import bounded
 from functions.kit.context import Context, process_context
+from functions.kit.durable import inbox
+from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.metrics import Gauges
-from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -33,9 +33,9 @@ from starlette.responses import Response
 
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.function import function
-from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 

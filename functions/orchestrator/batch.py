@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from functions.kit import wire
+from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.store import Connection
 from functions.orchestrator import claims, messages, runs, writes
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.conditions import holds

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 
 FUNCTION = "orchestrator"
 

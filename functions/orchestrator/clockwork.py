@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, TemporaryError
-from functions.kit.store import Store
 from functions.orchestrator import overdue, registry
 from functions.orchestrator.batch import Done, Item
 from functions.orchestrator.decide.happenings import Woken

@@ -17,8 +17,8 @@ import stamina
 
 from functions.events.saga import RunEnded
 from functions.kit import wire
+from functions.kit.durable.database import Connection, Store
 from functions.kit.errors import PermanentError, TemporaryError, shortened
-from functions.kit.store import Connection, Store
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
 from functions.orchestrator.runs import Known
 

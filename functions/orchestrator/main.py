@@ -26,8 +26,9 @@ from functions.events.saga import (
     StepCommanded,
 )
 from functions.events.schedule import ScheduleDue
-from functions.kit import inbox, wire
+from functions.kit import wire
 from functions.kit.context import Context
+from functions.kit.durable import inbox
 from functions.kit.runs import runs
 from functions.kit.web import Ctx, api, taken
 from functions.orchestrator import commands, problems, reads

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from functions.kit import wire
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.orchestrator.messages import SOURCE
 from functions.orchestrator.writes import HOLD
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from functions.events.saga import RegistrationDecided
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.rows import definition_from_json, definition_to_json
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from functions.events.saga import RegistrationDecided, RegistrationRequested
+from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.store import Connection
 from functions.orchestrator import registrations
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.decide.model import Definition

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Definition, Run, Step
 from functions.orchestrator.rows import definition_from_json, run_from_row, step_from_row
 

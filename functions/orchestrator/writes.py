@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from functions.kit import wire
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Audit, Run
 from functions.orchestrator.rows import calls_to_json, storable
 

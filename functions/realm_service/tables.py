@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.realm_service.decide import Realm
 
 

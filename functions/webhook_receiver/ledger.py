@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, TemporaryError
-from functions.kit.store import Store
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.tables import Delivery
 

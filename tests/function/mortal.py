@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import asyncpg
 
+from functions.kit.durable.database import Connection, Store
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Connection, Store
 
 
 class MortalStore(Store):

@@ -18,9 +18,9 @@ from hypothesis import note
 
 from functions.events.saga import RunEnded, StepAnswered, StepCommanded
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.errors import NotFound, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Store
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.claims import Claim

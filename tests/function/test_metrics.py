@@ -19,8 +19,9 @@ import functions.kit
 from functions.dead_letter.main import dead_letter
 from functions.events.schedule import ScheduleDue
 from functions.job_launcher.main import job_launcher
-from functions.kit import inbox, metrics, wire
+from functions.kit import metrics, wire
 from functions.kit.context import Context
+from functions.kit.durable import inbox
 from functions.kit.errors import FunctionError
 from functions.kit.metrics import Gauge, Gauges, Tables
 from functions.orchestrator.main import orchestrator

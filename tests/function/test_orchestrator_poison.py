@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 
 from functions.kit import wire
+from functions.kit.durable.database import Connection, Store
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Connection, Store
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.conditions import flaw_of

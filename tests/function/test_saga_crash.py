@@ -15,9 +15,9 @@ from uuid import UUID
 
 from functions.events.saga import RunEnded
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Store
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.claims import Claim

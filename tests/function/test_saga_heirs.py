@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
-from functions.kit import inbox, wire
+from functions.kit import wire
+from functions.kit.durable import inbox
 from functions.kit.worker import Task, Worker
 from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld

@@ -18,8 +18,8 @@ import pytest
 
 from functions.events.saga import StepCommanded
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Store
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import holds

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 )
 
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Store
 from functions.orchestrator.decide.happenings import (
     Answered,
     CancelAsked,

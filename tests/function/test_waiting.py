@@ -9,10 +9,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from functions.kit import inbox, record
+from functions.kit.durable import history, inbox
+from functions.kit.durable.database import Connection, Store
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.kit.store import Connection, Store
 
 KEY = inbox.Key("waiter", "/x", "1")
 
@@ -128,7 +128,7 @@ async def test_a_run_ends_when_its_work_has_and_began_when_it_did(store: Store) 
     async with store.connection() as connection:
         times = [await connection.fetchval("SELECT clock_timestamp()")]
     await inbox.once(store, KEY, "t", 1, work)
-    (run,) = await record.runs(store, KEY.function, record.Wanted())
+    (run,) = await history.runs(store, KEY.function, history.Wanted())
     before, at_work = times
     assert at_work < run["ended_at"]
     assert before < run["ended_at"] - timedelta(milliseconds=run["took_ms"])

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from functions.events.saga import StepAnswered, StepCommanded
-from functions.kit import inbox
 from functions.kit.context import Context
+from functions.kit.durable import inbox
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.worker import Task, Worker
 from tests.cluster import Cluster, message_of, reply_of

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from functions.dsm.backlog_service import decide, tables
 from functions.events.task import TaskUpdated
 from functions.kit import envelope, wire
+from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
 from functions.kit.services import path
-from functions.kit.store import Connection
 from functions.kit.web import (
     Ctx,
     Id,

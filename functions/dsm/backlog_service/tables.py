@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.store import Connection
 
 Row = dict[str, Any]
 

@@ -19,9 +19,9 @@ from functions.dsm.chronicle_service.models import (
     Planning,
     Retrospective,
 )
+from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
-from functions.kit.store import Connection
 from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, api, created, new_app, once
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict
-from functions.kit.store import Connection
 
 Row = dict[str, Any]
 

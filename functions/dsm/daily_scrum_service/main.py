@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dsm.daily_scrum_service import decide, tables
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
 from functions.kit.ready import ready_route
 from functions.kit.services import derived_key, path
-from functions.kit.store import Connection
 from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, api, new_app, once
 
 _DICE = random.SystemRandom()

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
+from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError
 from functions.kit.ready import ready_route
-from functions.kit.store import Connection
 from functions.kit.web import Ctx, Id, IdempotencyKey, api, new_app, once
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from functions.dsm.project_service.tables import Kind
-from functions.kit.store import Connection
+from functions.kit.durable.database import Connection
 from functions.kit.web import Ctx, created, once
 
 

@@ -12,9 +12,9 @@ from functions.dsm.sprint_service import decide, outbox, tables
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
 from functions.kit.services import path
-from functions.kit.store import Connection
 
 Row = dict[str, Any]
 

@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
 from functions.dsm.sprint_service.gauges import gauges
+from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound
 from functions.kit.ready import ready_route
-from functions.kit.store import Connection
 from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, Text, api, new_app, once
 
 

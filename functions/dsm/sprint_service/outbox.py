@@ -21,9 +21,9 @@ from functions.dsm.sprint_service.tables import Message
 from functions.events.base import Event
 from functions.kit import cause, trace, wire
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.services import path
-from functions.kit.store import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.store import Connection
 
 Row = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from functions.events.schedule import ScheduleDue
 
 if TYPE_CHECKING:
-    from functions.kit.store import Store
+    from functions.kit.durable.database import Store
 
 
 @dataclass(frozen=True)

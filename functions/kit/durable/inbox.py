@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import wire
+from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
-from functions.kit.store import Store
 
 if TYPE_CHECKING:
-    from functions.kit.store import Connection
+    from functions.kit.durable.database import Connection
 
 logger = logging.getLogger(__name__)
 
