@@ -19,7 +19,7 @@ from tests.contract.repository import all_folders
 
 # Whose source says this reads that class of the kit; every process reads the others.
 _USES: dict[str, str] = {
-    "DatabaseSettings": r"\bctx\.(store|tx|journal)\b|\.store\b|\bonce\(|inbox=True",
+    "DatabaseSettings": r"\bctx\.(store|tx|journal)\b|\.(store|database)\b|\bonce\(|inbox=True",
     "ServiceSettings": r"\b(ctx|resources)\.(services|http|publisher)\b",
     "ClusterSettings": r"\bctx\.cluster\b",
 }
