@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -23,6 +21,7 @@ from functions.console.events import RECORDS
 from functions.console.pages import Page, View, done, endpoint, render
 from functions.console.panels import Panel, Query
 from functions.console.words import instant
+from functions.cron import Cron, CronError
 from functions.kit import wire
 from functions.kit.errors import FunctionError, PermanentError
 
@@ -73,7 +72,7 @@ def due_between(source: Row, since: datetime, before: datetime) -> datetime | No
     """When a schedule was first due in a time, in UTC; None where it was not, or was not there.
 
     >>> source = {"metadata": {"name": "s"}, "spec": {"schedule": "0 14 * * 1-5"}}
-    >>> at = datetime(2026, 3, 6, tzinfo=UTC)
+    >>> at = datetime.fromisoformat("2026-03-06T00:00Z")
     >>> print(due_between(source, at, at + timedelta(days=1)))
     2026-03-06 14:00:00+00:00
     >>> due_between(source, at + timedelta(days=1), at + timedelta(days=3))
@@ -82,13 +81,16 @@ def due_between(source: Row, since: datetime, before: datetime) -> datetime | No
     made = instant(source["metadata"].get("creationTimestamp"))
     since = since if made is None else max(since, made)
     try:
-        zone = ZoneInfo(spec.get("timezone") or "UTC")
-        # It names the times after an instant, and this one counts.
-        start = since.astimezone(zone) - timedelta(seconds=1)
-        due: datetime = next(CronSim(spec["schedule"], start)).astimezone(UTC)
-    except (CronSimError, ZoneInfoNotFoundError, StopIteration, ValueError):
+        # `after` names the times after an instant, and this one counts.
+        due = cron_of(spec).after(since - timedelta(seconds=1))
+    except CronError:
         return None
-    return due if due < before else None
+    return due if due and due < before else None
+
+
+def cron_of(spec: Mapping[str, Any]) -> Cron:
+    """When a PingSource is due; CronError when its spec says nothing that can be read."""
+    return Cron(spec.get("schedule") or "* * * * *", spec.get("timezone") or "")
 
 
 def overdue(source: Row, last: Row | None, now: datetime) -> datetime | None:
@@ -113,10 +115,13 @@ def described(source: Row, now: datetime) -> Row:
     row: Row = {"name": name, "cron": spec["schedule"], "zone": zone, "problem": ""}
     row |= {"schedule": name_of(source), "data": spec.get("data") or ""}
     try:
-        due = next(CronSim(spec["schedule"], now.astimezone(ZoneInfo(zone))))
-        return row | {"next": due, "in_zone": f"{due:%a %H:%M}"}
-    except (CronSimError, ZoneInfoNotFoundError, StopIteration, ValueError) as error:
-        return row | {"next": None, "in_zone": "", "problem": str(error) or "it is never due"}
+        cron = cron_of(spec)
+    except CronError as error:
+        return row | {"next": None, "in_zone": "", "problem": str(error)}
+    row["zone"], due = str(cron.zone), cron.after(now)
+    if due is None:
+        return row | {"next": None, "in_zone": "", "problem": "it is never due"}
+    return row | {"next": due, "in_zone": f"{due.astimezone(cron.zone):%a %H:%M}"}
 
 
 async def last_ticks(ask: Ask) -> tuple[dict[str, Row], dict[str, str]]:

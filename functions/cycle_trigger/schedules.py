@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cronsim import CronSim, CronSimError
 from pydantic import Field
 
+from functions.cron import Cron, CronError
 from functions.cycle_trigger import decide
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
@@ -59,11 +59,9 @@ def check(project_id: str, cron: object) -> None:
     problem = "must be text of five fields"
     if isinstance(cron, str) and len(cron.split()) == 5:
         try:
-            next(CronSim(cron, _ANY_TIME))
-        except StopIteration:
+            if Cron(cron).after(_ANY_TIME):
+                return
             problem = "never comes due"
-        except CronSimError as error:
+        except CronError as error:
             problem = str(error)
-        else:
-            return
     raise PermanentError(f"schedule of project {project_id}: {cron!r}: {problem}")

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from functions.cron import Cron
 from knative.local.broker.event import stamp
 from knative.local.broker.http import Answer, Send
 from knative.local.manifests.references import address
 from knative.local.manifests.sources import PingSource
-from knative.local.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ class Clock:
         if task is not None:
             task.cancel()
 
-    def schedules(self) -> list[tuple[PingSource, datetime]]:
-        """Every schedule with its next due time (UTC)."""
-        return [(s, _schedule(s).after(self._now())) for s in self._sources.values()]
+    def schedules(self) -> list[tuple[PingSource, datetime | None]]:
+        """Every schedule with its next due time (UTC); None where that never comes."""
+        return [(s, _cron(s).after(self._now())) for s in self._sources.values()]
 
     def find(self, name: str) -> PingSource:
         """The schedule `name` or `namespace/name`; LookupError lists those that exist."""
@@ -114,11 +114,13 @@ class Clock:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: str, source: PingSource) -> None:
-        schedule = _schedule(source)
+        cron = _cron(source)
         last = self._fired.get(key)
         while True:
             now = self._now()
-            due = schedule.after(max(now, last) if last else now)
+            due = cron.after(max(now, last) if last else now)
+            if due is None:
+                return
             await self._sleep_until(due)
             last = due
             self._remember(key, due)
@@ -183,8 +185,8 @@ class Clock:
         return Tick(f"{source.namespace}/{source.name}", ident, status)
 
 
-def _schedule(source: PingSource) -> Schedule:
-    return Schedule(source.spec.schedule, source.spec.timezone)
+def _cron(source: PingSource) -> Cron:
+    return Cron(source.spec.schedule, source.spec.timezone)
 
 
 def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes, bytes]]:

@@ -253,7 +253,7 @@ class Runtime:
                     "namespace": source.namespace,
                     "schedule": source.spec.schedule,
                     "timezone": source.spec.timezone or "UTC",
-                    "next": due.isoformat(),
+                    "next": due.isoformat() if due else None,
                 }
                 for source, due in self.clock.schedules()
             ],

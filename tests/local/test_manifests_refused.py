@@ -141,9 +141,8 @@ REFUSED = {
         "must be lower-case letters and digits",
     ),
     "broken CESQL": (trigger("filters: [{cesql: 'type = = 1'}]"), "not valid CESQL"),
-    "@every": (ping("schedule: '@every 5m'"), "spec.schedule: @every is not supported"),
-    "seven cron fields": (ping("schedule: '* * * * * * *'"), "5 or 6 fields"),
-    "a cron day that never comes": (ping("schedule: '0 0 30 2 *'"), "is not a schedule"),
+    "@every": (ping("schedule: '@every 5m'"), "the descriptor @every 5m is none of"),
+    "seven cron fields": (ping("schedule: '* * * * * * *'"), "found 7"),
     "an unknown time zone": (
         ping("schedule: '* * * * *'\ntimezone: Mars/Olympus"),
         "'Mars/Olympus' is not a time zone",

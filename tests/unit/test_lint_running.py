@@ -188,6 +188,7 @@ TICKS = [
     ("KN703", [*BASE, ping(data="data: a\n  dataBase64: YQ==")],
      [*BASE, ping(data="dataBase64: YQ==")]),
     ("KN703", [*BASE, ping(data=JSON + "'{'")], [*BASE, ping(data=JSON + "'{}'")]),
+    ("KN706", [*BASE, ping(schedule="0 0 31 2 *")], [*BASE, ping(schedule="0 0 29 2 *")]),
     ("KN704", [*BASE, ping(zone="")], [*BASE, ping(zone="", schedule="*/5 * * * *")]),
     ("KN705", [*BASE, ping(overrides="ceOverrides: {extensions: {my-name: a}}")], GOOD),
 ]  # fmt: skip

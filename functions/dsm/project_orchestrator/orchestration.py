@@ -11,12 +11,12 @@ import asyncio
 import logging
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, Field, field_validator
 
+from functions.cron import Cron, CronError
 from functions.dsm.project_orchestrator import decide, schedules, tables
 from functions.events.sprint import TaskSummary
 from functions.kit.context import Context
@@ -53,8 +53,8 @@ class Options(BaseModel):
         if len(schedule.split()) != 5:
             raise ValueError("must be a cron expression with 5 fields, like '0 14 * * 1-5'")
         try:
-            CronSim(schedule, datetime.now(UTC))
-        except CronSimError as error:
+            Cron(schedule)
+        except CronError as error:
             raise ValueError(f"is no cron expression: {error}") from None
         return schedule
 

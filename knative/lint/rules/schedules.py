@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from zoneinfo import ZoneInfoNotFoundError
+from datetime import UTC, datetime
 
+from functions.cron import Cron, CronError, UnknownZoneError
 from knative.lint.finding import Found, rule
 from knative.lint.thing import EVENTING, Thing
 from knative.lint.tree import Tree, ref_key
-from knative.local.schedule import Schedule
 
 _EXTENSIONS = ("spec", "ceOverrides", "extensions")
 
@@ -53,13 +52,11 @@ def refused(tree: Tree) -> Iterator[Found]:
     for ping in tree.pings:
         zone = ping.text("spec", "timezone")
         schedule = ping.text("spec", "schedule") or "* * * * *"
-        if inside := re.match(r"(?:CRON_)?TZ=(\S+)\s+", schedule):  # as a crontab may have it
-            zone, schedule = zone or inside[1], schedule[inside.end() :]
         try:
-            Schedule(schedule, zone)
-        except (ZoneInfoNotFoundError, IsADirectoryError):
-            yield Found(ping, ("spec", "timezone"), f"{zone!r} is no IANA time zone")
-        except ValueError as error:
+            Cron(schedule, zone)
+        except UnknownZoneError as error:
+            yield Found(ping, ("spec", "timezone" if zone else "schedule"), str(error))
+        except CronError as error:
             yield Found(ping, ("spec", "schedule"), str(error))
         data = ping.text("spec", "data")
         if data and ping.get("spec", "dataBase64"):
@@ -84,6 +81,23 @@ def no_zone(tree: Tree) -> Iterator[Found]:
         told = ping.text("spec", "timezone") or "TZ=" in schedule
         if schedule and not told and not hourly and schedule != "@hourly":
             yield Found(ping, ("spec", "schedule"), f"{schedule!r} is read in UTC")
+
+
+@rule(
+    "KN706", "warning", "schedule that never comes",
+    why="No day of the next five years fits the expression. The API server takes it, the source is "
+    "Ready, and it never fires.",
+    fix="Correct the day or the month.",
+)  # fmt: skip
+def never_due(tree: Tree) -> Iterator[Found]:
+    for ping in tree.pings:
+        schedule = ping.text("spec", "schedule")
+        try:
+            due = Cron(schedule, ping.text("spec", "timezone")).after(datetime.now(UTC))
+        except CronError:
+            continue  # KN703
+        if due is None:
+            yield Found(ping, ("spec", "schedule"), f"{schedule!r} has no time in five years")
 
 
 @rule(

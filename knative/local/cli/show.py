@@ -47,9 +47,9 @@ def overview(status: dict[str, Any]) -> None:
         triggers.add_row(*map(escape, cells))
     schedules = _table("Schedules", "name", "cron", "zone", "next")
     for item in status["schedules"]:
-        due = datetime.fromisoformat(item["next"]).astimezone()
+        due = item["next"] and datetime.fromisoformat(item["next"]).astimezone()
         cells = (item["name"], item["schedule"], item["timezone"])
-        schedules.add_row(*map(escape, cells), f"{due:%a %d %b %H:%M}")
+        schedules.add_row(*map(escape, cells), f"{due:%a %d %b %H:%M}" if due else "never")
     for table in (services, triggers, schedules):
         if table.row_count:
             console.print(table)

@@ -6,11 +6,10 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from functions.cron import Cron, CronError, UnknownZoneError
 from knative.local.kube.resources import PING_SOURCE, Resource
 from knative.local.kube.status import bad_request
-from knative.local.schedule import Schedule
 
 _WEBHOOK = 'admission webhook "validation.webhook.eventing.knative.dev" denied the request'
 
@@ -55,16 +54,13 @@ def _api_server_problems(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _ping_problems(spec: Mapping[str, Any]) -> Iterator[str]:
-    schedule = spec.get("schedule")
+    schedule, zone = spec.get("schedule"), spec.get("timezone")
     try:
-        Schedule(str(schedule or "* * * * *"))  # the default, as in Knative
-    except ValueError as error:
+        Cron(str(schedule or "* * * * *"), str(zone or ""))  # the default, as in Knative
+    except UnknownZoneError as error:
+        yield f"invalid value: {zone}: spec.timezone: {error}"
+    except CronError as error:
         yield f"invalid value: {schedule}: spec.schedule: {error}"
-    zone = spec.get("timezone") or "UTC"
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield f"invalid value: {zone}: spec.timezone: unknown time zone {zone}"
     yield from _data_problems(spec)
 
 

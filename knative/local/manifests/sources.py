@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import zoneinfo
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from functions.cron import Cron, CronError, UnknownZoneError
 from knative.local.manifests.core import LabelSelector
 from knative.local.manifests.meta import (
     AnyObject,
@@ -20,7 +20,6 @@ from knative.local.manifests.meta import (
     Strict,
     refuse,
 )
-from knative.local.schedule import Schedule
 
 
 class PingSourceSpec(Strict):
@@ -32,21 +31,15 @@ class PingSourceSpec(Strict):
     sink: Destination
     ce_overrides: CloudEventOverrides = CloudEventOverrides()
 
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        if name and name not in zoneinfo.available_timezones():
-            raise refuse(f"{name!r} is not a time zone such as America/Chicago")
-        return name
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_is_cron(cls, text: str) -> str:
+    @model_validator(mode="after")
+    def _is_cron(self) -> PingSourceSpec:
         try:
-            Schedule(text)
-        except ValueError as error:
+            Cron(self.schedule, self.timezone)
+        except UnknownZoneError as error:
             raise refuse(str(error)) from None
-        return text
+        except CronError as error:
+            raise refuse(f"schedule {self.schedule!r}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _data_is_one(self) -> PingSourceSpec:
