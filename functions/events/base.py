@@ -6,6 +6,7 @@ schema, the EventType manifest, the golden example and the table in the README.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -75,6 +76,17 @@ class Request(Event):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def at_most(text: str, limit: int) -> str:
+    """The text, or a digest of fixed length where it has more than `limit` characters.
+
+    >>> at_most("GEM-001", 64), len(at_most("x" * 65, 64))
+    ('GEM-001', 64)
+    """
+    if len(text) <= limit:
+        return text
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 class AnyEvent(Event):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from functions.events.base import Event, Request
-from functions.events.sprint import Value
+from functions.events.sprint import Id, Value
 
 
 class CycleRequested(Request):
@@ -15,7 +15,7 @@ class CycleRequested(Request):
 
     type: ClassVar[str] = "io.dsm.cycle.requested.v1"
 
-    project_id: str = Field(min_length=1)
+    project_id: Id
 
     def subject(self) -> str | None:
         return self.project_id
@@ -46,6 +46,12 @@ class BacklogGenerated(Value):
 
     message: str = ""
     tasks_count: int = Field(ge=0)
+
+
+class BacklogCounts(Value):
+    """backlog-service's summary, as far as a cycle reads it."""
+
+    unassigned_for_sprint_count: int = Field(ge=0)
 
 
 class CycleStep(Value):

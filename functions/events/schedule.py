@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from functions.events.base import Attribute, Event
+from functions.events.base import Attribute, Event, at_most
 
 
 class ScheduleDue(Event):
@@ -27,5 +27,6 @@ class ScheduleDue(Event):
         return self.sprint_id or self.project_id
 
     def identity(self) -> str | None:
-        named = f"/{self.project_id or ''}/{self.sprint_id or ''}"
-        return f"{self.schedule}@{self.minute.isoformat()}{named if named != '//' else ''}"
+        named = f"{self.project_id or ''}/{self.sprint_id or ''}"
+        about = "" if named == "/" else f"/{at_most(named, 128)}"
+        return f"{at_most(self.schedule, 64)}@{self.minute.isoformat()}{about}"

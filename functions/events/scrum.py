@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from functions.events.base import Event, Request
-from functions.events.sprint import Value
+from functions.events.base import Event, Request, at_most
+from functions.events.sprint import Id, Value
 
 
 class ScrumRequested(Request):
@@ -16,15 +16,9 @@ class ScrumRequested(Request):
 
     type: ClassVar[str] = "io.dsm.scrum.requested.v1"
 
-    project_id: str | None = Field(None, min_length=1)
-    sprint_id: str | None = Field(None, min_length=1)
+    project_id: Id | None = None
+    sprint_id: Id | None = None
     scrum_date: date | None = None
-
-    @model_validator(mode="after")
-    def _a_sprint_names_its_project(self) -> ScrumRequested:
-        if self.sprint_id is not None and self.project_id is None:
-            raise ValueError("sprint_id needs project_id beside it")
-        return self
 
     def subject(self) -> str | None:
         return self.sprint_id or self.project_id
@@ -33,7 +27,7 @@ class ScrumRequested(Request):
 class TaskUpdate(Value):
     """One task in daily-scrum-service's answer; percentages are text such as "20%"."""
 
-    task_id: str
+    task_id: Id
     progress_made: str
     new_status: str
     created_at: datetime | None = None
@@ -50,42 +44,50 @@ class ScrumRun(Value):
 class TaskMoved(Value):
     """A task's progress on one day, in percent; `moved_at` is the instant that it moved."""
 
-    task_id: str
+    task_id: Id
     progress_made: int = Field(ge=0, le=100)
     progress: int = Field(ge=0, le=100)
     moved_at: datetime
 
 
 class SprintSimulated(Event):
-    """A sprint's working day has been simulated; its tasks stand as they do now."""
+    """A sprint's working day has been simulated; its tasks stand as they do now.
+
+    `warnings` says what was odd: that nothing moved, although tasks are not done.
+    """
 
     type: ClassVar[str] = "io.dsm.sprint.simulated.v1"
 
-    project_id: str
-    sprint_id: str
+    project_id: Id
+    sprint_id: Id
     scrum_date: date
     simulated_at: datetime
     moved: list[TaskMoved]
+    warnings: list[str] = Field(default_factory=list)
 
     def subject(self) -> str | None:
         return self.sprint_id
 
     def identity(self) -> str | None:
-        return f"{self.sprint_id}@{self.scrum_date}"
+        return f"{at_most(self.sprint_id, 200)}@{self.scrum_date}"
 
 
 class ScrumReported(Event):
-    """A sprint's daily report is filed in the chronicle as exactly one note."""
+    """A sprint's daily report is filed in the chronicle as exactly one note.
+
+    `warnings` are those of the simulated day.
+    """
 
     type: ClassVar[str] = "io.dsm.scrum.reported.v1"
 
-    project_id: str
-    sprint_id: str
+    project_id: Id
+    sprint_id: Id
     scrum_date: date
     note_id: str
     total_tasks: int = Field(ge=0)
     completed_tasks: int = Field(ge=0)
     moved_tasks: int = Field(ge=0)
+    warnings: list[str] = Field(default_factory=list)
 
     def subject(self) -> str | None:
         return self.sprint_id

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from functions.events.base import Event, Request
+
+# Of any alphabet. Longer ones fit neither an index nor the headers of an event.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
 
 class Value(BaseModel):
@@ -19,8 +22,8 @@ class Value(BaseModel):
 class Sprint(Value):
     """A sprint as sprint-service knows it."""
 
-    sprint_id: str
-    project_id: str
+    sprint_id: Id
+    project_id: Id
     sprint_name: str = ""
     start_date: date | None = None
     end_date: date | None = None
@@ -36,14 +39,21 @@ class TaskSummary(Value):
     pending_tasks: int = Field(ge=0)
 
 
+def _percent(given: object) -> object:
+    """Whatever a service keeps as progress: some take 250, -5 or nothing."""
+    if given is None:
+        return 0
+    return max(0, min(100, given)) if isinstance(given, int | float) else given
+
+
 class Task(Value):
     """A task of a sprint; progress in percent, 0 to 100."""
 
-    task_id: str
+    task_id: Id
     title: str
     status: str
     sprint_id: str | None = None
-    progress_percentage: int = Field(ge=0, le=100)
+    progress_percentage: Annotated[int, BeforeValidator(_percent)] = Field(ge=0, le=100)
     assigned_to: str | None = None
 
 
@@ -57,7 +67,7 @@ class SprintDetail(Value):
 class ProjectSprints(Value):
     """Every sprint that a project ever had, newest start first."""
 
-    project_id: str
+    project_id: Id
     sprints: list[Sprint] = Field(default_factory=list)
 
 
@@ -76,7 +86,7 @@ class SprintStatus(Value):
     "complete" is decided on the counts.
     """
 
-    project_id: str
+    project_id: Id
     sprint_id: str | None = None
     total_tasks: int | None = Field(None, ge=0)
     completed_tasks: int | None = Field(None, ge=0)
@@ -90,7 +100,7 @@ class SprintReportRequested(Request):
 
     type: ClassVar[str] = "io.dsm.sprint.report.requested.v1"
 
-    project_id: str | None = Field(None, min_length=1)
+    project_id: Id | None = None
 
     def subject(self) -> str | None:
         return self.project_id
@@ -114,8 +124,8 @@ class SprintCompleted(Event):
 
     type: ClassVar[str] = "io.dsm.sprint.completed.v1"
 
-    project_id: str
-    sprint_id: str
+    project_id: Id
+    sprint_id: Id
     total_tasks: int = Field(gt=0)
 
     def subject(self) -> str | None:
@@ -130,8 +140,8 @@ class SprintStarted(Event):
 
     type: ClassVar[str] = "io.dsm.sprint.started.v1"
 
-    project_id: str
-    sprint_id: str
+    project_id: Id
+    sprint_id: Id
     sprint_name: str
     start_date: date
     end_date: date

@@ -6,6 +6,10 @@ with the next. Looking for cookies in each answer also costs an eighth of a call
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
+import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
@@ -23,6 +27,28 @@ class Client(HttpxAiohttpClient):
     @cookies.setter
     def cookies(self, cookies: object) -> None:
         raise TypeError("this client keeps no cookies")
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        try:
+            return await super().send(request, **options)
+        except httpx.ConnectTimeout as error:
+            raise _named(error) from error.__cause__
+
+
+def _named(error: httpx.ConnectTimeout) -> httpx.TransportError:
+    """The error by its right name: httpx_aiohttp takes whatever befell a connection for this one.
+
+    It matters which: after a `ConnectError` the request was not sent, so it may be sent again.
+    """
+    match error.__cause__:
+        case aiohttp.ClientConnectorError(os_error=reason):
+            number = reason.errno or 0  # below 0: of the resolver, which has words of its own
+            words = os.strerror(number) if number > 0 else reason.strerror
+            return httpx.ConnectError((words or "no connection").lower(), request=error.request)
+        case aiohttp.ServerTimeoutError():
+            return error
+        case _:
+            return httpx.RemoteProtocolError("the connection broke off", request=error.request)
 
 
 _NO_COOKIES = _NoCookies()

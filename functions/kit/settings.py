@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -181,6 +181,12 @@ class ServiceSettings(Settings):
     project_orchestrator_url: str = Field(
         "http://project-orchestrator.dsm.svc.cluster.local",
         description="base URL of project-orchestrator",
+    )
+    daily_scrum_route: Literal["run", "run-daily-scrum"] = Field(
+        "run",
+        description="how a day is simulated. `run`: POST /scrums/{sprint_id}/run of "
+        "daily-scrum-service; `run-daily-scrum`: POST /sprints/{sprint_id}/run-daily-scrum of "
+        "sprint-service, which files a report itself",
     )
     service_timeout_s: float = Field(10, gt=0, description="patience with one call, seconds")
     service_connections: int = Field(64, ge=1, description="most connections of one process")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +14,8 @@ from functions.events.sprint import Member, Task, TaskSummary
 Report = dict[str, Any]
 
 UNASSIGNED = "unassigned"
+UNNAMED = "unnamed"  # a note that is filed in a chronicle that shows no ids of reports
+NO_DAY = date(1970, 1, 1)  # nobody has reported on it
 
 
 def note_key(event: SprintSimulated) -> str:
@@ -42,8 +44,13 @@ def report(
         "project_id": event.project_id,
         "sprint_id": event.sprint_id,
         "report_date": str(event.scrum_date),
-        "summary": f"Daily stand-up for sprint {event.sprint_id}. "
-        f"{len(moved)} tasks had progress simulated.",
+        "summary": " ".join(
+            [
+                f"Daily stand-up for sprint {event.sprint_id}.",
+                f"{len(moved)} tasks had progress simulated.",
+                *event.warnings,
+            ]
+        ),
         "summary_metrics": {
             "total_team_members": len(team),
             "total_tasks": summary.total_tasks,
@@ -52,6 +59,15 @@ def report(
         },
         "reports": {str(event.scrum_date): people},
     }
+
+
+def note_of(found: Report) -> str:
+    """The id of the note that a filed report was read from.
+
+    >>> note_of({"note_ids": ["7"], "reports": {}}), note_of({"reports": {}})
+    ('7', 'unnamed')
+    """
+    return next(map(str, found.get("note_ids") or ()), UNNAMED)
 
 
 def told(task: Task, progress: int, at: datetime) -> dict[str, str | int]:
@@ -90,4 +106,5 @@ def filed(event: SprintSimulated, report: Report, note_id: str) -> ScrumReported
         total_tasks=metrics["total_tasks"],
         completed_tasks=metrics["completed_tasks"],
         moved_tasks=len(event.moved),
+        warnings=event.warnings,
     )

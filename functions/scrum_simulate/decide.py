@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -17,8 +17,10 @@ from functions.events.scrum import (
 )
 from functions.events.sprint import ProjectSprints, Sprint, Task
 
-# A plan as it is kept between retries.
+# A plan, and what came of a day, as they are kept between retries.
 PlanJson = dict[str, Any]
+DayJson = dict[str, Any]
+Progress = Mapping[str, int]  # task id to percent
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,33 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Plan:
-    """The day, in UTC, and the sprints."""
+    """The day, in UTC, the sprints, and what was listed but could not be read."""
 
     scrum_date: date
     sprints: tuple[Chosen, ...]
+    unreadable: tuple[str, ...]
 
 
-def plan(event: ScheduleDue | ScrumRequested, sprints: Sequence[Sprint], now: datetime) -> PlanJson:
+def plan(
+    event: ScheduleDue | ScrumRequested,
+    sprints: Sequence[Sprint],
+    unreadable: Sequence[str],
+    now: datetime,
+) -> PlanJson:
     chosen = [{"project_id": s.project_id, "sprint_id": s.sprint_id} for s in sprints]
-    return {"scrum_date": str(day_of(event, now)), "sprints": chosen}
+    return {
+        "scrum_date": str(day_of(event, now)),
+        "sprints": chosen,
+        "unreadable": list(unreadable),
+    }
 
 
 def planned(kept: PlanJson) -> Plan:
-    return Plan(date.fromisoformat(kept["scrum_date"]), tuple(Chosen(**s) for s in kept["sprints"]))
+    return Plan(
+        date.fromisoformat(kept["scrum_date"]),
+        tuple(Chosen(**s) for s in kept["sprints"]),
+        tuple(kept.get("unreadable", ())),
+    )
 
 
 def day_of(event: ScheduleDue | ScrumRequested, now: datetime) -> date:
@@ -68,25 +84,70 @@ def day_key(sprint_id: str, on: date) -> str:
     return f"scrum:{sprint_id}:{on}"
 
 
-def check_nothing_to_move(sprint: Chosen, tasks: Sequence[Task]) -> None:
-    """`ValueError` where nothing moved although there are tasks to move."""
-    left = [task for task in tasks if task.progress_percentage < 100]
-    if left:
-        raise ValueError(
-            f"daily-scrum-service moved nothing in sprint {sprint.sprint_id}, "
-            f"though {len(left)} of its {len(tasks)} tasks are not done"
+def over(status: object) -> bool:
+    """Is a sprint of this status one that no day is simulated of, readable or not?
+
+    >>> over("completed"), over("in_progress"), over(None)
+    (True, False, False)
+    """
+    return isinstance(status, str) and status != "in_progress"
+
+
+def progress_of(tasks: Sequence[Task]) -> dict[str, int]:
+    return {task.task_id: task.progress_percentage for task in tasks}
+
+
+def answered(run: ScrumRun, at: datetime) -> list[TaskMoved]:
+    """What moved, as the service says it; `ValueError` where it says so unreadably.
+
+    A task that carries no instant of its own moved `at`.
+    """
+    return [_moved(update, at) for update in run.updates]
+
+
+def between(before: Progress, after: Progress, at: datetime) -> list[TaskMoved]:
+    """What moved, as the tasks themselves tell it.
+
+    >>> [(t.task_id, t.progress_made) for t in between({"1": 20, "2": 5}, {"1": 50, "2": 5},
+    ...     datetime(2026, 3, 2))]
+    [('1', 30)]
+    """
+    return [
+        TaskMoved(
+            task_id=task_id,
+            progress_made=progress - before[task_id],
+            progress=progress,
+            moved_at=at,
         )
+        for task_id, progress in after.items()
+        if progress > before.get(task_id, progress)
+    ]
 
 
-def simulated(sprint: Chosen, on: date, run: ScrumRun, now: datetime) -> SprintSimulated:
-    """What moved; a task that carries no instant of its own moved now."""
-    moved = [_moved(update, now) for update in run.updates]
+def day(before: Progress, moved: Sequence[TaskMoved], at: datetime, *warnings: str) -> DayJson:
+    """A simulated day as it is kept; it warns where nothing moved although there is work.
+
+    >>> day({"1": 20, "2": 100}, [], datetime(2026, 3, 2))["warnings"]
+    ['Nothing moved although 1 of 2 tasks are not done.']
+    """
+    said, left = list(warnings), sum(progress < 100 for progress in before.values())
+    if left and not moved:
+        said.append(f"Nothing moved although {left} of {len(before)} tasks are not done.")
+    told = [task.model_dump(mode="json") for task in moved]
+    return {"moved": told, "at": at.isoformat(), "warnings": said}
+
+
+def simulated(sprint: Chosen, on: date, kept: DayJson) -> SprintSimulated:
+    """The day as an event."""
+    moved = [TaskMoved.model_validate(task) for task in kept["moved"]]
+    at = datetime.fromisoformat(kept["at"])
     return SprintSimulated(
         project_id=sprint.project_id,
         sprint_id=sprint.sprint_id,
         scrum_date=on,
-        simulated_at=max((task.moved_at for task in moved), default=now),
+        simulated_at=max((task.moved_at for task in moved), default=at),
         moved=moved,
+        warnings=kept["warnings"],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,6 +63,19 @@ def no_sprint(project_id: str) -> SprintStatus:
 def unreadable(project_id: str, sprint_id: str | None, detail: str) -> SprintStatus:
     """A project, or its sprint where that is known, that could not be read."""
     return SprintStatus(project_id=project_id, sprint_id=sprint_id, state="error", detail=detail)
+
+
+def nameless(broken: Sequence[tuple[str | None, str]], known: Set[str]) -> list[Reading]:
+    """Rows of what was listed and could not be read: (project, why), where no row names it yet.
+
+    >>> [r.status.project_id for r in nameless([("P", ""), ("Q", ""), (None, "no id")], {"P"})]
+    ['Q', '?']
+    """
+    return [
+        Reading(unreadable(project or "?", None, detail))
+        for project, detail in dict.fromkeys(broken)
+        if project not in known
+    ]
 
 
 def worth_waiting(readings: Sequence[Reading]) -> bool:

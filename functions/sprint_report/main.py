@@ -12,6 +12,7 @@ fails   TemporaryError while the lists of projects cannot be read or, on a tick,
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from pydantic import Field
 from starlette.requests import Request
@@ -21,11 +22,14 @@ from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted, SprintReportRequested, SprintsReported
 from functions.kit.context import Context
-from functions.kit.errors import FunctionError, PermanentError, TemporaryError
+from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.function import function, route
+from functions.kit.service_client import Unreadable
 from functions.kit.settings import Settings
 from functions.kit.workers import each
 from functions.sprint_report import decide
+
+logger = logging.getLogger(__name__)
 
 
 class ReportSettings(Settings):
@@ -61,24 +65,27 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
 
 
 async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:
-    """The state of every project, or of one, sorted by project."""
+    """The state of every project, or of one, sorted by project; what cannot be read comes last."""
     registered, with_sprints = await asyncio.gather(
         ctx.services.projects.all_ids(), ctx.services.sprints.by_project()
     )
-    known = {*registered, *(project.project_id for project in with_sprints)}
+    known = {one for one in registered if isinstance(one, str)}
+    known |= {one.project_id for one in with_sprints if not isinstance(one, Unreadable)}
+    broken = [one for one in (*registered, *with_sprints) if isinstance(one, Unreadable)]
     if project_id is not None:
         if project_id not in known:
             raise PermanentError(f"project_id: nobody knows a project {project_id!r}")
-        known = {project_id}
+        known, broken = {project_id}, []
 
     async def reading(project: str) -> decide.Reading:
         return await read(ctx, project)
 
-    return await each(sorted(known), reading, ctx.settings(ReportSettings).report_concurrency)
+    read_ones = await each(sorted(known), reading, ctx.settings(ReportSettings).report_concurrency)
+    return [*read_ones, *decide.nameless([_named(one) for one in broken], known)]
 
 
 async def read(ctx: Context, project_id: str) -> decide.Reading:
-    """One project's row; a failure is a row too."""
+    """One project's row; a failure of whatever kind is a row too."""
     sprints, sprint = ctx.services.sprints, None
     try:
         sprint = await sprints.active(project_id)
@@ -86,5 +93,13 @@ async def read(ctx: Context, project_id: str) -> decide.Reading:
             return decide.Reading(decide.no_sprint(project_id))
         return decide.Reading(decide.measured(sprint, await sprints.summary(sprint.sprint_id)))
     except FunctionError as error:
-        row = decide.unreadable(project_id, sprint.sprint_id if sprint else None, error.detail)
-        return decide.Reading(row, passing=isinstance(error, TemporaryError))
+        detail, passing = error.detail, isinstance(error, TemporaryError)
+    except Exception as error:
+        logger.error("project %s", project_id, exc_info=error)
+        detail, passing = shortened(f"{type(error).__name__}: {error}"), False
+    row = decide.unreadable(project_id, sprint.sprint_id if sprint else None, detail)
+    return decide.Reading(row, passing)
+
+
+def _named(item: Unreadable) -> tuple[str | None, str]:
+    return item.field("project_id") or item.field("id"), item.detail

@@ -68,6 +68,7 @@ class World:
         self.notes: list[dict[str, Any]] = []
         self.answers: dict[str, Answer] = {}
         self.writes: list[str] = []
+        self.today = str(MOVED_AT.date())
         self.requests: list[tuple[str, Any]] = []
         self._first: dict[str, Answer] = {}
 
@@ -99,9 +100,15 @@ class World:
                 get("/sprints/{sprint}/tasks", self._tasks),
                 get("/sprints/{sprint}", self._detail),
             ],
-            "backlog-service": [post("/backlogs/{project}", self._generate)],
+            "backlog-service": [
+                post("/backlogs/{project}", self._generate),
+                get("/backlogs/{project}/summary", self._backlog_summary),
+            ],
             "daily-scrum-service": [post("/scrums/{sprint}/run", self._scrum)],
-            "chronicle-service": [post("/v1/notes/daily_scrum_report", self._note)],
+            "chronicle-service": [
+                post("/v1/notes/daily_scrum_report", self._note),
+                get("/v1/notes/daily_scrum_report", self._report),
+            ],
             "project-orchestrator": [post("/orchestrate/project/{project}", self._orchestrate)],
         }
         for name, routes in services.items():
@@ -111,7 +118,7 @@ class World:
         async def answer(request: Request) -> Response:
             return self._answered(request, work)
 
-        return Route(path, answer)
+        return Route(path, answer, methods=["GET"])
 
     def _post(self, path: str, work: Work) -> Route:
         async def answer(request: Request) -> Response:
@@ -205,6 +212,25 @@ class World:
     def _note(self, request: Request) -> Answer:
         self.notes.append(request.state.json)
         return 201, {"message": "recorded", "note_id": f"note-{len(self.notes)}"}
+
+    def _report(self, request: Request) -> Answer:
+        wanted = request.query_params
+        found = [
+            str(number)
+            for number, note in enumerate(self.notes, 1)
+            if note["sprint_id"] == wanted["sprint_id"]
+            and note["report_date"] == wanted["daily_scrum_date"]
+        ]
+        if not found:
+            return 404, {"detail": "No daily scrum reports found for the given criteria."}
+        return 200, {"note_ids": [f"note-{number}" for number in found], "reports": {}}
+
+    def _backlog_summary(self, request: Request) -> Answer:
+        project = request.path_params["project"]
+        return 200, {
+            "project_id": project,
+            "unassigned_for_sprint_count": self.backlog.get(project, 0),
+        }
 
     def _orchestrate(self, request: Request) -> Answer:
         project = request.path_params["project"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
+import httpx
 import pytest
+from starlette.responses import JSONResponse
 
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumRequested, SprintSimulated, TaskMoved
@@ -25,6 +28,12 @@ def own_tick(sprint: str = "GEM-001-S01", project: str = "GEM-001") -> ScheduleD
         project_id=project,
         sprint_id=sprint,
     )
+
+
+def event_of(response: httpx.Response) -> SprintSimulated:
+    event = envelope.open_(reply_of(response), (SprintSimulated,))
+    assert isinstance(event, SprintSimulated)
+    return event
 
 
 @pytest.fixture
@@ -99,7 +108,7 @@ async def test_a_sprint_that_fails_does_not_hold_up_the_others(
     assert len(ids) == 3, "a repeat says the same facts under the same ids"
 
 
-async def test_moving_nothing_though_there_is_work_is_an_error(
+async def test_a_day_on_which_nothing_moves_is_simulated_and_says_so(
     scrum: Cluster, world: World
 ) -> None:
     world.sprint("GEM-001", 1, 0, 100)
@@ -107,22 +116,26 @@ async def test_moving_nothing_though_there_is_work_is_an_error(
         200,
         {"message": "done", "tasks_updated_count": 0, "updates": []},
     )
-    response = await scrum.tell("scrum-simulate", TICK)
-    assert response.status_code == 422
-    assert response.json()["detail"] == (
-        "daily-scrum-service moved nothing in sprint GEM-001-S01, "
-        "though 1 of its 2 tasks are not done"
-    )
+    told = event_of(await scrum.tell("scrum-simulate", TICK))
+    assert told.moved == []
+    assert told.warnings == ["Nothing moved although 1 of 2 tasks are not done."]
 
 
 async def test_a_sprint_whose_tasks_are_all_done_has_moved_nothing(
     scrum: Cluster, world: World
 ) -> None:
     world.sprint("GEM-001", 1, 100, 100)
-    message = reply_of(await scrum.tell("scrum-simulate", TICK))
-    event = envelope.open_(message, (SprintSimulated,))
-    assert isinstance(event, SprintSimulated)
-    assert event.moved == []
+    told = event_of(await scrum.tell("scrum-simulate", TICK))
+    assert (told.moved, told.warnings) == ([], [])
+
+
+async def test_a_sprint_alone_names_its_project(scrum: Cluster, world: World) -> None:
+    world.sprint("GEM-001", 1, 0)
+    async with scrum.client("scrum-simulate") as client:
+        response = await client.post("/", json={"sprint_id": "GEM-001-S01"})
+    assert response.status_code == 200, response.text
+    [event] = response.json()["events"]
+    assert event["data"]["project_id"] == "GEM-001"
 
 
 @pytest.mark.parametrize(
@@ -150,16 +163,34 @@ async def test_a_project_without_an_active_sprint_is_refused(scrum: Cluster, wor
     assert "GEM-001 has no active sprint" in response.json()["detail"]
 
 
-async def test_a_percentage_that_is_none_is_refused(scrum: Cluster, world: World) -> None:
-    world.sprint("GEM-001", 1, 0)
-    update = {"task_id": "T", "progress_made": "some", "new_status": "20%"}
-    world.answers["POST /scrums/GEM-001-S01/run"] = (
-        200,
-        {"message": "done", "tasks_updated_count": 1, "updates": [update]},
-    )
-    response = await scrum.tell("scrum-simulate", TICK)
-    assert response.status_code == 422
-    assert "'some' is no percentage" in response.json()["detail"]
+@pytest.mark.parametrize(
+    "updates",
+    [
+        [{"task_id": "T", "progress_made": "some", "new_status": "20%"}],
+        [{"task_id": None}],
+        "many",
+    ],
+    ids=["no-percentage", "no-id", "no-list"],
+)
+async def test_what_an_unreadable_answer_moved_is_read_from_the_tasks(
+    updates: object, scrum: Cluster, world: World
+) -> None:
+    sprint = world.sprint("GEM-001", 1, 0, 100)
+    answer = {"message": "done", "tasks_updated_count": 1, "updates": updates}
+    inner = scrum.apps["daily-scrum-service"]
+
+    async def odd(scope: Any, receive: Any, send: Any) -> None:
+        sprint.tasks["GEM-001-S01-T1"] = 20
+        await JSONResponse(answer)(scope, receive, send)
+
+    scrum.add("daily-scrum-service", odd)
+    told = event_of(await scrum.tell("scrum-simulate", TICK))
+    assert [(task.task_id, task.progress) for task in told.moved] == [("GEM-001-S01-T1", 20)]
+    assert told.warnings[0].startswith("What moved was read from the tasks: ")
+    scrum.add("daily-scrum-service", inner)
+    again = ScrumRequested(project_id="GEM-001", scrum_date=DUE.date())
+    assert event_of(await scrum.tell("scrum-simulate", again)) == told
+    assert sprint.tasks["GEM-001-S01-T1"] == 20
 
 
 @pytest.mark.parametrize("lose_answer", [False, True], ids=["before", "after"])

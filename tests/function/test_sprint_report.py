@@ -175,3 +175,61 @@ async def test_no_more_than_the_set_number_of_projects_are_asked_at_once(
     cluster.add("sprint-service", counted)
     assert (await csv(cluster)).count("\n") == 21
     assert most <= 3
+
+
+HOSTILE = (
+    {"id": None},
+    {"id": ""},
+    {"id": "x" * 300},
+    7,
+    {"name": "no id"},
+)
+
+
+async def test_a_project_that_cannot_be_read_is_a_row_and_costs_no_other(
+    report: Cluster, world: World
+) -> None:
+    world.sprint("GEM-001", 1, 100)
+    world.answers["GET /projects"] = (200, [{"id": "GEM-001"}, *HOSTILE])
+    sprint = world.sprints[0].as_json()
+    world.answers["GET /sprints/list_projects"] = (
+        200,
+        [
+            {"project_id": "GEM-001", "sprints": [sprint | {"status": None}, sprint]},
+            {"project_id": "BAD-001", "sprints": "many"},
+            {"project_id": None},
+        ],
+    )
+    response = await report.tell("sprint-report", TICK)
+
+    assert response.status_code == 202, response.text
+    [told] = report.sink.of(SprintsReported)
+    rows = [(s.project_id[:9], s.state) for s in told.sprints]
+    assert rows[0] == ("GEM-001", "complete")
+    assert ("BAD-001", "error") in rows
+    assert {state for _, state in rows[1:]} == {"error"}
+    assert [e.sprint_id for e in report.sink.of(SprintCompleted)] == ["GEM-001-S01"]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"total_tasks": 1, "completed_tasks": 250, "pending_tasks": 0},
+        {"total_tasks": -1},
+        {"total_tasks": 10**400},
+        None,
+    ],
+    ids=["more-done-than-there-are", "negative", "huge", "null"],
+)
+async def test_counts_that_cannot_be_are_a_row_too(
+    counts: object, report: Cluster, world: World
+) -> None:
+    world.sprint("GEM-001", 1, 100)
+    world.sprint("ODD-001", 1, 100)
+    world.answers["GET /sprints/ODD-001-S01/task-summary"] = (200, counts)
+    assert (await report.tell("sprint-report", TICK)).status_code == 202
+    [told] = report.sink.of(SprintsReported)
+    assert [(s.project_id, s.state) for s in told.sprints] == [
+        ("GEM-001", "complete"),
+        ("ODD-001", "error"),
+    ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response
 
 from functions.events.sprint import TaskSummary
 from functions.kit import cause
 from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError
+from functions.kit.service_client import NotSent, Unreadable
 from functions.kit.services import path
 from tests.cluster import Cluster
 
@@ -54,10 +57,71 @@ async def test_a_read_is_tried_again_when_the_service_is_briefly_away(
 
 
 async def test_a_repeated_write_carries_the_same_key(cluster: Cluster, ctx: Context) -> None:
+    peer = Peer((500, {"detail": "oops"}, {}), (200, {}, {}))
+    cluster.add("sprint-service", peer)
+    await ctx.services.sprints.post("/sprints/P1", dict[str, Any], key="k1")
+    assert peer.keys == ["k1", "k1"]
+
+
+async def test_a_write_that_may_not_be_repeated_is_tried_again_only_where_it_was_not_sent(
+    cluster: Cluster, ctx: Context
+) -> None:
     peer = Peer((500, {"detail": "oops"}, {}), (201, {"message": "ok", "tasks_count": 10}, {}))
     cluster.add("backlog-service", peer)
-    await ctx.services.backlogs.generate("P1", key="k1")
-    assert peer.keys == ["k1", "k1"]
+    with pytest.raises(TemporaryError, match="oops"):
+        await ctx.services.backlogs.generate("P1", key="k1")
+    assert peer.keys == ["k1"]
+    cluster.down.add("backlog-service")
+    with pytest.raises(NotSent, match="backlog-service: connection refused"):
+        await ctx.services.backlogs.generate("P1", key="k1")
+    assert [r.url.path for r in cluster.requests[1:]] == ["/backlogs/P1"] * 3
+
+
+@pytest.mark.parametrize("name", ["scrum:ÜBER-1:2026-03-02", "x" * 256, "a\nb", " a", "\ud800"])
+async def test_a_key_that_no_header_carries_is_a_digest(
+    cluster: Cluster, ctx: Context, name: str
+) -> None:
+    peer = Peer((200, {}, {}))
+    cluster.add("sprint-service", peer)
+    for _ in range(2):
+        await ctx.services.sprints.post("/x", dict[str, Any], key=name)
+    first, second = peer.keys
+    assert first == second
+    assert len(first or "") == 64
+
+
+async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx: Context) -> None:
+    answer = rb'[{"id": "A"}, {"id": null}, 7, {"name": "x"}, {"id": "\ud800\u0000"}, {"id": "B"}]'
+
+    async def peer(scope: Any, receive: Any, send: Any) -> None:
+        await Response(answer, media_type="application/json")(scope, receive, send)
+
+    cluster.add("project-service", peer)
+    found = await ctx.services.projects.all_ids()
+    assert [one for one in found if isinstance(one, str)] == ["A", "\\ud800\\0", "B"]
+    assert len([one for one in found if isinstance(one, Unreadable)]) == 3
+
+
+async def test_a_connection_that_is_refused_is_said_so() -> None:
+    resources = Resources({"SPRINT_SERVICE_URL": "http://127.0.0.1:1"})
+    with pytest.raises(NotSent, match="sprint-service: connection refused"):
+        await Context(resources, "test").services.sprints.summary("S1")
+    await resources.close()
+
+
+async def test_a_connection_that_breaks_after_the_request_is_not_called_unsent() -> None:
+    async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    server = await asyncio.start_server(rude, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    resources = Resources({"BACKLOG_SERVICE_URL": f"http://127.0.0.1:{port}"})
+    with pytest.raises(TemporaryError) as caught:
+        await Context(resources, "test").services.backlogs.generate("P", key="k")
+    assert type(caught.value) is TemporaryError
+    await resources.close()
+    server.close()
 
 
 async def test_a_call_says_what_it_is_made_for(cluster: Cluster, ctx: Context) -> None:
@@ -96,7 +160,7 @@ async def test_an_error_is_raised_in_the_services_own_words(
 
 
 async def test_a_service_that_is_away_is_temporary(cluster: Cluster, ctx: Context) -> None:
-    with pytest.raises(TemporaryError, match="sprint-service: ConnectError"):
+    with pytest.raises(TemporaryError, match="sprint-service: connection refused"):
         await ctx.services.sprints.summary("S1")
 
 

@@ -31,6 +31,7 @@ def aggregated(notes: Sequence[Row], at: datetime) -> dict[str, Any]:
         "project_id": notes[0]["project_id"],
         "sprint_id": notes[0]["sprint_id"],
         "created_at": at,
+        "note_ids": [str(note["id"]) for note in notes if "id" in note],
         "summary": notes[-1]["summary"] or NO_SUMMARY,
         "summary_metrics": notes[0]["summary_metrics"],
         "reports": {

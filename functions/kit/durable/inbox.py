@@ -129,11 +129,16 @@ async def _recorded(tx: Connection, key: Key, digest: str | None) -> Answered:
     return Answered(row["answer"], repeated=True)
 
 
-async def alone(tx: Connection, name: str) -> None:
-    """Let one transaction at a time work under `name`; the others wait as `once` lets them."""
+async def alone(tx: Connection, *names: str) -> None:
+    """Let one transaction at a time work under each name; the others wait as `once` lets them."""
     left_s = await _wait_for_locks(tx)
+    # In one order, so that two who want the same names never wait for one another.
     await tx.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name, timeout=left_s + _GRACE_S
+        """SELECT pg_advisory_xact_lock(number) FROM (
+               SELECT DISTINCT hashtextextended(name, 0) AS number
+               FROM unnest($1::text[]) AS name ORDER BY number) AS ordered""",
+        *(list(names),),
+        timeout=left_s + _GRACE_S,
     )
 
 
