@@ -6,6 +6,7 @@ request does not replace a newer one, and a cancellation that overtakes its task
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from functions.events.base import AnyEvent, Event
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 from functions.job_launcher import cancellations, follow, tables
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
+from functions.job_launcher.event_data import data_of
 from functions.job_launcher.match import choose
 from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import Route
@@ -31,13 +33,15 @@ logger = logging.getLogger(__name__)
 
 # How long a cancellation waits for the task that it overtook.
 CANCELLED_FOR = timedelta(minutes=10)
+# What is larger is read in a thread: others are served meanwhile.
+INLINE_BYTES = 64 * 1024
 
 Routes = tuple[Route, ...]
 
 
 async def take(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
     """Claim places in the queue, if a route says so; Jobs are made when JobQueued comes back."""
-    requests = _requests(routes, event, ctx)
+    requests = await _requests(routes, event, ctx)
     if any(request.supersede for request in requests):
         # Before the claim: of two that come together, the second sees the first.
         await tables.lock(tx, ctx.left_s / 2)
@@ -120,7 +124,7 @@ async def _change(
     data = asked["data"] | new
     data["metadata"] = asked["data"].get("metadata", {}) | update.metadata
     event = AnyEvent(said=asked["said"], data=json.dumps(data).encode())
-    requests = _requests(routes, event, ctx)
+    requests = await _requests(routes, event, ctx)
     if not requests:
         await tables.remark(tx, row.id, "a change of its task is not taken: no route serves it")
         return
@@ -129,7 +133,13 @@ async def _change(
     await tables.change(tx, request, {**asked, "data": data})
 
 
-def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
+async def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
+    if len(event.data) > INLINE_BYTES:
+        return await asyncio.to_thread(_read, routes, event, ctx)
+    return _read(routes, event, ctx)
+
+
+def _read(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
     choice = choose(routes, event)
     if choice.route is None or choice.route.ignore is not None:
         why = "no route matches" if choice.route is None else choice.route.ignore
@@ -151,7 +161,4 @@ def _kept(event: AnyEvent) -> dict[str, Any] | None:
     """A task's own words, of which a change of the task makes the request anew."""
     if event.said["type"] != TaskRequested.type:
         return None
-    try:
-        return {"said": event.said, "data": json.loads(event.data)}
-    except ValueError:
-        return None
+    return {"said": event.said, "data": data_of(event)}

@@ -9,12 +9,14 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
-from functions.job_launcher.match import Choice, Fit, data_of
+from functions.job_launcher.match import Choice, Fit
 from functions.job_launcher.route_file import Amounts, Job, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
 
 MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
 MOST_JOBS = 100  # of one event
+MAX_NAME = 200  # characters of what a Job is found by
+MAX_KEY = 500
 
 
 class BadRequest(ValueError):
@@ -36,7 +38,7 @@ def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, ke
     return f"{readable or 'job'}-{digest}"
 
 
-def values_of(event: AnyEvent, fits: list[Fit]) -> dict[str, Any]:
+def values_of(event: AnyEvent, data: Mapping[str, Any], fits: list[Fit]) -> dict[str, Any]:
     """What templates may name: the event, what routes match on, and where the route names `each`
     the first `item` of a Job and all its `items`."""
     facts = fits[0].facts
@@ -44,7 +46,7 @@ def values_of(event: AnyEvent, fits: list[Fit]) -> dict[str, Any]:
     return {
         **({"item": items[0], "items": items} if items else {}),
         **{name: event.said.get(name) for name in ("id", "source", "type", "subject", "time")},
-        "data": data_of(event),
+        "data": data,
         "action": facts.action or None,
         "labels": facts.labels,
         "branch": facts.branch or None,
@@ -60,14 +62,14 @@ def requests_of(choice: Choice, event: AnyEvent, settings: LauncherSettings) -> 
     assert route.job is not None, "a route that ignores makes no Job"
     by_task: dict[str, list[Fit]] = {}
     for fit in choice.fits:
-        renderer = _Renderer(route.name, route.job, values_of(event, [fit]), settings)
+        renderer = _Renderer(route.name, route.job, values_of(event, choice.data, [fit]), settings)
         by_task.setdefault(renderer.task_id(), []).append(fit)
     if len(by_task) > MOST_JOBS:
         raise BadRequest(
             f"route {route.name}: each: {len(by_task)} tasks in one event, {MOST_JOBS} at most"
         )
     return [
-        _Renderer(route.name, route.job, values_of(event, fits), settings).request(
+        _Renderer(route.name, route.job, values_of(event, choice.data, fits), settings).request(
             event, key=task if route.each else ""
         )
         for task, fits in by_task.items()
@@ -78,6 +80,14 @@ def _keys(named: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:
     return {name: SecretKey(one.secret, one.key, one.optional) for name, one in named.items()}
 
 
+def _key(text: str) -> str:
+    """A key of bounded length: an index holds no more."""
+    if len(text) <= MAX_KEY:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[: MAX_KEY - len(digest) - 1]} {digest}"
+
+
 class _Renderer:
     def __init__(
         self, route: str, job: Job, values: dict[str, Any], settings: LauncherSettings
@@ -85,11 +95,11 @@ class _Renderer:
         self._route, self._job, self._values, self._settings = route, job, values, settings
 
     def task_id(self) -> str:
-        return self._text("task_id", self._job.task_id)
+        return self._name("task_id", self._job.task_id)
 
     def request(self, event: AnyEvent, key: str) -> JobRequest:
         job, settings = self._job, self._settings
-        task_id, service = self.task_id(), self._text("service", job.service)
+        task_id, service = self.task_id(), self._name("service", job.service)
         safe = template.dollar_safe
         files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
         size = sum(len(text.encode()) for text in files.values())
@@ -104,9 +114,9 @@ class _Renderer:
             task_id=task_id,
             service=service,
             repository=self._text("repository", job.repository),
-            group=self._text("group", job.group),
+            group=self._name("group", job.group),
             group_limit=job.group_limit,
-            supersede=self._text("supersede", job.supersede),
+            supersede=_key(self._text("supersede", job.supersede)),
             image=self._text("image", job.image or settings.job_image).strip(),
             command=self._texts("command", job.command),
             args=self._texts("args", job.args),
@@ -141,6 +151,14 @@ class _Renderer:
             return template.parse(text).render(self._values, escape)
         except template.Missing as error:
             raise BadRequest(f"route {self._route}: {field}: {error.args[0]}") from None
+
+    def _name(self, field: str, text: str) -> str:
+        found = self._text(field, text)
+        if len(found) > MAX_NAME:
+            raise BadRequest(
+                f"route {self._route}: {field}: {len(found)} characters, {MAX_NAME} at most"
+            )
+        return found
 
     def _texts(self, field: str, texts: list[str] | None) -> list[str]:
         return [

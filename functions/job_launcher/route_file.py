@@ -46,7 +46,8 @@ class Strict(BaseModel):
 
 class Match(Strict):
     """What an event must be. A text matches exactly, or by its beginning where it ends with `*`;
-    a list matches if one of it does; what is not given does not matter."""
+    a list matches if one of it does; what is not given does not matter. Of what an event does not
+    say, `author_association` and `fork` match nothing."""
 
     type: Patterns
     source: Patterns | None = None
@@ -55,6 +56,8 @@ class Match(Strict):
     branch: Patterns | None = None
     severity: Patterns | None = None
     agent: Patterns | None = None
+    author_association: Patterns | None = None
+    fork: bool | None = None
 
 
 class SecretKeyRef(Strict):

@@ -15,7 +15,7 @@ from typing import Any
 
 from functions.events.base import AnyEvent
 from functions.job_launcher import located
-from functions.job_launcher.match import choose, facts_of
+from functions.job_launcher.match import choose
 from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
 from functions.job_launcher.settings import LauncherSettings
@@ -29,7 +29,7 @@ def explain(
     """The route that the event takes, why the ones before it do not match, and its Jobs."""
     choice = choose(routes, event)
     answer: dict[str, Any] = {
-        "event": asdict(facts_of(event)),
+        "event": asdict(choice.facts),
         "route": choice.route.name if choice.route else None,
         "did_not_match": choice.passed,
     }

@@ -23,7 +23,7 @@ class LauncherSettings(Settings):
     job_deadline_seconds: int = Field(
         3600, ge=1, description="how long a Job may take with its retries, seconds"
     )
-    job_retries: int = Field(2, ge=0, description="how often a failed pod is replaced")
+    job_retries: int = Field(0, ge=0, description="how often a failed pod is replaced")
     job_concurrency: int = Field(10, ge=1, description="most Jobs at a time")
     job_group_concurrency: int = Field(
         2, ge=1, description="most Jobs at a time of one group, where its route says nothing"

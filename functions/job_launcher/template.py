@@ -7,6 +7,7 @@ up outside the event. A path that leads nowhere is an error unless `default` fol
     default X     X (a path or a literal) where the path leads nowhere or to null
     lower, upper, slug, json
     truncate N    at most N characters
+    first N       at most N items of a list
     join S        the items of a list with S between them
 """
 
@@ -16,6 +17,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -24,7 +26,9 @@ _TOKEN = re.compile(
     r'\s*(?:(\|)|("(?:[^"\\]|\\.)*")|((?:[\w-]+|"[^"]*")(?:\.(?:[\w-]+|"[^"]*"))*))'
 )
 _SEGMENT = re.compile(r'"([^"]*)"|([\w-]+)')
-_TAKES = {"default": 1, "lower": 0, "upper": 0, "slug": 0, "json": 0, "truncate": 1, "join": 1}
+_TAKES = {"default": 1, "lower": 0, "upper": 0, "slug": 0, "json": 0}
+_TAKES |= {"truncate": 1, "first": 1, "join": 1}
+_COUNTS = ("truncate", "first")
 
 
 class BadTemplate(ValueError):
@@ -72,6 +76,7 @@ class Template:
         )
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Template:
     """Read a template; `BadTemplate` says what is wrong with it.
 
@@ -168,8 +173,8 @@ def _expression(text: str) -> Expression:
         argument = _term(tokens.pop(0)) if _TAKES[name] and tokens and tokens[0] != "|" else None
         if _TAKES[name] and argument is None:
             raise BadTemplate(f"filter {name} takes an argument")
-        if name == "truncate" and not (isinstance(argument, Path) and argument.text.isdecimal()):
-            raise BadTemplate("filter truncate takes a number")
+        if name in _COUNTS and not (isinstance(argument, Path) and argument.text.isdecimal()):
+            raise BadTemplate(f"filter {name} takes a number")
         filters.append(Filter(name, argument))
     return Expression(head, tuple(filters))
 
@@ -220,6 +225,8 @@ def _apply(one: Filter, value: Any) -> Any:
             return json.dumps(value, ensure_ascii=False, indent=2)
         case "truncate" if isinstance(one.argument, Path):
             return _text(value)[: int(one.argument.text)]
+        case "first" if isinstance(one.argument, Path) and isinstance(value, list):
+            return value[: int(one.argument.text)]
         case "join" if isinstance(value, list):
             return str(one.argument).join(map(_text, value))
     return value

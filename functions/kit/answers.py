@@ -30,6 +30,8 @@ def failure(error: Exception, *, service: bool = False) -> Response:
             headers["Retry-After"] = str(max(1, round(error.delay_s)))
         case PermanentError():
             status, detail = error.status if service else 422, error.detail
+            if status in (408, 413):
+                headers["Connection"] = "close"  # the rest of the body is not waited for
         case _:
             status, detail = 500, type(error).__name__
             if service:

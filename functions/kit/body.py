@@ -26,7 +26,7 @@ class CutShort(PermanentError):
 
 async def read(request: Request, most: int) -> bytes:
     """The body; `TooLarge` as soon as it has more than `most` bytes, without keeping them."""
-    if _claims_more(request.scope, most):
+    if claims_more(request.scope, most):
         raise TooLarge(f"the body is over {most} bytes")
     chunks, size = [], 0
     try:
@@ -45,7 +45,7 @@ def bounded(app: ASGIApp, most: int) -> ASGIApp:
     whose answer is then 413, whatever it says."""
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-        if _claims_more(scope, most):
+        if claims_more(scope, most):
             await _too_large(most)(scope, receive, send)
             return
         size = 0
@@ -71,6 +71,7 @@ def _too_large(most: int) -> Response:
     return refusal(413, f"the body is over {most} bytes")
 
 
-def _claims_more(scope: Any, most: int) -> bool:
+def claims_more(scope: Any, most: int) -> bool:
+    """Does its header say that a body has more than `most` bytes?"""
     claimed: bytes = dict(scope["headers"]).get(b"content-length", b"")
     return claimed.isdigit() and (len(claimed) > 15 or int(claimed) > most)

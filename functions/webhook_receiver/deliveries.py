@@ -90,7 +90,9 @@ def _prove(request: Request, ctx: Context) -> None:
     query = request.scope["query_string"]
     target = request.scope["path"].encode("utf-8", "replace") + (b"?" + query if query else b"")
     signed = request.method.encode() + b" " + target
-    standard_webhooks.verify(keys, request.headers, signed, ctx.now().timestamp())
+    proof = standard_webhooks.proof(keys, request.headers, ctx.now().timestamp())
+    proof.update(signed)
+    proof.check()
 
 
 def _shown(row: dict[str, object]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
+from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Unauthorised
 
 TOLERANCE_S = 300
@@ -20,28 +21,22 @@ def sign(secret: bytes, body: bytes, timestamp: str | None = None) -> str:
     >>> sign(b"secret", b"test message")
     '3bcebf43c85d20bba6e3b6ba278af1d2ba3ab0d57de271b0ad30b833e851c5a6'
     """
-    signed = body if timestamp is None else timestamp.encode("latin-1", "replace") + b":" + body
-    return hmac.digest(secret, signed, "sha256").hex()
+    return hmac.digest(secret, _before(timestamp) + body, "sha256").hex()
 
 
-def verify(
-    secrets: Sequence[bytes],
-    signature: str | None,
-    timestamp: str | None,
-    body: bytes,
-    now_s: float,
-) -> None:
-    """Return when any secret made the signature and it is fresh; else raise `Unauthorised`."""
+def proof(
+    secrets: Sequence[bytes], signature: str | None, timestamp: str | None, now_s: float
+) -> Proof:
+    """The proof of a notification; `Unauthorised` where no body could give it, or it is stale."""
     if signature is None:
         raise Unauthorised("the signature header is missing: set HMAC in the contact point")
-    given = signature.encode("latin-1", "replace")
-    matches = [
-        hmac.compare_digest(given, sign(secret, body, timestamp).encode()) for secret in secrets
-    ]
-    if not any(matches):
-        raise Unauthorised("the signature does not match the body and our secret")
     if timestamp is not None and not fresh(timestamp, now_s):
         raise Unauthorised("the timestamp is not within five minutes of our clock")
+    return Proof(secrets, _before(timestamp), [signature], bytes.hex, "the signature")
+
+
+def _before(timestamp: str | None) -> bytes:
+    return b"" if timestamp is None else timestamp.encode("latin-1", "replace") + b":"
 
 
 def fresh(timestamp: str, now_s: float) -> bool:

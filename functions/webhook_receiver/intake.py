@@ -6,6 +6,7 @@ Each source is a `Source`: how it proves who it is, and what its body means.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,13 +22,13 @@ from functions.kit import trace, wire
 from functions.kit.answers import in_words
 from functions.webhook_receiver import decide, github, github_adapter, grafana, standard_webhooks
 from functions.webhook_receiver.decide import Question
+from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Malformed
 from functions.webhook_receiver.relay import stored
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.tables import Delivery
 
-MOST_WORDS = 1024 * 1024  # of an agent or a person; what a broker takes in any case
-_SIGNATURE = "webhook-signature"
+MAX_REQUEST_BYTES = 1024 * 1024  # of an agent or a user; what a broker takes in any case
 HERE = "/functions/webhook-receiver"
 _ID = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
 _EVENT = re.compile(r"[A-Za-z0-9_\-]{1,100}")
@@ -43,7 +44,7 @@ class Arrival:
     at: datetime
 
 
-Verify = Callable[[ReceiverSettings, Arrival], None]
+Prove = Callable[[ReceiverSettings, Mapping[str, str], datetime], Proof]
 Read = Callable[[Arrival], Delivery | Question]
 
 
@@ -51,36 +52,32 @@ Read = Callable[[Arrival], Delivery | Question]
 class Source:
     """How a source proves who it is (it raises `Unauthorised`), and what it says (`Malformed`).
 
-    `proof` is the header without which no body proves anything; `most_bytes` what it says at most.
+    `max_bytes` is what it says at most.
     """
 
-    verify: Verify
+    prove: Prove
     read: Read
-    proof: Callable[[ReceiverSettings], str]
-    most_bytes: int | None = None
+    max_bytes: int = sys.maxsize
 
 
-def _verify_github(settings: ReceiverSettings, arrival: Arrival) -> None:
-    github.verify(settings.secrets["github"], arrival.headers.get(github.HEADER), arrival.body)
+def _prove_github(settings: ReceiverSettings, headers: Mapping[str, str], at: datetime) -> Proof:
+    return github.proof(settings.secrets["github"], headers.get(github.HEADER))
 
 
-def _verify_grafana(settings: ReceiverSettings, arrival: Arrival) -> None:
-    grafana.verify(
+def _prove_grafana(settings: ReceiverSettings, headers: Mapping[str, str], at: datetime) -> Proof:
+    return grafana.proof(
         settings.secrets["grafana"],
-        arrival.headers.get(settings.grafana_signature_header.lower()),
-        arrival.headers.get(settings.grafana_timestamp_header.lower()),
-        arrival.body,
-        arrival.at.timestamp(),
+        headers.get(settings.grafana_signature_header.lower()),
+        headers.get(settings.grafana_timestamp_header.lower()),
+        at.timestamp(),
     )
 
 
-def _standard(name: str) -> Verify:
-    def verify(settings: ReceiverSettings, arrival: Arrival) -> None:
-        standard_webhooks.verify(
-            settings.secrets[name], arrival.headers, arrival.body, arrival.at.timestamp()
-        )
+def _prove_standard(name: str) -> Prove:
+    def prove(settings: ReceiverSettings, headers: Mapping[str, str], at: datetime) -> Proof:
+        return standard_webhooks.proof(settings.secrets[name], headers, at.timestamp())
 
-    return verify
+    return prove
 
 
 def _read_github(arrival: Arrival) -> Delivery:
@@ -140,14 +137,10 @@ def _asked(name: str, meaning: Callable[[Mapping[str, Any], str], decide.Asked |
 
 
 SOURCES: Mapping[str, Source] = {
-    "github": Source(_verify_github, _read_github, lambda settings: github.HEADER),
-    "grafana": Source(
-        _verify_grafana, _read_grafana, lambda settings: settings.grafana_signature_header.lower()
-    ),
-    "pm": Source(_standard("pm"), _asked("pm", decide.pm), lambda settings: _SIGNATURE, MOST_WORDS),
-    "cli": Source(
-        _standard("cli"), _asked("cli", decide.cli), lambda settings: _SIGNATURE, MOST_WORDS
-    ),
+    "github": Source(_prove_github, _read_github),
+    "grafana": Source(_prove_grafana, _read_grafana),
+    "pm": Source(_prove_standard("pm"), _asked("pm", decide.pm), MAX_REQUEST_BYTES),
+    "cli": Source(_prove_standard("cli"), _asked("cli", decide.cli), MAX_REQUEST_BYTES),
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,21 +25,21 @@ from functions.events.webhook import (
     TaskRequested,
     TaskUpdateRequested,
 )
-from functions.kit.body import read
 from functions.kit.context import Context
 from functions.kit.errors import NotFound
 from functions.kit.function import function, route
+from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
-from functions.webhook_receiver.intake import SOURCES, Arrival
+from functions.webhook_receiver.intake import SOURCES, Arrival, Source
 from functions.webhook_receiver.launcher import ask, what_it_cancels
 from functions.webhook_receiver.refusals import Malformed, Unarmed
 from functions.webhook_receiver.state import Receiver
 
 logger = logging.getLogger(__name__)
 
-INLINE_BYTES = 256 * 1024
+INLINE_BYTES = 64 * 1024
 
 
 async def receive(request: Request, ctx: Context) -> Response:
@@ -55,17 +55,22 @@ async def receive(request: Request, ctx: Context) -> Response:
     # A plain dictionary: Starlette's headers are searched from the start at each look.
     headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.scope["headers"]}
     source = SOURCES[name]
-    if proven and not headers.get(source.proof(settings)):
-        # It is refused for that, before a stranger's megabytes are read.
-        source.verify(settings, Arrival(headers, b"", ctx.now()))
-    body = await read(request, min(settings.max_body_bytes, source.most_bytes or sys.maxsize))
-    arrival = Arrival(headers, body, ctx.now())
-    if proven:
-        source.verify(settings, arrival)
-    else:
-        logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
-    # A large form takes seconds to read, in which nobody else would be answered.
-    large = len(body) > INLINE_BYTES
+    # Refused for a missing or stale proof before a stranger's megabytes are read.
+    proof = source.prove(settings, headers, ctx.now()) if proven else None
+    max_bytes = min(settings.max_body_bytes, source.max_bytes)
+    async with receiver.uploads.received(request, max_bytes, proof) as upload:
+        if proof is None:
+            logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
+        async with upload.whole() as body:
+            return await _take(source, name, Arrival(headers, body, ctx.now()), ctx)
+
+
+async def _take(source: Source, name: str, arrival: Arrival, ctx: Context) -> Response:
+    """Acknowledge or answer what has proved whose it is."""
+    receiver = ctx.part(Receiver)
+    settings = receiver.settings
+    # A large body takes seconds to read, in which nobody else would be answered.
+    large = len(arrival.body) > INLINE_BYTES
     found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
@@ -83,6 +88,10 @@ async def receive(request: Request, ctx: Context) -> Response:
 
 async def start(ctx: Context) -> None:
     """Say how we are armed, and go on with what an earlier process left."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise BadSetting("no folder takes large bodies: mount a writable one at /tmp") from None
     receiver = ctx.part(Receiver)
     armed = receiver.settings.armed()
     logger.info("sources", extra={"fields": dict(armed)})

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from functions.kit.context import Resources
 from functions.kit.settings import DatabaseSettings
+from functions.kit.upload import Uploads
 from functions.webhook_receiver.ledger import Ledger
 from functions.webhook_receiver.relay import Relay
 from functions.webhook_receiver.settings import ReceiverSettings
+
+# Of all bodies that are being received; the folder for temporary files holds what is on disk.
+MAX_MEMORY_BYTES = 32 * 1024 * 1024
+MAX_DISK_BYTES = 256 * 1024 * 1024
 
 
 class Receiver:
@@ -16,6 +21,7 @@ class Receiver:
         self.settings = resources.settings(ReceiverSettings)
         self.settings.armed()  # a bad secret is found at the start, not at the first delivery
         self.stores = bool(resources.settings(DatabaseSettings).url)
+        self.uploads = Uploads(MAX_MEMORY_BYTES, MAX_DISK_BYTES)
         self.ledger = Ledger(resources.store)
         self.relay = Relay(
             resources.store,

@@ -29,7 +29,7 @@ SECRETS = {
     "DELIVERIES_TOKENS": TOKEN,
 }
 
-ISSUE = {
+ISSUE: dict[str, Any] = {
     "action": "labeled",
     "label": {"name": "agent"},
     "issue": {
@@ -40,7 +40,7 @@ ISSUE = {
     },
     "repository": {"full_name": "o/r", "url": "https://api.github.com/repos/o/r"},
 }
-ALERT = {
+ALERT: dict[str, Any] = {
     "receiver": "agents",
     "status": "firing",
     "groupKey": '{}:{alertname="slow"}',

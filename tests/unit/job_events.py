@@ -25,8 +25,9 @@ PULL: dict[str, Any] = {
     "pull_request": {
         "number": 8,
         "title": "Fixed",
-        "head": {"ref": "fix", "sha": "abc"},
-        "base": {"ref": "main"},
+        "author_association": "MEMBER",
+        "head": {"ref": "fix", "sha": "abc", "repo": REPOSITORY},
+        "base": {"ref": "main", "repo": REPOSITORY},
         "labels": [],
     },
     "repository": REPOSITORY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -95,7 +96,7 @@ def test_a_job_has_the_defaults_of_the_settings() -> None:
     }
     assert job["spec"]["ttlSecondsAfterFinished"] == 1800
     assert job["spec"]["activeDeadlineSeconds"] == 3600
-    assert job["spec"]["backoffLimit"] == 2
+    assert job["spec"]["backoffLimit"] == 0
 
 
 def test_the_settings_are_read_from_the_environment() -> None:
@@ -188,3 +189,27 @@ def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
     asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
     with pytest.raises(BadRequest, match=words):
         requests_of(choose(routes, asked), asked, LauncherSettings())
+
+
+@pytest.mark.parametrize("field", ["task_id", "service", "group"])
+def test_what_a_job_is_found_by_has_a_length_that_an_index_holds(field: str) -> None:
+    job = {"kind": "execute", "task_id": "t", "service": "s", field: "{{ data.name }}"}
+    routes = parse(json.dumps({"routes": [{"name": "r", "match": {"type": "*"}, "job": job}]}))
+    asked = event("x", {"name": "n" * 200_000})
+    with pytest.raises(BadRequest, match=f"{field}: 200000 characters, 200 at most"):
+        requests_of(choose(routes, asked), asked, LauncherSettings())
+
+
+def test_a_supersede_key_of_any_length_stays_a_key() -> None:
+    job = {"kind": "execute", "task_id": "t", "service": "s", "supersede": "{{ data.key }}"}
+    routes = parse(json.dumps({"routes": [{"name": "r", "match": {"type": "*"}, "job": job}]}))
+
+    def key(text: str) -> str:
+        asked = event("x", {"key": text})
+        (made,) = requests_of(choose(routes, asked), asked, LauncherSettings())
+        return made.supersede
+
+    long = "k" * 200_000
+    assert key("short") == "short"
+    assert len(key(long)) == 500
+    assert key(long) == key(long) != key(f"{long}2")

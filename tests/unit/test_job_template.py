@@ -37,6 +37,7 @@ EVENT = {
         ("{{ data.title | slug }}", "a-b"),
         ("{{ data.title | truncate 3 }}", "A &"),
         ('{{ data.names | join ", " }}', "x, y"),
+        ('{{ data.names | first 1 | join ", " }}', "x"),
         ('{{ "{{" }}', "{{"),
     ],
 )
@@ -53,6 +54,7 @@ def test_an_expression_is_replaced_by_its_value(text: str, expected: str) -> Non
         ("{{ data.title | exec }}", "no filter exec"),
         ("{{ data.title | default }}", "default takes an argument"),
         ("{{ data.title | truncate x }}", "takes a number"),
+        ("{{ data.names | first x }}", "takes a number"),
         ("{{ data.title() }}", "cannot read"),
         ("{{ 1 + 1 }}", "cannot read"),
     ],
