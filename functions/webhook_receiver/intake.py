@@ -5,10 +5,11 @@ Each source is a `Source`: how it proves who it is, and what its body means.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -20,7 +21,14 @@ from pydantic_core import from_json
 from functions.events.webhook import GrafanaNotified
 from functions.kit import trace, wire
 from functions.kit.answers import in_words
-from functions.webhook_receiver import decide, github, github_adapter, grafana, standard_webhooks
+from functions.webhook_receiver import (
+    decide,
+    github,
+    github_adapter,
+    github_shape,
+    grafana,
+    standard_webhooks,
+)
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Malformed
@@ -30,6 +38,7 @@ from functions.webhook_receiver.tables import Delivery
 
 MAX_REQUEST_BYTES = 1024 * 1024  # of an agent or a user; what a broker takes in any case
 HERE = "/functions/webhook-receiver"
+_FORM = b"payload="
 _ID = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
 _EVENT = re.compile(r"[A-Za-z0-9_\-]{1,100}")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -83,15 +92,20 @@ def _prove_standard(name: str) -> Prove:
 def _read_github(arrival: Arrival) -> Delivery:
     event = _header(arrival.headers, "X-GitHub-Event", _EVENT)
     id = _header(arrival.headers, "X-GitHub-Delivery", _ID)
-    data = arrival.body
-    if "x-www-form-urlencoded" in arrival.headers.get("content-type", ""):
-        data = _payload_of_form(data)
-    said = github_adapter.adapt(event, _object(data), arrival.at)
-    return _delivery(
-        "github",
-        arrival,
-        wire.Message(id, said.source, said.type, data, said.subject, said.time, "application/json"),
+    # What was signed says whether it is a form; the header was not signed.
+    is_form = arrival.body.startswith(_FORM)
+    data = _payload_of_form(arrival.body) if is_form else arrival.body
+    payload = _object(data)
+    try:
+        github_shape.check(event, payload)
+    except ValueError as error:
+        raise Malformed(f"header X-GitHub-Event: {error}") from None
+    said = github_adapter.adapt(event, payload, arrival.at)
+    message = wire.Message(
+        id, said.source, said.type, data, said.subject, said.time, "application/json"
     )
+    digest = hashlib.sha256(arrival.body).digest()
+    return replace(_delivery("github", arrival, message), body_digest=digest)
 
 
 def _read_grafana(arrival: Arrival) -> Delivery:
@@ -174,9 +188,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def _payload_of_form(body: bytes) -> bytes:
-    """What is in the form's field `payload`; a form of many fields is not GitHub's."""
-    fields = body.split(b"&", 10)
-    payload = [field[8:] for field in fields if field.startswith(b"payload=")]
-    if len(payload) != 1 or len(fields) > 10:
-        raise Malformed("the form has no field named payload")
-    return unquote_to_bytes(payload[0].replace(b"+", b" "))
+    """What is in the form's only field."""
+    if b"&" in body:
+        raise Malformed("the form must have the field payload and no other")
+    return unquote_to_bytes(body.removeprefix(_FORM).replace(b"+", b" "))

