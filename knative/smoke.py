@@ -1,7 +1,8 @@
 """`python -m knative.smoke --url URL`: the morning on any cluster, over HTTP and nothing else.
 
-URL is a gateway that routes by host: the local Knative's, or a cluster's own, as
-`kubectl port-forward -n kourier-system service/kourier-internal 8081:80` gives it. Each stage says
+URL is a gateway that routes by host: a cluster's own, as
+`kubectl port-forward -n kourier-system service/kourier-internal 8081:80` gives it, or the local
+Knative's with its token, as http://knative:TOKEN@127.0.0.1:8080. Each stage says
 what happened; the exit code is 0 when all of it went well. It makes sample data and simulates a
 working day: not for a cluster with real projects.
 """

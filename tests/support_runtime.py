@@ -30,6 +30,7 @@ class LocalKnative:
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
+    token: str = ""
 
     def start(self, *, within_s: float = 180.0) -> LocalKnative:
         """Return when it is ready; AssertionError with its words when it ends instead."""
@@ -49,8 +50,14 @@ class LocalKnative:
                 words = (self.data / "up.log").read_text()[-2000:]
                 raise AssertionError(f"the local Knative is not ready: {words}")
             time.sleep(0.02)
-        self.url = json.loads((self.data / "runtime.json").read_text())["url"]
+        told = json.loads((self.data / "runtime.json").read_text())
+        self.url, self.token = told["url"], told["token"]
         return self
+
+    @property
+    def proxy_url(self) -> str:
+        """The HTTP_PROXY of the processes inside."""
+        return self.url.replace("://", f"://knative:{self.token}@")
 
     def kill(self) -> None:
         """SIGKILL, as a power cut."""
@@ -72,9 +79,10 @@ class LocalKnative:
     def client(
         self, service: str = "", namespace: str = "dsm", **options: Any
     ) -> httpx.AsyncClient:
-        """A client of a Service by its cluster host name, or of the administration."""
+        """A client inside: of a Service by its cluster host name, or of the administration."""
+        inside = {"authorization": f"Bearer {self.token}"}
         host = {"host": f"{service}.{namespace}.svc.cluster.local"} if service else {}
-        headers = {**host, **options.pop("headers", {})}
+        headers = {**inside, **host, **options.pop("headers", {})}
         options = {"timeout": 60.0, **options}
         return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, **options)
 

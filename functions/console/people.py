@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.console.settings import ConsoleSettings
+from functions.kit.door import host_of
 from functions.kit.errors import PermanentError, shortened
 
 COOKIE = "console"
@@ -80,8 +82,10 @@ class Desk:
             if self.session.name:
                 return Person(self.session.name, signed_in=True, may_sign_in=True)
             return Person("nobody", "Sign in to act.", may_sign_in=True)
-        if settings.console_local:
+        if settings.console_local and is_loopback(host_of(self.request.scope)):
             return Person("local")
+        if settings.console_local:
+            return Person("nobody", "This console acts on this machine only: open it as localhost.")
         return Person(
             "nobody", "This console only reads: set CONSOLE_TOKEN to let people sign in and act."
         )
@@ -173,6 +177,22 @@ def check_origin(request: Request, public: str = "") -> None:
 
 def is_from_elsewhere(request: Request) -> bool:
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name mean the machine itself, whatever a DNS server says?
+
+    >>> [is_loopback(host) for host in ("localhost", "console.dsm.localhost", "127.0.0.1", "::1")]
+    [True, True, True, True]
+    >>> [is_loopback(host) for host in ("", "console.example", "localhost.example", "10.0.0.1")]
+    [False, False, False, False]
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def said_by_proxy(raw: str) -> str:

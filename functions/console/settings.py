@@ -26,7 +26,8 @@ class ConsoleSettings(Settings):
     )
     console_local: bool = Field(
         False,
-        description="everybody may act, as `local`: for a laptop whose console nobody reaches",
+        description="everybody may act, as `local`, who opens the console as `localhost` or "
+        "`*.localhost`: for a laptop whose console nobody else reaches",
     )
     function_url: str = Field(
         "http://{name}.dsm.svc.cluster.local", description="where the function `name` is"

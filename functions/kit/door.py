@@ -32,6 +32,14 @@ def is_foreign(scope: Any) -> bool:
     )
 
 
+def host_of(scope: Any) -> str:
+    """The host name that a request asks for, without its port; empty where it is none."""
+    try:
+        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def who_of(headers: Mapping[str, str]) -> str:
     """Who asks, as X-User says: percent-encoded, as a name has any letters. It proves nothing."""
     return shortened(unquote(headers.get("x-user", "")), 200)

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from functions.kit import log, metrics, trace, wire
 from functions.kit.answers import refusal
 from functions.kit.context import process_context
-from functions.kit.door import is_foreign
+from functions.kit.door import host_of, is_foreign
 from functions.kit.errors import FunctionError
 from functions.kit.health import forget_old, problems
 from functions.kit.metrics import Gauges
@@ -58,13 +58,14 @@ class Application:
     end what goes on. `/health` says whether the process can work.
     """
 
-    def __init__(self, target: str, source: Path) -> None:
+    def __init__(self, target: str, source: Path, allowed_hosts: str = "") -> None:
         create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
         self._function = create(target, str(source), "http")
         # Its route for any path takes no line break: that is for the function to refuse as well.
         router = self._function.router
         router.default = router.routes[-1].app
         self._target = target
+        self._allowed_hosts = frozenset(filter(None, allowed_hosts.lower().split(",")))
         self._folder = source.parent
         # The framework loads a source under its file's name.
         loaded = getattr(sys.modules.get(source.stem), target, None)
@@ -85,7 +86,9 @@ class Application:
         self._has_own_door = getattr(declared, "has_own_door", False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == "/health":
+        if not self._is_addressed(scope):
+            await refusal(421, "this function has no such host name")(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/health":
             await (await self._health())(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/health/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
@@ -99,6 +102,11 @@ class Application:
             scope["headers"] = [*scope["headers"], _EXECUTION_ID]
             meter = process_context(self._target).resources.meter
             await meter.measured(self._function, scope, receive, send)
+
+    def _is_addressed(self, scope: Any) -> bool:
+        """Is the host name one of ours? A page that resolves its own name to us has another."""
+        known = self._allowed_hosts
+        return not known or scope["type"] != "http" or host_of(scope) in known
 
     async def _metrics(self, headers: wire.Headers) -> Response:
         """The numbers of all functions, for who reads the pod itself and not over a route."""
@@ -143,7 +151,8 @@ def main() -> int:
         source = Path(settings.function_source) if settings.function_source else None
         target = settings.function_target
         trace.start(TraceSettings.read(), settings)
-        app = trace.served(Application(target, source or source_of(target)))
+        found = source or source_of(target)
+        app = trace.served(Application(target, found, settings.allowed_hosts))
     except (BadSetting, LookupError, FunctionError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1

@@ -53,6 +53,11 @@ class ProcessSettings(Settings):
     )
     k_service: str = Field("", description="name of the Knative Service; set by Knative")
     server_host: str = Field("0.0.0.0", description="address to listen on")
+    allowed_hosts: str = Field(
+        "",
+        description="host names that are answered, with commas between; none answers to any, as a "
+        "route in front decides",
+    )
     port: int = Field(
         8080,
         ge=1,

@@ -5,7 +5,8 @@ machine's file system and network:
 - a volume is a folder below the data directory; where an environment value, an argument or the
   working directory begins with the mountPath, that beginning becomes the folder;
 - the host name of a v1 Service that stands for PostgreSQL becomes the socket's directory;
-- HTTP_PROXY is the gateway, so that cluster host names work unchanged.
+- HTTP_PROXY is the gateway, so that cluster host names work unchanged; it carries the token of
+  the run, as a pod has one of its service account.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Site:
-    """Where things are on this machine. `hosts` maps a cluster host to a socket directory."""
+    """Where things are on this machine. `hosts` maps a cluster host to a socket directory.
+
+    `gateway`: the proxy's URL with the token of the run.
+    """
 
     data: Path
     gateway: str
@@ -97,6 +101,12 @@ class Site:
         return value
 
 
+def host_names(item: Manifest) -> list[str]:
+    """Every name by which the Service `item` is called, the cluster's own first."""
+    short = f"{item.name}.{item.namespace}"
+    return [f"{short}.svc.cluster.local", f"{short}.svc", short, f"{short}.localhost"]
+
+
 def entrypoint() -> list[str]:
     """The ENTRYPOINT of the functions' image, read from its Dockerfile."""
     if DOCKERFILE.is_file():
@@ -132,6 +142,10 @@ def launch(item: KnativeService | Job, world: World, site: Site, port: int | Non
     if port is not None:
         revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
         env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
+        # Whatever the manifest says: no other machine reaches a process here, and no page that
+        # has another name for this one.
+        own_names = [*host_names(item), "localhost", "127.0.0.1"]
+        env |= {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": ",".join(own_names)}
     argv = [*(container.get("command") or entrypoint()), *container.get("args", [])]
     argv = rewrite_all(expand_all(argv, env), places)
     if argv[0] in ("python", "python3"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from knative.local.environment import Site, launch
+from knative.local.environment import Site, host_names, launch
 from knative.local.instance import NotReadyError
 from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService
@@ -34,7 +34,7 @@ class Processes:
             for service in world.all(KnativeService)
         ]
         self.by_host = {
-            name: revision for revision in self.revisions for name in _names(revision.service)
+            name: revision for revision in self.revisions for name in host_names(revision.service)
         }
         self._tried = site.data / "tried.json"
         self._pids = site.data / "pids.json"
@@ -91,11 +91,6 @@ class Processes:
                 scratch.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
                 scratch.replace(self._pids)
             await asyncio.sleep(0.5)
-
-
-def _names(service: KnativeService) -> list[str]:
-    short = f"{service.name}.{service.namespace}"
-    return [service.host, f"{short}.svc", short, f"{short}.localhost"]
 
 
 def _born(pid: int) -> float:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from knative.local import data_folder
+from knative.local.access import USER, Access, new_token
 from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
 from knative.local.broker.broker import LocalBroker
@@ -64,6 +66,7 @@ class Runtime:
         self._data = options.data.resolve()
         self._stack: list[Any] = []  # what to stop, last first
         self._lock = DataLock(self._data)
+        self._token = new_token()
 
     async def start(self) -> None:
         """Start all parts; StartError, with what did start stopped again, when one cannot."""
@@ -75,7 +78,7 @@ class Runtime:
 
     async def _start(self) -> None:
         with _usable(self._data):
-            self._data.mkdir(parents=True, exist_ok=True)
+            data_folder.prepare(self._data)
             free = self._lock.take()
         if not free:
             words = f"another local Knative runs on {self._data}; stop it or give another --data"
@@ -83,7 +86,7 @@ class Runtime:
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
         hosts = await self._start_postgres()
-        site = Site(self._data, self.url, self._data / "kubeconfig", hosts)
+        site = Site(self._data, self.proxy_url, self._data / "kubeconfig", hosts)
         self._write_kubeconfig(site.kubeconfig)
 
         self.processes = Processes(self.world, site, self.options.limits)
@@ -107,6 +110,7 @@ class Runtime:
             ingress_app(self.broker),
             self.kube.app,
             admin_app(self),
+            Access(self._token),
             front=self._front(),
         )
         server = Server(gateway, listener)
@@ -176,11 +180,14 @@ class Runtime:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def proxy_url(self) -> str:
+        """The proxy of whatever is inside of the cluster: it carries the token of the run."""
+        return f"http://{USER}:{self._token}@127.0.0.1:{self.port}"
+
     def _announce(self) -> None:
-        text = json.dumps({"pid": os.getpid(), "port": self.port, "url": self.url})
-        written = self._data / "runtime.json.new"
-        written.write_text(text)
-        written.rename(self._data / "runtime.json")  # whoever reads it, reads all of it
+        told = {"pid": os.getpid(), "port": self.port, "url": self.url, "token": self._token}
+        data_folder.write_private(self._data / "runtime.json", json.dumps(told))
 
     def _write_kubeconfig(self, path: Path) -> None:
         cluster = {"name": "local", "cluster": {"server": f"{self.url}{KUBERNETES}"}}
@@ -189,11 +196,11 @@ class Runtime:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [cluster],
-            "users": [{"name": "local", "user": {}}],
+            "users": [{"name": "local", "user": {"token": self._token}}],
             "contexts": [context],
             "current-context": "local",
         }
-        path.write_text(json.dumps(config, indent=2))
+        data_folder.write_private(path, json.dumps(config, indent=2))
 
     # What can be asked.
 

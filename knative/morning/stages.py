@@ -29,7 +29,7 @@ class Morning:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.http = httpx.AsyncClient(proxy=runtime.url, timeout=120, trust_env=False)
+        self.http = httpx.AsyncClient(proxy=runtime.proxy_url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
         self.finished: str | None = None  # a sprint made with every task done, if one was
         self._before: Mapping[str, int] = {}

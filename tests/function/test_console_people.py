@@ -54,6 +54,17 @@ class TestWhoMayAct:
         assert "set CONSOLE_TOKEN" in answer.text
         assert letters.sink.messages == []
 
+    @pytest.mark.parametrize("host", ["evil.example", "console.dsm.svc.cluster.local", "[::2]"])
+    async def test_local_is_nobody_under_a_name_that_a_page_may_have_given_to_this_machine(
+        self, letters: Cluster, host: str
+    ) -> None:
+        async with browser(letters) as client:
+            client.headers.update({"Host": host, "Origin": f"http://{host}"})
+            answer = await press(client, REDRIVE)
+        assert answer.status_code == 403
+        assert "open it as localhost" in answer.text
+        assert letters.sink.messages == []
+
     async def test_a_page_of_another_site_that_is_on_the_same_domain_does_nothing(
         self, letters: Cluster
     ) -> None:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from functions.kit import wire
@@ -180,3 +181,27 @@ async def test_a_page_of_another_site_changes_nothing(headers: dict[str, str]) -
         mapped = {"Origin": "https://dsm.example", "X-Forwarded-Host": "dsm.example"}
         assert (await client.post("/", json={"seconds": 0}, headers=mapped)).status_code == 200
         assert (await client.get("/health", headers=headers)).status_code == 200
+
+
+async def test_a_process_is_not_reached_by_a_name_or_an_address_that_is_not_its_own() -> None:
+    environ = {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": "nap.dsm.localhost,127.0.0.1"}
+    async with served(**environ) as (process, url), httpx.AsyncClient(base_url=url) as client:
+        port = httpx.URL(url).port
+        listening = {
+            one.laddr.ip
+            for one in psutil.Process(process.pid).net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+        for host, status in {
+            "nap.dsm.localhost": 200,
+            f"NAP.dsm.localhost:{port}": 200,
+            f"127.0.0.1:{port}": 200,
+            f"evil.example:{port}": 421,
+            f"nap.dsm.localhost.evil.example:{port}": 421,
+            "[": 421,
+        }.items():
+            answer = await client.post("/", headers={"host": host}, json={"seconds": 0})
+            assert answer.status_code == status, (host, answer.text)
+        health = await client.get("/health", headers={"host": "evil.example"})
+        assert health.status_code == 421

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from tests.conformance.triggers import manifests
-from tests.support_runtime import BROKER_HOST, ROOT, local_knative
+from tests.support_runtime import ROOT, local_knative
 
 BROKER = "conformance/default"
+BROKER_HOST = "broker-ingress.knative-eventing.localhost"
 
 
 @pytest.mark.slow

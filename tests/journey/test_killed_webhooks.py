@@ -142,7 +142,7 @@ class Story:
         """Send until it is acknowledged."""
         payload = sample_issue(int(id.removeprefix("d-")))
         path, headers, body = make.from_github(payload, delivery=id, secret=SECRET)
-        headers["host"] = "webhook-receiver.dsm.svc.cluster.local"
+        headers["host"] = "webhook-receiver.dsm.localhost"
 
         async def acknowledged() -> dict[str, Any] | None:
             with contextlib.suppress(httpx.TransportError):
@@ -194,16 +194,19 @@ class Story:
 
     async def watch_jobs(self) -> None:
         """Note every uid that Kubernetes gives to a Job, by delivery; goes on after a kill."""
-        async with httpx.AsyncClient(timeout=None, trust_env=False) as client:
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    url = f"{self.runtime.url}/kubernetes/apis/batch/v1/namespaces/agents/jobs"
-                    async with client.stream("GET", url, params={"watch": "true"}) as answer:
-                        async for line in answer.aiter_lines():
-                            metadata = json.loads(line)["object"]["metadata"]
-                            delivery = metadata["annotations"]["jobs.dsm.io/github-delivery"]
-                            self.jobs_made[delivery].add(metadata["uid"])
-                await asyncio.sleep(0.01)
+        jobs = "/kubernetes/apis/batch/v1/namespaces/agents/jobs"
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                # A new one each time: a runtime that was killed comes back with another token.
+                async with (
+                    self.runtime.client(timeout=None) as client,
+                    client.stream("GET", jobs, params={"watch": "true"}) as answer,
+                ):
+                    async for line in answer.aiter_lines():
+                        metadata = json.loads(line)["object"]["metadata"]
+                        delivery = metadata["annotations"]["jobs.dsm.io/github-delivery"]
+                        self.jobs_made[delivery].add(metadata["uid"])
+            await asyncio.sleep(0.01)
 
     def jobs_that_ran(self) -> dict[str, set[str]]:
         ran: dict[str, set[str]] = defaultdict(set)

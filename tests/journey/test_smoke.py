@@ -26,11 +26,11 @@ def test_the_production_overlay_passes_on_a_laptop_twice(
 ) -> None:
     overlay, data = ROOT / "knative/overlays/production", tmp_path_factory.mktemp("p")
     with local_knative(overlay, data, "--stand-ins") as knative:
-        first = smoke(knative.url)
+        first = smoke(knative.proxy_url)
         assert first.returncode == 0, first.stdout + first.stderr
         assert "Cycle of PHE001" in first.stdout
         assert "is filed for PHE001-S02" in first.stdout
-        again = smoke(knative.url)
+        again = smoke(knative.proxy_url)
         assert again.returncode == 0, again.stdout + again.stderr
         assert "Cycle of" not in again.stdout
         asyncio.run(eventually(lambda: all_is_recorded(knative)))

@@ -155,7 +155,7 @@ def test_a_runtime_json_of_long_ago_is_one_line(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        (tmp_path / "runtime.json").write_text(json.dumps({"url": url}))
+        (tmp_path / "runtime.json").write_text(json.dumps({"url": url, "token": "of then"}))
         commands = (["services"], ["events"], ["fire", "morning"])
         failed = [run(*command, "--data", str(tmp_path)) for command in commands]
         server.shutdown()

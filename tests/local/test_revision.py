@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from knative.local.access import Access
 from knative.local.environment import REPOSITORY, Launch
 from knative.local.gateway import Gateway
 from knative.local.instance import Instance, NotReadyError, free_port, spawn
@@ -151,7 +152,7 @@ async def test_min_scale_keeps_a_process_without_any_request(make: Make) -> None
 async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
     revision = make(containerConcurrency=1)
 
-    gateway = Gateway({revision.host: revision}, *[_nobody] * 3)
+    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
     hung_up = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -162,7 +163,7 @@ async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
         raise AssertionError("nobody is there")
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"sleep_s=60"}
-    scope["headers"] = [(b"host", revision.host.encode())]
+    scope["headers"] = [(b"host", b"echo.dsm.localhost")]
     requests = [asyncio.create_task(gateway(dict(scope), receive, send)) for _ in range(2)]
 
     async def one_runs_and_one_waits() -> bool:
@@ -191,7 +192,7 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
 ) -> None:
     revision = make(**limits)
     await revision.start()
-    gateway = Gateway({revision.host: revision}, *[_nobody] * 3)
+    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
     told: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -202,7 +203,7 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
         told.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode()}
-    scope["headers"] = [(b"host", revision.host.encode())]
+    scope["headers"] = [(b"host", b"echo.dsm.localhost")]
     async with asyncio.timeout(8):
         if whole:
             await gateway(scope, receive, send)

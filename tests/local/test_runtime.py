@@ -55,7 +55,7 @@ async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnativ
         "K_REVISION": "echo-00001",
         "K_SINK": "http://broker-ingress.knative-eventing.svc.cluster.local/dsm/default",
         "K_CE_OVERRIDES": '{"extensions": {"origin": "tiny"}}',
-        "HTTP_PROXY": knative.url,
+        "HTTP_PROXY": knative.proxy_url,
         "NO_PROXY": "",
     }
     assert {name: env.get(name) for name in expected} == expected
@@ -106,7 +106,7 @@ async def test_an_unknown_host_is_told_which_hosts_there_are(knative: LocalKnati
     async with knative.client("nobody") as client:
         answer = await client.get("/")
     assert answer.status_code == 502
-    assert "echo.dsm.svc.cluster.local" in answer.text
+    assert "echo.dsm, letters.dsm" in answer.text
 
 
 async def test_a_killed_process_comes_back_with_the_next_request(knative: LocalKnative) -> None:
@@ -136,7 +136,7 @@ async def test_a_request_longer_than_timeout_seconds_is_504(knative: LocalKnativ
 async def test_a_process_reaches_others_through_the_gateway_as_its_proxy(
     knative: LocalKnative,
 ) -> None:
-    async with httpx.AsyncClient(proxy=knative.url, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(proxy=knative.proxy_url, timeout=30, trust_env=False) as client:
         answer = await client.get("http://letters.dsm.svc.cluster.local/who")
     assert answer.json()["env"]["K_SERVICE"] == "letters"
 
@@ -147,7 +147,8 @@ async def test_a_proxys_absolute_url_names_the_host_with_or_without_a_path(
     port = int(knative.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     url = "http://letters.dsm.svc.cluster.local"
-    writer.write(f"GET {url} HTTP/1.1\r\nhost: elsewhere\r\nconnection: close\r\n\r\n".encode())
+    inside = f"proxy-authorization: Bearer {knative.token}\r\nconnection: close\r\n\r\n"
+    writer.write(f"GET {url} HTTP/1.1\r\nhost: elsewhere\r\n{inside}".encode())
     answer = (await reader.read()).decode()
     writer.close()
     told = json.loads(answer.partition("\r\n\r\n")[2])

@@ -19,11 +19,19 @@ class Client:
     def __init__(self, data: Path) -> None:
         file = data / "runtime.json"
         try:
-            self.url = str(json.loads(file.read_text())["url"])
+            found = json.loads(file.read_text())
+            self.url, token = str(found["url"]), str(found["token"])
+        except PermissionError:
+            raise StartError(f"{file} may be read by its owner only") from None
         except (OSError, ValueError, KeyError):
             words = f"no local Knative runs on {data}; start one with `python -m knative.local up`"
             raise StartError(words) from None
-        self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
+        self.http = httpx.Client(
+            base_url=self.url,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            headers={"Authorization": f"Bearer {token}"},
+        )
 
     def __enter__(self) -> Client:
         return self

@@ -9,7 +9,7 @@ Served: Jobs (which run as local processes), their Pods and logs, ConfigMaps, Se
 PingSources, ApiServerSources, and Knative Services to read. The official client works unchanged.
 
 What differs from a cluster:
-- a bearer token is accepted and ignored, and RBAC is not enforced;
+- who may ask is checked in front of it (`knative.local.access`), and RBAC is not enforced;
 - a container is a process without walls (`machine`); a volume is a folder, and what begins with
   its mountPath is rewritten to it (`volumes`); a pod that cannot run here is completed as
   *recorded only* and says so in its status, its annotation and its log;

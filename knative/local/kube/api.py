@@ -1,7 +1,7 @@
 """The HTTP side: one ASGI application that answers as kube-apiserver does.
 
-A bearer token is accepted and ignored, and RBAC is not enforced: whoever reaches the port of a
-laptop's own runtime is its owner. Bodies are JSON (YAML too for server-side apply).
+RBAC is not enforced: who gets past `knative.local.access` owns the laptop. Bodies are JSON (YAML
+too for server-side apply).
 """
 
 from __future__ import annotations

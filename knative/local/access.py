@@ -1,0 +1,107 @@
+"""Who may ask the gateway for what.
+
+A laptop is shared: with every web page that a browser shows, which sends simple requests anywhere
+and, by DNS rebinding, under any name; and with other accounts, which reach every loopback port.
+
+- The Kubernetes API and the administration ask for the token of the run. It stands in kubeconfig
+  and runtime.json, which only their owner may read, and in the HTTP_PROXY of every process.
+- A name that leads to this machine on every machine (`localhost`, `*.localhost`, a loopback
+  address) is the public ingress: a Service needs no token there. Any other name is the cluster's
+  own DNS, and only what has the token is inside of the cluster.
+- No page asks for the Kubernetes API or the administration, or sends events to the broker.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Mapping
+
+from knative.local.kube import ApiError
+
+USER = "knative"  # of the proxy's address; the token is the password
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_JSON = ("application/json", "application/apply-patch+yaml")
+_CREDENTIALS = (b"authorization", b"proxy-authorization")
+
+Headers = Mapping[bytes, bytes]
+
+
+def new_token() -> str:
+    """A token that cannot be guessed."""
+    return secrets.token_urlsafe(32)
+
+
+class Access:
+    """The rules above for one `token`; each check raises ApiError with what to do about it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def is_inside(self, headers: Headers) -> bool:
+        """Has this request the token, as a bearer's or as the password of the proxy?"""
+        return any(self.is_token(headers.get(name, b"")) for name in _CREDENTIALS)
+
+    def is_token(self, credentials: bytes) -> bool:
+        """Is this header's value our token, which is nobody else's business?"""
+        scheme, _, value = credentials.partition(b" ")
+        if scheme.lower() == b"basic":
+            try:
+                value = base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+            except binascii.Error:
+                return False
+        return scheme.lower() in (b"basic", b"bearer") and hmac.compare_digest(
+            value.strip(), self._token
+        )
+
+    def check_host(self, host: str, headers: Headers) -> None:
+        """Names that other machines may own are known to the cluster's own processes only."""
+        if not is_loopback(host) and not self.is_inside(headers):
+            raise ApiError(
+                403,
+                "Forbidden",
+                f"{host!r} is a name for the cluster's own processes: from outside call "
+                "http://SERVICE.NAMESPACE.localhost, or send the token that is in runtime.json",
+            )
+
+    def check_control(self, method: str, headers: Headers) -> None:
+        """What changes the cluster, or reads its Secrets and events."""
+        check_no_page(headers)
+        if not self.is_inside(headers):
+            raise ApiError(
+                401,
+                "Unauthorized",
+                "Unauthorized: send the token that is in kubeconfig and runtime.json of the data "
+                "folder, as `Authorization: Bearer TOKEN`",
+            )
+        kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+        is_json = kind in _JSON or (kind.startswith("application/") and kind.endswith("+json"))
+        has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        if method not in _SAFE and (kind or has_body) and not is_json:
+            raise ApiError(415, "UnsupportedMediaType", f"a body must be JSON, not {kind!r}")
+
+
+def check_no_page(headers: Headers) -> None:
+    """A browser says where a request comes from; programs say nothing of the kind."""
+    site = headers.get(b"sec-fetch-site", b"none")
+    if b"origin" in headers or site != b"none":
+        raise ApiError(403, "Forbidden", "a web page may not do this")
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name mean the machine itself, whatever a DNS server says?
+
+    >>> [is_loopback(host) for host in ("localhost", "console.dsm.localhost", "127.0.0.1", "::1")]
+    [True, True, True, True]
+    >>> [is_loopback(host) for host in ("", "knative.local", "localhost.evil.example", "10.0.0.1")]
+    [False, False, False, False]
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
