@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticUseDefault
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,25 @@ class Attribute:
     name: str | None = None
 
 
-class Event(BaseModel):
-    """A fact. Readers ignore fields that they do not know, so that a type can grow."""
+class Value(BaseModel):
+    """An immutable value inside events and answers of services.
+
+    Readers ignore fields that they do not know, so that a type can grow. Null for a field that may
+    be left out means that it is left out: many languages write their unset fields that way.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _null_is_unset(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and not cls.model_fields[info.field_name or ""].is_required():
+            raise PydanticUseDefault
+        return value
+
+
+class Event(Value):
+    """A fact."""
 
     type: ClassVar[str]
     # True where others name the types: then `type` is what they all begin with, up to a dot.

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event, Request
-from functions.events.sprint import Id, Value
+from functions.events.base import Event, Request, Value
+from functions.events.sprint import Id
 
 
 class CycleRequested(Request):

@@ -5,13 +5,14 @@ Field names on the wire are camelCase, as those who speak to the orchestrator ar
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
-from functions.events.base import Attribute, Event, Request
+from functions.events.base import Attribute, Event, Request, Value
 
 _WIRE = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 _STRICT = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True, extra="forbid")
@@ -33,6 +34,14 @@ def _kept(value: Any) -> Any:
     return value
 
 
+def _words(value: Any) -> Any:
+    """Text in whatever form, as a database can keep it: it explains, and decides nothing."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return _NOT_KEPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 Text = Annotated[str, BeforeValidator(_kept)]
 OrchName = Annotated[
     Name,
@@ -43,7 +52,7 @@ OrchName = Annotated[
 ]
 
 
-class RetryPolicy(BaseModel):
+class RetryPolicy(Value):
     """How a step's DO and UNDO are tried: the attempts in all, and the pauses between them."""
 
     model_config = _STRICT
@@ -57,12 +66,15 @@ class RetryPolicy(BaseModel):
         timedelta(seconds=60), alias="maxBackoff", description="no pause is longer"
     )
     jitter: float = Field(0.2, ge=0, le=1, description="share by which a pause varies")
-    final_errors: list[Text] = Field(
-        [], alias="finalErrors", description='errors that end it at once, as patterns: "Invalid*"'
+    final_errors: list[Annotated[Text, Field(max_length=200)]] = Field(
+        [],
+        alias="finalErrors",
+        max_length=50,
+        description='errors that end it at once, as patterns: "Invalid*"',
     )
 
 
-class StepSpec(BaseModel):
+class StepSpec(Value):
     """One step of an orchestration, or one that a worker can do."""
 
     model_config = _STRICT
@@ -179,13 +191,15 @@ def _outcome(value: Any) -> Any:
     return "FAILED" if _FALSE.fullmatch(text) else value
 
 
-class Outcome(BaseModel):
+class Outcome(Value):
     """How a step went."""
 
     model_config = _WIRE
 
     status: Annotated[Literal["SUCCESS", "FAILED"], BeforeValidator(_outcome)]
-    error: Text | None = Field(None, validation_alias=AliasChoices("error", "errorMessage"))
+    error: Annotated[str | None, BeforeValidator(_words)] = Field(
+        None, validation_alias=AliasChoices("error", "errorMessage")
+    )
     final: bool = Field(False, description="another attempt cannot help")
 
 

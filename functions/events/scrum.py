@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event, Request, at_most
-from functions.events.sprint import Id, Value
+from functions.events.base import Event, Request, Value, at_most
+from functions.events.sprint import Id
 
 
 class ScrumRequested(Request):

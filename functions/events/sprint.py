@@ -5,18 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from functions.events.base import Event, Request
+from functions.events.base import Event, Request, Value
 
 # Of any alphabet. Longer ones fit neither an index nor the headers of an event.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
-
-
-class Value(BaseModel):
-    """An immutable value inside events and answers of services."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Sprint(Value):

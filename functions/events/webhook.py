@@ -9,8 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from functions.events.base import Attribute, Event, Request
-from functions.events.sprint import Value
+from functions.events.base import Attribute, Event, Request, Value
 
 Priority = Literal["low", "medium", "high", "critical"]
 # With the criteria it is a Job's files, of which a ConfigMap takes 1 MiB: four bytes a character.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import wire
@@ -32,6 +33,10 @@ def failure(error: Exception, *, service: bool = False) -> Response:
             status, detail = error.status if service else 422, error.detail
             if status in (408, 413):
                 headers["Connection"] = "close"  # the rest of the body is not waited for
+        case ClientDisconnect():
+            status, detail = 400, "the connection ended before the body did"
+        case RecursionError():
+            status, detail = 422, "data: is nested too deeply"
         case _:
             status, detail = 500, type(error).__name__
             if service:

@@ -8,6 +8,10 @@ from typing import Any
 from functions.kit.errors import shortened
 from functions.kit.wire import NotAnEvent
 
+# YAML takes fifty times as long as JSON, and nobody writes more of it by hand.
+MAX_YAML_BYTES = 64 * 1024
+_MAX_NESTING = 100
+
 
 def parsed(body: bytes) -> Any:
     """A body of JSON or YAML; JSON first, as it is the stricter of the two."""
@@ -17,7 +21,9 @@ def parsed(body: bytes) -> Any:
         raise NotAnEvent([f"the body is no UTF-8 text: {error.reason}"]) from None
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise NotAnEvent(["the body is nested too deeply"]) from None
+    except ValueError:
         pass
     try:
         return from_yaml(text)
@@ -29,15 +35,30 @@ def from_yaml(text: str | bytes) -> Any:
     """YAML as JSON has it: a date is its text, a key is text. `ValueError` says what is wrong."""
     import yaml
 
-    class Plain(yaml.SafeLoader):
-        """Without aliases: a few hundred bytes of them are megabytes of JSON."""
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("aliases are not taken: write out what they stand for")
-            return super().compose_node(parent, index)
-
+    if len(text) > MAX_YAML_BYTES:
+        raise ValueError(f"YAML of over {MAX_YAML_BYTES} bytes: send JSON")
     try:
-        return json.loads(json.dumps(yaml.load(text, Plain), default=str))
+        _check(text)
+        return json.loads(json.dumps(yaml.load(text, yaml.CSafeLoader), default=str))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(shortened(str(error), 200)) from None
+
+
+def _check(text: str | bytes) -> None:
+    """Refuse what grows or ends the process when it is loaded.
+
+    A few hundred bytes of aliases are megabytes of JSON, and libyaml's loader calls itself for
+    each level of nesting, without a limit.
+    """
+    import yaml
+
+    level = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases are not taken: write out what they stand for")
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+        if level > _MAX_NESTING:
+            raise ValueError(f"is nested deeper than {_MAX_NESTING} levels")

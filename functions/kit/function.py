@@ -22,7 +22,7 @@ from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import envelope, wire
 from functions.kit.answers import failure
-from functions.kit.body import read
+from functions.kit.body import off_loop, read
 from functions.kit.context import Context, process_context
 from functions.kit.errors import PermanentError
 from functions.kit.handle import Handler, Health, Render, Spec, Start, handle
@@ -120,8 +120,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
 
 async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: bytes) -> Response:
     try:
-        message = wire.decode(headers, body)
-        event = envelope.open_(message, spec.inputs, spec.schedules)
+        message, event = await off_loop(len(body), _opened, spec, headers, body)
         sent = await handle(spec, ctx, message, event)
         if not sent:
             return Response(status_code=202)
@@ -132,6 +131,11 @@ async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: by
         return Response(status_code=202)
     except Exception as error:
         return failure(error)
+
+
+def _opened(spec: Spec, headers: wire.Headers, body: bytes) -> tuple[wire.Message, Event]:
+    message = wire.decode(headers, body)
+    return message, envelope.open_(message, spec.inputs, spec.schedules)
 
 
 def _inputs(handler: Handler) -> tuple[type[Event], ...]:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from functions.events.base import AnyEvent
 from functions.kit import cause, envelope, wire
 from functions.kit.answers import failure
+from functions.kit.body import off_loop
 from functions.kit.context import Context
 from functions.kit.documents import from_yaml
 from functions.kit.handle import Spec, handle
@@ -27,7 +28,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
             id=key,
             source="/http",
             type=spec.request.type,
-            data=_as_json(request, body),
+            data=await off_loop(len(body), _as_json, request, body),
             datacontenttype="application/json",
             time=wire.format_time(ctx.now()),
             extensions=cause.of_call(request.scope["headers"]),

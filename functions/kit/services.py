@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from functions.events.base import Value
 from functions.events.cycle import BacklogCounts, BacklogGenerated, Orchestration
 from functions.events.scrum import ScrumRun
 from functions.events.sprint import (
@@ -20,7 +21,6 @@ from functions.events.sprint import (
     SprintDetail,
     Task,
     TaskSummary,
-    Value,
 )
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 from functions.kit.service_client import ServiceClient as ServiceClient  # callers know one module

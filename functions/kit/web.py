@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from functions.events.base import Event
 from functions.kit import cause, log, trace, wire
 from functions.kit.answers import MOST_BYTES, failure
-from functions.kit.body import bounded
+from functions.kit.body import BodyLimit, off_loop
 from functions.kit.context import Context, process_context
 from functions.kit.durable import inbox
 from functions.kit.durable.database import Connection
@@ -70,6 +70,7 @@ def api(
     def built() -> FastAPI:
         app = build()
         app.add_middleware(cause.OnBehalf)
+        app.add_middleware(BodyLimit)
         return app
 
     async def target(request: HttpRequest) -> Response:
@@ -78,7 +79,7 @@ def api(
         ctx = process_context(name)
         request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: an app will do.
-        return typing.cast(Response, bounded(made[0], ctx.resources.process.max_event_bytes))
+        return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
     target.__dict__["api"] = Api(
@@ -140,14 +141,15 @@ def _printable(given: object, limit: int) -> object:
     return shortened(given if isinstance(given, str) else repr(given), limit)
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
+    # Not a plain function: FastAPI would call it in a thread, for each request.
     found = request.scope["context"]
     assert isinstance(found, Context)
     return found
 
 
 async def _connection(request: Request) -> AsyncIterator[Connection]:
-    async with _context(request).store.connection() as connection:
+    async with (await _context(request)).store.connection() as connection:
         yield connection
 
 
@@ -171,7 +173,8 @@ async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[N
     `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
     """
     try:
-        message = wire.decode(request.scope["headers"], await request.body())
+        body = await request.body()
+        message = await off_loop(len(body), wire.decode, request.scope["headers"], body)
         inbox.check(message.source, message.id)
         with (
             log.handling(event_id=message.id, event_type=message.type),

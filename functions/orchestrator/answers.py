@@ -29,9 +29,14 @@ class RegistrationAccepted(Accepted):
     missing_workers: list[str]
 
 
-class Started(Accepted):
+class Started(Answer):
+    status: Literal["SUCCESS", "FAILED"] = Field(
+        "SUCCESS", description="FAILED where the run has ended and has not completed"
+    )
+    message: str
     flow_id: str
     run: RunStatus = Field(description="how the run stands now")
+    reason: str | None = Field(None, description="why it has not completed")
     waiting_for: str | None = Field(None, description="what it waits for, in words")
     results: dict[str, Any] | None = Field(None, description="of a run that has completed")
 

@@ -6,6 +6,7 @@ that is refused, or that fails by itself, leaves the others alone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
 from functions.orchestrator import claims, messages, runs, writes
 from functions.orchestrator.claims import Claim
-from functions.orchestrator.conditions import holds
+from functions.orchestrator.conditions import Conditions
 from functions.orchestrator.decide.happenings import Answered, Happening, Woken
 from functions.orchestrator.decide.model import Audit, Decision, Run, World
 from functions.orchestrator.decide.run import begin, changed, decide
@@ -65,7 +66,7 @@ class Outcome:
 
     results: list[Done | Exception]
     messages: list[wire.Message]
-    ended: list[str]
+    ended: list[Run]
     due_at: datetime | None
 
 
@@ -91,7 +92,8 @@ class Batch:
         self._now = now
         self._writes = Writes()
         self._runs: dict[UUID, _Touched] = {}
-        self._ended: list[str] = []
+        self._templates: dict[str, runs.Template] = {}
+        self._ended: list[Run] = []
 
     async def process(self, items: Sequence[Item], sent: Sequence[str]) -> Outcome:
         """Decide and write; `sent` are events that have left since and may be forgotten."""
@@ -105,11 +107,13 @@ class Batch:
                     stored, stored.run, stored.template_id, stored.correlation_id, stored.workers
                 )
         names = {i.what.orch_name for i in items if isinstance(i.what, Start)}
-        self._templates = await runs.templates(self._tx, self._known, names) if names else {}
-        results = [
-            self._one(item) if answer is None else answer
-            for item, answer in zip(items, fresh, strict=True)
-        ]
+        if names:
+            self._templates = await runs.templates(self._tx, self._known, names)
+        if self._conditional:
+            # The text of conditions is a stranger's: all others are answered meanwhile.
+            results = await asyncio.to_thread(self._decide, items, fresh)
+        else:
+            results = self._decide(items, fresh)
         await self._let_go(items, results)
         await self._note_repeats(items, results)
         due_at = self._collect()
@@ -173,6 +177,20 @@ class Batch:
         if failed:
             await claims.unclaim(self._tx, failed)
 
+    @property
+    def _conditional(self) -> bool:
+        there = [touched.run.definition for touched in self._runs.values()]
+        new = [template.definition for template in self._templates.values()]
+        return any(definition.conditional for definition in (*there, *new))
+
+    def _decide(
+        self, items: Sequence[Item], fresh: Sequence[Done | Exception | None]
+    ) -> list[Done | Exception]:
+        return [
+            self._one(item) if answer is None else answer
+            for item, answer in zip(items, fresh, strict=True)
+        ]
+
     def _one(self, item: Item) -> Done | Exception:
         try:
             if isinstance(item.what, Start):
@@ -189,7 +207,7 @@ class Batch:
         if template is None:
             raise NotFound(f"orchName: no orchestration {start.orch_name!r} is registered")
         flow_id = str(item.flow_id)
-        world = World(self._now, template.workers, holds)
+        world = World(self._now, template.workers, Conditions().holds)
         decision = begin(
             flow_id,
             template.definition,
@@ -223,7 +241,7 @@ class Batch:
                 self._writes.audits.append((item.flow_id, audit))
                 return Done(refused=reason)
             raise NotFound(reason)
-        world = World(self._now, touched.workers, holds)
+        world = World(self._now, touched.workers, Conditions().holds)
         before = touched.run
         decision = decide(before, happening, world)
         return self._keep(item, touched, before, decision)
@@ -240,7 +258,7 @@ class Batch:
         ]
         if run.status.ended and (before is None or before.status is not run.status):
             self._writes.messages.append(messages.of_end(run, self._now, carried))
-            self._ended.append(run.flow_id)
+            self._ended.append(run)
         answer = None if item.claim is None else item.claim.answer
         return Done(run, answer=answer)
 

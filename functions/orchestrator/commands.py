@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request
 
+from functions.kit.body import off_loop
 from functions.kit.documents import parsed
 from functions.kit.errors import Conflict
 from functions.kit.web import Ctx, IdempotencyKey
-from functions.orchestrator import registry
+from functions.orchestrator import registry, views
 from functions.orchestrator.answers import Accepted, Health, RegistrationAccepted, Started, Told
 from functions.orchestrator.batch import Start
 from functions.orchestrator.claims import Claim
@@ -24,7 +25,7 @@ from functions.orchestrator.decide.happenings import (
     RetryAsked,
     UndoAsked,
 )
-from functions.orchestrator.decide.model import RunStatus, StepStatus
+from functions.orchestrator.decide.model import Run, RunStatus, StepStatus
 from functions.orchestrator.decide.words import waiting_for
 from functions.orchestrator.intake import payload_of
 from functions.orchestrator.orchestrator import Orchestrator, utc_now
@@ -71,7 +72,9 @@ Wait = Annotated[float, Query(ge=0, le=60, description="wait so many seconds for
 )
 async def register(request: Request, saga: Saga, service: ServiceName = None) -> Any:
     """Register an orchestration (as initiator) or the steps that a service does (as worker)."""
-    done = await saga.register(parsed(await request.body()), service, str(uuid4()))
+    body = await request.body()
+    document = await off_loop(len(body), parsed, body)
+    done = await saga.register(document, service, str(uuid4()))
     return RegistrationAccepted(
         message=f"Registration initiated for orchestration: {done.decided.orch_name}",
         version=done.decided.version,
@@ -107,7 +110,7 @@ async def execute(
 ) -> Any:
     """Start a run. Without its workers it waits, says so, and starts when they register."""
     body = await request.body()
-    payload, encoding = payload_of(body)
+    payload, encoding = await off_loop(len(body), payload_of, body)
     claim = None
     if idempotency_key is not None:
         digest = hashlib.sha256(orch_name.encode() + b"\0" + body).hexdigest()
@@ -116,19 +119,19 @@ async def execute(
     flow_id, done = await saga.start(start, claim)
     if done.repeated and claim is not None and done.answer["request"] != claim.answer["request"]:
         raise Conflict("Idempotency-Key: it was used for another request")
-    stored = await _ended(ctx, saga, flow_id, wait) if wait or done.run is None else None
-    run = done.run if stored is None else stored.run
-    assert run is not None
-    completed = run.status is RunStatus.COMPLETED
+    run = done.run
+    if run is None or (wait and not run.status.ended):
+        run = await _ended(ctx, saga, flow_id, wait)
+    waits = run.status is RunStatus.WAITING
     results = {n: s.result for n, s in run.steps.items() if s.status is StepStatus.DO_SUCCESS}
     return Started(
+        status="FAILED" if run.status.ended and not run.completed else "SUCCESS",
         message="Orchestration execution started",
         flow_id=flow_id,
         run=run.status,
-        waiting_for=waiting_for(run, (stored or await run_of(ctx, UUID(flow_id))).workers)
-        if run.status is RunStatus.WAITING
-        else None,
-        results=results if completed else None,
+        reason=run.reason,
+        waiting_for=waiting_for(run, (await run_of(ctx, UUID(flow_id))).workers) if waits else None,
+        results=results if run.completed else None,
     )
 
 
@@ -179,20 +182,20 @@ async def _tell(saga: Orchestrator, flow_id: UUID, happening: Happening, said: s
     return Told(message=message, flow_id=str(flow_id), run=done.run.status)
 
 
-async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> Any:
+async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> Run:
     """The run once it has ended, or as it is after `wait_s` seconds."""
     ended = saga.engine.watch(flow_id)
     deadline = asyncio.get_running_loop().time() + wait_s
     try:
         while True:
-            stored = await run_of(ctx, UUID(flow_id))
             left = deadline - asyncio.get_running_loop().time()
-            if stored.run.status.ended or left <= 0:
-                return stored
-            try:
-                async with asyncio.timeout(min(left, _LOOK_AGAIN_S)):
-                    await ended.wait()
-            except TimeoutError:
-                continue
+            if left > 0:
+                await asyncio.wait([ended], timeout=min(left, _LOOK_AGAIN_S))
+            if ended.done():
+                return ended.result()
+            async with ctx.store.connection() as connection:
+                status = await views.status(connection, UUID(flow_id))
+            if left <= _LOOK_AGAIN_S or status is None or RunStatus(status).ended:
+                return (await run_of(ctx, UUID(flow_id))).run
     finally:
         saga.engine.unwatch(flow_id, ended)

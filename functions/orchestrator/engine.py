@@ -20,6 +20,7 @@ from functions.kit import wire
 from functions.kit.durable.database import Connection, Store
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
+from functions.orchestrator.decide.model import Run
 from functions.orchestrator.runs import Known
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Engine:
         self._queue: deque[Waiting] = deque()
         self._working: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[str, set[asyncio.Future[Run]]] = {}
         self._sent: list[str] = []
         self._writing = 0
         self._closing = False
@@ -78,17 +79,18 @@ class Engine:
             self._working.add(task)
             task.add_done_callback(self._wake)
 
-    def watch(self, flow_id: str) -> asyncio.Event:
-        """An event that is set when this process sees the run end; give it back to `unwatch`."""
-        event = asyncio.Event()
-        self._watchers.setdefault(flow_id, set()).add(event)
-        return event
+    def watch(self, flow_id: str) -> asyncio.Future[Run]:
+        """The run as this process sees it end; give the future back to `unwatch`."""
+        future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        self._watchers.setdefault(flow_id, set()).add(future)
+        return future
 
-    def unwatch(self, flow_id: str, event: asyncio.Event) -> None:
+    def unwatch(self, flow_id: str, future: asyncio.Future[Run]) -> None:
         """Stop watching."""
-        events = self._watchers.get(flow_id, set())
-        events.discard(event)
-        if not events:
+        future.cancel()
+        futures = self._watchers.get(flow_id, set())
+        futures.discard(future)
+        if not futures:
             self._watchers.pop(flow_id, None)
 
     def publish(self, message: wire.Message) -> None:
@@ -215,9 +217,10 @@ class Engine:
             self.publish(message)
             if message.type == RunEnded.type:
                 self.ended[message.extensions["status"]] += 1
-        for flow_id in outcome.ended:
-            for event in self._watchers.get(flow_id, ()):
-                event.set()
+        for run in outcome.ended:
+            for future in self._watchers.get(run.flow_id, ()):
+                if not future.done():
+                    future.set_result(run)
         if outcome.due_at is not None:
             self.on_due(outcome.due_at)
 

@@ -18,7 +18,7 @@ from functions.kit.errors import PermanentError
 from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
-from functions.orchestrator.rows import storable
+from functions.orchestrator.rows import MAX_BYTES, MAX_RESULT_BYTES, storable
 
 INPUTS: tuple[type[Event], ...] = (
     RegistrationRequested,
@@ -34,6 +34,8 @@ _TOPICS: dict[str, type[Event]] = {
     "orchestrator.execution.start": ExecutionRequested,
     "orchestrator.response.result": StepAnswered,
 }
+# Base64 is longer than what it stands for by a third.
+_MAX_BINARY_BYTES = MAX_BYTES // 4 * 3
 _WORKER_NAMES = ("workerName", "serviceName", "worker_name")
 
 
@@ -97,13 +99,16 @@ def payload_of(body: bytes) -> tuple[Any, str]:
     """A run's payload from bytes: JSON where they are JSON that can be kept, base64 where not."""
     if not body:
         return None, "json"
+    if len(body) > MAX_BYTES:
+        raise PermanentError(f"payload: has {len(body)} bytes, the maximum is {MAX_BYTES}")
     try:
         payload = json.loads(body)
         storable(payload, "payload")
     except (ValueError, RecursionError, PermanentError):
-        encoded = base64.b64encode(body).decode()
-        storable(encoded, "payload")
-        return encoded, "base64"
+        if len(body) > _MAX_BINARY_BYTES:
+            said = f"has {len(body)} bytes, the maximum of what is no JSON is {_MAX_BINARY_BYTES}"
+            raise PermanentError(f"payload: {said}") from None
+        return base64.b64encode(body).decode(), "base64"
     return payload, "json"
 
 
@@ -117,7 +122,7 @@ def answer_of(answer: StepAnswered, *, named: bool) -> tuple[UUID, Answered]:
     success = answer.metadata.status == "SUCCESS" and not failed
     result, unkept = answer.result if success else None, None
     try:
-        storable(result, "result")
+        storable(result, "result", MAX_RESULT_BYTES)
     except PermanentError as error:
         result, unkept = None, error.detail
     return flow_id, Answered(

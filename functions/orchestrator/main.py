@@ -27,6 +27,7 @@ from functions.events.saga import (
 )
 from functions.events.schedule import ScheduleDue
 from functions.kit import wire
+from functions.kit.body import off_loop
 from functions.kit.context import Context
 from functions.kit.durable import inbox
 from functions.kit.runs import runs
@@ -51,7 +52,7 @@ EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 async def take(message: wire.Message, ctx: Context) -> None:
     """Let an event happen; returns when that is durable, however many arrived with it."""
     saga = ctx.part(Orchestrator)
-    event = event_in(message)
+    event = await off_loop(len(message.data), event_in, message)
     claim = Claim(message.source, message.id, message.type)
     match event:
         case StepAnswered():

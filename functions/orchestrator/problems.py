@@ -82,6 +82,8 @@ def of(error: Exception) -> Response:
             return _response(400, error.detail, _fields(error.problems))
         case NotFound() | Conflict():
             return _response(error.status, error.detail, _field_of(error.detail))
+        case RecursionError():
+            return _response(400, "the body is nested too deeply")
         case PermanentError():
             return _response(400, error.detail, _field_of(error.detail))
         case wire.NotAnEvent():

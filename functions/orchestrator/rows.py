@@ -23,14 +23,18 @@ from functions.orchestrator.decide.model import (
     StepStatus,
 )
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
+# Less, so that a worker whose result is too large still gets its answer into one event.
+MAX_RESULT_BYTES = MAX_BYTES // 4 * 3
+# What is nested deeper cannot be shown: Python and pydantic follow values by calling themselves.
+MAX_NESTING = 100
 # Made once: `json.dumps` with options makes another for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # PostgreSQL's text has no U+0000; an even number of backslashes before it would be text.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def storable(value: object, field: str) -> str:
+def storable(value: object, field: str, max_bytes: int = MAX_BYTES) -> str:
     """A value as JSON text that PostgreSQL takes; `PermanentError` names the field if it cannot."""
     try:
         text = _encode(value)
@@ -39,9 +43,23 @@ def storable(value: object, field: str) -> str:
         raise PermanentError(f"{field}: cannot be kept as JSON: {error}") from None
     if "\\u0000" in text and _NUL.search(text):
         raise PermanentError(f"{field}: must not contain the character U+0000")
-    if size > MOST_BYTES:
-        raise PermanentError(f"{field}: has {size} bytes, {MOST_BYTES} are the most")
+    if size > max_bytes:
+        raise PermanentError(f"{field}: has {size} bytes, the maximum is {max_bytes}")
+    if _nested_deeper(value, MAX_NESTING):
+        raise PermanentError(f"{field}: is nested deeper than {MAX_NESTING} levels")
     return text
+
+
+def _nested_deeper(value: object, levels: int) -> bool:
+    parts = [value]
+    for _ in range(levels + 1):
+        containers = [part for part in parts if isinstance(part, list | dict)]
+        if not containers:
+            return False
+        parts = []
+        for outer in containers:
+            parts += outer.values() if isinstance(outer, dict) else outer
+    return True
 
 
 def definition_to_json(definition: Definition) -> dict[str, Any]:

@@ -148,6 +148,14 @@ async def runs(
     return [dict(row) for row in rows], total
 
 
+async def status(db: Connection, flow_id: UUID) -> str | None:
+    """How a run stands; None where there is none."""
+    found: str | None = await db.fetchval(
+        "SELECT status FROM orchestration_run WHERE flow_id = $1", flow_id
+    )
+    return found
+
+
 async def run_facts(db: Connection, flow_id: UUID) -> dict[str, Any] | None:
     """What a run's row says besides its state."""
     row = await db.fetchrow(

@@ -44,6 +44,7 @@ async def test_a_body_over_the_limit_is_413(target: str) -> None:
         "FUNCTION_SOURCE": "",
         "FUNCTION_TARGET": target,
         "MAX_EVENT_BYTES": str(LIMIT),
+        "MAX_BODY_BYTES": str(LIMIT),
     }
     path = "/projects" if target == "project_service" else "/"
     async with (

@@ -62,10 +62,10 @@ async def work(world: SagaWorld, name: str, *steps: str) -> None:
     await world.post("register", json=body, headers={"X-Service-Name": "w"})
 
 
-def success(flow_id: str, step: str) -> wire.Message:
-    data = {"flowId": flow_id, "stepName": step, "attempt": 1, "workerName": "w"}
+def success(flow_id: str, step: str, action: str = "DO") -> wire.Message:
+    data = {"flowId": flow_id, "stepName": step, "attempt": 1, "workerName": "w", "action": action}
     return wire.from_json(
-        {"id": f"{flow_id}/{step}", "source": "/w", "specversion": "1.0"}
+        {"id": f"{flow_id}/{step}/{action}", "source": "/w", "specversion": "1.0"}
         | {"type": "io.dsm.saga.step.answered.v1"}
         | {"data": data | {"metadata": {"status": "SUCCESS"}}}
     )
@@ -91,6 +91,21 @@ class TestConditions:
         assert "condition 'payload[::0]' cannot be evaluated: slice step cannot" in run["reason"]
         assert (await world.get(f"orchestrations/good/executions/{good}"))["steps"][0]["attempts"]
 
+    async def test_a_condition_that_costs_too_much_fails_its_step_once(
+        self, world: SagaWorld
+    ) -> None:
+        when = "length(payload" + "|[@,@][]" * 25 + ") > `0`"
+        await register(world, "bad", {"name": "a", "when": when})
+        flow_id = (await world.post("execute/bad", json=[1]))["flowId"]
+        await work(world, "bad", "a")
+        run = await world.get(f"orchestrations/bad/executions/{flow_id}")
+        assert run["status"] == "FAILED"
+        assert "cannot be evaluated: it costs more than 50000 evaluations" in run["reason"]
+        # A process that starts afterwards finds nothing to evaluate.
+        assert (await world.cluster.tell("orchestrator", TICK)).status_code == 202
+        history = await world.get(f"audit/{flow_id}?eventType=STEP_FAILED")
+        assert len(history) == 1
+
     async def test_a_success_counts_though_the_next_condition_cannot_be_evaluated(
         self, world: SagaWorld
     ) -> None:
@@ -115,7 +130,26 @@ class TestConditions:
         await register(world, "nul", {"name": "a", "when": 'ceil(`"\\u0000"`)'})
         await work(world, "nul", "a")
         started = await world.post("execute/nul")
-        assert started["run"] == "FAILED"
+        assert (started["status"], started["run"]) == ("FAILED", "FAILED")
+        assert "condition 'ceil(" in started["reason"]
+
+    async def test_who_waits_for_a_run_that_fails_is_told_why(self, world: SagaWorld) -> None:
+        when = "payload.list[::0]"
+        await register(world, "late", {"name": "a"}, {"name": "b", "when": when})
+        await work(world, "late", "a", "b")
+        waiting = asyncio.create_task(world.post("execute/late?wait=20", json={"list": [1]}))
+        flow_id = (await world.command("a")).json()["flowId"]
+        assert (await world.cluster.tell("orchestrator", success(flow_id, "a"))).status_code == 202
+
+        async def turned_back() -> bool:
+            return (await world.command("a")).extensions["action"] == "UNDO"
+
+        await eventually(turned_back)
+        answer = success(flow_id, "a", action="UNDO")
+        assert (await world.cluster.tell("orchestrator", answer)).status_code == 202
+        started = await waiting
+        assert (started["status"], started["run"]) == ("FAILED", "UNDONE")
+        assert "step b failed: condition" in started["reason"]
 
 
 class TestClockwork:

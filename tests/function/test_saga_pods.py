@@ -22,7 +22,7 @@ from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Done, Item, Start
-from functions.orchestrator.conditions import holds
+from functions.orchestrator.conditions import Conditions
 from functions.orchestrator.decide.happenings import (
     Answered,
     CancelAsked,
@@ -213,7 +213,7 @@ def _orders(first: Happening, second: Happening) -> list[list[Happening]]:
 def _pure(stored: Stored, told: list[Happening], now: datetime) -> tuple[Run, Counter[str]]:
     run, commands = stored.run, Counter[str]()
     for what in told:
-        decision = decide(run, what, World(now, stored.workers, holds))
+        decision = decide(run, what, World(now, stored.workers, Conditions().holds))
         run = decision.run
         commands.update(f"{c.action} {c.step} {c.attempt}" for c in decision.commands)
     return run, commands

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from functions.events.saga import RegistrationRequested
-from functions.orchestrator.conditions import flaw_of, holds
+from functions.orchestrator.conditions import Conditions, flaw_of
 from functions.orchestrator.decide.happenings import (
     Answered,
     CancelAsked,
@@ -74,7 +74,7 @@ class Saga(RuleBasedStateMachine):
 
     def world(self) -> World:
         workers = dict.fromkeys(NAMES, self.registered) if self.registered else {}
-        return World(self.now, workers, holds)
+        return World(self.now, workers, Conditions().holds)
 
     def take(self, decision: Decision) -> list[Sent]:
         run = decision.run

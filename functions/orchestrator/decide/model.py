@@ -112,6 +112,11 @@ class Definition:
         return {step.name: step for step in self.steps}
 
     @cached_property
+    def conditional(self) -> bool:
+        """Is there a step with a condition?"""
+        return any(step.when is not None for step in self.steps)
+
+    @cached_property
     def before(self) -> Mapping[str, frozenset[str]]:
         """Everything that must have come before a step, near and far."""
         found: dict[str, frozenset[str]] = {}
@@ -233,6 +238,10 @@ class Run:
     paused_at: datetime | None = None
     deadline_at: datetime | None = None
     completed_at: datetime | None = None
+
+    @property
+    def completed(self) -> bool:
+        return self.status is RunStatus.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
