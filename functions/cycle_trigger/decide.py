@@ -76,12 +76,12 @@ def schedule_of(project_id: str, entries: Mapping[str, object]) -> tuple[object,
     return DEFAULT_SCHEDULE, [f"no schedule for project {name}: taking {DEFAULT_SCHEDULE}"]
 
 
-def options(schedule: str) -> dict[str, object]:
+def options(schedule: str, *, create_cronjob: bool = True) -> dict[str, object]:
     """What project-orchestrator is asked for, the same in each of the steps."""
     return {
         "create_sprint_if_needed": True,
         "assign_tasks": True,
-        "create_cronjob": True,
+        "create_cronjob": create_cronjob,
         "schedule": schedule,
         "sprint_duration_weeks": SPRINT_WEEKS,
         "max_tasks_per_sprint": MOST_TASKS,
@@ -138,6 +138,32 @@ def after_all(said: Orchestration) -> Verdict:
         left = f"closed {closed}" if closed is not None else f"started {started}"
         return Verdict(problem=f"something was left to do: project-orchestrator {left}")
     return good(said)
+
+
+def seen_closed(cycle: Cycle, active_id: str | None) -> Verdict | None:
+    """Of a closing that may have been asked for: its sprint is active no more.
+
+    >>> seen_closed(Cycle("P", "P-S01"), "P-S01") is None
+    True
+    >>> seen_closed(Cycle("P", "P-S01"), None).did
+    ['P-S01 is closed']
+    """
+    if cycle.sprint_id is None or active_id is not None:
+        return None
+    return Verdict([f"{cycle.sprint_id} is closed"])
+
+
+def seen_filled(before: int, unassigned: int) -> Verdict | None:
+    """Of a backlog that may have been filled: there is more in it than before."""
+    added = unassigned - before
+    return Verdict([f"The backlog has {added} more tasks than before"]) if added > 0 else None
+
+
+def seen_started(cycle: Cycle, active_id: str | None) -> Verdict | None:
+    """Of a sprint that may have been started: another than the closed one is active."""
+    if active_id in (None, cycle.sprint_id):
+        return None
+    return Verdict([f"{active_id} is active"], active_id)
 
 
 def completed(

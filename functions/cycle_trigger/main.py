@@ -1,39 +1,73 @@
 """Run a project's next cycle: close the finished sprint, fill the backlog, start the next sprint.
 
-in      SprintCompleted, CycleRequested
+in      SprintCompleted, CycleRequested; ScheduleDue(schedule="cycle-sweep")
 out     CycleCompleted
 asks    project-orchestrator, backlog-service; sprint-service where an answer leaves doubt
 fails   TemporaryError while a service is down, PermanentError where a step did not do what it is
-        for. Steps that are done stay done: the next delivery goes on where this one ended. All
-        is keyed by the sprint, so a sprint has one cycle, whoever asks for it
+        for. Steps that are done stay done: the next delivery goes on where this one ended, and so
+        does the sweep with a cycle that nobody delivers again. All is keyed by the sprint, so a
+        sprint has one cycle, whoever asks for it
 """
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from zlib import crc32
 
-from functions.cycle_trigger import decide
-from functions.cycle_trigger.schedules import look_up
-from functions.cycle_trigger.steps import Steps
-from functions.events.cycle import BacklogGenerated, CycleCompleted, CycleRequested, Orchestration
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.cycle_trigger import cycle as cycles
+from functions.cycle_trigger import decide, tables
+from functions.cycle_trigger.settings import CycleSettings
+from functions.cycle_trigger.steps import step_of
+from functions.events.cycle import CycleCompleted, CycleRequested
+from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted
 from functions.kit.context import Context
 from functions.kit.durable.inbox import alone
-from functions.kit.errors import PermanentError
-from functions.kit.function import function
+from functions.kit.errors import FunctionError, PermanentError
+from functions.kit.function import function, route
+from functions.kit.routing import number
+from functions.kit.wire import format_time
+
+logger = logging.getLogger(__name__)
+
+# The sweep leaves alone what a delivery, or its retry, may still be at work on.
+_QUIET_S = 300.0
+_MAX_SWEPT = 100
 
 
-@function(emits=[CycleCompleted], inbox=True)
-async def cycle_trigger(event: SprintCompleted | CycleRequested, ctx: Context) -> CycleCompleted:
+async def unfinished(request: Request, ctx: Context) -> Response:
+    """`GET /cycles?limit=100`: those that were begun and are not completed, latest first."""
+    limit = number(request.query_params.get("limit", "100"), "limit", 1, 1000)
+    found = await tables.unfinished(ctx.store, limit)
+    shown = [
+        {**row, "begun_at": format_time(row["begun_at"])}
+        | {"updated_at": format_time(row["updated_at"])}
+        for row in found
+    ]
+    return JSONResponse({"cycles": shown})
+
+
+@function(
+    emits=[CycleCompleted],
+    schedules=["cycle-sweep"],
+    inbox=True,
+    routes=[route("/cycles", unfinished)],
+)
+async def cycle_trigger(
+    event: ScheduleDue | SprintCompleted | CycleRequested, ctx: Context
+) -> list[CycleCompleted]:
+    if isinstance(event, ScheduleDue):
+        return await sweep(ctx)
+
     async def finished() -> str | None:
         return await finished_sprint(event, ctx)
 
     # Kept, so that a retry means the same sprint although the next one is there by now.
     sprint_id = (await ctx.journal(ctx.key).step("sprint", finished)).result
-    cycle = decide.Cycle(event.project_id, sprint_id)
-    assert ctx.tx is not None, "a function with an inbox has a transaction"
-    await alone(ctx.tx, cycle.key)
-    return await run(cycle, ctx)
+    return [await complete(decide.Cycle(event.project_id, sprint_id), ctx)]
 
 
 async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context) -> str | None:
@@ -50,44 +84,32 @@ async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context)
     return active.sprint_id
 
 
-async def run(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
-    """The four steps, each checked by what it said and, in doubt, by what sprint-service says."""
-    services, steps = ctx.services, Steps(ctx.journal(cycle.key), cycle.key)
-    schedule = await steps.keep("schedule", lambda: look_up(cycle.project_id, ctx))
-    options = decide.options(schedule["cron"])
+async def complete(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
+    """Finish a cycle, alone; how it stands is kept whatever happens."""
+    await tables.begin(ctx.store, cycle)
+    turn = crc32(cycle.project_id.encode()) % ctx.settings(CycleSettings).cycles_at_once
+    assert ctx.tx is not None, "a function with an inbox has a transaction"
+    await alone(ctx.tx, f"cycles:{turn}", cycle.key)
+    try:
+        completed = await cycles.run(cycle, ctx)
+    except FunctionError as error:
+        state: tables.State = "failed" if isinstance(error, PermanentError) else "open"
+        await tables.note(ctx.store, cycle, state, step_of(error), error.detail)
+        raise
+    await tables.note(ctx.store, cycle, "completed", None, None)
+    return completed
 
-    async def orchestrate(key: str) -> dict[str, Any]:
-        answer = await services.orchestrator.orchestrate(cycle.project_id, options, key=key)
-        return answer.model_dump(mode="json")
 
-    async def generate(key: str) -> dict[str, Any]:
-        answer = await services.backlogs.generate(cycle.project_id, key=key)
-        return answer.model_dump(mode="json")
-
-    async def active_now() -> str | None:
-        sprint = await services.sprints.active(cycle.project_id)
-        return sprint.sprint_id if sprint else None
-
-    async def closed(answer: dict[str, Any]) -> decide.Verdict:
-        said = Orchestration.model_validate(answer)
-        if cycle.sprint_id is None or decide.closed_by(said) == cycle.sprint_id:
-            return decide.good(said)
-        return decide.after_closing(cycle, said, await active_now())
-
-    async def filled(answer: dict[str, Any]) -> decide.Verdict:
-        return decide.after_filling(cycle, BacklogGenerated.model_validate(answer))
-
-    async def started(answer: dict[str, Any]) -> decide.Verdict:
-        said = Orchestration.model_validate(answer)
-        return decide.after_starting(cycle, said, decide.started_by(said) or await active_now())
-
-    async def verified(answer: dict[str, Any]) -> decide.Verdict:
-        return decide.after_all(Orchestration.model_validate(answer))
-
-    done = [
-        await steps.do("close-sprint", orchestrate, closed),
-        await steps.do("generate-backlog", generate, filled),
-        await steps.do("start-sprint", orchestrate, started),
-        await steps.do("verify", orchestrate, verified),
-    ]
-    return decide.completed(cycle, schedule["cron"], schedule["warnings"], done)
+async def sweep(ctx: Context) -> list[CycleCompleted]:
+    """Go on with the cycles that were begun and that no delivery finishes."""
+    done = []
+    for cycle in await tables.left_open(ctx.store, _QUIET_S, _MAX_SWEPT):
+        if ctx.left_s == 0:
+            break  # the next sweep takes the rest
+        try:
+            done.append(await complete(cycle, ctx))
+        except Exception as error:
+            # Its row says why; it holds up no other.
+            known = isinstance(error, FunctionError)
+            logger.warning("%s: %s", cycle.key, error, exc_info=None if known else error)
+    return done

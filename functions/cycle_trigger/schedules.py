@@ -8,25 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from functions.cron import Cron, CronError
 from functions.cycle_trigger import decide
+from functions.cycle_trigger.settings import CycleSettings
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _ANY_TIME = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-class CycleSettings(Settings):
-    """What cycle-trigger reads."""
-
-    cycle_schedules_file: str = Field(
-        "", description="JSON file, project id to the cron of its daily scrum; none: the default"
-    )
 
 
 async def look_up(project_id: str, ctx: Context) -> dict[str, Any]:

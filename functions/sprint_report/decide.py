@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
 from functions.events.base import Event
 from functions.events.sprint import (
+    ProjectSprints,
     Sprint,
     SprintCompleted,
     SprintsReported,
@@ -22,10 +23,12 @@ COLUMNS = ("project_id", "sprint_id", "total_tasks", "completed_tasks", "complet
 
 @dataclass(frozen=True)
 class Reading:
-    """A project's row, and whether it says no more than that a service is away for now."""
+    """A project's row, whether it says no more than that a service is away for now, and the
+    latest sprint where none is active."""
 
     status: SprintStatus
     passing: bool = False
+    last_sprint_id: str | None = None
 
 
 def measured(sprint: Sprint, summary: TaskSummary) -> SprintStatus:
@@ -50,9 +53,17 @@ def measured(sprint: Sprint, summary: TaskSummary) -> SprintStatus:
     )
 
 
-def no_sprint(project_id: str) -> SprintStatus:
+def no_sprint(project_id: str, last: Sprint | None = None) -> SprintStatus:
+    """A project without an active sprint; `last` is its latest, if it ever had one.
+
+    >>> no_sprint("P", Sprint(project_id="P", sprint_id="P-S01", status="completed")).detail
+    'P-S01 is completed and has no successor'
+    """
+    over = last is not None and last.status != "in_progress"
+    detail = f"{last.sprint_id} is {last.status} and has no successor" if last and over else None
     return SprintStatus(
         project_id=project_id,
+        detail=detail,
         total_tasks=0,
         completed_tasks=0,
         completion_percentage=0.0,
@@ -98,9 +109,14 @@ def report(statuses: Sequence[SprintStatus], at: datetime) -> SprintsReported:
     return SprintsReported(reported_at=at, sprints=list(statuses), failed=failed)
 
 
-def events(statuses: Sequence[SprintStatus], at: datetime) -> list[Event]:
-    """The report, and one completion for each finished sprint."""
-    finished = [
+def latest(projects: Iterable[ProjectSprints]) -> dict[str, Sprint]:
+    """Each project's latest sprint, by project; sprints come newest first."""
+    return {project.project_id: project.sprints[0] for project in projects if project.sprints}
+
+
+def completions(statuses: Sequence[SprintStatus]) -> list[SprintCompleted]:
+    """One for each sprint that is finished and still active."""
+    return [
         SprintCompleted(
             project_id=status.project_id,
             sprint_id=status.sprint_id,
@@ -109,7 +125,13 @@ def events(statuses: Sequence[SprintStatus], at: datetime) -> list[Event]:
         for status in statuses
         if status.state == "complete" and status.sprint_id and status.total_tasks
     ]
-    return [report(statuses, at), *finished]
+
+
+def events(
+    statuses: Sequence[SprintStatus], again: Sequence[SprintCompleted], at: datetime
+) -> list[Event]:
+    """The report, and the completions: of now, and `again` of those that have no successor."""
+    return [report(statuses, at), *completions(statuses), *again]
 
 
 def as_csv(statuses: Sequence[SprintStatus]) -> str:

@@ -1,7 +1,8 @@
 """Tell the world how complete every active sprint is.
 
 in      ScheduleDue(schedule="sprint-report"), SprintReportRequested
-out     SprintsReported, SprintCompleted for each finished sprint
+out     SprintsReported, SprintCompleted for each finished sprint: again for one that was closed
+        since and has no successor
 asks    project-service, sprint-service
 fails   TemporaryError while the lists of projects cannot be read or, on a tick, no project can
         for now: nothing is written, so a retry is harmless. A single project that fails, and
@@ -20,14 +21,19 @@ from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
-from functions.events.sprint import SprintCompleted, SprintReportRequested, SprintsReported
+from functions.events.sprint import (
+    Sprint,
+    SprintCompleted,
+    SprintReportRequested,
+    SprintsReported,
+)
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.function import function, route
 from functions.kit.service_client import Unreadable
 from functions.kit.settings import Settings
 from functions.kit.workers import each
-from functions.sprint_report import decide
+from functions.sprint_report import decide, tables
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +67,12 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
     readings = await gather_readings(ctx, event.project_id)
     if isinstance(event, ScheduleDue) and decide.worth_waiting(readings):
         raise TemporaryError(f"no project could be read: {readings[0].status.detail}")
-    return decide.events([reading.status for reading in readings], ctx.now())
+    statuses = [reading.status for reading in readings]
+    # Whoever was told may have died of it, and a broker forgets: it is told until there is a next.
+    await tables.remember(ctx.store, decide.completions(statuses))
+    last = [reading.last_sprint_id for reading in readings if reading.last_sprint_id]
+    again = await tables.reported(ctx.store, last)
+    return decide.events(statuses, list(again.values()), ctx.now())
 
 
 async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:
@@ -77,20 +88,23 @@ async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.R
             raise PermanentError(f"project_id: nobody knows a project {project_id!r}")
         known, broken = {project_id}, []
 
+    latest = decide.latest(one for one in with_sprints if not isinstance(one, Unreadable))
+
     async def reading(project: str) -> decide.Reading:
-        return await read(ctx, project)
+        return await read(ctx, project, latest.get(project))
 
     read_ones = await each(sorted(known), reading, ctx.settings(ReportSettings).report_concurrency)
     return [*read_ones, *decide.nameless([_named(one) for one in broken], known)]
 
 
-async def read(ctx: Context, project_id: str) -> decide.Reading:
-    """One project's row; a failure of whatever kind is a row too."""
+async def read(ctx: Context, project_id: str, last: Sprint | None) -> decide.Reading:
+    """One project's row; a failure of whatever kind is a row too. `last`: its latest sprint."""
     sprints, sprint = ctx.services.sprints, None
     try:
         sprint = await sprints.active(project_id)
         if sprint is None:
-            return decide.Reading(decide.no_sprint(project_id))
+            row = decide.no_sprint(project_id, last)
+            return decide.Reading(row, last_sprint_id=last.sprint_id if last else None)
         return decide.Reading(decide.measured(sprint, await sprints.summary(sprint.sprint_id)))
     except FunctionError as error:
         detail, passing = error.detail, isinstance(error, TemporaryError)

@@ -20,6 +20,7 @@ class Originals(World):
     def __init__(self) -> None:
         super().__init__()
         self.broken: dict[str, int] = {}
+        self.cronjobs: set[str] = set()
 
     def _answered(self, request: Request, work: Work) -> Response:
         name = f"{request.method} {request.url.path}"
@@ -74,3 +75,15 @@ class Originals(World):
             sprint.tasks.clear()
         self.backlog[project] = 10
         return 201, {"message": f"Generated 10 tasks for {project}", "tasks_count": 10}
+
+    def _orchestrate(self, request: Request) -> Answer:
+        """It makes a schedule for an active sprint that has none, wanted or not."""
+        project = request.path_params["project"]
+        active = self.active(project)
+        status, answer = super()._orchestrate(request)
+        wanted = request.state.json["options"]["create_cronjob"]
+        if active is not None and active.status == "in_progress":
+            self.cronjobs.add(f"run-dailyscrum-{active.id}".lower())
+        if answer["sprint_id"] and wanted:
+            self.cronjobs.add(f"run-dailyscrum-{answer['sprint_id']}".lower())
+        return status, answer

@@ -37,7 +37,7 @@ def test_completion_is_decided_on_counts(completed: int, total: int, state: str,
     status = measured(completed, total)
     assert status.state == state
     assert decide.as_csv([status]).splitlines()[1] == row
-    told = [e for e in decide.events([status], NOW) if isinstance(e, SprintCompleted)]
+    told = [e for e in decide.events([status], [], NOW) if isinstance(e, SprintCompleted)]
     assert len(told) == (state == "complete")
 
 
