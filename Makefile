@@ -6,16 +6,21 @@ INSTALLED := $(VENV)/.installed
 PORT ?= 8080
 DATA ?= .data
 
+# A word for the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+
 .DEFAULT_GOAL := help
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
-	       echo "Say which one: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(RUN) || { echo "Making a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@command -v $(call quoted,$(PYTHON)) >/dev/null \
+	  || { echo "There is no $(PYTHON) here. Name a Python of 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@$(call quoted,$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	  || { echo "Python 3.11 or newer is needed, and $(PYTHON) is none. Name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 \
+	  || { echo "Making a virtual environment in $(VENV)"; $(call quoted,$(PYTHON)) -m venv --clear $(VENV); }
 	@echo "Installing packages into $(VENV): some minutes"
 	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on -e '.[local,dev]' \
 	  || { echo "pip failed: is there a way to PyPI? 'pip config list' shows the index in use."; exit 1; }
@@ -24,7 +29,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 setup: $(INSTALLED) ## install everything into .venv
 
 run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
-	@$(RUN) -m knative.morning --port $(PORT) --data $(DATA) --front dsm/orchestrator $(if $(ONCE),--once)
+	@$(RUN) -m knative.morning --port $(PORT) --data=$(call quoted,$(DATA)) --front dsm/orchestrator $(if $(ONCE),--once)
 
 # Twice as many as processors: tests wait more than they work. A file stays with one worker, as some
 # files begin with a morning that all of their tests look at.
@@ -52,9 +57,10 @@ check: lint test ## what CI checks: style, types, layers, all tests, every manif
 bench: $(INSTALLED) ## ratios against peers and limits, in one run
 	@$(RUN) -m tests.bench
 
-clean: ## stop what runs on DATA=.data and remove it
-	@test ! -x $(RUN) || $(RUN) -m knative.local down --data $(DATA)
-	@rm -rf $(DATA)
+clean: ## stop what runs on DATA=.data and delete it, if it is marked as a data folder
+	@if $(RUN) -c 'import knative.local.cli.main' 2>/dev/null; \
+	then $(RUN) -m knative.local clean --data=$(call quoted,$(DATA)); \
+	elif test -f $(call quoted,$(DATA)/.knative-local); then rm -rf -- $(call quoted,$(DATA)); fi
 
 # A cluster. OVERLAY is kind, production, or a folder of your own; there is no default, as the wrong
 # one destroys an installation. IMAGE and TAG stand in for the overlay's own.

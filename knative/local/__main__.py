@@ -1,4 +1,4 @@
-"""`python -m knative.local up|down|fire|send|events|services|dead-letters`."""
+"""`python -m knative.local up|down|clean|fire|send|events|services|dead-letters`."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ class ClusterApi:
             resolve_env=site.localised,
             source_problems=self._problems,
             publish=self._publish,
+            waits_for_secrets=False,
         )
 
     async def start(self) -> None:

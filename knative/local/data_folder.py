@@ -50,16 +50,23 @@ def write_private(file: Path, text: str) -> None:
     scratch.rename(file)
 
 
+def check_deletable(data: Path) -> None:
+    """StartError where the folder is there and is not marked as ours."""
+    if data.exists() and not (data / MARKER).is_file():
+        raise StartError(
+            f"{data} is not marked as a data folder of the local Knative, so it is left alone; if "
+            "it is one, of an older version or beside other files, delete it by hand"
+        )
+
+
 def delete(data: Path) -> bool:
-    """Delete a marked folder, True if it was there; StartError where it is not ours."""
+    """Delete a marked folder, and the link that led to it; True if it was there."""
+    check_deletable(data)
     if not data.exists():
         return False
-    if not (data / MARKER).is_file():
-        raise StartError(
-            f"{data} is not marked as a data folder of the local Knative, so it is left alone; "
-            f"if it is one, of an older version or beside other files, delete it by hand"
-        )
-    shutil.rmtree(data)
+    shutil.rmtree(data.resolve())
+    if data.is_symlink():
+        data.unlink()
     return True
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -12,6 +15,7 @@ from tests.local.kube_server import (
     config_map,
     finished,
     job,
+    kube_client,
     log_of,
     pods_of,
     python,
@@ -69,6 +73,43 @@ async def test_a_pod_waits_for_the_config_map_it_needs(client: httpx.AsyncClient
     await client.post(CONFIG_MAPS, json=body)
     await finished(client)
     assert await log_of(client) == "all: well\n"
+
+
+async def test_on_a_laptop_a_job_without_its_secret_is_recorded_and_says_how_to_make_it(
+    tmp_path: Path,
+) -> None:
+    keys: list[dict[str, Any]] = [
+        {"name": "K", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "api", **optional}}}
+        for optional in ({}, {"optional": True})
+    ]
+    container = {"command": ["claude"], "env": keys[:1]}
+    program = tmp_path / "bin" / "claude"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho working with $K\n")
+    program.chmod(0o755)
+
+    def environment() -> dict[str, str]:
+        path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "KUBECONFIG": "/data/kubeconfig"}
+
+    options: dict[str, Any] = {"environment": environment, "waits_for_secrets": False}
+    async with kube_client(tmp_path, **options) as client:
+        await start(client, job("one", pod={"container": container}))
+        await finished(client)
+        said = await log_of(client)
+        assert said == (
+            'recorded only, not run: secret "keys" not found. Make it and the next Job runs: '
+            "kubectl --kubeconfig /data/kubeconfig -n dsm create secret generic keys "
+            "--from-literal=api=...\n"
+        )
+        await start(client, job("two", pod={"container": {**container, "env": keys[1:]}}))
+        await finished(client, "two")
+        assert await log_of(client, "two") == "working with\n"
+        secret = {"metadata": {"name": "keys"}, "stringData": {"api": "s3cret"}}
+        await client.post("/api/v1/namespaces/dsm/secrets", json=secret)
+        await start(client, job("three", pod={"container": container}))
+        await finished(client, "three")
+        assert await log_of(client, "three") == "working with s3cret\n"
 
 
 async def test_init_containers_run_first_and_share_volumes(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,7 @@
-"""`down`: stop what runs on a data directory, also what a killed runtime left behind."""
+"""`down` and `clean`: stop what runs on a data directory, and delete it.
+
+What a killed runtime left behind is stopped as well.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from knative.local import data_folder
 from knative.local.errors import StartError
 from knative.local.lock import DataLock
 from knative.local.postgres import stop_left
@@ -17,6 +21,16 @@ from knative.local.processes import sweep
 
 WITHIN_S = 660.0  # a process may drain for ten minutes
 EVERY_S = 0.05
+
+
+def clean(arguments: argparse.Namespace) -> int:
+    """Stop all of it and delete the folder, if it is marked as ours."""
+    data = Path(arguments.data)
+    data_folder.check_deletable(data)
+    down(arguments)
+    if data_folder.delete(data) and not arguments.json:
+        print(f"deleted {data}")
+    return 0
 
 
 def down(arguments: argparse.Namespace) -> int:

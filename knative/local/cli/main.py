@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import uvloop
 
 from knative.local.cli import commands
-from knative.local.cli.down import down
+from knative.local.cli.down import clean, down
 from knative.local.cli.up import up
 from knative.local.errors import StartError
 from knative.local.manifests.problems import ManifestError
@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
 
     end = sub.add_parser("down", parents=[common], help="stop what runs; the data stay")
     end.set_defaults(run=down)
+
+    tidy = sub.add_parser("clean", parents=[common], help="stop what runs and delete its data")
+    tidy.set_defaults(run=clean)
 
     fire = sub.add_parser("fire", parents=[common], help="fire a schedule now")
     fire.add_argument("schedule", help="a PingSource: name or namespace/name")

@@ -34,6 +34,8 @@ class KubeApi:
     resolve_env  maps each environment value (a cluster's host name to a local address)
     source_problems  why a PingSource or ApiServerSource cannot be run, in words
     publish      takes the events of ApiServerSources: (source, headers, body) -> accepted?
+    waits_for_secrets  a pod waits for a Secret; False: where it is of another image than ours, it
+                 is only recorded, and says how to make the Secret
     backoff_base_s  first pause after a failed pod or container; Kubernetes has 10 s
     """
 
@@ -51,11 +53,14 @@ class KubeApi:
         publish: Publish = _nowhere,
         backoff_base_s: float = 10.0,
         max_pods: int = 16,
+        waits_for_secrets: bool = True,
     ) -> None:
         self._store = Store(store / "kube.sqlite")
         collector = Collector(self._store)
         self._objects = Objects(self._store, collector, namespaces, source_problems)
-        machine = Machine(entrypoint, root, frozenset(images), environment, resolve_env)
+        machine = Machine(
+            entrypoint, root, frozenset(images), environment, resolve_env, waits_for_secrets
+        )
         self._kubelet = Kubelet(
             self._store,
             collector,

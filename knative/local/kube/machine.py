@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from knative.local.kube.environment import expand_all
+from knative.local.kube.environment import Lookup, MissingError, expand_all, resolve
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, unsupported
 
 Container = Mapping[str, Any]
@@ -27,6 +27,8 @@ class Machine:
 
     `images` are the names (without tag) of our own image: its containers start with `entrypoint`
     in `root`. Of any other image only the command matters: it runs if this machine has it.
+    With `waits_for_secrets` a pod waits for a Secret that it needs, as on a cluster; else it is
+    only recorded, as nobody on a laptop may ever make that Secret.
     """
 
     entrypoint: Sequence[str]
@@ -34,6 +36,7 @@ class Machine:
     images: Collection[str]
     environment: Callable[[], Mapping[str, str]]
     resolve_env: Callable[[str], str]
+    waits_for_secrets: bool = True
 
     def base_environment(self) -> dict[str, str]:
         """What every process gets, whatever its container says."""
@@ -42,8 +45,9 @@ class Machine:
         ours = str(Path(sys.executable).parent)
         return {**found, "PATH": os.pathsep.join([ours, found.get("PATH", os.defpath)])}
 
-    def refusal(self, pod_spec: Mapping[str, Any]) -> str | None:
+    def refusal(self, pod: Mapping[str, Any], lookup: Lookup) -> str | None:
         """Why a pod can only be recorded here, None if it can run."""
+        pod_spec = pod["spec"]
         if reason := unsupported(pod_spec):
             return reason
         for container in (*(pod_spec.get("initContainers") or ()), *pod_spec["containers"]):
@@ -53,7 +57,22 @@ class Machine:
             mounted = rewrite(command[0], mounts(container, self.root)) != command[0]
             if not mounted and not self._executable(command[0]):
                 return f"this machine has no {command[0]!r} (image {container['image']})"
+            if not self.waits_for_secrets and not self._is_ours(container):
+                try:
+                    resolve(secrets_of(container), pod, lookup)
+                except MissingError as missing:
+                    return self._advice(str(missing), container, pod)
         return None
+
+    def _advice(self, missing: str, container: Container, pod: Mapping[str, Any]) -> str:
+        wanted = {
+            f"{ref['name']} --from-literal={ref['key']}=..."
+            for variable in secrets_of(container)["env"]
+            if (ref := variable["valueFrom"]["secretKeyRef"]) and not ref.get("optional")
+        }
+        where = f"kubectl --kubeconfig {self.environment().get('KUBECONFIG', 'kubeconfig')}"
+        make = f"{where} -n {pod['metadata']['namespace']} create secret generic"
+        return f"{missing}. Make it and the next Job runs: {make} {', '.join(sorted(wanted))}"
 
     def argv(
         self, container: Container, env: Mapping[str, str], places: Mapping[str, str]
@@ -92,6 +111,17 @@ class Machine:
         if command.startswith("$("):
             return None
         return shutil.which(command, path=self.base_environment().get("PATH"))
+
+
+def secrets_of(container: Container) -> Container:
+    """The part of a container that takes variables from Secrets."""
+    env = [
+        one for one in container.get("env") or () if "secretKeyRef" in (one.get("valueFrom") or {})
+    ]
+    return {
+        "env": env,
+        "envFrom": [one for one in container.get("envFrom") or () if "secretRef" in one],
+    }
 
 
 def memory_limit(container: Container) -> int | None:

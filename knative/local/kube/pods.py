@@ -72,7 +72,7 @@ class PodRun:
         if not await self._slot(slots):
             return self._finish([143])
         try:
-            if reason := self._machine.refusal(self._pod["spec"]):
+            if reason := self._machine.refusal(self._pod, self._lookup):
                 return self._record_only(reason)
             await self._run_containers()
         finally:
