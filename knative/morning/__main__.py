@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import signal
 import sys
 import time
@@ -63,7 +64,7 @@ async def run(arguments: argparse.Namespace) -> int:
             return code
         tables.console.print("\nServing until Ctrl-C.")
         await stop.wait()
-        where = "" if arguments.data == ".data" else f" DATA={arguments.data}"
+        where = "" if arguments.data == ".data" else f" DATA={shlex.quote(arguments.data)}"
         tables.console.print(
             f"\nStopping. What happened stays in {arguments.data}; `make clean{where}` removes it."
         )

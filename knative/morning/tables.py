@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -85,7 +86,7 @@ def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
 def addresses(url_of: Mapping[str, str], data: str = ".data") -> str:
     """What to try next, each a command that can be pasted."""
     cycle = """-H 'Content-Type: application/json' -d '{"project_id": "TEST-001"}'"""
-    where = "" if data == ".data" else f" --data {data}"
+    where = "" if data == ".data" else f" --data {shlex.quote(data)}"
     commands = {
         "see all of it": f"open {url_of['console']} in a browser",
         "the report as CSV": f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -59,7 +60,8 @@ def overview(status: dict[str, Any]) -> None:
         port = status["url"].rpartition(":")[2]
         host = f"http://broker-ingress.knative-eventing.localhost:{port}"
         console.print(f"Broker {broker}: {host}/{namespace}/{name}", markup=False)
-    console.print(f"Kubernetes API: export KUBECONFIG={status['data']}/kubeconfig", markup=False)
+    kubeconfig = shlex.quote(f"{status['data']}/kubeconfig")
+    console.print(f"Kubernetes API: export KUBECONFIG={kubeconfig}", markup=False)
     console.print(f"Logs: {status['data']}/logs", markup=False)
 
 

@@ -8,6 +8,7 @@ scheduling.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -70,7 +71,8 @@ class Machine:
             for variable in secrets_of(container)["env"]
             if (ref := variable["valueFrom"]["secretKeyRef"]) and not ref.get("optional")
         }
-        where = f"kubectl --kubeconfig {self.environment().get('KUBECONFIG', 'kubeconfig')}"
+        kubeconfig = shlex.quote(self.environment().get("KUBECONFIG", "kubeconfig"))
+        where = f"kubectl --kubeconfig {kubeconfig}"
         make = f"{where} -n {pod['metadata']['namespace']} create secret generic"
         return f"{missing}. Make it and the next Job runs: {make} {', '.join(sorted(wanted))}"
 
