@@ -36,7 +36,11 @@ def main(
     out = out or sys.stdout
     given = _parser(environ).parse_args(arguments)
     if not given.secret:
-        print("no secret: set WEBHOOK_SECRET or give --secret", file=sys.stderr)
+        print(
+            "no secret: set WEBHOOK_SECRET or give --secret; it is the key `cli` of the Secret "
+            "webhook-secrets, on a laptop in knative/overlays/local/dsm/webhook-secrets.yaml",
+            file=sys.stderr,
+        )
         return 2
     try:
         # It tells of each repeat in three lines, in colour; what comes of them is ours to say.

@@ -98,9 +98,9 @@ async def test_on_a_laptop_a_job_without_its_secret_is_recorded_and_says_how_to_
         await finished(client)
         said = await log_of(client)
         assert said == (
-            'recorded only, not run: secret "keys" not found. Make it and the next Job runs: '
-            "kubectl --kubeconfig /data/kubeconfig -n dsm create secret generic keys "
-            "--from-literal=api=...\n"
+            "recorded only, not run: there is no Secret keys with the key api. Make it, and the "
+            "next Job runs: kubectl --kubeconfig /data/kubeconfig -n dsm create secret generic "
+            "keys --from-literal=api=...\n"
         )
         await start(client, job("two", pod={"container": {**container, "env": keys[1:]}}))
         await finished(client, "two")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from knative.local.kube.environment import Lookup, MissingError, expand_all, resolve
+from knative.local.kube.environment import Lookup, expand_all, values_of
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, unsupported
 
 Container = Mapping[str, Any]
@@ -59,22 +59,19 @@ class Machine:
             if not mounted and not self._executable(command[0]):
                 return f"this machine has no {command[0]!r} (image {container['image']})"
             if not self.waits_for_secrets and not self._is_ours(container):
-                try:
-                    resolve(secrets_of(container), pod, lookup)
-                except MissingError as missing:
-                    return self._advice(str(missing), container, pod)
+                for name, key in _needed_secrets(container):
+                    held = lookup("Secret", name)
+                    if held is None or key not in values_of("Secret", held):
+                        return self._advice(pod["metadata"]["namespace"], name, key)
         return None
 
-    def _advice(self, missing: str, container: Container, pod: Mapping[str, Any]) -> str:
-        wanted = {
-            f"{ref['name']} --from-literal={ref['key']}=..."
-            for variable in secrets_of(container)["env"]
-            if (ref := variable["valueFrom"]["secretKeyRef"]) and not ref.get("optional")
-        }
+    def _advice(self, namespace: str, name: str, key: str) -> str:
         kubeconfig = shlex.quote(self.environment().get("KUBECONFIG", "kubeconfig"))
-        where = f"kubectl --kubeconfig {kubeconfig}"
-        make = f"{where} -n {pod['metadata']['namespace']} create secret generic"
-        return f"{missing}. Make it and the next Job runs: {make} {', '.join(sorted(wanted))}"
+        return (
+            f"there is no Secret {name} with the key {key}. Make it, and the next Job runs: "
+            f"kubectl --kubeconfig {kubeconfig} -n {namespace} create secret generic {name} "
+            f"--from-literal={key}=..."
+        )
 
     def argv(
         self, container: Container, env: Mapping[str, str], places: Mapping[str, str]
@@ -115,15 +112,11 @@ class Machine:
         return shutil.which(command, path=self.base_environment().get("PATH"))
 
 
-def secrets_of(container: Container) -> Container:
-    """The part of a container that takes variables from Secrets."""
-    env = [
-        one for one in container.get("env") or () if "secretKeyRef" in (one.get("valueFrom") or {})
-    ]
-    return {
-        "env": env,
-        "envFrom": [one for one in container.get("envFrom") or () if "secretRef" in one],
-    }
+def _needed_secrets(container: Container) -> list[tuple[str, str]]:
+    """Name and key of each Secret without which a variable of the container has no value."""
+    sources = [one.get("valueFrom") or {} for one in container.get("env") or ()]
+    references = [one["secretKeyRef"] for one in sources if "secretKeyRef" in one]
+    return [(one["name"], one["key"]) for one in references if not one.get("optional")]
 
 
 def memory_limit(container: Container) -> int | None:
