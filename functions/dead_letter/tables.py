@@ -14,12 +14,14 @@ from functions.kit.durable.database import without_nul as _text
 if TYPE_CHECKING:
     from functions.kit.durable.database import Connection
 
-# open: somebody should look; redriving: sent, or about to be; redriven: sent, not come back.
-State = Literal["open", "redriving", "redriven"]
+# open: it needs attention; redriving: sent, or about to be; redriven: sent, not come back;
+# dismissed: a user said why it needs no attention.
+State = Literal["open", "redriving", "redriven", "dismissed"]
 Wanted = tuple[str | None, str | None, str | None]  # type, function, state; None is any
 
-_COLUMNS = """number, seen, source, id, dest, type, subject, attributes, data, function, code,
-    detail, first_at, last_at, count, state"""
+# Without the event itself, which may be large: a list must not load it.
+_SUMMARY = """number, seen, source, id, dest, type, subject, function, code, detail, first_at,
+    last_at, count, state, size"""
 _MATCHES = """($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR function = $2)
     AND ($3::text IS NULL OR state = $3)"""
 
@@ -41,10 +43,14 @@ class Letter:
         data: bytes = self.row["data"]
         return data
 
+    @property
+    def is_cut(self) -> bool:
+        """Is only the beginning of the data kept?"""
+        return bool(self.row["size"] > len(self.data))
+
     def summary(self) -> dict[str, Any]:
         """Everything but the event, as JSON."""
-        shown = {k: v for k, v in self.row.items() if k not in ("attributes", "data")}
-        return shown | {name: shown[name].isoformat() for name in ("first_at", "last_at")}
+        return _summary({k: v for k, v in self.row.items() if k not in ("attributes", "data")})
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ class Claim:
     """A letter that is being sent again, and its audit row."""
 
     redrive: int
-    attributes: dict[str, str]
-    data: bytes
+    letter: Letter
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,26 @@ class Outcome:
 
 
 async def keep(
-    tx: Connection, said: Mapping[str, str], data: bytes, failure: Failure, now: datetime
+    tx: Connection,
+    said: Mapping[str, str],
+    data: bytes,
+    failure: Failure,
+    now: datetime,
+    max_bytes: int,
 ) -> tuple[int, int]:
-    """Store an event; returns its number and count. One delivered twice counts once."""
+    """Store an event with the first `max_bytes` of its data; returns its number and count.
+
+    One that is delivered twice counts once.
+    """
     dest = failure.dest or await _dest_of_older(tx, said)
     row = await tx.fetchrow(
         """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
-                                    function, code, detail, arrival, first_at, last_at)
-           VALUES (nextval('letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+                                    function, code, detail, arrival, first_at, last_at, size)
+           VALUES (nextval('letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12,
+                   $13)
            ON CONFLICT (source, id, dest) DO UPDATE SET
                seen = excluded.seen, attributes = excluded.attributes, data = excluded.data,
+               size = excluded.size,
                code = excluded.code, detail = excluded.detail, arrival = excluded.arrival,
                last_at = excluded.last_at, count = l.count + 1, state = 'open'
            WHERE l.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
@@ -82,9 +97,9 @@ async def keep(
         *(_text(said["source"]), _text(said["id"]), _text(dest), _text(said["type"])),
         _text(said.get("subject")),
         json.dumps(dict(said)).encode(),
-        data,
+        data[:max_bytes],
         *(_text(failure.function), failure.code, _text(failure.detail), _text(failure.arrival)),
-        now,
+        *(now, len(data)),
     )
     if row is None:
         row = await tx.fetchrow(
@@ -113,15 +128,19 @@ async def _dest_of_older(tx: Connection, said: Mapping[str, str]) -> str:
 
 async def newest(
     connection: Connection, wanted: Wanted, limit: int, before: int | None
-) -> list[Letter]:
-    """Letters by when they were seen last, newest first."""
+) -> list[dict[str, Any]]:
+    """The summaries of letters by when they were seen last, newest first, as JSON."""
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM letter
+        f"""SELECT {_SUMMARY} FROM letter
             WHERE {_MATCHES} AND ($4::bigint IS NULL OR seen < $4)
             ORDER BY seen DESC LIMIT $5""",
         *(*wanted, before, limit),
     )
-    return [Letter(row["number"], dict(row)) for row in rows]
+    return [_summary(dict(row)) for row in rows]
+
+
+def _summary(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: row[name].isoformat() for name in ("first_at", "last_at")}
 
 
 async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:
@@ -138,35 +157,40 @@ async def count(connection: Connection, wanted: Wanted) -> int:
 
 
 async def one(connection: Connection, number: int) -> Letter | None:
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM letter WHERE number = $1", number)
+    row = await connection.fetchrow(
+        f"SELECT {_SUMMARY}, attributes, data FROM letter WHERE number = $1", number
+    )
     return None if row is None else Letter(number, dict(row))
 
 
 async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
     """The audit of one letter, oldest first, as JSON; no outcome: nobody knows it."""
     rows = await connection.fetch(
-        """SELECT number, who, began_at::text, ended_at::text, outcome, detail FROM redrive
+        """SELECT number, who, began_at::text, ended_at::text, outcome, detail, edited FROM redrive
            WHERE letter = $1 ORDER BY number""",
         number,
     )
     return [dict(row) for row in rows]
 
 
-async def claim(tx: Connection, number: int, who: str, patience_s: float) -> Claim | None:
+async def claim(
+    tx: Connection, number: int, who: str, patience_s: float, *, edited: bool
+) -> Claim | None:
     """Mark an open letter, or one whose redrive ended unknown, as being sent; None otherwise."""
     row = await tx.fetchrow(
-        """UPDATE letter SET state = 'redriving', claimed_at = now()
-           WHERE number = $1 AND (state = 'open' OR state = 'redriving'
-               AND claimed_at < now() - make_interval(secs => $2))
-           RETURNING attributes, data""",
+        f"""UPDATE letter SET state = 'redriving', claimed_at = now()
+            WHERE number = $1 AND (state = 'open' OR state = 'redriving'
+                AND claimed_at < now() - make_interval(secs => $2))
+            RETURNING {_SUMMARY}, attributes, data""",
         *(number, patience_s),
     )
     if row is None:
         return None
     audit = await tx.fetchval(
-        "INSERT INTO redrive (letter, who) VALUES ($1, $2) RETURNING number", number, who
+        "INSERT INTO redrive (letter, who, edited) VALUES ($1, $2, $3) RETURNING number",
+        *(number, who, edited),
     )
-    return Claim(audit, json.loads(row["attributes"]), row["data"])
+    return Claim(audit, Letter(number, dict(row)))
 
 
 async def settle(tx: Connection, number: int, redrive: int, problem: str | None) -> Outcome:

@@ -151,7 +151,7 @@ async def test_a_letter_that_does_not_exist_is_404(letters: Cluster, number: str
 async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> None:
     await keep(letters, FAILED)
     status, answer = await post(letters, "/letters/1/redrive", **{"X-User": "ann"})
-    assert (status, answer) == (200, {"letter": 1, "outcome": "sent"})
+    assert (status, answer) == (200, {"letter": 1, "outcome": "sent", "id": FAILED.id})
 
     [sent] = letters.sink.messages
     assert (sent.id, sent.source, sent.data) == (FAILED.id, FAILED.source, FAILED.data)

@@ -1,0 +1,255 @@
+"""The HTTP API of dead letters: list, read, send again, dismiss, delete, and the audit of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.dead_letter import audit, tables
+from functions.dead_letter.later import Later, patience_s
+from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
+from functions.dead_letter.retention import sweep_if_due
+from functions.kit import wire
+from functions.kit.answers import in_words
+from functions.kit.context import Context
+from functions.kit.door import who_of
+from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.function import route
+from functions.kit.workers import each
+
+M = TypeVar("M", bound=BaseModel)
+
+# Letters sent again at once, and in one request: the answer must come within the deadline.
+_AT_ONCE = 8
+_MAX_AT_ONCE = 200
+
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00]+$"),
+]
+
+
+class Filter(BaseModel):
+    """Which letters; an unknown field is refused, so that a slip does not mean "all"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str | None = None
+    function: str | None = None
+    state: tables.State | None = None
+
+    @property
+    def wanted(self) -> tables.Wanted:
+        return (self.type, self.function, self.state)
+
+
+class Page(Filter):
+    """Newest first: `before` is the `next` of the page before."""
+
+    limit: int = Field(50, ge=1, le=500)
+    before: int | None = Field(None, ge=1)
+
+
+class AuditPage(BaseModel):
+    """Newest first: `before` is the `next` of the page before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(50, ge=1, le=500)
+    before: int | None = Field(None, ge=1)
+
+
+class Why(BaseModel):
+    """Why a dead letter is dismissed or deleted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Text
+
+
+class Dismissal(Filter, Why):
+    """Which letters are dismissed, and why."""
+
+
+async def letters(request: Request, ctx: Context) -> Response:
+    """The list, newest first, and how many fit in all."""
+    await sweep_if_due(ctx)
+    page = _read(Page, dict(request.query_params))
+    async with ctx.store.connection() as connection:
+        rows = await tables.newest(connection, page.wanted, page.limit + 1, page.before)
+        total = await tables.count(connection, page.wanted)
+    more = len(rows) > page.limit
+    shown = rows[: page.limit]
+    following = shown[-1]["seen"] if more else None
+    return JSONResponse({"letters": shown, "next": following, "total": total})
+
+
+async def letter(request: Request, ctx: Context) -> Response:
+    """One letter: the whole event, why it failed, and what users did with it."""
+    found = await _letter(request, ctx)
+    async with ctx.store.connection() as connection:
+        redrives = await tables.redrives(connection, found.number)
+        ends = await audit.of(connection, found.number)
+    event = wire.to_json(wire.from_attributes(found.attributes, found.data))
+    said = {**found.summary(), "event": event, "redrives": redrives, "audit": ends}
+    return JSONResponse(said)
+
+
+async def redrive_one(request: Request, ctx: Context) -> Response:
+    """Send one letter again, edited where the body says how: `{"data": ..., "attributes": {}}`.
+
+    202 where that takes longer than the caller prefers to wait.
+    """
+    edit = _read(Edit, await _json(request))
+    found = await _letter(request, ctx)
+    number = found.number
+    message = as_kept(found) if edit.is_empty else edited(found, edit)
+    work = redrive(number, _who(request), ctx, message, is_edited=not edit.is_empty)
+    done = await ctx.part(Later).done_within(work, patience_s(request))
+    if done is None:
+        return JSONResponse({"letter": number, "outcome": None, "state": "redriving"}, 202)
+    outcome = done.result()
+    if outcome is None:
+        raise Conflict(
+            f"letter {number} is not open: it is redriven already, or being redriven right now, "
+            "or dismissed"
+        )
+    if outcome.outcome == "failed":
+        raise TemporaryError(f"letter {number} was not sent: {outcome.detail}")
+    return JSONResponse({"letter": number, "outcome": outcome.outcome, "id": message.id})
+
+
+async def redrive_many(request: Request, ctx: Context) -> Response:
+    """Send the letters of a filter again, oldest first; those that are open if it names no state.
+
+    One request sends 200 at most and says how many are `left`. An empty filter is refused: it is
+    more often a slip than a wish. 202 where it takes longer than the caller prefers to wait.
+    """
+    chosen = _chosen(_read(Filter, await _json(request)))
+
+    async def send(number: int) -> dict[str, Any]:
+        outcome = await redrive(number, _who(request), ctx)
+        if outcome is None:
+            return {"letter": number, "outcome": "skipped", "detail": "it is not open any more"}
+        return {"letter": number, "outcome": outcome.outcome, "detail": outcome.detail}
+
+    numbers, left = await _oldest(ctx, chosen)
+    work = each(numbers, send, _AT_ONCE)
+    done = await ctx.part(Later).done_within(work, patience_s(request))
+    if done is None:
+        return JSONResponse({"redriving": len(numbers), "left": left}, 202)
+    return JSONResponse({"redriven": done.result(), "left": left})
+
+
+async def dismiss_one(request: Request, ctx: Context) -> Response:
+    """Mark an open letter as dismissed, with the reason: nothing is sent."""
+    why = _read(Why, await _json(request))
+    number = (await _letter(request, ctx)).number
+    async with ctx.store.transaction() as tx:
+        if not await audit.dismiss(tx, number, _who(request), why.reason, ctx.now()):
+            raise Conflict(f"letter {number} is not open")
+    return JSONResponse({"letter": number, "outcome": "dismissed"})
+
+
+async def dismiss_many(request: Request, ctx: Context) -> Response:
+    """Dismiss the open letters of a filter, oldest first, 200 at most, with one reason."""
+    given = _read(Dismissal, await _json(request))
+    chosen = _chosen(Filter(type=given.type, function=given.function, state=given.state))
+
+    async def dismiss(number: int) -> dict[str, Any]:
+        async with ctx.store.transaction() as tx:
+            done = await audit.dismiss(tx, number, _who(request), given.reason, ctx.now())
+        detail = None if done else "it is not open any more"
+        return {"letter": number, "outcome": "dismissed" if done else "skipped", "detail": detail}
+
+    numbers, left = await _oldest(ctx, chosen)
+    return JSONResponse({"dismissed": await each(numbers, dismiss, _AT_ONCE), "left": left})
+
+
+async def delete_one(request: Request, ctx: Context) -> Response:
+    """Delete a letter with its payload; who did it and why stays on record."""
+    why = _read(Why, await _json(request))
+    number = _number(request)
+    async with ctx.store.transaction() as tx:
+        if not await audit.delete(tx, number, _who(request), why.reason, ctx.now()):
+            raise NotFound(f"there is no letter {number}")
+    return JSONResponse({"letter": number, "outcome": "deleted"})
+
+
+async def audited(request: Request, ctx: Context) -> Response:
+    """What was dismissed, deleted or expired, newest first."""
+    page = _read(AuditPage, dict(request.query_params))
+    async with ctx.store.connection() as connection:
+        rows = await audit.newest(connection, page.limit + 1, page.before)
+    shown = rows[: page.limit]
+    following = shown[-1]["number"] if len(rows) > page.limit else None
+    return JSONResponse({"audit": shown, "next": following})
+
+
+def _chosen(chosen: Filter) -> tables.Wanted:
+    if chosen == Filter():
+        raise PermanentError('give type, function or state; {"state": "open"} means all')
+    return (chosen.type, chosen.function, chosen.state or "open")
+
+
+async def _oldest(ctx: Context, wanted: tables.Wanted) -> tuple[Sequence[int], int]:
+    """The letters of one request, and how many are left for the next."""
+    async with ctx.store.connection() as connection:
+        numbers, total = await tables.oldest(connection, wanted, _MAX_AT_ONCE)
+    return numbers, total - len(numbers)
+
+
+async def _letter(request: Request, ctx: Context) -> tables.Letter:
+    number = _number(request)
+    async with ctx.store.connection() as connection:
+        found = await tables.one(connection, number)
+    if found is None:
+        raise NotFound(f"there is no letter {number}")
+    return found
+
+
+async def _json(request: Request) -> object:
+    try:
+        return json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise PermanentError(f"the body is no valid JSON: {error}") from None
+
+
+def _read(kind: type[M], given: object) -> M:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise PermanentError(in_words(error)) from None
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["number"]
+    if not text.isdecimal() or len(text) > 18:
+        raise NotFound(f"there is no letter {shortened(text, 40)}")
+    return int(text)
+
+
+def _who(request: Request) -> str:
+    return who_of(request.headers) or "anonymous"
+
+
+Endpoint = Callable[[Request, Context], Awaitable[Response]]
+_POSTS: tuple[tuple[str, Endpoint], ...] = (
+    ("/letters/{number}/redrive", redrive_one),
+    ("/letters/{number}/dismiss", dismiss_one),
+    ("/letters/{number}/delete", delete_one),
+    ("/redrive", redrive_many),
+    ("/dismiss", dismiss_many),
+)
+ROUTES = (
+    route("/", letters),
+    route("/letters", letters),
+    route("/letters/{number}", letter),
+    route("/audit", audited),
+    *(route(path, endpoint, ["POST"]) for path, endpoint in _POSTS),
+)

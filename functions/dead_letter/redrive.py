@@ -1,0 +1,122 @@
+"""Sending a dead letter's event to the broker again, as it was or edited."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.dead_letter import decide, tables
+from functions.kit import wire
+from functions.kit.context import Context
+from functions.kit.errors import Conflict, FunctionError, PermanentError, shortened
+from functions.kit.settings import ProcessSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Edit(BaseModel):
+    """What is sent in place of the event: other data, other attributes, or both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Any = None
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return "data" not in self.model_fields_set and not self.attributes
+
+
+def as_kept(letter: tables.Letter) -> wire.Message:
+    """The event as it first came, with the number of its dead letter."""
+    if letter.is_cut:
+        raise Conflict(
+            f"dead letter {letter.number} holds only the beginning of its data: edit it, with the "
+            "whole data, or dismiss it"
+        )
+    marked = decide.original(letter.attributes) | {"redriveof": str(letter.number)}
+    _check_content_type(marked)
+    return wire.from_attributes(marked, letter.data)
+
+
+def edited(letter: tables.Letter, edit: Edit) -> wire.Message:
+    """The event with what was edited: another event, caused by the first, with an id of its own.
+
+    Under the same id a function that handled the first event would take this one for a repeat. The
+    id follows from the content, so that the same edit sent twice is one event.
+    """
+    first = decide.original(letter.attributes)
+    if fixed := {"id", "source"} & edit.attributes.keys():
+        raise PermanentError(f"attributes: {', '.join(sorted(fixed))} cannot be edited")
+    attributes = first | edit.attributes
+    data = letter.data
+    if "data" in edit.model_fields_set:
+        kind = attributes.get("datacontenttype", "application/json")
+        is_text = isinstance(edit.data, str) and "json" not in kind
+        data = (edit.data if is_text else json.dumps(edit.data, ensure_ascii=False)).encode()
+    elif letter.is_cut:
+        raise Conflict(f"dead letter {letter.number} holds only the beginning of its data")
+    content = json.dumps([letter.number, attributes, data.hex()], sort_keys=True)
+    attributes |= {
+        "id": str(uuid5(NAMESPACE_URL, content)),
+        "causationid": first["id"],
+        "correlationid": first.get("correlationid") or first["id"],
+        "redriveof": str(letter.number),
+    }
+    try:
+        return wire.from_json(_document(attributes, data))
+    except wire.NotAnEvent as error:
+        raise PermanentError(str(error)) from None
+
+
+def _document(attributes: Mapping[str, str], data: bytes) -> dict[str, Any]:
+    """For the checks of the JSON format: what cannot travel is refused before it is sent."""
+    _check_content_type(attributes)
+    return wire.to_json(wire.from_attributes(attributes, data))
+
+
+def _check_content_type(attributes: Mapping[str, str]) -> None:
+    """Other attributes are percent-encoded where a header cannot hold them."""
+    if any(ord(c) < 32 or ord(c) == 127 for c in attributes.get("datacontenttype", "")):
+        raise PermanentError(
+            "datacontenttype holds a control character, which no header can: edit it"
+        )
+
+
+async def redrive(
+    number: int,
+    who: str,
+    ctx: Context,
+    message: wire.Message | None = None,
+    *,
+    is_edited: bool = False,
+) -> tables.Outcome | None:
+    """Send one dead letter's event to the broker; None where it is not to be sent.
+
+    `message` is what is sent; without it the event as it was. Whatever goes wrong with sending is
+    the outcome. The audit row is there before the event leaves, so a crash in between leaves a
+    letter that says "redriving": it is not known whether it was sent, and sending it again is
+    harmless, as functions know an event by its source and id. If the event fails anew while it is
+    being sent, its dead letter opens the row, and the mark afterwards must not hide that.
+    """
+    publish_s = ctx.settings(ProcessSettings).publish_timeout_s
+    async with ctx.store.transaction() as tx:
+        claim = await tables.claim(tx, number, who, publish_s, edited=is_edited)
+    if claim is None:
+        return None
+    problem = None
+    try:
+        await ctx.publisher.publish([message or as_kept(claim.letter)])
+    except FunctionError as error:
+        problem = shortened(error.detail)
+    except Exception as error:
+        # Of this event alone: an attribute that no header can hold, for example.
+        logger.error("dead letter %d was not sent", number, exc_info=error)
+        problem = shortened(f"it cannot be sent ({type(error).__name__}: {error}): edit it")
+    async with ctx.store.transaction() as tx:
+        return await tables.settle(tx, number, claim.redrive, problem)

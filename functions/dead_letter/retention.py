@@ -1,0 +1,67 @@
+"""How long dead letters are kept, and how much of each."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from pydantic import Field
+
+from functions.dead_letter import audit
+from functions.dead_letter.later import Later
+from functions.kit.context import Context, Resources
+from functions.kit.settings import Settings
+
+# So many are deleted in one transaction: none takes long.
+_BATCH = 500
+# A process looks for what is old no more often than this, seconds.
+_EVERY_S = 3600.0
+
+
+class DeadLetterSettings(Settings):
+    """What dead-letter keeps, and for how long."""
+
+    dead_letter_retention_days: int = Field(
+        90,
+        ge=1,
+        description="how long a dead letter is kept after it last failed, whatever its state, days",
+    )
+    dead_letter_data_bytes: int = Field(
+        26 * 1024 * 1024,
+        ge=0,
+        description="how much of an event's data is kept, bytes; a dead letter whose data was cut "
+        "off can be edited and sent again, but not sent as it was",
+    )
+    dead_letter_audit_days: int = Field(
+        400, ge=1, description="how long it is on record who dismissed or deleted what, days"
+    )
+
+
+class Sweeps:
+    """When this process last looked for what is old."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.next_at = float("-inf")
+
+
+async def sweep_if_due(ctx: Context) -> None:
+    """Delete what is old, behind the request that is being answered; nobody waits for it."""
+    sweeps = ctx.part(Sweeps)
+    if time.monotonic() < sweeps.next_at:
+        return
+    sweeps.next_at = time.monotonic() + _EVERY_S
+    await ctx.part(Later).done_within(sweep(ctx), 0.0)
+
+
+async def sweep(ctx: Context) -> None:
+    """Delete what is older than the settings say, in batches."""
+    settings = ctx.settings(DeadLetterSettings)
+    days = settings.dead_letter_retention_days
+    before = ctx.now() - timedelta(days=days)
+    reason = f"kept for {days} days"
+    gone = _BATCH
+    while gone == _BATCH:
+        async with ctx.store.transaction() as tx:
+            gone = await audit.expire(tx, before, reason, ctx.now(), _BATCH)
+    async with ctx.store.connection() as connection:
+        await audit.forget(connection, ctx.now() - timedelta(days=settings.dead_letter_audit_days))
