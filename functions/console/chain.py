@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from functions.console.ask import Row
 from functions.console.draw import Graph, Node, graph
-from functions.console.words import short_type, tone
+from functions.console.formatting import short_type, tone
 
 # More siblings of one kind than this are drawn as one box.
 MOST_ALIKE = 3

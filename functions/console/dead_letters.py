@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.formatting import ago, count, moment
 from functions.console.pages import Page, View, done, endpoint, render
 from functions.console.panels import Panel, Query
-from functions.console.words import ago, count, moment
 from functions.kit.errors import NotFound
 
 FUNCTION = "dead-letter"

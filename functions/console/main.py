@@ -17,10 +17,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.console import (
+    attention,
     dead_letters,
     events,
     jobs,
-    needs,
     orchestrations,
     schedules,
     sign_in,
@@ -28,8 +28,8 @@ from functions.console import (
     today,
 )
 from functions.console.ask import Ask
+from functions.console.authentication import Desk
 from functions.console.pages import FOLDER, SECURITY, View, problem
-from functions.console.people import Desk
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
 from functions.kit.errors import NotFound, PermanentError
@@ -37,7 +37,7 @@ from functions.kit.web import api, new_app
 
 SECTIONS = (
     today,
-    needs,
+    attention,
     sprints,
     events,
     orchestrations,

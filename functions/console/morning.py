@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.console.ask import Ask, Row
+from functions.console.formatting import clock, count, instant
 from functions.console.panels import Query
 from functions.console.schedules import GRACE, TICK, due_between, name_of, sources_of
-from functions.console.words import clock, count, instant
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import SprintSimulated

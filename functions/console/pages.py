@@ -19,10 +19,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from functions.console import words
+from functions.console import formatting
 from functions.console.ask import Ask
+from functions.console.authentication import Desk
 from functions.console.panels import Draw, Panel, Query, Shown, show, show_one
-from functions.console.people import Desk
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
@@ -63,7 +63,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= words.FILTERS
+_templates.filters |= formatting.FILTERS
 
 
 @cache

@@ -7,8 +7,8 @@ import secrets
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from functions.console.authentication import Refused, Session
 from functions.console.pages import View, done, endpoint, render
-from functions.console.people import Refused, Session
 from functions.kit.errors import shortened
 
 

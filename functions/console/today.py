@@ -10,8 +10,8 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.attention import attention
 from functions.console.morning import day_of, hours, morning
-from functions.console.needs import needs
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.kit.errors import FunctionError, NotFound
@@ -100,7 +100,7 @@ def routes() -> list[Route]:
         "/",
         "Today",
         [
-            Panel("needs", "What needs you", needs, live_s=10),
+            Panel("attention", "Needs attention", attention, live_s=10),
             Panel("morning", "The morning", morning, live_s=10),
             Panel("report", "Sprint report", report),
             Panel("cycles", "Cycles of finished sprints", cycles),

@@ -77,7 +77,7 @@ async def test_today_tells_the_morning_its_cycle_and_its_scrums(tab: Tab) -> Non
 
 async def test_today_says_first_what_needs_a_person(tab: Tab) -> None:
     page = await tab.open("/")
-    needs = page.locator(".panel-needs")
+    needs = page.locator(".panel-attention")
     await expect(needs).to_contain_text("no service has registered as worker")
     await expect(page.locator("#pages .count").first).to_be_visible()
     await needs.locator("a", has_text="cycle.requested").first.click()

@@ -83,7 +83,7 @@ class TestAnyPage:
             today = await client.get("/")
         assert page.status_code == today.status_code == 200
         assert "An answer could not be understood (KeyError)" in page.text
-        assert "What needs you" in today.text
+        assert "Needs attention" in today.text
 
     async def test_a_page_that_fails_is_a_page_that_says_so(self, letters: Cluster) -> None:
         async def odd(request: Request) -> Response:

@@ -78,7 +78,7 @@ async def test_the_page_is_there_within_two_seconds(hung: tuple[Cluster, Hung]) 
     assert took_s < 2
 
 
-@pytest.mark.parametrize("path", ["/panels/morning", "/panels/report", "/panels/needs"])
+@pytest.mark.parametrize("path", ["/panels/morning", "/panels/report", "/panels/attention"])
 async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -> None:
     async with browser(hung[0]) as client:
         began = time.monotonic()

@@ -90,7 +90,7 @@ class Days:
 
     async def needs(self) -> str:
         async with browser(self.cluster) as client:
-            return (await client.get("/panels/needs")).text
+            return (await client.get("/panels/attention")).text
 
 
 def _event(type_: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What needs a person: what stands still until somebody looks, and where it is pressed."""
+"""What needs attention: all that stands still until a user acts, and where to act."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.dead_letters import cause
+from functions.console.formatting import clock, short_type, spoken
 from functions.console.pages import View, endpoint, render
 from functions.console.panels import Query
 from functions.console.schedules import standing
-from functions.console.words import clock, short_type, spoken
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
 from functions.kit.services import path
@@ -40,7 +40,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Needs:
+class Attention:
     """All of one kind: how many there are, the newest of them, and the page of the kind."""
 
     title: str
@@ -114,7 +114,7 @@ async def overdue(ask: Ask) -> tuple[int, list[Item]]:
 
 Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
 KINDS: tuple[tuple[str, str, str, Look], ...] = (
-    ("Events that were given up", "/dead-letters", "/dead-letters?state=open", letters),
+    ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", letters),
     ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", overdue),
@@ -126,10 +126,10 @@ class Seen:
 
     def __init__(self, resources: Resources) -> None:
         self.at = float("-inf")
-        self.found: list[Needs] = []
+        self.found: list[Attention] = []
 
 
-async def found(ask: Ask, older_s: float = 0.0) -> list[Needs]:
+async def found(ask: Ask, older_s: float = 0.0) -> list[Attention]:
     """All kinds; what was found less than `older_s` seconds ago is good enough."""
     seen = ask.ctx.part(Seen)
     if time.monotonic() - seen.at >= older_s:
@@ -138,19 +138,19 @@ async def found(ask: Ask, older_s: float = 0.0) -> list[Needs]:
     return seen.found
 
 
-async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Needs:
+async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Attention:
     try:
         total, items = await look(ask)
     except FunctionError as error:
-        return Needs(title, page, href, away=error.detail)
+        return Attention(title, page, href, away=error.detail)
     except Exception as error:
         logger.error("attention: %s", title, exc_info=error)
         words = f"An answer could not be understood ({type(error).__name__})."
-        return Needs(title, page, href, away=words)
-    return Needs(title, page, href, total, items)
+        return Attention(title, page, href, away=words)
+    return Attention(title, page, href, total, items)
 
 
-async def needs(ask: Ask, query: Query) -> Mapping[str, Any]:
+async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The first panel of Today."""
     return {"kinds": await found(ask)}
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from functions.console import people
+from functions.console import authentication
 from functions.console.main import console
 from functions.console.settings import ConsoleSettings
 from functions.kit.settings import BadSetting
@@ -135,7 +135,7 @@ class TestWhoMayAct:
         async with browser(letters) as client:
             await press(client, "/sign-in", name="Ada", token="t")
             assert "Signed in as" in (await client.get("/dead-letters")).text
-            monkeypatch.setattr(people, "SESSION_S", -1)
+            monkeypatch.setattr(authentication, "SESSION_S", -1)
             assert "Signed in as" not in (await client.get("/dead-letters")).text
 
     async def test_a_link_from_elsewhere_keeps_who_is_signed_in(self, letters: Cluster) -> None:
