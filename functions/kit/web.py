@@ -108,6 +108,7 @@ def new_app(title: str, **options: Any) -> FastAPI:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(FunctionError, answer)
+    app.add_exception_handler(RecursionError, answer)
     app.add_exception_handler(Exception, answer)
     return app
 

@@ -23,6 +23,7 @@ whatever order, and under however many attempts:
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.function import function
 
 logger = logging.getLogger(__name__)
+
+# The orchestrator keeps no larger one, and an answer must find its way there as one event.
+MAX_RESULT_BYTES = 768 * 1024
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,9 @@ class Worker:
         if "DO" in done:
             return done["DO"]
         result = await self._do[task.command.step_name](task)
+        size = len(json.dumps(result, ensure_ascii=False, default=str).encode(errors="replace"))
+        if size > MAX_RESULT_BYTES:
+            raise PermanentError(f"result: has {size} bytes, the maximum is {MAX_RESULT_BYTES}")
         await _write(task, result)
         return result
 

@@ -66,6 +66,7 @@ def install(app: FastAPI) -> None:
         PermanentError,
         TemporaryError,
         wire.NotAnEvent,
+        RecursionError,
         Exception,
     ):
         app.add_exception_handler(kind, answer)

@@ -183,6 +183,58 @@ class TestResults:
         [line] = await world.get(f"audit/{flow_id}?eventType=STEP_FAILED")
         assert line["detail"].startswith("took effect, but result: ")
 
+    async def test_a_long_decimal_is_rounded_and_its_text_is_kept(self, world: SagaWorld) -> None:
+        await world.register()
+        body = b'{"number": 0.12345678901234567890, "text": "0.12345678901234567890"}'
+        started = await world.post("execute/tenantCreation", content=body)
+        payload = (await world.run(started["flowId"]))["payload"]
+        assert payload == {"number": 0.12345678901234568, "text": "0.12345678901234567890"}
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b'"' + b"x" * 1_048_000 + b'"', None),
+            (b"\xff" * 800_000, "has 800000 bytes, the maximum of what is no JSON is 786432"),
+        ],
+        ids=["json", "binary"],
+    )
+    async def test_a_payload_is_refused_with_the_size_that_it_has(
+        self, world: SagaWorld, body: bytes, words: str | None
+    ) -> None:
+        await world.register()
+        path = "/api/orchestration/execute/tenantCreation"
+        response = await world.api.post(path, content=body)
+        assert response.status_code == (200 if words is None else 400)
+        assert words is None or words in response.json()["detail"]
+
+    async def test_a_deep_payload_is_kept_as_base64(self, world: SagaWorld) -> None:
+        await world.register()
+        body = b"[" * 400 + b"]" * 400
+        started = await world.post("execute/tenantCreation", content=body)
+        assert (await world.run(started["flowId"]))["payloadEncoding"] == "base64"
+
+    async def test_a_deep_registration_is_refused(self, world: SagaWorld) -> None:
+        text = json.dumps(TENANT)[:-1] + ', "more": ' + "[" * 900 + "]" * 900 + "}"
+        response = await world.api.post("/api/orchestration/register", content=text)
+        assert response.status_code == 400
+
+    @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "TRACE"])
+    @pytest.mark.parametrize("path", ["/", "/api/orchestration/register"])
+    async def test_another_method_is_405_and_changes_nothing(
+        self, world: SagaWorld, method: str, path: str
+    ) -> None:
+        assert (await world.api.request(method, path)).status_code == 405
+
+    @pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "multipart/form-data"])
+    async def test_a_registration_is_read_by_its_bytes_and_not_by_its_label(
+        self, world: SagaWorld, media_type: str
+    ) -> None:
+        headers = {"Content-Type": media_type}
+        path = "/api/orchestration/register"
+        good = await world.api.post(path, content=json.dumps(TENANT), headers=headers)
+        bad = await world.api.post(path, content=b"<a/>", headers=headers)
+        assert (good.status_code, bad.status_code) == (200, 400)
+
     async def test_an_answer_that_comes_again_is_audited_once(self, world: SagaWorld) -> None:
         await world.register("realm-service", "client-service")
         flow_id = await world.execute(tenantId="t")
