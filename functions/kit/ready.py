@@ -33,7 +33,8 @@ def ready_route(service: str, external: Mapping[str, str] | None = None) -> APIR
             "timestamp": wire.format_time(ctx.now()),
         }
         if external:
-            answer["external_apis"] = dict(zip(external, others, strict=True))
+            names = [name.replace("-", "_") for name in external]
+            answer["external_apis"] = dict(zip(names, others, strict=True))
         return JSONResponse(answer, 200 if well else 503)
 
     return router

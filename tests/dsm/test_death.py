@@ -17,6 +17,11 @@ Act = Callable[[str, str], Awaitable[Any]]  # (project, key) -> answer
 Prepare = Callable[[str], Awaitable[None]]
 
 MOST_CALLS = 80
+# Of a note: ids and instants.
+DIFFERS = (
+    *("id", "retrospective_id", "audit_id", "correlation_id"),
+    *("created_at", "timestamp", "additional_data"),
+)
 
 deaths = pytest.mark.parametrize(
     ("moment", "victim"),
@@ -46,7 +51,7 @@ async def state(dsm: Dsm, project: str) -> dict[str, Any]:
         )
         notes = answer.json() if answer.status_code == 200 else []
         told[kind] = [
-            {k: v for k, v in note.items() if k not in ("id", "created_at", "additional_data")}
+            {k: v for k, v in note.items() if k not in DIFFERS}
             for note in notes
         ]
     text = json.dumps(told).replace(project, "P").replace(project.lower(), "p")

@@ -125,7 +125,7 @@ async def test_closing_keeps_the_rows_and_moves_what_is_unfinished(dsm: Dsm) -> 
     )
     at = "/v1/notes/sprint_retrospective"
     [told] = await dsm.get("chronicle-service", at, sprint_id=sprint)
-    assert told["id"] == retrospective
+    assert told["retrospective_id"] == retrospective
     assert "closed" in await dsm.refused(409, "POST", "sprint-service", f"/sprints/{sprint}/close")
 
 
@@ -248,7 +248,11 @@ async def test_a_cronjob_is_deleted_by_name_and_only_if_it_is_the_projects(dsm: 
     assert list(await dsm.schedules()) == [name]
     answer = await dsm.call("DELETE", service, f"/orchestrate/project/GEM-001/cronjob/{name}")
 
-    assert answer.json() == {"message": f"Deleted cronjob {name}"}
+    assert answer.json() == {
+        "message": f"Deleted cronjob {name}",
+        "cronjob_name": name,
+        "status": "deleted",
+    }
     assert await dsm.schedules() == {}
 
 

@@ -11,14 +11,14 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from functions.dsm.backlog_service import decide, tables
 from functions.events.task import TaskUpdated
 from functions.kit import envelope, wire
 from functions.kit.durable.database import Connection
-from functions.kit.errors import NotFound
+from functions.kit.errors import NotFound, PermanentError
 from functions.kit.ready import ready_route
 from functions.kit.services import path
 from functions.kit.web import (
@@ -53,12 +53,6 @@ class Change(BaseModel):
     assigned_to: Id | None = None
     sprint_id: Id | None = None
     progress_percentage: int = Field(0, ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Change:
-        if not self.model_fields_set:
-            raise ValueError(f"give at least one of {', '.join(type(self).model_fields)}")
-        return self
 
 
 class Placed(BaseModel):
@@ -155,6 +149,8 @@ def _tasks(app: FastAPI) -> None:
 
     @app.put("/tasks/{task_id}")
     async def change(task_id: Id, body: Change, ctx: Ctx) -> dict[str, str]:
+        if not body.model_fields_set:
+            raise PermanentError(f"give at least one of {', '.join(Change.model_fields)}")
         async with ctx.store.connection() as connection:
             await tables.change(connection, task_id, body.model_dump(exclude_unset=True))
         return {"message": f"Task {task_id} updated successfully"}

@@ -31,6 +31,11 @@ def build() -> FastAPI:
     _daily_reports(app)
     _retrospectives(app)
     _notes(app)
+
+    @app.get("/v1/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
     return app
 
 
@@ -148,7 +153,8 @@ def _notes(app: FastAPI) -> None:
         ctx: Ctx, sprint_id: Id | None = None, project_id: Id | None = None
     ) -> list[dict[str, Any]]:
         async with ctx.store.connection() as connection:
-            return await tables.notes(connection, "decision_audit", sprint_id, project_id)
+            found = await tables.notes(connection, "decision_audit", sprint_id, project_id)
+        return [{**note["additional_data"], "created_at": note["created_at"]} for note in found]
 
 
 async def _note(

@@ -78,8 +78,9 @@ async def notes(
     connection: Connection, kind: str, sprint_id: str | None, project_id: str | None
 ) -> list[Row]:
     rows = await connection.fetch(
-        """SELECT id::text, event_type, project_id, sprint_id, note_content, additional_data,
-                  created_at
+        """SELECT id::text, event_type, project_id, sprint_id, note_content, summary,
+                  coalesce(report_date, created_at::date) AS report_date, additional_data,
+                  additional_data->>'correlation_id' AS correlation_id, created_at
            FROM chronicle_notes WHERE event_type = $1
            AND ($2::text IS NULL OR sprint_id = $2) AND ($3::text IS NULL OR project_id = $3)
            ORDER BY created_at DESC LIMIT $4""",
@@ -108,4 +109,7 @@ async def retrospectives(
            ORDER BY created_at DESC LIMIT $3""",
         *(sprint_id, project_id, MOST),
     )
-    return [{"id": row["id"], **row["content"], "created_at": row["created_at"]} for row in rows]
+    return [
+        {"retrospective_id": row["id"], **row["content"], "created_at": row["created_at"]}
+        for row in rows
+    ]

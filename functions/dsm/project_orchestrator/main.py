@@ -7,7 +7,7 @@ is a PingSource here, whose tick names the project and the sprint.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from fastapi import BackgroundTasks, FastAPI
@@ -18,11 +18,11 @@ from functions.dsm.project_orchestrator.orchestration import Options
 from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError
 from functions.kit.ready import ready_route
-from functions.kit.web import Ctx, Id, IdempotencyKey, api, new_app, once
+from functions.kit.web import Ctx, Id, IdempotencyKey, Text, api, new_app, once
 
 
 class Orchestrate(BaseModel):
-    action: Literal["analyze_and_orchestrate"] = "analyze_and_orchestrate"
+    action: Text = "analyze_and_orchestrate"  # there is one only, whatever it is called
     options: Options = Field(default_factory=Options)
 
 
@@ -68,11 +68,12 @@ def build() -> FastAPI:
     @app.delete("/orchestrate/project/{project_id}/cronjob/{name}")
     async def delete_cronjob(project_id: Id, name: Id, ctx: Ctx) -> dict[str, str]:
         if name not in (await schedules.names(ctx, project_id) or ()):
-            return {"message": f"Project {project_id} has no cronjob {name}"}
+            message = f"Project {project_id} has no cronjob {name}"
+            return {"message": message, "cronjob_name": name, "status": "not_found"}
         problem = await schedules.delete(ctx, name)
         if problem is not None:
             raise PermanentError(problem)
-        return {"message": f"Deleted cronjob {name}"}
+        return {"message": f"Deleted cronjob {name}", "cronjob_name": name, "status": "deleted"}
 
     @app.post("/sample-data")
     async def sample_data(ctx: Ctx) -> dict[str, Any]:

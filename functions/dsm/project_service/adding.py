@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,14 +13,18 @@ from functions.dsm.project_service.tables import Kind
 from functions.kit.durable.database import Connection
 from functions.kit.web import Ctx, created, once
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
-async def add(ctx: Ctx, key: str | None, kind: Kind, body: BaseModel) -> Response:
-    """201, or `Conflict` where there is one of this id."""
+
+async def add(
+    ctx: Ctx, key: str | None, kind: Kind, body: BaseModel, answer: Mapping[str, str] = NOTHING
+) -> Response:
+    """201 with `answer` besides, or `Conflict` where there is one of this id."""
     row = body.model_dump(mode="json")
 
     async def work(tx: Connection) -> Any:
         await kind.add(tx, row)
         message = f"{kind.noun} created successfully"
-        return {"message": message, f"{kind.noun.lower()}_id": row["id"]}
+        return {"message": message, f"{kind.noun.lower()}_id": row["id"], **answer}
 
     return created(await once(ctx, key, f"POST /{kind.table}", row, work))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 from starlette.responses import Response
 
 from functions.dsm.project_service import adding, tables
@@ -14,8 +14,10 @@ router = APIRouter()
 
 
 class Employee(BaseModel):
-    id: Id
-    name: Text
+    """`employee_id` and `employee_name` are the names that its first callers know."""
+
+    id: Id = Field(validation_alias=AliasChoices("id", "employee_id"))
+    name: Text = Field(validation_alias=AliasChoices("name", "employee_name"))
     gender: Text | None = None
     state: Text | None = None
     age: int | None = Field(None, ge=0, le=150)
@@ -23,7 +25,7 @@ class Employee(BaseModel):
 
 @router.post("/employees")
 async def add(body: Employee, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-    return await adding.add(ctx, idempotency_key, EMPLOYEES, body)
+    return await adding.add(ctx, idempotency_key, EMPLOYEES, body, {"employee_name": body.name})
 
 
 @router.get("/employees")
@@ -33,7 +35,14 @@ async def every(db: Db, limit: Limit = 10_000, offset: Offset = 0) -> list[Row]:
 
 @router.get("/employees/{employee_id}")
 async def one(employee_id: Id, db: Db) -> Row:
-    return await EMPLOYEES.get(db, employee_id)
+    employee = await EMPLOYEES.get(db, employee_id)
+    projects = [team["project_id"] for team in await tables.projects_of(db, employee_id)]
+    return {
+        **employee,
+        "project_assign": bool(projects),
+        "active": True,
+        "assigned_projects": projects,
+    }
 
 
 @router.get("/employees/{employee_id}/teams")

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
 from functions.dsm.sprint_service.gauges import gauges
 from functions.kit.durable.database import Connection
-from functions.kit.errors import NotFound
+from functions.kit.errors import NotFound, PermanentError
 from functions.kit.ready import ready_route
 from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, Text, api, new_app, once
 
@@ -34,12 +34,6 @@ class NewSprint(BaseModel):
 class Progress(BaseModel):
     status: Id | None = None
     progress_percentage: int | None = Field(None, ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Progress:
-        if self.status is None and self.progress_percentage is None:
-            raise ValueError("give status, progress_percentage or both")
-        return self
 
 
 class Move(BaseModel):
@@ -168,6 +162,8 @@ def _writes(app: FastAPI) -> None:
     async def progress(
         task_id: Id, body: Progress, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
+        if body.status is None and body.progress_percentage is None:
+            raise PermanentError("give status, progress_percentage or both")
         request, asked = lifecycle.new_request(idempotency_key), body.model_dump()
 
         async def work(tx: Connection) -> Any:
