@@ -50,10 +50,7 @@ async def state(dsm: Dsm, project: str) -> dict[str, Any]:
             "GET", "chronicle-service", f"/v1/notes/{kind}", params={"project_id": project}
         )
         notes = answer.json() if answer.status_code == 200 else []
-        told[kind] = [
-            {k: v for k, v in note.items() if k not in DIFFERS}
-            for note in notes
-        ]
+        told[kind] = [{k: v for k, v in note.items() if k not in DIFFERS} for note in notes]
     text = json.dumps(told).replace(project, "P").replace(project.lower(), "p")
     found: dict[str, Any] = json.loads(text)
     return found

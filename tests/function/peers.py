@@ -6,6 +6,7 @@ set on `World.answers`, and the calls that were made are in `World.writes`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +57,13 @@ class FakeSprint:
             }
             for number, (name, progress) in enumerate(self.tasks.items())
         ]
+
+
+class AnyJson(JSONResponse):
+    """JSON as Python writes it: half a surrogate pair and NaN are answered too."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
 
 
 class World:
@@ -133,14 +141,14 @@ class World:
         key = request.headers.get("idempotency-key")
         if key is not None and f"{name}#{key}" in self._first:
             status, document = self._first[f"{name}#{key}"]
-            return JSONResponse(document, status)
+            return AnyJson(document, status)
         if key is not None:
             self.requests.append((f"{name}#{key}", request.state.json))
         status, document = self.answers.get(name) or work(request)
         if key is not None and status < 300:
             self._first[f"{name}#{key}"] = (status, document)
             self.writes.append(name)
-        return JSONResponse(document, status)
+        return AnyJson(document, status)
 
     def _found(self, request: Request) -> FakeSprint | None:
         wanted = request.path_params["sprint"]
