@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     except Exception:
         return _fault()
-    objects = sum(len(one.things) for one in readings)
+    objects = sum(len(one.things) + one.others for one in readings)
     if not objects and not any(one.broken or one.unread or one.unbuilt for one in readings):
         parser.error(f"there is no Kubernetes object in {' '.join(asked.target)}")
     select, ignore = tuple(asked.select or ()), tuple(asked.ignore or ())

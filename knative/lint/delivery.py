@@ -104,7 +104,12 @@ def class_of(broker: Thing | None) -> str:
 
 def merges(broker: Thing | None) -> bool:
     """Does its class merge deliveries, and have defaults for the fields that are absent?"""
-    return class_of(broker) == "Kafka"
+    return class_of(broker) in ("Kafka", "KafkaNamespaced")
+
+
+def is_channel_based(broker: Thing | None) -> bool:
+    """Are its deliveries those of channels? Each other class has rules of its own."""
+    return class_of(broker) == "MTChannelBasedBroker"
 
 
 def on_channel(trigger: Thing, tree: Tree) -> bool:

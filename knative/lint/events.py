@@ -13,7 +13,7 @@ from functools import cache
 
 from knative.lint.matching import Partial, filter_of
 from knative.lint.thing import EVENTING, SOURCES, Thing
-from knative.lint.tree import Tree, ref_key, sent_to
+from knative.lint.tree import Tree, ref_key
 
 NAME_LABEL = "app.kubernetes.io/name"
 PING = "dev.knative.sources.ping"
@@ -53,11 +53,10 @@ def catalogue(tree: Tree, broker: tuple[str, str]) -> Catalogue:
     declared = [event for event in declared if event.broker == broker]
     sent: list[Event] = []
     opaque = False
-    for thing in tree.things:
-        if broker in sent_to(thing):
-            sent += _sent(thing, broker)
-            # A foreign source, a Sequence's reply or another Broker may send anything.
-            opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
+    for thing in tree.senders_to(broker):
+        sent += _sent(thing, broker)
+        # A foreign source, a Sequence's reply or another Broker may send anything.
+        opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
     return Catalogue((*declared, *sent), bool(declared) and not opaque and tree.complete)
 
 

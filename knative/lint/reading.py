@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from knative.lint.folders import below, bodies
-from knative.lint.thing import Thing, expanded
+from knative.lint.thing import Thing
 from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
-from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import Document, parse_documents, read_documents
+from knative.local.manifests.resource import Resource, expanded
+from knative.local.manifests.source import Document, as_text, parse_documents, read_bytes
 
 STDIN = Path("<stdin>")
 _BREAK = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
+# Rules look at what is Knative's and at these: all else need not be built.
+_KINDS = {
+    "List", "Namespace", "ConfigMap", "Service", "Role", "ClusterRole",
+    "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod",
+}  # fmt: skip
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Reading:
     """
 
     things: list[Thing] = field(default_factory=list)
+    others: int = 0  # objects of kinds that no rule looks at
     broken: list[Problem] = field(default_factory=list)
     unread: list[Problem] = field(default_factory=list)
     unbuilt: list[Problem] = field(default_factory=list)
@@ -47,9 +53,9 @@ def read(target: Path) -> list[Reading]:
     if kustomization(target):
         return [_kustomized(target)]
     found = below(target)
-    loose = _files([file for file in found.loose if _may_hold_objects(file)])
+    loose = _files(found.loose, every=False)
     built = [_kustomized(folder) for folder in found.tops]
-    return [loose, *built] if loose.things or loose.broken or not built else built
+    return [loose, *built] if loose.things or loose.broken or loose.others or not built else built
 
 
 def read_text(text: str | bytes) -> Reading:
@@ -81,7 +87,10 @@ def _kustomized(folder: Path) -> Reading:
         # The builder trusts shapes that the kustomization of a stranger may not have.
         words = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
         return Reading(broken=[Problem(file, 1, "kustomization", "", words)])
+    remote = any("remote resources" in problem.message for problem in problems)
     for problem in problems:
+        if remote and "nothing matches" in problem.message:
+            continue  # what it patches is elsewhere
         if "remote resources" in problem.message:
             words = problem.message.replace("not supported", "not read here")
             reading.unread.append(_worded(problem, words))
@@ -109,45 +118,45 @@ def _part(folder: Path, file: Path, body: dict[str, Any]) -> Reading:
     return reading
 
 
-def _may_hold_objects(file: Path) -> bool:
-    """Is it worth reading? A folder holds the YAML and JSON of many tools."""
-    try:
-        text = file.read_bytes()
-    except OSError:
-        return True  # reading it says why
-    odd = b"\0" in text or text.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return odd or (b"apiVersion" in text and b"kind" in text)
-
-
-def _files(files: list[Path]) -> Reading:
+def _files(files: list[Path], *, every: bool = True) -> Reading:
+    """The tree of these files; unless `every`, of those that may hold Kubernetes objects."""
     reading = Reading()
     for file in files:
-        for documents in _parts(file, reading.broken):
-            _take(documents, reading)
+        try:
+            data = read_bytes(file)
+            if every or _may_hold_objects(data):
+                _parts(as_text(data, file), file, reading)
+        except ManifestError as error:
+            reading.broken += error.problems
     return reading
 
 
-def _parts(file: Path, broken: list[Problem]) -> Iterator[list[Document]]:
-    """The documents of a file; where one is broken, the others all the same."""
-    try:
-        yield read_documents(file)
-        return
-    except ManifestError as error:
-        problems = error.problems
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        broken += problems
-        return
-    before = len(broken)
+def _may_hold_objects(data: bytes) -> bool:
+    """Is it worth reading? A folder holds the YAML and JSON of many tools."""
+    odd = b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return odd or (b"apiVersion" in data and b"kind" in data)
+
+
+def _parts(text: str, file: Path, reading: Reading) -> None:
+    """Take the documents that a rule looks at; where one is broken, the others all the same."""
     cuts = [0, *(match.start() for match in _BREAK.finditer(text)), len(text)]
+    line = 1
     for start, end in pairwise(cuts):
-        try:
-            yield parse_documents(text[start:end], file, 1 + text.count("\n", 0, start))
-        except ManifestError as error:
-            broken += map(_kinder, error.problems)
-    if len(broken) == before:
-        broken += map(_kinder, problems)
+        part = text[start:end]
+        if not _is_looked_at(part):
+            reading.others += 1
+        else:
+            try:
+                _take(parse_documents(part, file, line), reading)
+            except ManifestError as error:
+                reading.broken += map(_kinder, error.problems)
+        line += part.count("\n")
+
+
+def _is_looked_at(text: str) -> bool:
+    """May a document be of a kind that a rule looks at? Without a `kind:` that is plain, it may."""
+    kinds = _KIND.findall(text)
+    return not kinds or ".knative.dev/" in text or not _KINDS.isdisjoint(kinds)
 
 
 def _kinder(problem: Problem) -> Problem:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 
@@ -24,7 +24,7 @@ class Thing:
 
     resource: Resource
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.resource.kind
 
@@ -32,7 +32,7 @@ class Thing:
     def name(self) -> str:
         return self.resource.name
 
-    @property
+    @cached_property
     def group(self) -> str:
         return str(self.resource.body.get("apiVersion", "")).rpartition("/")[0]
 
@@ -40,7 +40,7 @@ class Thing:
     def namespace(self) -> str:
         return self.text("metadata", "namespace") or "default"
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return self.group, self.kind, self.namespace, self.name
 
@@ -138,18 +138,3 @@ def named(key: Key) -> str:
     """A key as a person reads it."""
     _, kind, namespace, name = key
     return f"{kind} {namespace}/{name}"
-
-
-def expanded(resource: Resource) -> Iterator[Resource]:
-    """The object itself, or what a `kind: List` holds, each with the lines of its own fields."""
-    items = resource.body.get("items")
-    if resource.kind != "List" or not isinstance(items, list):
-        yield resource
-        return
-    for number, item in enumerate(items):
-        if isinstance(item, dict) and "kind" in item:
-            source = copy.copy(resource.source)
-            top = ("items", number)
-            source.line = resource.source.line_of(top)
-            source.lines = {p[2:]: n for p, n in resource.source.lines.items() if p[:2] == top}
-            yield Resource(item, source)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
@@ -37,8 +38,15 @@ class Tree:
         """Has everything been read, so that what is not here does not exist?"""
         return not self.reading.unread and not self.reading.broken
 
+    @cached_property
+    def _by_kind(self) -> dict[tuple[str, str], list[Thing]]:
+        found: dict[tuple[str, str], list[Thing]] = defaultdict(list)
+        for thing in self.things:
+            found[thing.group, thing.kind].append(thing)
+        return found
+
     def of(self, group: str, kind: str) -> list[Thing]:
-        return [thing for thing in self.things if thing.is_a(group, kind)]
+        return self._by_kind.get((group, kind), [])
 
     @cached_property
     def brokers(self) -> list[Thing]:
@@ -106,9 +114,28 @@ class Tree:
     def broker_of(self, trigger: Thing) -> Thing | None:
         return self.find(EVENTING, "Broker", *broker_key(trigger))
 
-    def triggers_of(self, broker: tuple[str, str]) -> Iterator[Thing]:
+    @cached_property
+    def _by_broker(self) -> dict[tuple[str, str], list[Thing]]:
+        found: dict[tuple[str, str], list[Thing]] = defaultdict(list)
+        for trigger in self.triggers:
+            found[broker_key(trigger)].append(trigger)
+        return found
+
+    def triggers_of(self, broker: tuple[str, str]) -> list[Thing]:
         """The Triggers of the Broker (namespace, name)."""
-        return (trigger for trigger in self.triggers if broker_key(trigger) == broker)
+        return self._by_broker.get(broker, [])
+
+    @cached_property
+    def _senders(self) -> dict[tuple[str, str], list[Thing]]:
+        found: dict[tuple[str, str], list[Thing]] = defaultdict(list)
+        for thing in self.things:
+            for broker in sent_to(thing):
+                found[broker].append(thing)
+        return found
+
+    def senders_to(self, broker: tuple[str, str]) -> list[Thing]:
+        """What names the Broker (namespace, name) as a destination."""
+        return self._senders.get(broker, [])
 
     def binds(self, binding: Thing, thing: Thing) -> bool:
         """Does the SinkBinding inject K_SINK into this object?"""

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from functions.cron import Cron
 from knative.local.broker.event import stamp
 from knative.local.broker.http import Answer, Send
+from knative.local.manifests.admission import RESERVED
 from knative.local.manifests.references import address
 from knative.local.manifests.sources import PingSource
 
@@ -93,7 +93,7 @@ class Clock:
 
     def schedules(self) -> list[tuple[PingSource, datetime | None]]:
         """Every schedule with its next due time (UTC); None where that never comes."""
-        return [(s, _cron(s).after(self._now())) for s in self._sources.values()]
+        return [(s, s.spec.cron.after(self._now())) for s in self._sources.values()]
 
     def find(self, name: str) -> PingSource:
         """The schedule `name` or `namespace/name`; LookupError lists those that exist."""
@@ -114,7 +114,7 @@ class Clock:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: str, source: PingSource) -> None:
-        cron = _cron(source)
+        cron = source.spec.cron
         last = self._fired.get(key)
         while True:
             now = self._now()
@@ -172,6 +172,8 @@ class Clock:
 
     async def _fire(self, source: PingSource) -> Tick:
         ident = str(uuid.uuid4())
+        if not RESERVED.isdisjoint(name.lower() for name in source.spec.ce_overrides.extensions):
+            return Tick(f"{source.namespace}/{source.name}", ident, None)
         url = address(source.spec.sink, source.namespace)
         headers = _headers(source, ident, self._now())
         status: int | None = None
@@ -183,10 +185,6 @@ class Clock:
                 break
             await asyncio.sleep(pause_s)
         return Tick(f"{source.namespace}/{source.name}", ident, status)
-
-
-def _cron(source: PingSource) -> Cron:
-    return Cron(source.spec.schedule, source.spec.timezone)
 
 
 def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes, bytes]]:
@@ -202,7 +200,7 @@ def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes,
     if source.spec.content_type:
         attributes["content-type"] = source.spec.content_type
     for name, value in source.spec.ce_overrides.extensions.items():
-        attributes[f"ce-{name}"] = value
+        attributes[f"ce-{name.lower()}"] = value
     return [(name.encode(), value.encode()) for name, value in attributes.items()]
 
 

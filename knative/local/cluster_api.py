@@ -177,14 +177,7 @@ class ClusterApi:
 def _typed(held: Mapping[str, Any]) -> Manifest:
     metadata = {key: held["metadata"][key] for key in _KEPT_METADATA if key in held["metadata"]}
     body = {key: held.get(key) for key in ("apiVersion", "kind", "spec")}
-    return parse(_without_nulls({**body, "metadata": metadata}))
-
-
-def _without_nulls(value: Any) -> Any:
-    """A field that is null counts as not set, as everywhere in Kubernetes."""
-    if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+    return parse({**body, "metadata": metadata})
 
 
 def _finished(job: Mapping[str, Any]) -> str:

@@ -145,7 +145,7 @@ class Trigger:
     patterns: tuple[Pattern, ...]
     schedules: tuple[Pattern, ...]
     everything: bool
-    delivery: Manifest
+    delivery: Manifest  # its own, or its Broker's: one replaces the other as a whole
 
     @property
     def pauses_s(self) -> float:
@@ -165,6 +165,10 @@ class Trigger:
 
 @cache
 def triggers() -> list[Trigger]:
+    brokers = {
+        broker["metadata"]["name"]: broker["spec"]["delivery"]
+        for broker in of_kind("Broker", "eventing.knative.dev/")
+    }
     return [
         Trigger(
             name=m["metadata"]["name"],
@@ -172,7 +176,7 @@ def triggers() -> list[Trigger]:
             patterns=tuple(_patterns(m["spec"], "type")),
             schedules=(*_patterns(m["spec"], "schedule"), *_families(m["spec"])),
             everything=not m["spec"].get("filter") and not m["spec"].get("filters"),
-            delivery=m["spec"].get("delivery") or {},
+            delivery=m["spec"].get("delivery") or brokers[m["spec"]["broker"]],
         )
         for m in of_kind("Trigger", "eventing.knative.dev/")
         if m["spec"]["subscriber"]["ref"]["kind"] == "Service"

@@ -155,7 +155,7 @@ def test_sarif_paths_are_urls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a b").mkdir()
-    (tmp_path / "a b" / "#1 50%.yaml").write_text("apiVersion: [\nkind: A")
+    (tmp_path / "a b" / "#1 50%.yaml").write_text("apiVersion: [\nkind: Job")
     monkeypatch.chdir(tmp_path)
     main(["a b", "--sarif"])
     (one,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
@@ -199,9 +199,9 @@ def test_a_kustomization_goes_by_each_of_its_names() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b'apiVersion: "\x07"\nkind: A', "broken YAML"),
-        (b"apiVersion: &x [*x]\nkind: A", "an alias that holds itself"),
-        (b"kind: A\napiVersion: " + b"[" * 5000, "broken YAML"),
+        (b'apiVersion: "\x07"\nkind: Job', "broken YAML"),
+        (b"apiVersion: &x [*x]\nkind: Job", "an alias that holds itself"),
+        (b"kind: Job\napiVersion: " + b"[" * 5000, "broken YAML"),
         (b"\xff\xfe\x00", "UTF-8"),
     ],
     ids=["control", "alias", "deep", "bytes"],

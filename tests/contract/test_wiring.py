@@ -68,8 +68,8 @@ def test_a_function_hears_what_it_is_annotated_with_and_no_more(name: str) -> No
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
-def test_a_trigger_writes_all_of_its_delivery(trigger: Trigger) -> None:
-    """One field alone replaces all that the broker says."""
+def test_a_trigger_has_all_of_its_delivery(trigger: Trigger) -> None:
+    """It inherits the Broker's as a whole; one field of its own would replace all of that."""
     fields = {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"}
     assert set(trigger.delivery) == fields
     assert trigger.delivery["backoffPolicy"] == "exponential", "a linear backoff starts with none"

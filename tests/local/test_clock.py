@@ -194,3 +194,30 @@ async def settled(clock: Clock) -> None:
         return not clock.busy
 
     await eventually(idle)
+
+
+async def test_an_extension_arrives_in_lower_case(tmp_path: Path) -> None:
+    sink = Sink([202])
+    await Clock(sink, tmp_path / "clock.json").fire(extended("scheduleName"))
+    ((_, headers, _),) = sink.got
+    assert headers["ce-schedulename"] == "x"
+
+
+async def test_a_tick_that_would_replace_an_attribute_is_lost(tmp_path: Path) -> None:
+    sink = Sink([202])
+    tick = await Clock(sink, tmp_path / "clock.json").fire(extended("ID"))
+    assert (tick.accepted, sink.got) == (False, [])
+
+
+async def test_a_schedule_that_never_comes_has_no_next_time(tmp_path: Path) -> None:
+    clock = Clock(Sink([202]), tmp_path / "clock.json")
+    clock.put(source("0 0 30 2 *"))
+    clock.start()
+    assert [due for _, due in clock.schedules()] == [None]
+    await clock.close()
+
+
+def extended(name: str) -> PingSource:
+    body = source().model_dump(by_alias=True)
+    body["spec"]["ceOverrides"]["extensions"] = {name: "x"}
+    return PingSource.model_validate(body)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import httpx
 import pytest
 
@@ -96,7 +99,7 @@ LONG = "x" * 64
             ping_source(schedule="@every 1s"),
             400,
             "BadRequest",
-            "denied the request: validation failed: invalid value: @every 1s: spec.schedule",
+            "denied the request: validation failed: invalid value: the descriptor @every 1s",
         ),
         ("POST", PING_SOURCES, ping_source(timezone="Mars"), 400, "BadRequest", "Mars"),
         (
@@ -156,3 +159,27 @@ async def test_an_invalid_object_names_every_wrong_field(client: httpx.AsyncClie
     answer = await client.post(JOBS, json=job("a", backoffLimit=-1, parallelism=2))
     causes = answer.json()["details"]["causes"]
     assert {cause["field"] for cause in causes} == {"spec.backoffLimit", "spec.parallelism"}
+
+
+SECRETS = CONFIG_MAPS.replace("configmaps", "secrets")
+HALF_UTF8 = "ü" * 600_000  # 1.2 MB
+BASE64 = base64.b64encode(bytes(900_000)).decode()  # 1.2 MB of text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        (CONFIG_MAPS, {"data": {"a": HALF_UTF8}}, 422),
+        (CONFIG_MAPS, {"data": {"a": HALF_UTF8[:500_000]}}, 201),
+        (CONFIG_MAPS, {"binaryData": {"a": BASE64}}, 201),
+        (CONFIG_MAPS, {"data": {"a": "x" * 200_000}, "binaryData": {"a": BASE64}}, 422),
+        (SECRETS, {"data": {"a": BASE64}}, 201),
+        (SECRETS, {"data": {"a": BASE64, "b": BASE64}}, 422),
+    ],
+)
+async def test_the_bytes_of_what_is_held_count(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], code: int
+) -> None:
+    answer = await client.post(path, json={"metadata": {"name": "large"}, **body})
+    assert answer.status_code == code
+    assert ("Too long: may not be more than 1048576 bytes" in answer.text) is (code == 422)

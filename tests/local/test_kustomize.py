@@ -164,7 +164,7 @@ def test_a_patch_without_a_target_finds_its_object_by_name(tmp_path: Path) -> No
         ("resources: [nope.yaml]", "nope.yaml does not exist"),
         ("resources: ['https://example.com/a.yaml']", "remote resources are not supported"),
         ("components: [nope]", "nope is not a directory"),
-        ("patches: [{patch: '[]', target: {name: nope}}]", "nothing matches"),
+        ("patches: [{patch: '{kind: A, metadata: {name: nope}}'}]", "nothing matches"),
         ("configMapGenerator: [{name: a, files: [nope]}]", "nope: No such file"),
         ("kind: Component", "must be Kustomization here"),
     ],
@@ -239,3 +239,9 @@ def test_json_patch(operation: dict[str, Any], expected: dict[str, Any]) -> None
 def test_a_json_patch_that_does_not_fit_is_refused(operation: dict[str, Any]) -> None:
     with pytest.raises(PatchError):
         json_patch({"l": [1]}, [operation])
+
+
+def test_a_patch_whose_target_matches_nothing_is_left_out(tmp_path: Path) -> None:
+    patch = "patches: [{patch: '[{op: add, path: /spec, value: 1}]', target: {kind: Nothing}}]"
+    write(tmp_path, kustomization=patch)
+    assert load(tmp_path).objects == ()

@@ -28,8 +28,8 @@ def test_with_them_it_has_a_broker_and_a_database_of_the_laptop() -> None:
     assert [broker.name for broker in world.all(eventing.Broker)] == ["default"]
     assert [item.name for item in world.all(core.StatefulSet)] == ["postgres"]
     assert world.get(core.Secret, "dsm", "database")
-    assert "Broker default: the local broker instead of Kafka" in world.stand_ins
-    assert "Trigger orchestrator-registrations-to-kafka: left out" in world.stand_ins
+    assert "Broker default: the local broker instead of Kafka" in world.notes
+    assert "Trigger orchestrator-registrations-to-kafka: left out" in world.notes
 
 
 def test_every_function_of_the_local_overlay_is_there_as_well() -> None:

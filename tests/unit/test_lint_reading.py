@@ -179,7 +179,7 @@ def test_a_kustomization_of_odd_shape_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_a_helm_template_says_how_to_render_it(tmp_path: Path) -> None:
-    text = "{{ if .Values.on }}\napiVersion: v1\nkind: A\n{{ end }}\n"
+    text = "{{ if .Values.on }}\napiVersion: v1\nkind: Service\n{{ end }}\n"
     folder(tmp_path / "templates" / "eventing", text)
     (one,) = found_in(tmp_path)
     assert "helm template . | python -m knative.lint -" in one.message

@@ -196,6 +196,8 @@ TICKS = [
 PUBLIC = 'publishes: "true"'
 VISIBILITY = "networking.knative.dev/visibility: cluster-local"
 AUTO = "autoscaling.knative.dev"
+MOUNTS = "volumeMounts: [{name: v, mountPath: /v%s}]"
+WINDOW = "annotations: {autoscaling.knative.dev/window: '%s'}"
 SCALE = f"annotations: {{{AUTO}/min-scale: %s, {AUTO}/max-scale: %s}}"
 SERVING = [
     ("KN801", serving(readiness=""), serving()),
@@ -239,11 +241,14 @@ SERVING = [
      serving(container="env: [{name: PORTS, value: '1'}]")),
     ("KN904", serving(container="ports: [{containerPort: 8012}]"),
      serving(container="ports: [{containerPort: 8080}]")),
+    ("KN904", serving(container="ports: [{containerPort: 9091}]"),
+     serving(container="ports: [{containerPort: 8112}]")),
     ("KN904", serving(container="ports: [{containerPort: 80}, {containerPort: 81}]"), serving()),
     ("KN905", serving(pod="timeoutSeconds: 601"), serving(pod="timeoutSeconds: 600")),
     ("KN905", serving(pod="containerConcurrency: 1001"), serving(pod="containerConcurrency: 0")),
-    ("KN905", serving(pod="idleTimeoutSeconds: 301"), serving(pod="idleTimeoutSeconds: 300")),
-    ("KN906", delivered(FULL.replace("retry", "retries")), delivered(FULL)),
+    ("KN905", serving(pod="timeoutSeconds: 601"),
+     serving(pod="responseStartTimeoutSeconds: 301\n      idleTimeoutSeconds: 301")),
+    ("KN908", delivered(FULL.replace("retry", "retries")), delivered(FULL)),
     ("KN906", delivered(FULL.replace("PT70S", "70s")), delivered(FULL)),
     ("KN906", delivered(FULL.replace("PT70S", "PT0S")), delivered(FULL.replace("PT1S", "PT0S"))),
     ("KN906", delivered(FULL.replace("exponential", "sudden")), delivered(FULL)),
@@ -260,14 +265,23 @@ SERVING = [
     ("KN907",
      serving(container="env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]"),
      serving(container="env: [{name: IP, valueFrom: {configMapKeyRef: {name: c, key: k}}}]")),
-    ("KN907", serving(root="{runAsNonRoot: true, capabilities: {add: [NET_ADMIN]}}"),
-     serving(root="{runAsNonRoot: true, capabilities: {add: [NET_BIND_SERVICE], drop: [ALL]}}")),
+    ("KN907", serving(root="{runAsNonRoot: true, capabilities: {add: [NET_BIND_SERVICE]}}"),
+     serving(root="{runAsNonRoot: true, capabilities: {add: [], drop: [ALL]}}")),
+    ("KN907", serving(pod="affinity: {}"), serving(pod="nodeSelector: {}")),
     ("KN908", serving(pod="restartPolicy: Always"), serving(pod="enableServiceLinks: false")),
     ("KN908", serving(pod="timeoutSecond: 60"), serving(pod="timeoutSeconds: 60")),
     ("KN908", serving(container="lifecycle: {preStop: {exec: {command: [sleep]}}}"),
      serving(container="startupProbe: {httpGet: {path: /health}}")),
     ("KN908", serving(pod="volumes: [{name: v, nfs: {server: s, path: /}}]"),
      serving(pod="volumes: [{name: v, secret: {secretName: s}}]")),
+    ("KN909", serving(root="{privileged: true}"), serving(root="{runAsNonRoot: true}")),
+    ("KN909", serving(container=MOUNTS % ", mountPropagation: None"),
+     serving(container=MOUNTS % ", readOnly: true")),
+    ("KN908", serving(container="command: run"), serving(container="command: [run]")),
+    ("KN909", serving(pod="volumes: [{name: v, emptyDir: {}}]"),
+     serving(pod="volumes: [{name: v, emptyDir: {}}]", container=MOUNTS % "")),
+    ("KN909", serving(template=WINDOW % "5s"), serving(template=WINDOW % "1m30s")),
+    ("KN909", serving(template=WINDOW % "2h"), serving(template=WINDOW % "1h")),
 ]  # fmt: skip
 CASES = [*DELIVERY, *TICKS, *SERVING]
 

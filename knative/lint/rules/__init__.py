@@ -12,6 +12,7 @@ from knative.lint.rules import (
     references,
     refusals,
     schedules,
+    schema,
     services,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "references",
     "refusals",
     "schedules",
+    "schema",
     "services",
 ]
 

@@ -9,7 +9,7 @@ from knative.lint.delivery import (
     budget_s,
     has_sink,
     holds_for,
-    merges,
+    is_channel_based,
     on_channel,
     pauses_s,
     show_s,
@@ -52,7 +52,7 @@ def no_dead_letter_sink(tree: Tree) -> Iterator[Found]:
 def drops_the_brokers(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
         broker, own = tree.broker_of(trigger), trigger.get(*DELIVERY)
-        if broker is None or merges(broker) or not isinstance(own, dict):
+        if broker is None or not is_channel_based(broker) or not isinstance(own, dict):
             continue
         stock = broker.get(*DELIVERY) is None
         theirs = STOCK_DELIVERY if stock else written(broker)
@@ -146,7 +146,7 @@ def _of_channels(tree: Tree) -> Iterator[Thing]:
     for thing in tree.things:
         if thing.is_knatives and thing.mapping(*DELIVERY):
             broker = tree.broker_of(thing) if thing.kind == "Trigger" else thing
-            if not merges(broker):
+            if thing.kind not in ("Broker", "Trigger") or is_channel_based(broker):
                 yield thing
 
 

@@ -1,4 +1,4 @@
-"""KN907 and KN908: what a pod may say and a Knative Service may not, or only by a feature."""
+"""KN907: what a pod may say and a Knative Service only by a feature."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from knative.lint.finding import Found, rule
 from knative.lint.thing import POD, Path, Thing
 from knative.lint.tree import Tree
 
-_POD = {
-    "containers", "volumes", "serviceAccountName", "automountServiceAccountToken",
-    "enableServiceLinks", "imagePullSecrets", "containerConcurrency", "timeoutSeconds",
-    "responseStartTimeoutSeconds", "idleTimeoutSeconds",
-}  # fmt: skip
-_CONTAINER = {
-    "name", "image", "imagePullPolicy", "command", "args", "workingDir", "env", "envFrom", "ports",
-    "resources", "readinessProbe", "livenessProbe", "startupProbe", "securityContext",
-    "terminationMessagePath", "terminationMessagePolicy", "volumeMounts",
-}  # fmt: skip
-_VOLUME = {"name", "secret", "configMap", "projected", "emptyDir"}
 # Field to feature of ConfigMap config-features, each of which is off in a stock installation.
 _POD_FEATURES = {
     "affinity": "kubernetes.podspec-affinity",
@@ -45,7 +34,8 @@ _VOLUME_FEATURES = {
     "persistentVolumeClaim": "kubernetes.podspec-persistent-volume-claim",
 }
 _ENV_FEATURES = dict.fromkeys(("fieldRef", "resourceFieldRef"), "kubernetes.podspec-fieldref")
-_HARMLESS = {"NET_BIND_SERVICE"}
+# A pointer to nothing is something: with these an empty mapping is refused, too.
+_POINTERS = {"affinity", "dnsConfig"}
 
 
 @rule(
@@ -57,25 +47,9 @@ _HARMLESS = {"NET_BIND_SERVICE"}
 def gated(tree: Tree) -> Iterator[Found]:
     for service in tree.services:
         for path, feature in _gated(service):
-            if service.get(*path) not in (None, {}, [], "", False):
+            value = service.get(*path)
+            if value not in (None, {}, [], "", False) or (value == {} and path[-1] in _POINTERS):
                 yield Found(service, path, f"{path[-1]} needs the feature {feature}")
-
-
-@rule(
-    "KN908", "error", "field that a Knative Service does not have",
-    why="Serving takes some of a pod's fields; the webhook refuses all others.",
-    fix="Leave it out; a spelling mistake, perhaps.",
-)  # fmt: skip
-def unknown(tree: Tree) -> Iterator[Found]:
-    for service in tree.services:
-        parts = [(POD, _POD | _POD_FEATURES.keys())]
-        parts += [(path, _CONTAINER) for path in service.each(*POD, "containers")]
-        volume = _VOLUME | _VOLUME_FEATURES.keys()
-        parts += [(path, volume) for path in service.each(*POD, "volumes")]
-        for path, known in parts:
-            for name in service.mapping(*path):
-                if name not in known:
-                    yield Found(service, (*path, name), f"there is no {name} here")
 
 
 def _gated(service: Thing) -> Iterator[tuple[Path, str]]:
@@ -87,5 +61,4 @@ def _gated(service: Thing) -> Iterator[tuple[Path, str]]:
             for name, feature in _ENV_FEATURES.items():
                 yield (*variable, "valueFrom", name), feature
         added: Path = (*container, "securityContext", "capabilities", "add")
-        if not _HARMLESS.issuperset(map(str, service.items(*added))):
-            yield added, "kubernetes.containerspec-addcapabilities"
+        yield added, "kubernetes.containerspec-addcapabilities"

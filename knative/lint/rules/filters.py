@@ -27,13 +27,16 @@ def impossible(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
         wanted = filter_of(trigger)
         if wanted is not None and not wanted.may_match(ANYTHING):
-            yield Found(trigger, _path(trigger), "no event can match this")
+            words = f"no event can match this{_crash(trigger)}"
+            yield Found(trigger, _path(trigger), words)
 
 
 @rule(
     "KN402", "warning", "empty value that is ignored",
     why="In filters an exact, prefix or suffix of '' (or of nothing) is accepted and then "
-    "skipped: it matches everything. Only in filter.attributes does '' mean: present.",
+    "skipped: it matches everything. Below a `not` it is worse: at the Trigger's next update the "
+    "filter pods crash in a loop, and every Trigger of every Broker stops. Only in "
+    "filter.attributes does '' mean: present.",
     fix="Write the value; for 'is present' use cesql: EXISTS name.",
 )  # fmt: skip
 def empty_value(tree: Tree) -> Iterator[Found]:
@@ -44,10 +47,12 @@ def empty_value(tree: Tree) -> Iterator[Found]:
             if dialect == "cesql":
                 continue
             if not body:
-                yield Found(trigger, path, f"{dialect} of nothing matches everything")
+                words = f"{dialect} of nothing matches everything{_crash(trigger)}"
+                yield Found(trigger, path, words)
             for name, value in body.items():
                 if not value:
-                    yield Found(trigger, (*path, name), f"{dialect} {name}: '' is ignored")
+                    words = f"{dialect} {name}: '' is ignored{_crash(trigger)}"
+                    yield Found(trigger, (*path, name), words)
 
 
 @rule(
@@ -110,6 +115,14 @@ def silent_exclusion(tree: Tree) -> Iterator[Found]:
                 others = frozenset(wanted.vocabulary.words) - {name}
                 if not wanted.may_match(Partial(free=others)):
                     yield Found(trigger, path, f"an event without {name} does not pass")
+
+
+def _crash(trigger: Thing) -> str:
+    """What else comes of an empty value that stands below a `not`, in words."""
+    for path, dialect, body in _leaves(trigger.get("spec", "filters"), ("spec", "filters")):
+        if "not" in path and dialect != "cesql" and not all([body, *body.values()]):
+            return "; below a not it makes the filter pods of all Brokers crash in a loop"
+    return ""
 
 
 def _path(trigger: Thing) -> Path:

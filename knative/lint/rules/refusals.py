@@ -12,12 +12,8 @@ from knative.local.manifests.meta import seconds
 
 _SCALING = "autoscaling.knative.dev/"
 _RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
-_RESERVED_PORTS = {8008, 8012, 8013, 8022, 8112, 9090, 9091}
+_RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
 _MOST = {"timeoutSeconds": 600, "containerConcurrency": 1000}
-_DELIVERY = {
-    "deadLetterSink", "retry", "backoffPolicy", "backoffDelay", "timeout", "format",
-    "retryAfterMax",
-}  # fmt: skip
 _TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 
 
@@ -90,8 +86,7 @@ def ports(tree: Tree) -> Iterator[Found]:
 
 @rule(
     "KN905", "error", "limit beyond what Serving allows",
-    why="In a stock installation timeoutSeconds is at most 600 and containerConcurrency 1000, and "
-    "no other timeout of the revision may be above timeoutSeconds.",
+    why="In a stock installation timeoutSeconds is at most 600 and containerConcurrency 1000.",
     fix="Lower it, or raise the limit in config-defaults first and ignore this rule.",
 )  # fmt: skip
 def limits(tree: Tree) -> Iterator[Found]:
@@ -100,11 +95,6 @@ def limits(tree: Tree) -> Iterator[Found]:
             value = service.number(*POD, name)
             if value is not None and not 0 <= value <= most:
                 yield Found(service, (*POD, name), f"{value} is not within 0 to {most}")
-        whole = service.number(*POD, "timeoutSeconds")
-        for name in ("responseStartTimeoutSeconds", "idleTimeoutSeconds"):
-            value = service.number(*POD, name)
-            if value is not None and value > (300 if whole is None else whole):
-                yield Found(service, (*POD, name), f"{value} is above timeoutSeconds")
 
 
 @rule(
@@ -129,8 +119,6 @@ def delivery_fields(tree: Tree) -> Iterator[Found]:
             not isinstance(retry, int) or isinstance(retry, bool) or retry < 0
         ):
             yield Found(thing, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
-        for name in delivery.keys() - _DELIVERY:
-            yield Found(thing, (*DELIVERY, str(name)), f"there is no {name} here")
         if "retryAfterMax" in delivery:
             words = "needs the feature delivery-retryafter, which is off in a stock installation"
             yield Found(thing, (*DELIVERY, "retryAfterMax"), words)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from functions.cron import Cron, CronError, UnknownZoneError
+from functions.cron import Cron, CronError
 from knative.lint.finding import Found, rule
+from knative.lint.rules.schema import is_extension
 from knative.lint.thing import EVENTING, Thing
 from knative.lint.tree import Tree, ref_key
+from knative.local.manifests import admission
 
 _EXTENSIONS = ("spec", "ceOverrides", "extensions")
 
@@ -45,27 +46,14 @@ def same_name(tree: Tree) -> Iterator[Found]:
 @rule(
     "KN703", "error", "schedule that the API server refuses",
     why="A PingSource takes five or six cron fields (no @every), a known time zone, one of data "
-    "and dataBase64, and JSON where contentType says so.",
+    "and dataBase64, and a JSON object where contentType says so.",
     fix="Correct the field.",
 )  # fmt: skip
 def refused(tree: Tree) -> Iterator[Found]:
     for ping in tree.pings:
-        zone = ping.text("spec", "timezone")
-        schedule = ping.text("spec", "schedule") or "* * * * *"
-        try:
-            Cron(schedule, zone)
-        except UnknownZoneError as error:
-            yield Found(ping, ("spec", "timezone" if zone else "schedule"), str(error))
-        except CronError as error:
-            yield Found(ping, ("spec", "schedule"), str(error))
-        data = ping.text("spec", "data")
-        if data and ping.get("spec", "dataBase64"):
-            yield Found(ping, ("spec", "dataBase64"), "data and dataBase64 are both written")
-        if data and ping.text("spec", "contentType") == "application/json":
-            try:
-                json.loads(data)
-            except ValueError as error:
-                yield Found(ping, ("spec", "data"), f"is not JSON: {error}")
+        for path, words in admission.refusals(ping.resource.body):
+            if not is_extension(path):
+                yield Found(ping, path, words)
 
 
 @rule(
@@ -101,16 +89,20 @@ def never_due(tree: Tree) -> Iterator[Found]:
 
 
 @rule(
-    "KN705", "error", "extension name that is no CloudEvents attribute",
-    why="Attribute names are lower-case letters and digits; the Broker answers 400 to any other.",
-    fix="Leave out dashes, underscores and capitals.",
+    "KN705", "error", "extension name that an event cannot have",
+    why="The webhook refuses what is not letters and digits. A name of CloudEvents' own, such as "
+    "id or type, it takes: the source is Ready, and every tick is lost.",
+    fix="Leave out dashes and underscores; take another name than CloudEvents' own.",
 )  # fmt: skip
 def bad_extension(tree: Tree) -> Iterator[Found]:
     for thing in tree.things:
+        for path, words in admission.refusals(thing.resource.body):
+            if is_extension(path):
+                yield Found(thing, path, words)
         for name in thing.mapping(*_EXTENSIONS):
-            text = str(name)
-            if not (text.isascii() and text.isalnum() and text == text.lower()):
-                yield Found(thing, (*_EXTENSIONS, text), f"{text!r} is no attribute name")
+            if str(name).lower() in admission.RESERVED:
+                words = f"{str(name)!r} is CloudEvents' own: every event is lost"
+                yield Found(thing, (*_EXTENSIONS, str(name)), words)
 
 
 def _to_broker(ping: Thing) -> bool:

@@ -27,7 +27,7 @@ async def up(arguments: argparse.Namespace) -> int:
     """The exit code; StartError or ManifestError when it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     world = load(Path(arguments.overlay), stand_ins=arguments.stand_ins)
-    for words in world.stand_ins:
+    for words in world.notes:
         print(words, file=sys.stderr)
     options = Options(
         data=Path(arguments.data),

@@ -54,7 +54,7 @@ def validate(resource: Resource, body: Object, previous: Object | None = None) -
     if causes:
         raise invalid(resource, name, causes)
     if resource in (PING_SOURCE, API_SERVER_SOURCE):
-        check_source(resource, body)
+        check_source(body)
 
 
 def _metadata(resource: Resource, metadata: Object) -> Causes:
@@ -103,14 +103,14 @@ def _config_map(body: Object) -> Causes:
     for key, value in (body.get("binaryData") or {}).items():
         yield from _data_key("binaryData", key)
         yield from _base64("binaryData", key, value)
-    yield from _size(body)
+    yield from _size(body.get("data"), body.get("binaryData"))
 
 
 def _secret(body: Object) -> Causes:
     for key, value in (body.get("data") or {}).items():
         yield from _data_key("data", key)
         yield from _base64("data", key, value)
-    yield from _size(body)
+    yield from _size({}, body.get("data"))
 
 
 def _data_key(field: str, key: str) -> Causes:
@@ -126,10 +126,21 @@ def _base64(field: str, key: str, value: object) -> Causes:
         yield _invalid(f"{field}[{key}]", "...", "must be base64")
 
 
-def _size(body: Object) -> Causes:
-    values = [*(body.get("data") or {}).values(), *(body.get("binaryData") or {}).values()]
-    if sum(len(str(value)) for value in values) > _MEBIBYTE:
+def _size(texts: Object | None, encoded: Object | None) -> Causes:
+    """Bytes count: those of UTF-8, and of base64 those that it stands for."""
+    size = sum(len(str(value).encode()) for value in (texts or {}).values())
+    size += sum(decoded_size(str(value)) for value in (encoded or {}).values())
+    if size > _MEBIBYTE:
         yield Cause("", f"Too long: may not be more than {_MEBIBYTE} bytes", "FieldValueTooLong")
+
+
+def decoded_size(text: str) -> int:
+    """How many bytes base64 stands for.
+
+    >>> decoded_size("aGVsbG8=")
+    5
+    """
+    return len(text) * 3 // 4 - text[-2:].count("=")
 
 
 def _update(resource: Resource, body: Object, previous: Object) -> Causes:

@@ -16,7 +16,7 @@ from knative.local.manifests.generators import GeneratorError, generate
 from knative.local.manifests.hashes import hash_names
 from knative.local.manifests.patches import PatchError, json_patch, strategic_merge
 from knative.local.manifests.problems import ManifestError, Problem
-from knative.local.manifests.resource import Resource
+from knative.local.manifests.resource import Resource, expanded
 from knative.local.manifests.source import Document, FieldPath, parse_documents, read_documents
 from knative.local.manifests.transform import change_images, change_names_and_labels, matches
 
@@ -149,7 +149,8 @@ class _Builder:
                 words = "is not a Kubernetes object: apiVersion or kind is missing"
                 self.problems.append(Problem(target, document.line, "", "", words))
             else:
-                self._add(own, Resource(document.body, document))
+                for resource in expanded(Resource(document.body, document)):
+                    self._add(own, resource)
 
     def _add(self, into: list[Resource], resource: Resource) -> None:
         if any(resource.identity == other.identity for other in into):
@@ -206,6 +207,7 @@ class _Builder:
                 self._fault(document, path, str(error))
 
     def _apply(self, patch: Any, target: dict[str, Any] | None, own: list[Resource]) -> None:
+        may_be_none = target is not None
         if target is None:
             if not isinstance(patch, dict):
                 raise PatchError("a JSON patch needs a target")
@@ -213,7 +215,7 @@ class _Builder:
             group, _, version = str(patch.get("apiVersion", "")).rpartition("/")
             target |= {"group": group, "version": version}
         chosen = [resource for resource in own if matches(resource, target)]
-        if not chosen:
+        if not chosen and not may_be_none:
             raise PatchError(f"nothing matches the target {target}")
         for resource in chosen:
             if isinstance(patch, list):

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from knative.local.manifests import cluster_only, core, eventing, serving, sources
+from knative.local.manifests import admission, cluster_only, core, eventing, serving, sources
 from knative.local.manifests.kustomize import build
 from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError, Problem
-from knative.local.manifests.references import check_references
+from knative.local.manifests.references import check_references, warnings
 from knative.local.manifests.resource import Resource
+from knative.local.manifests.source import FieldPath
 from knative.local.manifests.stand_ins import stand_in
 
 KINDS: dict[tuple[str, str], type[Manifest]] = {
@@ -53,6 +54,12 @@ UNENFORCED = (
     eventing.EventType,
 )
 
+# What the API server writes into metadata.
+_SERVERS = {
+    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation",
+    "managedFields", "resourceVersion", "selfLink", "uid",
+}  # fmt: skip
+
 M = TypeVar("M", bound=Manifest)
 
 
@@ -62,7 +69,7 @@ class World:
 
     directory: Path
     objects: tuple[Manifest, ...]
-    stand_ins: tuple[str, ...] = ()  # what was changed for a laptop's sake, in words
+    notes: tuple[str, ...] = ()  # what was changed for a laptop's sake, and warnings, in words
 
     def all(self, kind: type[M]) -> list[M]:
         """The objects of one kind, in the order of the YAML."""
@@ -92,6 +99,7 @@ def load(directory: Path, *, stand_ins: bool = False) -> World:
     for resource in resources:
         try:
             objects.append((parse(resource.body), resource))
+            problems += (resource.problem(*fault) for fault in refusals(resource.body))
         except UnknownKindError as error:
             problems.append(resource.problem(("kind",), str(error)))
         except ValidationError as error:
@@ -100,6 +108,7 @@ def load(directory: Path, *, stand_ins: bool = False) -> World:
         problems += check_references(objects)
     if problems:
         raise ManifestError(problems)
+    told += [f"Warning: {warning}" for warning in warnings(objects)]
     return World(directory, tuple(item for item, _ in objects), tuple(told))
 
 
@@ -117,14 +126,45 @@ class UnknownKindError(ValueError):
     """The local Knative has no such kind."""
 
 
+def refusals(body: dict[str, Any]) -> Iterator[tuple[FieldPath, str]]:
+    """What a cluster refuses of an object that the local Knative can run."""
+    yield from admission.refusals(body)
+    name = str(body["metadata"]["name"])
+    if body["kind"] in ("Broker", "Trigger") and (fault := admission.label_fault(name)):
+        yield ("metadata", "name"), fault
+
+
 def parse(body: dict[str, Any]) -> Manifest:
-    """One object as its typed model; raises UnknownKindError or pydantic's ValidationError."""
+    """One object as its typed model; raises UnknownKindError or pydantic's ValidationError.
+
+    `null` is unset, and what only an API server writes is left out, as when it is applied.
+    """
+    body = written(body)
     key = (str(body.get("apiVersion")), str(body.get("kind")))
     if key in cluster_only.KINDS:
         raise UnknownKindError(f"a {key[1]} needs a cluster; --stand-ins goes without it")
     if key not in KINDS:
         raise UnknownKindError(f"{key[0]} {key[1]} is not supported by the local Knative")
     return KINDS[key].model_validate(body)
+
+
+def written(body: dict[str, Any]) -> dict[str, Any]:
+    """What an author says of an object, of which an export has more.
+
+    >>> written({"kind": "A", "metadata": {"creationTimestamp": None, "uid": "1"}, "status": {}})
+    {'kind': 'A', 'metadata': {}}
+    """
+    kept = {key: value for key, value in body.items() if key != "status"}
+    if isinstance(kept.get("metadata"), dict):
+        own = kept["metadata"].items()
+        kept["metadata"] = {key: value for key, value in own if key not in _SERVERS}
+    return {key: _without_null(value) for key, value in kept.items() if value is not None}
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value
 
 
 def faults(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:

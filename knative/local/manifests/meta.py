@@ -133,13 +133,6 @@ class Destination(Strict):
 class CloudEventOverrides(Strict):
     extensions: dict[str, str] = {}
 
-    @model_validator(mode="after")
-    def _names(self) -> CloudEventOverrides:
-        for name in self.extensions:
-            if not re.fullmatch(r"[a-z0-9]+", name):
-                raise refuse(f"the extension {name!r} must be lower-case letters and digits")
-        return self
-
 
 AnyObject = dict[str, Any]
 NonNegative = Annotated[int, Field(ge=0)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from knative.local.manifests import core, eventing, serving, sources
+from knative.local.manifests import admission, core, eventing, serving, sources
 from knative.local.manifests.meta import Destination, Manifest
 from knative.local.manifests.pods import PodSpec
 from knative.local.manifests.problems import Problem
@@ -16,6 +17,7 @@ Objects = list[tuple[Manifest, Resource]]
 Fault = tuple[FieldPath, str]
 M = TypeVar("M", bound=Manifest)
 
+_SOURCES = (sources.PingSource, sources.ApiServerSource)
 BROKER_HOST = "broker-ingress.knative-eventing.svc.cluster.local"
 
 
@@ -24,6 +26,16 @@ def check_references(objects: Objects) -> list[Problem]:
     world = _Names([item for item, _ in objects])
     return [
         resource.problem(*fault) for item, resource in objects for fault in _faults(item, world)
+    ]
+
+
+def warnings(objects: Objects) -> list[Problem]:
+    """What a cluster takes all the same: sources that are never ready, or never fire."""
+    world = _Names([item for item, _ in objects])
+    return [
+        resource.problem(path, f"{words}; a cluster takes it, and it never fires")
+        for item, resource in objects
+        for path, words in _silent(item, world)
     ]
 
 
@@ -74,12 +86,21 @@ def _faults(item: Manifest, world: _Names) -> Iterator[Fault]:
                 yield ("spec", "broker"), f"there is no Broker {item.namespace}/{item.spec.broker}"
             yield from _destination(item, item.spec.subscriber, ("spec", "subscriber"), world)
             yield from _delivery(item, item.spec.delivery, world)
-        case sources.PingSource() | sources.ApiServerSource():
-            yield from _destination(item, item.spec.sink, ("spec", "sink"), world)
         case sources.SinkBinding():
             yield from _destination(item, item.spec.sink, ("spec", "sink"), world)
             if not any(binds(item, other) for other in world.items):
                 yield ("spec", "subject"), "selects nothing"
+
+
+def _silent(item: Manifest, world: _Names) -> Iterator[Fault]:
+    if isinstance(item, _SOURCES):
+        yield from _destination(item, item.spec.sink, ("spec", "sink"), world)
+    for name in item.spec.ce_overrides.extensions if isinstance(item, _SOURCES) else ():
+        if name.lower() in admission.RESERVED:
+            path = ("spec", "ceOverrides", "extensions", name)
+            yield path, f"{name!r} is CloudEvents' own"
+    if isinstance(item, sources.PingSource) and item.spec.cron.after(datetime.now(UTC)) is None:
+        yield ("spec", "schedule"), f"{item.spec.schedule!r} never comes"
 
 
 def binds(binding: sources.SinkBinding, item: Manifest) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,3 +42,18 @@ class Resource:
         line = None if self.generated else self.source.line_of(path)
         dotted = ".".join(str(part) for part in path)
         return Problem(self.source.file, line, f"{self.kind} {self.name}", dotted, message)
+
+
+def expanded(resource: Resource) -> Iterator[Resource]:
+    """The object itself, or what a `kind: List` holds, each with the lines of its own fields."""
+    items = resource.body.get("items")
+    if resource.kind != "List" or not isinstance(items, list):
+        yield resource
+        return
+    for number, item in enumerate(items):
+        if isinstance(item, dict) and "kind" in item:
+            source = copy.copy(resource.source)
+            top = ("items", number)
+            source.line = resource.source.line_of(top)
+            source.lines = {p[2:]: n for p, n in resource.source.lines.items() if p[:2] == top}
+            yield Resource(item, source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, model_validator
-from pydantic.alias_generators import to_snake
 
 from knative.local.manifests.core import TemplateMetadata
 from knative.local.manifests.meta import AnyObject, Manifest, Strict, refuse
@@ -28,10 +27,6 @@ class RevisionSpec(PodSpec):
 
     @model_validator(mode="after")
     def _webhook(self) -> RevisionSpec:
-        for name in ("responseStartTimeoutSeconds", "idleTimeoutSeconds"):
-            value = getattr(self, to_snake(name))
-            if value is not None and value > self.timeout_seconds:
-                raise refuse(f"{name} {value} is above timeoutSeconds {self.timeout_seconds}")
         if len(self.containers) != 1:
             raise refuse("the local Knative runs exactly one container per Service")
         if self.init_containers or self.termination_grace_period_seconds is not None:

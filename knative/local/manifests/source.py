@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,10 @@ FieldPath = tuple[str | int, ...]
 
 # A document of a cluster has thousands; aliases of aliases make millions of a few lines.
 _MOST_FIELDS = 500_000
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads dates as text and looks at no tag, as Kubernetes does."""
-
-
-def _as_if_untagged(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return node.value
-
-
-_Loader.add_constructor(None, _as_if_untagged)
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
+_TAG = "tag:yaml.org,2002:"
+_CONSTRUCTED = {_TAG + name for name in ("null", "bool", "int", "float")}
+_VALUES = yaml.constructor.SafeConstructor()
 
 
 @dataclass
@@ -62,35 +48,35 @@ class Document:
 
 def read_documents(file: Path) -> list[Document]:
     """The non-empty documents of `file`; raises ManifestError with file and line."""
+    return parse_documents(as_text(read_bytes(file), file), file)
+
+
+def read_bytes(file: Path) -> bytes:
+    """What `file` holds; raises ManifestError where it cannot be read."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_bytes()
     except OSError as error:
         raise ManifestError([Problem(file, None, "", "", error.strerror or str(error))]) from None
+
+
+def as_text(data: bytes, file: Path) -> str:
+    """The text of a file; raises ManifestError where it is not UTF-8."""
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         raise ManifestError([Problem(file, None, "", "", "is not UTF-8")]) from None
-    return parse_documents(text, file)
 
 
 def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document]:
     """Like `read_documents`, of a text that stands in `file` from `first_line` on."""
     documents = []
-    loader = None
     try:
-        loader = _Loader(text)  # which looks for characters that YAML does not have
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                continue
-            line = node.start_mark.line + first_line
-            document = Document(file, line, None)
-            for path, at in _positions(node, (), (), file):
-                document.lines[path] = at + first_line
-                if len(document.lines) > _MOST_FIELDS:
-                    words = f"more than {_MOST_FIELDS} fields, its aliases written out"
-                    raise yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
-            document.body = loader.construct_document(node)
-            if document.body is not None:
-                documents.append(document)
+        events = yaml.parse(text, Loader=_PARSER)
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                document = _Composer(events, first_line).document(file)
+                if document.body is not None:
+                    documents.append(document)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         broken = mark.line + first_line if mark else None
@@ -102,35 +88,144 @@ def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document
         raise ManifestError(
             [Problem(file, None, "", "", "broken YAML: nested too deeply")]
         ) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
     return documents
 
 
-def _positions(
-    node: yaml.Node, path: FieldPath, above: tuple[yaml.Node, ...], file: Path
-) -> Iterator[tuple[FieldPath, int]]:
-    if any(one is node for one in above):
-        words = "an alias that holds itself"
-        raise yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
-    above = (*above, node)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[Hashable] = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                words = "the name of a field must be text"
-                raise yaml.MarkedYAMLError(problem=words, problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the field {key.value!r} is written twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-            here = (*path, str(key.value))
-            yield here, key.start_mark.line
-            yield from _positions(value, here, above, file)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            here = (*path, number)
-            yield here, value.start_mark.line
-            yield from _positions(value, here, above, file)
+@dataclass
+class _Anchored:
+    """What an anchor names, with the lines of its fields by their paths below it."""
+
+    value: Any
+    lines: list[tuple[FieldPath, int]]
+
+
+class _Composer:
+    """Makes one document of libyaml's events, as Kubernetes reads it.
+
+    Dates are text, no tag is looked at, and an anchor that is defined again counts from there on.
+    """
+
+    def __init__(self, events: Iterator[yaml.Event], first_line: int) -> None:
+        self._events = events
+        self._first_line = first_line
+        self._lines: dict[FieldPath, int] = {}
+        self._anchors: dict[str, _Anchored] = {}
+        self._open: set[str] = set()  # anchors whose value is not complete
+
+    def document(self, file: Path) -> Document:
+        event = next(self._events)
+        line = _line(event) + self._first_line
+        return Document(file, line, self._value(event, ()), self._lines)
+
+    def _value(self, event: yaml.Event, path: FieldPath) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, path)
+        anchor = getattr(event, "anchor", None)
+        before = len(self._lines)
+        if anchor:
+            self._open.add(anchor)
+        if isinstance(event, yaml.ScalarEvent):
+            value = _scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(path)
+        else:
+            value = self._mapping(path)
+        if anchor:
+            self._open.discard(anchor)
+            added = islice(self._lines.items(), before, None)
+            lines = [(place[len(path) :], line) for place, line in added]
+            self._anchors[anchor] = _Anchored(value, lines)
+        return value
+
+    def _aliased(self, event: yaml.AliasEvent, path: FieldPath) -> Any:
+        if event.anchor in self._open:
+            raise _fault("an alias that holds itself", event)
+        if event.anchor not in self._anchors:
+            raise _fault(f"found undefined alias {event.anchor!r}", event)
+        anchored = self._anchors[event.anchor]
+        for place, line in anchored.lines:
+            self._place((*path, *place), line - self._first_line, event)
+        return anchored.value
+
+    def _sequence(self, path: FieldPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            here = (*path, len(items))
+            self._place(here, _line(event), event)
+            items.append(self._value(event, here))
+        return items
+
+    def _mapping(self, path: FieldPath) -> dict[Any, Any]:
+        fields: dict[Any, Any] = {}
+        merged: list[Any] = []
+        seen: set[str] = set()
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if isinstance(event, yaml.AliasEvent):
+                key = text = self._aliased(event, path)
+            elif isinstance(event, yaml.ScalarEvent):
+                key, text = _scalar(event), event.value
+                if event.anchor:
+                    self._anchors[event.anchor] = _Anchored(key, [])
+            else:
+                key = text = None
+            if text is None or isinstance(text, dict | list):
+                raise _fault("the name of a field must be text", event)
+            text = str(text)
+            if text in seen:
+                raise _fault(f"the field {text!r} is written twice", event)
+            seen.add(text)
+            here = (*path, text)
+            self._place(here, _line(event), event)
+            value = self._value(next(self._events), here)
+            if text == "<<" and getattr(event, "implicit", (False,))[0]:
+                merged += value if isinstance(value, list) else [value]
+                if not all(isinstance(one, dict) for one in merged):
+                    raise _fault("expected a mapping or list of mappings for merging", event)
+            else:
+                fields[key] = value
+        for one in merged:
+            fields = {**one, **fields}
+        return fields
+
+    def _place(self, path: FieldPath, line: int, event: yaml.Event) -> None:
+        self._lines[path] = line + self._first_line
+        if len(self._lines) > _MOST_FIELDS:
+            words = f"more than {_MOST_FIELDS} fields, its aliases written out"
+            raise _fault(words, event)
+
+
+def _line(event: yaml.Event) -> int:
+    mark: Any = event.start_mark
+    return int(mark.line)
+
+
+def _fault(words: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = event.start_mark
+    return yaml.MarkedYAMLError(problem=words, problem_mark=mark)
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    if event.tag in (None, "!"):
+        return _plain(event.value) if event.implicit[0] else event.value
+    if not event.tag.startswith(_TAG):
+        return event.value
+    return _constructed(event.tag, event.value)
+
+
+@lru_cache(65_536)
+def _plain(text: str) -> Any:
+    """The value of a scalar without quotes."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+    for tag, pattern in (*resolvers.get(text[:1], ()), *resolvers.get(None, ())):
+        if pattern.match(text):
+            return _constructed(tag, text)
+    return text
+
+
+def _constructed(tag: str, text: str) -> Any:
+    if tag not in _CONSTRUCTED:
+        return text
+    try:
+        return yaml.SafeLoader.yaml_constructors[tag](_VALUES, yaml.ScalarNode(tag, text))
+    except (yaml.constructor.ConstructorError, ValueError, KeyError):
+        return text

@@ -1,15 +1,13 @@
-"""PingSource, SinkBinding and ApiServerSource, refused where the admission webhook does."""
+"""PingSource, SinkBinding and ApiServerSource, of which admission.py knows what is refused."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from functions.cron import Cron, CronError, UnknownZoneError
+from functions.cron import Cron
 from knative.local.manifests.core import LabelSelector
 from knative.local.manifests.meta import (
     AnyObject,
@@ -18,7 +16,6 @@ from knative.local.manifests.meta import (
     Manifest,
     OneOf,
     Strict,
-    refuse,
 )
 
 
@@ -31,31 +28,10 @@ class PingSourceSpec(Strict):
     sink: Destination
     ce_overrides: CloudEventOverrides = CloudEventOverrides()
 
-    @model_validator(mode="after")
-    def _is_cron(self) -> PingSourceSpec:
-        try:
-            Cron(self.schedule, self.timezone)
-        except UnknownZoneError as error:
-            raise refuse(str(error)) from None
-        except CronError as error:
-            raise refuse(f"schedule {self.schedule!r}: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _data_is_one(self) -> PingSourceSpec:
-        if self.data and self.data_base64:
-            raise refuse("data and dataBase64 are exclusive")
-        if self.data and self.content_type == "application/json":
-            try:
-                json.loads(self.data)
-            except ValueError as error:
-                raise refuse(f"data is not valid JSON: {error}") from None
-        if self.data_base64:
-            try:
-                base64.b64decode(self.data_base64, validate=True)
-            except (binascii.Error, ValueError):
-                raise refuse("dataBase64 is not base64") from None
-        return self
+    @property
+    def cron(self) -> Cron:
+        """When it is due; CronError where nothing has checked the schedule."""
+        return Cron(self.schedule, self.timezone)
 
     @property
     def body(self) -> bytes:
