@@ -95,7 +95,7 @@ async def letter(request: Request, ctx: Context) -> Response:
     async with ctx.store.connection() as connection:
         redrives = await tables.redrives(connection, found.number)
         ends = await audit.of(connection, found.number)
-    event = wire.to_json(wire.from_attributes(found.attributes, found.data))
+    event = wire.to_json(found.event)
     said = {**found.summary(), "event": event, "redrives": redrives, "audit": ends}
     return JSONResponse(said)
 

@@ -26,7 +26,7 @@ async def dead_letter(event: AnyEvent, ctx: Context) -> None:
     failure = decide.failure(event.said)
     max_bytes = ctx.settings(DeadLetterSettings).dead_letter_data_bytes
     async with ctx.store.transaction() as tx:
-        number, count = await tables.keep(tx, event.said, event.data, failure, ctx.now(), max_bytes)
+        number, count = await tables.keep(tx, event, failure, ctx.now(), max_bytes)
     logger.warning(
         "dead letter",
         extra={"fields": {"letter": number, "count": count, "failed_at": failure.function}},

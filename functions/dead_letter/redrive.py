@@ -39,9 +39,9 @@ def as_kept(letter: tables.Letter) -> wire.Message:
             f"dead letter {letter.number} holds only the beginning of its data: edit it, with the "
             "whole data, or dismiss it"
         )
-    marked = decide.original(letter.attributes) | {"redriveof": str(letter.number)}
+    marked = decide.original(letter.verbatim) | {"redriveof": str(letter.number)}
     _check_content_type(marked)
-    return wire.from_attributes(marked, letter.data)
+    return wire.as_received(marked, letter.data)
 
 
 def edited(letter: tables.Letter, edit: Edit) -> wire.Message:
@@ -50,7 +50,7 @@ def edited(letter: tables.Letter, edit: Edit) -> wire.Message:
     Under the same id a function that handled the first event would take this one for a repeat. The
     id follows from the content, so that the same edit sent twice is one event.
     """
-    first = decide.original(letter.attributes)
+    first = decide.original(wire.attributes(letter.event))
     if fixed := {"id", "source"} & edit.attributes.keys():
         raise PermanentError(f"attributes: {', '.join(sorted(fixed))} cannot be edited")
     attributes = first | edit.attributes

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from functions.dead_letter.decide import Failure
+from functions.kit import wire
 from functions.kit.durable.database import without_nul as _text
 
 if TYPE_CHECKING:
+    from functions.events.base import AnyEvent
     from functions.kit.durable.database import Connection
 
 # open: it needs attention; redriving: sent, or about to be; redriven: sent, not come back;
@@ -34,9 +36,14 @@ class Letter:
     row: Mapping[str, Any]
 
     @property
-    def attributes(self) -> dict[str, str]:
+    def verbatim(self) -> dict[str, str]:
+        """Each attribute's text as it stood in its header."""
         loaded: dict[str, str] = json.loads(self.row["attributes"])
         return loaded
+
+    @property
+    def event(self) -> wire.Message:
+        return wire.as_received(self.verbatim, self.data)
 
     @property
     def data(self) -> bytes:
@@ -71,8 +78,7 @@ class Outcome:
 
 async def keep(
     tx: Connection,
-    said: Mapping[str, str],
-    data: bytes,
+    event: AnyEvent,
     failure: Failure,
     now: datetime,
     max_bytes: int,
@@ -81,13 +87,14 @@ async def keep(
 
     One that is delivered twice counts once.
     """
+    said = event.said
     dest = failure.dest or await _dest_of_older(tx, said)
     row = await tx.fetchrow(
         """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
                                     function, code, detail, arrival, first_at, last_at, size)
            VALUES (nextval('letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12,
                    $13)
-           ON CONFLICT (source, id, dest) DO UPDATE SET
+           ON CONFLICT (md5(source), md5(id), md5(dest)) DO UPDATE SET
                seen = excluded.seen, attributes = excluded.attributes, data = excluded.data,
                size = excluded.size,
                code = excluded.code, detail = excluded.detail, arrival = excluded.arrival,
@@ -96,14 +103,15 @@ async def keep(
            RETURNING number, count""",
         *(_text(said["source"]), _text(said["id"]), _text(dest), _text(said["type"])),
         _text(said.get("subject")),
-        json.dumps(dict(said)).encode(),
-        data[:max_bytes],
+        json.dumps(event.verbatim).encode(),
+        event.data[:max_bytes],
         *(_text(failure.function), failure.code, _text(failure.detail), _text(failure.arrival)),
-        *(now, len(data)),
+        *(now, len(event.data)),
     )
     if row is None:
         row = await tx.fetchrow(
-            "SELECT number, count FROM letter WHERE source = $1 AND id = $2 AND dest = $3",
+            """SELECT number, count FROM letter
+               WHERE md5(source) = md5($1) AND md5(id) = md5($2) AND md5(dest) = md5($3)""",
             *(_text(said["source"]), _text(said["id"]), _text(dest)),
         )
     assert row is not None, "the letter conflicted, so it exists"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -57,15 +55,18 @@ def arrival(said: Mapping[str, str], now: datetime) -> datetime:
         return now
 
 
-def told(row: Row, runs: Iterable[Row]) -> Told:
-    """An event in the shape of the local broker's, without what only a broker knows."""
+def told(row: Row, runs: Iterable[Row], data: Told) -> Told:
+    """An event in the shape of the local broker's, without what only a broker knows.
+
+    `data` is its data as JSON can hold it.
+    """
     return {
         "seq": row["seq"],
         "arrived": row["arrived"].timestamp(),
         "attributes": {"specversion": "1.0", **row["attributes"]},
         "size": row["size"],
         "cut": len(row["data"]) < row["size"],
-        **_data(row["data"], row["size"]),
+        **data,
         "deliveries": deliveries(runs),
     }
 
@@ -100,25 +101,3 @@ def deliveries(runs: Iterable[Row]) -> list[Told]:
         }
         for function, made in by_function.items()
     ]
-
-
-def _data(kept: bytes, size: int) -> Told:
-    """JSON or text where it is that, else base64; a beginning is told as far as it can be read.
-
-    >>> _data(b'{"n": 1}', 8), _data(b'{"n"', 8), _data(b"\\xff", 1), _data(b"", 0)
-    ({'data': {'n': 1}}, {'data': '{"n"'}, {'data_base64': '/w=='}, {'data': None})
-    """
-    cut = len(kept) < size
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=not cut)
-    except UnicodeDecodeError:
-        return {"data_base64": b64encode(kept).decode()}
-    if cut:
-        return {"data": text}
-    try:
-        data = json.loads(text) if text else None
-        # Half a surrogate pair, NaN and 1e999 can be read, but not said again.
-        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        data = text
-    return {"data": data}

@@ -25,6 +25,7 @@ from functions.kit.context import Context
 from functions.kit.durable import history, inbox
 from functions.kit.errors import PermanentError
 from functions.kit.function import function, route
+from functions.kit.json_data import data_member
 from functions.kit.runs import runs
 from functions.kit.settings import Settings
 
@@ -52,7 +53,14 @@ async def search(request: Request, ctx: Context) -> Response:
     runs = defaultdict(list)
     for run in await history.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
         runs[run["event_source"], run["event_id"]].append(run)
-    events = [decide.told(row, runs[row["source"], row["id"]]) for row in rows]
+    events = [
+        decide.told(
+            row,
+            runs[row["source"], row["id"]],
+            data_member(row["data"], cut=len(row["data"]) < row["size"]),
+        )
+        for row in rows
+    ]
     return Response(json.dumps(events), media_type="application/json")
 
 

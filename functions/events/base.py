@@ -109,11 +109,13 @@ class AnyEvent(Event):
     """An event of whatever type, as it came: for a function that keeps events unread.
 
     `said` holds its attributes and extensions by their CloudEvents names, `data` its bytes.
+    `verbatim` is each attribute's text as it stood in its header, to send the event on unchanged.
     """
 
     type: ClassVar[str] = "*"
 
     said: dict[str, str]
+    verbatim: dict[str, str] = {}
     data: bytes = b""
 
     @classmethod

@@ -42,7 +42,11 @@ def open_(
         expected = " or ".join(kind.type for kind in kinds)
         raise UnknownType([f"type {message.type!r} is not handled here: send {expected}"])
     if kind is AnyEvent:
-        return AnyEvent(said=wire.attributes(message), data=message.data)
+        return AnyEvent(
+            said=wire.attributes(message),
+            verbatim=dict(message.verbatim or wire.attributes(message)),
+            data=message.data,
+        )
     marked = kind.attributes()
     if not marked:
         try:

@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from functions.events.base import Event
+from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import envelope, wire
 from functions.kit.answers import failure
@@ -134,7 +134,8 @@ async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: by
 
 
 def _opened(spec: Spec, headers: wire.Headers, body: bytes) -> tuple[wire.Message, Event]:
-    message = wire.decode(headers, body)
+    read_event = wire.received if AnyEvent in spec.inputs else wire.decode
+    message = read_event(headers, body)
     return message, envelope.open_(message, spec.inputs, spec.schedules)
 
 

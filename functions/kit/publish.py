@@ -64,11 +64,12 @@ class Publisher:
 
         headers, body = wire.encode(message)
         headers += self._authorization()
+        raw = [(name.encode(), value.encode()) for name, value in headers]
         try:
             async with self._turns:
                 response = await self._http.post(
                     self._settings.k_sink,
-                    headers=headers,
+                    headers=raw,
                     content=body,
                     timeout=self._settings.publish_timeout_s,
                 )

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from functions.dead_letter.main import dead_letter
 from functions.kit import wire
 from tests.cluster import Cluster
+from tests.function.kept_events import ATTRIBUTES, DATA, PLAIN, Headers
 from tests.support import eventually
 
 FAILED = wire.Message(
@@ -121,6 +122,42 @@ async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: wire.Message) 
     plain = {k: v for k, v in odd.extensions.items() if not k.startswith("knative")}
     assert replace(sent, extensions={}) == replace(odd, extensions={})
     assert sent.extensions == {**plain, "redriveof": str(row["number"])}
+
+
+async def hand_over(cluster: Cluster, headers: Headers, body: bytes = b"{}") -> None:
+    raw = [(name.encode(), value) for name, value in headers.items()]
+    async with cluster.client("dead-letter") as client:
+        response = await client.post("/", headers=raw, content=body)
+    assert (response.status_code, response.content) == (202, b""), response.text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [pytest.param(*rest, id=name) for name, *rest in ATTRIBUTES]
+)
+async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came(
+    letters: Cluster, given: Headers, shown: dict[str, str]
+) -> None:
+    letters.add("broker-ingress", Response(status_code=202))  # as lenient as Knative's
+    await hand_over(letters, PLAIN | given, b'{"n": NaN}')
+    [row] = (await get(letters, "/letters"))["letters"]
+    one = await get(letters, f"/letters/{row['number']}")
+    assert shown.items() <= one["event"].items()
+    await post(letters, f"/letters/{row['number']}/redrive")
+    sent = letters.requests[-1]
+    expected = PLAIN | given | {"ce-redriveof": str(row["number"]).encode()}
+    headers = {n.decode().lower(): v for n, v in sent.headers.raw}
+    assert {n: headers.get(n) for n in expected} == expected
+    assert sent.content == b'{"n": NaN}'
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data, _ in DATA])
+async def test_data_that_json_cannot_say_hides_no_letter(letters: Cluster, data: bytes) -> None:
+    await hand_over(letters, PLAIN, data)
+    await keep(letters, FAILED)
+    newest, oldest = (await get(letters, "/letters"))["letters"]
+    assert newest["id"] == FAILED.id
+    event = (await get(letters, f"/letters/{oldest['number']}"))["event"]
+    assert "data" in event or base64.b64decode(event["data_base64"]) == data
 
 
 async def test_the_list_is_filtered_and_paged_newest_first(letters: Cluster) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import shake_128
 from typing import Any
 
+import httpx
 import pytest
 
 from functions.event_recorder.main import event_recorder
@@ -19,6 +20,7 @@ from functions.scrum_report.main import scrum_report
 from functions.sprint_report.main import sprint_report
 from tests.cluster import Cluster, message_of
 from tests.contract.repository import GOLDEN
+from tests.function.kept_events import ATTRIBUTES, DATA, PLAIN, Headers
 from tests.function.peers import World
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -60,6 +62,12 @@ async def keep(cluster: Cluster, *messages: wire.Message) -> None:
     for message in messages:
         response = await cluster.tell("event-recorder", message)
         assert (response.status_code, response.content) == (202, b""), response.text
+
+
+async def hand_over(cluster: Cluster, headers: Headers, body: bytes = b"{}") -> httpx.Response:
+    async with cluster.client("event-recorder") as client:
+        raw = [(name.encode(), value) for name, value in headers.items()]
+        return await client.post("/", headers=raw, content=body)
 
 
 async def search(cluster: Cluster, query: str = "", status: int = 200) -> Any:
@@ -154,6 +162,27 @@ class TestKeeping:
         [event] = await search(recorder)
         assert event["attributes"] == {"specversion": "1.0", **wire.attributes(odd)}
         assert json.dumps(event, ensure_ascii=False, allow_nan=False).encode(), "anybody reads it"
+
+    @pytest.mark.parametrize(
+        ("given", "shown"), [pytest.param(*rest, id=name) for name, *rest in ATTRIBUTES]
+    )
+    async def test_attributes_are_kept_as_they_came(
+        self, recorder: Cluster, given: Headers, shown: dict[str, str]
+    ) -> None:
+        assert (await hand_over(recorder, PLAIN | given)).status_code == 202
+        [event] = await search(recorder)
+        assert shown.items() <= event["attributes"].items()
+
+    @pytest.mark.parametrize(
+        ("data", "shown"), [pytest.param(*rest, id=name) for name, *rest in DATA]
+    )
+    async def test_data_that_json_cannot_say_hides_no_other_event(
+        self, recorder: Cluster, data: bytes, shown: dict[str, object]
+    ) -> None:
+        assert (await hand_over(recorder, PLAIN, data)).status_code == 202
+        await keep(recorder, SOME)
+        _, event = await search(recorder)
+        assert {name: event[name] for name in event if name.startswith("data")} == shown
 
     async def test_a_database_that_is_away_is_no_reason_to_lose_an_event(
         self, cluster: Cluster

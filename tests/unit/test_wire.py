@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import cloudevents.http
 import pytest
@@ -17,7 +18,7 @@ REQUIRED = {"ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-specversion": "
 
 
 def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,56 @@ def test_what_is_wrong_in_structured_mode_is_named(document: object, problem: st
         ("100%25", "100%"),
         ('"quoted \\" text"', 'quoted " text'),
         ("plain", "plain"),
+        ("Zoë 火", "Zoë 火"),
+        ("Zo%c3%ab", "Zoë"),
+        ("50%41", "50%41"),
+        ("50%2541", "50%41"),
+        ("my%2Ffile.txt", "my%2Ffile.txt"),
+        ("100% of %zz", "100% of %zz"),
+        ("line%0Abreak", "line\nbreak"),
     ],
 )
 def test_header_values_are_percent_decoded(header: str, text: str) -> None:
     message = wire.decode(raw(REQUIRED | {"ce-subject": header}), b"")
     assert message.subject == text
+
+
+@pytest.mark.parametrize("header", [b"%ff%fe", b"%E7%81", b"\xff", b"ok%C3"])
+def test_what_is_no_utf_8_is_refused(header: bytes) -> None:
+    with pytest.raises(wire.NotAnEvent, match="header ce-subject is no UTF-8"):
+        wire.decode([*raw(REQUIRED), (b"ce-subject", header)], b"")
+
+
+@pytest.mark.parametrize("uri", ["https://example.com/a%20b", "/buckets/x%2Fy", "/%C3%A9", "/%ff"])
+def test_a_uri_is_read_and_written_as_it_stands(uri: str) -> None:
+    binary = wire.decode(raw(REQUIRED | {"ce-source": uri}), b"")
+    document = {"specversion": "1.0", "id": "1", "type": "t", "source": uri}
+    assert binary.source == wire.from_json(document).source == uri
+    assert ("ce-source", uri) in wire.encode(binary)[0]
+
+
+@pytest.mark.parametrize(
+    ("members", "data"),
+    [
+        ({"data": {}, "data_base64": None}, b"{}"),
+        ({"data_base64": None}, b""),
+        ({"data": None, "data_base64": "eA=="}, b"x"),
+        ({"data": "a", "datacontenttype": "text/plain"}, b"a"),
+        ({"data": "a", "datacontenttype": "application/json"}, b'"a"'),
+        ({"data": "a"}, b'"a"'),
+        ({"data": {"a": 1}, "datacontenttype": "application/vnd.x+json"}, b'{"a":1}'),
+    ],
+)
+def test_structured_data(members: dict[str, object], data: bytes) -> None:
+    document = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", **members}
+    assert wire.from_json(document).data == data
+
+
+@pytest.mark.parametrize("data", ['{"n": NaN}', "1e999", '"half \\ud83d"', "[" * 20_000])
+def test_structured_data_that_json_cannot_say_is_refused(data: str) -> None:
+    body = f'{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{data}}}'
+    with pytest.raises(wire.NotAnEvent):
+        wire.decode([(b"content-type", b"application/cloudevents+json")], body.encode())
 
 
 def test_extension_attributes_travel_on() -> None:
@@ -103,18 +149,21 @@ def test_nanoseconds_are_a_time() -> None:
     assert message.sent_at.microsecond == 123456
 
 
-text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(
-    lambda t: not (t.startswith('"') and t.endswith('"'))
-)
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+json_data = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+).map(lambda value: json.dumps(value).encode())
 messages = st.builds(
     wire.Message,
     id=text,
     source=st.from_regex(r"/[a-z0-9/.]{0,20}", fullmatch=True),
     type=text,
-    data=st.binary(),
+    data=st.binary() | json_data | st.integers(0, 3000).map(lambda deep: b"[" * deep + b"]" * deep),
     subject=st.none() | text,
     time=st.none() | st.datetimes().map(lambda t: f"{t.isoformat()}Z"),
-    datacontenttype=st.just("application/octet-stream"),
+    datacontenttype=st.sampled_from(["application/octet-stream", "text/plain", "text/xml"]),
     extensions=st.dictionaries(st.from_regex(r"x[a-z0-9]{1,12}", fullmatch=True), text, max_size=3),
 )
 
@@ -128,6 +177,55 @@ def test_what_is_encoded_decodes_to_the_same(message: wire.Message) -> None:
 @given(messages)
 def test_the_json_format_keeps_everything(message: wire.Message) -> None:
     assert wire.from_json(json.loads(json.dumps(wire.to_json(message)))) == message
+
+
+@given(messages, st.sampled_from(["application/json", "application/x+json", None]))
+def test_any_reader_of_json_reads_what_we_list(
+    message: wire.Message, content_type: str | None
+) -> None:
+    listed = wire.to_json(replace(message, datacontenttype=content_type))
+    again = json.loads(json.dumps(listed, allow_nan=False, ensure_ascii=False).encode())
+    assert again == listed
+    assert wire.from_json(listed).id == message.id
+
+
+header_text = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('%"0Af'), min_size=1
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*REQUIRED, "ce-time", "ce-subject", "ce-x", "ce-a_b", "content-type"]),
+        header_text,
+    ),
+    st.binary() | json_data,
+)
+def test_what_is_only_kept_is_sent_on_as_it_came(headers: dict[str, str], body: bytes) -> None:
+    given_ = REQUIRED | headers
+    message = wire.received(raw(given_), body)
+    assert all((message.id, message.source, message.type))
+    kept = wire.as_received(message.verbatim or {}, message.data)
+    assert dict(wire.encode(kept)[0]) == given_
+    assert wire.encode(kept)[1] == message.data == body
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"ce-id", b"ce-x", b"content-type"]), st.binary())))
+def test_no_event_of_a_broker_is_too_odd_to_be_kept(headers: list[tuple[bytes, bytes]]) -> None:
+    message = wire.received([*raw(REQUIRED), *headers], b"x")
+    json.dumps(wire.to_json(message), ensure_ascii=False).encode()
+    headers_again, _ = wire.encode(message)
+    assert not any(set(value) & set(map(chr, [*range(32), 127])) for _, value in headers_again)
+
+
+@given(st.dictionaries(st.text(st.characters()), json_data.map(json.loads)))
+def test_no_structured_event_is_too_odd_to_be_kept(document: dict[str, object]) -> None:
+    required = {name.removeprefix("ce-"): text for name, text in REQUIRED.items()}
+    body = json.dumps(document | required).encode()
+    message = wire.received([(b"content-type", b"application/cloudevents+json")], body)
+    listed = wire.to_json(message)
+    json.dumps(listed, ensure_ascii=False, allow_nan=False).encode()
+    assert wire.as_received(message.verbatim or {}, message.data).data == message.data
 
 
 @given(messages)
