@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.kit.answers import failure, refusal
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError
+from functions.kit.head import HeadAsGet
 
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 
@@ -20,7 +21,10 @@ Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
     """A further HTTP route of a function, whose endpoint also gets the context."""
 
-    return Route(path, _Served(endpoint, sorted(methods)), methods=None)
+    served: ASGIApp = _Served(endpoint, sorted(methods))
+    if "GET" in methods:
+        served = HeadAsGet(served)
+    return Route(path, served, methods=None)
 
 
 def number(
@@ -48,7 +52,8 @@ class _Served:
                 answer = failure(error, service=True)
         else:
             words = f"{scope['method']} is not allowed here"
-            answer = refusal(405, words, {"Allow": ", ".join(self.methods)})
+            allowed = ["HEAD", *self.methods] if "GET" in self.methods else self.methods
+            answer = refusal(405, words, {"Allow": ", ".join(sorted(allowed))})
         await answer(scope, receive, send)
 
 

@@ -24,6 +24,7 @@ from functions.kit.context import Context, process_context
 from functions.kit.durable import inbox
 from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.head import HeadAsGet
 from functions.kit.metrics import Gauges
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def api(
         app = build()
         app.add_middleware(cause.OnBehalf)
         app.add_middleware(BodyLimit)
+        app.add_middleware(HeadAsGet)
         return app
 
     async def target(request: HttpRequest) -> Response:

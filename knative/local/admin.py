@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from knative.local.broker.records import EventRecord, Wanted
+from knative.local.broker.records import Wanted
+from knative.local.event_json import change_json, event_json
 
 if TYPE_CHECKING:
     from knative.local.runtime import Runtime
@@ -47,24 +47,31 @@ def admin_app(runtime: Runtime) -> Starlette:
         if query.get("follow"):
             lines = _follow(runtime, kind)
             return StreamingResponse(lines, media_type="application/x-ndjson")
-        since = int(query["since"]) if "since" in query else None
-        found = await runtime.broker.events(kind, since, int(query.get("limit", 50)))
+        since = _number(request, "since", None)
+        limit = _number(request, "limit", 50, least=1)
+        found = await runtime.broker.events(kind, since, limit or 50)
         return JSONResponse([event_json(record) for record in found])
 
     async def search(request: Request) -> Response:
+        names = {"type", "subject", "trigger", "correlation"}
         query = {k: v for k, v in request.query_params.items() if v}
-        numbers = {name: query.pop(name) for name in ("before", "limit") if name in query}
-        unknown = query.keys() - {"type", "subject", "trigger", "correlation"}
-        if unknown or not all(text.isdecimal() for text in numbers.values()):
-            detail = f"{', '.join(unknown)}: no such filter" if unknown else "not a number"
-            return JSONResponse({"detail": detail}, 422)
-        wanted = Wanted(**query, **{name: min(int(n), 10**15) for name, n in numbers.items()})  # type: ignore[arg-type]  # each name has its own kind
+        if unknown := query.keys() - names - {"before", "limit"}:
+            return JSONResponse({"detail": f"{', '.join(unknown)}: no such filter"}, 422)
+        wanted = Wanted(
+            **{name: query[name] for name in names if name in query},
+            before=_number(request, "before", None),
+            limit=_number(request, "limit", 50, least=1) or 50,
+        )
         found = await runtime.broker.search(wanted)
         return JSONResponse([event_json(record) for record in found])
 
     async def dead_letters(request: Request) -> Response:
-        found = await runtime.broker.dead_letters(int(request.query_params.get("limit", 100)))
+        limit = _number(request, "limit", 100, least=1)
+        found = await runtime.broker.dead_letters(limit or 100)
         return JSONResponse([event_json(record) for record in found])
+
+    async def crash_broker(_: Request) -> Response:
+        return JSONResponse({"lost": await runtime.broker.lose_deliveries()})
 
     async def home(_: Request) -> Response:
         return JSONResponse({"services": runtime.addresses(), "administration": "/_knative/status"})
@@ -79,7 +86,9 @@ def admin_app(runtime: Runtime) -> Starlette:
             Route("/_knative/events", events),
             Route("/_knative/events/search", search),
             Route("/_knative/dead-letters", dead_letters),
-        ]
+            Route("/_knative/crash-broker", crash_broker, methods=["POST"]),
+        ],
+        exception_handlers={NotANumberError: _refused},
     )
 
 
@@ -89,21 +98,23 @@ async def _follow(runtime: Runtime, kind: str | None) -> AsyncIterator[str]:
     with contextlib.suppress(GeneratorExit):
         async for change in changes:
             if kind is None or change.type == kind:
-                yield json.dumps(dataclasses.asdict(change)) + "\n"
+                record = await runtime.broker.event(change.seq)
+                if record is not None:
+                    yield json.dumps(change_json(change, record)) + "\n"
 
 
-def event_json(record: EventRecord) -> dict[str, Any]:
-    """An event with its deliveries; `data` is JSON or text where it is, else base64."""
-    body = dataclasses.asdict(record)
-    data = body.pop("data")
-    try:
-        body["data"] = json.loads(data) if data else None
-    except ValueError:
-        try:
-            body["data"] = data.decode()
-        except UnicodeDecodeError:
-            body["data_base64"] = base64.b64encode(data).decode()
-    for delivery in body["deliveries"]:
-        for attempt in delivery["attempts"]:
-            attempt["answer"] = attempt["answer"].decode(errors="replace")
-    return body
+class NotANumberError(ValueError):
+    """A query's number is none; the text says which."""
+
+
+def _number(request: Request, name: str, default: int | None, *, least: int = 0) -> int | None:
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 1000 and int(text) >= least):
+        raise NotANumberError(f"{name}: must be a number, {least} or more")
+    return min(int(text), 10**15)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 422)

@@ -19,6 +19,7 @@ from knative.local.access import USER, Access, new_token
 from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
 from knative.local.broker.broker import LocalBroker
+from knative.local.broker.retention import RETENTION_S
 from knative.local.clock import Clock
 from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 class Options:
     """How to run a world. `automatic`: schedules fire by themselves.
 
+    `durable`: deliveries outlive the runtime. `retention_s`: how long settled events are kept.
+
     `front`: the Service, as namespace/name, that http://localhost:PORT leads to.
     """
 
@@ -50,6 +53,8 @@ class Options:
     port: int = 8080
     automatic: bool = True
     deliver_twice: bool = False
+    durable: bool = True
+    retention_s: float = RETENTION_S
     front: str | None = None
     limits: Limits = field(default_factory=Limits)
     jobs_within_s: float = 120.0
@@ -100,6 +105,8 @@ class Runtime:
                 triggers(self.world),
                 self.network,
                 deliver_twice=self.options.deliver_twice,
+                durable=self.options.durable,
+                retention_s=self.options.retention_s,
             )
         except ValueError as error:
             raise StartError(str(error)) from None

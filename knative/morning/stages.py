@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from knative.local.admin import event_json
+from knative.local.event_json import event_json
 from knative.local.runtime import Runtime
 from knative.morning import expected, tables, words
 

@@ -54,7 +54,8 @@ class Wire:
             "ce-type": type_,
             "content-type": "application/json",
         } | {f"ce-{name}": value for name, value in attributes.items()}
-        return await self.client.post(self.url, headers=headers, content=data)
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return await self.client.post(self.url, headers=raw, content=data)
 
 
 @pytest.fixture(scope="session")

@@ -193,3 +193,18 @@ async def test_a_key_that_names_another_request_is_refused(dsm: Dsm) -> None:
     other = PROJECT | {"id": "Q"}
     words = await dsm.refused(422, "POST", "project-service", "/projects", json=other, key="k")
     assert "another request" in words
+
+
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [
+        ("project-service", "/projects"),
+        ("sprint-service", "/sprints/list_projects"),
+        ("chronicle-service", "/nowhere"),
+    ],
+)
+async def test_head_is_answered_as_get_is(dsm: Dsm, service: str, path: str) -> None:
+    got = await dsm.call("GET", service, path)
+    headed = await dsm.call("HEAD", service, path)
+    assert (headed.status_code, headed.content) == (got.status_code, b"")
+    assert headed.headers == got.headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.manifest_files import BROKER, SERVICE, write
-from tests.support_runtime import ROOT, LocalKnative, local_knative
+from tests.support_runtime import BROKER_HOST, ROOT, LocalKnative, local_knative
 
 TINY = Path(__file__).parent / "overlays" / "tiny"
 
@@ -44,15 +45,93 @@ def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
 def test_a_newcomer_can_fire_send_and_look(knative: LocalKnative) -> None:
     data = str(knative.data)
     assert "dsm/morning: tick" in run("fire", "morning", "--data", data).stdout
-    sent = run("send", "--type", "io.example.greeting.v1", "--data", '{"a": 1}', "--extension",
-               "k=v", "--state", data)  # fmt: skip
-    assert sent.returncode == 0
-    assert ": 202" in sent.stdout
+    sent = run("send", "--type", "io.example.greeting.v1", "--event-data", '{"a": 1}',
+               "--extension", "k=v", "--data", data)  # fmt: skip
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.stdout.endswith(": 202, dsm/echo-takes-greetings: delivered\n")
     shown = run("events", "--data", data).stdout
     assert "io.example.greeting.v1" in shown
     assert "dsm/echo-takes-greetings: delivered, 1 attempt" in shown
     assert "echo" in run("services", "--data", data).stdout
     assert run("dead-letters", "--data", data).stdout == "no dead letters\n"
+
+
+def test_an_event_for_nobody_and_a_broker_that_does_not_exist_are_said(
+    knative: LocalKnative,
+) -> None:
+    data = ("--data", str(knative.data))
+    sent = run("send", "--type", "io.example.nobody.v1", *data)
+    assert (sent.returncode, sent.stdout.partition(": ")[2]) == (0, "202, no Trigger takes it\n")
+    sent = run("send", "--type", "t", "--broker", "dsm/other", *data)
+    assert sent.returncode == 1
+    assert sent.stdout.endswith("404, there is no Broker dsm/other; there are: dsm/default\n")
+
+
+def test_data_of_an_event_is_still_taken_from_its_old_option(knative: LocalKnative) -> None:
+    sent = run("send", "--type", "io.example.greeting.v1", "--data", '{"a": 1}', "--state",
+               str(knative.data), "--json")  # fmt: skip
+    assert "send data with --event-data" in sent.stderr
+    assert json.loads(sent.stdout)["deliveries"] == [
+        {"trigger": "dsm/echo-takes-greetings", "state": "delivered"}
+    ]
+
+
+@pytest.mark.parametrize("limit", ["-5", "0", "x", "\u0665"])
+def test_a_limit_is_a_number_from_one_on(knative: LocalKnative, limit: str) -> None:
+    failed = run("events", "--limit", limit, "--data", str(knative.data))
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert f"argument --limit: {limit!r} is no number from 1 on" in failed.stderr
+
+
+async def test_the_administration_says_which_number_is_none(knative: LocalKnative) -> None:
+    async with knative.client() as client:
+        for path in ("events?limit=-5", "events?since=x", "events/search?before=-1"):
+            answer = await client.get(f"/_knative/{path}")
+            assert (answer.status_code, "must be a number" in answer.text) == (422, True)
+
+
+async def test_head_is_answered_wherever_get_is(knative: LocalKnative) -> None:
+    async with knative.client() as client:
+        for path in ("/", "/_knative/status", "/_knative/events", "/kubernetes/version"):
+            got, headed = await client.get(path), await client.head(path)
+            assert (headed.status_code, headed.content) == (got.status_code, b""), path
+
+
+def test_a_crash_of_the_broker_loses_nothing_when_all_is_settled(knative: LocalKnative) -> None:
+    crashed = run("crash-broker", "--data", str(knative.data))
+    assert crashed.stdout == "0 deliveries lost\n"
+
+
+POISON = {
+    "NaN": b'{"price": NaN}',
+    "a huge number": b'{"price": 1e999}',
+    "half a surrogate pair": b'{"t":"half \\ud83d"}',
+    "2000 nested lists": b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    "900 nested lists": b"[" * 900 + b"]" * 900,
+    "bytes": b"\xff\x00",
+    "huge": b'"' + b"x" * 200_000 + b'"',
+}
+
+
+async def test_no_event_breaks_a_list_that_it_is_in(knative: LocalKnative) -> None:
+    async with knative.client() as client:
+        for name, data in POISON.items():
+            headers = {"host": BROKER_HOST, "ce-specversion": "1.0", "ce-id": name,
+                       "ce-source": "/probe", "ce-type": "order.poisoned",
+                       "content-type": "application/json"}  # fmt: skip
+            answer = await client.post("/dsm/default", headers=headers, content=data)
+            assert answer.status_code == 202
+        for path in ("events?type=order.poisoned", "events/search?type=order.poisoned"):
+            answer = await client.get(f"/_knative/{path}")
+            found = {e["attributes"]["id"]: e for e in answer.json()}
+            assert found.keys() == POISON.keys()
+            assert json.dumps(answer.json(), allow_nan=False, ensure_ascii=False).encode()
+    assert found["NaN"]["data"] == '{"price": NaN}'
+    assert found["900 nested lists"]["data"] == "[" * 900 + "]" * 900
+    assert found["bytes"]["data_base64"] == "/wA="
+    assert (found["huge"]["size"], found["huge"]["cut"]) == (200_002, True)
+    shown = run("events", "--type", "order.poisoned", "--data", str(knative.data))
+    assert shown.stdout.count("no trigger matched") == len(POISON)
 
 
 @pytest.mark.parametrize("command", ["events", "services", "dead-letters"])
@@ -70,6 +149,9 @@ def test_events_can_be_followed(knative: LocalKnative) -> None:
         changes = [json.loads(follower.stdout.readline()) for _ in range(2)]
         follower.terminate()
     assert [change["state"] for change in changes] == [None, "delivered"]
+    listed = json.loads(run("events", "--limit", "1", "--json", "--data", str(knative.data)).stdout)
+    assert listed[0].keys() <= changes[-1].keys()
+    assert listed[0] == {name: changes[-1][name] for name in listed[0]}
 
 
 def test_an_unknown_schedule_is_told_with_those_that_exist(knative: LocalKnative) -> None:
@@ -259,7 +341,37 @@ def test_down_stops_the_runtime_and_what_a_killed_one_left(tmp_path: Path) -> No
 
 
 def test_without_a_runtime_the_commands_say_so(tmp_path: Path) -> None:
-    assert one_line(run("services", "--data", str(tmp_path))).startswith("no local Knative runs")
+    words = one_line(run("services", "--data", str(tmp_path)))
+    assert words.startswith("no local Knative runs")
+    python = words.partition("`")[2].split()[0]
+    assert shutil.which(python, path=f"{ROOT}:{os.environ['PATH']}") or (ROOT / python).exists()
+
+
+def test_the_help_imports_nothing_that_only_commands_need() -> None:
+    program = "import sys; from knative.local.cli.main import parser; parser().format_help();"
+    heavy = "{'httpx', 'uvloop', 'aiohttp', 'psutil', 'rich', 'pydantic', 'asyncio'}"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{program} print(*({heavy} & sys.modules.keys()))"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout == "\n"
+
+
+def test_an_answer_that_failed_is_not_taken_for_another_program(tmp_path: Path) -> None:
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(500)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """No access log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "runtime.json").write_text(json.dumps({"url": url, "token": "t"}))
+        failed = run("events", "--data", str(tmp_path))
+        server.shutdown()
+    assert one_line(failed).startswith(f"the local Knative at {url} failed on events: 500")
 
 
 @pytest.mark.parametrize(
@@ -268,4 +380,5 @@ def test_without_a_runtime_the_commands_say_so(tmp_path: Path) -> None:
 def test_every_command_has_help(words: list[str]) -> None:
     helped = run(*words, "--help")
     assert helped.returncode == 0
+    assert "Error when" not in helped.stdout, "what a docstring says of its exceptions"
     assert "usage: python -m knative.local" in helped.stdout

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,14 +25,17 @@ from knative.local.broker.http import Answer, Headers, Send
 from knative.local.broker.job import Flight, Job, Route
 from knative.local.broker.journal import Journal
 from knative.local.broker.lane import Lane
+from knative.local.broker.reader import OpenDelivery, Reader
 from knative.local.broker.records import Change, EventRecord, State, Wanted
+from knative.local.broker.retention import RETENTION_S, sweep, sweep_forever
 from knative.local.broker.spec import BrokerSpec, TriggerSpec
-from knative.local.broker.store import OpenDelivery, Store, event_row
+from knative.local.broker.store import Store, event_row
 from knative.local.broker.watch import Watchers
 
 logger = logging.getLogger(__name__)
 
 MAX_TTL = 255
+LOST = "lost with the memory of the Broker"
 LANE_WIDTH = 1000  # deliveries of one Trigger at a time
 
 T = TypeVar("T")
@@ -46,6 +48,8 @@ _OPTIONS = Answer(200, (_ALLOW, (b"WebHook-Allowed-Origin", b"*"), (b"WebHook-Al
 class LocalBroker:
     """Durable Brokers and their Triggers on one SQLite file; `send` is the only way out.
 
+    `durable`: deliveries outlive the process; without it, those that were under way are lost, as
+    with Knative's in-memory channel. Settled events are kept for `retention_s` seconds.
     Raises ValueError, naming Trigger and field, when a Trigger names no Broker here.
     """
 
@@ -57,12 +61,16 @@ class LocalBroker:
         send: Send,
         *,
         deliver_twice: bool = False,
+        durable: bool = True,
+        retention_s: float = RETENTION_S,
         lane_width: int = LANE_WIDTH,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = store
         self._send = send
         self._deliver_twice = deliver_twice
+        self._durable = durable
+        self._retention_s = retention_s
         self._clock = clock
         specs = {(b.namespace, b.name): b for b in brokers}
         self._routes: dict[tuple[str, str], list[Route]] = {key: [] for key in specs}
@@ -89,16 +97,22 @@ class LocalBroker:
         """Open the store and go on with every delivery that has not ended."""
         self._store = Store(self._path)
         self._journal = Journal(self._store.commit)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="broker-reader")
+        self._reader = Reader(self._path, "broker-reader")
+        self._lister = Reader(self._path, "broker-lister")
         self._courier = Courier(self, self._journal, self._send, self._clock)
-        self._seq, self._delivery = await self._read(self._store.last_ids)
+        self._seq, self._delivery = await self._reader(Reader.last_ids)
         self._running = True
-        for left in await self._read(self._store.open_deliveries):
+        for left in await self._reader(Reader.open_deliveries):
             self._resume(left)
+        if not self._durable:
+            await self.lose_deliveries()
+        sweeping = sweep_forever(self._journal, self._store, self._retention_s, self._clock)
+        self._sweeping = asyncio.create_task(sweeping)
 
     async def stop(self, *, grace_s: float = 2.0) -> None:
         """Accept nothing more; deliveries that end within `grace_s` seconds need no repetition."""
         self._running = False
+        self._sweeping.cancel()
         await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
         self._watchers.close()
         try:
@@ -108,12 +122,29 @@ class LocalBroker:
             for job in self._open:
                 if job.flight:
                     job.flight.give_up()  # its producer is told 500, and comes again
-            self._reader.shutdown()
+            self._reader.close()
+            self._lister.close()
             self._store.close()
 
     def settled(self) -> bool:
         """True when no delivery is pending or in flight and everything is stored."""
         return not self._open and self._journal.idle
+
+    async def lose_deliveries(self) -> int:
+        """Lose what Knative's in-memory channel loses when its process is killed.
+
+        Each delivery under way fails: its call is broken off, it is not retried and leaves no dead
+        letter, and a producer that waits is answered 500. Returns how many there were.
+        """
+        for _, lane in self._lanes.values():
+            lane.drop()
+        lost = list(self._open)
+        for job in lost:
+            job.state = State.FAILED
+            self._journal.open_batch().updates.append(job.update(self._clock(), LOST))
+            self.finish(job)
+        await self._journal.flush()
+        return len(lost)
 
     def _resume(self, left: OpenDelivery) -> None:
         route, lane = self._lanes.get(left.trigger, (None, None))
@@ -214,7 +245,7 @@ class LocalBroker:
         await self._courier.attempt(job)
 
     async def load(self, seq: int) -> Event:
-        return await self._read(self._store.event, seq)
+        return await self._reader(Reader.event, seq)
 
     def take_reply(self, job: Job, reply: Event) -> None:
         """The subscriber's event enters the same Broker. Raises IncompleteError to refuse it."""
@@ -271,22 +302,22 @@ class LocalBroker:
         self, type: str | None = None, since: int | None = None, limit: int = 100
     ) -> list[EventRecord]:
         """Events with deliveries and attempts, oldest first: after `since`, or the latest."""
-        return await self._fresh(self._store.events, type, since, limit)
+        return await self._fresh(Reader.events, type, since, limit)
 
     async def search(self, wanted: Wanted) -> list[EventRecord]:
         """Events with deliveries and attempts, newest first."""
-        return await self._fresh(self._store.search, wanted)
+        return await self._fresh(Reader.search, wanted)
 
     async def event(self, seq: int) -> EventRecord | None:
-        return await self._fresh(self._store.one, seq)
+        return await self._fresh(Reader.one, seq)
 
     async def dead_letters(self, limit: int = 100) -> list[EventRecord]:
         """The latest events with a delivery that was dead-lettered or failed."""
-        return await self._fresh(self._store.lost, limit)
+        return await self._fresh(Reader.lost, limit)
 
     async def counts(self) -> dict[str, int]:
         """Deliveries by state, and "events"."""
-        return await self._fresh(self._store.counts)
+        return await self._fresh(Reader.counts)
 
     def follow(self) -> AsyncIterator[Change]:
         """Every change from now on, until the Broker stops."""
@@ -294,10 +325,11 @@ class LocalBroker:
 
     async def _fresh(self, query: Callable[..., T], *arguments: object) -> T:
         await self._journal.flush()
-        return await self._read(query, *arguments)
+        return await self._lister(query, *arguments)
 
-    async def _read(self, query: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, query, *arguments)
+    async def sweep(self) -> int:
+        """Delete the settled events that are older than they need to be kept; returns how many."""
+        return await sweep(self._journal, self._store, self._clock() - self._retention_s)
 
 
 def _next_ttl(event: Event) -> int:

@@ -22,11 +22,14 @@ ARRIVAL = "knativearrivaltime"
 STRUCTURED = "application/cloudevents"
 JSON_TYPES = frozenset({"", "application/json", "text/json"})
 TRAVELLING = frozenset({b"x-request-id", b"retry-after", b"traceparent", b"tracestate"})
+TRACE = frozenset({b"traceparent", b"tracestate"})
 
 _NAME = re.compile(r"[a-z0-9]+")
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_IDS = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-.*)?" % (_IDS, _IDS))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -77,10 +80,10 @@ def decode(headers: Headers, body: bytes) -> Event:
     try:
         for field, value in headers:
             key = field.lower()
-            if key.startswith(b"ce-"):
-                attributes[key[3:].decode("ascii")] = value.decode()
+            if key.startswith(b"ce-"):  # of a header that comes twice the first counts, as in Go
+                attributes.setdefault(key[3:].decode("ascii"), value.decode())
             elif key == b"content-type":
-                content_type = value.decode()
+                content_type = content_type or value.decode()
             elif key in TRAVELLING or key.startswith((b"knative-", b"x-b3-")):
                 travelling.append((key, value))
     except UnicodeDecodeError as error:
@@ -102,7 +105,15 @@ def decode(headers: Headers, body: bytes) -> Event:
             )
     if "time" in attributes:
         attributes["time"] = canonical_time(attributes["time"])
-    return Event(attributes, body, travelling)
+    return Event(attributes, body, _traced(travelling))
+
+
+def _traced(travelling: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without what belongs to no trace: a `tracestate` needs a valid `traceparent`."""
+    parents = [value for key, value in travelling if key == b"traceparent"]
+    if len(parents) == 1 and _TRACEPARENT.fullmatch(parents[0]):
+        return travelling
+    return [pair for pair in travelling if pair[0] not in TRACE]
 
 
 def validate(event: Event) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from knative.local.broker.event import TTL, Event
 from knative.local.broker.http import Headers
 from knative.local.broker.outcome import ErrorInfo
+from knative.local.broker.reader import OpenDelivery
 from knative.local.broker.records import State
 from knative.local.broker.spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
-from knative.local.broker.store import OpenDelivery
 
 INGRESS = "http://broker-ingress.knative-eventing.svc.cluster.local"
 

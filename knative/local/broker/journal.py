@@ -70,6 +70,10 @@ class Journal:
         self.open_batch(settle)
         await done
 
+    async def run(self, work: Callable[..., int], *arguments: object) -> int:
+        """What `work` returns, done between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
     async def close(self) -> None:
         try:
             await self.flush()

@@ -41,6 +41,15 @@ class Lane(Generic[T]):
             loop = asyncio.get_running_loop()
             self._timers[item] = loop.call_later(delay_s, self.push, item)
 
+    def drop(self) -> None:
+        """Forget what waits, and break off what runs."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._waiting.clear()
+        for task in self._running:
+            task.cancel()
+
     async def close(self, grace_s: float) -> None:
         """Start nothing more; wait `grace_s` seconds for what runs, then cancel it."""
         self._closed = True

@@ -78,6 +78,8 @@ def _refusal(url: str, answer: Answer | OSError) -> Refused:
     if isinstance(answer, OSError):
         reason = f"connection failed: {answer}"
         return Refused(reason, retry=True, info=_info(url, 500, _dispatch_error(url, answer)))
+    if answer.status == 304:
+        return Refused("status 304", retry=False)  # Knative adds no error attributes to this one
     size = len(answer.body)
     return Refused(
         f"status {answer.status}",

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from knative.local.cli.typed import typed
 from knative.local.errors import StartError
 
 TIMEOUT_S = 900.0  # an ingress answers after all deliveries, retries included
@@ -24,7 +25,7 @@ class Client:
         except PermissionError:
             raise StartError(f"{file} may be read by its owner only") from None
         except (OSError, ValueError, KeyError):
-            words = f"no local Knative runs on {data}; start one with `python -m knative.local up`"
+            words = f"no local Knative runs on {data}; start one with `{typed('up')}`"
             raise StartError(words) from None
         self.http = httpx.Client(
             base_url=self.url,
@@ -53,9 +54,14 @@ class Client:
             answer = self.http.request(method, f"/_knative/{path}", params=given)
         except httpx.TransportError as error:
             raise StartError(f"the local Knative at {self.url} does not answer: {error}") from None
+        if answer.status_code >= 500 and "application/json" not in answer.headers.get(
+            "content-type", ""
+        ):
+            words = f"the local Knative at {self.url} failed on {path}: {answer.status_code}"
+            raise StartError(f"{words}; what `up` prints says why")
         try:
             answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             words = f"what answers at {self.url} is no local Knative; start one with "
-            raise StartError(f"{words}`python -m knative.local up`") from None
+            raise StartError(f"{words}`{typed('up')}`") from None
         return answer

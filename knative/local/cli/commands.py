@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import httpx
 
 from knative.local.cli import show
 from knative.local.cli.client import Client
+from knative.local.cli.main import DATA
 from knative.local.errors import StartError
 from knative.local.manifests.references import BROKER_HOST
 
@@ -44,21 +46,72 @@ def send(arguments: argparse.Namespace) -> int:
         if not equals or not name.isalnum() or name != name.lower():
             raise StartError(f"--extension {extension!r} is not name=value with a lower-case name")
         headers[f"ce-{name}"] = value
-    if arguments.data_json is not None:
-        try:
-            json.loads(arguments.data_json)
-        except ValueError as error:
-            raise StartError(f"--data is not JSON: {error}") from None
+    data = _event_data(arguments)
+    if data:
         headers["content-type"] = "application/json"
     headers = {name: _encoded(value) for name, value in headers.items()}
     with Client(Path(arguments.data)) as client:
-        content = (arguments.data_json or "").encode()
         try:
-            answer = client.http.post(f"/{arguments.broker}", content=content, headers=headers)
+            answer = client.http.post(
+                f"/{arguments.broker}", content=data.encode(), headers=headers
+            )
         except httpx.TransportError as error:
             raise StartError(f"the local Knative does not answer: {error}") from None
-    body = {"id": ident, "status": answer.status_code}
-    return _say(arguments, body, f"event {body['id']}: {answer.status_code}", answer)
+        took, words = _outcome(client, arguments, headers, answer.status_code)
+    body = {"id": ident, "status": answer.status_code, "deliveries": took}
+    return _say(arguments, body, f"event {ident}: {answer.status_code}, {words}", answer)
+
+
+def _event_data(arguments: argparse.Namespace) -> str:
+    """The event's data; for one more release also what was given as --data."""
+    given, name = arguments.event_data, "--event-data"
+    is_folder = len(arguments.data) < 256 and Path(arguments.data).is_dir()
+    if given is None and not is_folder and _is_json(arguments.data):
+        print("--data is the folder of the state: send data with --event-data", file=sys.stderr)
+        given, name, arguments.data = arguments.data, "--data", arguments.state or DATA
+    elif arguments.state is not None:
+        arguments.data = arguments.state
+    if given is not None and not _is_json(given):
+        raise StartError(f"{name} is not JSON: {given[:200]}")
+    return given or ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _outcome(
+    client: Client, arguments: argparse.Namespace, headers: dict[str, str], status: int
+) -> tuple[list[dict[str, str]], str]:
+    """Who took the event that was sent, for a program and for a person."""
+    if status == 404:
+        known = ", ".join(client.ask("status")["brokers"])
+        return [], f"there is no Broker {arguments.broker}; there are: {known}"
+    if status == 400:
+        return [], "the Broker refuses it as no CloudEvent"
+    found = client.ask("events/search", correlation=headers["ce-id"], limit=20)
+    for record in found:  # newest first: this one, of several with the same id
+        if all(
+            record["attributes"].get(name) == headers[f"ce-{name}"] for name in ("id", "source")
+        ):
+            took = [
+                {name: item[name] for name in ("trigger", "state")} for item in record["deliveries"]
+            ]
+            said = ", ".join(f"{item['trigger']}: {item['state']}" for item in took)
+            return took, said or "no Trigger takes it"
+    return [], "the Broker did not store it"
+
+
+def crash_broker(arguments: argparse.Namespace) -> int:
+    """Lose what Knative's in-memory channel loses when it is killed."""
+    with Client(Path(arguments.data)) as client:
+        answer = client.request("POST", "crash-broker")
+    body = answer.json()
+    return _say(arguments, body, f"{body['lost']} deliveries lost", answer)
 
 
 def _encoded(value: str) -> str:

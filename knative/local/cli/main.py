@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import importlib
 import sys
 from collections.abc import Sequence
 
-import uvloop
-
-from knative.local.cli import commands
-from knative.local.cli.down import clean, down
-from knative.local.cli.up import up
 from knative.local.errors import StartError
 from knative.local.manifests.problems import ManifestError
+
+DATA = ".data"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,12 +22,14 @@ def parser() -> argparse.ArgumentParser:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--data", "--state", default=".data", metavar="DIR", help="state (default: .data)"
+        "--data", "--state", default=DATA, metavar="DIR", help=f"state (default: {DATA})"
     )
     common.add_argument("--json", action="store_true", help="JSON for programs")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = sub.add_parser("up", parents=[common], help="run an overlay", description=up.__doc__)
+    about = "Run an overlay until Ctrl-C, or with --once until all is settled."
+    run = sub.add_parser("up", parents=[common], help="run an overlay", description=about)
+    run.set_defaults(run="up:up")
     run.add_argument(
         "--overlay", default="knative/overlays/local", metavar="DIR", help="kustomization to run"
     )
@@ -48,54 +47,85 @@ def parser() -> argparse.ArgumentParser:
         help="the local broker for Kafka, the embedded PostgreSQL for one outside",
     )
     run.add_argument("--idle", type=float, default=60.0, metavar="S", help="stop idle processes")
+    run.add_argument(
+        "--in-memory",
+        action="store_true",
+        help="the broker loses what was under way when it ended, as Knative's in-memory channel",
+    )
+    run.add_argument(
+        "--keep-events", type=_days, default=7.0, metavar="DAYS", help="settled events (default: 7)"
+    )
     run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
 
     end = sub.add_parser("down", parents=[common], help="stop what runs; the data stay")
-    end.set_defaults(run=down)
+    end.set_defaults(run="down:down")
 
     tidy = sub.add_parser("clean", parents=[common], help="stop what runs and delete its data")
-    tidy.set_defaults(run=clean)
+    tidy.set_defaults(run="down:clean")
 
     fire = sub.add_parser("fire", parents=[common], help="fire a schedule now")
     fire.add_argument("schedule", help="a PingSource: name or namespace/name")
-    fire.set_defaults(run=commands.fire)
+    fire.set_defaults(run="commands:fire")
 
-    # --data means the state everywhere else; an event's data is what one expects here.
     send = sub.add_parser("send", help="send an event to the broker")
     send.add_argument("--type", required=True, help="the event's type")
-    send.add_argument("--data", dest="data_json", metavar="JSON", help="the event's data")
+    send.add_argument("--event-data", metavar="JSON", help="the event's data")
     send.add_argument("--extension", action="append", default=[], metavar="NAME=VALUE")
     send.add_argument("--source", default="/cli", help="default: /cli")
     send.add_argument("--subject", help="what the event is about")
     send.add_argument("--id", help="default: a new one")
     send.add_argument("--broker", default="dsm/default", metavar="NAMESPACE/NAME")
-    send.add_argument("--state", dest="data", default=".data", metavar="DIR", help="see up --data")
+    send.add_argument("--data", default=DATA, metavar="DIR", help=f"state (default: {DATA})")
+    send.add_argument("--state", metavar="DIR", help="the same")
     send.add_argument("--json", action="store_true", help="JSON for programs")
-    send.set_defaults(run=commands.send)
+    send.set_defaults(run="commands:send")
 
     events = sub.add_parser("events", parents=[common], help="events and their deliveries")
     events.add_argument("--follow", action="store_true", help="what happens from now on")
     events.add_argument("--type", help="this type only")
-    events.add_argument("--limit", type=int, default=50, help="the latest N (default: 50)")
-    events.set_defaults(run=commands.events)
+    events.add_argument("--limit", type=_count, default=50, help="the latest N (default: 50)")
+    events.set_defaults(run="commands:events")
 
     services = sub.add_parser("services", parents=[common], help="the processes")
-    services.set_defaults(run=commands.services)
+    services.set_defaults(run="commands:services")
 
     letters = sub.add_parser("dead-letters", parents=[common], help="what was given up")
-    letters.add_argument("--limit", type=int, default=100, help="the latest N (default: 100)")
-    letters.set_defaults(run=commands.dead_letters)
+    letters.add_argument("--limit", type=_count, default=100, help="the latest N (default: 100)")
+    letters.set_defaults(run="commands:dead_letters")
+
+    crash = sub.add_parser(
+        "crash-broker",
+        parents=[common],
+        help="a fault: lose what Knative's in-memory channel loses when it is killed",
+    )
+    crash.set_defaults(run="commands:crash_broker")
     return top
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days < 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
+    return days
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; every expected failure is one plain line on stderr."""
     arguments = parser().parse_args(argv)
+    module, _, name = arguments.run.partition(":")
     try:
-        if arguments.command == "up":
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(up(arguments))
-        return int(arguments.run(arguments))
+        # Only what is asked for is imported: the help needs none of it.
+        command = getattr(importlib.import_module(f"knative.local.cli.{module}"), name)
+        return int(command(arguments))
     except (StartError, ManifestError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -76,16 +76,20 @@ def _filter_words(item: dict[str, Any]) -> str:
 
 
 def service_table(services: Iterable[dict[str, Any]]) -> None:
-    table = _table("", "service", "state", "pid", "starts", "crashes", "requests", "reason")
+    table = _table("", "service", "state", "pid", "starts", "crashes", "requests")
+    reasons = []
     for item in services:
+        if item["reason"]:
+            reasons.append(f"{item['name']}: {item['reason']}")
         table.add_row(
             escape(item["name"]),
             coloured(item["state"]),
             str(item["pid"] or "-"),
             *(str(item[key]) for key in ("starts", "crashes", "requests")),
-            escape(item["reason"]),
         )
     console.print(table)
+    for reason in reasons:  # in a column it would be a tower of short lines
+        console.print(reason, markup=False)
 
 
 def event_lines(record: dict[str, Any]) -> None:

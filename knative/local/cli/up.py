@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from knative.local.cli import show
 from knative.local.cli.tail import follow_logs
 from knative.local.manifests.load import load
@@ -23,7 +25,13 @@ SETTLED_FOR_S = 1.0  # nothing on its way for that long: all is settled
 _BAD_STATES = ("dead-lettered", "failed", "failed jobs")
 
 
-async def up(arguments: argparse.Namespace) -> int:
+def up(arguments: argparse.Namespace) -> int:
+    """The exit code; StartError or ManifestError when it cannot start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_up(arguments))
+
+
+async def _up(arguments: argparse.Namespace) -> int:
     """The exit code; StartError or ManifestError when it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     world = load(Path(arguments.overlay), stand_ins=arguments.stand_ins)
@@ -34,6 +42,8 @@ async def up(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         automatic=not arguments.once,
         deliver_twice=arguments.deliver_twice,
+        durable=not arguments.in_memory,
+        retention_s=arguments.keep_events * 86_400,
         front=arguments.front,
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
