@@ -41,14 +41,18 @@ def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
     return context
 
 
+# Of a process; fewer keep sagas waiting, more bring nothing.
+MAX_AT_ONCE = 128
+
+
 class Publisher:
-    """Posts events to K_SINK, a few at a time."""
+    """Posts events to K_SINK, many at a time."""
 
     def __init__(self, settings: ProcessSettings, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._http = http
         self._token = Path(settings.oidc_token_file)
-        self._turns = asyncio.Semaphore(16)
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def publish(self, messages: Sequence[wire.Message]) -> None:
         """Send all; raise the first failure once all have ended."""

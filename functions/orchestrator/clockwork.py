@@ -82,8 +82,9 @@ class Clockwork:
         async with self._store.connection() as connection:
             # Batch after batch, as each is one statement that holds its locks.
             before = self._now() - self._keep
-            while await overdue.forget_ended(connection, before, MOST) == MOST:
-                continue
+            for forget in (overdue.forget_ended, overdue.forget_registrations):
+                while await forget(connection, before, MOST) == MOST:
+                    continue
         return woken
 
     async def fire(self) -> int:

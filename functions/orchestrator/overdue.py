@@ -133,6 +133,20 @@ async def forget_ended(connection: Connection, before: datetime, most: int) -> i
     return gone
 
 
+async def forget_registrations(connection: Connection, before: datetime, most: int) -> int:
+    """Delete what is on record of attempts to register before an instant; return how many.
+
+    Only the oldest are looked at, so that it costs as much as it deletes.
+    """
+    done: str = await connection.execute(
+        """DELETE FROM registration_audit USING (
+               SELECT id FROM registration_audit ORDER BY id LIMIT $2
+           ) AS oldest WHERE registration_audit.id = oldest.id AND registered_at < $1""",
+        *(before, most),
+    )
+    return int(done.split()[-1])
+
+
 @dataclass(frozen=True)
 class Standing:
     """How much there is of everything, and how old the oldest is, in seconds.

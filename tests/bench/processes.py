@@ -37,8 +37,11 @@ def free_port() -> int:
 async def running(
     *arguments: str, first: bytes = b"GET / HTTP/1.0\r\n\r\n", **environ: str
 ) -> AsyncIterator[Measured]:
-    """Run `python ARGUMENTS`, where `{port}` stands for its port, until its first answer."""
-    port = free_port()
+    """Run `python ARGUMENTS`, where `{port}` stands for its port, until its first answer.
+
+    It listens on PORT of `environ`, or on whichever is free.
+    """
+    port = int(environ.get("PORT") or free_port())
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *(a.replace("{port}", str(port)) for a in arguments)),

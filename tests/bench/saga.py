@@ -109,7 +109,7 @@ async def run() -> list[Row]:
 async def _measure(admin: str) -> list[Row]:
     url = await migrate.create_database(admin, "sagas")
     await migrate.upgrade(url, migrate.owners()["orchestrator"])
-    dbos = await _dbos(await migrate.create_database(admin, "dbos"))
+    dbos = await dbos_figures(await migrate.create_database(admin, "dbos"))
     tps = await _pgbench(await migrate.create_database(admin, "pgbench"))
     store = Store(DatabaseSettings(database_url=url))
     await _register(store)
@@ -180,7 +180,7 @@ async def _fill(url: str) -> None:
         await connection.close()
 
 
-async def _dbos(url: str) -> dict[str, float]:
+async def dbos_figures(url: str) -> dict[str, float]:
     """DBOS's figures, from a virtual environment of its own under .data."""
     home = ROOT / ".data" / "bench-dbos"
     python = home / "bin" / "python"
