@@ -124,6 +124,8 @@ class ServiceClient:
             raise NotSent(f"{self.name}: {_reason(error)}") from error
         except httpx.HTTPError as error:
             raise TemporaryError(f"{self.name}: {_reason(error)}") from error
+        except httpx.InvalidURL as error:  # an id of 100,000 characters
+            raise PermanentError(f"{self.name}: no address: {error}") from error
         if response.is_success:
             return response
         words = f"{self.name} answered {response.status_code}: {_detail(response)}"
