@@ -17,6 +17,7 @@ from functions.console.dead_letters import cause
 from functions.console.formatting import clock, short_type, spoken
 from functions.console.pages import View, endpoint, render
 from functions.console.panels import Query
+from functions.console.reads import Reads
 from functions.console.schedules import standing
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
@@ -126,13 +127,16 @@ class Seen:
 
     def __init__(self, resources: Resources) -> None:
         self.at = float("-inf")
+        self.actions = 0
         self.found: list[Attention] = []
 
 
 async def found(ask: Ask, older_s: float = 0.0) -> list[Attention]:
     """All kinds; what was found less than `older_s` seconds ago is good enough."""
     seen = ask.ctx.part(Seen)
-    if time.monotonic() - seen.at >= older_s:
+    actions = ask.ctx.part(Reads).actions
+    if time.monotonic() - seen.at >= older_s or seen.actions != actions:
+        seen.actions = actions
         seen.found = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
         seen.at = time.monotonic()
     return seen.found

@@ -10,6 +10,8 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.console.settings import ConsoleSettings
+from functions.kit.context import Resources
 from functions.kit.door import host_of
 from functions.kit.errors import PermanentError, shortened
 
@@ -27,6 +30,9 @@ NOTICE = "console_notice"
 MOST_FORM_BYTES = 64 * 1024
 # Who signed in signs in again the next day.
 SESSION_S = 12 * 3600
+# So many failed attempts to sign in within so many seconds, and no more are looked at.
+MAX_ATTEMPTS = 10
+ATTEMPTS_S = 60.0
 
 
 class Refused(PermanentError):
@@ -61,8 +67,9 @@ class Session:
 class Desk:
     """Reads and writes the cookies; made once per request."""
 
-    def __init__(self, request: Request, settings: ConsoleSettings) -> None:
+    def __init__(self, request: Request, settings: ConsoleSettings, ended: EndedSessions) -> None:
         self.request = request
+        self._ended = ended
         self._settings = settings
         # Without a token nobody can sign in: there the Origin and the cookie's site protect.
         secret = hashlib.sha256(b"console " + settings.console_token.encode()).digest()
@@ -122,12 +129,13 @@ class Desk:
         expected = self._settings.console_token
         return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
-    def notice(self) -> str:
-        """What the last action said, once."""
+    def notice(self) -> Mapping[str, str]:
+        """The outcome of the last action, once: `words` and their `tone`; empty without one."""
         try:
-            return str(self._notices.loads(self.request.cookies.get(NOTICE, "")))
-        except BadSignature:
-            return ""
+            found = self._notices.loads(self.request.cookies.get(NOTICE, ""))
+            return {"words": str(found["words"]), "tone": str(found["tone"])}
+        except (BadSignature, KeyError, TypeError):
+            return {}
 
     def leave(self, response: Response, session: Session | None = None) -> None:
         """Give the browser its session, if it has none or it changes."""
@@ -141,9 +149,10 @@ class Desk:
         """Another site's form comes without our cookie: it must not put out who is signed in."""
         return self.request.method == "GET" or not is_from_elsewhere(self.request)
 
-    def say(self, response: Response, words: str) -> None:
+    def say(self, response: Response, words: str, tone: str = "good") -> None:
         """Show `words` on the next page."""
-        self._set(response, NOTICE, str(self._notices.dumps(shortened(words, 400))))
+        notice = {"words": shortened(words, 400), "tone": tone}
+        self._set(response, NOTICE, str(self._notices.dumps(notice)))
 
     def heard(self, response: Response) -> None:
         if NOTICE in self.request.cookies:
@@ -157,9 +166,47 @@ class Desk:
     def _session(self) -> Session:
         try:
             said = self._sessions.loads(self.request.cookies.get(COOKIE, ""), max_age=SESSION_S)
-            return Session(str(said["id"]), str(said["name"]))
+            if said["id"] not in self._ended:
+                return Session(str(said["id"]), str(said["name"]))
         except (BadSignature, KeyError, TypeError):
-            return Session(secrets.token_urlsafe(16), fresh=True)
+            pass
+        return Session(secrets.token_urlsafe(16), fresh=True)
+
+    def end_session(self) -> None:
+        """Let nobody act with this browser's cookie any more, whoever has a copy of it."""
+        self._ended.add(self.session.id)
+
+
+class EndedSessions:
+    """The sessions that were signed out, until they would have ended by themselves."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, id: str) -> None:
+        now = time.monotonic()
+        self._until = {id: until for id, until in self._until.items() if until > now}
+        self._until[id] = now + SESSION_S
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._until
+
+
+class SignInAttempts:
+    """Failed attempts to sign in, counted for the whole process: a token must not be guessed."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._failed: deque[float] = deque(maxlen=MAX_ATTEMPTS)
+
+    def failed(self) -> None:
+        self._failed.append(time.monotonic())
+
+    @property
+    def wait_s(self) -> float:
+        """How long until the next attempt is looked at, seconds; 0 where it is at once."""
+        if len(self._failed) < MAX_ATTEMPTS:
+            return 0.0
+        return max(0.0, self._failed[0] + ATTEMPTS_S - time.monotonic())
 
 
 def check_origin(request: Request, public: str = "") -> None:

@@ -8,7 +8,7 @@ Both answer the same questions in the same shape, at EVENTS_URL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,14 +16,20 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.chain import chain_graph
+from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import NotHere, Panel, Query
-from functions.kit.errors import FunctionError, NotFound, TemporaryError
+from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
 # The functions that keep a record of what they handled.
 RECORDS = ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
+# Those that the record of events knows, and those that are applied here to what it returns.
 FILTERS = ("type", "subject", "trigger")
+LOCAL_FILTERS = ("source", "state", "from", "to", "ticks")
+TICK = "dev.knative.sources.ping"
 PAGE = 40
+# What is read at once, and how often, to fill a page of which most does not fit the filters.
+BATCH, MAX_BATCHES = 80, 5
 MOST_IN_CHAIN = 400
 
 NO_RECORD = (
@@ -35,14 +41,68 @@ NO_RECORD = (
 async def stream(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The newest events with their deliveries, or those before a place in the stream."""
     wanted = {name: query[name] for name in FILTERS if query.get(name)}
-    events = await _search(ask, **wanted, before=query.get("before"), limit=PAGE)
-    older = urlencode({**wanted, "before": events[-1]["seq"]}) if len(events) == PAGE else ""
+    wanted_here = {name: query[name] for name in LOCAL_FILTERS if query.get(name)}
+    events, last = await _page(ask, query, wanted, fits(query))
+    wanted |= wanted_here
+    older = urlencode({**wanted, "before": last}) if last is not None else ""
     for event in events:
         event["chain"] = correlation(event)
     return {"events": events, "older": older, "newest": "before" not in query} | {
         "wanted": urlencode(wanted),
         "ended": "before" in query,
     }
+
+
+async def _page(
+    ask: Ask, query: Query, wanted: Row, keeps: Callable[[Row], bool]
+) -> tuple[list[Row], int | None]:
+    """One page of the events that fit, and the place before which others are; None at the end."""
+    since = instant(query["from"]) if query.get("from") else None
+    found: list[Row] = []
+    before: object = query.get("before")
+    for _ in range(MAX_BATCHES):
+        batch = await _search(ask, **wanted, before=before, limit=BATCH)
+        for event in batch:
+            before = event["seq"]
+            if keeps(event):
+                found.append(event)
+            if len(found) == PAGE:
+                return found, event["seq"]
+        if len(batch) < BATCH or (since and batch[-1]["arrived"] < since.timestamp()):
+            return found, None
+    return found, int(str(before))
+
+
+def fits(query: Query) -> Callable[[Row], bool]:
+    """Whether an event is shown: by source, state and time; schedule ticks only where asked for.
+
+    >>> shown = fits({"state": "no subscriber"})
+    >>> shown({"attributes": {"type": "t", "source": "/s"}, "arrived": 0, "deliveries": []})
+    True
+    >>> shown({"attributes": {"type": TICK, "source": "/s"}, "arrived": 0, "deliveries": []})
+    False
+    """
+    times = {name: instant(query[name]) for name in ("from", "to") if query.get(name)}
+    if bad := [name for name, at in times.items() if at is None]:
+        raise PermanentError(f"{bad[0]} is no time such as 2026-03-02T14:00")
+    limits = {name: at.timestamp() for name, at in times.items() if at is not None}
+    kind = query.get("type", "")
+    with_ticks = bool(query.get("ticks")) or bool(kind and kind in TICK)
+
+    def keeps(event: Row) -> bool:
+        attributes, deliveries = event["attributes"], event["deliveries"]
+        if attributes["type"] == TICK and not with_ticks:
+            return False
+        if query.get("source", "") not in attributes["source"]:
+            return False
+        if state := query.get("state"):
+            states = {delivery["state"] for delivery in deliveries} or {"no subscriber"}
+            if state not in states:
+                return False
+        at = event["arrived"]
+        return bool(limits.get("from", at) <= at <= limits.get("to", at))
+
+    return keeps
 
 
 async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -115,7 +175,7 @@ def routes() -> list[Route]:
         ).routes(),
         *Page(
             "/events/chain",
-            "Chain of cause",
+            "Trace",
             [Panel("chain", "From the first event to the last", chain)],
             parent=("/events", "Events"),
         ).routes(),

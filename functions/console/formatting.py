@@ -13,7 +13,8 @@ _TONES = {
     " ready",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
-    "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due",
+    "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
+    " recorded_only",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
     " not_registered overdue",
 }
@@ -37,7 +38,7 @@ def tone(state: object) -> str:
     >>> tone("UNDO_FAILED"), tone("ok"), tone("cancelled")
     ('bad', 'good', 'calm')
     """
-    return _TONE.get(str(state).lower(), "calm")
+    return _TONE.get(str(state).lower().replace(" ", "_"), "calm")
 
 
 def spoken(state: object) -> str:

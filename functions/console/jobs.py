@@ -20,6 +20,8 @@ FILTERS = ("state", "group", "task", "service")
 ENDED = ("succeeded", "failed", "cancelled", "superseded")
 PAGE = 25
 LAST_LINES = 400
+# What the local Knative writes for a Job that it cannot run.
+RECORDED = "recorded only"
 
 
 async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -27,6 +29,8 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     answer = await ask.function(FUNCTION).read(
         "/jobs", **wanted, limit=PAGE, before=query.get("before")
     )
+    for job in answer["jobs"]:
+        job["shown"] = state_of(job)
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
     newest = "before" not in query
     return {"jobs": answer["jobs"], "older": older, "newest": newest, "wanted": wanted} | {
@@ -37,7 +41,21 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
     job = await _job(ask, query["id"])
+    job["shown"] = state_of(job)
     return {"job": job, "ended": job["state"] in ENDED}
+
+
+def state_of(job: Row) -> str:
+    """A Job's state; one whose container was recorded and not run has not succeeded.
+
+    >>> state_of({"state": "succeeded", "last_lines": ["recorded only, not run: no claude"]})
+    'recorded only'
+    >>> state_of({"state": "succeeded", "last_lines": ["done"]})
+    'succeeded'
+    """
+    lines = job.get("last_lines") or []
+    is_recorded = job.get("recorded_only") or any(line.startswith(RECORDED) for line in lines)
+    return RECORDED if is_recorded and job["state"] == "succeeded" else str(job["state"])
 
 
 async def log(ask: Ask, query: Query) -> Mapping[str, Any]:

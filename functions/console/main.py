@@ -11,6 +11,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -28,7 +29,7 @@ from functions.console import (
     today,
 )
 from functions.console.ask import Ask
-from functions.console.authentication import Desk
+from functions.console.authentication import Desk, EndedSessions
 from functions.console.pages import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
@@ -53,6 +54,7 @@ def build() -> FastAPI:
     for section in SECTIONS:
         app.router.routes.extend(section.routes())
     app.mount("/static", Assets(directory=FOLDER / "static"))
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _no_such_page)
     return app
@@ -63,7 +65,7 @@ class Assets(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        if scope["query_string"].startswith(b"v=") and response.status_code == 200:
+        if scope["query_string"].startswith(b"v=") and response.status_code in (200, 304):
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
@@ -86,7 +88,7 @@ class SecurityHeaders:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ask = Ask(request.scope["context"])
-    view = View(request, ask, Desk(request, ask.settings))
+    view = View(request, ask, Desk(request, ask.settings, ask.ctx.part(EndedSessions)))
     if error.status_code == 404:
         return problem(view, NotFound(f"There is no page at {request.url.path}."))
     return problem(view, PermanentError(str(error.detail)))

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import clock, count, instant
+from functions.console.formatting import clock, count, instant, moment
 from functions.console.panels import Query
 from functions.console.schedules import GRACE, TICK, due_between, name_of, sources_of
 from functions.events.base import Event
@@ -33,6 +33,8 @@ class Stage:
     cause: str = ""
     makes: str = ""
 
+
+NOT_DUE = "not due on this day"
 
 STAGES = (
     Stage("sprint-report", "measures every active sprint"),
@@ -100,13 +102,24 @@ async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def due_times(ask: Ask, day: date) -> dict[str, datetime | str]:
-    """When each schedule was first due on a day, or "never"; nothing where nobody can tell."""
+    """When each schedule was first due on a day, or why it was not; nothing where none knows."""
     since, before = (datetime.fromisoformat(at) for at in hours(day).values())
     try:
         sources = await sources_of(ask)
     except FunctionError:
         return {}
-    return {name_of(source): due_between(source, since, before) or "never" for source in sources}
+    return {
+        name_of(source): due_between(source, since, before) or not_due(source, since, before)
+        for source in sources
+    }
+
+
+def not_due(source: Row, since: datetime, before: datetime) -> str:
+    """Why a schedule was not due in a time: by its times, or as it was made later than that."""
+    metadata = {**source["metadata"], "creationTimestamp": None}
+    if due_between({**source, "metadata": metadata}, since, before) is None:
+        return NOT_DUE
+    return f"its schedule was made on {moment(source['metadata']['creationTimestamp'])}"
 
 
 async def stage_of(ask: Ask, stage: Stage, day: date, due: datetime | str | None) -> Row:
@@ -131,7 +144,7 @@ def not_run(due: datetime | str | None, now: datetime) -> Row:
     if due is None:
         return {"state": "waiting", "detail": "has not run"}
     if isinstance(due, str):
-        return {"state": "not due", "detail": "not due on this day"}
+        return {"state": "not due" if due == NOT_DUE else "unknown", "detail": due}
     if due + GRACE > now:
         return {"state": "waiting", "detail": f"due at {clock(due)[:5]} UTC"}
     return {"state": "failed", "detail": f"was due at {clock(due)[:5]} UTC and has not run"}
@@ -148,7 +161,9 @@ async def followed(ask: Ask, stage: Stage, day: date) -> Row:
         if event["type"] == stage.takes.type
     }
     if not sent:
-        return {"state": "not due" if ticks else "waiting", "detail": "nothing to do"}
+        if ticks:
+            return {"state": "nothing to do", "detail": ""}
+        return {"state": "waiting", "detail": f"nothing from {stage.cause}"}
     told = await ask.runs_of(stage.name, stage.takes.type, sorted(sent))
     return judged(stage, sent, told, ask.ctx.now())
 
@@ -188,7 +203,7 @@ def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
     by_name = {row["name"]: row for row in rows}
     report, scrum = by_name["sprint-report"], by_name["scrum-simulate"]
     if not report["runs"] and not scrum["runs"]:
-        if is_today and "not due" not in (report["state"], scrum["state"]):
+        if is_today and not {"not due", "unknown"} & {report["state"], scrum["state"]}:
             return "wait", f"The morning has not run yet{_when(report)}."
         return "wait", "No morning ran on this day."
     if not report["runs"]:

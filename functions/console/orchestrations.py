@@ -63,7 +63,7 @@ async def all_runs(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
     found = await ask.function(FUNCTION).read(_orchestration(query))
-    return {"found": found, "graph": steps_graph(found["steps"], found["type"])}
+    return {"found": found, "graph": steps_graph(found["steps"], found["type"], ran=False)}
 
 
 async def runs(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -123,8 +123,11 @@ async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
 
 
-def steps_graph(steps: list[Row], kind: str) -> Graph:
-    """Steps as boxes; without dependencies a sequence is drawn by its order."""
+def steps_graph(steps: list[Row], kind: str, *, ran: bool = True) -> Graph:
+    """Steps as boxes; without dependencies a sequence is drawn by its order.
+
+    Only the steps of a run have states: those of a definition did nothing yet.
+    """
     ordered = sorted(steps, key=lambda step: step["seq"])
     nodes, edges = [], []
     for number, step in enumerate(ordered):
@@ -133,8 +136,8 @@ def steps_graph(steps: list[Row], kind: str) -> Graph:
             Node(
                 step["name"],
                 step["name"],
-                f"{spoken(step['status'])} · {who}",
-                "calm" if step["status"] == "SUCCESS" else tone(step["status"]),
+                f"{spoken(step['status'])} · {who}" if ran else who,
+                tone(step["status"]) if ran else "calm",
             )
         )
         before = step.get("dependsOn") or []

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from functions.console import formatting
 from functions.console.ask import Ask
-from functions.console.authentication import Desk
+from functions.console.authentication import Desk, EndedSessions
 from functions.console.panels import Draw, Panel, Query, Shown, show, show_one
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
@@ -102,12 +102,13 @@ Answer = Callable[[View], Awaitable[Response]]
 class Page:
     """A page: where it is, what it is called, and its panels.
 
-    `title` may use the path's parameters: "Sprint {sprint_id}". `head` is a template above the
-    panels: pickers and filters. `exists` raises `NotFound` where the page is of nothing.
+    `title` may use the path's parameters, "Sprint {sprint_id}", or be made of the query. `head` is
+    a template above the panels: pickers and filters. `exists` raises `NotFound` where the page is
+    of nothing.
     """
 
     path: str
-    title: str
+    title: str | Callable[[Ask, Query], str]
     panels: Sequence[Panel]
     lead: str = ""
     head: str = ""
@@ -125,7 +126,8 @@ class Page:
         patience_s = view.ask.settings.console_patience_s
         until = time.monotonic() + patience_s
         exists = asyncio.ensure_future(self._check(view.ask.limited(patience_s), query))
-        shown = await show(self.panels, view.ask, query, base, patience_s, drawing(view))
+        panels = [p for p in self.panels if p.shows is None or p.shows(view.ask, query)]
+        shown = await show(panels, view.ask, query, base, patience_s, drawing(view))
         await asyncio.wait([exists], timeout=max(0.0, until - time.monotonic()))
         if exists.done():
             exists.result()
@@ -133,8 +135,12 @@ class Page:
         return render(
             view,
             "page.html",
-            {"page": self, "title": self.title.format_map(query), "panels": shown, "query": query},
+            {"page": self, "title": self._title(view.ask, query), "panels": shown, "query": query},
         )
+
+    def _title(self, ask: Ask, query: Query) -> str:
+        given = self.title
+        return given.format_map(query) if isinstance(given, str) else given(ask, query)
 
     async def _check(self, ask: Ask, query: Query) -> None:
         """`NotFound` where the page is of nothing; a service that is away says so in a panel."""
@@ -160,7 +166,7 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
     async def call(request: Request) -> Response:
         ctx: Context = request.scope["context"]
         ask = Ask(ctx, ACTION_TIMEOUT_S)
-        view = View(request, ask, Desk(request, ask.settings))
+        view = View(request, ask, Desk(request, ask.settings, ask.ctx.part(EndedSessions)))
         try:
             response = await answer(view)
         except FunctionError as error:
@@ -235,8 +241,8 @@ def problem(view: View, error: FunctionError) -> Response:
     return render(view, "problem.html", values, status)
 
 
-def done(view: View, to: str, said: str) -> Response:
-    """After an action: back to a page that shows what was said."""
+def done(view: View, to: str, said: str, tone: str = "good") -> Response:
+    """After an action: back to a page that shows the outcome, in the tone that it deserves."""
     response = RedirectResponse(to, 303)
-    view.desk.say(response, said)
+    view.desk.say(response, said, tone)
     return response

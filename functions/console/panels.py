@@ -35,13 +35,17 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Panel:
-    """`name` is also its template's; `live_s` asks again so often while the page is open."""
+    """`name` is also its template's; `live_s` asks again so often while the page is open.
+
+    `shows` says whether the page has this panel at all, by its query.
+    """
 
     name: str
     title: str
     load: Load
     live_s: int | None = None
     note: str = ""
+    shows: Callable[[Ask, Query], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class Reads:
     def __init__(self, resources: Resources) -> None:
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
         self._began: dict[Hashable, float] = {}
+        self.actions = 0
         self._running: set[asyncio.Task[Any]] = set()
 
     async def get(
@@ -51,6 +52,7 @@ class Reads:
 
     def forget(self) -> None:
         """Let no later read be answered by one that began before an action."""
+        self.actions += 1
         self._tasks.clear()
         self._began.clear()
 

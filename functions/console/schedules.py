@@ -208,7 +208,7 @@ def routes() -> list[Route]:
         *Page(
             "/schedules",
             "Schedules",
-            [Panel("schedules", "The next one first", every)],
+            [Panel("schedules", "The next one first", every, live_s=10)],
             lead="What happens by itself. Each schedule has a time zone of its own; times beside "
             "it are in yours.",
         ).routes(),

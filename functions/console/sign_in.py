@@ -7,7 +7,7 @@ import secrets
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from functions.console.authentication import Refused, Session
+from functions.console.authentication import Refused, Session, SignInAttempts
 from functions.console.pages import View, done, endpoint, render
 from functions.kit.errors import shortened
 
@@ -24,13 +24,22 @@ async def sign_in(view: View) -> Response:
     name = shortened(form.get("name", ""), 60)
     to = _local(form.get("next", "/"))
     view.desk.who = name or "nobody"
+    attempts = view.ask.ctx.part(SignInAttempts)
+    if wait_s := attempts.wait_s:
+        wrong = f"Too many failed attempts: try again in {wait_s:.0f} s."
+        values = {"title": "Sign in", "next": to, "wrong": wrong}
+        response = render(view, "sign_in.html", values, 429)
+        response.headers["Retry-After"] = str(max(1, round(wait_s)))
+        return response
     if not name or not view.desk.knows(form.get("token", "")):
+        if name:
+            attempts.failed()
         wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
         values = {"title": "Sign in", "next": to, "wrong": wrong}
         return render(view, "sign_in.html", values, 403)
-    response = RedirectResponse(to, 303)
-    view.desk.leave(response, Session(secrets.token_urlsafe(16), name))
-    return response
+    answer = RedirectResponse(to, 303)
+    view.desk.leave(answer, Session(secrets.token_urlsafe(16), name))
+    return answer
 
 
 async def sign_out(view: View) -> Response:
@@ -38,6 +47,7 @@ async def sign_out(view: View) -> Response:
     if not view.desk.person.signed_in:
         raise Refused("You are not signed in.")
     view.desk.who = view.desk.person.name
+    view.desk.end_session()
     response = done(view, "/", "You are signed out.")
     view.desk.leave(response, Session(secrets.token_urlsafe(16)))
     return response

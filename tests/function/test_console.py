@@ -6,8 +6,10 @@ import asyncio
 import base64
 import hashlib
 import html
+import json
 import re
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +27,7 @@ from functions.dead_letter.main import dead_letter
 from functions.events.cycle import CycleRequested
 from knative.local.cli.main import parser
 from tests.cluster import Cluster
+from tests.function.conftest import lost
 from tests.function.console_browser import LOCAL, browser, press
 from tests.support import eventually
 
@@ -121,8 +124,26 @@ class TestAnyPage:
             bare = await client.get("/static/console.css")
         assert "immutable" not in bare.headers.get("cache-control", "")
 
+    async def test_pages_and_assets_are_compressed(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            for path in ("/sign-in", "/static/console.css?v=1"):
+                answer = await client.get(path)
+                assert answer.headers["content-encoding"] == "gzip", path
+
 
 class TestToday:
+    async def test_a_day_of_the_past_is_headed_by_its_date_and_needs_no_attention(
+        self, letters: Cluster
+    ) -> None:
+        letters.deploy(console, LOCAL, now=lambda: NOW)
+        async with browser(letters) as client:
+            past = (await client.get("/?day=2026-02-27")).text
+            today = (await client.get("/?day=2026-03-02")).text
+        assert "<h1>Fri 27 Feb 2026</h1>" in past
+        assert "Needs attention" not in past
+        assert "<h1>Today</h1>" in today
+        assert "Needs attention" in today
+
     async def test_a_day_without_runs_says_so(
         self, cluster: Cluster, functions_database: str
     ) -> None:
@@ -173,8 +194,10 @@ class TestDeadLetters:
     async def test_redriving_a_filter_sends_each_open_letter(self, letters: Cluster) -> None:
         async with browser(letters) as client:
             answer = await press(client, "/dead-letters/redrive?function=cycle-trigger")
-            page = (await client.get(answer.headers["location"])).text
+        assert answer.status_code == 200
+        page = answer.text
         assert "3 sent" in page
+        assert page.count('href="/dead-letters/') == 3  # a result for each
         assert len(letters.sink.messages) == 3
 
     async def test_a_broker_that_takes_its_time_keeps_nobody_waiting(
@@ -206,6 +229,82 @@ class TestDeadLetters:
                 return ">redriven<" in (text := await panel()) and "every" not in text
 
             assert await eventually(settled)
+
+    async def test_one_that_cannot_be_sent_is_a_result_beside_the_others(
+        self, letters: Cluster
+    ) -> None:
+        letters.sink.statuses = [400]
+        async with browser(letters) as client:
+            page = (await press(client, "/dead-letters/redrive?function=cycle-trigger")).text
+        assert "1 failed, 2 sent" in page
+        assert "sink refused io.dsm.cycle.requested.v1 with 400" in page
+
+    async def test_a_letter_is_dismissed_with_a_reason(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
+            page = (await client.get(answer.headers["location"])).text
+            left = (await client.get("/dead-letters?state=open")).text
+        assert "Letter 1 was dismissed." in page
+        assert "by <b>local</b>: closed by hand" in page
+        assert "/dead-letters/1/redrive" not in page
+        assert 'href="/dead-letters/1"' not in left
+
+    async def test_without_a_reason_nothing_is_dismissed(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/dismiss")
+            page = (await client.get("/dead-letters/1")).text
+        assert answer.status_code == 422
+        assert "reason" in answer.text
+        assert ">open<" in page
+
+    async def test_many_are_dismissed_with_one_reason(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await press(client, "/dead-letters/dismiss", reason="a drill")).text
+        assert "3 dismissed" in page
+
+    async def test_a_letter_is_edited_and_sent(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            form = (await client.get("/dead-letters/1/edit")).text
+            answer = await press(client, "/dead-letters/1/edit", data='{"project_id": "P"}')
+            page = (await client.get(answer.headers["location"])).text
+        assert "&lt;b&gt;NOBODY" in form
+        assert "Letter 1 was sent again." in page
+        [sent] = letters.sink.messages
+        assert json.loads(sent.data) == {"project_id": "P"}
+        assert sent.extensions["causationid"] == "lost-0"
+
+    async def test_data_that_is_no_json_comes_back_in_the_form(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/edit", data="{broken")
+        assert answer.status_code == 422
+        assert "The data is no valid JSON" in answer.text
+        assert ">{broken</textarea>" in answer.text
+        assert letters.sink.messages == []
+
+    async def test_a_deleted_letter_is_gone(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/delete", reason="personal data")
+            page = (await client.get(answer.headers["location"])).text
+            gone = await client.get("/dead-letters/1")
+        assert "Letter 1 was deleted." in page
+        assert gone.status_code == 404
+
+    async def test_what_failed_again_is_no_success(self, letters: Cluster) -> None:
+        whole = letters.apps["dead-letter"]
+
+        async def fails_anew(scope: Any, receive: Any, send: Any) -> None:
+            again = replace(lost(0), extensions={**lost(0).extensions, "knativearrivaltime": "t"})
+            assert (await letters.tell("dead-letter", again)).status_code == 202
+            await letters.sink(scope, receive, send)
+
+        letters.add("broker-ingress", fails_anew)
+        letters.add("dead-letter", whole)
+        async with browser(letters) as client:
+            answer = await press(client, REDRIVE)
+            page = (await client.get(answer.headers["location"])).text
+        assert (
+            '<p class="notice bad" role="status">Letter 1 was sent again, and failed again.' in page
+        )
 
     async def test_a_letter_that_is_gone_already_says_so(self, letters: Cluster) -> None:
         async with browser(letters) as client:

@@ -251,7 +251,7 @@ class TestEvents:
     ) -> None:
         async with browser(cluster) as client:
             page = (await client.get("/events/panels/stream?type=sprints&subject=sprints")).text
-        assert asked == [{"type": "sprints", "subject": "sprints", "limit": "40"}]
+        assert asked == [{"type": "sprints", "subject": "sprints", "limit": "80"}]
         assert "sprints.reported" in page
 
     async def test_a_chain_is_a_graph_and_a_table(

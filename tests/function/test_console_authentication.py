@@ -87,6 +87,32 @@ class TestWhoMayAct:
             page = (await client.get("/dead-letters/1")).text
         assert "<td>Ada</td>" in page
 
+    async def test_a_cookie_that_was_copied_ends_with_the_session(self, letters: Cluster) -> None:
+        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        async with browser(letters) as client, browser(letters) as thief:
+            await press(client, "/sign-in", name="Ada", token="t")
+            thief.cookies.update(client.cookies)
+            assert "Signed in as" in (await thief.get("/jobs")).text
+            token = re.search(
+                r'name="form_token" value="([^"]+)"', (await client.get("/jobs")).text
+            )
+            assert token
+            await client.post("/sign-out", data={"form_token": token[1]})
+            assert "Signed in as" not in (await thief.get("/jobs")).text
+            assert (await press(thief, REDRIVE)).status_code == 403
+        assert letters.sink.messages == []
+
+    async def test_a_token_cannot_be_guessed_at_speed(self, letters: Cluster) -> None:
+        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        async with browser(letters) as client:
+            for number in range(authentication.MAX_ATTEMPTS):
+                wrong = await press(client, "/sign-in", name="Eve", token=f"{number}")
+                assert wrong.status_code == 403
+            answer = await press(client, "/sign-in", name="Eve", token="t")
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) <= authentication.ATTEMPTS_S
+        assert "Too many failed attempts" in answer.text
+
     async def test_a_cookie_of_another_token_signs_nobody_in(self, letters: Cluster) -> None:
         letters.deploy(console, {"CONSOLE_TOKEN": "old"})
         async with browser(letters) as client:
