@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from knative.deploy.kubectl import Kubectl, read_json
 from knative.deploy.overlay import Manifest, group, namespace_of, of
 
-_AGAIN = "dsm.io/again"
+AGAIN = "dsm.io/again"
 Place = tuple[str, str, str, str]  # group, kind, namespace, name
 
 
@@ -90,7 +90,7 @@ def _marked(one: Manifest, live: Mapping[str, Any] | None) -> Manifest:
     if live is None or not list(of([one], "Service")):
         return one
     template = live.get("spec", {}).get("template", {})
-    mark = template.get("metadata", {}).get("annotations", {}).get(_AGAIN)
+    mark = template.get("metadata", {}).get("annotations", {}).get(AGAIN)
     status = live.get("status", {})
     told = {one["type"]: one["status"] for one in status.get("conditions", ())}
     if told.get("ConfigurationsReady") == "False":
@@ -99,5 +99,5 @@ def _marked(one: Manifest, live: Mapping[str, Any] | None) -> Manifest:
         return one
     spec = one["spec"]
     meta = spec["template"].get("metadata", {})
-    meta = {**meta, "annotations": {**meta.get("annotations", {}), _AGAIN: mark}}
+    meta = {**meta, "annotations": {**meta.get("annotations", {}), AGAIN: mark}}
     return {**one, "spec": {**spec, "template": {**spec["template"], "metadata": meta}}}

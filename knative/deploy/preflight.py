@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from knative.deploy.kubectl import Kubectl
+from knative.deploy.kubectl import Kubectl, read_json
 from knative.deploy.overlay import Manifest, group, namespace_of, of
 
 _MADE_BY_KUBERNETES = "kube-root-ca.crt"  # in each namespace
@@ -17,6 +17,56 @@ _KINDS = {
     "configMapRef": "ConfigMap",
     "configMap": "ConfigMap",
 }
+
+
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+_WORKLOADS = "deployments,statefulsets,daemonsets,cronjobs"
+
+
+def warn_of_refused_pods(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
+    """Print which workloads of others get no new pod once the namespace is `restricted`."""
+    for namespace in of(found, "Namespace"):
+        labels, space = namespace["metadata"].get("labels", {}), namespace["metadata"]["name"]
+        if labels.get(_ENFORCE) != "restricted":
+            continue
+        asked = ("get", _WORKLOADS, "-n", space, "-o", "json")
+        there = read_json(kubectl(*asked, quiet=True)).get("items", ())
+        made = {(m["kind"], m["metadata"]["name"]) for m in found if namespace_of(m) == space}
+        refused = [
+            f"{one['kind']} {one['metadata']['name']}"
+            for one in there
+            if (one["kind"], one["metadata"]["name"]) not in made and not _is_restricted(_pod(one))
+        ]
+        if refused:
+            print(
+                f"Namespace {space} is going to enforce Pod Security `restricted`: new pods of "
+                f"{', '.join(sorted(refused))} will be refused (knative/MIGRATION.md).",
+                flush=True,
+            )
+
+
+def _pod(workload: Manifest) -> Manifest:
+    spec = workload.get("spec", {})
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    pod: Manifest = spec.get("template", {}).get("spec", {})
+    return pod
+
+
+def _is_restricted(pod: Manifest) -> bool:
+    """Does each container keep what `restricted` asks of all of them?"""
+    common = pod.get("securityContext", {})
+    for container in [*pod.get("initContainers", ()), *pod.get("containers", ())]:
+        own = {**common, **container.get("securityContext", {})}
+        drops = own.get("capabilities", {}).get("drop", ())
+        profile = own.get("seccompProfile", {}).get("type")
+        if not (
+            own.get("runAsNonRoot") is True
+            and own.get("allowPrivilegeEscalation") is False
+            and "ALL" in drops
+            and profile in ("RuntimeDefault", "Localhost")
+        ):
+            return False
+    return True
 
 
 def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:

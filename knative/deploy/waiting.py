@@ -21,6 +21,7 @@ def await_jobs(kubectl: Kubectl, jobs: Iterable[Manifest]) -> None:
     waiting = {(namespace_of(m), m["metadata"]["name"]) for m in jobs}
     path = 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}'
     deadline = time.monotonic() + _PATIENCE_S
+    told: set[str] = set()
     while waiting:
         for space, name in sorted(waiting):
             state = kubectl("get", "job", name, "-n", space, "-o", path).split()
@@ -28,10 +29,29 @@ def await_jobs(kubectl: Kubectl, jobs: Iterable[Manifest]) -> None:
                 waiting.remove((space, name))
                 print(f"job {space}/{name} is done", flush=True)
             elif "Failed" in state or time.monotonic() > deadline:
-                told = "\n".join(_told(kubectl, space, name))
-                raise SystemExit(f"job {space}/{name} has not done its work:\n{told}")
+                why = "\n".join(_told(kubectl, space, name))
+                raise SystemExit(f"job {space}/{name} has not done its work:\n{why}")
+            else:
+                _tell_failures(kubectl, space, name, told)
         if waiting:
             time.sleep(_EVERY_S)
+
+
+def _tell_failures(kubectl: Kubectl, space: str, job: str, told: set[str]) -> None:
+    """Print the last line of each pod that has failed, when it has: the Job tries again."""
+    for pod in _pods(kubectl, space, job):
+        name = pod["metadata"]["name"]
+        if pod.get("status", {}).get("phase") == "Failed" and name not in told:
+            told.add(name)
+            log = kubectl("logs", "-n", space, name, "--tail=1", quiet=True).strip()
+            print(f"pod {space}/{name} has failed: {log or 'it has no log'}", flush=True)
+
+
+def _pods(kubectl: Kubectl, space: str, job: str) -> list[Manifest]:
+    selected = ("-l", f"batch.kubernetes.io/job-name={job}", "-o", "json")
+    pods = read_json(kubectl("get", "pods", "-n", space, *selected, quiet=True))
+    items: list[Manifest] = pods.get("items", [])
+    return items
 
 
 def _told(kubectl: Kubectl, space: str, job: str) -> Iterator[str]:
@@ -40,9 +60,7 @@ def _told(kubectl: Kubectl, space: str, job: str) -> Iterator[str]:
     for condition in said.get("status", {}).get("conditions", ()):
         if condition["status"] == "True":
             yield f"{condition.get('reason')}: {condition.get('message')}"
-    selected = ("-l", f"batch.kubernetes.io/job-name={job}", "-o", "json")
-    pods = read_json(kubectl("get", "pods", "-n", space, *selected, quiet=True))
-    for pod in pods.get("items", ()):
+    for pod in _pods(kubectl, space, job):
         for container in pod.get("status", {}).get("containerStatuses", ()):
             if waits := container.get("state", {}).get("waiting"):
                 yield f"{pod['metadata']['name']}: {waits.get('reason')}: {waits.get('message')}"

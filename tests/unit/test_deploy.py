@@ -46,11 +46,17 @@ elif words[0] == "apply":
     if refused := answers.get("apply"):
         print("namespace/dsm configured\\njob.batch/migrate created")
         sys.exit(refused)
+    print(answers.get("applied", ""))
 elif words[0] == "delete" and "-f" in words:
     (home / "deleted.yaml").write_text(sys.stdin.read())
 else:
     asked = " ".join(words[:3])
     said = answers.get(f"json of {{asked}}" if words[-1] == "json" else asked, "")
+    if isinstance(said, list):  # one after the other, the last for ever
+        said, *left = said
+        if left:
+            key = f"json of {{asked}}" if words[-1] == "json" else asked
+            (home / "answers.json").write_text(json.dumps(answers | {{key: left}}))
     if said is None:
         sys.exit("timed out waiting for the condition")
     print(said)
@@ -67,7 +73,9 @@ SECRETS = {f"get secret {name}": name for name in ("backlog-db-secret", "databas
 class Cluster:
     home: Path
 
-    def deploy(self, *options: str, **answers: str | None) -> subprocess.CompletedProcess[str]:
+    def deploy(
+        self, *options: str, **answers: str | list[str] | None
+    ) -> subprocess.CompletedProcess[str]:
         known = DONE | SECRETS | answers
         (self.home / "answers.json").write_text(json.dumps(known))
         return self.make("deploy", *options)
@@ -408,3 +416,70 @@ def test_two_images_have_no_tag_in_common(cluster: Cluster, tmp_path: Path) -> N
     done = cluster.deploy(f"OVERLAY={tmp_path / 'two'}", "TAG=v2")
     assert done.returncode != 0
     assert "the overlay has ['dev.local/dsm-functions', 'other']" in done.stderr
+
+
+def test_a_pod_of_a_migration_that_fails_is_told_while_the_job_tries_again(
+    cluster: Cluster,
+) -> None:
+    pods = {"items": [{"metadata": {"name": "migrate-x"}, "status": {"phase": "Failed"}}]}
+    answers: dict[str, str | list[str] | None] = {
+        "get job migrate": ["", "", "Complete"],
+        "json of get pods -n": json.dumps(pods),
+        "logs -n dsm": "connection refused",
+    }
+    done = cluster.deploy("OVERLAY=kind", **answers)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("pod dsm/migrate-x has failed: connection refused\n") == 1
+    assert done.stdout.index("has failed") < done.stdout.index("job dsm/migrate is done")
+
+
+@pytest.mark.parametrize(
+    ("applied", "touched"),
+    [
+        ("broker.eventing.knative.dev/default created", True),
+        ("broker.eventing.knative.dev/default configured", False),
+        ("broker.eventing.knative.dev/other created", False),
+    ],
+)
+def test_a_binding_is_touched_once_its_broker_was_made_anew(
+    cluster: Cluster, applied: str, touched: bool
+) -> None:
+    assert cluster.deploy("OVERLAY=kind", applied=applied).returncode == 0
+    marks = [words for words in cluster.calls() if words[0] == "annotate"]
+    assert [words[1:6] for words in marks] == (
+        [["--overwrite", "sinkbinding.sources.knative.dev", "publishers", "-n", "dsm"]]
+        if touched
+        else []
+    )
+    if touched:
+        waits = [words for words in cluster.calls() if words[0] in ("wait", "annotate")]
+        kinds = [next((kind for kind in ("brokers", "annotate", "sinkbindings") if kind in
+                       " ".join(words)), "") for words in waits]  # fmt: skip
+        assert kinds.index("brokers") < kinds.index("annotate") < kinds.index("sinkbindings")
+
+
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def test_workloads_of_others_that_restricted_would_stop_are_named(cluster: Cluster) -> None:
+    def pod(**context: Any) -> dict[str, Any]:
+        return {"template": {"spec": {"containers": [{"securityContext": context}]}}}
+
+    there = [
+        made("batch/v1", "CronJob", "run-dailyscrum", jobTemplate={"spec": pod()}),
+        made("apps/v1", "Deployment", "root", **pod(**{**RESTRICTED, "runAsNonRoot": False})),
+        made("apps/v1", "Deployment", "tame", **pod(**RESTRICTED)),
+        made("apps/v1", "StatefulSet", "postgres", **pod()),  # the overlay's own
+    ]
+    answer = {
+        "json of get deployments,statefulsets,daemonsets,cronjobs -n": json.dumps({"items": there})
+    }
+    done = cluster.deploy("OVERLAY=kind", **answer)
+    assert done.returncode == 0, done.stderr
+    assert "Namespace dsm is going to enforce Pod Security `restricted`" in done.stdout
+    assert "new pods of CronJob run-dailyscrum, Deployment root will be refused" in done.stdout

@@ -175,6 +175,15 @@ DELIVERY = [
     ),
 ]  # fmt: skip
 
+AUTO = "autoscaling.knative.dev"
+MOUNTS = "volumeMounts: [{name: v, mountPath: /v%s}]"
+WINDOW = "annotations: {autoscaling.knative.dev/window: '%s'}"
+SCALE = f"annotations: {{{AUTO}/min-scale: %s, {AUTO}/max-scale: %s}}"
+MINUTELY = [
+    ping("minutely", schedule="* * * * *", overrides=EXTENSION % "minutely"),
+    trigger("minutely", to="ticked", filter_="filter: {attributes: {schedule: minutely}}"),
+]
+
 TICKS = [
     ("KN701", [*BASE, ping(overrides="")], GOOD),
     ("KN701", [*BASE, ping(overrides="ceOverrides: {extensions: {}}")],
@@ -188,6 +197,12 @@ TICKS = [
     ("KN703", [*BASE, ping(data="data: a\n  dataBase64: YQ==")],
      [*BASE, ping(data="dataBase64: YQ==")]),
     ("KN703", [*BASE, ping(data=JSON + "'{'")], [*BASE, ping(data=JSON + "'{}'")]),
+    ("KN808", [*GOOD, *MINUTELY, service("ticked")],
+     [*GOOD, *MINUTELY, service("ticked", template=WINDOW % "150s")]),
+    ("KN808", [*GOOD, *MINUTELY, service("ticked")],
+     [*GOOD, ping("slow", schedule="*/5 * * * *"), MINUTELY[1], service("ticked")]),
+    ("KN808", [*GOOD, *MINUTELY, service("ticked")],
+     [*GOOD, *MINUTELY, service("ticked", template=SCALE % ("'1'", "'2'"))]),
     ("KN706", [*BASE, ping(schedule="0 0 31 2 *")], [*BASE, ping(schedule="0 0 29 2 *")]),
     ("KN704", [*BASE, ping(zone="")], [*BASE, ping(zone="", schedule="*/5 * * * *")]),
     ("KN705", [*BASE, ping(overrides="ceOverrides: {extensions: {my-name: a}}")], GOOD),
@@ -195,10 +210,6 @@ TICKS = [
 
 PUBLIC = 'publishes: "true"'
 VISIBILITY = "networking.knative.dev/visibility: cluster-local"
-AUTO = "autoscaling.knative.dev"
-MOUNTS = "volumeMounts: [{name: v, mountPath: /v%s}]"
-WINDOW = "annotations: {autoscaling.knative.dev/window: '%s'}"
-SCALE = f"annotations: {{{AUTO}/min-scale: %s, {AUTO}/max-scale: %s}}"
 SERVING = [
     ("KN801", serving(readiness=""), serving()),
     ("KN802", serving(liveness=""), serving()),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+from functions.cron import Cron, CronError
+from knative.lint.events import catalogue, receivers
 from knative.lint.finding import Found, rule
-from knative.lint.thing import POD, Path, Thing
-from knative.lint.tree import Tree
+from knative.lint.thing import POD, SERVING, Path, Thing
+from knative.lint.tree import Tree, sent_to
+from knative.local.manifests import autoscaling
 
+_TEMPLATE_ANNOTATIONS: Path = ("spec", "template", "metadata", "annotations")
 _VISIBILITY = "networking.knative.dev/visibility"
 _SECRET = re.compile(r"(PASSWORD|PASSWD|_PASS|SECRET|TOKEN|(API|ACCESS|PRIVATE)_?KEY)$")
 # A small number, a switch, or a file.
@@ -120,6 +125,60 @@ def may_be_root(tree: Tree) -> Iterator[Found]:
             own = context.get("runAsNonRoot") if isinstance(context, dict) else None
             if (pod if own is None else own) is not True:
                 yield Found(service, path, "runAsNonRoot is not true")
+
+
+@rule(
+    "KN808", "warning", "Service that its ticks start again for ever",
+    why="A pod is deleted when a stable window (60 s by default) has brought no request. With "
+    "a tick each minute and min-scale 0 that is the second of the tick: every two or three minutes "
+    "a pod goes as its request comes, and another one starts.",
+    fix="Write the annotation autoscaling.knative.dev/window at the template, above two of the "
+    "schedule's intervals (150s for a minute), or min-scale 1, or tick less often.",
+)  # fmt: skip
+def restarted_by_ticks(tree: Tree) -> Iterator[Found]:
+    told: set[Thing] = set()
+    for ping in tree.pings:
+        interval_s = _interval_s(ping)
+        for service in _ticked(tree, ping) if interval_s else ():
+            annotations = service.mapping(*_TEMPLATE_ANNOTATIONS)
+            window_s = _window_s(annotations)
+            sleeps = autoscaling.setting(annotations, "min-scale") in (None, "0")
+            if service not in told and sleeps and interval_s <= window_s < 2 * interval_s:
+                told.add(service)
+                words = f"{ping} ticks every {interval_s:g} s, the stable window is {window_s:g} s"
+                path = _TEMPLATE_ANNOTATIONS if annotations else POD[:2]
+                yield Found(service, path, words)
+
+
+def _ticked(tree: Tree, ping: Thing) -> Iterator[Thing]:
+    """The Services that get the ticks, by a Trigger or as the sink."""
+    direct = tree.at(ping, "spec", "sink")
+    if direct is not None and direct.is_a(SERVING, "Service"):
+        yield direct
+    for broker in sent_to(ping):
+        for event in catalogue(tree, broker).events:
+            for trigger in receivers(tree, event) if event.thing is ping else ():
+                service = tree.at(trigger, "spec", "subscriber")
+                if service is not None and service.is_a(SERVING, "Service"):
+                    yield service
+
+
+def _interval_s(ping: Thing) -> float:
+    """How long it is from one tick to the next; 0 where there is none, or no schedule."""
+    try:
+        cron = Cron(ping.text("spec", "schedule") or "* * * * *", ping.text("spec", "timezone"))
+    except CronError:
+        return 0.0
+    first = cron.after(datetime.now(UTC))
+    second = first and cron.after(first)
+    return (second - first).total_seconds() if first and second else 0.0
+
+
+def _window_s(annotations: dict[str, Any]) -> float:
+    try:
+        return autoscaling.go_duration_s(str(autoscaling.setting(annotations, "window")))
+    except ValueError:
+        return autoscaling.STABLE_WINDOW_S
 
 
 def _is_harmless(kind: str, value: str) -> bool:
