@@ -41,6 +41,8 @@ def _named(error: httpx.ConnectTimeout) -> httpx.TransportError:
     It matters which: after a `ConnectError` the request was not sent, so it may be sent again.
     """
     match error.__cause__:
+        case aiohttp.ClientSSLError() as refused:
+            return httpx.ConnectError(str(refused), request=error.request)
         case aiohttp.ClientConnectorError(os_error=reason):
             number = reason.errno or 0  # below 0: of the resolver, which has words of its own
             words = os.strerror(number) if number > 0 else reason.strerror
