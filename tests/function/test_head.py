@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from functions.dead_letter.main import dead_letter
 from functions.event_recorder.main import event_recorder
@@ -47,15 +47,13 @@ async def test_the_head_is_that_of_get(keepers: Cluster, name: str, path: str, s
 async def test_an_endless_answer_ends_with_its_head() -> None:
     before = asyncio.all_tasks()
 
-    async def for_ever() -> AsyncIterator[str]:
+    async def for_ever(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
-            yield "line\n"
+            await send({"type": "http.response.body", "body": b"line\n", "more_body": True})
 
-    async def lines(_: Request) -> Response:
-        return StreamingResponse(for_ever())
-
-    app = HeadAsGet(Starlette(routes=[Route("/", lines)]))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    transport = httpx.ASGITransport(HeadAsGet(for_ever))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         answer = await client.head("/")
     assert (answer.status_code, answer.content) == (200, b"")
     assert asyncio.all_tasks() == before
