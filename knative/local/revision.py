@@ -27,6 +27,7 @@ from knative.local.instance import (
 )
 from knative.local.manifests.serving import KnativeService
 
+STOPPING = "the local Knative is stopping"
 CRASH_BACKOFF_S = 0.5  # doubles with each failed start in a row
 CRASH_BACKOFF_MAX_S = 10.0
 STEADY_AFTER_S = 5.0  # a process that lived this long did not crash at start
@@ -138,14 +139,20 @@ class Revision:
     async def start(self) -> Instance:
         """The ready process; starts it when there is none. Callers share one start."""
         if self._closed:
-            raise NotReadyError("the local Knative is stopping")
+            raise NotReadyError(STOPPING)
         if self._instance is not None and self._instance.alive and self.state is State.READY:
             return self._instance
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._start())
             # A failure that nobody waits for any more is already told in `reason`.
             self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._starting)
+        try:
+            return await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):  # not we are: the start is
+                raise NotReadyError(STOPPING) from None
+            raise
 
     async def _start(self) -> Instance:
         if self._instance is not None and self._instance.alive:  # being stopped as idle

@@ -177,6 +177,33 @@ async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
     await gateway.close()
 
 
+async def test_a_request_whose_process_is_starting_when_all_stops_is_answered(make: Make) -> None:
+    revision = make({"SLOW_START_S": "30"})
+    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
+    told: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody hangs up")
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
+    scope["headers"] = [(b"host", b"echo.dsm.localhost")]
+    request = asyncio.create_task(gateway(scope, receive, send))
+
+    async def starting() -> bool:
+        return revision.state is State.STARTING
+
+    await eventually(starting)
+    await revision.close()
+    async with asyncio.timeout(5):
+        await request
+    assert (told[0]["status"], told[1]["body"]) == (503, b"the local Knative is stopping")
+    await gateway.close()
+
+
 @pytest.mark.parametrize(
     ("limits", "query", "status", "whole"),
     [
