@@ -34,10 +34,34 @@ def is_foreign(scope: Any) -> bool:
 
 def host_of(scope: Any) -> str:
     """The host name that a request asks for, without its port; empty where it is none."""
+    return _hostname(Headers(scope=scope).get("host", ""))
+
+
+def is_from_outside(scope: Any, cluster_domain: str) -> bool:
+    """Has a request come by way of the gateway to the outside?
+
+    That knows a Service by its public names only, which the request has therefore used; a mapped
+    domain is rewritten on the way, and the original is told besides.
+    """
+    headers = Headers(scope=scope)
+    given = (headers.get(name) for name in ("host", "x-forwarded-host", "k-original-host"))
+    return not all(_is_internal(host, cluster_domain) for host in given if host)
+
+
+def _hostname(text: str) -> str:
     try:
-        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+        return urlsplit(f"//{text}").hostname or ""
     except ValueError:
         return ""
+
+
+def _is_internal(host: str, cluster_domain: str) -> bool:
+    name = _hostname(host)
+    if not name:
+        return False
+    if "." not in name or name.endswith((".svc", f".svc.{cluster_domain.lower()}")):
+        return True
+    return name.replace(".", "").isdigit()  # an address, which no gateway routes by
 
 
 def who_of(headers: Mapping[str, str]) -> str:

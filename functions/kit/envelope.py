@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from uuid import NAMESPACE_URL, uuid5
 
@@ -16,6 +16,10 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import wire
 from functions.kit.cause import of_event
 from functions.kit.durable.inbox import Key
+from functions.kit.errors import PermanentError
+
+# Clocks differ, but not so much.
+MAX_AHEAD = timedelta(days=1)
 
 
 class UnknownType(wire.NotAnEvent):
@@ -65,6 +69,12 @@ def open_(
     given = {**message.extensions, **core}
     carried = {field: given[name] for field, name in marked.items() if given.get(name)}
     return kind.model_validate({**fields, **carried})
+
+
+def check_time(event: Event, now: datetime) -> None:
+    """`PermanentError` for a tick whose time is far ahead: no schedule sends that."""
+    if isinstance(event, ScheduleDue) and event.time - now > MAX_AHEAD:
+        raise PermanentError(f"time: {wire.format_time(event.time)} has not come yet")
 
 
 def seal(

@@ -21,9 +21,10 @@ from starlette.routing import BaseRoute
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import envelope, wire
-from functions.kit.answers import failure
+from functions.kit.answers import failure, refusal
 from functions.kit.body import off_loop, read
 from functions.kit.context import Context, process_context
+from functions.kit.door import is_from_outside
 from functions.kit.errors import PermanentError
 from functions.kit.handle import Handler, Health, Render, Spec, Start, handle
 from functions.kit.metrics import Gauges
@@ -46,6 +47,7 @@ def function(
     health: Health | None = None,
     gauges: Gauges | None = None,
     people: bool = True,
+    public: Sequence[str] = (),
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -56,6 +58,8 @@ def function(
     `routes`: further HTTP routes, made with `route`.
     `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
     `gauges`: what `GET /metrics` says besides.
+    `public`: what the paths begin with that a request from outside the cluster reaches, where there
+    are such; the rest, events and ticks too, is for the cluster.
     `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
     strangers reach takes CloudEvents only.
     """
@@ -80,6 +84,7 @@ def function(
             health,
             gauges,
             people,
+            tuple(public),
         )
 
         @functools.wraps(handler)
@@ -104,6 +109,11 @@ def spec_of(target: object) -> Spec:
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     """Answer one HTTP request as the contract says."""
+    domain = ctx.resources.process.cluster_domain
+    if spec.public and is_from_outside(request.scope, domain):
+        path = request.scope["path"]
+        if not path.startswith(spec.public):
+            return refusal(404, f"no such path: {path}")
     if request.method != "POST" or request.scope["path"] != "/":
         request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: a router will do.
@@ -121,6 +131,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
 async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: bytes) -> Response:
     try:
         message, event = await off_loop(len(body), _opened, spec, headers, body)
+        envelope.check_time(event, ctx.now())
         sent = await handle(spec, ctx, message, event)
         if not sent:
             return Response(status_code=202)

@@ -48,6 +48,7 @@ class Spec:
     health: Health | None = None
     gauges: Gauges | None = None
     people: bool = True
+    public: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:

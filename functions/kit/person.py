@@ -34,6 +34,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
             extensions=cause.of_call(request.scope["headers"]),
         )
         event = envelope.open_(message, (spec.request,))
+        envelope.check_time(event, ctx.now())
         digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()
         sent = await handle(spec, ctx, message, event, digest)
         to_sink = bool(ctx.resources.process.k_sink)

@@ -71,6 +71,9 @@ class ProcessSettings(Settings):
     timeout_seconds: float = Field(
         60, gt=0, description="the Service's timeoutSeconds: how long a request may take and drain"
     )
+    cluster_domain: str = Field(
+        "cluster.local", min_length=1, description="what the cluster's own names end in"
+    )
     k_sink: str = Field("", description="where events are published; set by a SinkBinding")
     k_ca_certs: str = Field(
         "", description="PEM of those who vouch for an https K_SINK; set by a SinkBinding"

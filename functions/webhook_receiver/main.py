@@ -119,7 +119,8 @@ def health(ctx: Context) -> Mapping[str, object]:
     start=start,
     health=health,
     gauges=gauges,
-    people=False,  # strangers reach it: a tick is an event of the broker's
+    people=False,
+    public=["/webhook/", "/deliveries"],
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     """Send what is still unsent: a process may be frozen as soon as it has answered."""

@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from functions.kit import upload
+from functions.events.schedule import ScheduleDue
+from functions.kit import upload, wire
+from tests.cluster import Cluster, message_of
 from tests.function import webhook_requests as make
 from tests.function.test_serve import served
 
@@ -91,6 +93,49 @@ def peak_mb(number: int) -> int:
     """The most memory that a process has had, in MB."""
     lines = Path(f"/proc/{number}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
+
+
+OUTSIDE = {
+    "the gateway": {"host": "webhook-receiver.dsm.example.com"},
+    "a laptop's gateway": {"host": "webhook-receiver.dsm.localhost:8080"},
+    "a mapped domain": {"k-original-host": "hooks.example.com"},
+    "another proxy": {"x-forwarded-host": "hooks.example.com"},
+}
+
+
+async def runs_of(receiver: httpx.AsyncClient) -> list[object]:
+    return list((await receiver.get("/runs")).json()["runs"])
+
+
+@pytest.mark.parametrize("headers", OUTSIDE.values(), ids=OUTSIDE.keys())
+async def test_a_stranger_reaches_only_public_paths(
+    cluster: Cluster, receiver: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    before = await runs_of(receiver)
+    tick, data = wire.encode(message_of(ScheduleDue(schedule="webhook-relay", time=make.NOW)))
+
+    ticked = await receiver.post("/", headers={**dict(tick), **headers}, content=data)
+    runs = await receiver.get("/runs", headers=headers)
+    assert (ticked.status_code, runs.status_code) == (404, 404)
+    listed = await receiver.get("/deliveries", headers=headers)
+    assert listed.status_code == 401
+    path, signed, body = make.from_github()
+    accepted = await receiver.post(path, headers={**signed, **headers}, content=body)
+    assert accepted.status_code == 202
+
+    due = ScheduleDue(schedule="webhook-relay", time=make.NOW)
+    assert (await cluster.tell("webhook-receiver", due)).is_success
+    assert len(await runs_of(receiver)) == len(before) + 1
+
+
+async def test_a_tick_of_years_to_come_is_refused(
+    cluster: Cluster, receiver: httpx.AsyncClient
+) -> None:
+    before = await runs_of(receiver)
+    tick = ScheduleDue(schedule="webhook-relay", time=make.NOW.replace(year=2031))
+    answer = await cluster.tell("webhook-receiver", tick)
+    assert (answer.status_code, "has not come yet" in answer.text) == (422, True)
+    assert await runs_of(receiver) == before
 
 
 class TestUpload:
