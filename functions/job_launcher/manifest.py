@@ -122,7 +122,9 @@ def _cause(request: JobRequest) -> str:
 
 
 def _pod(request: JobRequest) -> Object:
-    volumes: list[Object] = [{"name": "workspace", "emptyDir": {}}]
+    storage = request.limits.get("ephemeral-storage")
+    workspace: Object = {"sizeLimit": storage} if storage else {}
+    volumes: list[Object] = [{"name": "workspace", "emptyDir": workspace}]
     mounts: list[Object] = [{"name": "workspace", "mountPath": WORKSPACE}]
     if request.files or request.secret_files:
         volumes.append({"name": "task", "projected": {"sources": _sources(request)}})

@@ -117,7 +117,7 @@ class _Renderer:
             group=self._name("group", job.group),
             group_limit=job.group_limit,
             supersede=_key(self._text("supersede", job.supersede)),
-            image=self._text("image", job.image or settings.job_image).strip(),
+            image=self._image(job.image or settings.job_image),
             command=self._texts("command", job.command),
             args=self._texts("args", job.args),
             env={name: self._text(f"env.{name}", text, safe) for name, text in job.env.items()},
@@ -132,7 +132,11 @@ class _Renderer:
             limits=self._amounts(
                 "resources.limits",
                 job.resources.limits,
-                Amounts(cpu=settings.job_cpu_limit, memory=settings.job_memory_limit),
+                Amounts(
+                    cpu=settings.job_cpu_limit,
+                    memory=settings.job_memory_limit,
+                    storage=settings.job_storage_limit,
+                ),
             ),
             ttl_s=self._number("ttl_seconds", job.ttl_seconds, settings.job_ttl_seconds, 0),
             deadline_s=self._number(
@@ -151,6 +155,15 @@ class _Renderer:
             return template.parse(text).render(self._values, escape)
         except template.Missing as error:
             raise BadRequest(f"route {self._route}: {field}: {error.args[0]}") from None
+
+    def _image(self, text: str) -> str:
+        found = self._text("image", text).strip()
+        if not found:
+            raise BadRequest(
+                f"route {self._route}: image: none is named: set JOB_IMAGE of job-launcher to the "
+                "agents' image, by its digest, or image in the route"
+            )
+        return found
 
     def _name(self, field: str, text: str) -> str:
         found = self._text(field, text)
@@ -178,7 +191,8 @@ class _Renderer:
 
     def _amounts(self, field: str, given: Amounts, otherwise: Amounts) -> dict[str, str]:
         found = {
-            "cpu": given.cpu or otherwise.cpu or "",
-            "memory": given.memory or otherwise.memory or "",
+            "cpu": given.cpu or otherwise.cpu,
+            "memory": given.memory or otherwise.memory,
+            "ephemeral-storage": given.storage or otherwise.storage,
         }
-        return {name: self._text(f"{field}.{name}", text) for name, text in found.items()}
+        return {name: self._text(f"{field}.{name}", t) for name, t in found.items() if t}

@@ -41,7 +41,7 @@ class BadRoutes(ValueError):
 class Strict(BaseModel):
     """A part of the file: a field that nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Match(Strict):
@@ -69,10 +69,11 @@ class SecretKeyRef(Strict):
 
 
 class Amounts(Strict):
-    """CPU and memory as Kubernetes writes them."""
+    """CPU, memory and disk as Kubernetes writes them."""
 
     cpu: Quantity | None = None
     memory: Quantity | None = None
+    storage: Quantity | None = Field(None, alias="ephemeral-storage")
 
 
 class Resources(Strict):

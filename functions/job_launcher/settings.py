@@ -12,12 +12,19 @@ class LauncherSettings(Settings):
 
     kubernetes_namespace: str = Field("default", description="namespace of the Jobs")
     routes_file: str = Field("", description="the routes: which event launches which Job")
-    job_image: str = Field("anthropic/claude-code:latest", description="container image of Jobs")
+    job_image: str = Field(
+        "",
+        description="container image of Jobs whose route names none; it gets the agents' keys, so "
+        "name it by its digest: ghcr.io/acme/agent@sha256:...",
+    )
     job_ttl_seconds: int = Field(
         1800, ge=0, description="how long a Job is kept after its end, seconds"
     )
     job_memory_request: str = Field("2Gi", description="memory that a Job asks for")
     job_memory_limit: str = Field("4Gi", description="memory that a Job gets at most")
+    job_storage_limit: str = Field(
+        "10Gi", description="what a Job may write to its node's disk, its working folder included"
+    )
     job_cpu_request: str = Field("1", description="CPU that a Job asks for")
     job_cpu_limit: str = Field("2", description="CPU that a Job gets at most")
     job_deadline_seconds: int = Field(

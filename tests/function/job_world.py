@@ -202,6 +202,7 @@ def deploy(
             "KUBECONFIG": str(folder / "kubeconfig"),
             "KUBERNETES_NAMESPACE": "agents",
             "KUBERNETES_TIMEOUT_S": "3",
+            "JOB_IMAGE": "anthropic/claude-code",
             **(environ or {}),
         },
     )

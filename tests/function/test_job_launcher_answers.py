@@ -37,6 +37,7 @@ def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> W
             "ROUTES_FILE": str(peer.folder / "routes.yaml"),
             "KUBECONFIG": peer.kubeconfig,
             "KUBERNETES_NAMESPACE": "agents",
+            "JOB_IMAGE": "anthropic/claude-code",
             "KUBERNETES_TIMEOUT_S": "2",
             **environ,
         },
@@ -148,6 +149,7 @@ async def test_what_waited_is_launched_by_a_later_sweep(
             "ROUTES_FILE": str(tmp_path / "routes.yaml"),
             "KUBECONFIG": peer.kubeconfig,
             "KUBERNETES_NAMESPACE": "agents",
+            "JOB_IMAGE": "anthropic/claude-code",
         }
         cluster.deploy(job_launcher, environ, now=lambda: later)
         await world.sweep()

@@ -32,6 +32,7 @@ class Clocked:
             "ROUTES_FILE": str(peer.folder / "routes.yaml"),
             "KUBECONFIG": peer.kubeconfig,
             "KUBERNETES_NAMESPACE": "agents",
+            "JOB_IMAGE": "anthropic/claude-code",
         }
         cluster.deploy(job_launcher, environ, now=lambda: self._now)
 

@@ -73,6 +73,7 @@ async def test_it_fails_after_a_while_and_makes_room(
         "ROUTES_FILE": str(tmp_path / "routes.yaml"),
         "KUBECONFIG": str(tmp_path / "kubeconfig"),
         "KUBERNETES_NAMESPACE": "agents",
+        "JOB_IMAGE": "anthropic/claude-code",
     }
     world.cluster.deploy(job_launcher, environ, now=lambda: later)
     await world.sweep()

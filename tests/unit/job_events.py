@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 from functions.events.base import AnyEvent
+from functions.job_launcher.settings import LauncherSettings
 
+IMAGE = f"ghcr.io/acme/agent@sha256:{'0' * 64}"
+LAUNCHER = LauncherSettings(job_image=IMAGE)
 REPOSITORY = {"full_name": "acme/shop", "html_url": "https://github.com/acme/shop"}
 ISSUE: dict[str, Any] = {
     "action": "labeled",

@@ -15,9 +15,8 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import MOST_JOBS, BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
-from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
-from tests.unit.job_events import event
+from tests.unit.job_events import IMAGE, LAUNCHER, event
 
 SHIPPED = parse(shipped_routes())
 FIRING = "com.grafana.alert.firing"
@@ -34,7 +33,7 @@ def notified(*alerts: object) -> dict[str, Any]:
 def jobs(*alerts: object) -> list[JobRequest]:
     asked = event(FIRING, notified(*alerts))
     choice = choose(SHIPPED, asked)
-    return requests_of(choice, asked, LauncherSettings()) if choice.route else []
+    return requests_of(choice, asked, LAUNCHER) if choice.route else []
 
 
 def alerts_of(request: JobRequest) -> list[Any]:
@@ -102,7 +101,10 @@ def test_an_event_whose_route_ignores_has_no_each() -> None:
         parse("routes:\n  - {name: a, match: {type: x}, each: data.y, ignore: z}")
 
 
-def test_check_shows_each_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_shows_each_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOB_IMAGE", IMAGE)
     asked = notified(alert(task_id="T-1"), alert(task_id="T-2"))
     document = {"specversion": "1.0", "id": "1", "source": "/s", "type": FIRING, "data": asked}
     (tmp_path / "event.json").write_text(json.dumps(document))

@@ -20,7 +20,7 @@ from functions.job_launcher.render import BadRequest, job_id, requests_of
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
-from tests.unit.job_events import ISSUE, event
+from tests.unit.job_events import IMAGE, ISSUE, LAUNCHER, event
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
@@ -31,7 +31,8 @@ TEXT = st.text(max_size=300)
 def request(asked: AnyEvent | None = None, environ: Mapping[str, str] | None = None) -> JobRequest:
     asked = asked or event("com.github.issue.labeled", ISSUE)
     choice = choose(parse(shipped_routes()), asked)
-    (made,) = requests_of(choice, asked, LauncherSettings.read(environ or {}))
+    settings = LauncherSettings.read({"JOB_IMAGE": IMAGE, **(environ or {})})
+    (made,) = requests_of(choice, asked, settings)
     return made
 
 
@@ -89,10 +90,10 @@ def test_a_job_runs_without_any_privilege() -> None:
 def test_a_job_has_the_defaults_of_the_settings() -> None:
     job = manifest.job_of(request())
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "anthropic/claude-code:latest"
+    assert container["image"] == IMAGE
     assert container["resources"] == {
         "requests": {"cpu": "1", "memory": "2Gi"},
-        "limits": {"cpu": "2", "memory": "4Gi"},
+        "limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"},
     }
     assert job["spec"]["ttlSecondsAfterFinished"] == 1800
     assert job["spec"]["activeDeadlineSeconds"] == 3600
@@ -129,7 +130,7 @@ def test_secret_files_are_keys_of_secrets_beside_our_own_files(files: str) -> No
     job = f"{{kind: execute, task_id: t, service: s, files: {files}, secret_files: {secret}}}"
     routes = parse(f"routes:\n  - {{name: a, match: {{type: '*'}}, job: {job}}}")
     asked = event("x", {})
-    (made,) = requests_of(choose(routes, asked), asked, LauncherSettings())
+    (made,) = requests_of(choose(routes, asked), asked, LAUNCHER)
 
     body = manifest.job_of(made)
     validate(body)
@@ -188,7 +189,7 @@ def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
     routes = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
     asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
     with pytest.raises(BadRequest, match=words):
-        requests_of(choose(routes, asked), asked, LauncherSettings())
+        requests_of(choose(routes, asked), asked, LAUNCHER)
 
 
 @pytest.mark.parametrize("field", ["task_id", "service", "group"])
@@ -197,7 +198,7 @@ def test_what_a_job_is_found_by_has_a_length_that_an_index_holds(field: str) -> 
     routes = parse(json.dumps({"routes": [{"name": "r", "match": {"type": "*"}, "job": job}]}))
     asked = event("x", {"name": "n" * 200_000})
     with pytest.raises(BadRequest, match=f"{field}: 200000 characters, 200 at most"):
-        requests_of(choose(routes, asked), asked, LauncherSettings())
+        requests_of(choose(routes, asked), asked, LAUNCHER)
 
 
 def test_a_supersede_key_of_any_length_stays_a_key() -> None:
@@ -206,10 +207,25 @@ def test_a_supersede_key_of_any_length_stays_a_key() -> None:
 
     def key(text: str) -> str:
         asked = event("x", {"key": text})
-        (made,) = requests_of(choose(routes, asked), asked, LauncherSettings())
+        (made,) = requests_of(choose(routes, asked), asked, LAUNCHER)
         return made.supersede
 
     long = "k" * 200_000
     assert key("short") == "short"
     assert len(key(long)) == 500
     assert key(long) == key(long) != key(f"{long}2")
+
+
+def test_without_an_image_nothing_is_launched_and_it_says_what_to_set() -> None:
+    asked = event("com.github.issue.labeled", ISSUE)
+    choice = choose(parse(shipped_routes()), asked)
+    with pytest.raises(BadRequest, match="set JOB_IMAGE of job-launcher"):
+        requests_of(choice, asked, LauncherSettings())
+
+
+def test_an_agent_fills_no_disk() -> None:
+    spec = manifest.job_of(request(environ={"JOB_STORAGE_LIMIT": "3Gi"}))["spec"]["template"][
+        "spec"
+    ]
+    workspace = next(volume for volume in spec["volumes"] if volume["name"] == "workspace")
+    assert workspace["emptyDir"] == {"sizeLimit": "3Gi"}

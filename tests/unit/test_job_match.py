@@ -10,9 +10,8 @@ from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose
 from functions.job_launcher.render import requests_of
 from functions.job_launcher.route_file import parse
-from functions.job_launcher.settings import LauncherSettings
 from tests.function.job_world import shipped_routes
-from tests.unit.job_events import ALERT, ISSUE, PULL, TASK, event
+from tests.unit.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
 
 ROUTES = parse(shipped_routes())
 
@@ -59,7 +58,7 @@ def test_the_shipped_routes_take_what_they_should(type: str, data: Any, route: s
 
     assert (choice.route.name if choice.route else None) == route
     if choice.route is not None:
-        assert all(one.task_id for one in requests_of(choice, asked, LauncherSettings()))
+        assert all(one.task_id for one in requests_of(choice, asked, LAUNCHER))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_the_author_is_who_wrote_what_the_event_is_about() -> None:
 )
 def test_what_no_reader_sees_is_in_no_agents_task(body: str, task: str) -> None:
     asked = event("com.github.issue.labeled", {**ISSUE, "issue": {**ISSUE["issue"], "body": body}})
-    (made,) = requests_of(choose(ROUTES, asked), asked, LauncherSettings())
+    (made,) = requests_of(choose(ROUTES, asked), asked, LAUNCHER)
     assert made.files["task.md"].rstrip().endswith(f"\n{task}")
 
 

@@ -25,6 +25,12 @@ routes:
 """
 
 
+@pytest.fixture(autouse=True)
+def _image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line reads the launcher's settings."""
+    monkeypatch.setenv("JOB_IMAGE", "ghcr.io/acme/agent:1")
+
+
 def also(line: str) -> tuple[str, str]:
     """One more field of the Job."""
     return "service: s", f"service: s\n      {line}"
