@@ -176,6 +176,17 @@ async def pods_of(cluster: Cluster, job_id: str) -> list[dict[str, Any]]:
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
 
 
+async def refused_pods(cluster: Cluster) -> dict[str, str]:
+    """Why Jobs have no pod, by their names, in the words of Kubernetes' newest Event of each."""
+    fields = "involvedObject.kind=Job,reason=FailedCreate"
+    events = await cluster.list("v1", "events", fields=fields)
+    events.sort(key=lambda event: str(event.get("lastTimestamp") or ""))
+    return {
+        str(event["involvedObject"]["name"]): shortened(f"FailedCreate: {event.get('message')}")
+        for event in events
+    }
+
+
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Ask up to three times, where Kubernetes does not ask for more patience than we have."""
 

@@ -30,7 +30,7 @@ from functions.job_launcher.api import ROUTES
 from functions.job_launcher.gauges import gauges
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
-from functions.job_launcher.sweep import sweep
+from functions.job_launcher.sweep import forget, sweep
 from functions.kit.context import Context, Resources
 from functions.kit.errors import PermanentError
 from functions.kit.function import function
@@ -88,6 +88,8 @@ async def job_launcher(
     assert tx is not None, "this function has an inbox"
     if isinstance(event, AnyEvent):
         return await asked.take(ctx.part(routes_of).routes(), event, ctx, tx)
+    if isinstance(event, ScheduleDue):
+        await forget(ctx)
     await tables.lock(tx, ctx.left_s / 2)
     match event:
         case JobCancelRequested():

@@ -22,7 +22,7 @@ Jobs = dict[str, dict[str, Any]]
 
 
 async def sweep(ctx: Context, tx: Connection) -> list[Event]:
-    """Compare the open rows with Kubernetes' Jobs; expire, forget, and launch what is due."""
+    """Compare the open rows with Kubernetes' Jobs; expire, and launch what is due."""
     settings, now = ctx.settings(LauncherSettings), ctx.now()
     events: list[Event] = []
     try:
@@ -35,9 +35,16 @@ async def sweep(ctx: Context, tx: Connection) -> list[Event]:
     for row in await tables.queued_before(tx, now - timedelta(seconds=settings.job_queue_seconds)):
         words = f"it waited {settings.job_queue_seconds} s for its Job: {row.reason or 'no room'}"
         events += await follow.fail(ctx, tx, row, "NotLaunched", words)
-    await tables.forget(tx, now - timedelta(days=settings.job_history_days))
-    await cancellations.forget(tx, now - timedelta(days=1))
     return events + await follow.launch_due(ctx, tx)
+
+
+async def forget(ctx: Context) -> None:
+    """Delete what is old; nobody who looks at the queue waits for it."""
+    now = ctx.now()
+    async with ctx.store.connection() as connection:
+        days = ctx.settings(LauncherSettings).job_history_days
+        await tables.forget(connection, now - timedelta(days=days))
+        await cancellations.forget(connection, now - timedelta(days=1))
 
 
 async def _reconcile(ctx: Context, tx: Connection) -> AsyncIterator[Event]:
@@ -56,6 +63,21 @@ async def _reconcile(ctx: Context, tx: Connection) -> AsyncIterator[Event]:
     await _remove_leftovers(ctx, tx, jobs)
     for pod in await ctx.cluster.list("v1", "pods", manifest.SELECTOR):
         await follow.pod_seen(tx, pod)
+    await _say_why_no_pod(ctx, tx)
+
+
+async def _say_why_no_pod(ctx: Context, tx: Connection) -> None:
+    """A quota or an admission that refuses a pod is told in an Event of its Job only."""
+    unexplained = {row.id for row in await tables.launched_open(tx) if not row.reason}
+    if not unexplained:
+        return
+    try:
+        refusals = await launch.refused_pods(ctx.cluster)
+    except FunctionError as error:
+        logger.debug("cannot read the events of Jobs: %s", error)
+        return
+    for job_id in unexplained & refusals.keys():
+        await tables.remark(tx, job_id, refusals[job_id])
 
 
 async def _compared(ctx: Context, tx: Connection, row: Row, jobs: Jobs) -> list[Event]:

@@ -14,6 +14,8 @@ from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
 from functions.kit.durable.database import Connection
 from functions.kit.errors import TemporaryError
 
+MAX_COUNT = 10_000
+MAX_FORGOTTEN = 1000  # rows in one statement
 _LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
 _OPEN = "state IN ('queued', 'starting', 'running')"
 
@@ -238,8 +240,13 @@ async def queued_before(tx: Connection, at: datetime) -> list[Row]:
     return [_row(row) for row in rows]
 
 
-async def forget(tx: Connection, before: datetime) -> None:
-    await tx.execute("DELETE FROM job WHERE ended_at < $1", before)
+async def forget(connection: Connection, before: datetime) -> None:
+    """Delete Jobs that ended before a time; the rest of very many with the next call."""
+    await connection.execute(
+        """DELETE FROM job WHERE id IN
+               (SELECT id FROM job WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)""",
+        *(before, MAX_FORGOTTEN),
+    )
 
 
 async def page(
@@ -256,9 +263,12 @@ async def page(
 
 
 async def count(tx: Connection, filters: Mapping[str, str]) -> int:
-    """How many there are in all."""
-    where = " AND ".join(["true", *_conditions(filters, 1)])
-    found: int = await tx.fetchval(f"SELECT count(*) FROM job WHERE {where}", *filters.values())
+    """How many there are, counted up to `MAX_COUNT`."""
+    where = " AND ".join(["true", *_conditions(filters, 2)])
+    found: int = await tx.fetchval(
+        f"SELECT count(*) FROM (SELECT FROM job WHERE {where} LIMIT $1) AS counted",
+        *(MAX_COUNT, *filters.values()),
+    )
     return found
 
 

@@ -89,12 +89,15 @@ class Cluster:
     async def get(self, api_version: str, plural: str, name: str) -> Object:
         return await self._json("GET", self._path(api_version, plural, name))
 
-    async def list(self, api_version: str, plural: str, selector: str = "") -> list[Object]:
-        """All objects whose labels match `selector`, page by page."""
+    async def list(
+        self, api_version: str, plural: str, selector: str = "", *, fields: str = ""
+    ) -> list[Object]:
+        """All objects whose labels match `selector`, and fields `fields`, page by page."""
         found: list[Object] = []
         after = ""
         while True:
             query = {"labelSelector": selector, "limit": "500", "continue": after}
+            query |= {"fieldSelector": fields} if fields else {}
             page = await self._json("GET", self._path(api_version, plural), query=query)
             found += page.get("items") or []
             after = page.get("metadata", {}).get("continue") or ""

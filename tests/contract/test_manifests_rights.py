@@ -15,6 +15,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "agents: /configmaps": {"create", "get"},
         "agents: /pods": {"list"},
         "agents: /pods/log": {"get"},
+        "agents: /events": {"list"},
     },
     "dsm/console": {
         "dsm: sources.knative.dev/pingsources": {"get", "list"},

@@ -61,7 +61,11 @@ async def test_one_job_shows_what_was_asked_for(world: World, client: httpx.Asyn
     found = (await client.get(f"/jobs/{job['job_id']}")).json()
 
     assert found["spec"]["command"][0] == "python"
-    assert found["spec"]["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}
+    assert found["spec"]["resources"]["limits"] == {
+        "cpu": "2",
+        "memory": "4Gi",
+        "ephemeral-storage": "10Gi",
+    }
     assert (await client.get("/jobs/nobody")).status_code == 404
 
 

@@ -142,3 +142,32 @@ async def test_an_end_that_is_on_its_way_is_waited_for(
 
 
 __all__ = ["Clocked", "World"]
+
+
+async def test_a_job_whose_pod_a_quota_refuses_says_so(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    words = 'pods "x" is forbidden: exceeded quota: agents, requested: limits.cpu=2'
+    made: list[Any] = []
+
+    def judge(request: str, body: Any) -> Say:
+        if request.startswith("POST"):
+            made.append({**body, "metadata": {**body["metadata"], "uid": "u"}})
+            return Say(201, body=made[-1])
+        if "/events" in request:
+            assert "involvedObject.kind%3DJob" in request
+            name = made[0]["metadata"]["name"]
+            about = {"involvedObject": {"name": name}, "reason": "FailedCreate"}
+            older = {**about, "message": "older", "lastTimestamp": "2025-12-31T00:00:00Z"}
+            newer = {**about, "message": words, "lastTimestamp": "2026-01-01T00:00:00Z"}
+            return Say(200, body={"items": [newer, older]})
+        jobs = [job for job in made if job["kind"] == "Job"]
+        return Say(200, body={"items": jobs} if "/jobs" in request else NOTHING)
+
+    async with kube_peer(tmp_path, Say(200, body=NOTHING)) as peer:
+        peer.judge = judge
+        clocked = Clocked(cluster, functions_database, peer)
+        await clocked.claim(asked("e1"))
+        await clocked.minutes(1)
+        (job,) = await clocked.world.jobs()
+        assert (job["state"], job["reason"]) == ("starting", f"FailedCreate: {words}")
