@@ -10,6 +10,7 @@ from pydantic import Field
 from functions.events.base import Attribute, Event
 
 JobKind = Literal["prepare", "execute", "assist", "review"]
+Outcome = Literal["completed", "recorded"]
 
 
 class KubernetesObjectChanged(Event):
@@ -80,12 +81,16 @@ class JobStarted(JobFact):
 
 
 class JobSucceeded(JobFact):
-    """A Job is complete."""
+    """A Job is complete.
+
+    `outcome` is `recorded` where the machine could not run it: nothing of its task was done.
+    """
 
     type: ClassVar[str] = "io.dsm.job.succeeded.v1"
 
     started_at: datetime
     ended_at: datetime
+    outcome: Outcome = "completed"
 
 
 class JobFailed(JobFact):

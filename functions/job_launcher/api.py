@@ -72,8 +72,12 @@ async def task(request: Request, ctx: Context) -> Response:
     if not rows:
         raise NotFound(f"no job was ever asked for task {task_id}")
     shown = [describe(row, queue) for row in rows]
-    status = task_status([row.state for row in rows])
+    status = task_status([_result(row) for row in rows])
     return JSONResponse({"task_id": task_id, "status": status, "jobs": shown})
+
+
+def _result(row: tables.Row) -> str:
+    return "recorded" if row.ending.get("outcome") == "recorded" else row.state
 
 
 async def cancel(request: Request, ctx: Context) -> Response:

@@ -16,6 +16,8 @@ State = Literal["queued", "starting", "running", "succeeded", "failed", "cancell
 QUEUED = "queued"
 ACTIVE = ("starting", "running")
 ENDED = ("succeeded", "failed", "cancelled")
+# A pod's reason where a local Kubernetes lacks the command: its Job is complete, and nothing ran.
+RECORDED_ONLY = "RecordedOnly"
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,9 @@ def last_pod(pods: Sequence[Object]) -> PodEnd | None:
         return None
     pod = max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp") or ""))
     status = pod.get("status") or {}
+    if status.get("reason") == RECORDED_ONLY:
+        name = str(pod["metadata"]["name"])
+        return PodEnd(name, RECORDED_ONLY, None, str(status.get("message") or ""))
     ends = [
         state["terminated"]
         for part in ("initContainerStatuses", "containerStatuses")
@@ -209,8 +214,10 @@ def stuck_because(pod: Object) -> str:
 def task_status(states: Sequence[str]) -> str:
     """A task's status from its Jobs' states, newest first.
 
-    >>> task_status(["queued", "failed"]), task_status(["succeeded"])
-    ('pending', 'completed')
+    A Job that was only recorded has done nothing of its task.
+
+    >>> task_status(["queued", "failed"]), task_status(["succeeded"]), task_status(["recorded"])
+    ('pending', 'completed', 'recorded')
     """
     if not states:
         return "pending"

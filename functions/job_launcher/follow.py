@@ -16,11 +16,13 @@ from functions.events.job import (
     JobQueued,
     JobStarted,
     JobSucceeded,
+    Outcome,
 )
 from functions.job_launcher import launch, manifest, tables
 from functions.job_launcher.decide import (
     ENDED,
     QUEUED,
+    RECORDED_ONLY,
     JobRequest,
     Progress,
     look_at_queue,
@@ -205,7 +207,12 @@ async def _started(ctx: Context, tx: Connection, row: Row, now: Progress) -> lis
 async def _succeeded(ctx: Context, tx: Connection, row: Row, now: Progress) -> list[Event]:
     found = await launch.ending(ctx.cluster, row.id)
     at = now.ended_at or ctx.now()
-    if not await tables.ended(tx, row.id, "succeeded", at, "", {"log": found.log}):
+    recorded = found.pod is not None and found.pod.reason == RECORDED_ONLY
+    why = found.pod.message if found.pod and recorded else ""
+    outcome: Outcome = "recorded" if recorded else "completed"
+    ending = {"log": found.log, "outcome": outcome}
+    if not await tables.ended(tx, row.id, "succeeded", at, why, ending):
         return []
     started_at = now.started_at or row.started_at or at
-    return [JobSucceeded(**about(row.request), started_at=started_at, ended_at=at)]
+    times = {"started_at": started_at, "ended_at": at}
+    return [JobSucceeded(**about(row.request), **times, outcome=outcome)]

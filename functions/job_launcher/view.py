@@ -23,11 +23,15 @@ async def row_and_why(ctx: Context, job_id: str) -> tuple[Row, str]:
 
 
 def describe(row: Row, queue: Queue) -> dict[str, Any]:
-    """A Job as the API shows it; `reason` is why it waits, what is wrong, or how it ended."""
+    """A Job as the API shows it; `reason` is why it waits, what is wrong, or how it ended.
+
+    `outcome` is `completed`, or `recorded` where nothing ran; none without success.
+    """
     asked = row.request
     return {
         "job_id": row.id,
         "state": row.state,
+        "outcome": row.ending.get("outcome"),
         "reason": why(row, queue),
         "kind": asked.kind,
         "task_id": asked.task_id,

@@ -20,7 +20,7 @@ import stamina
 
 from functions.webhook_receiver.client import ENDED, Client, HereTransport, Refused, Unreachable
 
-SHOWN = ("job_id", "state", "kind", "task_id", "service", "queued_at", "reason")
+SHOWN = ("job_id", "state", "outcome", "kind", "task_id", "service", "queued_at", "reason")
 DELIVERY = ("received_at", "source", "id", "type", "state", "attempts", "last_error")
 
 
@@ -74,6 +74,8 @@ def _task_create(client: Client, given: argparse.Namespace, out: TextIO) -> None
     if given.wait:
         answer = _wait(client, task, given.wait, out, quiet=given.json)
         _print(answer, given, out, f"{task} {answer['status']}")
+        if answer["status"] == "recorded":
+            raise Refused(f"task {task} was not run: {answer['jobs'][0]['reason']}")
         if answer["status"] in ("failed", "cancelled"):
             raise Refused(f"task {task} {answer['status']}")
         return

@@ -22,6 +22,7 @@ Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
 
 PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
 MOST_WORD = 500
+_LOST = (".", "..")  # steps of a path, which every client of HTTP resolves
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
 
 
@@ -97,7 +98,11 @@ def grafana_id(notification: Body) -> str:
     return _digest(json.dumps(parts))
 
 
-def _task_action(action: str, task: dict[str, Any], *, origin: str) -> Asked | Question:
+def _task_action(action: str, given: Body, *, origin: str) -> Asked | Question:
+    # What is null is not given.
+    task = {name: value for name, value in given.items() if value is not None}
+    if task.get("task_id") in _LOST:
+        raise ValueError(f"task_id: {task['task_id']!r} is no id: a URL loses it")
     _take(task, "microservice", "service")
     if isinstance(task.get("task_id"), int):
         task["task_id"] = str(task["task_id"])
@@ -140,6 +145,8 @@ def _take(fields: dict[str, Any], given: str, ours: str) -> None:
 def _named(names: list[Any], what: str) -> str:
     if not names or not isinstance(names[0], str) or not 0 < len(names[0]) <= MOST_WORD:
         raise ValueError(f"{what}: name which")
+    if names[0] in _LOST:
+        raise ValueError(f"{what}: {names[0]!r} is no id: a URL loses it")
     return quote(names[0], safe="", errors="replace")
 
 
@@ -147,6 +154,8 @@ def _query(options: Body) -> dict[str, str]:
     words = {True: "true", False: "false"}
     query = {}
     for name, value in options.items():
+        if value is None:
+            continue
         if not isinstance(value, str | int | bool):
             raise ValueError("options: must be strings, numbers or booleans")
         text = words[value] if isinstance(value, bool) else str(value)

@@ -39,7 +39,7 @@ from functions.webhook_receiver.tables import Delivery
 MAX_REQUEST_BYTES = 1024 * 1024  # of an agent or a user; what a broker takes in any case
 HERE = "/functions/webhook-receiver"
 _FORM = b"payload="
-_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:\-]{1,255}")
 _EVENT = re.compile(r"[A-Za-z0-9_\-]{1,100}")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -14,7 +14,7 @@ import pytest
 from functions.events.webhook import JobCancelRequested
 from functions.kit import wire
 from tests.cluster import Cluster, message_of
-from tests.function.job_world import World, asked, job_world, run_python
+from tests.function.job_world import PYTHON_ROUTES, World, asked, job_world, run_python
 from tests.support import eventually
 
 JOBS = "/apis/batch/v1/namespaces/agents/jobs"
@@ -232,3 +232,28 @@ async def test_a_job_that_went_unseen_is_said_to_be_gone(world: World) -> None:
         await world.sweep()
     assert world.said("failed")[0]["reason"] == "Gone"
     assert world.said("failed")[0]["exit_code"] is None
+
+
+async def test_a_job_that_was_only_recorded_is_no_success(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    routes = PYTHON_ROUTES.replace("[python, -c,", "[no-such-agent, -c,")
+    async with job_world(cluster, functions_database, tmp_path, routes=routes) as world:
+        await world.tell(asked("e1"))
+        await world.until("queued", "started", "succeeded")
+
+        (job,) = await world.jobs()
+        assert (job["state"], job["outcome"]) == ("succeeded", "recorded")
+        assert "recorded only, not run" in job["reason"]
+        (fact,) = world.said("succeeded")
+        assert fact["outcome"] == "recorded"
+        async with cluster.client("job-launcher") as client:
+            assert (await client.get("/tasks/t")).json()["status"] == "recorded"
+
+
+async def test_a_job_that_ran_is_completed(world: World) -> None:
+    await world.tell(asked("e1"))
+    await world.until("queued", "started", "succeeded")
+
+    (job,) = await world.jobs()
+    assert (job["outcome"], job["reason"]) == ("completed", "")

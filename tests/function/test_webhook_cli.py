@@ -44,7 +44,9 @@ def states(cluster: Cluster) -> list[str]:
             answer = PlainTextResponse("hello\nworld\n", headers={"X-Job-State": "succeeded"})
         elif url.path == "/tasks/t-1":
             state = states.pop(0)
-            answer = JSONResponse({"status": state, "jobs": [{"state": state}]})
+            ended = {"recorded": "succeeded"}.get(state, state)
+            jobs = [{"state": ended, "reason": "recorded only, not run: no claude here"}]
+            answer = JSONResponse({"status": state, "jobs": jobs})
         await answer(scope, receive, send)
 
     cluster.add("job-launcher", launcher)
@@ -96,6 +98,17 @@ async def test_a_request_that_is_repeated_under_its_id_happens_once(run: Run) ->
 
     assert [answer["repeated"] for answer in answers] == [False, True]
     assert answers[0]["task_id"] == answers[1]["task_id"]
+
+
+async def test_a_task_that_was_only_recorded_is_no_success(
+    run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    states[:] = ["running", "recorded"]
+    code, said = await run(
+        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
+    )
+    assert (code, said.splitlines()[-1]) == (1, "t-1 recorded")
+    assert "task t-1 was not run: recorded only" in capsys.readouterr().err
 
 
 async def test_waiting_shows_each_change_until_the_end(run: Run) -> None:

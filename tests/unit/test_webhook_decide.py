@@ -121,3 +121,26 @@ def test_a_notification_is_the_same_whatever_the_order_and_words_of_its_alerts()
     assert first != decide.grafana_id(ALERT | {"alerts": [alert]})
     for changed in ({"status": "resolved"}, {"startsAt": "2026-02-02T00:00:00Z"}):
         assert first != decide.grafana_id(ALERT | {"alerts": [alert | changed, other]})
+
+
+NULLS = ("description", "acceptance_criteria", "priority", "metadata", "agent_type", "assigned_to")
+
+
+@pytest.mark.parametrize("action", ["create_task", "update_task"])
+def test_what_is_null_is_as_if_it_were_not_given(action: str) -> None:
+    task = {"id": "PM-2", "title": "t", "service": "s"}
+    given = {"action": action, "project_id": None, "task": {**task, **dict.fromkeys(NULLS)}}
+    assert decide.pm(given, "msg_1") == decide.pm({"action": action, "task": task}, "msg_1")
+
+
+def test_an_option_that_is_null_is_as_if_it_were_not_given() -> None:
+    assert decide.cli(command("list_jobs", state=None), "m") == Question("/jobs")
+
+
+@pytest.mark.parametrize("id", [".", ".."])
+@pytest.mark.parametrize("action", ["create_task", "update_task", "cancel_task", "get_task_status"])
+def test_an_id_that_a_url_loses_is_refused(action: str, id: str) -> None:
+    with pytest.raises(ValueError, match="is no id"):
+        decide.pm({"action": action, "task": {"id": id, "title": "t", "service": "s"}}, "m")
+    with pytest.raises(ValueError, match="is no id"):
+        decide.cli(command(action, id, title="t", service="s", task_id=id), "m")
