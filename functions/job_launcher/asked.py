@@ -12,14 +12,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from functions.events.base import AnyEvent, Event
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 from functions.job_launcher import cancellations, follow, tables
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
 from functions.job_launcher.event_data import data_of
-from functions.job_launcher.match import choose
+from functions.job_launcher.match import Choice, choose
 from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
@@ -37,6 +37,17 @@ CANCELLED_FOR = timedelta(minutes=10)
 INLINE_BYTES = 64 * 1024
 
 Routes = tuple[Route, ...]
+T = TypeVar("T")
+
+
+async def is_wanted(routes: Routes, event: AnyEvent) -> bool:
+    """Does a route make Jobs of it? Most of what a repository tells is nobody's."""
+    choice = await _chosen(routes, event)
+    if choice.route is not None and choice.route.job is not None:
+        return True
+    why = "no route matches" if choice.route is None else choice.route.ignore
+    logger.debug("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
+    return False
 
 
 async def take(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
@@ -134,21 +145,22 @@ async def _change(
 
 
 async def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
-    if len(event.data) > INLINE_BYTES:
-        return await asyncio.to_thread(_read, routes, event, ctx)
-    return _read(routes, event, ctx)
-
-
-def _read(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
-    choice = choose(routes, event)
-    if choice.route is None or choice.route.ignore is not None:
-        why = "no route matches" if choice.route is None else choice.route.ignore
-        logger.info("ignored: %s", why, extra={"fields": {"did_not_match": choice.passed}})
+    choice = await _chosen(routes, event)
+    if choice.route is None or choice.route.job is None:
         return []
     try:
-        return requests_of(choice, event, ctx.settings(LauncherSettings))
+        settings = ctx.settings(LauncherSettings)
+        return await _off_the_loop(event, lambda: requests_of(choice, event, settings))
     except BadRequest as error:
         raise PermanentError(str(error)) from None
+
+
+async def _chosen(routes: Routes, event: AnyEvent) -> Choice:
+    return await _off_the_loop(event, lambda: choose(routes, event))
+
+
+async def _off_the_loop(event: AnyEvent, work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work) if len(event.data) > INLINE_BYTES else work()
 
 
 def _said_at(event: AnyEvent, now: datetime) -> datetime:

@@ -63,6 +63,13 @@ def health(ctx: Context) -> Mapping[str, object]:
     return found | ({"refused_routes": source.refused} if source.refused else {})
 
 
+async def ignores(event: Event, ctx: Context) -> bool:
+    """Does no route want it?"""
+    return isinstance(event, AnyEvent) and not await asked.is_wanted(
+        ctx.part(routes_of).routes(), event
+    )
+
+
 @function(
     emits=[JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled],
     schedules=["job-sweep"],
@@ -71,6 +78,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     start=start,
     health=health,
     gauges=gauges,
+    ignores=ignores,
 )
 async def job_launcher(
     event: JobCancelRequested

@@ -26,7 +26,7 @@ from functions.kit.body import off_loop, read
 from functions.kit.context import Context, process_context
 from functions.kit.door import is_from_outside
 from functions.kit.errors import PermanentError
-from functions.kit.handle import Handler, Health, Render, Spec, Start, handle
+from functions.kit.handle import Handler, Health, Ignores, Render, Spec, Start, handle
 from functions.kit.metrics import Gauges
 from functions.kit.person import from_person
 from functions.kit.routing import route as route  # functions know one module
@@ -48,6 +48,7 @@ def function(
     gauges: Gauges | None = None,
     people: bool = True,
     public: Sequence[str] = (),
+    ignores: Ignores | None = None,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -60,6 +61,8 @@ def function(
     `gauges`: what `GET /metrics` says besides.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
+    `ignores`: is an event none of the function's business? Then it is taken without a claim or a
+    record; a sender's every event may come by here.
     `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
     strangers reach takes CloudEvents only.
     """
@@ -85,6 +88,7 @@ def function(
             gauges,
             people,
             tuple(public),
+            ignores,
         )
 
         @functools.wraps(handler)
@@ -132,6 +136,8 @@ async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: by
     try:
         message, event = await off_loop(len(body), _opened, spec, headers, body)
         envelope.check_time(event, ctx.now())
+        if spec.ignores is not None and await spec.ignores(event, ctx):
+            return Response(status_code=202)
         sent = await handle(spec, ctx, message, event)
         if not sent:
             return Response(status_code=202)

@@ -25,6 +25,7 @@ Result = Event | Sequence[Event] | None
 Handler = Callable[[typing.Any, Context], Awaitable[Result]]
 Render = Callable[[Sequence[Event]], str]
 Start = Callable[[Context], Awaitable[None]]
+Ignores = Callable[[typing.Any, Context], Awaitable[bool]]
 # Of the time for an event; the rest is for its transaction, and for telling what came of it.
 WORK = 1 / 3
 
@@ -49,6 +50,7 @@ class Spec:
     gauges: Gauges | None = None
     people: bool = True
     public: tuple[str, ...] = ()
+    ignores: Ignores | None = None
 
     @property
     def source(self) -> str:

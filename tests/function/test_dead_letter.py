@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -372,3 +373,23 @@ async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) ->
         return bool((await get(letters, "/letters/1"))["state"] == "redriven")
 
     assert await eventually(sent)
+
+
+async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
+    letters: Cluster,
+) -> None:
+    document = wire.to_json(replace(FAILED, id="crlf")) | {"datacontenttype": "text/x\r\nEvil: 1"}
+    async with letters.client("dead-letter") as client:
+        headers = {"content-type": wire.STRUCTURED}
+        kept = await client.post("/", content=json.dumps(document), headers=headers)
+    assert kept.is_success, kept.text
+    await keep(letters, FAILED)
+
+    status, answer = await post(letters, "/redrive", {"state": "open"})
+
+    assert status == 200
+    outcomes = {row["letter"]: row["outcome"] for row in answer["redriven"]}
+    assert sorted(outcomes.values()) == ["failed", "sent"]
+    assert [sent.id for sent in letters.sink.messages] == [FAILED.id]
+    rows = (await get(letters, "/letters"))["letters"]
+    assert {row["id"]: row["state"] for row in rows} == {"crlf": "open", FAILED.id: "redriven"}

@@ -84,6 +84,8 @@ async def test_what_no_route_names_is_ignored(world: World) -> None:
 
     assert (await world.tell(other)).status_code == 202
     assert await world.jobs() == []
+    async with world.cluster.client("job-launcher") as client:
+        assert (await client.get("/runs")).json()["runs"] == []
 
 
 async def test_an_event_without_what_its_route_needs_is_refused_by_name(world: World) -> None:
