@@ -133,6 +133,8 @@ def test_an_overlay_of_ones_own_is_built_as_written(tmp_path: Path, text: str, n
     (tmp_path / "knative").symlink_to(KNATIVE)
     (tmp_path / name).mkdir()
     (tmp_path / name / "kustomization.yaml").write_text(text)
+    for file in re.findall(r"files: \[(\S+)\]  # yours", text):
+        (tmp_path / name / file).write_text("{}")
     made = yaml.safe_dump_all(resource.body for resource in build(tmp_path / name))
     images = set(re.findall(r"image: (\S*dsm-functions)\b", made))
     assert images == {"registry.example.com/dsm-functions"}
