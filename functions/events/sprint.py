@@ -58,6 +58,10 @@ class SprintDetail(Value):
     tasks: list[Task]
 
 
+class SprintCounts(Sprint, TaskSummary):
+    """A sprint together with the counts of its tasks."""
+
+
 class ProjectSprints(Value):
     """Every sprint that a project ever had, newest start first."""
 

@@ -18,6 +18,7 @@ from functions.events.sprint import (
     Member,
     ProjectSprints,
     Sprint,
+    SprintCounts,
     SprintDetail,
     Task,
     TaskSummary,
@@ -89,6 +90,13 @@ class Sprints(ServiceClient):
             good = [one for one in sprints if isinstance(one, Sprint)]
             found.append(ProjectSprints(project_id=project.project_id, sprints=good))
         return found
+
+    async def overview(self) -> list[SprintCounts | Unreadable] | None:
+        """Each project's active sprint, or else its latest, counted; None: no such route there."""
+        try:
+            return await self.items("/sprints/overview", SprintCounts)
+        except NotFound:
+            return None
 
     async def of(self, project_id: str) -> list[Sprint]:
         """Every sprint of a project, newest start first."""

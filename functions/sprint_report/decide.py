@@ -13,6 +13,7 @@ from functions.events.sprint import (
     ProjectSprints,
     Sprint,
     SprintCompleted,
+    SprintCounts,
     SprintsReported,
     SprintStatus,
     TaskSummary,
@@ -107,6 +108,22 @@ def worth_waiting(readings: Sequence[Reading]) -> bool:
 def report(statuses: Sequence[SprintStatus], at: datetime) -> SprintsReported:
     failed = sum(status.state == "error" for status in statuses)
     return SprintsReported(reported_at=at, sprints=list(statuses), failed=failed)
+
+
+def counted(project_id: str, sprint: SprintCounts | None) -> Reading:
+    """A project's row, of its active sprint or else its latest, which came with its counts."""
+    if sprint is not None and sprint.status == "in_progress":
+        try:
+            return Reading(measured(sprint, sprint))
+        except ValueError as error:  # counts that cannot be
+            return Reading(unreadable(project_id, sprint.sprint_id, shown(error)))
+    last = None if sprint is None else sprint.sprint_id
+    return Reading(no_sprint(project_id, sprint), last_sprint_id=last)
+
+
+def shown(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def latest(projects: Iterable[ProjectSprints]) -> dict[str, Sprint]:

@@ -22,8 +22,10 @@ from starlette.responses import JSONResponse, Response
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import (
+    ProjectSprints,
     Sprint,
     SprintCompleted,
+    SprintCounts,
     SprintReportRequested,
     SprintsReported,
 )
@@ -77,9 +79,10 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
 
 async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:
     """The state of every project, or of one, sorted by project; what cannot be read comes last."""
-    registered, with_sprints = await asyncio.gather(
-        ctx.services.projects.all_ids(), ctx.services.sprints.by_project()
+    registered, counted = await asyncio.gather(
+        ctx.services.projects.all_ids(), ctx.services.sprints.overview()
     )
+    with_sprints = await ctx.services.sprints.by_project() if counted is None else counted
     known = {one for one in registered if isinstance(one, str)}
     known |= {one.project_id for one in with_sprints if not isinstance(one, Unreadable)}
     broken = [one for one in (*registered, *with_sprints) if isinstance(one, Unreadable)]
@@ -88,7 +91,12 @@ async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.R
             raise PermanentError(f"project_id: nobody knows a project {project_id!r}")
         known, broken = {project_id}, []
 
-    latest = decide.latest(one for one in with_sprints if not isinstance(one, Unreadable))
+    readable = [one for one in with_sprints if not isinstance(one, Unreadable)]
+    if counted is not None:
+        by_project = {one.project_id: one for one in readable if isinstance(one, SprintCounts)}
+        rows = [decide.counted(project, by_project.get(project)) for project in sorted(known)]
+        return [*rows, *decide.nameless([_named(one) for one in broken], known)]
+    latest = decide.latest(one for one in readable if isinstance(one, ProjectSprints))
 
     async def reading(project: str) -> decide.Reading:
         return await read(ctx, project, latest.get(project))

@@ -76,6 +76,12 @@ def _reads(app: FastAPI) -> None:
             for project_id, sprints in groupby(found, lambda sprint: sprint["project_id"])
         ]
 
+    @app.get("/sprints/overview")
+    async def overview(ctx: Ctx, limit: Limit = 10_000, offset: Offset = 0) -> list[dict[str, Any]]:
+        """Each project's sprint in progress, or else its latest, with the counts of its tasks."""
+        async with ctx.store.connection() as connection:
+            return await tables.overview(connection, limit, offset)
+
     @app.get("/sprints/by-project/{project_id}")
     async def by_project(
         project_id: Id, ctx: Ctx, status: Id | None = None

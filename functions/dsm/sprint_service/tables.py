@@ -49,6 +49,24 @@ async def all_sprints(connection: Connection, limit: int, offset: int) -> list[R
     return [dict(row) for row in rows]
 
 
+async def overview(connection: Connection, limit: int, offset: int) -> list[Row]:
+    """Of `limit` projects: the sprint in progress, or else the latest, with its tasks' counts."""
+    rows = await connection.fetch(
+        f"""SELECT latest.*, total_tasks, completed_tasks,
+                   total_tasks - completed_tasks AS pending_tasks
+            FROM (SELECT DISTINCT ON (project_id) {_SPRINT} FROM sprints
+                  ORDER BY project_id, status = 'in_progress' DESC, start_date DESC, number DESC
+                  LIMIT $1 OFFSET $2) AS latest
+            CROSS JOIN LATERAL (
+                SELECT count(*)::int AS total_tasks,
+                       (count(*) FILTER (WHERE progress_percentage = 100))::int AS completed_tasks
+                FROM tasks WHERE tasks.sprint_id = latest.sprint_id) AS counted
+            ORDER BY project_id""",
+        *(limit, offset),
+    )
+    return [dict(row) for row in rows]
+
+
 async def active(connection: Connection, project_id: str | None) -> str | None:
     """The newest sprint in progress, of a project or of any."""
     found: str | None = await connection.fetchval(
