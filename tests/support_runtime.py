@@ -110,6 +110,11 @@ class LocalKnative:
             answer = await client.post("/_knative/fire", params={"name": schedule})
         return int(answer.json()["status"])
 
+    async def crash_broker(self) -> int:
+        """Lose what the broker holds in memory; how many deliveries that were."""
+        async with self.client() as client:
+            return int((await client.post("/_knative/crash-broker")).json()["lost"])
+
     async def settled(self) -> bool:
         """Nothing is on its way."""
         return bool((await self.ask("settled"))["settled"])

@@ -97,9 +97,12 @@ async def test_head_is_answered_wherever_get_is(knative: LocalKnative) -> None:
             assert (headed.status_code, headed.content) == (got.status_code, b""), path
 
 
-def test_a_crash_of_the_broker_loses_nothing_when_all_is_settled(knative: LocalKnative) -> None:
+async def test_a_crash_of_the_broker_loses_nothing_when_all_is_settled(
+    knative: LocalKnative,
+) -> None:
     crashed = run("crash-broker", "--data", str(knative.data))
     assert crashed.stdout == "0 deliveries lost\n"
+    assert await knative.crash_broker() == 0
 
 
 POISON = {
