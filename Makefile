@@ -69,6 +69,12 @@ KUBECTL ?= kubectl
 AGREED = $(filter 1 y yes true,$(YES))
 
 # Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
+lock: $(INSTALLED) ## requirements.lock anew, after requirements.txt has changed
+	@{ echo '# All that the image installs, each file by its hash. Made of requirements.txt by `make lock`.'; \
+	   $(RUN) -m uv pip compile --quiet --no-header --generate-hashes --universal \
+	     --python-version 3.13 requirements.txt; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
 image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/arm64 pushes it
 	@test -z "$(PLATFORMS)" || test -n "$(IMAGE)" || { echo "Where to? make image PLATFORMS=... IMAGE=registry/name TAG=v1"; exit 1; }
 	@$(DOCKER) buildx version >/dev/null || { echo "$(DOCKER) has no buildx: install that plugin"; exit 1; }
@@ -93,4 +99,4 @@ smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0
 	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/DEPLOY.md)"; exit 1; }
 	@$(RUN) -m knative.smoke --url '$(URL)'
 
-.PHONY: help setup run test test-browser screenshots lint check bench clean image overlay deploy undeploy cleanup-legacy smoke
+.PHONY: help lock setup run test test-browser screenshots lint check bench clean image overlay deploy undeploy cleanup-legacy smoke

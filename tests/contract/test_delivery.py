@@ -58,20 +58,22 @@ def test_nobody_runs_as_root() -> None:
 def test_the_image_holds_the_functions_and_what_they_need_only() -> None:
     copied = [rest for word, rest in instructions() if word in ("COPY", "ADD")]
     assert copied == [
-        "requirements.txt .",
+        "requirements.lock .",
         "functions functions",
         "--from=build /venv /venv",
         "--from=build /app/functions /app/functions",
     ]
     allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
     assert "*" in allowed
-    assert {line for line in allowed if line.startswith("!")} == {"!requirements.txt", "!functions"}
+    kept = {line for line in allowed if line.startswith("!")}
+    assert kept == {"!requirements.lock", "!functions"}
 
 
 def test_there_are_no_build_tools_in_the_image() -> None:
     ran = [rest for word, rest in instructions() if word == "RUN"]
     assert not any(re.search(r"apt-get|gcc|build-essential", text) for text in ran)
     assert "--only-binary=:all:" in ran[0], "a wheel that is missing must fail the build"
+    assert "--require-hashes" in ran[0], "another file than the locked one must fail it"
     assert "--without-pip" in ran[0]
     assert any("rm -rf /usr/local/bin/pip*" in rest for word, rest in last_stage() if word == "RUN")
 
@@ -222,3 +224,21 @@ def test_a_make_target_is_there_and_explained(target: str) -> None:
     text = (ROOT / "Makefile").read_text()
     assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE)
     assert target in re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[-1].split()
+
+
+def test_the_lock_holds_what_is_required_and_each_by_its_hash() -> None:
+    """`make lock` makes it anew; it also has what the packages themselves require."""
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.split(r"\n(?=[\w.-]+==)", text.split("\n", 1)[1].removeprefix("\n"))
+    locked = {}
+    for entry in entries:
+        name, version = re.match(r"([\w.-]+)==([^ ;]+)", entry).groups()  # type: ignore[union-attr]
+        locked[name] = version
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), name
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = re.compile(r"([\w.-]+)(?:\[.*?\])?==([^ ;]+)")
+    pins = [match for line in lines if (match := pinned.match(line))]
+    assert len(pins) == len([line for line in lines if line and not line.startswith("#")])
+    for pin in pins:
+        assert locked.get(pin[1]) == pin[2], f"{pin[1]}: run make lock"
+    assert len(locked) > len(pins)
