@@ -105,16 +105,17 @@ class PostgresServer:
     def attach(self) -> bool:
         """Take over the server that runs on the folder; False when there is none."""
         pid_file = self.home / "postmaster.pid"
-        _forget_foreign_pid(pid_file)
+        _forget_foreign_pid(self.home)
         try:
             pid, *_, status = lines = pid_file.read_text().splitlines()
-            self._process = psutil.Process(int(pid))
+            process = psutil.Process(int(pid))
         except (OSError, ValueError, psutil.NoSuchProcess):
             return False
-        if len(lines) == 8 and status.strip() == "ready":
-            self.directory = Path(lines[4])
-            return True
-        return False
+        if not _lives(process) or len(lines) != 8 or status.strip() != "ready":
+            return False
+        self._process = process
+        self.directory = Path(lines[4])
+        return True
 
     def _make(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,12 +172,18 @@ class PostgresServer:
     def _is_alive(self) -> bool:
         if isinstance(self._process, psutil.Popen):
             return self._process.poll() is None
-        process = self._process
-        return process is not None and process.is_running() and process.status() != "zombie"
+        return self._process is not None and _lives(self._process)
 
     def _fail(self, words: str) -> None:
         self.state, self.reason = "failed", words
         raise StartError(f"PostgreSQL does not start in {self.home}: {words}") from None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end(process: psutil.Process) -> None:
@@ -240,13 +247,23 @@ def _discard_half_made(home: Path) -> None:
     home.mkdir(mode=0o700)
 
 
-def _forget_foreign_pid(file: Path) -> None:
-    """Remove a pid file left by a crash whose number now belongs to another program."""
+def _forget_foreign_pid(home: Path) -> None:
+    """Remove the lock files of a crash whose number is now another program's, or a zombie's.
+
+    A number of nobody is PostgreSQL's to judge: it looks whether the dead one's memory is in use.
+    """
+    file = home / "postmaster.pid"
     try:
-        name = psutil.Process(int(file.read_text().splitlines()[0])).name()
-    except (OSError, ValueError, IndexError):
+        lines = file.read_text().splitlines()
+        process = psutil.Process(int(lines[0]))
+        if process.name() == "postgres" and _lives(process):
+            return
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
         return
-    except psutil.NoSuchProcess:
-        name = ""
-    if name != "postgres":
-        file.unlink(missing_ok=True)
+    for left in psutil.process_iter(("name", "cwd")):
+        if left.info["name"] == "postgres" and left.info["cwd"] == str(home):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+                left.wait(5)
+    file.unlink(missing_ok=True)
+    (Path(lines[4]) / f"{_SOCKET}.lock").unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from knative.local.manifests.core import StatefulSet
@@ -62,6 +63,25 @@ async def test_a_pid_file_that_names_another_program_is_ignored(make: Make, tmp_
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
     again = make()
     again.start()
+    assert await _answers(again)
+
+
+async def test_a_killed_server_that_nobody_has_buried_is_no_server(
+    make: Make, tmp_path: Path
+) -> None:
+    server = make()
+    server.start()
+    assert await _answers(server)
+    pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)  # a zombie until its parent, this process, waits for it
+
+    async def zombie() -> bool:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    await eventually(zombie)
+    again = make()
+    again.start()
+    assert again.server.pid not in (None, pid)
     assert await _answers(again)
 
 
