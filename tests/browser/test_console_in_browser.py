@@ -32,6 +32,9 @@ PAGES = {
     "dead letters": "/dead-letters",
     "dead letter": "/dead-letters/1",
     "confirmation": "/dead-letters/1/redrive",
+    "reason": "/dead-letters/1/dismiss",
+    "editing": "/dead-letters/1/edit",
+    "past day": "/?day=2026-02-27",
     "no such page": "/nowhere",
 }
 every_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)

@@ -38,6 +38,23 @@ async def test_what_can_be_pressed_lies_within_a_phone(
     await context.close()
 
 
+async def test_on_a_phone_each_value_of_a_schedule_has_its_label(
+    browser: Browser, ran: Morning
+) -> None:
+    context = await browser.new_context(viewport={"width": 390, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open("/schedules")
+    row = page.locator(".cards tr", has_text="scrum-simulate").first
+    name, press = row.locator("th"), row.locator("text=Run now")
+    places = [await found.bounding_box() for found in (name, press)]
+    assert places[0] is not None
+    assert places[1] is not None
+    assert places[0]["y"] < places[1]["y"]  # the name stands above what can be pressed
+    labels = "cells => cells.map(cell => getComputedStyle(cell, '::before').content)"
+    found = await row.locator("td[data-label]").evaluate_all(labels)
+    assert any("Last handled" in label for label in found)
+    await context.close()
+
+
 def luminance(colour: str) -> float:
     """The relative luminance of `rgb(1, 2, 3)` (WCAG 2.2)."""
     parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
