@@ -95,7 +95,7 @@ def _read_github(arrival: Arrival) -> Delivery:
     # What was signed says whether it is a form; the header was not signed.
     is_form = arrival.body.startswith(_FORM)
     data = _payload_of_form(arrival.body) if is_form else arrival.body
-    payload = _object(data)
+    payload = _object(data, "the body is not valid JSON, nor a form with the field payload")
     try:
         github_shape.check(event, payload)
     except ValueError as error:
@@ -177,11 +177,11 @@ def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str
     return found
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _object(body: bytes, otherwise: str = "the body is not valid JSON") -> Mapping[str, Any]:
     try:
         found = from_json(body)  # pydantic's parser: half the time of json's
     except ValueError:
-        raise Malformed("the body is not valid JSON") from None
+        raise Malformed(otherwise) from None
     if not isinstance(found, dict):
         raise Malformed("the body must be a JSON object")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -40,7 +39,7 @@ async def in_state(client: httpx.AsyncClient, state: str) -> list[dict[str, Any]
 
 async def tick(cluster: Cluster) -> httpx.Response:
     return await cluster.tell(
-        "webhook-receiver", ScheduleDue(schedule="webhook-relay", time=datetime.now(UTC))
+        "webhook-receiver", ScheduleDue(schedule="webhook-relay", time=make.NOW)
     )
 
 
