@@ -137,6 +137,12 @@ class _Composer:
             self._anchors[anchor] = _Anchored(value, lines)
         return value
 
+    def _item(self, event: yaml.Event, path: FieldPath) -> Any:
+        """Like `_value`, at once for what most values are."""
+        if isinstance(event, yaml.ScalarEvent) and not event.anchor:
+            return _scalar(event)
+        return self._value(event, path)
+
     def _aliased(self, event: yaml.AliasEvent, path: FieldPath) -> Any:
         if event.anchor in self._open:
             raise _fault("an alias that holds itself", event)
@@ -152,7 +158,7 @@ class _Composer:
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             here = (*path, len(items))
             self._place(here, _line(event), event)
-            items.append(self._value(event, here))
+            items.append(self._item(event, here))
         return items
 
     def _mapping(self, path: FieldPath) -> dict[Any, Any]:
@@ -176,7 +182,7 @@ class _Composer:
             seen.add(text)
             here = (*path, text)
             self._place(here, _line(event), event)
-            value = self._value(next(self._events), here)
+            value = self._item(next(self._events), here)
             if text == "<<" and getattr(event, "implicit", (False,))[0]:
                 merged += value if isinstance(value, list) else [value]
                 if not all(isinstance(one, dict) for one in merged):
