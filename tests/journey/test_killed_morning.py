@@ -24,7 +24,7 @@ RUNTIME = "the runtime"
 VICTIMS = (
     *("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "dead-letter"),
     *("project-service", "sprint-service", "backlog-service", "daily-scrum-service"),
-    *("chronicle-service", "project-orchestrator", "postgres"),
+    *("chronicle-service", "project-orchestrator"),
     *(RUNTIME, RUNTIME, RUNTIME),
 )
 
