@@ -4,8 +4,10 @@ Exception
 └── FunctionError
     ├── PermanentError        422   trying again cannot help: the event goes to the dead letter
     │   ├── NotFound          404*  what was asked for does not exist
-    │   └── Conflict          409*  it clashes with what exists
+    │   ├── Conflict          409*  it clashes with what exists
+    │   └── BadAnswer         422   a service did it, and said so in a way that nobody can read
     └── TemporaryError        503   trying again may help; Retry-After says when
+        └── NotSent           503   a service was not reached, so nothing has changed
 
 * In the HTTP APIs of services. To a broker 404 and 409 mean "try again", so a function that
 handles an event answers 422 for each PermanentError.
@@ -52,6 +54,10 @@ class Conflict(PermanentError):
     status = 409
 
 
+class BadAnswer(PermanentError):
+    """A service did what was asked, but its answer is not what it should be."""
+
+
 class TemporaryError(FunctionError):
     """Trying again may help, after `delay_s` seconds."""
 
@@ -60,6 +66,10 @@ class TemporaryError(FunctionError):
     def __init__(self, detail: str, *, delay_s: float = 1.0, events: Sequence[Event] = ()) -> None:
         super().__init__(detail, events=events)
         self.delay_s = delay_s
+
+
+class NotSent(TemporaryError):
+    """A request did not reach a service, so it has changed nothing."""
 
 
 def shortened(text: str, limit: int = 300) -> str:

@@ -46,10 +46,11 @@ _KINDS = {
 
 # The same of a run on record, by its error's class; whatever else there is was not foreseen.
 _PERMANENT = (
-    *("PermanentError", "NotFound", "Conflict", "TooLarge", "CutShort"),
+    *("PermanentError", "NotFound", "Conflict", "TooLarge", "CutShort", "BadAnswer"),
     *("Forbidden", "NoRight", "QuotaUsedUp"),
 )
-_ERRORS = {"TemporaryError": "temporary", **dict.fromkeys(_PERMANENT, "permanent")}
+_TEMPORARY = ("TemporaryError", "NotSent")
+_ERRORS = {**dict.fromkeys(_TEMPORARY, "temporary"), **dict.fromkeys(_PERMANENT, "permanent")}
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,21 @@ import stamina
 from pydantic import TypeAdapter, ValidationError
 
 from functions.kit import cause
-from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.errors import (
+    BadAnswer,
+    Conflict,
+    NotFound,
+    NotSent,
+    PermanentError,
+    TemporaryError,
+    shortened,
+)
 
 T = TypeVar("T")
 
 _TEMPORARY = (408, 425, 429)
 _PERMANENT = {404: NotFound, 409: Conflict}
 MAX_KEY = 255  # characters of an Idempotency-Key
-
-
-class NotSent(TemporaryError):
-    """The request did not reach the service, so it has changed nothing."""
-
-
-class BadAnswer(PermanentError):
-    """The service did what was asked, but its answer is not what it should be."""
 
 
 @dataclass(frozen=True)

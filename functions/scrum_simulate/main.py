@@ -19,9 +19,15 @@ from functions.events.sprint import Sprint
 from functions.kit.context import Context
 from functions.kit.durable.call_once import call_once
 from functions.kit.durable.inbox import alone
-from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
+from functions.kit.errors import (
+    BadAnswer,
+    FunctionError,
+    PermanentError,
+    TemporaryError,
+    shortened,
+)
 from functions.kit.function import function
-from functions.kit.service_client import BadAnswer, Unreadable
+from functions.kit.service_client import Unreadable
 from functions.kit.settings import ServiceSettings
 from functions.kit.workers import each
 from functions.scrum_simulate import decide

@@ -208,7 +208,7 @@ async def test_a_failure_is_marked_with_its_kind(town: Town) -> None:
     seen = await town.told()
     served_, work = seen.one("sprint-report", "POST /"), seen.one("sprint-report", "process")
     assert (served_.failed, served_.attributes["error.type"]) == (True, "503")
-    assert (work.failed, work.attributes["error.type"]) == (True, "TemporaryError")
+    assert (work.failed, work.attributes["error.type"]) == (True, "NotSent")
     calls = [s for s in seen.of("sprint-report", "GET") if s.attributes.get("error.type")]
     assert calls
     assert all(s.failed for s in calls)

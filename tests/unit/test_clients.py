@@ -12,8 +12,8 @@ from starlette.responses import Response
 from functions.events.sprint import TaskSummary
 from functions.kit import cause
 from functions.kit.context import Context, Resources
-from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError
-from functions.kit.service_client import NotSent, Unreadable
+from functions.kit.errors import Conflict, NotFound, NotSent, PermanentError, TemporaryError
+from functions.kit.service_client import Unreadable
 from functions.kit.services import path
 from tests.cluster import Cluster
 
