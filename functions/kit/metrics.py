@@ -46,7 +46,7 @@ _KINDS = {
 
 # The same of a run on record, by its error's class; whatever else there is was not foreseen.
 _PERMANENT = (
-    *("PermanentError", "NotFound", "Conflict", "TooLarge", "CutShort", "BadAnswer"),
+    *("PermanentError", "NotFound", "Conflict", "TooLarge", "TooSlow", "CutShort", "BadAnswer"),
     *("Forbidden", "NoRight", "QuotaUsedUp"),
 )
 _TEMPORARY = ("TemporaryError", "NotSent")
