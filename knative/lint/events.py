@@ -49,8 +49,7 @@ class Catalogue:
 
 @cache
 def catalogue(tree: Tree, broker: tuple[str, str]) -> Catalogue:
-    declared = [e for thing in tree.of(EVENTING, "EventType") for e in _declared(tree, thing)]
-    declared = [event for event in declared if event.broker == broker]
+    declared = _all_declared(tree).get(broker, [])
     sent: list[Event] = []
     opaque = False
     for thing in tree.senders_to(broker):
@@ -58,6 +57,16 @@ def catalogue(tree: Tree, broker: tuple[str, str]) -> Catalogue:
         # A foreign source, a Sequence's reply or another Broker may send anything.
         opaque |= thing.group != SOURCES or thing.kind not in _KNOWN_SOURCES
     return Catalogue((*declared, *sent), bool(declared) and not opaque and tree.complete)
+
+
+@cache
+def _all_declared(tree: Tree) -> dict[tuple[str, str], list[Event]]:
+    """What EventTypes declare, by the Broker that they name."""
+    found: dict[tuple[str, str], list[Event]] = {}
+    for thing in tree.of(EVENTING, "EventType"):
+        for event in _declared(tree, thing):
+            found.setdefault(event.broker, []).append(event)
+    return found
 
 
 def receivers(tree: Tree, event: Event) -> list[Thing]:
