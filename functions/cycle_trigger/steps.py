@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.cycle_trigger.decide import Done, Verdict
 from functions.kit.durable.call_once import call_once
-from functions.kit.durable.inbox import Journal
+from functions.kit.durable.checkpoints import Journal
 from functions.kit.errors import FunctionError, PermanentError
 
 Before = Callable[[], Awaitable[Any]]

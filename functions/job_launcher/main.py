@@ -73,7 +73,7 @@ async def ignores(event: Event, ctx: Context) -> bool:
 @function(
     emits=[JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled],
     schedules=["job-sweep"],
-    inbox=True,
+    inbox="transaction",
     routes=ROUTES,
     start=start,
     health=health,

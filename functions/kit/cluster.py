@@ -24,6 +24,7 @@ from functions.kit.cluster_refusals import Forbidden as Forbidden  # functions k
 from functions.kit.cluster_refusals import NoRight as NoRight
 from functions.kit.cluster_refusals import QuotaUsedUp as QuotaUsedUp
 from functions.kit.cluster_refusals import refusal
+from functions.kit.durable import guard
 from functions.kit.errors import TemporaryError, shortened
 from functions.kit.settings import Settings
 
@@ -157,6 +158,7 @@ class Cluster:
     async def _threaded(self, work: Callable[[], T]) -> T:
         import urllib3
 
+        guard.network_call("Kubernetes")
         left_s = self._left_s()
         try:
             async with asyncio.timeout(None if left_s == math.inf else left_s):

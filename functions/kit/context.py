@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import trace
+from functions.kit.durable import guard
+from functions.kit.durable.checkpoints import Journal
+from functions.kit.durable.core import Durable, Write
 from functions.kit.durable.database import Store
-from functions.kit.durable.inbox import Journal
+from functions.kit.durable.locks import ENTITY
 from functions.kit.metrics import Meter
 from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
 
@@ -63,10 +67,11 @@ class Resources:
         settings = self.settings(ServiceSettings)
         most = settings.service_connections
         timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
+        hooks = {"request": [_reported]}
         if self._transport is not None:
-            return httpx.AsyncClient(transport=self._transport, timeout=timeout)
+            return httpx.AsyncClient(transport=self._transport, timeout=timeout, event_hooks=hooks)
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
-        return trace.client_class(Client)(limits=limits, timeout=timeout)
+        return trace.client_class(Client)(limits=limits, timeout=timeout, event_hooks=hooks)
 
     @cached_property
     def sink_http(self) -> httpx.AsyncClient:
@@ -81,6 +86,10 @@ class Resources:
     @cached_property
     def store(self) -> Store:
         return Store(self.settings(DatabaseSettings))
+
+    @cached_property
+    def durable(self) -> Durable:
+        return Durable(self.store, self.publisher)
 
     @cached_property
     def publisher(self) -> Publisher:
@@ -108,6 +117,8 @@ class Resources:
         return found
 
     async def close(self) -> None:
+        if "durable" in self.__dict__:
+            await self.durable.close()  # first: it still sends
         for part in self._parts.values():
             if close := getattr(part, "close", None):
                 await close()
@@ -125,9 +136,9 @@ class Context:
     """One request's view of the process: the clock, the database, the services, the transaction.
 
     `key` names the request, the same for each repeat of it: derive idempotency keys from it.
-    `tx` is the transaction that holds the inbox's claim, in functions that have an inbox.
+    `tx` is the transaction that claims and settles, in functions with `inbox="transaction"`.
     `until` is when work on an event should be over, by the monotonic clock; Kubernetes is asked
-    for no longer.
+    for no longer. `deadline` is when it stops waiting for other requests.
     """
 
     resources: Resources
@@ -136,6 +147,8 @@ class Context:
     key: str = ""
     tx: Connection | None = field(default=None, repr=False)
     until: float = math.inf
+    deadline: float = math.inf
+    writes: list[Write] = field(default_factory=list, repr=False)
 
     @property
     def left_s(self) -> float:
@@ -162,6 +175,17 @@ class Context:
     def publisher(self) -> Publisher:
         return self.resources.publisher
 
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Let one request at a time work under `name`, over all processes of this function; the
+        others wait until their deadline, then get a `TemporaryError`."""
+        key = ENTITY.key(self.function, name)
+        return self.resources.durable.claims.held(key, self.deadline)
+
+    def settle(self, write: Write) -> None:
+        """Have `write` called with the transaction that records the answer, in functions with an
+        inbox: it is committed with the answer, the run and the events, or not at all."""
+        self.writes.append(write)
+
     def settings(self, kind: type[S]) -> S:
         return self.resources.settings(kind)
 
@@ -173,7 +197,11 @@ class Context:
         return Journal(self.store, self.function, key)
 
     def within(self, key: str, tx: Connection | None) -> Context:
-        return replace(self, key=key, tx=tx)
+        return replace(self, key=key, tx=tx, writes=[])
+
+
+async def _reported(request: httpx.Request) -> None:
+    guard.network_call(str(request.url))
 
 
 _resources: Resources | None = None

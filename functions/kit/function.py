@@ -1,9 +1,10 @@
 """@function: a typed message comes in, a decision is made, messages go out.
 
-The decorator keeps the contract of every function: decode, claim in the inbox, call, reply or
-publish, map errors to the status that a broker understands. This is the only place that knows
-functions-framework, whose own CloudEvents decorator answers `200 OK` as text, which a broker takes
-for a broken reply: it would retry and dead-letter every event that was handled.
+The decorator keeps the contract of every function: decode, claim, call, settle (a function without
+a database replies or publishes), map errors to the status that a broker understands. This is the
+only place that knows functions-framework, whose own CloudEvents decorator answers `200 OK` as text,
+which a broker takes for a broken reply: it would retry and dead-letter every event that was
+handled.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
 
 import functions_framework.aio
 from starlette.requests import Request as HttpRequest
@@ -39,7 +41,7 @@ def function(
     *,
     emits: Sequence[type[Event]] = (),
     schedules: Sequence[str] = (),
-    inbox: bool = False,
+    inbox: bool | Literal["transaction"] = False,
     recorded: bool = False,
     renders: Mapping[str, Render] | None = None,
     routes: Sequence[BaseRoute] = (),
@@ -49,11 +51,15 @@ def function(
     people: bool = True,
     public: Sequence[str] = (),
     ignores: Ignores | None = None,
+    replies: bool = False,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
     `schedules`: whose ticks a taker of ScheduleDue takes; `*` at the end stands for anything.
-    `inbox`: the function writes; its answer to an event is recorded and given again.
+    `inbox`: the function writes; its answer to an event is recorded and given again. Its events
+    are committed with the answer and leave afterwards. It writes with `ctx.settle`; "transaction"
+    is for functions whose whole effect is in their own tables: they work inside `ctx.tx`, which
+    claims and settles, and call nobody meanwhile.
     `recorded`: it keeps its own house and has no inbox, but what ran is remembered all the same.
     `renders`: media type -> how a person's request may have its result rendered.
     `routes`: further HTTP routes, made with `route`.
@@ -65,6 +71,8 @@ def function(
     record; a sender's every event may come by here.
     `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
     strangers reach takes CloudEvents only.
+    `replies`: its one event is the reply although it has an inbox. For an answer that its asker
+    asks for again where it is lost: the inbox then gives the same one, and no outbox is needed.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -79,7 +87,8 @@ def function(
             inputs,
             tuple(emits),
             tuple(schedules),
-            inbox,
+            bool(inbox),
+            inbox == "transaction",
             recorded,
             dict(renders or {}),
             (*routes, *((route("/runs", runs),) if inbox or recorded else ())),
@@ -89,6 +98,7 @@ def function(
             people,
             tuple(public),
             ignores,
+            replies,
         )
 
         @functools.wraps(handler)
@@ -139,7 +149,7 @@ async def _from_broker(spec: Spec, ctx: Context, headers: wire.Headers, body: by
         if spec.ignores is not None and await spec.ignores(event, ctx):
             return Response(status_code=202)
         sent = await handle(spec, ctx, message, event)
-        if not sent:
+        if spec.outbox or not sent:
             return Response(status_code=202)
         if len(sent) == 1:
             reply_headers, reply_body = wire.encode(sent[0])

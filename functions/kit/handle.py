@@ -15,9 +15,14 @@ from functions.events.base import Event, Request
 from functions.kit import cause, envelope, log, trace, wire
 from functions.kit.context import Context
 from functions.kit.durable import inbox
-from functions.kit.errors import FunctionError, shortened
+from functions.kit.durable.core import Outcome
+from functions.kit.errors import FunctionError, TemporaryError, shortened
 from functions.kit.metrics import Gauges
 from functions.kit.routing import nothing_here
+
+if typing.TYPE_CHECKING:
+    from functions.kit.durable.database import Connection
+    from functions.kit.durable.outbox import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,10 @@ Start = Callable[[Context], Awaitable[None]]
 Ignores = Callable[[typing.Any, Context], Awaitable[bool]]
 # Of the time for an event; the rest is for its transaction, and for telling what came of it.
 WORK = 1 / 3
+# Of the same time, how long an event waits for others that work on the same.
+WAIT = 0.8
+# The `source` of ad-hoc requests.
+AD_HOC = "/http"
 
 Health = Callable[[Context], Mapping[str, object]]
 
@@ -42,6 +51,7 @@ class Spec:
     emits: tuple[type[Event], ...]
     schedules: tuple[str, ...]
     inbox: bool
+    transactional: bool
     recorded: bool
     renders: Mapping[str, Render]
     routes: tuple[BaseRoute, ...]
@@ -51,6 +61,12 @@ class Spec:
     people: bool = True
     public: tuple[str, ...] = ()
     ignores: Ignores | None = None
+    replies: bool = False
+
+    @property
+    def outbox(self) -> bool:
+        """Do its events leave by the outbox? Otherwise they are its reply, or published."""
+        return self.inbox and not self.replies
 
     @property
     def source(self) -> str:
@@ -76,9 +92,10 @@ async def handle(
     event: Event,
     digest: str | None = None,
 ) -> Sequence[wire.Message]:
-    """Call the function, once for each event where it has an inbox; return what is to be sent.
+    """Call the function, once for each event where it has an inbox; return its events.
 
-    `digest` is of what a person asked for under a key of their own.
+    Those of an outbox are on their way to the sink when this returns; the caller sends others.
+    `digest` is of what an ad-hoc request asked for under a key of its own.
     """
     identity = event.identity()
     key = inbox.Key(spec.name, message.source, message.id, requested_by=_person(message))
@@ -100,13 +117,12 @@ async def handle(
         cause.acting(cause.of_event(message)),
     ):
         began = time.perf_counter()
-        ctx = replace(ctx, until=time.monotonic() + ctx.resources.process.timeout_seconds * WORK)
+        timeout_s, now = ctx.resources.process.timeout_seconds, time.monotonic()
+        ctx = replace(ctx, until=now + timeout_s * WORK, deadline=now + timeout_s * WAIT)
         meter = ctx.resources.meter
+        call = _Call(spec, ctx, message, event, key, digest)
         try:
-            if spec.inbox:
-                done = await _once(spec, ctx, message, event, key, digest)
-            else:
-                done = inbox.Answered(await _again(spec, ctx, message, event, key), repeated=False)
+            done = await call.once() if spec.inbox else await call.again()
             meter.event(event, "repeated" if done.repeated else "ok", ctx.now())
             fields = {"sent": len(done.answer), "repeated": done.repeated}
             logger.info("handled", extra={"fields": fields})
@@ -122,7 +138,8 @@ async def handle(
             )
             if spec.inbox:
                 took_ms = (time.perf_counter() - began) * 1000
-                await inbox.remember_failure(ctx.store, key, message.type, took_ms, detail)
+                facts = error.events if isinstance(error, FunctionError) else ()
+                await call.failed(took_ms, detail, facts)
             raise
 
 
@@ -132,67 +149,101 @@ def _person(message: wire.Message) -> str | None:
     return shortened(named, 200) if named else None
 
 
-async def _once(
-    spec: Spec,
-    ctx: Context,
-    message: wire.Message,
-    event: Event,
-    key: inbox.Key,
-    digest: str | None,
-) -> inbox.Answered:
-    async def work(tx: typing.Any) -> list[dict[str, typing.Any]]:
-        return [wire.to_json(m) for m in await _call(spec, ctx, message, event, key, digest, tx)]
+@dataclass(frozen=True)
+class _Call:
+    """One call of a function."""
 
-    patience_s = ctx.resources.process.timeout_seconds * 0.8
-    done = await inbox.once(ctx.store, key, message.type, patience_s, work, digest)
-    return inbox.Answered([wire.from_json(document) for document in done.answer], done.repeated)
+    spec: Spec
+    ctx: Context
+    message: wire.Message
+    event: Event
+    key: inbox.Key
+    digest: str | None
 
+    async def once(self) -> inbox.Answered:
+        """Once, however often the event comes; the events go to the outbox."""
+        timeout_s = self.ctx.resources.process.timeout_seconds * WAIT
+        durable, store = self.ctx.resources.durable, self.ctx.store
+        kind = self.message.type
+        if self.spec.transactional:
+            events: list[wire.Message] = []
+            entries: list[Entry] = []
 
-async def _again(
-    spec: Spec, ctx: Context, message: wire.Message, event: Event, key: inbox.Key
-) -> list[wire.Message]:
-    """A function without an inbox, which may be called as often as one likes."""
+            async def within(tx: Connection) -> list[dict[str, typing.Any]]:
+                events[:] = await self._events(self._inside(tx))
+                entries[:] = await durable.put(tx, self.spec.name, self._leaving(events))
+                return [wire.to_json(m) for m in events]
 
-    async def work() -> list[wire.Message]:
-        return await _call(spec, ctx, message, event, key)
+            done = await inbox.once(store, self.key, kind, timeout_s, within, self.digest)
+            if not done.repeated:
+                durable.deliver(entries, self._leaving(events))
+        else:
 
-    if spec.recorded:
-        return await inbox.recorded(ctx.store, key, message.type, work)
-    return await work()
+            async def work() -> Outcome:
+                ctx = self._inside(None)
+                events = await self._events(ctx)
+                answer = [wire.to_json(m) for m in events]
+                return Outcome(answer, self._leaving(events), ctx.writes)
 
+            done = await durable.once(self.key, kind, timeout_s, work, self.digest)
+        return inbox.Answered([wire.from_json(document) for document in done.answer], done.repeated)
 
-async def _call(
-    spec: Spec,
-    ctx: Context,
-    message: wire.Message,
-    event: Event,
-    key: inbox.Key,
-    digest: str | None = None,
-    tx: typing.Any = None,
-) -> list[wire.Message]:
-    # With its digest, as steps that are kept outlive a request that failed.
-    name = f"{key.source}#{key.id}" if digest is None else f"{key.source}#{key.id}#{digest}"
-    ctx = ctx.within(name, tx)
+    async def again(self) -> inbox.Answered:
+        """A function without an inbox, which may be called as often as one likes."""
 
-    def sealed(result: Result) -> list[wire.Message]:
-        messages = envelope.seal(
-            result,
-            cause=message,
-            key=key,
-            source=spec.source,
-            emits=spec.emits,
-            overrides=ctx.resources.process.overrides,
-            at=ctx.now(),
-        )
-        return trace.created(messages)
+        async def work() -> list[wire.Message]:
+            try:
+                return await self._events(self._inside(None))
+            except FunctionError as error:
+                await self._publish_facts(error)
+                raise
 
-    try:
-        result = await spec.handler(event, ctx)
-    except FunctionError as error:
+        if self.spec.recorded:
+            events = await inbox.recorded(self.ctx.store, self.key, self.message.type, work)
+        else:
+            events = await work()
+        return inbox.Answered(events, repeated=False)
+
+    async def failed(self, took_ms: float, detail: str, facts: Sequence[Event]) -> None:
+        """Record the failure; facts that are true all the same go to the outbox."""
+        events = self._leaving(self._sealed(facts))
+        await self.ctx.resources.durable.fail(self.key, self.message.type, took_ms, detail, events)
+
+    async def _publish_facts(self, error: FunctionError) -> None:
         if error.events:
             try:
-                await ctx.publisher.publish(sealed(error.events))
+                await self.ctx.publisher.publish(self._sealed(error.events))
             except FunctionError as unsent:
                 error.add(f"its events were not sent: {unsent}")
-        raise
-    return [] if result is None else sealed(result)
+
+    def _inside(self, tx: Connection | None) -> Context:
+        # With its digest, as steps that are kept outlive a request that failed.
+        parts = (self.key.source, self.key.id, *([] if self.digest is None else [self.digest]))
+        return self.ctx.within("#".join(parts), tx)
+
+    def _leaving(self, events: list[wire.Message]) -> list[wire.Message]:
+        """The events that go to the outbox."""
+        if not self.spec.outbox:
+            return []
+        if events and not self.ctx.resources.process.k_sink:
+            if self.message.source == AD_HOC:
+                return []  # somebody tries the function by itself: the answer shows its events
+            raise TemporaryError("setting K_SINK is missing: events have nowhere to go")
+        return events
+
+    async def _events(self, ctx: Context) -> list[wire.Message]:
+        return self._sealed(await self.spec.handler(self.event, ctx))
+
+    def _sealed(self, result: Result) -> list[wire.Message]:
+        if result is None:
+            return []
+        messages = envelope.seal(
+            result,
+            cause=self.message,
+            key=self.key,
+            source=self.spec.source,
+            emits=self.spec.emits,
+            overrides=self.ctx.resources.process.overrides,
+            at=self.ctx.now(),
+        )
+        return trace.created(messages)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from functions.kit import log
+from functions.kit.durable.locks import MIGRATION
 from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 FUNCTIONS = HERE.parent
-_LOCK = 4_207_600_521  # any number, the same for all
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ async def upgrade(url: str, *which: Owner) -> None:
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
     )
     async with engine.begin() as connection:
-        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION.key()})")
         for owner in (KIT, *which):
             await connection.run_sync(_upgrade, owner)
     await engine.dispose()

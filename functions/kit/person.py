@@ -15,7 +15,7 @@ from functions.kit.answers import failure
 from functions.kit.body import off_loop
 from functions.kit.context import Context
 from functions.kit.documents import from_yaml
-from functions.kit.handle import Spec, handle
+from functions.kit.handle import AD_HOC, Spec, handle
 
 
 async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: bytes) -> Response:
@@ -26,7 +26,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
             raise wire.NotAnEvent(["this function takes CloudEvents only: send ce- headers"])
         message = wire.Message(
             id=key,
-            source="/http",
+            source=AD_HOC,
             type=spec.request.type,
             data=await off_loop(len(body), _as_json, request, body),
             datacontenttype="application/json",
@@ -38,7 +38,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
         digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()
         sent = await handle(spec, ctx, message, event, digest)
         to_sink = bool(ctx.resources.process.k_sink)
-        if to_sink:
+        if to_sink and not spec.outbox:
             await ctx.publisher.publish(sent)
         accept = request.headers.get("accept", "")
         for media_type, render in spec.renders.items():

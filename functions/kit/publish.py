@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,14 @@ def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
 MAX_AT_ONCE = 128
 
 
+class Refused(PermanentError):
+    """The sink will never take this event."""
+
+    def __init__(self, type_: str, status: int) -> None:
+        super().__init__(f"sink refused {type_} with {status}")
+        self.answered = status
+
+
 class Publisher:
     """Posts events to K_SINK, many at a time."""
 
@@ -63,27 +72,45 @@ class Publisher:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    async def bury(self, message: wire.Message, status: int) -> None:
+        """Send an event that the sink refused with `status` to the dead letters.
+
+        It says so as a broker does of an event that a subscriber refused.
+        """
+        said = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
+        dead = replace(message, extensions={**message.extensions, **said})
+        response = await self._post(self._settings.dead_letter_url, dead)
+        if not response.is_success:
+            raise TemporaryError(
+                f"the sink refused it with {status}, and the dead letters answered "
+                f"{response.status_code}"
+            )
+
     async def _send(self, message: wire.Message) -> None:
+        response = await self._post(self._settings.k_sink, message, self._authorization())
+        if response.is_success:
+            return
+        if response.status_code in _ABOUT_THE_EVENT:
+            raise Refused(message.type, response.status_code)
+        raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
+
+    async def _post(
+        self, url: str, message: wire.Message, authorization: Sequence[tuple[str, str]] = ()
+    ) -> httpx.Response:
         import httpx
 
         headers, body = wire.encode(message)
-        headers += self._authorization()
-        raw = [(name.encode(), value.encode()) for name, value in headers]
+        raw = [(name.encode(), value.encode()) for name, value in (*headers, *authorization)]
         try:
             async with self._turns:
-                response = await self._http.post(
-                    self._settings.k_sink,
+                return await self._http.post(
+                    url,
                     headers=raw,
                     content=body,
                     timeout=self._settings.publish_timeout_s,
                 )
         except httpx.HTTPError as error:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
-        if response.is_success:
-            return
-        if response.status_code in _ABOUT_THE_EVENT:
-            raise PermanentError(f"sink refused {message.type} with {response.status_code}")
-        raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
 
     def _authorization(self) -> list[tuple[str, str]]:
         """Read at each send, as tokens are replaced before they run out."""

@@ -84,6 +84,10 @@ class ProcessSettings(Settings):
         "for one, and sent where it is there",
     )
     k_ce_overrides: str = Field("", description="extensions for each event; set by a SinkBinding")
+    dead_letter_url: str = Field(
+        "http://dead-letter.dsm.svc.cluster.local",
+        description="where events go that the sink refuses for good",
+    )
     max_event_bytes: int = Field(
         32 * 1024 * 1024,
         ge=1024,

@@ -113,7 +113,7 @@ class Worker:
             return await self._answer(event, ctx)
 
         handle.__name__ = handle.__qualname__ = self._target
-        return function(emits=[StepAnswered], inbox=True)(handle)
+        return function(emits=[StepAnswered], inbox="transaction", replies=True)(handle)
 
     async def _answer(self, command: StepCommanded, ctx: Context) -> StepAnswered:
         if command.worker_name != self.name:

@@ -18,7 +18,6 @@ from functions.events.scrum import ScrumRequested, SprintSimulated
 from functions.events.sprint import Sprint
 from functions.kit.context import Context
 from functions.kit.durable.call_once import call_once
-from functions.kit.durable.inbox import alone
 from functions.kit.errors import (
     BadAnswer,
     FunctionError,
@@ -48,12 +47,11 @@ async def scrum_simulate(
 
     # Kept, so that a retry after midnight, or after a sprint was closed, means the same day.
     plan = decide.planned((await ctx.journal(ctx.key).step("plan", choose)).result)
-    assert ctx.tx is not None, "a function with an inbox has a transaction"
-    await alone(ctx.tx, *(decide.day_key(s.sprint_id, plan.scrum_date) for s in plan.sprints))
 
     async def attempt(sprint: decide.Chosen) -> SprintSimulated | FunctionError:
         try:
-            return await simulate(sprint, plan, ctx)
+            async with ctx.alone(decide.day_key(sprint.sprint_id, plan.scrum_date)):
+                return await simulate(sprint, plan, ctx)
         except FunctionError as error:
             return error
         except Exception as error:

@@ -14,7 +14,7 @@ from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted, SprintsReported
 from functions.kit import wire
 from functions.sprint_report.main import sprint_report
-from tests.cluster import Cluster, message_of, reply_of
+from tests.cluster import Cluster, message_of
 from tests.contract.overlays import of
 from tests.contract.repository import environment
 from tests.function.console_browser import browser
@@ -52,7 +52,7 @@ async def morning(cluster: Cluster, world: World, functions_database: str) -> Cl
     cluster.down.add("project-orchestrator")
     assert (await cluster.tell("cycle-trigger", completed)).status_code == 503
     cluster.down.clear()
-    cycle = reply_of(await cluster.tell("cycle-trigger", completed))
+    cycle = await cluster.ask("cycle-trigger", completed)
     # A broker keeps no order: what was caused may be recorded before its cause.
     for after_s, message in enumerate((cycle, completed, reported, TICK)):
         response = await cluster.tell("event-recorder", arrived(message, 1 - after_s / 4))

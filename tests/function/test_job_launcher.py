@@ -32,7 +32,7 @@ async def kube_jobs(world: World) -> list[dict[str, Any]]:
 
 
 async def test_a_request_becomes_a_job_that_is_followed_to_its_end(world: World) -> None:
-    assert (await world.tell(asked("e1"))).status_code == 200
+    assert (await world.tell(asked("e1"))).status_code == 202
 
     await world.until("queued", "started", "succeeded")
     (job,) = await world.jobs()

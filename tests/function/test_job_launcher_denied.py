@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.job_launcher.main import job_launcher
-from tests.cluster import Cluster, reply_of
+from tests.cluster import Cluster
 from tests.function.job_world import World, asked
 from tests.function.test_job_launcher_answers import MADE, NO_RIGHT, NOTHING, deploy
 from tests.kube_peer import KubePeer, Say, kube_peer
@@ -38,7 +38,7 @@ class Clocked:
 
     async def claim(self, *requests: Any) -> None:
         """All are in the queue before the first is looked at."""
-        replies = [reply_of(await self.world.cluster.tell("job-launcher", one)) for one in requests]
+        replies = [await self.world.cluster.ask("job-launcher", one) for one in requests]
         for reply in replies:
             await self.world.tell(reply)
 

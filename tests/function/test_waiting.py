@@ -9,8 +9,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from functions.kit.durable import history, inbox
+from functions.kit.durable import checkpoints, history, inbox
 from functions.kit.durable.database import Connection, Store
+from functions.kit.durable.locks import RELAY
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 
@@ -30,49 +31,20 @@ async def nothing(tx: Connection) -> None:
     return None
 
 
-async def test_waiting_for_the_row_and_for_the_lock_share_one_deadline(
+async def test_a_lock_that_work_waits_for_ends_with_its_deadline(
     store: Store, functions_database: str
 ) -> None:
-    holder = await asyncpg.connect(functions_database)
-    locked, let_go = asyncio.Event(), asyncio.Event()
-
-    async def held_up(tx: Connection) -> None:
-        locked.set()
-        await let_go.wait()
-        raise PermanentError("gives its claim back")
-
     async def wants_the_lock(tx: Connection) -> None:
-        await inbox.alone(tx, "one")
+        await RELAY.hold(tx)
 
-    await holder.execute("SELECT pg_advisory_lock(hashtextextended('one', 0))")
-    first = asyncio.create_task(inbox.once(store, KEY, "t", 60, held_up))
-    await locked.wait()
+    holder = await asyncpg.connect(functions_database)
+    await holder.execute("SELECT pg_advisory_lock($1)", RELAY.key())
     began = time.monotonic()
-    second = asyncio.create_task(inbox.once(store, KEY, "t", 2, wants_the_lock))
-    done, _ = await asyncio.wait([second], timeout=1.2)
-    assert not done
-    let_go.set()
     with pytest.raises(TemporaryError, match="still being worked on"):
-        await second
-    assert time.monotonic() - began < 3.0, "2 s for both, not for each"
-    with pytest.raises(PermanentError):
-        await first
+        await inbox.once(store, KEY, "t", 0.5, wants_the_lock)
+    assert 0.5 <= time.monotonic() - began < 4.0, "the server ends it, before the client does"
     await holder.close()
     await store.close()
-
-
-async def test_the_servers_patience_ends_before_the_clients(store: Store) -> None:
-    seen: list[float | None] = []
-
-    class Watched:
-        """A transaction that notes how patient the client is."""
-
-        async def execute(self, query: str, *values: object, timeout: float | None = None) -> None:
-            if not query.startswith("SET"):
-                seen.append(timeout)
-
-    await inbox.alone(Watched(), "one")  # type: ignore[arg-type]  # all that `alone` needs of one
-    assert seen == [pytest.approx(35.0, abs=0.1)]
 
 
 async def test_steps_and_reads_need_no_connection_that_a_claim_holds(
@@ -91,7 +63,7 @@ async def test_steps_and_reads_need_no_connection_that_a_claim_holds(
         for n in range(4)
     ]
     await inside.wait()
-    journal = inbox.Journal(store, "waiter", "k")
+    journal = checkpoints.Journal(store, "waiter", "k")
 
     async def work() -> int:
         return 1
@@ -105,10 +77,10 @@ async def test_steps_and_reads_need_no_connection_that_a_claim_holds(
 async def test_two_who_do_a_step_at_once_go_on_with_the_one_result_that_is_recorded(
     store: Store,
 ) -> None:
-    journal = inbox.Journal(store, "waiter", "k")
+    journal = checkpoints.Journal(store, "waiter", "k")
     both = asyncio.Barrier(2)
 
-    async def step(result: int) -> inbox.Step:
+    async def step(result: int) -> checkpoints.Step:
         async def work() -> int:
             await both.wait()
             return result

@@ -15,7 +15,7 @@ from functions.events.scrum import ScrumReported, ScrumRequested, SprintSimulate
 from functions.kit import envelope
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
-from tests.cluster import Cluster, message_of, reply_of
+from tests.cluster import Cluster, message_of
 from tests.function.originals import Originals
 from tests.function.peers import Flaky
 from tests.function.test_scrum_simulate import event_of
@@ -43,9 +43,10 @@ async def test_asking_again_on_the_same_day_moves_nothing_again(
     cluster: Cluster, originals: Originals
 ) -> None:
     originals.sprint("GEM-001", 1, 0, 50)
-    first = event_of(await cluster.tell("scrum-simulate", TICK))
-    for again in (message_of(NOW), message_of(NOW), message_of(TICK)):
-        assert event_of(await cluster.tell("scrum-simulate", again)) == first
+    first = event_of(await cluster.ask("scrum-simulate", TICK))
+    assert (await cluster.tell("scrum-simulate", TICK)).status_code == 202
+    for again in (message_of(NOW), message_of(NOW)):
+        assert event_of(await cluster.ask("scrum-simulate", again)) == first
     assert progress(originals) == {"GEM-001-S01": [20, 70]}
 
 
@@ -98,10 +99,10 @@ async def test_a_report_cut_off_at_any_call_is_filed_once(
     cut: int, lose_answer: bool, cluster: Cluster, originals: Originals
 ) -> None:
     originals.sprint("GEM-001", 1, 0)
-    simulated = event_of(await cluster.tell("scrum-simulate", TICK))
+    simulated = event_of(await cluster.ask("scrum-simulate", TICK))
     Flaky(cluster, ["sprint-service", "project-service", "chronicle-service"], cut, lose_answer)
     answers = [(await cluster.tell("scrum-report", simulated)).status_code for _ in range(3)]
-    assert answers == [503, 200, 200]
+    assert answers == [503, 202, 202]
     assert [note["report_date"] for note in originals.notes] == ["2025-08-29"]
 
 
@@ -109,12 +110,12 @@ async def test_a_chronicle_that_is_away_is_not_taken_for_one_that_has_the_report
     cluster: Cluster, originals: Originals
 ) -> None:
     originals.sprint("GEM-001", 1, 0)
-    simulated = event_of(await cluster.tell("scrum-simulate", TICK))
+    simulated = event_of(await cluster.ask("scrum-simulate", TICK))
     cluster.down.add("chronicle-service")
     for _ in range(2):
         assert (await cluster.tell("scrum-report", simulated)).status_code == 503
     cluster.down.clear()
-    assert (await cluster.tell("scrum-report", simulated)).status_code == 200
+    assert (await cluster.tell("scrum-report", simulated)).status_code == 202
     assert len(originals.notes) == 1
 
 
@@ -128,10 +129,10 @@ async def test_the_route_that_reports_by_itself_leaves_one_note(
     cluster.deploy(scrum_report, environ)
     originals.sprint("GEM-001", 1, 0, 90)
 
-    simulated = event_of(await cluster.tell("scrum-simulate", TICK))
+    simulated = event_of(await cluster.ask("scrum-simulate", TICK))
     assert [(t.progress_made, t.progress) for t in simulated.moved] == [(20, 20), (10, 100)]
     assert originals.writes == ["POST /sprints/GEM-001-S01/run-daily-scrum"]
-    reply = reply_of(await cluster.tell("scrum-report", simulated))
+    reply = await cluster.ask("scrum-report", simulated)
     told = envelope.open_(reply, (ScrumReported,))
     assert isinstance(told, ScrumReported)
     assert (told.moved_tasks, told.completed_tasks) == (2, 1)

@@ -2,7 +2,7 @@
 
 A row before the call holds how things stood, a row after it what came of it. Where only the first
 is there, a process or a connection ended in between: `look` finds out what became of the call.
-Whoever uses it lets one at a time do the same work (`inbox.alone`).
+Whoever uses it lets one at a time do the same work (`Context.alone`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from functions.kit.durable.inbox import Journal, Step
+from functions.kit.durable.checkpoints import Journal, Step
 
 Json = Any
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from functions.kit import trace
+from functions.kit.durable import guard
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.settings import DatabaseSettings
 
@@ -39,20 +40,33 @@ class Store:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: committed at the end, rolled back on any error."""
-        with _in_words(), trace.transaction():
+        with explained(), trace.transaction():
             async with self._acquired("transactions") as connection, connection.transaction():
-                yield connection
+                with guard.transaction_open():
+                    yield connection
+
+    async def session(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, outside of the pools: for what lasts as long as a session."""
+        import asyncpg
+
+        with explained():
+            return await asyncpg.connect(self._url(), command_timeout=60, timeout=10)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection where each statement commits by itself: for reads and single writes."""
-        with _in_words():
+        with explained():
             async with self._acquired("statements") as connection:
                 yield connection
 
     async def close(self) -> None:
         while self._pools:
             await self._pools.popitem()[1].close()
+
+    def _url(self) -> str:
+        if not self._settings.url:
+            raise TemporaryError("setting DATABASE_URL is missing: this function needs it")
+        return self._settings.url
 
     @asynccontextmanager
     async def _acquired(self, name: str) -> AsyncIterator[Connection]:
@@ -70,11 +84,9 @@ class Store:
         if name not in self._pools:
             import asyncpg
 
-            if not self._settings.url:
-                raise TemporaryError("setting DATABASE_URL is missing: this function needs it")
             # No await between the check and the assignment: two first users share one pool.
             self._pools[name] = asyncpg.create_pool(
-                self._settings.url,
+                self._url(),
                 min_size=0,
                 max_size=self._sizes[name],
                 command_timeout=60,
@@ -105,7 +117,7 @@ async def _as_it_is(connection: Any) -> None:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """A database that is away, busy or behind is a `TemporaryError`; a wrong statement is ours.
 
     So is an `OSError` or `TimeoutError` of whoever works with the connection.

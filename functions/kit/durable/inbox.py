@@ -1,8 +1,8 @@
-"""Once, however often it is asked: the inbox, the journal of steps, and the record of runs.
+"""The inbox: which requests were answered, and how; a repeat gets the recorded answer.
 
-The claim on an event is an inserted row of an open transaction, so it needs no lease: a process
-that dies lets go of it at once, a second delivery waits on the row, and the answer is written in
-the transaction that made the change.
+A row is written by the transaction that makes the change, so the primary key is the fence: of two
+that work on one event, one settles and the other takes its answer. Work that is all in tables may
+happen in that transaction itself (`once`); other work is claimed first (`durable.core`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,13 +32,9 @@ T = TypeVar("T")
 
 # What the server says when a lock is not free in time comes before asyncpg's own patience ends.
 _GRACE_S = 5.0
-_ALONE_S = 30.0
 
 # Of a source and of an id, in characters: a row of an index holds 2,704 bytes.
 MOST = 255
-
-# Until when (`time.monotonic`) the request at hand waits for others, in all.
-_until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 @dataclass(frozen=True)
@@ -84,26 +79,22 @@ async def once(
     """Do `work` in a transaction and record its JSON answer, or return the recorded one.
 
     While the first is still at work, the second waits up to `wait_s` seconds, then raises
-    `TemporaryError`; that is for this wait and the one of `alone` together. Work that raises
-    leaves nothing behind. `digest` is of what was asked for: `PermanentError` where the answer
+    `TemporaryError`; so long `work` waits for each lock, too. Work that raises leaves nothing
+    behind. `digest` is of what was asked for: `PermanentError` where the answer
     that is recorded was given to something else.
     """
     began = time.perf_counter()
-    waiting = _until.set(time.monotonic() + wait_s)
-    try:
-        async with store.transaction() as tx:
-            left_s = await _wait_for_locks(tx)
-            claimed = await tx.fetchval(
-                """INSERT INTO inbox (function, source, id, type, digest)
-                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
-                *(key.function, key.source, key.id, kind, digest),
-                timeout=left_s + _GRACE_S,
-            )
-            if not claimed:
-                return await _recorded(tx, key, digest)
-            return await _first(tx, key, kind, began, work)
-    finally:
-        _until.reset(waiting)
+    async with store.transaction() as tx:
+        await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}")
+        claimed = await tx.fetchval(
+            """INSERT INTO inbox (function, source, id, type, digest)
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
+            *(key.function, key.source, key.id, kind, digest),
+            timeout=wait_s + _GRACE_S,
+        )
+        if not claimed:
+            return await _recorded(tx, key, digest)
+        return await _first(tx, key, kind, began, work)
 
 
 async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) -> Answered:
@@ -113,41 +104,39 @@ async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) 
         *(key.function, key.source, key.id, answer),
     )
     took_ms = (time.perf_counter() - began) * 1000
-    await _record(tx, key, kind, took_ms, "ok", None)
+    await record(tx, key, kind, took_ms, "ok", None)
     return Answered(answer, repeated=False)
 
 
 async def _recorded(tx: Connection, key: Key, digest: str | None) -> Answered:
-    row = await tx.fetchrow(
+    found = await find(tx, key, digest)
+    if found is None:
+        raise TemporaryError("the record of the same request is just being forgotten")
+    return found
+
+
+async def find(connection: Connection, key: Key, digest: str | None) -> Answered | None:
+    """The answer that is recorded; `PermanentError` where it was given to something else."""
+    row = await connection.fetchrow(
         "SELECT answer, digest FROM inbox WHERE function = $1 AND source = $2 AND id = $3",
         *(key.function, key.source, key.id),
     )
     if row is None:
-        raise TemporaryError("the record of the same request is just being forgotten")
+        return None
     if digest is not None and row["digest"] not in (None, digest):
         raise PermanentError(f"Idempotency-Key {key.id!r} was used for another request")
     return Answered(row["answer"], repeated=True)
 
 
-async def alone(tx: Connection, *names: str) -> None:
-    """Let one transaction at a time work under each name; the others wait as `once` lets them."""
-    left_s = await _wait_for_locks(tx)
-    # In one order, so that two who want the same names never wait for one another.
-    await tx.execute(
-        """SELECT pg_advisory_xact_lock(number) FROM (
-               SELECT DISTINCT hashtextextended(name, 0) AS number
-               FROM unnest($1::text[]) AS name ORDER BY number) AS ordered""",
-        *(list(names),),
-        timeout=left_s + _GRACE_S,
+async def add(tx: Connection, key: Key, kind: str, answer: Any, digest: str | None) -> bool:
+    """Record an answer; False where there is one already."""
+    return bool(
+        await tx.fetchval(
+            """INSERT INTO inbox (function, source, id, type, answer, digest)
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true""",
+            *(key.function, key.source, key.id, kind, answer, digest),
+        )
     )
-
-
-async def _wait_for_locks(tx: Connection) -> float:
-    """Wait for each lock, from now on, as long as the request may still wait: so many seconds."""
-    until = _until.get()
-    left_s = _ALONE_S if until is None else max(0.001, until - time.monotonic())
-    await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(left_s * 1000))}")
-    return left_s
 
 
 async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -161,7 +150,7 @@ async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitab
         raise
     took_ms = (time.perf_counter() - began) * 1000
     async with store.connection() as connection:
-        await _record(connection, key, kind, took_ms, "ok", None)
+        await record(connection, key, kind, took_ms, "ok", None)
     return done
 
 
@@ -169,7 +158,7 @@ async def remember_failure(store: Store, key: Key, kind: str, took_ms: float, de
     """Record a run that failed, if that can be; its transaction is gone, so this is its own."""
     try:
         async with store.connection() as connection:
-            await _record(connection, key, kind, took_ms, "failed", shortened(detail, 1000))
+            await record(connection, key, kind, took_ms, "failed", shortened(detail, 1000))
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
 
@@ -193,54 +182,10 @@ async def forget(store: Store, function: str, days: int = 30) -> None:
             )
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step that is done: its JSON result, how long it took, and if an earlier run did it."""
-
-    result: Any
-    took_ms: float
-    repeated: bool
-
-
-@dataclass(frozen=True)
-class Journal:
-    """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done."""
-
-    store: Store
-    function: str
-    key: str
-
-    async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Step:
-        """Do `work` and record its result, or return what is recorded."""
-        async with self.store.connection() as connection:
-            done = await self._done(connection, name)
-        if done is not None:
-            return done
-        began = time.perf_counter()
-        result = await work()
-        took_ms = round((time.perf_counter() - began) * 1000, 3)
-        async with self.store.connection() as connection:
-            kept = await connection.fetchval(
-                """INSERT INTO journal (function, key, step, result, took_ms)
-                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
-                *(self.function, self.key, name, result, took_ms),
-            )
-            # Somebody else did it meanwhile: all go on with the one result that is recorded.
-            done = None if kept else await self._done(connection, name)
-        return done or Step(result, took_ms, repeated=False)
-
-    async def _done(self, connection: Connection, name: str) -> Step | None:
-        row = await connection.fetchrow(
-            """SELECT result, took_ms FROM journal
-               WHERE function = $1 AND key = $2 AND step = $3""",
-            *(self.function, self.key, name),
-        )
-        return None if row is None else Step(row["result"], row["took_ms"], repeated=True)
-
-
-async def _record(
+async def record(
     connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
 ) -> None:
+    """Add a run to the history: `outcome` is `ok` or `failed`."""
     # The column's default is when the transaction began, and so did the work.
     await connection.execute(
         """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,

@@ -1,0 +1,56 @@
+"""Checkpoints: steps of a longer piece of work. Each outcome is a row, so a step is done once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from functions.kit.durable.database import Connection, Store
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is done: its JSON result, how long it took, and if an earlier run did it."""
+
+    result: Any
+    took_ms: float
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done."""
+
+    store: Store
+    function: str
+    key: str
+
+    async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Step:
+        """Do `work` and record its result, or return what is recorded."""
+        async with self.store.connection() as connection:
+            done = await self._done(connection, name)
+        if done is not None:
+            return done
+        began = time.perf_counter()
+        result = await work()
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
+        async with self.store.connection() as connection:
+            kept = await connection.fetchval(
+                """INSERT INTO journal (function, key, step, result, took_ms)
+                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
+                *(self.function, self.key, name, result, took_ms),
+            )
+            # Somebody else did it meanwhile: all go on with the one result that is recorded.
+            done = None if kept else await self._done(connection, name)
+        return done or Step(result, took_ms, repeated=False)
+
+    async def _done(self, connection: Connection, name: str) -> Step | None:
+        row = await connection.fetchrow(
+            """SELECT result, took_ms FROM journal
+               WHERE function = $1 AND key = $2 AND step = $3""",
+            *(self.function, self.key, name),
+        )
+        return None if row is None else Step(row["result"], row["took_ms"], repeated=True)

@@ -1,0 +1,128 @@
+"""Claim, work, settle, relay: how a function with a database handles an event.
+
+*Claim*: nobody else works on the event (an advisory lock of this process's session).
+*Work*: network calls happen here and only here; no transaction is open, no connection is held.
+*Settle*: one short transaction holds the answer, the function's own writes, the run and the events
+that go out. The inbox row is the fence: who comes second takes the recorded answer.
+*Relay*: the events leave after the commit; the answer does not wait for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from functions.kit import wire
+from functions.kit.durable import inbox, outbox
+from functions.kit.durable.claims import Claims
+from functions.kit.durable.inbox import Answered, Key
+from functions.kit.durable.locks import CLAIM
+from functions.kit.durable.relay import Relay
+from functions.kit.errors import FunctionError, shortened
+
+if TYPE_CHECKING:
+    from functions.kit.durable.database import Connection, Store
+    from functions.kit.publish import Publisher
+
+logger = logging.getLogger(__name__)
+
+Write = Callable[["Connection"], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What work came to: its JSON answer, the events to send, and what to write with them."""
+
+    answer: Any
+    events: Sequence[wire.Message] = ()
+    writes: Sequence[Write] = ()
+
+
+class _Settled(Exception):
+    """Somebody else has settled the same request; rolls the transaction back."""
+
+    def __init__(self, answered: Answered) -> None:
+        self.answered = answered
+
+
+class Durable:
+    """The durable core of one process: its claims and its relay, over one database."""
+
+    def __init__(self, store: Store, publisher: Publisher) -> None:
+        self._store = store
+        self.claims = Claims(store)
+        self.relay = Relay(store, publisher)
+
+    async def once(
+        self,
+        key: Key,
+        kind: str,
+        wait_s: float,
+        work: Callable[[], Awaitable[Outcome]],
+        digest: str | None = None,
+    ) -> Answered:
+        """Do `work` and settle what it came to, or return the recorded answer.
+
+        While another request works on the same key, this one waits up to `wait_s` seconds, then
+        raises `TemporaryError`. Work that raises leaves nothing behind. `digest` is of what was
+        asked for: `PermanentError` where the recorded answer was given to something else.
+        """
+        claim = CLAIM.key(key.function, key.source, key.id)
+        async with self.claims.held(claim, time.monotonic() + wait_s):
+            async with self._store.connection() as connection:
+                found = await inbox.find(connection, key, digest)
+            if found is not None:
+                return found
+            began = time.perf_counter()
+            outcome = await work()
+            return await self._settle(key, kind, began, outcome, digest)
+
+    async def _settle(
+        self, key: Key, kind: str, began: float, outcome: Outcome, digest: str | None
+    ) -> Answered:
+        try:
+            async with self._store.transaction() as tx:
+                if not await inbox.add(tx, key, kind, outcome.answer, digest):
+                    found = await inbox.find(tx, key, digest)
+                    raise _Settled(found or Answered(outcome.answer, repeated=True))
+                for write in outcome.writes:
+                    await write(tx)
+                took_ms = (time.perf_counter() - began) * 1000
+                await inbox.record(tx, key, kind, took_ms, "ok", None)
+                entries = await self.put(tx, key.function, outcome.events)
+        except _Settled as settled:
+            logger.info("the same request was settled meanwhile: its answer is taken")
+            return settled.answered
+        self.deliver(entries, outcome.events)
+        return Answered(outcome.answer, repeated=False)
+
+    async def fail(
+        self, key: Key, kind: str, took_ms: float, detail: str, events: Sequence[wire.Message] = ()
+    ) -> None:
+        """Record a run that failed, and send the facts that are true all the same."""
+        try:
+            async with self._store.transaction() as tx:
+                await inbox.record(tx, key, kind, took_ms, "failed", shortened(detail, 1000))
+                entries = await self.put(tx, key.function, events)
+        except FunctionError as error:
+            logger.warning("could not record the failed run: %s", error)
+            return
+        self.deliver(entries, events)
+
+    async def put(
+        self, tx: Connection, function: str, events: Sequence[wire.Message]
+    ) -> list[outbox.Entry]:
+        """Store events as the last statement of a transaction; `deliver` them after its commit."""
+        return await outbox.put(tx, function, events, lease=self.relay.accepts)
+
+    def deliver(self, entries: Sequence[outbox.Entry], events: Sequence[wire.Message]) -> None:
+        """Send what a transaction has committed: `events`, of which `entries` are leased to us."""
+        if events:
+            self.relay.deliver(entries, waiting=len(entries) < len(events))
+
+    async def close(self) -> None:
+        await self.relay.close()
+        await self.claims.close()

@@ -1,0 +1,148 @@
+"""The outbox: events that were committed with what they report, until the broker has them.
+
+Rows are inserted last in their transaction, when it holds all its row locks. So of two transactions
+that change the same entity, the later one has the higher number: per partition key, the order of
+the numbers is the order of the commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from functions.kit import wire
+from functions.kit.durable.locks import RELAY
+
+if TYPE_CHECKING:
+    from functions.kit.durable.database import Connection, Store
+
+# How long a row is left to the process that took it. That process prolongs it while it lives.
+LEASE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row that this process has leased. `refusal`: with which status the broker refused it."""
+
+    number: int
+    partition_key: str | None
+    message: wire.Message
+    attempts: int = 0
+    refusal: int | None = None
+
+
+async def put(
+    tx: Connection, function: str, messages: Sequence[wire.Message], *, lease: bool = True
+) -> list[Entry]:
+    """Store events to be sent, in order; the last statement of a transaction.
+
+    Returns those that are leased to the caller, who sends them after the commit. An event whose
+    partition key has unsent events is not among them: it waits for its turn.
+    """
+    if not messages:
+        return []
+    rows = await tx.fetch(
+        """INSERT INTO outbox_event (function, partition_key, message, leased_until)
+           SELECT $1, given.key, given.message::json,
+                  CASE WHEN $4 AND NOT EXISTS (
+                      SELECT FROM outbox_event earlier WHERE earlier.partition_key = given.key
+                      AND earlier.refusal IS NULL)
+                  THEN clock_timestamp() + make_interval(secs => $5) END
+           FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (key, message, place)
+           ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
+        function,
+        [m.extensions.get("partitionkey") for m in messages],
+        [json.dumps(wire.to_json(m)) for m in messages],
+        *(lease, LEASE_S),
+    )
+    return [
+        Entry(row["number"], message.extensions.get("partitionkey"), message)
+        for row, message in zip(rows, messages, strict=True)
+        if row["leased"]
+    ]
+
+
+async def lease(store: Store, limit: int) -> list[Entry]:
+    """Take over at most `limit` rows that are due, oldest first, of whatever function.
+
+    A row is due when no earlier row of its partition key is with another process or waits for
+    another attempt.
+    """
+    async with store.connection() as connection:
+        due = await connection.fetchval(
+            """SELECT true FROM outbox_event
+               WHERE leased_until IS NULL OR leased_until <= clock_timestamp() LIMIT 1"""
+        )
+    if not due:
+        return []
+    async with store.transaction() as tx:
+        # One at a time: two could otherwise take an earlier and a later row of one key.
+        await RELAY.hold(tx)
+        rows = await tx.fetch(
+            """UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
+               WHERE number = ANY (ARRAY(
+                   SELECT number FROM outbox_event due
+                   WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
+                   AND (refusal IS NOT NULL OR NOT EXISTS (
+                       SELECT FROM outbox_event earlier
+                       WHERE earlier.partition_key = due.partition_key
+                       AND earlier.number < due.number AND earlier.refusal IS NULL
+                       AND earlier.leased_until > clock_timestamp()))
+                   ORDER BY number LIMIT $1))
+               RETURNING number, partition_key, message, attempts, refusal""",
+            *(limit, LEASE_S),
+        )
+    return [_entry(row) for row in sorted(rows, key=lambda row: int(row["number"]))]
+
+
+def _entry(row: Any) -> Entry:
+    message = wire.from_json(row["message"])
+    return Entry(row["number"], row["partition_key"], message, row["attempts"], row["refusal"])
+
+
+async def prolong(store: Store, numbers: Sequence[int]) -> None:
+    """Keep the lease on rows that are being sent."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
+               WHERE number = ANY ($1::bigint[])""",
+            *(list(numbers), LEASE_S),
+        )
+
+
+async def delete(store: Store, numbers: Sequence[int]) -> None:
+    """Forget rows that were sent."""
+    async with store.connection() as connection:
+        await connection.execute(
+            "DELETE FROM outbox_event WHERE number = ANY ($1::bigint[])", numbers
+        )
+
+
+async def postpone(store: Store, number: int, detail: str, again_in_s: float) -> None:
+    """Record a failed attempt; the row is due again in so many seconds."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE outbox_event SET attempts = attempts + 1, detail = $2,
+                   leased_until = clock_timestamp() + make_interval(secs => $3)
+               WHERE number = $1""",
+            *(number, detail, again_in_s),
+        )
+
+
+async def refuse(store: Store, number: int, status: int) -> None:
+    """Record that the broker refuses an event for good: from now on it holds up no other."""
+    async with store.connection() as connection:
+        await connection.execute(
+            "UPDATE outbox_event SET refusal = $2, attempts = 0 WHERE number = $1", number, status
+        )
+
+
+async def release(store: Store, numbers: Iterable[int]) -> None:
+    """Give leased rows back: they are due at once, for any process."""
+    async with store.connection() as connection:
+        await connection.execute(
+            "UPDATE outbox_event SET leased_until = NULL WHERE number = ANY ($1::bigint[])",
+            list(numbers),
+        )
