@@ -48,6 +48,16 @@ def is_from_outside(scope: Any, cluster_domain: str) -> bool:
     return not all(_is_internal(host, cluster_domain) for host in given if host)
 
 
+def is_hidden(scope: Any, public: tuple[str, ...], cluster_domain: str) -> bool:
+    """Is a request from outside the cluster for a path that does not begin with a `public` one?
+
+    Without `public` paths nothing is hidden: then the cluster decides who reaches the Service.
+    """
+    if not public or scope["path"].startswith(public):
+        return False
+    return is_from_outside(scope, cluster_domain)
+
+
 def _hostname(text: str) -> str:
     try:
         return urlsplit(f"//{text}").hostname or ""

@@ -26,7 +26,7 @@ from functions.kit import envelope, wire
 from functions.kit.answers import failure, refusal
 from functions.kit.body import off_loop, read
 from functions.kit.context import Context, process_context
-from functions.kit.door import is_from_outside
+from functions.kit.door import is_hidden
 from functions.kit.errors import PermanentError
 from functions.kit.handle import Handler, Health, Ignores, Render, Spec, Start, handle
 from functions.kit.metrics import Gauges
@@ -123,11 +123,8 @@ def spec_of(target: object) -> Spec:
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     """Answer one HTTP request as the contract says."""
-    domain = ctx.resources.process.cluster_domain
-    if spec.public and is_from_outside(request.scope, domain):
-        path = request.scope["path"]
-        if not path.startswith(spec.public):
-            return refusal(404, f"no such path: {path}")
+    if is_hidden(request.scope, spec.public, ctx.resources.process.cluster_domain):
+        return refusal(404, f"no such path: {request.scope['path']}")
     if request.method != "POST" or request.scope["path"] != "/":
         request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: a router will do.

@@ -15,12 +15,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.events.base import Event
 from functions.kit import cause, log, trace, wire
-from functions.kit.answers import MOST_BYTES, failure
+from functions.kit.answers import MOST_BYTES, failure, refusal
 from functions.kit.body import BodyLimit, off_loop
 from functions.kit.context import Context, process_context
+from functions.kit.door import is_hidden
 from functions.kit.durable import inbox
 from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, shortened
@@ -47,6 +49,7 @@ class Api:
     emits: tuple[type[Event], ...] = ()
     has_own_door: bool = False
     schedules: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
 
 
 def api(
@@ -59,12 +62,15 @@ def api(
     emits: Sequence[type[Event]] = (),
     has_own_door: bool = False,
     schedules: Sequence[str] = (),
+    public: Sequence[str] = (),
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
     `inputs`, `emits`, `schedules`: of an API that also takes events at `POST /`.
     `has_own_door`: it checks by itself which pages may send it forms.
+    `public`: what the paths begin with that a request from outside the cluster reaches, where there
+    are such; the rest, events and ticks too, is for the cluster.
     """
     made: list[FastAPI] = []
 
@@ -73,6 +79,7 @@ def api(
         app.add_middleware(cause.OnBehalf)
         app.add_middleware(BodyLimit)
         app.add_middleware(HeadAsGet)
+        app.add_middleware(_Hidden, public=tuple(public))
         return app
 
     async def target(request: HttpRequest) -> Response:
@@ -93,8 +100,24 @@ def api(
         tuple(emits),
         has_own_door,
         tuple(schedules),
+        tuple(public),
     )
     return typing.cast(Target, functions_framework.aio.http(target))
+
+
+class _Hidden:
+    """Answers 404 to a request from outside for what is not public."""
+
+    def __init__(self, app: ASGIApp, public: tuple[str, ...]) -> None:
+        self._app = app
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        domain = scope["context"].resources.process.cluster_domain
+        hidden = is_hidden(scope, self._public, domain)
+        path = scope["path"]
+        app = refusal(404, f"no such path: {path}") if hidden else self._app
+        await app(scope, receive, send)
 
 
 def new_app(title: str, **options: Any) -> FastAPI:

@@ -130,4 +130,12 @@ def build() -> FastAPI:
     return app
 
 
-orchestrator = api("orchestrator", build, gauges, inputs=INPUTS, emits=EMITS, schedules=SCHEDULES)
+orchestrator = api(
+    "orchestrator",
+    build,
+    gauges,
+    inputs=INPUTS,
+    emits=EMITS,
+    schedules=SCHEDULES,
+    public=["/api/", "/swagger-ui", "/openapi.json"],
+)
