@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
 PORT ?= 8080
 DATA ?= .data
+
+, := ,
 
 # A word for the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
@@ -14,21 +17,29 @@ quoted = '$(subst ','\'',$(1))'
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): requirements.txt pyproject.toml
+define install
 	@command -v $(call quoted,$(PYTHON)) >/dev/null \
 	  || { echo "There is no $(PYTHON) here. Name a Python of 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@$(call quoted,$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	  || { echo "Python 3.11 or newer is needed, and $(PYTHON) is none. Name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(RUN) -m pip --version >/dev/null 2>&1 \
 	  || { echo "Making a virtual environment in $(VENV)"; $(call quoted,$(PYTHON)) -m venv --clear $(VENV); }
-	@echo "Installing packages into $(VENV): some minutes"
-	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on -e '.[local,dev]' \
+	@echo "Installing $(2) into $(VENV)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$(1)]' \
 	  || { echo "pip failed: is there a way to PyPI? 'pip config list' shows the index in use."; exit 1; }
+endef
+
+$(RUNNABLE): requirements.txt pyproject.toml
+	$(call install,local,what running needs: a minute)
 	@touch $@
+
+$(INSTALLED): requirements.txt pyproject.toml
+	$(call install,local$(,)dev,the tests' packages too: some minutes)
+	@touch $(RUNNABLE) $@
 
 setup: $(INSTALLED) ## install everything into .venv
 
-run: $(INSTALLED) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
+run: $(RUNNABLE) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
 	@$(RUN) -m knative.morning --port $(PORT) --data=$(call quoted,$(DATA)) --front dsm/orchestrator $(if $(ONCE),--once)
 
 # Twice as many as processors: tests wait more than they work. A file stays with one worker, as some
@@ -86,16 +97,16 @@ image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/ar
 overlay:
 	@test -n "$(OVERLAY)" || { echo "Which overlay? make $(MAKECMDGOALS) OVERLAY=kind, OVERLAY=production, or a folder of your own"; exit 1; }
 
-deploy: overlay $(INSTALLED) ## to the cluster of kubectl, and wait: OVERLAY=kind TAG=v2
+deploy: overlay $(RUNNABLE) ## to the cluster of kubectl, and wait: OVERLAY=kind TAG=v2
 	@$(RUN) -m knative.deploy '$(OVERLAY)' --kubectl '$(KUBECTL)' $(if $(IMAGE),--image '$(IMAGE)') $(if $(TAG),--tag '$(TAG)')
 
-undeploy: overlay $(INSTALLED) ## delete what an overlay has made: OVERLAY=..., a dry run unless YES=1
+undeploy: overlay $(RUNNABLE) ## delete what an overlay has made: OVERLAY=..., a dry run unless YES=1
 	@$(RUN) -m knative.deploy.undeploy '$(OVERLAY)' --kubectl '$(KUBECTL)' $(if $(AGREED),--yes)
 
-cleanup-legacy: $(INSTALLED) ## delete what the CronJobs left in the cluster, a dry run unless YES=1
+cleanup-legacy: $(RUNNABLE) ## delete what the CronJobs left in the cluster, a dry run unless YES=1
 	@$(RUN) -m knative.legacy --kubectl '$(KUBECTL)' $(if $(AGREED),--yes)
 
-smoke: $(INSTALLED) ## the morning through a cluster's gateway: URL=http://127.0.0.1:8081
+smoke: $(RUNNABLE) ## the morning through a cluster's gateway: URL=http://127.0.0.1:8081
 	@test -n "$(URL)" || { echo "Where is the gateway? make smoke URL=http://127.0.0.1:8081 (see knative/DEPLOY.md)"; exit 1; }
 	@$(RUN) -m knative.smoke --url '$(URL)'
 

@@ -30,11 +30,12 @@ def main(
     environ: Mapping[str, str] | None = None,
     transport: httpx.BaseTransport | None = None,
     out: TextIO | None = None,
+    prog: str = "python -m functions.webhook_receiver.cli",
 ) -> int:
     """Run one command; `transport` stands in for the network."""
     environ = os.environ if environ is None else environ
     out = out or sys.stdout
-    given = _parser(environ).parse_args(arguments)
+    given = _parser(environ, prog).parse_args(arguments)
     if not given.secret:
         print(
             "no secret: set WEBHOOK_SECRET or give --secret; it is the key `cli` of the Secret "
@@ -184,11 +185,11 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser = argparse.ArgumentParser(
-        prog="python -m functions.webhook_receiver.cli",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,25 +1,52 @@
 """The command line of the linter.
 
 Exit code 0: nothing at or above --fail-on. 1: something. 2: the command itself is wrong, or the
-linter is, which no finding is.
+linter is, which no finding is. The rules are imported once the command is known to be right: they
+take longer than `--help` may.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from knative.lint.finding import RULES, SEVERITIES, Rule
-from knative.lint.linting import lint
-from knative.lint.reading import Reading, read, read_text
-from knative.lint.report import as_json, as_sarif, as_text
+from knative.version import ShowVersion
+
+if TYPE_CHECKING:
+    from knative.lint.reading import Reading
+
+EXAMPLES = """examples:
+  knative-lint k8s/overlays/production          findings, each with why and fix
+  helm template . | knative-lint -              whatever prints YAML
+  knative-lint DIR --sarif > lint.sarif         for code scanning
+  knative-lint --explain KN502                  what a rule means
+
+Exit codes: 0 nothing at or above --fail-on, 1 something, 2 wrong usage or a fault of the linter."""
+
+
+def command() -> int:
+    """`main` for a terminal: a reader that has seen enough is no error of its own."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
     parser = _parser()
     asked = parser.parse_args(arguments)
+    from knative.lint.linting import lint
+    from knative.lint.report import as_json, as_sarif, as_text
+
     if asked.rules:
         print("\n".join(f"{r.id}  {r.severity:7}  {r.title}" for r in RULES.values()))
         return 0
@@ -64,6 +91,8 @@ def _fault() -> int:
 
 
 def _readings(target: str) -> list[Reading]:
+    from knative.lint.reading import read, read_text
+
     return [read_text(sys.stdin.buffer.read())] if target == "-" else read(Path(target))
 
 
@@ -81,9 +110,12 @@ def _names(text: str) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m knative.lint",
+        prog="knative-lint",
         description="Finds what is wrong with the wiring of Knative manifests.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument(
         "target", nargs="*", metavar="DIR", help="a kustomization, a folder of YAML, a file, or -"
     )

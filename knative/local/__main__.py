@@ -1,4 +1,4 @@
-"""`python -m knative.local up|down|clean|fire|send|events|services|dead-letters`."""
+"""`python -m knative.local`: the command `knative-local`, from a checkout."""
 
 from __future__ import annotations
 

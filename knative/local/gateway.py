@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from knative.local.access import Access, check_no_page
 from knative.local.broker.http import Answer
+from knative.local.hosts import BROKER_HOST
 from knative.local.kube import ApiError
-from knative.local.manifests.references import BROKER_HOST
 from knative.local.network import trouble
 from knative.local.reverse_proxy import Message, Receive, ReverseProxy, Send, reply
 from knative.local.revision import Revision

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from knative.local.broker.broker import LocalBroker
 from knative.local.broker.client import AiohttpSend
 from knative.local.broker.http import Answer, Headers
+from knative.local.hosts import BROKER_HOST
 from knative.local.instance import NotReadyError
-from knative.local.manifests.references import BROKER_HOST
 from knative.local.revision import OverdueError, Revision
 
 ERROR_BODY_BYTES = 512

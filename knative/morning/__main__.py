@@ -1,4 +1,4 @@
-"""`python -m knative.morning`: the whole morning on this machine, shown as it happens."""
+"""`dsm run`: the whole morning on this machine, shown as it happens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -23,6 +24,10 @@ from knative.morning import tables
 from knative.morning.agents import agent
 from knative.morning.sagas import saga
 from knative.morning.stages import STAGES, Failure, Morning
+
+OVERLAY = Path(__file__).resolve().parents[1] / "overlays" / "local"
+DESCRIPTION = "Run a whole morning on this machine, show it as it happens, then serve until Ctrl-C."
+EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 interrupted."
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -91,14 +96,15 @@ async def _stages(runtime: Runtime) -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m knative.morning", description=__doc__)
+def main(argv: Sequence[str] | None = None, prog: str = "python -m knative.morning") -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--once", action="store_true", help="end when everything is settled")
     parser.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
     parser.add_argument("--data", default=".data", help="where state is kept (default: .data)")
-    parser.add_argument("--overlay", default="knative/overlays/local", help="kustomization to run")
+    parser.add_argument("--overlay", default=str(OVERLAY), help="kustomization to run")
     parser.add_argument("--front", help="the Service that http://localhost:PORT leads to")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     # The embedded PostgreSQL's library says so where there is no login session; it copes.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     try:

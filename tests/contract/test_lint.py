@@ -226,6 +226,6 @@ def test_a_fault_of_the_linter_is_two(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("knative.lint.cli.lint", broken)
+    monkeypatch.setattr("knative.lint.linting.lint", broken)
     assert main([str(bad)]) == 2
     assert "a fault of the linter" in capsys.readouterr().err

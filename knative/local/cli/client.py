@@ -1,12 +1,17 @@
-"""Talks to the running runtime; it is found through runtime.json in the data directory."""
+"""Talks to the running runtime; it is found through runtime.json in the data directory.
+
+The standard library's client, as importing any other takes longer than most requests.
+"""
 
 from __future__ import annotations
 
+import http.client
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import httpx
+from urllib.parse import urlencode, urlsplit
 
 from knative.local.cli.typed import typed
 from knative.local.errors import StartError
@@ -14,50 +19,50 @@ from knative.local.errors import StartError
 TIMEOUT_S = 900.0  # an ingress answers after all deliveries, retries included
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer of the runtime."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """ValueError or RecursionError if the body is not JSON."""
+        return json.loads(self.body)
+
+
 class Client:
-    """Use as a context manager. Raises StartError when no runtime answers."""
+    """Raises StartError when no runtime answers."""
 
     def __init__(self, data: Path) -> None:
         file = data / "runtime.json"
         try:
             found = json.loads(file.read_text())
-            self.url, token = str(found["url"]), str(found["token"])
+            self.url, self._token = str(found["url"]), str(found["token"])
         except PermissionError:
             raise StartError(f"{file} may be read by its owner only") from None
         except (OSError, ValueError, KeyError):
             words = f"no local Knative runs on {data}; start one with `{typed('up')}`"
             raise StartError(words) from None
-        self.http = httpx.Client(
-            base_url=self.url,
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            headers={"Authorization": f"Bearer {token}"},
-        )
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def ask(self, path: str, **query: Any) -> Any:
         """The JSON that the runtime answers to GET /_knative/`path`."""
         answer = self.request("GET", path, **query)
         if not answer.is_success:
-            raise StartError(f"{self.url} answers {answer.status_code}: {answer.text[:200]}")
+            text = answer.body.decode(errors="replace")
+            raise StartError(f"{self.url} answers {answer.status}: {text[:200]}")
         return answer.json()
 
-    def request(self, method: str, path: str, **query: Any) -> httpx.Response:
-        """The runtime's answer, whatever its status."""
-        given = {key: value for key, value in query.items() if value is not None}
-        try:
-            answer = self.http.request(method, f"/_knative/{path}", params=given)
-        except httpx.TransportError as error:
-            raise StartError(f"the local Knative at {self.url} does not answer: {error}") from None
-        if answer.status_code >= 500 and "application/json" not in answer.headers.get(
-            "content-type", ""
-        ):
-            words = f"the local Knative at {self.url} failed on {path}: {answer.status_code}"
+    def request(self, method: str, path: str, **query: Any) -> Answer:
+        """The runtime's answer to /_knative/`path`, whatever its status."""
+        answer = self.send(method, _admin(path, query))
+        if answer.status >= 500 and "application/json" not in answer.content_type:
+            words = f"the local Knative at {self.url} failed on {path}: {answer.status}"
             raise StartError(f"{words}; what `up` prints says why")
         try:
             answer.json()
@@ -65,3 +70,49 @@ class Client:
             words = f"what answers at {self.url} is no local Knative; start one with "
             raise StartError(f"{words}`{typed('up')}`") from None
         return answer
+
+    def send(
+        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] = {}
+    ) -> Answer:
+        """The answer of the gateway to any request."""
+        response = self._open(method, target, body, headers)
+        try:
+            content = response.read()
+        except (http.client.HTTPException, OSError) as error:
+            raise self._away(error) from None
+        return Answer(response.status, response.getheader("content-type", ""), content)
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """Each line of an answer without an end, until the runtime stops."""
+        response = self._open("GET", _admin(path, query), timeout_s=None)
+        try:
+            for line in response:
+                yield line.decode().rstrip("\n")
+        except (http.client.HTTPException, OSError):
+            return
+
+    def _open(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = {},
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> http.client.HTTPResponse:
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout_s)
+        try:
+            connection.request(
+                method, target, body, {"Authorization": f"Bearer {self._token}", **headers}
+            )
+            return connection.getresponse()
+        except (http.client.HTTPException, OSError) as error:
+            raise self._away(error) from None
+
+    def _away(self, error: Exception) -> StartError:
+        return StartError(f"the local Knative at {self.url} does not answer: {error}")
+
+
+def _admin(path: str, query: Mapping[str, Any]) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    return f"/_knative/{path}{'?' + urlencode(given) if given else ''}"

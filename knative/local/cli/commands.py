@@ -1,4 +1,7 @@
-"""The commands that talk to a running runtime."""
+"""The commands that talk to a running runtime.
+
+What prints tables is imported where it is used: rich takes longer than a request.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
-from knative.local.cli import show
-from knative.local.cli.client import Client
+from knative.local.cli.client import Answer, Client
 from knative.local.cli.main import DATA
 from knative.local.errors import StartError
-from knative.local.manifests.references import BROKER_HOST
+from knative.local.hosts import BROKER_HOST
 
 
 def fire(arguments: argparse.Namespace) -> int:
     """Fire a schedule now; exit code 1 when its sink did not take the tick."""
-    with Client(Path(arguments.data)) as client:
-        answer = client.request("POST", "fire", name=arguments.schedule)
+    answer = Client(Path(arguments.data)).request("POST", "fire", name=arguments.schedule)
     body = answer.json()
-    if answer.status_code == 404:
+    if answer.status == 404:
         raise StartError(body["detail"])
     return _say(arguments, body, f"{body['schedule']}: tick {body['id']}, {body['status']}", answer)
 
@@ -50,16 +49,11 @@ def send(arguments: argparse.Namespace) -> int:
     if data:
         headers["content-type"] = "application/json"
     headers = {name: _encoded(value) for name, value in headers.items()}
-    with Client(Path(arguments.data)) as client:
-        try:
-            answer = client.http.post(
-                f"/{arguments.broker}", content=data.encode(), headers=headers
-            )
-        except httpx.TransportError as error:
-            raise StartError(f"the local Knative does not answer: {error}") from None
-        took, words = _outcome(client, arguments, headers, answer.status_code)
-    body = {"id": ident, "status": answer.status_code, "deliveries": took}
-    return _say(arguments, body, f"event {ident}: {answer.status_code}, {words}", answer)
+    client = Client(Path(arguments.data))
+    answer = client.send("POST", f"/{quote(arguments.broker)}", data.encode(), headers)
+    took, words = _outcome(client, arguments, headers, answer.status)
+    body = {"id": ident, "status": answer.status, "deliveries": took}
+    return _say(arguments, body, f"event {ident}: {answer.status}, {words}", answer)
 
 
 def _event_data(arguments: argparse.Namespace) -> str:
@@ -108,8 +102,7 @@ def _outcome(
 
 def crash_broker(arguments: argparse.Namespace) -> int:
     """Lose what Knative's in-memory channel loses when it is killed."""
-    with Client(Path(arguments.data)) as client:
-        answer = client.request("POST", "crash-broker")
+    answer = Client(Path(arguments.data)).request("POST", "crash-broker")
     body = answer.json()
     return _say(arguments, body, f"{body['lost']} deliveries lost", answer)
 
@@ -122,46 +115,39 @@ def _encoded(value: str) -> str:
 
 def events(arguments: argparse.Namespace) -> int:
     """The latest events with their deliveries; with --follow, what happens from now on."""
-    with Client(Path(arguments.data)) as client:
-        if arguments.follow:
-            return _follow(client, arguments)
-        found = client.ask("events", type=arguments.type, limit=arguments.limit)
+    client = Client(Path(arguments.data))
+    if arguments.follow:
+        return _follow(client, arguments)
+    found = client.ask("events", type=arguments.type, limit=arguments.limit)
     return _records(arguments, found, "no events")
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:
     """The events with a delivery that was dead-lettered or lost."""
-    with Client(Path(arguments.data)) as client:
-        found = client.ask("dead-letters", limit=arguments.limit)
+    found = Client(Path(arguments.data)).ask("dead-letters", limit=arguments.limit)
     return _records(arguments, found, "no dead letters")
 
 
 def services(arguments: argparse.Namespace) -> int:
     """Each service's process."""
-    with Client(Path(arguments.data)) as client:
-        found = client.ask("services")
+    found = Client(Path(arguments.data)).ask("services")
     if arguments.json:
         print(json.dumps(found))
     else:
+        from knative.local.cli import show
+
         show.service_table(found)
     return 0
 
 
 def _follow(client: Client, arguments: argparse.Namespace) -> int:
-    query: dict[str, Any] = {"follow": "1"}
-    if arguments.type:
-        query["type"] = arguments.type
-    try:
-        with client.http.stream("GET", "/_knative/events", params=query, timeout=None) as answer:
-            for line in answer.iter_lines():
-                if arguments.json:
-                    print(line, flush=True)
-                elif "type" in (change := json.loads(line)):
-                    show.change_line(change)
-    except httpx.TransportError:
-        pass  # the runtime stopped
-    except KeyboardInterrupt:
-        return 130
+    from knative.local.cli import show
+
+    for line in client.lines("events", follow=1, type=arguments.type or None):
+        if arguments.json:
+            print(line, flush=True)
+        elif "type" in (change := json.loads(line)):
+            show.change_line(change)
     return 0
 
 
@@ -171,13 +157,13 @@ def _records(arguments: argparse.Namespace, found: list[dict[str, Any]], none: s
     elif not found:
         print(none)
     else:
+        from knative.local.cli import show
+
         for record in found:
             show.event_lines(record)
     return 0
 
 
-def _say(
-    arguments: argparse.Namespace, body: dict[str, Any], line: str, answer: httpx.Response
-) -> int:
+def _say(arguments: argparse.Namespace, body: dict[str, Any], line: str, answer: Answer) -> int:
     print(json.dumps(body) if arguments.json else line)
     return 0 if answer.is_success else 1

@@ -1,4 +1,4 @@
-"""`python -m knative.local`: arguments in, exit code out, errors as one line each."""
+"""`knative-local`: arguments in, exit code out, errors as one line each."""
 
 from __future__ import annotations
 
@@ -9,17 +9,32 @@ from collections.abc import Sequence
 
 from knative.local.errors import StartError
 from knative.local.manifests.problems import ManifestError
+from knative.version import ShowVersion
 
+PROGRAM = "knative-local"
 DATA = ".data"
 
 
-def parser() -> argparse.ArgumentParser:
+EXAMPLES = """examples:
+  knative-local up --overlay k8s/overlays/dev         run a kustomization until Ctrl-C
+  knative-local send --type order.placed --event-data '{"id": 1}'
+  knative-local events --follow                       what happens from now on
+  knative-local dead-letters --json | jq .            for programs
+  knative-local clean                                 stop what runs and delete its data
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted. NO_COLOR=1 is heeded."""
+
+
+def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     """All commands with their help."""
     top = argparse.ArgumentParser(
-        prog="python -m knative.local",
+        prog=prog,
         description="Knative on a laptop: the overlay's functions as processes, a durable broker, "
         "a clock, and the little of the Kubernetes API that functions use.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=ShowVersion)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--data", "--state", default=DATA, metavar="DIR", help=f"state (default: {DATA})"
@@ -118,9 +133,9 @@ def _days(text: str) -> float:
     return days
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """The exit code; every expected failure is one plain line on stderr."""
-    arguments = parser().parse_args(argv)
+    arguments = parser(prog).parse_args(argv)
     module, _, name = arguments.run.partition(":")
     try:
         # Only what is asked for is imported: the help needs none of it.

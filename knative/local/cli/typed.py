@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,8 +11,15 @@ from pathlib import Path
 def typed(arguments: str) -> str:
     """A command line of this program with `arguments`."""
     python = Path(sys.executable)
-    if shutil.which(python.name) == str(python):
-        python = Path(python.name)
-    elif python.is_relative_to(Path.cwd()):
-        python = python.relative_to(Path.cwd())
-    return f"{python} -m knative.local {arguments}"
+    script = python.with_name("knative-local")
+    if script.exists():
+        return f"{_shortest(script)} {arguments}"
+    return f"{_shortest(python)} -m knative.local {arguments}"
+
+
+def _shortest(program: Path) -> str:
+    if shutil.which(program.name) == str(program):
+        return program.name
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.quote(str(program))

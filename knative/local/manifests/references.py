@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from knative.local.hosts import BROKER_HOST
 from knative.local.manifests import admission, core, eventing, serving, sources
 from knative.local.manifests.meta import Destination, Manifest
 from knative.local.manifests.pods import PodSpec
@@ -18,7 +19,6 @@ Fault = tuple[FieldPath, str]
 M = TypeVar("M", bound=Manifest)
 
 _SOURCES = (sources.PingSource, sources.ApiServerSource)
-BROKER_HOST = "broker-ingress.knative-eventing.svc.cluster.local"
 
 
 def check_references(objects: Objects) -> list[Problem]:

@@ -1,0 +1,62 @@
+"""The `dsm` command: one name for the command lines of this project.
+
+Each command is run by the program that owns it, with its own options and exit codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from knative.version import ShowVersion
+
+_LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli"
+
+# Command: the module that runs it, what its command line begins with, the help. The modules are
+# started by name, as the image starts a function: none is imported until it is asked for.
+COMMANDS = {
+    "run": ("knative.morning.__main__", ["--front", "dsm/orchestrator"], "a morning, here"),
+    "task": (_RECEIVER, ["task"], "ask for work: create, status, cancel"),
+    "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
+    "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),
+    "fire": (_LOCAL, ["fire"], "fire a schedule now"),
+    "send": (_LOCAL, ["send"], "send an event to the broker"),
+    "events": (_LOCAL, ["events"], "events and their deliveries"),
+    "services": (_LOCAL, ["services"], "the functions' processes"),
+    "dead-letters": (_LOCAL, ["dead-letters"], "events that were given up"),
+}
+
+EXAMPLES = """examples:
+  dsm run --once                                      run the whole morning, then end
+  dsm fire sprint-report                              fire a schedule of what `dsm run` serves
+  dsm events --type io.dsm.sprint.completed.v1        list events of one type
+  dsm task create 'Mend the login' --service auth --wait 600
+  dsm jobs list --state failed --json                 for programs
+
+`dsm COMMAND --help` shows the options of a command. Exit codes: 0 done, 1 refused or failed,
+2 wrong usage, 130 interrupted."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the command."""
+    listed = "\n".join(f"  {name:14}{help}" for name, (_, _, help) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="dsm",
+        description="The Digital Scrum Master on Knative.",
+        epilog=f"commands:\n{listed}\n\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=ShowVersion)
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
+    rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False
+    given = parser.parse_args(argv)
+    module, prefix, _ = COMMANDS[given.command]
+    prog = "dsm run" if given.command == "run" else "dsm"
+    return int(importlib.import_module(module).main([*prefix, *given.arguments], prog=prog))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
