@@ -116,12 +116,14 @@ class Ask:
             if after is None:
                 return found
 
-    async def runs_of(self, function: str, type_: str, ids: Sequence[str]) -> list[Row]:
+    async def runs_of(
+        self, function: str, type_: str, ids: Sequence[str], **query: object
+    ) -> list[Row]:
         """What became of some events: the runs of those ids, newest first."""
         found: list[Row] = []
         for first in range(0, len(ids), 100):
             some = list(ids[first : first + 100])
-            found += await self.all_runs(function, type=type_, id=some)
+            found += await self.all_runs(function, type=type_, id=some, **query)
         return found
 
 

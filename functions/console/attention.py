@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,31 +14,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
 from functions.console.formatting import clock, short_type, spoken
 from functions.console.pages import View, endpoint, render
 from functions.console.panels import Query
 from functions.console.reads import Reads
 from functions.console.schedules import standing
+from functions.console.sprint_attention import stalled, without_next
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
 from functions.kit.services import path
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 5
 # Every page shows the counts: they are asked for no more often than this.
 KEPT_S = 5.0
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing: its name, what is the matter, and where something can be pressed."""
-
-    text: str
-    why: str
-    state: str
-    href: str
 
 
 @dataclass(frozen=True)
@@ -119,6 +111,8 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", overdue),
+    ("Projects without a next sprint", "/sprints", "/sprints", without_next),
+    ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),
 )
 
 
@@ -161,7 +155,9 @@ async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def navigation(view: View) -> Response:
     """The navigation with what waits on each page."""
-    counts = {kind.page: kind.total for kind in await found(view.ask, KEPT_S)}
+    counts: Counter[str] = Counter()
+    for kind in await found(view.ask, KEPT_S):
+        counts[kind.page] += kind.total
     here = view.query.get("here", "/")
     return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)
 

@@ -20,7 +20,7 @@ FILTERS = ("state", "group", "task", "service")
 ENDED = ("succeeded", "failed", "cancelled", "superseded")
 PAGE = 25
 LAST_LINES = 400
-# What the local Knative writes for a Job that it cannot run.
+# What ended without its container: the local Knative cannot run every image.
 RECORDED = "recorded only"
 
 
@@ -46,16 +46,14 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 def state_of(job: Row) -> str:
-    """A Job's state; one whose container was recorded and not run has not succeeded.
+    """A Job's state; one that was recorded and not run has not succeeded.
 
-    >>> state_of({"state": "succeeded", "last_lines": ["recorded only, not run: no claude"]})
+    >>> state_of({"state": "succeeded", "outcome": "recorded"})
     'recorded only'
-    >>> state_of({"state": "succeeded", "last_lines": ["done"]})
+    >>> state_of({"state": "succeeded", "outcome": "completed"})
     'succeeded'
     """
-    lines = job.get("last_lines") or []
-    is_recorded = job.get("recorded_only") or any(line.startswith(RECORDED) for line in lines)
-    return RECORDED if is_recorded and job["state"] == "succeeded" else str(job["state"])
+    return RECORDED if job.get("outcome") == "recorded" else str(job["state"])
 
 
 async def log(ask: Ask, query: Query) -> Mapping[str, Any]:

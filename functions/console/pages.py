@@ -92,7 +92,9 @@ class View:
     def query(self) -> dict[str, str]:
         """The address's query and path parameters: all that a panel may depend on."""
         given = {k: v for k, v in self.request.query_params.items() if v}
-        return {**given, **{k: str(v) for k, v in self.request.path_params.items()}}
+        # The framework's own route, before ours, has the whole path as a parameter.
+        named = {k: str(v) for k, v in self.request.path_params.items() if k != "path"}
+        return {**given, **named}
 
 
 Answer = Callable[[View], Awaitable[Response]]

@@ -75,6 +75,16 @@ def _simulated(data: Data) -> str:
     return f"scrum-simulate moved {moved} tasks of {data['sprint_id']} on {data['scrum_date']}"
 
 
+def _how_it_ended(data: Data) -> str:
+    """A Job that was only recorded has not done its work.
+
+    >>> _how_it_ended({"outcome": "recorded"})
+    'was recorded only: it did not run here'
+    """
+    recorded = data.get("outcome") == "recorded"
+    return "was recorded only: it did not run here" if recorded else "has succeeded"
+
+
 def _filed(data: Data) -> str:
     done = f"{data['completed_tasks']} of {data['total_tasks']} tasks are done"
     return f"scrum-report filed note {data['note_id']} for {data['sprint_id']}: {done}"
@@ -98,7 +108,7 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "dev.knative.apiserver.resource.delete": _changed("removed"),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
-    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} has succeeded",
+    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_how_it_ended(d)}",
     "io.dsm.job.failed.v1": lambda d: f"{d['job_id']} has failed: {d['reason']}",
     "io.dsm.job.cancelled.v1": lambda d: f"{d['job_id']} was cancelled: {d['reason']}",
     "io.dsm.backlog.seeded.v1": lambda d: (

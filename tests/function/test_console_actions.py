@@ -128,6 +128,18 @@ class TestOrchestrations:
             own = f"/orchestrations/tenantCreation/panels/runs?fromDate={today}&toDate={today}"
             assert f"runs/{flow}" in (await client.get(own)).text
 
+    async def test_the_steps_of_a_definition_have_no_states(self, world: SagaWorld) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        async with browser(world.cluster) as client:
+            defined = (await client.get("/orchestrations/tenantCreation/panels/definition")).text
+            at = f"/orchestrations/tenantCreation/runs/{flow}/panels/run"
+            ran = (await client.get(at)).text
+        assert re.findall(r'<g class="node (\w+) ', defined) == ["calm", "calm"]
+        assert "createRealm: realm-service" in defined
+        assert "createClient: no worker yet" in defined
+        assert re.search(r"<title>createRealm: [a-z ]+ \N{MIDDLE DOT} ", ran)
+
 
 class TestSchedules:
     async def test_each_is_shown_in_its_zone_and_run_now_sends_its_tick(
@@ -189,6 +201,38 @@ class TestJobs:
                 if message.type == "io.dsm.job.cancel.requested.v1"
             ]
         assert asked == [{"job": job["job_id"], "reason": "cancelled over HTTP by local"}]
+
+    async def test_one_that_was_recorded_only_is_no_success(self, cluster: Cluster) -> None:
+        job = {
+            **dict.fromkeys(("reason", "route", "image", "started_at", "ended_at"), ""),
+            "job_id": "j1",
+            "state": "succeeded",
+            "outcome": "recorded",
+            "kind": "execute",
+            "task_id": "T",
+            "service": "S",
+            "queued_at": "2026-03-02T15:00:00Z",
+            "exit_code": 0,
+            "cause": {"id": "c"},
+            "last_lines": [],
+        }
+
+        async def listed(request: Request) -> Response:
+            return JSONResponse({"jobs": [dict(job)], "next": None, "total": 1})
+
+        async def one(request: Request) -> Response:
+            return JSONResponse(job)
+
+        routes = [Route("/jobs", listed), Route("/jobs/j1", one)]
+        cluster.add("job-launcher", Starlette(routes=routes))
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            for path in ("/jobs/panels/jobs", "/jobs/j1/panels/job"):
+                page = (await client.get(path)).text
+                assert "ecorded only" in page
+                assert "succeeded" not in page
+                assert '"chip good"' not in page
+                assert "verdict good" not in page
 
 
 EVENTS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -81,6 +82,30 @@ async def test_the_stream_is_filtered_by_type_and_function(morning: Cluster) -> 
     assert page.count('<a id="open-') == 1
     assert "sprint.completed" in page
     assert "Nothing has arrived that fits" in none
+
+
+@pytest.mark.parametrize(
+    ("query", "types"),
+    [
+        ("source=functions/sprint-report", {"sprint.completed", "sprints.reported"}),
+        ("state=no subscriber", {"sprints.reported", "cycle.completed"}),
+        ("state=handled", {"sprint.completed"}),
+        ("from=2026-03-02T12:00:00.600", {"sprint.completed", "cycle.completed"}),
+        ("to=2026-03-02T12:00:00.600", {"sprints.reported"}),
+        ("to=2026-03-02T12:00:00.600&ticks=show", {"sprints.reported", "schedule tick"}),
+        ("type=sources.ping", {"schedule tick"}),
+    ],
+)
+async def test_each_filter_keeps_what_fits(morning: Cluster, query: str, types: set[str]) -> None:
+    async with browser(morning) as client:
+        page = (await client.get(f"/events/panels/stream?{query}")).text
+    assert set(re.findall(r'<a id="open-[^>]*>([^<]+)</a>', page)) == types
+
+
+async def test_a_time_that_is_none_is_refused_by_its_name(morning: Cluster) -> None:
+    async with browser(morning) as client:
+        page = (await client.get("/events/panels/stream?from=yesterday")).text
+    assert "from is no time such as 2026-03-02T14:00" in page
 
 
 async def test_a_chain_leads_from_the_tick_to_its_end(morning: Cluster) -> None:

@@ -38,9 +38,9 @@ class Days:
 
     def __init__(self, cluster: Cluster, database: str, environ: dict[str, str]) -> None:
         self.cluster, self.database, self.environ = cluster, database, environ
-        for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
-            cluster.deploy(target, {"DATABASE_URL": database})
         self.now = MONDAY
+        for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
+            cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
         cluster.deploy(console, environ, now=lambda: self.now)
 
     async def ran(
