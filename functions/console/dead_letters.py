@@ -26,7 +26,7 @@ PREFER = {"Prefer": "respond-async, wait=3"}
 # On a laptop only: a cluster's broker is not reached by this command.
 TRY_IT = (
     ".venv/bin/python -m knative.local send --type io.dsm.cycle.requested.v1"
-    """ --data '{"project_id": "NOBODY"}'"""
+    """ --event-data '{"project_id": "NOBODY"}'"""
 )
 
 

@@ -174,7 +174,7 @@ class TestDeadLetters:
         assert [python, dash_m, module] == [".venv/bin/python", "-m", "knative.local"]
         asked = parser().parse_args(arguments)
         assert CycleRequested.type == asked.type
-        assert CycleRequested.model_validate_json(asked.data_json).project_id == "NOBODY"
+        assert CycleRequested.model_validate_json(asked.event_data).project_id == "NOBODY"
         assert "knative.local" not in elsewhere
 
     async def test_a_letter_tells_its_cause_in_words(self, letters: Cluster) -> None:
