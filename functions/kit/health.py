@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from functions.kit.context import Context
-from functions.kit.durable import inbox
 from functions.kit.errors import FunctionError
 from functions.kit.migrate import KIT, Owner, owner_of
-
-logger = logging.getLogger(__name__)
 
 
 async def problems(ctx: Context, folder: Path, *, inbox: bool) -> list[str]:
@@ -19,14 +15,6 @@ async def problems(ctx: Context, folder: Path, *, inbox: bool) -> list[str]:
     needed = [KIT] if inbox or owner else []
     behind = [await _behind(ctx, o) for o in (*needed, *([owner] if owner else []))]
     return [problem for problem in behind if problem]
-
-
-async def forget_old(ctx: Context) -> None:
-    """Tidy up at every start, so that nothing grows for ever; it may fail, the next start comes."""
-    try:
-        await inbox.forget(ctx.store, ctx.function)
-    except FunctionError as error:
-        logger.warning("could not forget old records: %s", error)
 
 
 async def _behind(ctx: Context, owner: Owner) -> str | None:

@@ -47,6 +47,7 @@ _KINDS = {
 # The same of a run on record, by its error's class; whatever else there is was not foreseen.
 _PERMANENT = (
     *("PermanentError", "NotFound", "Conflict", "TooLarge", "TooSlow", "CutShort", "BadAnswer"),
+    "Refused",
     *("Forbidden", "NoRight", "QuotaUsedUp"),
 )
 _TEMPORARY = ("TemporaryError", "NotSent")

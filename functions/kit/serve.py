@@ -21,8 +21,9 @@ from functions.kit import log, metrics, trace, wire
 from functions.kit.answers import refusal
 from functions.kit.context import process_context
 from functions.kit.door import host_of, is_foreign
+from functions.kit.durable.retention import keep_small
 from functions.kit.errors import FunctionError
-from functions.kit.health import forget_old, problems
+from functions.kit.health import problems
 from functions.kit.metrics import Gauges
 from functions.kit.migrate import owner_of
 from functions.kit.settings import BadSetting, ProcessSettings
@@ -135,7 +136,9 @@ class Application:
             return
         gc.freeze()  # what is loaded by now stays: no collection needs to look at it again
         await send({"type": "lifespan.startup.complete"})
-        tidying = asyncio.create_task(forget_old(ctx)) if self._inbox else None
+        tidying = asyncio.create_task(keep_small(ctx.store, ctx.function)) if self._inbox else None
+        if self._inbox and ctx.resources.process.k_sink:
+            ctx.resources.durable.relay.start()  # what a dead process left is anybody's
         await receive()
         if tidying:
             tidying.cancel()

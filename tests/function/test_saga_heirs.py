@@ -7,7 +7,7 @@ import pytest
 
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
 from functions.kit import wire
-from functions.kit.durable import inbox
+from functions.kit.durable import retention
 from functions.kit.worker import Task, Worker
 from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld
@@ -58,7 +58,7 @@ async def forget_all(world: SagaWorld) -> None:
     await connection.execute("UPDATE journal SET done_at = now() - interval '400 days'")
     await connection.close()
     for name in ("realm_service", "client_service"):
-        await inbox.forget(world.ctx.store, name)
+        await retention.forget(world.ctx.store, name)
 
 
 async def test_a_run_of_last_year_is_undone(world: SagaWorld) -> None:

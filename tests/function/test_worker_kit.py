@@ -12,7 +12,7 @@ import pytest
 
 from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit.context import Context
-from functions.kit.durable import inbox
+from functions.kit.durable import retention
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.worker import Task, Worker
 from tests.cluster import Cluster, message_of, reply_of
@@ -80,7 +80,7 @@ class World:
         connection = await asyncpg.connect(self.database)
         await connection.execute(before)
         await connection.close()
-        await inbox.forget(self.ctx.store, self.ctx.function)
+        await retention.forget(self.ctx.store, self.ctx.function)
 
     async def records(self) -> int:
         async with self.ctx.store.connection() as connection:

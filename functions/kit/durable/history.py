@@ -43,7 +43,10 @@ async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, An
     if wanted.answers:
         said = ", CASE outcome WHEN 'ok' THEN inbox.answer END AS answer"
         joined = "LEFT JOIN inbox USING (function, source, id)"
-    chosen = f"""SELECT run.* FROM run WHERE {_FITS}
+    # The newest run of all there are is the newest of each schedule: no need to read the others.
+    newest = Wanted(wanted.limit, type=ScheduleDue.type, latest=True, answers=wanted.answers)
+    source = f"({_TICKS}) AS run" if wanted == newest else "run"
+    chosen = f"""SELECT run.* FROM {source} WHERE {_FITS}
         AND ($5::text IS NULL OR outcome = $5) AND ($6::text[] IS NULL OR id = ANY ($6))
         AND ($7::bigint IS NULL OR (ended_at, number) <
             (SELECT ended_at, number FROM run WHERE number = $7))"""
@@ -104,23 +107,65 @@ async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[
     return [dict(row) for row in rows]
 
 
+# The class of the error that a run ended with. The indexes `run_ok` and `run_failed` serve these.
+_ERROR = "coalesce(split_part(detail, ':', 1), '')"
+
+
+def _kinds(outcome: str, *columns: str) -> str:
+    """Of each kind of run, as `columns` tell them apart: the latest, and how many in a day.
+
+    A loose index scan: one step of the index for each kind, however many runs it has.
+    """
+    names = [f"c{place}" for place in range(len(columns))]
+    kind, found = ", ".join(columns), ", ".join(f"kind.{name}" for name in names)
+    return f"""WITH RECURSIVE kind ({", ".join(names)}) AS (
+            (SELECT {kind} FROM run WHERE outcome = '{outcome}' ORDER BY {kind} LIMIT 1)
+            UNION ALL
+            SELECT next.* FROM kind CROSS JOIN LATERAL (
+                SELECT {kind} FROM run WHERE outcome = '{outcome}' AND ({kind}) > ({found})
+                ORDER BY {kind} LIMIT 1) AS next)
+        SELECT kind.*, latest.ended_at, day.runs FROM kind
+        CROSS JOIN LATERAL (
+            SELECT max(ended_at) AS ended_at FROM run
+            WHERE outcome = '{outcome}' AND ({kind}) = ({found})) AS latest
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS runs FROM run
+            WHERE outcome = '{outcome}' AND ({kind}) = ({found})
+            AND ended_at > now() - interval '1 day') AS day"""
+
+
+_TALLY = f"""SELECT c0 AS function, c1 AS type, 'ok' AS outcome, '' AS error, ended_at, runs
+    FROM ({_kinds("ok", "function", "type")}) AS good
+    UNION ALL
+    SELECT c0, c1, 'failed', c2, ended_at, runs
+    FROM ({_kinds("failed", "function", "type", _ERROR)}) AS bad"""
+
+
 async def tally(store: Store) -> list[dict[str, Any]]:
     """Of each function, type, outcome and error: when the latest run ended, how many in a day.
 
     `error` is the name of the exception's class, empty where the run was good.
     """
     async with store.connection() as connection:
-        rows = await connection.fetch(
-            """SELECT function, type, outcome, max(ended_at) AS ended_at,
-                      CASE outcome WHEN 'ok' THEN '' ELSE split_part(detail, ':', 1) END AS error,
-                      count(*) FILTER (WHERE ended_at > now() - interval '1 day') AS runs
-               FROM run GROUP BY function, type, outcome, error"""
-        )
-    return [dict(row) for row in rows]
+        return [dict(row) for row in await connection.fetch(_TALLY)]
 
 
-# What `ScheduleDue.identity` says: the schedule, the minute, and what the tick is about.
+# What `ScheduleDue.identity` returns: the schedule, the minute, and what the tick is about.
 _TICK = r"^(.+?)@(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)(/.*)?$"
+
+# The newest tick of each function and schedule, by a loose scan of `run_tick`.
+_TICKS = f"""WITH RECURSIVE schedule (function, name) AS (
+        (SELECT function, split_part(id, '@', 1) FROM run WHERE type = '{ScheduleDue.type}'
+         ORDER BY 1, 2 LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM schedule CROSS JOIN LATERAL (
+            SELECT function, split_part(id, '@', 1) FROM run WHERE type = '{ScheduleDue.type}'
+            AND (function, split_part(id, '@', 1)) > (schedule.function, schedule.name)
+            ORDER BY 1, 2 LIMIT 1) AS next)
+    SELECT tick.* FROM schedule CROSS JOIN LATERAL (
+        SELECT * FROM run WHERE type = '{ScheduleDue.type}' AND run.function = schedule.function
+        AND split_part(id, '@', 1) = schedule.name
+        ORDER BY ended_at DESC, number DESC LIMIT 1) AS tick"""
 
 
 async def ticks(store: Store) -> list[dict[str, Any]]:
@@ -130,13 +175,13 @@ async def ticks(store: Store) -> list[dict[str, Any]]:
     """
     async with store.connection() as connection:
         rows = await connection.fetch(
-            """SELECT DISTINCT ON (schedule) schedule, began_at,
+            f"""SELECT DISTINCT ON (schedule) schedule, began_at,
                       extract(epoch FROM began_at - due::timestamptz)::float8 AS late_s
                FROM (SELECT said[1] AS schedule, said[2] AS due, ended_at,
                             ended_at - make_interval(secs => took_ms / 1000) AS began_at
-                     FROM run, regexp_match(id, $2) AS said
-                     WHERE type = $1 AND said IS NOT NULL) AS tick
+                     FROM ({_TICKS}) AS run, regexp_match(id, $1) AS said
+                     WHERE said IS NOT NULL) AS tick
                ORDER BY schedule, ended_at DESC""",
-            *(ScheduleDue.type, _TICK),
+            _TICK,
         )
     return [dict(row) for row in rows]

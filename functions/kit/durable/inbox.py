@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What stands: done, and not undone since.
-_DONE = """AND NOT (step = 'DO' AND NOT EXISTS (
-    SELECT FROM journal AS undone WHERE undone.function = journal.function
-    AND undone.key = journal.key AND undone.step = 'UNDO'))"""
-
 Work = Callable[["Connection"], Awaitable[Any]]
 T = TypeVar("T")
 
@@ -161,25 +156,6 @@ async def remember_failure(store: Store, key: Key, kind: str, took_ms: float, de
             await record(connection, key, kind, took_ms, "failed", shortened(detail, 1000))
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
-
-
-async def forget(store: Store, function: str, days: int = 30) -> None:
-    """Delete what is older than `days`: no broker and no service repeats itself for so long.
-
-    What a worker of sagas has done stays until it was undone so long ago: an undo may be asked for
-    at any time.
-    """
-    async with store.transaction() as tx:
-        for table, column, but in (
-            ("inbox", "received_at", ""),
-            ("journal", "done_at", _DONE),
-            ("run", "ended_at", ""),
-        ):
-            await tx.execute(
-                f"""DELETE FROM {table} WHERE function = $1
-                    AND {column} < now() - make_interval(days => $2) {but}""",
-                *(function, days),
-            )
 
 
 async def record(

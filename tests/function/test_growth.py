@@ -1,0 +1,101 @@
+"""What is asked every few seconds costs the same however many runs are on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from functions.kit.durable import history, retention
+from functions.kit.durable.database import Store
+from functions.kit.durable.history import Wanted
+from functions.kit.settings import DatabaseSettings
+
+NOW = datetime.now(UTC)
+# A month of runs of five functions, as SQL makes them: two schedules, one run in ten fails.
+MONTH = """
+    INSERT INTO run (function, source, id, type, ended_at, took_ms, outcome, detail)
+    SELECT 'f' || n % 5, '/s',
+        CASE n % 2 WHEN 0 THEN 'tick-' || n % 4 || '@2026-01-01T00:00:00+00:00' ELSE n::text END,
+        CASE n % 2 WHEN 0 THEN 'dev.knative.sources.ping' ELSE 'test.event.v1' END,
+        now() - interval '30 days' * n / 60000, 1,
+        CASE n % 10 WHEN 0 THEN 'failed' ELSE 'ok' END,
+        CASE n % 10 WHEN 0 THEN 'TemporaryError: away' END
+    FROM generate_series(1, 60000) AS n"""
+
+
+@pytest.fixture
+async def month(functions_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(functions_database)
+    await connection.execute("SET synchronous_commit = on")  # or VACUUM knows of no commit yet
+    await connection.execute(MONTH)
+    await connection.execute("VACUUM ANALYZE run")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def store(functions_database: str) -> AsyncIterator[Store]:
+    store = Store(DatabaseSettings.read({"DATABASE_URL": functions_database}))
+    yield store
+    await store.close()
+
+
+async def pages(connection: asyncpg.Connection[asyncpg.Record], query: str) -> int:
+    """How many pages of the table and its indexes a query reads."""
+    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
+    root = json.loads(plan)[0]["Plan"]
+    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("query", [history._TALLY, history._TICKS], ids=["tally", "ticks"])
+async def test_a_scrape_reads_a_few_pages_of_a_month_of_runs(
+    month: asyncpg.Connection[asyncpg.Record], query: str
+) -> None:
+    whole = await pages(month, "SELECT count(*) FROM run WHERE took_ms > 0")
+    assert whole > 800
+    assert await pages(month, query) < whole / 3
+
+
+async def test_what_is_found_by_index_is_what_is_there(
+    month: asyncpg.Connection[asyncpg.Record], store: Store
+) -> None:
+    tally = await history.tally(store)
+    counted = await month.fetch(
+        """SELECT function, type, outcome, max(ended_at) AS ended_at FROM run
+           GROUP BY function, type, outcome"""
+    )
+    assert {(r["function"], r["type"], r["outcome"], r["ended_at"]) for r in tally} == {
+        tuple(row) for row in counted
+    }
+    assert sum(row["runs"] for row in tally) == await month.fetchval(
+        "SELECT count(*) FROM run WHERE ended_at > now() - interval '1 day'"
+    )
+    assert [row["schedule"] for row in await history.ticks(store)] == ["tick-0", "tick-2"]
+
+    latest = Wanted(limit=10, type="dev.knative.sources.ping", latest=True)
+    (by_index, by_scan) = (
+        await history.runs(store, "f0", latest),
+        await history.runs(
+            store,
+            "f0",
+            Wanted(limit=10, type=latest.type, latest=True, since=NOW - timedelta(days=60)),
+        ),
+    )
+    assert by_index == by_scan
+    assert len(by_index) == 2
+
+
+async def test_old_runs_are_deleted_in_batches_and_young_ones_stay(
+    month: asyncpg.Connection[asyncpg.Record], store: Store
+) -> None:
+    await retention.forget(store, "f0", days=15)
+    oldest, left = await month.fetchrow(  # type: ignore[misc]  # a count is always a row
+        "SELECT min(ended_at), count(*) FROM run WHERE function = 'f0'"
+    )
+    assert oldest > datetime.now(UTC) - timedelta(days=15, minutes=1)
+    assert 5500 < left < 6500
+    assert await month.fetchval("SELECT count(*) FROM run WHERE function = 'f1'") == 12000
