@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from knative.lint.folders import below, bodies
 from knative.lint.thing import Thing
@@ -77,16 +76,16 @@ def read_text(text: str | bytes) -> Reading:
 
 def _kustomized(folder: Path) -> Reading:
     file = kustomization(folder) or folder
-    for body in bodies(file):
-        if body.get("kind") == "Component":
-            return _part(folder, file, body)
+    is_component = any(body.get("kind") == "Component" for body in bodies(file))
     reading = Reading()
     try:
-        resources, problems = attempt(folder)
+        resources, problems = attempt(folder, as_component=is_component)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The builder trusts shapes that the kustomization of a stranger may not have.
         words = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
         return Reading(broken=[Problem(file, 1, "kustomization", "", words)])
+    if is_component:  # what it patches is not here
+        problems = [problem for problem in problems if problem.file != file]
     remote = any("remote resources" in problem.message for problem in problems)
     for problem in problems:
         if remote and "nothing matches" in problem.message:
@@ -101,21 +100,14 @@ def _kustomized(folder: Path) -> Reading:
     if reading.unbuilt:
         return Reading(unbuilt=reading.unbuilt)
     _keep(resources, reading)
+    if is_component:
+        words = "is a Component, looked at without what it goes into"
+        reading.unread.append(Problem(file, 1, "kustomization", "", words))
     return reading
 
 
 def _worded(problem: Problem, words: str) -> Problem:
     return Problem(problem.file, problem.line, problem.thing, problem.field, words)
-
-
-def _part(folder: Path, file: Path, body: dict[str, Any]) -> Reading:
-    """What a Component brings; what it patches is not here."""
-    entries = body.get("resources")
-    paths = [folder / str(one) for one in entries] if isinstance(entries, list) else []
-    reading = _files([path for path in paths if path.is_file()])
-    words = "is a Component, looked at without what it goes into"
-    reading.unread.append(Problem(file, 1, "kustomization", "", words))
-    return reading
 
 
 def _files(files: list[Path], *, every: bool = True) -> Reading:

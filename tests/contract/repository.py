@@ -21,6 +21,7 @@ import functions.events
 from functions.events.base import Event, Request, all_types
 from functions.kit.function import spec_of
 from functions.kit.serve import FUNCTIONS
+from knative.local.manifests.patches import json_patch
 
 ROOT = FUNCTIONS.parent
 KNATIVE = ROOT / "knative"
@@ -101,8 +102,25 @@ def manifests() -> list[tuple[Path, Manifest]]:
         for path in sorted((KNATIVE / part).rglob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
                 if document and document["kind"] not in ("Kustomization", "Component"):
-                    found.append((path, document))
+                    found.append((path, _confined(document)))
     return found
+
+
+@cache
+def _confinement() -> tuple[re.Pattern[str], list[Manifest]]:
+    """The Services that the component `confined` patches, and what it adds to each."""
+    component = KNATIVE / "components" / "confined" / "kustomization.yaml"
+    (patch,) = yaml.safe_load(component.read_text())["patches"]
+    return re.compile(patch["target"]["name"]), yaml.safe_load(patch["patch"])
+
+
+def _confined(manifest: Manifest) -> Manifest:
+    names, operations = _confinement()
+    served = manifest["apiVersion"].startswith("serving.knative.dev/")
+    if served and names.fullmatch(manifest["metadata"]["name"]):
+        patched: Manifest = json_patch(manifest, operations)
+        return patched
+    return manifest
 
 
 def of_kind(kind: str, group: str) -> list[Manifest]:

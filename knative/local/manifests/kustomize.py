@@ -45,11 +45,14 @@ def build(directory: Path) -> list[Resource]:
     return resources
 
 
-def attempt(directory: Path) -> tuple[list[Resource], list[Problem]]:
-    """Like `build`, for a reader that goes on with what can be read: resources and all faults."""
+def attempt(directory: Path, *, as_component: bool = False) -> tuple[list[Resource], list[Problem]]:
+    """Like `build`, for a reader that goes on with what can be read: resources and all faults.
+
+    A Component by itself is what it brings, changed by itself and by those that it takes in.
+    """
     builder = _Builder()
     resources: list[Resource] = []
-    builder.accumulate(directory, resources, as_component=False)
+    builder.accumulate(directory, resources, as_component=as_component)
     return resources, builder.problems + hash_names(resources)
 
 
