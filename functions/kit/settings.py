@@ -129,6 +129,11 @@ class DatabaseSettings(Settings):
     database_url: str = Field(
         "", description="postgresql://user:password@host:port/database; wins over POSTGRES_*"
     )
+    database_session_url: str = Field(
+        "",
+        description="the same database by a way that keeps sessions, where DATABASE_URL leads to a "
+        "pooler in transaction mode; one connection per process, for its claims",
+    )
     postgres_host: str = Field("", description="host of the database, where DATABASE_URL is unset")
     postgres_port: int = Field(5432, ge=1, le=65535, description="port of the database")
     postgres_user: str = Field("postgres", description="user of the database")
@@ -151,6 +156,11 @@ class DatabaseSettings(Settings):
         if not ("@" in rest or "user=" in rest or _own_name()):
             raise ValueError("names no user: postgresql://user:password@host:port/database")
         return given
+
+    @property
+    def session_url(self) -> str:
+        """Where the database is for what lasts as long as a session."""
+        return self.database_session_url or self.url
 
     @property
     def url(self) -> str:

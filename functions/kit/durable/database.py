@@ -50,7 +50,9 @@ class Store:
         import asyncpg
 
         with explained():
-            return await asyncpg.connect(self._url(), command_timeout=60, timeout=10)
+            return await asyncpg.connect(
+                self._settings.session_url or self._url(), command_timeout=60, timeout=10
+            )
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
