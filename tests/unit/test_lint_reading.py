@@ -245,7 +245,8 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_of_a_component_alone_nothing_is_called_missing(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(
-        "kind: Component\nresources: [trigger.yaml]\npatches: [{path: nosuch.yaml}]\n"
+        "kind: Component\nresources: [trigger.yaml]\npatches: [{target: {kind: Broker}, "
+        "patch: '[{op: remove, path: /spec}]'}]\n"
     )
     lossy = "{retry: 1, backoffPolicy: linear, backoffDelay: PT1S}"
     (tmp_path / "trigger.yaml").write_text(trigger(to="nosuch", delivery=lossy))
