@@ -14,7 +14,7 @@ from functions.cron import Cron
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, jittered, times
 from functions.scheduler.decide.policy import Holiday, Missed, Overlap, Policy
-from functions.scheduler.decide.tick import UNFINISHED, Origin, State, Tick
+from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
 MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
@@ -126,21 +126,23 @@ def _first_state(
     """Due, or skipped and why; whether it is too late is decided for all together."""
     policy = version.policy
 
-    def skipped(reason: str) -> Tick:
-        return Tick(at, at, State.SKIPPED, Origin.CLOCK, reason)
+    def skipped(cause: Cause, reason: str) -> Tick:
+        return Tick(at, at, State.SKIPPED, Origin.CLOCK, reason, cause)
 
     if policy.start is not None and at < policy.start:
-        return skipped(f"before the schedule's start, {_shown(policy.start)}")
+        return skipped(Cause.BEFORE_START, f"before the schedule's start, {_shown(policy.start)}")
     if policy.end is not None and at > policy.end:
-        return skipped(f"after the schedule's end, {_shown(policy.end)}")
+        return skipped(Cause.AFTER_END, f"after the schedule's end, {_shown(policy.end)}")
     if pause is not None:
-        return skipped(f"paused by {pause.by}: {pause.reason}")
+        return skipped(Cause.PAUSED, f"paused by {pause.by}: {pause.reason}")
     if policy.calendar and policy.calendar not in calendars:
-        return skipped(f"calendar {policy.calendar} is missing")
+        return skipped(Cause.NO_CALENDAR, f"calendar {policy.calendar} is missing")
     due, reason = _shifted(version, at, calendars)
     if due is None:
-        return skipped(reason)
-    return Tick(at, jittered(schedule.name, due, policy.jitter), State.DUE, Origin.CLOCK, reason)
+        return skipped(Cause.HOLIDAY, reason)
+    moved = Cause.MOVED if reason else Cause.NONE
+    due = jittered(schedule.name, due, policy.jitter)
+    return Tick(at, due, State.DUE, Origin.CLOCK, reason, moved)
 
 
 def _shifted(
@@ -178,20 +180,21 @@ def _missed(schedule: Schedule, ticks: Sequence[Tick], now: datetime) -> Iterato
         version = next(v for v in reversed(schedule.versions) if v.valid_from <= tick.nominal)
         policy = version.policy
         late = f"nothing looked at the schedule until {_shown(now)}"
+        missed = replace(tick, state=State.MISSED, cause=Cause.LATE)
         if policy.missed is Missed.NONE:
-            yield replace(tick, state=State.MISSED, reason=f"{late}, and missed is none")
+            yield replace(missed, reason=f"{late}, and missed is none")
         elif policy.missed is Missed.LATEST and tick.nominal != latest:
-            yield replace(tick, state=State.MISSED, reason=f"{late}; a later time runs instead")
+            yield replace(missed, reason=f"{late}; a later time runs instead")
         elif not _in_window(version, tick, now):
             window = policy.missed_window or "the same day"
-            yield replace(tick, state=State.MISSED, reason=f"{late}, and missed-window is {window}")
+            yield replace(missed, reason=f"{late}, and missed-window is {window}")
         else:
-            yield replace(tick, origin=Origin.CATCH_UP, reason=late)
+            yield replace(tick, origin=Origin.CATCH_UP, reason=late, cause=Cause.LATE)
 
 
 def _in_window(version: Version, tick: Tick, now: datetime) -> bool:
     if version.policy.missed_window is not None:
-        return now - tick.nominal <= version.policy.missed_window
+        return now - tick.due <= version.policy.missed_window
     zone = Cron(version.expression, version.zone).zone
     return now.astimezone(zone).date() == tick.due.astimezone(zone).date()
 
@@ -223,10 +226,12 @@ def _turns(
             reason = f"{at_work[-1].name} still runs"
             if queued is not None:
                 reason += f", and {queued.name} waits already"
-            turns.ticks.append(replace(tick, state=State.SKIPPED, reason=reason))
+            skipped = replace(tick, state=State.SKIPPED, reason=reason, cause=Cause.OVERLAP)
+            turns.ticks.append(skipped)
         else:
             queued = tick
-            turns.ticks.append(replace(tick, reason=f"waits for {at_work[-1].name}"))
+            reason = f"waits for {at_work[-1].name}"
+            turns.ticks.append(replace(tick, reason=reason, cause=Cause.WAITING))
     return turns
 
 

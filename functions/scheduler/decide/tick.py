@@ -28,6 +28,25 @@ class Origin(StrEnum):
     USER = "user"
 
 
+class Cause(StrEnum):
+    """Why a tick is in its state, in one word: what metrics count by; `reason` tells the rest."""
+
+    NONE = ""
+    BEFORE_START = "before-start"
+    AFTER_END = "after-end"
+    PAUSED = "paused"
+    NO_CALENDAR = "no-calendar"
+    HOLIDAY = "holiday"
+    MOVED = "moved"
+    LATE = "late"
+    OVERLAP = "overlap"
+    WAITING = "waiting"
+    CANCELLED = "cancelled"
+    RUN_FAILED = "run-failed"
+    NO_ANSWER = "no-answer"
+    USER = "user"
+
+
 UNFINISHED = frozenset({State.SENT, State.RUNNING})
 
 
@@ -40,6 +59,7 @@ class Tick:
     state: State
     origin: Origin
     reason: str = ""
+    cause: Cause = Cause.NONE
 
     @property
     def name(self) -> str:
