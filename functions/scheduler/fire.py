@@ -82,6 +82,7 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
 def is_due(version: Version, at: datetime) -> bool:
     """Does the clock send a tick in the minute `at`?
 
+    >>> from datetime import UTC
     >>> version = Version(datetime(2026, 1, 1, tzinfo=UTC), "30 8 * * *", "America/Chicago")
     >>> is_due(version, datetime(2026, 1, 2, 14, 30, tzinfo=UTC))
     True
