@@ -70,6 +70,7 @@ class Cluster(httpx.AsyncBaseTransport):
         self.requests: list[httpx.Request] = []
         self.sink = Sink()
         self._resources: list[Resources] = []
+        self._served: dict[str, Resources] = {}
         self.add("broker-ingress", self.sink)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -108,6 +109,7 @@ class Cluster(httpx.AsyncBaseTransport):
             await response(scope, receive, send)
 
         self.add(name.replace("_", "-"), app)
+        self._served[name.replace("_", "-")] = resources
         return ctx
 
     def client(self, name: str) -> httpx.AsyncClient:
@@ -116,10 +118,19 @@ class Cluster(httpx.AsyncBaseTransport):
         return httpx.AsyncClient(transport=_Outside(self), base_url=url)
 
     async def relayed(self) -> None:
-        """Return when each event that was committed was sent, or could not be."""
+        """Return when the work after commits is done, and each event was sent, or could not be."""
         for resources in self._resources:
+            for part in list(resources._parts.values()):
+                if idle := getattr(part, "idle", None):
+                    await idle()
             if "durable" in resources.__dict__:
                 await resources.durable.relay.idle()
+
+    async def crash(self, name: str) -> None:
+        """Have the process of a Service do nothing more of what it does after its commits."""
+        for part in list(self._served[name]._parts.values()):
+            for task in getattr(part, "working", list)():
+                task.cancel()
 
     async def tell(self, name: str, event: Event | wire.Message) -> httpx.Response:
         """Deliver an event as a broker does: binary mode, asking for a reply."""

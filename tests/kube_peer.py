@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import eventually
+
 SILENCE = -1
 
 
@@ -27,7 +29,8 @@ class Say:
 class KubePeer:
     """Answers the requests one after the other; the last answer is given for ever.
 
-    `judge`, given method and path and the body, answers before these, where it says anything.
+    `judge`, given method and path and the body, answers before these, where it says anything. A
+    watch is not among the requests where it `watches`: it sees what `change` is given.
     """
 
     answers: list[Say]
@@ -38,6 +41,30 @@ class KubePeer:
     bodies: list[Any] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     judge: Callable[[str, Any], Say | None] = lambda request, body: None
+    watches: bool = True
+    _watchers: dict[str, list[asyncio.StreamWriter]] = field(default_factory=dict)
+
+    async def change(self, plural: str, kind: str, body: Mapping[str, Any]) -> None:
+        """Tell those who watch a kind that an object is `ADDED`, `MODIFIED` or `DELETED`."""
+
+        async def is_watched() -> bool:
+            return bool(self._watchers.get(plural))
+
+        await eventually(is_watched)
+        line = json.dumps({"type": kind, "object": body}).encode() + b"\n"
+        for writer in self._watchers[plural]:
+            writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+            await writer.drain()
+
+    async def _watch(
+        self, plural: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        head = "HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
+        writer.write(head.encode() + b"\r\n\r\n")
+        await writer.drain()
+        self._watchers.setdefault(plural, []).append(writer)
+        await reader.read()
+        self._watchers[plural].remove(writer)
 
     @property
     def kubeconfig(self) -> str:
@@ -59,6 +86,10 @@ class KubePeer:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             line, *rest = head.split("\r\n")
+            path, _, query = line.split(" ")[1].partition("?")
+            if self.watches and "watch=true" in query:
+                await self._watch(path.rpartition("/")[2], reader, writer)
+                return
             headers = {k.lower(): v.strip() for k, _, v in (one.partition(":") for one in rest)}
             raw = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append(line.rpartition(" ")[0])
@@ -95,4 +126,9 @@ async def kube_peer(folder: Path, *answers: Say) -> AsyncIterator[KubePeer]:
     peer.port = server.sockets[0].getsockname()[1]
     peer.write_token("first")
     async with server:
-        yield peer
+        try:
+            yield peer
+        finally:
+            for watchers in peer._watchers.values():
+                for writer in watchers:
+                    writer.close()

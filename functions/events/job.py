@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,31 +11,6 @@ from functions.events.base import Attribute, Event
 
 JobKind = Literal["prepare", "execute", "assist", "review"]
 Outcome = Literal["completed", "recorded"]
-
-
-class KubernetesObjectChanged(Event):
-    """An object changed, as an ApiServerSource in mode Resource says it: the whole object."""
-
-    type: ClassVar[str] = "dev.knative.apiserver.resource"
-    family: ClassVar[bool] = True
-
-    change: Annotated[str, Attribute("type")]
-    kind: str
-    metadata: dict[str, Any]
-    spec: dict[str, Any] = Field(default_factory=dict)
-    status: dict[str, Any] = Field(default_factory=dict)
-
-    def subject(self) -> str | None:
-        return str(self.metadata.get("name") or "") or None
-
-    def as_object(self) -> dict[str, Any]:
-        """The object as the Kubernetes API has it."""
-        return {
-            "kind": self.kind,
-            "metadata": self.metadata,
-            "spec": self.spec,
-            "status": self.status,
-        }
 
 
 class JobFact(Event):

@@ -8,7 +8,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.job_launcher import tables
+from functions.job_launcher import listing, tables
 from functions.job_launcher.decide import ENDED, State, task_status
 from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, queue_of, row_of
@@ -34,8 +34,8 @@ async def jobs(request: Request, ctx: Context) -> Response:
     before = number(query["before"], "before", 1, 2**62) if "before" in query else None
     filters = {name: query[name] for name in FILTERS if query.get(name)}
     async with ctx.store.connection() as connection:
-        rows = await tables.page(connection, filters, before, limit + 1)
-        total = await tables.count(connection, filters)
+        rows = await listing.page(connection, filters, before, limit + 1)
+        total = await listing.count(connection, filters)
         queue = await queue_of(ctx, connection)
     shown = [describe(row, queue) for row in rows[:limit]]
     following = rows[limit - 1].position if len(rows) > limit else None
@@ -47,18 +47,18 @@ async def job(request: Request, ctx: Context) -> Response:
     async with ctx.store.connection() as connection:
         row = await row_of(connection, request.path_params["id"])
         queue = await queue_of(ctx, connection)
-    asked = row.request
+    made_of = row.request
     spec = {
-        "command": asked.command,
-        "args": asked.args,
-        "env": asked.env,
-        "secrets": sorted(asked.secrets),
-        "files": sorted(asked.files),
-        "secret_files": sorted(asked.secret_files),
-        "resources": {"requests": asked.requests, "limits": asked.limits},
-        "ttl_seconds": asked.ttl_s,
-        "deadline_seconds": asked.deadline_s,
-        "retries": asked.retries,
+        "command": made_of.command,
+        "args": made_of.args,
+        "env": made_of.env,
+        "secrets": sorted(made_of.secrets),
+        "files": sorted(made_of.files),
+        "secret_files": sorted(made_of.secret_files),
+        "resources": {"requests": made_of.requests, "limits": made_of.limits},
+        "ttl_seconds": made_of.ttl_s,
+        "deadline_seconds": made_of.deadline_s,
+        "retries": made_of.retries,
     }
     return JSONResponse(describe(row, queue) | {"spec": spec})
 
@@ -67,7 +67,7 @@ async def task(request: Request, ctx: Context) -> Response:
     """`GET /tasks/{id}`: a task's status by its Jobs, newest first."""
     task_id = request.path_params["id"]
     async with ctx.store.connection() as connection:
-        rows = await tables.page(connection, {"task": task_id}, None, 100)
+        rows = await listing.page(connection, {"task": task_id}, None, 100)
         queue = await queue_of(ctx, connection)
     if not rows:
         raise NotFound(f"no job was ever asked for task {task_id}")

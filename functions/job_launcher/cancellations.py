@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import TASK
 from functions.kit.errors import TemporaryError
 
-_LOCK = 1_734_205  # any number; a task is asked for and cancelled by one at a time
 
-
-async def lock_tasks(tx: Connection, tasks: Sequence[str], most_s: float) -> None:
-    """Wait for whoever else asks for, or cancels, one of these tasks; in one order for all."""
+async def lock_tasks(tx: Connection, tasks: Sequence[str], timeout_s: float) -> None:
+    """Wait for whoever else requests, or cancels, one of these tasks; in one order for all."""
     try:
-        await tx.execute(
-            """SELECT pg_advisory_xact_lock($1, hash) FROM (
-                   SELECT DISTINCT hashtext(task) AS hash FROM unnest($2::text[]) AS task
-                   ORDER BY hash) AS hashes""",
-            *(_LOCK, list(tasks)),
-            timeout=most_s,
-        )
+        async with asyncio.timeout(timeout_s):
+            for task in sorted(set(tasks), key=TASK.key):
+                await TASK.hold(tx, task)
     except TimeoutError:
         raise TemporaryError("others are still at work on the same task", delay_s=5) from None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functions.job_launcher import tables
+from functions.job_launcher import listing
 from functions.kit.context import Context
 from functions.kit.metrics import Gauge
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        count, oldest_s = await tables.standing(connection)
+        count, oldest_s = await listing.count_by_state(connection)
     oldest = "Seconds for which the oldest request has waited for its turn"
     return [
         *(Gauge("jobs", "Jobs by state", count[s], {"state": s}) for s in count),

@@ -1,10 +1,9 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
-in      any event that a route names; JobCancelRequested, TaskUpdateRequested; the Jobs' changes
-        (ApiServerSource); ScheduleDue(schedule="job-sweep"); our own facts, each of which makes
-        us look at the queue
+in      any event that a route names; JobCancelRequested, TaskUpdateRequested;
+        ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job
-asks    Kubernetes
+asks    Kubernetes, after the commit and never within a request
 fails   PermanentError where an event lacks what its route needs. Kubernetes being away is no
         failure: the request stays in the queue and says why
 """
@@ -15,29 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from functions.events.base import AnyEvent, Event
-from functions.events.job import (
-    JobCancelled,
-    JobFailed,
-    JobQueued,
-    JobStarted,
-    JobSucceeded,
-    KubernetesObjectChanged,
-)
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import asked, follow, tables
+from functions.job_launcher import commands
 from functions.job_launcher.api import ROUTES
+from functions.job_launcher.controller import Controller
+from functions.job_launcher.facts import EMITS
 from functions.job_launcher.gauges import gauges
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
-from functions.job_launcher.sweep import forget, sweep
 from functions.kit.context import Context, Resources
-from functions.kit.errors import PermanentError
 from functions.kit.function import function
 from functions.kit.settings import BadSetting
-
-# After each of these there may be room, or something to launch.
-Moved = JobQueued | JobSucceeded | JobFailed | JobCancelled
 
 
 def routes_of(resources: Resources) -> RoutesSource:
@@ -49,11 +37,12 @@ def routes_of(resources: Resources) -> RoutesSource:
 
 
 async def start(ctx: Context) -> None:
-    """Wrong routes are found out when the process starts, not when an event comes."""
+    """Refuse wrong routes before an event comes; then go on with what others left behind."""
     try:
         ctx.part(routes_of).routes()
     except BadRoutes as error:
         raise BadSetting(f"setting ROUTES_FILE:\n{error}") from None
+    ctx.part(Controller).launch(ctx)
 
 
 def health(ctx: Context) -> Mapping[str, object]:
@@ -65,13 +54,13 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 async def ignores(event: Event, ctx: Context) -> bool:
     """Does no route want it?"""
-    return isinstance(event, AnyEvent) and not await asked.is_wanted(
+    return isinstance(event, AnyEvent) and not await commands.is_wanted(
         ctx.part(routes_of).routes(), event
     )
 
 
 @function(
-    emits=[JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled],
+    emits=EMITS,
     schedules=["job-sweep"],
     inbox="transaction",
     routes=ROUTES,
@@ -81,37 +70,19 @@ async def ignores(event: Event, ctx: Context) -> bool:
     ignores=ignores,
 )
 async def job_launcher(
-    event: JobCancelRequested
-    | TaskUpdateRequested
-    | KubernetesObjectChanged
-    | ScheduleDue
-    | JobQueued
-    | JobSucceeded
-    | JobFailed
-    | JobCancelled
-    | AnyEvent,
-    ctx: Context,
+    event: JobCancelRequested | TaskUpdateRequested | ScheduleDue | AnyEvent, ctx: Context
 ) -> list[Event]:
     tx = ctx.tx
     assert tx is not None, "this function has an inbox"
-    if isinstance(event, AnyEvent):
-        return await asked.take(ctx.part(routes_of).routes(), event, ctx, tx)
+    controller = ctx.part(Controller)
     if isinstance(event, ScheduleDue):
-        await forget(ctx)
-    await tables.lock(tx, ctx.left_s / 2)
+        ctx.on_commit(lambda: controller.sweep(ctx))
+        return []
+    ctx.on_commit(lambda: controller.launch(ctx))
     match event:
         case JobCancelRequested():
-            return await asked.cancel(event, ctx, tx)
+            return await commands.cancel(event, ctx, tx)
         case TaskUpdateRequested():
-            return await asked.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
-        case KubernetesObjectChanged(kind="Job"):
-            deleted = event.change.endswith(".delete")
-            return await follow.seen(ctx, tx, event.as_object(), deleted=deleted)
-        case KubernetesObjectChanged(kind="Pod"):
-            await follow.pod_seen(tx, event.as_object())
-            return []
-        case ScheduleDue():
-            return await sweep(ctx, tx)
-        case JobQueued() | JobSucceeded() | JobFailed() | JobCancelled():
-            return await follow.launch_due(ctx, tx)
-    raise PermanentError(f"{event.kind} is nothing that we follow: select Job and Pod only")
+            return await commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
+        case AnyEvent():
+            return await commands.take(ctx.part(routes_of).routes(), event, ctx, tx)

@@ -75,6 +75,11 @@ def is_ours(request: JobRequest, job: Object) -> bool:
     return bool((job["metadata"].get("annotations") or {}).get(CAUSE) == _cause(request))
 
 
+def job_name_of(pod: Object) -> str:
+    """The name of the Job that a pod belongs to; empty where it belongs to none."""
+    return str((pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", ""))
+
+
 def labels_of(request: JobRequest) -> dict[str, str]:
     """Labels to select by; what an event says is cut to what a label may hold."""
     found = {

@@ -1,19 +1,17 @@
-"""Every minute: whatever was missed is made good, and what waited is looked at again."""
+"""Every minute: whatever was missed is made good, and what is old is forgotten."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-from functions.events.base import Event
-from functions.job_launcher import cancellations, follow, launch, manifest, tables
+from functions.job_launcher import cancellations, launch, manifest, queue, reconcile, tables
 from functions.job_launcher.decide import progress
+from functions.job_launcher.launching import MIN_S
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
@@ -21,25 +19,20 @@ logger = logging.getLogger(__name__)
 Jobs = dict[str, dict[str, Any]]
 
 
-async def sweep(ctx: Context, tx: Connection) -> list[Event]:
-    """Compare the open rows with Kubernetes' Jobs; expire, and launch what is due."""
-    settings, now = ctx.settings(LauncherSettings), ctx.now()
-    events: list[Event] = []
+async def sweep(ctx: Context) -> None:
+    """Compare the open rows with Kubernetes' Jobs, end what waited too long, forget what is old.
+
+    Each row is settled by itself. What time does not allow is for the next sweep.
+    """
+    await _forget(ctx)
     try:
-        async for event in _reconcile(ctx, tx):
-            events.append(event)
+        await _compare(ctx)
     except FunctionError as error:
-        # The next sweep is a minute away; the queue below says the same in its rows. What was
-        # seen before the error is in its rows too, and so must be said.
         logger.warning("cannot compare with Kubernetes: %s", error)
-    for row in await tables.queued_before(tx, now - timedelta(seconds=settings.job_queue_seconds)):
-        words = f"it waited {settings.job_queue_seconds} s for its Job: {row.reason or 'no room'}"
-        events += await follow.fail(ctx, tx, row, "NotLaunched", words)
-    return events + await follow.launch_due(ctx, tx)
+    await _expire(ctx)
 
 
-async def forget(ctx: Context) -> None:
-    """Delete what is old; nobody who looks at the queue waits for it."""
+async def _forget(ctx: Context) -> None:
     now = ctx.now()
     async with ctx.store.connection() as connection:
         days = ctx.settings(LauncherSettings).job_history_days
@@ -47,28 +40,79 @@ async def forget(ctx: Context) -> None:
         await cancellations.forget(connection, now - timedelta(days=1))
 
 
-async def _reconcile(ctx: Context, tx: Connection) -> AsyncIterator[Event]:
-    """The facts that nobody told, as they are found out; what time does not allow is for the next
-    sweep."""
+async def _expire(ctx: Context) -> None:
+    limit_s = ctx.settings(LauncherSettings).job_queue_seconds
+    async with ctx.store.connection() as connection:
+        rows = await queue.waiting_since(connection, ctx.now() - timedelta(seconds=limit_s))
+    for row in rows:
+        words = f"it waited {limit_s} s for its Job: {row.reason or 'no room'}"
+        await reconcile.fail(ctx, row, "NotLaunched", words)
+
+
+async def _compare(ctx: Context) -> None:
+    # The rows first: what has been launched by then is in the list.
+    async with ctx.store.connection() as connection:
+        rows = await tables.launched_open(connection)
     jobs: Jobs = {
         str(job["metadata"]["name"]): job
         for job in await ctx.cluster.list(launch.BATCH, "jobs", manifest.SELECTOR)
     }
-    rows = [*await tables.to_cancel(tx), *await tables.launched_open(tx)]
     for number, row in enumerate(rows):
-        if number and ctx.left_s < follow.LEAST_S:
+        if number and ctx.left_s < MIN_S:
             return
-        for event in await _compared(ctx, tx, row, jobs):
-            yield event
-    await _remove_leftovers(ctx, tx, jobs)
-    for pod in await ctx.cluster.list("v1", "pods", manifest.SELECTOR):
-        await follow.pod_seen(tx, pod)
-    await _say_why_no_pod(ctx, tx)
+        try:
+            await _compared(ctx, row, jobs)
+        except FunctionError:
+            raise
+        except Exception:
+            logger.exception("job %s: it is compared again with the next sweep", row.id)
+    await _remove_leftovers(ctx, jobs)
+    await _say_why_none_runs(ctx)
 
 
-async def _say_why_no_pod(ctx: Context, tx: Connection) -> None:
-    """A quota or an admission that refuses a pod is told in an Event of its Job only."""
-    unexplained = {row.id for row in await tables.launched_open(tx) if not row.reason}
+async def _compared(ctx: Context, row: Row, jobs: Jobs) -> None:
+    if row.id in jobs:
+        if row.missed_at is not None:
+            await _missed(ctx, row, missed=False)
+        late = ctx.now() - timedelta(seconds=ctx.settings(LauncherSettings).job_start_seconds)
+        if progress(jobs[row.id]).state == "starting" and (row.launched_at or late) < late:
+            await reconcile.not_started(ctx, row)
+        else:
+            await reconcile.seen(ctx, row, jobs[row.id])
+    elif row.missed_at is None:
+        # The watch may be about to say how it ended: that is more than that it is gone.
+        await _missed(ctx, row, missed=True)
+    else:
+        words = "its Job is gone, and nobody saw how it ended"
+        await reconcile.fail(ctx, row, "Gone", words)
+
+
+async def _missed(ctx: Context, row: Row, *, missed: bool) -> None:
+    async with ctx.store.connection() as connection:
+        await tables.missed(connection, row.id, ctx.now() if missed else None)
+
+
+async def _remove_leftovers(ctx: Context, jobs: Jobs) -> None:
+    """A Job still at work whose request was cancelled: the crash came between the two."""
+    async with ctx.store.connection() as connection:
+        states = await tables.states(connection, list(jobs))
+    for job_id, state in states.items():
+        if state == "cancelled" and progress(jobs[job_id]).state in ("starting", "running"):
+            logger.warning("job %s was cancelled and still runs: deleting it", job_id)
+            await launch.stop(ctx.cluster, job_id)
+
+
+async def _say_why_none_runs(ctx: Context) -> None:
+    """Why Jobs do not start: their pods say so, or, where a pod was refused, only an Event."""
+    pods = await ctx.cluster.list("v1", "pods", manifest.SELECTOR)
+    async with ctx.store.connection() as connection:
+        rows = {row.id: row for row in await tables.launched_open(connection)}
+    for pod in pods:
+        row = rows.get(manifest.job_name_of(pod))
+        if row is not None:
+            await reconcile.pod_seen(ctx, row, pod)
+    async with ctx.store.connection() as connection:
+        unexplained = {r.id for r in await tables.launched_open(connection) if not r.reason}
     if not unexplained:
         return
     try:
@@ -76,31 +120,6 @@ async def _say_why_no_pod(ctx: Context, tx: Connection) -> None:
     except FunctionError as error:
         logger.debug("cannot read the events of Jobs: %s", error)
         return
-    for job_id in unexplained & refusals.keys():
-        await tables.remark(tx, job_id, refusals[job_id])
-
-
-async def _compared(ctx: Context, tx: Connection, row: Row, jobs: Jobs) -> list[Event]:
-    if row.cancel is not None:
-        return await follow.stop(ctx, tx, row, row.cancel, row.superseded_by)
-    if row.id in jobs:
-        if row.missed_at is not None:
-            await tables.missed(tx, row.id, None)
-        late = ctx.now() - timedelta(seconds=ctx.settings(LauncherSettings).job_start_seconds)
-        if progress(jobs[row.id]).state == "starting" and (row.launched_at or late) < late:
-            return await follow.not_started(ctx, tx, row)
-        return await follow.seen(ctx, tx, jobs[row.id], deleted=False)
-    # The event of its end may be on its way: it says more than that it is gone.
-    if row.missed_at is None:
-        await tables.missed(tx, row.id, ctx.now())
-        return []
-    words = "its Job is gone, and nobody saw how it ended"
-    return await follow.fail(ctx, tx, row, "Gone", words)
-
-
-async def _remove_leftovers(ctx: Context, tx: Connection, jobs: Jobs) -> None:
-    """A Job still at work whose request was cancelled: the crash came between the two."""
-    for job_id, state in (await tables.states(tx, list(jobs))).items():
-        if state == "cancelled" and progress(jobs[job_id]).state in ("starting", "running"):
-            logger.warning("job %s was cancelled and still runs: deleting it", job_id)
-            await launch.stop(ctx.cluster, job_id)
+    async with ctx.store.connection() as connection:
+        for job_id in unexplained & refusals.keys():
+            await tables.remark(connection, job_id, refusals[job_id])

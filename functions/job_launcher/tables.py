@@ -1,4 +1,4 @@
-"""All SQL of the launcher: one row for each request, from its claim to its end.
+"""The table of Jobs: one row for each request, from the queue to its end.
 
 A state only moves on: each change says from which states it may be made, and tells whether it was.
 """
@@ -8,21 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from functions.job_launcher.decide import JobRequest, SecretKey, State, Waiting
+from functions.job_launcher.decide import JobRequest, SecretKey, State
 from functions.kit.durable.database import Connection
-from functions.kit.errors import TemporaryError
 
-MAX_COUNT = 10_000
 MAX_FORGOTTEN = 1000  # rows in one statement
-_LOCK = 4_207_600_522  # any number; the queue is looked at by one at a time
 _OPEN = "state IN ('queued', 'starting', 'running')"
+# No process is making its Job, as far as the lease tells.
+FREE = "(launching_until IS NULL OR launching_until <= clock_timestamp())"
 
 
 _PLAIN = (
     *("position", "reason", "tries", "refusals", "missed_at", "not_before", "cancel"),
-    *("superseded_by", "asked", "queued_at", "launched_at", "started_at", "ended_at", "ending"),
+    *(
+        "superseded_by",
+        "source_event",
+        "queued_at",
+        "launched_at",
+        "started_at",
+        "ended_at",
+        "ending",
+    ),
 )
 
 
@@ -40,7 +47,7 @@ class Row:
     not_before: datetime | None
     cancel: str | None
     superseded_by: str | None
-    asked: dict[str, Any] | None
+    source_event: dict[str, Any] | None
     queued_at: datetime
     launched_at: datetime | None
     started_at: datetime | None
@@ -52,52 +59,41 @@ class Row:
         return self.request.job_id
 
 
-async def lock(tx: Connection, most_s: float) -> None:
-    """Wait for whoever else changes states, for so many seconds; held until the transaction ends.
-
-    `TemporaryError` where they take longer.
-    """
-    try:
-        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=most_s)
-    except TimeoutError:
-        raise TemporaryError("others are still at work on the queue of Jobs", delay_s=5) from None
-
-
 async def claim(
     tx: Connection,
     request: JobRequest,
     at: datetime,
     *,
-    asked_at: datetime,
-    asked: dict[str, Any] | None = None,
+    requested_at: datetime,
+    source_event: dict[str, Any] | None = None,
 ) -> bool:
     """Put a request into the queue; False where it has been there before."""
     return bool(
         await tx.fetchval(
             """INSERT INTO job (id, kind, task_id, service, group_name, supersede, request,
-                                queued_at, asked_at, asked)
+                                queued_at, requested_at, source_event)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                ON CONFLICT DO NOTHING RETURNING true""",
             *(request.job_id, request.kind, request.task_id, request.service, request.group),
-            *(request.supersede, asdict(request), at, asked_at, asked),
+            *(request.supersede, asdict(request), at, requested_at, source_event),
         )
     )
 
 
 async def get(tx: Connection, job_id: str) -> Row | None:
     row = await tx.fetchrow("SELECT * FROM job WHERE id = $1", job_id)
-    return _row(row) if row else None
+    return row_of(row) if row else None
 
 
 async def open_of_task(tx: Connection, task_id: str) -> list[Row]:
     rows = await tx.fetch(
         f"SELECT * FROM job WHERE task_id = $1 AND {_OPEN} ORDER BY position", task_id
     )
-    return [_row(row) for row in rows]
+    return [row_of(row) for row in rows]
 
 
 async def open_older(tx: Connection, request: JobRequest, at: datetime) -> list[Row]:
-    """What a request replaces: the open ones of its supersede key that were asked for before it.
+    """What a request replaces: the open ones of its supersede key that were requested before it.
 
     Those of the same event are no older than it.
     """
@@ -105,35 +101,44 @@ async def open_older(tx: Connection, request: JobRequest, at: datetime) -> list[
         return []
     rows = await tx.fetch(
         f"""SELECT * FROM job WHERE supersede = $1 AND {_OPEN}
-            AND (asked_at, position) < ($5, (SELECT position FROM job WHERE id = $2))
+            AND (requested_at, position) < ($5, (SELECT position FROM job WHERE id = $2))
             AND (request->>'cause_source', request->>'cause_id') <> ($3, $4)
             ORDER BY position""",
         *(request.supersede, request.job_id, request.cause_source, request.cause_id, at),
     )
-    return [_row(row) for row in rows]
+    return [row_of(row) for row in rows]
 
 
 async def newer(tx: Connection, request: JobRequest, at: datetime) -> str | None:
-    """The newest of its supersede key, where that was asked for later, open or ended."""
+    """The newest of its supersede key, where that was requested later, open or ended."""
     if not request.supersede:
         return None
     found: str | None = await tx.fetchval(
-        """SELECT id FROM job WHERE supersede = $1 AND asked_at > $2
-           ORDER BY asked_at DESC, position DESC LIMIT 1""",
+        """SELECT id FROM job WHERE supersede = $1 AND requested_at > $2
+           ORDER BY requested_at DESC, position DESC LIMIT 1""",
         *(request.supersede, at),
     )
     return found
 
 
-async def change(tx: Connection, request: JobRequest, asked: dict[str, Any]) -> None:
-    """Ask for something else under the same name, as long as it waits."""
-    await tx.execute(
+async def change(tx: Connection, request: JobRequest, source_event: dict[str, Any]) -> bool:
+    """Replace a request under its name; False where its Job is being made or has been."""
+    return await moved(
+        tx,
         """UPDATE job SET kind = $2, service = $3, group_name = $4, supersede = $5, request = $6,
-                          asked = $7
-           WHERE id = $1 AND state = 'queued'""",
+                          source_event = $7
+           WHERE id = $1 AND state = 'queued' AND launching_until IS NULL RETURNING true""",
         *(request.job_id, request.kind, request.service, request.group, request.supersede),
-        *(asdict(request), asked),
+        *(asdict(request), source_event),
     )
+
+
+async def open_of(tx: Connection, ids: Sequence[str]) -> list[Row]:
+    """The open ones of these Jobs, oldest first."""
+    rows = await tx.fetch(
+        f"SELECT * FROM job WHERE id = ANY($1) AND {_OPEN} ORDER BY position", list(ids)
+    )
+    return [row_of(row) for row in rows]
 
 
 async def launched_open(tx: Connection) -> list[Row]:
@@ -142,51 +147,12 @@ async def launched_open(tx: Connection) -> list[Row]:
         """SELECT * FROM job WHERE state IN ('starting', 'running') AND cancel IS NULL
            ORDER BY position"""
     )
-    return [_row(row) for row in rows]
+    return [row_of(row) for row in rows]
 
 
 async def states(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
     rows = await tx.fetch("SELECT id, state FROM job WHERE id = ANY($1)", list(ids))
     return {row["id"]: row["state"] for row in rows}
-
-
-async def queue(tx: Connection) -> list[Waiting]:
-    """The queue, oldest first."""
-    rows = await tx.fetch(
-        """SELECT id, group_name, (request->>'group_limit')::int AS group_limit, not_before, reason
-           FROM job WHERE state = 'queued' AND cancel IS NULL ORDER BY position LIMIT 5000"""
-    )
-    return [Waiting(*row) for row in rows]
-
-
-async def active(tx: Connection) -> dict[str, int]:
-    """How many Jobs of each group are in the cluster."""
-    rows = await tx.fetch(
-        """SELECT group_name, count(*)::int AS n FROM job WHERE state IN ('starting', 'running')
-           GROUP BY group_name"""
-    )
-    return {row["group_name"]: row["n"] for row in rows}
-
-
-async def launched(tx: Connection, job_id: str, at: datetime) -> bool:
-    return await _moved(
-        tx,
-        """UPDATE job SET state = 'starting', launched_at = $2, reason = '', not_before = NULL,
-                          tries = tries + 1, asked = NULL
-           WHERE id = $1 AND state = 'queued' RETURNING true""",
-        *(job_id, at),
-    )
-
-
-async def waits(
-    tx: Connection, job_id: str, reason: str, not_before: datetime, *, denied: bool = False
-) -> None:
-    await tx.execute(
-        """UPDATE job SET reason = $2, not_before = $3, tries = tries + 1,
-                          refusals = refusals + $4::int
-           WHERE id = $1 AND state = 'queued'""",
-        *(job_id, reason, not_before, int(denied)),
-    )
 
 
 async def missed(tx: Connection, job_id: str, at: datetime | None) -> None:
@@ -200,10 +166,10 @@ async def remark(tx: Connection, job_id: str, reason: str) -> None:
 
 
 async def started(tx: Connection, job_id: str, at: datetime) -> bool:
-    return await _moved(
+    return await moved(
         tx,
         """UPDATE job SET state = 'running', started_at = $2, reason = '',
-                          launched_at = coalesce(launched_at, $2)
+                          launched_at = coalesce(launched_at, $2), launching_until = NULL
            WHERE id = $1 AND state IN ('queued', 'starting') RETURNING true""",
         *(job_id, at),
     )
@@ -212,11 +178,26 @@ async def started(tx: Connection, job_id: str, at: datetime) -> bool:
 async def ended(
     tx: Connection, job_id: str, state: State, at: datetime, reason: str, ending: dict[str, Any]
 ) -> bool:
-    return await _moved(
+    return await moved(
         tx,
-        f"""UPDATE job SET state = $2, ended_at = $3, reason = $4, ending = $5, not_before = NULL
+        f"""UPDATE job SET state = $2, ended_at = $3, reason = $4, ending = $5, not_before = NULL,
+                           launching_until = NULL
             WHERE id = $1 AND {_OPEN} RETURNING true""",
         *(job_id, state, at, reason, ending),
+    )
+
+
+async def withdrawn(
+    tx: Connection, job_id: str, at: datetime, reason: str, ending: dict[str, Any]
+) -> bool:
+    """Cancel what Kubernetes was never asked for; False where it may have a Job."""
+    return await moved(
+        tx,
+        """UPDATE job SET state = 'cancelled', ended_at = $2, reason = $3, ending = $4,
+                          not_before = NULL
+           WHERE id = $1 AND state = 'queued' AND tries = 0 AND launching_until IS NULL
+           RETURNING true""",
+        *(job_id, at, reason, ending),
     )
 
 
@@ -229,15 +210,10 @@ async def cancelling(tx: Connection, job_id: str, cancel: str, by: str | None) -
 
 
 async def to_cancel(tx: Connection) -> list[Row]:
-    rows = await tx.fetch(f"SELECT * FROM job WHERE cancel IS NOT NULL AND {_OPEN}")
-    return [_row(row) for row in rows]
-
-
-async def queued_before(tx: Connection, at: datetime) -> list[Row]:
     rows = await tx.fetch(
-        "SELECT * FROM job WHERE state = 'queued' AND queued_at < $1 ORDER BY position", at
+        f"SELECT * FROM job WHERE cancel IS NOT NULL AND {_OPEN} AND {FREE} ORDER BY position"
     )
-    return [_row(row) for row in rows]
+    return [row_of(row) for row in rows]
 
 
 async def forget(connection: Connection, before: datetime) -> None:
@@ -249,39 +225,12 @@ async def forget(connection: Connection, before: datetime) -> None:
     )
 
 
-async def page(
-    tx: Connection, filters: Mapping[str, str], before: int | None, limit: int
-) -> list[Row]:
-    """Newest first; `filters` are column and value, `before` a position."""
-    conditions = _conditions(filters, 3)
-    where = " AND ".join(["($1::bigint IS NULL OR position < $1)", *conditions])
-    rows = await tx.fetch(
-        f"SELECT * FROM job WHERE {where} ORDER BY position DESC LIMIT $2",
-        *(before, limit, *filters.values()),
-    )
-    return [_row(row) for row in rows]
-
-
-async def count(tx: Connection, filters: Mapping[str, str]) -> int:
-    """How many there are, counted up to `MAX_COUNT`."""
-    where = " AND ".join(["true", *_conditions(filters, 2)])
-    found: int = await tx.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM job WHERE {where} LIMIT $1) AS counted",
-        *(MAX_COUNT, *filters.values()),
-    )
-    return found
-
-
-def _conditions(filters: Mapping[str, str], first: int) -> list[str]:
-    columns = {"state": "state", "group": "group_name", "task": "task_id", "service": "service"}
-    return [f"{columns[name]} = ${n}" for n, name in enumerate(filters, first)]
-
-
-async def _moved(tx: Connection, statement: str, *values: object) -> bool:
+async def moved(tx: Connection, statement: str, *values: object) -> bool:
     return bool(await tx.fetchval(statement, *values))
 
 
-def _row(row: Any) -> Row:
+def row_of(row: Any) -> Row:
+    """A row of the table as a record."""
     request = dict(row["request"])
     for kind in ("secrets", "secret_files"):
         request[kind] = {name: SecretKey(**key) for name, key in request.get(kind, {}).items()}
@@ -290,14 +239,3 @@ def _row(row: Any) -> Row:
         state=cast(State, row["state"]),
         **{name: row[name] for name in _PLAIN},
     )
-
-
-async def standing(connection: Connection) -> tuple[dict[str, int], float]:
-    """How many requests there are of each state, and the oldest queued one's age in seconds."""
-    rows = await connection.fetch("SELECT state, count(*) AS n FROM job GROUP BY state")
-    oldest_s: float = await connection.fetchval(
-        """SELECT coalesce(extract(epoch FROM now() - min(queued_at)), 0)::float8
-           FROM job WHERE state = 'queued'"""
-    )
-    none = dict.fromkeys(get_args(State), 0)
-    return none | {row["state"]: row["n"] for row in rows}, oldest_s

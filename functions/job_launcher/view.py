@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher import tables
+from functions.job_launcher import queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, Queue, look_at_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
@@ -18,29 +18,33 @@ async def row_and_why(ctx: Context, job_id: str) -> tuple[Row, str]:
     """A Job's row and, in words, what it waits for or how it ended."""
     async with ctx.store.connection() as connection:
         row = await row_of(connection, job_id)
-        queue = await queue_of(ctx, connection)
-    return row, why(row, queue)
+        waiting = await queue_of(ctx, connection)
+    return row, why(row, waiting)
 
 
-def describe(row: Row, queue: Queue) -> dict[str, Any]:
+def describe(row: Row, waiting: Queue) -> dict[str, Any]:
     """A Job as the API shows it; `reason` is why it waits, what is wrong, or how it ended.
 
     `outcome` is `completed`, or `recorded` where nothing ran; none without success.
     """
-    asked = row.request
+    request = row.request
     return {
         "job_id": row.id,
         "state": row.state,
         "outcome": row.ending.get("outcome"),
-        "reason": why(row, queue),
-        "kind": asked.kind,
-        "task_id": asked.task_id,
-        "service": asked.service,
-        "repository": asked.repository,
-        "group": asked.group,
-        "route": asked.route,
-        "image": asked.image,
-        "cause": {"id": asked.cause_id, "source": asked.cause_source, "type": asked.cause_type},
+        "reason": why(row, waiting),
+        "kind": request.kind,
+        "task_id": request.task_id,
+        "service": request.service,
+        "repository": request.repository,
+        "group": request.group,
+        "route": request.route,
+        "image": request.image,
+        "cause": {
+            "id": request.cause_id,
+            "source": request.cause_source,
+            "type": request.cause_type,
+        },
         "queued_at": _stamp(row.queued_at),
         "launched_at": _stamp(row.launched_at),
         "started_at": _stamp(row.started_at),
@@ -52,20 +56,20 @@ def describe(row: Row, queue: Queue) -> dict[str, Any]:
     }
 
 
-def why(row: Row, queue: Queue) -> str:
+def why(row: Row, waiting: Queue) -> str:
     """What it waits for, what is wrong with it, or how it ended."""
     if row.cancel is not None and row.state not in ENDED:
         return f"to be stopped: {row.cancel}"
     if row.state != QUEUED:
         return row.reason
-    return queue.why.get(row.id) or row.reason or "its turn has come"
+    return waiting.why.get(row.id) or row.reason or "its turn has come"
 
 
 async def queue_of(ctx: Context, connection: Any) -> Queue:
     settings = ctx.settings(LauncherSettings)
     return look_at_queue(
-        await tables.queue(connection),
-        await tables.active(connection),
+        await queue.waiting(connection),
+        await queue.active(connection),
         settings.job_concurrency,
         ctx.now(),
         group_limit=settings.job_group_concurrency,

@@ -12,7 +12,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,21 +24,13 @@ from functions.kit.cluster_refusals import Forbidden as Forbidden  # functions k
 from functions.kit.cluster_refusals import NoRight as NoRight
 from functions.kit.cluster_refusals import QuotaUsedUp as QuotaUsedUp
 from functions.kit.cluster_refusals import refusal
+from functions.kit.cluster_stream import LogPart, lines_of, part_of
 from functions.kit.durable import guard
 from functions.kit.errors import TemporaryError, shortened
 from functions.kit.settings import Settings
 
 Object = dict[str, Any]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LogPart:
-    """A piece of a log: it ends at byte `end`, and `more` is there already."""
-
-    data: bytes
-    end: int
-    more: bool
 
 
 class ClusterSettings(Settings):
@@ -51,6 +43,14 @@ class ClusterSettings(Settings):
     kubernetes_timeout_s: float = Field(
         10, gt=0, description="patience with one call to the Kubernetes API, seconds"
     )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a watch saw: `ADDED`, `MODIFIED` or `DELETED`, and the object as it is or last was."""
+
+    type: str
+    object: Object
 
 
 @dataclass
@@ -129,9 +129,27 @@ class Cluster:
 
         def read() -> LogPart:
             with self._call("GET", where, streams=True).response as body:
-                return _part_of(body, skip, most_bytes, tail)
+                return part_of(body, skip, most_bytes, tail)
 
         return await self._threaded(read)
+
+    async def watch(
+        self, api_version: str, plural: str, selector: str, *, for_s: int
+    ) -> AsyncIterator[Change]:
+        """What there is, as `ADDED`, and then each change, for so many seconds: then watch again.
+
+        Ends early where Kubernetes closes; `TemporaryError` where it is lost.
+        """
+        query = {"watch": "true", "labelSelector": selector, "timeoutSeconds": str(for_s)}
+        path = self._path(api_version, plural)
+        answer = await self._threaded(
+            lambda: self._call("GET", path, query, streams=True, silence_s=for_s + 10)
+        )
+        async for line in lines_of(answer.response):
+            said = json.loads(line)
+            if said["type"] == "ERROR":
+                raise TemporaryError(f"the watch of {plural} ended: {said['object']}")
+            yield Change(said["type"], said["object"])
 
     async def close(self) -> None:
         if self._link.client is not None:
@@ -181,12 +199,15 @@ class Cluster:
         body: Object | None = None,
         *,
         streams: bool = False,
+        silence_s: float = 0,
     ) -> Any:
         """One request, in a thread; once more with fresh credentials where ours have expired."""
         for last in (False, True):
             if self._link.client is None:
                 self._link.client = _connect(self._settings.kubeconfig)
-            response = self._request(method, path, query, body, streams=streams)
+            response = self._request(
+                method, path, query, body, streams=streams, silence_s=silence_s
+            )
             if response.status == 401 and not last:
                 self._link.client = None
                 continue
@@ -203,6 +224,7 @@ class Cluster:
         body: Object | None,
         *,
         streams: bool,
+        silence_s: float,
     ) -> Any:
         patching = method == "PATCH"
         headers = {
@@ -221,7 +243,9 @@ class Cluster:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = client.call_api(*request, _request_timeout=patience_s)
+            response = client.call_api(
+                *request, _request_timeout=(patience_s, silence_s) if silence_s else patience_s
+            )
             call.answered(response.status)
         return response
 
@@ -256,25 +280,6 @@ def _connect(kubeconfig: str) -> Any:
     # A request that may have arrived is not repeated behind our back.
     configuration.retries = False
     return client.ApiClient(configuration)
-
-
-def _part_of(body: Any, skip: int, most_bytes: int, tail: int | None) -> LogPart:
-    """Kubernetes cannot begin at a byte, so what comes before is read and dropped."""
-    kept, end = bytearray(), 0
-    while chunk := body.read1(65536):
-        kept += chunk[max(0, skip - end) :]
-        end += len(chunk)
-        if len(kept) > most_bytes:
-            if tail is None:
-                over = len(kept) - most_bytes
-                return LogPart(bytes(kept[:most_bytes]), end - over, more=True)
-            del kept[:-most_bytes]
-    if end < skip:
-        return LogPart(b"", 0, more=end > 0)  # a log that is shorter now has begun anew
-    if tail is not None:
-        lines = kept.splitlines(keepends=True)
-        kept = bytearray().join(lines[max(0, len(lines) - tail) :])
-    return LogPart(bytes(kept), end, more=False)
 
 
 def _log_query(tail: int | None) -> dict[str, str]:

@@ -149,6 +149,7 @@ class Context:
     until: float = math.inf
     deadline: float = math.inf
     writes: list[Write] = field(default_factory=list, repr=False)
+    committed: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     @property
     def left_s(self) -> float:
@@ -186,6 +187,11 @@ class Context:
         inbox: it is committed with the answer, the run and the events, or not at all."""
         self.writes.append(write)
 
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called as soon as the answer is committed, in functions with an inbox; a
+        repeat, whose answer was committed before, calls nothing."""
+        self.committed.append(callback)
+
     def settings(self, kind: type[S]) -> S:
         return self.resources.settings(kind)
 
@@ -196,8 +202,9 @@ class Context:
         """The durable steps of the piece of work that `key` names."""
         return Journal(self.store, self.function, key)
 
-    def within(self, key: str, tx: Connection | None) -> Context:
-        return replace(self, key=key, tx=tx, writes=[])
+    def within(self, key: str) -> Context:
+        """The same for the request that `key` names, with nothing written yet."""
+        return replace(self, key=key, writes=[], committed=[])
 
 
 async def _reported(request: httpx.Request) -> None:

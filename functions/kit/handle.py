@@ -101,7 +101,7 @@ async def handle(
     key = inbox.Key(spec.name, message.source, message.id, requested_by=_person(message))
     if identity is not None:
         first = (message.source, message.id)
-        key = replace(key, source=_known_as(event, message), id=identity, event=first)
+        key = replace(key, source=message.type, id=identity, event=first)
         digest = None  # no person's key: it is named by what it says
     if spec.inbox:
         inbox.check(key.source, key.id)
@@ -143,11 +143,6 @@ async def handle(
             raise
 
 
-def _known_as(event: Event, message: wire.Message) -> str:
-    """The type that names a fact: of a tick it is the same whether the scheduler sent it or not."""
-    return message.type if event.family else type(event).type
-
-
 def _person(message: wire.Message) -> str | None:
     """Who asked for it: the console names whoever pressed."""
     named = message.extensions.get("requestedby")
@@ -165,22 +160,18 @@ class _Call:
     key: inbox.Key
     digest: str | None
 
-    @property
-    def kind(self) -> str:
-        """The type under which the run is recorded: what names the fact, where the event does."""
-        return self.message.type if self.key.event is None else self.key.source
-
     async def once(self) -> inbox.Answered:
         """Once, however often the event comes; the events go to the outbox."""
         timeout_s = self.ctx.resources.process.timeout_seconds * WAIT
         durable, store = self.ctx.resources.durable, self.ctx.store
-        kind = self.kind
+        kind = self.message.type
+        ctx = self._inside()
         if self.spec.transactional:
             events: list[wire.Message] = []
             entries: list[Entry] = []
 
             async def within(tx: Connection) -> list[dict[str, typing.Any]]:
-                events[:] = await self._events(self._inside(tx))
+                events[:] = await self._events(replace(ctx, tx=tx))
                 entries[:] = await durable.put(tx, self.spec.name, self._leaving(events))
                 return [wire.to_json(m) for m in events]
 
@@ -190,12 +181,14 @@ class _Call:
         else:
 
             async def work() -> Outcome:
-                ctx = self._inside(None)
                 events = await self._events(ctx)
                 answer = [wire.to_json(m) for m in events]
                 return Outcome(answer, self._leaving(events), ctx.writes)
 
             done = await durable.once(self.key, kind, timeout_s, work, self.digest)
+        if not done.repeated:
+            for callback in ctx.committed:
+                callback()
         return inbox.Answered([wire.from_json(document) for document in done.answer], done.repeated)
 
     async def again(self) -> inbox.Answered:
@@ -203,13 +196,13 @@ class _Call:
 
         async def work() -> list[wire.Message]:
             try:
-                return await self._events(self._inside(None))
+                return await self._events(self._inside())
             except FunctionError as error:
                 await self._publish_facts(error)
                 raise
 
         if self.spec.recorded:
-            events = await inbox.recorded(self.ctx.store, self.key, self.kind, work)
+            events = await inbox.recorded(self.ctx.store, self.key, self.message.type, work)
         else:
             events = await work()
         return inbox.Answered(events, repeated=False)
@@ -217,7 +210,7 @@ class _Call:
     async def failed(self, took_ms: float, detail: str, facts: Sequence[Event]) -> None:
         """Record the failure; facts that are true all the same go to the outbox."""
         events = self._leaving(self._sealed(facts))
-        await self.ctx.resources.durable.fail(self.key, self.kind, took_ms, detail, events)
+        await self.ctx.resources.durable.fail(self.key, self.message.type, took_ms, detail, events)
 
     async def _publish_facts(self, error: FunctionError) -> None:
         if error.events:
@@ -226,10 +219,10 @@ class _Call:
             except FunctionError as unsent:
                 error.add(f"its events were not sent: {unsent}")
 
-    def _inside(self, tx: Connection | None) -> Context:
+    def _inside(self) -> Context:
         # With its digest, as steps that are kept outlive a request that failed.
         parts = (self.key.source, self.key.id, *([] if self.digest is None else [self.digest]))
-        return self.ctx.within("#".join(parts), tx)
+        return self.ctx.within("#".join(parts))
 
     def _leaving(self, events: list[wire.Message]) -> list[wire.Message]:
         """The events that go to the outbox."""

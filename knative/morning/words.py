@@ -10,12 +10,10 @@ Data = Mapping[str, Any]
 
 # Too many to tell one by one.
 QUIET = {
-    "io.dsm.schedule.due.v1",
     "io.dsm.task.updated.v1",
     "io.dsm.saga.registration.decided.v1",
     "io.dsm.saga.step.commanded.v1",
     "io.dsm.saga.run.ended.v1",
-    "dev.knative.apiserver.resource.update",
 }
 
 
@@ -57,10 +55,6 @@ _STATES = {
     "no-sprint": "without a sprint",
     "error": "could not be read",
 }
-
-
-def _changed(how: str) -> Callable[[Data], str]:
-    return lambda data: f"Kubernetes {how} {data['kind']} {data['metadata']['name']}"
 
 
 def _cycled(data: Data) -> str:
@@ -105,8 +99,6 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     "com.github.issue.labeled": lambda d: (
         f"webhook-receiver: issue {d['issue']['number']} got the label {d['label']['name']}"
     ),
-    "dev.knative.apiserver.resource.add": _changed("made"),
-    "dev.knative.apiserver.resource.delete": _changed("removed"),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
     "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_how_it_ended(d)}",

@@ -11,25 +11,17 @@ NAME = "kubernetes.io/metadata.name"
 # account -> where and on what -> what
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
-        "agents: batch/jobs": {"create", "get", "list", "delete"},
+        "agents: batch/jobs": {"create", "get", "list", "watch", "delete"},
         "agents: /configmaps": {"create", "get"},
-        "agents: /pods": {"list"},
+        "agents: /pods": {"list", "watch"},
         "agents: /pods/log": {"get"},
         "agents: /events": {"list"},
     },
     "dsm/console": {
         "dsm: sources.knative.dev/pingsources": {"get", "list"},
     },
-    "dsm/scheduler": {
-        "dsm: sources.knative.dev/pingsources": {"list"},
-    },
     "dsm/project-orchestrator": {
         "dsm: sources.knative.dev/pingsources": {"list", "create", "delete"},
-    },
-    # Knative's own adapter of the ApiServerSource.
-    "agents/job-events": {
-        "agents: batch/jobs": {"get", "list", "watch"},
-        "agents: /pods": {"get", "list", "watch"},
     },
 }
 
@@ -85,41 +77,22 @@ def test_every_pod_has_an_account_that_exists(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_source_that_knative_runs_among_the_agents_may_reach_the_broker(overlay: str) -> None:
-    """An agent may reach nothing inside, and the adapter of the source runs beside it."""
-    policies = [m for m in of(overlay, "NetworkPolicy") if m["metadata"]["namespace"] == "agents"]
-    for source in of(overlay, "ApiServerSource"):
-        adapter = {
-            "eventing.knative.dev/source": "apiserver-source-controller",
-            "eventing.knative.dev/sourceName": source["metadata"]["name"],
-        }
-        mine = [m["spec"] for m in policies if _selects(m["spec"]["podSelector"], adapter)]
-        out = [rule for spec in mine for rule in spec.get("egress", [])]
-        spaces = {
-            peer.get("namespaceSelector", {}).get("matchLabels", {}).get(NAME)
-            for rule in out
-            for peer in rule.get("to", [])
-        }
-        assert {"kube-system", "knative-eventing"} <= spaces
-        anywhere = [rule["ports"] for rule in out if "to" not in rule]
-        assert {443, 6443} <= {port["port"] for ports in anywhere for port in ports}
-    agent = {"app.kubernetes.io/managed-by": "job-launcher"}
-    (world,) = (
-        m["spec"]
-        for m in policies
-        if "Egress" in m["spec"]["policyTypes"] and _selects(m["spec"]["podSelector"], agent)
-    )
-    blocks = [peer.get("ipBlock", {}) for rule in world["egress"] for peer in rule["to"]]
-    assert any("10.0.0.0/8" in block.get("except", []) for block in blocks)
+def test_an_agent_reaches_names_and_the_world_and_nothing_inside(overlay: str) -> None:
+    policies = [m["spec"] for m in of(overlay, "NetworkPolicy") if _is_of_agents(m)]
+    assert [spec["podSelector"] for spec in policies] == [{}] * len(policies)
+    (out,) = (spec for spec in policies if "Egress" in spec["policyTypes"])
+    peers = [peer for rule in out["egress"] for peer in rule["to"]]
+    spaces = {
+        peer["namespaceSelector"]["matchLabels"][NAME] for peer in peers if "ipBlock" not in peer
+    }
+    assert spaces == {"kube-system"}, "for names"
+    wide = [block for peer in peers if (block := peer.get("ipBlock", {})).get("except")]
+    assert wide
+    assert all("10.0.0.0/8" in block["except"] for block in wide)
 
 
-def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    for one in selector.get("matchExpressions", []):
-        assert one["operator"] == "NotIn"
-        if labels.get(one["key"]) in one["values"]:
-            return False
-    wanted: dict[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+def _is_of_agents(manifest: Manifest) -> bool:
+    return bool(manifest["metadata"]["namespace"] == "agents")
 
 
 def _place(manifest: Manifest) -> str:

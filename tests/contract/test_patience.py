@@ -22,7 +22,6 @@ from __future__ import annotations
 import pytest
 
 from functions.events.saga import StepCommanded
-from functions.kit.handle import WORK
 from functions.kit.settings import ProcessSettings
 from tests.contract.repository import (
     Trigger,
@@ -36,7 +35,7 @@ from tests.contract.repository import (
 
 # A letter is one row: written, or the database is away. The client gives up connecting at 10 s.
 DEAD_LETTER_S = 15.0
-KEEPS_ITS_EVENTS = ("orchestrator", "scheduler", "webhook_receiver")
+KEEPS_ITS_EVENTS = ("job_launcher", "orchestrator", "webhook_receiver")
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
 FAN_OUT_S = 900.0  # after this an in-memory channel drops the event, without a dead letter
 
@@ -117,8 +116,3 @@ def test_a_function_waits_for_all_that_its_events_set_off(name: str) -> None:
     waits = name not in KEEPS_ITS_EVENTS and spec(name).inputs != (StepCommanded,)
     for trigger in behind(name) if waits else ():
         assert publish_s(name) > takes_s(trigger), blame(name)
-
-
-def test_asking_kubernetes_and_then_telling_of_it_fit_into_one_request() -> None:
-    limit = timeout_s("job_launcher")
-    assert limit * WORK + publish_s("job_launcher") < limit

@@ -1,33 +1,34 @@
-"""job-launcher with what is around it: PostgreSQL, a Kubernetes API, and a broker's Triggers."""
+"""job-launcher with what is around it: PostgreSQL, a Kubernetes API, and a broker."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import yaml
+from starlette.responses import Response
 
 from functions.events.base import Event
-from functions.events.job import JobCancelled, JobFailed, JobQueued, JobSucceeded
 from functions.events.schedule import ScheduleDue
+from functions.job_launcher.facts import EMITS
 from functions.job_launcher.main import job_launcher
 from functions.kit import wire
+from functions.kit.durable.locks import JOB_QUEUE
 from knative.local.kube import KubeApi
 from tests.cluster import Cluster, message_of
 from tests.local.kube_server import make_kube, serving
 from tests.support import eventually
 
+FACTS = {kind.type for kind in EMITS}
 ROOT = Path(__file__).resolve().parents[2]
-# The types that the Trigger job-launcher-queue brings back.
-QUEUE_TYPES = tuple(kind.type for kind in (JobQueued, JobSucceeded, JobFailed, JobCancelled))
 
 PYTHON_ROUTES = """
 version: 1
@@ -72,35 +73,20 @@ def run_python(code: str, id: str | None = None, **data: Any) -> wire.Message:
 
 @dataclass
 class World:
-    """`facts` are the launcher's events in the order of saying, redeliveries included."""
+    """`facts` are the launcher's events as the broker has them, in the order of their arrival."""
 
     cluster: Cluster
     kube: KubeApi | None
     api: httpx.AsyncClient
-    now: datetime | None = None
-    facts: list[wire.Message] = field(default_factory=list)
-    follows: bool = True
-    _seen: int = 0
     _minute: int = 0
 
+    @property
+    def facts(self) -> list[wire.Message]:
+        return [m for m in self.cluster.sink.messages if m.type in FACTS]
+
     async def tell(self, event: Event | wire.Message) -> httpx.Response:
-        """Deliver an event, and whatever of the launcher's facts comes back to it."""
-        response = await self.cluster.tell("job-launcher", event)
-        if response.status_code == 200:
-            self.facts.append(wire.decode(response.headers.raw, response.content))
-        self.facts += self.cluster.sink.messages[self._seen :]
-        self._seen = len(self.cluster.sink.messages)
-        await self._return_facts()
-        return response
-
-    async def _return_facts(self) -> None:
-        for fact in list(self.facts):
-            if fact.type in QUEUE_TYPES and fact.id not in self._returned:
-                self._returned.add(fact.id)
-                await self.tell(fact)
-
-    def __post_init__(self) -> None:
-        self._returned: set[str] = set()
+        """Deliver an event, and wait for what the launcher then does."""
+        return await self.cluster.tell("job-launcher", event)
 
     async def sweep(self) -> httpx.Response:
         """The next minute's sweep."""
@@ -145,33 +131,49 @@ async def job_world(
     *,
     routes: str = PYTHON_ROUTES,
     environ: Mapping[str, str] | None = None,
+    may_watch: bool = True,
 ) -> AsyncIterator[World]:
-    """The launcher on a local Kubernetes API, with an ApiServerSource between them."""
-    worlds: list[World] = []
-    waiting: asyncio.Queue[wire.Message] = asyncio.Queue()
-
-    async def publish(source: object, headers: Mapping[str, str], body: bytes) -> bool:
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        waiting.put_nowait(wire.decode(raw, body))
-        return True
-
-    async def deliver() -> None:
-        while True:
-            message = await waiting.get()
-            if worlds[0].follows:
-                await worlds[0].tell(message)
-
-    kube = make_kube(folder / "kube", publish=publish, images=["anthropic/claude-code"])
-    events = yaml.safe_load_all((ROOT / "knative/jobs/events.yaml").read_text())
-    kube.apply(next(d for d in events if d["kind"] == "ApiServerSource"))
-    async with serving(kube) as url, httpx.AsyncClient(base_url=url, trust_env=False) as api:
+    """The launcher on a local Kubernetes API, which it may have no right to watch."""
+    kube = make_kube(folder / "kube", images=["anthropic/claude-code"])
+    app = kube if may_watch else _without_watches(kube)
+    async with (
+        serving(kube, app) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as api,
+    ):
         deploy(cluster, database, folder, url, routes=routes, environ=environ)
-        worlds.append(World(cluster, kube, api))
-        task = asyncio.create_task(deliver())
-        try:
-            yield worlds[0]
-        finally:
-            task.cancel()
+        yield World(cluster, kube, api)
+
+
+def _without_watches(kube: KubeApi) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if b"watch=true" in scope.get("query_string", b""):
+            await Response("may not watch", 403)(scope, receive, send)
+        else:
+            await kube(scope, receive, send)
+
+    return app
+
+
+@asynccontextmanager
+async def queue_locked(database: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Another process is at work on the order of the queue: nobody takes anything from it.
+
+    Yields a question: how many wait?
+    """
+    other = await asyncpg.connect(database)
+
+    async def waiting() -> int:
+        found: int = await other.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        )
+        return found
+
+    try:
+        async with other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock($1)", JOB_QUEUE.key())
+            yield waiting
+    finally:
+        await other.close()
 
 
 def deploy(
@@ -208,4 +210,13 @@ def deploy(
     )
 
 
-__all__ = ["World", "asked", "deploy", "job_world", "message_of", "run_python", "shipped_routes"]
+__all__ = [
+    "World",
+    "asked",
+    "deploy",
+    "job_world",
+    "message_of",
+    "queue_locked",
+    "run_python",
+    "shipped_routes",
+]

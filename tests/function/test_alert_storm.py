@@ -39,7 +39,6 @@ async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
         "storm", "/grafana", "com.grafana.alert.firing", json.dumps(storm(4000)).encode()
     )
     async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
-        world.follows = False
         before_s = time.process_time()
         async with serving_others():
             assert (await world.tell(message)).is_success

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from functions.events.webhook import JobCancelRequested
-from functions.kit import wire
 from tests.cluster import Cluster, message_of
 from tests.function.job_world import PYTHON_ROUTES, World, asked, job_world, run_python
 from tests.support import eventually
@@ -196,44 +194,33 @@ async def test_what_an_event_says_reaches_the_agent_as_it_was_said(world: World)
     assert (await world.jobs())[0]["last_lines"] == [title]
 
 
-async def test_a_pod_that_cannot_start_says_why(world: World) -> None:
-    world.follows = False
-    await world.tell(run_python(FOREVER))
-    (job,) = await world.jobs()
-    pod = {
-        "kind": "Pod",
-        "metadata": {"name": "p", "labels": {"batch.kubernetes.io/job-name": job["job_id"]}},
-        "status": {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]},
-    }
-    kind = "dev.knative.apiserver.resource.update"
-    message = wire.Message("p-1", "https://10.96.0.1:443", kind, json.dumps(pod).encode())
-    assert (await world.tell(message)).status_code == 202
-
-    (job,) = await world.jobs()
-    assert (job["state"], job["reason"]) == ("starting", "ErrImagePull: no more is said")
+@pytest.fixture
+async def unwatched(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with job_world(cluster, functions_database, tmp_path, may_watch=False) as world:
+        yield world
 
 
-async def test_the_sweep_sees_what_no_event_told(world: World) -> None:
-    world.follows = False
-    await world.tell(asked("e1"))
+async def test_the_sweep_sees_what_no_watch_saw(unwatched: World) -> None:
+    await unwatched.tell(asked("e1"))
 
-    await world.until("queued", "started", "succeeded", sweeping=True)
+    await unwatched.until("queued", "started", "succeeded", sweeping=True)
 
 
-async def test_a_job_that_went_unseen_is_said_to_be_gone(world: World) -> None:
-    world.follows = False
-    await world.tell(run_python(FOREVER))
-    (job,) = await world.jobs()
-    await world.api.delete(f"{JOBS}/{job['job_id']}?propagationPolicy=Background")
+async def test_a_job_that_went_unseen_is_said_to_be_gone(unwatched: World) -> None:
+    await unwatched.tell(run_python(FOREVER))
+    (job,) = await unwatched.jobs()
+    await unwatched.api.delete(f"{JOBS}/{job['job_id']}?propagationPolicy=Background")
 
     async def is_gone() -> bool:
-        return await kube_jobs(world) == []
+        return await kube_jobs(unwatched) == []
 
     await eventually(is_gone)
     for _ in range(2):
-        await world.sweep()
-    assert world.said("failed")[0]["reason"] == "Gone"
-    assert world.said("failed")[0]["exit_code"] is None
+        await unwatched.sweep()
+    assert unwatched.said("failed")[0]["reason"] == "Gone"
+    assert unwatched.said("failed")[0]["exit_code"] is None
 
 
 async def test_a_job_that_was_only_recorded_is_no_success(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 import stamina
 
-from functions.job_launcher.main import job_launcher
+from functions.job_launcher.main import job_launcher, start
+from functions.kit import wire
+from functions.kit.context import Context
 from tests.cluster import Cluster
-from tests.function.job_world import PYTHON_ROUTES, World, asked
+from tests.function.job_world import PYTHON_ROUTES, World, asked, queue_locked
 from tests.kube_peer import KubePeer, Say, kube_peer
+from tests.support import eventually
 
 NO_RIGHT = (
     'jobs.batch is forbidden: User "system:serviceaccount:dsm:job-launcher" cannot create '
@@ -30,7 +36,19 @@ def files_of(uid: str) -> dict[str, Any]:
 
 def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> World:
     (peer.folder / "routes.yaml").write_text(PYTHON_ROUTES)
-    cluster.deploy(
+    serve(cluster, database, peer, None, **environ)
+    return World(cluster, None, cluster.client("unused"))
+
+
+def serve(
+    cluster: Cluster,
+    database: str,
+    peer: KubePeer,
+    now: Callable[[], datetime] | None = None,
+    **environ: str,
+) -> Context:
+    """A process of the launcher, with the routes that are there."""
+    return cluster.deploy(
         job_launcher,
         {
             "DATABASE_URL": database,
@@ -41,8 +59,27 @@ def deploy(cluster: Cluster, database: str, peer: KubePeer, **environ: str) -> W
             "KUBERNETES_TIMEOUT_S": "2",
             **environ,
         },
+        now=now,
     )
-    return World(cluster, None, cluster.client("unused"))
+
+
+async def send(cluster: Cluster, message: wire.Message) -> None:
+    """Deliver an event, and wait for nothing but its answer."""
+    headers, body = wire.encode(message)
+    async with httpx.AsyncClient(transport=cluster, base_url="http://job-launcher") as client:
+        assert (await client.post("/", headers=headers, content=body)).status_code == 202
+
+
+async def crash_after_commit(cluster: Cluster, database: str, message: wire.Message) -> None:
+    """Deliver an event to a process that dies before it has made a Job of it."""
+    async with queue_locked(database) as waiting:
+        await send(cluster, message)
+
+        async def looks_at_the_queue() -> bool:
+            return await waiting() == 1
+
+        await eventually(looks_at_the_queue)
+        await cluster.crash("job-launcher")
 
 
 @pytest.mark.parametrize(
@@ -144,14 +181,7 @@ async def test_what_waited_is_launched_by_a_later_sweep(
         world = deploy(cluster, functions_database, peer)
         await world.tell(asked("e1"))
         later = datetime.now(UTC) + timedelta(seconds=90)
-        environ = {
-            "DATABASE_URL": functions_database,
-            "ROUTES_FILE": str(tmp_path / "routes.yaml"),
-            "KUBECONFIG": peer.kubeconfig,
-            "KUBERNETES_NAMESPACE": "agents",
-            "JOB_IMAGE": "anthropic/claude-code",
-        }
-        cluster.deploy(job_launcher, environ, now=lambda: later)
+        serve(cluster, functions_database, peer, now=lambda: later)
         await world.sweep()
 
         assert (await world.jobs())[0]["state"] == "starting"
@@ -165,12 +195,7 @@ async def test_a_request_that_waits_too_long_fails_and_says_what_for(
         world = deploy(cluster, functions_database, peer)
         await world.tell(asked("e1"))
         later = datetime.now(UTC) + timedelta(days=2)
-        environ = {
-            "DATABASE_URL": functions_database,
-            "ROUTES_FILE": str(tmp_path / "routes.yaml"),
-            "KUBECONFIG": peer.kubeconfig,
-        }
-        cluster.deploy(job_launcher, environ, now=lambda: later)
+        serve(cluster, functions_database, peer, now=lambda: later)
         await world.sweep()
 
         (fact,) = world.said("failed")
@@ -178,22 +203,72 @@ async def test_a_request_that_waits_too_long_fails_and_says_what_for(
         assert fact["message"].endswith("namespace agents does not exist")
 
 
-async def test_a_crash_between_claim_and_creation_is_finished_by_the_queue_event(
+@pytest.mark.parametrize("starts", [True, False], ids=["as it starts", "with its sweep"])
+async def test_a_crash_between_claim_and_creation_is_finished_by_the_next_process(
+    cluster: Cluster, functions_database: str, tmp_path: Path, starts: bool
+) -> None:
+    async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
+        world = deploy(cluster, functions_database, peer)
+        await crash_after_commit(cluster, functions_database, asked("e1"))
+        assert (peer.requests, world.types()) == ([], ["queued"])
+
+        ctx = serve(cluster, functions_database, peer)  # another process
+        if starts:
+            await start(ctx)
+            await cluster.relayed()
+        else:
+            peer.judge = lambda request, _: Say(200, body=NOTHING) if "GET" in request else None
+            await world.sweep()
+
+        posts = [request for request in peer.requests if request.endswith("/jobs")]
+        assert len(posts) == 1
+        assert world.types() == ["queued"]
+
+
+async def test_what_a_dead_process_was_making_is_made_once_its_lease_ends(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
     async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
         world = deploy(cluster, functions_database, peer)
-        queued = await cluster.ask("job-launcher", asked("e1"))
+        await crash_after_commit(cluster, functions_database, asked("e1"))
+        lease = "UPDATE job SET launching_until = now() + make_interval(secs => $1)"
+        database = await asyncpg.connect(functions_database)
+        await database.execute(lease, 60.0)
+        await start(serve(cluster, functions_database, peer))
+        await cluster.relayed()
+        assert (await world.jobs())[0]["state"] == "queued"
         assert peer.requests == []
 
-        deploy(cluster, functions_database, peer)  # another process
-        assert (await cluster.tell("job-launcher", asked("e1"))).status_code == 202
-        assert cluster.sink.messages == [queued]
-        await world.tell(queued)
-        await world.tell(queued)
+        await database.execute(lease, -1.0)
+        await database.close()
+        peer.judge = lambda request, _: Say(200, body=NOTHING) if "GET" in request else None
+        await world.sweep()
 
-        posts = [request for request in peer.requests if request.endswith("/jobs")]
-        assert len(posts) == 1
+        assert (await world.jobs())[0]["state"] == "starting"
+
+
+async def test_a_request_that_no_manifest_can_be_made_of_costs_only_itself(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
+        world = deploy(cluster, functions_database, peer)
+        async with queue_locked(functions_database):
+            await send(cluster, asked("e1", task="bad"))
+            await send(cluster, asked("e2", task="good"))
+            database = await asyncpg.connect(functions_database)
+            await database.execute(
+                """UPDATE job SET request = jsonb_set(request, '{files}', '7')
+                   WHERE task_id = 'bad'"""
+            )
+            await database.close()
+        await cluster.relayed()
+
+        assert {job["task_id"]: job["state"] for job in await world.jobs()} == {
+            "bad": "queued",
+            "good": "starting",
+        }
+        (bad,) = await world.jobs(task="bad")
+        assert bad["reason"].startswith(("AttributeError", "TypeError"))
 
 
 async def test_a_crash_after_creation_ends_in_adoption(

@@ -80,13 +80,14 @@ async def test_a_log_is_read_whole_or_its_tail(world: World, client: httpx.Async
 
 
 async def test_the_last_lines_outlive_the_job(world: World, client: httpx.AsyncClient) -> None:
-    await world.tell(asked(ttl="1"))
+    await world.tell(asked())
     await world.until("queued", "started", "succeeded")
     (job,) = await world.jobs()
+    jobs = "/apis/batch/v1/namespaces/agents/jobs"
+    await world.api.delete(f"{jobs}/{job['job_id']}?propagationPolicy=Background")
 
     async def job_is_gone() -> bool:
-        found = await world.api.get("/apis/batch/v1/namespaces/agents/jobs")
-        return not found.json()["items"]
+        return not (await world.api.get(jobs)).json()["items"]
 
     await eventually(job_is_gone)
     answer = await client.get(f"/jobs/{job['job_id']}/logs")

@@ -6,18 +6,19 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
-from functions.job_launcher import tables
 from functions.kit import wire
 from tests.cluster import Cluster, message_of
-from tests.function.job_world import World, asked
-from tests.function.test_job_launcher_answers import MADE, deploy
+from tests.function.job_world import World, asked, queue_locked
+from tests.function.test_job_launcher_answers import MADE, deploy, serve
 from tests.kube_peer import KubePeer, Say, kube_peer
+from tests.support import eventually
 
 ROUTES = """
 version: 1
@@ -80,23 +81,16 @@ async def test_a_time_that_is_still_to_come_is_now(world: World) -> None:
     assert await states(world) == {"wrong clock": "cancelled", "next": "starting"}
 
 
-async def test_of_two_that_come_together_one_stays(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock, waits, gate = tables.lock, asyncio.Event(), asyncio.Event()
+async def test_of_two_that_come_together_one_stays(world: World, functions_database: str) -> None:
+    async with queue_locked(functions_database) as waiting:
+        both = [asyncio.create_task(world.tell(asked(id, task=id, supersede="pr"))) for id in "ab"]
 
-    async def slow(tx: Any, most_s: float) -> None:
-        if not waits.is_set():
-            waits.set()
-            await gate.wait()
-        await lock(tx, most_s)
+        async def both_wait() -> bool:
+            return await waiting() == 2
 
-    monkeypatch.setattr(tables, "lock", slow)
-    one = asyncio.create_task(world.tell(asked("e1", task="one", supersede="pr")))
-    await waits.wait()
-    await world.tell(asked("e2", task="two", supersede="pr"))
-    gate.set()
-    await one
+        await eventually(both_wait)
+    for answer in await asyncio.gather(*both):
+        assert answer.status_code == 202
 
     assert sorted((await states(world)).values()) == ["cancelled", "starting"]
 
@@ -139,7 +133,7 @@ async def spec(world: World, id: str) -> dict[str, Any]:
 
 
 async def test_a_change_reaches_what_waits(
-    world: World, peer: KubePeer, monkeypatch: pytest.MonkeyPatch
+    world: World, peer: KubePeer, functions_database: str
 ) -> None:
     await waiting(world, peer, "t")
     (before,) = await world.jobs()
@@ -148,17 +142,11 @@ async def test_a_change_reaches_what_waits(
 
     (after,) = await world.jobs()
     assert (after["job_id"], after["service"]) == (before["job_id"], "basket")
-    monkeypatch.setattr(tables, "queue", _all_due(tables.queue))
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    serve(world.cluster, functions_database, peer, now=lambda: later)
     await world.sweep()
     made = [body for body in peer.bodies if body and body["kind"] == "ConfigMap"]
     assert made[0]["data"] == {"task.md": "Fix it: quickly"}
-
-
-def _all_due(queue: Any) -> Any:
-    async def due(tx: Any) -> Any:
-        return [dataclasses.replace(one, not_before=None) for one in await queue(tx)]
-
-    return due
 
 
 async def test_a_change_that_comes_too_late_is_seen_at_its_job(world: World) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from functions.job_launcher.main import job_launcher
+from functions.kit import wire
 from tests.cluster import Cluster
-from tests.function.job_world import World, asked
-from tests.function.test_job_launcher_answers import MADE, NO_RIGHT, NOTHING, deploy
+from tests.function.job_world import World, asked, queue_locked
+from tests.function.test_job_launcher_answers import MADE, NO_RIGHT, NOTHING, deploy, send, serve
 from tests.kube_peer import KubePeer, Say, kube_peer
 
 DENIED = (
@@ -26,21 +26,16 @@ class Clocked:
 
     def __init__(self, cluster: Cluster, database: str, peer: KubePeer) -> None:
         self.world = deploy(cluster, database, peer)
+        self._database = database
         self._now = BEGIN
-        environ = {
-            "DATABASE_URL": database,
-            "ROUTES_FILE": str(peer.folder / "routes.yaml"),
-            "KUBECONFIG": peer.kubeconfig,
-            "KUBERNETES_NAMESPACE": "agents",
-            "JOB_IMAGE": "anthropic/claude-code",
-        }
-        cluster.deploy(job_launcher, environ, now=lambda: self._now)
+        serve(cluster, database, peer, now=lambda: self._now)
 
-    async def claim(self, *requests: Any) -> None:
+    async def claim(self, *requests: wire.Message) -> None:
         """All are in the queue before the first is looked at."""
-        replies = [await self.world.cluster.ask("job-launcher", one) for one in requests]
-        for reply in replies:
-            await self.world.tell(reply)
+        async with queue_locked(self._database):
+            for one in requests:
+                await send(self.world.cluster, one)
+        await self.world.cluster.relayed()
 
     async def minutes(self, count: int) -> None:
         for _ in range(count):

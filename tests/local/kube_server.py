@@ -36,10 +36,12 @@ def make_kube(store: Path, **options: Any) -> KubeApi:
 
 
 @asynccontextmanager
-async def serving(kube: KubeApi) -> AsyncIterator[str]:
-    """Serve on a free port; yields the URL."""
+async def serving(kube: KubeApi, app: Any = None) -> AsyncIterator[str]:
+    """Serve on a free port, behind `app` where it is given; yields the URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(kube, lifespan="off", log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app or kube, lifespan="off", log_level="warning", timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     await kube.start()
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from functions.kit.cluster import Cluster, ClusterSettings, Forbidden
+from functions.kit.cluster import Change, Cluster, ClusterSettings, Forbidden
 from functions.kit.errors import Conflict, FunctionError, NotFound, PermanentError, TemporaryError
 from tests.kube_peer import SILENCE, KubePeer, Say, kube_peer
+from tests.support import eventually
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}}
 NO_RIGHT = (
@@ -133,3 +136,47 @@ async def test_without_any_time_nothing_is_asked(tmp_path: Path) -> None:
         assert peer.requests == []
 
         assert await cluster.list("batch/v1", "jobs") == []
+
+
+async def test_a_watch_yields_each_change_until_its_reader_leaves(tmp_path: Path) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        watch = cluster_of(peer).watch("batch/v1", "jobs", "x=y", for_s=60)
+        first = asyncio.ensure_future(anext(watch))
+        await peer.change("jobs", "ADDED", JOB)
+        assert await first == Change("ADDED", JOB)
+
+        second = asyncio.ensure_future(anext(watch))
+        await peer.change("jobs", "DELETED", JOB)
+        assert (await second).type == "DELETED"
+
+        waiting = asyncio.ensure_future(anext(watch))
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await eventually(_nobody_reads)
+
+
+async def _nobody_reads() -> bool:
+    return not [one for one in threading.enumerate() if one.name == "kubernetes-watch"]
+
+
+@pytest.mark.parametrize(
+    ("say", "error"),
+    [(Say(403, NO_RIGHT), Forbidden), (Say(0), TemporaryError), (Say(503), TemporaryError)],
+    ids=["403", "closed", "503"],
+)
+async def test_a_watch_that_is_refused_says_why(
+    tmp_path: Path, say: Say, error: type[FunctionError]
+) -> None:
+    async with kube_peer(tmp_path, say) as peer:
+        peer.watches = False
+        with pytest.raises(error):
+            await anext(cluster_of(peer).watch("batch/v1", "jobs", "x=y", for_s=60))
+
+
+async def test_a_watch_whose_history_is_gone_is_lost(tmp_path: Path) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        watch = cluster_of(peer).watch("batch/v1", "jobs", "x=y", for_s=60)
+        first = asyncio.ensure_future(anext(watch))
+        await peer.change("jobs", "ERROR", {"code": 410, "reason": "Expired"})
+        with pytest.raises(TemporaryError, match="Expired"):
+            await first

@@ -43,4 +43,6 @@ ENTITY = Lock("entity")  # what a function changes elsewhere, one at a time: fun
 
 # Held by a transaction.
 MIGRATION = Lock("migration")  # the schema of a database
+JOB_QUEUE = Lock("job queue")  # whoever takes requests from the queue, or puts one in its place
+TASK = Lock("task")  # requests for, and cancellations of, one task of an agent: its id
 RELAY = Lock("relay")  # whoever leases rows of the outbox

@@ -1,4 +1,6 @@
-"""What is asked for: a Job claimed, replaced by a newer one, changed while it waits, or stopped.
+"""Commands: a Job is requested, replaced by a newer one, changed while it waits, or stopped.
+
+All of it is in tables: no Job is made or stopped here.
 
 Events arrive in any order, so what counts is when they were said: an older request of a pull
 request does not replace a newer one, and a cancellation that overtakes its task still stops it.
@@ -15,8 +17,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from functions.events.base import AnyEvent, Event
+from functions.events.job import JobCancelled
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
-from functions.job_launcher import cancellations, follow, tables
+from functions.job_launcher import cancellations, facts, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
 from functions.job_launcher.event_data import data_of
 from functions.job_launcher.match import Choice, choose
@@ -51,18 +54,18 @@ async def is_wanted(routes: Routes, event: AnyEvent) -> bool:
 
 
 async def take(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
-    """Claim places in the queue, if a route says so; Jobs are made when JobQueued comes back."""
+    """Claim places in the queue, if a route says so."""
     requests = await _requests(routes, event, ctx)
     if any(request.supersede for request in requests):
         # Before the claim: of two that come together, the second sees the first.
-        await tables.lock(tx, ctx.left_s / 2)
+        await queue.lock(tx, ctx.left_s / 2)
     await cancellations.lock_tasks(tx, [request.task_id for request in requests], ctx.left_s / 2)
     at = _said_at(event, ctx.now())
     kept = _kept(event)
     events: list[Event] = []
     for request in requests:
-        if await tables.claim(tx, request, ctx.now(), asked_at=at, asked=kept):
-            events.append(follow.queued(request))
+        if await tables.claim(tx, request, ctx.now(), requested_at=at, source_event=kept):
+            events.append(facts.queued(request))
             events += await _placed(ctx, tx, request, at)
     return events
 
@@ -73,14 +76,14 @@ async def _placed(ctx: Context, tx: Connection, request: JobRequest, at: datetim
     assert row is not None, "it was claimed in this transaction"
     newer = await tables.newer(tx, request, at)
     if newer is not None:
-        return await follow.stop(ctx, tx, row, f"superseded by {newer}", newer)
+        return await _stop(ctx, tx, row, f"superseded by {newer}", newer)
     since = max(at, ctx.now() - CANCELLED_FOR)
     if (reason := await cancellations.reason_of(tx, request.task_id, since)) is not None:
-        return await follow.stop(ctx, tx, row, reason)
+        return await _stop(ctx, tx, row, reason)
     events: list[Event] = []
     for older in await tables.open_older(tx, request, at):
         reason = f"superseded by {request.job_id}"
-        events += await follow.stop(ctx, tx, older, reason, request.job_id)
+        events += await _stop(ctx, tx, older, reason, request.job_id)
     return events
 
 
@@ -92,7 +95,7 @@ async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> lis
     row = await tables.get(tx, event.job or "")
     if row is None:
         raise PermanentError(f"no such job: {event.job}")
-    return await follow.stop(ctx, tx, row, reason) if row.state not in ENDED else []
+    return await _stop(ctx, tx, row, reason) if row.state not in ENDED else []
 
 
 async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) -> list[Event]:
@@ -100,7 +103,7 @@ async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) 
     rows = await tables.open_of_task(tx, task_id)
     events: list[Event] = []
     for row in rows:
-        events += await follow.stop(ctx, tx, row, reason)
+        events += await _stop(ctx, tx, row, reason)
     if not rows:
         logger.info("task %s has no open job: its cancellation is kept for a while", task_id)
         await cancellations.keep(tx, task_id, reason, ctx.now())
@@ -115,10 +118,9 @@ async def update(
         return await _cancel_task(event.task_id, f"cancelled by {event.origin}", ctx, tx)
     await cancellations.lock_tasks(tx, [event.task_id], ctx.left_s / 2)
     for row in await tables.open_of_task(tx, event.task_id):
-        if row.state == QUEUED and row.asked is not None:
-            await _change(routes(), row, row.asked, event, ctx, tx)
-        else:
-            words = "a change of its task came too late: it works on what was asked first"
+        source = row.source_event if row.state == QUEUED else None
+        if source is None or not await _change(routes(), row, source, event, ctx, tx):
+            words = "a change of its task came too late: it works on what was requested first"
             await tables.remark(tx, row.id, words)
     return []
 
@@ -126,22 +128,37 @@ async def update(
 async def _change(
     routes: Routes,
     row: Row,
-    asked: dict[str, Any],
+    source: dict[str, Any],
     update: TaskUpdateRequested,
     ctx: Context,
     tx: Connection,
-) -> None:
+) -> bool:
+    """Make the request anew; False where its Job is being made."""
     new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
-    data = asked["data"] | new
-    data["metadata"] = asked["data"].get("metadata", {}) | update.metadata
-    event = AnyEvent(said=asked["said"], data=json.dumps(data).encode())
+    data = source["data"] | new
+    data["metadata"] = source["data"].get("metadata", {}) | update.metadata
+    event = AnyEvent(said=source["said"], data=json.dumps(data).encode())
     requests = await _requests(routes, event, ctx)
     if not requests:
         await tables.remark(tx, row.id, "a change of its task is not taken: no route serves it")
-        return
-    # The name stays: it is what the facts that were said call the Job.
+        return True
+    # The name stays: it is what the facts that were sent call the Job.
     request = replace(requests[0], job_id=row.id)
-    await tables.change(tx, request, {**asked, "data": data})
+    return await tables.change(tx, request, {**source, "data": data})
+
+
+async def _stop(
+    ctx: Context, tx: Connection, row: Row, reason: str, by: str | None = None
+) -> list[Event]:
+    """Stop a request: at once where it has no Job; else the controller does, after the commit."""
+    if row.state in ENDED:
+        return []
+    at, by = ctx.now(), by or row.superseded_by
+    if await tables.withdrawn(tx, row.id, at, reason, {"superseded_by": by}):
+        about = facts.about(row.request)
+        return [JobCancelled(**about, ended_at=at, reason=reason, superseded_by=by)]
+    await tables.cancelling(tx, row.id, reason, by)
+    return []
 
 
 async def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:

@@ -1,0 +1,91 @@
+"""Rows move on, and what becomes true of a Job is committed with them as an event."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from functions.events.job import (
+    JobCancelled,
+    JobFact,
+    JobFailed,
+    JobQueued,
+    JobStarted,
+    JobSucceeded,
+)
+from functions.job_launcher.decide import JobRequest
+from functions.kit import envelope, trace, wire
+from functions.kit.context import Context
+from functions.kit.durable.database import Connection
+from functions.kit.durable.inbox import Key
+
+EMITS: tuple[type[JobFact], ...] = (
+    JobQueued,
+    JobStarted,
+    JobSucceeded,
+    JobFailed,
+    JobCancelled,
+)
+
+
+def about(request: JobRequest) -> dict[str, Any]:
+    """What every fact of a Job says."""
+    return {
+        "job_id": request.job_id,
+        "kind": request.kind,
+        "task_id": request.task_id,
+        "service": request.service,
+        "group": request.group,
+        "route": request.route,
+        "correlation_id": request.correlation_id,
+        "traceparent": request.traceparent,
+    }
+
+
+def queued(request: JobRequest) -> JobQueued:
+    cause = {
+        "cause_id": request.cause_id,
+        "cause_source": request.cause_source,
+        "cause_type": request.cause_type,
+    }
+    return JobQueued(**about(request), **cause)
+
+
+@dataclass
+class Settlement:
+    """A transaction, and the facts that it makes true of one Job."""
+
+    tx: Connection
+    facts: list[JobFact] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def settled(ctx: Context, request: JobRequest) -> AsyncIterator[Settlement]:
+    """One short transaction; its facts leave after its commit, in the order of the Job's changes.
+
+    Call nobody inside.
+    """
+    durable = ctx.resources.durable
+    async with ctx.store.transaction() as tx:
+        settlement = Settlement(tx)
+        yield settlement
+        messages = _sealed(ctx, request, settlement.facts)
+        entries = await durable.put(tx, ctx.function, messages)
+    durable.deliver(entries, messages)
+
+
+def _sealed(ctx: Context, request: JobRequest, facts: list[JobFact]) -> list[wire.Message]:
+    """Each fact is true of a Job once at most, so its id is derived from the Job's name."""
+    cause = wire.Message(request.cause_id, request.cause_source, request.cause_type)
+    messages = envelope.seal(
+        facts,
+        cause=cause,
+        key=Key(ctx.function, "job", request.job_id),
+        source="/functions/job-launcher",
+        emits=EMITS,
+        overrides=ctx.resources.process.overrides,
+        at=ctx.now(),
+    )
+    return trace.created(messages)

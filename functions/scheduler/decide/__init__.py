@@ -1,1 +1,0 @@
-"""What becomes of each nominal time of a schedule, and why."""
