@@ -17,9 +17,10 @@ from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
 from functions.console.formatting import clock, short_type, spoken
-from functions.console.pages import View, endpoint, render
+from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
+from functions.console.rendering import View, render
 from functions.console.schedules import standing
 from functions.console.sprint_attention import stalled, without_next
 from functions.kit.context import Resources
@@ -44,17 +45,17 @@ class Attention:
     away: str = ""
 
 
-async def letters(ask: Ask) -> tuple[int, list[Item]]:
+async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
     """Events that were given up."""
     answer = await ask.function("dead-letter").read("/letters", state="open", limit=SHOWN)
     return answer["total"], [
         Item(
-            f"{short_type(letter['type'])} {letter['subject'] or ''}".strip(),
-            cause(letter),
+            f"{short_type(row['type'])} {row['subject'] or ''}".strip(),
+            cause(row),
             "open",
-            f"/dead-letters/{letter['number']}",
+            f"/dead-letters/{row['number']}",
         )
-        for letter in answer["letters"]
+        for row in answer["letters"]
     ]
 
 
@@ -107,7 +108,7 @@ async def overdue(ask: Ask) -> tuple[int, list[Item]]:
 
 Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
 KINDS: tuple[tuple[str, str, str, Look], ...] = (
-    ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", letters),
+    ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
     ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", overdue),

@@ -27,7 +27,7 @@ from functions.kit.errors import PermanentError, shortened
 
 COOKIE = "console"
 NOTICE = "console_notice"
-MOST_FORM_BYTES = 64 * 1024
+MAX_FORM_BYTES = 64 * 1024
 # Who signed in signs in again the next day.
 SESSION_S = 12 * 3600
 # So many failed attempts to sign in within so many seconds, and no more are looked at.
@@ -105,7 +105,7 @@ class Desk:
         """The fields of a form that came from here; `Refused` says what is wrong."""
         check_origin(self.request, self._settings.console_url)
         body = await self.request.body()
-        if len(body) > MOST_FORM_BYTES:
+        if len(body) > MAX_FORM_BYTES:
             raise PermanentError("The form is too large.")
         fields = {k: v[-1] for k, v in parse_qs(body.decode("utf-8", "replace")).items()}
         try:

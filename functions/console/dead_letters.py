@@ -1,4 +1,4 @@
-"""Dead letters: what could not be handled, why, and sending it again."""
+"""Dead letters: what could not be handled, and why."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import ago, count, moment, pretty
-from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.formatting import pretty
+from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.kit.errors import Conflict, NotFound, PermanentError
+from functions.kit.errors import NotFound
 
 FUNCTION = "dead-letter"
 FILTERS = ("state", "function", "type")
 PAGE = 25
 # Of large data the page shows the beginning, in characters.
 MAX_SHOWN = 20_000
-# A broker may try for minutes before it says that it took an event; the page then shows the rest.
-PREFER = {"Prefer": "respond-async, wait=3"}
 # On a laptop only: a cluster's broker is not reached by this command.
 TRY_IT = (
     ".venv/bin/python -m knative.local send --type io.dsm.cycle.requested.v1"
@@ -35,16 +32,16 @@ def chosen(query: Mapping[str, str]) -> dict[str, str]:
     return {name: query[name] for name in FILTERS if query.get(name)}
 
 
-async def letters(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """One page of letters, newest first."""
+async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One page of them, newest first."""
     wanted = chosen(query)
     peer = ask.function(FUNCTION)
     answer = await peer.read("/letters", **wanted, limit=PAGE, before=query.get("before"))
-    for letter in answer["letters"]:
-        letter["cause"] = cause(letter)
+    for found in answer["letters"]:
+        found["cause"] = cause(found)
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
     return {
-        "letters": answer["letters"],
+        "dead_letters": answer["letters"],
         "older": older,
         "newest": "before" not in query,
         "wanted": wanted,
@@ -52,11 +49,11 @@ async def letters(ask: Ask, query: Query) -> Mapping[str, Any]:
         "try_it": TRY_IT if ask.settings.console_local else "",
         "total": answer["total"],
         "ended": "before" in query,
-        "some_open": any(letter["state"] == "open" for letter in answer["letters"]),
+        "some_open": any(found["state"] == "open" for found in answer["letters"]),
     }
 
 
-def cause(letter: Row) -> str:
+def cause(found: Row) -> str:
     """Why an event was given up, in words.
 
     >>> cause({"function": "scrum-report", "code": 503, "detail": '{"detail": "no room"}'})
@@ -64,8 +61,8 @@ def cause(letter: Row) -> str:
     >>> cause({"function": None, "code": None, "detail": None})
     'the subscriber gave no answer in time, or one that made no sense'
     """
-    who = letter["function"] or "the subscriber"
-    code, said = letter["code"], _said(letter["detail"])
+    who = found["function"] or "the subscriber"
+    code, said = found["code"], _said(found["detail"])
     if code is None:
         words = f"{who} gave no answer in time, or one that made no sense"
     elif code in (408, 425, 429) or code in (502, 503, 504):
@@ -92,17 +89,17 @@ def _said(detail: str | None) -> str:
     return str(inner) if inner else text
 
 
-async def letter(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """One letter as a whole."""
-    found = await _letter(ask, query["number"])
+async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One dead letter as a whole."""
+    found = await read_dead_letter(ask, query["number"])
     event = found["event"]
     attributes = {k: v for k, v in event.items() if k not in ("data", "data_base64")}
     data = as_text(event)[:MAX_SHOWN]
     return {
-        "letter": found | {"cause": cause(found)},
+        "dead_letter": found | {"cause": cause(found)},
         "attributes": attributes,
         "data": data,
-        "chain": event.get("correlationid") or event["id"],
+        "trace": event.get("correlationid") or event["id"],
         "redrives": found["redrives"],
         "audit": found["audit"],
         "cut": found["size"] > MAX_SHOWN,
@@ -116,198 +113,11 @@ def as_text(event: Row) -> str:
     return data if isinstance(data, str) else pretty(data)
 
 
-async def _letter(ask: Ask, number: str) -> Row:
+async def read_dead_letter(ask: Ask, number: str) -> Row:
     if not number.isdecimal():
-        raise NotFound(f"There is no letter {number}.")
+        raise NotFound(f"There is no dead letter {number}.")
     found: Row = await ask.function(FUNCTION).read(f"/letters/{number}")
     return found
-
-
-async def confirm_one(view: View) -> Response:
-    """What would be sent again, to whom, before it is."""
-    number = view.query["number"]
-    found = await _letter(view.ask, number)
-    last = ago(found["last_at"], view.ask.ctx.now())
-    facts = {
-        "event": f"{found['type']} {found['subject'] or ''}",
-        "went wrong": cause(found),
-        "given up": f"{count(found['count'], 'time')}, last {last} ({moment(found['last_at'])})",
-    }
-    values = {
-        "title": f"Send letter {number} again?",
-        "text": "The event goes to the broker as it first came. Whoever handled it already knows "
-        "it by its id and does nothing twice.",
-        "facts": facts,
-        "fields": {},
-        "action": f"/dead-letters/{number}/redrive",
-        "button": "Send again",
-        "back": f"/dead-letters/{number}",
-    }
-    return render(view, "confirm.html", values)
-
-
-async def redrive_one(view: View) -> Response:
-    _, who = await view.desk.act()
-    number = view.query["number"]
-    found = await _letter(view.ask, number)
-    at = f"/letters/{found['number']}/redrive"
-    answer = await view.ask.function(FUNCTION).act(at, who, headers=PREFER)
-    return _sent(view, number, answer["outcome"])
-
-
-def _sent(view: View, number: str, outcome: str | None) -> Response:
-    """Back to the letter, with what came of sending it."""
-    words, tone = f"Letter {number} was sent again.", "good"
-    if outcome == "returned":
-        words, tone = f"Letter {number} was sent again, and failed again.", "bad"
-    elif outcome is None:
-        words, tone = f"Letter {number} is being sent again: its outcome will stand here.", "busy"
-    return done(view, f"/dead-letters/{number}", words, tone)
-
-
-async def edit(view: View) -> Response:
-    """The event's data and subject in a form."""
-    number = view.query["number"]
-    found = await _letter(view.ask, number)
-    return _edit_page(view, found, as_text(found["event"]), found["subject"] or "", "")
-
-
-def _edit_page(view: View, found: Row, data: str, subject: str, wrong: str) -> Response:
-    values = {
-        "title": f"Edit letter {found['number']} and send it",
-        "letter": found,
-        "data": data,
-        "subject": subject,
-        "wrong": wrong,
-    }
-    return render(view, "edit_letter.html", values, 422 if wrong else 200)
-
-
-async def send_edited(view: View) -> Response:
-    """Send what the form holds; bad data comes back in the form with what is wrong with it."""
-    form, who = await view.desk.act()
-    number = view.query["number"]
-    found = await _letter(view.ask, number)
-    text, subject = form.get("data", ""), form.get("subject", "")
-    change: dict[str, Any] = {"data": text}
-    if "json" in (found["event"].get("datacontenttype") or "application/json"):
-        try:
-            change["data"] = json.loads(text)
-        except ValueError as error:
-            return _edit_page(view, found, text, subject, f"The data is no valid JSON: {error}.")
-    if subject != (found["subject"] or ""):
-        change["attributes"] = {"subject": subject}
-    peer = view.ask.function(FUNCTION)
-    try:
-        answer = await peer.act(f"/letters/{found['number']}/redrive", who, change, PREFER)
-    except Conflict:
-        raise
-    except PermanentError as error:
-        return _edit_page(view, found, text, subject, error.detail)
-    return _sent(view, number, answer["outcome"])
-
-
-# What ends a letter without sending it: how it is called, what it says, and what came of it.
-ENDS = {
-    "dismiss": ("Dismiss", "Nothing is sent. It needs no attention any more.", "dismissed"),
-    "delete": ("Delete", "The event is deleted with its payload, for good.", "deleted"),
-}
-
-
-async def confirm_end(view: View) -> Response:
-    """Asks for the reason, which is kept with who gave it."""
-    number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
-    found = await _letter(view.ask, number)
-    title, text, _ = ENDS[action]
-    values = {
-        "title": f"{title} letter {number}?",
-        "text": text,
-        "facts": {"event": f"{found['type']} {found['subject'] or ''}", "failed": cause(found)},
-        "fields": {},
-        "asks_reason": True,
-        "action": f"/dead-letters/{number}/{action}",
-        "button": title,
-        "back": f"/dead-letters/{number}",
-    }
-    return render(view, "confirm.html", values)
-
-
-async def end(view: View) -> Response:
-    form, who = await view.desk.act()
-    number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
-    found = await _letter(view.ask, number)
-    body = {"reason": form.get("reason", "")}
-    await view.ask.function(FUNCTION).act(f"/letters/{found['number']}/{action}", who, body)
-    to = "/dead-letters" if action == "delete" else f"/dead-letters/{number}"
-    return done(view, to, f"Letter {number} was {ENDS[action][2]}.", "calm")
-
-
-async def confirm_dismiss_many(view: View) -> Response:
-    """How many letters a filter means, and why they are dismissed."""
-    wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
-    values = {
-        "title": f"Dismiss {count(answer['total'], 'open letter')}?",
-        "text": "Nothing is sent. Oldest first, at most 200 at once.",
-        "facts": {name: wanted.get(name, "any") for name in FILTERS},
-        "fields": chosen(view.query),
-        "asks_reason": True,
-        "action": "/dead-letters/dismiss",
-        "button": "Dismiss",
-        "back": f"/dead-letters?{urlencode(chosen(view.query))}",
-    }
-    return render(view, "confirm.html", values)
-
-
-async def dismiss_many(view: View) -> Response:
-    form, who = await view.desk.act()
-    body = {**chosen(form), "state": "open", "reason": form.get("reason", "")}
-    answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
-    return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
-
-
-def _results(
-    view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
-) -> Response:
-    """A page with the outcome of each letter."""
-    outcomes = [row["outcome"] for row in results]
-    values = {
-        "title": title,
-        "results": results,
-        "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
-        "left": left,
-        "back": f"/dead-letters?{urlencode(wanted)}",
-    }
-    return render(view, "results.html", values)
-
-
-async def confirm_many(view: View) -> Response:
-    """How many letters a filter means, before they are sent."""
-    wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
-    some = count(answer["total"], "open letter")
-    values = {
-        "title": f"Send {some} again?",
-        "text": "Oldest first, at most 200 at once; the page then says how many are left.",
-        "facts": {name: wanted.get(name, "any") for name in FILTERS},
-        "fields": chosen(view.query),
-        "action": "/dead-letters/redrive",
-        "button": "Send again",
-        "back": f"/dead-letters?{urlencode(chosen(view.query))}",
-    }
-    return render(view, "confirm.html", values)
-
-
-async def redrive_many(view: View) -> Response:
-    form, who = await view.desk.act()
-    wanted = chosen(form)
-    body = {**wanted, "state": "open"}
-    answer = await view.ask.function(FUNCTION).act("/redrive", who, body, PREFER)
-    left = f" {answer['left']} are left." if answer["left"] else ""
-    if "redriving" in answer:
-        said = f"{answer['redriving']} letters are being sent again: their states show how.{left}"
-        return done(view, f"/dead-letters?{urlencode(wanted)}", said, "busy")
-    return _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
 
 
 def routes() -> list[Route]:
@@ -315,26 +125,16 @@ def routes() -> list[Route]:
         *Page(
             "/dead-letters",
             "Dead letters",
-            [Panel("letters", "Letters", letters, live_s=3)],
+            [Panel("dead_letters", "Newest first", listed, live_s=3)],
             lead="Events that a function could not handle, after every retry. They wait here until "
             "a user sends them again or dismisses them.",
-            head="heads/letters.html",
+            head="heads/dead_letters.html",
         ).routes(),
-        endpoint("/dead-letters/redrive", confirm_many),
-        endpoint("/dead-letters/redrive", redrive_many, ["POST"]),
-        endpoint("/dead-letters/dismiss", confirm_dismiss_many),
-        endpoint("/dead-letters/dismiss", dismiss_many, ["POST"]),
         *Page(
             "/dead-letters/{number}",
-            "Letter {number}",
-            [Panel("letter", "What happened", letter, live_s=2)],
+            "Dead letter {number}",
+            [Panel("dead_letter", "What happened", one, live_s=2)],
             parent=("/dead-letters", "Dead letters"),
-            exists=lambda ask, query: _letter(ask, query["number"]),
+            exists=lambda ask, query: read_dead_letter(ask, query["number"]),
         ).routes(),
-        endpoint("/dead-letters/{number}/redrive", confirm_one),
-        endpoint("/dead-letters/{number}/redrive", redrive_one, ["POST"]),
-        endpoint("/dead-letters/{number}/edit", edit),
-        endpoint("/dead-letters/{number}/edit", send_edited, ["POST"]),
-        *(endpoint(f"/dead-letters/{{number}}/{action}", confirm_end) for action in ENDS),
-        *(endpoint(f"/dead-letters/{{number}}/{action}", end, ["POST"]) for action in ENDS),
     ]

@@ -1,4 +1,4 @@
-"""Events: the broker's stream, one event's chain of cause, and what every inbox tells.
+"""Events: the broker's stream, one event's trace, and the runs of every function.
 
 The local broker tells its events, with each attempt to deliver them. A broker on a cluster tells
 nothing: there event-recorder keeps the events, and has the functions' runs in place of attempts.
@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.chain import chain_graph
 from functions.console.formatting import instant
-from functions.console.pages import Page
+from functions.console.pages import Page, moved
 from functions.console.panels import NotHere, Panel, Query
+from functions.console.trace_graph import trace_graph
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
 # The functions that keep a record of what they handled.
@@ -30,7 +30,7 @@ TICK = "dev.knative.sources.ping"
 PAGE = 40
 # What is read at once, and how often, to fill a page of which most does not fit the filters.
 BATCH, MAX_BATCHES = 80, 5
-MOST_IN_CHAIN = 400
+MAX_IN_TRACE = 400
 
 NO_RECORD = (
     "Nobody keeps the events here. The component event-recorder does, once EVENTS_URL names it; "
@@ -46,7 +46,7 @@ async def stream(ask: Ask, query: Query) -> Mapping[str, Any]:
     wanted |= wanted_here
     older = urlencode({**wanted, "before": last}) if last is not None else ""
     for event in events:
-        event["chain"] = correlation(event)
+        event["correlation"] = correlation(event)
     return {"events": events, "older": older, "newest": "before" not in query} | {
         "wanted": urlencode(wanted),
         "ended": "before" in query,
@@ -135,23 +135,23 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
     }
 
 
-async def chain(ask: Ask, query: Query) -> Mapping[str, Any]:
+async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
     """All events that one event caused, as a graph and as a table."""
     id = query.get("correlation", "")
-    events = await _search(ask, correlation=id, limit=MOST_IN_CHAIN)
+    events = await _search(ask, correlation=id, limit=MAX_IN_TRACE)
     if not events:
         raise NotFound(f"There is no record of an event {id}.")
     events.sort(key=lambda event: (event["arrived"], event["seq"]))
     return {
         "events": events,
-        "graph": chain_graph(events),
+        "graph": trace_graph(events),
         "began": events[0]["arrived"],
-        "full": len(events) == MOST_IN_CHAIN,
+        "full": len(events) == MAX_IN_TRACE,
     }
 
 
 def correlation(event: Row) -> str:
-    """What all events of its chain carry."""
+    """The id that all events of its trace carry."""
     attributes = event["attributes"]
     return str(attributes.get("correlationid") or attributes["id"])
 
@@ -174,9 +174,10 @@ def routes() -> list[Route]:
             head="heads/events.html",
         ).routes(),
         *Page(
-            "/events/chain",
+            "/events/trace",
             "Trace",
-            [Panel("chain", "From the first event to the last", chain)],
+            [Panel("trace", "From the first event to the last", trace)],
             parent=("/events", "Events"),
         ).routes(),
+        moved("/events/chain", "/events/trace"),
     ]

@@ -139,8 +139,8 @@ def _rough(gap: timedelta) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """A number and its noun.
 
-    >>> count(1, "letter"), count(0, "letter"), count(2, "entry", "entries")
-    ('1 letter', '0 letters', '2 entries')
+    >>> count(1, "event"), count(0, "event"), count(2, "entry", "entries")
+    ('1 event', '0 events', '2 entries')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
+from functions.console.rendering import View, done, render
 from functions.kit.errors import Conflict
 from functions.kit.services import path
 

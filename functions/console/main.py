@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.console import (
     attention,
+    dead_letter_actions,
     dead_letters,
     events,
     jobs,
@@ -30,7 +31,7 @@ from functions.console import (
 )
 from functions.console.ask import Ask
 from functions.console.authentication import Desk, EndedSessions
-from functions.console.pages import FOLDER, SECURITY, View, problem
+from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
 from functions.kit.errors import NotFound, PermanentError
@@ -44,6 +45,7 @@ SECTIONS = (
     orchestrations,
     jobs,
     schedules,
+    dead_letter_actions,  # before the page of a number, which its paths would fit
     dead_letters,
     sign_in,
 )

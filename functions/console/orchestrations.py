@@ -14,8 +14,9 @@ from starlette.routing import Route
 from functions.console.ask import Ask, Row
 from functions.console.draw import Graph, Node, graph
 from functions.console.formatting import instant, spoken, tone
-from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
+from functions.console.rendering import View, done, render
 from functions.console.sprints import number_of
 from functions.kit.errors import NotFound
 from functions.kit.services import path

@@ -1,15 +1,16 @@
 """A page is made of panels. Each asks for itself and fails by itself.
 
-A page waits a moment for all of them; a panel that is not there yet is shown as loading and asks
-for itself again. So a service that is away takes its own panel with it and nothing else;
-that panel names it and asks again.
+A page's frame is there at once. It waits a moment for its panels; one that is not there yet is
+shown as loading and asks for itself again. So a service that is away takes its own panel with it
+and nothing else; that panel names it and asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -84,19 +85,21 @@ Draw = Callable[[Shown, Query], Markup]
 
 async def show(
     panels: Sequence[Panel], ask: Ask, query: Query, base: str, patience_s: float, draw: Draw
-) -> list[Shown]:
-    """Load panels at once; those that take longer than `patience_s` are shown as loading."""
+) -> AsyncIterator[Shown]:
+    """Panels in their order, loaded at once; what is not there in time is shown as loading."""
+    until = time.monotonic() + patience_s
     tasks = [asyncio.create_task(_load(panel, ask, query, base, draw)) for panel in panels]
-    await asyncio.wait(tasks, timeout=patience_s)
-    shown = []
-    for panel, task in zip(panels, tasks, strict=True):
-        if task.done():
-            shown.append(task.result())
-        else:
+    try:
+        for panel, task in zip(panels, tasks, strict=True):
+            await asyncio.wait([task], timeout=max(0.0, until - time.monotonic()))
+            if task.done():
+                yield task.result()
+            else:
+                yield Shown(panel, "loading", url_of(panel, base, query))
+    finally:
+        for task in tasks:
             task.cancel()
-            shown.append(Shown(panel, "loading", url_of(panel, base, query)))
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return shown
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def show_one(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> Shown:

@@ -19,8 +19,9 @@ from starlette.routing import Route
 from functions.console.ask import Ask, Row
 from functions.console.events import RECORDS
 from functions.console.formatting import instant
-from functions.console.pages import Page, View, done, endpoint, render
+from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
+from functions.console.rendering import View, done, render
 from functions.cron import Cron, CronError
 from functions.kit import wire
 from functions.kit.errors import FunctionError, PermanentError

@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console.authentication import Refused, Session, SignInAttempts
-from functions.console.pages import View, done, endpoint, render
+from functions.console.pages import endpoint
+from functions.console.rendering import View, done, render
 from functions.kit.errors import shortened
 
 

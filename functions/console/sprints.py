@@ -18,7 +18,7 @@ from functions.events.sprint import SprintDetail
 from functions.kit.errors import NotFound
 from functions.kit.services import path
 
-MOST_DAYS = 400
+MAX_DAYS = 400
 PROJECTS = 25
 NOTES = 15
 
@@ -109,7 +109,7 @@ def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date
     told = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
     first, end = min([first, *told]), max([last, *told])
     span = max((last - first).days, 1)
-    length = min((end - first).days, MOST_DAYS) + 1
+    length = min((end - first).days, MAX_DAYS) + 1
     rows = []
     for number in range(length):
         day = first + timedelta(days=number)

@@ -1,4 +1,4 @@
-"""A schedule's tick, as a PingSource sends it."""
+"""A schedule is due: a PingSource's tick, or what the scheduler's ledger makes of it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,32 @@ from functions.events.base import Attribute, Event, at_most
 
 
 class ScheduleDue(Event):
-    """A schedule is due. Its identity is the schedule and the minute, never the random id."""
+    """A schedule is due. Its identity is the schedule and the nominal time, never the random id.
+
+    A function that takes it takes `TickDue`, too: both say the same under the same identity.
+    """
 
     type: ClassVar[str] = "dev.knative.sources.ping"
 
     schedule: Annotated[str, Attribute()]
     time: Annotated[datetime, Attribute()]
+    nominal_time: Annotated[datetime | None, Attribute()] = None
+    due_by: Annotated[datetime | None, Attribute()] = None
+    requested_by: Annotated[str | None, Attribute()] = None
     project_id: str | None = None
     sprint_id: str | None = None
 
+    @classmethod
+    def covers(cls, type_: str) -> bool:
+        return type_ in (cls.type, TickDue.type)
+
     @property
-    def minute(self) -> datetime:
-        """The minute that was due: a tick is sent up to a few seconds late."""
-        return self.time.replace(second=0, microsecond=0)
+    def nominal(self) -> datetime:
+        """The time that the run is for, however late it comes.
+
+        A raw tick is sent up to a few seconds late, so its minute counts.
+        """
+        return self.nominal_time or self.time.replace(second=0, microsecond=0)
 
     def subject(self) -> str | None:
         return self.sprint_id or self.project_id
@@ -29,4 +42,18 @@ class ScheduleDue(Event):
     def identity(self) -> str | None:
         named = f"{self.project_id or ''}/{self.sprint_id or ''}"
         about = "" if named == "/" else f"/{at_most(named, 128)}"
-        return f"{at_most(self.schedule, 64)}@{self.minute.isoformat()}{about}"
+        return f"{at_most(self.schedule, 64)}@{self.nominal.isoformat()}{about}"
+
+
+class TickDue(ScheduleDue):
+    """A nominal time of a schedule is to run now: each once, late rather than never.
+
+    `nominal_time` is the time that it is for, `due_by` until when the schedule's policy lets it
+    run, `requested_by` who asked for it where a user did.
+    """
+
+    type: ClassVar[str] = "io.dsm.schedule.due.v1"
+
+    @classmethod
+    def covers(cls, type_: str) -> bool:
+        return type_ == cls.type

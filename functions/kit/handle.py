@@ -101,7 +101,7 @@ async def handle(
     key = inbox.Key(spec.name, message.source, message.id, requested_by=_person(message))
     if identity is not None:
         first = (message.source, message.id)
-        key = replace(key, source=message.type, id=identity, event=first)
+        key = replace(key, source=_known_as(event, message), id=identity, event=first)
         digest = None  # no person's key: it is named by what it says
     if spec.inbox:
         inbox.check(key.source, key.id)
@@ -143,6 +143,11 @@ async def handle(
             raise
 
 
+def _known_as(event: Event, message: wire.Message) -> str:
+    """The type that names a fact: of a tick it is the same whether the scheduler sent it or not."""
+    return message.type if event.family else type(event).type
+
+
 def _person(message: wire.Message) -> str | None:
     """Who asked for it: the console names whoever pressed."""
     named = message.extensions.get("requestedby")
@@ -160,11 +165,16 @@ class _Call:
     key: inbox.Key
     digest: str | None
 
+    @property
+    def kind(self) -> str:
+        """The type under which the run is recorded: what names the fact, where the event does."""
+        return self.message.type if self.key.event is None else self.key.source
+
     async def once(self) -> inbox.Answered:
         """Once, however often the event comes; the events go to the outbox."""
         timeout_s = self.ctx.resources.process.timeout_seconds * WAIT
         durable, store = self.ctx.resources.durable, self.ctx.store
-        kind = self.message.type
+        kind = self.kind
         ctx = self._inside()
         if self.spec.transactional:
             events: list[wire.Message] = []
@@ -202,7 +212,7 @@ class _Call:
                 raise
 
         if self.spec.recorded:
-            events = await inbox.recorded(self.ctx.store, self.key, self.message.type, work)
+            events = await inbox.recorded(self.ctx.store, self.key, self.kind, work)
         else:
             events = await work()
         return inbox.Answered(events, repeated=False)
@@ -210,7 +220,7 @@ class _Call:
     async def failed(self, took_ms: float, detail: str, facts: Sequence[Event]) -> None:
         """Record the failure; facts that are true all the same go to the outbox."""
         events = self._leaving(self._sealed(facts))
-        await self.ctx.resources.durable.fail(self.key, self.message.type, took_ms, detail, events)
+        await self.ctx.resources.durable.fail(self.key, self.kind, took_ms, detail, events)
 
     async def _publish_facts(self, error: FunctionError) -> None:
         if error.events:

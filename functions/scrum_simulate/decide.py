@@ -63,9 +63,9 @@ def planned(kept: PlanJson) -> Plan:
 
 
 def day_of(event: ScheduleDue | ScrumRequested, now: datetime) -> date:
-    """The day in UTC that a tick was due, or that was asked for, or today."""
+    """The day in UTC that a schedule was due, its nominal time, or that was asked for, or today."""
     if isinstance(event, ScheduleDue):
-        return event.minute.astimezone(UTC).date()
+        return event.nominal.astimezone(UTC).date()
     return event.scrum_date or now.astimezone(UTC).date()
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from knative.local import log_file
 from knative.local.errors import StartError
 
 with warnings.catch_warnings():
@@ -94,6 +95,7 @@ class PostgresServer:
         """Until cancelled: start the server again whenever it has ended."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            log_file.bound(self.log)
             if self._is_alive():
                 continue
             if self.state == "ready":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from knative.local import log_file
 from knative.local.environment import Launch
 from knative.local.instance import (
     Instance,
@@ -47,10 +48,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds. `ready_s` bounds a start, `idle_s` is how long an idle process is kept."""
+    """Seconds. `ready_s` bounds a start, `idle_s` is how long an idle process is kept; None: as
+    long as its template's autoscaling window, as on a cluster."""
 
     ready_s: float = 60.0
-    idle_s: float = 60.0
+    idle_s: float | None = None
 
 
 @dataclass
@@ -85,6 +87,7 @@ class Revision:
         self._limits = limits
         self._probe = service.container.readiness_probe
         self._min_scale = service.spec.template.scale("min-scale", 0)
+        self._kept_s = service.spec.template.window_s if limits.idle_s is None else limits.idle_s
         limit = spec.container_concurrency
         self._slots = asyncio.Semaphore(limit) if limit else None
         self._instance: Instance | None = None
@@ -223,9 +226,10 @@ class Revision:
                     await self.start()
             idle = time.monotonic() - self._last_used
             ready = self._instance is not None and self.state is State.READY
-            if ready and not self._min_scale and not self.in_flight and idle > self._limits.idle_s:
+            if ready and not self._min_scale and not self.in_flight and idle > self._kept_s:
                 await self._stop()
-            await asyncio.sleep(min(1.0, self._limits.idle_s / 4))
+            log_file.bound(self.log)
+            await asyncio.sleep(min(1.0, self._kept_s / 4))
 
     async def _stop(self) -> None:
         if self._instance is not None and self._instance.alive:

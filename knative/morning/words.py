@@ -10,6 +10,7 @@ Data = Mapping[str, Any]
 
 # Too many to tell one by one.
 QUIET = {
+    "io.dsm.schedule.due.v1",
     "io.dsm.task.updated.v1",
     "io.dsm.saga.registration.decided.v1",
     "io.dsm.saga.step.commanded.v1",

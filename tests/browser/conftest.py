@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
+from tests.bench.processes import free_port
 from tests.browser.chromium import chromium
 from tests.browser.morning import Morning, morning
+from tests.support import eventually
+from tests.support_runtime import ROOT
 
 # A machine may be busy with other things: waiting ends as soon as it is so.
 PATIENCE_MS = 60_000
@@ -69,3 +77,38 @@ async def tab(context: BrowserContext, ran: Morning) -> AsyncIterator[Tab]:
     tab = Tab(await context.new_page(), ran.console)
     yield tab
     assert tab.complaints == []
+
+
+@asynccontextmanager
+async def served_cold(ran: Morning) -> AsyncIterator[str]:
+    """A console beside the morning's that waits for no part: a first visit from zero."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "FUNCTION_TARGET": "console",
+        "PORT": str(port),
+        "HTTP_PROXY": ran.runtime.proxy_url,
+        "NO_PROXY": "",
+        "KUBECONFIG": str(ran.runtime.data / "kubeconfig"),
+        "KUBERNETES_NAMESPACE": "dsm",
+        "EVENTS_URL": "http://knative.local/_knative/events/search",
+        "CONSOLE_PATIENCE_S": "0.001",
+        "CONSOLE_SOURCE_TIMEOUT_S": "20",
+    }
+    command = (sys.executable, "-m", "functions.kit.serve")
+    process = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+
+            async def is_up() -> bool:
+                try:
+                    return (await client.get(f"{url}/health")).is_success
+                except httpx.TransportError:
+                    return False
+
+            assert await eventually(is_up, within_s=60)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()

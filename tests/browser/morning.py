@@ -45,7 +45,7 @@ class Morning:
 
     def __init__(self, runtime: LocalKnative) -> None:
         self.runtime = runtime
-        self.flow = self.waiting = self.failed = self.job = self.chain = ""
+        self.flow = self.waiting = self.failed = self.job = self.trace = ""
 
     @property
     def console(self) -> str:
@@ -78,7 +78,7 @@ class Morning:
         await self.fire("sprint-report")
         await self.fire("scrum-simulate")
         (completed,) = await self.runtime.ask("events/search", type="sprint.completed", limit=1)
-        self.chain = completed["attributes"]["correlationid"]
+        self.trace = completed["attributes"]["correlationid"]
         await self.orchestrate()
         if badly:
             await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})

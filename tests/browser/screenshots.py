@@ -16,7 +16,7 @@ async def take(folder: Path) -> None:
     async with morning(badly=False) as ran, chromium() as browser:
         for name, path, scheme in (
             ("console-today", "/", "light"),
-            ("console-chain", f"/events/chain?correlation={ran.chain}", "dark"),
+            ("console-trace", f"/events/trace?correlation={ran.trace}", "dark"),
             ("console-sprint", "/sprints/ORI002-S01", "light"),
         ):
             context = await browser.new_context(

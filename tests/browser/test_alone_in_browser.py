@@ -55,12 +55,14 @@ async def test_a_service_that_is_away_says_so_and_is_asked_again(
         cluster.deploy(console, {"CONSOLE_LOCAL": "true"})
         async with served(cluster) as url:
             page = await Tab(await context.new_page(), url).open("/dead-letters")
-            away = page.locator(".panel-letters .state.away")
+            away = page.locator(".panel-dead_letters .state.away")
             await expect(away).to_contain_text("Unavailable")
             cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
             assert (await cluster.tell("dead-letter", LETTER)).status_code == 202
             # Nobody presses anything: the part asks again.
-            await expect(page.locator(".letters")).to_contain_text("cycle.requested")
+            await expect(page.locator(".panel-dead_letters tbody")).to_contain_text(
+                "cycle.requested"
+            )
 
 
 async def test_one_signs_in_acts_under_that_name_and_signs_out(
@@ -75,9 +77,9 @@ async def test_one_signs_in_acts_under_that_name_and_signs_out(
         await page.get_by_label("Your name").fill("José 李")
         await page.get_by_label("Token").fill("correct horse")
         await page.locator("main button", has_text="Sign in").click()
-        await expect(page.locator("h1")).to_have_text("Send letter 1 again?")
+        await expect(page.locator("h1")).to_have_text("Send dead letter 1 again?")
         await page.locator("main button", has_text="Send again").click()
-        await expect(page.locator(".panel-letter tbody")).to_contain_text("José 李")
+        await expect(page.locator(".panel-dead_letter tbody")).to_contain_text("José 李")
 
         # A link from another site shows who is signed in, and leaves it so.
         other = await context.new_page()

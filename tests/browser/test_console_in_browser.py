@@ -19,7 +19,7 @@ PAGES = {
     "sprints": "/sprints",
     "sprint": "/sprints/ORI002-S01",
     "events": "/events",
-    "chain": "/events/chain?correlation={chain}",
+    "trace": "/events/trace?correlation={trace}",
     "orchestrations": "/orchestrations",
     "orchestration": "/orchestrations/tenantCreation",
     "run": "/orchestrations/tenantCreation/runs/{flow}",
@@ -84,7 +84,7 @@ async def test_today_says_first_what_needs_a_person(tab: Tab) -> None:
     await expect(needs).to_contain_text("no service has registered as worker")
     await expect(page.locator("#pages .count").first).to_be_visible()
     await needs.locator("a", has_text="cycle.requested").first.click()
-    await expect(page.locator("h1")).to_contain_text("Letter")
+    await expect(page.locator("h1")).to_contain_text("Dead letter")
 
 
 async def test_a_day_of_the_past_can_be_picked(tab: Tab) -> None:
@@ -111,7 +111,7 @@ async def test_an_event_opens_its_chain_of_cause(tab: Tab) -> None:
     page = await tab.open("/events?type=sprint.completed")
     await page.locator(".panel-stream tbody th a").first.click()
     await expect(page.locator(".graph .function").first).to_be_visible()
-    await expect(page.locator(".panel-chain")).to_contain_text("cycle.completed")
+    await expect(page.locator(".panel-trace")).to_contain_text("cycle.completed")
 
 
 async def test_the_stream_shows_what_comes_without_a_reload(tab: Tab, ran: Morning) -> None:
@@ -124,13 +124,13 @@ async def test_the_stream_shows_what_comes_without_a_reload(tab: Tab, ran: Morni
 async def test_a_dead_letter_is_found_read_and_sent_again(tab: Tab) -> None:
     page = await tab.open("/")
     await page.click("text=Dead letters")
-    await page.locator(".letters a").last.click()
-    await expect(page.locator(".panel-letter .verdict")).to_contain_text("NOBODY not found")
+    await page.locator(".panel-dead_letters tbody a").last.click()
+    await expect(page.locator(".panel-dead_letter .verdict")).to_contain_text("NOBODY not found")
     await page.click("text=Send again")
-    await expect(page.locator("h1")).to_have_text("Send letter 1 again?")
+    await expect(page.locator("h1")).to_have_text("Send dead letter 1 again?")
     await page.click("button:has-text('Send again')")
-    await expect(page.locator(".notice")).to_contain_text("Letter 1 ")
-    await expect(page.locator(".panel-letter tbody")).to_contain_text("local")
+    await expect(page.locator(".notice")).to_contain_text("Dead letter 1 ")
+    await expect(page.locator(".panel-dead_letter tbody")).to_contain_text("local")
 
 
 async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: Morning) -> None:

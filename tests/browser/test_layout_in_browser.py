@@ -33,7 +33,7 @@ async def test_what_can_be_pressed_lies_within_a_phone(
 ) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
-    for found in [*await page.locator("main a.button").all(), *await page.locator("nav a").all()]:
+    for found in await page.locator("main a.button").all():
         assert await lies_within(found, 360), await found.inner_text()
     await context.close()
 
@@ -55,6 +55,48 @@ async def test_on_a_phone_each_value_of_a_schedule_has_its_label(
     await context.close()
 
 
+async def test_on_a_phone_the_pages_fold_into_a_menu(browser: Browser, ran: Morning) -> None:
+    context = await browser.new_context(viewport={"width": 390, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open("/jobs")
+    link = page.locator("#pages li a", has_text="Schedules")
+    await expect(link).to_be_hidden()
+    await page.click("#menu-open")
+    await expect(link).to_be_visible()
+    assert await lies_within(link, 390)
+    await page.click("#menu-close")
+    await expect(link).to_be_hidden()
+    await page.click("#menu-open")
+    await link.click()
+    await expect(page.locator("h1")).to_have_text("Schedules")
+    await expect(page.locator("#pages ul")).to_be_hidden()
+    await context.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dead-letters",
+        "/events",
+        "/events/trace?correlation={trace}",
+        "/orchestrations",
+        "/orchestrations/tenantCreation/runs/{flow}",
+        "/sprints",
+        "/sprints/ORI002-S01",
+        "/jobs",
+    ],
+)
+async def test_on_a_phone_each_value_of_a_row_has_its_label(
+    browser: Browser, ran: Morning, path: str
+) -> None:
+    context = await browser.new_context(viewport={"width": 390, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    cells = page.locator(".cards tbody td:not(.press)")
+    assert await cells.count()
+    bare = "cells => cells.filter(cell => cell.innerText && !cell.dataset.label).length"
+    assert await cells.evaluate_all(bare) == 0
+    await context.close()
+
+
 def luminance(colour: str) -> float:
     """The relative luminance of `rgb(1, 2, 3)` (WCAG 2.2)."""
     parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
@@ -71,7 +113,7 @@ EDGES = {
     "a field": ("/dead-letters", ".pick input", "borderTopColor"),
     "a button": ("/dead-letters", ".pick button", "borderTopColor"),
     "a line of a graph": ("/orchestrations/tenantCreation", ".graph .edge", "stroke"),
-    "a box of a graph": ("/events/chain?correlation={chain}", ".graph .node.event rect", "stroke"),
+    "a box of a graph": ("/events/trace?correlation={trace}", ".graph .node.event rect", "stroke"),
 }
 
 

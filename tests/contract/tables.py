@@ -33,7 +33,7 @@ DOCUMENTS = (ROOT / "README.md", FUNCTIONS / "README.md", KNATIVE / "CONFIGURATI
 # Of the flow, what the front page shows.
 _MAIN = re.compile(
     r"(?:at_(?:sprint_report|scrum_simulate)\b|sprint-report|cycle-trigger|scrum-simulate"
-    r"|webhook-receiver) "
+    r"|webhook-receiver|scheduler) "
 )
 _ASIDE = re.compile(r"\b(?:anybody|job\.cancel|task\.update)\b")
 
@@ -113,14 +113,15 @@ def _diagram(relations: Iterable[str]) -> str:
 
 
 def _ticks() -> Iterator[str]:
-    """Schedules, and the Triggers that their names pass."""
+    """Schedules, and the Triggers of ticks that their names pass."""
+    ticked = [t for t in triggers() if any(p.text == ScheduleDue.type for p in t.patterns)]
     for source in of_kind("PingSource", "sources"):
         name, on = source["metadata"]["name"], source["spec"]
         node = f'{_id("at " + name)}(["{name}<br/>{on["schedule"]} {on["timezone"]}"])'
-        for trigger in triggers():
+        for trigger in ticked:
             if any(_lets(p, name) for p in trigger.schedules):
                 yield f"{node} --> {trigger.service}"
-    for trigger in triggers():
+    for trigger in ticked:
         for pattern in trigger.schedules:
             if pattern.prefix:
                 node = f'{_id("at " + pattern.text)}(["{pattern.text}*"])'

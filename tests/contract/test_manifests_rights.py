@@ -20,6 +20,9 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/console": {
         "dsm: sources.knative.dev/pingsources": {"get", "list"},
     },
+    "dsm/scheduler": {
+        "dsm: sources.knative.dev/pingsources": {"list"},
+    },
     "dsm/project-orchestrator": {
         "dsm: sources.knative.dev/pingsources": {"list", "create", "delete"},
     },

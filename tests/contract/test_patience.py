@@ -35,7 +35,7 @@ from tests.contract.repository import (
 
 # A letter is one row: written, or the database is away. The client gives up connecting at 10 s.
 DEAD_LETTER_S = 15.0
-KEEPS_ITS_EVENTS = ("job_launcher", "orchestrator", "webhook_receiver")
+KEEPS_ITS_EVENTS = ("job_launcher", "orchestrator", "scheduler", "webhook_receiver")
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
 FAN_OUT_S = 900.0  # after this an in-memory channel drops the event, without a dead letter
 

@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from functions.console import dead_letters
+from functions.console import dead_letter_actions
 from functions.console.main import console
-from functions.console.pages import FOLDER, SCRIPTS
+from functions.console.rendering import FOLDER, SCRIPTS
 from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
 from functions.events.cycle import CycleRequested
@@ -57,6 +57,14 @@ class TestAnyPage:
         assert "<b>NOBODY" not in page
         assert "&lt;b&gt;NOBODY" in page
 
+    async def test_an_address_of_before_leads_to_the_one_of_now(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await client.get("/events/chain?correlation=a%20b")
+        assert (answer.status_code, answer.headers["location"]) == (
+            308,
+            "/events/trace?correlation=a%20b",
+        )
+
     async def test_an_unknown_page_is_a_page_that_says_so(self, letters: Cluster) -> None:
         async with browser(letters) as client:
             answer = await client.get("/nowhere")
@@ -69,7 +77,7 @@ class TestAnyPage:
         letters.down.add("dead-letter")
         async with browser(letters) as client:
             await client.get("/dead-letters")
-            answer = await client.get("/dead-letters/panels/letters")
+            answer = await client.get("/dead-letters/panels/dead_letters")
         assert answer.status_code == 200
         assert "Unavailable" in answer.text
         assert "connection refused: dead-letter" in answer.text
@@ -126,7 +134,7 @@ class TestAnyPage:
 
     async def test_pages_and_assets_are_compressed(self, letters: Cluster) -> None:
         async with browser(letters) as client:
-            for path in ("/sign-in", "/static/console.css?v=1"):
+            for path in ("/", "/sign-in", "/static/console.css?v=1"):
                 answer = await client.get(path)
                 assert answer.headers["content-encoding"] == "gzip", path
 
@@ -187,8 +195,8 @@ class TestDeadLetters:
             answer = await press(client, REDRIVE)
             assert answer.status_code == 303
             page = (await client.get(answer.headers["location"])).text
-        assert "Letter 1 was sent again" in page
-        assert re.search(r"<td>local</td>", page)
+        assert "Dead letter 1 was sent again" in page
+        assert re.search(r"<td[^>]*>local</td>", page)
         assert [m.id for m in letters.sink.messages] == ["lost-0"]
 
     async def test_redriving_a_filter_sends_each_open_letter(self, letters: Cluster) -> None:
@@ -210,14 +218,14 @@ class TestDeadLetters:
             await whole(scope, receive, send)
 
         letters.add("broker-ingress", slow)
-        monkeypatch.setattr(dead_letters, "PREFER", {"Prefer": "respond-async, wait=0"})
+        monkeypatch.setattr(dead_letter_actions, "PREFER", {"Prefer": "respond-async, wait=0"})
         async with browser(letters) as client:
             answer = await press(client, REDRIVE)
             page = (await client.get(answer.headers["location"])).text
-            assert "Letter 1 is being sent again" in page
+            assert "Dead letter 1 is being sent again" in page
 
             async def panel() -> str:
-                return (await client.get("/dead-letters/1/panels/letter")).text
+                return (await client.get("/dead-letters/1/panels/dead_letter")).text
 
             async def asked_again() -> bool:
                 return ">redriving<" in (text := await panel()) and "every 2s" in text
@@ -244,7 +252,7 @@ class TestDeadLetters:
             answer = await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
             page = (await client.get(answer.headers["location"])).text
             left = (await client.get("/dead-letters?state=open")).text
-        assert "Letter 1 was dismissed." in page
+        assert "Dead letter 1 was dismissed." in page
         assert "by <b>local</b>: closed by hand" in page
         assert "/dead-letters/1/redrive" not in page
         assert 'href="/dead-letters/1"' not in left
@@ -268,7 +276,7 @@ class TestDeadLetters:
             answer = await press(client, "/dead-letters/1/edit", data='{"project_id": "P"}')
             page = (await client.get(answer.headers["location"])).text
         assert "&lt;b&gt;NOBODY" in form
-        assert "Letter 1 was sent again." in page
+        assert "Dead letter 1 was sent again." in page
         [sent] = letters.sink.messages
         assert json.loads(sent.data) == {"project_id": "P"}
         assert sent.extensions["causationid"] == "lost-0"
@@ -286,7 +294,7 @@ class TestDeadLetters:
             answer = await press(client, "/dead-letters/1/delete", reason="personal data")
             page = (await client.get(answer.headers["location"])).text
             gone = await client.get("/dead-letters/1")
-        assert "Letter 1 was deleted." in page
+        assert "Dead letter 1 was deleted." in page
         assert gone.status_code == 404
 
     async def test_what_failed_again_is_no_success(self, letters: Cluster) -> None:
@@ -303,7 +311,8 @@ class TestDeadLetters:
             answer = await press(client, REDRIVE)
             page = (await client.get(answer.headers["location"])).text
         assert (
-            '<p class="notice bad" role="status">Letter 1 was sent again, and failed again.' in page
+            '<p class="notice bad" role="status">Dead letter 1 was sent again, and failed again.'
+            in page
         )
 
     async def test_a_letter_that_is_gone_already_says_so(self, letters: Cluster) -> None:

@@ -302,7 +302,7 @@ class TestEvents:
         self, cluster: Cluster, asked: list[dict[str, str]]
     ) -> None:
         async with browser(cluster) as client:
-            page = (await client.get("/events/chain/panels/chain?correlation=a")).text
+            page = (await client.get("/events/trace/panels/trace?correlation=a")).text
         assert page.count('class="edge"') == 2
         assert 'id="event-2"' in page
         assert "250 ms: 202" in page

@@ -85,7 +85,7 @@ class TestWhoMayAct:
             assert signed.status_code == 303
             assert (await press(client, REDRIVE)).status_code == 303
             page = (await client.get("/dead-letters/1")).text
-        assert "<td>Ada</td>" in page
+        assert ">Ada</td>" in page
 
     async def test_a_cookie_that_was_copied_ends_with_the_session(self, letters: Cluster) -> None:
         letters.deploy(console, {"CONSOLE_TOKEN": "t"})
@@ -130,7 +130,7 @@ class TestWhoMayAct:
             assert (await press(client, "/sign-in", name=name, token="t")).status_code == 303
             assert (await press(client, REDRIVE)).status_code == 303
             page = (await client.get("/dead-letters/1")).text
-        assert f"<td>{name}</td>" in page
+        assert f">{name}</td>" in page
 
     async def test_the_proxy_names_people_who_know_the_console_by_another_host(
         self, letters: Cluster
@@ -148,7 +148,7 @@ class TestWhoMayAct:
             client.headers["Origin"] = public
             assert (await press(client, REDRIVE)).status_code == 303
             page = (await client.get("/dead-letters/1")).text
-        assert "<td>josé@example.org</td>" in page
+        assert ">josé@example.org</td>" in page
 
     def test_a_proxys_header_needs_a_key_that_signs(self) -> None:
         with pytest.raises(BadSetting, match=r"CONSOLE_USER_HEADER.*needs CONSOLE_TOKEN"):

@@ -78,6 +78,38 @@ async def test_the_page_is_there_within_two_seconds(hung: tuple[Cluster, Hung]) 
     assert took_s < 2
 
 
+async def test_the_frame_and_the_parts_above_are_there_before_it_answers(
+    hung: tuple[Cluster, Hung],
+) -> None:
+    cluster, stopped = hung
+    sent: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()  # a browser that stays
+
+    async def send(message: dict[str, Any]) -> None:
+        await sent.put(message.get("body", b""))
+
+    headers = [(b"host", b"console.dsm.localhost")]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": headers,
+    }
+    scope |= {"scheme": "http", "server": ("console", 80), "path_params": {}}
+    cluster.deploy(console, {"CONSOLE_PATIENCE_S": "60", "CONSOLE_SOURCE_TIMEOUT_S": "60"})
+    page = asyncio.ensure_future(cluster.apps["console"](scope, receive, send))
+    found = b""
+    while b'<div class="panels">' not in found:
+        found += await asyncio.wait_for(sent.get(), 20)
+    assert b"<h1>Today</h1>" in found
+    assert not page.done()
+    stopped.goes_on.set()
+    await page
+
+
 @pytest.mark.parametrize("path", ["/panels/morning", "/panels/report", "/panels/attention"])
 async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -> None:
     async with browser(hung[0]) as client:

@@ -110,19 +110,19 @@ async def test_a_time_that_is_none_is_refused_by_its_name(morning: Cluster) -> N
 
 async def test_a_chain_leads_from_the_tick_to_its_end(morning: Cluster) -> None:
     async with browser(morning) as client:
-        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+        page = (await client.get("/events/trace/panels/trace?correlation=tick")).text
     # tick > sprint-report > two facts, one of them > cycle-trigger > cycle.completed
     assert page.count('class="edge"') == 5
     names = ["schedule tick", "sprints.reported", "sprint.completed", "cycle.completed"]
     table = page[page.index("<tbody>") :]
     places = [table.index(f'<th scope="row">{name}') for name in names]
     assert places == sorted(places)
-    assert '<td class="num">750 ms</td>' in table
+    assert '<td class="num" data-label="After">750 ms</td>' in table
 
 
 async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluster) -> None:
     async with browser(morning) as client:
-        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+        page = (await client.get("/events/trace/panels/trace?correlation=tick")).text
     attempts = page[page.index("<b>cycle-trigger</b>") :].split("</ol>")[0]
     failed, ok = attempts.split("<li>")[1:]
     assert "failed NotSent: " in failed
@@ -133,7 +133,7 @@ async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluste
 
 async def test_data_that_was_cut_is_said_to_be(morning: Cluster) -> None:
     async with browser(morning) as client:
-        page = (await client.get("/events/chain/panels/chain?correlation=tick")).text
+        page = (await client.get("/events/trace/panels/trace?correlation=tick")).text
     assert "bytes of data only the beginning was kept" in page
 
 
@@ -149,5 +149,5 @@ async def test_a_recorder_that_is_away_takes_only_its_panel_with_it(morning: Clu
 
 async def test_an_event_that_is_forgotten_is_said_to_be_unknown(morning: Cluster) -> None:
     async with browser(morning) as client:
-        page = (await client.get("/events/chain/panels/chain?correlation=long-ago")).text
+        page = (await client.get("/events/trace/panels/trace?correlation=long-ago")).text
     assert "There is no record of an event long-ago" in page

@@ -16,7 +16,7 @@ from knative.local.access import Access
 from knative.local.environment import REPOSITORY, Launch
 from knative.local.gateway import Gateway
 from knative.local.instance import Instance, NotReadyError, free_port, spawn
-from knative.local.manifests.serving import KnativeService
+from knative.local.manifests.serving import KnativeService, RevisionTemplate
 from knative.local.revision import Limits, OverdueError, Revision, State
 from tests.local.kube_server import is_alive
 from tests.support import eventually
@@ -124,6 +124,16 @@ async def test_an_idle_process_is_stopped(make: Make) -> None:
 
     assert await eventually(zero)
     assert revision.counts.crashes == 0
+
+
+@pytest.mark.parametrize(
+    ("annotations", "kept_s"), [({}, 60), ({"autoscaling.knative.dev/window": "2m30s"}, 150)]
+)
+def test_an_idle_process_is_kept_for_its_autoscaling_window(
+    annotations: dict[str, str], kept_s: float
+) -> None:
+    body = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"image": "i"}]}}
+    assert RevisionTemplate.model_validate(body).window_s == kept_s
 
 
 async def test_a_busy_process_is_not_idle(make: Make) -> None:

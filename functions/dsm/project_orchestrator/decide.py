@@ -108,6 +108,14 @@ def schedule_name(project_id: str, sprint_id: str) -> str:
     return f"{name[:54].rstrip('-')}-{digest}"
 
 
+# Each day that was missed is simulated, for three days and one after the other.
+POLICY = {
+    "schedules.dsm.io/missed": "all",
+    "schedules.dsm.io/missed-window": "3d",
+    "schedules.dsm.io/overlap": "queue-all",
+}
+
+
 def schedule_manifest(
     project_id: str, sprint_id: str, schedule: str, broker: str
 ) -> dict[str, Any]:
@@ -123,7 +131,7 @@ def schedule_manifest(
                 "app.kubernetes.io/part-of": "dsm",
                 PROJECT: label(project_id),
             },
-            "annotations": {PROJECT: project_id, "dsm.io/sprint": sprint_id},
+            "annotations": {PROJECT: project_id, "dsm.io/sprint": sprint_id, **POLICY},
         },
         "spec": {
             "schedule": schedule,

@@ -141,7 +141,7 @@ def restarted_by_ticks(tree: Tree) -> Iterator[Found]:
         interval_s = _interval_s(ping)
         for service in _ticked(tree, ping) if interval_s else ():
             annotations = service.mapping(*_TEMPLATE_ANNOTATIONS)
-            window_s = _window_s(annotations)
+            window_s = autoscaling.window_s(annotations)
             sleeps = autoscaling.setting(annotations, "min-scale") in (None, "0")
             if service not in told and sleeps and interval_s <= window_s < 2 * interval_s:
                 told.add(service)
@@ -172,13 +172,6 @@ def _interval_s(ping: Thing) -> float:
     first = cron.after(datetime.now(UTC))
     second = first and cron.after(first)
     return (second - first).total_seconds() if first and second else 0.0
-
-
-def _window_s(annotations: dict[str, Any]) -> float:
-    try:
-        return autoscaling.go_duration_s(str(autoscaling.setting(annotations, "window")))
-    except ValueError:
-        return autoscaling.STABLE_WINDOW_S
 
 
 def _is_harmless(kind: str, value: str) -> bool:

@@ -61,7 +61,12 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
         action="store_true",
         help="the local broker for Kafka, the embedded PostgreSQL for one outside",
     )
-    run.add_argument("--idle", type=float, default=60.0, metavar="S", help="stop idle processes")
+    run.add_argument(
+        "--idle",
+        type=float,
+        metavar="S",
+        help="stop processes that were idle for so long (default: their autoscaling window, 60 s)",
+    )
     run.add_argument(
         "--in-memory",
         action="store_true",

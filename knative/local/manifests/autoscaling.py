@@ -33,6 +33,14 @@ def setting(annotations: Mapping[Any, Any], name: str) -> Any:
     return annotations.get(PREFIX + name, annotations.get(PREFIX + camel))
 
 
+def window_s(annotations: Mapping[Any, Any]) -> float:
+    """How long the autoscaler looks back, in seconds: so long an idle pod is kept at least."""
+    try:
+        return go_duration_s(str(setting(annotations, "window")))
+    except ValueError:
+        return STABLE_WINDOW_S
+
+
 def go_duration_s(text: str) -> float:
     """The seconds of a Go duration such as 1m30s; ValueError for anything else."""
     body = text.lstrip("+-")

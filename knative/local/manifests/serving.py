@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from knative.local.manifests import autoscaling
 from knative.local.manifests.core import TemplateMetadata
 from knative.local.manifests.meta import AnyObject, Manifest, Strict, refuse
 from knative.local.manifests.pods import Container, PodSpec
@@ -85,6 +86,10 @@ class RevisionTemplate(Strict):
         if not text.isdecimal():
             raise refuse(f"the annotation {_AUTOSCALING}{name} must be a number, it is {text!r}")
         return int(text)
+
+    @property
+    def window_s(self) -> float:
+        return autoscaling.window_s(self.metadata.annotations)
 
 
 class KnativeServiceSpec(Strict):

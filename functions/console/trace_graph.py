@@ -1,4 +1,4 @@
-"""A chain of cause as a graph: an event, who got it, and what they said in turn."""
+"""A trace as a graph: an event, who got it, and what they said in turn."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functions.console.draw import Graph, Node, graph
 from functions.console.formatting import short_type, tone
 
 # More siblings of one kind than this are drawn as one box.
-MOST_ALIKE = 3
+MAX_ALIKE = 3
 
 
-def chain_graph(events: Sequence[Row]) -> Graph:
+def trace_graph(events: Sequence[Row]) -> Graph:
     """Events in the order of arrival; boxes lead to the rows of the table beside it."""
     nodes: list[Node] = []
     edges: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ def _grouped(events: Sequence[Row]) -> list[list[Row]]:
         groups[attributes["type"], attributes.get("causationid"), to].append(event)
     found: list[list[Row]] = []
     for alike in groups.values():
-        found += [alike] if len(alike) > MOST_ALIKE else [[event] for event in alike]
+        found += [alike] if len(alike) > MAX_ALIKE else [[event] for event in alike]
     order = {event["seq"]: number for number, event in enumerate(events)}
     return sorted(found, key=lambda alike: order[alike[0]["seq"]])
 

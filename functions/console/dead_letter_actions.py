@@ -1,0 +1,233 @@
+"""What a user does with dead letters: send again, edit and send, dismiss, delete; one or many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console.ask import Row
+from functions.console.dead_letters import (
+    FILTERS,
+    FUNCTION,
+    as_text,
+    cause,
+    chosen,
+    read_dead_letter,
+)
+from functions.console.formatting import ago, count, moment
+from functions.console.pages import endpoint
+from functions.console.rendering import View, done, render
+from functions.kit.errors import Conflict, PermanentError
+
+# A broker may try for minutes before it says that it took an event; the page then shows the rest.
+PREFER = {"Prefer": "respond-async, wait=3"}
+
+
+async def confirm_one(view: View) -> Response:
+    """What would be sent again, to whom, before it is."""
+    number = view.query["number"]
+    found = await read_dead_letter(view.ask, number)
+    last = ago(found["last_at"], view.ask.ctx.now())
+    facts = {
+        "event": f"{found['type']} {found['subject'] or ''}",
+        "went wrong": cause(found),
+        "given up": f"{count(found['count'], 'time')}, last {last} ({moment(found['last_at'])})",
+    }
+    values = {
+        "title": f"Send dead letter {number} again?",
+        "text": "The event goes to the broker as it first came. Whoever handled it already knows "
+        "it by its id and does nothing twice.",
+        "facts": facts,
+        "fields": {},
+        "action": f"/dead-letters/{number}/redrive",
+        "button": "Send again",
+        "back": f"/dead-letters/{number}",
+    }
+    return render(view, "confirm.html", values)
+
+
+async def redrive_one(view: View) -> Response:
+    _, who = await view.desk.act()
+    number = view.query["number"]
+    found = await read_dead_letter(view.ask, number)
+    at = f"/letters/{found['number']}/redrive"
+    answer = await view.ask.function(FUNCTION).act(at, who, headers=PREFER)
+    return _sent(view, number, answer["outcome"])
+
+
+def _sent(view: View, number: str, outcome: str | None) -> Response:
+    """Back to the letter, with what came of sending it."""
+    words, tone = f"Dead letter {number} was sent again.", "good"
+    if outcome == "returned":
+        words, tone = f"Dead letter {number} was sent again, and failed again.", "bad"
+    elif outcome is None:
+        words, tone = (
+            f"Dead letter {number} is being sent again: see its outcome here.",
+            "busy",
+        )
+    return done(view, f"/dead-letters/{number}", words, tone)
+
+
+async def edit(view: View) -> Response:
+    """The event's data and subject in a form."""
+    number = view.query["number"]
+    found = await read_dead_letter(view.ask, number)
+    return _edit_page(view, found, as_text(found["event"]), found["subject"] or "", "")
+
+
+def _edit_page(view: View, found: Row, data: str, subject: str, wrong: str) -> Response:
+    values = {
+        "title": f"Edit dead letter {found['number']} and send it",
+        "dead_letter": found,
+        "data": data,
+        "subject": subject,
+        "wrong": wrong,
+    }
+    return render(view, "edit_dead_letter.html", values, 422 if wrong else 200)
+
+
+async def send_edited(view: View) -> Response:
+    """Send what the form holds; bad data comes back in the form with what is wrong with it."""
+    form, who = await view.desk.act()
+    number = view.query["number"]
+    found = await read_dead_letter(view.ask, number)
+    text, subject = form.get("data", ""), form.get("subject", "")
+    change: dict[str, Any] = {"data": text}
+    if "json" in (found["event"].get("datacontenttype") or "application/json"):
+        try:
+            change["data"] = json.loads(text)
+        except ValueError as error:
+            return _edit_page(view, found, text, subject, f"The data is no valid JSON: {error}.")
+    if subject != (found["subject"] or ""):
+        change["attributes"] = {"subject": subject}
+    peer = view.ask.function(FUNCTION)
+    try:
+        answer = await peer.act(f"/letters/{found['number']}/redrive", who, change, PREFER)
+    except Conflict:
+        raise
+    except PermanentError as error:
+        return _edit_page(view, found, text, subject, error.detail)
+    return _sent(view, number, answer["outcome"])
+
+
+# What ends a letter without sending it: how it is called, what it says, and what came of it.
+ENDS = {
+    "dismiss": ("Dismiss", "Nothing is sent. It needs no attention any more.", "dismissed"),
+    "delete": ("Delete", "The event is deleted with its payload, for good.", "deleted"),
+}
+
+
+async def confirm_end(view: View) -> Response:
+    """Asks for the reason, which is kept with who gave it."""
+    number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
+    found = await read_dead_letter(view.ask, number)
+    title, text, _ = ENDS[action]
+    values = {
+        "title": f"{title} dead letter {number}?",
+        "text": text,
+        "facts": {"event": f"{found['type']} {found['subject'] or ''}", "failed": cause(found)},
+        "fields": {},
+        "asks_reason": True,
+        "action": f"/dead-letters/{number}/{action}",
+        "button": title,
+        "back": f"/dead-letters/{number}",
+    }
+    return render(view, "confirm.html", values)
+
+
+async def end(view: View) -> Response:
+    form, who = await view.desk.act()
+    number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
+    found = await read_dead_letter(view.ask, number)
+    body = {"reason": form.get("reason", "")}
+    await view.ask.function(FUNCTION).act(f"/letters/{found['number']}/{action}", who, body)
+    to = "/dead-letters" if action == "delete" else f"/dead-letters/{number}"
+    return done(view, to, f"Dead letter {number} was {ENDS[action][2]}.", "calm")
+
+
+async def confirm_dismiss_many(view: View) -> Response:
+    """How many letters a filter means, and why they are dismissed."""
+    wanted = chosen(view.query) | {"state": "open"}
+    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
+    values = {
+        "title": f"Dismiss {count(answer['total'], 'open dead letter')}?",
+        "text": "Nothing is sent. Oldest first, at most 200 at once.",
+        "facts": {name: wanted.get(name, "any") for name in FILTERS},
+        "fields": chosen(view.query),
+        "asks_reason": True,
+        "action": "/dead-letters/dismiss",
+        "button": "Dismiss",
+        "back": f"/dead-letters?{urlencode(chosen(view.query))}",
+    }
+    return render(view, "confirm.html", values)
+
+
+async def dismiss_many(view: View) -> Response:
+    form, who = await view.desk.act()
+    body = {**chosen(form), "state": "open", "reason": form.get("reason", "")}
+    answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
+    return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
+
+
+def _results(
+    view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
+) -> Response:
+    """A page with the outcome of each letter."""
+    outcomes = [row["outcome"] for row in results]
+    values = {
+        "title": title,
+        "results": results,
+        "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
+        "left": left,
+        "back": f"/dead-letters?{urlencode(wanted)}",
+    }
+    return render(view, "results.html", values)
+
+
+async def confirm_many(view: View) -> Response:
+    """How many letters a filter means, before they are sent."""
+    wanted = chosen(view.query) | {"state": "open"}
+    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
+    some = count(answer["total"], "open letter")
+    values = {
+        "title": f"Send {some} again?",
+        "text": "Oldest first, at most 200 at once; the page then says how many are left.",
+        "facts": {name: wanted.get(name, "any") for name in FILTERS},
+        "fields": chosen(view.query),
+        "action": "/dead-letters/redrive",
+        "button": "Send again",
+        "back": f"/dead-letters?{urlencode(chosen(view.query))}",
+    }
+    return render(view, "confirm.html", values)
+
+
+async def redrive_many(view: View) -> Response:
+    form, who = await view.desk.act()
+    wanted = chosen(form)
+    body = {**wanted, "state": "open"}
+    answer = await view.ask.function(FUNCTION).act("/redrive", who, body, PREFER)
+    left = f" {answer['left']} are left." if answer["left"] else ""
+    if "redriving" in answer:
+        said = f"{answer['redriving']} dead letters are being sent again: see their states.{left}"
+        return done(view, f"/dead-letters?{urlencode(wanted)}", said, "busy")
+    return _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
+
+
+def routes() -> list[Route]:
+    return [
+        endpoint("/dead-letters/redrive", confirm_many),
+        endpoint("/dead-letters/redrive", redrive_many, ["POST"]),
+        endpoint("/dead-letters/dismiss", confirm_dismiss_many),
+        endpoint("/dead-letters/dismiss", dismiss_many, ["POST"]),
+        endpoint("/dead-letters/{number}/redrive", confirm_one),
+        endpoint("/dead-letters/{number}/redrive", redrive_one, ["POST"]),
+        endpoint("/dead-letters/{number}/edit", edit),
+        endpoint("/dead-letters/{number}/edit", send_edited, ["POST"]),
+        *(endpoint(f"/dead-letters/{{number}}/{action}", confirm_end) for action in ENDS),
+        *(endpoint(f"/dead-letters/{{number}}/{action}", end, ["POST"]) for action in ENDS),
+    ]

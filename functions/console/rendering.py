@@ -1,0 +1,187 @@
+"""Templates as answers: the frame around every page, security headers, notices, streamed pages."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from functions.console import formatting
+from functions.console.ask import Ask
+from functions.console.authentication import Desk
+from functions.console.panels import Draw, Query, Shown
+from functions.kit.errors import FunctionError, PermanentError
+
+FOLDER = Path(__file__).resolve().parent
+
+# In this order: each uses the one before.
+SCRIPTS = ("htmx-2.0.11.min.js", "idiomorph-ext-0.7.4.min.js", "console.js")
+
+NAVIGATION = (
+    ("/", "Today"),
+    ("/sprints", "Sprints"),
+    ("/events", "Events"),
+    ("/orchestrations", "Orchestrations"),
+    ("/jobs", "Jobs"),
+    ("/schedules", "Schedules"),
+    ("/dead-letters", "Dead letters"),
+)
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with it a browser sends `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=select_autoescape(default=True),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= formatting.FILTERS
+
+
+# Where the panels of a page come.
+PANELS = "<!-- panels -->"
+
+
+@cache
+def asset(name: str) -> str:
+    """An asset's address, which changes with its content: browsers may keep it for ever.
+
+    >>> asset("console.css").startswith("/static/console.css?v=")
+    True
+    """
+    digest = hashlib.sha256((FOLDER / "static" / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+_templates.globals["asset"] = asset
+
+
+@dataclass(frozen=True)
+class View:
+    """One request for a page: whom to ask, who looks, what the address says."""
+
+    request: Request
+    ask: Ask
+    desk: Desk
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The address's query and path parameters: all that a panel may depend on."""
+        given = {k: v for k, v in self.request.query_params.items() if v}
+        # The framework's own route, before ours, has the whole path as a parameter.
+        named = {k: str(v) for k, v in self.request.path_params.items() if k != "path"}
+        return {**given, **named}
+
+
+def render(
+    view: View,
+    template: str,
+    values: Mapping[str, Any],
+    status: int = 200,
+    *,
+    part: bool = False,
+) -> Response:
+    """A template as a page, in its frame and with the notice that waits for it, or as a part."""
+    html = _templates.get_template(template).render({**frame(view), **values})
+    response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+    if not part:
+        view.desk.heard(response)
+    return response
+
+
+async def streamed(
+    view: View, page: str, values: Mapping[str, Any], panels: AsyncIterator[Shown]
+) -> Response:
+    """A page whose frame leaves at once and whose panels follow in their order.
+
+    A panel comes after those above it, so nothing that is seen moves.
+    """
+    context = {**frame(view), **values}
+    before, after = _templates.get_template(page).render(context).split(PANELS)
+    panel = _templates.get_template("panel.html")
+
+    async def parts() -> AsyncIterator[str]:
+        yield before
+        async for shown in panels:
+            yield panel.render({**context, "shown": shown})
+        yield after
+
+    headers = {"Cache-Control": "no-store"}
+    content: AsyncIterator[str | bytes] = parts()
+    if "gzip" in view.request.headers.get("accept-encoding", ""):
+        # The middleware would keep the frame until it has enough to compress.
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        content = _zipped(parts())
+    response = StreamingResponse(content, media_type="text/html", headers=headers)
+    view.desk.heard(response)
+    return response
+
+
+async def _zipped(parts: AsyncIterator[str]) -> AsyncIterator[bytes]:
+    """Each part as it is there, compressed."""
+    pack = zlib.compressobj(wbits=31)  # 31: with the header of gzip
+    async for part in parts:
+        yield pack.compress(part.encode()) + pack.flush(zlib.Z_SYNC_FLUSH)
+    yield pack.flush()
+
+
+def frame(view: View) -> dict[str, Any]:
+    """What every template may use."""
+    path = view.request.url.path
+    here = next((p for p, _ in NAVIGATION[1:] if path == p or path.startswith(f"{p}/")), "/")
+    return {
+        "navigation": NAVIGATION,
+        "here": here,
+        "person": view.desk.person,
+        "form_token": view.desk.form_token,
+        "notice": view.desk.notice(),
+        "scripts": SCRIPTS,
+        "now": view.ask.ctx.now(),
+        "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
+    }
+
+
+def drawing(view: View) -> Draw:
+    """How this view's panels are drawn."""
+    values = frame(view)
+
+    def draw(shown: Shown, query: Query) -> Markup:
+        template = _templates.get_template(shown.template)
+        return Markup(template.render({**values, "query": query, "data": shown.data}))
+
+    return draw
+
+
+def problem(view: View, error: FunctionError) -> Response:
+    """An error as a page of its own."""
+    status = error.status if isinstance(error, PermanentError) else 503
+    titles = {403: "Not allowed", 404: "Not found", 409: "It is not so any more"}
+    title = titles.get(status, "Away" if status == 503 else "That did not work")
+    values = {"title": title, "words": error.detail, "status": status}
+    return render(view, "problem.html", values, status)
+
+
+def done(view: View, to: str, said: str, tone: str = "good") -> Response:
+    """After an action: back to a page that shows the outcome, in the tone that it deserves."""
+    response = RedirectResponse(to, 303)
+    view.desk.say(response, said, tone)
+    return response

@@ -1,0 +1,1 @@
+"""What becomes of each nominal time of a schedule, and why."""

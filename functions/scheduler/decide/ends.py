@@ -1,0 +1,58 @@
+"""How a tick that was sent has ended: as the functions that handled it recorded their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from functions.scheduler.decide.tick import Cause, State, Tick
+
+# A broker tries a failed delivery again: so long after the first failure it has given up.
+RETRIED = timedelta(minutes=10)
+# So long after it was sent, no function will take it any more.
+SILENT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a function for a tick's event, as its history has it."""
+
+    function: str
+    number: int
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A tick in its new state, and the run that says so."""
+
+    tick: Tick
+    run: Run | None = None
+
+
+def moved(tick: Tick, since: datetime, runs: Sequence[Run], now: datetime) -> Moved | None:
+    """What became of a tick that is sent, running or failed; None where nothing is new.
+
+    `since`: when it came to this state. `runs`: those since it was sent, in order. It is done when
+    the last run of each function that handled it was good; while one of them has failed and may be
+    tried again, it is running.
+    """
+    last = {run.function: run for run in runs}
+    bad = [run for run in last.values() if not run.ok]
+    if last and not bad:
+        return Moved(replace(tick, state=State.DONE), runs[-1])
+    if bad and tick.state is State.SENT:
+        return Moved(replace(tick, state=State.RUNNING), bad[-1])
+    if bad and tick.state is State.RUNNING and now - since > RETRIED:
+        words = f"{bad[-1].function}: {bad[-1].detail}"
+        return Moved(_failed(tick, Cause.RUN_FAILED, words), bad[-1])
+    if not last and tick.state is State.SENT and now - since > SILENT:
+        words = f"no function has recorded a run of it within {SILENT}"
+        return Moved(_failed(tick, Cause.NO_ANSWER, words))
+    return None
+
+
+def _failed(tick: Tick, cause: Cause, reason: str) -> Tick:
+    return replace(tick, state=State.FAILED, cause=cause, reason=reason)

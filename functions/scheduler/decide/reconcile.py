@@ -1,0 +1,239 @@
+"""Reconcile a schedule's ledger with the clock: one row for each nominal time, and why.
+
+Nothing here reacts to a tick. However often it is called, the ledger becomes what the expression,
+the policies and the time say; a tick that was lost, doubled or late changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from functions.cron import Cron
+from functions.scheduler.decide.calendar import Calendar
+from functions.scheduler.decide.nominal import Version, jittered, times
+from functions.scheduler.decide.policy import Holiday, Missed, Overlap, Policy
+from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
+
+ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
+MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Who paused a schedule, why, and until when; None: until somebody resumes it."""
+
+    by: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the ledger knows: `open` are the rows that are due, sent or running.
+
+    `versions` in the order of `valid_from`; `failures` are the latest ends in a row that failed;
+    `ahead` the nominal times after `reconciled_until` that have a row, as a holiday moved them.
+    """
+
+    name: str
+    versions: Sequence[Version]
+    reconciled_until: datetime
+    open: Sequence[Tick] = ()
+    pause: Pause | None = None
+    failures: int = 0
+    ahead: frozenset[datetime] = frozenset()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Rows to write, those of them to send, those to cancel, and the pause from now on."""
+
+    ticks: tuple[Tick, ...]
+    send: tuple[Tick, ...]
+    cancel: tuple[Tick, ...]
+    pause: Pause | None
+
+
+def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]) -> Decision:
+    """What becomes of each nominal time since the last time, and of what is still open."""
+    pause = _pause(schedule, now)
+    new = [
+        _first_state(schedule, version, at, now, pause, calendars)
+        for version, at in _nominal(schedule, now, calendars)
+    ]
+    new = list(_missed(schedule, new, now))
+    waiting = [tick for tick in schedule.open if tick.state is State.DUE]
+    running = [tick for tick in schedule.open if tick.state in UNFINISHED]
+    turns = _turns(
+        _policy_at(schedule, now).overlap,
+        sorted((t for t in (*waiting, *new) if t.state is State.DUE), key=lambda t: t.due),
+        running,
+        now,
+        paused=pause is not None,
+    )
+    decided = {tick.nominal: tick for tick in (*new, *turns.ticks)}
+    before = {tick.nominal: tick for tick in schedule.open}
+    changed = tuple(t for at, t in sorted(decided.items()) if before.get(at) != t)
+    sent = tuple(tick for tick in turns.ticks if tick.state is State.SENT)
+    return Decision(changed, sent, tuple(turns.cancelled), pause)
+
+
+def _pause(schedule: Schedule, now: datetime) -> Pause | None:
+    pause = schedule.pause
+    if pause is not None and pause.until is not None and pause.until <= now:
+        pause = None
+    limit = _policy_at(schedule, now).pause_after
+    if pause is None and limit and schedule.failures >= limit:
+        return Pause("scheduler", f"{schedule.failures} runs failed in a row")
+    return pause
+
+
+def _policy_at(schedule: Schedule, at: datetime) -> Policy:
+    valid = [version for version in schedule.versions if version.valid_from <= at]
+    return valid[-1].policy if valid else Policy()
+
+
+def _nominal(
+    schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]
+) -> Iterator[tuple[Version, datetime]]:
+    """Each nominal time since the last look, by the version that was valid then.
+
+    With `holiday: previous` one of the coming days may be due today: it is looked for ahead.
+    """
+    ends = [version.valid_from for version in schedule.versions[1:]]
+    for version, end in zip(schedule.versions, [*ends, None], strict=True):
+        after = max(schedule.reconciled_until, version.valid_from - timedelta(seconds=1))
+        until = now if end is None else min(now, end - timedelta(seconds=1))
+        found = times(version, after, until)
+        yield from ((version, at) for at in found if at not in schedule.ahead)
+        if end is None and version.policy.holiday is Holiday.PREVIOUS:
+            for at in times(version, now, now + MAX_SHIFT):
+                due, reason = _shifted(version, at, calendars)
+                if at not in schedule.ahead and reason and due is not None and due <= now:
+                    yield version, at
+
+
+def _first_state(
+    schedule: Schedule,
+    version: Version,
+    at: datetime,
+    now: datetime,
+    pause: Pause | None,
+    calendars: Mapping[str, Calendar],
+) -> Tick:
+    """Due, or skipped and why; whether it is too late is decided for all together."""
+    policy = version.policy
+
+    def skipped(cause: Cause, reason: str) -> Tick:
+        return Tick(at, at, State.SKIPPED, Origin.CLOCK, reason, cause)
+
+    if policy.start is not None and at < policy.start:
+        return skipped(Cause.BEFORE_START, f"before the schedule's start, {_shown(policy.start)}")
+    if policy.end is not None and at > policy.end:
+        return skipped(Cause.AFTER_END, f"after the schedule's end, {_shown(policy.end)}")
+    if pause is not None:
+        return skipped(Cause.PAUSED, f"paused by {pause.by}: {pause.reason}")
+    if policy.calendar and policy.calendar not in calendars:
+        return skipped(Cause.NO_CALENDAR, f"calendar {policy.calendar} is missing")
+    due, reason = _shifted(version, at, calendars)
+    if due is None:
+        return skipped(Cause.HOLIDAY, reason)
+    moved = Cause.MOVED if reason else Cause.NONE
+    due = jittered(schedule.name, due, policy.jitter)
+    return Tick(at, due, State.DUE, Origin.CLOCK, reason, moved)
+
+
+def _shifted(
+    version: Version, at: datetime, calendars: Mapping[str, Calendar]
+) -> tuple[datetime | None, str]:
+    """When a time is due by its calendar, None where it is skipped, and the holiday's reason."""
+    policy = version.policy
+    calendar = calendars.get(policy.calendar)
+    if calendar is None:
+        return at, ""
+    zone = Cron(version.expression, version.zone).zone
+    wall = at.astimezone(zone)
+    reason = calendar.reason(wall.date())
+    if not reason or policy.holiday is Holiday.SKIP:
+        return (None if reason else at), reason
+    day = calendar.working_day(wall.date(), 1 if policy.holiday is Holiday.NEXT else -1)
+    if day is None:
+        return None, f"{reason}, and no working day within a month"
+    start = datetime.combine(day, datetime.min.time(), tzinfo=zone).astimezone(UTC)
+    own = times(version, start - timedelta(seconds=1), start + timedelta(hours=23))
+    if next(own, None) is not None:
+        return None, f"{reason}; {day} has a run of its own"
+    moved = datetime.combine(day, wall.time(), tzinfo=zone).astimezone(UTC)
+    return moved, f"moved to {day}: {reason}"
+
+
+def _missed(schedule: Schedule, ticks: Sequence[Tick], now: datetime) -> Iterator[Tick]:
+    """Decide which of the times that came due while nothing looked still run."""
+    due = [tick for tick in ticks if tick.state is State.DUE and tick.due <= now]
+    latest = max((tick.nominal for tick in due), default=None)
+    for tick in ticks:
+        if tick not in due or now - tick.due <= ON_TIME:
+            yield tick
+            continue
+        version = next(v for v in reversed(schedule.versions) if v.valid_from <= tick.nominal)
+        policy = version.policy
+        late = f"nothing looked at the schedule until {_shown(now)}"
+        missed = replace(tick, state=State.MISSED, cause=Cause.LATE)
+        if policy.missed is Missed.NONE:
+            yield replace(missed, reason=f"{late}, and missed is none")
+        elif policy.missed is Missed.LATEST and tick.nominal != latest:
+            yield replace(missed, reason=f"{late}; a later time runs instead")
+        elif not _in_window(version, tick, now):
+            window = policy.missed_window or "the same day"
+            yield replace(missed, reason=f"{late}, and missed-window is {window}")
+        else:
+            yield replace(tick, origin=Origin.CATCH_UP, reason=late, cause=Cause.LATE)
+
+
+def _in_window(version: Version, tick: Tick, now: datetime) -> bool:
+    if version.policy.missed_window is not None:
+        return now - tick.due <= version.policy.missed_window
+    zone = Cron(version.expression, version.zone).zone
+    return now.astimezone(zone).date() == tick.due.astimezone(zone).date()
+
+
+@dataclass(frozen=True)
+class _Turns:
+    ticks: list[Tick]
+    cancelled: list[Tick]
+
+
+def _turns(
+    overlap: Overlap, due: Sequence[Tick], running: Sequence[Tick], now: datetime, *, paused: bool
+) -> _Turns:
+    """Whose turn it is, one after the other, as the overlap policy says."""
+    turns = _Turns([], [])
+    at_work = list(running)
+    queued: Tick | None = None
+    for tick in due:
+        if tick.due > now or paused:
+            turns.ticks.append(tick)
+            continue
+        if not at_work or overlap in (Overlap.ALLOW, Overlap.CANCEL):
+            if overlap is Overlap.CANCEL:
+                turns.cancelled.extend(at_work)
+                at_work.clear()
+            at_work.append(tick)
+            turns.ticks.append(replace(tick, state=State.SENT))
+        elif overlap is Overlap.SKIP or (overlap is Overlap.QUEUE_ONE and queued is not None):
+            reason = f"{at_work[-1].name} still runs"
+            if queued is not None:
+                reason += f", and {queued.name} waits already"
+            skipped = replace(tick, state=State.SKIPPED, reason=reason, cause=Cause.OVERLAP)
+            turns.ticks.append(skipped)
+        else:
+            queued = tick
+            reason = f"waits for {at_work[-1].name}"
+            turns.ticks.append(replace(tick, reason=reason, cause=Cause.WAITING))
+    return turns
+
+
+def _shown(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

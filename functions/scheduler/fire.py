@@ -1,0 +1,91 @@
+"""A tick that comes by itself: the clock's, of which the ledger knows, or one that a user sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from functions.cron import Cron
+from functions.events.schedule import ScheduleDue
+from functions.kit.errors import Conflict, TemporaryError
+from functions.scheduler import messages, tables
+from functions.scheduler.decide.nominal import Version
+from functions.scheduler.decide.policy import Policy
+from functions.scheduler.decide.tick import Cause, Origin, State, Tick
+from functions.scheduler.sources import Source
+from functions.scheduler.tables import Change
+from functions.scheduler.wake import settle
+
+if TYPE_CHECKING:
+    from functions.kit.context import Context
+
+logger = logging.getLogger(__name__)
+
+MINUTE = timedelta(minutes=1)
+ATTEMPTS = 5  # others may decide about the same schedule meanwhile
+
+
+async def fire(event: ScheduleDue, sources: Mapping[str, Source], ctx: Context) -> None:
+    """Run what a tick asks for, unless it is the clock's: the ledger has decided about that."""
+    async with ctx.store.connection() as connection:
+        ledger = (await tables.load(connection, [event.schedule])).get(event.schedule)
+    if ledger is None:
+        await pass_on(event, sources.get(event.schedule), ctx)
+    elif not any(is_due(version, event.nominal) for version in ledger.schedule.versions):
+        try:
+            await run_now(event.schedule, event.requested_by or "", event.nominal, ctx)
+        except Conflict as conflict:
+            logger.info("the tick changes nothing: %s", conflict)
+
+
+async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
+    """Send a tick for the minute `at`, whatever the policies say; `Conflict` where it has run."""
+    for _ in range(ATTEMPTS):
+        async with ctx.store.connection() as connection:
+            ledgers = await tables.load(connection, [schedule])
+            kept = await tables.find(connection, schedule, at)
+        if kept is not None and kept.state not in (State.SKIPPED, State.MISSED, State.FAILED):
+            raise Conflict(f"{schedule}@{kept.name} is {kept.state} already")
+        ledger = ledgers[schedule]
+        tick = Tick(at, at, State.SENT, Origin.USER, f"run by {by or 'a user'}", Cause.USER)
+        known = ledger.schedule
+        change = Change(
+            *(schedule, ledger.revision, known.reconciled_until, [tick], known.pause),
+            sent=frozenset([at]),
+            requested_by=by or None,
+        )
+        if await settle(ctx, ledgers, [change], ctx.now()):
+            return tick
+    raise TemporaryError(f"schedule {schedule} is being changed by others")
+
+
+async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> None:
+    """A schedule without policies has no ledger: its tick goes on as it came."""
+    tick = Tick(event.nominal, event.nominal, State.SENT, Origin.CLOCK)
+    data = event.model_dump_json(include={"project_id", "sprint_id"}, exclude_none=True)
+    message = messages.due(
+        event.schedule,
+        tick,
+        data=data,
+        extensions={} if source is None else source.extensions,
+        now=ctx.now(),
+        due_by=messages.due_by(Version(event.nominal, "* * * * *", "", Policy()), tick),
+        requested_by=event.requested_by or "",
+    )
+    async with ctx.store.transaction() as tx:
+        entries = await ctx.resources.durable.put(tx, ctx.function, [message])
+    ctx.resources.durable.deliver(entries, [message])
+
+
+def is_due(version: Version, at: datetime) -> bool:
+    """Does the clock send a tick in the minute `at`?
+
+    >>> from datetime import UTC
+    >>> version = Version(datetime(2026, 1, 1, tzinfo=UTC), "30 8 * * *", "America/Chicago")
+    >>> is_due(version, datetime(2026, 1, 2, 14, 30, tzinfo=UTC))
+    True
+    """
+    found = Cron(version.expression, version.zone).after(at - timedelta(seconds=1))
+    return found is not None and found < at + MINUTE

@@ -1,0 +1,56 @@
+"""The process's own wake-ups: at its start, and while something runs whose end lets another begin.
+
+Nothing depends on them, as a process may be frozen between two requests: a PingSource wakes the
+scheduler each minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context as ContextVars
+from typing import TYPE_CHECKING
+
+from functions.kit.context import Resources
+from functions.kit.errors import FunctionError
+from functions.scheduler.wake import Woken, wake
+
+if TYPE_CHECKING:
+    from functions.kit.context import Context
+
+logger = logging.getLogger(__name__)
+
+MIN_PAUSE_S = 1.0
+MAX_PAUSE_S = 15.0
+
+
+class Loop:
+    """One wake-up at a time in this process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._one = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def wake(self, ctx: Context) -> Woken:
+        async with self._one:
+            return await wake(ctx)
+
+    def begin(self, ctx: Context) -> None:
+        """Wake up again and again until nothing runs any more."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(ctx), context=ContextVars())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, ctx: Context) -> None:
+        pause_s = MIN_PAUSE_S
+        while True:
+            try:
+                if not (await self.wake(ctx)).unfinished:
+                    return
+            except FunctionError as error:
+                logger.warning("the next wake-up makes good what this one left: %s", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)

@@ -1,0 +1,38 @@
+"""Keep a ledger of every schedule: each nominal time has a row that says what became of it.
+
+in      ScheduleDue: the ticks of all schedules, and the scheduler's own of each minute
+out     TickDue for each nominal time that is to run, late where it was missed
+asks    Kubernetes, for the PingSources: each is a schedule, its annotations are the policies
+fails   TemporaryError while the database is away: nothing is written, and the next wake-up makes
+        good what this one left. While Kubernetes is away, schedules are followed as they were
+"""
+
+from __future__ import annotations
+
+from functions.events.schedule import ScheduleDue, TickDue
+from functions.kit.context import Context
+from functions.kit.function import function
+from functions.scheduler.fire import fire
+from functions.scheduler.loop import Loop
+
+OWN = "scheduler"
+
+
+async def start(ctx: Context) -> None:
+    """What came due while no process ran is made good at once."""
+    ctx.part(Loop).begin(ctx)
+
+
+@function(
+    emits=[TickDue],
+    schedules=["*"],  # its Trigger chooses
+    recorded=True,
+    start=start,
+    people=False,
+)
+async def scheduler(event: ScheduleDue, ctx: Context) -> None:
+    loop = ctx.part(Loop)
+    woken = await loop.wake(ctx)
+    if event.schedule != OWN:
+        await fire(event, woken.sources, ctx)
+    loop.begin(ctx)

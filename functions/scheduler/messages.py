@@ -1,0 +1,70 @@
+"""The event of a nominal time that is to run: its id is the schedule and that time, for ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from functions.cron import Cron
+from functions.events.schedule import TickDue
+from functions.kit import wire
+from functions.scheduler.decide.nominal import Version
+from functions.scheduler.decide.tick import Tick
+
+SOURCE = "/functions/scheduler"
+
+
+def event_id(schedule: str, tick: Tick) -> str:
+    return f"{schedule}@{tick.name}"
+
+
+def due(
+    schedule: str,
+    tick: Tick,
+    *,
+    data: str,
+    extensions: Mapping[str, str],
+    now: datetime,
+    due_by: datetime,
+    requested_by: str = "",
+) -> wire.Message:
+    """What the scheduler sends for a tick, with what its PingSource gives to each event."""
+    said = {
+        **extensions,
+        "schedule": schedule,
+        "nominaltime": tick.name,
+        "dueby": wire.format_time(due_by),
+        "partitionkey": schedule,
+    }
+    if requested_by:
+        said["requestedby"] = requested_by
+    return wire.Message(
+        id=event_id(schedule, tick),
+        source=SOURCE,
+        type=TickDue.type,
+        data=data.encode(),
+        subject=_subject(data),
+        time=wire.format_time(now),
+        datacontenttype="application/json",
+        extensions=said,
+    )
+
+
+def due_by(version: Version, tick: Tick) -> datetime:
+    """Until when a tick may run: the end of its window, or of its day in the schedule's zone."""
+    window = version.policy.missed_window
+    if window is not None:
+        return tick.due + window
+    wall = tick.due.astimezone(Cron(version.expression, version.zone).zone)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (midnight + timedelta(days=1)).astimezone(tick.due.tzinfo)
+
+
+def _subject(data: str) -> str | None:
+    """What the run is about, as a tick's data names it."""
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        return None
+    named = found.get("sprint_id") or found.get("project_id")
+    return str(named) if named else None

@@ -1,0 +1,173 @@
+"""One wake-up: reconcile every schedule's ledger with the clock, and send what is to run.
+
+Kubernetes and the files are asked before the transaction; in it the rows and the events that they
+cause are written together. Two who wake at once decide the same, and one of them writes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from functions.kit import trace, wire
+from functions.kit.durable import history
+from functions.scheduler import calendars, messages, sources, tables
+from functions.scheduler.decide.calendar import Calendar
+from functions.scheduler.decide.ends import Moved, Run, moved
+from functions.scheduler.decide.reconcile import reconcile
+from functions.scheduler.decide.tick import State, Tick
+from functions.scheduler.settings import SchedulerSettings
+from functions.scheduler.tables import Change, Ledger
+
+if TYPE_CHECKING:
+    from functions.kit.context import Context
+
+logger = logging.getLogger(__name__)
+
+# A schedule of which nothing is due moves on so seldom: each row that is written costs.
+QUIET = timedelta(hours=1)
+# A failed run that is redriven by then still closes its tick as done.
+REDRIVEN = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Woken:
+    """What is still open after a wake-up, and the schedules that Kubernetes told of, if it did."""
+
+    unfinished: int
+    sources: Mapping[str, sources.Source]
+
+
+async def wake(ctx: Context) -> Woken:
+    """Look at every schedule once."""
+    known_days = read_calendars(ctx)
+    found = await sources.read(ctx)
+    now = ctx.now()
+    await close_ended(ctx, now)
+    if found is not None:
+        await follow(ctx, found, now)
+    async with ctx.store.connection() as connection:
+        ledgers = await tables.load(connection)
+    changes = [
+        change
+        for ledger in ledgers.values()
+        if (change := decided(ledger, now, known_days)) is not None
+    ]
+    await settle(ctx, ledgers, changes, now)
+    open_ = {
+        (ledger.schedule.name, tick.nominal): tick.state
+        for ledger in ledgers.values()
+        for tick in ledger.schedule.open
+    }
+    open_ |= {
+        (change.name, tick.nominal): tick.state for change in changes for tick in change.ticks
+    }
+    running = (State.SENT, State.RUNNING)
+    return Woken(sum(state in running for state in open_.values()), found or {})
+
+
+def read_calendars(ctx: Context) -> Mapping[str, Calendar]:
+    """The calendars; they are read each time, as a ConfigMap changes under a running process."""
+    folder = ctx.settings(SchedulerSettings).calendars_folder
+    return calendars.read(Path(folder)) if folder else {}
+
+
+def decided(ledger: Ledger, now: datetime, days: Mapping[str, Calendar]) -> Change | None:
+    """What is to be written about a schedule; None where nothing is."""
+    schedule = ledger.schedule
+    decision = reconcile(schedule, now, days)
+    same = not decision.ticks and decision.pause == schedule.pause
+    if same and now - schedule.reconciled_until < QUIET:
+        return None
+    sent = frozenset(tick.nominal for tick in decision.send)
+    ticks = (*decision.ticks, *decision.cancel)
+    return Change(schedule.name, ledger.revision, now, ticks, decision.pause, sent)
+
+
+async def close_ended(ctx: Context, now: datetime) -> None:
+    """Write how the ticks that were sent have ended, as the functions' histories say."""
+    async with ctx.store.connection() as connection:
+        unfinished = await tables.unfinished(connection, now - REDRIVEN)
+    if not unfinished:
+        return
+    named = [(messages.SOURCE, messages.event_id(one.schedule, one.tick)) for one in unfinished]
+    runs: dict[str, list[Run]] = {}
+    for row in await history.runs_of(ctx.store, named):
+        run = Run(row["function"], row["number"], row["outcome"] == "ok", row["detail"] or "")
+        runs.setdefault(row["event_id"], []).append(run)
+    moves: list[tuple[str, Moved]] = []
+    for one, (_, event_id) in zip(unfinished, named, strict=True):
+        own = [run for run in runs.get(event_id, []) if run.number > one.after_run]
+        if (move := moved(one.tick, one.since, own, now)) is not None:
+            moves.append((one.schedule, move))
+    if moves:
+        async with ctx.store.transaction() as tx:
+            await tables.move(tx, moves, now)
+
+
+async def follow(ctx: Context, found: Mapping[str, sources.Source], now: datetime) -> None:
+    """Take over what has changed in the PingSources that have policies."""
+    async with ctx.store.connection() as connection:
+        ledgers = await tables.load(connection)
+    wanted = {name: source for name, source in found.items() if source.policy}
+    good = [source for source in wanted.values() if not source.problem]
+    changed = [
+        source
+        for source in good
+        if source.name not in ledgers or not ledgers[source.name].says(source)
+    ]
+    gone = sorted(ledgers.keys() - wanted.keys())
+    problems = {
+        name: wanted[name].problem
+        for name, ledger in ledgers.items()
+        if name in wanted and wanted[name].problem != ledger.problem
+    }
+    for source in wanted.values():
+        if source.problem:
+            logger.warning("PingSource %s is not followed: %s", source.source, source.problem)
+    if changed or gone or problems:
+        async with ctx.store.transaction() as tx:
+            await tables.follow(tx, changed, gone, now)
+            await tables.remark(tx, problems)
+
+
+async def settle(
+    ctx: Context, ledgers: Mapping[str, Ledger], changes: list[Change], now: datetime
+) -> set[str]:
+    """Write rows and events together; returns the schedules for which that was ours to do."""
+    if not changes:
+        return set()
+    durable, sent = ctx.resources.durable, list[wire.Message]()
+    async with ctx.store.transaction() as tx:
+        won = await tables.settle(tx, changes, now)
+        for change in changes:
+            if change.name in won:
+                ledger = ledgers[change.name]
+                sent += [
+                    message_of(ledger, tick, change.requested_by, now)
+                    for tick in change.ticks
+                    if tick.nominal in change.sent
+                ]
+        entries = await durable.put(tx, ctx.function, trace.created(sent))
+    durable.deliver(entries, sent)
+    for message in sent:
+        logger.info("due", extra={"fields": {"event_id": message.id}})
+    return won
+
+
+def message_of(ledger: Ledger, tick: Tick, requested_by: str | None, now: datetime) -> wire.Message:
+    """The event of a schedule's tick."""
+    valid = [v for v in ledger.schedule.versions if v.valid_from <= tick.nominal]
+    return messages.due(
+        ledger.schedule.name,
+        tick,
+        data=ledger.data,
+        extensions=ledger.extensions,
+        now=now,
+        due_by=messages.due_by(valid[-1] if valid else ledger.version, tick),
+        requested_by=requested_by or "",
+    )

@@ -1,0 +1,55 @@
+"""A first visit, when no service has answered yet: nothing that is seen moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.browser.conftest import Tab, served_cold
+from tests.browser.morning import Morning
+from tests.browser.test_console_in_browser import PAGES
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+# https://web.dev/articles/cls: good is below 0.1.
+MAX_SHIFT = 0.1
+OBSERVE = """
+window.shift = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest.fixture(scope="module")
+async def cold(ran: Morning) -> AsyncIterator[str]:
+    async with served_cold(ran) as url:
+        yield url
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 740)], ids=["screen", "phone"])
+@pytest.mark.parametrize("name", ["today", "sprint", "events", "run", "job", "dead letters"])
+async def test_what_is_seen_stays_where_it_is(
+    browser: Browser, ran: Morning, cold: str, name: str, size: tuple[int, int]
+) -> None:
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
+    page = await context.new_page()
+    await page.add_init_script(OBSERVE)
+    await Tab(page, cold).open(PAGES[name].format_map(vars(ran)))
+    # Two frames, as the observer is told of the last one after it was drawn.
+    await page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    assert await page.evaluate("window.shift") < MAX_SHIFT
+    await context.close()
+
+
+async def test_without_script_every_part_has_a_link(browser: Browser, cold: str) -> None:
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"{cold}/")
+    for panel in await page.locator(".panel").all():
+        assert await panel.is_visible()
+    for panel in await page.locator(".panel[aria-busy]").all():
+        assert await panel.locator("a", has_text="a click").is_visible()
+    await context.close()
