@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context as ContextVars
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError
+from functions.scheduler.backfill import proceed
 from functions.scheduler.wake import Woken, wake
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ class Loop:
         self._task: asyncio.Task[None] | None = None
 
     async def wake(self, ctx: Context) -> Woken:
+        """Look at every schedule and every backfill once."""
         async with self._one:
-            return await wake(ctx)
+            woken = await wake(ctx)
+            return replace(woken, unfinished=woken.unfinished + await proceed(ctx, ctx.now()))
 
     def begin(self, ctx: Context) -> None:
         """Wake up again and again until nothing runs any more."""

@@ -12,7 +12,9 @@ from __future__ import annotations
 from functions.events.schedule import ScheduleDue, TickDue
 from functions.kit.context import Context
 from functions.kit.function import function
+from functions.scheduler.api import ROUTES
 from functions.scheduler.fire import fire
+from functions.scheduler.gauges import gauges
 from functions.scheduler.loop import Loop
 
 OWN = "scheduler"
@@ -27,7 +29,9 @@ async def start(ctx: Context) -> None:
     emits=[TickDue],
     schedules=["*"],  # its Trigger chooses
     recorded=True,
+    routes=ROUTES,
     start=start,
+    gauges=gauges,
     people=False,
 )
 async def scheduler(event: ScheduleDue, ctx: Context) -> None:

@@ -189,6 +189,90 @@ async def find(connection: Connection, schedule: str, nominal: datetime) -> Tick
     return None if row is None else tick_of(row)
 
 
+async def versions(connection: Connection, schedule: str) -> list[Version]:
+    """All versions of a schedule, the oldest first."""
+    rows = await connection.fetch(
+        "SELECT * FROM schedule_version WHERE schedule = $1 ORDER BY valid_from", schedule
+    )
+    return [_version(row) for row in rows]
+
+
+async def between(
+    connection: Connection, schedule: str, since: datetime, before: datetime
+) -> list[Tick]:
+    """A schedule's ticks in [since, before), in order."""
+    rows = await connection.fetch(
+        """SELECT * FROM tick WHERE schedule = $1 AND nominal >= $2 AND nominal < $3
+           ORDER BY nominal""",
+        *(schedule, since, before),
+    )
+    return [tick_of(row) for row in rows]
+
+
+async def listed(
+    connection: Connection,
+    *,
+    schedule: str | None = None,
+    state: str | None = None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    limit: int = 30,
+) -> list[Any]:
+    """Rows of ticks, the latest nominal time first."""
+    found: list[Any] = await connection.fetch(
+        """SELECT schedule, nominal, state, origin, cause, reason, due_at, decided_at, sent_at,
+                  ended_at, function, run, requested_by
+           FROM tick
+           WHERE ($1::text IS NULL OR schedule = $1) AND ($2::text IS NULL OR state = $2)
+           AND ($3::timestamptz IS NULL OR nominal >= $3)
+           AND ($4::timestamptz IS NULL OR nominal < $4)
+           ORDER BY nominal DESC, schedule LIMIT $5""",
+        *(schedule, state, since, before, limit),
+    )
+    return found
+
+
+async def pause(tx: Connection, schedule: str, pause: Pause) -> bool:
+    """Pause a schedule; False where there is none."""
+    return bool(
+        await tx.fetchval(
+            """UPDATE schedule SET pause = $2, revision = revision + 1
+               WHERE name = $1 RETURNING true""",
+            *(schedule, pause_json(pause)),
+        )
+    )
+
+
+async def resume(tx: Connection, schedule: str, now: datetime) -> bool:
+    """Resume a schedule, and count its failures anew; False where there is none."""
+    return bool(
+        await tx.fetchval(
+            """UPDATE schedule SET pause = NULL, failures_since = $2, revision = revision + 1
+               WHERE name = $1 RETURNING true""",
+            *(schedule, now),
+        )
+    )
+
+
+async def totals(connection: Connection) -> list[Any]:
+    """How many ticks have ever come to a state, by cause."""
+    found: list[Any] = await connection.fetch("SELECT state, cause, ticks FROM tick_total")
+    return found
+
+
+async def lateness(connection: Connection) -> list[Any]:
+    """Of each schedule's latest tick that was sent: how many seconds after it was due."""
+    found: list[Any] = await connection.fetch(
+        """SELECT name, extract(epoch FROM sent_at - due_at)::float8 AS late_s FROM schedule
+           CROSS JOIN LATERAL (
+               SELECT sent_at, due_at FROM tick WHERE tick.schedule = name
+               AND sent_at IS NOT NULL AND origin IN ('clock', 'catch-up')
+               ORDER BY nominal DESC LIMIT 1) AS latest
+           WHERE NOT removed"""
+    )
+    return found
+
+
 async def settle(tx: Connection, changes: Iterable[Change], now: datetime) -> set[str]:
     """Write what was decided; returns the schedules of which nobody else has decided meanwhile."""
     by_name = {change.name: change for change in changes}

@@ -60,7 +60,7 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
     """What becomes of each nominal time since the last time, and of what is still open."""
     pause = _pause(schedule, now)
     new = [
-        _first_state(schedule, version, at, now, pause, calendars)
+        first_state(schedule, version, at, pause, calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
     new = list(_missed(schedule, new, now))
@@ -115,11 +115,10 @@ def _nominal(
                     yield version, at
 
 
-def _first_state(
+def first_state(
     schedule: Schedule,
     version: Version,
     at: datetime,
-    now: datetime,
     pause: Pause | None,
     calendars: Mapping[str, Calendar],
 ) -> Tick:

@@ -1,0 +1,229 @@
+"""The ledger over HTTP: what is due next and why, what came of the past, and what users change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.kit import wire
+from functions.kit.context import Context
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.function import route
+from functions.kit.routing import number
+from functions.scheduler import backfill, tables
+from functions.scheduler.decide.backfill import Which
+from functions.scheduler.decide.preview import upcoming
+from functions.scheduler.decide.reconcile import Pause
+from functions.scheduler.decide.tick import State, Tick
+from functions.scheduler.fire import run_now
+from functions.scheduler.loop import Loop
+from functions.scheduler.tables import Ledger
+from functions.scheduler.wake import read_calendars
+
+NEXT, LAST = 10, 30
+A = TypeVar("A", bound=BaseModel)
+User = Annotated[str, Field(min_length=1, max_length=100)]
+MAX_RANGE = timedelta(days=5 * 366)
+
+
+class Asked(BaseModel):
+    """Who asks; what they ask for is in the path."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: User
+
+
+class PauseAsked(Asked):
+    reason: str = Field(min_length=1, max_length=300)
+    until: AwareDatetime | None = None
+
+
+class BackfillAsked(Asked):
+    since: AwareDatetime
+    before: AwareDatetime
+    which: Which = Which.MISSED
+    at_once: int = Field(1, ge=1, le=100)
+    dry_run: bool = True
+
+
+async def schedules(request: Request, ctx: Context) -> Response:
+    """Every schedule that has a ledger, with its next time."""
+    async with ctx.store.connection() as connection:
+        found = await tables.load(connection)
+    days = read_calendars(ctx)
+    shown = [
+        _schedule(one) | {"next": list(map(_tick, upcoming(one.schedule, ctx.now(), 1, days)))}
+        for one in found.values()
+    ]
+    return _json({"schedules": shown})
+
+
+async def schedule(request: Request, ctx: Context) -> Response:
+    """One schedule with its next ten times and its last thirty, and why."""
+    name = request.path_params["name"]
+    async with ctx.store.connection() as connection:
+        one = _known(await tables.load(connection, [name]), name)
+        last = await tables.listed(connection, schedule=name, limit=LAST)
+    coming = upcoming(one.schedule, ctx.now(), NEXT, read_calendars(ctx))
+    shown = {"next": list(map(_tick, coming)), "last": list(map(dict, last))}
+    return _json(_schedule(one) | shown)
+
+
+async def ticks(request: Request, ctx: Context) -> Response:
+    """`?schedule=&state=&since=&before=&limit=`, by nominal time, the latest first.
+
+    `next` is the `before` of the page that follows.
+    """
+    query = request.query_params
+    if query.get("state") not in (None, *State):
+        raise PermanentError(f"state: must be one of {', '.join(State)}")
+    limit = number(query.get("limit", "100"), "limit", 1, 1000)
+    async with ctx.store.connection() as connection:
+        found = await tables.listed(
+            connection,
+            schedule=query.get("schedule"),
+            state=query.get("state"),
+            since=_instant(query, "since"),
+            before=_instant(query, "before"),
+            limit=limit,
+        )
+    following = found[-1]["nominal"] if len(found) == limit else None
+    return _json({"ticks": list(map(dict, found)), "next": following})
+
+
+async def pause(request: Request, ctx: Context) -> Response:
+    """Skip the times that come from now on; what is on its way goes on."""
+    name, asked = request.path_params["name"], await _asked(request, PauseAsked)
+    async with ctx.store.transaction() as tx:
+        if not await tables.pause(tx, name, Pause(asked.by, asked.reason, asked.until)):
+            raise NotFound(f"no schedule {name}")
+    return await schedule(request, ctx)
+
+
+async def resume(request: Request, ctx: Context) -> Response:
+    name = request.path_params["name"]
+    await _asked(request, Asked)
+    async with ctx.store.transaction() as tx:
+        if not await tables.resume(tx, name, ctx.now()):
+            raise NotFound(f"no schedule {name}")
+    return await schedule(request, ctx)
+
+
+async def run(request: Request, ctx: Context) -> Response:
+    """Run a schedule for the minute that it is; 409 where that minute has run already."""
+    name, asked = request.path_params["name"], await _asked(request, Asked)
+    async with ctx.store.connection() as connection:
+        _known(await tables.load(connection, [name]), name)
+    minute = ctx.now().replace(second=0, microsecond=0)
+    tick = await run_now(name, asked.by, minute, ctx)
+    ctx.part(Loop).begin(ctx)
+    return _json(_tick(tick), 202)
+
+
+async def begin_backfill(request: Request, ctx: Context) -> Response:
+    """The times that would run and those that would not, or with `dry_run: false` a backfill."""
+    name, asked = request.path_params["name"], await _asked(request, BackfillAsked)
+    if not timedelta() < asked.before - asked.since <= MAX_RANGE:
+        raise PermanentError("before: must be after since, and within five years of it")
+    if asked.before > ctx.now():
+        raise PermanentError("before: must not be in the future")
+    async with ctx.store.connection() as connection:
+        _known(await tables.load(connection, [name]), name)
+        if asked.dry_run:
+            items = await backfill.planned(connection, name, asked.since, asked.before, asked.which)
+            return _json({"times": [vars(item) for item in items]})
+    number = await backfill.begin(
+        ctx, name, asked.since, asked.before, asked.which, asked.at_once, asked.by
+    )
+    ctx.part(Loop).begin(ctx)
+    return _json(await backfill.read(ctx, number), 202)
+
+
+async def show_backfill(request: Request, ctx: Context) -> Response:
+    return _json(await backfill.read(ctx, _number(request)))
+
+
+async def change_backfill(request: Request, ctx: Context) -> Response:
+    """`pause`, `resume` or `cancel`: what was sent goes on, what waits is left or taken up."""
+    actions = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
+    action = request.path_params["action"]
+    if action not in actions:
+        raise NotFound(f"no such action: there are {', '.join(actions)}")
+    asked = await _asked(request, Asked)
+    await backfill.change(ctx, _number(request), actions[action], asked.by)
+    ctx.part(Loop).begin(ctx)
+    return await show_backfill(request, ctx)
+
+
+ROUTES = [
+    route("/schedules", schedules),
+    route("/schedules/{name}", schedule),
+    route("/schedules/{name}/pause", pause, ["POST"]),
+    route("/schedules/{name}/resume", resume, ["POST"]),
+    route("/schedules/{name}/run", run, ["POST"]),
+    route("/schedules/{name}/backfill", begin_backfill, ["POST"]),
+    route("/ticks", ticks),
+    route("/backfills/{number}", show_backfill),
+    route("/backfills/{number}/{action}", change_backfill, ["POST"]),
+]
+
+
+def _schedule(one: Ledger) -> dict[str, Any]:
+    return {
+        "name": one.schedule.name,
+        "source": one.source,
+        "expression": one.version.expression,
+        "zone": one.version.zone,
+        "policy": dict(one.policy),
+        "problem": one.problem,
+        "removed": one.removed,
+        "pause": tables.pause_json(one.schedule.pause),
+        "reconciled_until": one.schedule.reconciled_until,
+        "open": list(map(_tick, one.schedule.open)),
+    }
+
+
+def _tick(tick: Tick) -> dict[str, Any]:
+    return {
+        "nominal": tick.nominal,
+        "due_at": tick.due,
+        "state": tick.state,
+        "origin": tick.origin,
+        "cause": tick.cause,
+        "reason": tick.reason,
+    }
+
+
+def _known(found: Mapping[str, Ledger], name: str) -> Ledger:
+    if name not in found:
+        raise NotFound(f"no schedule {name} has a ledger")
+    return found[name]
+
+
+async def _asked(request: Request, kind: type[A]) -> A:
+    return kind.model_validate_json(await request.body() or b"{}")
+
+
+def _number(request: Request) -> int:
+    return number(request.path_params["number"], "backfill", 1, 2**62)
+
+
+def _instant(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    try:
+        return wire.parse_time(query[name])
+    except ValueError:
+        raise PermanentError(f"{name}: must be an instant such as 2026-03-02T08:00:00Z") from None
+
+
+def _json(said: Mapping[str, Any], status: int = 200) -> Response:
+    text = json.dumps(said, default=wire.format_time)
+    return Response(text, status, media_type="application/json")

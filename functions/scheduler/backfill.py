@@ -1,0 +1,165 @@
+"""Backfills: nominal times of a range, run in order, so many at once, until all have ended.
+
+Each wake-up goes on where the rows say that the last one was: one that was killed loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from functions.kit import trace, wire
+from functions.kit.errors import Conflict, NotFound, PermanentError
+from functions.scheduler import tables
+from functions.scheduler.decide.backfill import Item, Which, plan
+from functions.scheduler.decide.tick import Origin, State, Tick
+from functions.scheduler.tables import Change, Ledger
+from functions.scheduler.wake import message_of
+
+if TYPE_CHECKING:
+    from functions.kit.context import Context
+    from functions.kit.durable.database import Connection
+
+logger = logging.getLogger(__name__)
+
+MAX_ITEMS = 10_000
+_RUNS_AGAIN = (State.SKIPPED, State.MISSED, State.FAILED)
+
+
+async def planned(
+    connection: Connection, schedule: str, since: datetime, before: datetime, which: Which
+) -> list[Item]:
+    """What a backfill would do with each nominal time of a range."""
+    versions = await tables.versions(connection, schedule)
+    rows = await tables.between(connection, schedule, since, before)
+    items = plan(versions, {tick.nominal: tick for tick in rows}, since, before, which)
+    if len(items) > MAX_ITEMS:
+        raise PermanentError(f"before: the range has {len(items)} times; {MAX_ITEMS} are the most")
+    return items
+
+
+async def begin(
+    ctx: Context,
+    schedule: str,
+    since: datetime,
+    before: datetime,
+    which: Which,
+    at_once: int,
+    by: str,
+) -> int:
+    """Record a backfill; returns its number. The next wake-up begins it."""
+    async with ctx.store.transaction() as tx:
+        items = await planned(tx, schedule, since, before, which)
+        number: int = await tx.fetchval(
+            """INSERT INTO backfill (schedule, since, before, which, at_once, state, requested_by,
+                                     made_at, changed_at, changed_by)
+               VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $7, $6) RETURNING number""",
+            *(schedule, since, before, which, at_once, by, ctx.now()),
+        )
+        await tx.execute(
+            "INSERT INTO backfill_item (backfill, nominal) SELECT $1, unnest($2::timestamptz[])",
+            *(number, [item.nominal for item in items if item.runs]),
+        )
+    logger.info("backfill", extra={"fields": {"number": number, "schedule": schedule, "by": by}})
+    return number
+
+
+async def change(ctx: Context, number: int, state: str, by: str) -> None:
+    """Pause, resume (`running`) or cancel a backfill that has not ended."""
+    async with ctx.store.connection() as connection:
+        changed = await connection.fetchval(
+            """UPDATE backfill SET state = $2, changed_at = $3, changed_by = $4
+               WHERE number = $1 AND state IN ('running', 'paused') RETURNING true""",
+            *(number, state, ctx.now(), by),
+        )
+    if not changed:
+        found = await read(ctx, number)
+        raise Conflict(f"backfill {number} is {found['state']}")
+
+
+async def read(ctx: Context, number: int) -> dict[str, Any]:
+    """A backfill and each of its nominal times, with what has become of it."""
+    async with ctx.store.connection() as connection:
+        row = await connection.fetchrow("SELECT * FROM backfill WHERE number = $1", number)
+        if row is None:
+            raise NotFound(f"no backfill {number}")
+        items = await connection.fetch(
+            """SELECT item.nominal, CASE WHEN sent THEN state ELSE 'waiting' END AS state,
+                      CASE WHEN sent THEN reason ELSE '' END AS reason
+               FROM backfill_item AS item
+               LEFT JOIN tick ON tick.schedule = $2 AND tick.nominal = item.nominal
+               WHERE backfill = $1 ORDER BY item.nominal""",
+            *(number, row["schedule"]),
+        )
+    return {**row, "items": [dict(item) for item in items]}
+
+
+async def proceed(ctx: Context, now: datetime) -> int:
+    """Send what is next of each backfill; returns how many are still running."""
+    async with ctx.store.connection() as connection:
+        numbers = await connection.fetch(
+            "SELECT number FROM backfill WHERE state = 'running' ORDER BY number"
+        )
+    ended = [await _proceed(ctx, row["number"], now) for row in numbers]
+    return ended.count(False)
+
+
+async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
+    """Send the next times of one backfill; True where all have ended."""
+    durable, sent = ctx.resources.durable, list[wire.Message]()
+    async with ctx.store.transaction() as tx:
+        row = await tx.fetchrow(
+            "SELECT * FROM backfill WHERE number = $1 AND state = 'running' FOR UPDATE", number
+        )
+        if row is None:
+            return True  # another process has ended it
+        name = row["schedule"]
+        # Whoever decides about the schedule meanwhile waits, or finds another revision.
+        await tx.execute("UPDATE schedule SET revision = revision + 1 WHERE name = $1", name)
+        ledger = (await tables.load(tx, [name])).get(name)
+        items = await tx.fetch(
+            """SELECT item.nominal, item.sent, tick.state FROM backfill_item AS item
+               LEFT JOIN tick ON tick.schedule = $2 AND tick.nominal = item.nominal
+               WHERE backfill = $1 ORDER BY item.nominal""",
+            *(number, name),
+        )
+        running = sum(one["sent"] and one["state"] in ("sent", "running") for one in items)
+        waiting = [one for one in items if not one["sent"]]
+        chosen = waiting[: max(0, row["at_once"] - running)] if ledger else []
+        if ledger is not None and chosen:
+            sent = await _send(tx, ledger, row, chosen, now)
+        done = not running and not waiting
+        if done:
+            await tx.execute(
+                "UPDATE backfill SET state = 'done', changed_at = $2 WHERE number = $1", number, now
+            )
+        entries = await durable.put(tx, ctx.function, trace.created(sent))
+    durable.deliver(entries, sent)
+    return done
+
+
+async def _send(
+    tx: Connection, ledger: Ledger, row: Any, chosen: list[Any], now: datetime
+) -> list[wire.Message]:
+    """Write the chosen times as sent, and return their events; what ran meanwhile is left."""
+    reason = f"backfill {row['number']} by {row['requested_by']}"
+    ticks = [
+        Tick(one["nominal"], one["nominal"], State.SENT, Origin.BACKFILL, reason)
+        for one in chosen
+        if one["state"] is None or one["state"] in _RUNS_AGAIN
+    ]
+    await tx.execute(
+        """UPDATE backfill_item SET sent = true
+           WHERE backfill = $1 AND nominal = ANY ($2::timestamptz[])""",
+        *(row["number"], [one["nominal"] for one in chosen]),
+    )
+    nominal = frozenset(tick.nominal for tick in ticks)
+    known = ledger.schedule
+    change = Change(
+        *(known.name, ledger.revision, known.reconciled_until, ticks, known.pause),
+        sent=nominal,
+        requested_by=row["requested_by"],
+    )
+    await tables.write(tx, [(change, tick) for tick in ticks], now)
+    return [message_of(ledger, tick, row["requested_by"], now) for tick in ticks]
