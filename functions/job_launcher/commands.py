@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from functions.events.base import AnyEvent, Event
-from functions.events.job import JobCancelled
+from functions.events.job import JobCancelled, JobFailed
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 from functions.job_launcher import cancellations, facts, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
@@ -65,9 +65,19 @@ async def take(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) ->
     events: list[Event] = []
     for request in requests:
         if await tables.claim(tx, request, ctx.now(), requested_at=at, source_event=kept):
+            if request.refusal:
+                events += await _refused(ctx, tx, request)
+                continue
             events.append(facts.queued(request))
             events += await _placed(ctx, tx, request, at)
     return events
+
+
+async def _refused(ctx: Context, tx: Connection, request: JobRequest) -> list[Event]:
+    """Put on record that a Job cannot be made, of the several that its event asks for."""
+    at, ending = ctx.now(), {"reason": "Refused", "message": request.refusal}
+    await tables.ended(tx, request.job_id, "failed", at, f"Refused: {request.refusal}", ending)
+    return [JobFailed(**facts.about(request), ended_at=at, **ending)]
 
 
 async def _placed(ctx: Context, tx: Connection, request: JobRequest, at: datetime) -> list[Event]:
@@ -139,8 +149,9 @@ async def _change(
     data["metadata"] = source["data"].get("metadata", {}) | update.metadata
     event = AnyEvent(said=source["said"], data=json.dumps(data).encode())
     requests = await _requests(routes, event, ctx)
-    if not requests:
-        await tables.remark(tx, row.id, "a change of its task is not taken: no route serves it")
+    if not requests or requests[0].refusal:
+        why = requests[0].refusal if requests else "no route serves it"
+        await tables.remark(tx, row.id, f"a change of its task is not taken: {why}")
         return True
     # The name stays: it is what the facts that were sent call the Job.
     request = replace(requests[0], job_id=row.id)

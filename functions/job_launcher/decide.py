@@ -31,7 +31,10 @@ class SecretKey:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """All that a Job is made of; times in seconds. `job_id` is the Job's name."""
+    """All that a Job is made of; times in seconds. `job_id` is the Job's name.
+
+    `refusal` says why no Job can be made of it: it has failed as soon as it is on record.
+    """
 
     job_id: str
     route: str
@@ -60,6 +63,7 @@ class JobRequest:
     # Not in rows of before these were there.
     secret_files: dict[str, SecretKey] = field(default_factory=dict)
     traceparent: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

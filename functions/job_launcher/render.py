@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +14,8 @@ from functions.job_launcher.match import Choice, Fit
 from functions.job_launcher.route_file import Amounts, Job, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
 
-MOST_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
-MOST_JOBS = 100  # of one event
+MAX_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
+MAX_JOBS = 100  # of one event
 MAX_NAME = 200  # characters of what a Job is found by
 MAX_KEY = 500
 
@@ -56,24 +57,36 @@ def values_of(event: AnyEvent, data: Mapping[str, Any], fits: list[Fit]) -> dict
 
 def requests_of(choice: Choice, event: AnyEvent, settings: LauncherSettings) -> list[JobRequest]:
     """The Jobs that its route makes of the event: one, or with `each` one for each task of what
-    fits. `BadRequest` where the event lacks something; then there is none of them."""
+    fits. With `each`, what lacks something is a request with a `refusal`, and the others go on;
+    without, that is a `BadRequest`."""
     route = choice.route
     assert route is not None, "a route was chosen"
     assert route.job is not None, "a route that ignores makes no Job"
+    name, job = route.name, route.job
+
+    def renderer(fits: list[Fit]) -> _Renderer:
+        return _Renderer(name, job, values_of(event, choice.data, fits), settings)
+
+    if not route.each:
+        return [renderer(choice.fits).request(event)]
     by_task: dict[str, list[Fit]] = {}
+    refused: list[JobRequest] = []
     for fit in choice.fits:
-        renderer = _Renderer(route.name, route.job, values_of(event, choice.data, [fit]), settings)
-        by_task.setdefault(renderer.task_id(), []).append(fit)
-    if len(by_task) > MOST_JOBS:
-        raise BadRequest(
-            f"route {route.name}: each: {len(by_task)} tasks in one event, {MOST_JOBS} at most"
-        )
-    return [
-        _Renderer(route.name, route.job, values_of(event, choice.data, fits), settings).request(
-            event, key=task if route.each else ""
-        )
-        for task, fits in by_task.items()
-    ]
+        try:
+            by_task.setdefault(renderer([fit]).task_id(), []).append(fit)
+        except Exception as error:
+            item = hashlib.sha256(json.dumps(fit.item, sort_keys=True).encode()).hexdigest()
+            refused.append(renderer([fit]).refused(event, f"item {item}", error))
+    count = len(by_task) + len(refused)
+    if count > MAX_JOBS:
+        raise BadRequest(f"route {name}: each: {count} tasks in one event, {MAX_JOBS} at most")
+    requests = []
+    for task, fits in by_task.items():
+        try:
+            requests.append(renderer(fits).request(event, key=task))
+        except Exception as error:
+            requests.append(renderer(fits).refused(event, task, error))
+    return requests + refused
 
 
 def _keys(named: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:
@@ -88,6 +101,17 @@ def _key(text: str) -> str:
     return f"{text[: MAX_KEY - len(digest) - 1]} {digest}"
 
 
+def _cause(event: AnyEvent) -> dict[str, Any]:
+    said = event.said
+    return {
+        "cause_id": said["id"],
+        "cause_source": said["source"],
+        "cause_type": said["type"],
+        "correlation_id": said.get("correlationid", said["id"]),
+        "traceparent": said.get("traceparent", ""),
+    }
+
+
 class _Renderer:
     def __init__(
         self, route: str, job: Job, values: dict[str, Any], settings: LauncherSettings
@@ -97,15 +121,15 @@ class _Renderer:
     def task_id(self) -> str:
         return self._name("task_id", self._job.task_id)
 
-    def request(self, event: AnyEvent, key: str) -> JobRequest:
+    def request(self, event: AnyEvent, key: str = "") -> JobRequest:
         job, settings = self._job, self._settings
         task_id, service = self.task_id(), self._name("service", job.service)
         safe = template.dollar_safe
         files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
         size = sum(len(text.encode()) for text in files.values())
-        if size > MOST_FILE_BYTES:
+        if size > MAX_FILE_BYTES:
             raise BadRequest(
-                f"route {self._route}: files are {size} bytes, {MOST_FILE_BYTES} at most: truncate"
+                f"route {self._route}: files are {size} bytes, {MAX_FILE_BYTES} at most: truncate"
             )
         return JobRequest(
             job_id=job_id(job.kind, service, task_id, event.said["source"], event.said["id"], key),
@@ -143,12 +167,44 @@ class _Renderer:
                 "deadline_seconds", job.deadline_seconds, settings.job_deadline_seconds, 1
             ),
             retries=self._number("retries", job.retries, settings.job_retries, 0),
-            cause_id=event.said["id"],
-            cause_source=event.said["source"],
-            cause_type=event.said["type"],
-            correlation_id=event.said.get("correlationid", event.said["id"]),
-            traceparent=event.said.get("traceparent", ""),
+            **_cause(event),
         )
+
+    def refused(self, event: AnyEvent, key: str, why: Exception) -> JobRequest:
+        """What can be said of a Job that cannot be made."""
+        words = str(why) if isinstance(why, BadRequest) else f"{type(why).__name__}: {why}"
+        task_id, service, group = map(self._name_or_none, ("task_id", "service", "group"))
+        said = event.said
+        return JobRequest(
+            job_id=job_id(self._job.kind, service, task_id, said["source"], said["id"], key),
+            route=self._route,
+            kind=self._job.kind,
+            task_id=task_id,
+            service=service,
+            repository="",
+            group=group,
+            group_limit=None,
+            supersede="",
+            image="",
+            command=[],
+            args=[],
+            env={},
+            secrets={},
+            files={},
+            requests={},
+            limits={},
+            ttl_s=0,
+            deadline_s=0,
+            retries=0,
+            **_cause(event),
+            refusal=words,
+        )
+
+    def _name_or_none(self, field: str) -> str:
+        try:
+            return self._name(field, getattr(self._job, field))
+        except Exception:
+            return ""
 
     def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
         try:

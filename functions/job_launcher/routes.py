@@ -41,7 +41,9 @@ def explain(
         requests = requests_of(choice, event, settings)
     except BadRequest as error:
         return answer | {"outcome": "refused", "reason": str(error)}
-    return answer | {"outcome": "jobs", "jobs": [asdict(request) for request in requests]}
+    refused = {request.job_id: request.refusal for request in requests if request.refusal}
+    jobs = [asdict(request) for request in requests if not request.refusal]
+    return answer | {"outcome": "jobs", "jobs": jobs, "refused": refused}
 
 
 def read_event(path: Path) -> AnyEvent:
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{given.event or given.file}: {error}", file=sys.stderr)
         return 1
     _say(answer, as_json=given.json)
-    return 1 if answer["outcome"] == "refused" else 0
+    return 1 if answer["outcome"] == "refused" or answer.get("refused") else 0
 
 
 def _routes_in(path: Path) -> tuple[Route, ...]:
@@ -102,6 +104,8 @@ def _say(answer: dict[str, Any], *, as_json: bool) -> int:
     print(f"route {answer['route']} makes {'a Job' if count == 1 else f'{count} Jobs'}:")
     for job in answer["jobs"]:
         _show(job)
+    for job_id, why in answer["refused"].items():
+        print(f"and cannot make {job_id}: {why}")
     return 0
 
 

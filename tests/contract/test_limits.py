@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import yaml
 
 from functions.events.webhook import MOST_DESCRIPTION, TaskRequested
-from functions.job_launcher.render import MOST_FILE_BYTES
+from functions.job_launcher.render import MAX_FILE_BYTES
 from functions.kit.settings import ProcessSettings
 from functions.webhook_receiver.settings import ReceiverSettings
 from tests.contract.overlays import objects
@@ -40,7 +40,7 @@ def test_the_longest_task_fits_into_its_files() -> None:
         description="\U0001f40c" * MOST_DESCRIPTION,
         acceptance_criteria=["\U0001f40c" * 1000] * 50,
     )
-    assert len(task.model_dump_json().encode()) < MOST_FILE_BYTES
+    assert len(task.model_dump_json().encode()) < MAX_FILE_BYTES
 
 
 def test_an_agent_reaches_the_world_and_nothing_inside() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import MOST_JOBS, BadRequest, requests_of
+from functions.job_launcher.render import MAX_JOBS, BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
 from tests.function.job_world import shipped_routes
@@ -91,9 +91,9 @@ def test_other_routes_say_why_no_item_matches() -> None:
 
 
 def test_one_event_makes_no_more_jobs_than_the_limit() -> None:
-    assert len(jobs(*(alert(task_id=str(n)) for n in range(MOST_JOBS)))) == MOST_JOBS
+    assert len(jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS)))) == MAX_JOBS
     with pytest.raises(BadRequest, match="each: 101 tasks in one event, 100 at most"):
-        jobs(*(alert(task_id=str(n)) for n in range(MOST_JOBS + 1)))
+        jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS + 1)))
 
 
 def test_an_event_whose_route_ignores_has_no_each() -> None:
@@ -117,3 +117,44 @@ def test_check_shows_each_job(
     assert told.count("job_id     assist-grafana-t-") == 2
     assert main([*given, "--json"]) == 0
     assert [job["task_id"] for job in json.loads(capsys.readouterr().out)["jobs"]] == ["T-1", "T-2"]
+
+
+ROUTE = """
+routes:
+  - name: per-item
+    match: {type: test.run}
+    each: data.items
+    job:
+      kind: assist
+      task_id: "{{ item.task }}"
+      service: "{{ item.service }}"
+      command: [agent, "{{ item.what }}"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("bad", "lacks"),
+    [
+        pytest.param({"service": "s", "what": "w"}, "item.task", id="no task"),
+        pytest.param({"task": "bad", "what": "w"}, "item.service", id="no service"),
+        pytest.param({"task": "bad", "service": "s"}, "item.what", id="no argument"),
+        pytest.param({"task": "x" * 201, "service": "s", "what": "w"}, "201", id="too long"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_item_that_lacks_something_costs_only_itself(
+    bad: dict[str, str], lacks: str, place: int
+) -> None:
+    items = [{"task": name, "service": "s", "what": "w"} for name in ("one", "two")]
+    items.insert(place, bad)
+    asked = event("test.run", {"items": items})
+
+    found = requests_of(choose(parse(ROUTE), asked), asked, LAUNCHER)
+
+    assert {job.task_id for job in found if not job.refusal} == {"one", "two"}
+    (refused,) = (job for job in found if job.refusal)
+    assert refused.refusal.startswith("route per-item: ")
+    assert lacks in refused.refusal
+    assert len({job.job_id for job in found}) == 3
+    again = requests_of(choose(parse(ROUTE), asked), asked, LAUNCHER)
+    assert [job.job_id for job in again] == [job.job_id for job in found]
