@@ -21,6 +21,7 @@ COMMANDS = {
     "task": (_RECEIVER, ["task"], "ask for work: create, status, cancel"),
     "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
     "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),
+    "schedules": ("functions.scheduler.cli", [], "schedules: next, list, show, pause, backfill"),
     "fire": (_LOCAL, ["fire"], "fire a schedule now"),
     "send": (_LOCAL, ["send"], "send an event to the broker"),
     "events": (_LOCAL, ["events"], "events and their deliveries"),

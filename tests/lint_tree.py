@@ -110,11 +110,12 @@ def ping(
     overrides: str = "ceOverrides: {extensions: {schedule: nightly}}",
     data: str = "",
     sink: str = "apiVersion: eventing.knative.dev/v1, kind: Broker, name: default",
+    policy: str = "{}",
 ) -> str:
     return f"""
 apiVersion: sources.knative.dev/v1
 kind: PingSource
-metadata: {{name: {name}, namespace: shop}}
+metadata: {{name: {name}, namespace: shop, annotations: {policy}}}
 spec:
   schedule: "{schedule}"
   {zone}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from functions.cron import Cron
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import Conflict, TemporaryError
+from functions.schedule_policy import Policy
 from functions.scheduler import messages, tables
 from functions.scheduler.decide.nominal import Version
-from functions.scheduler.decide.policy import Policy
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 from functions.scheduler.sources import Source
 from functions.scheduler.tables import Change

@@ -13,7 +13,7 @@ from typing import Any
 from functions.cron import Cron, CronError
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
-from functions.scheduler.decide.policy import PREFIX, PolicyError, parse
+from functions.schedule_policy import PREFIX, PolicyError, parse
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.schedule_policy import PolicyError, parse
 from functions.scheduler.decide.ends import Moved
 from functions.scheduler.decide.nominal import Version
-from functions.scheduler.decide.policy import PolicyError, parse
 from functions.scheduler.decide.reconcile import Pause, Schedule
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 from functions.scheduler.sources import Source

@@ -17,7 +17,7 @@ from functions.kit import wire
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError
 from functions.kit.function import function
-from functions.scheduler.decide.policy import PREFIX
+from functions.schedule_policy import PREFIX
 from functions.scheduler.main import scheduler
 from tests.cluster import Cluster
 from tests.kube_peer import KubePeer, Say, kube_peer

@@ -204,6 +204,15 @@ TICKS = [
     ("KN808", [*GOOD, *MINUTELY, service("ticked")],
      [*GOOD, *MINUTELY, service("ticked", template=SCALE % ("'1'", "'2'"))]),
     ("KN706", [*BASE, ping(schedule="0 0 31 2 *")], [*BASE, ping(schedule="0 0 29 2 *")]),
+    *(
+        ("KN707", [*BASE, ping(policy=f"{{schedules.dsm.io/{bad}}}")],
+         [*BASE, ping(policy=f"{{schedules.dsm.io/{good}}}")])
+        for bad, good in (
+            ("missed: sometimes", "missed: all"), ("missed-window: 3", "missed-window: 3d"),
+            ("overlaps: skip", "overlap: skip"), ("pause-after: -1", "pause-after: '2'"),
+            ("start: 2026-01-31", "start: '2026-01-31T08:00:00Z'"),
+        )
+    ),
     ("KN704", [*BASE, ping(zone="")], [*BASE, ping(zone="", schedule="*/5 * * * *")]),
     ("KN705", [*BASE, ping(overrides="ceOverrides: {extensions: {my-name: a}}")], GOOD),
 ]  # fmt: skip

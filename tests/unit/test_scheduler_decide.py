@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.schedule_policy import Fold, Gap, Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, times
-from functions.scheduler.decide.policy import Fold, Gap, Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.reconcile import Decision, Pause, Schedule, reconcile
 from functions.scheduler.decide.tick import Origin, State, Tick
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from functions.cron import Cron
-from functions.scheduler.decide.policy import Fold, Gap, Policy
+from functions.schedule_policy import Fold, Gap, Policy
 
 _DAY = timedelta(days=1)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from functions.cron import Cron
+from functions.schedule_policy import Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, jittered, times
-from functions.scheduler.decide.policy import Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from functions.cron import Cron, CronError
+from functions.schedule_policy import PREFIX, PolicyError, parse
 from knative.lint.finding import Found, rule
 from knative.lint.rules.schema import is_extension
 from knative.lint.thing import EVENTING, Thing
@@ -86,6 +87,21 @@ def never_due(tree: Tree) -> Iterator[Found]:
             continue  # KN703
         if due is None:
             yield Found(ping, ("spec", "schedule"), f"{schedule!r} has no time in five years")
+
+
+@rule(
+    "KN707", "error", "policy that the scheduler cannot read",
+    why="It goes on by the policies that it read last, or leaves the schedule alone.",
+    fix="Correct the annotation; the message names what it may say.",
+)  # fmt: skip
+def bad_policy(tree: Tree) -> Iterator[Found]:
+    for ping in tree.pings:
+        for name, text in ping.mapping("metadata", "annotations").items():
+            if str(name).startswith(PREFIX):
+                try:
+                    parse({str(name): str(text)})
+                except PolicyError as error:
+                    yield Found(ping, ("metadata", "annotations", str(name)), str(error))
 
 
 @rule(

@@ -4,6 +4,8 @@ metadata:
   annotations:
     schedules.dsm.io/missed: all
     schedules.dsm.io/missed-window: 3d
+
+A module of the standard library alone, as the linter reads the annotations with it, too.
 """
 
 from __future__ import annotations
