@@ -22,7 +22,7 @@ from functions.console.panels import Query
 from functions.console.reads import Reads
 from functions.console.rendering import View, render
 from functions.console.schedules import standing
-from functions.console.sprint_attention import stalled, without_next
+from functions.console.sprint_attention import late, stalled, without_next
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
 from functions.kit.services import path
@@ -113,6 +113,7 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", overdue),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
+    ("Sprints that will be late", "/sprints", "/sprints", late),
     ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),
 )
 

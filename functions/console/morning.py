@@ -93,9 +93,11 @@ async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
         raise TemporaryError(rows[0]["detail"])
     away = any(row["state"] == "away" for row in rows)
     today = day == ask.ctx.now().date()
+    tone, sentence = verdict(rows, today)
     return {
         "rows": rows,
-        "verdict": verdict(rows, today),
+        "tone": tone,
+        "summary": sentence,
         "day": day,
         "ended": not today and not away,
     }

@@ -38,7 +38,8 @@ class NotHere(Exception):
 class Panel:
     """`name` is also its template's; `live_s` asks again so often while the page is open.
 
-    `shows` says whether the page has this panel at all, by its query.
+    A `folded` one shows its title and the `summary` of its data, and opens to the rest. `shows`
+    says whether the page has this panel at all, by its query.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Panel:
     live_s: int | None = None
     note: str = ""
     shows: Callable[[Ask, Query], bool] | None = None
+    folded: bool = False
 
 
 @dataclass(frozen=True)

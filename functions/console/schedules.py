@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -37,7 +37,23 @@ GRACE = timedelta(minutes=10)
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
     rows, away = await standing(ask)
     rows.sort(key=lambda row: row["next"] or ask.ctx.now())
-    return {"schedules": rows, "away": away}
+    return {"schedules": rows, "away": away, "verdict": verdict(rows)}
+
+
+def verdict(rows: Sequence[Row]) -> tuple[str, str]:
+    """In a sentence, with its tone: was everything handled that was due?
+
+    >>> verdict([{"name": "a", "overdue": None, "unknown": False}])
+    ('good', 'All that was due was handled.')
+    """
+    if late := [row["name"] for row in rows if row["overdue"]]:
+        return "bad", f"Not everything that was due was handled: {', '.join(late)}."
+    if unknown := [row["name"] for row in rows if row["unknown"]]:
+        return (
+            "wait",
+            f"Nothing is known of {', '.join(unknown)}; all else that was due was handled.",
+        )
+    return "good", "All that was due was handled."
 
 
 async def standing(ask: Ask) -> tuple[list[Row], dict[str, str]]:

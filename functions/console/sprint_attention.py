@@ -1,4 +1,4 @@
-"""Sprints that need attention: closed without a next one, and those in which nothing moves."""
+"""Sprints that need attention: late, closed without a next one, or with nothing that moves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import date, timedelta
 
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
+from functions.console.forecast import forecast
 from functions.console.formatting import count, instant
 from functions.events.scrum import ScrumReported, SprintSimulated
-from functions.events.sprint import SprintsReported
+from functions.events.sprint import SprintCounts, SprintsReported
 from functions.kit.errors import FunctionError
 from functions.kit.services import path
 
@@ -117,6 +118,23 @@ async def stalled(ask: Ask) -> tuple[int, list[Item]]:
             items.append(
                 Item(fact["sprint_id"], why, "waiting", path("sprints", fact["sprint_id"]))
             )
+    return len(items), items[:SHOWN]
+
+
+async def late(ask: Ask) -> tuple[int, list[Item]]:
+    """Active sprints that have not ended in time, or will not at the pace that they have."""
+    sprints = ask.services.sprints
+    counted = await ask.within(sprints.name, "overview", sprints.overview)
+    if counted is None:
+        return 0, []  # sprint-service has no such route: each sprint's page has its forecast
+    today = ask.ctx.now().date()
+    items = []
+    for one in counted:
+        if not isinstance(one, SprintCounts) or one.status != "in_progress":
+            continue
+        seen = forecast(one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today)
+        if seen.is_late:
+            items.append(Item(one.sprint_id, seen.words, "late", path("sprints", one.sprint_id)))
     return len(items), items[:SHOWN]
 
 

@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.attention import attention
-from functions.console.formatting import day
+from functions.console.formatting import count, day
+from functions.console.glance import emitted, glance
 from functions.console.morning import day_of, hours, morning
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
@@ -21,48 +22,47 @@ _REPORTED = "io.dsm.sprints.reported.v1"
 _CYCLED = "io.dsm.cycle.completed.v1"
 
 
-def said(runs: list[Row], type_: str) -> list[Row]:
-    """The data of each event of a type that the runs emitted, newest run first, each id once."""
-    found: dict[str, Row] = {}
-    for run in runs:
-        for event in run.get("answer") or []:
-            if event["type"] == type_:
-                found.setdefault(event["id"], {**event["data"], "ended_at": run["ended_at"]})
-    return list(found.values())
-
-
 async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's last sprint report."""
     of = day_of(ask, query)
     runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(of))
-    reports = said(runs, _REPORTED)
+    reports = emitted(runs, _REPORTED)
     if not reports:
-        return {"sprints": [], "day": of}
+        return {"sprints": [], "day": of, "summary": "none"}
     order = {"complete": 0, "active": 1, "error": 2, "no-sprint": 3}
     sprints = sorted(
         reports[0]["sprints"],
         key=lambda s: (order[s["state"]], -(s["completion_percentage"] or 0), s["project_id"]),
     )
-    return {"sprints": sprints, "reported_at": reports[0]["reported_at"], "day": of}
+    states = [sprint["state"] for sprint in sprints]
+    summary = f"{states.count('active')} active, {states.count('complete')} complete"
+    return {
+        "sprints": sprints,
+        "reported_at": reports[0]["reported_at"],
+        "day": of,
+        "summary": summary,
+    }
 
 
 async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each cycle of the day, step by step."""
     of = day_of(ask, query)
     runs = await ask.all_runs("cycle-trigger", outcome="ok", answers="true", **hours(of))
-    found = said(runs, _CYCLED)
+    found = emitted(runs, _CYCLED)
     for cycle in found:
         longest = max((step["took_ms"] for step in cycle["steps"]), default=0) or 1
         for step in cycle["steps"]:
             step["share"] = round(100 * step["took_ms"] / longest)
-    return {"cycles": found, "day": of}
+    return {"cycles": found, "day": of, "summary": count(len(found), "cycle")}
 
 
 async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's reports, per person."""
     of = day_of(ask, query)
     notes, names = await asyncio.gather(_notes(ask, of), names_of(ask))
-    return {"people": per_person(notes, str(of), names), "notes": len(notes), "day": of}
+    people = per_person(notes, str(of), names)
+    summary = f"{count(len(people), 'person', 'people')} in {count(len(notes), 'report')}"
+    return {"people": people, "notes": len(notes), "day": of, "summary": summary}
 
 
 async def _notes(ask: Ask, day: date) -> list[Row]:
@@ -114,11 +114,12 @@ def routes() -> list[Route]:
         "/",
         title,
         [
+            Panel("glance", "At a glance", glance, live_s=10),
             Panel("attention", "Needs attention", attention, live_s=10, shows=is_today),
-            Panel("morning", "The morning", morning, live_s=10),
-            Panel("report", "Sprint report", report),
-            Panel("cycles", "Cycles of finished sprints", cycles),
-            Panel("scrums", "Daily scrum reports", scrums),
+            Panel("morning", "Daily run", morning, live_s=10, folded=True),
+            Panel("report", "Sprint report", report, folded=True),
+            Panel("cycles", "Cycles of finished sprints", cycles, folded=True),
+            Panel("scrums", "Daily scrum reports", scrums, folded=True),
         ],
         head="heads/day.html",
     ).routes()

@@ -55,6 +55,21 @@ async def test_on_a_phone_each_value_of_a_schedule_has_its_label(
     await context.close()
 
 
+async def test_today_is_one_screen(browser: Browser, ran: Morning) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await Tab(await context.new_page(), ran.console).open("/")
+    numbers = page.locator(".glance a")
+    await expect(numbers).to_have_count(6)
+    folds = page.locator(".panel > details > summary")
+    await expect(folds).to_have_count(4)
+    for found in [*await numbers.all(), *await page.locator(".attention a").all(), folds.first]:
+        box = await found.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 800, await found.inner_text()
+    await expect(page.locator("#menu-open")).to_be_hidden()
+    await context.close()
+
+
 async def test_on_a_phone_the_pages_fold_into_a_menu(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context(viewport={"width": 390, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open("/jobs")
