@@ -70,7 +70,7 @@ def _is_pure(module: str, package: str) -> bool:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return top not in IMPURE
-    pure = ("functions.cron", "functions.events", package)
+    pure = ("functions.cron", "functions.schedule_policy", "functions.events", package)
     return any(module == p or module.startswith(f"{p}.") for p in pure)
 
 
