@@ -209,7 +209,7 @@ class _Renderer:
     def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
         try:
             return template.parse(text).render(self._values, escape)
-        except template.Missing as error:
+        except template.Unfit as error:
             raise BadRequest(f"route {self._route}: {field}: {error.args[0]}") from None
 
     def _image(self, text: str) -> str:

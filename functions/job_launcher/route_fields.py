@@ -29,7 +29,7 @@ _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|k|[MGTPE]|[KMGTPE]i)?")
 def speaks_of_items(value: object) -> bool:
     """Does a text in it name `item` or `items`?"""
     if isinstance(value, str):
-        return bool(template.first_words(template.parse(value)) & set(ITEM_WORDS))
+        return bool(template.parse(value).names & set(ITEM_WORDS))
     if isinstance(value, Mapping):
         return any(map(speaks_of_items, value.values()))
     return isinstance(value, list) and any(map(speaks_of_items, value))
@@ -37,7 +37,7 @@ def speaks_of_items(value: object) -> bool:
 
 def _is_template(text: str) -> str:
     known = (*EVENT_WORDS, *MATCH_WORDS, *ITEM_WORDS)
-    for word in template.first_words(template.parse(text)):
+    for word in sorted(template.parse(text).names):
         if word not in known:
             raise ValueError(f"{word} is nothing: a path begins with {', '.join(known)}")
     return text

@@ -1,14 +1,11 @@
-"""The routes' template language: `{{ data.issue.title | truncate 80 }}`. Values in, text out.
+"""The routes' templates: Jinja in its sandbox, over an event. Values in, text out.
 
-An expression is a dotted path into the event (a number indexes a list, a segment in quotes may hold
-anything) or a literal in quotes; filters follow after `|`. Nothing is called and nothing is looked
-up outside the event. A path that leads nowhere is an error unless `default` follows.
+An expression reaches what the event holds and nothing else: `data.items` is the event's key and
+never a method of a dict. A path that leads nowhere, or to null, is an error unless `default`
+follows. Besides Jinja's own there are two filters:
 
-    default X     X (a path or a literal) where the path leads nowhere or to null
-    lower, upper, slug, json
-    truncate N    at most N characters
-    first N       at most N items of a list
-    join S        the items of a list with S between them
+    json    the value as indented JSON
+    slug    lower case letters, digits and single dashes
 """
 
 from __future__ import annotations
@@ -16,126 +13,115 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError, meta, nodes
+from jinja2 import Template as Compiled
+from jinja2.filters import FILTERS
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 Values = Mapping[str, Any]
 
-_TOKEN = re.compile(
-    r'\s*(?:(\|)|("(?:[^"\\]|\\.)*")|((?:[\w-]+|"[^"]*")(?:\.(?:[\w-]+|"[^"]*"))*))'
-)
-_SEGMENT = re.compile(r'"([^"]*)"|([\w-]+)')
-_TAKES = {"default": 1, "lower": 0, "upper": 0, "slug": 0, "json": 0}
-_TAKES |= {"truncate": 1, "first": 1, "join": 1}
-_COUNTS = ("truncate", "first")
+_FILTERS = [
+    "default",
+    "first",
+    "int",
+    "join",
+    "last",
+    "length",
+    "lower",
+    "replace",
+    "trim",
+    "truncate",
+    "upper",
+]
+_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_WITHOUT_BRACKETS = re.compile(r"\|\s*(default|truncate|first|join)\s+[\w\"']")
 
 
 class BadTemplate(ValueError):
     """The template itself is wrong."""
 
 
-class Missing(LookupError):
-    """A path leads nowhere in this event."""
+class Unfit(LookupError):
+    """The event lacks what the template names."""
 
 
-@dataclass(frozen=True)
-class Path:
-    """Where a value is in the event."""
+class _Nowhere(StrictUndefined):
+    """Where a path leads nowhere; what follows leads nowhere too."""
 
-    text: str
-    segments: tuple[str, ...]
-
-
-Term = Path | str
+    def __getitem__(self, key: object) -> _Nowhere:  # type: ignore[override]  # it raises there
+        return self
 
 
-@dataclass(frozen=True)
-class Filter:
-    name: str
-    argument: Term | None = None
+class _Environment(ImmutableSandboxedEnvironment):
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Undefined):
+            return obj
+        found = _item(obj, argument)
+        return self.undefined(obj=obj, name=argument) if found is None else found
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
 
 
-@dataclass(frozen=True)
-class Expression:
-    head: Term
-    filters: tuple[Filter, ...]
-
-
-@dataclass(frozen=True)
 class Template:
     """A text with expressions in it."""
 
-    parts: tuple[str | Expression, ...]
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            tree = _environment(str).parse(text)
+            _compiled(text, str)
+        except (TemplateError, SyntaxError, RecursionError, OverflowError) as error:
+            hint = '; write default("x"), truncate(80)' if _WITHOUT_BRACKETS.search(text) else ""
+            raise BadTemplate(f"{getattr(error, 'message', None) or error}{hint}") from None
+        if next(tree.find_all(_OTHER_FILES), None) is not None:
+            raise BadTemplate("a template stands alone: it includes and imports nothing")
+        self.names: frozenset[str] = frozenset(meta.find_undeclared_variables(tree))
+        self._paths = [path for one in tree.find_all(nodes.Expr) if (path := _path_of(one))]
 
     def render(self, values: Values, escape: Callable[[str], str] = str) -> str:
         """The text with every expression's value; `escape` is applied to values only."""
-        return "".join(
-            part if isinstance(part, str) else escape(_text(_evaluate(part, values)))
-            for part in self.parts
-        )
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            return _compiled(self.text, escape).render(given)
+        except UndefinedError as error:
+            missing = [path for path in self._paths if find(path, values) is None]
+            longest = max(missing, key=len, default=(error.message or "that",))
+            where = ".".join(longest)
+            raise Unfit(f'the event has no {where}: add | default("...")') from None
+        except Exception as error:
+            raise Unfit(f"{type(error).__name__}: {error}") from None
 
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Template:
     """Read a template; `BadTemplate` says what is wrong with it.
 
-    >>> parse('{{ data.title | default "none" | upper }}!').render({"data": {"title": "so"}})
+    >>> parse('{{ data.title | default("none") | upper }}!').render({"data": {"title": "so"}})
     'SO!'
     >>> parse("{{ data.title }}").render({"data": {}})
     Traceback (most recent call last):
     ...
-    functions.job_launcher.template.Missing: the event has no data.title: add | default "..."
+    functions.job_launcher.template.Unfit: the event has no data.title: add | default("...")
     """
-    parts: list[str | Expression] = []
-    rest = text
-    while rest:
-        before, opens, after = rest.partition("{{")
-        if before:
-            parts.append(before)
-        if not opens:
-            break
-        inside, closes, rest = after.partition("}}")
-        if not closes:
-            raise BadTemplate(f"{{{{{inside[:40]} is not closed with }}}}")
-        parts.append(_expression(inside.strip()))
-    return Template(tuple(parts))
+    return Template(text)
 
 
-def first_words(found: Template) -> set[str]:
-    """What the paths of a template begin with.
-
-    >>> sorted(first_words(parse('{{ data.title | default source | truncate 8 }} "x"')))
-    ['data', 'source']
-    """
-    expressions = [part for part in found.parts if isinstance(part, Expression)]
-    terms: list[Term | None] = [one.head for one in expressions]
-    terms += [f.argument for one in expressions for f in one.filters if f.name == "default"]
-    return {term.segments[0] for term in terms if isinstance(term, Path)}
-
-
-def path(text: str) -> Path:
-    """Read a path that stands alone; `BadTemplate` where it is anything else."""
-    found = _tokens(text)
-    term = _term(found[0]) if len(found) == 1 and found[0] != "|" else None
-    if not isinstance(term, Path):
+def path(text: str) -> tuple[str, ...]:
+    """Read a path that stands alone, such as `data.alerts`; `BadTemplate` where it is none."""
+    if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", text):
         raise BadTemplate(f"{text[:40]!r} is no path: write one such as data.alerts")
-    return term
+    return tuple(text.split("."))
 
 
-def find(term: Term | None, values: Values) -> Any:
-    """What is at a path, None where it leads nowhere; a literal is itself."""
-    if not isinstance(term, Path):
-        return term
-    found: Any = values
-    for segment in term.segments:
-        if isinstance(found, Mapping):
-            found = found.get(segment)
-        elif isinstance(found, Sequence) and not isinstance(found, str) and segment.isdecimal():
-            found = found[int(segment)] if int(segment) < len(found) else None
-        else:
-            return None
-    return found
+def find(segments: Sequence[str], values: Any) -> Any:
+    """What is at a path, None where it leads nowhere."""
+    for segment in segments:
+        values = _item(values, segment)
+    return values
 
 
 def dollar_safe(value: str) -> str:
@@ -156,83 +142,52 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _expression(text: str) -> Expression:
-    tokens = _tokens(text)
-    if not tokens:
-        raise BadTemplate("{{ }} is empty: name a path, such as data.issue.title")
-    if tokens[0] == "|":
-        raise BadTemplate(f"{{{{ {text} }}}} begins with |")
-    head = _term(tokens.pop(0))
-    filters = []
-    while tokens:
-        if tokens.pop(0) != "|" or not tokens:
-            raise BadTemplate(f"{{{{ {text} }}}}: write | before a filter, and a filter after |")
-        name = tokens.pop(0)
-        if name not in _TAKES:
-            raise BadTemplate(f"no filter {name}: there are {', '.join(sorted(_TAKES))}")
-        argument = _term(tokens.pop(0)) if _TAKES[name] and tokens and tokens[0] != "|" else None
-        if _TAKES[name] and argument is None:
-            raise BadTemplate(f"filter {name} takes an argument")
-        if name in _COUNTS and not (isinstance(argument, Path) and argument.text.isdecimal()):
-            raise BadTemplate(f"filter {name} takes a number")
-        filters.append(Filter(name, argument))
-    return Expression(head, tuple(filters))
+@lru_cache(maxsize=2048)
+def _compiled(text: str, escape: Callable[[str], str]) -> Compiled:
+    return _environment(escape).from_string(text)
 
 
-def _tokens(text: str) -> list[str]:
-    found, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None or match.end() == at:
-            raise BadTemplate(f"{{{{ {text} }}}}: cannot read {text[at:].strip()[:20]!r}")
-        found.append(match[0].strip())
-        at = match.end()
-    return found
+@lru_cache
+def _environment(escape: Callable[[str], str]) -> _Environment:
+    environment = _Environment(
+        undefined=_Nowhere,
+        finalize=lambda value: value if isinstance(value, Undefined) else escape(_text(value)),
+        keep_trailing_newline=True,
+        # A shell's ${#name} is no comment.
+        comment_start_string="{{#",
+        comment_end_string="#}}",
+    )
+    environment.globals.clear()
+    environment.filters = {name: FILTERS[name] for name in _FILTERS}
+    environment.filters |= {"json": _json, "slug": lambda value: slug(_text(value))}
+    return environment
 
 
-def _term(token: str) -> Term:
-    if token.startswith('"') and token.endswith('"') and not re.search(r'[^\\]"\.', token):
-        try:
-            return str(json.loads(token))
-        except ValueError:
-            raise BadTemplate(f"{token} is no text: escape as in JSON") from None
-    return Path(token, tuple(a or b for a, b in _SEGMENT.findall(token)))
+def _item(value: Any, key: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(key)
+    if isinstance(value, Sequence) and not isinstance(value, str) and str(key).isdecimal():
+        return value[int(key)] if int(key) < len(value) else None
+    return None
 
 
-def _evaluate(expression: Expression, values: Values) -> Any:
-    filters = expression.filters
-    value = find(expression.head, values)
-    for one in filters:
-        if one.name == "default":
-            value = value if value is not None else find(one.argument, values)
-        elif value is not None:
-            value = _apply(one, value)
-    if value is None:
-        where = expression.head.text if isinstance(expression.head, Path) else expression.head
-        raise Missing(f'the event has no {where}: add | default "..."')
-    return value
+def _path_of(node: nodes.Node) -> tuple[str, ...]:
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr):
+        before, last = _path_of(node.node), node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        before, last = _path_of(node.node), str(node.arg.value)
+    else:
+        return ()
+    return (*before, last) if before else ()
 
 
-def _apply(one: Filter, value: Any) -> Any:
-    match one.name:
-        case "lower":
-            return _text(value).lower()
-        case "upper":
-            return _text(value).upper()
-        case "slug":
-            return slug(_text(value))
-        case "json":
-            return json.dumps(value, ensure_ascii=False, indent=2)
-        case "truncate" if isinstance(one.argument, Path):
-            return _text(value)[: int(one.argument.text)]
-        case "first" if isinstance(one.argument, Path) and isinstance(value, list):
-            return value[: int(one.argument.text)]
-        case "join" if isinstance(value, list):
-            return str(one.argument).join(map(_text, value))
-    return value
+def _json(value: Any) -> Any:
+    if isinstance(value, Undefined):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

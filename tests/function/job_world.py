@@ -38,14 +38,14 @@ routes:
     job:
       kind: execute
       task_id: "{{ data.task }}"
-      service: "{{ data.service | default \\"shop\\" }}"
-      group: "{{ data.group | default \\"\\" }}"
+      service: "{{ data.service | default(\\"shop\\") }}"
+      group: "{{ data.group | default(\\"\\") }}"
       group_limit: 1
-      supersede: "{{ data.supersede | default \\"\\" }}"
-      retries: "{{ data.retries | default \\"0\\" }}"
-      ttl_seconds: "{{ data.ttl | default \\"600\\" }}"
-      deadline_seconds: "{{ data.deadline | default \\"60\\" }}"
-      command: [python, -c, "{{ data.code | default \\"print('done')\\" }}"]
+      supersede: "{{ data.supersede | default(\\"\\") }}"
+      retries: "{{ data.retries | default(\\"0\\") }}"
+      ttl_seconds: "{{ data.ttl | default(\\"600\\") }}"
+      deadline_seconds: "{{ data.deadline | default(\\"60\\") }}"
+      command: [python, -c, "{{ data.code | default(\\"print('done')\\") }}"]
       files: {task.md: "{{ data.task }}"}
   - name: never
     match: {type: test.ignored}

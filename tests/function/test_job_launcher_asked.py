@@ -30,14 +30,14 @@ routes:
       task_id: "{{ data.task_id }}"
       service: "{{ data.service }}"
       command: [agent]
-      files: {task.md: "{{ data.title }}: {{ data.description | default \\"\\" }}"}
+      files: {task.md: "{{ data.title }}: {{ data.description | default(\\"\\") }}"}
   - name: run
     match: {type: test.run}
     job:
       kind: execute
       task_id: "{{ data.task }}"
       service: shop
-      supersede: "{{ data.supersede | default \\"\\" }}"
+      supersede: "{{ data.supersede | default(\\"\\") }}"
       command: [agent]
 """
 

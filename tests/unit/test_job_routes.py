@@ -68,7 +68,10 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
     ("change", "problem"),
     [
         (("kind: execute", "kind: dance"), "r:7: routes.0.job.kind: Input should be"),
-        (("task_id: t", "task_id: '{{ data.x'"), "r:8: routes.0.job.task_id: {{ data.x is not"),
+        (
+            ("task_id: t", "task_id: '{{ data.x'"),
+            "r:8: routes.0.job.task_id: unexpected end of template",
+        ),
         (("service: s", "servise: s"), "r:9: routes.0.job.servise: no such field"),
         (("service: s", "x: 1"), "r:6: routes.0.job.service: Field required"),
         (("type: test.run", "type: []"), "r:5: routes.0.match.type: Value should have at least"),
@@ -101,7 +104,7 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
             "r:8: routes.0.job.task_id: dta is nothing: a path begins with data",
         ),
         (
-            ("task_id: t", 'task_id: "{{ data.task | default dta.x }}"'),
+            ("task_id: t", 'task_id: "{{ data.task | default(dta.x) }}"'),
             "r:8: routes.0.job.task_id: dta is nothing",
         ),
         (also("group_limit: 1"), "r:6: routes.0.job: group_limit limits nothing without group"),
