@@ -15,6 +15,7 @@ from knative.local.clock import Clock
 from knative.local.environment import REPOSITORY, Site, api_object, entrypoint, injected
 from knative.local.errors import StartError
 from knative.local.kube import ApiError, KubeApi
+from knative.local.manifests import admission
 from knative.local.manifests.core import ConfigMap, Job, Namespace, Secret
 from knative.local.manifests.load import World, faults, parse
 from knative.local.manifests.meta import Manifest
@@ -155,10 +156,13 @@ class ClusterApi:
         if change == "DELETED" or held["metadata"].get("deletionTimestamp"):
             self._clock.drop(key)
             return
+        problems = list(admission.refusals(held))
         try:
             source = _typed(held)
-        except ValidationError as error:  # stored before it was refused
-            logger.error("PingSource %s is ignored: %s", key, list(faults(error)))
+        except ValidationError as error:
+            problems += faults(error)
+        if problems:  # stored before it was refused
+            logger.error("PingSource %s is ignored: %s", key, problems)
             return
         assert isinstance(source, PingSource)
         self._clock.put(source)

@@ -72,6 +72,7 @@ class Runtime:
         self._data = options.data.resolve()
         self._stack: list[Any] = []  # what to stop, last first
         self._databases: list[Postgres] = []
+        self._broker_started = False
         self._lock = DataLock(self._data)
         self._token = new_token()
 
@@ -127,6 +128,7 @@ class Runtime:
         # The processes stop before the port does: they drain through it.
         await server.start()
         self._stack += [self.network.close, gateway.close, server.stop]
+        self._stack.append(self._stop_broker)  # after the processes, which send their last events
         self.processes.start()
         self._stack.append(self.processes.close)
         await self.kube.start()
@@ -137,7 +139,8 @@ class Runtime:
         # Before the services: one that has kept events of its last life sends them as it starts.
         with _usable(self._data / "broker.sqlite"):
             await self.broker.start()
-        self._stack += [self.broker.stop, self.clock.close]
+        self._broker_started = True
+        self._stack += [self.broker.pause, self.clock.close]
         await self._try_services()
         if self.options.automatic:
             self.clock.start()
@@ -183,6 +186,10 @@ class Runtime:
         if self._lock.taken:
             (self._data / "runtime.json").unlink(missing_ok=True)
             self._lock.release()
+
+    async def _stop_broker(self) -> None:
+        if self._broker_started:
+            await self.broker.stop()
 
     @property
     def url(self) -> str:

@@ -111,7 +111,7 @@ async def test_a_producer_that_hangs_up_cancels_no_delivery(
     assert event.deliveries[0].state is State.DELIVERED
 
 
-async def test_a_producer_is_answered_500_when_the_broker_stops(
+async def test_a_producer_whose_event_is_kept_is_answered_when_the_broker_stops(
     open_broker: Open, receiver: Receiver
 ) -> None:
     receiver.will_say("/a", "1", Say(hold_s=5))
@@ -122,8 +122,21 @@ async def test_a_producer_is_answered_500_when_the_broker_stops(
             return bool(receiver.requests("/a"))
 
         await eventually(called)
-    assert (await producer).status == 500
+    assert (await producer).status == 202
     assert (await publish(broker, "a")).status == 503
+
+
+async def test_a_paused_broker_keeps_events_and_delivers_none(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    async with open_broker() as broker:
+        await broker.pause()
+        async with asyncio.timeout(10):
+            assert (await publish(broker, "a", "1")).status == 202
+    assert not receiver.requests("/a")
+    async with open_broker() as broker:
+        await wait_settled(broker)
+    assert len(receiver.requests("/a")) == 1
 
 
 async def test_deliver_twice_makes_each_successful_delivery_once_more_with_its_reply(

@@ -90,6 +90,7 @@ class LocalBroker:
         self._open: set[Job] = set()
         self._watchers = Watchers()
         self._running = False
+        self._paused = False
 
     # -- life
 
@@ -101,7 +102,7 @@ class LocalBroker:
         self._lister = Reader(self._path, "broker-lister")
         self._courier = Courier(self, self._journal, self._send, self._clock)
         self._seq, self._delivery = await self._reader(Reader.last_ids)
-        self._running = True
+        self._running, self._paused = True, False
         for left in await self._reader(Reader.open_deliveries):
             self._resume(left)
         if not self._durable:
@@ -109,19 +110,28 @@ class LocalBroker:
         sweeping = sweep_forever(self._journal, self._store, self._retention_s, self._clock)
         self._sweeping = asyncio.create_task(sweeping)
 
-    async def stop(self, *, grace_s: float = 2.0) -> None:
-        """Accept nothing more; deliveries that end within `grace_s` seconds need no repetition."""
-        self._running = False
+    async def pause(self, *, grace_s: float = 2.0) -> None:
+        """Begin no further delivery; those that end within `grace_s` seconds need no repetition.
+
+        Events are still accepted: who drains sends its last ones. They are stored and delivered
+        after the next start, so their producers are answered at once.
+        """
+        self._paused = True
         self._sweeping.cancel()
         await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
+        for job in self._open:
+            if job.flight:
+                job.flight.release(ok=self._durable)
+
+    async def stop(self, *, grace_s: float = 2.0) -> None:
+        """Pause, and accept nothing more."""
+        if not self._paused:
+            await self.pause(grace_s=grace_s)
+        self._running = False
         self._watchers.close()
         try:
             await self._journal.close()
         finally:
-            # After the last event is stored: its deliveries are open as well.
-            for job in self._open:
-                if job.flight:
-                    job.flight.give_up()  # its producer is told 500, and comes again
             self._reader.close()
             self._lister.close()
             self._store.close()
@@ -226,6 +236,8 @@ class LocalBroker:
                 if self._watchers:
                     self._watchers.tell(Change(seq, event.attributes["type"]))
             flight.finish(ok=error is None)
+            if self._paused:
+                flight.release(ok=self._durable and error is None)
 
         batch = self._journal.open_batch(stored)
         batch.events.append(event_row(seq, *key, now, ttl, cause.id if cause else None, event))

@@ -55,10 +55,10 @@ class Flight:
         if not self._open and not self._done.done():
             self._done.set_result(not self._failed)
 
-    def give_up(self) -> None:
-        """Nobody will know how it ends: the broker stops."""
+    def release(self, *, ok: bool) -> None:
+        """Wait no longer: its deliveries go on after the next start, or (not `ok`) are lost."""
         if not self._done.done():
-            self._done.set_result(False)
+            self._done.set_result(ok)
 
     async def landed(self, within_s: float) -> bool:
         """True when all ended well. Raises TimeoutError."""
