@@ -12,13 +12,14 @@ import httpx
 from pydantic import ValidationError
 
 from knative.local.clock import Clock
-from knative.local.environment import REPOSITORY, Site, api_object, entrypoint, injected
+from knative.local.environment import Site, api_object, injected
 from knative.local.errors import StartError
 from knative.local.kube import ApiError, KubeApi
 from knative.local.manifests import admission
 from knative.local.manifests.core import ConfigMap, Job, Namespace, Secret
-from knative.local.manifests.load import World, faults, parse
+from knative.local.manifests.load import World, parse
 from knative.local.manifests.meta import Manifest
+from knative.local.manifests.problems import faults
 from knative.local.manifests.references import address, faults_of
 from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import ApiServerSource, PingSource
@@ -39,16 +40,12 @@ class ClusterApi:
         self._world = world
         self._clock = clock
         self._network = network
-        images = {service.container.image for service in world.all(KnativeService)}
-        images |= {job.spec.template.spec.containers[0].image for job in world.all(Job)}
         namespaces = {item.namespace for item in world.objects} | {"default"}
         self.app = KubeApi(
             site.data / "kube",
             namespaces=namespaces | {item.name for item in world.all(Namespace)},
-            entrypoint=entrypoint(),
-            root=REPOSITORY,
+            programs=world.programs,
             environment=site.base_env,
-            images={_without_tag(image) for image in images},
             resolve_env=site.localised,
             source_problems=self._problems,
             publish=self._publish,
@@ -199,8 +196,3 @@ def _with_sinks(job: Job, world: World) -> dict[str, Any]:
     added = [{"name": name, "value": value} for name, value in injected(job, world).items()]
     container["env"] = [*container.get("env", []), *added]
     return body
-
-
-def _without_tag(image: str) -> str:
-    folder, slash, last = image.partition("@")[0].rpartition("/")
-    return folder + slash + last.partition(":")[0]

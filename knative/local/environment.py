@@ -22,16 +22,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from knative.local.kube.environment import expand_all, resolve
+from knative.local.kube.machine import search_path
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, write_volumes
 from knative.local.manifests.core import ConfigMap, Job, Secret
 from knative.local.manifests.load import World
 from knative.local.manifests.meta import Manifest
+from knative.local.manifests.problems import ManifestError
 from knative.local.manifests.references import address, binds
 from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import SinkBinding
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-DOCKERFILE = REPOSITORY / "functions" / "Dockerfile"
 
 # Of the laptop's own environment a process sees these only, so that no secret of the shell leaks.
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE")
@@ -75,6 +74,8 @@ class Site:
                 "NO_PROXY": collector,
                 "no_proxy": collector,
                 "KUBECONFIG": str(self.kubeconfig),
+                "NODE_USE_ENV_PROXY": "1",  # Node asks no proxy unless it is told to
+                "PATH": search_path(env.get("PATH", os.defpath)),
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
             }
@@ -107,17 +108,11 @@ def host_names(item: Manifest) -> list[str]:
     return [f"{short}.svc.cluster.local", f"{short}.svc", short, f"{short}.localhost"]
 
 
-def entrypoint() -> list[str]:
-    """The ENTRYPOINT of the functions' image, read from its Dockerfile."""
-    if DOCKERFILE.is_file():
-        for line in DOCKERFILE.read_text(encoding="utf-8").splitlines():
-            if line.startswith("ENTRYPOINT "):
-                return [str(part) for part in json.loads(line.removeprefix("ENTRYPOINT "))]
-    return ["python", "-m", "functions.kit.serve"]
-
-
-def launch(item: KnativeService | Job, world: World, site: Site, port: int | None = None) -> Launch:
-    """How to start the container of `item`; `port` is what a Service is to listen on."""
+def launch(item: KnativeService, world: World, site: Site, port: int) -> Launch:
+    """How to start the container of `item`; `port` is what it is to listen on."""
+    program = world.program(item)
+    if program is None:
+        raise ManifestError(list(world.unmapped))
     body = item.model_dump(by_alias=True, exclude_none=True)
     pod = body["spec"]["template"]
     pod["metadata"] |= {"namespace": item.namespace, "name": item.name}
@@ -139,19 +134,20 @@ def launch(item: KnativeService | Job, world: World, site: Site, port: int | Non
         for name, value in resolve(container, pod, lookup).items()
     }
     env = site.base_env() | own | injected(item, world)
-    if port is not None:
-        revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
-        env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
-        # Whatever the manifest says: no other machine reaches a process here, and no page that
-        # has another name for this one.
-        own_names = [*host_names(item), "localhost", "127.0.0.1"]
-        env |= {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": ",".join(own_names)}
-    argv = [*(container.get("command") or entrypoint()), *container.get("args", [])]
+    revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
+    env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
+    # Whatever the manifest says: no other machine reaches a process here, and no page that has
+    # another name for this one.
+    own_names = [*host_names(item), "localhost", "127.0.0.1"]
+    env |= {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": ",".join(own_names)}
+    command = (not program.forced and container.get("command")) or program.command
+    argv = [*command, *container.get("args", [])]
     argv = rewrite_all(expand_all(argv, env), places)
     if argv[0] in ("python", "python3"):
         argv[0] = sys.executable
-    cwd = container.get("workingDir")
-    return Launch(argv, env, Path(rewrite(cwd, places)) if cwd else REPOSITORY)
+    wanted = container.get("workingDir") or ""
+    moved = rewrite(wanted, places)  # on a volume; any other folder is one of the image
+    return Launch(argv, env, Path(moved) if moved != wanted else program.folder)
 
 
 def api_object(item: Manifest) -> dict[str, Any]:

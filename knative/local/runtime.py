@@ -29,6 +29,7 @@ from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.eventing import Trigger
 from knative.local.manifests.load import UNENFORCED, World
+from knative.local.manifests.problems import ManifestError
 from knative.local.manifests.references import address
 from knative.local.network import Network
 from knative.local.postgres import Postgres
@@ -85,6 +86,8 @@ class Runtime:
             raise
 
     async def _start(self) -> None:
+        if self.world.unmapped:
+            raise ManifestError(list(self.world.unmapped))
         with _usable(self._data):
             data_folder.prepare(self._data)
             free = self._lock.take()

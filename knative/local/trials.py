@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import sysconfig
 from pathlib import Path
 
-from knative.local.environment import REPOSITORY, Launch
+from knative.local.environment import Launch
 
 _VARIES = {"PORT", "HTTP_PROXY", "http_proxy"}  # from run to run, without a meaning for a start
+
+_NO_CODE = {"__pycache__", "node_modules", "venv"}
 
 
 class Trials:
@@ -18,7 +22,7 @@ class Trials:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._code = _code_fingerprint()
+        self._code: dict[Path, str] = {}  # by the folder of a program
         try:
             self._passed: dict[str, str] = json.loads(file.read_text())
         except (OSError, ValueError):
@@ -34,15 +38,19 @@ class Trials:
 
     def _fingerprint(self, launch: Launch) -> str:
         env = sorted(pair for pair in launch.env.items() if pair[0] not in _VARIES)
-        told = json.dumps([self._code, launch.argv, env, str(launch.cwd)])
+        if launch.cwd not in self._code:
+            self._code[launch.cwd] = _code_fingerprint(launch.cwd)
+        told = json.dumps([self._code[launch.cwd], launch.argv, env, str(launch.cwd)])
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _code_fingerprint() -> str:
-    """Of Python, its packages and everything that a function is made of."""
+def _code_fingerprint(folder: Path) -> str:
+    """Of Python, its packages and the files of a program: not what it writes beside them."""
     facts = [sys.version, str(Path(sysconfig.get_path("purelib")).stat().st_mtime_ns)]
-    for file in sorted((REPOSITORY / "functions").rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            stat = file.stat()
-            facts.append(f"{file}:{stat.st_mtime_ns}:{stat.st_size}")
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not (f.startswith(".") or f in _NO_CODE))
+        for file in sorted(files):
+            with contextlib.suppress(OSError):  # it went away just now
+                stat = Path(place, file).stat()
+                facts.append(f"{place}/{file}:{stat.st_mtime_ns}:{stat.st_size}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

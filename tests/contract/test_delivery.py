@@ -198,6 +198,12 @@ def _builds(job: dict[str, Any]) -> list[dict[str, Any]]:
     return list(used)
 
 
+def test_a_laptop_starts_the_image_as_its_dockerfile_does() -> None:
+    told = yaml.safe_load((ROOT / "knative" / "base" / "knative-local.yaml").read_text())
+    (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
+    assert told["images"]["dsm-functions"]["command"] == json.loads(entrypoint)
+
+
 def test_nothing_is_published_before_it_was_checked_tried_and_scanned_on_each_machine() -> None:
     assert set(IMAGE["jobs"]["publish"]["needs"]) == {"base", "check", "image"}
     assert IMAGE["jobs"]["check"]["uses"] == "./.github/workflows/check.yml"

@@ -20,6 +20,7 @@ from functions.kit.settings import DatabaseSettings, ProcessSettings
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import render
 from knative.local.manifests import cluster_only, load
+from knative.local.manifests.problems import faults
 from tests.contract import published
 from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
 from tests.contract.repository import KNATIVE, Manifest, container
@@ -45,7 +46,7 @@ def complaint(manifest: Manifest) -> str | None:
         try:
             kind.model_validate(_other_brokers(manifest))
         except ValidationError as error:
-            return "; ".join(f"{'.'.join(map(str, p))}: {w}" for p, w in load.faults(error))
+            return "; ".join(f"{'.'.join(map(str, p))}: {w}" for p, w in faults(error))
         return published.complaint(manifest) if published.is_published(manifest) else None
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)

@@ -23,8 +23,9 @@ from functions.job_launcher.main import job_launcher
 from functions.kit import wire
 from functions.kit.durable.locks import JOB_QUEUE
 from knative.local.kube import KubeApi
+from knative.local.manifests.images import Program
 from tests.cluster import Cluster, message_of
-from tests.local.kube_server import make_kube, serving
+from tests.local.kube_server import ENTRYPOINT, make_kube, serving
 from tests.support import eventually
 
 FACTS = {kind.type for kind in EMITS}
@@ -134,7 +135,8 @@ async def job_world(
     may_watch: bool = True,
 ) -> AsyncIterator[World]:
     """The launcher on a local Kubernetes API, which it may have no right to watch."""
-    kube = make_kube(folder / "kube", images=["anthropic/claude-code"])
+    programs = {"anthropic/claude-code": Program(ENTRYPOINT, folder / "kube")}
+    kube = make_kube(folder / "kube", programs=programs)
     app = kube if may_watch else _without_watches(kube)
     async with (
         serving(kube, app) as url,

@@ -14,8 +14,10 @@ import httpx
 import uvicorn
 
 from knative.local.kube import KubeApi
+from knative.local.manifests.images import Program
 from tests.support import eventually
 
+ENTRYPOINT = (sys.executable, "-c", "print('our entrypoint')")
 JOBS = "/apis/batch/v1/namespaces/dsm/jobs"
 PODS = "/api/v1/namespaces/dsm/pods"
 CONFIG_MAPS = "/api/v1/namespaces/dsm/configmaps"
@@ -26,9 +28,7 @@ def make_kube(store: Path, **options: Any) -> KubeApi:
     """A KubeApi with namespaces dsm and agents, and quick back-off."""
     settings: dict[str, Any] = {
         "namespaces": ["dsm", "agents"],
-        "entrypoint": [sys.executable, "-c", "print('our entrypoint')"],
-        "root": store,
-        "images": ["dsm/functions"],
+        "programs": {"dsm/functions": Program(ENTRYPOINT, store)},
         "environment": lambda: {"HTTP_PROXY": "http://gateway:1", "PYTHONUNBUFFERED": "1"},
         "backoff_base_s": 0.05,
     }

@@ -9,6 +9,7 @@ import pytest
 
 from knative.local.manifests.load import World, load
 from knative.local.manifests.problems import ManifestError
+from tests.support_runtime import ROOT
 
 BROKER = """
     apiVersion: eventing.knative.dev/v1
@@ -31,6 +32,10 @@ def write(folder: Path, **files: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.yaml").write_text(textwrap.dedent(text))
+    programs = (
+        f"images:\n  echo: {{command: [python, -m, functions.kit.serve], workingDir: {ROOT}}}\n"
+    )
+    (folder / "knative-local.yaml").write_text(programs)
     if "kustomization" not in files:
         listed = "".join(f"- {name}.yaml\n" for name in files)
         (folder / "kustomization.yaml").write_text(f"namespace: dsm\nresources:\n{listed}")

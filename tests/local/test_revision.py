@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from knative.local.access import Access
-from knative.local.environment import REPOSITORY, Launch
+from knative.local.environment import Launch
 from knative.local.gateway import Gateway
 from knative.local.instance import Instance, NotReadyError, free_port, spawn
 from knative.local.manifests.serving import KnativeService, RevisionTemplate
 from knative.local.revision import Limits, OverdueError, Revision, State
 from tests.local.kube_server import is_alive
 from tests.support import eventually
+from tests.support_runtime import ROOT
 
 Make = Callable[..., Revision]
 
@@ -49,7 +50,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         def launch(port: int) -> Launch:
             argv = ["python", "-m", "tests.local.echo"]
             variables = {**os.environ, **(env or {}), "PORT": str(port)}
-            return Launch(argv, variables, REPOSITORY)
+            return Launch(argv, variables, ROOT)
 
         revision = Revision(service, launch, tmp_path / "echo.log", Limits(ready_s=20, idle_s=0.4))
         made.append((revision, asyncio.create_task(revision.run())))
@@ -277,7 +278,7 @@ async def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
         "time.sleep(600)\n"
     )
     log = tmp_path / "log"
-    launch = Launch([sys.executable, "-c", code], dict(os.environ), REPOSITORY)
+    launch = Launch([sys.executable, "-c", code], dict(os.environ), ROOT)
     instance = Instance(await spawn(launch, log), 0, 0.0)
 
     async def child() -> int:

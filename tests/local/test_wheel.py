@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -123,3 +125,54 @@ def test_colour_is_for_a_terminal_that_wants_it(
     os.close(main)
     assert b"ready" in shown
     assert (b"\x1b[32m" in shown) == coloured
+
+
+PAGE = ROOT / "knative" / "local" / "OWN-FUNCTIONS.md"
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_on_own_functions_works_as_it_stands(programs: Path, tmp_path: Path) -> None:
+    """Outside of the checkout; only the port is another, and what `pip` would install is there."""
+    path = os.pathsep.join([str(programs), sysconfig.get_path("scripts"), os.environ["PATH"]])
+    shell = {"cwd": tmp_path, "env": os.environ | {"PATH": path}, "text": True}
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for language, file, text in FENCE.findall(PAGE.read_text()):
+            if file:
+                (tmp_path / file).write_text(text)
+                continue
+            assert language == "console"
+            for block in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, expected = block.partition("\n")
+                if command.startswith("pip "):
+                    continue
+                if command.endswith(" &"):
+                    words = f"exec {command.removesuffix(' &')} --port 0"
+                    running.append(subprocess.Popen(["bash", "-c", words], **shell))  # type: ignore[call-overload]
+                    wait_for(tmp_path / ".data" / "runtime.json", running[0])
+                    continue
+                done = subprocess.run(
+                    ["bash", "-c", command], capture_output=True, timeout=60, check=False, **shell
+                )  # type: ignore[call-overload]
+                assert (done.returncode, done.stderr) == (0, ""), command
+                pattern = ".*".join(map(re.escape, expected.split("...")))
+                assert re.fullmatch(pattern, done.stdout, re.DOTALL), f"{command}\n{done.stdout}"
+        assert [process.wait(30) for process in running] == [0]
+    finally:
+        for process in running:
+            process.kill()
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_init_writes_over_nothing(programs: Path, tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text("mine")
+    refused = run(programs / "knative-local", "init", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr) == (1, "hello.py exists; give another folder\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["hello.py"]

@@ -50,6 +50,11 @@ def send(arguments: argparse.Namespace) -> int:
         headers["content-type"] = "application/json"
     headers = {name: _encoded(value) for name, value in headers.items()}
     client = Client(Path(arguments.data))
+    brokers = client.ask("status")["brokers"]
+    if arguments.broker is None:
+        if len(brokers) != 1:
+            raise StartError(f"name a --broker; there are: {', '.join(brokers) or 'none'}")
+        (arguments.broker,) = brokers
     answer = client.send("POST", f"/{quote(arguments.broker)}", data.encode(), headers)
     took, words = _outcome(client, arguments, headers, answer.status)
     body = {"id": ident, "status": answer.status, "deliveries": took}

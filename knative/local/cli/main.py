@@ -16,7 +16,8 @@ DATA = ".data"
 
 
 EXAMPLES = """examples:
-  knative-local up --overlay k8s/overlays/dev         run a kustomization until Ctrl-C
+  knative-local init hello && knative-local up hello  a Broker, a function, a Trigger, a schedule
+  knative-local up k8s/overlays/dev                   run a kustomization until Ctrl-C
   knative-local send --type order.placed --event-data '{"id": 1}'
   knative-local events --follow                       what happens from now on
   knative-local dead-letters --json | jq .            for programs
@@ -42,12 +43,15 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="JSON for programs")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    begin = sub.add_parser("init", parents=[common], help="write a small example")
+    begin.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where (.)")
+    begin.set_defaults(run="init:init")
+
     about = "Run an overlay until Ctrl-C, or with --once until all is settled."
     run = sub.add_parser("up", parents=[common], help="run an overlay", description=about)
     run.set_defaults(run="up:up")
-    run.add_argument(
-        "--overlay", default="knative/overlays/local", metavar="DIR", help="kustomization to run"
-    )
+    run.add_argument("folders", nargs="*", metavar="FOLDER", help="kustomizations, or YAML (.)")
+    run.add_argument("--overlay", action="append", default=[], help=argparse.SUPPRESS)
     run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
     run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
     run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
@@ -94,7 +98,7 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     send.add_argument("--source", default="/cli", help="default: /cli")
     send.add_argument("--subject", help="what the event is about")
     send.add_argument("--id", help="default: a new one")
-    send.add_argument("--broker", default="dsm/default", metavar="NAMESPACE/NAME")
+    send.add_argument("--broker", metavar="NAMESPACE/NAME", help="default: the only one")
     send.add_argument("--data", default=DATA, metavar="DIR", help=f"state (default: {DATA})")
     send.add_argument("--state", metavar="DIR", help="the same")
     send.add_argument("--json", action="store_true", help="JSON for programs")

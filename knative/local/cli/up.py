@@ -34,7 +34,8 @@ def up(arguments: argparse.Namespace) -> int:
 async def _up(arguments: argparse.Namespace) -> int:
     """The exit code; StartError or ManifestError when it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    world = load(Path(arguments.overlay), stand_ins=arguments.stand_ins)
+    targets = [Path(name) for name in (*arguments.folders, *arguments.overlay)] or [Path()]
+    world = load(*targets, stand_ins=arguments.stand_ins)
     for words in world.notes:
         print(words, file=sys.stderr)
     options = Options(

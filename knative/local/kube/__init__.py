@@ -1,6 +1,6 @@
 """The little of the Kubernetes API that functions use, on a laptop.
 
-    kube = KubeApi(store, namespaces=["dsm", "agents"], entrypoint=[...], root=project,
+    kube = KubeApi(store, namespaces=["dsm", "agents"], programs={...},
                    environment=lambda: {"HTTP_PROXY": ...})
     kube.apply(manifest)            # what the overlay holds
     await kube.start()              # then serve `kube` as an ASGI application

@@ -17,6 +17,7 @@ from knative.local.kube.machine import Machine
 from knative.local.kube.objects import Objects
 from knative.local.kube.sources import ApiServerSources, Publish
 from knative.local.kube.store import Change, Object, Store
+from knative.local.manifests.images import Program
 
 
 async def _nowhere(source: Mapping[str, Any], headers: Mapping[str, str], body: bytes) -> bool:
@@ -28,14 +29,13 @@ class KubeApi:
 
     store        folder for the database, logs and volumes
     namespaces   those that exist; creating an object elsewhere is 404
-    entrypoint   the command of our own image, which is known by the names in `images`
-    root         the folder in which our own image's containers run
+    programs     what runs for an image, by its name without a tag
     environment  variables that every Job process gets (HTTP_PROXY, KUBECONFIG ...)
     resolve_env  maps each environment value (a cluster's host name to a local address)
     source_problems  why a PingSource or ApiServerSource cannot be run, in words
     publish      takes the events of ApiServerSources: (source, headers, body) -> accepted?
-    waits_for_secrets  a pod waits for a Secret; False: where it is of another image than ours, it
-                 is only recorded, and says how to make the Secret
+    waits_for_secrets  a pod waits for a Secret; False: where its image has no program, it is
+                 only recorded, and says how to make the Secret
     backoff_base_s  first pause after a failed pod or container; Kubernetes has 10 s
     """
 
@@ -44,10 +44,8 @@ class KubeApi:
         store: Path,
         *,
         namespaces: Collection[str],
-        entrypoint: Sequence[str],
-        root: Path,
         environment: Callable[[], Mapping[str, str]],
-        images: Collection[str] = (),
+        programs: Mapping[str, Program] | None = None,
         resolve_env: Callable[[str], str] = str,
         source_problems: Callable[[Object], Collection[str]] = lambda _: (),
         publish: Publish = _nowhere,
@@ -58,9 +56,7 @@ class KubeApi:
         self._store = Store(store / "kube.sqlite")
         collector = Collector(self._store)
         self._objects = Objects(self._store, collector, namespaces, source_problems)
-        machine = Machine(
-            entrypoint, root, frozenset(images), environment, resolve_env, waits_for_secrets
-        )
+        machine = Machine(programs or {}, environment, resolve_env, waits_for_secrets)
         self._kubelet = Kubelet(
             self._store,
             collector,

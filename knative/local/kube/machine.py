@@ -11,13 +11,14 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from knative.local.kube.environment import Lookup, expand_all, values_of
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, unsupported
+from knative.local.manifests.images import Program, name_of
 
 Container = Mapping[str, Any]
 
@@ -26,15 +27,13 @@ Container = Mapping[str, Any]
 class Machine:
     """What stands in for a node.
 
-    `images` are the names (without tag) of our own image: its containers start with `entrypoint`
-    in `root`. Of any other image only the command matters: it runs if this machine has it.
+    `programs` says what runs for an image, by its name without a tag. Of any other image only the
+    command matters: it runs if this machine has it.
     With `waits_for_secrets` a pod waits for a Secret that it needs, as on a cluster; else it is
     only recorded, as nobody on a laptop may ever make that Secret.
     """
 
-    entrypoint: Sequence[str]
-    root: Path
-    images: Collection[str]
+    programs: Mapping[str, Program]
     environment: Callable[[], Mapping[str, str]]
     resolve_env: Callable[[str], str]
     waits_for_secrets: bool = True
@@ -42,9 +41,7 @@ class Machine:
     def base_environment(self) -> dict[str, str]:
         """What every process gets, whatever its container says."""
         found = dict(self.environment())
-        # `python` in a script is the interpreter that has our packages, as in our image.
-        ours = str(Path(sys.executable).parent)
-        return {**found, "PATH": os.pathsep.join([ours, found.get("PATH", os.defpath)])}
+        return {**found, "PATH": search_path(found.get("PATH", os.defpath))}
 
     def refusal(self, pod: Mapping[str, Any], lookup: Lookup) -> str | None:
         """Why a pod can only be recorded here, None if it can run."""
@@ -55,10 +52,10 @@ class Machine:
             command = self._command(container)
             if not command:
                 return f"image {container['image']} is not run here and names no command"
-            mounted = rewrite(command[0], mounts(container, self.root)) != command[0]
+            mounted = rewrite(command[0], mounts(container, Path("/"))) != command[0]
             if not mounted and not self._executable(command[0]):
                 return f"this machine has no {command[0]!r} (image {container['image']})"
-            if not self.waits_for_secrets and not self._is_ours(container):
+            if not self.waits_for_secrets and not self._program(container):
                 for name, key in _needed_secrets(container):
                     held = lookup("Secret", name)
                     if held is None or key not in values_of("Secret", held):
@@ -82,10 +79,10 @@ class Machine:
         return [self._executable(words[0]) or words[0], *words[1:]]
 
     def folder(self, container: Container, work: Path, places: Mapping[str, str]) -> Path:
-        """The working directory: the project for our own image, else one below `work`."""
+        """The working directory: that of the image's program, else one below `work`."""
         wanted = container.get("workingDir")
-        if self._is_ours(container):
-            return self.root
+        if program := self._program(container):
+            return program.folder
         if not wanted:
             return work
         moved = rewrite(wanted, places)
@@ -95,14 +92,12 @@ class Machine:
 
     def _command(self, container: Container) -> list[str]:
         command = list(container.get("command") or ())
-        if not command and self._is_ours(container):
-            return list(self.entrypoint)
+        if not command and (program := self._program(container)):
+            return list(program.command)
         return command
 
-    def _is_ours(self, container: Container) -> bool:
-        name = container["image"].partition("@")[0]
-        folder, slash, last = name.rpartition("/")
-        return folder + slash + last.partition(":")[0] in self.images
+    def _program(self, container: Container) -> Program | None:
+        return self.programs.get(name_of(container["image"]))
 
     def _executable(self, command: str) -> str | None:
         if command in ("python", "python3"):
@@ -110,6 +105,11 @@ class Machine:
         if command.startswith("$("):
             return None
         return shutil.which(command, path=self.base_environment().get("PATH"))
+
+
+def search_path(path: str) -> str:
+    """PATH with the folder of this interpreter first: `python` has the packages that this has."""
+    return os.pathsep.join([str(Path(sys.executable).parent), path])
 
 
 def _needed_secrets(container: Container) -> list[tuple[str, str]]:

@@ -8,7 +8,8 @@ listed in _FIELDS is refused by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _FIELDS = {
     # These change nothing that is applied.
     "sortOptions", "buildMetadata", "openapi", "crds",
 }  # fmt: skip
+PROGRAMS_FILE = "knative-local.yaml"
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # A URL, or one of git's shorter ways to name a repository.
 _REMOTE = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|[\w-]+(\.[\w-]+)+/|.*(//|\?ref=)")
@@ -37,12 +39,52 @@ def kustomization(directory: Path) -> Path | None:
     return next((p for name in KUSTOMIZATIONS if (p := directory / name).is_file()), None)
 
 
+@dataclass
+class Built:
+    """`folders`: the kustomizations, outermost first. `renamed`: an image's old name by its new."""
+
+    resources: list[Resource] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+
 def build(directory: Path) -> list[Resource]:
     """Every resource of the kustomization in `directory`; raises ManifestError with all faults."""
-    resources, problems = attempt(directory)
-    if problems:
+    return build_all([directory]).resources
+
+
+def build_all(targets: Sequence[Path]) -> Built:
+    """What kustomizations, folders of plain YAML and single files hold together.
+
+    Raises ManifestError with all faults.
+    """
+    builder = _Builder()
+    resources = builder.built.resources
+    for target in targets:
+        files = [] if kustomization(target) else plain_files(target)
+        if not files:
+            builder.accumulate(target, resources, as_component=False)
+        else:
+            builder.built.folders.append(files[0].parent)
+        for file in files:
+            builder.read(file, resources)
+    if problems := builder.problems + hash_names(resources):
         raise ManifestError(problems)
-    return resources
+    return builder.built
+
+
+def plain_files(target: Path) -> list[Path]:
+    """What `kubectl apply -f` reads: the YAML and JSON files of a folder, or the one file."""
+    if target.is_file():
+        return [target]
+    found = target.iterdir() if target.is_dir() else ()
+    return sorted(
+        file
+        for file in found
+        if file.suffix in (".yaml", ".yml", ".json")
+        and not file.name.startswith(".")
+        and file.name not in (PROGRAMS_FILE, "package.json", "package-lock.json", "tsconfig.json")
+    )
 
 
 def attempt(directory: Path, *, as_component: bool = False) -> tuple[list[Resource], list[Problem]]:
@@ -69,6 +111,7 @@ def build_component(directory: Path) -> list[Resource]:
 class _Builder:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.built = Built()
         self._within: list[Path] = []  # the kustomizations that are being built, outermost first
 
     def accumulate(self, directory: Path, into: list[Resource], *, as_component: bool) -> None:
@@ -80,6 +123,7 @@ class _Builder:
         if document is None:
             return
         self._within.append(directory.resolve())
+        self.built.folders.append(directory.resolve())
         body = document.body
         own: list[Resource] = into if as_component else []
         for at, entry in enumerate(_list(body, "resources")):
@@ -107,7 +151,7 @@ class _Builder:
     def _read(self, directory: Path, as_component: bool) -> Document | None:
         file = kustomization(directory)
         if file is None:
-            words = "there is no kustomization.yaml in this directory"
+            words = "there is no kustomization.yaml and no other YAML in this directory"
             self.problems.append(Problem(directory, None, "", "", words))
             return None
         try:
@@ -140,6 +184,10 @@ class _Builder:
         if not target.is_file():
             self._fault(parent, at, f"{entry} does not exist")
             return
+        self.read(target, own)
+
+    def read(self, target: Path, own: list[Resource]) -> None:
+        """Add the objects of one file."""
         try:
             documents = read_documents(target)
         except ManifestError as error:
@@ -240,6 +288,8 @@ class _Builder:
         for at, entry in enumerate(_list(document.body, "images")):
             for name in entry.keys() - {"name", "newName", "newTag", "digest"}:
                 self._fault(document, ("images", at, name), "is not supported")
+            if "newName" in entry:
+                self.built.renamed[str(entry["newName"])] = str(entry.get("name"))
             change_images(entry, own)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from knative.local.manifests import admission, cluster_only, core, eventing, serving, sources
-from knative.local.manifests.kustomize import build
+from knative.local.manifests.images import (
+    Program,
+    annotated,
+    missing_program,
+    name_of,
+    read_programs,
+)
+from knative.local.manifests.kustomize import build_all
 from knative.local.manifests.meta import Manifest
-from knative.local.manifests.problems import ManifestError, Problem
+from knative.local.manifests.problems import ManifestError, Problem, faults
 from knative.local.manifests.references import check_references, warnings
 from knative.local.manifests.resource import Resource
 from knative.local.manifests.source import FieldPath
@@ -67,9 +74,11 @@ M = TypeVar("M", bound=Manifest)
 class World:
     """Everything that the overlay declares."""
 
-    directory: Path
     objects: tuple[Manifest, ...]
     notes: tuple[str, ...] = ()  # what was changed for a laptop's sake, and warnings, in words
+    programs: Mapping[str, Program] = field(default_factory=dict)  # by the name of an image
+    annotated: Mapping[tuple[str, str], Program] = field(default_factory=dict)  # by Service
+    unmapped: tuple[Problem, ...] = ()  # Services for which there is no program
 
     def all(self, kind: type[M]) -> list[M]:
         """The objects of one kind, in the order of the YAML."""
@@ -80,16 +89,22 @@ class World:
         found = (o for o in self.all(kind) if (o.namespace, o.name) == (namespace, name))
         return next(found, None)
 
+    def program(self, service: serving.KnativeService) -> Program | None:
+        """What a Service's process runs; None if `unmapped` says why not."""
+        own = self.annotated.get((service.namespace, service.name))
+        return own or self.programs.get(name_of(service.container.image))
 
-def load(directory: Path, *, stand_ins: bool = False) -> World:
-    """The world that the kustomization in `directory` declares.
+
+def load(*targets: Path, stand_ins: bool = False) -> World:
+    """The world that kustomizations, folders of YAML or single files declare.
 
     With `stand_ins`, what only a cluster has is replaced by the laptop's own, or left out.
 
     Raises ManifestError with every problem at once: YAML, kustomize, unknown kinds and
     fields, what an admission webhook would refuse, and references that lead nowhere.
     """
-    resources = build(directory)
+    built = build_all(targets)
+    resources = built.resources
     problems: list[Problem] = []
     told: list[str] = []
     if stand_ins:
@@ -104,12 +119,29 @@ def load(directory: Path, *, stand_ins: bool = False) -> World:
             problems.append(resource.problem(("kind",), str(error)))
         except ValidationError as error:
             problems += (resource.problem(*fault) for fault in faults(error))
+    programs, faulty = read_programs(built)
+    problems += faulty
+    annotations: dict[tuple[str, str], Program] = {}
+    unmapped: list[Problem] = []
+    for item, resource in objects:
+        if isinstance(item, serving.KnativeService):
+            try:
+                own = annotated(resource)
+            except ValueError as error:
+                problems.append(resource.problem(("metadata", "annotations"), str(error)))
+                continue
+            if own is not None:
+                annotations[item.namespace, item.name] = own
+            elif fault := missing_program(resource, programs, built.folders[0]):
+                unmapped.append(fault)
     if not problems:
         problems += check_references(objects)
     if problems:
         raise ManifestError(problems)
     told += [f"Warning: {warning}" for warning in warnings(objects)]
-    return World(directory, tuple(item for item, _ in objects), tuple(told))
+    return World(
+        tuple(item for item, _ in objects), tuple(told), programs, annotations, tuple(unmapped)
+    )
 
 
 def _cluster_only_faults(resources: list[Resource]) -> Iterator[Problem]:
@@ -165,14 +197,3 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_null(item) for key, item in value.items() if item is not None}
     return [_without_null(item) for item in value] if isinstance(value, list) else value
-
-
-def faults(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Each fault as (path of the field, words)."""
-    for detail in error.errors(include_url=False):
-        words = detail["msg"]
-        if detail["type"] == "extra_forbidden":
-            words = "is not supported by the local Knative"
-        elif detail["type"] == "missing":
-            words = "is missing"
-        yield tuple(detail["loc"]), words[:1].lower() + words[1:]

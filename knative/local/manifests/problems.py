@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,14 @@ def show(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def faults(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each fault as (path of the field, words)."""
+    for detail in error.errors(include_url=False):
+        words = detail["msg"]
+        if detail["type"] == "extra_forbidden":
+            words = "is not supported by the local Knative"
+        elif detail["type"] == "missing":
+            words = "is missing"
+        yield tuple(detail["loc"]), words[:1].lower() + words[1:]
