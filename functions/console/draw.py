@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import pygal
 from markupsafe import Markup
@@ -126,9 +126,17 @@ def _cut(text: str, most: int = _LETTERS) -> str:
 
 
 def line_plot(
-    labels: Sequence[str], series: Mapping[str, Sequence[float | None]], title: str
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    title: str,
+    *,
+    y_title: str,
+    marked: str = "",
 ) -> Markup:
-    """Lines over labels. Its numbers must stand in a table beside it, so readers get the title."""
+    """Lines over labels, with a vertical line at the `marked` one; a value is shown on hover.
+
+    Its numbers must stand in a table beside it, so readers get the title.
+    """
     shown = max(1, len(labels) // 8)
     chart: Any = pygal.Line(
         js=[],
@@ -141,20 +149,23 @@ def line_plot(
         include_x_axis=True,
         range=(0, max((v for values in series.values() for v in values if v), default=1)),
         max_scale=6,
-        x_labels_major_every=shown,
+        x_labels_major=[*labels[::shown], marked],
         show_minor_x_labels=False,
         truncate_label=-1,
         dots_size=3.5,
+        y_title=y_title,
     )
     chart.x_labels = list(labels)
     for name, values in series.items():
         chart.add(name, list(values))
-    chart.add_xml_filter(lambda root: _bare(root, title))
+    chart.add_xml_filter(lambda root: _mark(_bare(root, title), marked))
     return Markup(chart.render(is_unicode=True, disable_xml_declaration=True))
 
 
 def _bare(root: Element, title: str) -> Element:
     """Without what a strict policy forbids, and with a name for who cannot see it."""
+    dotted = [g for g in root.iter("g") if g.get("class") == "dots"]
+    titles = [(g, f"{d.text}") for g in dotted for d in g.iter("desc") if d.get("class") == "value"]
     for parent in list(root.iter()):
         for child in list(parent):
             inline = child.tag in ("defs", "style", "script", "title", "desc")
@@ -162,7 +173,22 @@ def _bare(root: Element, title: str) -> Element:
                 if child.get("class", "").startswith("dot"):
                     continue
                 parent.remove(child)
+    for dots, value in titles:
+        SubElement(dots, "title").text = value
     root.attrib.pop("id", None)
     root.set("role", "img")
     root.set("aria-label", title)
+    return root
+
+
+def _mark(root: Element, label: str) -> Element:
+    """A vertical line where the axis has `label`; none where it has not."""
+    for axis in root.iter("g"):
+        if axis.get("class") != "axis x":
+            continue
+        for guide in axis.findall("g"):
+            text, line = guide.find("text"), guide.find("path")
+            if text is not None and line is not None and text.text == label:
+                guide.set("class", "guides marked")
+                text.text = "today"
     return root

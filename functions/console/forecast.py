@@ -1,4 +1,4 @@
-"""When a sprint will be done at the pace that it had so far, by its completed tasks."""
+"""When a sprint will be done at its pace so far; a task that is begun counts in part."""
 
 from __future__ import annotations
 

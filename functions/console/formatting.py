@@ -16,7 +16,7 @@ _TONES = {
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
     " recorded_only late",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
-    " not_registered overdue",
+    " not_registered overdue failing",
 }
 NONE = "\N{EN DASH}"  # where there is nothing to tell
 

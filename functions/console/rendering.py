@@ -29,6 +29,7 @@ SCRIPTS = ("htmx-2.0.11.min.js", "idiomorph-ext-0.7.4.min.js", "console.js")
 NAVIGATION = (
     ("/", "Today"),
     ("/sprints", "Sprints"),
+    ("/functions", "Functions"),
     ("/events", "Events"),
     ("/orchestrations", "Orchestrations"),
     ("/jobs", "Jobs"),

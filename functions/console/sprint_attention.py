@@ -128,14 +128,32 @@ async def late(ask: Ask) -> tuple[int, list[Item]]:
     if counted is None:
         return 0, []  # sprint-service has no such route: each sprint's page has its forecast
     today = ask.ctx.now().date()
+    candidates = [
+        one
+        for one in counted
+        if isinstance(one, SprintCounts)
+        and one.status == "in_progress"
+        and forecast(
+            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today
+        ).is_late
+    ][:MAX_CANDIDATES]
+    done = await asyncio.gather(*(_done(ask, one) for one in candidates))
     items = []
-    for one in counted:
-        if not isinstance(one, SprintCounts) or one.status != "in_progress":
-            continue
-        seen = forecast(one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today)
+    for one, completed in zip(candidates, done, strict=True):
+        seen = forecast(one.start_date, one.end_date, completed, one.total_tasks, today)
         if seen.is_late:
             items.append(Item(one.sprint_id, seen.words, "late", path("sprints", one.sprint_id)))
     return len(items), items[:SHOWN]
+
+
+async def _done(ask: Ask, one: SprintCounts) -> float:
+    """The tasks that are done, those that are begun by their share; whole ones without history."""
+    at = f"/v1/analytics{path('sprint', one.sprint_id)}/burndown"
+    try:
+        days = (await ask.service(ask.services.chronicle).read(at))["days"]
+    except FunctionError:
+        return one.completed_tasks
+    return one.total_tasks - days[-1]["remaining"] if days else one.completed_tasks
 
 
 def still_since(facts: Sequence[Row]) -> list[str]:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.draw import line_plot
+from functions.console.forecast import forecast
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
@@ -91,11 +92,44 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     total = float(max(day["total_tasks"] or 0 for day in history))
     first = sprint.start_date or date.fromisoformat(history[0]["date"])
     last = sprint.end_date or date.fromisoformat(history[-1]["date"])
+    today, left = ask.ctx.now().date(), history[-1]["remaining"]
+    seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today)
     days = ideal_and_real(history, total, first, last)
-    labels = [f"{day['date'].day} {day['date']:%b}" for day in days]
-    title = f"Burndown of {sprint_id}: {history[-1]['remaining']} of {total:g} tasks are left"
-    series = {"ideal": [d["ideal"] for d in days], "left": [d["left"] for d in days]}
-    return {"days": days, "plot": line_plot(labels, series, title), "title": title}
+    add_forecast(days, seen.ends if left else None)
+    labels = [day_label(day["date"]) for day in days]
+    title = f"Burndown of {sprint_id}: {left} of {total:g} tasks are left"
+    series = {name: [day[name] for day in days] for name in ("ideal", "left", "forecast")}
+    plot = line_plot(labels, series, title, y_title="tasks left", marked=day_label(today))
+    tone = "bad" if seen.is_late else "good"
+    return {"days": days, "plot": plot, "title": title, "tone": tone, "forecast": seen.words}
+
+
+def day_label(day: date) -> str:
+    """A day on an axis.
+
+    >>> day_label(date(2026, 3, 2))
+    '2 Mar'
+    """
+    return f"{day.day} {day:%b}"
+
+
+def add_forecast(days: list[Row], ends: date | None) -> None:
+    """Add a straight line from the last known value to zero on the day `ends`.
+
+    >>> days = [{"date": date(2026, 3, day), "left": left} for day, left in ((2, 4), (3, None))]
+    >>> add_forecast(days, date(2026, 3, 4))
+    >>> [day["forecast"] for day in days]
+    [4, 2.0]
+    """
+    known = [day for day in days if day["left"] is not None]
+    begin = known[-1] if known else None
+    for day in days:
+        day["forecast"] = None
+        if begin is None or ends is None or ends <= begin["date"]:
+            continue
+        share = (day["date"] - begin["date"]) / (ends - begin["date"])
+        if 0 <= share <= 1:
+            day["forecast"] = round(begin["left"] * (1 - share), 2) if share else begin["left"]
 
 
 def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date) -> list[Row]:

@@ -18,6 +18,7 @@ PAGES = {
     "today": "/",
     "sprints": "/sprints",
     "sprint": "/sprints/ORI002-S01",
+    "functions": "/functions",
     "events": "/events",
     "trace": "/events/trace?correlation={trace}",
     "orchestrations": "/orchestrations",
@@ -103,8 +104,10 @@ async def test_a_sprint_has_a_burndown_whose_numbers_stand_in_a_table(
     page = await tab.open(f"/sprints/{sprint}")
     await expect(page.locator(".plot svg")).to_be_visible()
     assert await page.locator(".plot .color-1 .dot").count() >= 3
+    assert await page.locator(".plot .color-1 .dots title").first.text_content()
+    await expect(page.locator(".plot .marked")).to_have_count(1)
     await page.click("text=The numbers")
-    left = await page.locator(".panel-burndown tbody td:last-child").all_inner_texts()
+    left = await page.locator(".panel-burndown tbody td:nth-child(3)").all_inner_texts()
     assert len([number for number in left if number]) >= 3
     await expect(page.locator(".panel-progress td").first).not_to_be_empty()
 

@@ -16,11 +16,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 async def test_which_sprint_will_be_late(tab: Tab) -> None:
     page = await tab.open("/")
-    await expect(page.locator(".glance")).to_contain_text("late")
-    late = page.locator(".panel-attention li", has_text="ORI002-S01")
-    await expect(late).to_contain_text("at its pace it is done on")
-    await late.locator("a").click()
-    await expect(page.locator("h1")).to_have_text("ORI002-S01")
+    await expect(page.locator(".glance a[aria-label='0 late']")).to_be_visible()
+    await page.click("#pages a:has-text('Sprints')")
+    await page.locator("tbody a", has_text="ORI002-S01").click()
+    forecast = page.locator(".panel-burndown .verdict")
+    await expect(forecast).to_contain_text("At its pace it is done on")
+    await expect(forecast).to_contain_text("in time for")
 
 
 async def test_did_everything_of_this_morning_go_well(tab: Tab) -> None:
@@ -74,3 +75,12 @@ async def test_what_did_a_person_do_yesterday(tab: Tab) -> None:
     await page.locator(".glance a", has_text="2").last.click()
     await page.locator(".panel-scrums summary").click()
     await expect(page.locator(".person .tasks p").first).not_to_be_empty()
+
+
+async def test_which_function_failed_in_the_last_hour(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.click("#pages a:has-text('Functions')")
+    await loaded(page)
+    row = page.locator(".panel-functions tbody tr", has_text="cycle-trigger").first
+    await expect(row.locator("[data-label=Failed]")).to_have_text("1")
+    await expect(page.locator(".panel-functions")).to_contain_text("NOBODY not found")

@@ -19,6 +19,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     },
     "dsm/console": {
         "dsm: sources.knative.dev/pingsources": {"get", "list"},
+        "dsm: serving.knative.dev/services": {"list"},
     },
     "dsm/scheduler": {
         "dsm: sources.knative.dev/pingsources": {"list"},

@@ -144,3 +144,29 @@ class TestNothingMoves:
         for day in (4, 5, 6):
             records.scrum(day, 0, completed=4)
         assert "nothing moves" not in await attention(cluster)
+
+
+class TestLate:
+    @pytest.mark.parametrize(
+        ("remaining", "is_late"), [(3.0, False), (7.5, True)], ids=["begun counts", "behind"]
+    )
+    async def test_a_sprint_is_late_by_what_is_left_of_its_tasks(
+        self, cluster: Cluster, records: Records, remaining: float, is_late: bool
+    ) -> None:
+        sprint = {"sprint_id": "P-S02", "project_id": "P", "status": "in_progress"}
+        sprint |= {"start_date": "2026-03-02", "end_date": "2026-03-10"}
+        counts = {"total_tasks": 8, "completed_tasks": 0, "pending_tasks": 8}
+
+        async def overview(request: Request) -> Response:
+            return JSONResponse([sprint | counts])
+
+        async def burndown(request: Request) -> Response:
+            return JSONResponse({"days": [{"remaining": remaining}]})
+
+        cluster.add("sprint-service", Starlette(routes=[Route("/sprints/overview", overview)]))
+        at = "/v1/analytics/sprint/P-S02/burndown"
+        cluster.add("chronicle-service", Starlette(routes=[Route(at, burndown)]))
+        page = await attention(cluster)
+        assert ("Sprints that will be late" in page) is is_late
+        if is_late:
+            assert "at its pace it is done on 2026-05-05, after its end on 2026-03-10" in page
