@@ -7,6 +7,7 @@ network, and everything else is the code that runs in production.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -78,7 +79,9 @@ class Cluster(httpx.AsyncBaseTransport):
         self.requests.append(request)
         if name in self.down or name not in self.apps:
             raise httpx.ConnectError(f"connection refused: {name}", request=request)
-        return await httpx.ASGITransport(self.apps[name]).handle_async_request(request)
+        # As in another process: nothing of the caller's context is known there.
+        answer = httpx.ASGITransport(self.apps[name]).handle_async_request(request)
+        return await asyncio.create_task(answer, context=contextvars.Context())
 
     def add(self, name: str, app: App) -> None:
         self.apps[name] = app

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from functions.kit.publish import Publisher
     from functions.kit.services import Services
 
+# How long a request waits for another at most; an event has a deadline of its own.
+_MAX_WAIT_S = 30.0
+
 S = TypeVar("S", bound=Settings)
 P = TypeVar("P")
 
@@ -180,7 +183,8 @@ class Context:
         """Let one request at a time work under `name`, over all processes of this function; the
         others wait until their deadline, then get a `TemporaryError`."""
         key = ENTITY.key(self.function, name)
-        return self.resources.durable.claims.held(key, self.deadline)
+        deadline = min(self.deadline, time.monotonic() + _MAX_WAIT_S)
+        return self.resources.durable.claims.held(key, deadline)
 
     def settle(self, write: Write) -> None:
         """Have `write` called with the transaction that records the answer, in functions with an

@@ -143,8 +143,7 @@ class DatabaseSettings(Settings):
         8,
         ge=2,
         le=100,
-        description="most transactions of one process at once; twice containerConcurrency. "
-        "A quarter as many connections more serve single statements",
+        description="most connections of one process, beside the one that holds its claims",
     )
 
     @field_validator("database_url")

@@ -24,6 +24,7 @@ from functions.kit.body import BodyLimit, off_loop
 from functions.kit.context import Context, process_context
 from functions.kit.door import is_hidden
 from functions.kit.durable import inbox
+from functions.kit.durable.core import Outcome
 from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.head import HeadAsGet
@@ -232,6 +233,34 @@ async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Wor
         return {"request": request, "answer": await work(tx)}
 
     found = await inbox.once(ctx.store, inbox.Key(ctx.function, route, key), "http", 30.0, recorded)
+    return _answer_to(request, key, found)
+
+
+async def called_once(
+    ctx: Ctx, key: str | None, route: str, request: object, work: Callable[[], Awaitable[Any]]
+) -> Any:
+    """`once` for work that calls services: it is claimed, and no transaction is open meanwhile."""
+    if key is None:
+        return await work()
+
+    async def recorded() -> Outcome:
+        return Outcome({"request": request, "answer": await work()})
+
+    name = inbox.Key(ctx.function, route, key)
+    found = await ctx.resources.durable.once(name, "http", 30.0, recorded)
+    return _answer_to(request, key, found)
+
+
+async def answered(ctx: Ctx, key: str | None, route: str) -> bool:
+    """Is there an answer to a request already?"""
+    if key is None:
+        return False
+    async with ctx.store.connection() as connection:
+        found = await inbox.find(connection, inbox.Key(ctx.function, route, key), None)
+    return found is not None
+
+
+def _answer_to(request: object, key: str, found: inbox.Answered) -> Any:
     if found.answer["request"] != request:
         raise PermanentError(f"Idempotency-Key {key!r} was used for another request")
     return found.answer["answer"]

@@ -29,8 +29,8 @@ class MortalStore(Store):
         self.died_at: str | None = None
 
     @asynccontextmanager
-    async def _acquired(self, name: str) -> AsyncIterator[Connection]:
-        async with super()._acquired(name) as connection:
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        async with super()._acquired() as connection:
             yield cast(Connection, _Watched(connection, self))
 
     def step(self, what: str, connection: Any = None) -> None:

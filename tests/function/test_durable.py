@@ -210,7 +210,7 @@ class TestSettling:
         resources = process()
         async with resources.store.transaction():
             await resources.publisher.publish([event("1")])
-        assert guard.violations == [SINK]
+        assert guard.violations == [f"a call to {SINK}"]
         guard.violations.clear()
 
 

@@ -248,7 +248,7 @@ class TestWhatBecameOfIt:
         recorder.down.clear()
         sprint = world.sprint("ORI002", 1, 50)
         sprint.id = message.json()["sprint_id"]
-        assert (await recorder.tell("scrum-report", message)).status_code == 200
+        assert (await recorder.tell("scrum-report", message)).status_code == 202
 
         another, event = await search(recorder)
         assert another["deliveries"] == []

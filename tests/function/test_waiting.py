@@ -47,33 +47,6 @@ async def test_a_lock_that_work_waits_for_ends_with_its_deadline(
     await store.close()
 
 
-async def test_steps_and_reads_need_no_connection_that_a_claim_holds(
-    functions_database: str,
-) -> None:
-    store = store_of(functions_database, DATABASE_POOL_SIZE="2")
-    inside = asyncio.Event()
-    let_go = asyncio.Event()
-
-    async def long(tx: Connection) -> None:
-        inside.set()
-        await let_go.wait()
-
-    claims = [
-        asyncio.create_task(inbox.once(store, inbox.Key("waiter", "/x", str(n)), "t", 30, long))
-        for n in range(4)
-    ]
-    await inside.wait()
-    journal = checkpoints.Journal(store, "waiter", "k")
-
-    async def work() -> int:
-        return 1
-
-    assert (await asyncio.wait_for(journal.step("one", work), 5)).result == 1
-    let_go.set()
-    await asyncio.gather(*claims)
-    await store.close()
-
-
 async def test_two_who_do_a_step_at_once_go_on_with_the_one_result_that_is_recorded(
     store: Store,
 ) -> None:

@@ -28,6 +28,7 @@ from functions.kit.web import (
     Limit,
     Offset,
     Text,
+    answered,
     api,
     created,
     new_app,
@@ -88,8 +89,10 @@ def _backlogs(app: FastAPI) -> None:
     async def generate(
         project_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        async def work(tx: Connection) -> Any:
+        if not await answered(ctx, idempotency_key, "POST /backlogs"):
             await _known(ctx, project_id)
+
+        async def work(tx: Connection) -> Any:
             ids = await tables.generate(tx, project_id, decide.TITLES)
             return {
                 "message": f"Backlog of project {project_id} has {len(ids)} new tasks",
@@ -133,8 +136,10 @@ def _backlogs(app: FastAPI) -> None:
 def _tasks(app: FastAPI) -> None:
     @app.post("/tasks")
     async def add(body: NewTask, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-        async def work(tx: Connection) -> Any:
+        if not await answered(ctx, idempotency_key, "POST /tasks"):
             await _known(ctx, body.project_id)
+
+        async def work(tx: Connection) -> Any:
             task_id = body.task_id or f"{body.project_id}-{uuid4()}"
             await tables.add(tx, body.model_dump() | {"task_id": task_id})
             return {"message": "Task created successfully", "task_id": task_id}

@@ -15,11 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dsm.daily_scrum_service import decide, tables
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
 from functions.kit.ready import ready_route
 from functions.kit.services import derived_key, path
-from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, api, new_app, once
+from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, api, called_once, new_app
 
 _DICE = random.SystemRandom()
 
@@ -32,11 +31,11 @@ def build() -> FastAPI:
     async def run(sprint_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
         key = idempotency_key or str(uuid4())
 
-        async def work(tx: Connection) -> Any:
-            await tables.lock_sprint(tx, sprint_id)
-            return await simulate(ctx, sprint_id, key)
+        async def work() -> Any:
+            async with ctx.alone(f"sprint {sprint_id}"):
+                return await simulate(ctx, sprint_id, key)
 
-        return JSONResponse(await once(ctx, idempotency_key, "POST run", sprint_id, work))
+        return JSONResponse(await called_once(ctx, idempotency_key, "POST run", sprint_id, work))
 
     @app.get("/scrums/{sprint_id}")
     async def scrums(sprint_id: Id, ctx: Ctx, limit: Limit = 100) -> list[dict[str, Any]]:

@@ -9,11 +9,6 @@ from functions.kit.durable.database import Connection
 Moves = list[dict[str, Any]]
 
 
-async def lock_sprint(tx: Connection, sprint_id: str) -> None:
-    """A sprint's working day is simulated by one request at a time."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", sprint_id)
-
-
 async def drawn(connection: Connection, sprint_id: str, request: str) -> Moves | None:
     """What a request has drawn already."""
     found: Moves | None = await connection.fetchval(

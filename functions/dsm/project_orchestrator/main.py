@@ -15,10 +15,9 @@ from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
-from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError
 from functions.kit.ready import ready_route
-from functions.kit.web import Ctx, Id, IdempotencyKey, Text, api, new_app, once
+from functions.kit.web import Ctx, Id, IdempotencyKey, Text, api, called_once, new_app
 
 
 class Orchestrate(BaseModel):
@@ -41,12 +40,12 @@ def build() -> FastAPI:
         request = idempotency_key or str(uuid4())
         left: list[dict[str, Any]] = []
 
-        async def work(tx: Connection) -> Any:
-            await tables.lock_project(tx, project_id)
-            return await orchestration.orchestrate(ctx, project_id, body.options, request, left)
+        async def work() -> Any:
+            async with ctx.alone(f"project {project_id}"):
+                return await orchestration.orchestrate(ctx, project_id, body.options, request, left)
 
         asked = [project_id, body.model_dump(mode="json")]
-        answer = await once(ctx, idempotency_key, "POST /orchestrate", asked, work)
+        answer = await called_once(ctx, idempotency_key, "POST /orchestrate", asked, work)
         for audit in left:
             background.add_task(orchestration.audit_later, ctx, audit)
         return answer
@@ -78,8 +77,7 @@ def build() -> FastAPI:
     @app.post("/sample-data")
     async def sample_data(ctx: Ctx) -> dict[str, Any]:
         """Create the sample projects, people and sprints; a repeat changes nothing."""
-        async with ctx.store.transaction() as tx:
-            await tables.lock_sample(tx)
+        async with ctx.alone("sample"):
             return await sample.create(ctx)
 
     return app

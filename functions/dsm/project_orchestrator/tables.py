@@ -9,11 +9,6 @@ from functions.kit.durable.database import Connection
 Row = dict[str, Any]
 
 
-async def lock_project(tx: Connection, project_id: str) -> None:
-    """A project is looked at by one request at a time."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", project_id)
-
-
 async def decision(
     connection: Connection, project_id: str, request: str, attempt: int
 ) -> Row | None:
@@ -42,10 +37,6 @@ async def latest(connection: Connection, project_id: str) -> Row | None:
         project_id,
     )
     return None if row is None else dict(row)
-
-
-async def lock_sample(tx: Connection) -> None:
-    await tx.execute("SELECT pg_advisory_xact_lock(2)")
 
 
 async def has_sample(connection: Connection, name: str) -> bool:

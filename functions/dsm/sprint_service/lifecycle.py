@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
@@ -19,21 +20,48 @@ from functions.kit.services import path
 Row = dict[str, Any]
 
 
-async def start(
-    ctx: Context, tx: Connection, request: str, project_id: str, asked: Mapping[str, Any]
-) -> Row:
-    """Start a project's next sprint with unassigned tasks of its backlog."""
-    await tables.lock_project(tx, project_id)
-    running = await tables.active(tx, project_id)
+@dataclass(frozen=True)
+class Found:
+    """What other services know of a project: its team, and the unassigned tasks of its backlog."""
+
+    members: Sequence[str] = ()
+    backlog: Sequence[Row] = ()
+
+
+async def find(ctx: Context, project_id: str) -> Found:
+    """Ask for what a new sprint needs; `Conflict` while another is in progress."""
+    async with ctx.store.connection() as connection:
+        await _check_none_runs(connection, project_id)
+    members, backlog = await asyncio.gather(_team(ctx, project_id), _unassigned(ctx, project_id))
+    return Found(members, backlog)
+
+
+async def _check_none_runs(connection: Connection, project_id: str) -> None:
+    running = await tables.active(connection, project_id)
     if running is not None:
         raise Conflict(f"Sprint {running} is in progress for project {project_id}")
-    members, backlog = await asyncio.gather(_team(ctx, project_id), _unassigned(ctx, project_id))
-    found = decide.chosen(backlog, asked["max_tasks_per_sprint"])
-    if not found:
+
+
+async def start(
+    tx: Connection,
+    request: str,
+    project_id: str,
+    asked: Mapping[str, Any],
+    found: Found,
+    today: date,
+) -> Row:
+    """Start a project's next sprint with unassigned tasks of its backlog.
+
+    A task that another sprint took since it was found is a `Conflict`.
+    """
+    await tables.lock_project(tx, project_id)
+    await _check_none_runs(tx, project_id)
+    chosen = decide.chosen(found.backlog, asked["max_tasks_per_sprint"])
+    if not chosen:
         raise Conflict(f"No unassigned tasks in the backlog of project {project_id}")
-    tasks = decide.started(found, members)
+    tasks = decide.started(chosen, found.members)
     given = asked.get("start_date")
-    first = date.fromisoformat(given) if given else ctx.now().date()
+    first = date.fromisoformat(given) if given else today
     sprint = {
         "sprint_id": decide.sprint_id(project_id, await tables.count(tx, project_id)),
         "project_id": project_id,

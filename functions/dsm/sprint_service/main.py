@@ -21,7 +21,18 @@ from functions.dsm.sprint_service.gauges import gauges
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.ready import ready_route
-from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, Text, api, new_app, once
+from functions.kit.web import (
+    Ctx,
+    Id,
+    IdempotencyKey,
+    Limit,
+    Offset,
+    Text,
+    answered,
+    api,
+    new_app,
+    once,
+)
 
 
 class NewSprint(BaseModel):
@@ -127,9 +138,12 @@ def _writes(app: FastAPI) -> None:
             del asked["start_date"]  # as those who never knew of it have asked
         # The backlog must know what it was told before: then what it calls unassigned is so.
         await outbox.place(ctx, project_id)
+        found = lifecycle.Found()
+        if not await answered(ctx, idempotency_key, "POST /sprints"):
+            found = await lifecycle.find(ctx, project_id)
 
         async def work(tx: Connection) -> Any:
-            return await lifecycle.start(ctx, tx, request, project_id, asked)
+            return await lifecycle.start(tx, request, project_id, asked, found, ctx.now().date())
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
         warnings = await _told(ctx, project_id)

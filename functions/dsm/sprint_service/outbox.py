@@ -21,7 +21,6 @@ from functions.dsm.sprint_service.tables import Message
 from functions.events.base import Event
 from functions.kit import cause, trace, wire
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.services import path
 
@@ -84,15 +83,18 @@ async def place(ctx: Context, project_id: str) -> list[str]:
     `TemporaryError` while backlog-service is away: repeat the request.
     """
     warnings: list[str] = []
-    async with ctx.store.transaction() as tx:
-        for call in await tables.placements_out(tx, project_id):
-            at = path("backlogs", project_id, "placements")
-            try:
-                await ctx.services.backlogs.post(at, dict, key=call["id"], body=call["body"])
-            except PermanentError as error:
-                logger.error("gave up: %s", error)
-                warnings.append(error.detail)
-            await tables.told(tx, [call["number"]])
+    async with ctx.store.connection() as connection:
+        calls = await tables.placements_out(connection, project_id)
+    # Two who tell the same at once are one to the backlog: it knows each call by its key.
+    for call in calls:
+        at = path("backlogs", project_id, "placements")
+        try:
+            await ctx.services.backlogs.post(at, dict, key=call["id"], body=call["body"])
+        except PermanentError as error:
+            logger.error("gave up: %s", error)
+            warnings.append(error.detail)
+        async with ctx.store.connection() as connection:
+            await tables.told(connection, [call["number"]])
     return warnings
 
 
@@ -106,30 +108,29 @@ async def write_notes(
     warnings: list[str] = []
     deadline, after = time.monotonic() + within_s, 0
     while (left_s := deadline - time.monotonic()) > 0:
+        async with ctx.store.connection() as connection:
+            note = await tables.note_out(connection, project_id, after, old_s)
+        if note is None:
+            break
+        after, answer = note["number"], None
+        try:
+            # As of the placements: the chronicle knows a note by its key.
+            answer = await ctx.services.chronicle.note(
+                note["kind"], note["body"], key=note["id"], within_s=left_s
+            )
+        except PermanentError as error:
+            logger.error("gave up: %s", error)
+            warnings.append(error.detail)
+        except TemporaryError as error:
+            logger.warning("left for later: %s", error)
+            warnings.append(f"{error.detail}; it is told later")
+            continue
         async with ctx.store.transaction() as tx:
-            note = await tables.note_out(tx, project_id, after, old_s)
-            if note is None:
-                break
-            after = note["number"]
-            try:
-                await _write(ctx, tx, note, left_s)
-            except PermanentError as error:
-                logger.error("gave up: %s", error)
-                warnings.append(error.detail)
-            except TemporaryError as error:
-                logger.warning("left for later: %s", error)
-                warnings.append(f"{error.detail}; it is told later")
-                continue
+            if answer is not None and note["kind"] == "sprint_retrospective":
+                filed = str(answer["retrospective_id"])
+                await tables.set_retrospective(tx, note["sprint_id"], filed)
             await tables.told(tx, [note["number"]])
     return warnings
-
-
-async def _write(ctx: Context, tx: Connection, note: Mapping[str, Any], within_s: float) -> None:
-    answer = await ctx.services.chronicle.note(
-        note["kind"], note["body"], key=note["id"], within_s=within_s
-    )
-    if note["kind"] == "sprint_retrospective":
-        await tables.set_retrospective(tx, note["sprint_id"], str(answer["retrospective_id"]))
 
 
 async def publish(ctx: Context, request: str | None, *, old_s: float = 0) -> None:

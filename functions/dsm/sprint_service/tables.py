@@ -210,12 +210,9 @@ async def put_out(
     )
 
 
-async def placements_out(tx: Connection, project_id: str) -> list[Row]:
-    """What the backlog is still to be told of a project, held by one caller at a time."""
-    # Who holds it waits for another service: give up in time for an answer.
-    await tx.execute("SET LOCAL lock_timeout = '5s'")
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", project_id)
-    rows = await tx.fetch(
+async def placements_out(connection: Connection, project_id: str) -> list[Row]:
+    """What the backlog is still to be told of a project, in order."""
+    rows = await connection.fetch(
         """SELECT number, id::text, kind, body FROM outbox
            WHERE project_id = $1 AND kind = 'placements' ORDER BY number""",
         project_id,
@@ -223,13 +220,15 @@ async def placements_out(tx: Connection, project_id: str) -> list[Row]:
     return [dict(row) for row in rows]
 
 
-async def note_out(tx: Connection, project_id: str | None, after: int, old_s: float) -> Row | None:
-    """The first note beyond a number, `old_s` seconds old, that nobody else is sending."""
-    row = await tx.fetchrow(
+async def note_out(
+    connection: Connection, project_id: str | None, after: int, old_s: float
+) -> Row | None:
+    """The first note beyond a number, `old_s` seconds old."""
+    row = await connection.fetchrow(
         f"""SELECT number, id::text, sprint_id, kind, body FROM outbox
             WHERE kind = any({_NOTES}) AND number > $2 AND ($1::text IS NULL OR project_id = $1)
               AND created_at <= now() - make_interval(secs => $3)
-            ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED""",
+            ORDER BY number LIMIT 1""",
         *(project_id, after, old_s),
     )
     return None if row is None else dict(row)

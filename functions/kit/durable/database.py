@@ -27,21 +27,19 @@ _ACQUIRE_S = 10.0  # patience for a free connection
 class Store:
     """One process's way to its database. Connects on first use; asyncpg is imported only then.
 
-    Transactions and single statements have a pool each: a transaction may be long, and needs
-    steps of its own that are recorded at once, so those must not wait for it.
+    One small pool: transactions are short, as nobody calls a service inside one. Whoever is inside
+    one uses it: a second connection could wait for the first for ever.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        size = settings.database_pool_size
-        self._sizes = {"transactions": size, "statements": max(2, size // 4)}
-        self._pools: dict[str, Pool] = {}
+        self._pool: Pool | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: committed at the end, rolled back on any error."""
         with explained(), trace.transaction():
-            async with self._acquired("transactions") as connection, connection.transaction():
+            async with self._acquired() as connection, connection.transaction():
                 with guard.transaction_open():
                     yield connection
 
@@ -58,12 +56,13 @@ class Store:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection where each statement commits by itself: for reads and single writes."""
         with explained():
-            async with self._acquired("statements") as connection:
+            async with self._acquired() as connection:
                 yield connection
 
     async def close(self) -> None:
-        while self._pools:
-            await self._pools.popitem()[1].close()
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
 
     def _url(self) -> str:
         if not self._settings.url:
@@ -71,8 +70,9 @@ class Store:
         return self._settings.url
 
     @asynccontextmanager
-    async def _acquired(self, name: str) -> AsyncIterator[Connection]:
-        pool = await self._connected(name)
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        guard.second_connection()
+        pool = await self._connected()
         try:
             connection = await pool.acquire(timeout=_ACQUIRE_S)
         except TimeoutError:
@@ -82,22 +82,22 @@ class Store:
         finally:
             await pool.release(connection)
 
-    async def _connected(self, name: str) -> Pool:
-        if name not in self._pools:
+    async def _connected(self) -> Pool:
+        if self._pool is None:
             import asyncpg
 
             # No await between the check and the assignment: two first users share one pool.
-            self._pools[name] = asyncpg.create_pool(
+            self._pool = asyncpg.create_pool(
                 self._url(),
                 min_size=0,
-                max_size=self._sizes[name],
+                max_size=self._settings.database_pool_size,
                 command_timeout=60,
                 timeout=10,
                 init=_prepared,
                 reset=_as_it_is,
             )
-        await self._pools[name]
-        return self._pools[name]
+        await self._pool
+        return self._pool
 
 
 def without_nul(text: str | None) -> str | None:

@@ -1,7 +1,8 @@
-"""Finds network calls that are made while a transaction is open.
+"""Finds what must not happen while a transaction is open: a network call, a second connection.
 
-Such a call holds a connection and its locks for as long as another service pleases. In production a
-violation is logged; tests raise it.
+A call holds the connection and its locks for as long as another service pleases; who waits
+for a second connection may hold the one that others wait for. In production a violation is logged;
+in tests it fails the test.
 """
 
 from __future__ import annotations
@@ -33,6 +34,16 @@ def transaction_open() -> Iterator[None]:
 def network_call(target: str) -> None:
     """Report a call to `target` if a transaction is open."""
     if _open.get():
-        if len(violations) < MAX_KEPT:
-            violations.append(target)
-        logger.error("network call to %s while a transaction is open", target)
+        _report(f"a call to {target}")
+
+
+def second_connection() -> None:
+    """Report that a connection is asked for by a task that holds one in a transaction."""
+    if _open.get():
+        _report("a second connection")
+
+
+def _report(what: str) -> None:
+    if len(violations) < MAX_KEPT:
+        violations.append(what)
+    logger.error("%s while a transaction is open", what)
