@@ -107,7 +107,7 @@ class Publisher:
                     url,
                     headers=raw,
                     content=body,
-                    timeout=self._settings.publish_timeout_s,
+                    timeout=httpx.Timeout(self._settings.publish_timeout_s, connect=5.0),
                 )
         except httpx.HTTPError as error:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error

