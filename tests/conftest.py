@@ -94,9 +94,7 @@ def nothing_waits_inside_a_transaction() -> Iterator[None]:
     """Fail a test in which somebody calls a service while a transaction is open."""
     guard.violations.clear()
     yield
-    # job-launcher still works on its queue, Kubernetes included, in one transaction.
-    if "a call to Kubernetes" not in guard.violations:
-        assert not guard.violations, f"inside a transaction: {', '.join(guard.violations)}"
+    assert not guard.violations, f"inside a transaction: {', '.join(guard.violations)}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
