@@ -32,4 +32,4 @@ async def delete(task: Task) -> None:
     await tables.remove(task.tx, task.key)
 
 
-client_service = worker.target()
+client_service = worker.target(retention=lambda ctx: tables.RETENTION)

@@ -28,7 +28,7 @@ from functions.kit.body import off_loop, read
 from functions.kit.context import Context, process_context
 from functions.kit.door import is_hidden
 from functions.kit.errors import PermanentError
-from functions.kit.handle import Handler, Health, Ignores, Render, Spec, Start, handle
+from functions.kit.handle import Handler, Health, Ignores, Render, Rules, Spec, Start, handle
 from functions.kit.metrics import Gauges
 from functions.kit.person import from_person
 from functions.kit.routing import route as route  # functions know one module
@@ -52,6 +52,7 @@ def function(
     public: Sequence[str] = (),
     ignores: Ignores | None = None,
     replies: bool = False,
+    retention: Rules | None = None,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -73,6 +74,7 @@ def function(
     strangers reach takes CloudEvents only.
     `replies`: its one event is the reply although it has an inbox. For an answer that its asker
     asks for again where it is lost: the inbox then gives the same one, and no outbox is needed.
+    `retention`: what is deleted from its tables, and when; its inbox and runs are anyway.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -99,6 +101,7 @@ def function(
             tuple(public),
             ignores,
             replies,
+            retention,
         )
 
         @functools.wraps(handler)

@@ -16,6 +16,7 @@ from functions.kit import cause, envelope, log, trace, wire
 from functions.kit.context import Context
 from functions.kit.durable import inbox
 from functions.kit.durable.core import Outcome
+from functions.kit.durable.retention import Rule
 from functions.kit.errors import FunctionError, TemporaryError, shortened
 from functions.kit.metrics import Gauges
 from functions.kit.routing import nothing_here
@@ -30,6 +31,7 @@ Result = Event | Sequence[Event] | None
 Handler = Callable[[typing.Any, Context], Awaitable[Result]]
 Render = Callable[[Sequence[Event]], str]
 Start = Callable[[Context], Awaitable[None]]
+Rules = Callable[[Context], Sequence[Rule]]
 Ignores = Callable[[typing.Any, Context], Awaitable[bool]]
 # Of the time for an event; the rest is for its transaction, and for telling what came of it.
 WORK = 1 / 3
@@ -62,6 +64,7 @@ class Spec:
     public: tuple[str, ...] = ()
     ignores: Ignores | None = None
     replies: bool = False
+    retention: Rules | None = None
 
     @property
     def outbox(self) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.kit.durable import history
+from functions.kit.durable.outbox import unsent
 from functions.kit.errors import FunctionError
 
 if TYPE_CHECKING:
@@ -150,6 +151,16 @@ async def database(ctx: Context) -> list[Gauge]:
         logger.warning("the database is away: %s", error)
         up = 0
     return [Gauge("function_database_up", "1 if the database answers, else 0", up)]
+
+
+async def outbox(ctx: Context) -> list[Gauge]:
+    """The outbox that the functions of this database share."""
+    found = await unsent(ctx.store)
+    oldest = "Seconds for which the oldest event has waited to be sent"
+    return [
+        Gauge("function_outbox_waiting", "Events that are not sent yet", found.count),
+        Gauge("function_outbox_oldest_seconds", oldest, found.oldest_s),
+    ]
 
 
 async def runs(ctx: Context) -> list[Gauge]:

@@ -77,13 +77,14 @@ class Application:
         tables = (self._folder / "migrations").is_dir()
         self._inbox = self._spec.inbox or self._spec.recorded if self._spec else tables
         has_tables = self._inbox or owner_of(self._folder) is not None
-        readers: list[Gauges] = [metrics.database] if has_tables else []
+        readers: list[Gauges] = [metrics.database, metrics.outbox] if has_tables else []
         if self._spec and has_tables:
             readers.append(metrics.runs)
         if declared and declared.gauges:
             readers.append(declared.gauges)
         self._tables = metrics.Tables(readers)
         self._start = declared.start if declared else None
+        self._retention = declared.retention if declared else None
         self._has_own_door = getattr(declared, "has_own_door", False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -136,7 +137,10 @@ class Application:
             return
         gc.freeze()  # what is loaded by now stays: no collection needs to look at it again
         await send({"type": "lifespan.startup.complete"})
-        tidying = asyncio.create_task(keep_small(ctx.store, ctx.function)) if self._inbox else None
+        tidying: asyncio.Task[None] | None = None
+        if self._inbox:
+            rules = self._retention(ctx) if self._retention else ()
+            tidying = asyncio.create_task(keep_small(ctx.store, ctx.function, rules))
         if self._inbox and ctx.resources.process.k_sink:
             ctx.resources.durable.relay.start()  # what a dead process left is anybody's
         await receive()

@@ -27,6 +27,7 @@ from functions.kit.durable import inbox
 from functions.kit.durable.core import Outcome
 from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.handle import Rules
 from functions.kit.head import HeadAsGet
 from functions.kit.metrics import Gauges
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 Target = Callable[[HttpRequest], Awaitable[Response]]
 Build = Callable[[], FastAPI]
 Start = Callable[[Context], Awaitable[None]]
+Take = Callable[[wire.Message, Context], Awaitable[None]]
 Work = Callable[["Connection"], Awaitable[Any]]
 
 
@@ -51,6 +53,7 @@ class Api:
     has_own_door: bool = False
     schedules: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
+    retention: Rules | None = None
 
 
 def api(
@@ -64,20 +67,26 @@ def api(
     has_own_door: bool = False,
     schedules: Sequence[str] = (),
     public: Sequence[str] = (),
+    take: Take | None = None,
+    retention: Rules | None = None,
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
-    `inputs`, `emits`, `schedules`: of an API that also takes events at `POST /`.
+    `take`: lets an event from a broker happen, at `POST /`; `inputs`, `emits` and `schedules` are
+    of an API that takes events.
     `has_own_door`: it checks by itself which pages may send it forms.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
+    `retention`: what is deleted from its tables, and when.
     """
     made: list[FastAPI] = []
 
     def built() -> FastAPI:
         app = build()
         app.add_middleware(cause.OnBehalf)
+        if take is not None:
+            app.add_middleware(_Events, take=take)
         app.add_middleware(BodyLimit)
         app.add_middleware(HeadAsGet)
         app.add_middleware(_Hidden, public=tuple(public))
@@ -102,6 +111,7 @@ def api(
         has_own_door,
         tuple(schedules),
         tuple(public),
+        retention,
     )
     return typing.cast(Target, functions_framework.aio.http(target))
 
@@ -119,6 +129,49 @@ class _Hidden:
         path = scope["path"]
         app = refusal(404, f"no such path: {path}") if hidden else self._app
         await app(scope, receive, send)
+
+
+class _Events:
+    """Answers `POST /`; in front of FastAPI, whose routes take longer than an event does."""
+
+    def __init__(self, app: ASGIApp, take: Take) -> None:
+        self._app = app
+        self._take = take
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST" or scope["path"] != "/":
+            await self._app(scope, receive, send)
+            return
+        ctx = scope["context"]
+        request = HttpRequest(scope, receive)
+        response = await taken(request, lambda message: self._take(message, ctx))
+        await response(scope, receive, send)
+
+
+async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[None]]) -> Response:
+    """The answer to an event from a broker, in an API: 202, or a status that a broker understands.
+
+    `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
+    """
+    try:
+        body = await request.body()
+        message = await off_loop(len(body), wire.decode, request.scope["headers"], body)
+        inbox.check(message.source, message.id)
+        with (
+            log.handling(event_id=message.id, event_type=message.type),
+            trace.processing(message),
+            cause.acting(cause.of_event(message)),
+        ):
+            try:
+                await work(message)
+            except (FunctionError, wire.NotAnEvent, ValidationError):
+                raise
+            except Exception as error:
+                logger.error("unexpected error", exc_info=error)
+                raise
+    except Exception as error:
+        return failure(error)
+    return Response(status_code=202)
 
 
 def new_app(title: str, **options: Any) -> FastAPI:
@@ -192,32 +245,6 @@ IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="a repeat answers the first result"),
 ]
-
-
-async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[None]]) -> Response:
-    """The answer to an event from a broker, in an API: 202, or a status that a broker understands.
-
-    `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
-    """
-    try:
-        body = await request.body()
-        message = await off_loop(len(body), wire.decode, request.scope["headers"], body)
-        inbox.check(message.source, message.id)
-        with (
-            log.handling(event_id=message.id, event_type=message.type),
-            trace.processing(message),
-            cause.acting(cause.of_event(message)),
-        ):
-            try:
-                await work(message)
-            except (FunctionError, wire.NotAnEvent, ValidationError):
-                raise
-            except Exception as error:
-                logger.error("unexpected error", exc_info=error)
-                raise
-    except Exception as error:
-        return failure(error)
-    return Response(status_code=202)
 
 
 async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Work) -> Any:

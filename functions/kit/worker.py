@@ -35,8 +35,10 @@ from starlette.responses import Response
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
 from functions.kit.context import Context
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import EFFECT
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.function import function
+from functions.kit.handle import Rules
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +108,18 @@ class Worker:
 
         return keep
 
-    def target(self) -> Callable[[HttpRequest], Awaitable[Response]]:
-        """The deployable."""
+    def target(
+        self, *, retention: Rules | None = None
+    ) -> Callable[[HttpRequest], Awaitable[Response]]:
+        """The deployable. `retention`: what is deleted from its tables, and when."""
 
         async def handle(event: StepCommanded, ctx: Context) -> StepAnswered:
             return await self._answer(event, ctx)
 
         handle.__name__ = handle.__qualname__ = self._target
-        return function(emits=[StepAnswered], inbox="transaction", replies=True)(handle)
+        return function(
+            emits=[StepAnswered], inbox="transaction", replies=True, retention=retention
+        )(handle)
 
     async def _answer(self, command: StepCommanded, ctx: Context) -> StepAnswered:
         if command.worker_name != self.name:
@@ -124,7 +130,7 @@ class Worker:
         assert ctx.tx is not None
         task = Task(command, ctx, ctx.tx)
         # Two attempts of one step at once: the second sees what the first has done.
-        await ctx.tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 9))", task.key)
+        await EFFECT.hold(ctx.tx, task.key)
         done = await _journal(task)
         try:
             # A savepoint: what a failed attempt has written goes, its answer stays.

@@ -94,10 +94,10 @@ class Batch:
         self._runs: dict[UUID, _Touched] = {}
         self._templates: dict[str, runs.Template] = {}
         self._ended: list[Run] = []
+        self._messages: list[wire.Message] = []
 
-    async def process(self, items: Sequence[Item], sent: Sequence[str]) -> Outcome:
-        """Decide and write; `sent` are events that have left since and may be forgotten."""
-        self._writes.sent = sent
+    async def process(self, items: Sequence[Item]) -> Outcome:
+        """Decide and write all but the messages, which are for the outbox."""
         fresh = await self._claim(items)
         wanted = {i.flow_id for i in items if not isinstance(i.what, Start | Woken)}
         woken = {i.flow_id for i in items if isinstance(i.what, Woken)} - wanted
@@ -119,7 +119,7 @@ class Batch:
         due_at = self._collect()
         if self._writes:
             await writes.write(self._tx, self._writes, self._now)
-        return Outcome(results, self._writes.messages, self._ended, due_at)
+        return Outcome(results, self._messages, self._ended, due_at)
 
     async def _claim(self, items: Sequence[Item]) -> list[Done | Exception | None]:
         """None for what is new; the first answer for what came before, be it in this batch."""
@@ -253,11 +253,11 @@ class Batch:
             return Done(run, decision.refused)
         touched.changed.update(changed(before, run))
         carried = {**item.carried, "correlationid": touched.correlation_id}
-        self._writes.messages += [
+        self._messages += [
             messages.of_command(run, command, self._now, carried) for command in decision.commands
         ]
         if run.status.ended and (before is None or before.status is not run.status):
-            self._writes.messages.append(messages.of_end(run, self._now, carried))
+            self._messages.append(messages.of_end(run, self._now, carried))
             self._ended.append(run)
         answer = None if item.claim is None else item.claim.answer
         return Done(run, answer=answer)
@@ -267,23 +267,28 @@ class Batch:
         earliest: datetime | None = None
         for touched in self._runs.values():
             run, stored = touched.run, touched.stored
-            if stored is None:
-                new = writes.New(run, touched.template_id, touched.correlation_id, touched.who)
-                self._writes.new.append(new)
-            elif _state(stored.run) != _state(run):
-                self._writes.changed.append(run)
-            self._writes.steps += [(run, name) for name in run.steps if name in touched.changed]
-            timer_at = None if stored is None else stored.timer_at
             due_at = next_due(run, touched.workers)
-            if due_at is None:
-                if timer_at is not None:
-                    self._writes.timers_done.append(run.flow_id)
-                continue
-            # A timer that is too early does no harm: it is fired, and set anew.
-            if timer_at is None or timer_at <= self._now or due_at < timer_at:
-                self._writes.timers.append((run.flow_id, due_at))
-            earliest = due_at if earliest is None else min(earliest, due_at)
+            if due_at is not None:
+                earliest = due_at if earliest is None else min(earliest, due_at)
+            timer_at = self._timer_at(stored, due_at)
+            if stored is None:
+                self._writes.new.append(
+                    writes.New(
+                        *(run, touched.template_id, touched.correlation_id),
+                        *(touched.who, timer_at),
+                    )
+                )
+            elif _state(stored.run) != _state(run) or stored.timer_at != timer_at:
+                self._writes.changed.append((run, timer_at))
+            self._writes.steps += [(run, name) for name in run.steps if name in touched.changed]
         return earliest
+
+    def _timer_at(self, stored: Stored | None, due_at: datetime | None) -> datetime | None:
+        """When a run is woken. Too early does no harm: it is woken, and its timer is set anew."""
+        if stored is None or due_at is None or stored.timer_at is None:
+            return due_at
+        is_to_come = self._now < stored.timer_at <= due_at
+        return stored.timer_at if is_to_come else due_at
 
 
 def _state(run: Run) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What goes on by itself while a process is awake: timers, the outbox, healing.
+"""What goes on by itself while a process is awake: timers, healing.
 
 Nothing depends on it staying awake: all of it is rows, and a PingSource asks for a round each
 minute, which wakes a process from zero if need be.
@@ -18,7 +18,6 @@ from functions.orchestrator import overdue, registry
 from functions.orchestrator.batch import Done, Item
 from functions.orchestrator.decide.happenings import Woken
 from functions.orchestrator.engine import Engine
-from functions.orchestrator.writes import HOLD
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +25,14 @@ MOST = 500
 # A run that cannot be woken is looked at again after so long.
 PUT_OFF = timedelta(minutes=1)
 PAUSE = timedelta(seconds=1)  # after an error
+LOOK = timedelta(seconds=5)  # at the latest: another process may have set a timer
 NOBODY = UUID(int=0)
 
 
 class Clockwork:
-    """Wakes runs when their timers are due, and sends what nobody has sent.
+    """Wakes runs when their timers are due.
 
-    `looked_at`: when it last did so without an error. `keep`: for how long ended runs are kept.
+    `looked_at`: when it last did so without an error.
     """
 
     def __init__(
@@ -40,16 +40,13 @@ class Clockwork:
         store: Store,
         engine: Engine,
         now: Callable[[], datetime],
-        keep: timedelta = timedelta(days=365),
     ) -> None:
-        self._keep = keep
         self._store = store
         self._engine = engine
         self._now = now
         self._next: datetime | None = None
         self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._swept_at: datetime | None = None
         self.looked_at = now()
         engine.on_due = self.at
 
@@ -70,22 +67,14 @@ class Clockwork:
             self._sooner.set()
 
     async def round(self) -> int:
-        """Fire what is due, heal what can be healed, send what was left, forget what is old.
+        """Fire what is due, heal what can be healed.
 
         Returns the runs woken.
         """
         woken = await self.fire()
         async with self._store.transaction() as tx:
             await registry.heal(tx, self._now())
-        woken += await self.wake_waiting(None)
-        await self.send_left()
-        async with self._store.connection() as connection:
-            # Batch after batch, as each is one statement that holds its locks.
-            before = self._now() - self._keep
-            for forget in (overdue.forget_ended, overdue.forget_registrations):
-                while await forget(connection, before, MOST) == MOST:
-                    continue
-        return woken
+        return woken + await self.wake_waiting(None)
 
     async def fire(self) -> int:
         """Wake the runs whose timers are due, each once."""
@@ -119,16 +108,6 @@ class Clockwork:
                 return count
             after = waiting[-1]
 
-    async def send_left(self) -> None:
-        """Send events that a process left behind, and forget those that have left."""
-        async with self._store.connection() as connection:
-            await overdue.forget_sent(connection, self._engine.take_sent())
-            mine = list(self._engine.in_flight)
-            if mine:
-                await overdue.hold(connection, mine, self._now() + HOLD)
-            for message in await overdue.take_unsent(connection, self._now(), MOST):
-                self._engine.publish(message)
-
     async def _wake(self, flow_ids: list[UUID], carried: Mapping[str, str] | None = None) -> None:
         """Wake runs. One that cannot be woken is put off, and holds up nobody else."""
         items = [Item(flow_id, Woken(), carried=carried or {}) for flow_id in flow_ids]
@@ -147,16 +126,13 @@ class Clockwork:
                 await overdue.put_off(connection, failed, self._now() + PUT_OFF)
 
     async def _run(self) -> None:
-        """Fire timers when they are due; look after the outbox every few seconds.
+        """Fire timers when they are due.
 
         Whatever goes wrong is logged and tried again: this task must outlive every error.
         """
         while True:
             try:
                 await self.fire()
-                if self._swept_at is None or self._now() - self._swept_at > HOLD / 3:
-                    self._swept_at = self._now()
-                    await self.send_left()
                 self.looked_at = self._now()
             except Exception as error:
                 known = isinstance(error, FunctionError)
@@ -165,7 +141,7 @@ class Clockwork:
             await self._until_due()
 
     async def _until_due(self) -> None:
-        pause = (HOLD / 3).total_seconds()
+        pause = LOOK.total_seconds()
         if self._next is not None:
             pause = min(pause, (self._next - self._now()).total_seconds())
         self._sooner.clear()

@@ -169,7 +169,7 @@ async def retry(flow_id: FlowId, saga: Saga, who: Who, hand_over: HandOver = Fal
 async def health(ctx: Ctx) -> Health:
     """Can the orchestrator reach its tables?"""
     async with ctx.store.connection() as connection:
-        await connection.fetchval("SELECT count(*) FROM orchestration_timer WHERE due_at < now()")
+        await connection.fetchval("SELECT count(*) FROM orchestration_run WHERE timer_at < now()")
     return Health()
 
 

@@ -1,4 +1,4 @@
-"""What `GET /metrics` of the orchestrator says of its runs, timers and outbox."""
+"""What `GET /metrics` of the orchestrator says of its runs and timers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,11 @@ async def gauges(ctx: Context) -> list[Gauge]:
     runs, ends = "Runs that have not ended", "Runs that ended since this process started"
     waiting = "Seconds for which the oldest run has waited for a worker to register"
     timer = "Seconds by which the oldest timer is late"
-    silent = "Seconds since this process last looked at timers and outbox without an error"
-    oldest = "Seconds for which the oldest event has waited to leave"
+    silent = "Seconds since this process last looked at timers without an error"
     return [
         *(Gauge("saga_runs", runs, n, {"status": status}) for status, n in going.items()),
         *(Gauge("saga_runs_ended", ends, n, {"status": status}) for status, n in ended.items()),
         Gauge("saga_waiting_oldest_seconds", waiting, found.waiting_s),
         Gauge("saga_timer_late_seconds", timer, found.timer_s),
         Gauge("saga_clock_silent_seconds", silent, silent_s),
-        Gauge("function_outbox_waiting", "Events that have not left yet", found.unsent),
-        Gauge("function_outbox_oldest_seconds", oldest, found.unsent_s),
     ]

@@ -31,7 +31,7 @@ from functions.kit.body import off_loop
 from functions.kit.context import Context
 from functions.kit.durable import inbox
 from functions.kit.runs import runs
-from functions.kit.web import Ctx, api, taken
+from functions.kit.web import Ctx, api
 from functions.orchestrator import commands, problems, reads
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.gauges import gauges
@@ -45,6 +45,7 @@ from functions.orchestrator.intake import (
     start_of,
 )
 from functions.orchestrator.orchestrator import Orchestrator
+from functions.orchestrator.retention import retention
 
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
@@ -70,11 +71,6 @@ async def take(message: wire.Message, ctx: Context) -> None:
             await inbox.recorded(ctx.store, key, message.type, saga.clockwork.round)
 
 
-async def receive(request: Request, ctx: Ctx) -> Response:
-    """An event from a broker: 202, or a status that it understands."""
-    return await taken(request, lambda message: take(message, ctx))
-
-
 async def ran(request: Request, ctx: Ctx) -> Response:
     """The rounds that schedules asked for, good and bad, as every function tells its runs."""
     return await runs(request, ctx)
@@ -93,7 +89,6 @@ def build() -> FastAPI:
     problems.install(app)
     app.include_router(commands.router)
     app.include_router(reads.router)
-    app.add_api_route("/", receive, methods=["POST"], include_in_schema=False)
     app.add_api_route("/runs", ran, methods=["GET"], include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount("/swagger-ui", StaticFiles(directory=static))
@@ -138,4 +133,6 @@ orchestrator = api(
     emits=EMITS,
     schedules=SCHEDULES,
     public=["/api/", "/swagger-ui", "/openapi.json"],
+    take=take,
+    retention=retention,
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from functions.kit import cause, wire
+from functions.kit import cause
 from functions.kit.context import Resources
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
@@ -23,7 +23,6 @@ from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
 from functions.orchestrator.reading import read
 from functions.orchestrator.registry import Refused, Registered
-from functions.orchestrator.writes import Writes, write
 
 
 class OrchestratorSettings(Settings):
@@ -45,17 +44,14 @@ class Orchestrator:
     """
 
     def __init__(self, resources: Resources) -> None:
-        async def send(message: wire.Message) -> None:
-            await resources.publisher.publish([message])
-
         self._store = resources.store
+        self._durable = resources.durable
         settings = resources.settings(OrchestratorSettings)
         self.names_demanded = settings.workers_give_names
-        self.engine = Engine(resources.store, send, utc_now)
-        self.clockwork = Clockwork(
-            resources.store, self.engine, utc_now, timedelta(days=settings.keep_runs_days)
-        )
+        self.engine = Engine(resources.store, self._durable.relay, utc_now)
+        self.clockwork = Clockwork(resources.store, self.engine, utc_now)
         self.clockwork.start()
+        self._durable.relay.start()  # a tick that wakes a process has it send what another left
 
     async def close(self) -> None:
         """Finish what has begun; called before the store is closed."""
@@ -94,9 +90,9 @@ class Orchestrator:
             done = await registry.register(tx, asked, caller, now)
             if claim is not None:
                 await claims.answer(tx, claim, done.to_json())
-            message = of_registration(done.decided, about, now, carried)
-            await write(tx, Writes(messages=[message]), now)
-        self.engine.publish(message)
+            messages = [of_registration(done.decided, about, now, carried)]
+            entries = await self._durable.put(tx, claims.FUNCTION, messages)
+        self._durable.deliver(entries, messages)
         _sound(done)
         await self.clockwork.wake_waiting(asked.orch_name, carried)
         return done

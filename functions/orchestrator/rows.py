@@ -103,9 +103,9 @@ def run_from_row(row: Any, definition: Definition, steps: Mapping[str, Step]) ->
     )
 
 
-def calls_to_json(calls: tuple[Call, ...]) -> str:
+def calls_to_json(calls: tuple[Call, ...]) -> list[list[Any]]:
     """A step's calls as they are kept."""
-    return _encode([[c.action, c.attempt, c.worker, c.outcome] for c in calls])
+    return [[c.action, c.attempt, c.worker, c.outcome] for c in calls]
 
 
 def calls_from_json(document: list[list[Any]]) -> tuple[Call, ...]:

@@ -69,10 +69,9 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     # A statement of its own: it must see what the last holder of the locks has written. Who has
     # waited for a lock finds the locked row as it is now, and all other tables as they were.
     found = await tx.fetch(
-        """SELECT s.*, w.worker_service AS registered, t.due_at AS timer_at
+        """SELECT s.*, w.worker_service AS registered
            FROM unnest($1::uuid[], $2::text[]) AS locked (flow_id, orch_name)
            JOIN orchestration_step_run s USING (flow_id)
-           LEFT JOIN orchestration_timer t USING (flow_id)
            LEFT JOIN worker_registration w
                 ON w.orch_name = locked.orch_name AND w.step_name = s.step_name
            ORDER BY s.flow_id, s.seq""",
@@ -81,11 +80,9 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     await _learn(tx, known, {row["template_id"] for row in rows})
     steps: dict[UUID, dict[str, Step]] = {flow_id: {} for flow_id in ids}
     workers: dict[UUID, dict[str, str]] = {flow_id: {} for flow_id in ids}
-    timers: dict[UUID, datetime | None] = {}
     for row in found:
         flow_id, name = row["flow_id"], row["step_name"]
         steps[flow_id][name] = step_from_row(row)
-        timers[flow_id] = row["timer_at"]
         if row["registered"] is not None:
             workers[flow_id][name] = row["registered"]
     stored = {}
@@ -93,7 +90,7 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
         flow_id = row["flow_id"]
         run = run_from_row(row, known[row["template_id"]], steps[flow_id])
         stored[flow_id] = Stored(
-            run, row["template_id"], row["correlation_id"], workers[flow_id], timers[flow_id]
+            run, row["template_id"], row["correlation_id"], workers[flow_id], row["timer_at"]
         )
     return stored
 

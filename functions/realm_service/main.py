@@ -33,4 +33,4 @@ async def delete(task: Task) -> None:
     await tables.remove(task.tx, task.key)
 
 
-realm_service = worker.target()
+realm_service = worker.target(retention=lambda ctx: tables.RETENTION)

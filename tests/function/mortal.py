@@ -55,9 +55,9 @@ class _Watched:
         method = getattr(self._connection, name)
         assert name in ("fetch", "fetchrow", "fetchval", "execute", "executemany"), name
 
-        async def run(statement: str, *arguments: Any) -> Any:
+        async def run(statement: str, *arguments: Any, timeout: float | None = None) -> Any:
             self._store.step(f"at {statement}", self._connection)
-            return await method(statement, *arguments)
+            return await method(statement, *arguments, timeout=timeout)
 
         return run
 

@@ -18,7 +18,8 @@ from hypothesis import note
 
 from functions.events.saga import RunEnded, StepAnswered, StepCommanded
 from functions.kit import wire
-from functions.kit.durable.database import Store
+from functions.kit.durable.database import Store, explained
+from functions.kit.durable.relay import Relay
 from functions.kit.errors import NotFound, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registry, runs
@@ -36,7 +37,7 @@ from tests.saga_model import Key, Sent, Workers
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 FLOW = UUID("00000000-0000-7000-8000-000000000001")
 TABLES = (
-    "audit_event, orchestration_outbox, orchestration_timer, orchestration_step_run,"
+    "audit_event, outbox_event, orchestration_step_run,"
     " orchestration_run, registration_audit, worker_registration, orchestration_step_template,"
     " orchestration_template, inbox"
 )
@@ -57,24 +58,24 @@ class Process:
     def __init__(self, settings: DatabaseSettings, world: SagaMachine) -> None:
         self.store = MortalStore(settings)
         self._broker = world.broker
+        # Nothing in the background: the relay looks for rows when it is told to.
+        self.relay = Relay(self.store, self)
         # One lane: which of two takes an item would be the event loop's choice.
-        self.engine = Engine(self.store, self._send, world.now, lanes=1)
+        self.engine = Engine(self.store, self.relay, world.now, lanes=1)
         self.clockwork = Clockwork(self.store, self.engine, world.now)
 
-    async def _send(self, message: wire.Message) -> None:
-        self.store.step(f"when it sends {message.type}")
-        self._broker.setdefault(message.id, message)
+    async def publish(self, messages: Sequence[wire.Message]) -> None:
+        for message in messages:
+            with explained():
+                self.store.step(f"when it sends {message.type}")
+            self._broker.setdefault(message.id, message)
 
-    async def rest(self) -> None:
-        """Until all that was to leave has left, or cannot."""
-        for _ in range(1000):
-            if not self.engine.in_flight:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError(f"still sending: {self.engine.in_flight}")
+    async def bury(self, message: wire.Message, status: int) -> None:
+        raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:
         await self.engine.close()
+        await self.relay.idle()
         await self.store.close()
 
 
@@ -171,6 +172,10 @@ class SagaMachine:
 
         async def done(process: Process) -> None:
             await process.clockwork.round()
+            await process.relay.sweep()
+
+        async with self._reader.connection() as connection:  # by now no lease is left
+            await connection.execute("UPDATE outbox_event SET leased_until = NULL")
 
         await self._until_done(by, done)
 
@@ -185,7 +190,7 @@ class SagaMachine:
             except TemporaryError:
                 assert process.store.died_at is not None
             finally:
-                await process.rest()
+                await process.relay.idle()
                 if process.store.died_at is not None:
                     self.tell(f"process {by.process} died {process.store.died_at}")
                     await process.close()
@@ -270,8 +275,8 @@ class SagaMachine:
         """Timers and events that are still there."""
         async with self._reader.connection() as connection:
             return {
-                table: await connection.fetchval(f"SELECT count(*) FROM {table}")
-                for table in ("orchestration_timer", "orchestration_outbox")
+                what: await connection.fetchval(f"SELECT count({what}) FROM {table}")
+                for what, table in (("timer_at", "orchestration_run"), ("number", "outbox_event"))
             }
 
     def last_news(self) -> set[tuple[str, str | None]]:

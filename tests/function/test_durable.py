@@ -358,3 +358,14 @@ async def test_a_transaction_that_claims_and_settles_keeps_its_events_too(
     resources.durable.deliver(entries, events)
     await resources.durable.relay.idle()
     assert [m.id for m in cluster.sink.messages] == ["1"]
+
+
+async def test_parallel_commands_of_one_key_do_not_wait_for_one_another(process: Process) -> None:
+    store = process().store
+    for ordered, expected in ((True, [1, 0]), (False, [1, 1])):
+        leased = []
+        for n in range(2):
+            command = event(f"{ordered}-{n}", f"run-{ordered}")
+            async with store.transaction() as tx:
+                leased.append(len(await outbox.put(tx, "worker", [command], ordered=ordered)))
+        assert leased == expected

@@ -15,12 +15,14 @@ import pytest
 
 from functions.kit import wire
 from functions.kit.durable.database import Connection, Store
+from functions.kit.durable.group_commit import MAX_ITEMS
+from functions.kit.durable.relay import Relay
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.claims import Claim
 from functions.orchestrator.conditions import flaw_of
-from functions.orchestrator.engine import MOST_ITEMS, Engine
+from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import Orchestrator, new_flow_id, utc_now
 from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld
@@ -69,10 +71,6 @@ def success(flow_id: str, step: str, action: str = "DO") -> wire.Message:
         | {"type": "io.dsm.saga.step.answered.v1"}
         | {"data": data | {"metadata": {"status": "SUCCESS"}}}
     )
-
-
-async def _nowhere(message: wire.Message) -> None:
-    """Send an event to nobody."""
 
 
 class TestConditions:
@@ -178,7 +176,7 @@ class TestClockwork:
     ) -> None:
         await world.register("realm-service", "client-service")
         clockwork = world.ctx.part(Orchestrator).clockwork
-        await sql(world, "ALTER TABLE orchestration_timer RENAME COLUMN due_at TO lost")
+        await sql(world, "ALTER TABLE orchestration_run RENAME COLUMN timer_at TO lost")
         with caplog.at_level(logging.WARNING):
 
             async def pauses() -> bool:
@@ -187,7 +185,7 @@ class TestClockwork:
 
             await eventually(pauses)
         silent_since = clockwork.looked_at
-        await sql(world, "ALTER TABLE orchestration_timer RENAME COLUMN lost TO due_at")
+        await sql(world, "ALTER TABLE orchestration_run RENAME COLUMN lost TO timer_at")
 
         async def looks_again() -> bool:
             return clockwork.looked_at > silent_since
@@ -239,22 +237,22 @@ class TestNeighbours:
             """Its first connection breaks after it was got."""
 
             @asynccontextmanager
-            async def connection(self) -> AsyncIterator[Connection]:
+            async def transaction(self) -> AsyncIterator[Connection]:
                 nonlocal connections
                 connections += 1
-                async with super().connection() as connection:
+                async with super().transaction() as connection:
                     if connections == 1:
                         await connection.close()
                     yield connection
 
         store = Breaking(DatabaseSettings(database_url=world.database))
-        alone = Engine(store, _nowhere, utc_now, lanes=1)
-        items = [Item(new_flow_id(), Start("tenantCreation")) for _ in range(MOST_ITEMS + 1)]
+        alone = Engine(store, Relay(store, world.ctx.publisher), utc_now, lanes=1)
+        items = [Item(new_flow_id(), Start("tenantCreation")) for _ in range(MAX_ITEMS + 1)]
         results = await asyncio.gather(*map(alone.submit, items), return_exceptions=True)
         await alone.close()
         await store.close()
         failed = [result for result in results if isinstance(result, Exception)]
-        assert len(failed) == MOST_ITEMS
+        assert len(failed) == MAX_ITEMS
         assert all(isinstance(error, TemporaryError) for error in failed)
         assert isinstance(results[-1], Done)
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from functions.events.saga import RunEnded
 from functions.kit import wire
-from functions.kit.durable.database import Store
+from functions.kit.durable.database import Store, explained
+from functions.kit.durable.relay import Relay
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.claims import Claim
-from functions.orchestrator.clockwork import Clockwork
 from functions.orchestrator.decide.happenings import Answered
 from functions.orchestrator.decide.model import Action
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
 from functions.orchestrator.reading import read
-from functions.orchestrator.writes import HOLD
 from tests.function.mortal import MortalStore
 
 
@@ -54,7 +54,7 @@ class Play:
                     engine = await self.next_life(engine)
                     continue
                 todo.popleft()
-            await engine.close()
+            await self.rest(engine)
             if answered == set(self.broker):
                 await self.sweep()
                 if answered == set(self.broker):
@@ -67,13 +67,20 @@ class Play:
         await self.store.close()
         return end
 
+    async def rest(self, engine: Engine) -> None:
+        await engine.close()
+        await self.relay.idle()
+
     async def sweep(self) -> None:
         """What a process does later on: send what another one has left."""
+        store = Store(self.settings)
+        async with store.connection() as connection:  # by now no lease is left
+            await connection.execute("UPDATE outbox_event SET leased_until = NULL")
+        await store.close()
         engine = self.engine()
-        self.now += 2 * HOLD
         try:
-            await Clockwork(self.store, engine, lambda: self.now).send_left()
-            await engine.close()
+            while await self.relay.sweep():
+                await self.relay.idle()
             if self.store.died_at is not None:  # while it sent the last event
                 raise TemporaryError(self.store.died_at)
         except TemporaryError:
@@ -81,19 +88,25 @@ class Play:
             await self.sweep()
 
     def engine(self) -> Engine:
-        return Engine(self.store, self.send, lambda: self.now)
+        self.relay = Relay(self.store, self)
+        return Engine(self.store, self.relay, lambda: self.now)
 
     async def next_life(self, engine: Engine) -> Engine:
         self.deaths += 1
-        await engine.close()
+        await self.rest(engine)
         await self.store.close()
         self.store = MortalStore(self.settings)
         return self.engine()
 
-    async def send(self, message: wire.Message) -> None:
-        self.store.step(f"when it sends {message.type}")
-        if message.subject == str(self.flow_id):  # the outbox may hold what other plays have sent
-            self.broker[message.id] = message
+    async def publish(self, messages: Sequence[wire.Message]) -> None:
+        for message in messages:
+            with explained():
+                self.store.step(f"when it sends {message.type}")
+            if message.subject == str(self.flow_id):  # others are of other plays
+                self.broker[message.id] = message
+
+    async def bury(self, message: wire.Message, status: int) -> None:
+        raise AssertionError(f"the broker takes everything: {message} {status}")
 
     def answer(self, message: wire.Message) -> Item:
         data = json.loads(message.data)
@@ -114,7 +127,7 @@ class Play:
                    WHERE flow_id = $1 AND type <> 'ANSWER_REPEATED' ORDER BY id""",
                 self.flow_id,
             )
-            left = await tx.fetchval("SELECT count(*) FROM orchestration_timer")
+            left = await tx.fetchval("SELECT count(timer_at) FROM orchestration_run")
         assert stored is not None
         steps = {
             name: (s.status, s.attempt, s.undo_attempt, s.effect, s.result)

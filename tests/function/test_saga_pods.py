@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from uuid import UUID
@@ -19,6 +19,7 @@ import pytest
 from functions.events.saga import StepCommanded
 from functions.kit import wire
 from functions.kit.durable.database import Store
+from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registry, runs
 from functions.orchestrator.batch import Done, Item, Start
@@ -86,14 +87,22 @@ class Pods:
         self.now = START
         self.sent: list[wire.Message] = []
         self.stores = [Store(DatabaseSettings(database_url=url)) for _ in range(2)]
-        self.engines = [Engine(store, self.send, lambda: self.now) for store in self.stores]
+        self.relays = [Relay(store, self) for store in self.stores]
+        self.engines = [
+            Engine(store, relay, lambda: self.now)
+            for store, relay in zip(self.stores, self.relays, strict=True)
+        ]
 
-    async def send(self, message: wire.Message) -> None:
-        self.sent.append(message)
+    async def publish(self, messages: Sequence[wire.Message]) -> None:
+        self.sent += messages
+
+    async def bury(self, message: wire.Message, status: int) -> None:
+        raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:
-        for engine, store in zip(self.engines, self.stores, strict=True):
+        for engine, relay, store in zip(self.engines, self.relays, self.stores, strict=True):
             await engine.close()
+            await relay.close()
             await store.close()
 
     async def register(self) -> None:
@@ -117,11 +126,8 @@ class Pods:
 
     async def commands_since(self, before: Run, flow_id: UUID) -> Counter[str]:
         """What was sent for a run that stood so, once all of it has left."""
-
-        async def left() -> bool:
-            return not any(engine.in_flight for engine in self.engines)
-
-        await eventually(left, every_s=0.001)
+        for relay in self.relays:
+            await relay.idle()
         known = {
             (name, action, attempt)
             for name, step in before.steps.items()

@@ -121,6 +121,7 @@ class Durable:
     def deliver(self, entries: Sequence[outbox.Entry], events: Sequence[wire.Message]) -> None:
         """Send what a transaction has committed: `events`, of which `entries` are leased to us."""
         if events:
+            self.relay.start()
             self.relay.deliver(entries, waiting=len(entries) < len(events))
 
     async def close(self) -> None:

@@ -80,11 +80,11 @@ async def once(
     """
     began = time.perf_counter()
     async with store.transaction() as tx:
-        await tx.execute(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}")
         claimed = await tx.fetchval(
             """INSERT INTO inbox (function, source, id, type, digest)
-               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
-            *(key.function, key.source, key.id, kind, digest),
+               SELECT $1, $2, $3, $4, $5 FROM set_config('lock_timeout', $6, true)
+               ON CONFLICT DO NOTHING RETURNING true""",
+            *(key.function, key.source, key.id, kind, digest, str(max(1, int(wait_s * 1000)))),
             timeout=wait_s + _GRACE_S,
         )
         if not claimed:
@@ -94,12 +94,13 @@ async def once(
 
 async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) -> Answered:
     answer = await work(tx)
-    await tx.execute(
-        """UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3""",
-        *(key.function, key.source, key.id, answer),
-    )
     took_ms = (time.perf_counter() - began) * 1000
-    await record(tx, key, kind, took_ms, "ok", None)
+    await tx.execute(
+        f"""WITH answered AS (
+                UPDATE inbox SET answer = $11 WHERE function = $1 AND source = $2 AND id = $3)
+            {_RECORD}""",
+        *(*_run(key, kind, took_ms, "ok", None), answer),
+    )
     return Answered(answer, repeated=False)
 
 
@@ -158,15 +159,23 @@ async def remember_failure(store: Store, key: Key, kind: str, took_ms: float, de
         logger.warning("could not record the failed run: %s", error)
 
 
+# The column's default is when the transaction began, and so did the work.
+_RECORD = """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
+                              event_source, event_id, requested_by, ended_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())"""
+
+
 async def record(
     connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
 ) -> None:
     """Add a run to the history: `outcome` is `ok` or `failed`."""
-    # The column's default is when the transaction began, and so did the work.
-    await connection.execute(
-        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
-                            event_source, event_id, requested_by, ended_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())""",
+    await connection.execute(_RECORD, *_run(key, kind, took_ms, outcome, detail))
+
+
+def _run(
+    key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
+) -> tuple[object, ...]:
+    return (
         *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
         *(*(key.event or (key.source, key.id)), key.requested_by),
     )

@@ -46,3 +46,4 @@ MIGRATION = Lock("migration")  # the schema of a database
 JOB_QUEUE = Lock("job queue")  # whoever takes requests from the queue, or puts one in its place
 TASK = Lock("task")  # requests for, and cancellations of, one task of an agent: its id
 RELAY = Lock("relay")  # whoever leases rows of the outbox
+EFFECT = Lock("effect")  # what a saga's step does: its effect key

@@ -34,15 +34,22 @@ class Entry:
 
 
 async def put(
-    tx: Connection, function: str, messages: Sequence[wire.Message], *, lease: bool = True
+    tx: Connection,
+    function: str,
+    messages: Sequence[wire.Message],
+    *,
+    lease: bool = True,
+    ordered: bool = True,
 ) -> list[Entry]:
     """Store events to be sent, in order; the last statement of a transaction.
 
     Returns those that are leased to the caller, who sends them after the commit. An event whose
-    partition key has unsent events is not among them: it waits for its turn.
+    partition key has unsent events is not among them: it waits for its turn, unless the events
+    are not `ordered`, as commands for parallel steps.
     """
     if not messages:
         return []
+    keys = [m.extensions.get("partitionkey") if ordered else None for m in messages]
     rows = await tx.fetch(
         """INSERT INTO outbox_event (function, partition_key, message, leased_until)
            SELECT $1, given.key, given.message::json,
@@ -53,13 +60,13 @@ async def put(
            FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (key, message, place)
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
-        [m.extensions.get("partitionkey") for m in messages],
+        keys,
         [json.dumps(wire.to_json(m)) for m in messages],
         *(lease, LEASE_S),
     )
     return [
-        Entry(row["number"], message.extensions.get("partitionkey"), message)
-        for row, message in zip(rows, messages, strict=True)
+        Entry(row["number"], key, message)
+        for row, key, message in zip(rows, keys, messages, strict=True)
         if row["leased"]
     ]
 
@@ -113,11 +120,34 @@ async def prolong(store: Store, numbers: Sequence[int]) -> None:
 
 
 async def delete(store: Store, numbers: Sequence[int]) -> None:
-    """Forget rows that were sent."""
+    """Forget rows that were sent; after a crash of the server some of them may be there again."""
     async with store.connection() as connection:
+        # The commit waits for no flush of the disk: what comes back is sent with the same id.
         await connection.execute(
-            "DELETE FROM outbox_event WHERE number = ANY ($1::bigint[])", numbers
+            """WITH unflushed AS MATERIALIZED (
+                   SELECT set_config('synchronous_commit', 'off', true))
+               DELETE FROM outbox_event USING unflushed WHERE number = ANY ($1::bigint[])""",
+            numbers,
         )
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """How many events of all functions of a database wait to be sent, and the oldest's age."""
+
+    count: int
+    oldest_s: float
+
+
+async def unsent(store: Store) -> Unsent:
+    async with store.connection() as connection:
+        row = await connection.fetchrow(
+            """SELECT count(*) AS count,
+                   coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
+               FROM outbox_event"""
+        )
+    assert row is not None, "an aggregate has one row"
+    return Unsent(row["count"], row["oldest_s"])
 
 
 async def postpone(store: Store, number: int, detail: str, again_in_s: float) -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import Context as ContextVars
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import LEASE_S, Entry
@@ -24,21 +24,33 @@ from functions.kit.errors import FunctionError, shortened
 from functions.kit.publish import Refused
 
 if TYPE_CHECKING:
+    from functions.kit import wire
     from functions.kit.durable.database import Store
-    from functions.kit.publish import Publisher
 
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 15.0  # longest pause between two looks at the table
 MIN_PAUSE_S = 0.05
+MIN_BACKOFF_S = 0.2
+GATHER_S = 0.02  # rows that hold up no other are deleted together
 MAX_BACKOFF_S = 30.0
 MAX_IN_FLIGHT = 512  # rows leased by one process
+
+
+class Sender(Protocol):
+    """The way to the sink; `functions.kit.publish.Publisher` is one."""
+
+    async def publish(self, messages: Sequence[wire.Message]) -> None:
+        """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""
+
+    async def bury(self, message: wire.Message, status: int) -> None:
+        """Send what the sink refused to the dead letters."""
 
 
 class Relay:
     """Sends the events of one process's database to its sink."""
 
-    def __init__(self, store: Store, publisher: Publisher) -> None:
+    def __init__(self, store: Store, publisher: Sender) -> None:
         self._store = store
         self._publisher = publisher
         self._in_flight: set[int] = set()
@@ -48,6 +60,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._pause_s = MIN_PAUSE_S
         self._others_wait = False  # behind a row of their partition key
+        self._holds_up = False  # may a sent row have others behind it?
         self._deleting: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -59,11 +72,10 @@ class Relay:
     def start(self) -> None:
         """Look for rows to send from now on."""
         if not self._loops and not self._closing:
-            self._loops = [self._spawn(self._sweep()), self._spawn(self._prolong())]
+            self._loops = [self._spawn(self._keep_sweeping()), self._spawn(self._prolong())]
 
     def deliver(self, entries: Iterable[Entry], *, waiting: bool = False) -> None:
         """Send rows that this process has leased. `waiting`: there are others, not yet leased."""
-        self.start()
         chains: dict[str | int, list[Entry]] = {}
         for entry in entries:
             self._in_flight.add(entry.number)
@@ -107,17 +119,22 @@ class Relay:
         self._pause_s = MIN_PAUSE_S
         self._wake.set()
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> int:
+        """Take over rows that nobody has leased, and send them; return how many."""
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        found = await outbox.lease(self._store, room) if room > 0 else []
+        self.deliver(found)
+        if found:
+            self._pause_s = MIN_PAUSE_S
+        elif not self._in_flight:
+            self._others_wait = False
+        return len(found)
+
+    async def _keep_sweeping(self) -> None:
         while True:
             self._wake.clear()
             try:
-                room = MAX_IN_FLIGHT - len(self._in_flight)
-                found = await outbox.lease(self._store, room) if room > 0 else []
-                self.deliver(found)
-                if found:
-                    self._pause_s = MIN_PAUSE_S
-                elif not self._in_flight:
-                    self._others_wait = False
+                await self.sweep()
             except FunctionError as error:
                 logger.warning("cannot look for events to send: %s", error)
             try:
@@ -140,10 +157,13 @@ class Relay:
         for place, entry in enumerate(chain):
             try:
                 await self._send(entry)
-            except FunctionError as error:
-                await self._failed(entry, error, [e.number for e in chain[place + 1 :]])
+            except Exception as error:
+                if not isinstance(error, FunctionError):
+                    logger.error("cannot send event %s", entry.message.id, exc_info=error)
+                await self._failed(entry, str(error), [e.number for e in chain[place + 1 :]])
                 return
             self._sent.append(entry.number)
+            self._holds_up = self._holds_up or entry.partition_key is not None
             if self._deleting is None or self._deleting.done():
                 self._deleting = self._spawn(self._delete())
 
@@ -158,13 +178,11 @@ class Relay:
         else:
             await self._publisher.bury(entry.message, entry.refusal)
 
-    async def _failed(self, entry: Entry, error: FunctionError, following: list[int]) -> None:
-        backoff_s = min(2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)
-        logger.warning(
-            "event %s is sent again in %g s: %s", entry.message.id, backoff_s, error.detail
-        )
+    async def _failed(self, entry: Entry, detail: str, following: list[int]) -> None:
+        backoff_s = min(MIN_BACKOFF_S * 2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)
+        logger.warning("event %s is sent again in %g s: %s", entry.message.id, backoff_s, detail)
         try:
-            await outbox.postpone(self._store, entry.number, shortened(error.detail), backoff_s)
+            await outbox.postpone(self._store, entry.number, shortened(detail), backoff_s)
             if following:
                 await outbox.release(self._store, following)
         except FunctionError as unsaid:
@@ -175,7 +193,9 @@ class Relay:
     async def _delete(self) -> None:
         """Delete sent rows: those that were sent meanwhile share a statement."""
         while self._sent:
-            numbers, self._sent = self._sent, []
+            if not (self._holds_up or self._closing):
+                await asyncio.sleep(GATHER_S)
+            numbers, self._sent, self._holds_up = self._sent, [], False
             try:
                 await outbox.delete(self._store, numbers)
             except FunctionError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from functions.kit.errors import FunctionError
@@ -24,43 +26,74 @@ EVERY_S = 600.0
 # Between two batches: who serves meanwhile comes first.
 PAUSE_S = 0.05
 
-# Table, its age, and what else must hold. What a worker of sagas has done stays until it was undone
-# so long ago: an undo may be asked for at any time.
-_TABLES = (
-    ("inbox", "received_at", ""),
-    (
-        "journal",
-        "done_at",
-        """AND NOT (step = 'DO' AND NOT EXISTS (
-            SELECT FROM journal AS undone WHERE undone.function = journal.function
-            AND undone.key = journal.key AND undone.step = 'UNDO'))""",
-    ),
-    ("run", "ended_at", ""),
-)
+# What a worker of sagas has done stays until it was undone so long ago: an undo may be asked for at
+# any time.
+_UNDONE = """NOT (step = 'DO' AND NOT EXISTS (
+    SELECT FROM journal AS undone WHERE undone.function = journal.function
+    AND undone.key = journal.key AND undone.step = 'UNDO'))"""
 
 
-async def keep_small(store: Store, function: str) -> None:
+@dataclass(frozen=True)
+class Rule:
+    """What is deleted once it is older than so many `days`.
+
+    `statement` deletes at most $2 rows that are older than $1 days, and says how many it was.
+    """
+
+    days: int
+    statement: str
+
+
+def rule(table: str, age: str, days: int = DAYS, where: str = "true") -> Rule:
+    """Rows of a table, by a column that says when they came and an index on it."""
+    return Rule(
+        days,
+        f"""WITH gone AS (
+                DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM {table}
+                    WHERE {age} < now() - make_interval(days => $1) AND {where}
+                    ORDER BY {age} LIMIT $2))
+                RETURNING true)
+            SELECT count(*) FROM gone""",
+    )
+
+
+def rule_of_log(table: str, age: str, days: int = DAYS) -> Rule:
+    """Rows of a table to which rows are only added: the lowest ids are the oldest."""
+    return Rule(
+        days,
+        f"""WITH gone AS (
+                DELETE FROM {table} USING (SELECT id FROM {table} ORDER BY id LIMIT $2) AS oldest
+                WHERE {table}.id = oldest.id AND {age} < now() - make_interval(days => $1)
+                RETURNING true)
+            SELECT count(*) FROM gone""",
+    )
+
+
+def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
+    mine = f"function = '{function}'"
+    return (
+        rule("inbox", "received_at", days, mine),
+        rule("journal", "done_at", days, f"{mine} AND {_UNDONE}"),
+        rule("run", "ended_at", days, mine),
+    )
+
+
+async def keep_small(store: Store, function: str, rules: Sequence[Rule] = ()) -> None:
     """Delete what is old, now and every ten minutes, for as long as the process lives."""
     while True:
         try:
-            await forget(store, function)
+            await forget(store, function, rules=rules)
         except FunctionError as error:
             logger.warning("could not delete old records: %s", error)
         await asyncio.sleep(EVERY_S)
 
 
-async def forget(store: Store, function: str, days: int = DAYS) -> None:
-    """Delete a function's answers, steps and runs that are older than `days`."""
-    for table, age, but in _TABLES:
+async def forget(store: Store, function: str, days: int = DAYS, rules: Sequence[Rule] = ()) -> None:
+    """Delete a function's answers, steps and runs that are older than `days`, and by `rules`."""
+    for one in (*_of_kit(function, days), *rules):
         gone = BATCH
         while gone == BATCH:
             async with store.connection() as connection:
-                status: str = await connection.execute(
-                    f"""DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-                            SELECT ctid FROM {table} WHERE function = $1
-                            AND {age} < now() - make_interval(days => $2) {but}
-                            ORDER BY {age} LIMIT $3))""",
-                    *(function, days, BATCH),
-                )
-            gone = int(status.rpartition(" ")[2])
+                gone = await connection.fetchval(one.statement, one.days, BATCH)
             await asyncio.sleep(PAUSE_S if gone else 0)
