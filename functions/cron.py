@@ -77,7 +77,7 @@ class Cron:
                 continue
             if not is_aligned:
                 wall, is_aligned = unit.start(wall), True
-            at = unit.step(wall)
+            at = unit.step(self._fields, wall)
             if unit.is_over(at.astimezone(self.zone)):
                 level = 0
         return at
@@ -155,14 +155,15 @@ def _number(text: str, names: Mapping[str, int]) -> int:
 
 @dataclass(frozen=True)
 class _Unit:
-    """How to search for one unit of time: `step` leads from a wall time to the next UTC instant.
+    """How to search for one unit of time: `step` leads from a wall time to a later UTC instant,
+    and past none that fits.
 
     `is_over` says that the larger units have to be looked at again.
     """
 
     fits: Callable[[list[_Field], datetime], bool]
     start: Callable[[datetime], datetime]
-    step: Callable[[datetime], datetime]
+    step: Callable[[list[_Field], datetime], datetime]
     is_over: Callable[[datetime], bool]
 
 
@@ -179,20 +180,36 @@ def _resolved(wall: datetime) -> datetime:
     return _instant(wall).astimezone(wall.tzinfo)
 
 
-def _next_month(wall: datetime) -> datetime:
+def _next_month(fields: list[_Field], wall: datetime) -> datetime:
     first = wall.replace(day=1)
     return _instant(first.replace(year=wall.year + wall.month // 12, month=wall.month % 12 + 1))
 
 
-def _next_day(wall: datetime) -> datetime:
+def _next_day(fields: list[_Field], wall: datetime) -> datetime:
     at = _instant(wall + timedelta(days=1))
     # Where the clock skips midnight, or comes to it twice.
     hour = at.astimezone(wall.tzinfo).hour
     return at + timedelta(hours=24 - hour if hour > 12 else -hour)
 
 
-def _later(**duration: int) -> Callable[[datetime], datetime]:
-    return lambda wall: wall.astimezone(UTC) + timedelta(**duration)
+def _later(
+    index: int, value_of: Callable[[datetime], int], unit: timedelta
+) -> Callable[[list[_Field], datetime], datetime]:
+    """To the next value that the field lists, or to where the larger unit ends.
+
+    One by one where the clock changes on the way.
+    """
+
+    def step(fields: list[_Field], wall: datetime) -> datetime:
+        value, end = value_of(wall), _SPANS[index].high + 1
+        following = min((v for v in fields[index].values if v > value), default=end)
+        at = wall.astimezone(UTC)
+        far = at + (following - value) * unit
+        if far.astimezone(wall.tzinfo).utcoffset() == wall.utcoffset():
+            return far
+        return at + unit
+
+    return step
 
 
 def _instant(wall: datetime) -> datetime:
@@ -221,19 +238,19 @@ _UNITS = (
     _Unit(
         fits=lambda fields, wall: wall.hour in fields[2].values,
         start=lambda wall: _resolved(wall.replace(minute=0, second=0)),
-        step=_later(hours=1),
+        step=_later(2, lambda wall: wall.hour, timedelta(hours=1)),
         is_over=lambda wall: wall.hour == 0,
     ),
     _Unit(
         fits=lambda fields, wall: wall.minute in fields[1].values,
         start=lambda wall: wall.replace(second=0),
-        step=_later(minutes=1),
+        step=_later(1, lambda wall: wall.minute, timedelta(minutes=1)),
         is_over=lambda wall: wall.minute == 0,
     ),
     _Unit(
         fits=lambda fields, wall: wall.second in fields[0].values,
         start=lambda wall: wall,
-        step=_later(seconds=1),
+        step=_later(0, lambda wall: wall.second, timedelta(seconds=1)),
         is_over=lambda wall: wall.second == 0,
     ),
 )

@@ -162,4 +162,4 @@ async def _send(
         requested_by=row["requested_by"],
     )
     await tables.write(tx, [(change, tick) for tick in ticks], now)
-    return [message_of(ledger, tick, row["requested_by"], now) for tick in ticks]
+    return [message_of(ledger, tick, change, now) for tick in ticks]

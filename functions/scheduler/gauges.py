@@ -5,11 +5,19 @@ from __future__ import annotations
 from functions.kit.context import Context
 from functions.kit.metrics import Gauge
 from functions.scheduler import tables
+from functions.scheduler.decide.tick import Cause, State
+
+# A series that begins with 1 would be no increase to Prometheus: these begin with 0.
+_ALERTED = {
+    (State.MISSED, Cause.LATE): 0,
+    (State.FAILED, Cause.RUN_FAILED): 0,
+    (State.FAILED, Cause.NO_ANSWER): 0,
+}
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        totals = await tables.totals(connection)
+        totals = _ALERTED | await tables.totals(connection)
         late = await tables.lateness(connection)
     counted = "Nominal times of schedules that have come to a state, by the reason for it"
     lateness = "Seconds from when a schedule was due to when it was sent, at its latest run"
@@ -18,11 +26,11 @@ async def gauges(ctx: Context) -> list[Gauge]:
             Gauge(
                 "schedule_ticks_total",
                 counted,
-                row["ticks"],
-                {"state": row["state"], "reason": row["cause"]},
+                ticks,
+                {"state": state, "reason": cause},
                 kind="counter",
             )
-            for row in totals
+            for (state, cause), ticks in totals.items()
         ),
         *(
             Gauge("schedule_lateness_seconds", lateness, row["late_s"], {"schedule": row["name"]})

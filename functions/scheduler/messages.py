@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
-from functions.cron import Cron
 from functions.events.schedule import TickDue
 from functions.kit import wire
-from functions.scheduler.decide.nominal import Version
+from functions.scheduler.decide.nominal import Version, cron_of
 from functions.scheduler.decide.tick import Tick
 
 SOURCE = "/functions/scheduler"
@@ -28,10 +28,15 @@ def due(
     now: datetime,
     due_by: datetime,
     requested_by: str = "",
+    cause: Mapping[str, str] = MappingProxyType({}),
 ) -> wire.Message:
-    """What the scheduler sends for a tick, with what its PingSource gives to each event."""
+    """What the scheduler sends for a tick, with what its PingSource gives to each event.
+
+    `cause`: what it hands on of the request for it; what the clock says begins a chain itself.
+    """
     said = {
         **extensions,
+        **cause,
         "schedule": schedule,
         "nominaltime": tick.name,
         "dueby": wire.format_time(due_by),
@@ -56,7 +61,7 @@ def due_by(version: Version, tick: Tick) -> datetime:
     window = version.policy.missed_window
     if window is not None:
         return tick.due + window
-    wall = tick.due.astimezone(Cron(version.expression, version.zone).zone)
+    wall = tick.due.astimezone(cron_of(version).zone)
     midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
     return (midnight + timedelta(days=1)).astimezone(tick.due.tzinfo)
 

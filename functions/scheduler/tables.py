@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class Change:
     pause: Pause | None
     sent: frozenset[datetime] = frozenset()
     requested_by: str | None = None
+    cause: Mapping[str, str] = field(default_factory=dict)
 
 
 async def load(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Ledger]:
@@ -254,10 +255,10 @@ async def resume(tx: Connection, schedule: str, now: datetime) -> bool:
     )
 
 
-async def totals(connection: Connection) -> list[Any]:
+async def totals(connection: Connection) -> dict[tuple[State, Cause], int]:
     """How many ticks have ever come to a state, by cause."""
-    found: list[Any] = await connection.fetch("SELECT state, cause, ticks FROM tick_total")
-    return found
+    rows = await connection.fetch("SELECT state, cause, ticks FROM tick_total")
+    return {(State(row["state"]), Cause(row["cause"])): row["ticks"] for row in rows}
 
 
 async def lateness(connection: Connection) -> list[Any]:
@@ -414,11 +415,14 @@ async def count(tx: Connection, ticks: Sequence[Tick]) -> None:
         )
 
 
-async def forget(connection: Connection, before: datetime) -> None:
-    """Delete what came of times that are long past."""
+async def forget(connection: Connection, before: datetime, limit: int) -> None:
+    """Delete at most `limit` of the oldest ticks that ended before; the rest is for the next."""
     await connection.execute(
-        """DELETE FROM tick WHERE nominal < $1 AND state NOT IN ('due', 'sent', 'running')""",
-        before,
+        """DELETE FROM tick WHERE (schedule, nominal) IN (
+               SELECT schedule, nominal FROM tick
+               WHERE nominal < $1 AND state NOT IN ('due', 'sent', 'running')
+               ORDER BY nominal LIMIT $2)""",
+        *(before, limit),
     )
 
 

@@ -148,7 +148,7 @@ async def settle(
             if change.name in won:
                 ledger = ledgers[change.name]
                 sent += [
-                    message_of(ledger, tick, change.requested_by, now)
+                    message_of(ledger, tick, change, now)
                     for tick in change.ticks
                     if tick.nominal in change.sent
                 ]
@@ -159,7 +159,7 @@ async def settle(
     return won
 
 
-def message_of(ledger: Ledger, tick: Tick, requested_by: str | None, now: datetime) -> wire.Message:
+def message_of(ledger: Ledger, tick: Tick, change: Change, now: datetime) -> wire.Message:
     """The event of a schedule's tick."""
     valid = [v for v in ledger.schedule.versions if v.valid_from <= tick.nominal]
     return messages.due(
@@ -169,5 +169,6 @@ def message_of(ledger: Ledger, tick: Tick, requested_by: str | None, now: dateti
         extensions=ledger.extensions,
         now=now,
         due_by=messages.due_by(valid[-1] if valid else ledger.version, tick),
-        requested_by=requested_by or "",
+        requested_by=change.requested_by or "",
+        cause=change.cause,
     )

@@ -24,7 +24,7 @@ ALERTS: dict[str, dict[str, Any]] = {r["alert"]: r for g in SPEC["groups"] for r
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dsm.json").read_text())
 # Not ours: kube-state-metrics and the kubelet's.
 FOREIGN = re.compile(r"\b(?:kube|container)_\w+")
-OURS = re.compile(r"\b(?:function|saga|dead_letters|jobs|deliveries)\w*(?=[{\[) ]|$)")
+OURS = re.compile(r"\b(?:function|schedule|saga|dead_letters|jobs|deliveries)\w*(?=[{\[) ]|$)")
 
 needs_promtool = pytest.mark.skipif(
     not PROMTOOL,
@@ -52,6 +52,7 @@ REPORT, SCRUM = _run("sprint-report", "ok"), _run("scrum-simulate", "ok")
 # Prometheus reads us, whatever it is that we tell.
 READ = {'function_unread_gauges{function="dead-letter"}': "0x7200"}
 KEPT = 'dead_letters_kept_total{function="dead-letter"}'
+MISSED = 'schedule_ticks_total{state="missed",reason="late"}'
 LATE, LAST = (
     f'function_schedule_{name}_seconds{{schedule="s"}}' for name in ("lateness", "last_timestamp")
 )
@@ -80,6 +81,11 @@ CASES = [
     Case("DsmScrumsMissed", {SCRUM: "_x2280 136800x7200"}, "112h", True, "Monday 16:00"),
     Case("DsmScrumsMissed", READ, "75h", True, "it never ran"),
     Case("DsmScrumsMissed", READ, "72h", False, "it is not due yet"),
+    Case("DsmScheduleMissed", {MISSED: "0x20 1x100"}, "25m", True),
+    Case("DsmScheduleMissed", {MISSED: "0x20 1x100"}, "95m", False, "an hour later"),
+    Case("DsmScheduleMissed", {MISSED.replace("missed", "skipped"): "0x20 1x99"}, "25m", False),
+    Case("DsmSchedulerStands", {_run("scheduler", "ok"): "0x30"}, "16m", True),
+    Case("DsmSchedulerStands", {_run("scheduler", "ok"): "0+60x30"}, "16m", False),
     Case("DsmTickLate", {LATE: "400x99", LAST: "0x99"}, "5m", True),
     Case("DsmTickLate", {LATE: "400x99", LAST: "0x99"}, "70m", False, "an hour later"),
     Case("DsmTickLate", {LATE: "4x99", LAST: "0x99"}, "5m", False),

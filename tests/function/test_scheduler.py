@@ -186,3 +186,12 @@ async def test_policies_that_cannot_be_read_leave_the_schedule_as_it_was(world: 
     world.ping("nightly", "0 15 * * *", missed="sometimes")
     await world.wake(FRIDAY + 14 * HOUR)
     assert [m.id for m in world.due()] == ["nightly@2026-03-06T14:00:00Z"]
+
+
+async def test_ticks_are_kept_for_as_long_as_the_setting_says(world: World) -> None:
+    world.environ["TICK_RETENTION_DAYS"] = "2"
+    world.deploy()
+    world.ping("nightly", "0 14 * * *", missed="none")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 5 * DAY)
+    assert list(await world.states("nightly")) == ["03-09 14:00", "03-10 14:00"]

@@ -203,6 +203,8 @@ async def test_metrics_count_what_became_of_nominal_times(world: World) -> None:
     await a_lost_week(world)
     found = {(g.name, *g.labels.values()): g.value for g in await gauges(world.ctx)}
     assert found == {
+        ("schedule_ticks_total", "failed", "run-failed"): 0,
+        ("schedule_ticks_total", "failed", "no-answer"): 0,
         ("schedule_ticks_total", "missed", "late"): 5,
         ("schedule_ticks_total", "sent", "late"): 1,
         ("schedule_ticks_total", "done", "late"): 1,

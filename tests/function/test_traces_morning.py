@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.events.cycle import CycleCompleted
-from functions.events.schedule import ScheduleDue
+from functions.events.schedule import ScheduleDue, TickDue
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCompleted, SprintsReported, SprintStarted
 from functions.events.task import TaskUpdated
@@ -25,9 +25,9 @@ OVERLAY = ROOT / "knative/overlays/local"
 CAUSED = {
     "sprint-report": {
         *(SprintsReported.type, SprintCompleted.type, CycleCompleted.type),
-        *(SprintStarted.type, TaskUpdated.type),
+        *(SprintStarted.type, TaskUpdated.type, TickDue.type),
     },
-    "scrum-simulate": {SprintSimulated.type, ScrumReported.type, TaskUpdated.type},
+    "scrum-simulate": {TickDue.type, SprintSimulated.type, ScrumReported.type, TaskUpdated.type},
 }
 WORKED = {
     "sprint-report": {
@@ -73,7 +73,9 @@ def _is_whole(schedule: str, events: list[dict[str, Any]], seen: Collector) -> N
     (traced,) = {trace.id_of(e) for e in chain}
     whole = [s for s in seen.spans if s.trace == traced]
     assert WORKED[schedule] <= {s.service for s in whole}
-    assert [s.service for s in whole if not s.parent] == [schedule], "the tick's own is the first"
+    assert [s.service for s in whole if not s.parent] == ["scheduler"], (
+        "the tick's own is the first"
+    )
     made = {s.attributes["cloudevents.event_id"] for s in whole if s.kind == "PRODUCER"}
     assert made >= {e["id"] for e in chain}
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from functions.cron import Cron
 from functions.schedule_policy import Fold, Gap, Policy
@@ -23,6 +24,14 @@ class Version:
     policy: Policy = field(default_factory=Policy)
 
 
+def cron_of(version: Version) -> Cron:
+    return _read(version.expression, version.zone)
+
+
+# Each minute the same expressions are read again.
+_read = lru_cache(maxsize=4096)(Cron)
+
+
 def times(version: Version, after: datetime, until: datetime) -> Iterator[datetime]:
     """Each nominal time in (after, until], in UTC and in order.
 
@@ -31,7 +40,7 @@ def times(version: Version, after: datetime, until: datetime) -> Iterator[dateti
     >>> [f"{at:%d %H:%M}" for at in times(summer, day, day + 2 * _DAY)]  # no 2:30 on the 29th
     ['30 00:30']
     """
-    cron = Cron(version.expression, version.zone)
+    cron = cron_of(version)
     plain = _due(cron, after, until)
     if version.policy.fold is Fold.FIRST:
         plain = (at for at in plain if not at.astimezone(cron.zone).fold)

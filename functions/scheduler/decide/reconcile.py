@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from functions.cron import Cron
 from functions.schedule_policy import Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.calendar import Calendar
-from functions.scheduler.decide.nominal import Version, jittered, times
+from functions.scheduler.decide.nominal import Version, cron_of, jittered, times
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
@@ -152,7 +151,7 @@ def _shifted(
     calendar = calendars.get(policy.calendar)
     if calendar is None:
         return at, ""
-    zone = Cron(version.expression, version.zone).zone
+    zone = cron_of(version).zone
     wall = at.astimezone(zone)
     reason = calendar.reason(wall.date())
     if not reason or policy.holiday is Holiday.SKIP:
@@ -194,7 +193,7 @@ def _missed(schedule: Schedule, ticks: Sequence[Tick], now: datetime) -> Iterato
 def _in_window(version: Version, tick: Tick, now: datetime) -> bool:
     if version.policy.missed_window is not None:
         return now - tick.due <= version.policy.missed_window
-    zone = Cron(version.expression, version.zone).zone
+    zone = cron_of(version).zone
     return now.astimezone(zone).date() == tick.due.astimezone(zone).date()
 
 
