@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -98,6 +99,8 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {
         "dead_letter": found | {"cause": cause(found)},
         "attributes": attributes,
+        "json": pretty(event),
+        "curl": curl(event),
         "data": data,
         "trace": event.get("correlationid") or event["id"],
         "redrives": found["redrives"],
@@ -105,6 +108,16 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
         "cut": found["size"] > MAX_SHOWN,
         "ended": found["state"] != "redriving",
     }
+
+
+def curl(event: Row) -> str:
+    """A command that sends the event to the Broker whose URL is in BROKER_URL.
+
+    >>> print(curl({"id": "1"}))
+    curl -H "Content-Type: application/cloudevents+json" -d '{"id": "1"}' "$BROKER_URL"
+    """
+    body = shlex.quote(json.dumps(event, ensure_ascii=False))
+    return f'curl -H "Content-Type: application/cloudevents+json" -d {body} "$BROKER_URL"'
 
 
 def as_text(event: Row) -> str:

@@ -25,6 +25,7 @@ from functions.console import (
     jobs,
     orchestrations,
     schedules,
+    search,
     service_health,
     sign_in,
     sprints,
@@ -40,6 +41,7 @@ from functions.kit.web import api, new_app
 
 SECTIONS = (
     today,
+    search,
     attention,
     sprints,
     service_health,

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask
 from functions.console.authentication import Desk, EndedSessions
-from functions.console.panels import Panel, Query, show, show_one
+from functions.console.csv_table import as_csv
+from functions.console.panels import Panel, Query, Shown, show, show_one
 from functions.console.rendering import View, drawing, problem, render, streamed
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
@@ -47,6 +48,7 @@ class Page:
     def routes(self) -> list[Route]:
         return [
             endpoint(self.path, self._whole),
+            endpoint(self.path.rstrip("/") + "/panels/{panel}.csv", self._csv),
             endpoint(self.path.rstrip("/") + "/panels/{panel}", self._part),
         ]
 
@@ -71,14 +73,25 @@ class Page:
                 await self.exists(ask, query)
 
     async def _part(self, view: View) -> Response:
+        shown, query = await self._one(view, "")
+        return render(view, "part.html", {"shown": shown, "query": query}, part=True)
+
+    async def _csv(self, view: View) -> Response:
+        """The tables of a panel; 503 with the reason where it could not be loaded."""
+        shown, _ = await self._one(view, ".csv")
+        if shown.state != "ready":
+            raise TemporaryError(shown.words)
+        headers = {"Content-Disposition": f'attachment; filename="{shown.panel.name}.csv"'}
+        return Response(as_csv(shown.html), media_type="text/csv", headers=headers)
+
+    async def _one(self, view: View, ending: str) -> tuple[Shown, Query]:
         query = view.query
         name = query.pop("panel")
-        base = view.request.url.path.removesuffix(f"/panels/{name}")
+        base = view.request.url.path.removesuffix(f"/panels/{name}{ending}")
         panel = next((panel for panel in self.panels if panel.name == name), None)
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
-        shown = await show_one(panel, view.ask, query, base or "/", drawing(view))
-        return render(view, "part.html", {"shown": shown, "query": query}, part=True)
+        return await show_one(panel, view.ask, query, base or "/", drawing(view)), query
 
 
 def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Route:

@@ -78,6 +78,14 @@ class Shown:
         return None
 
     @property
+    def csv(self) -> str:
+        """Where its tables are as CSV; empty where it has none."""
+        at, _, query = self.url.partition("?")
+        if "<table" not in self.html:
+            return ""
+        return f"{at}.csv?{query}" if query else f"{at}.csv"
+
+    @property
     def template(self) -> str:
         return f"panels/{self.panel.name}.html"
 

@@ -36,6 +36,8 @@ PAGES = {
     "reason": "/dead-letters/1/dismiss",
     "editing": "/dead-letters/1/edit",
     "past day": "/?day=2026-02-27",
+    "search": "/search?q=nothing-has-this-id",
+    "shortcuts": "/shortcuts",
     "no such page": "/nowhere",
 }
 every_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
@@ -162,6 +164,19 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
         return any(run["requested_by"] == "local" for run in runs)
 
     assert await eventually(is_recorded, within_s=60)
+
+
+async def test_shortcuts_lead_to_the_search_their_list_and_a_page(tab: Tab) -> None:
+    page = await tab.open("/jobs")
+    await page.keyboard.press("Control+k")
+    await expect(page.locator("#search")).to_be_focused()
+    await page.keyboard.type("?")  # typed, not pressed
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("?")
+    await expect(page.locator("h1")).to_have_text("Keyboard shortcuts")
+    await page.keyboard.press("g")
+    await page.keyboard.press("1")
+    await expect(page.locator("h1")).to_have_text("Today")
 
 
 async def test_keyboard_alone_reaches_the_page_and_an_action(tab: Tab) -> None:

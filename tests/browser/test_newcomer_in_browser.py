@@ -84,3 +84,13 @@ async def test_which_function_failed_in_the_last_hour(tab: Tab) -> None:
     row = page.locator(".panel-functions tbody tr", has_text="cycle-trigger").first
     await expect(row.locator("[data-label=Failed]")).to_have_text("1")
     await expect(page.locator(".panel-functions")).to_contain_text("NOBODY not found")
+
+
+async def test_what_became_of_the_agent_of_this_issue(tab: Tab, ran: Morning) -> None:
+    page = await tab.open("/")
+    await page.keyboard.press("/")
+    await expect(page.locator("#search")).to_be_focused()
+    await page.keyboard.type("acme/shop#42")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text(ran.job)
+    await expect(page.locator(".panel-job .verdict")).to_contain_text("unning")

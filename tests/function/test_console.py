@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import csv
 import hashlib
 import html
 import json
@@ -184,6 +185,18 @@ class TestDeadLetters:
         assert CycleRequested.type == asked.type
         assert CycleRequested.model_validate_json(asked.event_data).project_id == "NOBODY"
         assert "knative.local" not in elsewhere
+
+    async def test_a_table_is_there_as_csv(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/dead-letters?function=cycle-trigger")).text
+            [link] = re.findall(r'href="([^"]+\.csv[^"]*)"', page)
+            answer = await client.get(html.unescape(link))
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"] == 'attachment; filename="dead_letters.csv"'
+        head, *rows = csv.reader(answer.text.splitlines())
+        assert head == ["Event", "Status", "Why", "From", "Times", "Last"]
+        assert [row[1] for row in rows] == ["open", "open", "open"]
+        assert all(datetime.fromisoformat(row[5]).tzinfo for row in rows)
 
     async def test_a_letter_tells_its_cause_in_words(self, letters: Cluster) -> None:
         async with browser(letters) as client:

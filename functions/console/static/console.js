@@ -56,6 +56,38 @@ document.addEventListener("htmx:afterSwap", () => {
 });
 setInterval(() => localise(document), 30000);
 
+// Shortcuts, where nothing is being typed; /shortcuts lists them.
+let afterG = false;
+document.addEventListener("keydown", (event) => {
+  const search = document.getElementById("search");
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  const isK = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey);
+  if (event.key === "Escape" && event.target === search) search.blur();
+  if (!isK && (typing || event.ctrlKey || event.metaKey || event.altKey)) return;
+  const page = afterG && /^[1-9]$/.test(event.key) && document.getElementById(`to-${event.key}`);
+  afterG = event.key === "g";
+  if (isK || event.key === "/") {
+    event.preventDefault();
+    search.focus();
+    search.select();
+  } else if (event.key === "?") location.assign("/shortcuts");
+  else if (page) location.assign(page.href);
+});
+
+// A text is copied where the browser may; the button says so.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const name = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Cannot copy here";
+  }
+  setTimeout(() => { button.textContent = name; }, 2000);
+});
+
 // Nobody looks at a hidden tab: it asks again when it is seen.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const polls = (event.detail.elt.getAttribute("hx-trigger") || "").startsWith("every");

@@ -1,0 +1,64 @@
+"""The tables of a panel as CSV: what is seen, row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from html.parser import HTMLParser
+
+# A spreadsheet takes a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Cells(HTMLParser):
+    """Collects the rows of all tables, with the text of each cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self._cell: list[str] | None = None
+        self._in_time = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr" and self.tables:
+            self.tables[-1].append([])
+        elif tag in ("th", "td") and self.tables:
+            self._cell = []
+        elif tag == "time" and self._cell is not None:
+            self._cell.append(dict(attrs).get("datetime") or "")
+            self._in_time = True  # the instant stands for the text
+        elif self._cell is not None:
+            self._cell.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "time":
+            self._in_time = False
+        elif tag in ("th", "td") and self._cell is not None and self.tables[-1]:
+            self.tables[-1][-1].append(" ".join("".join(self._cell).split()))
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        if self._cell is not None and not self._in_time:
+            self._cell.append(data)
+
+
+def as_csv(html: str) -> str:
+    """The tables of a page's part, an empty line between two; times are RFC 3339.
+
+    >>> print(as_csv("<table><tr><th>A</th><th>B</th></tr><tr><td>=1</td><td><small>b</small></td>"
+    ...              "</tr></table>"), end="")
+    A,B
+    '=1,b
+    """
+    found = _Cells()
+    found.feed(html)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for number, table in enumerate(found.tables):
+        if number:
+            out.write("\n")
+        for row in table:
+            writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row])
+    return out.getvalue()

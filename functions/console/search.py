@@ -1,0 +1,136 @@
+"""Search by any id, from every page: one hit leads to its page, more are listed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from functions.console.ask import Ask
+from functions.console.formatting import short_type
+from functions.console.pages import endpoint
+from functions.console.rendering import View, render
+from functions.kit.errors import FunctionError, NotFound, PermanentError
+from functions.kit.services import path
+
+MAX_TERM = 300
+MAX_HITS = 10  # of each kind
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What was found: its kind, its name, and its page."""
+
+    kind: str
+    name: str
+    href: str
+
+
+async def dead_letters(ask: Ask, term: str) -> list[Hit]:
+    peer = ask.function("dead-letter")
+    if term.isdecimal() and len(term) < 10:
+        found = await peer.read(f"/letters/{term}")
+        name = f"{term}: {short_type(found['type'])}"
+        return [Hit("Dead letter", name, f"/dead-letters/{found['number']}")]
+    return []
+
+
+async def jobs(ask: Ask, term: str) -> list[Hit]:
+    peer = ask.function("job-launcher")
+    found = (await peer.read("/jobs", task=term, limit=MAX_HITS))["jobs"]
+    if not found:
+        found = [await peer.read(path("jobs", term))]
+    return [Hit("Job", job["job_id"], path("jobs", job["job_id"])) for job in found]
+
+
+async def orchestrations(ask: Ask, term: str) -> list[Hit]:
+    """By name, and a run by its id among the newest ones."""
+    peer = ask.function("orchestrator")
+    named, runs = await asyncio.gather(
+        peer.read("/api/orchestrations", orchName=term, size=MAX_HITS),
+        peer.read("/api/executions", size=100),
+    )
+    hits = [
+        Hit("Orchestration", one["orchName"], path("orchestrations", one["orchName"]))
+        for one in named["content"]
+    ]
+    return hits + [
+        Hit("Run", f"{run['executionId']} of {run['orchName']}", _run(run))
+        for run in runs["content"]
+        if len(term) >= 8 and run["executionId"].startswith(term)
+    ]
+
+
+def _run(run: dict[str, str]) -> str:
+    return path("orchestrations", run["orchName"], "runs", run["executionId"])
+
+
+async def sprints(ask: Ask, term: str) -> list[Hit]:
+    """A sprint by its id, and those of a project by the project's."""
+    found = [one.sprint_id for one in await ask.services.sprints.of(term)]
+    if not found:
+        at = f"{path('sprints', term)}/task-summary"
+        await ask.service(ask.services.sprints).read(at)
+        found = [term]
+    return [Hit("Sprint", id, path("sprints", id)) for id in found[:MAX_HITS]]
+
+
+async def events(ask: Ask, term: str) -> list[Hit]:
+    """The trace that an event's id or correlation names, and the events of a subject."""
+    url = ask.settings.events_url
+    if not url:
+        return []
+    traced, about = await asyncio.gather(
+        ask.events(url, correlation=term, limit=1), ask.events(url, subject=term, limit=1)
+    )
+    hits = (
+        [Hit("Trace", term, f"/events/trace?{urlencode({'correlation': term})}")] if traced else []
+    )
+    if about:
+        hits.append(Hit("Events", f"about {term}", f"/events?{urlencode({'subject': term})}"))
+    return hits
+
+
+SOURCES = (dead_letters, jobs, orchestrations, sprints, events)
+
+
+async def search(view: View) -> Response:
+    """`GET /search?q=`: a redirect to the only hit, or the list of all."""
+    term = view.query.get("q", "").strip()
+    if len(term) > MAX_TERM:
+        raise PermanentError(f"q: at most {MAX_TERM} characters")
+    hits: list[Hit] = []
+    away: list[str] = []
+    if term:
+        for found in await asyncio.gather(*(_of(source(view.ask, term)) for source in SOURCES)):
+            if isinstance(found, str):
+                away.append(found)
+            else:
+                hits += found
+    if len(hits) == 1 and not away:
+        return RedirectResponse(hits[0].href, 303)
+    values = {"title": "Search", "term": term, "hits": hits, "away": away}
+    return render(view, "search.html", values)
+
+
+async def _of(found: Awaitable[list[Hit]]) -> list[Hit] | str:
+    """The hits; none where there is no such thing, and why where a source is unavailable."""
+    try:
+        return await found
+    except (NotFound, PermanentError):
+        return []
+    except FunctionError as error:
+        return error.detail
+
+
+async def shortcuts(view: View) -> Response:
+    """`GET /shortcuts`: what the keys do."""
+    return render(view, "shortcuts.html", {"title": "Keyboard shortcuts"})
+
+
+def routes() -> list[Route]:
+    return [endpoint("/search", search), endpoint("/shortcuts", shortcuts)]
