@@ -14,6 +14,7 @@ from knative.local.broker.http import Answer
 from knative.local.hosts import BROKER_HOST
 from knative.local.kube import ApiError
 from knative.local.network import trouble
+from knative.local.outside import Outside
 from knative.local.reverse_proxy import Message, Receive, ReverseProxy, Send, reply
 from knative.local.revision import Revision
 
@@ -44,11 +45,13 @@ class Gateway:
         kubernetes: App,
         admin: App,
         access: Access,
+        outside: Outside,
         *,
         front: Revision | None = None,
     ) -> None:
         self._front = front
         self._revisions = revisions
+        self._outside = outside
         self._access = access
         self._ingress = ingress
         self._kubernetes = kubernetes
@@ -72,6 +75,8 @@ class Gateway:
         if host in _BROKER_HOSTS:
             check_no_page(headers)
             await self._ingress(scope, receive, send)
+        elif target := self._outside.mapped(host):
+            await self._proxy.forward(target, scope, receive, send, headers)
         elif host in self._revisions:
             await self._proxy(self._revisions[host], scope, receive, send, headers)
         elif host in _KUBERNETES_HOSTS or (is_own and path.startswith(KUBERNETES + "/")):
@@ -84,6 +89,8 @@ class Gateway:
             await self._proxy(self._front, scope, receive, send, headers)
         elif is_own:
             await self._admin(scope, receive, send)
+        elif target := self._outside.target(host, _port(headers.get(b"host", b""))):
+            await self._proxy.forward(target, scope, receive, send, headers)
         else:
             await reply(send, self._unknown(host))
 
@@ -118,6 +125,11 @@ def _host_name(header: bytes) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0]
+
+
+def _port(header: bytes) -> int:
+    text = header.decode("latin-1").rpartition("]")[2].rpartition(":")[2]
+    return int(text) if text.isascii() and text.isdecimal() else 80
 
 
 def _below(scope: Message, prefix: str) -> Message:

@@ -16,6 +16,7 @@ from knative.local.broker.client import AiohttpSend
 from knative.local.broker.http import Answer, Headers
 from knative.local.hosts import BROKER_HOST
 from knative.local.instance import NotReadyError
+from knative.local.outside import Outside
 from knative.local.revision import OverdueError, Revision
 
 ERROR_BODY_BYTES = 512
@@ -42,7 +43,8 @@ def forwarded(host: bytes, client: str = "127.0.0.1") -> list[tuple[bytes, bytes
 class Network:
     """`Send` of the broker: cluster hosts go to their process, others to the outside world."""
 
-    def __init__(self, revisions: Mapping[str, Revision]) -> None:
+    def __init__(self, revisions: Mapping[str, Revision], outside: Outside) -> None:
+        self._outside = outside
         self._revisions = revisions
         self._client = AiohttpSend()
         self.broker: LocalBroker | None = None
@@ -54,14 +56,19 @@ class Network:
         host = parts.hostname or ""
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         revision = self._revisions.get(host)
-        if revision is not None:
+        if revision is not None and not self._outside.mapped(host):
             return await self._to_process(revision, method, path, headers, body, timeout_s)
         if host == BROKER_HOST and self.broker is not None:
             namespace, _, name = parts.path.strip("/").partition("/")
             answer = self.broker.ingress(namespace, name, method, headers, body, parts.query)
             return await asyncio.wait_for(answer, timeout_s)
-        if host.endswith((".svc.cluster.local", ".svc")):
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        target = self._outside.target(host, port)
+        if target is None and host.endswith((".svc.cluster.local", ".svc")):
             raise OSError(f'Post "{url}": dial tcp: lookup {host}: no such host')
+        if target is not None and parts.scheme == "http":
+            url, host = f"{target.url}{path}", target.host or parts.netloc
+            headers = [*headers, (b"host", host.encode())]
         return await self._client(method, url, headers, body, timeout_s)
 
     async def _to_process(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+)
 from typing import Any
 
 import aiohttp
@@ -15,6 +22,7 @@ from knative.local.access import Access
 from knative.local.broker.http import Answer
 from knative.local.instance import NotReadyError
 from knative.local.network import forwarded, trouble
+from knative.local.outside import Target
 from knative.local.revision import OverdueError, Revision
 
 Message = MutableMapping[str, Any]
@@ -46,7 +54,22 @@ class ReverseProxy:
     ) -> None:
         """Until the answer has ended or the client has hung up: then nobody needs it."""
         upload = _Upload(receive)
-        relaying = asyncio.create_task(self._relay(revision, scope, upload, send, headers))
+        await self._attended(upload, self._relay(revision, scope, upload, send, headers))
+
+    async def forward(
+        self,
+        target: Target,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
+        """The same to a place outside, which is no business of the activator's."""
+        upload = _Upload(receive)
+        await self._attended(upload, self._pass_on(target, scope, upload, send, headers))
+
+    async def _attended(self, upload: _Upload, work: Coroutine[Any, Any, None]) -> None:
+        relaying = asyncio.create_task(work)
         gone = asyncio.create_task(upload.hung_up())
         try:
             await asyncio.wait({relaying, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,9 +102,7 @@ class ReverseProxy:
                     data=body,
                     allow_redirects=False,
                 ) as upstream:
-                    kept = [(k, v) for k, v in upstream.raw_headers if k.lower() not in _HOP_BY_HOP]
-                    head = {"type": "http.response.start", "status": upstream.status}
-                    await send({**head, "headers": kept})
+                    await send(_head(upstream))
                     started = True
                     limit.reschedule(min(end, clock() + revision.idle_s))
                     async for chunk in upstream.content.iter_any():
@@ -100,6 +121,36 @@ class ReverseProxy:
         if started:
             raise ConnectionAbortedError("the answer ended early")  # uvicorn cuts the connection
         await reply(send, answer)
+
+    async def _pass_on(
+        self,
+        target: Target,
+        scope: Message,
+        upload: _Upload,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
+        sent = self._request_headers(scope, headers)
+        if target.host is not None:
+            sent["host"] = target.host
+        started = False
+        try:
+            async with self._client().request(
+                scope["method"],
+                _url(target.url + _target(scope)),
+                headers=sent,
+                data=await upload.body(headers),
+                allow_redirects=False,
+            ) as upstream:
+                await send(_head(upstream))
+                started = True
+                async for chunk in upstream.content.iter_any():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        except (aiohttp.ClientError, OSError) as error:
+            if started:
+                raise ConnectionAbortedError("the answer ended early") from error
+            await reply(send, trouble(502, f"{target.url} does not answer: {error}"))
 
     def _request_headers(self, scope: Message, headers: Mapping[bytes, bytes]) -> CIMultiDict[str]:
         client = scope.get("client")
@@ -133,6 +184,11 @@ async def reply(send: Send, answer: Answer) -> None:
     headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _head(upstream: aiohttp.ClientResponse) -> Message:
+    kept = [(k, v) for k, v in upstream.raw_headers if k.lower() not in _HOP_BY_HOP]
+    return {"type": "http.response.start", "status": upstream.status, "headers": kept}
 
 
 def _target(scope: Message) -> str:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from knative.local.manifests.load import UNENFORCED, World
 from knative.local.manifests.problems import ManifestError
 from knative.local.manifests.references import address
 from knative.local.network import Network
+from knative.local.outside import Outside
 from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
@@ -47,6 +48,8 @@ class Options:
 
     `durable`: deliveries outlive the runtime. `retention_s`: how long settled events are kept.
 
+    `maps`: the URL of each name.namespace that is outside.
+
     `front`: the Service, as namespace/name, that http://localhost:PORT leads to.
     """
 
@@ -57,6 +60,7 @@ class Options:
     durable: bool = True
     retention_s: float = RETENTION_S
     front: str | None = None
+    maps: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     jobs_within_s: float = 120.0
 
@@ -101,7 +105,8 @@ class Runtime:
         self._write_kubeconfig(site.kubeconfig)
 
         self.processes = Processes(self.world, site, self.options.limits)
-        self.network = Network(self.processes.by_host)
+        outside = Outside(self.world, self.options.maps)
+        self.network = Network(self.processes.by_host, outside)
         try:
             self.broker = LocalBroker(
                 self._data / "broker.sqlite",
@@ -124,6 +129,7 @@ class Runtime:
             self.kube.app,
             admin_app(self),
             Access(self._token),
+            outside,
             front=self._front(),
         )
         server = Server(gateway, listener)

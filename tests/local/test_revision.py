@@ -16,7 +16,9 @@ from knative.local.access import Access
 from knative.local.environment import Launch
 from knative.local.gateway import Gateway
 from knative.local.instance import Instance, NotReadyError, free_port, spawn
+from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService, RevisionTemplate
+from knative.local.outside import Outside
 from knative.local.revision import Limits, OverdueError, Revision, State
 from tests.local.kube_server import is_alive
 from tests.support import eventually
@@ -163,7 +165,7 @@ async def test_min_scale_keeps_a_process_without_any_request(make: Make) -> None
 async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
     revision = make(containerConcurrency=1)
 
-    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
+    gateway = _gateway(revision)
     hung_up = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -190,7 +192,7 @@ async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
 
 async def test_a_request_whose_process_is_starting_when_all_stops_is_answered(make: Make) -> None:
     revision = make({"SLOW_START_S": "30"})
-    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
+    gateway = _gateway(revision)
     told: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -230,7 +232,7 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
 ) -> None:
     revision = make(**limits)
     await revision.start()
-    gateway = Gateway({"echo.dsm.localhost": revision}, _nobody, _nobody, _nobody, Access("token"))
+    gateway = _gateway(revision)
     told: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -250,6 +252,11 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
                 await gateway(scope, receive, send)
     assert told[0]["status"] == status
     await gateway.close()
+
+
+def _gateway(revision: Revision) -> Gateway:
+    hosts, outside = {"echo.dsm.localhost": revision}, Outside(World(()), {})
+    return Gateway(hosts, _nobody, _nobody, _nobody, Access("token"), outside)
 
 
 async def _nobody(*_: Any) -> None:

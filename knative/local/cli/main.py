@@ -61,6 +61,13 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
         help="the Service that localhost leads to, but for /, /_knative and /kubernetes",
     )
     run.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME.NAMESPACE=URL",
+        help="a Service that is outside of the cluster; repeatable",
+    )
+    run.add_argument(
         "--stand-ins",
         action="store_true",
         help="the local broker for Kafka, the embedded PostgreSQL for one outside",

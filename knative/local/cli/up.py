@@ -18,6 +18,7 @@ import uvloop
 from knative.local.cli import show
 from knative.local.cli.tail import follow_logs
 from knative.local.manifests.load import load
+from knative.local.outside import parse_maps
 from knative.local.revision import Limits
 from knative.local.runtime import Options, Runtime
 
@@ -46,6 +47,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         durable=not arguments.in_memory,
         retention_s=arguments.keep_events * 86_400,
         front=arguments.front,
+        maps=parse_maps(arguments.map),
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
     runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))

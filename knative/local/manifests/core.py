@@ -111,6 +111,9 @@ class PodDisruptionBudget(Manifest):
     spec: AnyObject
 
 
+_COMPONENT = "app.kubernetes.io/component"
+
+
 class ServicePort(Strict):
     name: str | None = None
     port: int
@@ -127,17 +130,49 @@ class ServiceSpec(Strict):
     external_name: str | None = None
 
     @model_validator(mode="after")
-    def _is_in_the_cluster(self) -> ServiceSpec:
-        if self.type == "ExternalName":
-            raise refuse("an ExternalName leads out of the cluster; see --stand-ins")
+    def _leads_out(self) -> ServiceSpec:
+        if self.type == "ExternalName" and not self.external_name:
+            raise refuse("an ExternalName needs externalName")
+        if (self.external_name or "").endswith((".svc.cluster.local", ".svc")):
+            raise refuse("locally an ExternalName leads out of the cluster, not to its own names")
         return self
 
 
 class Service(Manifest):
-    """A v1 Service; locally it can only stand for the embedded PostgreSQL."""
+    """A v1 Service; locally it stands for the embedded PostgreSQL, or leads out of the cluster."""
 
     kind: Literal["Service"]
     spec: ServiceSpec
+
+    @model_validator(mode="after")
+    def _is_no_database_outside(self) -> Service:
+        labels = self.metadata.labels
+        if self.spec.type == "ExternalName" and labels.get(_COMPONENT) == "database":
+            raise refuse("an ExternalName leads out of the cluster; see --stand-ins")
+        return self
+
+
+class Endpoint(Strict):
+    addresses: list[str] = Field(min_length=1)
+    conditions: dict[str, bool] = {}
+    hostname: str | None = None
+    node_name: str | None = None
+    zone: str | None = None
+    target_ref: AnyObject | None = None
+
+
+class EndpointPort(Strict):
+    name: str | None = None
+    port: int
+    protocol: Literal["TCP"] = "TCP"
+    app_protocol: str | None = None
+
+
+class EndpointSlice(Manifest):
+    kind: Literal["EndpointSlice"]
+    address_type: Literal["IPv4", "IPv6", "FQDN"]
+    endpoints: list[Endpoint]
+    ports: list[EndpointPort] = []
 
 
 class LabelSelector(Strict):

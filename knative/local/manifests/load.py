@@ -31,6 +31,7 @@ KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("v1", "Secret"): core.Secret,
     ("v1", "ServiceAccount"): core.ServiceAccount,
     ("v1", "Service"): core.Service,
+    ("discovery.k8s.io/v1", "EndpointSlice"): core.EndpointSlice,
     ("rbac.authorization.k8s.io/v1", "Role"): core.Role,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): core.RoleBinding,
     ("rbac.authorization.k8s.io/v1", "ClusterRole"): core.ClusterRole,

@@ -59,6 +59,9 @@ def address(destination: Destination, namespace: str) -> str:
     return f"{base}/{destination.uri.lstrip('/')}"
 
 
+_SLICE_OF = "kubernetes.io/service-name"
+
+
 class _Names:
     def __init__(self, objects: list[Manifest]) -> None:
         self._objects = {(type(item), item.namespace, item.name): item for item in objects}
@@ -78,7 +81,7 @@ def _faults(item: Manifest, world: _Names) -> Iterator[Fault]:
         case core.StatefulSet():
             yield from _pod(item, item.spec.template.spec, world)
         case core.Service():
-            yield from _stands_for_postgres(item, world)
+            yield from _leads_somewhere(item, world)
         case eventing.Broker():
             yield from _delivery(item, item.spec.delivery, world)
         case eventing.Trigger():
@@ -179,10 +182,18 @@ def _pod(item: Manifest, pod: PodSpec, world: _Names) -> Iterator[Fault]:
                 yield ("spec", "template", "spec", "volumes", at), words
 
 
-def _stands_for_postgres(item: core.Service, world: _Names) -> Iterator[Fault]:
+def _leads_somewhere(item: core.Service, world: _Names) -> Iterator[Fault]:
+    if item.spec.type == "ExternalName":
+        return
+    if not item.spec.selector:
+        slices = [one for one in world.items if isinstance(one, core.EndpointSlice)]
+        if not any(one.metadata.labels.get(_SLICE_OF) == item.name for one in slices):
+            yield ("spec", "selector"), f"is missing, and no EndpointSlice is labelled {_SLICE_OF}"
+        return
     for other in world.items:
         if isinstance(other, core.StatefulSet) and other.namespace == item.namespace:
             labels = other.spec.template.metadata.labels
             if item.spec.selector and item.spec.selector.items() <= labels.items():
                 return
-    yield ("spec", "selector"), "selects no StatefulSet; locally a v1 Service stands for PostgreSQL"
+    words = "selects no StatefulSet; locally a v1 Service with a selector stands for PostgreSQL"
+    yield ("spec", "selector"), words
