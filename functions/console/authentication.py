@@ -1,6 +1,6 @@
 """Who is looking, and may they act? Sessions, the form token, and where a request comes from.
 
-An action needs three things: a person (a proxy's header, the token, or a console that is said to be
+An action needs three things: a user (a proxy's header, the token, or a console that is said to be
 local), a form that this console gave to that browser, and an Origin that is the console itself.
 """
 
@@ -42,7 +42,7 @@ class Refused(PermanentError):
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     """Who is looking; `why_not` says why they may not act."""
 
     name: str
@@ -64,7 +64,7 @@ class Session:
     fresh: bool = False
 
 
-class Desk:
+class Authentication:
     """Reads and writes the cookies; made once per request."""
 
     def __init__(self, request: Request, settings: ConsoleSettings, ended: EndedSessions) -> None:
@@ -80,20 +80,20 @@ class Desk:
         self.who = "nobody"  # who acts, once that is known
 
     @property
-    def person(self) -> Person:
+    def user(self) -> User:
         settings = self._settings
         header = settings.console_user_header
         if header and (named := said_by_proxy(self.request.headers.get(header, ""))):
-            return Person(shortened(named, 100), signed_in=True)
+            return User(shortened(named, 100), signed_in=True)
         if settings.console_token:
             if self.session.name:
-                return Person(self.session.name, signed_in=True, may_sign_in=True)
-            return Person("nobody", "Sign in to act.", may_sign_in=True)
+                return User(self.session.name, signed_in=True, may_sign_in=True)
+            return User("nobody", "Sign in to act.", may_sign_in=True)
         if settings.console_local and is_loopback(host_of(self.request.scope)):
-            return Person("local")
+            return User("local")
         if settings.console_local:
-            return Person("nobody", "This console acts on this machine only: open it as localhost.")
-        return Person(
+            return User("nobody", "This console acts on this machine only: open it as localhost.")
+        return User(
             "nobody", "This console only reads: set CONSOLE_TOKEN to let people sign in and act."
         )
 
@@ -119,11 +119,11 @@ class Desk:
     async def act(self) -> tuple[Mapping[str, str], str]:
         """The form's fields and who acts."""
         fields = await self.form()
-        person = self.person
-        if not person.may_act:
-            raise Refused(person.why_not)
-        self.who = person.name
-        return fields, person.name
+        user = self.user
+        if not user.may_act:
+            raise Refused(user.why_not)
+        self.who = user.name
+        return fields, user.name
 
     def knows(self, token: str) -> bool:
         expected = self._settings.console_token

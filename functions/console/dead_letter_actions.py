@@ -52,7 +52,7 @@ async def confirm_one(view: View) -> Response:
 
 
 async def redrive_one(view: View) -> Response:
-    _, who = await view.desk.act()
+    _, who = await view.authentication.act()
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
     at = f"/letters/{found['number']}/redrive"
@@ -93,7 +93,7 @@ def _edit_page(view: View, found: Row, data: str, subject: str, wrong: str) -> R
 
 async def send_edited(view: View) -> Response:
     """Send what the form holds; bad data comes back in the form with what is wrong with it."""
-    form, who = await view.desk.act()
+    form, who = await view.authentication.act()
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
     text, subject = form.get("data", ""), form.get("subject", "")
@@ -141,7 +141,7 @@ async def confirm_end(view: View) -> Response:
 
 
 async def end(view: View) -> Response:
-    form, who = await view.desk.act()
+    form, who = await view.authentication.act()
     number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
     found = await read_dead_letter(view.ask, number)
     body = {"reason": form.get("reason", "")}
@@ -168,7 +168,7 @@ async def confirm_dismiss_many(view: View) -> Response:
 
 
 async def dismiss_many(view: View) -> Response:
-    form, who = await view.desk.act()
+    form, who = await view.authentication.act()
     body = {**chosen(form), "state": "open", "reason": form.get("reason", "")}
     answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
     return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
@@ -207,7 +207,7 @@ async def confirm_many(view: View) -> Response:
 
 
 async def redrive_many(view: View) -> Response:
-    form, who = await view.desk.act()
+    form, who = await view.authentication.act()
     wanted = chosen(form)
     body = {**wanted, "state": "open"}
     answer = await view.ask.function(FUNCTION).act("/redrive", who, body, PREFER)

@@ -89,7 +89,7 @@ async def confirm(view: View) -> Response:
 
 
 async def cancel(view: View) -> Response:
-    _, who = await view.desk.act()
+    _, who = await view.authentication.act()
     at = path("jobs", view.query["id"])
     await view.ask.function(FUNCTION).act(f"{at}/cancel", who)
     return done(view, at, "It was asked to stop.")

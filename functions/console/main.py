@@ -32,7 +32,7 @@ from functions.console import (
     today,
 )
 from functions.console.ask import Ask
-from functions.console.authentication import Desk, EndedSessions
+from functions.console.authentication import Authentication, EndedSessions
 from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
@@ -94,7 +94,7 @@ class SecurityHeaders:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ask = Ask(request.scope["context"])
-    view = View(request, ask, Desk(request, ask.settings, ask.ctx.part(EndedSessions)))
+    view = View(request, ask, Authentication(request, ask.settings, ask.ctx.part(EndedSessions)))
     if error.status_code == 404:
         return problem(view, NotFound(f"There is no page at {request.url.path}."))
     return problem(view, PermanentError(str(error.detail)))

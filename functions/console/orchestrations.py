@@ -211,7 +211,7 @@ async def confirm(view: View) -> Response:
 
 
 async def act(view: View) -> Response:
-    form, who = await view.desk.act()
+    form, who = await view.authentication.act()
     action = _action(view.query)
     to = f"?{urlencode({'to': form['to']})}" if action == "undo" and form.get("to") else ""
     answer = await view.ask.function(FUNCTION).act(

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask
-from functions.console.authentication import Desk, EndedSessions
+from functions.console.authentication import Authentication, EndedSessions
 from functions.console.csv_table import as_csv
 from functions.console.panels import Panel, Query, Shown, show, show_one
 from functions.console.rendering import View, drawing, problem, render, streamed
@@ -101,7 +101,9 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
     async def call(request: Request) -> Response:
         ctx: Context = request.scope["context"]
         ask = Ask(ctx, ACTION_TIMEOUT_S)
-        view = View(request, ask, Desk(request, ask.settings, ask.ctx.part(EndedSessions)))
+        view = View(
+            request, ask, Authentication(request, ask.settings, ask.ctx.part(EndedSessions))
+        )
         try:
             response = await answer(view)
         except FunctionError as error:
@@ -110,9 +112,13 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
             logger.error("page %s", request.url.path, exc_info=error)
             response = problem(view, Broken(f"This page failed ({type(error).__name__})."))
         if request.method == "POST":
-            said = {"who": view.desk.who, "path": request.url.path, "status": response.status_code}
+            said = {
+                "who": view.authentication.who,
+                "path": request.url.path,
+                "status": response.status_code,
+            }
             logger.info("action", extra={"fields": said})
-        view.desk.leave(response)
+        view.authentication.leave(response)
         return response
 
     return Route(path, call, methods=list(methods))

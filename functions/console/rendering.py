@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from functions.console import formatting
 from functions.console.ask import Ask
-from functions.console.authentication import Desk
+from functions.console.authentication import Authentication
 from functions.console.panels import Draw, Query, Shown
 from functions.kit.errors import FunctionError, PermanentError
 
@@ -82,7 +82,7 @@ class View:
 
     request: Request
     ask: Ask
-    desk: Desk
+    authentication: Authentication
 
     @property
     def query(self) -> dict[str, str]:
@@ -105,7 +105,7 @@ def render(
     html = _templates.get_template(template).render({**frame(view), **values})
     response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
     if not part:
-        view.desk.heard(response)
+        view.authentication.heard(response)
     return response
 
 
@@ -133,7 +133,7 @@ async def streamed(
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         content = _zipped(parts())
     response = StreamingResponse(content, media_type="text/html", headers=headers)
-    view.desk.heard(response)
+    view.authentication.heard(response)
     return response
 
 
@@ -152,9 +152,9 @@ def frame(view: View) -> dict[str, Any]:
     return {
         "navigation": NAVIGATION,
         "here": here,
-        "person": view.desk.person,
-        "form_token": view.desk.form_token,
-        "notice": view.desk.notice(),
+        "user": view.authentication.user,
+        "form_token": view.authentication.form_token,
+        "notice": view.authentication.notice(),
         "scripts": SCRIPTS,
         "now": view.ask.ctx.now(),
         "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
@@ -184,5 +184,5 @@ def problem(view: View, error: FunctionError) -> Response:
 def done(view: View, to: str, said: str, tone: str = "good") -> Response:
     """After an action: back to a page that shows the outcome, in the tone that it deserves."""
     response = RedirectResponse(to, 303)
-    view.desk.say(response, said, tone)
+    view.authentication.say(response, said, tone)
     return response

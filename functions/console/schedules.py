@@ -185,7 +185,7 @@ async def confirm(view: View) -> Response:
 
 
 async def run(view: View) -> Response:
-    _, who = await view.desk.act()
+    _, who = await view.authentication.act()
     source = await _source(view)
     await view.ask.ctx.publisher.publish([tick(source, view.ask.ctx.now(), who)])
     words = f"{source['metadata']['name']} was sent its tick. See what came of it under Today."

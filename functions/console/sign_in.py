@@ -21,10 +21,10 @@ async def ask_token(view: View) -> Response:
 
 async def sign_in(view: View) -> Response:
     """A new session for who knows the token; the old id is not kept."""
-    form = await view.desk.form()
+    form = await view.authentication.form()
     name = shortened(form.get("name", ""), 60)
     to = _local(form.get("next", "/"))
-    view.desk.who = name or "nobody"
+    view.authentication.who = name or "nobody"
     attempts = view.ask.ctx.part(SignInAttempts)
     if wait_s := attempts.wait_s:
         wrong = f"Too many failed attempts: try again in {wait_s:.0f} s."
@@ -32,25 +32,25 @@ async def sign_in(view: View) -> Response:
         response = render(view, "sign_in.html", values, 429)
         response.headers["Retry-After"] = str(max(1, round(wait_s)))
         return response
-    if not name or not view.desk.knows(form.get("token", "")):
+    if not name or not view.authentication.knows(form.get("token", "")):
         if name:
             attempts.failed()
         wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
         values = {"title": "Sign in", "next": to, "wrong": wrong}
         return render(view, "sign_in.html", values, 403)
     answer = RedirectResponse(to, 303)
-    view.desk.leave(answer, Session(secrets.token_urlsafe(16), name))
+    view.authentication.leave(answer, Session(secrets.token_urlsafe(16), name))
     return answer
 
 
 async def sign_out(view: View) -> Response:
-    await view.desk.form()
-    if not view.desk.person.signed_in:
+    await view.authentication.form()
+    if not view.authentication.user.signed_in:
         raise Refused("You are not signed in.")
-    view.desk.who = view.desk.person.name
-    view.desk.end_session()
+    view.authentication.who = view.authentication.user.name
+    view.authentication.end_session()
     response = done(view, "/", "You are signed out.")
-    view.desk.leave(response, Session(secrets.token_urlsafe(16)))
+    view.authentication.leave(response, Session(secrets.token_urlsafe(16)))
     return response
 
 
