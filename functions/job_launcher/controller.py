@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context as ContextVars
 from dataclasses import replace
 
-from functions.job_launcher import launch, manifest, reconcile, tables
+from functions.job_launcher import launch, manifest, queue, reconcile, tables
 from functions.job_launcher.launching import launch_batch, stop_all
 from functions.job_launcher.sweep import sweep
 from functions.kit.cluster import Change
@@ -66,6 +66,7 @@ class Controller:
         self._following = Work(self._follow)
         self._sweeping = Work(self._sweep)
         self._watches: list[asyncio.Task[None]] = []
+        self._closing = False
 
     def launch(self, ctx: Context) -> None:
         """Something may be due, or is to be stopped."""
@@ -84,6 +85,7 @@ class Controller:
 
     async def close(self) -> None:
         """End the watches, and what is at work within `DRAIN_S`; a lease ends by itself."""
+        self._closing = True
         for watch in self._watches:
             watch.cancel()
         working = self.working()
@@ -115,6 +117,15 @@ class Controller:
         while await launch_batch(self._limited()):
             # What was cancelled while its Job was being made is there to be stopped now.
             await stop_all(self._limited())
+        async with self._limited().store.connection() as connection:
+            lease_end_s = await queue.next_lease_end_s(connection)
+        if lease_end_s is not None:
+            # Another process makes them, or has died over it.
+            asyncio.get_running_loop().call_later(lease_end_s + 0.1, self._call_again)
+
+    def _call_again(self) -> None:
+        if not self._closing:
+            self._launching.call()
 
     async def _sweep(self) -> None:
         await sweep(self._limited())

@@ -53,6 +53,15 @@ async def lease(tx: Connection, ids: Sequence[str], lease_s: float) -> list[Row]
     return sorted((row_of(row) for row in rows), key=lambda row: row.position)
 
 
+async def next_lease_end_s(connection: Connection) -> float | None:
+    """In how many seconds a lease ends whose holder may have died; None where nobody holds one."""
+    found: float | None = await connection.fetchval(
+        """SELECT greatest(0, extract(epoch FROM min(launching_until) - clock_timestamp()))::float8
+           FROM job WHERE state = 'queued' AND launching_until IS NOT NULL"""
+    )
+    return found
+
+
 async def release(tx: Connection, ids: Sequence[str]) -> None:
     """Give requests back to the queue, with nothing tried."""
     await tx.execute(
