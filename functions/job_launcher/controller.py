@@ -121,7 +121,7 @@ class Controller:
             lease_end_s = await queue.next_lease_end_s(connection)
         if lease_end_s is not None:
             # Another process makes them, or has died over it.
-            asyncio.get_running_loop().call_later(lease_end_s + 0.1, self._call_again)
+            asyncio.get_running_loop().call_later(max(0.0, lease_end_s) + 0.1, self._call_again)
 
     def _call_again(self) -> None:
         if not self._closing:

@@ -56,8 +56,8 @@ async def lease(tx: Connection, ids: Sequence[str], lease_s: float) -> list[Row]
 async def next_lease_end_s(connection: Connection) -> float | None:
     """In how many seconds a lease ends whose holder may have died; None where nobody holds one."""
     found: float | None = await connection.fetchval(
-        """SELECT greatest(0, extract(epoch FROM min(launching_until) - clock_timestamp()))::float8
-           FROM job WHERE state = 'queued' AND launching_until IS NOT NULL"""
+        """SELECT extract(epoch FROM min(launching_until) - clock_timestamp())::float8
+           FROM job WHERE state = 'queued' AND launching_until > clock_timestamp()"""
     )
     return found
 

@@ -241,7 +241,7 @@ async def test_what_a_dead_process_was_making_is_made_once_its_lease_ends(
         await database.close()
 
         async def is_made() -> bool:
-            return (await world.jobs())[0]["state"] == "starting"
+            return bool((await world.jobs())[0]["state"] == "starting")
 
         await eventually(is_made)
 
