@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
 from functions.kit.serve import FUNCTIONS
-from tests.contract import eventtypes, settings_table
+from tests.contract import eventtypes, policies, settings_table
 from tests.contract.repository import (
     KNATIVE,
     ROOT,
@@ -199,6 +199,7 @@ def main() -> int:
         path.write_text(filled(path.read_text()))
     for path, text in eventtypes.files().items():
         path.write_text(text)
+    policies.PATH.write_text(policies.text())
     return 0
 
 

@@ -59,6 +59,7 @@ routes:
       service: shop
       ttl_seconds: 3600
       retries: 5
+      image: busybox:1
       command: [sh, -c, 'echo "$EVENT_ID $JOB_NAME" >> RECORD']
       files: {task.md: "{{ data.issue.title }}"}
 """
@@ -97,7 +98,6 @@ def overlay(folder: Path, record: Path) -> Path:
         ],
     }
     _kustomization(folder / "dsm", dsm)
-    # Nobody is told of the Jobs' changes: how they end is another story.
     jobs = [_way(folder, f"jobs/{name}.yaml") for name in ("namespace", "launcher")]
     return _kustomization(folder, {"resources": ["dsm", *jobs]})
 
