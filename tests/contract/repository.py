@@ -100,7 +100,8 @@ def manifests() -> list[tuple[Path, Manifest]]:
     for part in PARTS:
         for path in sorted((KNATIVE / part).rglob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
-                if document and document["kind"] not in ("Kustomization", "Component"):
+                # The map of images beside the base is no object.
+                if document and document.get("kind") not in (None, "Kustomization", "Component"):
                     found.append((path, _confined(document)))
     return found
 
