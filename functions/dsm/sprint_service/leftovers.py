@@ -50,7 +50,10 @@ async def tell(ctx: Context, old_s: float) -> None:
         for project_id in projects:
             await _placed(ctx, project_id)
         await outbox.write_notes(ctx, None, old_s=old_s, within_s=outbox.NOTES_LATER_S)
-        await outbox.publish(ctx, None, old_s=old_s)
+        async with ctx.store.transaction() as tx:
+            moved = await tables.move_events(tx, ctx.function, old_s)
+        if moved:
+            await ctx.resources.durable.relay.sweep()
     except FunctionError as error:
         logger.warning("left for the next round: %s", error)
     except Exception as error:

@@ -44,7 +44,7 @@ async def _check_none_runs(connection: Connection, project_id: str) -> None:
 
 async def start(
     tx: Connection,
-    request: str,
+    out: outbox.Outgoing,
     project_id: str,
     asked: Mapping[str, Any],
     found: Found,
@@ -86,12 +86,8 @@ async def start(
         "sprint_goal": f"Complete the tasks of sprint {asked['sprint_name']}",
         "planned_tasks": ids,
     }
-    messages = [
-        outbox.placements(at, placed),
-        outbox.note("sprint_planning", planning),
-        *outbox.events(facts, at, request),
-    ]
-    await tables.put_out(tx, request, project_id, sprint_id, messages)
+    calls = [outbox.placements(at, placed), outbox.note("sprint_planning", planning)]
+    await out.keep(tx, project_id, sprint_id, calls, outbox.events(facts, at, out.request))
     return {
         "message": f"Sprint {sprint_id} started. Assigned {len(tasks)} tasks",
         "sprint_id": sprint_id,
@@ -100,7 +96,7 @@ async def start(
 
 
 async def move(
-    tx: Connection, request: str, sprint_id: str, made: Sequence[Mapping[str, Any]]
+    tx: Connection, out: outbox.Outgoing, sprint_id: str, made: Sequence[Mapping[str, Any]]
 ) -> Row:
     """Move tasks of a sprint in progress on, all or none; who is done already stays so."""
     sprint = await tables.sprint(tx, sprint_id, lock=True)
@@ -122,7 +118,7 @@ async def move(
         task["updated_at"] = await tables.clock(tx)
         moved.append(task)
     await tables.set_tasks(tx, sprint_id, moved)
-    await _announce(tx, request, sprint["project_id"], moved)
+    await _announce(tx, out, sprint["project_id"], moved)
     fields = ("task_id", "progress_made", "progress_percentage", "status")
     updates = [
         {name: t[name] for name in fields} | {"updated_at": t["updated_at"].isoformat()}
@@ -132,7 +128,7 @@ async def move(
 
 
 async def set_progress(
-    tx: Connection, request: str, task_id: str, status: str | None, progress: int | None
+    tx: Connection, out: outbox.Outgoing, task_id: str, status: str | None, progress: int | None
 ) -> Row:
     """Set where a task stands."""
     task = await tables.open_task(tx, task_id)
@@ -144,7 +140,7 @@ async def set_progress(
         task["status"] = decide.status_at(progress)
     at = await tables.clock(tx)
     await tables.set_tasks(tx, task["sprint_id"], [task])
-    await _announce(tx, request, task["project_id"], [task | {"updated_at": at}])
+    await _announce(tx, out, task["project_id"], [task | {"updated_at": at}])
     return {
         "message": f"Task {task_id} updated successfully",
         "task_id": task_id,
@@ -154,7 +150,7 @@ async def set_progress(
     }
 
 
-async def close(tx: Connection, request: str, sprint_id: str) -> Row:
+async def close(tx: Connection, out: outbox.Outgoing, sprint_id: str) -> Row:
     """End a sprint: its unfinished tasks go back to the backlog, its rows stay."""
     sprint = await tables.sprint(tx, sprint_id, lock=True)
     if sprint["status"] != "in_progress":
@@ -164,12 +160,12 @@ async def close(tx: Connection, request: str, sprint_id: str) -> Row:
     await tables.close(tx, sprint_id, status)
     at = await tables.clock(tx)
     project_id = sprint["project_id"]
-    messages = [
+    calls = [
         outbox.placements(at, [*finished, *unfinished]),
         outbox.note("sprint_retrospective", _retrospective(sprint, tasks, len(unfinished))),
-        *outbox.events(_updates(project_id, unfinished, at), at, request),
     ]
-    await tables.put_out(tx, request, project_id, sprint_id, messages)
+    told = outbox.events(_updates(project_id, unfinished, at), at, out.request)
+    await out.keep(tx, project_id, sprint_id, calls, told)
     return {
         "message": f"Sprint {sprint_id} closed",
         "sprint_id": sprint_id,
@@ -212,12 +208,12 @@ def _retrospective(sprint: Row, tasks: Sequence[Row], pending: int) -> Row:
 
 
 async def _announce(
-    tx: Connection, request: str, project_id: str, moved: Sequence[Mapping[str, Any]]
+    tx: Connection, out: outbox.Outgoing, project_id: str, moved: Sequence[Mapping[str, Any]]
 ) -> None:
     for task in moved:
         at = task["updated_at"]
-        told = outbox.events(_updates(project_id, [task], at), at, request)
-        await tables.put_out(tx, request, project_id, task["sprint_id"], told)
+        told = outbox.events(_updates(project_id, [task], at), at, out.request)
+        await out.keep(tx, project_id, task["sprint_id"], [], told)
 
 
 def _updates(

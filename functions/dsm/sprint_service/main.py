@@ -132,7 +132,7 @@ def _writes(app: FastAPI) -> None:
     async def start(
         project_id: Id, body: NewSprint, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        request = lifecycle.new_request(idempotency_key)
+        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
         asked = body.model_dump(mode="json")
         if body.start_date is None:
             del asked["start_date"]  # as those who never knew of it have asked
@@ -143,40 +143,43 @@ def _writes(app: FastAPI) -> None:
             found = await lifecycle.find(ctx, project_id)
 
         async def work(tx: Connection) -> Any:
-            return await lifecycle.start(tx, request, project_id, asked, found, ctx.now().date())
+            return await lifecycle.start(tx, out, project_id, asked, found, ctx.now().date())
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
+        out.send()
         warnings = await _told(ctx, project_id)
-        return _answer(ctx, answer, request, 201, project_id, warnings)
+        return _answer(ctx, answer, 201, project_id, warnings)
 
     @app.post("/sprints/{sprint_id}/close")
     async def close(sprint_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-        request = lifecycle.new_request(idempotency_key)
+        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
 
         async def work(tx: Connection) -> Any:
-            return await lifecycle.close(tx, request, sprint_id)
+            return await lifecycle.close(tx, out, sprint_id)
 
         answer = await once(ctx, idempotency_key, "POST close", sprint_id, work)
+        out.send()
         async with ctx.store.connection() as connection:
             project_id = (await tables.sprint(connection, sprint_id))["project_id"]
         warnings = await _told(ctx, project_id)
         async with ctx.store.connection() as connection:
             retrospective = await tables.retrospective(connection, sprint_id)
         answer |= {"retrospective_report_id": retrospective}
-        return _answer(ctx, answer, request, 200, project_id, warnings)
+        return _answer(ctx, answer, 200, project_id, warnings)
 
     @app.post("/sprints/{sprint_id}/progress")
     async def move(
         sprint_id: Id, body: Moves, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        request = lifecycle.new_request(idempotency_key)
+        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
         moves = [one.model_dump() for one in body.moves]
 
         async def work(tx: Connection) -> Any:
-            return await lifecycle.move(tx, request, sprint_id, moves)
+            return await lifecycle.move(tx, out, sprint_id, moves)
 
         answer = await once(ctx, idempotency_key, "POST moves", [sprint_id, moves], work)
-        return _answer(ctx, answer, request, 200)
+        out.send()
+        return JSONResponse(answer)
 
     @app.post("/tasks/{task_id}/progress")
     async def progress(
@@ -184,30 +187,27 @@ def _writes(app: FastAPI) -> None:
     ) -> Response:
         if body.status is None and body.progress_percentage is None:
             raise PermanentError("give status, progress_percentage or both")
-        request, asked = lifecycle.new_request(idempotency_key), body.model_dump()
+        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
+        asked = body.model_dump()
 
         async def work(tx: Connection) -> Any:
             return await lifecycle.set_progress(
-                tx, request, task_id, body.status, body.progress_percentage
+                tx, out, task_id, body.status, body.progress_percentage
             )
 
         answer = await once(ctx, idempotency_key, "POST progress", [task_id, asked], work)
-        return _answer(ctx, answer, request, 200)
+        out.send()
+        return JSONResponse(answer)
 
 
 def _answer(
-    ctx: Ctx,
-    answer: dict[str, Any],
-    request: str,
-    status: int,
-    project_id: str | None = None,
-    warnings: list[str] | None = None,
+    ctx: Ctx, answer: dict[str, Any], status: int, project_id: str, warnings: list[str]
 ) -> Response:
-    """The answer; events leave behind it, as a broker may take its time."""
-    if warnings:
-        answer = answer | {"warnings": warnings}
-    behind = BackgroundTask(outbox.tell_behind, ctx, request, project_id if warnings else None)
-    return JSONResponse(answer, status, background=behind)
+    """The answer; notes that came too late for it are written behind it."""
+    if not warnings:
+        return JSONResponse(answer, status)
+    behind = BackgroundTask(outbox.write_later, ctx, project_id)
+    return JSONResponse(answer | {"warnings": warnings}, status, background=behind)
 
 
 async def _told(ctx: Ctx, project_id: str) -> list[str]:

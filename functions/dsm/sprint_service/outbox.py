@@ -1,4 +1,6 @@
-"""Telling others what has happened here, however often it takes.
+"""Telling others what has happened here, however often it takes: services by calls, the broker by
+events, which go to the outbox that all functions share.
+
 
 A write puts what others are to be told into its own transaction, and tells them afterwards, under
 keys that stay the same. What could not be told is told by the repeat of that request, by the next
@@ -7,7 +9,6 @@ write to the project, or by the leftovers' round, whichever comes first.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -21,6 +22,8 @@ from functions.dsm.sprint_service.tables import Message
 from functions.events.base import Event
 from functions.kit import cause, trace, wire
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
+from functions.kit.durable.outbox import Entry
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.services import path
 
@@ -28,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 NOTES_S = 1.5  # below the patience of whoever calls us, and of who calls them
 NOTES_LATER_S = 30.0  # a chronicle may have to start from zero
-AT_ONCE = 16
-
 SOURCE = "/functions/sprint-service"
 
 
@@ -46,35 +47,55 @@ def note(kind: str, body: Mapping[str, Any]) -> Message:
     return Message(str(uuid4()), kind, body)
 
 
-def events(facts: Sequence[Event], at: datetime, request: str) -> list[Message]:
+def events(facts: Sequence[Event], at: datetime, request: str) -> list[wire.Message]:
     """The broker is to have events: facts since `at`, with the trace and the cause of now.
 
     `request` is what they have in common where whoever asked has named no cause.
     """
     carried = {"correlationid": request, **cause.handed_on()}
-    made = trace.created([_made(fact, at, carried) for fact in facts])
-    return [
-        Message(
-            one.id,
-            "event",
-            {
-                "type": one.type,
-                "subject": one.subject,
-                "time": one.time,
-                "data": fact.model_dump(mode="json"),
-            },
-            one.extensions,
-        )
-        for one, fact in zip(made, facts, strict=True)
-    ]
+    return trace.created([_made(fact, at, carried) for fact in facts])
 
 
 def _made(fact: Event, at: datetime, carried: Mapping[str, str]) -> wire.Message:
     subject = fact.subject()
-    extensions = {**({"partitionkey": subject} if subject else {}), **carried}
-    time = wire.format_time(at)
-    id_ = str(uuid4())
-    return wire.Message(id_, SOURCE, fact.type, b"", subject, time, extensions=extensions)
+    return wire.Message(
+        id=str(uuid4()),
+        source=SOURCE,
+        type=fact.type,
+        data=json.dumps(fact.model_dump(mode="json"), ensure_ascii=False).encode(),
+        subject=subject,
+        time=wire.format_time(at),
+        datacontenttype="application/json",
+        extensions={**({"partitionkey": subject} if subject else {}), **carried},
+    )
+
+
+class Outgoing:
+    """What one request tells others: kept in its transaction, its events sent after the commit."""
+
+    def __init__(self, ctx: Context, request: str) -> None:
+        self.request = request
+        self._durable = ctx.resources.durable
+        self._function = ctx.function
+        self._events: list[wire.Message] = []
+        self._entries: list[Entry] = []
+
+    async def keep(
+        self,
+        tx: Connection,
+        project_id: str,
+        sprint_id: str,
+        calls: Sequence[Message],
+        facts: Sequence[wire.Message],
+    ) -> None:
+        """Keep calls of services and events, in order; the last statements of a transaction."""
+        await tables.put_out(tx, self.request, project_id, sprint_id, calls)
+        self._entries += await self._durable.put(tx, self._function, facts)
+        self._events += facts
+
+    def send(self) -> None:
+        """Send the events; the transaction is committed."""
+        self._durable.deliver(self._entries, self._events)
 
 
 async def place(ctx: Context, project_id: str) -> list[str]:
@@ -133,63 +154,9 @@ async def write_notes(
     return warnings
 
 
-async def publish(ctx: Context, request: str | None, *, old_s: float = 0) -> None:
-    """Publish the events of a request, or of all; what cannot be published stays for later.
-
-    Each is marked by itself: one that the sink refuses keeps no other back.
-    """
-    after = 0
-    while True:
-        async with ctx.store.connection() as connection:
-            rows = await tables.events_out(connection, request, after, old_s, AT_ONCE)
-        if not rows:
-            return
-        after = rows[-1]["number"]
-        outcomes = await asyncio.gather(
-            *(ctx.publisher.publish([_message(row)]) for row in rows), return_exceptions=True
-        )
-        told, refused = [], []
-        for row, outcome in zip(rows, outcomes, strict=True):
-            if outcome is None:
-                told.append(row["number"])
-            elif isinstance(outcome, PermanentError):
-                logger.error("event %s is not sent again: %s", row["id"], outcome)
-                refused.append(row["number"])
-            elif isinstance(outcome, TemporaryError):
-                logger.warning("event %s is left for later: %s", row["id"], outcome)
-            else:
-                raise outcome
-        async with ctx.store.connection() as connection:
-            await tables.told(connection, told)
-            await tables.refused(connection, refused)
-        if not told and not refused:
-            return  # the sink is away
-
-
-async def tell_behind(ctx: Context, request: str, unwritten: str | None) -> None:
-    """Publish a request's events behind its answer, where nobody hears of an error any more.
-
-    `unwritten`: the project with notes that did not get into the chronicle in time.
-    """
+async def write_later(ctx: Context, project_id: str) -> None:
+    """Write a project's notes behind an answer, for which they came too late."""
     try:
-        await publish(ctx, request)
-        if unwritten is not None:
-            await write_notes(ctx, unwritten, within_s=NOTES_LATER_S)
+        await write_notes(ctx, project_id, within_s=NOTES_LATER_S)
     except FunctionError as error:
         logger.warning("left for later: %s", error)
-
-
-def _message(row: Mapping[str, Any]) -> wire.Message:
-    body = row["body"]
-    # A row of a version that kept no extensions has none.
-    without = {"partitionkey": body["subject"], "correlationid": row["id"]}
-    return wire.Message(
-        id=row["id"],
-        source=SOURCE,
-        type=body["type"],
-        data=json.dumps(body["data"], ensure_ascii=False).encode(),
-        subject=body["subject"],
-        time=body["time"],
-        datacontenttype="application/json",
-        extensions=row["extensions"] or without,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -188,12 +188,11 @@ async def set_retrospective(tx: Connection, sprint_id: str, retrospective_id: st
 
 @dataclass(frozen=True)
 class Message:
-    """What somebody is to be told; `extensions` are an event's."""
+    """What a service is to be told."""
 
     id: str
     kind: str
     body: Mapping[str, Any]
-    extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 async def put_out(
@@ -201,12 +200,9 @@ async def put_out(
 ) -> None:
     """Remember what is to be told to others, in order."""
     await tx.executemany(
-        """INSERT INTO outbox (request, project_id, sprint_id, id, kind, body, extensions)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)""",
-        [
-            (request, project_id, sprint_id, m.id, m.kind, dict(m.body), dict(m.extensions))
-            for m in messages
-        ],
+        """INSERT INTO outbox (request, project_id, sprint_id, id, kind, body)
+           VALUES ($1, $2, $3, $4, $5, $6)""",
+        [(request, project_id, sprint_id, m.id, m.kind, dict(m.body)) for m in messages],
     )
 
 
@@ -237,18 +233,26 @@ async def note_out(
 _NOTES = "'{sprint_planning,sprint_retrospective}'"
 
 
-async def events_out(
-    connection: Connection, request: str | None, after: int, old_s: float, limit: int
-) -> list[Row]:
-    """Events beyond a number, `old_s` seconds old: of a request or of any."""
-    rows = await connection.fetch(
-        """SELECT number, id::text, body, extensions FROM outbox
-           WHERE kind = 'event' AND number > $2 AND ($1::text IS NULL OR request = $1)
-             AND created_at <= now() - make_interval(secs => $3)
-           ORDER BY number LIMIT $4""",
-        *(request, after, old_s, limit),
+async def move_events(tx: Connection, function: str, old_s: float) -> bool:
+    """Move events of an older version, which kept them here, to the kit's outbox; any moved?"""
+    status: str = await tx.execute(
+        """WITH gone AS (
+               DELETE FROM outbox
+               WHERE kind = 'event' AND created_at <= now() - make_interval(secs => $2)
+               RETURNING number, id::text AS id, body, extensions)
+           INSERT INTO outbox_event (function, partition_key, message)
+           SELECT $1, body ->> 'subject', (jsonb_strip_nulls(jsonb_build_object(
+                   'specversion', '1.0', 'id', id, 'source', '/functions/sprint-service',
+                   'type', body -> 'type', 'subject', body -> 'subject', 'time', body -> 'time',
+                   'datacontenttype', 'application/json'))
+               || jsonb_build_object('data', body -> 'data')
+               || CASE extensions WHEN '{}' THEN jsonb_strip_nulls(jsonb_build_object(
+                      'partitionkey', body -> 'subject', 'correlationid', id))
+                  ELSE extensions END)::json
+           FROM gone ORDER BY number""",
+        *(function, old_s),
     )
-    return [dict(row) for row in rows]
+    return status != "INSERT 0 0"
 
 
 async def waiting(connection: Connection, old_s: float) -> list[str]:
@@ -266,19 +270,13 @@ async def told(connection: Connection, numbers: Sequence[int]) -> None:
     await connection.execute("DELETE FROM outbox WHERE number = any($1::bigint[])", list(numbers))
 
 
-async def refused(connection: Connection, numbers: Sequence[int]) -> None:
-    """Keep what nobody wants for somebody to look at; it is not sent again."""
-    await connection.execute(
-        "UPDATE outbox SET kind = 'refused' WHERE number = any($1::bigint[])", list(numbers)
-    )
-
-
 async def standing(connection: Connection) -> tuple[int, float]:
     """How many messages wait to leave, and for how long the oldest has, in seconds."""
     row = await connection.fetchrow(
         """SELECT count(*)::int AS waiting,
                   coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
-           FROM outbox WHERE kind <> 'refused'"""
+           FROM (SELECT created_at FROM outbox WHERE kind <> 'refused'
+                 UNION ALL SELECT created_at FROM outbox_event) AS message"""
     )
     assert row is not None, "a count has one row"
     return row["waiting"], row["oldest_s"]
