@@ -27,6 +27,7 @@ ROOT = FUNCTIONS.parent
 KNATIVE = ROOT / "knative"
 GOLDEN = ROOT / "tests" / "golden"
 PARTS = ("base", "components", "jobs")
+NO_OBJECTS = ("kustomization.yaml", "knative-local.yaml")
 
 Manifest = dict[str, Any]
 
