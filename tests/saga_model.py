@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action, Definition, Run, RunStatus, StepStatus
 from functions.orchestrator.decide.undo import left_to_undo
 

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from functions.orchestrator.decide.model import RunStatus, Step, StepDef, StepStatus
 from functions.orchestrator.decide.undo import Plan, left_to_undo
 from functions.orchestrator.decide.words import waiting_for
-from functions.orchestrator.runs import Stored
+from functions.orchestrator.run_store import Stored
 
 
 class Answer(BaseModel):
@@ -41,7 +41,7 @@ class Started(Answer):
     results: dict[str, Any] | None = Field(None, description="of a run that has completed")
 
 
-class Told(Accepted):
+class RunChanged(Accepted):
     flow_id: str
     run: RunStatus
 

@@ -17,15 +17,15 @@ from uuid import UUID
 from functions.kit import wire
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.orchestrator import claims, messages, runs, writes
-from functions.orchestrator.claims import Claim
+from functions.orchestrator import batch_writes, deduplication, messages, run_store
+from functions.orchestrator.batch_writes import Writes
 from functions.orchestrator.conditions import Conditions
-from functions.orchestrator.decide.happenings import Answered, Happening, Woken
+from functions.orchestrator.decide.inputs import Answered, Input, Woken
 from functions.orchestrator.decide.model import Audit, Decision, Run, World
 from functions.orchestrator.decide.run import begin, changed, decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.runs import Known, Stored
-from functions.orchestrator.writes import Writes
+from functions.orchestrator.deduplication import Claim
+from functions.orchestrator.run_store import Known, Stored
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Item:
     """One thing that arrived. `carried`: the extensions of the events that it causes."""
 
     flow_id: UUID
-    what: Start | Happening
+    what: Start | Input
     claim: Claim | None = None
     carried: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ class Batch:
         self._now = now
         self._writes = Writes()
         self._runs: dict[UUID, _Touched] = {}
-        self._templates: dict[str, runs.Template] = {}
+        self._templates: dict[str, run_store.Template] = {}
         self._ended: list[Run] = []
         self._messages: list[wire.Message] = []
 
@@ -102,13 +102,14 @@ class Batch:
         wanted = {i.flow_id for i in items if not isinstance(i.what, Start | Woken)}
         woken = {i.flow_id for i in items if isinstance(i.what, Woken)} - wanted
         if wanted or woken:
-            for flow_id, stored in (await runs.lock(self._tx, self._known, wanted, woken)).items():
+            locked = await run_store.lock(self._tx, self._known, wanted, woken)
+            for flow_id, stored in locked.items():
                 self._runs[flow_id] = _Touched(
                     stored, stored.run, stored.template_id, stored.correlation_id, stored.workers
                 )
         names = {i.what.orch_name for i in items if isinstance(i.what, Start)}
         if names:
-            self._templates = await runs.templates(self._tx, self._known, names)
+            self._templates = await run_store.templates(self._tx, self._known, names)
         if self._conditional:
             # The text of conditions is a stranger's: all others are answered meanwhile.
             results = await asyncio.to_thread(self._decide, items, fresh)
@@ -118,7 +119,7 @@ class Batch:
         await self._note_repeats(items, results)
         due_at = self._collect()
         if self._writes:
-            await writes.write(self._tx, self._writes, self._now)
+            await batch_writes.write(self._tx, self._writes, self._now)
         return Outcome(results, self._messages, self._ended, due_at)
 
     async def _claim(self, items: Sequence[Item]) -> list[Done | Exception | None]:
@@ -130,9 +131,9 @@ class Batch:
         if not by_key:
             return [None] * len(items)
         given = list(by_key.values())
-        new = await claims.claim(self._tx, given)
+        new = await deduplication.claim(self._tx, given)
         old = [c for c in given if (c.source, c.id) not in new]
-        answers = await claims.recorded(self._tx, old) if old else {}
+        answers = await deduplication.recorded(self._tx, old) if old else {}
         found: list[Done | Exception | None] = []
         for item in items:
             key = None if item.claim is None else (item.claim.source, item.claim.id)
@@ -159,7 +160,7 @@ class Batch:
         if not again:
             return
         given = [item.claim for item, _ in again.values() if item.claim is not None]
-        for key in await claims.first_repeat(self._tx, given):
+        for key in await deduplication.first_repeat(self._tx, given):
             item, answer = again[key]
             said = "the same event again; it was taken before"
             audit = Audit(
@@ -175,7 +176,7 @@ class Batch:
             if item.claim is not None and isinstance(result, Exception)
         ]
         if failed:
-            await claims.unclaim(self._tx, failed)
+            await deduplication.forget(self._tx, failed)
 
     @property
     def _conditional(self) -> bool:
@@ -195,7 +196,7 @@ class Batch:
         try:
             if isinstance(item.what, Start):
                 return self._start(item, item.what)
-            return self._happen(item, item.what)
+            return self._input(item, item.what)
         except PermanentError as error:
             return error
         except Exception as error:
@@ -223,27 +224,27 @@ class Batch:
         self._runs[item.flow_id] = touched
         return self._keep(item, touched, None, decision)
 
-    def _happen(self, item: Item, happening: Happening) -> Done:
+    def _input(self, item: Item, given: Input) -> Done:
         touched = self._runs.get(item.flow_id)
         if touched is None:
-            if isinstance(happening, Woken):
+            if isinstance(given, Woken):
                 return Done()  # somebody else works on it, and will see what is due
             reason = f"flowId: there is no run {item.flow_id}"
-            if isinstance(happening, Answered):
+            if isinstance(given, Answered):
                 audit = Audit(
                     "ANSWER_REFUSED",
                     reason,
-                    happening.step,
-                    happening.action,
-                    happening.attempt,
-                    happening.worker,
+                    given.step,
+                    given.action,
+                    given.attempt,
+                    given.worker,
                 )
                 self._writes.audits.append((item.flow_id, audit))
                 return Done(refused=reason)
             raise NotFound(reason)
         world = World(self._now, touched.workers, Conditions().holds)
         before = touched.run
-        decision = decide(before, happening, world)
+        decision = decide(before, given, world)
         return self._keep(item, touched, before, decision)
 
     def _keep(self, item: Item, touched: _Touched, before: Run | None, decision: Decision) -> Done:
@@ -273,7 +274,7 @@ class Batch:
             timer_at = self._timer_at(stored, due_at)
             if stored is None:
                 self._writes.new.append(
-                    writes.New(
+                    batch_writes.New(
                         *(run, touched.template_id, touched.correlation_id),
                         *(touched.who, timer_at),
                     )

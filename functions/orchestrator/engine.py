@@ -19,9 +19,9 @@ from functions.kit.durable.group_commit import GroupCommit, Written
 from functions.kit.durable.outbox import Entry
 from functions.kit.durable.relay import Relay
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
-from functions.orchestrator.claims import FUNCTION
 from functions.orchestrator.decide.model import Run
-from functions.orchestrator.runs import Known
+from functions.orchestrator.deduplication import FUNCTION
+from functions.orchestrator.run_store import Known
 
 
 class Engine:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from functions.kit.context import Context
 from functions.kit.metrics import Gauge
-from functions.orchestrator import overdue
+from functions.orchestrator import due_runs
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator, utc_now
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        found = await overdue.standing(connection)
+        found = await due_runs.counts(connection)
     saga = ctx.part(Orchestrator)
-    silent_s = (utc_now() - saga.clockwork.looked_at).total_seconds()
+    silent_s = (utc_now() - saga.timer_loop.looked_at).total_seconds()
     going = {s.value: 0 for s in RunStatus if not s.ended} | found.runs
     ended = {s.value: saga.engine.ended[s] for s in RunStatus if s.ended}
     runs, ends = "Runs that have not ended", "Runs that ended since this process started"

@@ -16,9 +16,9 @@ from functions.kit import envelope, wire
 from functions.kit.documents import parsed
 from functions.kit.errors import PermanentError
 from functions.orchestrator.batch import Start
-from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
-from functions.orchestrator.rows import MAX_BYTES, MAX_RESULT_BYTES, storable
+from functions.orchestrator.stored_json import MAX_BYTES, MAX_RESULT_BYTES, storable
 
 INPUTS: tuple[type[Event], ...] = (
     RegistrationRequested,

@@ -32,8 +32,8 @@ from functions.kit.context import Context
 from functions.kit.durable import inbox
 from functions.kit.runs import runs
 from functions.kit.web import Ctx, api
-from functions.orchestrator import commands, problems, reads
-from functions.orchestrator.claims import Claim
+from functions.orchestrator import command_routes, problems, query_routes
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.intake import (
     INPUTS,
@@ -59,7 +59,7 @@ async def take(message: wire.Message, ctx: Context) -> None:
         case StepAnswered():
             named = saga.names_demanded or message.type != KAFKA
             flow_id, answered = answer_of(event, named=named)
-            await saga.tell(flow_id, answered, claim)
+            await saga.apply(flow_id, answered, claim)
         case ExecutionRequested():
             await saga.start(start_of(event, message.source), claim)
         case Registration():
@@ -68,7 +68,7 @@ async def take(message: wire.Message, ctx: Context) -> None:
         case ScheduleDue():
             due = (message.source, message.id)
             key = inbox.Key(ctx.function, message.type, event.identity() or message.id, due)
-            await inbox.recorded(ctx.store, key, message.type, saga.clockwork.round)
+            await inbox.recorded(ctx.store, key, message.type, saga.timer_loop.sweep)
 
 
 async def ran(request: Request, ctx: Ctx) -> Response:
@@ -87,8 +87,8 @@ def build() -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    app.include_router(commands.router)
-    app.include_router(reads.router)
+    app.include_router(command_routes.router)
+    app.include_router(query_routes.router)
     app.add_api_route("/runs", ran, methods=["GET"], include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount("/swagger-ui", StaticFiles(directory=static))

@@ -14,15 +14,15 @@ from functions.kit import cause
 from functions.kit.context import Resources
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
-from functions.orchestrator import claims, registry
+from functions.orchestrator import deduplication, registration
 from functions.orchestrator.batch import Done, Item, Start
-from functions.orchestrator.claims import Claim
-from functions.orchestrator.clockwork import Clockwork
-from functions.orchestrator.decide.happenings import Happening
+from functions.orchestrator.decide.inputs import Input
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
-from functions.orchestrator.reading import read
-from functions.orchestrator.registry import Refused, Registered
+from functions.orchestrator.registration import Refused, Registered
+from functions.orchestrator.registration_request import read
+from functions.orchestrator.timer_loop import TimerLoop
 
 
 class OrchestratorSettings(Settings):
@@ -49,13 +49,13 @@ class Orchestrator:
         settings = resources.settings(OrchestratorSettings)
         self.names_demanded = settings.workers_give_names
         self.engine = Engine(resources.store, self._durable.relay, utc_now)
-        self.clockwork = Clockwork(resources.store, self.engine, utc_now)
-        self.clockwork.start()
+        self.timer_loop = TimerLoop(resources.store, self.engine, utc_now)
+        self.timer_loop.start()
         self._durable.relay.start()  # a tick that wakes a process has it send what another left
 
     async def close(self) -> None:
         """Finish what has begun; called before the store is closed."""
-        await self.clockwork.close()
+        await self.timer_loop.close()
         await self.engine.close()
 
     async def start(self, start: Start, claim: Claim | None = None) -> tuple[str, Done]:
@@ -67,9 +67,9 @@ class Orchestrator:
         done = await self.engine.submit(Item(flow_id, start, claim, cause.handed_on()))
         return (_first(done.answer, "flowId") if done.repeated else str(flow_id)), done
 
-    async def tell(self, flow_id: UUID, happening: Happening, claim: Claim | None = None) -> Done:
+    async def apply(self, flow_id: UUID, given: Input, claim: Claim | None = None) -> Done:
         """Let something happen to a run."""
-        return await self.engine.submit(Item(flow_id, happening, claim, cause.handed_on()))
+        return await self.engine.submit(Item(flow_id, given, claim, cause.handed_on()))
 
     async def register(
         self, document: Any, caller: str | None, about: str, claim: Claim | None = None
@@ -83,18 +83,18 @@ class Orchestrator:
         """
         asked, now, carried = read(document), utc_now(), cause.handed_on()
         async with self._store.transaction() as tx:
-            if claim is not None and not await claims.claim(tx, [claim]):
-                answer = (await claims.recorded(tx, [claim]))[claim.source, claim.id]
+            if claim is not None and not await deduplication.claim(tx, [claim]):
+                answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]
                 _first(answer, "decided")
                 return _sound(Registered.from_json(answer))
-            done = await registry.register(tx, asked, caller, now)
+            done = await registration.register(tx, asked, caller, now)
             if claim is not None:
-                await claims.answer(tx, claim, done.to_json())
+                await deduplication.answer(tx, claim, done.to_json())
             messages = [of_registration(done.decided, about, now, carried)]
-            entries = await self._durable.put(tx, claims.FUNCTION, messages)
+            entries = await self._durable.put(tx, deduplication.FUNCTION, messages)
         self._durable.deliver(entries, messages)
         _sound(done)
-        await self.clockwork.wake_waiting(asked.orch_name, carried)
+        await self.timer_loop.wake_waiting(asked.orch_name, carried)
         return done
 
 

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from functions.kit.door import who_of
 from functions.kit.errors import NotFound
 from functions.kit.web import Ctx
-from functions.orchestrator import runs
+from functions.orchestrator import run_store
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator
-from functions.orchestrator.runs import Stored
-from functions.orchestrator.views import Page
+from functions.orchestrator.queries import Page
+from functions.orchestrator.run_store import Stored
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 OrchName = Annotated[str, Path(min_length=1, max_length=100, pattern=_NAME)]
@@ -40,12 +40,12 @@ ToStep = Annotated[
     Query(min_length=1, max_length=100, pattern=_NAME, description="undo back to just after it"),
 ]
 
-HandOver = Annotated[
+Reassign = Annotated[
     bool,
-    Query(
-        alias="handOver",
-        description="undo at the workers registered now what others did that have left",
-    ),
+    Query(description="undo at the workers registered now what others did that have left"),
+]
+HandOver = Annotated[
+    bool, Query(alias="handOver", deprecated=True, description="the old name of `reassign`")
 ]
 
 
@@ -137,9 +137,10 @@ def paged(rows: list[dict[str, Any]], total: int, asked: _Paged) -> dict[str, An
 
 async def run_of(ctx: Ctx, flow_id: UUID) -> Stored:
     """A run as one consistent picture; `NotFound` where there is none."""
+    engine = ctx.part(Orchestrator).engine
     async with ctx.store.transaction() as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        stored = await runs.look(tx, ctx.part(Orchestrator).engine.known, flow_id)
+        stored = await run_store.look(tx, engine.known, flow_id)
     if stored is None:
         raise NotFound(f"flowId: there is no run {flow_id}")
     return stored

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from functions.kit import wire
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 from functions.orchestrator.decide.registration import Problem
-from functions.orchestrator.reading import in_fields
-from functions.orchestrator.registry import Refused
+from functions.orchestrator.registration import Refused
+from functions.orchestrator.registration_request import in_fields
 
 logger = logging.getLogger(__name__)
 

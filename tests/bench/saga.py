@@ -33,14 +33,14 @@ from functions.kit import migrate, wire
 from functions.kit.durable.database import Store
 from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registry
+from functions.orchestrator import registration
 from functions.orchestrator.batch import Item, Start
-from functions.orchestrator.claims import Claim
-from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.reading import read
+from functions.orchestrator.registration_request import read
 from tests.bench.report import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +147,7 @@ async def _register(store: Store) -> None:
     for role, service in (("initiator", "i"), ("worker", "w")):
         document = {"orchName": "o", "as": role, "type": "sequential", "steps": steps}
         async with store.transaction() as tx:
-            await registry.register(tx, read(document), service, now())
+            await registration.register(tx, read(document), service, now())
 
 
 @dataclass(frozen=True)

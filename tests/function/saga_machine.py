@@ -1,6 +1,6 @@
 """Two orchestrator processes on one database that die at any moment, and a world that plays tricks.
 
-Engine, batch, clockwork and statements are those of production; only the clock, the broker and the
+Engine, batch, timer_loop and statements are those of production; only the clock, the broker and the
 workers are played, so a story that goes wrong goes wrong again.
 """
 
@@ -22,15 +22,15 @@ from functions.kit.durable.database import Store, explained
 from functions.kit.durable.relay import Relay
 from functions.kit.errors import NotFound, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registry, runs
+from functions.orchestrator import registration, run_store
 from functions.orchestrator.batch import Done, Item, Start
-from functions.orchestrator.claims import Claim
-from functions.orchestrator.clockwork import Clockwork
-from functions.orchestrator.decide.happenings import Answered, Happening
+from functions.orchestrator.decide.inputs import Answered, Input
 from functions.orchestrator.decide.model import Action, Run
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.intake import answer_of, event_in
-from functions.orchestrator.reading import read
+from functions.orchestrator.registration_request import read
+from functions.orchestrator.timer_loop import TimerLoop
 from tests.function.mortal import MortalStore
 from tests.saga_model import Key, Sent, Workers
 
@@ -62,7 +62,7 @@ class Process:
         self.relay = Relay(self.store, self)
         # One lane: which of two takes an item would be the event loop's choice.
         self.engine = Engine(self.store, self.relay, world.now, lanes=1)
-        self.clockwork = Clockwork(self.store, self.engine, world.now)
+        self.timer_loop = TimerLoop(self.store, self.engine, world.now)
 
     async def publish(self, messages: Sequence[wire.Message]) -> None:
         for message in messages:
@@ -124,12 +124,12 @@ class SagaMachine:
             if said:
                 return
             async with process.store.transaction() as tx:
-                done = await registry.register(tx, read(document), None, self.now())
+                done = await registration.register(tx, read(document), None, self.now())
             said = True
             for problem in done.problems:
                 self.tell(f"{problem.field}: {problem.reason}")
             if wakes and not done.problems:
-                await process.clockwork.wake_waiting("o")
+                await process.timer_loop.wake_waiting("o")
 
         await self._until_done(by, registered)
 
@@ -143,7 +143,7 @@ class SagaMachine:
     async def leave(self, service: str, by: By) -> None:
         async def left(process: Process) -> None:
             async with process.store.transaction() as tx:
-                await registry.leave(tx, "o", service, "ada", self.now())
+                await registration.leave(tx, "o", service, "ada", self.now())
 
         try:
             await self._until_done(by, left)
@@ -154,9 +154,9 @@ class SagaMachine:
         claim = Claim("/tests", "start", "start")
         await self.take([Item(FLOW, Start("o", payload), claim)], by)
 
-    async def happens(self, happening: Happening, by: By) -> Done:
+    async def happens(self, given: Input, by: By) -> Done:
         """Something without an id of its own, as an operator's wish; one process takes it."""
-        (done,) = await self.take([Item(FLOW, happening)], by)
+        (done,) = await self.take([Item(FLOW, given)], by)
         return done
 
     async def take(self, items: Sequence[Item], by: By) -> list[Done]:
@@ -171,7 +171,7 @@ class SagaMachine:
         """A PingSource asks for a round."""
 
         async def done(process: Process) -> None:
-            await process.clockwork.round()
+            await process.timer_loop.sweep()
             await process.relay.sweep()
 
         async with self._reader.connection() as connection:  # by now no lease is left
@@ -268,7 +268,7 @@ class SagaMachine:
 
     async def look(self) -> Run | None:
         async with self._reader.transaction() as tx:
-            stored = await runs.look(tx, {}, FLOW)
+            stored = await run_store.look(tx, {}, FLOW)
         return None if stored is None else stored.run
 
     async def left(self) -> dict[str, int]:

@@ -134,7 +134,7 @@ steps:
         ("data", "reason"),
         [
             ({"stepName": "createClient"}, "has not registered for step 'createClient'"),
-            ({"action": "UNDO"}, "was never told to UNDO"),
+            ({"action": "UNDO"}, "got no command to UNDO"),
             ({"attempt": 7}, "attempt: 7 was never sent"),
             ({"workerName": "eve"}, "'eve' has not registered"),
             ({"stepName": "zz"}, "is no step of"),

@@ -15,7 +15,7 @@ from functions.events.saga import StepAnswered
 from functions.kit import wire
 from functions.kit.durable.retention import forget
 from functions.orchestrator.batch import Start
-from functions.orchestrator.claims import Claim
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.retention import retention

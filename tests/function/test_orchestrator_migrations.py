@@ -14,7 +14,7 @@ from functions.kit.durable import outbox
 from functions.kit.durable.database import Store
 from functions.kit.migrate import Owner
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import overdue
+from functions.orchestrator import due_runs
 from tests.conftest import MakeDatabase
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)
@@ -56,8 +56,8 @@ async def test_unsent_events_and_timers_move(make_database: MakeDatabase, tmp_pa
     store = Store(DatabaseSettings.read({"DATABASE_URL": url}))
     later = AT + timedelta(seconds=1)
     async with store.connection() as db:
-        assert await overdue.next_timer(db) == AT
-        assert await overdue.due(db, later, overdue.START, 10) == [(AT, RUN)]
+        assert await due_runs.next_timer(db) == AT
+        assert await due_runs.due(db, later, due_runs.START, 10) == [(AT, RUN)]
     (entry,) = await outbox.lease(store, 10)
     await store.close()
     assert (entry.message.json(), entry.partition_key) == (EVENT.json(), None)

@@ -20,8 +20,8 @@ from functions.kit.durable.relay import Relay
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.batch import Done, Item, Start
-from functions.orchestrator.claims import Claim
 from functions.orchestrator.conditions import flaw_of
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import Orchestrator, new_flow_id, utc_now
 from tests.cluster import Cluster
@@ -150,7 +150,7 @@ class TestConditions:
         assert "step b failed: condition" in started["reason"]
 
 
-class TestClockwork:
+class TestTimerLoop:
     async def test_a_run_that_cannot_be_woken_starves_nobody(
         self, world: SagaWorld, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -175,20 +175,20 @@ class TestClockwork:
         self, world: SagaWorld, caplog: pytest.LogCaptureFixture
     ) -> None:
         await world.register("realm-service", "client-service")
-        clockwork = world.ctx.part(Orchestrator).clockwork
+        timer_loop = world.ctx.part(Orchestrator).timer_loop
         await sql(world, "ALTER TABLE orchestration_run RENAME COLUMN timer_at TO lost")
         with caplog.at_level(logging.WARNING):
 
             async def pauses() -> bool:
-                clockwork.at(clockwork.looked_at)
-                return "the clockwork pauses: UndefinedColumnError" in caplog.text
+                timer_loop.at(timer_loop.looked_at)
+                return "the timer loop pauses: UndefinedColumnError" in caplog.text
 
             await eventually(pauses)
-        silent_since = clockwork.looked_at
+        silent_since = timer_loop.looked_at
         await sql(world, "ALTER TABLE orchestration_run RENAME COLUMN lost TO timer_at")
 
         async def looks_again() -> bool:
-            return clockwork.looked_at > silent_since
+            return timer_loop.looked_at > silent_since
 
         await eventually(looks_again)
         await world.until(await world.execute(tenantId="t"), "COMPLETED")

@@ -20,14 +20,14 @@ from functions.kit.durable.database import Store, explained
 from functions.kit.durable.relay import Relay
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registry, runs
+from functions.orchestrator import registration, run_store
 from functions.orchestrator.batch import Item, Start
-from functions.orchestrator.claims import Claim
-from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.reading import read
+from functions.orchestrator.registration_request import read
 from tests.function.mortal import MortalStore
 
 
@@ -120,7 +120,7 @@ class Play:
     async def end(self) -> tuple[Any, ...]:
         """How the run, its steps, its history and the world outside are at the end."""
         async with self.store.transaction() as tx:
-            stored = await runs.look(tx, {}, self.flow_id)
+            stored = await run_store.look(tx, {}, self.flow_id)
             # A death may have an answer delivered again, which is on record.
             history = await tx.fetch(
                 """SELECT type, step_name, attempt FROM audit_event
@@ -162,7 +162,7 @@ async def _register(settings: DatabaseSettings) -> None:
     for role in ("initiator", "worker"):
         document = {"orchName": "crash", "as": role, "type": "sequential", "steps": steps}
         async with store.transaction() as tx:
-            await registry.register(
+            await registration.register(
                 tx, read(document), "w", datetime.now(UTC) - timedelta(seconds=1)
             )
     await store.close()

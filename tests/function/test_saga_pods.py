@@ -1,7 +1,7 @@
 """Two orchestrators, one run: whatever two of them are told at once happens one after the other.
 
 A third connection holds the run's row until both wait for it: the second one then starts from what
-the first has written. Two happenings in every pair, in many situations, against the pure decision.
+the first has written. Two inputs in every pair, in many situations, against the pure decision.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from functions.kit import wire
 from functions.kit.durable.database import Store
 from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registry, runs
+from functions.orchestrator import registration, run_store
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import Conditions
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -39,8 +39,8 @@ from functions.orchestrator.decide.run import decide
 from functions.orchestrator.decide.timers import next_due
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.reading import read
-from functions.orchestrator.runs import Stored
+from functions.orchestrator.registration_request import read
+from functions.orchestrator.run_store import Stored
 from tests.support import eventually
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -54,7 +54,7 @@ def fails(step: str) -> Answered:
     return Answered(step, Action.DO, False, 1, "w", error="boom", final=True)
 
 
-HAPPENINGS: dict[str, Happening] = {
+INPUTS: dict[str, Input] = {
     "a succeeds": ok("a"),
     "b succeeds": ok("b"),
     "a fails": fails("a"),
@@ -68,7 +68,7 @@ HAPPENINGS: dict[str, Happening] = {
     "a timer fires": Woken(),
 }
 # What has happened before: a and b go together, c after both.
-SITUATIONS: dict[str, tuple[list[Happening], float]] = {
+SITUATIONS: dict[str, tuple[list[Input], float]] = {
     "two branches in flight": ([], 0),
     "paused before the join": ([ok("b"), PauseAsked("bob")], 0),
     "the last step in flight": ([ok("a"), ok("b")], 0),
@@ -113,14 +113,14 @@ class Pods:
             document = {"orchName": "o", "as": role, "type": "simultaneous", "steps": steps}
             async with self.stores[0].transaction() as tx:
                 request = read(document)
-                await registry.register(tx, request, "w", START)
+                await registration.register(tx, request, "w", START)
 
-    async def tell(self, pod: int, flow_id: UUID, what: Start | Happening) -> Done:
+    async def tell(self, pod: int, flow_id: UUID, what: Start | Input) -> Done:
         return await self.engines[pod].submit(Item(flow_id, what))
 
     async def look(self, flow_id: UUID) -> Stored:
         async with self.stores[0].transaction() as tx:
-            stored = await runs.look(tx, {}, flow_id)
+            stored = await run_store.look(tx, {}, flow_id)
         assert stored is not None
         return stored
 
@@ -141,7 +141,7 @@ class Pods:
         ]
         return Counter(f"{a} {name} {n}" for name, a, n in sent if (name, a, n) not in known)
 
-    async def begun(self, before: list[Happening], later_s: float, count: int) -> list[UUID]:
+    async def begun(self, before: list[Input], later_s: float, count: int) -> list[UUID]:
         """So many runs, all of which have come so far."""
         self.now, flow_ids = START, [new_flow_id() for _ in range(count)]
         for what in (Start("o"), *before):
@@ -150,7 +150,7 @@ class Pods:
         return flow_ids
 
     async def at_once(
-        self, holder: asyncpg.Connection, flow_id: UUID, told: tuple[Happening, ...]
+        self, holder: asyncpg.Connection, flow_id: UUID, told: tuple[Input, ...]
     ) -> None:
         """Tell each pod one thing while nobody can go on, then let go."""
         asked: list[asyncio.Task[Done]] = []
@@ -193,10 +193,10 @@ async def holder(functions_database: str) -> AsyncIterator[asyncpg.Connection]:
 async def test_what_two_pods_are_told_at_once_happens_one_after_the_other(
     pods: Pods, holder: asyncpg.Connection, situation: str
 ) -> None:
-    pairs = list(product(HAPPENINGS, repeat=2))
+    pairs = list(product(INPUTS, repeat=2))
     flow_ids = await pods.begun(*SITUATIONS[situation], len(pairs))
     for flow_id, pair in zip(flow_ids, pairs, strict=True):
-        before, told = await pods.look(flow_id), (HAPPENINGS[pair[0]], HAPPENINGS[pair[1]])
+        before, told = await pods.look(flow_id), (INPUTS[pair[0]], INPUTS[pair[1]])
         await pods.at_once(holder, flow_id, told)
         after = await pods.look(flow_id)
         story = f"{' and '.join(pair)}: {after.run.status}"
@@ -210,13 +210,13 @@ async def test_what_two_pods_are_told_at_once_happens_one_after_the_other(
             assert after.timer_at <= due_at, f"{story}: its timer is late"
 
 
-def _orders(first: Happening, second: Happening) -> list[list[Happening]]:
+def _orders(first: Input, second: Input) -> list[list[Input]]:
     """The ways in which two may follow one another; a timer gives way to whoever is at work."""
     orders = [[first, second], [second, first]]
     return [*orders, [w for w in (first, second) if not isinstance(w, Woken)]]
 
 
-def _pure(stored: Stored, told: list[Happening], now: datetime) -> tuple[Run, Counter[str]]:
+def _pure(stored: Stored, told: list[Input], now: datetime) -> tuple[Run, Counter[str]]:
     run, commands = stored.run, Counter[str]()
     for what in told:
         decision = decide(run, what, World(now, stored.workers, Conditions().holds))

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 from functions.kit import wire
 from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -147,15 +147,13 @@ class Stories(RuleBasedStateMachine):
         self.wait(self.world.leave(service, by))
 
     @rule(able=st.booleans(), wish=wishes, by=by)
-    def it_goes_on_to_its_end_and_an_operator_wishes(
-        self, able: bool, wish: Happening, by: By
-    ) -> None:
+    def it_goes_on_to_its_end_and_an_operator_wishes(self, able: bool, wish: Input, by: By) -> None:
         self.wait(self.world.work_for(self.names, "w", by))
         self.go_on_to_the_end(able, by)
         self.wait(self.world.happens(wish, by))
 
     @rule(wish=wishes, by=by)
-    def an_operator_wishes(self, wish: Happening, by: By) -> None:
+    def an_operator_wishes(self, wish: Input, by: By) -> None:
         self.wait(self.world.happens(wish, by))
 
     def teardown(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
-    Happening,
+    Input,
     Woken,
 )
 from functions.orchestrator.decide.model import (
@@ -60,8 +60,8 @@ class Story:
         self.sent += [f"{c.action} {c.step} {c.attempt}" for c in decision.commands]
         return decision
 
-    def happens(self, happening: Happening) -> Decision:
-        self.decision = self._keep(decide(self.run, happening, self.world))
+    def happens(self, given: Input) -> Decision:
+        self.decision = self._keep(decide(self.run, given, self.world))
         return self.decision
 
     def ok(self, step: str, action: Action = DO, attempt: int | None = None) -> Decision:

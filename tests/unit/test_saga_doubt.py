@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.orchestrator.decide.happenings import Answered, CancelAsked, RetryAsked, UndoAsked
+from functions.orchestrator.decide.inputs import Answered, CancelAsked, RetryAsked, UndoAsked
 from functions.orchestrator.decide.model import Retry
 from functions.orchestrator.decide.undo import left_to_undo, plan
 from functions.orchestrator.decide.words import waiting_for
@@ -154,7 +154,7 @@ class TestWhoUndoes:
         story.happens(RetryAsked("ada"))
         assert commands(story) == [("UNDO a", "w", True)]
         story.after(5)
-        story.happens(RetryAsked("ada", hand_over=True))
+        story.happens(RetryAsked("ada", reassign=True))
         assert commands(story) == [("UNDO a", "other", True)]
         assert ("UNDO_HANDED_OVER", "from w to other") in [
             (a.type, a.detail) for a in story.decision.audits

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
     Woken,
 )
@@ -130,8 +130,8 @@ class TestFencing:
             (Answered("zz", DO, True, 1, "w"), "stepName: 'zz' is no step of o; it has a, b"),
             (Answered("a", DO, True, 1, "eve"), "workerName: 'eve' has not registered"),
             (Answered("a", DO, True, 2, "w"), "attempt: 2 was never sent; the last one is 1"),
-            (Answered("b", DO, True, 1, "w"), "action: step 'b' was never told to DO"),
-            (Answered("a", UNDO, True, 1, "w"), "action: step 'a' was never told to UNDO"),
+            (Answered("b", DO, True, 1, "w"), "action: step 'b' got no command to DO"),
+            (Answered("a", UNDO, True, 1, "w"), "action: step 'a' got no command to UNDO"),
         ],
         ids=["no such step", "foreign worker", "forged attempt", "too early", "wrong action"],
     )

@@ -21,10 +21,10 @@ from hypothesis.stateful import (
 
 from functions.events.saga import RegistrationRequested
 from functions.orchestrator.conditions import Conditions, flaw_of
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -112,10 +112,10 @@ class Saga(RuleBasedStateMachine):
             kept = not definition.by_name[later].undo
             assert kept or not steps[later].holders, f"{name} goes back before {later}"
 
-    def happens(self, happening: Happening) -> list[Sent]:
-        decision = decide(self.run, happening, self.world())
+    def happens(self, given: Input) -> list[Sent]:
+        decision = decide(self.run, given, self.world())
         # A crash before the commit loses the decision: made again, it must be the same.
-        assert decide(self.run, happening, self.world()) == decision
+        assert decide(self.run, given, self.world()) == decision
         return self.take(decision)
 
     @rule(waves=st.integers(1, 4), able=st.sampled_from([True, True, False]))
@@ -205,8 +205,8 @@ class Saga(RuleBasedStateMachine):
 
     @invariant()
     def an_ended_run_awaits_nobody(self) -> None:
-        flying = [n for n, step in self.run.steps.items() if step.status in IN_FLIGHT]
-        assert not (self.run.status.ended and flying), f"ended without {flying}"
+        in_flight = [n for n, step in self.run.steps.items() if step.status in IN_FLIGHT]
+        assert not (self.run.status.ended and in_flight), f"ended without {in_flight}"
 
     @invariant()
     def what_is_believed_is_true(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -58,7 +58,7 @@ class TestOperators:
         assert story.status == "COMPLETED"
 
     @pytest.mark.parametrize(
-        ("happening", "reason"),
+        ("given", "reason"),
         [
             (PauseAsked("ada"), "the run has ended as COMPLETED"),
             (ResumeAsked("ada"), "the run has ended as COMPLETED"),
@@ -70,10 +70,10 @@ class TestOperators:
         ids=["pause", "resume", "cancel", "retry", "undo to nowhere", "undo of nothing"],
     )
     def test_what_makes_no_sense_for_a_completed_run_is_refused(
-        self, happening: Happening, reason: str
+        self, given: Input, reason: str
     ) -> None:
         story = Story(chain("a"))
         story.ok("a")
-        decision = story.happens(happening)
+        decision = story.happens(given)
         assert decision.refused == reason
         assert decision.audits[0].type.endswith("_REFUSED")

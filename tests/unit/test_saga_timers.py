@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     CancelAsked,
     PauseAsked,
     ResumeAsked,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     RetryAsked,
     UndoAsked,
 )

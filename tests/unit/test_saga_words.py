@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.orchestrator.decide.happenings import Answered, PauseAsked, Woken
+from functions.orchestrator.decide.inputs import Answered, PauseAsked, Woken
 from functions.orchestrator.decide.model import Retry
 from functions.orchestrator.decide.words import waiting_for
 from tests.unit.saga_story import DO, UNDO, Story, chain, graph

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from functions.orchestrator.decide.draft import Draft
-from functions.orchestrator.decide.happenings import Answered
+from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action, Call, Outcome, Run, Step, StepStatus
 from functions.orchestrator.decide.timers import attempt_failed
 
@@ -35,7 +35,7 @@ def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
         return f"workerName: {answer.worker!r} has not registered for step {answer.step!r}"
     issued = step.attempt if answer.action is Action.DO else step.undo_attempt
     if issued == 0:
-        return f"action: step {answer.step!r} was never told to {answer.action}"
+        return f"action: step {answer.step!r} got no command to {answer.action}"
     if answer.attempt is not None and not 1 <= answer.attempt <= issued:
         return f"attempt: {answer.attempt} was never sent; the last one is {issued}"
     call = step.call(answer.action, answer.attempt or issued)

@@ -186,8 +186,8 @@ class Step:
 
         What is in flight is awaited first.
         """
-        flying = self.attempt if self.status is StepStatus.IN_PROGRESS else None
-        done = [c for c in reversed(self._dos) if c.attempt != flying]
+        in_flight = self.attempt if self.status is StepStatus.IN_PROGRESS else None
+        done = [c for c in reversed(self._dos) if c.attempt != in_flight]
         sure = [c.worker for c in done if c.outcome is Outcome.SUCCESS]
         return tuple(dict.fromkeys([*sure, *(c.worker for c in done if c.outcome is Outcome.SENT)]))
 

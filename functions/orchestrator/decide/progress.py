@@ -1,4 +1,4 @@
-"""Going forward: start what is ready, end when all is done, turn back when a step has failed."""
+"""Going forward: start what is ready, end when all is done, compensate when a step has failed."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def go_forward(draft: Draft) -> None:
         draft.set_run(status=RunStatus.COMPLETED, completed_at=now, reason=None)
         draft.note("ORCHESTRATION_COMPLETED")
     elif late:
-        turn_back(draft, Cause.DEADLINE, f"not done within {run.definition.deadline_s:g} s")
+        compensate(draft, Cause.DEADLINE, f"not done within {run.definition.deadline_s:g} s")
     elif missing_workers(draft) and not _busy(draft):
         draft.set_run(status=RunStatus.WAITING)
     elif draft.run.status is RunStatus.WAITING and _begun(draft):
         draft.set_run(status=RunStatus.IN_PROGRESS)
 
 
-def turn_back(draft: Draft, cause: Cause, reason: str) -> None:
+def compensate(draft: Draft, cause: Cause, reason: str) -> None:
     """From now on undo; steps that only waited for their next attempt are given up."""
     draft.set_run(status=RunStatus.UNDOING, cause=cause, reason=reason, completed_at=None)
     draft.note("ROLLBACK_STARTED", reason)
@@ -75,7 +75,7 @@ def _fail(draft: Draft, failed: list[str]) -> None:
     error = draft.steps[failed[0]].error
     reason = f"step {failed[0]} failed: {error}"
     if not draft.run.definition.hold_on_failure:
-        turn_back(draft, Cause.FAILURE, reason)
+        compensate(draft, Cause.FAILURE, reason)
     elif not any(step.status in IN_FLIGHT for step in draft.steps.values()):
         for name, step in draft.steps.items():
             if step.status is StepStatus.RETRYING:

@@ -1,6 +1,6 @@
-"""The heart: a run and what happened to it, in; the run as it is now and what to send, out.
+"""The heart: a run and an input, in; the run as it is now and what to send, out.
 
-Pure: the clock, the workers and the condition language are handed in. Every happening is followed
+Pure: the clock, the workers and the condition language are handed in. Every input is followed
 by the same step: let time out what is due, then go as far forward, or back, as is possible now.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 from functions.orchestrator.decide import answers
 from functions.orchestrator.decide.draft import Draft
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     Answered,
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -36,7 +36,7 @@ from functions.orchestrator.decide.model import (
     StepStatus,
     World,
 )
-from functions.orchestrator.decide.progress import go_forward, turn_back
+from functions.orchestrator.decide.progress import compensate, go_forward
 from functions.orchestrator.decide.timers import expire
 from functions.orchestrator.decide.undo import go_back, plan
 
@@ -68,22 +68,22 @@ def begin(
     return draft.decision()
 
 
-def decide(run: Run, happening: Happening, world: World) -> Decision:
-    """What follows from a happening."""
+def decide(run: Run, given: Input, world: World) -> Decision:
+    """What follows from an input."""
     draft = Draft(run, world)
-    match happening:
+    match given:
         case Answered():
-            registered = world.workers.get(happening.step)
-            refused = answers.objection(run, happening, registered)
-            refused = refused or answers.take(draft, happening)
+            registered = world.workers.get(given.step)
+            refused = answers.objection(run, given, registered)
+            refused = refused or answers.take(draft, given)
             if refused is None and run.status.ended:
                 _reopen(draft)
         case Woken():
             refused = None
         case _:
-            refused = _operate(draft, happening)
+            refused = _operate(draft, given)
     if refused is not None:
-        return Decision(run, audits=(_refusal(happening, refused),), refused=refused)
+        return Decision(run, audits=(_refusal(given, refused),), refused=refused)
     _go_on(draft)
     return draft.decision()
 
@@ -105,9 +105,9 @@ def _reopen(draft: Draft) -> None:
         draft.set_run(status=RunStatus.UNDOING, completed_at=None)
 
 
-def _operate(draft: Draft, happening: Happening) -> str | None:
+def _operate(draft: Draft, given: Input) -> str | None:
     run, now = draft.run, draft.world.now
-    match happening:
+    match given:
         case PauseAsked(who):
             if run.status.ended:
                 return f"the run has ended as {run.status}"
@@ -128,7 +128,7 @@ def _operate(draft: Draft, happening: Happening) -> str | None:
                 return "the run is being undone already"
             draft.note("CANCEL_REQUESTED", who=who)
             _resume(draft, who)
-            turn_back(draft, Cause.CANCEL, f"cancelled by {who}")
+            compensate(draft, Cause.CANCEL, f"cancelled by {who}")
         case UndoAsked(who, to):
             if problem := _no_undo(run, to):
                 return problem
@@ -138,13 +138,13 @@ def _operate(draft: Draft, happening: Happening) -> str | None:
             for name, step in draft.steps.items():
                 draft.steps[name] = _undo_again(step)
             back = "" if to is None else f" back to {to}"
-            turn_back(draft, Cause.UNDO, f"undone{back} by {who}")
-        case RetryAsked(who, hand_over):
+            compensate(draft, Cause.UNDO, f"undone{back} by {who}")
+        case RetryAsked(who, reassign):
             if problem := _no_retry(run):
                 return problem
             draft.note("RETRY_REQUESTED", who=who)
-            if hand_over:
-                _hand_over(draft, who)
+            if reassign:
+                _reassign(draft, who)
             _retry(draft)
     return None
 
@@ -179,25 +179,25 @@ def _undo_again(step: Step) -> Step:
     return answers.started_again(step) if step.status is StepStatus.UNDO_FAIL else step
 
 
-def _hand_over(draft: Draft, who: str) -> None:
+def _reassign(draft: Draft, who: str) -> None:
     """Let who is registered now undo what those did who are not.
 
-    They cannot know whether it was done, so they are told that it was.
+    They cannot know whether it was done, so their command says that it was.
     """
     there = (Outcome.SENT, Outcome.SUCCESS)
     for name, step in list(draft.steps.items()):
-        heir = draft.world.workers.get(name)
-        gone = [holder for holder in step.holders if heir not in (None, holder)]
-        if heir is None or not gone:
+        successor = draft.world.workers.get(name)
+        gone = [holder for holder in step.holders if successor not in (None, holder)]
+        if successor is None or not gone:
             continue
         calls = tuple(
-            replace(call, worker=heir, outcome=Outcome.SUCCESS)
+            replace(call, worker=successor, outcome=Outcome.SUCCESS)
             if call.action is Action.DO and call.worker in gone and call.outcome in there
             else call
             for call in step.calls
         )
         draft.set(name, calls=calls)
-        draft.note("UNDO_HANDED_OVER", f"from {', '.join(gone)} to {heir}", step=name, who=who)
+        draft.note("UNDO_HANDED_OVER", f"from {', '.join(gone)} to {successor}", step=name, who=who)
 
 
 def _retry(draft: Draft) -> None:
@@ -222,22 +222,22 @@ def _retry(draft: Draft) -> None:
     )
 
 
-def _refusal(happening: Happening, reason: str) -> Audit:
-    match happening:
+def _refusal(given: Input, reason: str) -> Audit:
+    match given:
         case Answered():
             return Audit(
                 "ANSWER_REFUSED",
                 reason,
-                happening.step,
-                happening.action,
-                happening.attempt,
-                happening.worker,
+                given.step,
+                given.action,
+                given.attempt,
+                given.worker,
             )
         case Woken():
             return Audit("ANSWER_REFUSED", reason)
         case _:
-            type_ = type(happening).__name__.removesuffix("Asked").upper()
-            return Audit(f"{type_}_REFUSED", reason, who=happening.who)
+            type_ = type(given).__name__.removesuffix("Asked").upper()
+            return Audit(f"{type_}_REFUSED", reason, who=given.who)
 
 
 def results_of(steps: Mapping[str, Step]) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def plan(run: Run, to: str | None) -> Plan:
         wave = [n for n in left if not run.definition.behind[n] & left]
         waves.append(tuple(s.name for s in run.definition.steps if s.name in wave))
         left -= set(wave)
-    flying = [n for n, step in run.steps.items() if step.status is StepStatus.IN_PROGRESS]
+    in_flight = [n for n, step in run.steps.items() if step.status is StepStatus.IN_PROGRESS]
     kept = [n for n, step in run.steps.items() if step.effect and n not in due]
     unsure = [n for n, step in run.steps.items() if n in due and not step.effect]
-    return Plan(tuple(waves), tuple(kept), tuple(flying), tuple(unsure))
+    return Plan(tuple(waves), tuple(kept), tuple(in_flight), tuple(unsure))
 
 
 def go_back(draft: Draft) -> None:

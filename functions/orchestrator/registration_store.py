@@ -9,7 +9,7 @@ from datetime import datetime
 from functions.events.saga import RegistrationDecided
 from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Definition
-from functions.orchestrator.rows import definition_from_json, definition_to_json
+from functions.orchestrator.stored_json import definition_from_json, definition_to_json
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What can happen to a run."""
+"""The inputs of a run: a worker's answer, a timer, and the commands of operators."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class ResumeAsked:
 class RetryAsked:
     """An operator lets a run that ended badly go on from where it failed.
 
-    `hand_over`: undo at the workers that are registered now what others did that are not.
+    `reassign`: undo at the workers that are registered now what others did that are not.
     """
 
     who: str
-    hand_over: bool = False
+    reassign: bool = False
 
 
-Happening: TypeAlias = (
+Input: TypeAlias = (
     Answered | Woken | UndoAsked | CancelAsked | PauseAsked | ResumeAsked | RetryAsked
 )

@@ -9,27 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import Context as ContextVars
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, TemporaryError
-from functions.orchestrator import overdue, registry
+from functions.orchestrator import due_runs, registration
 from functions.orchestrator.batch import Done, Item
-from functions.orchestrator.decide.happenings import Woken
+from functions.orchestrator.decide.inputs import Woken
 from functions.orchestrator.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-MOST = 500
+BATCH = 500
 # A run that cannot be woken is looked at again after so long.
-PUT_OFF = timedelta(minutes=1)
+POSTPONED_FOR = timedelta(minutes=1)
 PAUSE = timedelta(seconds=1)  # after an error
 LOOK = timedelta(seconds=5)  # at the latest: another process may have set a timer
-NOBODY = UUID(int=0)
+FIRST = UUID(int=0)
 
 
-class Clockwork:
+class TimerLoop:
     """Wakes runs when their timers are due.
 
     `looked_at`: when it last did so without an error.
@@ -52,7 +53,8 @@ class Clockwork:
 
     def start(self) -> None:
         """Run in the background until `close`."""
-        self._task = asyncio.create_task(self._run())
+        # A context of its own: who asked first may have been inside a transaction.
+        self._task = asyncio.create_task(self._run(), context=ContextVars())
 
     async def close(self) -> None:
         """Stop; what is due meanwhile is done by whoever comes next."""
@@ -66,29 +68,29 @@ class Clockwork:
             self._next = due_at
             self._sooner.set()
 
-    async def round(self) -> int:
+    async def sweep(self) -> int:
         """Fire what is due, heal what can be healed.
 
         Returns the runs woken.
         """
         woken = await self.fire()
         async with self._store.transaction() as tx:
-            await registry.heal(tx, self._now())
+            await registration.heal(tx, self._now())
         return woken + await self.wake_waiting(None)
 
     async def fire(self) -> int:
         """Wake the runs whose timers are due, each once."""
-        now, count, after = self._now(), 0, overdue.START
+        now, count, after = self._now(), 0, due_runs.START
         while True:
             async with self._store.connection() as connection:
-                due = await overdue.due(connection, now, after, MOST)
+                due = await due_runs.due(connection, now, after, BATCH)
             await self._wake([flow_id for _, flow_id in due])
             count += len(due)
-            if len(due) < MOST:
+            if len(due) < BATCH:
                 break
             after = due[-1]
         async with self._store.connection() as connection:
-            self._next = await overdue.next_timer(connection)
+            self._next = await due_runs.next_timer(connection)
         return count
 
     async def wake_waiting(
@@ -98,13 +100,13 @@ class Clockwork:
 
         `carried`: what the registration that they waited for hands on.
         """
-        count, after = 0, NOBODY
+        count, after = 0, FIRST
         while True:
             async with self._store.connection() as connection:
-                waiting = await overdue.waiting(connection, orch_name, after, MOST)
+                waiting = await due_runs.waiting(connection, orch_name, after, BATCH)
             await self._wake(waiting, carried)
             count += len(waiting)
-            if len(waiting) < MOST:
+            if len(waiting) < BATCH:
                 return count
             after = waiting[-1]
 
@@ -123,7 +125,7 @@ class Clockwork:
                 failed.append(flow_id)
         if failed:
             async with self._store.connection() as connection:
-                await overdue.put_off(connection, failed, self._now() + PUT_OFF)
+                await due_runs.postpone(connection, failed, self._now() + POSTPONED_FOR)
 
     async def _run(self) -> None:
         """Fire timers when they are due.
@@ -136,7 +138,8 @@ class Clockwork:
                 self.looked_at = self._now()
             except Exception as error:
                 known = isinstance(error, FunctionError)
-                logger.warning("the clockwork pauses: %r", error, exc_info=None if known else error)
+                trace = None if known else error
+                logger.warning("the timer loop pauses: %r", error, exc_info=trace)
                 self._next = self._now() + PAUSE
             await self._until_due()
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from functions.kit.errors import NotFound
 from functions.kit.web import Ctx
-from functions.orchestrator import views
+from functions.orchestrator import queries
 from functions.orchestrator.answers import (
     ExecutionDetail,
     ExecutionPage,
@@ -37,7 +37,7 @@ from functions.orchestrator.parameters import (
     run_of,
 )
 from functions.orchestrator.problems import documented
-from functions.orchestrator.runs import Stored
+from functions.orchestrator.run_store import Stored
 
 router = APIRouter(prefix="/api", tags=["reading"])
 
@@ -46,7 +46,7 @@ router = APIRouter(prefix="/api", tags=["reading"])
 async def orchestrations(ctx: Ctx, asked: Annotated[OrchestrationList, Query()]) -> Any:
     """The orchestrations that are registered."""
     async with ctx.store.connection() as connection:
-        rows, total = await views.orchestrations(
+        rows, total = await queries.orchestrations(
             connection,
             asked.at(asked.sort_by),
             status=asked.status,
@@ -76,7 +76,7 @@ async def registrations(
 ) -> Any:
     """Every attempt to register for an orchestration, good and bad."""
     async with ctx.store.connection() as connection:
-        rows, total = await views.registrations(connection, orch_name, asked.at("registeredAt"))
+        rows, total = await queries.registrations(connection, orch_name, asked.at("registeredAt"))
     return paged(rows, total, asked)
 
 
@@ -101,7 +101,7 @@ async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -
 
 async def _runs(ctx: Ctx, asked: ExecutionList, **which: Any) -> Any:
     async with ctx.store.connection() as connection:
-        rows, total = await views.runs(
+        rows, total = await queries.runs(
             connection,
             asked.at(asked.sort_by),
             status=asked.status,
@@ -121,7 +121,7 @@ async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Execution
     """One run with its steps, and why it is waiting."""
     stored = await _run(ctx, orch_name, flow_id)
     async with ctx.store.connection() as connection:
-        facts = await views.run_facts(connection, flow_id)
+        facts = await queries.run_facts(connection, flow_id)
     assert facts is not None
     return detail_of(stored, facts, utc_now())
 
@@ -135,7 +135,7 @@ async def timeline(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Any:
     """What has happened to a run, in order."""
     await _run(ctx, orch_name, flow_id)
     async with ctx.store.connection() as connection:
-        return await views.history(connection, flow_id)
+        return await queries.history(connection, flow_id)
 
 
 @router.get(
@@ -155,17 +155,17 @@ async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep =
 async def audit(flow_id: FlowId, ctx: Ctx, asked: Annotated[AuditFilter, Query()]) -> Any:
     """The audit of a run; also of a flow that never was, if somebody spoke of it."""
     async with ctx.store.connection() as connection:
-        found = await views.history(
+        found = await queries.history(
             connection, flow_id, type_=asked.event_type, since=asked.since, until=asked.until
         )
-        if not found and not await views.history(connection, flow_id):
+        if not found and not await queries.history(connection, flow_id):
             raise NotFound(f"flowId: nothing is known of {flow_id}")
     return found
 
 
 async def _known(ctx: Ctx, orch_name: str) -> dict[str, Any]:
     async with ctx.store.connection() as connection:
-        found = await views.orchestration(connection, orch_name)
+        found = await queries.orchestration(connection, orch_name)
     if found is None:
         raise NotFound(f"orchName: no orchestration {orch_name!r} is registered")
     return found

@@ -13,15 +13,15 @@ from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld
 from tests.support import eventually
 
-heir = Worker("heir_service")
+successor = Worker("successor_service")
 
 
-@heir.do("createRealm")
+@successor.do("createRealm")
 async def create(task: Task) -> None:
     """It came too late to do this one."""
 
 
-@heir.undo("createRealm")
+@successor.undo("createRealm")
 async def delete(task: Task) -> None:
     """It has the data of whom it replaces."""
     await task.tx.execute("DELETE FROM realm WHERE effect_key = $1", task.key)
@@ -40,12 +40,12 @@ async def created(world: SagaWorld) -> str:
 
 
 async def replace_realm_service(world: SagaWorld) -> None:
-    world.cluster.deploy(heir.target(), {"DATABASE_URL": world.database})
+    world.cluster.deploy(successor.target(), {"DATABASE_URL": world.database})
     path = "/api/orchestration/register/tenantCreation/realm-service"
     assert (await world.api.delete(path)).status_code == 200
     step = {"name": "createRealm"}
     body = {"orchName": "tenantCreation", "as": "worker", "steps": [step]}
-    await world.post("register", json=body, headers={"X-Service-Name": "heir-service"})
+    await world.post("register", json=body, headers={"X-Service-Name": "successor-service"})
 
 
 def undos(world: SagaWorld) -> list[tuple[str, str]]:
@@ -88,9 +88,9 @@ async def test_an_operator_lets_the_new_worker_undo_what_the_old_one_did(world: 
     await told_to_undo(world, "createRealm")
     await fail(world, flow_id, "realm-service")
     assert (await world.run(flow_id))["status"] == "UNDO_FAILED"
-    await world.post(f"retry/{flow_id}?handOver=true", headers={"X-Service-Name": "ada"})
+    await world.post(f"retry/{flow_id}?reassign=true", headers={"X-Service-Name": "ada"})
     await world.until(flow_id, "UNDONE")
-    assert undos(world)[-1] == ("createRealm", "heir-service")
+    assert undos(world)[-1] == ("createRealm", "successor-service")
     assert await world.count("realm") == 0
 
 

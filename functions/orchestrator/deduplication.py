@@ -73,7 +73,7 @@ async def answer(tx: Connection, claim: Claim, answer: Any) -> None:
     )
 
 
-async def unclaim(tx: Connection, claims: Sequence[Claim]) -> None:
+async def forget(tx: Connection, claims: Sequence[Claim]) -> None:
     """Let go of claims whose requests were refused: mended, they may come again."""
     await tx.execute(
         """DELETE FROM inbox USING unnest($2::text[], $3::text[]) AS given (source, id)

@@ -13,13 +13,18 @@ from functions.kit.body import off_loop
 from functions.kit.documents import parsed
 from functions.kit.errors import Conflict
 from functions.kit.web import Ctx, IdempotencyKey
-from functions.orchestrator import registry, views
-from functions.orchestrator.answers import Accepted, Health, RegistrationAccepted, Started, Told
+from functions.orchestrator import queries, registration
+from functions.orchestrator.answers import (
+    Accepted,
+    Health,
+    RegistrationAccepted,
+    RunChanged,
+    Started,
+)
 from functions.orchestrator.batch import Start
-from functions.orchestrator.claims import Claim
-from functions.orchestrator.decide.happenings import (
+from functions.orchestrator.decide.inputs import (
     CancelAsked,
-    Happening,
+    Input,
     PauseAsked,
     ResumeAsked,
     RetryAsked,
@@ -27,12 +32,14 @@ from functions.orchestrator.decide.happenings import (
 )
 from functions.orchestrator.decide.model import Run, RunStatus, StepStatus
 from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.intake import payload_of
 from functions.orchestrator.orchestrator import Orchestrator, utc_now
 from functions.orchestrator.parameters import (
     FlowId,
     HandOver,
     OrchName,
+    Reassign,
     Saga,
     ServiceName,
     ToStep,
@@ -89,7 +96,7 @@ async def leave(
 ) -> Accepted:
     """Take back all that a service has registered as worker; its steps wait for another."""
     async with ctx.store.transaction() as tx:
-        steps = await registry.leave(tx, orch_name, service, who or "somebody", utc_now())
+        steps = await registration.leave(tx, orch_name, service, who or "somebody", utc_now())
     return Accepted(message=f"{service} works no more for {', '.join(steps)} of {orch_name}")
 
 
@@ -135,34 +142,40 @@ async def execute(
     )
 
 
-@router.post("/undo/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> Told:
+@router.post("/undo/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> RunChanged:
     """Undo a run: all of it, or what came after the step `to`."""
-    return await _tell(saga, flow_id, UndoAsked(who, to), "Undo initiated")
+    return await _apply(saga, flow_id, UndoAsked(who, to), "Undo initiated")
 
 
-@router.post("/cancel/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> Told:
+@router.post("/cancel/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Stop an unfinished run; what was done is undone."""
-    return await _tell(saga, flow_id, CancelAsked(who), "Cancel initiated")
+    return await _apply(saga, flow_id, CancelAsked(who), "Cancel initiated")
 
 
-@router.post("/pause/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def pause(flow_id: FlowId, saga: Saga, who: Who) -> Told:
+@router.post("/pause/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+async def pause(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Send nothing new for a run until it is resumed; answers are still taken."""
-    return await _tell(saga, flow_id, PauseAsked(who), "Paused")
+    return await _apply(saga, flow_id, PauseAsked(who), "Paused")
 
 
-@router.post("/resume/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def resume(flow_id: FlowId, saga: Saga, who: Who) -> Told:
+@router.post("/resume/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+async def resume(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Let a paused run go on."""
-    return await _tell(saga, flow_id, ResumeAsked(who), "Resumed")
+    return await _apply(saga, flow_id, ResumeAsked(who), "Resumed")
 
 
-@router.post("/retry/{flow_id}", response_model=Told, responses=documented(404, 409))
-async def retry(flow_id: FlowId, saga: Saga, who: Who, hand_over: HandOver = False) -> Told:
+@router.post("/retry/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+async def retry(
+    flow_id: FlowId,
+    saga: Saga,
+    who: Who,
+    reassign: Reassign = False,
+    hand_over: HandOver = False,
+) -> RunChanged:
     """Let a run that ended badly go on from where it failed, be it forward or back."""
-    return await _tell(saga, flow_id, RetryAsked(who, hand_over), "Retry initiated")
+    return await _apply(saga, flow_id, RetryAsked(who, reassign or hand_over), "Retry initiated")
 
 
 @router.get("/health", response_model=Health, responses=documented())
@@ -173,13 +186,13 @@ async def health(ctx: Ctx) -> Health:
     return Health()
 
 
-async def _tell(saga: Orchestrator, flow_id: UUID, happening: Happening, said: str) -> Told:
-    done = await saga.tell(flow_id, happening)
+async def _apply(saga: Orchestrator, flow_id: UUID, given: Input, said: str) -> RunChanged:
+    done = await saga.apply(flow_id, given)
     if done.refused is not None:
         raise Conflict(done.refused)
     assert done.run is not None
     message = f"{said} for flowId: {flow_id}"
-    return Told(message=message, flow_id=str(flow_id), run=done.run.status)
+    return RunChanged(message=message, flow_id=str(flow_id), run=done.run.status)
 
 
 async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> Run:
@@ -194,7 +207,7 @@ async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> R
             if ended.done():
                 return ended.result()
             async with ctx.store.connection() as connection:
-                status = await views.status(connection, UUID(flow_id))
+                status = await queries.status(connection, UUID(flow_id))
             if left <= _LOOK_AGAIN_S or status is None or RunStatus(status).ended:
                 return (await run_of(ctx, UUID(flow_id))).run
     finally:

@@ -1,4 +1,4 @@
-"""Runs and their definitions as they are stored, to decide on. Reads for people are in views.py.
+"""Runs and their definitions as they are stored, to decide on. What the API lists is in queries.py.
 
 A batch takes the rows of its runs in the order of their ids, so two of them never wait for each
 other in a circle.
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Definition, Run, Step
-from functions.orchestrator.rows import definition_from_json, run_from_row, step_from_row
+from functions.orchestrator.stored_json import definition_from_json, run_from_row, step_from_row
 
 # Definitions by template id. They never change once they are stored: each is read once.
 Known: TypeAlias = dict[int, Definition]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Audit, Run
-from functions.orchestrator.rows import calls_to_json, storable
+from functions.orchestrator.stored_json import calls_to_json, storable
 
 
 @dataclass(frozen=True, slots=True)

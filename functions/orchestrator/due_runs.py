@@ -1,4 +1,4 @@
-"""What is due or waits: the reads of the clockwork over the same tables."""
+"""What is due or waits: the reads of the timer_loop over the same tables."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ START = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 async def due(
-    connection: Connection, now: datetime, after: tuple[datetime, UUID], most: int
+    connection: Connection, now: datetime, after: tuple[datetime, UUID], limit: int
 ) -> list[tuple[datetime, UUID]]:
     """Timers that are due, the longest due first, with their runs; those after `after`."""
     rows = await connection.fetch(
         """SELECT timer_at, flow_id FROM orchestration_run
            WHERE timer_at <= $1 AND (timer_at, flow_id) > ($2, $3)
            ORDER BY timer_at, flow_id LIMIT $4""",
-        *(now, *after, most),
+        *(now, *after, limit),
     )
     return [(row["timer_at"], row["flow_id"]) for row in rows]
 
 
-async def put_off(connection: Connection, flow_ids: Sequence[UUID], until: datetime) -> None:
+async def postpone(connection: Connection, flow_ids: Sequence[UUID], until: datetime) -> None:
     """Leave runs alone for a while, if they have timers."""
     await connection.execute(
         """UPDATE orchestration_run SET timer_at = $2 WHERE flow_id IN (
@@ -63,19 +63,19 @@ ORDER BY flow_id LIMIT $3
 
 
 async def waiting(
-    connection: Connection, orch_name: str | None, after: UUID, most: int
+    connection: Connection, orch_name: str | None, after: UUID, limit: int
 ) -> list[UUID]:
     """Runs that wait for workers, of one orchestration or of all, in the order of their ids.
 
     Either all of a run waits; or a branch could go by now, while others are in flight: such a run
     has a timer.
     """
-    rows = await connection.fetch(_WAITING, orch_name, after, most)
+    rows = await connection.fetch(_WAITING, orch_name, after, limit)
     return [row["flow_id"] for row in rows]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Counts:
     """How much there is of everything, and how old the oldest is, in seconds.
 
     `runs`: those that have not ended, by status; all others would have to be counted one by one.
@@ -86,7 +86,7 @@ class Standing:
     timer_s: float
 
 
-async def standing(connection: Connection) -> Standing:
+async def counts(connection: Connection) -> Counts:
     rows = await connection.fetch(
         """SELECT status, count(*) AS n FROM orchestration_run
            WHERE status IN ('WAITING', 'IN_PROGRESS', 'UNDOING') GROUP BY status"""
@@ -99,7 +99,7 @@ async def standing(connection: Connection) -> Standing:
              FROM orchestration_run)::float8 AS timer_s"""
     )
     assert row is not None, "a SELECT without FROM has one row"
-    return Standing(
+    return Counts(
         {row["status"]: row["n"] for row in rows},
         row["waiting_s"] or 0.0,
         row["timer_s"] or 0.0,

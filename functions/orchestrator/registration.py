@@ -10,11 +10,11 @@ from typing import Any
 from functions.events.saga import RegistrationDecided, RegistrationRequested
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.orchestrator import registrations
+from functions.orchestrator import registration_store
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.decide.registration import Problem, check_worker, define, missing
-from functions.orchestrator.reading import Asked
+from functions.orchestrator.registration_request import Asked
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ async def register(tx: Connection, asked: Asked, caller: str | None, now: dateti
     `caller`: who asks, as a header says; a body that says otherwise is refused.
     """
     service = caller or asked.service_name or f"{asked.orch_name}-service"
-    await registrations.lock(tx, asked.orch_name)
+    await registration_store.lock(tx, asked.orch_name)
     problems = [*asked.problems, *_of_service(asked, service)]
     if asked.request is not None:
         known = {problem.field for problem in problems}
@@ -63,9 +63,9 @@ async def register(tx: Connection, asked: Asked, caller: str | None, now: dateti
         else:
             problems += [problem for problem in found if problem.field not in known]
         if not problems and asked.role == "worker":
-            await registrations.store_worker(tx, asked.orch_name, asked.steps, service, now)
+            await registration_store.store_worker(tx, asked.orch_name, asked.steps, service, now)
     decided = await _decided(tx, asked, service, problems, now)
-    await registrations.audit(tx, decided, asked.steps, now)
+    await registration_store.audit(tx, decided, asked.steps, now)
     return Registered(decided, problems)
 
 
@@ -82,38 +82,38 @@ async def _sound(
     """What an initiator's registration defines; or else all that is wrong with a registration."""
     if request.as_ == "initiator":
         return define(request, service, flaw_of)
-    names = await registrations.step_names(tx, request.orch_name)
-    workers = await registrations.workers(tx, request.orch_name)
+    names = await registration_store.step_names(tx, request.orch_name)
+    workers = await registration_store.workers(tx, request.orch_name)
     return check_worker(request, service, names, workers)
 
 
 async def _store(tx: Connection, definition: Definition, now: datetime) -> None:
     """A definition that has changed is a new version."""
-    current = await registrations.current(tx, definition.name)
+    current = await registration_store.current(tx, definition.name)
     if current is None or current.definition != definition:
         version = 1 if current is None else current.version + 1
-        await registrations.store(tx, definition, version, now)
+        await registration_store.store(tx, definition, version, now)
 
 
 async def leave(tx: Connection, orch_name: str, service: str, who: str, now: datetime) -> list[str]:
     """Take a worker's registrations back; return the steps that it had."""
-    await registrations.lock(tx, orch_name)
-    steps = await registrations.remove_worker(tx, orch_name, service)
+    await registration_store.lock(tx, orch_name)
+    steps = await registration_store.remove_worker(tx, orch_name, service)
     if not steps:
         raise NotFound(f"service: {service!r} is no worker of {orch_name!r}")
     await _heal(tx, orch_name, now)
     decided = RegistrationDecided.model_validate(
         {"orchName": orch_name, "as": "worker", "serviceName": service, "status": "PENDING"}
     )
-    await registrations.audit(tx, decided, steps, now, note=f"left, at the word of {who}")
+    await registration_store.audit(tx, decided, steps, now, note=f"left, at the word of {who}")
     return steps
 
 
 async def heal(tx: Connection, now: datetime) -> list[str]:
     """Set right the status of every orchestration; return the names of those that healed."""
     healed = []
-    for name in await registrations.unhealthy(tx):
-        await registrations.lock(tx, name)
+    for name in await registration_store.unhealthy(tx):
+        await registration_store.lock(tx, name)
         if await _heal(tx, name, now) == []:
             healed.append(name)
     return healed
@@ -131,7 +131,7 @@ async def _decided(
     known = False
     if not problems:
         healed = await _heal(tx, asked.orch_name, now)
-        current = await registrations.current(tx, asked.orch_name)
+        current = await registration_store.current(tx, asked.orch_name)
         known = current is not None
         version = None if current is None else current.version
         lacking = healed or []
@@ -150,11 +150,11 @@ async def _decided(
 
 async def _heal(tx: Connection, orch_name: str, now: datetime) -> list[str] | None:
     """Set an orchestration's status by its workers; return who is missing, None if unknown."""
-    current = await registrations.current(tx, orch_name)
+    current = await registration_store.current(tx, orch_name)
     if current is None:
         return None
-    lacking = missing(current.definition, await registrations.workers(tx, orch_name))
+    lacking = missing(current.definition, await registration_store.workers(tx, orch_name))
     status = "PENDING" if lacking else "SUCCESS"
     reason = f"no worker for {', '.join(lacking)}" if lacking else None
-    await registrations.set_status(tx, orch_name, status, reason, now)
+    await registration_store.set_status(tx, orch_name, status, reason, now)
     return lacking
