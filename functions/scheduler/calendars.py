@@ -29,16 +29,24 @@ class Document(BaseModel):
     holidays: dict[datetime.date, str] = {}
 
 
-def read(folder: Path) -> dict[str, Calendar]:
-    """Every calendar of a folder by its name; `PermanentError` names file, field and problem."""
+def read(folder: Path) -> tuple[dict[str, Calendar], list[PermanentError]]:
+    """Every calendar of a folder by its name, and what is wrong with files that are none.
+
+    An error names file, field and problem; it costs no other calendar.
+    """
     found: dict[str, Calendar] = {}
+    problems: list[PermanentError] = []
     # A mounted ConfigMap has links to hidden folders beside its files.
     for path in sorted(p for p in folder.glob("[!.]*") if p.is_file()):
-        calendar = _from_ics(path) if path.suffix == ".ics" else _from_yaml(path)
-        if calendar.name in found:
-            raise PermanentError(f"{path}: calendar {calendar.name} stands in another file, too")
-        found[calendar.name] = calendar
-    return found
+        try:
+            calendar = _from_ics(path) if path.suffix == ".ics" else _from_yaml(path)
+            if calendar.name in found:
+                words = f"{path}: calendar {calendar.name} stands in another file, too"
+                raise PermanentError(words)
+            found[calendar.name] = calendar
+        except PermanentError as error:
+            problems.append(error)
+    return found, problems
 
 
 def _from_yaml(path: Path) -> Calendar:

@@ -73,7 +73,10 @@ async def wake(ctx: Context) -> Woken:
 def read_calendars(ctx: Context) -> Mapping[str, Calendar]:
     """The calendars; they are read each time, as a ConfigMap changes under a running process."""
     folder = ctx.settings(SchedulerSettings).calendars_folder
-    return calendars.read(Path(folder)) if folder else {}
+    found, problems = calendars.read(Path(folder)) if folder else ({}, [])
+    for problem in problems:
+        logger.error("a calendar cannot be read: %s", problem)
+    return found
 
 
 def decided(ledger: Ledger, now: datetime, days: Mapping[str, Calendar]) -> Change | None:

@@ -195,3 +195,23 @@ async def test_ticks_are_kept_for_as_long_as_the_setting_says(world: World) -> N
     await world.wake(FRIDAY)
     await world.wake(FRIDAY + 5 * DAY)
     assert list(await world.states("nightly")) == ["03-09 14:00", "03-10 14:00"]
+
+
+async def test_a_holiday_of_a_calendar_is_skipped_by_its_name(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "calendars"
+    folder.mkdir()
+    (folder / "us.yaml").write_text(
+        'name: us-federal\nversion: "2026.1"\nholidays: {2026-03-06: Employee Appreciation Day}\n'
+    )
+    (folder / "broken.yaml").write_text("name: [")
+    world.environ["CALENDARS_FOLDER"] = str(folder)
+    world.deploy()
+    world.ping("report", "0 14 * * *", missed="all", calendar="us-federal")
+    world.ping("other", "0 14 * * *", missed="all", calendar="eu")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 14 * HOUR)
+    (row,) = await world.rows("report")
+    assert (row["state"], row["cause"]) == ("skipped", "holiday")
+    assert row["reason"] == "Employee Appreciation Day (us-federal, 2026.1)"
+    (other,) = await world.rows("other")
+    assert other["reason"] == "calendar eu is missing"
