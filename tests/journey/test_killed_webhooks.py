@@ -98,6 +98,10 @@ def overlay(folder: Path, record: Path) -> Path:
         ],
     }
     _kustomization(folder / "dsm", dsm)
+    program = {"command": ["python", "-m", "functions.kit.serve"], "workingDir": str(ROOT)}
+    (folder / "knative-local.yaml").write_text(
+        yaml.safe_dump({"images": {"dsm-functions": program}})
+    )
     jobs = [_way(folder, f"jobs/{name}.yaml") for name in ("namespace", "launcher")]
     return _kustomization(folder, {"resources": ["dsm", *jobs]})
 
