@@ -68,6 +68,11 @@ class Morning:
         found = {e["attributes"]["id"]: e["data"] for e in self.events if _type(e) == kind}
         return list(found.values())
 
+    async def kept(self, kind: str) -> list[dict[str, Any]]:
+        """The data of the latest events of one type that the Broker keeps, of earlier runs too."""
+        found = await self.runtime.broker.events(kind, None, 1000)
+        return [event_json(event)["data"] for event in found]
+
     async def call(self, method: str, service: str, path: str, **options: Any) -> Any:
         """JSON from a Service; a Failure in the service's words where it refuses."""
         url = f"http://{service}.dsm.svc.cluster.local{path}"
@@ -130,7 +135,10 @@ async def scrum(morning: Morning) -> None:
     sprints = [sprint for project in projects for sprint in project["sprints"]]
     in_progress = [s["sprint_id"] for s in sprints if s["status"] == "in_progress"]
     await morning.fire("scrum-simulate")
-    filed = morning.of("io.dsm.scrum.reported.v1")
+    days = {_day(data) for data in morning.of("io.dsm.sprint.simulated.v1")}
+    # What an earlier run has reported of a day is not reported again.
+    reported = {_day(data): data for data in await morning.kept("io.dsm.scrum.reported.v1")}
+    filed = [data for day, data in reported.items() if day in days]
     for ids in filed:
         query = {"sprint_id": ids["sprint_id"], "daily_scrum_date": ids["scrum_date"]}
         note = await morning.call(
@@ -148,6 +156,10 @@ def _require(problem: str | None) -> None:
 
 
 STAGES = (sample_data, report, scrum)
+
+
+def _day(data: Mapping[str, Any]) -> tuple[str, str]:
+    return data["sprint_id"], data["scrum_date"]
 
 
 def _type(event: Mapping[str, Any]) -> str:
