@@ -52,7 +52,8 @@ class Machine:
             command = self._command(container)
             if not command:
                 return f"image {container['image']} is not run here and names no command"
-            mounted = rewrite(command[0], mounts(container, Path("/"))) != command[0]
+            # Relative, so that no path stays what it is.
+            mounted = rewrite(command[0], mounts(container, Path("volumes"))) != command[0]
             if not mounted and not self._executable(command[0]):
                 return f"this machine has no {command[0]!r} (image {container['image']})"
             if not self.waits_for_secrets and not self._program(container):
