@@ -73,8 +73,8 @@ def api(
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
     `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
-    `take`: lets an event from a broker happen, at `POST /`; `inputs`, `emits` and `schedules` are
-    of an API that takes events.
+    `take`: lets an event from a broker happen, at `POST /`, where no other method is allowed then;
+    `inputs`, `emits` and `schedules` are of an API that takes events.
     `has_own_door`: it checks by itself which pages may send it forms.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
@@ -132,20 +132,21 @@ class _Hidden:
 
 
 class _Events:
-    """Answers `POST /`; in front of FastAPI, whose routes take longer than an event does."""
+    """Answers at `/`; in front of FastAPI, whose routes take longer than an event does."""
 
     def __init__(self, app: ASGIApp, take: Take) -> None:
         self._app = app
         self._take = take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST" or scope["path"] != "/":
-            await self._app(scope, receive, send)
-            return
-        ctx = scope["context"]
-        request = HttpRequest(scope, receive)
-        response = await taken(request, lambda message: self._take(message, ctx))
-        await response(scope, receive, send)
+        answer = self._app
+        if scope["path"] == "/" and scope["method"] == "POST":
+            ctx = scope["context"]
+            request = HttpRequest(scope, receive)
+            answer = await taken(request, lambda message: self._take(message, ctx))
+        elif scope["path"] == "/":
+            answer = refusal(405, "POST a CloudEvent", {"Allow": "POST"})
+        await answer(scope, receive, send)
 
 
 async def taken(request: HttpRequest, work: Callable[[wire.Message], Awaitable[None]]) -> Response:
