@@ -224,7 +224,10 @@ def _socket_directory(home: Path) -> Path:
     """`home`, or a folder of its own where that is too long for a socket, or no plain word."""
     if re.fullmatch(r"[A-Za-z0-9_./-]+", str(home)) and len(str(home / _SOCKET)) < _MAX_SOCKET_PATH:
         return home
-    made = Path(tempfile.mkdtemp(prefix="knative-"))
+    folder = tempfile.gettempdir()
+    if len(f"{folder}/knative-12345678/{_SOCKET}") > _MAX_SOCKET_PATH:
+        folder = "/tmp"
+    made = Path(tempfile.mkdtemp(prefix="knative-", dir=folder))
     if os.geteuid() == 0:
         os.chown(made, pwd.getpwnam(_ROOTS_USER).pw_uid, -1)
     return made
