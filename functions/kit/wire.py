@@ -89,7 +89,11 @@ def received(headers: Headers, body: bytes) -> Message:
             given[name] = text
     if media_type(raw.get("datacontenttype")) == STRUCTURED:
         given, data, problems = members(parsed(body))
-        raw = {name: without_control(text) for name, text in given.items()}
+        # A content type is never encoded: one that no header can hold is kept as what it is.
+        raw = {
+            name: text if name == "datacontenttype" else without_control(text)
+            for name, text in given.items()
+        }
         if problems:
             raw["datacontenttype"] = STRUCTURED  # to be sent on as the body that it is
         else:
