@@ -265,17 +265,20 @@ class World:
 
 
 class Flaky:
-    """Cuts a cluster's n-th call to a service, before or after the service has done its work."""
+    """Cuts a cluster's n-th call to a service, before or after the service has done its work.
+
+    `asked` are the calls that were made, the one that was cut off among them.
+    """
 
     def __init__(self, cluster: Cluster, names: list[str], cut: int, lose_answer: bool) -> None:
-        self.calls = 0
+        self.asked: list[str] = []
         for name in names:
             cluster.add(name, self._wrapped(cluster.apps[name], cut, lose_answer))
 
     def _wrapped(self, app: Any, cut: int, lose_answer: bool) -> Callable[..., Awaitable[None]]:
         async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-            self.calls += 1
-            if self.calls != cut:
+            self.asked.append(f"{scope['method']} {scope['path']}")
+            if len(self.asked) != cut:
                 await app(scope, receive, send)
                 return
             if lose_answer:
