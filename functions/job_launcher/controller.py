@@ -62,6 +62,7 @@ class Controller:
         self._timeout_s = resources.process.timeout_seconds * WORK
         self._ctx: Context | None = None
         self._changes: dict[tuple[str, str], Change] = {}
+        self._early: dict[tuple[str, str], Change] = {}  # of pods, before their Job is on record
         self._launching = Work(self._launch)
         self._following = Work(self._follow)
         self._sweeping = Work(self._sweep)
@@ -115,6 +116,7 @@ class Controller:
     async def _launch(self) -> None:
         await stop_all(self._limited())
         while await launch_batch(self._limited()):
+            self._follow_early()
             # What was cancelled while its Job was being made is there to be stopped now.
             await stop_all(self._limited())
         async with self._limited().store.connection() as connection:
@@ -127,6 +129,12 @@ class Controller:
         if not self._closing:
             self._launching.call()
 
+    def _follow_early(self) -> None:
+        if self._early:
+            self._changes = {**self._early, **self._changes}
+            self._early = {}
+            self._following.call()
+
     async def _sweep(self) -> None:
         await sweep(self._limited())
         self._launching.call()
@@ -136,14 +144,18 @@ class Controller:
         changes, self._changes = self._changes, {}
         ctx = self._limited()
         jobs = {name: change for (plural, name), change in changes.items() if plural == "jobs"}
-        pods = [change for (plural, _), change in changes.items() if plural == "pods"]
-        names = {*jobs, *(manifest.job_name_of(change.object) for change in pods)}
+        pods = {key: change for key, change in changes.items() if key[0] == "pods"}
+        names = {*jobs, *(manifest.job_name_of(change.object) for change in pods.values())}
+        self._early |= pods  # before the rows are read: a launch may be recorded meanwhile
         async with ctx.store.connection() as connection:
             rows = {row.id: row for row in await tables.open_of(connection, list(names))}
-        for change in pods:
+        for key, change in pods.items():
             row = rows.get(manifest.job_name_of(change.object))
             if row is not None and change.type != "DELETED":
                 await reconcile.pod_seen(ctx, row, change.object)
+                if row.state == "queued":
+                    continue
+            self._early.pop(key, None)
         for name, row in rows.items():
             if name not in jobs:
                 continue

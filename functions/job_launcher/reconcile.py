@@ -66,15 +66,17 @@ async def stop(ctx: Context, row: Row) -> None:
 
 
 async def not_started(ctx: Context, row: Row) -> None:
-    """Something has kept its pod from starting for too long: others get its place."""
-    try:
-        await launch.stop(ctx.cluster, row.id)
-    except FunctionError as error:
-        logger.warning("job %s cannot be deleted yet: %s", row.id, error)
-        return
+    """Something has kept its pod from starting for too long: others get its place.
+
+    It fails first: a watch that saw its Job deleted before would say that it was cancelled.
+    """
     limit_s = ctx.settings(LauncherSettings).job_start_seconds
     why = row.reason or "Kubernetes does not say why"
     await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {why}")
+    try:
+        await launch.stop(ctx.cluster, row.id)
+    except FunctionError as error:
+        logger.warning("job %s cannot be deleted, the next sweep does: %s", row.id, error)
 
 
 async def fail(

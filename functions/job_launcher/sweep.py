@@ -93,12 +93,13 @@ async def _missed(ctx: Context, row: Row, *, missed: bool) -> None:
 
 
 async def _remove_leftovers(ctx: Context, jobs: Jobs) -> None:
-    """A Job still at work whose request was cancelled: the crash came between the two."""
+    """A Job still at work whose request has ended: the crash came between the two."""
     async with ctx.store.connection() as connection:
         states = await tables.states(connection, list(jobs))
     for job_id, state in states.items():
-        if state == "cancelled" and progress(jobs[job_id]).state in ("starting", "running"):
-            logger.warning("job %s was cancelled and still runs: deleting it", job_id)
+        at_work = progress(jobs[job_id]).state in ("starting", "running")
+        if at_work and state in ("cancelled", "failed"):
+            logger.warning("job %s is %s and still at work: deleting it", job_id, state)
             await launch.stop(ctx.cluster, job_id)
 
 

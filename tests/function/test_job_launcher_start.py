@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from functions.job_launcher import launch, queue
 from functions.job_launcher.main import job_launcher
 from tests.cluster import Cluster
 from tests.function.job_world import World, asked, job_world
@@ -62,11 +64,38 @@ async def test_it_starts_as_soon_as_they_are_there(world: World) -> None:
     await world.until("queued", "started", "succeeded")
 
 
+async def test_what_a_pod_says_before_its_launch_is_on_record_is_not_lost(
+    cluster: Cluster, functions_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = queue.launched
+
+    async def late(*args: Any) -> bool:
+        await asyncio.sleep(0.5)
+        return await launched(*args)
+
+    monkeypatch.setattr(queue, "launched", late)
+    async with job_world(cluster, functions_database, tmp_path, routes=ROUTES) as world:
+        await world.tell(asked("e1"))
+        assert "agent-credentials" in (await waiting(world))["reason"]
+
+
 @pytest.mark.parametrize(("minutes", "facts"), [(9, ["queued"]), (11, ["queued", "failed"])])
 async def test_it_fails_after_a_while_and_makes_room(
-    world: World, functions_database: str, tmp_path: Path, minutes: int, facts: list[str]
+    world: World,
+    functions_database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    facts: list[str],
 ) -> None:
     await waiting(world)
+    stop = launch.stop
+
+    async def stop_slowly(*args: Any) -> None:
+        await stop(*args)
+        await asyncio.sleep(0.5)  # the watch sees the deletion first
+
+    monkeypatch.setattr(launch, "stop", stop_slowly)
     later = datetime.now(UTC) + timedelta(minutes=minutes)
     environ = {
         "DATABASE_URL": functions_database,
