@@ -55,6 +55,12 @@ async def serious(page: Page) -> list[str]:
     ]
 
 
+# What reaches beyond a phone's edge.
+WIDE = """[...document.querySelectorAll('main *')]
+    .filter(one => one.getBoundingClientRect().right > 360)
+    .map(one => one.outerHTML.slice(0, 90))"""
+
+
 @every_page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, scheme: Any) -> None:
@@ -68,7 +74,8 @@ async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, s
 async def test_a_page_fits_a_phone(browser: Browser, ran: Morning, path: str) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    width = await page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 360, await page.evaluate(WIDE)
     await context.close()
 
 
@@ -87,7 +94,7 @@ async def test_today_says_first_what_needs_a_person(tab: Tab) -> None:
     page = await tab.open("/")
     needs = page.locator(".panel-attention")
     await expect(needs).to_contain_text("no service has registered as worker")
-    await expect(page.locator("#pages .count").first).to_be_visible()
+    await expect(page.locator("#pages .count:visible").first).to_be_visible()
     await needs.locator("a", has_text="cycle.requested").first.click()
     await expect(page.locator("h1")).to_contain_text("Dead letter")
 
