@@ -199,6 +199,17 @@ def test_cancel_ends_what_runs() -> None:
     decision = book.wake(START + 2 * HOUR)
     assert [tick.nominal for tick in decision.cancel] == [START + HOUR]
     assert [tick.nominal for tick in decision.send] == [START + 2 * HOUR]
+    assert decision.cancel[0].state is State.FAILED
+    assert decision.cancel[0].reason == "cancelled: 2026-03-27T02:00:00Z is due"
+
+
+def test_of_several_that_are_due_at_once_cancel_sends_the_last() -> None:
+    book = ledger("0 * * * *", overlap=Overlap.CANCEL, missed=Missed.ALL)
+    book.wake(START + HOUR)
+    decision = book.wake(START + 4 * HOUR)
+    assert list(book.states().values()) == ["sent", "skipped", "skipped", "sent"]
+    assert [tick.nominal for tick in decision.send] == [START + 4 * HOUR]
+    assert [tick.nominal for tick in decision.cancel] == [START + HOUR]
 
 
 @pytest.mark.parametrize(

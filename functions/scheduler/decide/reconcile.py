@@ -216,7 +216,13 @@ def _turns(
             continue
         if not at_work or overlap in (Overlap.ALLOW, Overlap.CANCEL):
             if overlap is Overlap.CANCEL:
-                turns.cancelled.extend(at_work)
+                reason = f"cancelled: {tick.name} is due"
+                if not turns.cancelled:
+                    turns.cancelled.extend(_ended(one, State.FAILED, reason) for one in running)
+                turns.ticks[:] = [
+                    _ended(one, State.SKIPPED, reason) if one.state is State.SENT else one
+                    for one in turns.ticks
+                ]
                 at_work.clear()
             at_work.append(tick)
             turns.ticks.append(replace(tick, state=State.SENT))
@@ -231,6 +237,10 @@ def _turns(
             reason = f"waits for {at_work[-1].name}"
             turns.ticks.append(replace(tick, reason=reason, cause=Cause.WAITING))
     return turns
+
+
+def _ended(tick: Tick, state: State, reason: str) -> Tick:
+    return replace(tick, state=state, reason=reason, cause=Cause.CANCELLED)
 
 
 def _shown(at: datetime) -> str:
