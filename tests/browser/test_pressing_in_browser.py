@@ -14,11 +14,15 @@ from tests.browser.morning import Morning
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-async def press(page: Page, text: str) -> None:
+async def confirm(page: Page, text: str) -> None:
     """The link, then the button of the page that asks once more."""
     await page.locator("main a.button", has_text=text).first.click()
     await expect(page.locator("h1")).to_contain_text("?")
     await page.locator("main button", has_text=text).click()
+
+
+async def press(page: Page, text: str) -> None:
+    await confirm(page, text)
     await expect(page.locator(".notice")).to_be_visible()
 
 
@@ -44,7 +48,8 @@ async def test_a_job_is_stopped(tab: Tab, ran: Morning) -> None:
     await expect(page.locator(".panel-job .verdict")).to_contain_text("Cancelled")
 
 
-async def test_all_open_letters_of_a_filter_are_sent_again(tab: Tab) -> None:
+async def test_all_open_dead_letters_of_a_filter_are_sent_again(tab: Tab) -> None:
     page = await tab.open("/dead-letters?state=open&function=cycle-trigger")
-    await press(page, "Send")
-    await expect(page.locator(".notice")).to_contain_text("again")
+    await confirm(page, "Send")
+    await expect(page.locator("h1")).to_have_text("Sent again")
+    await expect(page.locator("main table")).to_contain_text("returned")
