@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 
+from knative.local.manifests.admission import value_at
 from knative.local.manifests.resource import Resource
 
 Path = tuple[str | int, ...]
@@ -61,15 +62,7 @@ class Thing:
 
     def get(self, *path: str | int) -> Any:
         """What stands at `path`; None where there is nothing."""
-        value: Any = self.resource.body
-        for part in path:
-            if isinstance(value, dict):
-                value = value.get(part)
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-                value = value[part]
-            else:
-                return None
-        return value
+        return value_at(self.resource.body, *path)
 
     def text(self, *path: str | int) -> str:
         value = self.get(*path)

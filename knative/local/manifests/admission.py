@@ -51,8 +51,8 @@ def label_fault(name: str) -> str:
 
 
 def _trigger(body: Body) -> Iterator[Fault]:
-    broker = _get(body, "spec", "broker")
-    if not broker and not _get(body, "spec", "brokerRef"):
+    broker = value_at(body, "spec", "broker")
+    if not broker and not value_at(body, "spec", "brokerRef"):
         yield ("spec",), "broker is missing"
     path: FieldPath = ("metadata", "annotations")
     annotations = _mapping(body, *path)
@@ -62,7 +62,7 @@ def _trigger(body: Body) -> Iterator[Fault]:
     elif injection and broker != "default":
         yield (*path, INJECTION), f"makes the Broker default only, and spec.broker is {broker!r}"
     if _DEPENDENCY in annotations:
-        fault = _dependency_fault(annotations[_DEPENDENCY], _get(body, "metadata", "namespace"))
+        fault = _dependency_fault(annotations[_DEPENDENCY], value_at(body, "metadata", "namespace"))
         if fault:
             yield (*path, _DEPENDENCY), fault
 
@@ -124,7 +124,7 @@ def _overrides(body: Body) -> Iterator[Fault]:
 
 
 def _api_server(body: Body) -> Iterator[Fault]:
-    mode = _get(body, "spec", "mode")
+    mode = value_at(body, "spec", "mode")
     if mode not in (None, "Reference", "Resource"):
         yield ("spec", "mode"), f"must be Reference or Resource, it is {mode!r}"
     resources = _items(body, "spec", "resources")
@@ -135,7 +135,10 @@ def _api_server(body: Body) -> Iterator[Fault]:
         yield from _missing(body, at, "apiVersion", "kind")
         for place in range(len(_items(body, *at, "selector", "matchExpressions"))):
             rule: FieldPath = (*at, "selector", "matchExpressions", place)
-            if not _get(body, *rule, "key") or _get(body, *rule, "operator") not in _OPERATORS:
+            if (
+                not value_at(body, *rule, "key")
+                or value_at(body, *rule, "operator") not in _OPERATORS
+            ):
                 yield rule, f"needs a key and an operator of {', '.join(_OPERATORS)}"
     if _mapping(body, "spec", "owner"):
         yield from _missing(body, ("spec", "owner"), "apiVersion", "kind")
@@ -179,7 +182,7 @@ def _parallel(body: Body) -> Iterator[Fault]:
         at: FieldPath = ("spec", "branches", number)
         yield from _missing(body, at, "subscriber")
         for name in ("filter", "subscriber", "reply"):
-            if _get(body, *at, name) is not None:
+            if value_at(body, *at, name) is not None:
                 yield from _destination(body, (*at, name))
     yield from _channel_template(body)
 
@@ -199,11 +202,11 @@ def _channel_template(body: Body) -> Iterator[Fault]:
 
 
 def _service(body: Body) -> Iterator[Fault]:
-    name = str(_get(body, "metadata", "name") or "")
+    name = str(value_at(body, "metadata", "name") or "")
     if name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
         words = "lower-case letters, digits and dashes, a letter first, at most 63 characters"
         yield ("metadata", "name"), f"{name!r} must be {words}"
-    revision = _get(body, "spec", "template", "metadata", "name")
+    revision = value_at(body, "spec", "template", "metadata", "name")
     if revision and not str(revision).startswith(f"{name}-"):
         yield ("spec", "template", "metadata", "name"), f"must begin with {name}-"
     path: FieldPath = ("spec", "template", "metadata", "annotations")
@@ -239,36 +242,37 @@ def _containers(body: Body) -> Iterator[Fault]:
             if len(handlers) > 1:
                 yield (*at, probe), f"has {' and '.join(handlers)}, of which one is allowed"
         for place in range(len(_items(body, *at, "ports"))):
-            port = _get(body, *at, "ports", place, "name") or ""
+            port = value_at(body, *at, "ports", place, "name") or ""
             if port not in _PORT_NAMES:
                 yield (*at, "ports", place, "name"), f"{port!r} must be http1, h2c or nothing"
-        if _get(body, *at, "securityContext", "privileged"):
+        if value_at(body, *at, "securityContext", "privileged"):
             yield (*at, "securityContext", "privileged"), "is not allowed"
         for place in range(len(_items(body, *at, "volumeMounts"))):
             mount: FieldPath = (*at, "volumeMounts", place)
-            mounted.add(str(_get(body, *mount, "name")))
-            if _get(body, *mount, "mountPropagation"):
+            mounted.add(str(value_at(body, *mount, "name")))
+            if value_at(body, *mount, "mountPropagation"):
                 yield (*mount, "mountPropagation"), "is not allowed"
     for number in range(len(_items(body, *_POD, "volumes"))):
-        volume = _get(body, *_POD, "volumes", number, "name")
+        volume = value_at(body, *_POD, "volumes", number, "name")
         if volume and volume not in mounted:
             yield (*_POD, "volumes", number), f"no container mounts the volume {volume}"
 
 
 def _destination(body: Body, path: FieldPath) -> Iterator[Fault]:
-    if not _get(body, *path, "ref") and not _get(body, *path, "uri"):
+    if not value_at(body, *path, "ref") and not value_at(body, *path, "uri"):
         yield path, "needs a ref or a uri"
-    elif _get(body, *path, "ref"):
+    elif value_at(body, *path, "ref"):
         yield from _missing(body, (*path, "ref"), "apiVersion", "kind", "name")
 
 
 def _missing(body: Body, path: FieldPath, *names: str) -> Iterator[Fault]:
     for name in names:
-        if not _get(body, *path, name):
+        if not value_at(body, *path, name):
             yield path, f"{name} is missing"
 
 
-def _get(value: Any, *path: str | int) -> Any:
+def value_at(value: Any, *path: str | int) -> Any:
+    """What stands at `path` in an object, whatever its shape; None where there is nothing."""
     for part in path:
         if isinstance(value, Mapping):
             value = value.get(part)
@@ -280,12 +284,12 @@ def _get(value: Any, *path: str | int) -> Any:
 
 
 def _mapping(body: Body, *path: str | int) -> Mapping[Any, Any]:
-    value = _get(body, *path)
+    value = value_at(body, *path)
     return value if isinstance(value, Mapping) else {}
 
 
 def _items(body: Body, *path: str | int) -> list[Any]:
-    value = _get(body, *path)
+    value = value_at(body, *path)
     return value if isinstance(value, list) else []
 
 
