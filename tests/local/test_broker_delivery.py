@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -348,3 +349,22 @@ async def test_rows_that_come_while_a_batch_is_written_go_into_the_next_one() ->
     await journal.close()
     assert [batch.events for batch in batches if batch.events] == [[(0,), (1,), (2,)], [(3,)]]
     assert journal.idle
+
+
+async def test_the_journal_is_closed_when_the_work_of_a_cancelled_caller_has_ended() -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        may_end.wait(10)
+        ended.set()
+        return 0
+
+    journal = Journal([].append)
+    caller = asyncio.create_task(journal.run(work))
+    await asyncio.to_thread(begun.wait, 10)
+    caller.cancel()
+    closing = asyncio.create_task(journal.close())
+    asyncio.get_running_loop().call_later(0.05, may_end.set)
+    await closing
+    assert ended.is_set()

@@ -75,10 +75,15 @@ class Journal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def close(self) -> None:
+        """Store what was added and end the thread, so that who owns the file may close it.
+
+        What `run` was given goes on in the thread though its caller was cancelled, and SQLite ends
+        the process when a connection is closed under a statement.
+        """
         try:
             await self.flush()
         finally:
-            self._thread.shutdown(wait=False)
+            await asyncio.to_thread(self._thread.shutdown)
 
     def _linger(self) -> None:
         self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._write)
