@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -13,7 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from knative.local.broker.records import Wanted
+from knative.local import data_folder
+from knative.local.broker.records import State, Wanted
+from knative.local.durations import duration_s
+from knative.local.errors import StartError
+from knative.local.event_history import histories
 from knative.local.event_json import change_json, event_json
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ def admin_app(runtime: Runtime) -> Starlette:
     """The administration of `runtime` as an ASGI application."""
 
     async def status(_: Request) -> Response:
-        return JSONResponse(runtime.describe())
+        return JSONResponse(await runtime.describe())
 
     async def services(_: Request) -> Response:
         return JSONResponse(runtime.services())
@@ -42,33 +48,43 @@ def admin_app(runtime: Runtime) -> Starlette:
         return JSONResponse(dataclasses.asdict(tick), 200 if tick.accepted else 502)
 
     async def events(request: Request) -> Response:
-        query = request.query_params
-        kind = query.get("type")
-        if query.get("follow"):
-            lines = _follow(runtime, kind)
+        wanted = _wanted(request)
+        if request.query_params.get("follow"):
+            lines = _follow(runtime, wanted)
             return StreamingResponse(lines, media_type="application/x-ndjson")
-        since = _number(request, "since", None)
-        limit = _number(request, "limit", 50, least=1)
-        found = await runtime.broker.events(kind, since, limit or 50)
+        found = await runtime.broker.search(wanted)
+        found.sort(key=lambda record: record.seq)
         return JSONResponse([event_json(record) for record in found])
 
     async def search(request: Request) -> Response:
-        names = {"type", "subject", "trigger", "correlation"}
-        query = {k: v for k, v in request.query_params.items() if v}
-        if unknown := query.keys() - names - {"before", "limit"}:
-            return JSONResponse({"detail": f"{', '.join(unknown)}: no such filter"}, 422)
-        wanted = Wanted(
-            **{name: query[name] for name in names if name in query},
-            before=_number(request, "before", None),
-            limit=_number(request, "limit", 50, least=1) or 50,
-        )
-        found = await runtime.broker.search(wanted)
+        found = await runtime.broker.search(_wanted(request))
         return JSONResponse([event_json(record) for record in found])
 
+    async def values(_: Request) -> Response:
+        return JSONResponse(await runtime.broker.values())
+
+    async def event(request: Request) -> Response:
+        found = await histories(runtime.broker, request.query_params.get("id", ""))
+        return JSONResponse(found)
+
+    async def redrive(request: Request) -> Response:
+        return JSONResponse({"redriven": await runtime.broker.redrive(_number(request, "seq"))})
+
     async def dead_letters(request: Request) -> Response:
-        limit = _number(request, "limit", 100, least=1)
-        found = await runtime.broker.dead_letters(limit or 100)
+        limit = _number(request, "limit", least=1) or 100
+        found = await runtime.broker.dead_letters(limit)
         return JSONResponse([event_json(record) for record in found])
+
+    async def reset(_: Request) -> Response:
+        if runtime.reset is None:
+            words = "what runs here cannot begin anew by itself: end it, and run `clean`"
+            return JSONResponse({"detail": words}, 409)
+        try:
+            data_folder.check_deletable(runtime.options.data)
+        except StartError as error:
+            return JSONResponse({"detail": str(error)}, 409)
+        runtime.reset.set()
+        return JSONResponse({"resetting": True}, 202)
 
     async def crash_broker(_: Request) -> Response:
         return JSONResponse({"lost": await runtime.broker.lose_deliveries()})
@@ -85,34 +101,78 @@ def admin_app(runtime: Runtime) -> Starlette:
             Route("/_knative/fire", fire, methods=["POST"]),
             Route("/_knative/events", events),
             Route("/_knative/events/search", search),
+            Route("/_knative/events/values", values),
+            Route("/_knative/event", event),
+            Route("/_knative/redrive", redrive, methods=["POST"]),
             Route("/_knative/dead-letters", dead_letters),
+            Route("/_knative/reset", reset, methods=["POST"]),
             Route("/_knative/crash-broker", crash_broker, methods=["POST"]),
         ],
-        exception_handlers={NotANumberError: _refused},
+        exception_handlers={QueryError: _refused},
     )
 
 
-async def _follow(runtime: Runtime, kind: str | None) -> AsyncIterator[str]:
+async def _follow(runtime: Runtime, wanted: Wanted) -> AsyncIterator[str]:
     changes = runtime.broker.follow()
     yield json.dumps({"following": True}) + "\n"
     with contextlib.suppress(GeneratorExit):
         async for change in changes:
-            if kind is None or change.type == kind:
-                record = await runtime.broker.event(change.seq)
-                if record is not None:
-                    yield json.dumps(change_json(change, record)) + "\n"
+            this = dataclasses.replace(wanted, after=change.seq - 1, before=change.seq + 1)
+            for record in await runtime.broker.search(this):
+                yield json.dumps(change_json(change, record)) + "\n"
 
 
-class NotANumberError(ValueError):
-    """A query's number is none; the text says which."""
+class QueryError(ValueError):
+    """A query asks for what there is not; the text says what and where."""
 
 
-def _number(request: Request, name: str, default: int | None, *, least: int = 0) -> int | None:
+_TEXTS = ("type", "source", "subject", "id", "trigger", "state", "correlation")
+
+
+def _wanted(request: Request) -> Wanted:
+    """The filters of a query; each may be empty, which is none."""
+    query = {name: text for name, text in request.query_params.items() if text}
+    rest = query.keys() - {*_TEXTS, "extension", "from", "to", "since", "before", "limit", "follow"}
+    if rest:
+        raise QueryError(f"{', '.join(sorted(rest))}: no such filter")
+    if query.get("state", State.PENDING) not in list(State):
+        raise QueryError(f"state: no {query['state']!r}; there are: {', '.join(State)}")
+    extensions = {}
+    for pair in request.query_params.getlist("extension"):
+        name, equals, value = pair.partition("=")
+        if not (equals and name.isascii() and name.isalnum() and name == name.lower()):
+            raise QueryError(f"extension: {pair!r} is not name=value with a lower-case name")
+        extensions[name] = value
+    now = time.time()
+    return Wanted(
+        **{name: query[name] for name in _TEXTS if name in query},
+        extensions=extensions,
+        since=_time(query, "from", now),
+        until=_time(query, "to", now),
+        before=_number(request, "before"),
+        after=_number(request, "since"),
+        limit=_number(request, "limit", least=1) or 50,
+    )
+
+
+def _time(query: Mapping[str, str], name: str, now: float) -> float | None:
+    """A time, or one so long ago, in seconds since 1970."""
+    if (text := query.get(name)) is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return now - duration_s(text)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise QueryError(f"{name}: {text!r} is no time like 2026-11-25T08:00, nor 15m") from None
+
+
+def _number(request: Request, name: str, *, least: int = 0) -> int | None:
     text = request.query_params.get(name)
     if not text:
-        return default
+        return None
     if not (text.isascii() and text.isdecimal() and len(text) < 1000 and int(text) >= least):
-        raise NotANumberError(f"{name}: must be a number, {least} or more")
+        raise QueryError(f"{name}: must be a number, {least} or more")
     return min(int(text), 10**15)
 
 

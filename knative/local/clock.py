@@ -91,9 +91,15 @@ class Clock:
         if task is not None:
             task.cancel()
 
-    def schedules(self) -> list[tuple[PingSource, datetime | None]]:
-        """Every schedule with its next due time (UTC); None where that never comes."""
-        return [(s, s.spec.cron.after(self._now())) for s in self._sources.values()]
+    def schedules(self, number: int = 3) -> list[tuple[PingSource, list[datetime]]]:
+        """Every schedule with its next due times (UTC), at most `number` of them."""
+        return [(source, self._times(source, number)) for source in self._sources.values()]
+
+    def _times(self, source: PingSource, number: int) -> list[datetime]:
+        times: list[datetime] = []
+        while len(times) < number and (due := source.spec.cron.after((times or [self._now()])[-1])):
+            times.append(due)
+        return times
 
     def find(self, name: str) -> PingSource:
         """The schedule `name` or `namespace/name`; LookupError lists those that exist."""

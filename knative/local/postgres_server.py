@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import pwd
@@ -207,16 +208,13 @@ def _as_user() -> dict[str, Any]:
 
 def lend_user() -> pwd.struct_passwd:
     """The user that root lends to PostgreSQL, made where there is none yet."""
+    programs = os.open(PROGRAMS, os.O_RDONLY)
     try:
+        fcntl.flock(programs, fcntl.LOCK_EX)  # two `useradd` at once make two of one name
         ensure_user_exists(_ROOTS_USER)
-    except subprocess.CalledProcessError:
-        # Another process has just made the user: the name is taken, or the file of names locked.
-        for _ in range(100):
-            with contextlib.suppress(KeyError):
-                return pwd.getpwnam(_ROOTS_USER)
-            time.sleep(0.05)
-        raise
-    return pwd.getpwnam(_ROOTS_USER)
+        return pwd.getpwnam(_ROOTS_USER)
+    finally:
+        os.close(programs)
 
 
 def _let_in(home: Path) -> None:

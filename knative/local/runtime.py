@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
 from knative.local.gateway import KUBERNETES, Gateway
+from knative.local.health import problems
 from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.eventing import Trigger
@@ -72,6 +74,7 @@ class Runtime:
         self, world: World, options: Options, progress: Callable[[str], None] = lambda _: None
     ) -> None:
         self._progress = progress
+        self.reset: asyncio.Event | None = None  # set when asked to begin anew, by whoever can
         self.world = world
         self.options = options
         self._data = options.data.resolve()
@@ -260,10 +263,12 @@ class Runtime:
             for revision in self.processes.revisions
         ]
 
-    def describe(self) -> dict[str, Any]:
-        """What the overlay declares, for a table or a program."""
-        return {
+    async def describe(self) -> dict[str, Any]:
+        """What the overlay declares, what runs of it, and what is wrong."""
+        counts = await self.broker.counts()
+        found = {
             "url": self.url,
+            "pid": os.getpid(),
             "data": str(self._data),
             "addresses": self.addresses(),
             "services": self.services(),
@@ -284,13 +289,17 @@ class Runtime:
                     "namespace": source.namespace,
                     "schedule": source.spec.schedule,
                     "timezone": source.spec.timezone or "UTC",
-                    "next": due.isoformat() if due else None,
+                    "times": [due.isoformat() for due in times],
                 }
-                for source, due in self.clock.schedules()
+                for source, times in self.clock.schedules()
             ],
             "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
+            "counts": counts,
+            "retrying": self.broker.retrying(),
+            "clock": {"now": datetime.now(UTC).isoformat(), "kind": "real"},
             "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
         }
+        return found | {"problems": problems(found)}
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

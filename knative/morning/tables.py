@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from knative.local.cli.console import Console
+from knative.morning.console import Console
 
 console = Console()
 

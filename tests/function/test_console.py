@@ -26,7 +26,7 @@ from functions.console.rendering import FOLDER, SCRIPTS
 from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
 from functions.events.cycle import CycleRequested
-from knative.local.cli.main import parser
+from knative.local.cli.parser import parser
 from tests.cluster import Cluster
 from tests.function.conftest import lost
 from tests.function.console_browser import LOCAL, browser, press

@@ -113,8 +113,7 @@ def test_colour_is_for_a_terminal_that_wants_it(
     programs: Path, environment: dict[str, str], coloured: bool, tmp_path: Path
 ) -> None:
     main, terminal = pty.openpty()
-    script = "from knative.local.cli.show import console, coloured; "
-    script += "console.print(coloured('ready'))"
+    script = "from knative.local.cli.terminal import say, state; say(state('ready'))"
     kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     subprocess.run(
         [programs / "python", "-c", script], stdout=terminal, cwd=tmp_path, check=True, timeout=60,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,6 +141,10 @@ class LocalBroker:
         """True when no delivery is pending or in flight and everything is stored."""
         return not self._open and self._journal.idle
 
+    def retrying(self) -> int:
+        """How many deliveries have failed at least once, and go on."""
+        return sum(1 for job in self._open if job.attempts)
+
     async def lose_deliveries(self) -> int:
         """Lose what Knative's in-memory channel loses when its process is killed.
 
@@ -155,6 +160,31 @@ class LocalBroker:
             self.finish(job)
         await self._journal.flush()
         return len(lost)
+
+    async def redrive(self, seq: int | None = None) -> int:
+        """Deliver again what was dead-lettered or failed: of one event, or all.
+
+        Each goes to its Trigger with all of its retries anew. Returns how many there are.
+        """
+        begun = 0
+        for left in await self._fresh(Reader.lost_deliveries, seq):
+            route, _ = self._lanes.get(left.trigger, (None, None))
+            if route is None or self._paused or any(job.id == left.id for job in self._open):
+                continue
+            left = replace(left, state=State.PENDING, base=left.attempts, error=None)
+            job = Job.resumed(left, route)
+            self._open.add(job)
+            begun += 1
+
+            def stored(error: Exception | None, job: Job = job) -> None:
+                if error is None:
+                    self._launch(job)
+                else:
+                    self._open.discard(job)
+
+            batch = self._journal.open_batch(stored)
+            batch.updates.append(job.update(self._clock(), None))
+        return begun
 
     def _resume(self, left: OpenDelivery) -> None:
         route, lane = self._lanes.get(left.trigger, (None, None))
@@ -314,14 +344,24 @@ class LocalBroker:
         self, type: str | None = None, since: int | None = None, limit: int = 100
     ) -> list[EventRecord]:
         """Events with deliveries and attempts, oldest first: after `since`, or the latest."""
-        return await self._fresh(Reader.events, type, since, limit)
+        found = await self.search(Wanted(type=type, after=since, limit=limit))
+        return found if since is not None else found[::-1]
 
     async def search(self, wanted: Wanted) -> list[EventRecord]:
-        """Events with deliveries and attempts, newest first."""
+        """Events with deliveries and attempts, newest first unless `after` is given."""
         return await self._fresh(Reader.search, wanted)
 
-    async def event(self, seq: int) -> EventRecord | None:
-        return await self._fresh(Reader.one, seq)
+    async def origin(self, record: EventRecord) -> EventRecord | None:
+        """The event that this one was made for, where it says so or is an answer."""
+        return await self._fresh(Reader.origin, record)
+
+    async def caused(self, record: EventRecord) -> list[EventRecord]:
+        """The events that were made for this one, oldest first."""
+        return await self._fresh(Reader.caused, record)
+
+    async def values(self) -> dict[str, list[str]]:
+        """What there is to search for, by filter."""
+        return await self._fresh(Reader.values)
 
     async def dead_letters(self, limit: int = 100) -> list[EventRecord]:
         """The latest events with a delivery that was dead-lettered or failed."""

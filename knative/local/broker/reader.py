@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from knative.local.broker.event import Event
 from knative.local.broker.records import AttemptRecord, DeliveryRecord, EventRecord, State, Wanted
+from knative.local.broker.search import statement
 from knative.local.broker.store import connect
 
 T = TypeVar("T")
-
-_MAX = 2**63 - 1
-_SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
-_ID, _SUBJECT, _CORRELATION = (
-    f"json_extract(attributes, '$.{name}')" for name in ("id", "subject", "correlationid")
-)
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,19 @@ class Reader:
         return int(row[0]), int(row[1])
 
     def open_deliveries(self) -> list[OpenDelivery]:
+        return self._deliveries("d.state in ('pending', 'dead-lettering')")
+
+    def lost_deliveries(self, seq: int | None) -> list[OpenDelivery]:
+        """Those that were dead-lettered or failed: of one event, or all."""
+        where = "d.state in ('dead-lettered', 'failed') and coalesce(d.event = :seq, true)"
+        return self._deliveries(where, {"seq": seq})
+
+    def _deliveries(self, where: str, values: Mapping[str, object] = {}) -> list[OpenDelivery]:
         rows = self._reader.execute(
             "select d.id, d.event, e.ttl, d.trigger, d.repeated, d.state, d.attempts, d.base,"
             " d.due, d.error from delivery d join event e on e.seq = d.event"
-            " where d.state in ('pending', 'dead-lettering') order by d.id"
+            f" where {where} order by d.id",
+            values,
         )
         return [
             OpenDelivery(id_, event, ttl, trigger, bool(repeated), State(state), *rest)
@@ -85,64 +88,9 @@ class Reader:
         carried = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in json.loads(headers)]
         return Event(json.loads(attributes), data, carried)
 
-    def events(self, type_: str | None, since: int | None, limit: int) -> list[EventRecord]:
-        """Oldest first: those after `since`, or the latest when it is None."""
-        where, values = ["seq > ?"], [since or 0]
-        if type_ is not None:
-            where.append("type = ?")
-        order = "asc" if since is not None else "desc"
-        rows = self._reader.execute(
-            f"select * from event where {' and '.join(where)} order by seq {order} limit ?",
-            (*values, *([type_] if type_ is not None else []), limit),
-        ).fetchall()
-        return self._records(rows if since is not None else rows[::-1])
-
     def search(self, wanted: Wanted) -> list[EventRecord]:
-        """Newest first. Of a text its percent-encoded form will do: senders differ in that."""
-        values: dict[str, object] = {"before": _MAX if wanted.before is None else wanted.before}
-        values["limit"] = wanted.limit
-        where = ["seq < :before"]
-        if wanted.subject is not None:
-            values |= {"subject": wanted.subject, "subject_too": _encoded(wanted.subject)}
-            where.append(f"{_SUBJECT} in (:subject, :subject_too)")
-        if wanted.correlation is not None:
-            values |= {"chain": wanted.correlation, "chain_too": _encoded(wanted.correlation)}
-            where.append(
-                f"seq in (select seq from event where {_ID} in (:chain, :chain_too)"
-                f" union select seq from event where {_CORRELATION} in (:chain, :chain_too))"
-            )
-        names = [
-            (table, column, self._names(table, column, part))
-            for table, column, part in (
-                ("event", "type", wanted.type),
-                ("delivery", "trigger", wanted.trigger),
-            )
-            if part is not None
-        ]
-        alone = len(names) == 1 and len(where) == 1  # nothing else thins out what a name has
-        for table, column, found in names:
-            values |= {f"{column}{n}": name for n, name in enumerate(found)}
-            given = [f":{column}{n}" for n in range(len(found))]
-            seq = "seq" if table == "event" else "event"
-            if alone:
-                newest = [
-                    f"select * from (select {seq} from {table} where {column} = {name}"
-                    f" and {seq} < :before order by {seq} desc limit :limit)"
-                    for name in given
-                ]
-                where.append(f"seq in ({' union '.join(newest) or 'select 0'})")
-            elif table == "event":
-                where.append(f"type in ({', '.join(given)})")
-            else:
-                where.append(
-                    "exists (select 1 from delivery where delivery.event = event.seq"
-                    f" and delivery.trigger in ({', '.join(given)}))"
-                )
-        rows = self._reader.execute(
-            f"select * from event where {' and '.join(where)} order by seq desc limit :limit",
-            values,
-        ).fetchall()
-        return self._records(rows)
+        """Newest first; oldest first where `after` is given."""
+        return self._records(self._reader.execute(*statement(wanted, self._names)).fetchall())
 
     def _names(self, table: str, column: str, part: str) -> list[str]:
         """The values of a column that contain `part`, by one step in its index for each."""
@@ -154,9 +102,26 @@ class Reader:
         )
         return [name for (name,) in rows]
 
-    def one(self, seq: int) -> EventRecord | None:
-        rows = self._reader.execute("select * from event where seq = ?", (seq,)).fetchall()
+    def origin(self, record: EventRecord) -> EventRecord | None:
+        """The event that `record` answers, or names as its `causationid`."""
+        if record.cause is not None:
+            where = "seq = (select event from delivery where id = :cause)"
+        else:
+            where = "seq < :seq and json_extract(attributes, '$.id') = :id"
+        rows = self._reader.execute(
+            f"select * from event where {where} order by seq desc limit 1",
+            {"cause": record.cause, "seq": record.seq, "id": record.attributes.get("causationid")},
+        ).fetchall()
         return self._records(rows)[0] if rows else None
+
+    def caused(self, record: EventRecord) -> list[EventRecord]:
+        """The answers to `record`, and what names it as its `causationid`; oldest first."""
+        rows = self._reader.execute(
+            "select * from event where seq > :seq and (json_extract(attributes, '$.causationid')"
+            " = :id or cause in (select id from delivery where event = :seq)) order by seq",
+            {"seq": record.seq, "id": record.attributes["id"]},
+        ).fetchall()
+        return self._records(rows)
 
     def lost(self, limit: int) -> list[EventRecord]:
         """The latest events of which a delivery was dead-lettered or failed, oldest first."""
@@ -166,6 +131,14 @@ class Reader:
             (limit,),
         ).fetchall()
         return self._records(rows)
+
+    def values(self) -> dict[str, list[str]]:
+        """What there is to search for, by the name of the filter."""
+        found = {"trigger": self._names("delivery", "trigger", "")}
+        found["type"] = self._names("event", "type", "")
+        source = "select distinct json_extract(attributes, '$.source') from event order by 1"
+        found["source"] = [name for (name,) in self._reader.execute(source)]
+        return found | {"state": [state.value for state in State]}
 
     def counts(self) -> dict[str, int]:
         rows = self._reader.execute("select state, count(*) from delivery group by state")
@@ -198,8 +171,3 @@ class Reader:
             )
             for seq, namespace, broker, _, arrived, ttl, cause, attributes, _, data in rows
         ]  # fmt: skip
-
-
-def _encoded(text: str) -> str:
-    """Text as it stands in a header of who keeps to CloudEvents' HTTP binding."""
-    return quote(text, safe=_SAFE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -59,16 +60,25 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: None is any. `before` is a seq; `type` and `trigger` are parts of names.
+    """Which events: None is any. `type`, `source` and `trigger` are parts of names.
 
-    `correlation` is what all events of a chain carry: the id of the event that began it.
+    `before` and `after` are a seq, `since` and `until` seconds since 1970. `correlation` is what
+    all events of a chain carry: the id of the event that began it. Of a text its percent-encoded
+    form will do: senders differ in that.
     """
 
     type: str | None = None
+    source: str | None = None
     subject: str | None = None
+    id: str | None = None
     trigger: str | None = None
+    state: str | None = None
     correlation: str | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    since: float | None = None
+    until: float | None = None
     before: int | None = None
+    after: int | None = None
     limit: int = 50
 
 

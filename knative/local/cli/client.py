@@ -43,10 +43,11 @@ class Client:
         file = data / "runtime.json"
         try:
             found = json.loads(file.read_text())
-            self.url, self._token = str(found["url"]), str(found["token"])
+            self.url, self.token = str(found["url"]), str(found["token"])
+            self.pid = int(found["pid"])
         except PermissionError:
             raise StartError(f"{file} may be read by its owner only") from None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             words = f"no local Knative runs on {data}; start one with `{typed('up')}`"
             raise StartError(words) from None
 
@@ -54,8 +55,7 @@ class Client:
         """The JSON that the runtime answers to GET /_knative/`path`."""
         answer = self.request("GET", path, **query)
         if not answer.is_success:
-            text = answer.body.decode(errors="replace")
-            raise StartError(f"{self.url} answers {answer.status}: {text[:200]}")
+            raise StartError(answer.json().get("detail") or f"{self.url} answers {answer.status}")
         return answer.json()
 
     def request(self, method: str, path: str, **query: Any) -> Answer:
@@ -103,7 +103,7 @@ class Client:
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout_s)
         try:
             connection.request(
-                method, target, body, {"Authorization": f"Bearer {self._token}", **headers}
+                method, target, body, {"Authorization": f"Bearer {self.token}", **headers}
             )
             return connection.getresponse()
         except (http.client.HTTPException, OSError) as error:
@@ -115,4 +115,4 @@ class Client:
 
 def _admin(path: str, query: Mapping[str, Any]) -> str:
     given = {key: value for key, value in query.items() if value is not None}
-    return f"/_knative/{path}{'?' + urlencode(given) if given else ''}"
+    return f"/_knative/{path}{'?' + urlencode(given, doseq=True) if given else ''}"

@@ -1,131 +1,176 @@
-"""Tables and lines for a person; the terminal's width decides, or nothing does in a pipe."""
+"""What the local Knative answers, as lines for a person."""
 
 from __future__ import annotations
 
+import json
 import shlex
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
+from knative.local.cli.terminal import plain, say, state, styled, table
 
-from knative.local.cli.console import Console
-
-console = Console(soft_wrap=not sys.stdout.isatty())
-_COLOURS = {
-    "delivered": "green",
-    "ready": "green",
-    "pending": "yellow",
-    "starting": "yellow",
-    "dead-lettering": "yellow",
-    "dead-lettered": "red",
-    "failed": "red",
-}
+Record = Mapping[str, Any]
 
 
-def coloured(state: str) -> str:
-    colour = _COLOURS.get(state)
-    return f"[{colour}]{state}[/]" if colour else escape(state)
+def overview(status: Record) -> None:
+    """What `up` runs."""
+    for columns, rows in (
+        (("service", "address"), list(status["addresses"].items())),
+        (
+            ("trigger", "takes", "subscriber"),
+            [(one["name"], takes(one), one["subscriber"]) for one in status["triggers"]],
+        ),
+    ):
+        if rows:
+            table(columns, rows)
+            say()
+    if status["schedules"]:
+        schedules(status["schedules"])
+        say()
+    _places(status)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def overview(status: dict[str, Any]) -> None:
-    """What `up` found."""
-    services = _table("Services", "name", "address")
-    for name, address in status["addresses"].items():
-        services.add_row(escape(name), escape(address))
-    triggers = _table("Triggers", "name", "takes", "subscriber")
-    for item in status["triggers"]:
-        cells = (item["name"], _filter_words(item), item["subscriber"])
-        triggers.add_row(*map(escape, cells))
-    schedules = _table("Schedules", "name", "cron", "zone", "next")
-    for item in status["schedules"]:
-        due = item["next"] and datetime.fromisoformat(item["next"]).astimezone()
-        cells = (item["name"], item["schedule"], item["timezone"])
-        schedules.add_row(*map(escape, cells), f"{due:%a %d %b %H:%M}" if due else "never")
-    for table in (services, triggers, schedules):
-        if table.row_count:
-            console.print(table)
-            console.print()
+def _places(status: Record) -> None:
+    port = status["url"].rpartition(":")[2]
     for broker in status["brokers"]:
         namespace, _, name = broker.partition("/")
-        port = status["url"].rpartition(":")[2]
         host = f"http://broker-ingress.knative-eventing.localhost:{port}"
-        console.print(f"Broker {broker}: {host}/{namespace}/{name}", markup=False)
+        say(f"Broker {broker}: {host}/{namespace}/{name}")
     kubeconfig = shlex.quote(f"{status['data']}/kubeconfig")
-    console.print(f"Kubernetes API: export KUBECONFIG={kubeconfig}", markup=False)
-    console.print(f"Logs: {status['data']}/logs", markup=False)
+    say(f"Kubernetes API: export KUBECONFIG={kubeconfig}")
+    say(f"Logs: {status['data']}/logs")
 
 
-def _filter_words(item: dict[str, Any]) -> str:
-    if item["filters"]:
-        return str(item["filters"])
-    pairs = item["filter"] or {}
-    return (
-        ", ".join(value if key == "type" else f"{key}={value}" for key, value in pairs.items())
-        or "everything"
-    )
+def status(found: Record) -> None:
+    """All that runs, and what is wrong with it."""
+    say(f"The local Knative serves {found['url']}, pid {found['pid']}, state in {found['data']}")
+    say(f"Clock: {moment(found['clock']['now'])}, {found['clock']['kind']}")
+    _places(found)
+    counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items())
+    say(f"Deliveries: {counts}\n")
+    services(found["services"])
+    if found["schedules"]:
+        say()
+        schedules(found["schedules"])
+    say()
+    for problem in found["problems"]:
+        say(f"{styled('wrong', 'red')}: {plain(problem['problem'])}\n  {plain(problem['action'])}")
+    if not found["problems"]:
+        say("Nothing is wrong.")
 
 
-def service_table(services: Iterable[dict[str, Any]]) -> None:
-    table = _table("", "service", "state", "pid", "starts", "crashes", "requests")
-    reasons = []
-    for item in services:
-        if item["reason"]:
-            reasons.append(f"{item['name']}: {item['reason']}")
-        table.add_row(
-            escape(item["name"]),
-            coloured(item["state"]),
-            str(item["pid"] or "-"),
-            *(str(item[key]) for key in ("starts", "crashes", "requests")),
+def takes(trigger: Record) -> str:
+    """The filter of a Trigger."""
+    if trigger["filters"]:
+        return str(trigger["filters"])
+    pairs = trigger["filter"] or {}
+    words = (value if key == "type" else f"{key}={value}" for key, value in pairs.items())
+    return ", ".join(words) or "everything"
+
+
+def services(found: Iterable[Record]) -> None:
+    """The processes, and why those that failed did."""
+    counts = ("starts", "crashes", "requests")
+    rows = [
+        (one["name"], one["state"], one["pid"] or "-", *(one[name] for name in counts))
+        for one in found
+    ]
+    table(("service", "state", "pid", *counts), rows, style=1)
+    for one in found:  # in a column it would be a tower of short lines
+        if one["reason"]:
+            say(plain(f"{one['name']}: {one['reason']}"))
+
+
+def schedules(found: Iterable[Record]) -> None:
+    """The PingSources with their next times."""
+    rows = [
+        (
+            f"{one['namespace']}/{one['name']}",
+            one["schedule"],
+            one["timezone"],
+            ", ".join(map(moment, one["times"])) or "never",
         )
-    console.print(table)
-    for reason in reasons:  # in a column it would be a tower of short lines
-        console.print(reason, markup=False)
+        for one in found
+    ]
+    table(("schedule", "cron", "zone", "next"), rows)
 
 
-def event_lines(record: dict[str, Any]) -> None:
+def moment(text: str) -> str:
+    """A time of the runtime as people of this machine write it."""
+    return f"{datetime.fromisoformat(text).astimezone():%a %d %b %Y %H:%M:%S}"
+
+
+def event(record: Record) -> None:
     """One event and what became of each delivery."""
-    attributes = {name: escape(value) for name, value in record["attributes"].items()}
-    arrived = datetime.fromtimestamp(record["arrived"])
-    console.print(
-        f"[bold]#{record['seq']}[/] {arrived:%H:%M:%S} [bold]{attributes['type']}[/] "
-        f"{attributes.get('subject', '')} from {attributes['source']} id {attributes['id']}"
-    )
-    if not record["deliveries"]:
-        console.print("    no trigger matched")
+    _event(record, "")
     for item in record["deliveries"]:
-        number = len(item["attempts"])
-        again = " (duplicate on demand)" if item["repeated"] else ""
-        console.print(
-            f"    {escape(item['trigger'])}: {coloured(item['state'])}, "
-            f"{number} attempt{'s' if number != 1 else ''}{again}"
-        )
-        for attempt in item["attempts"] if item["state"] != "delivered" or number > 1 else ():
-            words = attempt["reason"] or "taken"
-            line = f"        {attempt['number']}. {attempt['url']}: {words}"
-            console.print(
-                f"{line}: {attempt['answer']}" if attempt["answer"] else line, markup=False
-            )
+        _delivery(item, "    ")
+    if not record["deliveries"]:
+        say("    no trigger matched")
 
 
-def change_line(change: dict[str, Any]) -> None:
-    """One line of `events --follow`."""
-    now, kind = datetime.now(), escape(change["type"])
-    if change["delivery"] is None:
-        console.print(f"{now:%H:%M:%S} #{change['seq']} [bold]{kind}[/] accepted")
+def history(record: Record) -> None:
+    """One event's whole way."""
+    origin = record["origin"]
+    _event(record, "")
+    if origin:
+        answer = " as an answer" if record["cause"] is not None else ""
+        say(plain(f"  made for #{origin['seq']} {origin['type']} id {origin['id']}{answer}"))
+    for name, value in record["attributes"].items():
+        if name not in ("id", "type", "source", "subject", "specversion"):
+            say(plain(f"  {name}: {value}"))
+    data = record.get("data") if "data" in record else record["data_base64"]
+    if data is not None:
+        say(plain(f"  data: {data if isinstance(data, str) else json.dumps(data)}"))
+    _down(record, "  ")
+
+
+def _down(record: Record, indent: str) -> None:
+    for item in record["deliveries"]:
+        _delivery(item, indent, every_attempt=True)
+    if not record["deliveries"]:
+        say(f"{indent}no trigger matched")
+    for caused in record["caused"]:
+        _event(caused, f"{indent}led to ")
+        _down(caused, f"{indent}  ")
+
+
+def _event(record: Record, before: str) -> None:
+    attributes = {name: plain(value) for name, value in record["attributes"].items()}
+    arrived = datetime.fromtimestamp(record["arrived"])
+    number, kind = styled(f"#{record['seq']}", "bold"), styled(attributes["type"], "bold")
+    say(
+        f"{before}{number} {arrived:%H:%M:%S} {kind} {attributes.get('subject', '')} "
+        f"from {attributes['source']} id {attributes['id']}"
+    )
+
+
+def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None:
+    number = len(item["attempts"])
+    again = " (duplicate on demand)" if item["repeated"] else ""
+    made = f"{number} attempt{'s' if number != 1 else ''}"
+    say(f"{indent}{plain(item['trigger'])}: {state(item['state'])}, {made}{again}")
+    if not (every_attempt or item["state"] != "delivered" or number > 1):
         return
-    status = f" {change['status']}" if change["status"] else ""
-    reason = f" {escape(change['reason'])}" if change["reason"] else ""
-    console.print(
-        f"{now:%H:%M:%S} #{change['seq']} {kind} -> {escape(change['trigger'])}: "
-        f"{coloured(change['state'])}, attempt {change['attempt']}{status}{reason}"
+    for attempt in item["attempts"]:
+        words = attempt["reason"] or f"taken with {attempt['status']}"
+        took = f" after {attempt['took_s']:.3f} s" if every_attempt else ""
+        answer = f": {attempt['answer']}" if attempt["answer"] else ""
+        say(plain(f"{indent}    {attempt['number']}. {attempt['url']}: {words}{took}{answer}"))
+    if every_attempt and item["state"] in ("pending", "dead-lettering"):
+        say(f"{indent}    next at {datetime.fromtimestamp(item['due']):%H:%M:%S}")
+
+
+def change(found: Record) -> None:
+    """One line of `events --follow`."""
+    now, kind = datetime.now(), plain(found["type"])
+    if found["delivery"] is None:
+        say(f"{now:%H:%M:%S} #{found['seq']} {styled(kind, 'bold')} accepted")
+        return
+    status = f" {found['status']}" if found["status"] else ""
+    reason = f" {plain(found['reason'])}" if found["reason"] else ""
+    say(
+        f"{now:%H:%M:%S} #{found['seq']} {kind} -> {plain(found['trigger'])}: "
+        f"{state(found['state'])}, attempt {found['attempt']}{status}{reason}"
     )

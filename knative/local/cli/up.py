@@ -10,13 +10,17 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from knative.local import data_folder
 from knative.local.cli import show
-from knative.local.cli.tail import follow_logs
+from knative.local.cli.log_tail import EVERY_S, LogTail, worth_showing
+from knative.local.cli.terminal import plain, say
 from knative.local.manifests.load import load
 from knative.local.outside import parse_maps
 from knative.local.revision import Limits
@@ -50,36 +54,54 @@ async def _up(arguments: argparse.Namespace) -> int:
         maps=parse_maps(arguments.map),
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
-    runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop_or_kill, stop)
+    while True:
+        runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
+        runtime.reset = asyncio.Event()
+        code = await _run(runtime, stop, arguments)
+        if not runtime.reset.is_set():
+            return code
+        data_folder.delete(options.data)
+        options = replace(options, port=runtime.port)
+
+
+async def _run(runtime: Runtime, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
+    """Start, serve until `stop` or a reset, stop; the exit code."""
     starting = asyncio.create_task(runtime.start())
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await _any(asyncio.shield(starting), stop.wait())
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         return 130
     await starting
-    tail = asyncio.create_task(_tail(runtime.options.data / "logs"))
+    tail = asyncio.create_task(_tail(runtime.options.data))
     try:
         if arguments.json:
-            print(json.dumps(runtime.describe()), flush=True)
+            print(json.dumps(await runtime.describe()), flush=True)
         else:
-            show.overview(runtime.describe())
-            show.console.print("\nReady. Ctrl-C stops." if not arguments.once else "\nReady.")
-        if not arguments.once:
-            await stop.wait()
-            return 0
-        return await _until_settled(runtime, stop, arguments.json)
+            show.overview(await runtime.describe())
+            say("\nReady. Ctrl-C stops." if not arguments.once else "\nReady.")
+        if arguments.once:
+            return await _until_settled(runtime, stop, arguments.json)
+        assert runtime.reset is not None
+        await _any(stop.wait(), runtime.reset.wait())
+        return 0
     finally:
-        try:
-            tail.cancel()
-            await asyncio.gather(tail, return_exceptions=True)
-        finally:
-            await runtime.stop()
+        tail.cancel()
+        await asyncio.gather(tail, return_exceptions=True)
+        await runtime.stop()
+
+
+async def _any(*waits: Awaitable[object]) -> None:
+    """Wait until one of them is done, and no longer for the others."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stop_or_kill(stop: asyncio.Event) -> None:
@@ -91,15 +113,17 @@ def _stop_or_kill(stop: asyncio.Event) -> None:
         print("Stopping; Ctrl-C again kills", file=sys.stderr, flush=True)
 
 
-async def _tail(folder: Path) -> None:
-    try:
-        await follow_logs(folder, _log_line)
-    except (Exception, SystemExit) as error:  # whatever happens to the terminal, the rest goes on
-        logging.getLogger(__name__).warning("the logs are shown no more: %s", error)
-
-
-def _log_line(service: str, line: str) -> None:
-    show.console.print(f"{service}: {line}", markup=False)
+async def _tail(data: Path) -> None:
+    """Show the warnings and errors of the processes, until cancelled."""
+    tail = LogTail(data)
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            for service, line in tail.new():
+                if words := worth_showing(line):
+                    say(plain(f"{service}: {words}"))
+        except OSError as error:  # whatever happens to the terminal or a file, the rest goes on
+            logging.getLogger(__name__).warning("the logs are not shown: %s", error)
 
 
 async def _until_settled(runtime: Runtime, stop: asyncio.Event, as_json: bool) -> int:
@@ -125,4 +149,4 @@ def _report(counts: dict[str, int], bad: dict[str, int], as_json: bool) -> None:
         print(json.dumps(words), flush=True)
     else:
         listed = ", ".join(f"{number} {state}" for state, number in counts.items())
-        show.console.print(f"Settled: {listed}")
+        say(f"Settled: {listed}")

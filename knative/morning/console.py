@@ -1,4 +1,4 @@
-"""The terminal, for all that prints for a person."""
+"""The terminal that the demo prints on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import rich.console
 
 
 class Console(rich.console.Console):
-    """Shows text as it is; goes silent, and on, when nobody reads it any more (`up | head`)."""
+    """Shows text as it is; goes silent, and on, when nobody reads it any more (`| head`)."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)

@@ -1,0 +1,55 @@
+"""The commands that change the whole of what runs: begin anew, lose what is under way."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+from knative.local.cli.client import Client
+from knative.local.errors import StartError
+
+RESET_WITHIN_S = 300.0  # processes drain, PostgreSQL is made anew, every Service is tried
+EVERY_S = 0.05
+
+
+def reset(arguments: argparse.Namespace) -> int:
+    """Stop all, delete the data, start again on the same port; return once it serves."""
+    data = Path(arguments.data)
+    client = Client(data)
+    answer = client.request("POST", "reset")
+    if not answer.is_success:
+        raise StartError(answer.json()["detail"])
+    deadline = time.monotonic() + RESET_WITHIN_S
+    while not _is_replaced(client, data):
+        if not _is_alive(client.pid) or time.monotonic() > deadline:
+            raise StartError("it does not start again; what `up` prints says why")
+        time.sleep(EVERY_S)
+    words = f"began anew at {client.url}, with nothing stored"
+    print(json.dumps({"url": client.url}) if arguments.json else words)
+    return 0
+
+
+def _is_replaced(client: Client, data: Path) -> bool:
+    """Does another run serve, with a token of its own?"""
+    try:
+        return Client(data).token != client.token
+    except StartError:  # it is between the two
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def crash_broker(arguments: argparse.Namespace) -> int:
+    """Lose what Knative's in-memory channel loses when it is killed."""
+    body = Client(Path(arguments.data)).request("POST", "crash-broker").json()
+    print(json.dumps(body) if arguments.json else f"{body['lost']} deliveries lost")
+    return 0

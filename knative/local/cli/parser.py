@@ -1,0 +1,208 @@
+"""The arguments of `knative-local`, with their help."""
+
+from __future__ import annotations
+
+import argparse
+
+from knative.version import ShowVersion
+
+DATA = ".data"
+
+EXAMPLES = """examples:
+  knative-local init hello && knative-local up hello  a Broker, a function, a Trigger, a schedule
+  knative-local up k8s/overlays/dev                   run a kustomization until Ctrl-C
+  knative-local status                                what runs, and what is wrong with it
+  knative-local send --type order.placed --event-data '{"id": 1}'
+  knative-local events --follow                       what happens from now on
+  knative-local dead-letters --json | jq .            for programs
+  knative-local clean                                 stop what runs and delete its data
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted. `status` ends with 1 also
+when something is wrong. --json prints one JSON object a line, the same in a list as when it is
+followed. NO_COLOR=1 is heeded, and a pipe gets no colour."""
+
+
+class _Commands:
+    """Adds commands that share --data and --json."""
+
+    def __init__(self, top: argparse.ArgumentParser) -> None:
+        self._sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(self, name: str, run: str, help: str, examples: str = "") -> argparse.ArgumentParser:
+        """`run` is module:function; of it nothing is imported before it is asked for."""
+        lines = "\n".join(f"  knative-local {line}" for line in examples.splitlines())
+        made = self._sub.add_parser(
+            name,
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=f"examples:\n{lines}" if lines else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.add_argument(
+            "--data", default=DATA, metavar="DIR", help=f"folder of the state (default: {DATA})"
+        )
+        made.add_argument("--json", action="store_true", help="JSON for programs")
+        made.set_defaults(run=run)
+        return made
+
+
+def parser(prog: str = "knative-local") -> argparse.ArgumentParser:
+    """All commands with their help."""
+    top = argparse.ArgumentParser(
+        prog=prog,
+        description="Knative on a laptop: the overlay's functions as processes, a durable broker, "
+        "a clock, and the little of the Kubernetes API that functions use.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=ShowVersion)
+    commands = _Commands(top)
+    begin = commands.add("init", "init:init", "write a small example", "init shop")
+    begin.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where (.)")
+    _up(commands)
+    commands.add("down", "down:down", "stop what runs; the data stay")
+    commands.add("clean", "down:clean", "stop what runs and delete its data")
+    commands.add(
+        "reset", "change:reset", "begin anew: stop, delete all data, start again", "reset --json"
+    )
+    _look(commands)
+    _act(commands)
+    return top
+
+
+def _up(commands: _Commands) -> None:
+    run = commands.add(
+        "up",
+        "up:up",
+        "run an overlay until Ctrl-C, or with --once until all is settled",
+        "up k8s/overlays/dev --port 0\nup shop --map payments.shop=https://payments.example.com",
+    )
+    run.add_argument("folders", nargs="*", metavar="FOLDER", help="kustomizations, or YAML (.)")
+    run.add_argument("--overlay", action="append", default=[], help=argparse.SUPPRESS)
+    run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
+    run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
+    run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
+    run.add_argument(
+        "--front",
+        metavar="NAMESPACE/NAME",
+        help="the Service that localhost leads to, but for /, /_knative and /kubernetes",
+    )
+    run.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME.NAMESPACE=URL",
+        help="a Service that is outside of the cluster; repeatable",
+    )
+    run.add_argument(
+        "--stand-ins",
+        action="store_true",
+        help="the local broker for Kafka, the embedded PostgreSQL for one outside",
+    )
+    run.add_argument(
+        "--idle",
+        type=float,
+        metavar="S",
+        help="stop processes that were idle for so long (default: their autoscaling window, 60 s)",
+    )
+    run.add_argument(
+        "--in-memory",
+        action="store_true",
+        help="the broker loses what was under way when it ended, as Knative's in-memory channel",
+    )
+    run.add_argument(
+        "--keep-events", type=_days, default=7.0, metavar="DAYS", help="settled events (default: 7)"
+    )
+    run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
+
+
+def _look(commands: _Commands) -> None:
+    commands.add("status", "look:status", "show what runs, and what is wrong with it")
+    commands.add("services", "look:services", "list the processes")
+    commands.add("schedules", "look:schedules", "list the PingSources with their next times")
+    logs = commands.add(
+        "logs", "logs:logs", "show the logs of Services", "logs -f\nlogs checkout --lines 200"
+    )
+    logs.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
+    logs.add_argument("-f", "--follow", action="store_true", help="and what comes from now on")
+    logs.add_argument("--lines", type=_count, default=50, help="the last N of each (default: 50)")
+
+    events = commands.add(
+        "events",
+        "look:events",
+        "list events and their deliveries",
+        "events --type order --state failed --from 15m\n"
+        "events --follow --json | jq -r .attributes.type\n"
+        "events --extension tenant=acme --trigger shop/mail --limit 5",
+    )
+    events.add_argument("-f", "--follow", action="store_true", help="what happens from now on")
+    events.add_argument("--type", help="a part of the type")
+    events.add_argument("--source", help="a part of the source")
+    events.add_argument("--subject", help="the subject")
+    events.add_argument("--extension", action="append", default=[], metavar="NAME=VALUE")
+    events.add_argument("--trigger", help="a part of namespace/name of a Trigger it went to")
+    events.add_argument("--state", help="the state of a delivery: pending, delivered, ...")
+    when = "2026-11-25T08:00, or so long ago: 15m, 3d"
+    events.add_argument("--from", dest="from_", metavar="TIME", help=f"arrived since {when}")
+    events.add_argument("--to", metavar="TIME", help="arrived before then")
+    events.add_argument("--limit", type=_count, default=50, help="the latest N (default: 50)")
+
+    event = commands.add(
+        "event",
+        "look:event",
+        "show one event's whole way: where it is from, each attempt, what it led to",
+        "event 6f9d61\nevent '#12' --json",
+    )
+    event.add_argument("id", help="the event's id, or its number in the list")
+
+    given_up = commands.add(
+        "dead-letters",
+        "look:dead_letters",
+        "list the events that were given up, or deliver them again",
+        "dead-letters\ndead-letters redrive 6f9d61\ndead-letters redrive --all",
+    )
+    given_up.add_argument("action", nargs="?", choices=("list", "redrive"), default="list")
+    given_up.add_argument("ids", nargs="*", metavar="ID", help="what to redrive: ids or numbers")
+    given_up.add_argument("--all", action="store_true", help="redrive whatever was given up")
+    given_up.add_argument("--limit", type=_count, default=100, help="the latest N (default: 100)")
+
+
+def _act(commands: _Commands) -> None:
+    fire = commands.add("fire", "send:fire", "fire a schedule now", "fire every-minute")
+    fire.add_argument("schedule", help="a PingSource: name or namespace/name")
+    send = commands.add(
+        "send",
+        "send:send",
+        "send an event to the broker",
+        "send --type order.placed --event-data '{\"id\": 1}'\n"
+        "send --type order.placed --subject 7 --extension tenant=acme --broker shop/default",
+    )
+    send.add_argument("--type", required=True, help="the event's type")
+    send.add_argument("--event-data", metavar="JSON", help="the event's data")
+    send.add_argument("--extension", action="append", default=[], metavar="NAME=VALUE")
+    send.add_argument("--source", default="/cli", help="default: /cli")
+    send.add_argument("--subject", help="what the event is about")
+    send.add_argument("--id", help="default: a new one")
+    send.add_argument("--broker", metavar="NAMESPACE/NAME", help="default: the only one")
+    send.add_argument("--state", metavar="DIR", help=argparse.SUPPRESS)
+    commands.add(
+        "crash-broker",
+        "change:crash_broker",
+        "lose what Knative's in-memory channel loses when it is killed",
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days < 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
+    return days

@@ -1,0 +1,39 @@
+"""One event's whole way: where it came from, its deliveries, and all that it led to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from knative.local.broker.broker import LocalBroker
+from knative.local.broker.records import EventRecord, Wanted
+from knative.local.event_json import event_json
+
+MAX_EVENTS = 500  # of one history
+
+
+async def histories(broker: LocalBroker, name: str) -> list[dict[str, Any]]:
+    """The history of each event with this id, or with this number in the Broker's store."""
+    found = await broker.search(Wanted(id=name))
+    number = name.removeprefix("#")
+    if not found and number.isascii() and number.isdecimal() and len(number) < 16:
+        found = await broker.search(Wanted(after=int(number) - 1, before=int(number) + 1))
+    return [await _history(broker, record) for record in sorted(found, key=lambda one: one.seq)]
+
+
+async def _history(broker: LocalBroker, record: EventRecord) -> dict[str, Any]:
+    origin = await broker.origin(record)
+    return {**await _down(broker, record, {record.seq}), "origin": origin and _named(origin)}
+
+
+async def _down(broker: LocalBroker, record: EventRecord, seen: set[int]) -> dict[str, Any]:
+    caused = []
+    for one in await broker.caused(record):
+        if one.seq not in seen and len(seen) < MAX_EVENTS:
+            seen.add(one.seq)
+            caused.append(await _down(broker, one, seen))
+    return {**event_json(record), "caused": caused}
+
+
+def _named(record: EventRecord) -> dict[str, Any]:
+    names = ("id", "source", "type")
+    return {"seq": record.seq, **{name: record.attributes[name] for name in names}}

@@ -1,0 +1,40 @@
+"""What is wrong with a runtime, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def problems(status: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`problem` and `action` of each thing in the runtime's status that is not as it should be."""
+    return [{"problem": problem, "action": action} for problem, action in _found(status)]
+
+
+def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for service in status["services"]:
+        name = service["name"]
+        if service["state"] == "failed":
+            yield service["reason"], f"knative-local logs {name}; the next request tries again"
+        elif service["crashes"]:
+            words = f"{name} has crashed {service['crashes']} times"
+            yield (
+                f"{words}: {service['reason']}" if service["reason"] else words,
+                (f"knative-local logs {name}"),
+            )
+    counts = status["counts"]
+    if counts["dead-lettered"]:
+        yield (
+            f"{counts['dead-lettered']} deliveries ended as dead letters",
+            "knative-local dead-letters, and `dead-letters redrive` delivers them again",
+        )
+    if counts["failed"]:
+        yield (
+            f"{counts['failed']} deliveries failed, and no dead letter sink took them",
+            "knative-local dead-letters; spec.delivery.deadLetterSink keeps what fails",
+        )
+    if status["retrying"]:
+        yield (
+            f"{status['retrying']} deliveries failed and are tried again",
+            "knative-local events --state pending",
+        )
