@@ -40,7 +40,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 setup: $(INSTALLED) ## install everything into .venv
 
 run: $(RUNNABLE) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
-	@$(RUN) -m knative.morning --port $(PORT) --data=$(call quoted,$(DATA)) --front dsm/orchestrator $(if $(ONCE),--once)
+	@$(RUN) -m knative.demo --port $(PORT) --data=$(call quoted,$(DATA)) --front dsm/orchestrator $(if $(ONCE),--once)
 
 # Twice as many as processors: tests wait more than they work. A file stays with one worker, as some
 # files begin with a morning that all of their tests look at.

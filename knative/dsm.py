@@ -17,7 +17,7 @@ _LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli"
 # Command: the module that runs it, what its command line begins with, the help. The modules are
 # started by name, as the image starts a function: none is imported until it is asked for.
 COMMANDS = {
-    "run": ("knative.morning.__main__", ["--front", "dsm/orchestrator"], "a morning, here"),
+    "run": ("knative.demo.__main__", ["--front", "dsm/orchestrator"], "a morning, here"),
     "task": (_RECEIVER, ["task"], "ask for work: create, status, cancel"),
     "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
     "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),

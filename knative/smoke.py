@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from knative.morning import tables
+from knative.demo import tables
 
 SERVICES = (
     "project-service", "sprint-service", "backlog-service", "daily-scrum-service",

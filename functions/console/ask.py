@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
-from functions.kit.cluster import Object
+from functions.dsm_client import Services, dsm
+from functions.kit.clients.kubernetes import Object
+from functions.kit.clients.service import ServiceClient
 from functions.kit.context import Context
-from functions.kit.services import ServiceClient, Services
 
 Row = dict[str, Any]
 
@@ -75,7 +76,7 @@ class Ask:
 
     @property
     def services(self) -> Services:
-        return self.ctx.services
+        return dsm(self.ctx)
 
     async def objects(self, api_version: str, plural: str) -> list[Object]:
         """The objects of one kind in the console's namespace."""

@@ -23,9 +23,9 @@ from functions.console.reads import Reads
 from functions.console.rendering import View, render
 from functions.console.schedules import standing
 from functions.console.sprint_attention import late, stalled, without_next
+from functions.kit.clients.service import path
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
-from functions.kit.services import path
 
 logger = logging.getLogger(__name__)
 

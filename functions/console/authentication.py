@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Resources
-from functions.kit.door import host_of
+from functions.kit.contract.cross_origin import host_of
 from functions.kit.errors import PermanentError, shortened
 
 COOKIE = "console"

@@ -13,8 +13,8 @@ from functions.console.ask import Ask, Row
 from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
+from functions.kit.clients.service import path
 from functions.kit.errors import Conflict
-from functions.kit.services import path
 
 FUNCTION = "job-launcher"
 FILTERS = ("state", "group", "task", "service")

@@ -36,8 +36,8 @@ from functions.console.authentication import Authentication, EndedSessions
 from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
+from functions.kit.contract.http_api import api, new_app
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.web import api, new_app
 
 SECTIONS = (
     today,

@@ -18,8 +18,8 @@ from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
 from functions.console.sprints import number_of
+from functions.kit.clients.service import path
 from functions.kit.errors import NotFound
-from functions.kit.services import path
 
 FUNCTION = "orchestrator"
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")

@@ -23,7 +23,7 @@ from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
 from functions.cron import Cron, CronError
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.errors import FunctionError, PermanentError
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
@@ -192,7 +192,7 @@ async def run(view: View) -> Response:
     return done(view, "/schedules", words)
 
 
-def tick(source: Row, now: datetime, who: str) -> wire.Message:
+def tick(source: Row, now: datetime, who: str) -> cloudevents.Message:
     """What a PingSource sends, with who asked for it."""
     metadata, spec = source["metadata"], source["spec"]
     extensions = (spec.get("ceOverrides") or {}).get("extensions") or {}
@@ -204,13 +204,13 @@ def tick(source: Row, now: datetime, who: str) -> wire.Message:
             json.loads(data)
         except ValueError:
             data = json.dumps({"body": data})
-    return wire.Message(
+    return cloudevents.Message(
         id=str(uuid4()),
         source=f"/apis/v1/namespaces/{metadata['namespace']}/pingsources/{metadata['name']}",
         type=TICK,
         data=data.encode(),
         datacontenttype=spec.get("contentType") or "application/json",
-        time=wire.format_time(now),
+        time=cloudevents.format_time(now),
         extensions={**extensions, "requestedby": _attribute(who)},
     )
 

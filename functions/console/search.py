@@ -14,8 +14,8 @@ from functions.console.ask import Ask
 from functions.console.formatting import short_type
 from functions.console.pages import endpoint
 from functions.console.rendering import View, render
+from functions.kit.clients.service import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
-from functions.kit.services import path
 
 MAX_TERM = 300
 MAX_HITS = 10  # of each kind

@@ -16,8 +16,8 @@ from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
 from functions.events.sprint import SprintDetail
+from functions.kit.clients.service import path
 from functions.kit.errors import NotFound
-from functions.kit.services import path
 
 MAX_DAYS = 400
 PROJECTS = 25

@@ -9,6 +9,7 @@ from functions.cycle_trigger import decide
 from functions.cycle_trigger.schedules import look_up
 from functions.cycle_trigger.settings import CycleSettings
 from functions.cycle_trigger.steps import Steps
+from functions.dsm_client import dsm
 from functions.events.cycle import BacklogGenerated, CycleCompleted, Orchestration
 from functions.kit.context import Context
 
@@ -44,23 +45,23 @@ class _Project:
     options: dict[str, object]
 
     async def orchestrate(self, key: str) -> Answer:
-        services = self.ctx.services
+        services = dsm(self.ctx)
         said = await services.orchestrator.orchestrate(self.cycle.project_id, self.options, key=key)
         return said.model_dump(mode="json")
 
     async def generate(self, key: str) -> Answer:
-        said = await self.ctx.services.backlogs.generate(self.cycle.project_id, key=key)
+        said = await dsm(self.ctx).backlogs.generate(self.cycle.project_id, key=key)
         return said.model_dump(mode="json")
 
     async def inspect(self, key: str) -> Answer:
         return {"project_id": self.cycle.project_id, "sprint_id": await self.active()}
 
     async def active(self) -> str | None:
-        sprint = await self.ctx.services.sprints.active(self.cycle.project_id)
+        sprint = await dsm(self.ctx).sprints.active(self.cycle.project_id)
         return sprint.sprint_id if sprint else None
 
     async def unassigned(self) -> int:
-        return await self.ctx.services.backlogs.unassigned(self.cycle.project_id)
+        return await dsm(self.ctx).backlogs.unassigned(self.cycle.project_id)
 
     async def closed(self, answer: Answer) -> decide.Verdict:
         said = Orchestration.model_validate(answer)

@@ -21,14 +21,15 @@ from functions.cycle_trigger import cycle as cycles
 from functions.cycle_trigger import decide, tables
 from functions.cycle_trigger.settings import CycleSettings
 from functions.cycle_trigger.steps import step_of
+from functions.dsm_client import dsm
 from functions.events.cycle import CycleCompleted, CycleRequested
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted
+from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function, route
+from functions.kit.contract.routes import number
 from functions.kit.errors import FunctionError, PermanentError
-from functions.kit.function import function, route
-from functions.kit.routing import number
-from functions.kit.wire import format_time
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +74,11 @@ async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context)
     """The sprint whose cycle this is: the complete one, or the newest where none is active."""
     if isinstance(event, SprintCompleted):
         return event.sprint_id
-    sprints = await ctx.services.sprints.of(event.project_id)
+    sprints = await dsm(ctx).sprints.of(event.project_id)
     active = decide.active(sprints)
     if active is None:
         return sprints[0].sprint_id if sprints else None
-    summary = await ctx.services.sprints.summary(active.sprint_id)
+    summary = await dsm(ctx).sprints.summary(active.sprint_id)
     if problem := decide.incomplete(active.sprint_id, summary):
         raise PermanentError(problem)
     return active.sprint_id

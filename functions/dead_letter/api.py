@@ -14,13 +14,13 @@ from functions.dead_letter import audit, tables
 from functions.dead_letter.later import Later, patience_s
 from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
 from functions.dead_letter.retention import sweep_if_due
-from functions.kit import wire
-from functions.kit.answers import in_words
+from functions.kit import cloudevents
+from functions.kit.clients.concurrency import each
 from functions.kit.context import Context
-from functions.kit.door import who_of
+from functions.kit.contract.cross_origin import who_of
+from functions.kit.contract.decorator import route
+from functions.kit.contract.problem import in_words
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
-from functions.kit.function import route
-from functions.kit.workers import each
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -95,7 +95,7 @@ async def letter(request: Request, ctx: Context) -> Response:
     async with ctx.store.connection() as connection:
         redrives = await tables.redrives(connection, found.number)
         ends = await audit.of(connection, found.number)
-    event = wire.to_json(found.event)
+    event = cloudevents.to_json(found.event)
     said = {**found.summary(), "event": event, "redrives": redrives, "audit": ends}
     return JSONResponse(said)
 

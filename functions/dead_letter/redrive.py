@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.dead_letter import decide, tables
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.errors import Conflict, FunctionError, PermanentError, shortened
 from functions.kit.settings import ProcessSettings
@@ -32,7 +32,7 @@ class Edit(BaseModel):
         return "data" not in self.model_fields_set and not self.attributes
 
 
-def as_kept(letter: tables.Letter) -> wire.Message:
+def as_kept(letter: tables.Letter) -> cloudevents.Message:
     """The event as it first came, with the number of its dead letter."""
     if letter.is_cut:
         raise Conflict(
@@ -41,16 +41,16 @@ def as_kept(letter: tables.Letter) -> wire.Message:
         )
     marked = decide.original(letter.verbatim) | {"redriveof": str(letter.number)}
     _check_content_type(marked)
-    return wire.as_received(marked, letter.data)
+    return cloudevents.as_received(marked, letter.data)
 
 
-def edited(letter: tables.Letter, edit: Edit) -> wire.Message:
+def edited(letter: tables.Letter, edit: Edit) -> cloudevents.Message:
     """The event with what was edited: another event, caused by the first, with an id of its own.
 
     Under the same id a function that handled the first event would take this one for a repeat. The
     id follows from the content, so that the same edit sent twice is one event.
     """
-    first = decide.original(wire.attributes(letter.event))
+    first = decide.original(cloudevents.attributes(letter.event))
     if fixed := {"id", "source"} & edit.attributes.keys():
         raise PermanentError(f"attributes: {', '.join(sorted(fixed))} cannot be edited")
     attributes = first | edit.attributes
@@ -69,15 +69,15 @@ def edited(letter: tables.Letter, edit: Edit) -> wire.Message:
         "redriveof": str(letter.number),
     }
     try:
-        return wire.from_json(_document(attributes, data))
-    except wire.NotAnEvent as error:
+        return cloudevents.from_json(_document(attributes, data))
+    except cloudevents.NotAnEvent as error:
         raise PermanentError(str(error)) from None
 
 
 def _document(attributes: Mapping[str, str], data: bytes) -> dict[str, Any]:
     """For the checks of the JSON format: what cannot travel is refused before it is sent."""
     _check_content_type(attributes)
-    return wire.to_json(wire.from_attributes(attributes, data))
+    return cloudevents.to_json(cloudevents.from_attributes(attributes, data))
 
 
 def _check_content_type(attributes: Mapping[str, str]) -> None:
@@ -92,7 +92,7 @@ async def redrive(
     number: int,
     who: str,
     ctx: Context,
-    message: wire.Message | None = None,
+    message: cloudevents.Message | None = None,
     *,
     is_edited: bool = False,
 ) -> tables.Outcome | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from functions.dead_letter.decide import Failure
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import without_nul as _text
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Letter:
         return loaded
 
     @property
-    def event(self) -> wire.Message:
-        return wire.as_received(self.verbatim, self.data)
+    def event(self) -> cloudevents.Message:
+        return cloudevents.as_received(self.verbatim, self.data)
 
     @property
     def data(self) -> bytes:

@@ -20,13 +20,13 @@ from starlette.responses import Response
 
 from functions.event_recorder import decide, tables
 from functions.events.base import AnyEvent
-from functions.kit.answers import in_words
+from functions.kit.cloudevents.json_data import data_member
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function, route
+from functions.kit.contract.problem import in_words
+from functions.kit.contract.runs import runs
 from functions.kit.durable import history, inbox
 from functions.kit.errors import PermanentError
-from functions.kit.function import function, route
-from functions.kit.json_data import data_member
-from functions.kit.runs import runs
 from functions.kit.settings import Settings
 
 # So many events are forgotten in one statement: none takes long, and nobody waits for its locks.

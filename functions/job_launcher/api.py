@@ -12,12 +12,12 @@ from functions.job_launcher import listing, tables
 from functions.job_launcher.decide import ENDED, State, task_status
 from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, queue_of, row_of
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.door import who_of
+from functions.kit.contract.cross_origin import who_of
+from functions.kit.contract.decorator import route
+from functions.kit.contract.routes import number
 from functions.kit.errors import Conflict, NotFound, PermanentError
-from functions.kit.function import route
-from functions.kit.routing import number
 
 FILTERS = ("state", "group", "task", "service")
 
@@ -90,13 +90,13 @@ async def cancel(request: Request, ctx: Context) -> Response:
 
     who = who_of(request.headers) or "somebody"
     asked = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {who}")
-    message = wire.Message(
+    message = cloudevents.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),
         source="/functions/job-launcher",
         type=asked.type,
         data=asked.model_dump_json(exclude_none=True).encode(),
         subject=row.id,
-        time=wire.format_time(ctx.now()),
+        time=cloudevents.format_time(ctx.now()),
         datacontenttype="application/json",
     )
     await ctx.publisher.publish([message])

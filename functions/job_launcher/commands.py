@@ -27,7 +27,7 @@ from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.durable.database import Connection
 from functions.kit.errors import PermanentError
@@ -194,7 +194,7 @@ async def _off_the_loop(event: AnyEvent, work: Callable[[], T]) -> T:
 def _said_at(event: AnyEvent, now: datetime) -> datetime:
     """When the event says that it happened; never later than now, whatever its sender's clock."""
     said = event.said.get("time")
-    return min(wire.parse_time(said), now) if said else now
+    return min(cloudevents.parse_time(said), now) if said else now
 
 
 def _kept(event: AnyEvent) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functions.job_launcher import launch, manifest, queue, reconcile, tables
 from functions.job_launcher.launching import launch_batch, stop_all
 from functions.job_launcher.sweep import sweep
-from functions.kit.cluster import Change
+from functions.kit.clients.kubernetes import Change
 from functions.kit.context import Context, Resources
 from functions.kit.errors import FunctionError, TemporaryError
 

@@ -16,10 +16,12 @@ from functions.events.job import (
     JobSucceeded,
 )
 from functions.job_launcher.decide import JobRequest
-from functions.kit import envelope, trace, wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract import envelope
 from functions.kit.durable.database import Connection
 from functions.kit.durable.inbox import Key
+from functions.kit.telemetry import trace
 
 EMITS: tuple[type[JobFact], ...] = (
     JobQueued,
@@ -76,9 +78,9 @@ async def settled(ctx: Context, request: JobRequest) -> AsyncIterator[Settlement
     durable.deliver(entries, messages)
 
 
-def _sealed(ctx: Context, request: JobRequest, facts: list[JobFact]) -> list[wire.Message]:
+def _sealed(ctx: Context, request: JobRequest, facts: list[JobFact]) -> list[cloudevents.Message]:
     """Each fact is true of a Job once at most, so its id is derived from the Job's name."""
-    cause = wire.Message(request.cause_id, request.cause_source, request.cause_type)
+    cause = cloudevents.Message(request.cause_id, request.cause_source, request.cause_type)
     messages = envelope.seal(
         facts,
         cause=cause,

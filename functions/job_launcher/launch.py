@@ -20,7 +20,7 @@ import stamina
 
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest, PodEnd, last_pod
-from functions.kit.cluster import Cluster, Forbidden, NoRight, QuotaUsedUp
+from functions.kit.clients.kubernetes import Cluster, Forbidden, NoRight, QuotaUsedUp
 from functions.kit.errors import (
     Conflict,
     FunctionError,

@@ -18,10 +18,10 @@ from functions.job_launcher import launch
 from functions.job_launcher.decide import ENDED, QUEUED
 from functions.job_launcher.tables import Row
 from functions.job_launcher.view import row_and_why
-from functions.kit.cluster import Forbidden
+from functions.kit.clients.kubernetes import Forbidden
 from functions.kit.context import Context, Resources
+from functions.kit.contract.routes import number
 from functions.kit.errors import Conflict, NotFound, PermanentError
-from functions.kit.routing import number
 
 PAGE_BYTES = 4 * 1024 * 1024
 PAUSE_S = 0.5

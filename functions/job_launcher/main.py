@@ -24,7 +24,7 @@ from functions.job_launcher.gauges import gauges
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit.context import Context, Resources
-from functions.kit.function import function
+from functions.kit.contract.decorator import function
 from functions.kit.settings import BadSetting
 
 

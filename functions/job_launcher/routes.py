@@ -19,7 +19,8 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
 from functions.job_launcher.settings import LauncherSettings
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
 from functions.kit.settings import BadSetting
 
 
@@ -48,7 +49,7 @@ def explain(
 
 def read_event(path: Path) -> AnyEvent:
     """A structured CloudEvent from a file."""
-    message = wire.from_json(json.loads(path.read_text(encoding="utf-8")))
+    message = cloudevents.from_json(json.loads(path.read_text(encoding="utf-8")))
     event = envelope.open_(message, (AnyEvent,))
     assert isinstance(event, AnyEvent)
     return event

@@ -9,7 +9,7 @@ from functions.job_launcher import queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, Queue, look_at_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import Row
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.errors import NotFound
 
@@ -84,4 +84,4 @@ async def row_of(connection: Any, job_id: str) -> Row:
 
 
 def _stamp(at: datetime | None) -> str | None:
-    return wire.format_time(at) if at else None
+    return cloudevents.format_time(at) if at else None

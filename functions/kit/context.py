@@ -11,22 +11,21 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from functions.kit import trace
-from functions.kit.durable import guard
+from functions.kit.clients import transaction_guard
 from functions.kit.durable.checkpoints import Journal
 from functions.kit.durable.core import Durable, Write
 from functions.kit.durable.database import Store
 from functions.kit.durable.locks import ENTITY
-from functions.kit.metrics import Meter
-from functions.kit.settings import DatabaseSettings, ProcessSettings, ServiceSettings, Settings
+from functions.kit.settings import DatabaseSettings, HttpSettings, ProcessSettings, Settings
+from functions.kit.telemetry import trace
+from functions.kit.telemetry.metrics import Meter
 
 if TYPE_CHECKING:
     import httpx
 
-    from functions.kit.cluster import Cluster
+    from functions.kit.clients.broker import Publisher
+    from functions.kit.clients.kubernetes import Cluster
     from functions.kit.durable.database import Connection
-    from functions.kit.publish import Publisher
-    from functions.kit.services import Services
 
 # How long a request waits for another at most; an event has a deadline of its own.
 _MAX_WAIT_S = 30.0
@@ -65,9 +64,9 @@ class Resources:
     def http(self) -> httpx.AsyncClient:
         import httpx
 
-        from functions.kit.client import Client
+        from functions.kit.clients.http import Client
 
-        settings = self.settings(ServiceSettings)
+        settings = self.settings(HttpSettings)
         most = settings.service_connections
         timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
         hooks = {"request": [_reported]}
@@ -81,8 +80,8 @@ class Resources:
         """The sink's client: its own where the sink's certificate is vouched for in K_CA_CERTS."""
         if not self.process.k_ca_certs:
             return self.http
-        from functions.kit.client import Client
-        from functions.kit.publish import trust
+        from functions.kit.clients.broker import trust
+        from functions.kit.clients.http import Client
 
         return trace.client_class(Client)(verify=trust(self.process))
 
@@ -96,19 +95,13 @@ class Resources:
 
     @cached_property
     def publisher(self) -> Publisher:
-        from functions.kit.publish import Publisher
+        from functions.kit.clients.broker import Publisher
 
         return Publisher(self.process, self.sink_http)
 
     @cached_property
-    def services(self) -> Services:
-        from functions.kit.services import Services
-
-        return Services(self.http, self.settings(ServiceSettings))
-
-    @cached_property
     def cluster(self) -> Cluster:
-        from functions.kit.cluster import Cluster, ClusterSettings
+        from functions.kit.clients.kubernetes import Cluster, ClusterSettings
 
         return Cluster(self.settings(ClusterSettings))
 
@@ -136,7 +129,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Context:
-    """One request's view of the process: the clock, the database, the services, the transaction.
+    """One request's view of the process: the clock, the database, the clients, the transaction.
 
     `key` names the request, the same for each repeat of it: derive idempotency keys from it.
     `tx` is the transaction that claims and settles, in functions with `inbox="transaction"`.
@@ -166,10 +159,6 @@ class Context:
     @property
     def store(self) -> Store:
         return self.resources.store
-
-    @property
-    def services(self) -> Services:
-        return self.resources.services
 
     @property
     def cluster(self) -> Cluster:
@@ -212,7 +201,7 @@ class Context:
 
 
 async def _reported(request: httpx.Request) -> None:
-    guard.network_call(str(request.url))
+    transaction_guard.network_call(str(request.url))
 
 
 _resources: Resources | None = None

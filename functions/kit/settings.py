@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal, Self
+from typing import Self
 from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -182,35 +182,8 @@ def _own_name() -> str:
         return ""
 
 
-class ServiceSettings(Settings):
-    """Where the DSM services are, and how patient their clients are."""
+class HttpSettings(Settings):
+    """How a process calls other services."""
 
-    project_service_url: str = Field(
-        "http://project-service.dsm.svc.cluster.local", description="base URL of project-service"
-    )
-    sprint_service_url: str = Field(
-        "http://sprint-service.dsm.svc.cluster.local", description="base URL of sprint-service"
-    )
-    backlog_service_url: str = Field(
-        "http://backlog-service.dsm.svc.cluster.local", description="base URL of backlog-service"
-    )
-    daily_scrum_service_url: str = Field(
-        "http://daily-scrum-service.dsm.svc.cluster.local",
-        description="base URL of daily-scrum-service",
-    )
-    chronicle_service_url: str = Field(
-        "http://chronicle-service.dsm.svc.cluster.local",
-        description="base URL of chronicle-service",
-    )
-    project_orchestrator_url: str = Field(
-        "http://project-orchestrator.dsm.svc.cluster.local",
-        description="base URL of project-orchestrator",
-    )
-    daily_scrum_route: Literal["run", "run-daily-scrum"] = Field(
-        "run",
-        description="how a day is simulated. `run`: POST /scrums/{sprint_id}/run of "
-        "daily-scrum-service; `run-daily-scrum`: POST /sprints/{sprint_id}/run-daily-scrum of "
-        "sprint-service, which files a report itself",
-    )
     service_timeout_s: float = Field(10, gt=0, description="patience with one call, seconds")
     service_connections: int = Field(64, ge=1, description="most connections of one process")

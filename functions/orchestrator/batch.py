@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
 from functions.orchestrator import batch_writes, deduplication, messages, run_store
@@ -65,7 +65,7 @@ class Outcome:
     """What became of a batch; one result for each item, in order."""
 
     results: list[Done | Exception]
-    messages: list[wire.Message]
+    messages: list[cloudevents.Message]
     ended: list[Run]
     due_at: datetime | None
 
@@ -94,7 +94,7 @@ class Batch:
         self._runs: dict[UUID, _Touched] = {}
         self._templates: dict[str, run_store.Template] = {}
         self._ended: list[Run] = []
-        self._messages: list[wire.Message] = []
+        self._messages: list[cloudevents.Message] = []
 
     async def process(self, items: Sequence[Item]) -> Outcome:
         """Decide and write all but the messages, which are for the outbox."""

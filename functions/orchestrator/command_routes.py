@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request
 
-from functions.kit.body import off_loop
-from functions.kit.documents import parsed
+from functions.kit.contract.body import off_loop
+from functions.kit.contract.documents import parsed
+from functions.kit.contract.http_api import Ctx, IdempotencyKey
 from functions.kit.errors import Conflict
-from functions.kit.web import Ctx, IdempotencyKey
 from functions.orchestrator import queries, registration
 from functions.orchestrator.answers import (
     Accepted,

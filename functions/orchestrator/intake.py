@@ -12,8 +12,9 @@ from uuid import UUID
 from functions.events.base import Event
 from functions.events.saga import ExecutionRequested, RegistrationRequested, StepAnswered
 from functions.events.schedule import ScheduleDue
-from functions.kit import envelope, wire
-from functions.kit.documents import parsed
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
+from functions.kit.contract.documents import parsed
 from functions.kit.errors import PermanentError
 from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.inputs import Answered
@@ -47,7 +48,7 @@ class Registration:
     service: str | None = None
 
 
-def event_in(message: wire.Message) -> Event | Registration:
+def event_in(message: cloudevents.Message) -> Event | Registration:
     """What a message says: an event of ours, a schedule's tick, or a record of a Kafka topic."""
     if message.type == KAFKA:
         return _in_record(message)
@@ -57,14 +58,14 @@ def event_in(message: wire.Message) -> Event | Registration:
         return envelope.open_(message, INPUTS, SCHEDULES)
     except envelope.UnknownType:
         raise
-    except wire.NotAnEvent:
+    except cloudevents.NotAnEvent:
         kind = next((kind for kind in _TOPICS.values() if kind.type == message.type), None)
         if kind is None:
             raise
         return kind.model_validate(parsed(message.data))
 
 
-def _in_record(message: wire.Message) -> Event | Registration:
+def _in_record(message: cloudevents.Message) -> Event | Registration:
     topic = message.source.partition("#")[2]
     name = topic if topic in _TOPICS else message.extensions.get("kafkaheadereventtype", topic)
     kind = _TOPICS.get(name)

@@ -26,12 +26,12 @@ from functions.events.saga import (
     StepCommanded,
 )
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
-from functions.kit.body import off_loop
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.body import off_loop
+from functions.kit.contract.http_api import Ctx, api
+from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox
-from functions.kit.runs import runs
-from functions.kit.web import Ctx, api
 from functions.orchestrator import command_routes, problems, query_routes
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.gauges import gauges
@@ -50,7 +50,7 @@ from functions.orchestrator.retention import retention
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
 
-async def take(message: wire.Message, ctx: Context) -> None:
+async def take(message: cloudevents.Message, ctx: Context) -> None:
     """Let an event happen; returns when that is durable, however many arrived with it."""
     saga = ctx.part(Orchestrator)
     event = await off_loop(len(message.data), event_in, message)

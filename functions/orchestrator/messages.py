@@ -9,7 +9,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from functions.events.saga import RegistrationDecided, RunEnded, StepCommanded
-from functions.kit import trace, wire
+from functions.kit import cloudevents
+from functions.kit.telemetry import trace
 from functions.orchestrator.decide.model import Action, Command, Run, RunStatus, StepStatus
 from functions.orchestrator.decide.run import results_of
 from functions.orchestrator.decide.undo import left_to_undo
@@ -21,7 +22,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def of_command(
     run: Run, command: Command, at: datetime, carried: Mapping[str, str]
-) -> wire.Message:
+) -> cloudevents.Message:
     """A command for a worker; its attributes are for Triggers, its data says all by itself."""
     step, definition = run.steps[command.step], run.definition.by_name[command.step]
     data: dict[str, Any] = {
@@ -37,7 +38,7 @@ def of_command(
         "payload": run.payload,
         "payloadEncoding": run.payload_encoding,
         "results": results_of(run.steps),
-        "deadline": None if step.due_at is None else wire.format_time(step.due_at),
+        "deadline": None if step.due_at is None else cloudevents.format_time(step.due_at),
     }
     if command.action is Action.UNDO:
         data |= {"result": step.result, "effect": command.effect}
@@ -51,7 +52,7 @@ def of_command(
     return _message(StepCommanded.type, about, run.flow_id, data, {**carried, **attributes}, at)
 
 
-def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> wire.Message:
+def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> cloudevents.Message:
     """The news that a run has ended."""
     failed = run.status is RunStatus.UNDO_FAILED
     data = {
@@ -69,7 +70,7 @@ def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> wire.Message:
 
 def of_registration(
     decided: RegistrationDecided, about: str, at: datetime, carried: Mapping[str, str]
-) -> wire.Message:
+) -> cloudevents.Message:
     """The news of what became of a registration."""
     data, why = decided.model_dump(mode="json"), {"correlationid": about, **carried}
     return _message(RegistrationDecided.type, about, decided.orch_name, data, why, at)
@@ -82,14 +83,14 @@ def _message(
     data: Mapping[str, Any],
     extensions: Mapping[str, str],
     at: datetime,
-) -> wire.Message:
-    message = wire.Message(
+) -> cloudevents.Message:
+    message = cloudevents.Message(
         id=str(uuid5(NAMESPACE_URL, f"{SOURCE}#{type_}#{about}")),
         source=SOURCE,
         type=type_,
         data=_encode(data).encode(),
         subject=subject,
-        time=wire.format_time(at),
+        time=cloudevents.format_time(at),
         datacontenttype="application/json",
         extensions={"partitionkey": subject, **extensions},
     )

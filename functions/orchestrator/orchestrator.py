@@ -10,10 +10,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from functions.kit import cause
 from functions.kit.context import Resources
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
+from functions.kit.telemetry import correlation
 from functions.orchestrator import deduplication, registration
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.decide.inputs import Input
@@ -64,12 +64,12 @@ class Orchestrator:
         if claim is not None:
             answer = {"flowId": str(flow_id), **(claim.answer or {})}
             claim = Claim(claim.source, claim.id, claim.type, answer)
-        done = await self.engine.submit(Item(flow_id, start, claim, cause.handed_on()))
+        done = await self.engine.submit(Item(flow_id, start, claim, correlation.handed_on()))
         return (_first(done.answer, "flowId") if done.repeated else str(flow_id)), done
 
     async def apply(self, flow_id: UUID, given: Input, claim: Claim | None = None) -> Done:
         """Let something happen to a run."""
-        return await self.engine.submit(Item(flow_id, given, claim, cause.handed_on()))
+        return await self.engine.submit(Item(flow_id, given, claim, correlation.handed_on()))
 
     async def register(
         self, document: Any, caller: str | None, about: str, claim: Claim | None = None
@@ -81,7 +81,7 @@ class Orchestrator:
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
-        asked, now, carried = read(document), utc_now(), cause.handed_on()
+        asked, now, carried = read(document), utc_now(), correlation.handed_on()
         async with self._store.transaction() as tx:
             if claim is not None and not await deduplication.claim(tx, [claim]):
                 answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]

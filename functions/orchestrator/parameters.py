@@ -9,9 +9,9 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from functions.kit.door import who_of
+from functions.kit.contract.cross_origin import who_of
+from functions.kit.contract.http_api import Ctx
 from functions.kit.errors import NotFound
-from functions.kit.web import Ctx
 from functions.orchestrator import run_store
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator

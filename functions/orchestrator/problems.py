@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 from functions.orchestrator.decide.registration import Problem
 from functions.orchestrator.registration import Refused
@@ -65,7 +65,7 @@ def install(app: FastAPI) -> None:
         HTTPException,
         PermanentError,
         TemporaryError,
-        wire.NotAnEvent,
+        cloudevents.NotAnEvent,
         RecursionError,
         Exception,
     ):
@@ -87,7 +87,7 @@ def of(error: Exception) -> Response:
             return _response(400, "the body is nested too deeply")
         case PermanentError():
             return _response(400, error.detail, _field_of(error.detail))
-        case wire.NotAnEvent():
+        case cloudevents.NotAnEvent():
             return _response(400, str(error))
         case TemporaryError():
             headers = {"Retry-After": str(max(1, round(error.delay_s)))}

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from functions.kit.contract.http_api import Ctx
 from functions.kit.errors import NotFound
-from functions.kit.web import Ctx
 from functions.orchestrator import queries
 from functions.orchestrator.answers import (
     ExecutionDetail,

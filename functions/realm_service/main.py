@@ -8,9 +8,9 @@ fails   a payload without tenantId, or a name that another tenant has, is final:
 from __future__ import annotations
 
 from functions.kit.errors import PermanentError
-from functions.kit.worker import Task, Worker
 from functions.realm_service import tables
 from functions.realm_service.decide import BadPayload, realm_of
+from functions.saga_sdk import Task, Worker
 
 worker = Worker("realm_service")
 

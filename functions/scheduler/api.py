@@ -11,11 +11,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.decorator import route
+from functions.kit.contract.routes import number
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.function import route
-from functions.kit.routing import number
 from functions.scheduler import backfill, tables
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
@@ -219,11 +219,11 @@ def _instant(query: Mapping[str, str], name: str) -> datetime | None:
     if name not in query:
         return None
     try:
-        return wire.parse_time(query[name])
+        return cloudevents.parse_time(query[name])
     except ValueError:
         raise PermanentError(f"{name}: must be an instant such as 2026-03-02T08:00:00Z") from None
 
 
 def _json(said: Mapping[str, Any], status: int = 200) -> Response:
-    text = json.dumps(said, default=wire.format_time)
+    text = json.dumps(said, default=cloudevents.format_time)
     return Response(text, status, media_type="application/json")

@@ -9,8 +9,9 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.kit import trace, wire
+from functions.kit import cloudevents
 from functions.kit.errors import Conflict, NotFound, PermanentError
+from functions.kit.telemetry import trace
 from functions.scheduler import tables
 from functions.scheduler.decide.backfill import Item, Which, plan
 from functions.scheduler.decide.tick import Origin, State, Tick
@@ -107,7 +108,7 @@ async def proceed(ctx: Context, now: datetime) -> int:
 
 async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
     """Send the next times of one backfill; True where all have ended."""
-    durable, sent = ctx.resources.durable, list[wire.Message]()
+    durable, sent = ctx.resources.durable, list[cloudevents.Message]()
     async with ctx.store.transaction() as tx:
         row = await tx.fetchrow(
             "SELECT * FROM backfill WHERE number = $1 AND state = 'running' FOR UPDATE", number
@@ -141,7 +142,7 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
 
 async def _send(
     tx: Connection, ledger: Ledger, row: Any, chosen: list[Any], now: datetime
-) -> list[wire.Message]:
+) -> list[cloudevents.Message]:
     """Write the chosen times as sent, and return their events; what ran meanwhile is left."""
     reason = f"backfill {row['number']} by {row['requested_by']}"
     ticks = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from functions.cron import Cron
 from functions.events.schedule import ScheduleDue
-from functions.kit import cause, trace
 from functions.kit.errors import Conflict, TemporaryError
+from functions.kit.telemetry import correlation, trace
 from functions.schedule_policy import Policy
 from functions.scheduler import messages, tables
 from functions.scheduler.decide.nominal import Version
@@ -56,7 +56,7 @@ async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
             *(schedule, ledger.revision, known.reconciled_until, [tick], known.pause),
             sent=frozenset([at]),
             requested_by=by or None,
-            cause=cause.handed_on(),
+            cause=correlation.handed_on(),
         )
         if await settle(ctx, ledgers, [change], ctx.now()):
             return tick
@@ -75,7 +75,7 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
         now=ctx.now(),
         due_by=messages.due_by(Version(event.nominal, "* * * * *", "", Policy()), tick),
         requested_by=event.requested_by or "",
-        cause=cause.handed_on(),
+        cause=correlation.handed_on(),
     )
     async with ctx.store.transaction() as tx:
         entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))

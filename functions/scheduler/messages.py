@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from functions.events.schedule import TickDue
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.scheduler.decide.nominal import Version, cron_of
 from functions.scheduler.decide.tick import Tick
 
@@ -29,7 +29,7 @@ def due(
     due_by: datetime,
     requested_by: str = "",
     cause: Mapping[str, str] = MappingProxyType({}),
-) -> wire.Message:
+) -> cloudevents.Message:
     """What the scheduler sends for a tick, with what its PingSource gives to each event.
 
     `cause`: what it hands on of the request for it; what the clock says begins a chain itself.
@@ -39,18 +39,18 @@ def due(
         **cause,
         "schedule": schedule,
         "nominaltime": tick.name,
-        "dueby": wire.format_time(due_by),
+        "dueby": cloudevents.format_time(due_by),
         "partitionkey": schedule,
     }
     if requested_by:
         said["requestedby"] = requested_by
-    return wire.Message(
+    return cloudevents.Message(
         id=event_id(schedule, tick),
         source=SOURCE,
         type=TickDue.type,
         data=data.encode(),
         subject=_subject(data),
-        time=wire.format_time(now),
+        time=cloudevents.format_time(now),
         datacontenttype="application/json",
         extensions=said,
     )

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from functions.kit import trace, wire
+from functions.kit import cloudevents
 from functions.kit.durable import history
+from functions.kit.telemetry import trace
 from functions.scheduler import calendars, messages, sources, tables
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.ends import Moved, Run, moved
@@ -144,7 +145,7 @@ async def settle(
     """Write rows and events together; returns the schedules for which that was ours to do."""
     if not changes:
         return set()
-    durable, sent = ctx.resources.durable, list[wire.Message]()
+    durable, sent = ctx.resources.durable, list[cloudevents.Message]()
     async with ctx.store.transaction() as tx:
         won = await tables.settle(tx, changes, now)
         for change in changes:
@@ -162,7 +163,7 @@ async def settle(
     return won
 
 
-def message_of(ledger: Ledger, tick: Tick, change: Change, now: datetime) -> wire.Message:
+def message_of(ledger: Ledger, tick: Tick, change: Change, now: datetime) -> cloudevents.Message:
     """The event of a schedule's tick."""
     valid = [v for v in ledger.schedule.versions if v.valid_from <= tick.nominal]
     return messages.due(

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from functions.dsm_client import dsm
+from functions.dsm_client.settings import ServiceSettings
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import Member
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.durable.call_once import call_once
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.function import function
-from functions.kit.settings import ServiceSettings
 from functions.scrum_report import decide
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,15 @@ async def scrum_report(event: SprintSimulated, ctx: Context) -> ScrumReported | 
 
     async def compose() -> decide.Report | None:
         tasks, summary, team = await asyncio.gather(
-            ctx.services.sprints.tasks(event.sprint_id),
-            ctx.services.sprints.summary(event.sprint_id),
+            dsm(ctx).sprints.tasks(event.sprint_id),
+            dsm(ctx).sprints.summary(event.sprint_id),
             team_of(event.project_id, ctx),
         )
         return decide.report(event, tasks, summary, team) if tasks else None
 
     async def file(may_be_there: bool) -> str:
         found = await look(may_be_there) if may_be_there else None
-        return found or await ctx.services.chronicle.file_daily_report(report, key=key)
+        return found or await dsm(ctx).chronicle.file_daily_report(report, key=key)
 
     async def look(_: object) -> str | None:
         return await filed_note(event, ctx)
@@ -60,7 +61,7 @@ async def scrum_report(event: SprintSimulated, ctx: Context) -> ScrumReported | 
 
 async def filed_note(event: SprintSimulated, ctx: Context) -> str | None:
     """The chronicle's note of that sprint and day; None where there is none."""
-    report = ctx.services.chronicle.daily_report
+    report = dsm(ctx).chronicle.daily_report
     try:
         found = await report(event.sprint_id, event.scrum_date)
     except TemporaryError:
@@ -74,7 +75,7 @@ async def filed_note(event: SprintSimulated, ctx: Context) -> str | None:
 
 async def team_of(project_id: str, ctx: Context) -> list[Member]:
     try:
-        return await ctx.services.projects.team(project_id)
+        return await dsm(ctx).projects.team(project_id)
     except PermanentError as error:
         logger.warning("the report counts no team members: %s", error)
         return []

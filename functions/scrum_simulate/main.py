@@ -13,10 +13,15 @@ from __future__ import annotations
 
 import logging
 
+from functions.dsm_client import dsm
+from functions.dsm_client.settings import ServiceSettings
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumRequested, SprintSimulated
 from functions.events.sprint import Sprint
+from functions.kit.clients.concurrency import each
+from functions.kit.clients.service import Unreadable
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.durable.call_once import call_once
 from functions.kit.errors import (
     BadAnswer,
@@ -25,10 +30,6 @@ from functions.kit.errors import (
     TemporaryError,
     shortened,
 )
-from functions.kit.function import function
-from functions.kit.service_client import Unreadable
-from functions.kit.settings import ServiceSettings
-from functions.kit.workers import each
 from functions.scrum_simulate import decide
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ async def sprints_of(
 
     Beside them, why others that were listed could not be read.
     """
-    sprints = ctx.services.sprints
+    sprints = dsm(ctx).sprints
     if event.sprint_id is not None:
         sprint = (await sprints.detail(event.sprint_id)).sprint
         if event.project_id not in (None, sprint.project_id):
@@ -105,7 +106,7 @@ async def sprints_of(
 
 async def simulate(sprint: decide.Chosen, plan: decide.Plan, ctx: Context) -> SprintSimulated:
     """One sprint's day: made once, and where that is unknown, read from its tasks."""
-    services = ctx.services
+    services = dsm(ctx)
     key = decide.day_key(sprint.sprint_id, plan.scrum_date)
 
     async def progress() -> dict[str, int]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions.dsm_client import dsm
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import (
@@ -29,12 +30,12 @@ from functions.events.sprint import (
     SprintReportRequested,
     SprintsReported,
 )
+from functions.kit.clients.concurrency import each
+from functions.kit.clients.service import Unreadable
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function, route
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
-from functions.kit.function import function, route
-from functions.kit.service_client import Unreadable
 from functions.kit.settings import Settings
-from functions.kit.workers import each
 from functions.sprint_report import decide, tables
 
 logger = logging.getLogger(__name__)
@@ -80,9 +81,9 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
 async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:
     """The state of every project, or of one, sorted by project; what cannot be read comes last."""
     registered, counted = await asyncio.gather(
-        ctx.services.projects.all_ids(), ctx.services.sprints.overview()
+        dsm(ctx).projects.all_ids(), dsm(ctx).sprints.overview()
     )
-    with_sprints = await ctx.services.sprints.by_project() if counted is None else counted
+    with_sprints = await dsm(ctx).sprints.by_project() if counted is None else counted
     known = {one for one in registered if isinstance(one, str)}
     known |= {one.project_id for one in with_sprints if not isinstance(one, Unreadable)}
     broken = [one for one in (*registered, *with_sprints) if isinstance(one, Unreadable)]
@@ -107,7 +108,7 @@ async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.R
 
 async def read(ctx: Context, project_id: str, last: Sprint | None) -> decide.Reading:
     """One project's row; a failure of whatever kind is a row too. `last`: its latest sprint."""
-    sprints, sprint = ctx.services.sprints, None
+    sprints, sprint = dsm(ctx).sprints, None
     try:
         sprint = await sprints.active(project_id)
         if sprint is None:

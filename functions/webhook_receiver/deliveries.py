@@ -11,10 +11,10 @@ import hmac
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.routes import number
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.routing import number
 from functions.webhook_receiver import standard_webhooks, tables
 from functions.webhook_receiver.intake import SOURCES
 from functions.webhook_receiver.refusals import Malformed, Unarmed, Unauthorised
@@ -64,7 +64,7 @@ async def redeliver_all(request: Request, ctx: Context) -> Response:
     state = _one_of(query.get("state", "failed"), "state", ("failed", "published"))
     since = query.get("since")
     try:
-        moment = None if since is None else wire.parse_time(since)
+        moment = None if since is None else cloudevents.parse_time(since)
     except ValueError:
         raise Malformed("since: must be a time such as 2026-01-31T08:00:00Z") from None
     if state == "published" and moment is None:
@@ -97,7 +97,7 @@ def _prove(request: Request, ctx: Context) -> None:
 
 def _shown(row: dict[str, object]) -> dict[str, object]:
     times = {
-        name: wire.format_time(at) if (at := row[name]) else None  # type: ignore[arg-type]  # asyncpg
+        name: cloudevents.format_time(at) if (at := row[name]) else None  # type: ignore[arg-type]  # asyncpg
         for name in ("received_at", "published_at")
     }
     return row | times

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.kit.context import Context
-from functions.kit.metrics import Gauge
+from functions.kit.telemetry.metrics import Gauge
 from functions.webhook_receiver import tables
 
 

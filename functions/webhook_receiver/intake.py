@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from functions.events.webhook import GrafanaNotified
-from functions.kit import trace, wire
-from functions.kit.answers import in_words
+from functions.kit import cloudevents
+from functions.kit.contract.problem import in_words
+from functions.kit.telemetry import trace
 from functions.webhook_receiver import (
     decide,
     github,
@@ -101,7 +102,7 @@ def _read_github(arrival: Arrival) -> Delivery:
     except ValueError as error:
         raise Malformed(f"header X-GitHub-Event: {error}") from None
     said = github_adapter.adapt(event, payload, arrival.at)
-    message = wire.Message(
+    message = cloudevents.Message(
         id, said.source, said.type, data, said.subject, said.time, "application/json"
     )
     digest = hashlib.sha256(arrival.body).digest()
@@ -119,8 +120,8 @@ def _read_grafana(arrival: Arrival) -> Delivery:
     except ValidationError as error:
         raise Malformed(in_words(error)) from None
     subject = "".join(c for c in said.receiver[:200] if c.isprintable()) or None
-    time = wire.format_time(arrival.at)
-    message = wire.Message(
+    time = cloudevents.format_time(arrival.at)
+    message = cloudevents.Message(
         id, f"{HERE}/grafana", kind, arrival.body, subject, time, "application/json"
     )
     return _delivery("grafana", arrival, message)
@@ -141,8 +142,8 @@ def _asked(name: str, meaning: Callable[[Mapping[str, Any], str], decide.Asked |
         except ValueError as error:
             raise Malformed(str(error)) from None
         subject = "".join(c for c in found.subject() or "" if c.isprintable()) or None
-        time = wire.format_time(arrival.at)
-        message = wire.Message(
+        time = cloudevents.format_time(arrival.at)
+        message = cloudevents.Message(
             id, f"{HERE}/{name}", found.type, data, subject, time, "application/json"
         )
         return _delivery(name, arrival, message)
@@ -158,7 +159,7 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def _delivery(source: str, arrival: Arrival, message: wire.Message) -> Delivery:
+def _delivery(source: str, arrival: Arrival, message: cloudevents.Message) -> Delivery:
     attributes = stored(message) | {"correlationid": message.id}
     if message.subject:
         attributes["partitionkey"] = message.subject

@@ -11,8 +11,8 @@ import httpx
 from starlette.responses import JSONResponse, Response
 
 from functions.events.webhook import JobCancelRequested
+from functions.kit.clients.service import ServiceClient
 from functions.kit.errors import Conflict, NotFound, TemporaryError
-from functions.kit.services import ServiceClient
 from functions.webhook_receiver.decide import Question
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from functions.events.webhook import (
     TaskUpdateRequested,
 )
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function, route
 from functions.kit.errors import NotFound
-from functions.kit.function import function, route
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.decide import Question

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from functions.kit import wire
+from functions.kit import cloudevents
+from functions.kit.clients.broker import Publisher
 from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
-from functions.kit.publish import Publisher
 from functions.webhook_receiver import tables
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Relay:
         await self._publisher.publish([message(row.attributes, row.data, self._overrides)])
 
 
-def stored(message: wire.Message) -> dict[str, str]:
+def stored(message: cloudevents.Message) -> dict[str, str]:
     """A message's attributes as the ledger keeps them."""
     named = {
         "id": message.id,
@@ -205,11 +205,11 @@ def stored(message: wire.Message) -> dict[str, str]:
 
 def message(
     attributes: Mapping[str, str], data: bytes, overrides: Mapping[str, str]
-) -> wire.Message:
+) -> cloudevents.Message:
     """The message of a row of the ledger."""
     core = ("id", "source", "type", "subject", "time", "datacontenttype")
     extensions = {name: value for name, value in attributes.items() if name not in core}
-    return wire.Message(
+    return cloudevents.Message(
         id=attributes["id"],
         source=attributes["source"],
         type=attributes["type"],

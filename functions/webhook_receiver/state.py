@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functions.kit.context import Resources
+from functions.kit.contract.upload import Uploads
 from functions.kit.settings import DatabaseSettings
-from functions.kit.upload import Uploads
 from functions.webhook_receiver.ledger import Ledger
 from functions.webhook_receiver.relay import Relay
 from functions.webhook_receiver.settings import ReceiverSettings

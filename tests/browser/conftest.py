@@ -95,7 +95,7 @@ async def served_cold(ran: Morning) -> AsyncIterator[str]:
         "CONSOLE_PATIENCE_S": "0.001",
         "CONSOLE_SOURCE_TIMEOUT_S": "20",
     }
-    command = (sys.executable, "-m", "functions.kit.serve")
+    command = (sys.executable, "-m", "functions.kit.process.serve")
     process = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from knative.morning.agents import sample_issue
+from knative.demo.agents import sample_issue
 from tests.function.job_world import shipped_routes
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative

@@ -14,14 +14,14 @@ from playwright.async_api import BrowserContext, expect
 
 from functions.console.main import console
 from functions.dead_letter.main import dead_letter
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.browser.conftest import Tab
 from tests.cluster import Cluster
 from tests.support import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-LETTER = wire.Message(id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}")
+LETTER = cloudevents.Message(id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}")
 
 
 @asynccontextmanager

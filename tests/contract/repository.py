@@ -19,8 +19,8 @@ from _pytest.mark import ParameterSet
 
 import functions.events
 from functions.events.base import Event, Request, all_types
-from functions.kit.function import spec_of
-from functions.kit.serve import FUNCTIONS
+from functions.kit.contract.decorator import spec_of
+from functions.kit.process.serve import FUNCTIONS
 from knative.local.manifests.patches import json_patch
 
 ROOT = FUNCTIONS.parent

@@ -20,7 +20,8 @@ from tests.contract.repository import all_folders
 # Whose source says this reads that class of the kit; every process reads the others.
 _USES: dict[str, str] = {
     "DatabaseSettings": r"\bctx\.(store|tx|journal)\b|\.(store|database)\b|\bonce\(|inbox=True",
-    "ServiceSettings": r"\b(ctx|resources)\.(services|http|publisher)\b",
+    "HttpSettings": r"\b(ctx|resources)\.(http|publisher)\b|\bdsm\(",
+    "ServiceSettings": r"\bdsm\(",
     "ClusterSettings": r"\bctx\.cluster\b",
 }
 
@@ -69,7 +70,7 @@ def _texts(name: str) -> Iterator[str]:
 
 
 def _of_the_kit(kind: type[Settings]) -> bool:
-    return kind.__module__.startswith("functions.kit.")
+    return kind.__module__.startswith(("functions.kit.", "functions.dsm_client."))
 
 
 def _names(name: str, field: FieldInfo) -> list[str]:

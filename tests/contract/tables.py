@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
-from functions.kit.serve import FUNCTIONS
+from functions.kit.process.serve import FUNCTIONS
 from tests.contract import eventtypes, policies, settings_table
 from tests.contract.repository import (
     KNATIVE,

@@ -127,7 +127,7 @@ def test_the_library_is_compiled_without_a_fault_and_then_read_from_bytecode(
 
 def test_knative_asks_for_health_and_docker_does_not() -> None:
     assert ("HEALTHCHECK", "NONE") in last_stage()
-    assert ("ENTRYPOINT", '["python", "-m", "functions.kit.serve"]') in last_stage()
+    assert ("ENTRYPOINT", '["python", "-m", "functions.kit.process.serve"]') in last_stage()
 
 
 @pytest.mark.parametrize("name", ["title", "description", "version", "revision", "source"])

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from functions.events.base import Event
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
 from tests.contract.repository import GOLDEN, event_types
 
 KINDS = [pytest.param(kind, id=kind.type) for kind in event_types()]
@@ -28,7 +29,7 @@ def test_an_event_type_has_a_true_example(kind: type[Event]) -> None:
     path = GOLDEN / f"{kind.type}.json"
     assert path.is_file(), f"write {path.relative_to(GOLDEN.parent.parent)}: one true example"
     document = json.loads(path.read_text())
-    message = wire.from_json(document)
+    message = cloudevents.from_json(document)
     assert kind.covers(message.type)
     event = envelope.open_(message, (kind,))
     written = event.model_dump(
@@ -42,7 +43,7 @@ def test_an_event_type_has_a_true_example(kind: type[Event]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_example_shows_its_subject_as_the_entity(kind: type[Event]) -> None:
-    message = wire.from_json(json.loads((GOLDEN / f"{kind.type}.json").read_text()))
+    message = cloudevents.from_json(json.loads((GOLDEN / f"{kind.type}.json").read_text()))
     event = envelope.open_(message, (kind,))
     if message.type.startswith("io.dsm."):
         assert message.subject == event.subject()

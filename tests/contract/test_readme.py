@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from functions.kit.serve import FUNCTIONS
+from functions.kit.process.serve import FUNCTIONS
 from knative.local.manifests.kustomize import build
 from tests.contract import tables
 from tests.contract.repository import KNATIVE, ROOT

@@ -11,8 +11,8 @@ import pytest
 
 from functions.events.base import AnyEvent
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
-from functions.kit.health import problems
+from functions.kit import cloudevents
+from functions.kit.process.health import problems
 from tests.cluster import MOST_ERROR_BYTES, Cluster
 from tests.contract.repository import GOLDEN, all_folders, function_folders, of_kind, spec, target
 
@@ -26,8 +26,8 @@ HEARD = [
 ]
 
 
-def example(type_: str, schedules: Sequence[str] = ()) -> wire.Message:
-    message = wire.from_json(json.loads((GOLDEN / f"{type_}.json").read_text()))
+def example(type_: str, schedules: Sequence[str] = ()) -> cloudevents.Message:
+    message = cloudevents.from_json(json.loads((GOLDEN / f"{type_}.json").read_text()))
     if type_ != ScheduleDue.type:
         return message
     return replace(message, extensions={**message.extensions, "schedule": schedules[0]})
@@ -70,7 +70,7 @@ async def test_a_function_can_work_once_its_tables_are_there(
 
 @pytest.mark.parametrize("name", READERS)
 async def test_another_type_is_400(name: str, deserted: Cluster) -> None:
-    message = wire.Message(id="1", source="/tests", type="com.example.unknown", data=b"{}")
+    message = cloudevents.Message(id="1", source="/tests", type="com.example.unknown", data=b"{}")
     response = await deserted.tell(service(name), message)
     assert response.status_code == 400
     assert "com.example.unknown" in response.json()["detail"]
@@ -127,7 +127,7 @@ async def test_an_answer_is_one_that_a_broker_understands(
     for response in answers:
         assert response.status_code in (200, 202, 422, 503), response.text
         if response.status_code == 200:
-            told = wire.decode(response.headers.raw, response.content)
+            told = cloudevents.decode(response.headers.raw, response.content)
             assert any(kind.covers(told.type) for kind in spec(name).emits)
             assert told.source == spec(name).source
         elif response.status_code == 202:

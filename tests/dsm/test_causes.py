@@ -10,7 +10,7 @@ from functions.dsm.sprint_service.leftovers import tell
 from functions.dsm.sprint_service.main import sprint_service
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.dsm.conftest import Dsm
 from tests.support import eventually
 
@@ -101,7 +101,7 @@ async def test_what_cannot_be_kept_is_left_out(dsm: Dsm, headers: dict[str, str]
     }
 
 
-async def _sent(dsm: Dsm) -> wire.Message:
+async def _sent(dsm: Dsm) -> cloudevents.Message:
     """The one event that the broker gets."""
 
     async def any_left() -> bool:
@@ -112,5 +112,5 @@ async def _sent(dsm: Dsm) -> wire.Message:
     return said
 
 
-def _why(message: wire.Message) -> dict[str, str]:
+def _why(message: cloudevents.Message) -> dict[str, str]:
     return {n: v for n, v in message.extensions.items() if n != "partitionkey"}

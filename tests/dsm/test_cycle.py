@@ -6,7 +6,7 @@ import json
 
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.dsm.conftest import Dsm
 
 
@@ -109,7 +109,7 @@ async def test_the_backlog_learns_of_progress_by_events(dsm: Dsm) -> None:
     async with dsm.cluster.client("backlog-service") as client:
         for message in reversed(dsm.cluster.sink.messages):
             if message.type == TaskUpdated.type:
-                headers, body = wire.encode(message)
+                headers, body = cloudevents.encode(message)
                 answer = await client.post("/events", headers=headers, content=body)
                 assert (answer.status_code, answer.content) == (202, b"")
 

@@ -16,8 +16,9 @@ from starlette.responses import Response
 from functions.dsm.sprint_service.leftovers import tell
 from functions.dsm.sprint_service.main import sprint_service
 from functions.events.sprint import SprintStarted
-from functions.kit import metrics, wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.process import metrics_page
 from tests.dsm.conftest import Dsm
 from tests.function.test_serve import served
 from tests.support import eventually
@@ -131,7 +132,7 @@ async def test_an_event_that_the_sink_refuses_keeps_no_other_back(dsm: Dsm) -> N
         if request.headers["ce-type"] == SprintStarted.type:
             await Response(status_code=400)(scope, receive, send)
             return
-        sink.messages.append(wire.decode(request.headers.raw, await request.body()))
+        sink.messages.append(cloudevents.decode(request.headers.raw, await request.body()))
         await Response(status_code=202)(scope, receive, send)
 
     dsm.cluster.add("broker-ingress", picky)
@@ -225,7 +226,9 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
 
 
 async def _outbox(process: Context) -> dict[str, float]:
-    page = await metrics.page(process, metrics.Tables([sprint_service.__dict__["api"].gauges]))
+    page = await metrics_page.page(
+        process, metrics_page.Tables([sprint_service.__dict__["api"].gauges])
+    )
     families = text_string_to_metric_families(page)
     samples = [sample for family in families for sample in family.samples]
     return {s.name: s.value for s in samples if s.name.startswith("function_outbox")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted, SprintsReported
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from functions.sprint_report.main import sprint_report
 from tests.conftest import MakeMigrated
 from tests.dsm.conftest import Dsm

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from functions.backlog_setup.main import backlog_setup
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
-from functions.kit import envelope
+from functions.kit.contract import envelope
 from tests.cluster import Cluster, reply_of
 from tests.conftest import MakeDatabase
 

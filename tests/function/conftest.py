@@ -12,7 +12,7 @@ import stamina
 
 from functions.console.main import console
 from functions.dead_letter.main import dead_letter
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.webhook_receiver.main import webhook_receiver
 from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
@@ -61,9 +61,9 @@ async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[htt
         yield client
 
 
-def lost(number: int) -> wire.Message:
+def lost(number: int) -> cloudevents.Message:
     """An event as the dead letter sink gets it."""
-    return wire.Message(
+    return cloudevents.Message(
         id=f"lost-{number}",
         source="/people/ada",
         type="io.dsm.cycle.requested.v1",

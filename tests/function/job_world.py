@@ -20,7 +20,7 @@ from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.job_launcher.facts import EMITS
 from functions.job_launcher.main import job_launcher
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.locks import JOB_QUEUE
 from knative.local.kube import KubeApi
 from knative.local.manifests.images import Program
@@ -61,13 +61,13 @@ def shipped_routes() -> str:
     return str(next(d for d in documents if d["kind"] == "ConfigMap")["data"]["routes.yaml"])
 
 
-def asked(id: str | None = None, **data: Any) -> wire.Message:
+def asked(id: str | None = None, **data: Any) -> cloudevents.Message:
     """A request that the routes above make a Job of."""
     body = json.dumps({"task": "t", **data}).encode()
-    return wire.Message(id or str(uuid4()), "/tests", "test.run", body)
+    return cloudevents.Message(id or str(uuid4()), "/tests", "test.run", body)
 
 
-def run_python(code: str, id: str | None = None, **data: Any) -> wire.Message:
+def run_python(code: str, id: str | None = None, **data: Any) -> cloudevents.Message:
     """A request whose Job runs Python code."""
     return asked(id, code=code, **data)
 
@@ -82,10 +82,10 @@ class World:
     _minute: int = 0
 
     @property
-    def facts(self) -> list[wire.Message]:
+    def facts(self) -> list[cloudevents.Message]:
         return [m for m in self.cluster.sink.messages if m.type in FACTS]
 
-    async def tell(self, event: Event | wire.Message) -> httpx.Response:
+    async def tell(self, event: Event | cloudevents.Message) -> httpx.Response:
         """Deliver an event, and wait for what the launcher then does."""
         return await self.cluster.tell("job-launcher", event)
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from hypothesis import note
 
 from functions.events.saga import RunEnded, StepAnswered, StepCommanded
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Store, explained
 from functions.kit.durable.relay import Relay
 from functions.kit.errors import NotFound, TemporaryError
@@ -64,13 +64,13 @@ class Process:
         self.engine = Engine(self.store, self.relay, world.now, lanes=1)
         self.timer_loop = TimerLoop(self.store, self.engine, world.now)
 
-    async def publish(self, messages: Sequence[wire.Message]) -> None:
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         for message in messages:
             with explained():
                 self.store.step(f"when it sends {message.type}")
             self._broker.setdefault(message.id, message)
 
-    async def bury(self, message: wire.Message, status: int) -> None:
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:
@@ -87,7 +87,7 @@ class SagaMachine:
         self._reader = reader
         self._now = START
         self._said = 0
-        self.broker: dict[str, wire.Message] = {}
+        self.broker: dict[str, cloudevents.Message] = {}
         self.workers = Workers()
         self.heard: dict[Key, datetime] = {}
         self.gone: dict[Key, datetime] = {}
@@ -206,14 +206,14 @@ class SagaMachine:
                 found.append(self._sent(message))
         return found
 
-    def _sent(self, message: wire.Message) -> Sent:
+    def _sent(self, message: cloudevents.Message) -> Sent:
         data = message.json()
         flow, step, round_ = data["effectKey"].split("/")
         assert (flow, step) == (str(FLOW), data["stepName"])
         action, attempt = Action(data["action"]), data["attempt"]
         return Sent(step, action, attempt, data["workerName"], int(round_))
 
-    def work(self, sent: Sent, *, able: bool, final: bool = False) -> wire.Message:
+    def work(self, sent: Sent, *, able: bool, final: bool = False) -> cloudevents.Message:
         """A worker works on a command; its answer is an event that may come once, twice or late."""
         answer = self.workers.do(sent, able=able, final=final)
         how = "success" if answer.success else "failure, final" if answer.final else "failure"
@@ -222,7 +222,7 @@ class SagaMachine:
             self.gone.setdefault(sent.key, self._now)
         return self.say(answer)
 
-    def say(self, answer: Answered) -> wire.Message:
+    def say(self, answer: Answered) -> cloudevents.Message:
         """An answer on the wire, with an id of its own."""
         self._said += 1
         status = "SUCCESS" if answer.success else "FAILED"
@@ -235,11 +235,11 @@ class SagaMachine:
             "result": answer.result,
             "metadata": {"status": status, "error": answer.error, "final": answer.final},
         }
-        return wire.Message(
+        return cloudevents.Message(
             f"answer-{self._said}", "/w", StepAnswered.type, json.dumps(data).encode()
         )
 
-    async def deliver(self, messages: Sequence[wire.Message], by: By) -> list[Done]:
+    async def deliver(self, messages: Sequence[cloudevents.Message], by: By) -> list[Done]:
         """The broker brings answers, all at once; one that is brought again has the same id."""
         items = []
         for message in messages:

@@ -9,7 +9,7 @@ import httpx
 
 from functions.client_service.main import client_service
 from functions.events.saga import StepAnswered, StepCommanded
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.orchestrator.main import orchestrator
 from functions.realm_service.main import realm_service
 from tests.cluster import Cluster
@@ -73,10 +73,10 @@ class SagaWorld:
             count += 1
         return count
 
-    async def command(self, step: str) -> wire.Message:
+    async def command(self, step: str) -> cloudevents.Message:
         """The latest command for a step, once it has been sent."""
 
-        async def sent() -> wire.Message | None:
+        async def sent() -> cloudevents.Message | None:
             found = [m for m in self.cluster.sink.messages if m.extensions.get("stepname") == step]
             return found[-1] if found else None
 
@@ -84,12 +84,12 @@ class SagaWorld:
         assert message is not None
         return message
 
-    async def answer(self, message: wire.Message, times: int = 1) -> None:
+    async def answer(self, message: cloudevents.Message, times: int = 1) -> None:
         worker = message.extensions["workername"]
         for _ in range(times):
             response = await self.cluster.tell(worker, message)
             assert response.status_code == 200, response.text
-            reply = wire.decode(response.headers.raw, response.content)
+            reply = cloudevents.decode(response.headers.raw, response.content)
             assert reply.type == StepAnswered.type
             for _ in range(times):
                 assert (await self.cluster.tell("orchestrator", reply)).status_code == 202
@@ -118,8 +118,8 @@ def _ok(response: httpx.Response) -> Any:
     return response.json()
 
 
-def kafka(topic: str, body: bytes, id_: str = "partition:0/offset:1") -> wire.Message:
+def kafka(topic: str, body: bytes, id_: str = "partition:0/offset:1") -> cloudevents.Message:
     """A record as a KafkaSource delivers it."""
-    return wire.Message(
+    return cloudevents.Message(
         id_, f"/apis/v1/namespaces/dsm/kafkasources/saga#{topic}", "dev.knative.kafka.event", body
     )

@@ -13,10 +13,10 @@ import asyncpg
 import httpx
 
 from functions.events.schedule import ScheduleDue, TickDue
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.errors import PermanentError
-from functions.kit.function import function
 from functions.schedule_policy import PREFIX
 from functions.scheduler.main import scheduler
 from tests.cluster import Cluster
@@ -89,7 +89,7 @@ class World:
     async def tick(self, event: ScheduleDue) -> httpx.Response:
         return await self.cluster.tell("scheduler", event)
 
-    def due(self) -> list[wire.Message]:
+    def due(self) -> list[cloudevents.Message]:
         """What the scheduler has sent."""
         return [m for m in self.cluster.sink.messages if m.type == TickDue.type]
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function import webhook_requests as make
 from tests.function.job_world import job_world, shipped_routes
@@ -35,7 +35,7 @@ def storm(count: int) -> dict[str, Any]:
 async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
-    message = wire.Message(
+    message = cloudevents.Message(
         "storm", "/grafana", "com.grafana.alert.firing", json.dumps(storm(4000)).encode()
     )
     async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from functions.kit.body import INLINE_BYTES, off_loop
-from functions.kit.documents import MAX_YAML_BYTES
+from functions.kit.contract.body import INLINE_BYTES, off_loop
+from functions.kit.contract.documents import MAX_YAML_BYTES
 from functions.orchestrator.main import orchestrator
 from tests.cluster import Cluster
 from tests.support import eventually

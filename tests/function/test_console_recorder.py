@@ -13,7 +13,7 @@ from functions.cycle_trigger.main import cycle_trigger
 from functions.event_recorder.main import event_recorder
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted, SprintsReported
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.sprint_report.main import sprint_report
 from tests.cluster import Cluster, message_of
 from tests.contract.overlays import of
@@ -31,9 +31,9 @@ def events_url() -> str:
     return environment(service)["EVENTS_URL"]
 
 
-def arrived(message: wire.Message, after_s: float) -> wire.Message:
+def arrived(message: cloudevents.Message, after_s: float) -> cloudevents.Message:
     """An event as a broker hands it on."""
-    at = wire.format_time(NOON + timedelta(seconds=after_s))
+    at = cloudevents.format_time(NOON + timedelta(seconds=after_s))
     return replace(message, extensions={**message.extensions, "knativearrivaltime": at})
 
 

@@ -16,7 +16,7 @@ import pytest
 from functions.console.main import console
 from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
@@ -210,7 +210,7 @@ class TestInboxes:
 
 class TestSchedules:
     async def test_who_asked_for_a_tick_stands_beside_it(self, days: Days) -> None:
-        tick = wire.Message(
+        tick = cloudevents.Message(
             id="now",
             source="/ping",
             type=TICK,
@@ -229,7 +229,7 @@ class TestNeeds:
         self, days: Days, functions_database: str, tmp_path: Path
     ) -> None:
         days.cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-        letter = wire.Message(
+        letter = cloudevents.Message(
             id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}"
         )
         assert (await days.cluster.tell("dead-letter", letter)).status_code == 202

@@ -12,7 +12,8 @@ from functions.cycle_trigger.main import cycle_trigger
 from functions.events.base import Event
 from functions.events.cycle import CycleCompleted, CycleRequested
 from functions.events.sprint import SprintCompleted
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
 from tests.cluster import Cluster, message_of
 from tests.function.peers import Flaky, World
 
@@ -49,7 +50,7 @@ def put(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-async def completed(cycle: Cluster, event: Event | wire.Message) -> CycleCompleted:
+async def completed(cycle: Cluster, event: Event | cloudevents.Message) -> CycleCompleted:
     """What cycle-trigger emits for an event."""
     told = envelope.open_(await cycle.ask("cycle-trigger", event), (CycleCompleted,))
     assert isinstance(told, CycleCompleted)

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.dead_letter.main import dead_letter
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.kept_events import ATTRIBUTES, DATA, PLAIN, Headers
 from tests.support import eventually
 
-FAILED = wire.Message(
+FAILED = cloudevents.Message(
     id="e-1",
     source="/functions/scrum-simulate",
     type="io.dsm.sprint.simulated.v1",
@@ -38,7 +38,7 @@ FAILED = wire.Message(
 )
 
 
-def again(message: wire.Message, arrival: str, **changed: str) -> wire.Message:
+def again(message: cloudevents.Message, arrival: str, **changed: str) -> cloudevents.Message:
     """The same event, dead-lettered after another pass through the broker."""
     return replace(
         message, extensions={**message.extensions, "knativearrivaltime": arrival, **changed}
@@ -64,7 +64,7 @@ async def post(cluster: Cluster, path: str, body: object = None, **headers: str)
     return response.status_code, response.json()
 
 
-async def keep(cluster: Cluster, message: wire.Message) -> None:
+async def keep(cluster: Cluster, message: cloudevents.Message) -> None:
     response = await cluster.tell("dead-letter", message)
     assert (response.status_code, response.content) == (202, b""), response.text
 
@@ -76,7 +76,7 @@ async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster
     assert (row["code"], row["detail"]) == (503, '{"detail":"chronicle is away"}')
     assert (row["count"], row["state"], row["first_at"]) == (1, "open", row["last_at"])
     one = await get(letters, f"/letters/{row['number']}")
-    assert one["event"] == wire.to_json(FAILED)
+    assert one["event"] == cloudevents.to_json(FAILED)
     assert one["redrives"] == []
 
 
@@ -115,7 +115,7 @@ async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Clus
     ],
     ids=["nul", "empty", "nothing-said", "nonsense-said", "broken-data", "huge-code", "umlaut"],
 )
-async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: wire.Message) -> None:
+async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: cloudevents.Message) -> None:
     await keep(letters, odd)
     [row] = (await get(letters, "/letters"))["letters"]
     await post(letters, f"/letters/{row['number']}/redrive")
@@ -378,9 +378,11 @@ async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) ->
 async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
     letters: Cluster,
 ) -> None:
-    document = wire.to_json(replace(FAILED, id="crlf")) | {"datacontenttype": "text/x\r\nEvil: 1"}
+    document = cloudevents.to_json(replace(FAILED, id="crlf")) | {
+        "datacontenttype": "text/x\r\nEvil: 1"
+    }
     async with letters.client("dead-letter") as client:
-        headers = {"content-type": wire.STRUCTURED}
+        headers = {"content-type": cloudevents.STRUCTURED}
         kept = await client.post("/", content=json.dumps(document), headers=headers)
     assert kept.is_success, kept.text
     await keep(letters, FAILED)

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
+from functions.kit.clients import transaction_guard
 from functions.kit.context import Resources
-from functions.kit.durable import guard, inbox, outbox, relay
+from functions.kit.durable import inbox, outbox, relay
 from functions.kit.durable.core import Durable, Outcome
 from functions.kit.durable.database import Connection
 from functions.kit.durable.inbox import Answered, Key
@@ -49,12 +50,12 @@ async def database(functions_database: str) -> AsyncIterator[asyncpg.Connection[
     await connection.close()
 
 
-def event(id: str, key: str | None = None) -> wire.Message:
+def event(id: str, key: str | None = None) -> cloudevents.Message:
     extensions = {} if key is None else {"partitionkey": key}
-    return wire.Message(id, "/functions/worker", "test.happened.v1", extensions=extensions)
+    return cloudevents.Message(id, "/functions/worker", "test.happened.v1", extensions=extensions)
 
 
-async def settle(durable: Durable, id: str, *events: wire.Message) -> Answered:
+async def settle(durable: Durable, id: str, *events: cloudevents.Message) -> Answered:
     """One event of the function `worker`, which emits `events`."""
 
     async def work() -> Outcome:
@@ -210,8 +211,8 @@ class TestSettling:
         resources = process()
         async with resources.store.transaction():
             await resources.publisher.publish([event("1")])
-        assert guard.violations == [f"a call to {SINK}"]
-        guard.violations.clear()
+        assert transaction_guard.violations == [f"a call to {SINK}"]
+        transaction_guard.violations.clear()
 
 
 class TestRelay:

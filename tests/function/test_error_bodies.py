@@ -12,11 +12,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from functions.events.base import Event, Request
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
+from functions.kit.contract.http_api import Target, api, new_app, taken
 from functions.kit.errors import PermanentError
-from functions.kit.function import function
-from functions.kit.web import Target, api, new_app, taken
 from tests.cluster import MOST_ERROR_BYTES, Cluster, message_of
 
 ODD = ['"', "\\", "\x01", "€", "\U0001f600", "a"]
@@ -55,7 +55,7 @@ async def test_a_type_with_half_a_surrogate_pair_is_still_refused_in_words(
     cluster.deploy(speller)
     document = '{"specversion":"1.0","id":"1","source":"/x","type":"\\ud800"}'
     async with cluster.client("speller") as client:
-        headers = {"Content-Type": wire.STRUCTURED}
+        headers = {"Content-Type": cloudevents.STRUCTURED}
         fits(await client.post("/", content=document, headers=headers), 400)
 
 
@@ -67,7 +67,7 @@ async def test_a_long_path_is_shortened_as_it_is_sent(cluster: Cluster) -> None:
 
 async def test_a_long_type_is_shortened(cluster: Cluster) -> None:
     cluster.deploy(speller)
-    message = wire.Message("1", "/x", "t" * 5000, message_of(WordAsked()).data)
+    message = cloudevents.Message("1", "/x", "t" * 5000, message_of(WordAsked()).data)
     fits(await cluster.tell("speller", message), 400)
 
 
@@ -97,7 +97,7 @@ async def test_an_api_tells_as_many_problems_as_fit(letter: str, many: int) -> N
 
 
 def _api_that_raises(error: Exception) -> Target:
-    async def work(message: wire.Message) -> None:
+    async def work(message: cloudevents.Message) -> None:
         raise error
 
     async def receive(request: HttpRequest) -> Response:
@@ -115,7 +115,7 @@ async def test_what_an_api_did_not_foresee_of_an_event_is_logged_with_its_traceb
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster.deploy(_api_that_raises(ZeroDivisionError("by nobody foreseen")))
-    headers, body = wire.encode(message_of(WordAsked()))
+    headers, body = cloudevents.encode(message_of(WordAsked()))
     async with cluster.client("events") as client:
         fits(await client.post("/events", headers=headers, content=body), 500)
     assert "unexpected error" in caplog.text
@@ -126,7 +126,7 @@ async def test_what_an_api_refuses_of_an_event_is_no_error_of_ours(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster.deploy(_api_that_raises(PermanentError("no such word")))
-    headers, body = wire.encode(message_of(WordAsked()))
+    headers, body = cloudevents.encode(message_of(WordAsked()))
     async with cluster.client("events") as client:
         fits(await client.post("/events", headers=headers, content=body), 422)
     assert "unexpected error" not in caplog.text

@@ -15,7 +15,7 @@ import pytest
 
 from functions.event_recorder.main import event_recorder
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.scrum_report.main import scrum_report
 from functions.sprint_report.main import sprint_report
 from tests.cluster import Cluster, message_of
@@ -25,7 +25,7 @@ from tests.function.peers import World
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LONG = shake_128(b"").hexdigest(5000)  # no B-tree takes it, and nothing compresses it
-SOME = wire.Message(
+SOME = cloudevents.Message(
     id="e-1",
     source="/functions/scrum-simulate",
     type="io.dsm.sprint.simulated.v1",
@@ -58,7 +58,7 @@ def recorder(cluster: Cluster, functions_database: str, clock: Callable[[], date
     return cluster
 
 
-async def keep(cluster: Cluster, *messages: wire.Message) -> None:
+async def keep(cluster: Cluster, *messages: cloudevents.Message) -> None:
     for message in messages:
         response = await cluster.tell("event-recorder", message)
         assert (response.status_code, response.content) == (202, b""), response.text
@@ -81,15 +81,15 @@ async def ids(cluster: Cluster, query: str = "") -> list[str]:
     return [event["attributes"]["id"] for event in await search(cluster, query)]
 
 
-def golden(kind: str) -> wire.Message:
-    return wire.from_json(json.loads((GOLDEN / f"{kind}.json").read_text()))
+def golden(kind: str) -> cloudevents.Message:
+    return cloudevents.from_json(json.loads((GOLDEN / f"{kind}.json").read_text()))
 
 
 class TestKeeping:
     async def test_an_event_is_told_as_it_came(self, recorder: Cluster) -> None:
         await keep(recorder, SOME)
         [event] = await search(recorder)
-        assert event["attributes"] == {"specversion": "1.0", **wire.attributes(SOME)}
+        assert event["attributes"] == {"specversion": "1.0", **cloudevents.attributes(SOME)}
         assert event["data"] == {"sprint_id": "GEM-001-S01"}
         assert (event["size"], event["cut"]) == (len(SOME.data), False)
         assert event["arrived"] == pytest.approx(NOON.timestamp() - 1.876544)
@@ -157,10 +157,12 @@ class TestKeeping:
             "nameless",
         ],
     )
-    async def test_no_event_is_too_odd_to_keep(self, recorder: Cluster, odd: wire.Message) -> None:
+    async def test_no_event_is_too_odd_to_keep(
+        self, recorder: Cluster, odd: cloudevents.Message
+    ) -> None:
         await keep(recorder, odd, odd)
         [event] = await search(recorder)
-        assert event["attributes"] == {"specversion": "1.0", **wire.attributes(odd)}
+        assert event["attributes"] == {"specversion": "1.0", **cloudevents.attributes(odd)}
         assert json.dumps(event, ensure_ascii=False, allow_nan=False).encode(), "anybody reads it"
 
     @pytest.mark.parametrize(

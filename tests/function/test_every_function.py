@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from functions.events.base import Event, Request
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.function import function
 from tests.cluster import MOST_ERROR_BYTES, Cluster, message_of, reply_of
 from tests.support import eventually
 
@@ -142,16 +142,16 @@ class TestEveryFunction:
     @pytest.mark.parametrize(
         ("message", "status", "words"),
         [
-            (wire.Message("1", "/x", "other.type"), 400, "is not handled here"),
-            (wire.Message("1", "/x", CountAsked.type, b"{"), 400, "not valid JSON"),
-            (wire.Message("1", "/x", CountAsked.type, b'{"up_to":"x"}'), 422, "up_to"),
-            (wire.Message("1", "/x", CountAsked.type, b'{"upto":1}'), 422, "upto"),
-            (wire.Message("1", "/x", CountAsked.type, b"[]"), 422, "object"),
+            (cloudevents.Message("1", "/x", "other.type"), 400, "is not handled here"),
+            (cloudevents.Message("1", "/x", CountAsked.type, b"{"), 400, "not valid JSON"),
+            (cloudevents.Message("1", "/x", CountAsked.type, b'{"up_to":"x"}'), 422, "up_to"),
+            (cloudevents.Message("1", "/x", CountAsked.type, b'{"upto":1}'), 422, "upto"),
+            (cloudevents.Message("1", "/x", CountAsked.type, b"[]"), 422, "object"),
         ],
         ids=["unknown type", "broken JSON", "wrong field", "misspelt field", "no object"],
     )
     async def test_bad_events_are_refused_in_words(
-        self, two: Cluster, name: str, message: wire.Message, status: int, words: str
+        self, two: Cluster, name: str, message: cloudevents.Message, status: int, words: str
     ) -> None:
         response = await two.tell(name, message)
         assert response.status_code == status
@@ -160,7 +160,9 @@ class TestEveryFunction:
 
     async def test_a_batch_is_refused_in_words(self, two: Cluster, name: str) -> None:
         async with two.client(name) as client:
-            response = await client.post("/", content=b"[]", headers={"Content-Type": wire.BATCH})
+            response = await client.post(
+                "/", content=b"[]", headers={"Content-Type": cloudevents.BATCH}
+            )
         assert response.status_code == 400
         assert "one event" in response.json()["detail"]
 
@@ -168,7 +170,9 @@ class TestEveryFunction:
         event = {"specversion": "1.0", "id": "1", "source": "/x", "type": CountAsked.type}
         async with two.client(name) as client:
             response = await client.post(
-                "/", json={**event, "data": {"up_to": 2}}, headers={"Content-Type": wire.STRUCTURED}
+                "/",
+                json={**event, "data": {"up_to": 2}},
+                headers={"Content-Type": cloudevents.STRUCTURED},
             )
         assert response.status_code == 202
         assert two.sink.types() == [Counted.type] * 2
@@ -222,7 +226,7 @@ class TestFunctionsWithoutAnInbox:
 class TestFunctionsWithAnInbox:
     async def test_the_answer_does_not_wait_for_the_sink(self, two: Cluster) -> None:
         two.sink.open.clear()
-        headers, body = wire.encode(message_of(CountAsked(up_to=1)))
+        headers, body = cloudevents.encode(message_of(CountAsked(up_to=1)))
         async with httpx.AsyncClient(transport=two, base_url="http://careful") as broker:
             response = await broker.post("/", headers=headers, content=body)
         assert (response.status_code, response.content) == (202, b"")
@@ -318,7 +322,7 @@ class TestFunctionsWithAnInbox:
         cluster.deploy(careful, {"DATABASE_URL": postgres_url})
         response = await cluster.tell("careful", Ticked())
         assert response.status_code == 503
-        assert "functions.kit.migrate" in response.json()["detail"]
+        assert "functions.kit.durable.migrate" in response.json()["detail"]
 
 
 async def _called() -> bool:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions.dead_letter.main import dead_letter
 from functions.event_recorder.main import event_recorder
-from functions.kit.head import HeadAsGet
+from functions.kit.contract.head import HeadAsGet
 from tests.cluster import Cluster
 
 

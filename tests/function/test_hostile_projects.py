@@ -19,7 +19,7 @@ from functions.events.cycle import CycleCompleted
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCompleted, SprintsReported
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
@@ -69,7 +69,7 @@ class Broker(Sink):
         arrived = len(self.messages)
         response = await self.cluster.tell(name, event)
         if response.status_code == 200:
-            self.messages.append(wire.decode(response.headers.raw, response.content))
+            self.messages.append(cloudevents.decode(response.headers.raw, response.content))
         elif response.status_code != 202:
             self.refusals.append(response)
         for message in self.messages[arrived:]:

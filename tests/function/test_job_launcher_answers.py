@@ -14,7 +14,7 @@ import pytest
 import stamina
 
 from functions.job_launcher.main import job_launcher, start
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
 from tests.cluster import Cluster
 from tests.function.job_world import PYTHON_ROUTES, World, asked, queue_locked
@@ -63,14 +63,14 @@ def serve(
     )
 
 
-async def send(cluster: Cluster, message: wire.Message) -> None:
+async def send(cluster: Cluster, message: cloudevents.Message) -> None:
     """Deliver an event, and wait for nothing but its answer."""
-    headers, body = wire.encode(message)
+    headers, body = cloudevents.encode(message)
     async with httpx.AsyncClient(transport=cluster, base_url="http://job-launcher") as client:
         assert (await client.post("/", headers=headers, content=body)).status_code == 202
 
 
-async def crash_after_commit(cluster: Cluster, database: str, message: wire.Message) -> None:
+async def crash_after_commit(cluster: Cluster, database: str, message: cloudevents.Message) -> None:
     """Deliver an event to a process that dies before it has made a Job of it."""
     async with queue_locked(database) as waiting:
         await send(cluster, message)

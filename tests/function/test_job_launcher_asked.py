@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster, message_of
 from tests.function.job_world import World, asked, queue_locked
 from tests.function.test_job_launcher_answers import MADE, deploy, serve
@@ -55,7 +55,7 @@ async def world(cluster: Cluster, functions_database: str, tmp_path: Path, peer:
     return world
 
 
-def said_at(id: str, time: str, **data: str) -> wire.Message:
+def said_at(id: str, time: str, **data: str) -> cloudevents.Message:
     return dataclasses.replace(asked(id, task=id, **data), time=time)
 
 
@@ -99,7 +99,7 @@ def task(id: str, **more: Any) -> TaskRequested:
     return TaskRequested(task_id=id, service="shop", title="Fix it", **more)
 
 
-def now_said(event: Any, time: str) -> wire.Message:
+def now_said(event: Any, time: str) -> cloudevents.Message:
     return dataclasses.replace(message_of(event), time=time)
 
 

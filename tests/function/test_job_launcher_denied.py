@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.job_world import World, asked, queue_locked
 from tests.function.test_job_launcher_answers import MADE, NO_RIGHT, NOTHING, deploy, send, serve
@@ -30,7 +30,7 @@ class Clocked:
         self._now = BEGIN
         serve(cluster, database, peer, now=lambda: self._now)
 
-    async def claim(self, *requests: wire.Message) -> None:
+    async def claim(self, *requests: cloudevents.Message) -> None:
         """All are in the queue before the first is looked at."""
         async with queue_locked(self._database):
             for one in requests:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.job_world import World, job_world
 from tests.function.test_job_launcher_answers import MADE, deploy
@@ -36,10 +36,12 @@ async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> As
         yield world
 
 
-def notification(id: str, *tasks: str) -> wire.Message:
+def notification(id: str, *tasks: str) -> cloudevents.Message:
     alerts = [{"status": "firing", "labels": {"task_id": task}} for task in tasks]
     data = {"status": "firing", "groupKey": "g", "alerts": alerts}
-    return wire.Message(id, "/grafana", "com.grafana.alert.firing", json.dumps(data).encode())
+    return cloudevents.Message(
+        id, "/grafana", "com.grafana.alert.firing", json.dumps(data).encode()
+    )
 
 
 async def kube_jobs(world: World) -> list[str]:
@@ -74,7 +76,9 @@ async def test_an_event_of_which_no_job_can_be_made_is_on_record_as_failed(world
     data = json.loads(bare.data)
     del data["groupKey"]
     answer = await world.tell(
-        wire.Message("n-1", "/grafana", "com.grafana.alert.firing", json.dumps(data).encode())
+        cloudevents.Message(
+            "n-1", "/grafana", "com.grafana.alert.firing", json.dumps(data).encode()
+        )
     )
 
     assert answer.status_code == 202
@@ -95,7 +99,9 @@ async def test_a_bad_item_has_its_own_failed_row_and_event(
     async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:
         world = deploy(cluster, functions_database, peer)
         (tmp_path / "routes.yaml").write_text(ROUTE)
-        message = wire.Message("e1", "/tests", "test.run", json.dumps({"items": items}).encode())
+        message = cloudevents.Message(
+            "e1", "/tests", "test.run", json.dumps({"items": items}).encode()
+        )
         for _ in range(2):
             assert (await world.tell(message)).status_code == 202
 

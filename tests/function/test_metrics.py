@@ -19,11 +19,14 @@ import functions.kit
 from functions.dead_letter.main import dead_letter
 from functions.events.schedule import ScheduleDue
 from functions.job_launcher.main import job_launcher
-from functions.kit import metrics, wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.handle import Gauges
 from functions.kit.durable import inbox, outbox
 from functions.kit.errors import FunctionError
-from functions.kit.metrics import Gauge, Gauges, Tables
+from functions.kit.process import metrics_page
+from functions.kit.process.metrics_page import Tables
+from functions.kit.telemetry.metrics import Gauge, Meter
 from functions.orchestrator.main import orchestrator
 from functions.sprint_report.main import sprint_report
 from functions.webhook_receiver.main import webhook_receiver
@@ -53,18 +56,18 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 
 async def scraped(ctx: Context, *readers: Gauges) -> Samples:
-    return samples(await metrics.page(ctx, Tables(readers)))
+    return samples(await metrics_page.page(ctx, Tables(readers)))
 
 
 async def test_a_process_counts_what_it_answers() -> None:
-    headers, body = wire.encode(message_of(NapAsked(), id="a"))
+    headers, body = cloudevents.encode(message_of(NapAsked(), id="a"))
     async with served() as (_, url), httpx.AsyncClient() as client:
         await client.post(url, headers=headers, content=body)
         await client.post(url, headers=headers, content=b"{broken")
         await client.get(f"{url}/no/such/path")
         answer = await client.get(f"{url}/metrics")
 
-    assert answer.headers["content-type"] == metrics.CONTENT_TYPE
+    assert answer.headers["content-type"] == metrics_page.CONTENT_TYPE
     assert 'function_handled_total{function="slow-target"} 1' in answer.text
     found = samples(answer.text)
     assert value(found, "function_handled_total") == 1
@@ -77,7 +80,7 @@ async def test_a_process_counts_what_it_answers() -> None:
 
 
 async def test_buckets_hold_all_that_took_no_longer() -> None:
-    meter = metrics.Meter()
+    meter = Meter()
 
     async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
 
@@ -99,7 +102,7 @@ async def test_buckets_hold_all_that_took_no_longer() -> None:
     ],
 )
 async def test_a_failure_is_counted_by_its_kind(status: int, kind: str) -> None:
-    meter = metrics.Meter()
+    meter = Meter()
 
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -121,7 +124,7 @@ async def test_a_tick_says_how_late_it_was_handled(
     found = await scraped(ctx)
     name = "function_schedule_lateness_seconds"
     assert value(found, name, schedule="sprint-report") == 90
-    found = await scraped(ctx, metrics.runs)
+    found = await scraped(ctx, metrics_page.runs)
     events = {"type": TICK.type}
     assert value(found, "function_events_total", outcome="ok", **events) == 1
     assert value(found, "function_events_total", outcome="repeated", **events) == 1
@@ -137,7 +140,7 @@ async def test_any_function_of_the_database_tells_the_runs_of_all(
     key = inbox.Key("cycle_trigger", "/s", "1")
     await inbox.remember_failure(ctx.store, key, "t", 1.0, "no")
 
-    found = await scraped(ctx, metrics.runs)
+    found = await scraped(ctx, metrics_page.runs)
     run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": "unexpected"}
     last = value(found, "function_last_run_timestamp_seconds", **run)
     assert abs(datetime.now(UTC).timestamp() - last) < 60
@@ -160,7 +163,7 @@ async def test_the_latest_tick_is_on_record_when_its_process_is_gone(
     await connection.close()
 
     other = cluster.deploy(dead_letter, environ)
-    found = await scraped(other, metrics.runs)
+    found = await scraped(other, metrics_page.runs)
     late = "function_schedule_lateness_seconds"
     last = "function_schedule_last_timestamp_seconds"
     for schedule in ("sprint-report", "a@b"):
@@ -184,7 +187,7 @@ async def test_a_failed_run_on_record_says_of_what_kind_it_was(
     for id in ("1", "2"):
         key = inbox.Key("cycle_trigger", "/s", id)
         await inbox.remember_failure(ctx.store, key, "t", 1.0, detail)
-    found = await scraped(ctx, metrics.runs)
+    found = await scraped(ctx, metrics_page.runs)
     run = {"target": "cycle-trigger", "type": "t", "outcome": "failed", "kind": kind}
     assert value(found, "function_runs_last_day", **run) == 2
 
@@ -197,7 +200,7 @@ def test_every_error_that_the_kit_foresees_has_a_kind() -> None:
         return {k for sub in kind.__subclasses__() for k in {sub} | below(sub)}
 
     ours = {k.__name__ for k in below(FunctionError) if k.__module__.startswith("functions.kit")}
-    assert ours == set(metrics._ERRORS)
+    assert ours == set(metrics_page._ERRORS)
 
 
 async def test_the_tables_are_read_once_for_all_who_ask_at_one_time(cluster: Cluster) -> None:
@@ -210,21 +213,21 @@ async def test_the_tables_are_read_once_for_all_who_ask_at_one_time(cluster: Clu
         return [Gauge("asked", "help", len(asked))]
 
     kept = Tables([read])
-    pages = await asyncio.gather(*(metrics.page(ctx, kept) for _ in range(9)))
+    pages = await asyncio.gather(*(metrics_page.page(ctx, kept) for _ in range(9)))
     assert {value(samples(page), "asked") for page in pages} == {1}
     hasty = Tables([read], kept_s=0)
-    assert value(samples(await metrics.page(ctx, hasty)), "asked") == 2
-    assert value(samples(await metrics.page(ctx, hasty)), "asked") == 3
+    assert value(samples(await metrics_page.page(ctx, hasty)), "asked") == 2
+    assert value(samples(await metrics_page.page(ctx, hasty)), "asked") == 3
 
 
 async def test_whether_the_database_answers_is_a_number(
     cluster: Cluster, functions_database: str
 ) -> None:
     up = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-    assert value(await scraped(up, metrics.database), "function_database_up") == 1
+    assert value(await scraped(up, metrics_page.database), "function_database_up") == 1
     away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
     down = cluster.deploy(dead_letter, away)
-    assert value(await scraped(down, metrics.database), "function_database_up") == 0
+    assert value(await scraped(down, metrics_page.database), "function_database_up") == 0
 
 
 @pytest.mark.parametrize(
@@ -282,10 +285,10 @@ async def test_every_function_with_tables_tells_of_the_outbox(
     cluster: Cluster, functions_database: str
 ) -> None:
     ctx = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-    message = wire.Message("1", "/functions/dead-letter", "test.happened.v1")
+    message = cloudevents.Message("1", "/functions/dead-letter", "test.happened.v1")
     async with ctx.store.transaction() as tx:
         await outbox.put(tx, "dead_letter", [message], lease=False)
-    found = await scraped(ctx, metrics.outbox)
+    found = await scraped(ctx, metrics_page.outbox)
     assert value(found, "function_outbox_waiting") == 1
     assert value(found, "function_outbox_oldest_seconds") > 0
 
@@ -293,7 +296,7 @@ async def test_every_function_with_tables_tells_of_the_outbox(
 async def test_tables_that_cannot_be_read_do_not_hide_the_rest(cluster: Cluster) -> None:
     environ = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
     ctx = cluster.deploy(dead_letter, environ)
-    found = await scraped(ctx, metrics.runs, _gauges(dead_letter))
+    found = await scraped(ctx, metrics_page.runs, _gauges(dead_letter))
     assert value(found, "function_unread_gauges") == 2
     assert value(found, "function_in_flight") == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from functions.kit import metrics, serve
+from functions.kit.process import metrics_page, serve
+from functions.kit.telemetry import metrics
 
 ROOT = serve.FUNCTIONS.parent
 MONITORING = ROOT / "knative" / "components" / "monitoring"
@@ -238,8 +240,9 @@ def test_the_page_of_metrics_names_those_that_there_are() -> None:
 
 def _told() -> set[str]:
     """The metrics that the code names: the kit's, and each function's gauges."""
-    sources = [Path(metrics.__file__), *serve.FUNCTIONS.glob("**/gauges.py")]
-    return {n for p in sources for n in re.findall(r'"([a-z]+(?:_[a-z]+)*)"', p.read_text())}
+    gauges = serve.FUNCTIONS.glob("**/gauges.py")
+    sources = [*map(inspect.getsource, (metrics, metrics_page)), *(p.read_text() for p in gauges)]
+    return {n for source in sources for n in re.findall(r'"([a-z]+(?:_[a-z]+)*)"', source)}
 
 
 def _rules(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 import stamina
 
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from tests.conftest import MakeDatabase, MakeMigrated
 
 ORCHESTRATOR = migrate.owners()["orchestrator"]
@@ -22,7 +22,7 @@ ORCHESTRATOR = migrate.owners()["orchestrator"]
 
 def run(url: str, *owners: str) -> subprocess.CompletedProcess[str]:
     """What the Job of an image does."""
-    command = [sys.executable, "-m", "functions.kit.migrate", *owners]
+    command = [sys.executable, "-m", "functions.kit.durable.migrate", *owners]
     env = {**os.environ, "DATABASE_URL": url}
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 

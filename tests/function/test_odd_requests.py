@@ -9,7 +9,7 @@ import pytest
 
 from functions.backlog_setup.main import backlog_setup
 from functions.cycle_trigger.main import cycle_trigger
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.events.saga import RegistrationDecided, RegistrationRequested
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.saga_world import TENANT, SagaWorld, kafka
 from tests.support import eventually
@@ -63,7 +63,7 @@ steps:
         }
         await world.post("register", json=TENANT, headers=headers)
 
-        async def decided_() -> wire.Message | None:
+        async def decided_() -> cloudevents.Message | None:
             found = [m for m in world.cluster.sink.messages if m.type == RegistrationDecided.type]
             return found[-1] if found else None
 
@@ -86,7 +86,7 @@ steps:
         await world.work_for("client-service")
         body: dict[str, Any] = {"orchName": "tenantCreation", "as": "worker"}
         body |= {"serviceName": "realm-service", "steps": [{"name": "createRealm"}]}
-        registration = wire.Message(
+        registration = cloudevents.Message(
             "a-registration",
             "/workers",
             RegistrationRequested.type,
@@ -163,7 +163,7 @@ steps:
             "metadata": {"status": "SUCCESS"},
         } | data
         before = await world.run(flow_id)
-        message = wire.from_json(
+        message = cloudevents.from_json(
             {"id": "1", "source": "/eve", "specversion": "1.0", "data": answer}
             | {"type": "io.dsm.saga.step.answered.v1"}
         )
@@ -176,7 +176,7 @@ steps:
     @pytest.mark.parametrize(
         ("message", "status", "words"),
         [
-            (wire.Message("1", "/x", "other.type"), 400, "not handled here"),
+            (cloudevents.Message("1", "/x", "other.type"), 400, "not handled here"),
             (kafka("some.topic", b"{}"), 422, "topic"),
             (kafka("orchestrator.registration", b"\xff"), 400, "UTF-8"),
             (kafka("orchestrator.registration", b"a: [1"), 400, "neither JSON nor YAML"),
@@ -190,7 +190,7 @@ steps:
         ],
     )
     async def test_bad_events_are_refused_in_words(
-        self, world: SagaWorld, message: wire.Message, status: int, words: str
+        self, world: SagaWorld, message: cloudevents.Message, status: int, words: str
     ) -> None:
         response = await world.cluster.tell("orchestrator", message)
         assert response.status_code == status

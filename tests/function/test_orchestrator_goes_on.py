@@ -12,7 +12,7 @@ import stamina
 
 from functions.client_service import tables as clients
 from functions.events.saga import StepAnswered
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.retention import forget
 from functions.orchestrator.batch import Start
 from functions.orchestrator.deduplication import Claim
@@ -52,7 +52,7 @@ class TestOutbox:
         await connection.execute("UPDATE outbox_event SET leased_until = NULL")
         await connection.close()
         again = SagaWorld(world.cluster, world.database)
-        tick = wire.from_json(
+        tick = cloudevents.from_json(
             {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-round"}
             | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
         )

@@ -9,16 +9,16 @@ from uuid import UUID
 
 import asyncpg
 
-from functions.kit import migrate, wire
-from functions.kit.durable import outbox
+from functions.kit import cloudevents
+from functions.kit.durable import migrate, outbox
 from functions.kit.durable.database import Store
-from functions.kit.migrate import Owner
+from functions.kit.durable.migrate import Owner
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import due_runs
 from tests.conftest import MakeDatabase
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)
-EVENT = wire.Message(
+EVENT = cloudevents.Message(
     id="6a3c4d2e-0000-5000-8000-000000000001",
     source="/functions/orchestrator",
     type="io.dsm.saga.step.commanded.v1",
@@ -61,4 +61,4 @@ async def test_unsent_events_and_timers_move(make_database: MakeDatabase, tmp_pa
     (entry,) = await outbox.lease(store, 10)
     await store.close()
     assert (entry.message.json(), entry.partition_key) == (EVENT.json(), None)
-    assert wire.attributes(entry.message) == wire.attributes(EVENT)
+    assert cloudevents.attributes(entry.message) == cloudevents.attributes(EVENT)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.events.saga import RegistrationDecided
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.saga_world import TENANT, SagaWorld, kafka
 from tests.support import eventually
@@ -31,10 +31,12 @@ def world(cluster: Cluster, functions_database: str) -> SagaWorld:
     return SagaWorld(cluster, functions_database)
 
 
-def event(kind: str, data: bytes | dict[str, Any], id_: str = "1", **more: str) -> wire.Message:
+def event(
+    kind: str, data: bytes | dict[str, Any], id_: str = "1", **more: str
+) -> cloudevents.Message:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
     media_type = more.pop("media_type", "application/json")
-    return wire.Message(id_, "/odd", kind, body, datacontenttype=media_type, extensions=more)
+    return cloudevents.Message(id_, "/odd", kind, body, datacontenttype=media_type, extensions=more)
 
 
 def answer(flow_id: str, **changes: Any) -> dict[str, Any]:
@@ -263,8 +265,9 @@ class TestNames:
         self, world: SagaWorld
     ) -> None:
         record = event("dev.knative.kafka.event", answer("f"), kafkaheaderservicename="eve")
-        record = wire.from_attributes(
-            wire.attributes(record) | {"source": "/k#orchestrator.response.result"}, record.data
+        record = cloudevents.from_attributes(
+            cloudevents.attributes(record) | {"source": "/k#orchestrator.response.result"},
+            record.data,
         )
         response = await world.cluster.tell("orchestrator", record)
         assert response.status_code == 422

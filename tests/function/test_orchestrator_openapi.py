@@ -23,7 +23,7 @@ from schemathesis.checks import (
 )
 from schemathesis.generation import GenerationMode
 
-from functions.kit import migrate
+from functions.kit.durable import migrate
 from tests.conftest import MakeMigrated
 from tests.function.saga_world import TENANT
 
@@ -46,7 +46,7 @@ async def orchestrator_url(make_migrated: MakeMigrated) -> Any:
     environ = {"PATH": os.environ["PATH"], "FUNCTION_TARGET": "orchestrator"}
     environ |= {"PORT": str(port), "DATABASE_URL": database, "LOG_LEVEL": "ERROR"}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "functions.kit.serve"), cwd=ROOT, env=environ
+        *(sys.executable, "-m", "functions.kit.process.serve"), cwd=ROOT, env=environ
     )
     url = f"http://127.0.0.1:{port}"
     try:

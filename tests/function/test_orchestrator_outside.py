@@ -6,7 +6,7 @@ import pytest
 
 from functions.events.saga import ExecutionRequested
 from functions.events.schedule import ScheduleDue
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld, kafka
 
@@ -17,8 +17,8 @@ OUTSIDE = [
     {"k-original-host": "orchestrator.dsm.example.com"},
 ]
 EVENTS = [
-    wire.Message("e", "/attack", ExecutionRequested.type, b'{"orchName":"tenantCreation"}'),
-    wire.Message("t", "/attack", ScheduleDue.type, b'{"schedule":"saga-round"}'),
+    cloudevents.Message("e", "/attack", ExecutionRequested.type, b'{"orchName":"tenantCreation"}'),
+    cloudevents.Message("t", "/attack", ScheduleDue.type, b'{"schedule":"saga-round"}'),
     kafka("orchestrator.execution.start", b'{"orchName":"tenantCreation"}'),
 ]
 
@@ -29,9 +29,11 @@ def world(cluster: Cluster, functions_database: str) -> SagaWorld:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.id)
-async def test_an_event_from_outside_is_not_taken(world: SagaWorld, event: wire.Message) -> None:
+async def test_an_event_from_outside_is_not_taken(
+    world: SagaWorld, event: cloudevents.Message
+) -> None:
     await world.register()
-    headers, body = wire.encode(event)
+    headers, body = cloudevents.encode(event)
     for host in OUTSIDE:
         named = [*headers, *host.items()]
         response = await world.api.post("/", headers=named, content=body)

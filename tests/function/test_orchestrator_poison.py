@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Connection, Store
 from functions.kit.durable.group_commit import MAX_ITEMS
 from functions.kit.durable.relay import Relay
@@ -29,7 +29,7 @@ from tests.function.saga_world import SagaWorld
 from tests.support import eventually
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
-TICK = wire.from_json(
+TICK = cloudevents.from_json(
     {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-round"}
     | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
 )
@@ -64,9 +64,9 @@ async def work(world: SagaWorld, name: str, *steps: str) -> None:
     await world.post("register", json=body, headers={"X-Service-Name": "w"})
 
 
-def success(flow_id: str, step: str, action: str = "DO") -> wire.Message:
+def success(flow_id: str, step: str, action: str = "DO") -> cloudevents.Message:
     data = {"flowId": flow_id, "stepName": step, "attempt": 1, "workerName": "w", "action": action}
-    return wire.from_json(
+    return cloudevents.from_json(
         {"id": f"{flow_id}/{step}/{action}", "source": "/w", "specversion": "1.0"}
         | {"type": "io.dsm.saga.step.answered.v1"}
         | {"data": data | {"metadata": {"status": "SUCCESS"}}}

@@ -7,10 +7,10 @@ from typing import ClassVar
 import pytest
 
 from functions.events.base import Event, Request
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract.decorator import function
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
-from functions.kit.function import function
 from tests.cluster import Cluster
 from tests.support import eventually
 
@@ -100,17 +100,17 @@ async def test_yaml_that_grows_or_breaks_is_refused(one: Cluster, body: str, wor
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
-        ("[" * 100_000, {"Content-Type": wire.STRUCTURED}),
+        ("[" * 100_000, {"Content-Type": cloudevents.STRUCTURED}),
         ("[" * 100_000, {"Content-Type": "application/json"}),
         (
             '{"specversion":"1.0","id":"1","source":"/x","type":"test.say.asked.v1",'
             '"data":{"word":"\\ud800"}}',
-            {"Content-Type": wire.STRUCTURED},
+            {"Content-Type": cloudevents.STRUCTURED},
         ),
         (
             '{"specversion":"1.0","id":"\\ud800","source":"/x","type":"test.say.asked.v1",'
             '"data":{}}',
-            {"Content-Type": wire.STRUCTURED},
+            {"Content-Type": cloudevents.STRUCTURED},
         ),
     ],
     ids=["deep event", "deep data", "half a pair in data", "half a pair in the id"],
@@ -150,5 +150,5 @@ async def test_facts_of_a_failed_request_leave_although_the_sink_was_down(
 
 def test_what_python_read_and_cannot_write_stays_bytes() -> None:
     for data in (b'"\\ud800"', b"[" * 100_000):
-        message = wire.Message("1", "/x", "t", data, datacontenttype="application/json")
-        assert wire.from_json(wire.to_json(message)).data == data
+        message = cloudevents.Message("1", "/x", "t", data, datacontenttype="application/json")
+        assert cloudevents.from_json(cloudevents.to_json(message)).data == data

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 import stamina
 
-from functions.kit.post import GAVE_UP, OK, REFUSED, main
+from functions.kit.process.post import GAVE_UP, OK, REFUSED, main
 
 
 @dataclass

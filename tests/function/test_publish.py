@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from functions.kit.clients.broker import trust
 from functions.kit.context import Resources
 from functions.kit.errors import TemporaryError
-from functions.kit.publish import trust
 from functions.kit.settings import BadSetting, ProcessSettings
 from tests.cluster import message_of
 from tests.function.slow_target import NapAsked

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from functions.events.saga import RunEnded
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Store, explained
 from functions.kit.durable.relay import Relay
 from functions.kit.errors import TemporaryError
@@ -36,7 +36,7 @@ class Play:
 
     def __init__(self, settings: DatabaseSettings, dies_at: int | None) -> None:
         self.now = datetime.now(UTC)
-        self.broker: dict[str, wire.Message] = {}
+        self.broker: dict[str, cloudevents.Message] = {}
         self.settings = settings
         self.store = MortalStore(settings, dies_at)
         self.flow_id = new_flow_id()
@@ -98,17 +98,17 @@ class Play:
         self.store = MortalStore(self.settings)
         return self.engine()
 
-    async def publish(self, messages: Sequence[wire.Message]) -> None:
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         for message in messages:
             with explained():
                 self.store.step(f"when it sends {message.type}")
             if message.subject == str(self.flow_id):  # others are of other plays
                 self.broker[message.id] = message
 
-    async def bury(self, message: wire.Message, status: int) -> None:
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
-    def answer(self, message: wire.Message) -> Item:
+    def answer(self, message: cloudevents.Message) -> Item:
         data = json.loads(message.data)
         action = Action(data.get("action", "DO"))
         able = data.get("stepName") != "c"

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from functions.events.saga import StepCommanded
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Store
 from functions.kit.durable.relay import Relay
 from functions.kit.settings import DatabaseSettings
@@ -85,7 +85,7 @@ class Pods:
     def __init__(self, url: str) -> None:
         self.url = url
         self.now = START
-        self.sent: list[wire.Message] = []
+        self.sent: list[cloudevents.Message] = []
         self.stores = [Store(DatabaseSettings(database_url=url)) for _ in range(2)]
         self.relays = [Relay(store, self) for store in self.stores]
         self.engines = [
@@ -93,10 +93,10 @@ class Pods:
             for store, relay in zip(self.stores, self.relays, strict=True)
         ]
 
-    async def publish(self, messages: Sequence[wire.Message]) -> None:
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         self.sent += messages
 
-    async def bury(self, message: wire.Message, status: int) -> None:
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:

@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable import retention
-from functions.kit.worker import Task, Worker
+from functions.saga_sdk import Task, Worker
 from tests.cluster import Cluster
 from tests.function.saga_world import SagaWorld
 from tests.support import eventually
@@ -94,11 +94,11 @@ async def test_an_operator_lets_the_new_worker_undo_what_the_old_one_did(world: 
     assert await world.count("realm") == 0
 
 
-async def told_to_undo(world: SagaWorld, step: str) -> wire.Message:
+async def told_to_undo(world: SagaWorld, step: str) -> cloudevents.Message:
     """Take the command; nobody else will deliver it."""
     wanted = {"stepname": step, "action": "UNDO"}
 
-    async def told() -> list[wire.Message]:
+    async def told() -> list[cloudevents.Message]:
         return [m for m in world.cluster.sink.messages if wanted.items() <= m.extensions.items()]
 
     message = (await eventually(told))[-1]

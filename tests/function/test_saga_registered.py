@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.events.saga import Outcome, RegistrationRequested, StepAnswered
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import Cluster, message_of
 from tests.function.saga_world import TENANT, SagaWorld
 
@@ -83,7 +83,7 @@ async def test_a_run_of_an_old_version_gets_its_worker(world: SagaWorld) -> None
     assert run["version"] == 1
 
 
-def registration(steps: list[dict[str, Any]]) -> wire.Message:
+def registration(steps: list[dict[str, Any]]) -> cloudevents.Message:
     request = RegistrationRequested.model_validate(TENANT | {"steps": steps})
     return message_of(request, id="r1")
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.decide.inputs import (
@@ -67,7 +67,7 @@ class Stories(RuleBasedStateMachine):
         super().__init__()
         self.reader = Store(self.database)
         self.world = SagaMachine(self.database, self.reader)
-        self.answers: list[wire.Message] = []
+        self.answers: list[cloudevents.Message] = []
         self.seen = 0
         self.wait(self.world.empty())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions.events.schedule import ScheduleDue, TickDue
-from functions.kit import envelope
+from functions.kit.contract import envelope
 from functions.scheduler.wake import wake
 from tests.cluster import Cluster
 from tests.function.schedule_world import WORK, World, schedule_world

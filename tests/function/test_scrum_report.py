@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from functions.events.scrum import ScrumReported, SprintSimulated, TaskMoved
-from functions.kit import envelope
+from functions.kit.contract import envelope
 from functions.scrum_report.main import scrum_report
 from tests.cluster import Cluster, message_of
 from tests.function.peers import MOVED_AT, Flaky, World

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumRequested, SprintSimulated, TaskMoved
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
 from functions.scrum_simulate.main import scrum_simulate
 from tests.cluster import Cluster, message_of
 from tests.function.peers import MOVED_AT, Flaky, World
@@ -30,7 +31,7 @@ def own_tick(sprint: str = "GEM-001-S01", project: str = "GEM-001") -> ScheduleD
     )
 
 
-def event_of(message: wire.Message) -> SprintSimulated:
+def event_of(message: cloudevents.Message) -> SprintSimulated:
     event = envelope.open_(message, (SprintSimulated,))
     assert isinstance(event, SprintSimulated)
     return event

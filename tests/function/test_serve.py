@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.cluster import message_of
 from tests.function.slow_target import NapAsked, Napped
 from tests.support import eventually
@@ -47,7 +47,7 @@ async def served(
 async def start(**environ: str) -> asyncio.subprocess.Process:
     base = {"PATH": os.environ["PATH"], "FUNCTION_TARGET": "slow_target"}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "functions.kit.serve"),
+        *(sys.executable, "-m", "functions.kit.process.serve"),
         env={**base, "FUNCTION_SOURCE": str(SOURCE), **environ},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -65,7 +65,7 @@ async def _healthy(process: asyncio.subprocess.Process, url: str) -> bool:
 
 
 async def _nap(url: str, seconds: float) -> httpx.Response:
-    headers, body = wire.encode(message_of(NapAsked(seconds=seconds), id="nap"))
+    headers, body = cloudevents.encode(message_of(NapAsked(seconds=seconds), id="nap"))
     async with httpx.AsyncClient(timeout=90) as client:
         return await client.post(url, headers=headers, content=body)
 
@@ -82,7 +82,7 @@ async def _refuses(url: str) -> bool:
 async def test_an_event_is_answered_by_the_process() -> None:
     async with served() as (_, url):
         response = await _nap(url, 0)
-        assert wire.decode(response.headers.raw, response.content).type == Napped.type
+        assert cloudevents.decode(response.headers.raw, response.content).type == Napped.type
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ async def test_a_process_lives_on_without_its_database_and_says_that_it_cannot_w
 async def test_logs_are_json_lines_that_carry_the_event() -> None:
     async with served(LOG_LEVEL="DEBUG") as (process, url):
         await _nap(url, 0)
-        headers, _ = wire.encode(message_of(NapAsked(), id="bad"))
+        headers, _ = cloudevents.encode(message_of(NapAsked(), id="bad"))
         async with httpx.AsyncClient() as client:
             await client.post(url, headers=headers, content=b'{"seconds":"x"}')
         process.terminate()

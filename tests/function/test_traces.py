@@ -23,7 +23,8 @@ import pytest
 from functions.events.saga import RegistrationDecided, StepCommanded
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintsReported
-from functions.kit import migrate, wire
+from functions.kit import cloudevents
+from functions.kit.durable import migrate
 from tests.cluster import message_of
 from tests.conftest import MakeMigrated
 from tests.function.otlp import Collector, Seen, collector
@@ -43,8 +44,8 @@ class Town:
     urls: dict[str, str]
     processes: list[asyncio.subprocess.Process]
 
-    async def tell(self, name: str, message: wire.Message, **headers: str) -> httpx.Response:
-        said, body = wire.encode(message)
+    async def tell(self, name: str, message: cloudevents.Message, **headers: str) -> httpx.Response:
+        said, body = cloudevents.encode(message)
         async with httpx.AsyncClient(timeout=30) as client:
             url = self.urls[name]
             return await client.post(url, headers=[*said, *headers.items()], content=body)
@@ -91,9 +92,9 @@ def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
     """In a process that has served, with database and HTTP client."""
     code = """
 import asyncio, sys
-from functions.kit.serve import Application, source_of
+from functions.kit.process.serve import Application, source_of
 from functions.kit.context import process_context
-from functions.kit import trace
+from functions.kit.telemetry import trace
 from functions.kit.settings import ProcessSettings
 trace.start(trace.TraceSettings.read(), ProcessSettings.read())
 app = trace.served(Application("dead_letter", source_of("dead_letter")))
@@ -104,7 +105,8 @@ async def main():
     await app(scope, receive, send)
     process_context("dead_letter").http
 asyncio.run(main())
-loaded = [n for n in sys.modules if n.startswith("opentelemetry") or n == "functions.kit.spans"]
+spans = "functions.kit.telemetry.spans"
+loaded = [n for n in sys.modules if n.startswith("opentelemetry") or n == spans]
 print(loaded, type(app).__name__)
 """
     done = subprocess.run(
@@ -300,7 +302,7 @@ async def test_a_collector_that_takes_and_never_answers_holds_up_no_end() -> Non
         event = message_of(NapAsked(), id="x")
         began = time.monotonic()
         async with served(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (process, url):
-            headers, body = wire.encode(event)
+            headers, body = cloudevents.encode(event)
             async with httpx.AsyncClient() as client:
                 assert (await client.post(url, headers=headers, content=body)).status_code == 200
             began = time.monotonic()
@@ -309,10 +311,10 @@ async def test_a_collector_that_takes_and_never_answers_holds_up_no_end() -> Non
     assert time.monotonic() - began < 8.0, "ten seconds is an exporter's own patience"
 
 
-async def _logged(event: wire.Message, **environ: str) -> list[dict[str, str]]:
+async def _logged(event: cloudevents.Message, **environ: str) -> list[dict[str, str]]:
     """The lines of a process that got one event and then had to go."""
     async with served(LOG_LEVEL="INFO", **environ) as (process, url):
-        headers, body = wire.encode(event)
+        headers, body = cloudevents.encode(event)
         async with httpx.AsyncClient() as client:
             assert (await client.post(url, headers=headers, content=body)).status_code == 200
         process.send_signal(signal.SIGTERM)

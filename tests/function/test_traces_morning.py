@@ -13,7 +13,7 @@ from functions.events.schedule import ScheduleDue, TickDue
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCompleted, SprintsReported, SprintStarted
 from functions.events.task import TaskUpdated
-from functions.kit import trace
+from functions.kit.telemetry import trace
 from tests.function.otlp import Collector, collector
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from functions.events.schedule import ScheduleDue
-from functions.kit import upload, wire
+from functions.kit import cloudevents
+from functions.kit.contract import upload
 from tests.cluster import Cluster, message_of
 from tests.function import webhook_requests as make
 from tests.function.test_serve import served
@@ -115,7 +116,9 @@ async def test_a_stranger_reaches_only_public_paths(
     cluster: Cluster, receiver: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     before = await runs_of(receiver)
-    tick, data = wire.encode(message_of(ScheduleDue(schedule="webhook-relay", time=make.NOW)))
+    tick, data = cloudevents.encode(
+        message_of(ScheduleDue(schedule="webhook-relay", time=make.NOW))
+    )
 
     ticked = await receiver.post("/", headers={**dict(tick), **headers}, content=data)
     runs = await receiver.get("/runs", headers=headers)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from functions.events.webhook import GithubEvent, GrafanaNotified, TaskRequested
-from functions.kit import envelope
+from functions.kit.contract import envelope
 from tests.cluster import Cluster
 from tests.function import webhook_requests as make
 from tests.function.webhook_requests import post

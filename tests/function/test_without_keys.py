@@ -12,7 +12,7 @@ import pytest
 
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumReported, ScrumRequested, SprintSimulated
-from functions.kit import envelope
+from functions.kit.contract import envelope
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from tests.cluster import Cluster, message_of

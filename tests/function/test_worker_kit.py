@@ -14,7 +14,7 @@ from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit.context import Context
 from functions.kit.durable import retention
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.kit.worker import Task, Worker
+from functions.saga_sdk import Task, Worker
 from tests.cluster import Cluster, message_of, reply_of
 
 worker = Worker("kit_worker")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from knative.morning.agents import sample_issue
+from knative.demo.agents import sample_issue
 from tests.support import eventually
 from tests.support_runtime import ROOT, LocalKnative, local_knative
 

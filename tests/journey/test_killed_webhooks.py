@@ -37,7 +37,7 @@ import pytest
 import yaml
 
 from functions.webhook_receiver.relay import AT_ONCE
-from knative.morning.agents import sample_issue
+from knative.demo.agents import sample_issue
 from tests.contract.repository import container, services
 from tests.function import webhook_requests as make
 from tests.support import eventually
@@ -98,7 +98,7 @@ def overlay(folder: Path, record: Path) -> Path:
         ],
     }
     _kustomization(folder / "dsm", dsm)
-    program = {"command": ["python", "-m", "functions.kit.serve"], "workingDir": str(ROOT)}
+    program = {"command": ["python", "-m", "functions.kit.process.serve"], "workingDir": str(ROOT)}
     (folder / "knative-local.yaml").write_text(
         yaml.safe_dump({"images": {"dsm-functions": program}})
     )

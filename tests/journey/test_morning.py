@@ -37,7 +37,7 @@ class Morning:
 
 
 def morning(data: Path, overlay: Path = OVERLAY) -> Morning:
-    command = [sys.executable, "-m", "knative.morning", "--once", "--port", "0"]
+    command = [sys.executable, "-m", "knative.demo", "--once", "--port", "0"]
     command += ["--data", str(data), "--overlay", str(overlay)]
     began = time.monotonic()
     # Wide, so that no line of a table is broken.

@@ -32,9 +32,8 @@ def write(folder: Path, **files: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.yaml").write_text(textwrap.dedent(text))
-    programs = (
-        f"images:\n  echo: {{command: [python, -m, functions.kit.serve], workingDir: {ROOT}}}\n"
-    )
+    serve = "[python, -m, functions.kit.process.serve]"
+    programs = f"images:\n  echo: {{command: {serve}, workingDir: {ROOT}}}\n"
     (folder / "knative-local.yaml").write_text(programs)
     if "kustomization" not in files:
         listed = "".join(f"- {name}.yaml\n" for name in files)

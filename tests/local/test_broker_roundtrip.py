@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from tests.conformance.conftest import Wire, serve_local
 from tests.conformance.receiver import Receiver
 
@@ -37,7 +37,7 @@ async def wired(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wire]
     await receiver.stop()
 
 
-def messages(text: st.SearchStrategy[str]) -> st.SearchStrategy[wire.Message]:
+def messages(text: st.SearchStrategy[str]) -> st.SearchStrategy[cloudevents.Message]:
     json_data = st.recursive(
         st.none()
         | st.booleans()
@@ -50,7 +50,7 @@ def messages(text: st.SearchStrategy[str]) -> st.SearchStrategy[wire.Message]:
     nested = st.integers(0, 90).map(lambda depth: b"[" * depth + b"]" * depth)
     data = json_data.map(lambda value: json.dumps(value, separators=(",", ":")).encode())
     return st.builds(
-        wire.Message,
+        cloudevents.Message,
         id=text,
         source=st.from_regex(r"/([a-z0-9/.]|%[0-9A-F]{2}){1,300}", fullmatch=True),
         type=st.just("conformance.plain"),
@@ -72,7 +72,7 @@ plain_text = any_text.map(
 )
 
 
-async def arrived(wired: Wire, headers: dict[str, str], body: bytes) -> wire.Message:
+async def arrived(wired: Wire, headers: dict[str, str], body: bytes) -> cloudevents.Message:
     token = uuid.uuid4().hex
     answer = await wired.client.post(
         wired.url, headers={**headers, "x-request-id": token}, content=body
@@ -80,25 +80,27 @@ async def arrived(wired: Wire, headers: dict[str, str], body: bytes) -> wire.Mes
     assert answer.status_code == 202
     (seen,) = [s for s in wired.receiver.seen if s.headers.get("x-request-id") == token]
     raw = [(n.encode(), v.encode("utf-8", "surrogateescape")) for n, v in seen.headers.items()]
-    message = wire.decode(raw, seen.body)
+    message = cloudevents.decode(raw, seen.body)
     kept = {name: text for name, text in message.extensions.items() if name not in ADDED}
     return replace(message, extensions=kept)
 
 
 @several
 @given(messages(any_text))
-async def test_a_binary_event_arrives_as_it_was_sent(wired: Wire, message: wire.Message) -> None:
-    headers, body = wire.encode(message)
+async def test_a_binary_event_arrives_as_it_was_sent(
+    wired: Wire, message: cloudevents.Message
+) -> None:
+    headers, body = cloudevents.encode(message)
     assert await arrived(wired, dict(headers), body) == message
 
 
 @several
 @given(messages(plain_text))
 async def test_a_structured_event_arrives_as_it_was_sent(
-    wired: Wire, message: wire.Message
+    wired: Wire, message: cloudevents.Message
 ) -> None:
-    body = json.dumps(wire.to_json(message)).encode()
-    received = await arrived(wired, {"content-type": wire.STRUCTURED}, body)
+    body = json.dumps(cloudevents.to_json(message)).encode()
+    received = await arrived(wired, {"content-type": cloudevents.STRUCTURED}, body)
     assert replace(received, data=b"") == replace(message, data=b"")
     if "data_base64" in json.loads(body):
         assert received.data == message.data

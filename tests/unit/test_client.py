@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from functions.kit.client import Client
+from functions.kit.clients.http import Client
 
 
 async def echo(request: Request) -> Response:

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from starlette.responses import Response
 
+from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
-from functions.kit import cause
+from functions.kit.clients.service import Unreadable, path
 from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, NotSent, PermanentError, TemporaryError
-from functions.kit.service_client import Unreadable
-from functions.kit.services import path
+from functions.kit.telemetry import correlation
 from tests.cluster import Cluster
 
 SUMMARY = {"total_tasks": 2, "completed_tasks": 1, "pending_tasks": 1}
@@ -52,14 +52,14 @@ async def test_a_read_is_tried_again_when_the_service_is_briefly_away(
 ) -> None:
     peer = Peer((503, {"detail": "starting"}, {}), (200, SUMMARY, {}))
     cluster.add("sprint-service", peer)
-    assert await ctx.services.sprints.summary("S1") == TaskSummary(**SUMMARY)
+    assert await dsm(ctx).sprints.summary("S1") == TaskSummary(**SUMMARY)
     assert len(peer.keys) == 2
 
 
 async def test_a_repeated_write_carries_the_same_key(cluster: Cluster, ctx: Context) -> None:
     peer = Peer((500, {"detail": "oops"}, {}), (200, {}, {}))
     cluster.add("sprint-service", peer)
-    await ctx.services.sprints.post("/sprints/P1", dict[str, Any], key="k1")
+    await dsm(ctx).sprints.post("/sprints/P1", dict[str, Any], key="k1")
     assert peer.keys == ["k1", "k1"]
 
 
@@ -69,11 +69,11 @@ async def test_a_write_that_may_not_be_repeated_is_tried_again_only_where_it_was
     peer = Peer((500, {"detail": "oops"}, {}), (201, {"message": "ok", "tasks_count": 10}, {}))
     cluster.add("backlog-service", peer)
     with pytest.raises(TemporaryError, match="oops"):
-        await ctx.services.backlogs.generate("P1", key="k1")
+        await dsm(ctx).backlogs.generate("P1", key="k1")
     assert peer.keys == ["k1"]
     cluster.down.add("backlog-service")
     with pytest.raises(NotSent, match="backlog-service: connection refused"):
-        await ctx.services.backlogs.generate("P1", key="k1")
+        await dsm(ctx).backlogs.generate("P1", key="k1")
     assert [r.url.path for r in cluster.requests[1:]] == ["/backlogs/P1"] * 3
 
 
@@ -84,7 +84,7 @@ async def test_a_key_that_no_header_carries_is_a_digest(
     peer = Peer((200, {}, {}))
     cluster.add("sprint-service", peer)
     for _ in range(2):
-        await ctx.services.sprints.post("/x", dict[str, Any], key=name)
+        await dsm(ctx).sprints.post("/x", dict[str, Any], key=name)
     first, second = peer.keys
     assert first == second
     assert len(first or "") == 64
@@ -97,7 +97,7 @@ async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx:
         await Response(answer, media_type="application/json")(scope, receive, send)
 
     cluster.add("project-service", peer)
-    found = await ctx.services.projects.all_ids()
+    found = await dsm(ctx).projects.all_ids()
     assert [one for one in found if isinstance(one, str)] == ["A", "\\ud800\\0", "B"]
     assert len([one for one in found if isinstance(one, Unreadable)]) == 3
 
@@ -105,7 +105,7 @@ async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx:
 async def test_a_connection_that_is_refused_is_said_so() -> None:
     resources = Resources({"SPRINT_SERVICE_URL": "http://127.0.0.1:1"})
     with pytest.raises(NotSent, match="sprint-service: connection refused"):
-        await Context(resources, "test").services.sprints.summary("S1")
+        await dsm(Context(resources, "test")).sprints.summary("S1")
     await resources.close()
 
 
@@ -118,7 +118,7 @@ async def test_a_connection_that_breaks_after_the_request_is_not_called_unsent()
     port = server.sockets[0].getsockname()[1]
     resources = Resources({"BACKLOG_SERVICE_URL": f"http://127.0.0.1:{port}"})
     with pytest.raises(TemporaryError) as caught:
-        await Context(resources, "test").services.backlogs.generate("P", key="k")
+        await dsm(Context(resources, "test")).backlogs.generate("P", key="k")
     assert type(caught.value) is TemporaryError
     await resources.close()
     server.close()
@@ -128,9 +128,9 @@ async def test_a_call_says_what_it_is_made_for(cluster: Cluster, ctx: Context) -
     peer = Peer((201, {"message": "ok", "tasks_count": 10}, {}))
     cluster.add("backlog-service", peer)
     why = {"correlationid": "tick, größer", "causationid": "e", "partitionkey": "no"}
-    with cause.acting(why):
-        await ctx.services.backlogs.generate("P1", key="k1")
-    await ctx.services.backlogs.generate("P1", key="k2")
+    with correlation.acting(why):
+        await dsm(ctx).backlogs.generate("P1", key="k1")
+    await dsm(ctx).backlogs.generate("P1", key="k2")
     assert peer.baggage == ["correlationid=tick%2C%20gr%C3%B6%C3%9Fer,causationid=e", ""]
     assert peer.keys == ["k1", "k2"]
 
@@ -153,7 +153,7 @@ async def test_an_error_is_raised_in_the_services_own_words(
     peer = Peer((status, {"detail": "the words " + "x" * 1000}, {"Retry-After": "9"}))
     cluster.add("sprint-service", peer)
     with pytest.raises(kind, match=f"sprint-service answered {status}: the words") as caught:
-        await ctx.services.sprints.summary("S1")
+        await dsm(ctx).sprints.summary("S1")
     assert len(peer.keys) == tries
     assert len(str(caught.value)) < 300
     assert getattr(caught.value, "delay_s", 9.0) == 9.0
@@ -161,7 +161,7 @@ async def test_an_error_is_raised_in_the_services_own_words(
 
 async def test_a_service_that_is_away_is_temporary(cluster: Cluster, ctx: Context) -> None:
     with pytest.raises(TemporaryError, match="sprint-service: connection refused"):
-        await ctx.services.sprints.summary("S1")
+        await dsm(ctx).sprints.summary("S1")
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ async def test_an_answer_that_cannot_be_read_is_permanent(
 ) -> None:
     cluster.add("sprint-service", Peer((200, answer, {})))
     with pytest.raises(PermanentError, match="answered what we cannot read"):
-        await ctx.services.sprints.summary("S1")
+        await dsm(ctx).sprints.summary("S1")
 
 
 async def test_ids_are_quoted_in_paths(cluster: Cluster, ctx: Context) -> None:
     cluster.add("sprint-service", Peer((200, SUMMARY, {})))
-    await ctx.services.sprints.summary("a/../b?c")
+    await dsm(ctx).sprints.summary("a/../b?c")
     assert cluster.requests[-1].url.raw_path == b"/sprints/a%2F..%2Fb%3Fc/task-summary"
     assert path("a b", "ü") == "/a%20b/%C3%BC"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.kit.cluster import Change, Cluster, ClusterSettings, Forbidden
+from functions.kit.clients.kubernetes import Change, Cluster, ClusterSettings, Forbidden
 from functions.kit.errors import Conflict, FunctionError, NotFound, PermanentError, TemporaryError
 from tests.kube_peer import SILENCE, KubePeer, Say, kube_peer
 from tests.support import eventually

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from knative.morning import expected
+from knative.demo import expected
 
 ACTIVE = {"project_id": "A", "sprint_id": "A-S01", "state": "active"}
 COMPLETE = {"project_id": "B", "sprint_id": "B-S01", "state": "complete"}

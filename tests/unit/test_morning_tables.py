@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from knative.morning import tables
-from knative.morning.console import Console
+from knative.demo import tables
+from knative.demo.console import Console
 
 
 def test_markup_in_a_name_is_shown_as_it_is() -> None:

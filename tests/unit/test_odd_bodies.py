@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from functions.kit.web import new_app
+from functions.kit.contract.http_api import new_app
 
 
 class Body(BaseModel):

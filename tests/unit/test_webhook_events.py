@@ -7,11 +7,14 @@ import json
 import pytest
 
 from functions.events.webhook import GithubEvent, GrafanaNotified, JobCancelRequested, TaskRequested
-from functions.kit import envelope, wire
+from functions.kit import cloudevents
+from functions.kit.contract import envelope
 
 
-def message(type_: str, data: object) -> wire.Message:
-    return wire.Message("d-1", "https://api.github.com/repos/o/r", type_, json.dumps(data).encode())
+def message(type_: str, data: object) -> cloudevents.Message:
+    return cloudevents.Message(
+        "d-1", "https://api.github.com/repos/o/r", type_, json.dumps(data).encode()
+    )
 
 
 @pytest.mark.parametrize("type_", ["com.github.issue.labeled", "com.github.push", "com.github.new"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.webhook_receiver.github_adapter import adapt
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -182,7 +182,7 @@ def test_an_event_has_the_attributes_that_the_adapter_says(
 
     source, kind, subject, time = said
     assert (found.source, found.type, found.subject) == (source, f"com.github.{kind}", subject)
-    assert wire.parse_time(found.time) == wire.parse_time(time)
+    assert cloudevents.parse_time(found.time) == cloudevents.parse_time(time)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,8 @@ def test_an_event_has_the_attributes_that_the_adapter_says(
 def test_whatever_a_payload_holds_the_event_is_valid(payload: dict[str, Any]) -> None:
     found = adapt("issues", payload, NOW)
 
-    message = wire.Message("1", found.source, found.type, b"", found.subject, found.time)
-    headers, body = wire.encode(message)
-    assert wire.decode([(n.encode(), v.encode("ascii")) for n, v in headers], body) == message
+    message = cloudevents.Message("1", found.source, found.type, b"", found.subject, found.time)
+    headers, body = cloudevents.encode(message)
+    assert (
+        cloudevents.decode([(n.encode(), v.encode("ascii")) for n, v in headers], body) == message
+    )

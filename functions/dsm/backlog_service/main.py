@@ -15,13 +15,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from functions.dsm.backlog_service import decide, tables
+from functions.dsm_client import dsm
 from functions.events.task import TaskUpdated
-from functions.kit import envelope, wire
-from functions.kit.durable.database import Connection
-from functions.kit.errors import NotFound, PermanentError
-from functions.kit.ready import ready_route
-from functions.kit.services import path
-from functions.kit.web import (
+from functions.kit import cloudevents
+from functions.kit.clients.service import path
+from functions.kit.contract import envelope
+from functions.kit.contract.http_api import (
     Ctx,
     Id,
     IdempotencyKey,
@@ -35,6 +34,9 @@ from functions.kit.web import (
     once,
     taken,
 )
+from functions.kit.durable.database import Connection
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.process.ready import ready_route
 
 
 class NewTask(BaseModel):
@@ -71,7 +73,7 @@ class Placements(BaseModel):
 
 def build() -> FastAPI:
     app = new_app("backlog-service")
-    app.include_router(ready_route("backlog-service", {"project-service": "project_service_url"}))
+    app.include_router(ready_route("backlog-service", lambda ctx: [dsm(ctx).projects]))
     _backlogs(app)
     _tasks(app)
     return app
@@ -166,7 +168,7 @@ def _tasks(app: FastAPI) -> None:
         return await taken(request, lambda message: _apply(ctx, message))
 
 
-async def _apply(ctx: Ctx, message: wire.Message) -> None:
+async def _apply(ctx: Ctx, message: cloudevents.Message) -> None:
     event = envelope.open_(message, (TaskUpdated,))
     assert isinstance(event, TaskUpdated)
     async with ctx.store.transaction() as tx:
@@ -175,7 +177,7 @@ async def _apply(ctx: Ctx, message: wire.Message) -> None:
 
 async def _known(ctx: Ctx, project_id: str) -> None:
     try:
-        await ctx.services.projects.get(path("projects", project_id), dict)
+        await dsm(ctx).projects.get(path("projects", project_id), dict)
     except NotFound:
         raise NotFound(f"Project {project_id} not found") from None
 

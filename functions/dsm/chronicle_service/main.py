@@ -19,10 +19,20 @@ from functions.dsm.chronicle_service.models import (
     Planning,
     Retrospective,
 )
+from functions.kit.contract.http_api import (
+    Ctx,
+    Id,
+    IdempotencyKey,
+    Limit,
+    Offset,
+    api,
+    created,
+    new_app,
+    once,
+)
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound
-from functions.kit.ready import ready_route
-from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, Offset, api, created, new_app, once
+from functions.kit.process.ready import ready_route
 
 
 def build() -> FastAPI:

@@ -14,18 +14,27 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from functions.dsm.daily_scrum_service import decide, tables
+from functions.dsm_client import dsm
+from functions.kit.clients.service import derived_key, path
 from functions.kit.context import Context
+from functions.kit.contract.http_api import (
+    Ctx,
+    Id,
+    IdempotencyKey,
+    Limit,
+    api,
+    called_once,
+    new_app,
+)
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.ready import ready_route
-from functions.kit.services import derived_key, path
-from functions.kit.web import Ctx, Id, IdempotencyKey, Limit, api, called_once, new_app
+from functions.kit.process.ready import ready_route
 
 _DICE = random.SystemRandom()
 
 
 def build() -> FastAPI:
     app = new_app("daily-scrum-service")
-    app.include_router(ready_route("daily-scrum-service", {"sprint-service": "sprint_service_url"}))
+    app.include_router(ready_route("daily-scrum-service", lambda ctx: [dsm(ctx).sprints]))
 
     @app.post("/scrums/{sprint_id}/run")
     async def run(sprint_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
@@ -56,7 +65,7 @@ async def simulate(ctx: Context, sprint_id: str, key: str) -> dict[str, Any]:
     if not made:
         return {"message": "No tasks found for sprint.", "tasks_updated_count": 0, "updates": []}
     at = path("sprints", sprint_id, "progress")
-    answer = await ctx.services.sprints.post(
+    answer = await dsm(ctx).sprints.post(
         at, dict[str, Any], key=derived_key(sprint_id, key), body={"moves": made}
     )
     return {
@@ -76,7 +85,7 @@ async def simulate(ctx: Context, sprint_id: str, key: str) -> dict[str, Any]:
 
 async def _tasks(ctx: Context, sprint_id: str) -> list[dict[str, Any]]:
     try:
-        found: dict[str, Any] = await ctx.services.sprints.get(
+        found: dict[str, Any] = await dsm(ctx).sprints.get(
             path("sprints", sprint_id), dict[str, Any]
         )
     except NotFound:

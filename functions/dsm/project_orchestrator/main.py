@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
+from functions.kit.contract.http_api import Ctx, Id, IdempotencyKey, Text, api, called_once, new_app
 from functions.kit.errors import PermanentError
-from functions.kit.ready import ready_route
-from functions.kit.web import Ctx, Id, IdempotencyKey, Text, api, called_once, new_app
+from functions.kit.process.ready import ready_route
 
 
 class Orchestrate(BaseModel):

@@ -18,11 +18,12 @@ from pydantic import BaseModel, Field, field_validator
 
 from functions.cron import Cron, CronError
 from functions.dsm.project_orchestrator import decide, schedules, tables
+from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
+from functions.kit.clients.service import derived_key, path
 from functions.kit.context import Context
+from functions.kit.contract.http_api import Text
 from functions.kit.errors import Conflict, FunctionError, NotFound
-from functions.kit.services import derived_key, path
-from functions.kit.web import Text
 
 logger = logging.getLogger(__name__)
 
@@ -92,26 +93,26 @@ async def orchestrate(
 async def analyse(ctx: Context, project_id: str, weeks: int) -> tuple[decide.Situation, Row]:
     """What the services say: what is decided on, and what is told besides."""
     try:
-        project = await ctx.services.projects.get(path("projects", project_id), Row)
+        project = await dsm(ctx).projects.get(path("projects", project_id), Row)
     except NotFound:
         raise NotFound(f"Project {project_id} not found") from None
     today = ctx.now().date()
     at = path("projects", project_id, "availability", "check")
     team, availability, backlog, sprint, scheduled = await asyncio.gather(
-        ctx.services.projects.team(project_id),
-        ctx.services.projects.get(
+        dsm(ctx).projects.team(project_id),
+        dsm(ctx).projects.get(
             at,
             Row,
             start_date=today.isoformat(),
             end_date=(today + timedelta(weeks=weeks)).isoformat(),
         ),
-        ctx.services.backlogs.get(path("backlogs", project_id, "summary"), Row),
-        ctx.services.sprints.active(project_id),
+        dsm(ctx).backlogs.get(path("backlogs", project_id, "summary"), Row),
+        dsm(ctx).sprints.active(project_id),
         schedules.names(ctx, project_id),
     )
     sprint_id = None if sprint is None else sprint.sprint_id
     name = None if sprint_id is None else decide.schedule_name(project_id, sprint_id)
-    summary = _NO_TASKS if sprint_id is None else await ctx.services.sprints.summary(sprint_id)
+    summary = _NO_TASKS if sprint_id is None else await dsm(ctx).sprints.summary(sprint_id)
     situation = decide.Situation(
         unassigned=backlog["unassigned_for_sprint_count"],
         sprint_id=sprint_id,
@@ -160,7 +161,7 @@ async def _act(
     assigned, cronjob = 0, None
     if action == "close":
         at = path("sprints", sprint_id, "close")
-        closed = await ctx.services.sprints.post(at, Row, key=key)
+        closed = await dsm(ctx).sprints.post(at, Row, key=key)
         warnings += closed.get("warnings", [])
         taken += [f"Closed sprint {sprint_id}", f"Generated retrospective report for {sprint_id}"]
     if action == "create":
@@ -169,7 +170,7 @@ async def _act(
             "duration_weeks": options.sprint_duration_weeks,
             "max_tasks_per_sprint": options.max_tasks_per_sprint,
         }
-        made = await ctx.services.sprints.post(path("sprints", project_id), Row, key=key, body=body)
+        made = await dsm(ctx).sprints.post(path("sprints", project_id), Row, key=key, body=body)
         sprint_id, assigned = made["sprint_id"], made["assigned_tasks_count"]
         warnings += made.get("warnings", [])
         taken += [f"Created new sprint {sprint_id}", f"Assigned {assigned} tasks to sprint"]
@@ -245,7 +246,7 @@ async def _audit(
         "correlation_id": key,
     }
     try:
-        await ctx.services.chronicle.note("decision_audit", body, key=key, within_s=_NOTE_S)
+        await dsm(ctx).chronicle.note("decision_audit", body, key=key, within_s=_NOTE_S)
     except FunctionError as error:
         left.append(body)
         return [f"The decision is not in the chronicle yet: {error.detail}"]
@@ -255,7 +256,7 @@ async def _audit(
 async def audit_later(ctx: Context, body: Row) -> None:
     """Put a decision into the chronicle behind an answer that says it is not there yet."""
     try:
-        await ctx.services.chronicle.note(
+        await dsm(ctx).chronicle.note(
             "decision_audit", body, key=body["audit_id"], within_s=_NOTE_LATER_S
         )
     except FunctionError as error:

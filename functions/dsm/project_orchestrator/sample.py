@@ -14,10 +14,11 @@ from datetime import timedelta
 from typing import Any
 
 from functions.dsm.project_orchestrator import history, tables
+from functions.dsm_client import dsm
 from functions.events.sprint import Sprint
+from functions.kit.clients.service import derived_key, path
 from functions.kit.context import Context
 from functions.kit.errors import Conflict
-from functions.kit.services import derived_key, path
 
 Row = dict[str, Any]
 
@@ -80,7 +81,7 @@ async def create(ctx: Context) -> Row:
 
 
 async def _people(ctx: Context) -> None:
-    projects = ctx.services.projects
+    projects = dsm(ctx).projects
     for project_id, name in PROJECTS.items():
         body = {"id": project_id, "name": name, "description": name, "status": "inactive"}
         await _add(ctx, "/projects", body)
@@ -111,11 +112,11 @@ async def _people(ctx: Context) -> None:
 async def _add(ctx: Context, at: str, body: Row) -> None:
     # Somebody may have made one of that id: it stays as it is.
     with suppress(Conflict):
-        await ctx.services.projects.post(at, Row, key=_key(at, body["id"]), body=body)
+        await dsm(ctx).projects.post(at, Row, key=_key(at, body["id"]), body=body)
 
 
 async def _backlog(ctx: Context, project_id: str) -> None:
-    await ctx.services.backlogs.generate(project_id, key=_key("backlog", project_id))
+    await dsm(ctx).backlogs.generate(project_id, key=_key("backlog", project_id))
 
 
 async def _sprint(
@@ -123,7 +124,7 @@ async def _sprint(
 ) -> str:
     """A project's sprint with ten tasks, each of them `progress(n)` percent done, and its days."""
     sprint = await _started(ctx, project_id, began_days_ago)
-    sprints = ctx.services.sprints
+    sprints = dsm(ctx).sprints
     tasks = sorted(await sprints.tasks(sprint.sprint_id), key=lambda task: task.task_id)
     done = {task.task_id: progress(n) for n, task in enumerate(tasks)}
     moves = [{"task_id": id, "progress_made": made} for id, made in done.items()]
@@ -132,14 +133,14 @@ async def _sprint(
     assert sprint.start_date is not None, "a sprint that was started has its first day"
     for day, report in history.reports(sprint, tasks, done, len(TEAMS[project_id]), ctx.now()):
         key = _key("report", sprint.sprint_id, str(day))
-        await ctx.services.chronicle.file_daily_report(report, key=key)
+        await dsm(ctx).chronicle.file_daily_report(report, key=key)
     return sprint.sprint_id
 
 
 async def _started(ctx: Context, project_id: str, began_days_ago: int) -> Sprint:
     """The sprint, started now, or by a creation that was interrupted, be it on another day."""
     name = f"{PROJECTS[project_id]}, first sprint"
-    sprints = ctx.services.sprints
+    sprints = dsm(ctx).sprints
     for sprint in await sprints.of(project_id):
         if sprint.sprint_name == name:
             return sprint

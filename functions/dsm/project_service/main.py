@@ -8,8 +8,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from functions.dsm.project_service import calendar, people, projects
-from functions.kit.ready import ready_route
-from functions.kit.web import api, new_app
+from functions.kit.contract.http_api import api, new_app
+from functions.kit.process.ready import ready_route
 
 
 def build() -> FastAPI:

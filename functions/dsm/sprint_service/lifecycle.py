@@ -10,12 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 from functions.dsm.sprint_service import decide, outbox, tables
+from functions.dsm_client import dsm
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
+from functions.kit.clients.service import path
 from functions.kit.context import Context
 from functions.kit.durable.database import Connection
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.services import path
 
 Row = dict[str, Any]
 
@@ -227,13 +228,13 @@ def _updates(
 
 async def _team(ctx: Context, project_id: str) -> list[str]:
     try:
-        return [member.id for member in await ctx.services.projects.team(project_id)]
+        return [member.id for member in await dsm(ctx).projects.team(project_id)]
     except NotFound:
         raise NotFound(f"Project {project_id} not found") from None
 
 
 async def _unassigned(ctx: Context, project_id: str) -> list[Row]:
-    found: list[Row] = await ctx.services.backlogs.get(
+    found: list[Row] = await dsm(ctx).backlogs.get(
         path("backlogs", project_id), list[Row], status="unassigned"
     )
     return found

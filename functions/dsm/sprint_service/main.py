@@ -7,6 +7,7 @@ the outbox, so a process that dies at any point loses and doubles nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -18,10 +19,10 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
 from functions.dsm.sprint_service.gauges import gauges
-from functions.kit.durable.database import Connection
-from functions.kit.errors import NotFound, PermanentError
-from functions.kit.ready import ready_route
-from functions.kit.web import (
+from functions.dsm_client import dsm
+from functions.kit.clients.service import ServiceClient
+from functions.kit.context import Context
+from functions.kit.contract.http_api import (
     Ctx,
     Id,
     IdempotencyKey,
@@ -33,6 +34,9 @@ from functions.kit.web import (
     new_app,
     once,
 )
+from functions.kit.durable.database import Connection
+from functions.kit.errors import NotFound, PermanentError
+from functions.kit.process.ready import ready_route
 
 
 class NewSprint(BaseModel):
@@ -62,14 +66,14 @@ class Moves(BaseModel):
         return self
 
 
+def _called(ctx: Context) -> Sequence[ServiceClient]:
+    services = dsm(ctx)
+    return services.projects, services.backlogs, services.chronicle
+
+
 def build() -> FastAPI:
     app = new_app("sprint-service")
-    external = {
-        "project-service": "project_service_url",
-        "backlog-service": "backlog_service_url",
-        "chronicle-service": "chronicle_service_url",
-    }
-    app.include_router(ready_route("sprint-service", external))
+    app.include_router(ready_route("sprint-service", _called))
     _reads(app)
     _writes(app)
     return app

@@ -19,13 +19,15 @@ from uuid import uuid4
 
 from functions.dsm.sprint_service import tables
 from functions.dsm.sprint_service.tables import Message
+from functions.dsm_client import dsm
 from functions.events.base import Event
-from functions.kit import cause, trace, wire
+from functions.kit import cloudevents
+from functions.kit.clients.service import path
 from functions.kit.context import Context
 from functions.kit.durable.database import Connection
 from functions.kit.durable.outbox import Entry
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
-from functions.kit.services import path
+from functions.kit.telemetry import correlation, trace
 
 logger = logging.getLogger(__name__)
 
@@ -47,24 +49,24 @@ def note(kind: str, body: Mapping[str, Any]) -> Message:
     return Message(str(uuid4()), kind, body)
 
 
-def events(facts: Sequence[Event], at: datetime, request: str) -> list[wire.Message]:
+def events(facts: Sequence[Event], at: datetime, request: str) -> list[cloudevents.Message]:
     """The broker is to have events: facts since `at`, with the trace and the cause of now.
 
     `request` is what they have in common where whoever asked has named no cause.
     """
-    carried = {"correlationid": request, **cause.handed_on()}
+    carried = {"correlationid": request, **correlation.handed_on()}
     return trace.created([_made(fact, at, carried) for fact in facts])
 
 
-def _made(fact: Event, at: datetime, carried: Mapping[str, str]) -> wire.Message:
+def _made(fact: Event, at: datetime, carried: Mapping[str, str]) -> cloudevents.Message:
     subject = fact.subject()
-    return wire.Message(
+    return cloudevents.Message(
         id=str(uuid4()),
         source=SOURCE,
         type=fact.type,
         data=json.dumps(fact.model_dump(mode="json"), ensure_ascii=False).encode(),
         subject=subject,
-        time=wire.format_time(at),
+        time=cloudevents.format_time(at),
         datacontenttype="application/json",
         extensions={**({"partitionkey": subject} if subject else {}), **carried},
     )
@@ -77,7 +79,7 @@ class Outgoing:
         self.request = request
         self._durable = ctx.resources.durable
         self._function = ctx.function
-        self._events: list[wire.Message] = []
+        self._events: list[cloudevents.Message] = []
         self._entries: list[Entry] = []
 
     async def keep(
@@ -86,7 +88,7 @@ class Outgoing:
         project_id: str,
         sprint_id: str,
         calls: Sequence[Message],
-        facts: Sequence[wire.Message],
+        facts: Sequence[cloudevents.Message],
     ) -> None:
         """Keep calls of services and events, in order; the last statements of a transaction."""
         await tables.put_out(tx, self.request, project_id, sprint_id, calls)
@@ -110,7 +112,7 @@ async def place(ctx: Context, project_id: str) -> list[str]:
     for call in calls:
         at = path("backlogs", project_id, "placements")
         try:
-            await ctx.services.backlogs.post(at, dict, key=call["id"], body=call["body"])
+            await dsm(ctx).backlogs.post(at, dict, key=call["id"], body=call["body"])
         except PermanentError as error:
             logger.error("gave up: %s", error)
             warnings.append(error.detail)
@@ -136,7 +138,7 @@ async def write_notes(
         after, answer = note["number"], None
         try:
             # As of the placements: the chronicle knows a note by its key.
-            answer = await ctx.services.chronicle.note(
+            answer = await dsm(ctx).chronicle.note(
                 note["kind"], note["body"], key=note["id"], within_s=left_s
             )
         except PermanentError as error:

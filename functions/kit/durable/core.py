@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable import inbox, outbox
 from functions.kit.durable.claims import Claims
 from functions.kit.durable.inbox import Answered, Key
@@ -24,8 +24,8 @@ from functions.kit.durable.relay import Relay
 from functions.kit.errors import FunctionError, shortened
 
 if TYPE_CHECKING:
+    from functions.kit.clients.broker import Publisher
     from functions.kit.durable.database import Connection, Store
-    from functions.kit.publish import Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Outcome:
     """What work came to: its JSON answer, the events to send, and what to write with them."""
 
     answer: Any
-    events: Sequence[wire.Message] = ()
+    events: Sequence[cloudevents.Message] = ()
     writes: Sequence[Write] = ()
 
 
@@ -100,7 +100,12 @@ class Durable:
         return Answered(outcome.answer, repeated=False)
 
     async def fail(
-        self, key: Key, kind: str, took_ms: float, detail: str, events: Sequence[wire.Message] = ()
+        self,
+        key: Key,
+        kind: str,
+        took_ms: float,
+        detail: str,
+        events: Sequence[cloudevents.Message] = (),
     ) -> None:
         """Record a run that failed, and send the facts that are true all the same."""
         try:
@@ -113,12 +118,14 @@ class Durable:
         self.deliver(entries, events)
 
     async def put(
-        self, tx: Connection, function: str, events: Sequence[wire.Message]
+        self, tx: Connection, function: str, events: Sequence[cloudevents.Message]
     ) -> list[outbox.Entry]:
         """Store events as the last statement of a transaction; `deliver` them after its commit."""
         return await outbox.put(tx, function, events, lease=self.relay.accepts)
 
-    def deliver(self, entries: Sequence[outbox.Entry], events: Sequence[wire.Message]) -> None:
+    def deliver(
+        self, entries: Sequence[outbox.Entry], events: Sequence[cloudevents.Message]
+    ) -> None:
         """Send what a transaction has committed: `events`, of which `entries` are leased to us."""
         if events:
             self.relay.start()

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from functions.kit import trace
-from functions.kit.durable import guard
+from functions.kit.clients import transaction_guard
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.kit.settings import DatabaseSettings
+from functions.kit.telemetry import trace
 
 if TYPE_CHECKING:
     import asyncpg
@@ -40,7 +40,7 @@ class Store:
         """A connection inside a transaction: committed at the end, rolled back on any error."""
         with explained(), trace.transaction():
             async with self._acquired() as connection, connection.transaction():
-                with guard.transaction_open():
+                with transaction_guard.transaction_open():
                     yield connection
 
     async def session(self) -> asyncpg.Connection[asyncpg.Record]:
@@ -71,7 +71,7 @@ class Store:
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
-        guard.second_connection()
+        transaction_guard.second_connection()
         pool = await self._connected()
         try:
             connection = await pool.acquire(timeout=_ACQUIRE_S)
@@ -149,7 +149,8 @@ def explained() -> Iterator[None]:
         yield
     except asyncpg.UndefinedTableError as error:
         raise TemporaryError(
-            f"database: {error.message or error}; run python -m functions.kit.migrate", delay_s=10
+            f"database: {error.message or error}; run python -m functions.kit.durable.migrate",
+            delay_s=10,
         ) from error
     except asyncpg.LockNotAvailableError as error:
         raise TemporaryError("the same request is still being worked on") from error

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.database import Store
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 
@@ -65,7 +65,7 @@ def check(source: str, id_: str) -> None:
     if "\x00" in source + id_:
         problems.append("attributes source and id must not contain the character U+0000")
     if problems:
-        raise wire.NotAnEvent(problems)
+        raise cloudevents.NotAnEvent(problems)
 
 
 async def once(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.kit import wire
+from functions.kit import cloudevents
 from functions.kit.durable.locks import RELAY
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Entry:
 
     number: int
     partition_key: str | None
-    message: wire.Message
+    message: cloudevents.Message
     attempts: int = 0
     refusal: int | None = None
 
@@ -36,7 +36,7 @@ class Entry:
 async def put(
     tx: Connection,
     function: str,
-    messages: Sequence[wire.Message],
+    messages: Sequence[cloudevents.Message],
     *,
     lease: bool = True,
     ordered: bool = True,
@@ -61,7 +61,7 @@ async def put(
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
         keys,
-        [json.dumps(wire.to_json(m)) for m in messages],
+        [json.dumps(cloudevents.to_json(m)) for m in messages],
         *(lease, LEASE_S),
     )
     return [
@@ -105,7 +105,7 @@ async def lease(store: Store, limit: int) -> list[Entry]:
 
 
 def _entry(row: Any) -> Entry:
-    message = wire.from_json(row["message"])
+    message = cloudevents.from_json(row["message"])
     return Entry(row["number"], row["partition_key"], message, row["attempts"], row["refusal"])
 
 

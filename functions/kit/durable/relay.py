@@ -18,13 +18,13 @@ from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any, Protocol
 
+from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import LEASE_S, Entry
 from functions.kit.errors import FunctionError, shortened
-from functions.kit.publish import Refused
 
 if TYPE_CHECKING:
-    from functions.kit import wire
+    from functions.kit import cloudevents
     from functions.kit.durable.database import Store
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ MAX_IN_FLIGHT = 512  # rows leased by one process
 
 
 class Sender(Protocol):
-    """The way to the sink; `functions.kit.publish.Publisher` is one."""
+    """The way to the sink; `functions.kit.clients.broker.Publisher` is one."""
 
-    async def publish(self, messages: Sequence[wire.Message]) -> None:
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""
 
-    async def bury(self, message: wire.Message, status: int) -> None:
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
         """Send what the sink refused to the dead letters."""
 
 

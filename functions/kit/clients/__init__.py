@@ -1,0 +1,1 @@
+"""How the outside is called: HTTP services, the event sink, the Kubernetes API."""

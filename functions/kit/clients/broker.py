@@ -1,0 +1,121 @@
+"""Sending events to the sink. A sink that is down is a `TemporaryError`: the caller comes again.
+
+Where Knative authenticates producers (`authentication-oidc`), a SinkBinding mounts a token for the
+sink; with `transport-encryption` it names, in K_CA_CERTS, who vouches for the sink's certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from functions.kit import cloudevents
+from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.settings import BadSetting, ProcessSettings
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+# Of any other status somebody can put right what the sink is asked with: 401 may be a token that
+# has just run out, 403 a policy that is missing. The event is as good as before.
+_ABOUT_THE_EVENT = (400, 413, 422)
+
+
+def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
+    """What a client of the sink verifies against: as usual, and K_CA_CERTS besides."""
+    if not settings.k_ca_certs:
+        return True
+    import ssl
+
+    import httpx
+
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(cadata=settings.k_ca_certs)
+    except ssl.SSLError as error:
+        raise BadSetting(f"setting K_CA_CERTS: {error}") from None
+    return context
+
+
+# Of a process; fewer keep sagas waiting, more bring nothing.
+MAX_AT_ONCE = 128
+
+
+class Refused(PermanentError):
+    """The sink will never take this event."""
+
+    def __init__(self, type_: str, status: int) -> None:
+        super().__init__(f"sink refused {type_} with {status}")
+        self.answered = status
+
+
+class Publisher:
+    """Posts events to K_SINK, many at a time."""
+
+    def __init__(self, settings: ProcessSettings, http: httpx.AsyncClient) -> None:
+        self._settings = settings
+        self._http = http
+        self._token = Path(settings.oidc_token_file)
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
+        """Send all; raise the first failure once all have ended."""
+        if messages and not self._settings.k_sink:
+            raise TemporaryError("setting K_SINK is missing: events have nowhere to go")
+        outcomes = await asyncio.gather(*map(self._send, messages), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def bury(self, message: cloudevents.Message, status: int) -> None:
+        """Send an event that the sink refused with `status` to the dead letters.
+
+        It says so as a broker does of an event that a subscriber refused.
+        """
+        said = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
+        dead = replace(message, extensions={**message.extensions, **said})
+        response = await self._post(self._settings.dead_letter_url, dead)
+        if not response.is_success:
+            raise TemporaryError(
+                f"the sink refused it with {status}, and the dead letters answered "
+                f"{response.status_code}"
+            )
+
+    async def _send(self, message: cloudevents.Message) -> None:
+        response = await self._post(self._settings.k_sink, message, self._authorization())
+        if response.is_success:
+            return
+        if response.status_code in _ABOUT_THE_EVENT:
+            raise Refused(message.type, response.status_code)
+        raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
+
+    async def _post(
+        self, url: str, message: cloudevents.Message, authorization: Sequence[tuple[str, str]] = ()
+    ) -> httpx.Response:
+        import httpx
+
+        headers, body = cloudevents.encode(message)
+        raw = [(name.encode(), value.encode()) for name, value in (*headers, *authorization)]
+        try:
+            async with self._turns:
+                return await self._http.post(
+                    url,
+                    headers=raw,
+                    content=body,
+                    timeout=httpx.Timeout(self._settings.publish_timeout_s, connect=5.0),
+                )
+        except httpx.HTTPError as error:
+            raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
+
+    def _authorization(self) -> list[tuple[str, str]]:
+        """Read at each send, as tokens are replaced before they run out."""
+        try:
+            token = self._token.read_text().strip()
+        except OSError:
+            return []  # nobody asks for one
+        return [("authorization", f"Bearer {token}")] if token else []

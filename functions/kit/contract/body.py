@@ -1,0 +1,167 @@
+"""The body of a request, up to a limit: a stranger must not fill a process's memory or its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import Field
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions.kit.context import Context, Resources
+from functions.kit.contract.problem import refusal
+from functions.kit.errors import PermanentError
+from functions.kit.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A body of more bytes is read in a thread.
+INLINE_BYTES = 16 * 1024
+# So many of the largest bodies at once: as Python's objects a body is up to 25 times its size.
+_LARGEST_AT_ONCE = 8
+
+
+class TooLarge(PermanentError):
+    """The body is over the limit."""
+
+    status = 413
+
+
+class CutShort(PermanentError):
+    """The connection ended before the body did."""
+
+    status = 400
+
+
+class ApiSettings(Settings):
+    """What an HTTP API takes from strangers."""
+
+    max_body_bytes: int = Field(
+        1024 * 1024, ge=1024, description="largest body of a request to an API, bytes"
+    )
+    body_timeout_s: float = Field(
+        20, gt=0, description="how long the body of a request to an API may take to arrive, seconds"
+    )
+
+
+async def read(request: Request, most: int) -> bytes:
+    """The body; `TooLarge` as soon as it has more than `most` bytes, without keeping them."""
+    if claims_more(request.scope, most):
+        raise TooLarge(f"the body is over {most} bytes")
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(f"the body is over {most} bytes")
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise CutShort("the connection ended before the body did") from None
+    return b"".join(chunks)
+
+
+async def off_loop(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `work` on a body of `size` bytes; where that is large, others go on meanwhile.
+
+    >>> asyncio.run(off_loop(2, int, "42"))
+    42
+    """
+    if size <= INLINE_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+class _Held:
+    """The bytes of all bodies that a process holds."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.most = resources.settings(ApiSettings).max_body_bytes * _LARGEST_AT_ONCE
+        self.size = 0
+
+
+class BodyLimit:
+    """Middleware of an API: a body is small, arrives in time, and finds room; or it is refused.
+
+    The application is told that the connection has ended, and what it answers is not sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ctx: Context = scope["context"]
+        most = ctx.settings(ApiSettings).max_body_bytes
+        if claims_more(scope, most):
+            await _too_large(most)(scope, receive, send)
+            return
+        body = _Arriving(ctx, receive)
+        answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            if body.refusal is None:
+                await send(message)
+            elif not answered:
+                answered = True
+                await body.refusal(scope, receive, send)
+
+        try:
+            await self._app(scope, body.receive, answer)
+        except ClientDisconnect:
+            if body.refusal is not None and not answered:
+                await body.refusal(scope, receive, send)
+        finally:
+            body.forget()
+
+
+class _Arriving:
+    """One body on its way. `refusal` is the answer where the rest of it is not wanted."""
+
+    def __init__(self, ctx: Context, receive: Receive) -> None:
+        self._settings = ctx.settings(ApiSettings)
+        self._held = ctx.part(_Held)
+        self._receive = receive
+        self._until = asyncio.get_running_loop().time() + self._settings.body_timeout_s
+        self._size = 0
+        self._complete = False
+        self.refusal: Response | None = None
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()  # the end of the connection
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            return self._refuse(408, f"the body took over {self._settings.body_timeout_s:g} s")
+        size = len(message.get("body", b""))
+        self._size += size
+        self._held.size += size
+        self._complete = not message.get("more_body", False)
+        if self._size > self._settings.max_body_bytes:
+            self.refusal = _too_large(self._settings.max_body_bytes)
+            return {"type": "http.disconnect"}
+        if self._held.size > self._held.most:
+            return self._refuse(503, "too many large bodies at once", {"Retry-After": "1"})
+        return message
+
+    def forget(self) -> None:
+        self._held.size -= self._size
+
+    def _refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Message:
+        self.refusal = refusal(status, detail, headers)
+        return {"type": "http.disconnect"}
+
+
+def _too_large(most: int) -> Response:
+    return refusal(413, f"the body is over {most} bytes")
+
+
+def claims_more(scope: Any, most: int) -> bool:
+    """Does its header say that a body has more than `most` bytes?"""
+    claimed: bytes = dict(scope["headers"]).get(b"content-length", b"")
+    return claimed.isdigit() and (len(claimed) > 15 or int(claimed) > most)

@@ -1,0 +1,188 @@
+"""@function: a typed message comes in, a decision is made, messages go out.
+
+The decorator keeps the contract of every function: decode, claim, call, settle (a function without
+a database replies or publishes), map errors to the status that a broker understands. This is the
+only place that knows functions-framework, whose own CloudEvents decorator answers `200 OK` as text,
+which a broker takes for a broken reply: it would retry and dead-letter every event that was
+handled.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
+
+import functions_framework.aio
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from functions.events.base import AnyEvent, Event
+from functions.events.schedule import ScheduleDue
+from functions.kit import cloudevents
+from functions.kit.context import Context, process_context
+from functions.kit.contract import envelope
+from functions.kit.contract.ad_hoc import from_person
+from functions.kit.contract.body import off_loop, read
+from functions.kit.contract.cross_origin import is_hidden
+from functions.kit.contract.handle import (
+    Gauges,
+    Handler,
+    Health,
+    Ignores,
+    Render,
+    Rules,
+    Spec,
+    Start,
+    handle,
+)
+from functions.kit.contract.problem import failure, refusal
+from functions.kit.contract.routes import route as route  # functions know one module
+from functions.kit.contract.runs import runs
+from functions.kit.errors import PermanentError
+
+Target = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def function(
+    *,
+    emits: Sequence[type[Event]] = (),
+    schedules: Sequence[str] = (),
+    inbox: bool | Literal["transaction"] = False,
+    recorded: bool = False,
+    renders: Mapping[str, Render] | None = None,
+    routes: Sequence[BaseRoute] = (),
+    start: Start | None = None,
+    health: Health | None = None,
+    gauges: Gauges | None = None,
+    people: bool = True,
+    public: Sequence[str] = (),
+    ignores: Ignores | None = None,
+    replies: bool = False,
+    retention: Rules | None = None,
+) -> Callable[[Handler], Target]:
+    """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
+
+    `schedules`: whose ticks a taker of ScheduleDue takes; `*` at the end stands for anything.
+    `inbox`: the function writes; its answer to an event is recorded and given again. Its events
+    are committed with the answer and leave afterwards. It writes with `ctx.settle`; "transaction"
+    is for functions whose whole effect is in their own tables: they work inside `ctx.tx`, which
+    claims and settles, and call nobody meanwhile.
+    `recorded`: it keeps its own house and has no inbox, but what ran is remembered all the same.
+    `renders`: media type -> how a person's request may have its result rendered.
+    `routes`: further HTTP routes, made with `route`.
+    `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
+    `gauges`: what `GET /metrics` says besides.
+    `public`: what the paths begin with that a request from outside the cluster reaches, where there
+    are such; the rest, events and ticks too, is for the cluster.
+    `ignores`: is an event none of the function's business? Then it is taken without a claim or a
+    record; a sender's every event may come by here.
+    `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
+    strangers reach takes CloudEvents only.
+    `replies`: its one event is the reply although it has an inbox. For an answer that its asker
+    asks for again where it is lost: the inbox then gives the same one, and no outbox is needed.
+    `retention`: what is deleted from its tables, and when; its inbox and runs are anyway.
+    """
+
+    def decorate(handler: Handler) -> Target:
+        inputs = _inputs(handler)
+        if (ScheduleDue in inputs) != bool(schedules):
+            raise TypeError(f"{handler.__name__}: `schedules` and ScheduleDue go together")
+        if schedules and not (inbox or recorded):
+            raise TypeError(f"{handler.__name__}: what a schedule starts is recorded: inbox=True")
+        spec = Spec(
+            handler.__name__,
+            handler,
+            inputs,
+            tuple(emits),
+            tuple(schedules),
+            bool(inbox),
+            inbox == "transaction",
+            recorded,
+            dict(renders or {}),
+            (*routes, *((route("/runs", runs),) if inbox or recorded else ())),
+            start,
+            health,
+            gauges,
+            people,
+            tuple(public),
+            ignores,
+            replies,
+            retention,
+        )
+
+        @functools.wraps(handler)
+        async def target(request: HttpRequest) -> Response:
+            return await respond(spec, request, process_context(spec.name))
+
+        # Not `wraps`' annotations: those are the event's, and the framework reads them.
+        target.__annotations__ = {"request": HttpRequest, "return": Response}
+        target.__dict__["spec"] = spec
+        return typing.cast(Target, functions_framework.aio.http(target))
+
+    return decorate
+
+
+def spec_of(target: object) -> Spec:
+    """What a target declared."""
+    spec = getattr(target, "spec", None)
+    if not isinstance(spec, Spec):
+        raise TypeError(f"{target!r} was not made with @function")
+    return spec
+
+
+async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
+    """Answer one HTTP request as the contract says."""
+    if is_hidden(request.scope, spec.public, ctx.resources.process.cluster_domain):
+        return refusal(404, f"no such path: {request.scope['path']}")
+    if request.method != "POST" or request.scope["path"] != "/":
+        request.scope["context"] = ctx
+        # The framework sends what a target returns by calling it as ASGI: a router will do.
+        return typing.cast(Response, spec.router)
+    try:
+        body = await read(request, ctx.resources.process.max_event_bytes)
+    except PermanentError as error:
+        return failure(error, service=True)
+    headers = request.scope["headers"]
+    if cloudevents.is_event(headers):
+        return await _from_broker(spec, ctx, headers, body)
+    return await from_person(spec, ctx, request, body)
+
+
+async def _from_broker(
+    spec: Spec, ctx: Context, headers: cloudevents.Headers, body: bytes
+) -> Response:
+    try:
+        message, event = await off_loop(len(body), _opened, spec, headers, body)
+        envelope.check_time(event, ctx.now())
+        if spec.ignores is not None and await spec.ignores(event, ctx):
+            return Response(status_code=202)
+        sent = await handle(spec, ctx, message, event)
+        if spec.outbox or not sent:
+            return Response(status_code=202)
+        if len(sent) == 1:
+            reply_headers, reply_body = cloudevents.encode(sent[0])
+            return Response(reply_body, 200, dict(reply_headers))
+        await ctx.publisher.publish(sent)
+        return Response(status_code=202)
+    except Exception as error:
+        return failure(error)
+
+
+def _opened(
+    spec: Spec, headers: cloudevents.Headers, body: bytes
+) -> tuple[cloudevents.Message, Event]:
+    read_event = cloudevents.received if AnyEvent in spec.inputs else cloudevents.decode
+    message = read_event(headers, body)
+    return message, envelope.open_(message, spec.inputs, spec.schedules)
+
+
+def _inputs(handler: Handler) -> tuple[type[Event], ...]:
+    hint = typing.get_type_hints(handler).get("event")
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
+        raise TypeError(f"{handler.__name__}: annotate `event` with its event classes")
+    return kinds

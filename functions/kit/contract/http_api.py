@@ -1,0 +1,301 @@
+"""An HTTP API as a deployable: a FastAPI application behind a functions-framework target."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import functions_framework.aio
+from fastapi import Depends, FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import StringConstraints, ValidationError
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from functions.events.base import Event
+from functions.kit import cloudevents
+from functions.kit.context import Context, process_context
+from functions.kit.contract.body import BodyLimit, off_loop
+from functions.kit.contract.cross_origin import is_hidden
+from functions.kit.contract.handle import Gauges, Rules
+from functions.kit.contract.head import HeadAsGet
+from functions.kit.contract.problem import MOST_BYTES, failure, refusal
+from functions.kit.durable import inbox
+from functions.kit.durable.core import Outcome
+from functions.kit.durable.database import Connection
+from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.telemetry import correlation, log, trace
+
+logger = logging.getLogger(__name__)
+
+Target = Callable[[HttpRequest], Awaitable[Response]]
+Build = Callable[[], FastAPI]
+Start = Callable[[Context], Awaitable[None]]
+Take = Callable[[cloudevents.Message, Context], Awaitable[None]]
+Work = Callable[["Connection"], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What an API target declared."""
+
+    name: str
+    build: Build
+    gauges: Gauges | None = None
+    start: Start | None = None
+    inputs: tuple[type[Event], ...] = ()
+    emits: tuple[type[Event], ...] = ()
+    has_own_door: bool = False
+    schedules: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
+    retention: Rules | None = None
+
+
+def api(
+    name: str,
+    build: Build,
+    gauges: Gauges | None = None,
+    start: Start | None = None,
+    *,
+    inputs: Sequence[type[Event]] = (),
+    emits: Sequence[type[Event]] = (),
+    has_own_door: bool = False,
+    schedules: Sequence[str] = (),
+    public: Sequence[str] = (),
+    take: Take | None = None,
+    retention: Rules | None = None,
+) -> Target:
+    """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
+
+    `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
+    `take`: lets an event from a broker happen, at `POST /`, where no other method is allowed then;
+    `inputs`, `emits` and `schedules` are of an API that takes events.
+    `has_own_door`: it checks by itself which pages may send it forms.
+    `public`: what the paths begin with that a request from outside the cluster reaches, where there
+    are such; the rest, events and ticks too, is for the cluster.
+    `retention`: what is deleted from its tables, and when.
+    """
+    made: list[FastAPI] = []
+
+    def built() -> FastAPI:
+        app = build()
+        app.add_middleware(correlation.OnBehalf)
+        if take is not None:
+            app.add_middleware(_Events, take=take)
+        app.add_middleware(BodyLimit)
+        app.add_middleware(HeadAsGet)
+        app.add_middleware(_Hidden, public=tuple(public))
+        return app
+
+    async def target(request: HttpRequest) -> Response:
+        if not made:
+            made.append(built())
+        ctx = process_context(name)
+        request.scope["context"] = ctx
+        # The framework sends what a target returns by calling it as ASGI: an app will do.
+        return typing.cast(Response, made[0])
+
+    target.__name__ = target.__qualname__ = name
+    target.__dict__["api"] = Api(
+        name,
+        built,
+        gauges,
+        start,
+        tuple(inputs),
+        tuple(emits),
+        has_own_door,
+        tuple(schedules),
+        tuple(public),
+        retention,
+    )
+    return typing.cast(Target, functions_framework.aio.http(target))
+
+
+class _Hidden:
+    """Answers 404 to a request from outside for what is not public."""
+
+    def __init__(self, app: ASGIApp, public: tuple[str, ...]) -> None:
+        self._app = app
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        domain = scope["context"].resources.process.cluster_domain
+        hidden = is_hidden(scope, self._public, domain)
+        path = scope["path"]
+        app = refusal(404, f"no such path: {path}") if hidden else self._app
+        await app(scope, receive, send)
+
+
+class _Events:
+    """Answers at `/`; in front of FastAPI, whose routes take longer than an event does."""
+
+    def __init__(self, app: ASGIApp, take: Take) -> None:
+        self._app = app
+        self._take = take
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._app
+        if scope["path"] == "/" and scope["method"] == "POST":
+            ctx = scope["context"]
+            request = HttpRequest(scope, receive)
+            answer = await taken(request, lambda message: self._take(message, ctx))
+        elif scope["path"] == "/":
+            answer = refusal(405, "POST a CloudEvent", {"Allow": "POST"})
+        await answer(scope, receive, send)
+
+
+async def taken(
+    request: HttpRequest, work: Callable[[cloudevents.Message], Awaitable[None]]
+) -> Response:
+    """The answer to an event from a broker, in an API: 202, or a status that a broker understands.
+
+    `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
+    """
+    try:
+        body = await request.body()
+        message = await off_loop(len(body), cloudevents.decode, request.scope["headers"], body)
+        inbox.check(message.source, message.id)
+        with (
+            log.handling(event_id=message.id, event_type=message.type),
+            trace.processing(message),
+            correlation.acting(correlation.of_event(message)),
+        ):
+            try:
+                await work(message)
+            except (FunctionError, cloudevents.NotAnEvent, ValidationError):
+                raise
+            except Exception as error:
+                logger.error("unexpected error", exc_info=error)
+                raise
+    except Exception as error:
+        return failure(error)
+    return Response(status_code=202)
+
+
+def new_app(title: str, **options: Any) -> FastAPI:
+    """A FastAPI application whose errors are `{"detail": ...}` with the status they deserve."""
+    app = FastAPI(title=title, **options)
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return failure(error, service=True)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return Response(_fitting(error.errors()[:20]), 422, media_type="application/json")
+
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(FunctionError, answer)
+    app.add_exception_handler(RecursionError, answer)
+    app.add_exception_handler(Exception, answer)
+    return app
+
+
+def _fitting(errors: Sequence[Any]) -> str:
+    """As many problems as an error's body may hold, the first one shortened where it must be."""
+    limit = 100
+    while True:
+        problems = [
+            {
+                "type": shortened(error["type"], limit),
+                "loc": [p if isinstance(p, int) else shortened(p, limit) for p in error["loc"]][:9],
+                "msg": shortened(error["msg"], limit),
+                "input": _printable(error["input"], limit),
+            }
+            for error in errors
+        ]
+        body = json.dumps({"detail": problems})
+        if len(body) <= MOST_BYTES:
+            return body
+        if len(errors) > 1:
+            errors = errors[:-1]
+        else:
+            limit = int(limit * 0.8)
+
+
+def _printable(given: object, limit: int) -> object:
+    """What was given, as JSON can say it: not every input is text or a number that JSON has."""
+    if given is None or isinstance(given, bool) or (isinstance(given, int) and abs(given) < 2**63):
+        return given
+    return shortened(given if isinstance(given, str) else repr(given), limit)
+
+
+async def _context(request: Request) -> Context:
+    # Not a plain function: FastAPI would call it in a thread, for each request.
+    found = request.scope["context"]
+    assert isinstance(found, Context)
+    return found
+
+
+async def _connection(request: Request) -> AsyncIterator[Connection]:
+    async with (await _context(request)).store.connection() as connection:
+        yield connection
+
+
+# Ids and names of any alphabet, but without control characters; text without the zero character.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="at most so many")]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="leave out the first so many")]
+Ctx = Annotated[Context, Depends(_context)]
+# A connection for single statements, given back before the answer is sent.
+Db = Annotated[Connection, Depends(_connection, scope="function")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="a repeat answers the first result"),
+]
+
+
+async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Work) -> Any:
+    """Do a write once for each Idempotency-Key of a route; a repeat gets the first JSON answer.
+
+    `request` is what was asked for: the same key with another request is refused.
+    """
+    if key is None:
+        async with ctx.store.transaction() as tx:
+            return await work(tx)
+
+    async def recorded(tx: Connection) -> dict[str, Any]:
+        return {"request": request, "answer": await work(tx)}
+
+    found = await inbox.once(ctx.store, inbox.Key(ctx.function, route, key), "http", 30.0, recorded)
+    return _answer_to(request, key, found)
+
+
+async def called_once(
+    ctx: Ctx, key: str | None, route: str, request: object, work: Callable[[], Awaitable[Any]]
+) -> Any:
+    """`once` for work that calls services: it is claimed, and no transaction is open meanwhile."""
+    if key is None:
+        return await work()
+
+    async def recorded() -> Outcome:
+        return Outcome({"request": request, "answer": await work()})
+
+    name = inbox.Key(ctx.function, route, key)
+    found = await ctx.resources.durable.once(name, "http", 30.0, recorded)
+    return _answer_to(request, key, found)
+
+
+async def answered(ctx: Ctx, key: str | None, route: str) -> bool:
+    """Is there an answer to a request already?"""
+    if key is None:
+        return False
+    async with ctx.store.connection() as connection:
+        found = await inbox.find(connection, inbox.Key(ctx.function, route, key), None)
+    return found is not None
+
+
+def _answer_to(request: object, key: str, found: inbox.Answered) -> Any:
+    if found.answer["request"] != request:
+        raise PermanentError(f"Idempotency-Key {key!r} was used for another request")
+    return found.answer["answer"]
+
+
+def created(answer: Any) -> Response:
+    """201 with a JSON body."""
+    return JSONResponse(answer, 201)

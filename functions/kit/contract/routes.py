@@ -1,0 +1,66 @@
+"""Further HTTP routes of a function, beside the events that are POSTed to `/`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from functions.kit.context import Context
+from functions.kit.contract.head import HeadAsGet
+from functions.kit.contract.problem import failure, refusal
+from functions.kit.errors import PermanentError
+
+Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
+
+
+def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
+    """A further HTTP route of a function, whose endpoint also gets the context."""
+
+    served: ASGIApp = _Served(endpoint, sorted(methods))
+    if "GET" in methods:
+        served = HeadAsGet(served)
+    return Route(path, served, methods=None)
+
+
+def number(
+    text: str, name: str, least: int, most: int, refusal: type[PermanentError] = PermanentError
+) -> int:
+    """A number of a query; Python refuses to read thousands of digits, so they are counted."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise refusal(f"{name}: must be a number from {least} to {most}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """An endpoint as ASGI: without Starlette's handling of errors, as it has our own."""
+
+    endpoint: Endpoint
+    methods: list[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in self.methods:
+            request = HttpRequest(scope, receive, send)
+            try:
+                answer = await self.endpoint(request, scope["context"])
+            except Exception as error:
+                answer = failure(error, service=True)
+        else:
+            words = f"{scope['method']} is not allowed here"
+            allowed = ["HEAD", *self.methods] if "GET" in self.methods else self.methods
+            answer = refusal(405, words, {"Allow": ", ".join(sorted(allowed))})
+        await answer(scope, receive, send)
+
+
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to what no route takes."""
+    if scope["path"] == "/":
+        answer = refusal(405, "POST a CloudEvent or JSON", {"Allow": "POST"})
+    else:
+        answer = refusal(404, f"no such path: {scope['path']}")
+    await answer(scope, receive, send)

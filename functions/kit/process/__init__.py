@@ -1,0 +1,1 @@
+"""One process: how it starts, what it says of its health and numbers, how it drains."""

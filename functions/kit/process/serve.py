@@ -1,0 +1,192 @@
+"""The process entry point: `FUNCTION_TARGET=sprint_report python -m functions.kit.process.serve`.
+
+functions-framework's own server ends a request 30 s after SIGTERM whatever `timeoutSeconds` says;
+here draining lasts as long as a request may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import functions_framework.aio
+import uvicorn
+from starlette.responses import JSONResponse, Response
+
+from functions.kit import cloudevents
+from functions.kit.context import process_context
+from functions.kit.contract.cross_origin import host_of, is_foreign
+from functions.kit.contract.handle import Gauges
+from functions.kit.contract.problem import refusal
+from functions.kit.durable.migrate import owner_of
+from functions.kit.durable.retention import keep_small
+from functions.kit.errors import FunctionError
+from functions.kit.process import metrics_page
+from functions.kit.process.health import problems
+from functions.kit.settings import BadSetting, ProcessSettings
+from functions.kit.telemetry import log, trace
+from functions.kit.telemetry.trace import TraceSettings
+
+logger = logging.getLogger(__name__)
+
+# The framework draws a random id for each request that has none, for logs that are not ours: that
+# alone took a tenth of a small request's time.
+_EXECUTION_ID = (b"function-execution-id", b"-")
+
+# What came by way of Knative's queue-proxy, as a request from the internet does, has at least the
+# first of these; what reads the pod's own port has none.
+_FORWARDED = frozenset((b"x-forwarded-for", b"forwarded", b"k-proxy-request"))
+
+FUNCTIONS = Path(__file__).resolve().parents[2]
+
+
+def source_of(target: str) -> Path:
+    """The main.py of a target; `LookupError` names the targets that exist."""
+    found = {p.parent.name: p for d in (FUNCTIONS, FUNCTIONS / "dsm") for p in d.glob("*/main.py")}
+    if target not in found:
+        raise LookupError(
+            f"setting FUNCTION_TARGET: {target!r} is none of {', '.join(sorted(found))}"
+        )
+    return found[target]
+
+
+class Application:
+    """The framework's app with health and `GET /metrics` in front and clean-up behind.
+
+    `/health/live` asks nobody: a database that is away is cured by no restart, which would only
+    end what goes on. `/health` says whether the process can work.
+    """
+
+    def __init__(self, target: str, source: Path, allowed_hosts: str = "") -> None:
+        create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
+        self._function = create(target, str(source), "http")
+        # Its route for any path takes no line break: that is for the function to refuse as well.
+        router = self._function.router
+        router.default = router.routes[-1].app
+        self._target = target
+        self._allowed_hosts = frozenset(filter(None, allowed_hosts.lower().split(",")))
+        self._folder = source.parent
+        # The framework loads a source under its file's name.
+        loaded = getattr(sys.modules.get(source.stem), target, None)
+        self._spec = getattr(loaded, "spec", None)
+        declared = self._spec or getattr(loaded, "api", None)
+
+        # An API with tables has an inbox for its Idempotency-Keys.
+        tables = (self._folder / "migrations").is_dir()
+        self._inbox = self._spec.inbox or self._spec.recorded if self._spec else tables
+        has_tables = self._inbox or owner_of(self._folder) is not None
+        readers: list[Gauges] = [metrics_page.database, metrics_page.outbox] if has_tables else []
+        if self._spec and has_tables:
+            readers.append(metrics_page.runs)
+        if declared and declared.gauges:
+            readers.append(declared.gauges)
+        self._tables = metrics_page.Tables(readers)
+        self._start = declared.start if declared else None
+        self._retention = declared.retention if declared else None
+        self._has_own_door = getattr(declared, "has_own_door", False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._is_addressed(scope):
+            await refusal(421, "this function has no such host name")(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/health":
+            await (await self._health())(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/health/live":
+            await JSONResponse({"status": "ok"})(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/metrics":
+            await (await self._metrics(scope["headers"]))(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif not self._has_own_door and is_foreign(scope):
+            await refusal(403, "a page of another site may not do this")(scope, receive, send)
+        else:
+            scope["headers"] = [*scope["headers"], _EXECUTION_ID]
+            meter = process_context(self._target).resources.meter
+            await meter.measured(self._function, scope, receive, send)
+
+    def _is_addressed(self, scope: Any) -> bool:
+        """Is the host name one of ours? A page that resolves its own name to us has another."""
+        known = self._allowed_hosts
+        return not known or scope["type"] != "http" or host_of(scope) in known
+
+    async def _metrics(self, headers: cloudevents.Headers) -> Response:
+        """The numbers of all functions, for who reads the pod itself and not over a route."""
+        if any(name in _FORWARDED for name, _ in headers):
+            return refusal(404, "not found")
+        text = await metrics_page.page(process_context(self._target), self._tables)
+        return Response(text, media_type=metrics_page.CONTENT_TYPE)
+
+    async def _health(self) -> JSONResponse:
+        ctx = process_context(self._target)
+        found = await problems(ctx, self._folder, inbox=self._inbox)
+        if found:
+            return JSONResponse({"status": "unavailable", "detail": "; ".join(found)}, 503)
+        more = self._spec.health(ctx) if self._spec and self._spec.health else {}
+        return JSONResponse({"status": "ok", **more})
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        ctx = process_context(self._target)
+        try:
+            if self._start:
+                await self._start(ctx)
+        except (BadSetting, FunctionError) as error:
+            print(f"cannot start: {error}", file=sys.stderr)
+            await send({"type": "lifespan.startup.failed"})
+            return
+        gc.freeze()  # what is loaded by now stays: no collection needs to look at it again
+        await send({"type": "lifespan.startup.complete"})
+        tidying: asyncio.Task[None] | None = None
+        if self._inbox:
+            rules = self._retention(ctx) if self._retention else ()
+            tidying = asyncio.create_task(keep_small(ctx.store, ctx.function, rules))
+        if self._inbox and ctx.resources.process.k_sink:
+            ctx.resources.durable.relay.start()  # what a dead process left is anybody's
+        await receive()
+        if tidying:
+            tidying.cancel()
+        await ctx.resources.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def main() -> int:
+    """Serve until SIGTERM; 1 and one line on standard error where the function cannot start."""
+    try:
+        settings = ProcessSettings.read()
+        log.configure(settings.log_level)
+        source = Path(settings.function_source) if settings.function_source else None
+        target = settings.function_target
+        trace.start(TraceSettings.read(), settings)
+        found = source or source_of(target)
+        app = trace.served(Application(target, found, settings.allowed_hosts))
+    except (BadSetting, LookupError, FunctionError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        logger.debug("cannot import the function", exc_info=error)
+        print(
+            f"cannot start: {settings.function_target} does not import: "
+            f"{type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
+        return 1
+    config = uvicorn.Config(
+        app,
+        host=settings.server_host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(settings.timeout_seconds),
+    )
+    uvicorn.Server(config).run()  # exits with 3 where `start` fails
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

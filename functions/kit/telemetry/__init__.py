@@ -1,0 +1,1 @@
+"""What is logged, counted and traced, and under which correlation."""

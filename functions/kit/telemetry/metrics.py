@@ -1,0 +1,161 @@
+"""What a process counts, and the text in which Prometheus reads it.
+
+Counting is plain dictionaries, as `prometheus-client` adds 18 ms to a cold start of 300 and takes
+4 µs for each sample, which is a quarter of all that a small request costs. What remains is the
+text, which is short; a test has `prometheus-client` read it.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from functions.events.base import Event
+from functions.events.schedule import ScheduleDue
+
+MOST_SCHEDULES = 200
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+# The answers that say what kind of failure it was; the contract of every function has them.
+_KINDS = {
+    400: "malformed",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    422: "permanent",
+    503: "temporary",
+}
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One number at this moment. Those of one name belong to one family and share their help."""
+
+    name: str
+    help: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "gauge"
+
+
+class Meter:
+    """What one process has counted since it started."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+        # A kind that begins with 1 would be no increase to Prometheus: all begin with 0.
+        self.failed = Counter(dict.fromkeys((*_KINDS.values(), "refused", "unexpected"), 0))
+        self.events: Counter[tuple[str, str]] = Counter()
+        self.in_flight = 0
+        self.late_s: dict[str, float] = {}
+        self._buckets = [0] * (len(BOUNDS_S) + 1)
+        self._took_s = 0.0
+
+    async def measured(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request of an ASGI application."""
+        status = 500
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.in_flight += 1
+        began = time.perf_counter()
+        try:
+            await app(scope, receive, watched)
+        finally:
+            took_s = time.perf_counter() - began
+            self.in_flight -= 1
+            self._took_s += took_s
+            self._buckets[bisect_left(BOUNDS_S, took_s)] += 1
+            if status < 400:
+                self.handled += 1
+            else:
+                self.failed[_kind(status)] += 1
+
+    def event(self, event: Event, outcome: str, now: datetime) -> None:
+        """An event has been handled, or not: `ok`, `repeated`, or the name of the error."""
+        # The class's type, not the message's: a sender must not be able to make up series.
+        self.events[type(event).type, outcome] += 1
+        if isinstance(event, ScheduleDue) and (
+            event.schedule in self.late_s or len(self.late_s) < MOST_SCHEDULES
+        ):
+            self.late_s[event.schedule] = (now - event.time).total_seconds()
+
+    def gauges(self) -> list[Gauge]:
+        """What goes up and down."""
+        late = [lateness(name, late_s) for name, late_s in self.late_s.items()]
+        busy = Gauge("function_in_flight", "Requests being answered", self.in_flight)
+        return [busy, *late]
+
+    def text(self, labels: Mapping[str, str]) -> Iterator[str]:
+        """Counters and the histogram."""
+        yield from _head("function_handled_total", "counter", "Requests answered well")
+        yield _sample("function_handled_total", labels, self.handled)
+        yield from _head("function_failed_total", "counter", "Requests that failed, by kind")
+        for kind, count in sorted(self.failed.items()):
+            yield _sample("function_failed_total", {**labels, "kind": kind}, count)
+        yield from _head("function_events_total", "counter", "Events, by type and what became")
+        for (kind, outcome), count in sorted(self.events.items()):
+            said = {**labels, "type": kind, "outcome": outcome}
+            yield _sample("function_events_total", said, count)
+        name = "function_duration_seconds"
+        yield from _head(name, "histogram", "Seconds that a request took")
+        total = 0
+        for bound, count in zip((*BOUNDS_S, float("inf")), self._buckets, strict=True):
+            total += count
+            yield _sample(f"{name}_bucket", {**labels, "le": _number(bound)}, total)
+        yield _sample(f"{name}_sum", labels, self._took_s)
+        yield _sample(f"{name}_count", labels, total)
+
+
+def lateness(schedule: str, late_s: float) -> Gauge:
+    words = "Seconds from a schedule's tick to the moment it was handled, at the latest tick"
+    return Gauge("function_schedule_lateness_seconds", words, late_s, {"schedule": schedule})
+
+
+def families(gauges: Iterable[Gauge], labels: Mapping[str, str]) -> Iterator[str]:
+    """Samples of one family have to stand together."""
+    families: dict[str, dict[frozenset[tuple[str, str]], Gauge]] = {}
+    for gauge in gauges:
+        families.setdefault(gauge.name, {})[frozenset(gauge.labels.items())] = gauge
+    for name, members in families.items():
+        first = next(iter(members.values()))
+        yield from _head(name, first.kind, first.help)
+        for gauge in members.values():
+            yield _sample(name, {**labels, **gauge.labels}, gauge.value)
+
+
+def _head(name: str, kind: str, words: str) -> tuple[str, str]:
+    return f"# HELP {name} {words}", f"# TYPE {name} {kind}"
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    said = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{said}}} {_number(value)}"
+
+
+def _number(value: float) -> str:
+    """As Prometheus writes numbers.
+
+    >>> _number(3.0), _number(0.25), _number(float("inf"))
+    ('3', '0.25', '+Inf')
+    """
+    if value == float("inf"):
+        return "+Inf"
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _kind(status: int) -> str:
+    return _KINDS.get(status, "refused" if status < 500 else "unexpected")
