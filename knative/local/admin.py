@@ -75,6 +75,17 @@ def admin_app(runtime: Runtime) -> Starlette:
         found = await runtime.broker.dead_letters(limit)
         return JSONResponse([event_json(record) for record in found])
 
+    async def faults(request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                runtime.add_fault(request.query_params.get("fault", ""))
+            except ValueError as error:
+                raise QueryError(str(error)) from None
+        return JSONResponse(runtime.faults.list())
+
+    async def clear_faults(request: Request) -> Response:
+        return JSONResponse({"cleared": runtime.faults.clear(_number(request, "id"))})
+
     async def reset(_: Request) -> Response:
         if runtime.reset is None:
             words = "what runs here cannot begin anew by itself: end it, and run `clean`"
@@ -105,6 +116,8 @@ def admin_app(runtime: Runtime) -> Starlette:
             Route("/_knative/event", event),
             Route("/_knative/redrive", redrive, methods=["POST"]),
             Route("/_knative/dead-letters", dead_letters),
+            Route("/_knative/faults", faults, methods=["GET", "POST"]),
+            Route("/_knative/faults/clear", clear_faults, methods=["POST"]),
             Route("/_knative/reset", reset, methods=["POST"]),
             Route("/_knative/crash-broker", crash_broker, methods=["POST"]),
         ],

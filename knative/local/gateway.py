@@ -10,7 +10,9 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from knative.local.access import Access, check_no_page
+from knative.local.broker.courier import FAN_OUT_S
 from knative.local.broker.http import Answer
+from knative.local.faults import Faults
 from knative.local.hosts import BROKER_HOST
 from knative.local.kube import ApiError
 from knative.local.network import trouble
@@ -46,10 +48,12 @@ class Gateway:
         admin: App,
         access: Access,
         outside: Outside,
+        faults: Faults,
         *,
         front: Revision | None = None,
     ) -> None:
         self._front = front
+        self._faults = faults
         self._revisions = revisions
         self._outside = outside
         self._access = access
@@ -61,10 +65,39 @@ class Gateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError("the gateway speaks HTTP only")
-        try:
-            await self._route(scope, receive, send, dict(scope["headers"]))
-        except ApiError as error:
-            await reply(send, _refusal(error))
+        headers = dict(scope["headers"])
+        host = _host_name(headers.get(b"host", b""))
+        if host in self._revisions:
+            host = self._revisions[host].host
+
+        async def route(send: Send) -> None:
+            try:
+                await self._route(scope, receive, send, headers)
+            except ApiError as error:
+                await reply(send, _refusal(error))
+
+        if self._faults.concern(host):
+            await reply(send, await self._befallen(host, route))
+        else:
+            await route(send)
+
+    async def _befallen(self, host: str, route: Callable[[Send], Awaitable[None]]) -> Answer:
+        """The whole answer to a request, after the faults of its host."""
+
+        async def make() -> Answer:
+            messages: list[Message] = []
+
+            async def keep(message: Message) -> None:
+                messages.append(message)
+
+            await route(keep)
+            start, *parts = messages
+            body = b"".join(part.get("body", b"") for part in parts)
+            kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+            return Answer(start["status"], kept, body)
+
+        answer, _, _ = await self._faults.call("", f"http://{host}", make, FAN_OUT_S, repeated=True)
+        return answer if isinstance(answer, Answer) else trouble(502, f"EOF: {answer}")
 
     async def _route(
         self, scope: Message, receive: Receive, send: Send, headers: Mapping[bytes, bytes]

@@ -22,6 +22,9 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{words}: {service['reason']}" if service["reason"] else words,
                 (f"knative-local logs {name}"),
             )
+    for fault in status["faults"]:
+        words = f"fault {fault['id']} is on: {fault['fault']}, it befell {fault['struck']} calls"
+        yield words, f"knative-local fault clear {fault['id']}"
     counts = status["counts"]
     if counts["dead-lettered"]:
         yield (

@@ -73,6 +73,11 @@ class Processes:
         reasons = await asyncio.gather(*(attempt(revision) for revision in self.revisions))
         return [reason for reason in reasons if reason]
 
+    async def kill(self, host: str) -> None:
+        """Kill the process behind `host`, if there is one."""
+        if revision := self.by_host.get(host):
+            await revision.kill()
+
     async def close(self) -> None:
         """Stop all processes, each with its own time to drain."""
         for task in self._tasks:

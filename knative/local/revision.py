@@ -231,6 +231,12 @@ class Revision:
             log_file.bound(self.log)
             await asyncio.sleep(min(1.0, self._kept_s / 4))
 
+    async def kill(self) -> None:
+        """End the process by SIGKILL, as a node that goes away; the next request starts another."""
+        if self._instance is not None and self._instance.alive:
+            self._instance.process.kill()
+            await self._instance.process.wait()
+
     async def _stop(self) -> None:
         if self._instance is not None and self._instance.alive:
             self.state = State.STOPPING

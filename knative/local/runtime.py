@@ -8,12 +8,13 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from knative.local import data_folder
 from knative.local.access import USER, Access, new_token
@@ -25,6 +26,7 @@ from knative.local.clock import Clock
 from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
+from knative.local.faults import Fault, Faults
 from knative.local.gateway import KUBERNETES, Gateway
 from knative.local.health import problems
 from knative.local.lock import DataLock
@@ -58,7 +60,7 @@ class Options:
     data: Path
     port: int = 8080
     automatic: bool = True
-    deliver_twice: bool = False
+    faults: Sequence[str] = ()
     durable: bool = True
     retention_s: float = RETENTION_S
     front: str | None = None
@@ -109,6 +111,7 @@ class Runtime:
 
         self.processes = Processes(self.world, site, self.options.limits)
         outside = Outside(self.world, self.options.maps)
+        self.faults = Faults(self.processes.kill)
         self.network = Network(self.processes.by_host, outside)
         try:
             self.broker = LocalBroker(
@@ -116,13 +119,18 @@ class Runtime:
                 brokers(self.world),
                 triggers(self.world),
                 self.network,
-                deliver_twice=self.options.deliver_twice,
+                around=self.faults.call,
                 durable=self.options.durable,
                 retention_s=self.options.retention_s,
             )
         except ValueError as error:
             raise StartError(str(error)) from None
         self.network.broker = self.broker
+        for text in self.options.faults:
+            try:
+                self.add_fault(text)
+            except ValueError as error:
+                raise StartError(f"--fault: {error}") from None
         self.clock = Clock(self.network, self._data / "clock.json")
         with _usable(self._data / "kube"):
             self.kube = ClusterApi(self.world, site, self.network, self.clock)
@@ -133,6 +141,7 @@ class Runtime:
             admin_app(self),
             Access(self._token),
             outside,
+            self.faults,
             front=self._front(),
         )
         server = Server(gateway, listener)
@@ -229,6 +238,27 @@ class Runtime:
         }
         data_folder.write_private(path, json.dumps(config, indent=2))
 
+    def add_fault(self, text: str) -> int:
+        """Begin the fault that `text` says; its number. ValueError with what there is."""
+        fault = Fault.parse(text)
+        subscribers = {f"{one.namespace}/{one.name}": one for one in triggers(self.world)}
+        services = {
+            f"{one.service.namespace}/{one.service.name}": one for one in self.processes.revisions
+        }
+        for kind, name, there in (
+            ("Trigger", fault.trigger, subscribers),
+            ("Service", fault.service, services),
+        ):
+            if name is not None and name not in there:
+                raise ValueError(f"no {kind} {name!r}; there are: {', '.join(there) or 'none'}")
+        if fault.kind.startswith("kill"):
+            host = fault.host or (fault.service and services[fault.service].host)
+            if fault.trigger:
+                host = urlsplit(subscribers[fault.trigger].subscriber_uri).hostname
+            if host not in self.processes.by_host:
+                raise ValueError(f"{text!r} needs a target that is a process here")
+        return self.faults.add(fault)
+
     # What can be asked.
 
     def settled(self) -> bool:
@@ -295,6 +325,7 @@ class Runtime:
             ],
             "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
             "counts": counts,
+            "faults": self.faults.list(),
             "retrying": self.broker.retrying(),
             "clock": {"now": datetime.now(UTC).isoformat(), "kind": "real"},
             "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),

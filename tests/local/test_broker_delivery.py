@@ -25,9 +25,11 @@ from knative.local.broker import (
     State,
     TriggerSpec,
 )
+from knative.local.broker.http import Around
 from knative.local.broker.journal import Journal
 from knative.local.broker.records import Wanted
 from knative.local.broker.store import Batch
+from knative.local.faults import Fault, Faults
 from tests.conformance.receiver import Receiver, Say
 from tests.support import eventually
 
@@ -141,11 +143,20 @@ async def test_a_paused_broker_keeps_events_and_delivers_none(
     assert len(receiver.requests("/a")) == 1
 
 
+def twice() -> Around:
+    async def kill(host: str) -> None:
+        raise AssertionError(f"nothing is killed: {host}")
+
+    faults = Faults(kill)
+    faults.add(Fault.parse("twice"))
+    return faults.call
+
+
 async def test_deliver_twice_makes_each_successful_delivery_once_more_with_its_reply(
     open_broker: Open, receiver: Receiver
 ) -> None:
     receiver.will_say("/a", "1", Say(503), Say(200, event_headers("re-1", "b")))
-    async with open_broker("a", "b", deliver_twice=True) as broker:
+    async with open_broker("a", "b", around=twice()) as broker:
         assert (await publish(broker, "a", "1")).status == 202
         await wait_settled(broker)
         events = await broker.events()
@@ -157,7 +168,7 @@ async def test_deliver_twice_makes_each_successful_delivery_once_more_with_its_r
 
 async def test_a_dead_letter_is_not_made_twice(open_broker: Open, receiver: Receiver) -> None:
     receiver.will_say("/a", "1", Say(422))
-    async with open_broker(deliver_twice=True) as broker:
+    async with open_broker(around=twice()) as broker:
         await publish(broker, "a", "1")
         await wait_settled(broker)
     assert len(receiver.requests("/dead", "1")) == 1

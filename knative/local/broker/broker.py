@@ -22,7 +22,7 @@ from knative.local.broker.event import (
     stamp,
     validate,
 )
-from knative.local.broker.http import Answer, Headers, Send
+from knative.local.broker.http import Answer, Around, Headers, Send
 from knative.local.broker.job import Flight, Job, Route
 from knative.local.broker.journal import Journal
 from knative.local.broker.lane import Lane
@@ -61,7 +61,7 @@ class LocalBroker:
         triggers: Iterable[TriggerSpec],
         send: Send,
         *,
-        deliver_twice: bool = False,
+        around: Around | None = None,
         durable: bool = True,
         retention_s: float = RETENTION_S,
         lane_width: int = LANE_WIDTH,
@@ -69,7 +69,7 @@ class LocalBroker:
     ) -> None:
         self._path = store
         self._send = send
-        self._deliver_twice = deliver_twice
+        self._around = around
         self._durable = durable
         self._retention_s = retention_s
         self._clock = clock
@@ -101,7 +101,7 @@ class LocalBroker:
         self._journal = Journal(self._store.commit)
         self._reader = Reader(self._path, "broker-reader")
         self._lister = Reader(self._path, "broker-lister")
-        self._courier = Courier(self, self._journal, self._send, self._clock)
+        self._courier = Courier(self, self._journal, self._send, self._clock, self._around)
         self._seq, self._delivery = await self._reader(Reader.last_ids)
         self._running, self._paused = True, False
         for left in await self._reader(Reader.open_deliveries):
@@ -306,7 +306,7 @@ class LocalBroker:
         self._open.discard(job)
         if job.flight:
             job.flight.finish(ok=job.state is not State.FAILED)
-        if self._deliver_twice and job.state is State.DELIVERED and not job.repeated:
+        if job.twice and job.state is State.DELIVERED:
             self._repeat(job)
 
     def go_on(self, job: Job, delay_s: float) -> None:

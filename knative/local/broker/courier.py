@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 from urllib.parse import urljoin
 
 from knative.local.broker.event import Event, IncompleteError
-from knative.local.broker.http import Answer, Headers, Send, header
+from knative.local.broker.http import Answer, Around, Headers, Outcome, Send, header
 from knative.local.broker.job import Job
 from knative.local.broker.journal import Journal
 from knative.local.broker.outcome import (
@@ -41,7 +42,15 @@ class Hub(Protocol):
 
 
 class Courier:
-    def __init__(self, hub: Hub, journal: Journal, send: Send, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        journal: Journal,
+        send: Send,
+        clock: Callable[[], float],
+        around: Around | None,
+    ) -> None:
+        self._around = around
         self._hub = hub
         self._journal = journal
         self._send = send
@@ -52,7 +61,14 @@ class Courier:
         event = job.event or await self._hub.load(job.seq)
         url, headers, body = job.request(event)
         at, started = self._clock(), time.perf_counter()
-        answer = await self._call(url, headers, body, job.route.delivery.timeout_s or FAN_OUT_S)
+        timeout_s = job.route.delivery.timeout_s or FAN_OUT_S
+        call = partial(self._call, url, headers, body, timeout_s)
+        if self._around is None:
+            answer, fault = await call(), None
+        else:
+            answer, fault, job.twice = await self._around(
+                job.route.key, url, call, timeout_s, repeated=job.repeated
+            )
         took_s = time.perf_counter() - started
         job.attempts += 1
         dead_lettering = job.state is State.DEAD_LETTERING
@@ -61,7 +77,7 @@ class Courier:
         status = answer.status if isinstance(answer, Answer) else None
         seen = answer.body[:ANSWER_KEPT] if isinstance(answer, Answer) else b""
         self._journal.open_batch().attempts.append(
-            (job.id, job.attempts, url, at, took_s, status, reason, seen)
+            (job.id, job.attempts, url, at, took_s, status, reason, seen, fault)
         )
         if isinstance(verdict, Accepted) and verdict.reply is not None:
             try:
@@ -106,9 +122,7 @@ class Courier:
         self._journal.open_batch().updates.append(job.update(self._clock(), reason))
         self._hub.finish(job)
 
-    async def _call(
-        self, url: str, headers: Headers, body: bytes, timeout_s: float
-    ) -> Answer | OSError:
+    async def _call(self, url: str, headers: Headers, body: bytes, timeout_s: float) -> Outcome:
         method, ends = "POST", time.perf_counter() + timeout_s  # as in Go, for all hops together
         try:
             for _ in range(REDIRECTS_MAX):

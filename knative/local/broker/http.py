@@ -5,7 +5,7 @@ Header names may come in any case; header lists keep their order and their bytes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,9 @@ class Answer:
     body: bytes = b""
 
 
+Outcome = Answer | OSError  # of a call: its answer, or why there is none
+
+
 class Send(Protocol):
     """One HTTP request, redirects not followed.
 
@@ -31,6 +34,21 @@ class Send(Protocol):
     async def __call__(
         self, method: str, url: str, headers: Headers, body: bytes, timeout_s: float | None
     ) -> Answer: ...
+
+
+class Around(Protocol):
+    """What stands around each call of the Broker: faults on demand."""
+
+    async def __call__(
+        self,
+        trigger: str,
+        url: str,
+        make: Callable[[], Awaitable[Outcome]],
+        timeout_s: float,
+        *,
+        repeated: bool,
+    ) -> tuple[Outcome, str | None, bool]:
+        """What the Broker sees of the call, what was done to it, and is it made twice?"""
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:

@@ -77,6 +77,7 @@ class Job:
     event: Event | None
     flight: Flight | None = None
     repeated: bool = False
+    twice: bool = False  # to be made once more, after it succeeded
     state: State = State.PENDING
     attempts: int = 0
     base: int = 0  # attempts made before dead-lettering began

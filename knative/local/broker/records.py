@@ -28,6 +28,7 @@ class AttemptRecord:
     status: int | None  # None: no answer came
     reason: str | None  # None: it succeeded
     answer: bytes
+    fault: str | None = None  # what was done to it on demand
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from knative.local.broker.event import Event
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 create table event (
@@ -34,6 +34,7 @@ create index delivery_lost on delivery (id) where state in ('dead-lettered', 'fa
 create table attempt (
     delivery integer not null, number integer not null, url text not null, at real not null,
     took_s real not null, status integer, reason text, answer blob not null,
+    fault text,                          -- what was done to it on demand
     primary key (delivery, number)) without rowid;
 """
 
@@ -51,7 +52,7 @@ create index if not exists delivery_trigger on delivery (trigger, event);
 
 INSERT_EVENT = "insert into event values (?,?,?,?,?,?,?,?,?,?)"
 INSERT_DELIVERY = "insert into delivery values (?,?,?,?,'pending',0,0,?,null,null)"
-INSERT_ATTEMPT = "insert into attempt values (?,?,?,?,?,?,?,?)"
+INSERT_ATTEMPT = "insert into attempt values (?,?,?,?,?,?,?,?,?)"
 UPDATE_DELIVERY = (
     "update delivery set state=?, attempts=?, base=?, due=?, reason=?, error=? where id=?"
 )
@@ -97,6 +98,11 @@ class Store:
         (version,) = self._writer.execute("pragma user_version").fetchone()
         if version == 0:
             self._writer.executescript(f"begin;{SCHEMA}pragma user_version={VERSION};commit;")
+        elif version == 1:
+            self._writer.executescript(
+                f"begin;alter table attempt add column fault text;"
+                f"pragma user_version={VERSION};commit;"
+            )
         elif version != VERSION:
             raise ValueError(f"{path} has schema {version}, expected {VERSION}")
         self._writer.executescript(INDEXES)

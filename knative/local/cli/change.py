@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from knative.local.cli.client import Client
+from knative.local.cli.terminal import say, table
 from knative.local.errors import StartError
 
 RESET_WITHIN_S = 300.0  # processes drain, PostgreSQL is made anew, every Service is tried
@@ -46,6 +47,29 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def fault(arguments: argparse.Namespace) -> int:
+    """List the faults, begin one, or clear one or all."""
+    client, words = Client(Path(arguments.data)), arguments.words
+    if words[:1] == ["clear"]:
+        answer = client.request("POST", "faults/clear", id=" ".join(words[1:]) or None)
+    else:
+        method = "POST" if words else "GET"
+        answer = client.request(method, "faults", fault=" ".join(words) or None)
+    found = answer.json()
+    if not answer.is_success:
+        raise StartError(found["detail"])
+    if isinstance(found, dict):
+        say(json.dumps(found) if arguments.json else f"{found['cleared']} faults cleared")
+    elif arguments.json:
+        for one in found:
+            say(json.dumps(one))
+    elif found:
+        table(("id", "fault", "calls", "struck"), [list(one.values()) for one in found])
+    else:
+        say("no faults")
+    return 0
 
 
 def crash_broker(arguments: argparse.Namespace) -> int:

@@ -81,7 +81,10 @@ def _up(commands: _Commands) -> None:
     run.add_argument("--overlay", action="append", default=[], help=argparse.SUPPRESS)
     run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
     run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
-    run.add_argument("--deliver-twice", action="store_true", help="every event comes twice")
+    run.add_argument("--deliver-twice", action="store_true", help="the same as --fault twice")
+    run.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", help="see `fault`; repeatable"
+    )
     run.add_argument(
         "--front",
         metavar="NAMESPACE/NAME",
@@ -185,6 +188,22 @@ def _act(commands: _Commands) -> None:
     send.add_argument("--id", help="default: a new one")
     send.add_argument("--broker", metavar="NAMESPACE/NAME", help="default: the only one")
     send.add_argument("--state", metavar="DIR", help=argparse.SUPPRESS)
+    fault = commands.add(
+        "fault",
+        "change:fault",
+        "list the faults, begin one, or clear one or all",
+        "fault\nfault twice\nfault status=503 trigger=shop/mail nth=2\n"
+        "fault kill-before service=shop/checkout probability=0.1 seed=7\n"
+        "fault clear 1\nfault clear",
+    )
+    fault.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="KIND[=VALUE] [trigger=|service=NAMESPACE/NAME or host=] [nth=|probability= seed=]; "
+        "KIND: twice, late=S, slow=S, out-of-order[=S], drop-answer, status=N, "
+        "kill-before[=S], kill-after",
+    )
     commands.add(
         "crash-broker",
         "change:crash_broker",

@@ -151,13 +151,16 @@ def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None
     again = " (duplicate on demand)" if item["repeated"] else ""
     made = f"{number} attempt{'s' if number != 1 else ''}"
     say(f"{indent}{plain(item['trigger'])}: {state(item['state'])}, {made}{again}")
-    if not (every_attempt or item["state"] != "delivered" or number > 1):
+    plain_success = item["state"] == "delivered" and number == 1
+    if plain_success and not every_attempt and not item["attempts"][0]["fault"]:
         return
     for attempt in item["attempts"]:
         words = attempt["reason"] or f"taken with {attempt['status']}"
         took = f" after {attempt['took_s']:.3f} s" if every_attempt else ""
         answer = f": {attempt['answer']}" if attempt["answer"] else ""
-        say(plain(f"{indent}    {attempt['number']}. {attempt['url']}: {words}{took}{answer}"))
+        fault = f" [fault: {attempt['fault']}]" if attempt["fault"] else ""
+        line = f"{attempt['number']}. {attempt['url']}: {words}{took}{answer}{fault}"
+        say(plain(f"{indent}    {line}"))
     if every_attempt and item["state"] in ("pending", "dead-lettering"):
         say(f"{indent}    next at {datetime.fromtimestamp(item['due']):%H:%M:%S}")
 

@@ -47,7 +47,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         data=Path(arguments.data),
         port=arguments.port,
         automatic=not arguments.once,
-        deliver_twice=arguments.deliver_twice,
+        faults=[*arguments.fault, *(["twice"] if arguments.deliver_twice else [])],
         durable=not arguments.in_memory,
         retention_s=arguments.keep_events * 86_400,
         front=arguments.front,
