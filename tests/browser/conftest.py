@@ -16,7 +16,7 @@ from tests.bench.processes import free_port
 from tests.browser.chromium import chromium
 from tests.browser.morning import Morning, morning
 from tests.support import eventually
-from tests.support_runtime import ROOT
+from tests.support.local_knative import ROOT
 
 # A machine may be busy with other things: waiting ends as soon as it is so.
 PATIENCE_MS = 60_000

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from knative.demo.agents import sample_issue
-from tests.function.job_world import shipped_routes
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support.job_world import shipped_routes
+from tests.support.local_knative import ROOT, LocalKnative
 
 OVERLAY = ROOT / "knative" / "overlays" / "local"
 TENANT = {

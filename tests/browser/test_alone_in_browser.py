@@ -16,8 +16,8 @@ from functions.console.main import console
 from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
 from tests.browser.conftest import Tab
-from tests.cluster import Cluster
 from tests.support import eventually
+from tests.support.cluster import Cluster
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 

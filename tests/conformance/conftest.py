@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 
 from knative.local.broker import AiohttpSend, LocalBroker, ingress_app
-from tests.conformance.receiver import Receiver, Say
 from tests.conformance.triggers import BROKER, PREFIX, TRIGGERS
 from tests.support import eventually
+from tests.support.receiver import Receiver, Say
 
 
 @dataclass

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.conformance.conftest import Wire
-from tests.conformance.receiver import Say
+from tests.support.receiver import Say
 
 GOOD = {
     "ce-specversion": "1.0",

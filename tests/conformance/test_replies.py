@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from tests.conformance.conftest import Wire
-from tests.conformance.receiver import Say
+from tests.support.receiver import Say
 
 
 def reply(event_id: str, type_: str = "conformance.answer", **more: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from tests.conformance.conftest import Wire
-from tests.conformance.receiver import Say
+from tests.support.receiver import Say
 
 SLACK_S = 0.15
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from functions.events.base import Event, Request
-from tests.contract.repository import GOLDEN, KNATIVE, all_folders, event_types, listeners, speakers
+from tests.support.repository import GOLDEN, KNATIVE, all_folders, event_types, listeners, speakers
 
 BASE = KNATIVE / "base" / "eventtypes.yaml"
 DSM = KNATIVE / "components" / "dsm" / "eventtypes.yaml"

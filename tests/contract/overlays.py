@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from knative.local.manifests.kustomize import build
-from tests.contract.repository import KNATIVE, Manifest
+from tests.support.repository import KNATIVE, Manifest
 
 OVERLAYS = {path.name: path for path in sorted((KNATIVE / "overlays").iterdir()) if path.is_dir()}
 # Each can be added to the base, by `with_components`.

@@ -15,7 +15,7 @@ import yaml
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested
-from tests.contract.repository import (
+from tests.support.repository import (
     KNATIVE,
     Manifest,
     event_types,

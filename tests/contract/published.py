@@ -21,7 +21,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from tests.contract.repository import Manifest
+from tests.support.repository import Manifest
 
 Schema = dict[str, Any]
 

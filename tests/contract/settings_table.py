@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 import functions
 from functions.kit.settings import Settings
-from tests.contract.repository import all_folders
+from tests.support.repository import all_folders
 
 # Whose source says this reads that class of the kit; every process reads the others.
 _USES: dict[str, str] = {

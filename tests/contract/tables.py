@@ -15,7 +15,7 @@ from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
 from functions.kit.process.serve import FUNCTIONS
 from tests.contract import eventtypes, policies, settings_table
-from tests.contract.repository import (
+from tests.support.repository import (
     KNATIVE,
     ROOT,
     Pattern,

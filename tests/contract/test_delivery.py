@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.repository import ROOT
+from tests.support.repository import ROOT
 
 DOCKERFILE = (ROOT / "functions" / "Dockerfile").read_text()
 COMPILED = {"/venv/lib", "functions", "/usr/local/lib/python3*"}

@@ -9,7 +9,7 @@ import pytest
 from functions.events.base import Event
 from functions.kit import cloudevents
 from functions.kit.contract import envelope
-from tests.contract.repository import GOLDEN, event_types
+from tests.support.repository import GOLDEN, event_types
 
 KINDS = [pytest.param(kind, id=kind.type) for kind in event_types()]
 OURS = [pytest.param(k, id=k.type) for k in event_types() if k.type.startswith("io.dsm.")]

@@ -18,7 +18,7 @@ import pytest
 
 from functions.kit.durable import migrate
 from functions.kit.process.serve import FUNCTIONS
-from tests.contract.repository import KNATIVE, ROOT
+from tests.support.repository import KNATIVE, ROOT
 
 DECISIONS = sorted(
     path

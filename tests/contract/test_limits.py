@@ -11,7 +11,7 @@ from functions.job_launcher.render import MAX_FILE_BYTES
 from functions.kit.settings import ProcessSettings
 from functions.webhook_receiver.settings import ReceiverSettings
 from tests.contract.overlays import objects
-from tests.contract.repository import ROOT, environment, services
+from tests.support.repository import ROOT, environment, services
 
 HEADERS = 64 * 1024  # an event's attributes, beside its data
 

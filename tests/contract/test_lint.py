@@ -18,7 +18,7 @@ from knative.lint.finding import RULES
 from knative.lint.linting import lint
 from knative.lint.reading import read
 from knative.local.manifests.kustomize import KUSTOMIZATIONS
-from tests.lint_tree import GOOD, trigger
+from tests.support.lint_tree import GOOD, trigger
 
 ROOT = Path(__file__).parents[2]
 # The whole, overlays included, and each part that somebody may point at.

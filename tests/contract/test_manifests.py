@@ -23,7 +23,7 @@ from knative.local.manifests import cluster_only, load
 from knative.local.manifests.problems import faults
 from tests.contract import published
 from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
-from tests.contract.repository import KNATIVE, Manifest, all_folders, container
+from tests.support.repository import KNATIVE, Manifest, all_folders, container
 
 KUBERNETES = "1.36"
 KUBECTL = shutil.which("kubectl")

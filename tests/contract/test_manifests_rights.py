@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.overlays import OVERLAYS, objects, of, title
-from tests.contract.repository import Manifest
+from tests.support.repository import Manifest
 
 NAME = "kubernetes.io/metadata.name"
 # account -> where and on what -> what

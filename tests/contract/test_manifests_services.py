@@ -6,7 +6,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.contract.overlays import OVERLAYS, of
-from tests.contract.repository import Manifest, container, environment
+from tests.support.repository import Manifest, container, environment
 
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
 CONFINED = {

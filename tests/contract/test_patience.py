@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.repository import (
+from tests.support.repository import (
     ROOT,
     Trigger,
     function_folders,

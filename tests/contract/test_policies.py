@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract import policies
 from tests.contract.overlays import with_components
-from tests.contract.repository import Manifest, function_folders, spec
+from tests.support.repository import Manifest, function_folders, spec
 
 
 @pytest.fixture(scope="module")

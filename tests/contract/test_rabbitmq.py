@@ -9,7 +9,7 @@ import pytest
 from functions.dsm.project_orchestrator.decide import schedule_manifest
 from knative.local.broker.filters import compile_filters
 from tests.contract.overlays import objects, with_components
-from tests.contract.repository import GOLDEN, Manifest
+from tests.support.repository import GOLDEN, Manifest
 
 SPRINT = schedule_manifest("GEM-001", "GEM-001-S01", "0 14 * * 1-5", "default")
 TICK = json.loads((GOLDEN / "dev.knative.sources.ping.json").read_text())

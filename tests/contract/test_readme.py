@@ -12,7 +12,7 @@ import yaml
 from functions.kit.process.serve import FUNCTIONS
 from knative.local.manifests.kustomize import build
 from tests.contract import tables
-from tests.contract.repository import KNATIVE, ROOT
+from tests.support.repository import KNATIVE, ROOT
 
 DOCUMENTS = [
     path for folder in (ROOT, ROOT / ".github") for path in sorted(folder.glob("*.md"))

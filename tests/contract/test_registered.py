@@ -9,7 +9,7 @@ import yaml
 
 from functions.kit.settings import Settings
 from tests.contract import eventtypes, settings_table
-from tests.contract.repository import event_types
+from tests.support.repository import event_types
 
 
 @pytest.mark.parametrize("path", eventtypes.files(), ids=lambda path: path.parent.name)

@@ -13,8 +13,8 @@ from functions.events.base import AnyEvent
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.process.health import problems
-from tests.cluster import MOST_ERROR_BYTES, Cluster
-from tests.contract.repository import GOLDEN, all_folders, function_folders, of_kind, spec, target
+from tests.support.cluster import MOST_ERROR_BYTES, Cluster
+from tests.support.repository import GOLDEN, all_folders, function_folders, of_kind, spec, target
 
 FUNCTIONS = list(function_folders())
 READERS = [name for name in FUNCTIONS if AnyEvent not in spec(name).inputs]

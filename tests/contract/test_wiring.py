@@ -11,7 +11,7 @@ import yaml
 from functions.cycle_trigger import schedules
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
-from tests.contract.repository import (
+from tests.support.repository import (
     KNATIVE,
     NO_OBJECTS,
     PARTS,

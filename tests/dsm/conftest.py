@@ -18,9 +18,9 @@ from functions.dsm.project_orchestrator.main import project_orchestrator
 from functions.dsm.project_service.main import project_service
 from functions.dsm.sprint_service.main import sprint_service
 from tests.conftest import MakeMigrated
-from tests.dsm.kubernetes import kubeconfig
-from tests.dsm.mortal import MortalCluster
-from tests.local.kube_server import make_kube, serving
+from tests.support.crashing_cluster import MortalCluster
+from tests.support.kube_server import make_kube, serving
+from tests.support.kubeconfig import kubeconfig
 
 TARGETS = (
     project_service,

@@ -9,7 +9,7 @@ import pytest
 from functions.console import sprints
 from functions.console.main import console
 from tests.dsm.conftest import Dsm
-from tests.function.console_browser import browser
+from tests.support.console_browser import browser
 
 
 async def test_a_sprint_that_is_none_is_a_page_that_says_so(dsm: Dsm) -> None:

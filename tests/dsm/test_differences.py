@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tests.contract.repository import ROOT
 from tests.dsm.conftest import Dsm
+from tests.support.repository import ROOT
 
 PAGE = ROOT / "functions" / "dsm" / "README.md"
 ROW = re.compile(

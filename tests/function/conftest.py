@@ -14,11 +14,11 @@ from functions.console.main import console
 from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
 from functions.webhook_receiver.main import webhook_receiver
-from tests.cluster import Cluster
 from tests.conftest import MakeMigrated
-from tests.function import webhook_requests as make
-from tests.function.console_browser import LOCAL
-from tests.function.peers import World
+from tests.support import webhook_requests as make
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL
+from tests.support.dsm_services import World
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from tests.cluster import Cluster
-from tests.function.originals import Originals
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support.cluster import Cluster
+from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.originals import Originals
 
 OVERLAY = ROOT / "knative/overlays/existing-services"
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.conformance.triggers import manifests
-from tests.support_runtime import ROOT, local_knative
+from tests.support.local_knative import ROOT, local_knative
 
 BROKER = "conformance/default"
 BROKER_HOST = "broker-ingress.knative-eventing.localhost"

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support.local_knative import ROOT, LocalKnative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

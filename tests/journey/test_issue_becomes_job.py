@@ -12,7 +12,7 @@ import pytest
 
 from knative.demo.agents import sample_issue
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 SECRET = b"for this laptop only"

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support.local_knative import ROOT, LocalKnative
 
 OVERLAY = ROOT / "knative/overlays/local"
 FINISHED, HALF_DONE = "PHE001", "ORI002"

@@ -38,10 +38,10 @@ import yaml
 
 from functions.webhook_receiver.relay import AT_ONCE
 from knative.demo.agents import sample_issue
-from tests.contract.repository import container, services
-from tests.function import webhook_requests as make
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support import webhook_requests as make
+from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.repository import container, services
 
 DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
 REPEATS = DELIVERIES * 3 // 10

@@ -16,9 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journey import told
-from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative, local_knative
+from tests.support import documented_shell, eventually
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -163,10 +162,10 @@ async def test_a_sprint_of_the_seeded_tasks_is_planned_for_the_test_project(
 
 
 async def test_the_sagas_of_the_page_go_as_they_are_written(after: LocalKnative) -> None:
-    script = told.blocks(ROOT / "functions" / "orchestrator" / "README.md", "$O/")
+    script = documented_shell.blocks(ROOT / "functions" / "orchestrator" / "README.md", "$O/")
     url = f"http://localhost:{httpx.URL(after.url).port}"
-    answers = await asyncio.to_thread(told.run, script, url)
-    assert not told.untrue(script, answers)
+    answers = await asyncio.to_thread(documented_shell.run, script, url)
+    assert not documented_shell.untrue(script, answers)
 
     runs = [json.loads(answer) for answer in answers if '"flowId":' in answer]
     wanted = {run["flowId"]: "UNDONE" if run["run"] == "UNDOING" else "COMPLETED" for run in runs}

@@ -22,9 +22,9 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.function.saga_world import TENANT
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative
+from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.saga_world import TENANT
 
 OVERLAY = ROOT / "knative/overlays/local"
 RUNS = int(os.environ.get("SAGA_RUNS", "300"))

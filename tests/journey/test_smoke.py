@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support import eventually
-from tests.support_runtime import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

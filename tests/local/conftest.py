@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.local.kube_server import kube_client
+from tests.support.kube_server import kube_client
 
 
 @pytest.fixture

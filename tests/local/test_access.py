@@ -13,8 +13,8 @@ import pytest
 
 from knative.local import data_folder
 from knative.local.errors import StartError
-from tests.local.kube_server import job
-from tests.support_runtime import LocalKnative, local_knative
+from tests.support.kube_server import job
+from tests.support.local_knative import LocalKnative, local_knative
 
 TINY = Path(__file__).parent / "overlays" / "tiny"
 JOBS = "/kubernetes/apis/batch/v1/namespaces/dsm/jobs"

@@ -30,8 +30,8 @@ from knative.local.broker.journal import Journal
 from knative.local.broker.records import Wanted
 from knative.local.broker.store import Batch
 from knative.local.faults import Fault, Faults
-from tests.conformance.receiver import Receiver, Say
 from tests.support import eventually
+from tests.support.receiver import Receiver, Say
 
 Open = Callable[..., contextlib.AbstractAsyncContextManager[LocalBroker]]
 LANE_WIDTH = 40

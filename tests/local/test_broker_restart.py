@@ -22,8 +22,8 @@ from knative.local.broker import (
     State,
     TriggerSpec,
 )
-from tests.conformance.receiver import Receiver, Say
 from tests.support import eventually
+from tests.support.receiver import Receiver, Say
 
 EVENTS = 2000
 PATIENT = Delivery(retry=4, backoff_policy="exponential", backoff_delay_s=0.2)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from functions.kit import cloudevents
 from tests.conformance.conftest import Wire, serve_local
-from tests.conformance.receiver import Receiver
+from tests.support.receiver import Receiver
 
 ADDED = ("knativearrivaltime", "knativebrokerttl")
 # Each example is a few requests over sockets; one broker serves them all.

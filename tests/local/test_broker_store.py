@@ -15,8 +15,8 @@ from knative.local.broker import AiohttpSend, BrokerSpec, Delivery, LocalBroker,
 from knative.local.broker.records import Wanted
 from knative.local.broker.retention import BATCH
 from knative.local.broker.store import SCHEMA, VERSION
-from tests.conformance.receiver import Receiver, Say
 from tests.support import eventually
+from tests.support.receiver import Receiver, Say
 
 DAY_S = 86_400.0
 RETRY = Delivery(retry=3, backoff_policy="linear", backoff_delay_s=60.0)

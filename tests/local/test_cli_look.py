@@ -16,7 +16,7 @@ import pytest
 
 from knative.local.cli.parser import parser
 from tests.local.test_command_line import TINY, lines, one_line, run
-from tests.support_runtime import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 GREETING, REFUSED = "io.example.greeting.v1", "io.example.refused.v1"
 TICK = "dev.knative.sources.ping"

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.manifest_files import BROKER, SERVICE, write
-from tests.support_runtime import BROKER_HOST, ROOT, LocalKnative, local_knative
+from tests.support.local_knative import BROKER_HOST, ROOT, LocalKnative, local_knative
+from tests.support.manifest_files import BROKER, SERVICE, write
 
 TINY = Path(__file__).parent / "overlays" / "tiny"
 

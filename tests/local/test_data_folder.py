@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from knative.local import data_folder
-from tests.support_runtime import ROOT, local_knative
+from tests.support.local_knative import ROOT, local_knative
 
 TINY = Path(__file__).parent / "overlays" / "tiny"
 

@@ -14,7 +14,6 @@ import pytest
 
 from knative.local.broker import LocalBroker, State
 from knative.local.faults import KINDS, Fault, Faults
-from tests.conformance.receiver import Receiver, Say
 from tests.local.test_broker_delivery import (  # noqa: F401  # fixtures are found by their names
     RETRY,
     Open,
@@ -25,7 +24,8 @@ from tests.local.test_broker_delivery import (  # noqa: F401  # fixtures are fou
 )
 from tests.local.test_command_line import TINY, lines, one_line, run
 from tests.support import eventually
-from tests.support_runtime import LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.receiver import Receiver, Say
 
 GREETING = "io.example.greeting.v1"
 

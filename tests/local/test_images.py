@@ -10,7 +10,7 @@ from knative.local.manifests.load import World, load
 from knative.local.manifests.problems import ManifestError
 from knative.local.manifests.serving import KnativeService
 from knative.local.runtime import Options, Runtime
-from tests.local.manifest_files import SERVICE, problems, write
+from tests.support.manifest_files import SERVICE, problems, write
 
 
 def overlay(folder: Path, service: str = SERVICE, programs: str = "") -> Path:

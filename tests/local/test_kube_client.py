@@ -12,7 +12,7 @@ from kubernetes import client as typed_client
 from kubernetes import watch as untyped_watch
 from kubernetes.client.exceptions import ApiException
 
-from tests.local.kube_server import job, make_kube, python, serving
+from tests.support.kube_server import job, make_kube, python, serving
 
 # Its models make every field optional; the tests say what must be there by looking at it.
 k8s: Any = typed_client

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.local.kube_server import (
+from tests.support import eventually
+from tests.support.kube_server import (
     CONFIG_MAPS,
     JOBS,
     PODS,
@@ -17,7 +18,6 @@ from tests.local.kube_server import (
     pods_of,
     python,
 )
-from tests.support import eventually
 
 MERGE = {"content-type": "application/merge-patch+json"}
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from knative.local.kube import ApiError, KubeApi
-from tests.local.kube_server import job, make_kube
+from tests.support.kube_server import job, make_kube
 
 SCALARS = st.one_of(
     st.none(),

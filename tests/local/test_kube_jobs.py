@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.local.kube_server import (
+from tests.support import eventually
+from tests.support.kube_server import (
     JOBS,
     PODS,
     conditions,
@@ -19,7 +20,6 @@ from tests.local.kube_server import (
     python,
     start,
 )
-from tests.support import eventually
 
 
 async def test_a_job_runs_its_command_and_completes(client: httpx.AsyncClient) -> None:

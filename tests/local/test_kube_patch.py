@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.local.kube_server import (
+from tests.support.kube_server import (
     CONFIG_MAPS,
     config_map,
 )

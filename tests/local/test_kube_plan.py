@@ -10,7 +10,7 @@ from knative.local.kube import pod_status
 from knative.local.kube.clock import stamp
 from knative.local.kube.job_spec import with_defaults
 from knative.local.kube.jobs import TRACKING, plan
-from tests.local.kube_server import conditions, job
+from tests.support.kube_server import conditions, job
 
 NOW = 1_800_000_000.0
 

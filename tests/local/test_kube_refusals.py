@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.local.kube_server import (
+from tests.support.kube_server import (
     CONFIG_MAPS,
     JOBS,
     PING_SOURCES,

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from knative.local.kube import ApiError
-from tests.local.kube_server import (
+from tests.support import eventually
+from tests.support.kube_server import (
     CONFIG_MAPS,
     JOBS,
     conditions,
@@ -25,7 +26,6 @@ from tests.local.kube_server import (
     python,
     serving,
 )
-from tests.support import eventually
 
 _ONCE = (
     "import os, pathlib, sys, time; p = pathlib.Path(sys.argv[1]); seen = p.exists(); "
@@ -54,7 +54,7 @@ async def text_of(path: Path) -> str:
 async def serve_victim(store: Path, told: Path) -> asyncio.subprocess.Process:
     """A runtime of its own, to be killed; its URL appears in `told`."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.local.kube_victim", str(store), str(told)
+        sys.executable, "-m", "tests.support.kube_victim", str(store), str(told)
     )
 
 
@@ -75,7 +75,7 @@ async def died(pid: int) -> None:
 async def test_a_job_of_a_killed_runtime_is_taken_up(tmp_path: Path, limit: int, end: str) -> None:
     told, marker = tmp_path / "url", tmp_path / "pid"
     victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.local.kube_victim", str(tmp_path / "store"), str(told)
+        sys.executable, "-m", "tests.support.kube_victim", str(tmp_path / "store"), str(told)
     )
     url = await text_of(told)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.local.kube_server import JOBS, finished, job, make_kube, serving
 from tests.support import eventually
+from tests.support.kube_server import JOBS, finished, job, make_kube, serving
 
 
 class Sink:

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.local.kube_server import (
+from tests.support import eventually
+from tests.support.kube_server import (
     CONFIG_MAPS,
     conditions,
     config_map,
@@ -21,7 +22,6 @@ from tests.local.kube_server import (
     python,
     start,
 )
-from tests.support import eventually
 
 
 async def test_environment_comes_from_values_config_maps_secrets_and_fields(

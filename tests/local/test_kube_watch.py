@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from knative.local.kube import store as kube_store
-from tests.local.kube_server import CONFIG_MAPS, JOBS, PODS, job, kube_client, pods_of, python
 from tests.support import eventually
+from tests.support.kube_server import CONFIG_MAPS, JOBS, PODS, job, kube_client, pods_of, python
 
 
 @pytest.fixture

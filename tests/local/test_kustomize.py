@@ -13,7 +13,7 @@ from knative.local.manifests.kustomize import build
 from knative.local.manifests.load import load
 from knative.local.manifests.patches import PatchError, json_patch, strategic_merge
 from knative.local.manifests.serving import KnativeService
-from tests.local.manifest_files import SERVICE, problems, write
+from tests.support.manifest_files import SERVICE, problems, write
 
 
 def _config(**content: Any) -> dict[str, Any]:

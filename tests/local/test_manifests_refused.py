@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.manifest_files import BROKER, SERVICE, problems, refusals, world, write
+from tests.support.manifest_files import BROKER, SERVICE, problems, refusals, world, write
 
 
 def service(template: str, metadata: str = "{name: echo}") -> str:

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from knative.local.errors import StartError
 from knative.local.outside import Outside, Target, parse_maps
-from tests.local.manifest_files import BROKER, refusals, world, write
 from tests.support import eventually
-from tests.support_runtime import LocalKnative
+from tests.support.local_knative import LocalKnative
+from tests.support.manifest_files import BROKER, refusals, world, write
 
 EXTERNAL = """
     apiVersion: v1

@@ -16,7 +16,7 @@ from knative.local.manifests.core import StatefulSet
 from knative.local.manifests.load import load
 from knative.local.postgres import Postgres
 from tests.support import eventually
-from tests.support_runtime import LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
 
 JOBS = Path(__file__).parent / "overlays" / "jobs"
 Make = Callable[[], Postgres]

@@ -21,9 +21,9 @@ from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService, RevisionTemplate
 from knative.local.outside import Outside
 from knative.local.revision import Limits, OverdueError, Revision, State
-from tests.local.kube_server import is_alive
 from tests.support import eventually
-from tests.support_runtime import ROOT
+from tests.support.kube_server import is_alive
+from tests.support.local_knative import ROOT
 
 Make = Callable[..., Revision]
 
@@ -51,7 +51,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         )
 
         def launch(port: int) -> Launch:
-            argv = ["python", "-m", "tests.local.echo"]
+            argv = ["python", "-m", "tests.support.echo"]
             variables = {**os.environ, **(env or {}), "PORT": str(port)}
             return Launch(argv, variables, ROOT)
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support import eventually
-from tests.support_runtime import LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
 
 TINY = Path(__file__).parent / "overlays" / "tiny"
 

@@ -14,9 +14,9 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.local.manifest_files import BROKER, write
 from tests.support import eventually
-from tests.support_runtime import LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.manifest_files import BROKER, write
 
 OVERLAYS = Path(__file__).parent / "overlays"
 TINY = OVERLAYS / "tiny"
@@ -83,7 +83,7 @@ async def test_events_survive_a_kill_of_the_runtime(tmp_path: Path) -> None:
           timeoutSeconds: 60
           containers:
           - image: echo
-            command: [python, -m, tests.local.echo]
+            command: [python, -m, tests.support.echo]
             env: [{{name: RECORD, value: {record}}}]
             readinessProbe: {{httpGet: {{path: /health}}}}
 ---

@@ -9,7 +9,7 @@ import pytest
 from knative.local.manifests import core, eventing
 from knative.local.manifests.load import load
 from knative.local.manifests.problems import ManifestError
-from tests.contract.repository import KNATIVE
+from tests.support.repository import KNATIVE
 
 PRODUCTION = KNATIVE / "overlays" / "production"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.manifest_files import BROKER, SERVICE, write
-from tests.support_runtime import ROOT
+from tests.support.local_knative import ROOT
+from tests.support.manifest_files import BROKER, SERVICE, write
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMMANDS = sorted(PROJECT["scripts"])

@@ -15,7 +15,7 @@ from functions.kit.clients.service import Unreadable, path
 from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, NotSent, PermanentError, TemporaryError
 from functions.kit.telemetry import correlation
-from tests.cluster import Cluster
+from tests.support.cluster import Cluster
 
 SUMMARY = {"total_tasks": 2, "completed_tasks": 1, "pending_tasks": 1}
 

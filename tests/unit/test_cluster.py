@@ -11,8 +11,8 @@ import pytest
 
 from functions.kit.clients.kubernetes import Change, Cluster, ClusterSettings, Forbidden
 from functions.kit.errors import Conflict, FunctionError, NotFound, PermanentError, TemporaryError
-from tests.kube_peer import SILENCE, KubePeer, Say, kube_peer
 from tests.support import eventually
+from tests.support.kubernetes_peer import SILENCE, KubePeer, Say, kube_peer
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}}
 NO_RIGHT = (

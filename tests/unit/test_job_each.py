@@ -15,8 +15,8 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import MAX_JOBS, BadRequest, requests_of
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
-from tests.function.job_world import shipped_routes
-from tests.unit.job_events import IMAGE, LAUNCHER, event
+from tests.support.job_events import IMAGE, LAUNCHER, event
+from tests.support.job_world import shipped_routes
 
 SHIPPED = parse(shipped_routes())
 FIRING = "com.grafana.alert.firing"

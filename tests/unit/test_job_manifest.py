@@ -19,8 +19,8 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import BadRequest, job_id, requests_of
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
-from tests.function.job_world import shipped_routes
-from tests.unit.job_events import IMAGE, ISSUE, LAUNCHER, event
+from tests.support.job_events import IMAGE, ISSUE, LAUNCHER, event
+from tests.support.job_world import shipped_routes
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")

@@ -10,8 +10,8 @@ from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose
 from functions.job_launcher.render import requests_of
 from functions.job_launcher.route_file import parse
-from tests.function.job_world import shipped_routes
-from tests.unit.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
+from tests.support.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
+from tests.support.job_world import shipped_routes
 
 ROUTES = parse(shipped_routes())
 

@@ -10,7 +10,7 @@ import pytest
 
 from functions.job_launcher.route_file import BadRoutes, RoutesSource, load, parse
 from functions.job_launcher.routes import main
-from tests.function.job_world import PYTHON_ROUTES, ROOT, shipped_routes
+from tests.support.job_world import PYTHON_ROUTES, ROOT, shipped_routes
 
 ROUTE = """\
 version: 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lint_tree import BASE, GOOD, rules, trigger
+from tests.support.lint_tree import BASE, GOOD, rules, trigger
 
 NEVER = [
     ("two types", "[{exact: {type: a}}, {exact: {type: b}}]"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from knative.lint.finding import Finding
-from tests.lint_tree import BROKER, found, found_in
+from tests.support.lint_tree import BROKER, found, found_in
 
 MANIFESTS = Path(__file__).with_name("manifests")
 # What a cluster refuses, what never works there, and the place of it.

@@ -10,7 +10,7 @@ import yaml
 
 from knative.lint.linting import lint
 from knative.lint.reading import read
-from tests.lint_tree import BASE, GOOD, event_type, found, found_in, trigger
+from tests.support.lint_tree import BASE, GOOD, event_type, found, found_in, trigger
 
 KUSTOMIZATION = "resources: [objects.yaml]\n"
 LINEAR = "{retry: 1, backoffPolicy: linear, backoffDelay: PT1S, timeout: PT70S}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lint_tree import (
+from tests.support.lint_tree import (
     BASE,
     BROKER,
     GOOD,

@@ -11,7 +11,7 @@ from knative.lint.linting import lint
 from knative.lint.reading import Reading, read_text
 from knative.lint.thing import Path, Thing
 from knative.local.manifests.resource import Resource
-from tests.lint_tree import BASE, GOOD, event_type, ping, service, trigger
+from tests.support.lint_tree import BASE, GOOD, event_type, ping, service, trigger
 
 RICH = [
     service(

@@ -8,7 +8,7 @@ import pytest
 
 from knative.lint.linting import lint
 from knative.lint.reading import read
-from tests.lint_tree import (
+from tests.support.lint_tree import (
     BASE,
     BINDING,
     BROKER,

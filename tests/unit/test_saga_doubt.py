@@ -6,7 +6,7 @@ from functions.orchestrator.decide.inputs import Answered, CancelAsked, RetryAsk
 from functions.orchestrator.decide.model import Retry
 from functions.orchestrator.decide.undo import left_to_undo, plan
 from functions.orchestrator.decide.words import waiting_for
-from tests.unit.saga_story import DO, ONCE, UNDO, Story, chain, graph
+from tests.support.saga_story import DO, ONCE, UNDO, Story, chain, graph
 
 TWICE = Retry(2, backoff_s=1, jitter=0)
 

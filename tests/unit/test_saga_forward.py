@@ -18,7 +18,7 @@ from functions.orchestrator.decide.model import (
 )
 from functions.orchestrator.decide.run import decide
 from functions.orchestrator.decide.words import waiting_for
-from tests.unit.saga_story import DO, FORBIDDEN, ONCE, START, UNDO, Story, chain, graph
+from tests.support.saga_story import DO, FORBIDDEN, ONCE, START, UNDO, Story, chain, graph
 
 
 class TestForward:

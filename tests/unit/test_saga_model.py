@@ -46,7 +46,7 @@ from functions.orchestrator.decide.registration import define
 from functions.orchestrator.decide.run import begin, decide
 from functions.orchestrator.decide.timers import next_due
 from functions.orchestrator.decide.words import waiting_for
-from tests.saga_model import NAMES, SERVICES, Sent, Workers, check_end, registrations
+from tests.support.saga_model import NAMES, SERVICES, Sent, Workers, check_end, registrations
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 

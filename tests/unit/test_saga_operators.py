@@ -13,7 +13,7 @@ from functions.orchestrator.decide.inputs import (
     UndoAsked,
 )
 from functions.orchestrator.decide.words import waiting_for
-from tests.unit.saga_story import ONCE, UNDO, Story, chain
+from tests.support.saga_story import ONCE, UNDO, Story, chain
 
 
 class TestOperators:

@@ -12,7 +12,7 @@ from functions.orchestrator.decide.inputs import (
 )
 from functions.orchestrator.decide.model import Definition, Retry, StepDef
 from functions.orchestrator.decide.timers import next_due
-from tests.unit.saga_story import ONCE, UNDO, Story, chain, graph
+from tests.support.saga_story import ONCE, UNDO, Story, chain, graph
 
 AGAIN = Retry(4, backoff_s=1, jitter=0)
 DAY_S = 86400

@@ -10,7 +10,7 @@ from functions.orchestrator.decide.model import (
     Retry,
 )
 from functions.orchestrator.decide.undo import left_to_undo, plan
-from tests.unit.saga_story import ONCE, UNDO, Story, chain, graph
+from tests.support.saga_story import ONCE, UNDO, Story, chain, graph
 
 
 class TestUndo:

@@ -16,7 +16,7 @@ from functions.scheduler.decide.nominal import Version
 from functions.scheduler.decide.reconcile import ON_TIME, Schedule
 from functions.scheduler.decide.tick import State
 from functions.scheduler.sources import Source, of_object
-from tests.contract.repository import of_kind
+from tests.support.repository import of_kind
 from tests.unit.test_scheduler_decide import Ledger, model
 
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 from functions.webhook_receiver import decide
 from functions.webhook_receiver.decide import Question
-from tests.function.webhook_requests import ALERT, TASK
+from tests.support.webhook_requests import ALERT, TASK
 
 
 def command(name: str, *args: Any, **options: Any) -> dict[str, Any]:

@@ -1,0 +1,239 @@
+"""sprint-service tells others what happened, whoever hangs, refuses, is away or has died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.dsm.sprint_service.leftovers import tell
+from functions.dsm.sprint_service.main import sprint_service
+from functions.events.sprint import SprintStarted
+from functions.kit import cloudevents
+from functions.kit.context import Context
+from functions.kit.process import metrics_page
+from tests.dsm.conftest import Dsm
+from tests.function.contract.test_serve import served
+from tests.support import eventually
+
+PATIENCE_S = 5.0  # of cycle-trigger with a call
+
+
+async def hang(scope: Any, receive: Any, send: Any) -> None:
+    """A service that takes a request and never answers."""
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def prompt(dsm: Dsm) -> AsyncIterator[set[asyncio.Task[None]]]:
+    """Services answer before their work behind the answer is over, as on a socket; that work."""
+    behind: set[asyncio.Task[None]] = set()
+
+    def served(app: Any) -> Any:
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            done = asyncio.Event()
+
+            async def told(message: Any) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    done.set()
+
+            behind.add(asyncio.create_task(app(scope, receive, told)))
+            await done.wait()
+
+        return answered
+
+    for name in ("sprint-service", "project-orchestrator"):
+        dsm.cluster.add(name, served(dsm.cluster.apps[name]))
+    yield behind
+    await _end(behind)
+
+
+async def _end(behind: set[asyncio.Task[None]]) -> None:
+    for task in behind:
+        task.cancel()
+    await asyncio.gather(*behind, return_exceptions=True)
+
+
+async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
+    dsm: Dsm, prompt: set[asyncio.Task[None]]
+) -> None:
+    sprint = await dsm.sprint()
+    await dsm.orchestrate()
+    await dsm.finish(sprint)
+    chronicle = dsm.cluster.apps["chronicle-service"]
+    dsm.cluster.add("chronicle-service", hang)
+    began = time.monotonic()
+
+    async with asyncio.timeout(2 * PATIENCE_S):
+        closed = await dsm.orchestrate(key="close")
+        started_at = time.monotonic()
+        await dsm.backlog()
+        started = await dsm.orchestrate(key="start")
+
+    assert started_at - began < PATIENCE_S
+    assert time.monotonic() - started_at < PATIENCE_S
+    assert any("chronicle-service: no answer" in w for w in closed["decisions"]["warnings"])
+    assert started["sprint_id"] == "GEM-001-S02"
+
+    await _end(prompt)  # the processes die, too
+    dsm.cluster.add("chronicle-service", chronicle)
+    await dsm.post("sprint-service", "/sprints/GEM-001-S02/close")
+    at = "/v1/notes/sprint_retrospective"
+    assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 2
+
+
+async def test_a_chronicle_that_needs_time_to_start_has_all_notes_in_the_end(dsm: Dsm) -> None:
+    await dsm.project()
+    await dsm.backlog()
+    chronicle = dsm.cluster.apps["chronicle-service"]
+    started = asyncio.Event()
+    asyncio.get_running_loop().call_later(2.0, started.set)
+
+    async def cold(scope: Any, receive: Any, send: Any) -> None:
+        await started.wait()
+        await chronicle(scope, receive, send)
+
+    dsm.cluster.add("chronicle-service", cold)
+
+    await dsm.orchestrate()
+
+    for kind in ("sprint_planning", "decision_audit"):
+        at = f"/v1/notes/{kind}"
+        assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
+
+
+async def test_one_note_that_hangs_waits_in_nobody_elses_way(
+    dsm: Dsm, prompt: set[asyncio.Task[None]]
+) -> None:
+    chronicle = dsm.cluster.apps["chronicle-service"]
+    dsm.cluster.add("chronicle-service", hang)
+    await dsm.sprint("SLOW-001")
+    dsm.cluster.add("chronicle-service", chronicle)
+
+    await dsm.sprint("FAST-001")
+
+    at = "/v1/notes/sprint_planning"
+    assert len(await dsm.get("chronicle-service", at, project_id="FAST-001")) == 1
+
+
+async def test_an_event_that_the_sink_refuses_keeps_no_other_back(dsm: Dsm) -> None:
+    sink = dsm.cluster.sink
+
+    async def picky(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        if request.headers["ce-type"] == SprintStarted.type:
+            await Response(status_code=400)(scope, receive, send)
+            return
+        sink.messages.append(cloudevents.decode(request.headers.raw, await request.body()))
+        await Response(status_code=202)(scope, receive, send)
+
+    dsm.cluster.add("broker-ingress", picky)
+    body = {"sprint_name": "s", "duration_weeks": 2}
+    await dsm.project()
+    await dsm.backlog()
+    await dsm.post("sprint-service", "/sprints/GEM-001", body, key="k")
+    await dsm.post("sprint-service", "/sprints/GEM-001", body, key="k")
+
+    assert len(sink.messages) == 10, "the ten tasks' events left once, by themselves"
+
+
+@pytest.mark.parametrize("away", ["broker-ingress", "chronicle-service"])
+async def test_a_round_tells_what_a_service_that_was_away_has_missed(
+    dsm: Dsm, dsm_databases: dict[str, str], away: str
+) -> None:
+    dsm.cluster.down.add(away)
+    await dsm.sprint()
+    dsm.cluster.down.clear()
+
+    await tell(_process(dsm, dsm_databases), 0)
+
+    async def all_left() -> bool:
+        return len(dsm.cluster.sink.messages) == 11
+
+    assert await eventually(all_left)
+    at = "/v1/notes/sprint_planning"
+    assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
+
+
+async def test_what_waits_to_leave_is_a_number(dsm: Dsm, dsm_databases: dict[str, str]) -> None:
+    dsm.cluster.down.add("broker-ingress")
+    await dsm.sprint()
+    process = _process(dsm, dsm_databases)
+
+    assert (await _outbox(process))["function_outbox_waiting"] == 11
+    assert (await _outbox(process))["function_outbox_oldest_seconds"] > 0
+    dsm.cluster.down.clear()
+
+    async def none_waits() -> bool:
+        return set((await _outbox(process)).values()) == {0}
+
+    assert await eventually(none_waits)
+
+
+async def test_a_round_tells_the_backlog_what_nobody_repeats(
+    dsm: Dsm, dsm_databases: dict[str, str]
+) -> None:
+    sprint = await dsm.sprint()
+    dsm.cluster.down.add("backlog-service")
+    assert "backlog-service" in await dsm.refused(
+        503, "POST", "sprint-service", f"/sprints/{sprint}/close"
+    )
+    dsm.cluster.down.clear()
+
+    await tell(_process(dsm, dsm_databases), 0)
+
+    backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
+    assert {task["status"] for task in backlog} == {"unassigned"}
+
+
+async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, str]) -> None:
+    dsm.cluster.down.add("broker-ingress")
+    await dsm.sprint()
+    await dsm.cluster.close()  # what could not be sent is given back
+    url = dsm_databases["sprint_service"]
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE outbox_event SET leased_until = now()")
+    await connection.close()
+    got: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def all_told() -> bool:
+        return len(got) == 11
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        sprint_service_process = {
+            "FUNCTION_SOURCE": "",
+            "FUNCTION_TARGET": "sprint_service",
+            "DATABASE_URL": url,
+            "K_SINK": f"http://127.0.0.1:{port}",
+        }
+        async with served(**sprint_service_process):
+            await eventually(all_told)
+
+
+async def _outbox(process: Context) -> dict[str, float]:
+    page = await metrics_page.page(
+        process, metrics_page.Tables([sprint_service.__dict__["api"].gauges])
+    )
+    families = text_string_to_metric_families(page)
+    samples = [sample for family in families for sample in family.samples]
+    return {s.name: s.value for s in samples if s.name.startswith("function_outbox")}
+
+
+def _process(dsm: Dsm, databases: dict[str, str]) -> Context:
+    """A process of sprint-service."""
+    return dsm.cluster.deploy(sprint_service, {"DATABASE_URL": databases["sprint_service"]})

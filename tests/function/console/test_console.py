@@ -1,0 +1,336 @@
+"""The console over HTTP, with real functions behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import hashlib
+import html
+import json
+import re
+import shlex
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from functions.console import dead_letter_actions
+from functions.console.main import console
+from functions.console.rendering import FOLDER, SCRIPTS
+from functions.cycle_trigger.main import cycle_trigger
+from functions.dead_letter.main import dead_letter
+from functions.events.cycle import CycleRequested
+from knative.local.cli.parser import parser
+from tests.function.conftest import lost
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL, browser, press
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+REDRIVE = "/dead-letters/1/redrive"
+
+
+class TestAnyPage:
+    async def test_every_answer_forbids_inline_scripts_and_foreign_content(
+        self, letters: Cluster
+    ) -> None:
+        async with browser(letters) as client:
+            for path in ("/", "/dead-letters", "/nowhere", "/static/console.css"):
+                policy = (await client.get(path)).headers["content-security-policy"]
+                assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+                assert "unsafe" not in policy
+
+    async def test_no_page_has_an_inline_script_or_style(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            for path in ("/", "/dead-letters", "/dead-letters/1", REDRIVE, "/sign-in"):
+                page = (await client.get(path)).text
+                assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?! src=)", page), path
+
+    async def test_what_others_say_is_escaped(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/dead-letters/1")).text
+        assert "<b>NOBODY" not in page
+        assert "&lt;b&gt;NOBODY" in page
+
+    async def test_an_address_of_before_leads_to_the_one_of_now(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await client.get("/events/chain?correlation=a%20b")
+        assert (answer.status_code, answer.headers["location"]) == (
+            308,
+            "/events/trace?correlation=a%20b",
+        )
+
+    async def test_an_unknown_page_is_a_page_that_says_so(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await client.get("/nowhere")
+        assert answer.status_code == 404
+        assert "There is no page at /nowhere" in answer.text
+
+    async def test_a_service_that_is_away_takes_only_its_panel_with_it(
+        self, letters: Cluster
+    ) -> None:
+        letters.down.add("dead-letter")
+        async with browser(letters) as client:
+            await client.get("/dead-letters")
+            answer = await client.get("/dead-letters/panels/dead_letters")
+        assert answer.status_code == 200
+        assert "Unavailable" in answer.text
+        assert "connection refused: dead-letter" in answer.text
+
+    async def test_a_peer_of_another_version_takes_only_its_panel_with_it(
+        self, letters: Cluster
+    ) -> None:
+        async def odd(request: Request) -> Response:
+            return JSONResponse({"letters": [{"number": 1}], "next": None, "total": 1})
+
+        letters.add("dead-letter", Starlette(routes=[Route("/letters", odd)]))
+        async with browser(letters) as client:
+            page = await client.get("/dead-letters")
+            today = await client.get("/")
+        assert page.status_code == today.status_code == 200
+        assert "An answer could not be understood (KeyError)" in page.text
+        assert "Needs attention" in today.text
+
+    async def test_a_page_that_fails_is_a_page_that_says_so(self, letters: Cluster) -> None:
+        async def odd(request: Request) -> Response:
+            return JSONResponse({"number": 1})
+
+        letters.add("dead-letter", Starlette(routes=[Route("/letters/1", odd)]))
+        async with browser(letters) as client:
+            answer = await client.get(REDRIVE)
+        assert answer.status_code == 500
+        assert "This page failed (KeyError)" in answer.text
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+    @pytest.mark.parametrize(
+        ("name", "published"),
+        [
+            # dist/htmx.min.js of htmx.org 2.0.11, dist/idiomorph-ext.min.js of idiomorph 0.7.4.
+            (SCRIPTS[0], "2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg"),
+            (SCRIPTS[1], "SsScJKzATF/w6suEEdLbgYGsYFLzeKfOA6PY+/C5ZPxOSuA+ARquqtz/BZz9JWU8"),
+        ],
+    )
+    def test_what_others_wrote_is_as_they_published_it(self, name: str, published: str) -> None:
+        digest = hashlib.sha384((FOLDER / "static" / name).read_bytes()).digest()
+        assert base64.b64encode(digest).decode() == published
+
+    async def test_assets_may_be_kept_for_ever_as_their_address_names_their_content(
+        self, letters: Cluster
+    ) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/sign-in")).text
+            found = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+            assert len(found) == 8
+            for address in found:
+                kept = (await client.get(address)).headers["cache-control"]
+                assert "immutable" in kept, address
+            bare = await client.get("/static/console.css")
+        assert "immutable" not in bare.headers.get("cache-control", "")
+
+    async def test_pages_and_assets_are_compressed(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            for path in ("/", "/sign-in", "/static/console.css?v=1"):
+                answer = await client.get(path)
+                assert answer.headers["content-encoding"] == "gzip", path
+
+
+class TestToday:
+    async def test_a_day_of_the_past_is_headed_by_its_date_and_needs_no_attention(
+        self, letters: Cluster
+    ) -> None:
+        letters.deploy(console, LOCAL, now=lambda: NOW)
+        async with browser(letters) as client:
+            past = (await client.get("/?day=2026-02-27")).text
+            today = (await client.get("/?day=2026-03-02")).text
+        assert "<h1>Fri 27 Feb 2026</h1>" in past
+        assert "Needs attention" not in past
+        assert "<h1>Today</h1>" in today
+        assert "Needs attention" in today
+
+    async def test_a_day_without_runs_says_so(
+        self, cluster: Cluster, functions_database: str
+    ) -> None:
+        cluster.deploy(console, LOCAL, now=lambda: NOW)
+        cluster.deploy(cycle_trigger, {"DATABASE_URL": functions_database})
+        async with browser(cluster) as client:
+            page = (await client.get("/panels/cycles")).text
+        assert "No cycle on this day" in page
+
+    async def test_a_day_that_is_none_is_refused_in_words(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/panels/report?day=yesterday")).text
+        assert "yesterday is no day such as 2026-03-02" in page
+
+
+class TestDeadLetters:
+    async def test_on_a_laptop_the_empty_page_has_a_command_that_makes_one(
+        self, cluster: Cluster, functions_database: str
+    ) -> None:
+        cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            page = html.unescape((await client.get("/dead-letters")).text)
+            cluster.deploy(console)
+            elsewhere = (await client.get("/dead-letters")).text
+        (command,) = re.findall(r"<pre[^>]*>(.*?)</pre>", page)
+        python, dash_m, module, *arguments = shlex.split(command)
+        assert [python, dash_m, module] == [".venv/bin/python", "-m", "knative.local"]
+        asked = parser().parse_args(arguments)
+        assert CycleRequested.type == asked.type
+        assert CycleRequested.model_validate_json(asked.event_data).project_id == "NOBODY"
+        assert "knative.local" not in elsewhere
+
+    async def test_a_table_is_there_as_csv(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/dead-letters?function=cycle-trigger")).text
+            [link] = re.findall(r'href="([^"]+\.csv[^"]*)"', page)
+            answer = await client.get(html.unescape(link))
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"] == 'attachment; filename="dead_letters.csv"'
+        head, *rows = csv.reader(answer.text.splitlines())
+        assert head == ["Event", "Status", "Why", "From", "Times", "Last"]
+        assert [row[1] for row in rows] == ["open", "open", "open"]
+        assert all(datetime.fromisoformat(row[5]).tzinfo for row in rows)
+
+    async def test_a_letter_tells_its_cause_in_words(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await client.get("/dead-letters")).text
+        assert "cycle-trigger refused it for good: no such project" in page
+
+    async def test_redriving_one_asks_first_and_writes_down_who(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, REDRIVE)
+            assert answer.status_code == 303
+            page = (await client.get(answer.headers["location"])).text
+        assert "Dead letter 1 was sent again" in page
+        assert re.search(r"<td[^>]*>local</td>", page)
+        assert [m.id for m in letters.sink.messages] == ["lost-0"]
+
+    async def test_redriving_a_filter_sends_each_open_letter(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/redrive?function=cycle-trigger")
+        assert answer.status_code == 200
+        page = answer.text
+        assert "3 sent" in page
+        assert page.count('href="/dead-letters/') == 3  # a result for each
+        assert len(letters.sink.messages) == 3
+
+    async def test_a_broker_that_takes_its_time_keeps_nobody_waiting(
+        self, letters: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free, whole = asyncio.Event(), letters.apps["broker-ingress"]
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await free.wait()
+            await whole(scope, receive, send)
+
+        letters.add("broker-ingress", slow)
+        monkeypatch.setattr(dead_letter_actions, "PREFER", {"Prefer": "respond-async, wait=0"})
+        async with browser(letters) as client:
+            answer = await press(client, REDRIVE)
+            page = (await client.get(answer.headers["location"])).text
+            assert "Dead letter 1 is being sent again" in page
+
+            async def panel() -> str:
+                return (await client.get("/dead-letters/1/panels/dead_letter")).text
+
+            async def asked_again() -> bool:
+                return ">redriving<" in (text := await panel()) and "every 2s" in text
+
+            assert await eventually(asked_again)
+            free.set()
+
+            async def settled() -> bool:
+                return ">redriven<" in (text := await panel()) and "every" not in text
+
+            assert await eventually(settled)
+
+    async def test_one_that_cannot_be_sent_is_a_result_beside_the_others(
+        self, letters: Cluster
+    ) -> None:
+        letters.sink.statuses = [400]
+        async with browser(letters) as client:
+            page = (await press(client, "/dead-letters/redrive?function=cycle-trigger")).text
+        assert "1 failed, 2 sent" in page
+        assert "sink refused io.dsm.cycle.requested.v1 with 400" in page
+
+    async def test_a_letter_is_dismissed_with_a_reason(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
+            page = (await client.get(answer.headers["location"])).text
+            left = (await client.get("/dead-letters?state=open")).text
+        assert "Dead letter 1 was dismissed." in page
+        assert "by <b>local</b>: closed by hand" in page
+        assert "/dead-letters/1/redrive" not in page
+        assert 'href="/dead-letters/1"' not in left
+
+    async def test_without_a_reason_nothing_is_dismissed(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/dismiss")
+            page = (await client.get("/dead-letters/1")).text
+        assert answer.status_code == 422
+        assert "reason" in answer.text
+        assert ">open<" in page
+
+    async def test_many_are_dismissed_with_one_reason(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            page = (await press(client, "/dead-letters/dismiss", reason="a drill")).text
+        assert "3 dismissed" in page
+
+    async def test_a_letter_is_edited_and_sent(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            form = (await client.get("/dead-letters/1/edit")).text
+            answer = await press(client, "/dead-letters/1/edit", data='{"project_id": "P"}')
+            page = (await client.get(answer.headers["location"])).text
+        assert "&lt;b&gt;NOBODY" in form
+        assert "Dead letter 1 was sent again." in page
+        [sent] = letters.sink.messages
+        assert json.loads(sent.data) == {"project_id": "P"}
+        assert sent.extensions["causationid"] == "lost-0"
+
+    async def test_data_that_is_no_json_comes_back_in_the_form(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/edit", data="{broken")
+        assert answer.status_code == 422
+        assert "The data is no valid JSON" in answer.text
+        assert ">{broken</textarea>" in answer.text
+        assert letters.sink.messages == []
+
+    async def test_a_deleted_letter_is_gone(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            answer = await press(client, "/dead-letters/1/delete", reason="personal data")
+            page = (await client.get(answer.headers["location"])).text
+            gone = await client.get("/dead-letters/1")
+        assert "Dead letter 1 was deleted." in page
+        assert gone.status_code == 404
+
+    async def test_what_failed_again_is_no_success(self, letters: Cluster) -> None:
+        whole = letters.apps["dead-letter"]
+
+        async def fails_anew(scope: Any, receive: Any, send: Any) -> None:
+            again = replace(lost(0), extensions={**lost(0).extensions, "knativearrivaltime": "t"})
+            assert (await letters.tell("dead-letter", again)).status_code == 202
+            await letters.sink(scope, receive, send)
+
+        letters.add("broker-ingress", fails_anew)
+        letters.add("dead-letter", whole)
+        async with browser(letters) as client:
+            answer = await press(client, REDRIVE)
+            page = (await client.get(answer.headers["location"])).text
+        assert (
+            '<p class="notice bad" role="status">Dead letter 1 was sent again, and failed again.'
+            in page
+        )
+
+    async def test_a_letter_that_is_gone_already_says_so(self, letters: Cluster) -> None:
+        async with browser(letters) as client:
+            await press(client, REDRIVE)
+            again = await press(client, REDRIVE)
+        assert again.status_code == 409
+        assert "redriven already" in again.text

@@ -1,0 +1,318 @@
+"""What can be pressed in the console, with the real functions that do it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from functions.console.main import console
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL, browser, press
+from tests.support.job_world import job_world, run_python
+from tests.support.kube_server import PING_SOURCES, make_kube, serving
+from tests.support.kubeconfig import kubeconfig
+from tests.support.saga_world import SagaWorld
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+
+
+class TestOrchestrations:
+    @pytest.fixture
+    async def world(self, cluster: Cluster, functions_database: str) -> SagaWorld:
+        world = SagaWorld(cluster, functions_database)
+        cluster.deploy(console, LOCAL)
+        return world
+
+    async def test_a_run_that_waits_says_for_what(self, world: SagaWorld) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        async with browser(world.cluster) as client:
+            page = (await client.get(f"/orchestrations/tenantCreation/runs/{flow}")).text
+            listed = (await client.get("/orchestrations")).text
+        assert "no service has registered as worker for step createClient" in page
+        assert "tenantCreation" in listed
+        assert "1 of 2" in listed
+
+    async def test_an_undo_shows_its_plan_and_then_takes_back(self, world: SagaWorld) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        await world.until(flow, "COMPLETED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}"
+        async with browser(world.cluster) as client:
+            plan = (await client.get(f"{at}/undo")).text
+            answer = await press(client, f"{at}/undo")
+            await world.until(flow, "UNDONE")
+            page = (await client.get(at)).text
+        assert plan.index("<dd>createClient<") < plan.index("<dd>createRealm<")
+        assert answer.headers["location"] == at
+        assert "by local" in page
+
+    async def test_an_undo_to_a_step_shows_that_plan_and_keeps_the_step(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        await world.until(flow, "COMPLETED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}/undo?to=createRealm"
+        async with browser(world.cluster) as client:
+            page = (await client.get(at)).text
+            assert re.search(r"1. undone</dt><dd>createClient<", page)
+            assert re.search(r"stays as it is</dt><dd>createRealm<", page)
+            assert (await press(client, at, to="createRealm")).status_code == 303
+
+        async def taken_back() -> bool:
+            await world.carry()
+            steps = {s["name"]: s["status"] for s in (await world.run(flow))["steps"]}
+            return steps == {"createRealm": "DO_SUCCESS", "createClient": "UNDO_SUCCESS"}
+
+        assert await eventually(taken_back)
+
+    async def test_a_run_that_is_none_is_a_page_that_says_so(self, world: SagaWorld) -> None:
+        await world.register()
+        none = "00000000-0000-7000-8000-000000000000"
+        async with browser(world.cluster) as client:
+            for path in ("/orchestrations/none", f"/orchestrations/tenantCreation/runs/{none}"):
+                answer = await client.get(path)
+                assert (answer.status_code, "Not found" in answer.text) == (404, True)
+
+    async def test_a_run_can_be_paused_and_resumed(self, world: SagaWorld) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        at = f"/orchestrations/tenantCreation/runs/{flow}"
+        async with browser(world.cluster) as client:
+            assert (await press(client, f"{at}/pause")).status_code == 303
+            assert "paused by local" in (await client.get(at)).text
+            assert (await press(client, f"{at}/resume")).status_code == 303
+            assert "paused by local" not in (await client.get(at)).text
+
+    async def test_an_action_that_makes_no_sense_is_refused_in_words(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        await world.until(flow, "COMPLETED")
+        async with browser(world.cluster) as client:
+            answer = await press(client, f"/orchestrations/tenantCreation/runs/{flow}/retry")
+        assert answer.status_code == 409
+        assert "nothing to retry" in answer.text
+
+    async def test_runs_are_found_across_orchestrations_by_name_state_and_day(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        today = datetime.now(UTC).date()
+        async with browser(world.cluster) as client:
+
+            async def found(query: str) -> bool:
+                page = await client.get(f"/orchestrations/panels/all_runs?{query}")
+                return f"runs/{flow}" in page.text
+
+            assert await found("name=tenant")
+            assert not await found("name=other")
+            assert await found("status=WAITING")
+            assert not await found("status=COMPLETED")
+            assert await found("stuck=true")
+            assert await found(f"fromDate={today}&toDate={today}")
+            assert not await found(f"toDate={today - timedelta(days=1)}")
+            own = f"/orchestrations/tenantCreation/panels/runs?fromDate={today}&toDate={today}"
+            assert f"runs/{flow}" in (await client.get(own)).text
+
+    async def test_the_steps_of_a_definition_have_no_states(self, world: SagaWorld) -> None:
+        await world.register("realm-service")
+        flow = await world.execute(tenantId="test-tenant", realmName="test-realm")
+        async with browser(world.cluster) as client:
+            defined = (await client.get("/orchestrations/tenantCreation/panels/definition")).text
+            at = f"/orchestrations/tenantCreation/runs/{flow}/panels/run"
+            ran = (await client.get(at)).text
+        assert re.findall(r'<g class="node (\w+) ', defined) == ["calm", "calm"]
+        assert "createRealm: realm-service" in defined
+        assert "createClient: no worker yet" in defined
+        assert re.search(r"<title>createRealm: [a-z ]+ \N{MIDDLE DOT} ", ran)
+
+
+class TestSchedules:
+    async def test_each_is_shown_in_its_zone_and_run_now_sends_its_tick(
+        self, cluster: Cluster, tmp_path: Path
+    ) -> None:
+        source = {
+            "apiVersion": "sources.knative.dev/v1",
+            "kind": "PingSource",
+            "metadata": {"name": "sprint-report", "namespace": "dsm"},
+            "spec": {
+                "schedule": "30 8 * * *",
+                "timezone": "America/Chicago",
+                "contentType": "application/json",
+                "data": "{}",
+                "ceOverrides": {"extensions": {"schedule": "sprint-report"}},
+                "sink": {"uri": "http://example.org"},
+            },
+        }
+        async with serving(make_kube(tmp_path / "kube")) as url:
+            async with httpx.AsyncClient(base_url=url) as kube:
+                assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
+            environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
+            cluster.deploy(console, LOCAL | environ, now=lambda: NOW)
+            async with browser(cluster) as client:
+                page = (await client.get("/schedules/panels/schedules")).text
+                answer = await press(client, "/schedules/sprint-report/run")
+        assert "Tue 08:30" in page
+        assert "2026-03-03T14:30:00" in page
+        assert answer.status_code == 303
+        (tick,) = cluster.sink.messages
+        assert tick.type == "dev.knative.sources.ping"
+        assert tick.source == "/apis/v1/namespaces/dsm/pingsources/sprint-report"
+        assert tick.extensions["schedule"] == "sprint-report"
+        assert tick.extensions["requestedby"] == "local"
+        assert tick.time == "2026-03-02T15:00:00Z"
+
+    async def test_without_a_way_to_kubernetes_the_page_says_so(self, cluster: Cluster) -> None:
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            page = (await client.get("/schedules/panels/schedules")).text
+        assert "Unavailable" in page
+
+
+class TestJobs:
+    async def test_a_job_tells_what_it_said_and_can_be_stopped_by_name(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        async with job_world(cluster, functions_database, tmp_path) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("import time; time.sleep(60)"))
+            (job,) = await world.jobs()
+            at = f"/jobs/{job['job_id']}"
+            async with browser(cluster) as client:
+                assert job["job_id"] in (await client.get("/jobs/panels/jobs")).text
+                assert (await press(client, f"{at}/cancel")).status_code == 303
+            asked = [
+                json.loads(message.data)
+                for message in cluster.sink.messages
+                if message.type == "io.dsm.job.cancel.requested.v1"
+            ]
+        assert asked == [{"job": job["job_id"], "reason": "cancelled over HTTP by local"}]
+
+    async def test_one_that_was_recorded_only_is_no_success(self, cluster: Cluster) -> None:
+        job = {
+            **dict.fromkeys(("reason", "route", "image", "started_at", "ended_at"), ""),
+            "job_id": "j1",
+            "state": "succeeded",
+            "outcome": "recorded",
+            "kind": "execute",
+            "task_id": "T",
+            "service": "S",
+            "queued_at": "2026-03-02T15:00:00Z",
+            "exit_code": 0,
+            "cause": {"id": "c"},
+            "last_lines": [],
+        }
+
+        async def listed(request: Request) -> Response:
+            return JSONResponse({"jobs": [dict(job)], "next": None, "total": 1})
+
+        async def one(request: Request) -> Response:
+            return JSONResponse(job)
+
+        routes = [Route("/jobs", listed), Route("/jobs/j1", one)]
+        cluster.add("job-launcher", Starlette(routes=routes))
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            for path in ("/jobs/panels/jobs", "/jobs/j1/panels/job"):
+                page = (await client.get(path)).text
+                assert "ecorded only" in page
+                assert "succeeded" not in page
+                assert '"chip good"' not in page
+                assert "verdict good" not in page
+
+
+EVENTS = [
+    {
+        "seq": seq,
+        "broker": "default",
+        "arrived": 1_772_463_600.0 + seq,
+        "attributes": {"id": id, "type": kind, "source": source, **more},
+        "data": {},
+        "deliveries": [
+            {
+                "id": seq * 10,
+                "trigger": "dsm/sprint-report-due",
+                "state": "delivered",
+                "attempts": [
+                    {
+                        "number": 1,
+                        "url": "http://sprint-report.dsm.svc.cluster.local",
+                        "at": 1_772_463_600.0 + seq,
+                        "took_s": 0.25,
+                        "status": 202,
+                        "reason": None,
+                        "answer": "",
+                    }
+                ],
+            }
+        ]
+        if seq == 1
+        else [],
+    }
+    for seq, id, kind, source, more in (
+        (1, "a", "dev.knative.sources.ping", "/apis/ping", {}),
+        (
+            2,
+            "b",
+            "io.dsm.sprints.reported.v1",
+            "/functions/sprint-report",
+            {"correlationid": "a", "causationid": "a", "subject": "sprints"},
+        ),
+    )
+]
+
+
+class TestEvents:
+    @pytest.fixture
+    def asked(self, cluster: Cluster) -> list[dict[str, str]]:
+        """A broker that tells its events; what it was asked."""
+        asked: list[dict[str, str]] = []
+
+        async def search(request: Request) -> Response:
+            asked.append(dict(request.query_params))
+            return JSONResponse(EVENTS[::-1])
+
+        cluster.add("events", Starlette(routes=[Route("/_knative/events/search", search)]))
+        cluster.deploy(console, {"EVENTS_URL": "http://events.local/_knative/events/search"})
+        return asked
+
+    async def test_the_stream_passes_its_filters_to_the_broker(
+        self, cluster: Cluster, asked: list[dict[str, str]]
+    ) -> None:
+        async with browser(cluster) as client:
+            page = (await client.get("/events/panels/stream?type=sprints&subject=sprints")).text
+        assert asked == [{"type": "sprints", "subject": "sprints", "limit": "80"}]
+        assert "sprints.reported" in page
+
+    async def test_a_chain_is_a_graph_and_a_table(
+        self, cluster: Cluster, asked: list[dict[str, str]]
+    ) -> None:
+        async with browser(cluster) as client:
+            page = (await client.get("/events/trace/panels/trace?correlation=a")).text
+        assert page.count('class="edge"') == 2
+        assert 'id="event-2"' in page
+        assert "250 ms: 202" in page
+        assert page.count("No subscriber") == 1
+
+    async def test_where_no_broker_tells_its_events_the_page_says_what_would(
+        self, cluster: Cluster
+    ) -> None:
+        cluster.deploy(console, LOCAL)
+        async with browser(cluster) as client:
+            page = (await client.get("/events/panels/stream")).text
+        assert "Not available here" in page
+        assert "EVENTS_URL" in page

@@ -1,0 +1,149 @@
+"""A service that hangs names itself, and leaves the rest of the page standing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import JSONResponse
+
+from functions.console.main import console
+from functions.dead_letter.main import dead_letter
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.console_browser import browser
+from tests.support.kube_server import PING_SOURCES, make_kube, serving
+from tests.support.kubeconfig import kubeconfig
+
+RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
+# So long nobody waits, whatever the machine does meanwhile; the test ends as soon as it may.
+TIMEOUTS = {"CONSOLE_PATIENCE_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
+
+
+class Hung:
+    """A process that was stopped: it takes requests and answers none, until it goes on."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.requests = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.requests += 1
+        await self.goes_on.wait()
+        await JSONResponse({"runs": [], "next": None, "tally": []})(scope, receive, send)
+
+
+async def empty(scope: Any, receive: Any, send: Any) -> None:
+    await JSONResponse({"runs": [], "next": None, "tally": []})(scope, receive, send)
+
+
+@pytest.fixture
+async def hung(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> AsyncIterator[tuple[Cluster, Hung]]:
+    """Everything answers but sprint-report."""
+    hung = Hung()
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    for name in (*RECORDS, "orchestrator", "webhook-receiver"):
+        cluster.add(name, empty)
+    cluster.add("sprint-report", hung)
+    async with serving(make_kube(tmp_path / "clock")) as url:
+        async with httpx.AsyncClient(base_url=url) as kube:
+            for name in ("sprint-report", "scrum-simulate"):
+                source = {
+                    "apiVersion": "sources.knative.dev/v1",
+                    "kind": "PingSource",
+                    "metadata": {"name": name, "namespace": "dsm"},
+                    "spec": {"schedule": "30 13 * * *", "sink": {"uri": "http://example.org"}},
+                }
+                assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
+        environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(console, environ | TIMEOUTS)
+        yield cluster, hung
+        hung.goes_on.set()
+
+
+async def test_the_page_is_there_within_two_seconds(hung: tuple[Cluster, Hung]) -> None:
+    async with browser(hung[0]) as client:
+        began = time.monotonic()
+        page = await client.get("/")
+        took_s = time.monotonic() - began
+    assert page.status_code == 200
+    assert "Daily scrum reports" in page.text
+    assert took_s < 2
+
+
+async def test_the_frame_and_the_parts_above_are_there_before_it_answers(
+    hung: tuple[Cluster, Hung],
+) -> None:
+    cluster, stopped = hung
+    sent: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()  # a browser that stays
+
+    async def send(message: dict[str, Any]) -> None:
+        await sent.put(message.get("body", b""))
+
+    headers = [(b"host", b"console.dsm.localhost")]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": headers,
+    }
+    scope |= {"scheme": "http", "server": ("console", 80), "path_params": {}}
+    cluster.deploy(console, {"CONSOLE_PATIENCE_S": "60", "CONSOLE_SOURCE_TIMEOUT_S": "60"})
+    page = asyncio.ensure_future(cluster.apps["console"](scope, receive, send))
+    found = b""
+    while b'<div class="panels">' not in found:
+        found += await asyncio.wait_for(sent.get(), 20)
+    assert b"<h1>Today</h1>" in found
+    assert not page.done()
+    stopped.goes_on.set()
+    await page
+
+
+@pytest.mark.parametrize("path", ["/panels/morning", "/panels/report", "/panels/attention"])
+async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -> None:
+    async with browser(hung[0]) as client:
+        began = time.monotonic()
+        page = await client.get(path)
+        took_s = time.monotonic() - began
+    assert "sprint-report has not answered for" in page.text
+    assert took_s < 2
+
+
+async def test_the_schedules_of_others_are_told(hung: tuple[Cluster, Hung]) -> None:
+    async with browser(hung[0]) as client:
+        page = (await client.get("/schedules/panels/schedules")).text
+    assert "sprint-report is unavailable" in page
+    assert "unknown: a function is unavailable" in page
+    assert "no run on record" in page  # of scrum-simulate, whose record did answer
+    assert "every 4s" in page
+
+
+async def test_it_is_asked_once_however_many_look(hung: tuple[Cluster, Hung]) -> None:
+    cluster, stopped = hung
+    async with browser(cluster) as client:
+        pages = await asyncio.gather(*(client.get("/panels/report") for _ in range(5)))
+    assert all("sprint-report has not answered" in page.text for page in pages)
+    assert stopped.requests == 1
+
+
+async def test_what_it_answers_late_is_shown_to_who_asks_again(hung: tuple[Cluster, Hung]) -> None:
+    cluster, stopped = hung
+    async with browser(cluster) as client:
+        assert "has not answered" in (await client.get("/panels/report")).text
+        stopped.goes_on.set()
+
+        async def is_shown() -> bool:
+            return "has not answered" not in (await client.get("/panels/report")).text
+
+        assert await eventually(is_shown, within_s=20)

@@ -1,0 +1,72 @@
+"""Search by id: one hit leads to its page, several are listed, and who is away is named."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from functions.console.main import console
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL, browser
+from tests.support.dsm_services import World
+
+EMPTY = {"content": [], "totalElements": 0}
+
+
+@pytest.fixture
+def found(cluster: Cluster, world: World, letters: Cluster) -> Cluster:
+    """Real dead letters, a project with two sprints, a Job, and no orchestration."""
+    world.sprint("P", 1, 100).status = "completed"
+    world.sprint("P", 2, 0)
+
+    async def jobs(request: Request) -> Response:
+        mine = request.query_params.get("task") == "acme/shop#42"
+        return JSONResponse({"jobs": [{"job_id": "job-1"}] if mine else []})
+
+    async def none(request: Request) -> Response:
+        return JSONResponse(EMPTY)
+
+    cluster.add("job-launcher", Starlette(routes=[Route("/jobs", jobs)]))
+    orchestrator = [Route("/api/orchestrations", none), Route("/api/executions", none)]
+    cluster.add("orchestrator", Starlette(routes=orchestrator))
+    cluster.deploy(console, LOCAL)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("term", "page"),
+    [
+        ("1", "/dead-letters/1"),
+        ("acme/shop#42", "/jobs/job-1"),
+        ("P-S02", "/sprints/P-S02"),
+    ],
+)
+async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -> None:
+    async with browser(found) as client:
+        answer = await client.get("/search", params={"q": term})
+    assert (answer.status_code, answer.headers.get("location")) == (303, page)
+
+
+async def test_several_hits_are_listed(found: Cluster) -> None:
+    async with browser(found) as client:
+        page = (await client.get("/search?q=P")).text
+    assert 'href="/sprints/P-S01"' in page
+    assert 'href="/sprints/P-S02"' in page
+
+
+async def test_no_hit_says_so(found: Cluster) -> None:
+    async with browser(found) as client:
+        answer = await client.get("/search?q=%3Cb%3Enone")
+    assert "Nothing has the id &lt;b&gt;none" in answer.text
+
+
+async def test_a_source_that_is_away_is_named(found: Cluster) -> None:
+    found.down.add("job-launcher")
+    async with browser(found) as client:
+        page = (await client.get("/search?q=1")).text
+    assert "Not searched: " in page
+    assert "job-launcher" in page
+    assert 'href="/dead-letters/1"' in page

@@ -1,0 +1,372 @@
+"""Claim, work, settle, relay: what holds when processes, sessions and brokers come and go.
+
+Each `process` here is the durable core of one process: its own pool, session and relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import asyncpg
+import pytest
+
+from functions.kit import cloudevents
+from functions.kit.clients import transaction_guard
+from functions.kit.context import Resources
+from functions.kit.durable import inbox, outbox, relay
+from functions.kit.durable.core import Durable, Outcome
+from functions.kit.durable.database import Connection
+from functions.kit.durable.inbox import Answered, Key
+from functions.kit.durable.locks import CLAIM
+from functions.kit.errors import PermanentError, TemporaryError
+from tests.support import eventually
+from tests.support.cluster import SINK, Cluster
+
+KEY = Key("worker", "/tests", "1")
+Process = Callable[[], Resources]
+
+
+@pytest.fixture
+async def process(cluster: Cluster, functions_database: str) -> AsyncIterator[Process]:
+    """Starts the durable core of one more process."""
+    started: list[Resources] = []
+
+    def start() -> Resources:
+        environ = {"DATABASE_URL": functions_database, "K_SINK": SINK}
+        started.append(Resources(environ, transport=cluster))
+        return started[-1]
+
+    yield start
+    for resources in started:
+        await resources.close()
+
+
+@pytest.fixture
+async def database(functions_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(functions_database)
+    yield connection
+    await connection.close()
+
+
+def event(id: str, key: str | None = None) -> cloudevents.Message:
+    extensions = {} if key is None else {"partitionkey": key}
+    return cloudevents.Message(id, "/functions/worker", "test.happened.v1", extensions=extensions)
+
+
+async def settle(durable: Durable, id: str, *events: cloudevents.Message) -> Answered:
+    """One event of the function `worker`, which emits `events`."""
+
+    async def work() -> Outcome:
+        return Outcome("done", events)
+
+    return await durable.once(Key("worker", "/tests", id), "t", 10, work)
+
+
+class Worker:
+    """Work that begins and ends when a test says so."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.began = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def __call__(self) -> Outcome:
+        self.began.set()
+        await self.may_end.wait()
+        return Outcome(self.answer, [event(self.answer)])
+
+
+async def backend_of_claims(database: asyncpg.Connection[asyncpg.Record]) -> int:
+    """The server's process that holds the claim on KEY."""
+    number = CLAIM.key(KEY.function, KEY.source, KEY.id) % 2**64
+    pid: int = await database.fetchval(
+        """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+           AND classid::bigint = $1 AND objid::bigint = $2""",
+        *(number >> 32, number % 2**32),
+    )
+    return pid
+
+
+class TestClaims:
+    async def test_the_second_process_waits_for_the_first_and_takes_its_answer(
+        self, process: Process
+    ) -> None:
+        first, second = Worker("first"), Worker("second")
+        one = asyncio.create_task(process().durable.once(KEY, "t", 10, first))
+        await first.began.wait()
+        other = asyncio.create_task(process().durable.once(KEY, "t", 10, second))
+        first.may_end.set()
+        assert await one == Answered("first", repeated=False)
+        assert await other == Answered("first", repeated=True)
+        assert not second.began.is_set()
+
+    @pytest.mark.parametrize("same_process", [True, False])
+    async def test_who_waits_gives_up_at_the_deadline(
+        self, process: Process, same_process: bool
+    ) -> None:
+        first = Worker("first")
+        working = process()
+        one = asyncio.create_task(working.durable.once(KEY, "t", 10, first))
+        await first.began.wait()
+        waiting = working if same_process else process()
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="still being worked on"):
+            await waiting.durable.once(KEY, "t", 0.3, Worker("second"))
+        assert time.monotonic() - began < 5
+        first.may_end.set()
+        await one
+
+    async def test_a_lost_session_settles_nothing_twice(
+        self,
+        process: Process,
+        cluster: Cluster,
+        database: asyncpg.Connection[asyncpg.Record],
+    ) -> None:
+        first, second = Worker("first"), Worker("second")
+        resources = process(), process()
+        one = asyncio.create_task(resources[0].durable.once(KEY, "t", 10, first))
+        await first.began.wait()
+        await database.execute("SELECT pg_terminate_backend($1)", await backend_of_claims(database))
+
+        other = asyncio.create_task(resources[1].durable.once(KEY, "t", 10, second))
+        await second.began.wait()
+        second.may_end.set()
+        assert await other == Answered("second", repeated=False)
+        first.may_end.set()
+        assert await one == Answered("second", repeated=True)
+
+        for process_ in resources:
+            await process_.durable.relay.idle()
+        assert [message.id for message in cluster.sink.messages] == ["second"]
+        # The next claim opens a session of its own.
+        assert (await settle(resources[0].durable, "2")).repeated is False
+
+    async def test_many_that_work_hold_one_connection(
+        self, process: Process, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        durable = process().durable
+        workers = [Worker(str(n)) for n in range(20)]
+        tasks = [
+            asyncio.create_task(durable.once(Key("worker", "/tests", w.answer), "t", 10, w))
+            for w in workers
+        ]
+        await asyncio.gather(*(w.began.wait() for w in workers))
+        open_: int = await database.fetchval(
+            """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
+        )
+        assert open_ == 0
+        locks: int = await database.fetchval(
+            """SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database ON database = oid
+               WHERE locktype = 'advisory' AND datname = current_database()"""
+        )
+        assert locks == 1
+        for worker in workers:
+            worker.may_end.set()
+        await asyncio.gather(*tasks)
+
+
+class TestSettling:
+    async def test_what_is_written_is_committed_with_the_answer_or_not_at_all(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        await database.execute("CREATE TABLE counted (number integer CHECK (number < 3))")
+
+        durable = process().durable
+
+        async def count(number: int) -> None:
+            async def write(tx: Connection) -> None:
+                await tx.execute("INSERT INTO counted VALUES ($1)", number)
+
+            async def work() -> Outcome:
+                return Outcome(number, [event(str(number))], [write])
+
+            await durable.once(Key("worker", "/tests", str(number)), "t", 10, work)
+
+        await count(1)
+        await count(2)
+        with pytest.raises(asyncpg.CheckViolationError):
+            await count(3)
+        await durable.relay.idle()
+        assert await database.fetchval("SELECT array_agg(number) FROM counted") == [1, 2]
+        assert await database.fetchval("SELECT count(*) FROM inbox") == 2
+        assert sorted(m.id for m in cluster.sink.messages) == ["1", "2"]
+
+    async def test_a_key_that_was_used_for_something_else_is_refused(
+        self, process: Process
+    ) -> None:
+        durable = process().durable
+
+        async def work() -> Outcome:
+            return Outcome("done")
+
+        await durable.once(KEY, "t", 1, work, digest="a")
+        assert (await durable.once(KEY, "t", 1, work, digest="a")).repeated
+        with pytest.raises(PermanentError, match="'1' was used for another request"):
+            await durable.once(KEY, "t", 1, work, digest="b")
+
+    async def test_a_call_while_a_transaction_is_open_is_found(self, process: Process) -> None:
+        resources = process()
+        async with resources.store.transaction():
+            await resources.publisher.publish([event("1")])
+        assert transaction_guard.violations == [f"a call to {SINK}"]
+        transaction_guard.violations.clear()
+
+
+class TestRelay:
+    async def test_events_of_one_key_leave_in_the_order_of_their_commits(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        cluster.sink.open.clear()
+        durables = [process().durable, process().durable]
+        for number in range(20):
+            await settle(durables[number % 2], str(number), event(f"{number:02}", "one"))
+        cluster.sink.open.set()
+
+        async def all_sent() -> bool:
+            return len(cluster.sink.messages) == 20
+
+        assert await eventually(all_sent)
+        assert [m.id for m in cluster.sink.messages] == [f"{n:02}" for n in range(20)]
+
+    async def test_one_that_fails_is_followed_by_the_next_of_its_key_and_stops_no_other(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        cluster.sink.statuses = [503]
+        await settle(process().durable, "1", event("a1", "a"), event("a2", "a"), event("b1", "b"))
+
+        async def all_sent() -> bool:
+            return len(cluster.sink.messages) == 3
+
+        assert await eventually(all_sent)
+        sent = [m.id for m in cluster.sink.messages]
+        assert sent.index("a1") < sent.index("a2")
+
+    async def test_what_a_dead_process_has_left_is_sent_by_another_when_its_lease_ends(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        dead = process()
+        async with dead.store.transaction() as tx:
+            await outbox.put(tx, "another function", [event("left", "k")])
+        living = process().durable.relay
+        living.start()
+        assert await outbox.lease(dead.store, 10) == [], "another holds it for now"
+        await database.execute("UPDATE outbox_event SET leased_until = now() - interval '1 s'")
+        living.deliver([], waiting=True)  # look soon
+
+        async def sent() -> bool:
+            return [m.id for m in cluster.sink.messages] == ["left"]
+
+        assert await eventually(sent)
+
+    def test_a_lease_and_a_sweep_together_take_at_most_seventy_seconds(self) -> None:
+        assert outbox.LEASE_S + relay.SWEEP_S <= 70
+
+    async def test_an_event_that_is_refused_is_a_dead_letter_and_stops_no_other(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        dead = type(cluster.sink)()
+        cluster.add("dead-letter", dead)
+        cluster.sink.statuses = [413]
+        await settle(process().durable, "1", event("big", "k"), event("next", "k"))
+
+        async def both() -> bool:
+            return bool(dead.messages) and bool(cluster.sink.messages)
+
+        assert await eventually(both)
+        assert [m.id for m in cluster.sink.messages] == ["next"]
+        (letter,) = dead.messages
+        assert letter.id == "big"
+        assert letter.extensions["knativeerrordest"] == SINK
+        assert letter.extensions["knativeerrorcode"] == "413"
+
+    async def test_a_refused_event_waits_for_the_dead_letters_and_stops_no_other(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        cluster.sink.statuses = [422]
+        await settle(process().durable, "1", event("bad", "k"), event("next", "k"))
+
+        async def sent() -> bool:
+            return [m.id for m in cluster.sink.messages] == ["next"]
+
+        assert await eventually(sent)
+        dead = type(cluster.sink)()
+        cluster.add("dead-letter", dead)
+
+        async def buried() -> bool:
+            return [m.id for m in dead.messages] == ["bad"]
+
+        assert await eventually(buried)
+
+    async def test_a_process_that_ends_sends_what_it_has_committed(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        cluster.sink.open.clear()
+        resources = process()
+        await settle(resources.durable, "1", event("last"))
+        closing = asyncio.create_task(resources.close())
+        cluster.sink.open.set()
+        await closing
+        assert [m.id for m in cluster.sink.messages] == ["last"]
+
+    async def test_what_a_process_cannot_send_before_its_end_is_free_at_once(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        cluster.sink.open.clear()
+        ending, other = process(), process()
+        await settle(ending.durable, "1", event("last"))
+        await ending.durable.relay.close(drain_s=0.1)
+        (entry,) = await outbox.lease(other.store, 10)
+        assert entry.message.id == "last"
+
+    async def test_sent_rows_are_gone(
+        self, process: Process, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        durable = process().durable
+        for number in range(5):
+            await settle(durable, str(number), event(str(number), "k"), event(f"{number}b"))
+
+        async def gone() -> bool:
+            return not await database.fetchval("SELECT count(*) FROM outbox_event")
+
+        assert await eventually(gone)
+
+    async def test_a_table_that_is_away_fails_before_anything_is_said(
+        self, cluster: Cluster, postgres_url: str
+    ) -> None:
+        resources = Resources({"DATABASE_URL": postgres_url, "K_SINK": SINK}, transport=cluster)
+        with pytest.raises(TemporaryError, match="migrate"):
+            await settle(resources.durable, "1", event("1"))
+        assert cluster.sink.messages == []
+        await resources.close()
+
+
+async def test_a_transaction_that_claims_and_settles_keeps_its_events_too(
+    process: Process, cluster: Cluster
+) -> None:
+    resources = process()
+    events = [event("1")]
+
+    async def work(tx: Connection) -> str:
+        entries[:] = await resources.durable.put(tx, "worker", events)
+        return "done"
+
+    entries: list[outbox.Entry] = []
+    await inbox.once(resources.store, KEY, "t", 1, work)
+    assert cluster.sink.messages == []
+    resources.durable.deliver(entries, events)
+    await resources.durable.relay.idle()
+    assert [m.id for m in cluster.sink.messages] == ["1"]
+
+
+async def test_parallel_commands_of_one_key_do_not_wait_for_one_another(process: Process) -> None:
+    store = process().store
+    for ordered, expected in ((True, [1, 0]), (False, [1, 1])):
+        leased = []
+        for n in range(2):
+            command = event(f"{ordered}-{n}", f"run-{ordered}")
+            async with store.transaction() as tx:
+                leased.append(len(await outbox.put(tx, "worker", [command], ordered=ordered)))
+        assert leased == expected

@@ -1,0 +1,397 @@
+"""dead-letter: nothing that failed is lost, and what is sent again is told truly."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.dead_letter.main import dead_letter
+from functions.kit import cloudevents
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.kept_events import ATTRIBUTES, DATA, PLAIN, Headers
+
+FAILED = cloudevents.Message(
+    id="e-1",
+    source="/functions/scrum-simulate",
+    type="io.dsm.sprint.simulated.v1",
+    data=b'{"sprint_id": "GEM-001-S01",  "n": 1.0}',
+    subject="GEM-001-S01",
+    time="2025-08-29T14:00:01Z",
+    datacontenttype="application/json",
+    extensions={
+        "partitionkey": "GEM-001-S01",
+        "correlationid": "c-1",
+        "knativeerrordest": "http://scrum-report.dsm.svc.cluster.local/",
+        "knativeerrorcode": "503",
+        "knativeerrordata": base64.b64encode(b'{"detail":"chronicle is away"}').decode(),
+        "knativearrivaltime": "2025-08-29T14:00:02Z",
+        "knativebrokerttl": "254",
+    },
+)
+
+
+def again(message: cloudevents.Message, arrival: str, **changed: str) -> cloudevents.Message:
+    """The same event, dead-lettered after another pass through the broker."""
+    return replace(
+        message, extensions={**message.extensions, "knativearrivaltime": arrival, **changed}
+    )
+
+
+@pytest.fixture
+def letters(cluster: Cluster, functions_database: str) -> Cluster:
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    return cluster
+
+
+async def get(cluster: Cluster, path: str, status: int = 200) -> Any:
+    async with cluster.client("dead-letter") as client:
+        response = await client.get(path)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def post(cluster: Cluster, path: str, body: object = None, **headers: str) -> Any:
+    async with cluster.client("dead-letter") as client:
+        response = await client.post(path, json=body, headers=headers)
+    return response.status_code, response.json()
+
+
+async def keep(cluster: Cluster, message: cloudevents.Message) -> None:
+    response = await cluster.tell("dead-letter", message)
+    assert (response.status_code, response.content) == (202, b""), response.text
+
+
+async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    [row] = (await get(letters, "/"))["letters"]
+    assert (row["id"], row["type"], row["function"]) == ("e-1", FAILED.type, "scrum-report")
+    assert (row["code"], row["detail"]) == (503, '{"detail":"chronicle is away"}')
+    assert (row["count"], row["state"], row["first_at"]) == (1, "open", row["last_at"])
+    one = await get(letters, f"/letters/{row['number']}")
+    assert one["event"] == cloudevents.to_json(FAILED)
+    assert one["redrives"] == []
+
+
+async def test_a_letter_that_is_delivered_twice_counts_once(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    await keep(letters, FAILED)
+    [row] = (await get(letters, "/letters"))["letters"]
+    assert row["count"] == 1
+
+
+async def test_a_failure_anew_counts_up(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", knativeerrorcode="422"))
+    [row] = (await get(letters, "/letters"))["letters"]
+    assert (row["count"], row["code"]) == (2, 422)
+    assert row["first_at"] < row["last_at"]
+
+
+async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    await keep(letters, again(FAILED, "t", knativeerrordest="http://other.dsm.svc.cluster.local"))
+    rows = (await get(letters, "/letters"))["letters"]
+    assert [row["function"] for row in rows] == ["other", "scrum-report"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        replace(FAILED, id="no\x00zero", data=b"\x00\xff", datacontenttype="text/plain"),
+        replace(FAILED, data=b"", datacontenttype=None, subject=None, time=None),
+        replace(FAILED, extensions={}),
+        replace(FAILED, extensions={"knativeerrordest": "http://[", "knativeerrordata": "%%%"}),
+        replace(FAILED, type="com.example.who-knows", data=b"{broken"),
+        replace(FAILED, extensions={"knativeerrorcode": "9" * 30}),
+        replace(FAILED, subject="Zürich 100 %"),
+    ],
+    ids=["nul", "empty", "nothing-said", "nonsense-said", "broken-data", "huge-code", "umlaut"],
+)
+async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: cloudevents.Message) -> None:
+    await keep(letters, odd)
+    [row] = (await get(letters, "/letters"))["letters"]
+    await post(letters, f"/letters/{row['number']}/redrive")
+    [sent] = letters.sink.messages
+    plain = {k: v for k, v in odd.extensions.items() if not k.startswith("knative")}
+    assert replace(sent, extensions={}) == replace(odd, extensions={})
+    assert sent.extensions == {**plain, "redriveof": str(row["number"])}
+
+
+async def hand_over(cluster: Cluster, headers: Headers, body: bytes = b"{}") -> None:
+    raw = [(name.encode(), value) for name, value in headers.items()]
+    async with cluster.client("dead-letter") as client:
+        response = await client.post("/", headers=raw, content=body)
+    assert (response.status_code, response.content) == (202, b""), response.text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [pytest.param(*rest, id=name) for name, *rest in ATTRIBUTES]
+)
+async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came(
+    letters: Cluster, given: Headers, shown: dict[str, str]
+) -> None:
+    letters.add("broker-ingress", Response(status_code=202))  # as lenient as Knative's
+    await hand_over(letters, PLAIN | given, b'{"n": NaN}')
+    [row] = (await get(letters, "/letters"))["letters"]
+    one = await get(letters, f"/letters/{row['number']}")
+    assert shown.items() <= one["event"].items()
+    await post(letters, f"/letters/{row['number']}/redrive")
+    sent = letters.requests[-1]
+    expected = PLAIN | given | {"ce-redriveof": str(row["number"]).encode()}
+    headers = {n.decode().lower(): v for n, v in sent.headers.raw}
+    assert {n: headers.get(n) for n in expected} == expected
+    assert sent.content == b'{"n": NaN}'
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data, _ in DATA])
+async def test_data_that_json_cannot_say_hides_no_letter(letters: Cluster, data: bytes) -> None:
+    await hand_over(letters, PLAIN, data)
+    await keep(letters, FAILED)
+    newest, oldest = (await get(letters, "/letters"))["letters"]
+    assert newest["id"] == FAILED.id
+    event = (await get(letters, f"/letters/{oldest['number']}"))["event"]
+    assert "data" in event or base64.b64decode(event["data_base64"]) == data
+
+
+async def test_the_list_is_filtered_and_paged_newest_first(letters: Cluster) -> None:
+    for number in range(5):
+        await keep(letters, replace(FAILED, id=f"e-{number}"))
+    await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
+    page = await get(letters, f"/letters?type={FAILED.type}&limit=2")
+    assert [row["id"] for row in page["letters"]] == ["e-4", "e-3"]
+    rest = await get(letters, f"/letters?type={FAILED.type}&limit=9&before={page['next']}")
+    assert [row["id"] for row in rest["letters"]] == ["e-2", "e-1", "e-0"]
+    assert rest["next"] is None
+    assert (await get(letters, "/letters?function=none"))["letters"] == []
+    assert len((await get(letters, "/letters?function=scrum-report"))["letters"]) == 6
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=lost", "typo=1", "before=-1"])
+async def test_a_bad_query_is_refused_by_name(letters: Cluster, query: str) -> None:
+    answer = await get(letters, f"/letters?{query}", 422)
+    assert query.split("=")[0] in answer["detail"]
+
+
+@pytest.mark.parametrize("number", ["99", "x", "9" * 30])
+async def test_a_letter_that_does_not_exist_is_404(letters: Cluster, number: str) -> None:
+    await get(letters, f"/letters/{number}", 404)
+    assert (await post(letters, f"/letters/{number}/redrive"))[0] == 404
+
+
+async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    status, answer = await post(letters, "/letters/1/redrive", **{"X-User": "ann"})
+    assert (status, answer) == (200, {"letter": 1, "outcome": "sent", "id": FAILED.id})
+
+    [sent] = letters.sink.messages
+    assert (sent.id, sent.source, sent.data) == (FAILED.id, FAILED.source, FAILED.data)
+    assert sent.extensions == {
+        "partitionkey": "GEM-001-S01",
+        "correlationid": "c-1",
+        "redriveof": "1",
+    }
+    one = await get(letters, "/letters/1")
+    assert one["state"] == "redriven"
+    [audit] = one["redrives"]
+    assert (audit["who"], audit["outcome"]) == ("ann", "sent")
+    assert (await post(letters, "/letters/1/redrive"))[0] == 409
+
+
+async def test_a_letter_that_comes_back_is_open_again(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    await post(letters, "/letters/1/redrive")
+    await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", redriveof="1"))
+    [row] = (await get(letters, "/letters"))["letters"]
+    assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
+
+
+async def test_a_letter_that_comes_back_without_a_word_of_who_failed_is_open_again(
+    letters: Cluster,
+) -> None:
+    await keep(letters, FAILED)
+    await post(letters, "/letters/1/redrive")
+    nameless = again(FAILED, "2025-08-30T00:00:00Z", redriveof="1")
+    said = {n: v for n, v in nameless.extensions.items() if not n.startswith("knativeerror")}
+    await keep(letters, replace(nameless, extensions=said))
+    await keep(letters, replace(nameless, extensions=said))
+    [row] = (await get(letters, "/letters"))["letters"]
+    assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
+    assert row["function"] == "scrum-report"
+
+
+@pytest.mark.parametrize("number", ["1", "77", "x", "9" * 30])
+async def test_redriveof_reopens_no_letter_of_another_event(letters: Cluster, number: str) -> None:
+    await keep(letters, FAILED)
+    await post(letters, "/letters/1/redrive")
+    plain = {"redriveof": number, "knativearrivaltime": "2025-08-30T00:00:00Z"}
+    await keep(letters, replace(FAILED, id="another", extensions=plain))
+    rows = (await get(letters, "/letters"))["letters"]
+    assert [(row["id"], row["state"]) for row in rows] == [
+        ("another", "open"),
+        (FAILED.id, "redriven"),
+    ]
+
+
+async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Cluster) -> None:
+    """A broker may answer only once all is delivered, dead letters too."""
+
+    async def broker(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        await request.body()
+        await keep(letters, again(FAILED, "2025-08-30T00:00:00Z"))
+        await Response(status_code=202)(scope, receive, send)
+
+    await keep(letters, FAILED)
+    letters.add("broker-ingress", broker)
+    status, answer = await post(letters, "/letters/1/redrive")
+    assert (status, answer["outcome"]) == (200, "returned")
+    one = await get(letters, "/letters/1")
+    assert (one["state"], one["count"]) == ("open", 2)
+    assert one["redrives"][0]["outcome"] == "returned"
+
+
+async def test_a_broker_that_is_down_leaves_the_letter_open(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    letters.down.add("broker-ingress")
+    status, answer = await post(letters, "/letters/1/redrive")
+    assert status == 503
+    assert "letter 1 was not sent" in answer["detail"]
+    one = await get(letters, "/letters/1")
+    assert (one["state"], one["redrives"][0]["outcome"]) == ("open", "failed")
+    letters.down.clear()
+    assert (await post(letters, "/letters/1/redrive"))[0] == 200
+
+
+async def test_two_redrives_at_once_send_one(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    answers = await asyncio.gather(*(post(letters, "/letters/1/redrive") for _ in range(4)))
+    assert sorted(status for status, _ in answers) == [200, 409, 409, 409]
+    assert len(letters.sink.messages) == 1
+
+
+async def test_a_crash_between_sending_and_marking_shows_and_can_be_repeated(
+    cluster: Cluster, functions_database: str
+) -> None:
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database, "PUBLISH_TIMEOUT_S": "0.001"})
+    await keep(cluster, FAILED)
+
+    class Killed(BaseException):
+        """The process is gone: no handler runs."""
+
+    async def broker(scope: Any, receive: Any, send: Any) -> None:
+        raise Killed
+
+    sink = cluster.sink
+    cluster.add("broker-ingress", broker)
+    with pytest.raises(BaseException):  # noqa: B017, PT011  # a task group may wrap it
+        await post(cluster, "/letters/1/redrive")
+    one = await get(cluster, "/letters/1")
+    assert (one["state"], one["redrives"][0]["outcome"]) == ("redriving", None)
+
+    cluster.add("broker-ingress", sink)
+    assert (await post(cluster, "/letters/1/redrive"))[0] == 200
+    one = await get(cluster, "/letters/1")
+    assert [(a["who"], a["outcome"]) for a in one["redrives"]] == [
+        ("anonymous", None),
+        ("anonymous", "sent"),
+    ]
+    assert one["state"] == "redriven"
+
+
+async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
+    for number in range(3):
+        await keep(letters, replace(FAILED, id=f"e-{number}"))
+    await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
+    status, answer = await post(letters, "/redrive", {"type": FAILED.type})
+    assert status == 200
+    assert [row["outcome"] for row in answer["redriven"]] == ["sent"] * 3
+    assert answer["left"] == 0
+    assert sorted(m.id for m in letters.sink.messages) == ["e-0", "e-1", "e-2"]
+    status, answer = await post(letters, "/redrive", {})
+    assert (status, "give type, function or state" in answer["detail"]) == (422, True)
+    _, answer = await post(letters, "/redrive", {"state": "open"})
+    assert [row["letter"] for row in answer["redriven"]] == [4]
+
+
+async def test_a_misspelt_filter_redrives_nothing(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    status, answer = await post(letters, "/redrive", {"typ": "x"})
+    assert status == 422
+    assert "typ" in answer["detail"]
+    assert letters.sink.messages == []
+
+
+async def test_plain_json_is_no_dead_letter(letters: Cluster) -> None:
+    status, answer = await post(letters, "/", {"a": 1})
+    assert status == 400
+    assert "CloudEvents only" in answer["detail"]
+
+
+async def test_who_prefers_not_to_wait_gets_202_and_the_rest_goes_on(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    free = asyncio.Event()
+    whole = letters.apps["broker-ingress"]
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await free.wait()
+        await whole(scope, receive, send)
+
+    letters.add("broker-ingress", slow)
+    prefer = {"Prefer": "respond-async, wait=0"}
+    status, answer = await post(letters, "/letters/1/redrive", **prefer)
+    assert (status, answer["state"]) == (202, "redriving")
+
+    async def claimed() -> bool:
+        return bool((await get(letters, "/letters/1"))["state"] == "redriving")
+
+    assert await eventually(claimed)
+    assert (await post(letters, "/letters/1/redrive"))[0] == 409
+    free.set()
+
+    async def sent() -> bool:
+        one = await get(letters, "/letters/1")
+        return bool(one["state"] == "redriven" and one["redrives"][0]["outcome"] == "sent")
+
+    assert await eventually(sent)
+
+
+async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    prefer = {"Prefer": "respond-async, wait=0"}
+    status, answer = await post(letters, "/redrive", {"state": "open"}, **prefer)
+    assert (status, answer) == (202, {"redriving": 1, "left": 0})
+
+    async def sent() -> bool:
+        return bool((await get(letters, "/letters/1"))["state"] == "redriven")
+
+    assert await eventually(sent)
+
+
+async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
+    letters: Cluster,
+) -> None:
+    document = cloudevents.to_json(replace(FAILED, id="crlf")) | {
+        "datacontenttype": "text/x\r\nEvil: 1"
+    }
+    async with letters.client("dead-letter") as client:
+        headers = {"content-type": cloudevents.STRUCTURED}
+        kept = await client.post("/", content=json.dumps(document), headers=headers)
+    assert kept.is_success, kept.text
+    await keep(letters, FAILED)
+
+    status, answer = await post(letters, "/redrive", {"state": "open"})
+
+    assert status == 200
+    outcomes = {row["letter"]: row["outcome"] for row in answer["redriven"]}
+    assert sorted(outcomes.values()) == ["failed", "sent"]
+    assert [sent.id for sent in letters.sink.messages] == [FAILED.id]
+    rows = (await get(letters, "/letters"))["letters"]
+    assert {row["id"]: row["state"] for row in rows} == {"crlf": "open", FAILED.id: "redriven"}

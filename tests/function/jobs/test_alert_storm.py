@@ -1,0 +1,68 @@
+"""Large events cost little and hold up nobody."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.kit import cloudevents
+from tests.support import webhook_requests as make
+from tests.support.cluster import Cluster
+from tests.support.job_world import job_world, shipped_routes
+from tests.support.loop_load import serving_others
+from tests.support.webhook_requests import post
+
+
+def storm(count: int) -> dict[str, Any]:
+    """One notification of Grafana with many alerts of one task, each with labels of its own."""
+    (alert,) = make.ALERT["alerts"]
+    alerts = [
+        {
+            **alert,
+            "labels": {**alert["labels"], "pod": f"pod-{n}", f"only_{n}": "x"},
+            "fingerprint": f"{n:016x}",
+        }
+        for n in range(count)
+    ]
+    return {**make.ALERT, "alerts": alerts}
+
+
+async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    message = cloudevents.Message(
+        "storm", "/grafana", "com.grafana.alert.firing", json.dumps(storm(4000)).encode()
+    )
+    async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
+        before_s = time.process_time()
+        async with serving_others():
+            assert (await world.tell(message)).is_success
+        assert time.process_time() - before_s < 1
+        (job,) = await world.jobs()
+        async with cluster.client("job-launcher") as client:
+            spec = (await client.get(f"/jobs/{job['job_id']}")).json()["spec"]
+    assert (job["task_id"], spec["files"]) == ("7", ["alerts.json", "task.md"])
+
+
+async def test_a_storm_of_alerts_is_taken_while_others_are_served(
+    receiver: httpx.AsyncClient,
+) -> None:
+    request = make.from_grafana(storm(4000))
+    async with serving_others():
+        assert (await post(receiver, request)).status_code == 202
+
+
+async def test_a_loop_that_is_held_is_noticed() -> None:
+    def work() -> None:
+        until_s = time.thread_time() + 0.15
+        while time.thread_time() < until_s:
+            pass
+
+    with pytest.raises(AssertionError, match="nobody else was served"):
+        async with serving_others():
+            work()

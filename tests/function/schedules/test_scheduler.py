@@ -1,0 +1,217 @@
+"""scheduler: each nominal time has one row and one effect, whatever becomes of the ticks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from functions.events.schedule import ScheduleDue, TickDue
+from functions.kit.contract import envelope
+from functions.scheduler.wake import wake
+from tests.support.cluster import Cluster
+from tests.support.kubernetes_peer import Say
+from tests.support.schedule_world import WORK, World, schedule_world
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+FRIDAY = datetime(2026, 3, 6, tzinfo=UTC)
+
+
+@pytest.fixture
+async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with schedule_world(cluster, functions_database, tmp_path, FRIDAY) as world:
+        yield world
+
+
+async def test_a_nominal_time_is_sent_once_however_often_its_tick_comes(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    for second in (0, 1, 30, 59):
+        at = FRIDAY + 14 * HOUR + second * timedelta(seconds=1)
+        await world.wake(at, "nightly")
+        await world.wake(at)
+    (message,) = world.due()
+    assert message.id == "nightly@2026-03-06T14:00:00Z"
+    assert message.source == "/functions/scheduler"
+    event = envelope.open_(message, (TickDue,))
+    assert isinstance(event, TickDue)
+    assert event.nominal == FRIDAY + 14 * HOUR
+    assert event.due_by == FRIDAY + DAY
+    assert event.project_id == "P"
+
+
+async def test_a_tick_that_never_comes_changes_nothing(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 14 * HOUR + MINUTE)
+    assert [m.id for m in world.due()] == ["nightly@2026-03-06T14:00:00Z"]
+    (row,) = await world.rows("nightly")
+    assert (row["state"], row["origin"]) == ("sent", "clock")
+
+
+async def test_what_was_missed_for_three_days_runs_one_after_the_other(world: World) -> None:
+    world.ping("scrum", "0 14 * * *", missed="all", missed_window="3d", overlap="queue-all")
+    await world.wake(FRIDAY)
+    back = FRIDAY + 4 * DAY + 7 * HOUR  # Tuesday morning: Friday's is out of the window
+    for minute in range(5):
+        await world.wake(back + minute * MINUTE)
+        await world.work()
+    assert await world.states("scrum") == {
+        "03-06 14:00": "missed",
+        "03-07 14:00": "done",
+        "03-08 14:00": "done",
+        "03-09 14:00": "done",
+    }
+    assert WORK.done == [f"scrum@2026-03-0{day} 14:00" for day in (7, 8, 9)]
+    assert {row["origin"] for row in (await world.rows("scrum"))[1:]} == {"catch-up"}
+
+
+async def test_two_schedulers_at_once_send_each_time_once(world: World) -> None:
+    for number in range(5):
+        world.ping(f"s{number}", "*/10 * * * *", missed="all", missed_window="1d")
+    first, second = world.deploy(), world.deploy()
+    world.now = FRIDAY
+    await asyncio.gather(wake(first), wake(second))
+    for hour in range(1, 4):
+        world.now = FRIDAY + hour * HOUR
+        await asyncio.gather(wake(first), wake(second), wake(first), wake(second))
+    await world.cluster.relayed()
+    ids = [m.id for m in world.due()]
+    assert len(ids) == len(set(ids)) == 5 * 18
+    assert all([len(await world.rows(f"s{n}")) == 18 for n in range(5)])
+
+
+async def test_a_changed_expression_does_not_rewrite_the_past(world: World) -> None:
+    world.ping("report", "30 8 * * *", missed="all", missed_window="3d")
+    await world.wake(FRIDAY + 8 * HOUR)
+    world.ping("report", "15 * * * *", missed="all", missed_window="3d")
+    await world.wake(FRIDAY + 10 * HOUR + 20 * MINUTE)
+    await world.wake(FRIDAY + 11 * HOUR + 20 * MINUTE)
+    assert list(await world.states("report")) == ["03-06 08:30", "03-06 11:15"]
+
+
+async def test_a_schedule_goes_on_while_kubernetes_is_away(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    world.peer.judge = lambda request, body: Say(503)
+    await world.wake(FRIDAY + 14 * HOUR)
+    assert len(world.due()) == 1
+
+
+async def test_a_schedule_that_was_deleted_runs_no_more(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    del world.pings["nightly"]
+    await world.wake(FRIDAY + HOUR)
+    await world.wake(FRIDAY + 2 * DAY)
+    assert world.due() == []
+
+
+async def test_what_a_user_fires_runs_at_once_and_is_a_row(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    for _ in range(2):
+        at = FRIDAY + 9 * HOUR + 7 * MINUTE + timedelta(seconds=12)
+        await world.wake(at, "nightly", requested_by="ada")
+    assert [m.id for m in world.due()] == ["nightly@2026-03-06T09:07:00Z"]
+    (row,) = await world.rows("nightly")
+    assert (row["origin"], row["requested_by"]) == ("user", "ada")
+    assert world.due()[0].extensions["requestedby"] == "ada"
+
+
+async def test_a_schedule_without_policies_is_passed_on(world: World) -> None:
+    world.ping("plain", "0 14 * * *")
+    await world.wake(FRIDAY + 14 * HOUR, "plain", project_id="P")
+    (message,) = world.due()
+    event = envelope.open_(message, (TickDue,))
+    raw = ScheduleDue(schedule="plain", time=FRIDAY + 14 * HOUR, project_id="P")
+    assert event.identity() == raw.identity()
+    assert await world.rows("plain") == []
+
+
+async def test_a_function_takes_the_same_time_as_a_tick_and_from_the_scheduler_once(
+    world: World,
+) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 14 * HOUR)
+    raw = ScheduleDue(schedule="nightly", time=FRIDAY + 14 * HOUR, project_id="P")
+    await world.work()
+    await world.cluster.tell("worker", raw)
+    assert WORK.done == ["nightly@2026-03-06 14:00"]
+
+
+async def test_a_run_that_fails_may_be_tried_again_before_its_tick_has_failed(
+    world: World,
+) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at)
+    WORK.fails = True
+    await world.work()
+    await world.wake(at + MINUTE)
+    assert list((await world.states("nightly")).values()) == ["running"]
+    await world.wake(at + 12 * MINUTE)
+    (row,) = await world.rows("nightly")
+    assert (row["state"], row["cause"]) == ("failed", "run-failed")
+    assert row["reason"] == "worker: PermanentError: the disk is full"
+    WORK.fails = False
+    await world.cluster.tell("worker", world.due()[0])  # a redrive
+    await world.wake(at + 13 * MINUTE)
+    assert list((await world.states("nightly")).values()) == ["done"]
+
+
+async def test_failures_in_a_row_pause_a_schedule(world: World) -> None:
+    world.ping("hourly", "0 * * * *", missed="latest", pause_after="2")
+    await world.wake(FRIDAY)
+    WORK.fails = True
+    for hour in (1, 2, 3):
+        await world.wake(FRIDAY + hour * HOUR)
+        await world.work()
+        await world.wake(FRIDAY + hour * HOUR + MINUTE)
+        await world.wake(FRIDAY + hour * HOUR + 30 * MINUTE)
+    assert list((await world.states("hourly")).values()) == ["failed", "failed", "skipped"]
+    assert (await world.rows("hourly"))[2]["reason"] == (
+        "paused by scheduler: 2 runs failed in a row"
+    )
+
+
+async def test_policies_that_cannot_be_read_leave_the_schedule_as_it_was(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    world.ping("nightly", "0 15 * * *", missed="sometimes")
+    await world.wake(FRIDAY + 14 * HOUR)
+    assert [m.id for m in world.due()] == ["nightly@2026-03-06T14:00:00Z"]
+
+
+async def test_ticks_are_kept_for_as_long_as_the_setting_says(world: World) -> None:
+    world.environ["TICK_RETENTION_DAYS"] = "2"
+    world.deploy()
+    world.ping("nightly", "0 14 * * *", missed="none")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 5 * DAY)
+    assert list(await world.states("nightly")) == ["03-09 14:00", "03-10 14:00"]
+
+
+async def test_a_holiday_of_a_calendar_is_skipped_by_its_name(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "calendars"
+    folder.mkdir()
+    (folder / "us.yaml").write_text(
+        'name: us-federal\nversion: "2026.1"\nholidays: {2026-03-06: Employee Appreciation Day}\n'
+    )
+    (folder / "broken.yaml").write_text("name: [")
+    world.environ["CALENDARS_FOLDER"] = str(folder)
+    world.deploy()
+    world.ping("report", "0 14 * * *", missed="all", calendar="us-federal")
+    world.ping("other", "0 14 * * *", missed="all", calendar="eu")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 14 * HOUR)
+    (row,) = await world.rows("report")
+    assert (row["state"], row["cause"]) == ("skipped", "holiday")
+    assert row["reason"] == "Employee Appreciation Day (us-federal, 2026.1)"
+    (other,) = await world.rows("other")
+    assert other["reason"] == "calendar eu is missing"

@@ -1,0 +1,212 @@
+"""scheduler over HTTP: what is due and why; pausing, running now, and backfills."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.scheduler.gauges import gauges
+from tests.support.cluster import Cluster
+from tests.support.schedule_world import WORK, World, schedule_world
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with schedule_world(cluster, functions_database, tmp_path, MONDAY) as world:
+        world.ping("scrum", "0 14 * * 1-5", missed="latest", missed_window="1h")
+        await world.wake(MONDAY)
+        yield world
+
+
+@pytest.fixture
+async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.cluster.client("scheduler") as client:
+        yield client
+
+
+async def asked(api: httpx.AsyncClient, path: str, status: int, **said: Any) -> Any:
+    response = await api.post(path, json={"by": "ada", **said})
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def a_lost_week(world: World) -> None:
+    """Nothing looks until Monday, when all but the latest times are missed."""
+    await world.wake(MONDAY + 7 * DAY + 15 * HOUR)
+    await world.work()
+    await world.wake(MONDAY + 7 * DAY + 15 * HOUR + MINUTE)
+
+
+async def test_a_schedule_tells_its_next_ten_times_and_its_last_and_why(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    found = (await api.get("/schedules/scrum")).json()
+    assert found["policy"] == {
+        "schedules.dsm.io/missed": "latest",
+        "schedules.dsm.io/missed-window": "1h",
+    }
+    assert [one["nominal"] for one in found["next"]][:2] == [
+        "2026-03-10T14:00:00Z",
+        "2026-03-11T14:00:00Z",
+    ]
+    assert len(found["next"]) == 10
+    assert [one["state"] for one in found["last"]] == ["done"] + 5 * ["missed"]
+    assert found["last"][1]["reason"] == (
+        "nothing looked at the schedule until 2026-03-09 15:00:00Z; a later time runs instead"
+    )
+    (listed,) = (await api.get("/schedules")).json()["schedules"]
+    assert listed["next"][0]["nominal"] == "2026-03-10T14:00:00Z"
+
+
+async def test_ticks_are_found_by_state_and_range_a_page_at_a_time(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    query: dict[str, Any] = {"state": "missed", "limit": 3}
+    first = (await api.get("/ticks", params=query)).json()
+    second = (await api.get("/ticks", params=query | {"before": first["next"]})).json()
+    days = [tick["nominal"][8:10] for tick in (*first["ticks"], *second["ticks"])]
+    assert days == ["06", "05", "04", "03", "02"]
+    assert second["next"] is None
+    since = {"since": "2026-03-06T00:00:00Z"}
+    assert len((await api.get("/ticks", params=since)).json()["ticks"]) == 2
+    assert (await api.get("/ticks", params={"state": "lost"})).status_code == 422
+    assert (await api.get("/ticks", params={"since": "noon"})).status_code == 422
+
+
+async def test_a_paused_schedule_skips_until_it_is_resumed(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    said = await asked(api, "/schedules/scrum/pause", 200, reason="the server moves")
+    assert said["pause"] == {"by": "ada", "reason": "the server moves", "until": None}
+    assert said["next"][0]["reason"] == "paused by ada: the server moves"
+    await world.wake(MONDAY + 14 * HOUR)
+    await asked(api, "/schedules/scrum/resume", 200)
+    await world.wake(MONDAY + 38 * HOUR)
+    assert await world.states("scrum") == {"03-02 14:00": "skipped", "03-03 14:00": "sent"}
+
+
+async def test_a_pause_ends_by_itself(world: World, api: httpx.AsyncClient) -> None:
+    until = (MONDAY + DAY).isoformat()
+    await asked(api, "/schedules/scrum/pause", 200, reason="a day off", until=until)
+    await world.wake(MONDAY + 14 * HOUR)
+    await world.wake(MONDAY + 38 * HOUR)
+    assert list((await world.states("scrum")).values()) == ["skipped", "sent"]
+
+
+async def test_run_now_is_a_row_and_once_a_minute(world: World, api: httpx.AsyncClient) -> None:
+    world.now = MONDAY + 9 * HOUR + timedelta(seconds=40)
+    await asked(api, "/schedules/scrum/run", 202)
+    refused = await asked(api, "/schedules/scrum/run", 409)
+    assert "scrum@2026-03-02T09:00:00Z is sent already" in refused["detail"]
+    (row,) = await world.rows("scrum")
+    assert (row["origin"], row["requested_by"]) == ("user", "ada")
+
+
+WEEK = {"since": "2026-03-02T00:00:00Z", "before": "2026-03-09T00:00:00Z"}
+
+
+async def test_a_dry_run_tells_what_a_backfill_would_run_and_why(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    told = await asked(api, "/schedules/scrum/backfill", 200, **WEEK)
+    assert [one["runs"] for one in told["times"]] == 5 * [True]
+    assert told["times"][0]["reason"].startswith("missed: nothing looked")
+    failed = await asked(api, "/schedules/scrum/backfill", 200, **WEEK, which="failed")
+    assert not any(one["runs"] for one in failed["times"])
+    earlier = {"since": "2026-02-26T00:00:00Z", "before": "2026-03-02T00:00:00Z"}
+    all_ = await asked(api, "/schedules/scrum/backfill", 200, **earlier, which="all")
+    assert [one["nominal"][:10] for one in all_["times"]] == ["2026-02-26", "2026-02-27"]
+    assert world.due() == [m for m in world.due() if "03-09" in m.id]
+
+
+async def test_a_backfill_runs_in_order_so_many_at_once_and_goes_on_after_a_kill(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    before = len(world.due())
+    begun = await asked(api, "/schedules/scrum/backfill", 202, **WEEK, dry_run=False, at_once=2)
+    path = f"/backfills/{begun['number']}"
+    now = MONDAY + 7 * DAY + 16 * HOUR
+    await world.wake(now)
+    assert [m.id[-20:-10] for m in world.due()[before:]] == ["2026-03-02", "2026-03-03"]
+    await world.wake(now + MINUTE)
+    assert len(world.due()) == before + 2, "two are at work"
+
+    await asked(api, f"{path}/pause", 200)
+    await world.work()
+    await world.wake(now + 2 * MINUTE)
+    assert len(world.due()) == before + 2, "it is paused"
+    await asked(api, f"{path}/resume", 200)
+    world.deploy()  # another process: the first one is gone
+    for minute in range(3, 7):
+        await world.wake(now + minute * MINUTE)
+        await world.work()
+    shown = (await api.get(path)).json()
+    assert shown["state"] == "done"
+    assert [one["state"] for one in shown["items"]] == 5 * ["done"]
+    assert WORK.done[1:] == [f"scrum@2026-03-0{day} 14:00" for day in range(2, 7)]
+    assert {row["origin"] for row in (await world.rows("scrum"))[:5]} == {"backfill"}
+    await asked(api, f"{path}/cancel", 409)
+
+
+async def test_a_cancelled_backfill_leaves_what_waits(world: World, api: httpx.AsyncClient) -> None:
+    await a_lost_week(world)
+    begun = await asked(api, "/schedules/scrum/backfill", 202, **WEEK, dry_run=False)
+    await world.wake(MONDAY + 7 * DAY + 16 * HOUR)
+    shown = await asked(api, f"/backfills/{begun['number']}/cancel", 200)
+    assert shown["changed_by"] == "ada"
+    await world.work()
+    await world.wake(MONDAY + 7 * DAY + 17 * HOUR)
+    states = list((await world.states("scrum")).values())
+    assert states == ["done", "missed", "missed", "missed", "missed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "words"),
+    [
+        ("pause", {}, "reason"),
+        ("pause", {"reason": "r", "until": "2026-03-02T00:00:00"}, "until"),
+        ("backfill", {**WEEK, "before": "2026-03-01T00:00:00Z"}, "before"),
+        ("backfill", {**WEEK, "before": "2027-03-01T00:00:00Z"}, "future"),
+        ("backfill", {**WEEK, "at_once": 0}, "at_once"),
+        ("backfill", {**WEEK, "which": "lost"}, "which"),
+        ("run", {"minute": 1}, "minute"),
+    ],
+)
+async def test_what_cannot_be_done_names_the_field(
+    world: World, api: httpx.AsyncClient, path: str, said: dict[str, Any], words: str
+) -> None:
+    refused = await asked(api, f"/schedules/scrum/{path}", 422, **said)
+    assert words in refused["detail"]
+
+
+async def test_an_unknown_schedule_is_not_found(world: World, api: httpx.AsyncClient) -> None:
+    assert (await api.get("/schedules/none")).status_code == 404
+    assert (await api.get("/backfills/1")).status_code == 404
+    world.now = MONDAY + 30 * DAY
+    for path, said in (("run", {}), ("resume", {}), ("pause", {"reason": "r"}), ("backfill", WEEK)):
+        await asked(api, f"/schedules/none/{path}", 404, **said)
+
+
+async def test_metrics_count_what_became_of_nominal_times(world: World) -> None:
+    await a_lost_week(world)
+    found = {(g.name, *g.labels.values()): g.value for g in await gauges(world.ctx)}
+    assert found == {
+        ("schedule_ticks_total", "failed", "run-failed"): 0,
+        ("schedule_ticks_total", "failed", "no-answer"): 0,
+        ("schedule_ticks_total", "missed", "late"): 5,
+        ("schedule_ticks_total", "sent", "late"): 1,
+        ("schedule_ticks_total", "done", "late"): 1,
+        ("schedule_lateness_seconds", "scrum"): 3600,
+    }

@@ -1,0 +1,218 @@
+"""The command line against a receiver on a socket, with a job-launcher behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+import stamina
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+
+from functions.events.webhook import JobCancelRequested, TaskRequested
+from functions.webhook_receiver import cli
+from functions.webhook_receiver.client import HereTransport
+from functions.webhook_receiver.main import webhook_receiver
+from tests.support import eventually
+from tests.support import webhook_requests as make
+from tests.support.cluster import Cluster, Scope
+from tests.support.listening import listening
+
+Run = Callable[..., Awaitable[tuple[int, str]]]
+
+JOB = {"job_id": "j-1", "state": "running", "kind": "execute", "task_id": "t-1", "service": "shop"}
+
+
+@pytest.fixture
+def states(cluster: Cluster) -> list[str]:
+    """A job-launcher that knows one task; its status moves on at each look."""
+    states = ["running", "succeeded"]
+
+    async def launcher(scope: Scope, receive: Any, send: Any) -> None:
+        url = Request(scope).url
+        answer: Any = JSONResponse({"detail": "no such job"}, 404)
+        if url.path == "/jobs":
+            answer = JSONResponse({"jobs": [JOB], "next": None})
+        elif url.path == "/jobs/j-1":
+            answer = JSONResponse(JOB)
+        elif url.path == "/jobs/j-1/logs":
+            answer = PlainTextResponse("hello\nworld\n", headers={"X-Job-State": "succeeded"})
+        elif url.path == "/tasks/t-1":
+            state = states.pop(0)
+            ended = {"recorded": "succeeded"}.get(state, state)
+            jobs = [{"state": ended, "reason": "recorded only, not run: no claude here"}]
+            answer = JSONResponse({"status": state, "jobs": jobs})
+        await answer(scope, receive, send)
+
+    cluster.add("job-launcher", launcher)
+    return states
+
+
+@pytest.fixture
+async def run(cluster: Cluster, webhook_database: str, states: list[str]) -> AsyncIterator[Run]:
+    """Runs a command; returns its exit status and what it printed."""
+    cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS})
+    async with listening(cluster.apps["webhook-receiver"]) as url:
+
+        async def run(*arguments: str, **environ: str) -> tuple[int, str]:
+            out = io.StringIO()
+            known = {"WEBHOOK_URL": url, "WEBHOOK_SECRET": make.CLI, **environ}
+            code = await asyncio.to_thread(cli.main, arguments, environ=known, out=out)
+            return code, out.getvalue()
+
+        yield run
+
+
+async def test_a_task_is_asked_for_and_becomes_an_event(cluster: Cluster, run: Run) -> None:
+    code, said = await run(
+        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--priority", "high"),
+        *("--criterion", "it works", "--criterion", "it is fast", "--metadata", "branch=main"),
+    )
+
+    assert (code, said) == (0, "t-1 accepted\n")
+
+    async def told() -> list[Any]:
+        return cluster.sink.of(TaskRequested)
+
+    [event] = await eventually(told)
+    assert event == TaskRequested(
+        task_id="t-1",
+        service="shop",
+        title="Fix it",
+        priority="high",
+        acceptance_criteria=["it works", "it is fast"],
+        metadata={"branch": "main"},
+        origin="cli",
+    )
+
+
+async def test_a_request_that_is_repeated_under_its_id_happens_once(run: Run) -> None:
+    command = ("task", "create", "x", "--service", "s", "--request-id", "mine", "--json")
+
+    answers = [json.loads((await run(*command))[1]) for _ in range(2)]
+
+    assert [answer["repeated"] for answer in answers] == [False, True]
+    assert answers[0]["task_id"] == answers[1]["task_id"]
+
+
+async def test_a_task_that_was_only_recorded_is_no_success(
+    run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    states[:] = ["running", "recorded"]
+    code, said = await run(
+        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
+    )
+    assert (code, said.splitlines()[-1]) == (1, "t-1 recorded")
+    assert "task t-1 was not run: recorded only" in capsys.readouterr().err
+
+
+async def test_waiting_shows_each_change_until_the_end(run: Run) -> None:
+    code, said = await run(
+        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
+    )
+
+    assert (code, said) == (0, "t-1 running ...\nt-1 succeeded\n")
+
+
+async def test_a_task_that_failed_is_an_error(
+    run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    states[:] = ["failed"]
+
+    code, _ = await run(
+        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
+    )
+
+    assert code == 1
+    assert "task t-1 failed" in capsys.readouterr().err
+
+
+async def test_jobs_are_listed_for_people_and_for_programs(run: Run) -> None:
+    _, table = await run("jobs", "list")
+    _, document = await run("jobs", "list", "--json")
+
+    assert table.splitlines()[0].split()[:2] == ["JOB_ID", "STATE"]
+    assert table.splitlines()[1].split()[:2] == ["j-1", "running"]
+    assert json.loads(document)["jobs"] == [JOB]
+
+
+async def test_logs_come_line_by_line(run: Run) -> None:
+    assert await run("jobs", "logs", "j-1", "--follow") == (0, "hello\nworld\n")
+    _, lines = await run("jobs", "logs", "j-1", "--json")
+    assert [json.loads(line) for line in lines.splitlines()] == [
+        {"line": "hello"},
+        {"line": "world"},
+    ]
+
+
+async def test_a_job_is_cancelled_by_an_event(cluster: Cluster, run: Run) -> None:
+    code, _ = await run("jobs", "cancel", "j-1", "--reason", "enough")
+
+    async def told() -> list[Any]:
+        return cluster.sink.of(JobCancelRequested)
+
+    assert code == 0
+    assert await eventually(told) == [JobCancelRequested(job="j-1", reason="enough")]
+
+
+async def test_deliveries_are_shown_and_sent_again(cluster: Cluster, run: Run) -> None:
+    await run("task", "create", "x", "--service", "s", "--request-id", "mine")
+    code, table = await run("deliveries", "list", "--source", "cli")
+    assert code == 0
+    assert "mine" in table
+    assert (await run("deliveries", "redeliver", "mine"))[1] == "mine accepted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "words"),
+    [
+        (["jobs", "get", "nobody"], {}, 1, "404: job-launcher answered 404: no such job"),
+        (["jobs", "logs", "nobody"], {}, 1, "404: no such job"),
+        (["jobs", "list"], {"WEBHOOK_SECRET": make.PM}, 1, "401: header webhook-signature"),
+        (["jobs", "list"], {"WEBHOOK_SECRET": ""}, 2, "set WEBHOOK_SECRET"),
+        (["jobs", "list"], {"WEBHOOK_SECRET": "!"}, 2, "whsec_ and base64"),
+        (["jobs", "list"], {"WEBHOOK_URL": "http://127.0.0.1:1"}, 1, "ConnectError"),
+        (["task", "create", "x", "--service", "s", "--metadata", "a"], {}, 2, "NAME=VALUE"),
+        (["deliveries", "redeliver", "nobody"], {}, 1, "404: no such delivery"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+async def test_what_goes_wrong_is_said_in_one_line(
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environ: dict[str, str],
+    code: int,
+    words: str,
+) -> None:
+    with stamina.set_testing(True, attempts=2):
+        assert (await run(*arguments, **environ))[0] == code
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_name_below_localhost_is_this_machine() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Asked(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append((request.url.host, request.headers["host"]))
+            return httpx.Response(200)
+
+    class Here(HereTransport, Asked):
+        pass
+
+    with httpx.Client(transport=Here()) as client:
+        client.get("http://webhook-receiver.dsm.localhost:8080/")
+        client.get("http://example.com/")
+
+    assert asked == [
+        ("127.0.0.1", "webhook-receiver.dsm.localhost:8080"),
+        ("example.com", "example.com"),
+    ]

@@ -1,0 +1,37 @@
+"""A browser as far as HTTP goes: cookies, and forms that say where they come from."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from tests.support.cluster import Cluster
+
+HOST = "http://console.dsm.localhost:8080"
+# Everybody may act, as on a laptop.
+LOCAL = {
+    "CONSOLE_LOCAL": "true",
+    # A busy machine must not turn an answer into a late one.
+    "CONSOLE_PATIENCE_S": "10",
+    "CONSOLE_SOURCE_TIMEOUT_S": "20",
+}
+
+
+@asynccontextmanager
+async def browser(cluster: Cluster, base_url: str = HOST) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that keeps cookies, as a browser does, and says where its forms come from."""
+    headers = {"Origin": base_url}
+    async with httpx.AsyncClient(transport=cluster, base_url=base_url, headers=headers) as client:
+        yield client
+
+
+async def press(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
+    """Open the form at `path` and send it."""
+    page = await client.get(path)
+    found = re.search(r'name="form_token" value="([^"]+)"', page.text)
+    assert found, page.text
+    return await client.post(path, data={"form_token": html.unescape(found[1]), **fields})
