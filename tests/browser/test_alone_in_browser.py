@@ -19,7 +19,7 @@ from tests.browser.conftest import Tab
 from tests.support import eventually
 from tests.support.cluster import Cluster
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 LETTER = cloudevents.Message(id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}")
 

@@ -12,7 +12,7 @@ from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
 from tests.support import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 PAGES = {
     "today": "/",

@@ -11,7 +11,7 @@ from tests.browser.conftest import Tab, served_cold
 from tests.browser.morning import Morning
 from tests.browser.test_console_in_browser import PAGES
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 # https://web.dev/articles/cls: good is below 0.1.
 MAX_SHIFT = 0.1

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, expect
 from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 
 async def lies_within(found: Locator, width: int) -> bool:

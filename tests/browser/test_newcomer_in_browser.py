@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import Tab, loaded
 from tests.browser.morning import Morning
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 
 async def test_which_sprint_will_be_late(tab: Tab) -> None:

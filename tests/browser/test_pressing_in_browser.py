@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser]
 
 
 async def confirm(page: Page, text: str) -> None:

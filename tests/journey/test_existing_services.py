@@ -8,7 +8,6 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import uvicorn
 
 from tests.support import eventually
@@ -44,7 +43,6 @@ async def served(originals: Originals) -> AsyncIterator[dict[str, str]]:
             await task
 
 
-@pytest.mark.timeout(240)
 async def test_a_day_is_measured_simulated_and_filed_with_services_outside(tmp_path: Path) -> None:
     originals = Originals()
     originals.sprint("GEM-001", 1, 0, 50)

@@ -20,7 +20,6 @@ BROKER_HOST = "broker-ingress.knative-eventing.localhost"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_suite_runs_unchanged_against_a_broker_behind_a_gateway(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         sink = f"127.0.0.1:{free.getsockname()[1]}"

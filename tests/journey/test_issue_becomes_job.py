@@ -14,7 +14,7 @@ from knative.demo.agents import sample_issue
 from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
 SECRET = b"for this laptop only"
 
 

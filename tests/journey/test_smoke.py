@@ -13,7 +13,7 @@ from aiohttp import web
 from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow]
 
 
 def smoke(url: str) -> subprocess.CompletedProcess[str]:

@@ -12,13 +12,10 @@ import httpx
 from tests.support.cluster import Cluster
 
 HOST = "http://console.dsm.localhost:8080"
+# A busy machine must not turn an answer into a late one.
+UNHURRIED = {"CONSOLE_PATIENCE_S": "10", "CONSOLE_SOURCE_TIMEOUT_S": "20"}
 # Everybody may act, as on a laptop.
-LOCAL = {
-    "CONSOLE_LOCAL": "true",
-    # A busy machine must not turn an answer into a late one.
-    "CONSOLE_PATIENCE_S": "10",
-    "CONSOLE_SOURCE_TIMEOUT_S": "20",
-}
+LOCAL = {"CONSOLE_LOCAL": "true", **UNHURRIED}
 
 
 @asynccontextmanager

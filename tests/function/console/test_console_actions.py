@@ -17,7 +17,7 @@ from starlette.routing import Route
 from functions.console.main import console
 from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.console_browser import LOCAL, browser, press
+from tests.support.console_browser import LOCAL, UNHURRIED, browser, press
 from tests.support.job_world import job_world, run_python
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
@@ -287,7 +287,9 @@ class TestEvents:
             return JSONResponse(EVENTS[::-1])
 
         cluster.add("events", Starlette(routes=[Route("/_knative/events/search", search)]))
-        cluster.deploy(console, {"EVENTS_URL": "http://events.local/_knative/events/search"})
+        cluster.deploy(
+            console, UNHURRIED | {"EVENTS_URL": "http://events.local/_knative/events/search"}
+        )
         return asked
 
     async def test_the_stream_passes_its_filters_to_the_broker(

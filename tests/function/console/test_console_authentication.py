@@ -11,7 +11,7 @@ from functions.console.main import console
 from functions.console.settings import ConsoleSettings
 from functions.kit.settings import BadSetting
 from tests.support.cluster import Cluster
-from tests.support.console_browser import browser, press
+from tests.support.console_browser import UNHURRIED, browser, press
 
 REDRIVE = "/dead-letters/1/redrive"
 
@@ -76,7 +76,7 @@ class TestWhoMayAct:
     async def test_with_a_token_one_signs_in_and_is_named_in_the_audit(
         self, letters: Cluster
     ) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "correct horse"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "correct horse"})
         async with browser(letters) as client:
             assert (await press(client, REDRIVE)).status_code == 403
             wrong = await press(client, "/sign-in", name="Ada", token="battery staple")
@@ -88,7 +88,7 @@ class TestWhoMayAct:
         assert ">Ada</td>" in page
 
     async def test_a_cookie_that_was_copied_ends_with_the_session(self, letters: Cluster) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client, browser(letters) as thief:
             await press(client, "/sign-in", name="Ada", token="t")
             thief.cookies.update(client.cookies)
@@ -103,7 +103,7 @@ class TestWhoMayAct:
         assert letters.sink.messages == []
 
     async def test_a_token_cannot_be_guessed_at_speed(self, letters: Cluster) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             for number in range(authentication.MAX_ATTEMPTS):
                 wrong = await press(client, "/sign-in", name="Eve", token=f"{number}")
@@ -114,10 +114,10 @@ class TestWhoMayAct:
         assert "Too many failed attempts" in answer.text
 
     async def test_a_cookie_of_another_token_signs_nobody_in(self, letters: Cluster) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "old"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "old"})
         async with browser(letters) as client:
             await press(client, "/sign-in", name="Ada", token="old")
-            letters.deploy(console, {"CONSOLE_TOKEN": "new"})
+            letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "new"})
             answer = await press(client, REDRIVE)
         assert answer.status_code == 403
 
@@ -125,7 +125,7 @@ class TestWhoMayAct:
     async def test_any_name_can_press_and_stands_in_the_audit(
         self, letters: Cluster, name: str
     ) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             assert (await press(client, "/sign-in", name=name, token="t")).status_code == 303
             assert (await press(client, REDRIVE)).status_code == 303
@@ -157,7 +157,7 @@ class TestWhoMayAct:
     async def test_a_session_ends_by_itself(
         self, letters: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             await press(client, "/sign-in", name="Ada", token="t")
             assert "Signed in as" in (await client.get("/dead-letters")).text
@@ -165,7 +165,7 @@ class TestWhoMayAct:
             assert "Signed in as" not in (await client.get("/dead-letters")).text
 
     async def test_a_link_from_elsewhere_keeps_who_is_signed_in(self, letters: Cluster) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             signed = await press(client, "/sign-in", name="Ada", token="t")
             assert "samesite=lax" in signed.headers["set-cookie"].lower()
@@ -179,7 +179,7 @@ class TestWhoMayAct:
         self, letters: Cluster, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             await press(client, "/sign-in", name="Ada", token="wrong")
             await press(client, "/sign-in", name="Ada", token="t")
@@ -192,7 +192,7 @@ class TestWhoMayAct:
         ]
 
     async def test_signing_in_leads_nowhere_else(self, letters: Cluster) -> None:
-        letters.deploy(console, {"CONSOLE_TOKEN": "t"})
+        letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(letters) as client:
             answer = await press(client, "/sign-in", name="Ada", token="t", next="//evil.example")
         assert answer.headers["location"] == "/"

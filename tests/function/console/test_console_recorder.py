@@ -17,7 +17,7 @@ from functions.kit import cloudevents
 from functions.sprint_report.main import sprint_report
 from tests.contract.overlays import of
 from tests.support.cluster import Cluster, message_of
-from tests.support.console_browser import browser
+from tests.support.console_browser import UNHURRIED, browser
 from tests.support.dsm_services import World
 from tests.support.repository import environment
 
@@ -45,7 +45,7 @@ async def morning(cluster: Cluster, world: World, functions_database: str) -> Cl
     for target in (sprint_report, cycle_trigger):
         cluster.deploy(target, database)
     cluster.deploy(event_recorder, {**database, "EVENT_DATA_BYTES": "300"}, now=lambda: NOON)
-    cluster.deploy(console, {"EVENTS_URL": events_url()}, now=lambda: NOON)
+    cluster.deploy(console, UNHURRIED | {"EVENTS_URL": events_url()}, now=lambda: NOON)
 
     assert (await cluster.tell("sprint-report", TICK)).status_code == 202
     by_type = {message.type: message for message in cluster.sink.messages}

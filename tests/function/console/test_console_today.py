@@ -21,7 +21,7 @@ from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
 from tests.support.cluster import Cluster
-from tests.support.console_browser import LOCAL, browser
+from tests.support.console_browser import LOCAL, UNHURRIED, browser
 from tests.support.job_world import job_world, run_python
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
@@ -41,7 +41,7 @@ class Days:
         self.now = MONDAY
         for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
             cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
-        cluster.deploy(console, environ, now=lambda: self.now)
+        cluster.deploy(console, UNHURRIED | environ, now=lambda: self.now)
 
     async def ran(
         self,

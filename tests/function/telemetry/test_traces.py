@@ -28,11 +28,11 @@ from functions.kit.durable import migrate
 from tests.conftest import MakeMigrated
 from tests.function.contract.test_serve import served, start
 from tests.support.cluster import message_of
+from tests.support.console_browser import UNHURRIED
 from tests.support.kubernetes_peer import Say, kube_peer
 from tests.support.otlp_collector import Collector, Seen, collector
 from tests.support.slow_target import NapAsked
 
-pytestmark = pytest.mark.timeout(120)
 TICK = ScheduleDue(schedule="sprint-report", time=datetime(2025, 8, 29, 13, 30, tzinfo=UTC))
 
 
@@ -218,7 +218,7 @@ async def test_calls_of_kubernetes_are_in_the_trace_and_carry_it(
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     given = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
     async with kube_peer(tmp_path, Say(200, body={"items": []}), Say(503)) as peer:
-        environ = {"FUNCTION_TARGET": "console", "KUBECONFIG": peer.kubeconfig}
+        environ = {"FUNCTION_TARGET": "console", "KUBECONFIG": peer.kubeconfig, **UNHURRIED}
         environ |= {"FUNCTION_SOURCE": "", "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}
         async with served(**environ) as (process, url), httpx.AsyncClient(timeout=30) as client:
             for _ in range(2):

@@ -18,7 +18,7 @@ from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.otlp_collector import Collector, collector
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 OVERLAY = ROOT / "knative/overlays/local"
 # What each tick leads to, and who has a part in it.
