@@ -83,7 +83,8 @@ class Resources:
         from functions.kit.clients.broker import trust
         from functions.kit.clients.http import Client
 
-        return trace.client_class(Client)(verify=trust(self.process))
+        hooks = {"request": [_reported]}
+        return trace.client_class(Client)(verify=trust(self.process), event_hooks=hooks)
 
     @cached_property
     def store(self) -> Store:

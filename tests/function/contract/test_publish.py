@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from functions.kit.clients import transaction_guard
 from functions.kit.clients.broker import trust
 from functions.kit.context import Resources
 from functions.kit.errors import TemporaryError
@@ -109,6 +110,19 @@ async def test_a_sink_that_nobody_vouches_for_gets_no_token(
                 with pytest.raises(TemporaryError, match=r"(?i)certificate"):
                     await resources.publisher.publish([MESSAGE])
     assert sink.taken == []
+
+
+async def test_a_send_inside_a_transaction_is_found(authority: trustme.CA, tmp_path: Path) -> None:
+    sink, ca = Guarded(), authority.cert_pem.bytes().decode()
+    (tmp_path / "token").write_text("first")
+    async with (
+        listening(sink, authority, tmp_path) as url,
+        producer(url, tmp_path, ca) as resources,
+    ):
+        with transaction_guard.transaction_open():
+            await resources.publisher.publish([MESSAGE])
+        assert transaction_guard.violations == [f"a call to {url}"]
+        transaction_guard.violations.clear()
 
 
 async def test_without_a_token_none_is_sent(authority: trustme.CA, tmp_path: Path) -> None:
