@@ -79,6 +79,7 @@ async def run(arguments: argparse.Namespace) -> int:
 
 
 async def _stages(runtime: Runtime) -> int:
+    failed = False
     async with Morning(runtime) as morning:
         for stage in (*STAGES, agent, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
@@ -86,14 +87,14 @@ async def _stages(runtime: Runtime) -> int:
             try:
                 await stage(morning)
             except Failure as failure:
+                # The stages after it do not need it, and show what else is wrong.
+                failed = True
                 tables.console.print(f"[red]{escape(str(failure))}[/]")
-                return 1
             tables.console.print()
         given_up = await morning.given_up()
     if given_up:
         tables.console.print(f"[red]{given_up} deliveries were given up[/]: see dead-letters\n")
-        return 1
-    return 0
+    return int(failed or given_up > 0)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m knative.demo") -> int:
