@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
@@ -24,7 +27,7 @@ from functions.job_launcher.gauges import gauges
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit.context import Context, Resources
-from functions.kit.contract.decorator import function
+from functions.kit.contract.decorator import function, route
 from functions.kit.settings import BadSetting
 
 
@@ -52,6 +55,16 @@ def health(ctx: Context) -> Mapping[str, object]:
     return found | ({"refused_routes": source.refused} if source.refused else {})
 
 
+async def routes(request: Request, ctx: Context) -> Response:
+    """`GET /routes`: what each matches, and whether it makes a Job."""
+    every = ctx.part(routes_of).routes()
+    shown = [
+        {"name": one.name, "match": one.match.model_dump(exclude_none=True), "job": bool(one.job)}
+        for one in every
+    ]
+    return JSONResponse({"routes": shown})
+
+
 async def ignores(event: Event, ctx: Context) -> bool:
     """Does no route want it?"""
     return isinstance(event, AnyEvent) and not await commands.is_wanted(
@@ -63,7 +76,7 @@ async def ignores(event: Event, ctx: Context) -> bool:
     emits=EMITS,
     schedules=["job-sweep"],
     inbox="transaction",
-    routes=ROUTES,
+    routes=[*ROUTES, route("/routes", routes)],
     start=start,
     health=health,
     gauges=gauges,

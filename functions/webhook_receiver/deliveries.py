@@ -26,7 +26,7 @@ STATES = ("accepted", "published", "failed")
 
 async def listing(request: Request, ctx: Context) -> Response:
     """`?state=&source=&limit=50&before=NUMBER`: newest first, without payloads."""
-    _prove(request, ctx)
+    prove(request, ctx)
     query = request.query_params
     limit = number(query.get("limit", "50"), "limit", 1, 500, Malformed)
     before = query.get("before")
@@ -44,7 +44,7 @@ async def listing(request: Request, ctx: Context) -> Response:
 
 async def redeliver(request: Request, ctx: Context) -> Response:
     """Send a delivery again, under its old id: who handled it before will know it."""
-    _prove(request, ctx)
+    prove(request, ctx)
     source = _one_of(request.query_params.get("source"), "source", tuple(SOURCES))
     id = request.path_params["id"].replace("\0", "")
     async with ctx.store.transaction() as tx:
@@ -59,7 +59,7 @@ async def redeliver(request: Request, ctx: Context) -> Response:
 
 async def redeliver_all(request: Request, ctx: Context) -> Response:
     """`?state=failed&source=&since=`: send them all again, as when a broker is mended."""
-    _prove(request, ctx)
+    prove(request, ctx)
     query = request.query_params
     state = _one_of(query.get("state", "failed"), "state", ("failed", "published"))
     since = query.get("since")
@@ -76,7 +76,8 @@ async def redeliver_all(request: Request, ctx: Context) -> Response:
     return JSONResponse({"redelivered": count}, 202)
 
 
-def _prove(request: Request, ctx: Context) -> None:
+def prove(request: Request, ctx: Context) -> None:
+    """Return where the request is of somebody who may look; else `Unauthorised` or `Unarmed`."""
     settings: ReceiverSettings = ctx.part(Receiver).settings
     keys = settings.secrets["cli"]
     if not settings.tokens and not keys:

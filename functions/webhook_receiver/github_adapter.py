@@ -137,6 +137,19 @@ time='2026-01-02T00:00:00Z')
     )
 
 
+def listed_type(event: str, action: str | None) -> str:
+    """The type of an event as far as a list of deliveries tells it: `*` stands for the rest.
+
+    >>> listed_type("issues", "labeled"), listed_type("push", None), listed_type("create", None)
+    ('com.github.issue.labeled', 'com.github.push', 'com.github.create*')
+    """
+    rule = _RULES.get(event) or _about(event, "number")
+    kind = ".".join(["com.github", _UNSAFE.sub("_", rule.name or event)[:100]])
+    if rule.kind == ("action",):
+        return f"{kind}.{_UNSAFE.sub('_', action)[:100]}" if action else kind
+    return f"{kind}*" if rule.kind else kind
+
+
 def _source(event: str, rule: Rule, payload: Mapping[str, Any]) -> str:
     if event == "security_advisory":
         return "github.com"

@@ -30,10 +30,13 @@ from functions.kit.contract.decorator import function, route
 from functions.kit.errors import NotFound
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
+from functions.webhook_receiver.acceptance import accept
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival, Source
 from functions.webhook_receiver.launcher import ask, what_it_cancels
+from functions.webhook_receiver.reconcile import health as lost
+from functions.webhook_receiver.reconcile import rounds
 from functions.webhook_receiver.refusals import Malformed, Unarmed
 from functions.webhook_receiver.state import Receiver
 
@@ -62,13 +65,12 @@ async def receive(request: Request, ctx: Context) -> Response:
         if proof is None:
             logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
         async with upload.whole() as body:
-            return await _take(source, name, Arrival(headers, body, ctx.now()), ctx)
+            return await _take(source, Arrival(headers, body, ctx.now()), ctx)
 
 
-async def _take(source: Source, name: str, arrival: Arrival, ctx: Context) -> Response:
+async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
     """Acknowledge or answer what has proved whose it is."""
-    receiver = ctx.part(Receiver)
-    settings = receiver.settings
+    settings = ctx.part(Receiver).settings
     # A large body takes seconds to read, in which nobody else would be answered.
     large = len(arrival.body) > INLINE_BYTES
     found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
@@ -76,13 +78,7 @@ async def _take(source: Source, name: str, arrival: Arrival, ctx: Context) -> Re
         return await ask(ctx.http, settings.job_launcher_url, found)
     _check_agent(found, settings.agents)
     words = await _about(found, ctx) if found.type == JobCancelRequested.type else ""
-    new = await receiver.ledger.accept(found)
-    if new:
-        receiver.relay.wake()
-    logger.info(
-        "delivery",
-        extra={"fields": {"source": name, "id": found.id, "type": found.type, "repeated": not new}},
-    )
+    new = await accept(found, ctx)
     return JSONResponse(_acknowledgement(found, words, repeated=not new), 202)
 
 
@@ -113,6 +109,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     routes=[
         route("/webhook/{source}", receive, methods=["POST"]),
         route("/deliveries", deliveries.listing),
+        route("/deliveries/health", lost.health),
         route("/deliveries/redeliver", deliveries.redeliver_all, methods=["POST"]),
         route("/deliveries/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
     ],
@@ -130,6 +127,7 @@ async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     await receiver.relay.progress(ctx.resources.process.timeout_seconds * 0.5)
     async with ctx.store.transaction() as tx:
         await tables.forget(tx, receiver.settings.delivery_retention_days)
+    await rounds.compare(ctx, ctx.resources.process.timeout_seconds * 0.3)
 
 
 def _check_agent(found: tables.Delivery, served: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ _USES: dict[str, str] = {
     "HttpSettings": r"\b(ctx|resources)\.(http|publisher)\b|\bdsm\(",
     "ServiceSettings": r"\bdsm\(",
     "ClusterSettings": r"\bctx\.cluster\b",
+    "GithubSettings": r"\bGithubSettings\b",
 }
 
 
@@ -66,7 +67,7 @@ def readers(kind: type[Settings]) -> list[str]:
 
 
 def _texts(name: str) -> Iterator[str]:
-    yield from (path.read_text() for path in sorted(all_folders()[name].glob("*.py")))
+    yield from (path.read_text() for path in sorted(all_folders()[name].rglob("*.py")))
 
 
 def _of_the_kit(kind: type[Settings]) -> bool:

@@ -46,7 +46,7 @@ async def webhook_ledger(make_migrated: MakeMigrated) -> str:
 async def webhook_database(webhook_ledger: str) -> str:
     """The module's database, with an empty ledger."""
     connection = await asyncpg.connect(webhook_ledger)
-    await connection.execute("TRUNCATE delivery")
+    await connection.execute("TRUNCATE delivery, comparison, hook_delivery")
     await connection.close()
     return webhook_ledger
 

@@ -1,0 +1,220 @@
+"""GitHub's REST API: as an App, as its installation in a repository, or with a token.
+
+Times are GitHub's own, as its answers tell them: an App whose clock is wrong would be refused, and
+a limit ends when GitHub says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+from pydantic import BaseModel
+
+from functions.kit.clients.github_app import GithubSettings, signed
+from functions.kit.clients.github_limits import rests_until
+from functions.kit.clients.service import path, typed
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
+
+VERSION = "2022-11-28"
+NOTHING_CHANGED = 304
+# A clock that is wrong by less is none that GitHub refuses.
+SKEW = timedelta(seconds=30)
+# A token is replaced so long before it ends.
+SPARE = timedelta(minutes=5)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class RateLimited(TemporaryError):
+    """GitHub wants no more requests for `delay_s` seconds."""
+
+
+class Unauthorised(PermanentError):
+    """GitHub does not know who asks."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """JSON as it came, None where nothing has changed since the `etag` that was sent.
+
+    `next` is the query of the next page, None on the last one; `at` is GitHub's time.
+    """
+
+    body: Any
+    etag: str
+    next: Mapping[str, str] | None
+    at: datetime
+
+    @property
+    def changed(self) -> bool:
+        return self.body is not None
+
+
+@dataclass
+class _Credential:
+    """A token, when it ends, and until when GitHub wants to hear no more of who holds it."""
+
+    token: str = ""
+    ends: datetime = _NEVER
+    rests_until: datetime = _LONG_AGO
+
+
+class _Installation(BaseModel):
+    id: int
+
+
+class _Token(BaseModel):
+    token: str
+    expires_at: datetime
+
+
+class Github:
+    """One process's client. `now` is our clock."""
+
+    def __init__(
+        self, settings: GithubSettings, http: httpx.AsyncClient, now: Callable[[], datetime]
+    ) -> None:
+        self._settings = settings
+        self._http = http
+        self._now = now
+        self._ahead = timedelta()  # GitHub's clock before ours
+        self._credentials: dict[str, _Credential] = {}
+
+    @property
+    def time(self) -> datetime:
+        """GitHub's time, as far as we know it."""
+        return self._now() + self._ahead
+
+    async def as_app(
+        self, at: str, query: Mapping[str, str] | None = None, *, etag: str = ""
+    ) -> Answer:
+        """GET as the App itself."""
+        if not self._settings.is_app:
+            raise PermanentError(f"{at} answers an App only: set GITHUB_APP_ID")
+        return await self._as_app("GET", at, query, etag=etag)
+
+    async def get(
+        self,
+        at: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        repository: str = "",
+        permissions: Mapping[str, str] | None = None,
+        etag: str = "",
+    ) -> Answer:
+        """GET with the token, or as the App's installation in `repository` with `permissions`."""
+        if self._settings.github_token:
+            credential = self._held("token", self._settings.github_token)
+        elif repository and self._settings.is_app:
+            credential = await self._installed(repository, permissions or {})
+        else:
+            raise PermanentError(f"{at} answers a token only: set GITHUB_TOKEN")
+        return await self._request("GET", at, credential, query, etag=etag)
+
+    async def _installed(self, repository: str, permissions: Mapping[str, str]) -> _Credential:
+        held = self._held(f"{repository} {sorted(permissions.items())}")
+        if not held.token or self.time > held.ends - SPARE:
+            owner, _, name = repository.partition("/")
+            found = await self._as_app("GET", path("repos", owner, name) + "/installation")
+            number = typed("GitHub", _Installation, found.body).id
+            wanted = {"repositories": [name], "permissions": dict(permissions)}
+            at = f"/app/installations/{number}/access_tokens"
+            given = typed("GitHub", _Token, (await self._as_app("POST", at, body=wanted)).body)
+            held.token, held.ends = given.token, given.expires_at
+        return held
+
+    async def _as_app(
+        self,
+        method: str,
+        at: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        etag: str = "",
+        body: object = None,
+    ) -> Answer:
+        known = self._ahead
+        for _ in range(2):
+            credential = self._held("app", signed(self._settings, self.time))
+            try:
+                return await self._request(method, at, credential, query, etag=etag, body=body)
+            except Unauthorised:
+                if abs(self._ahead - known) < SKEW:
+                    raise  # it is not that we had GitHub's time wrong
+        raise Unauthorised(f"GitHub refuses the App's signature for {at}")
+
+    def _held(self, name: str, token: str = "") -> _Credential:
+        found = self._credentials.setdefault(name, _Credential())
+        found.token = token or found.token
+        return found
+
+    async def _request(
+        self,
+        method: str,
+        at: str,
+        credential: _Credential,
+        query: Mapping[str, str] | None,
+        *,
+        etag: str = "",
+        body: object = None,
+    ) -> Answer:
+        self._check_limit(credential)
+        sent = {
+            "Authorization": f"Bearer {credential.token}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": VERSION,
+            **({"If-None-Match": etag} if etag else {}),
+        }
+        url = f"{self._settings.github_api_url.rstrip('/')}{at}"
+        try:
+            answer = await self._http.request(
+                method, url, params=dict(query or {}), headers=sent, json=body
+            )
+        except httpx.HTTPError as error:
+            raise TemporaryError(f"GitHub: {type(error).__name__} {error}".rstrip()) from error
+        said = answer.headers.get("Date", "")
+        now = parsedate_to_datetime(said) if said else self.time
+        self._ahead = now - self._now()
+        reserve = self._settings.github_reserve
+        rests = rests_until(answer.status_code, answer.headers, now, reserve)
+        credential.rests_until = rests or credential.rests_until
+        if rests is not None and not answer.is_success:
+            self._check_limit(credential)
+        unchanged = answer.status_code == NOTHING_CHANGED
+        if not unchanged and not answer.is_success:
+            raise _refusal(answer, at)
+        found = None if unchanged else typed("GitHub", object, answer.content)
+        return Answer(found, answer.headers.get("ETag", ""), _next(answer), now)
+
+    def _check_limit(self, credential: _Credential) -> None:
+        left_s = (credential.rests_until - self.time).total_seconds()
+        if left_s > 0:
+            raise RateLimited(f"GitHub wants no request for {left_s:.0f} s", delay_s=left_s)
+
+
+def _next(answer: httpx.Response) -> Mapping[str, str] | None:
+    """Its query only: whom we send a token to is ours to say."""
+    url = answer.links.get("next", {}).get("url")
+    return dict(parse_qsl(urlsplit(url).query)) if url else None
+
+
+def _refusal(answer: httpx.Response, at: str) -> PermanentError | TemporaryError:
+    try:
+        said = shortened(str(answer.json()["message"]), 200)
+    except (ValueError, KeyError, TypeError):
+        said = ""
+    words = f"GitHub answered {answer.status_code} to {at}: {said}".removesuffix(": ")
+    match answer.status_code:
+        case 401:
+            return Unauthorised(words)
+        case 404 | 410:
+            return NotFound(words)
+        case status if status >= 500 or status == 408:
+            return TemporaryError(words)
+        case _:
+            return PermanentError(words)

@@ -1,0 +1,1 @@
+"""What a source says happened, compared with the ledger: what is missing is taken in."""

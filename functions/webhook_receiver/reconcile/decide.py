@@ -1,0 +1,115 @@
+"""What a hook's list of deliveries says, and how far it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+Kind = tuple[str, str | None]  # GitHub's name of an event, and its action
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One attempt, as GitHub lists it."""
+
+    id: int
+    guid: str
+    delivered_at: datetime
+    event: str
+    action: str | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A delivery that GitHub has made, in however many attempts.
+
+    `attempt` is its newest; `delivered_at` is when it was first tried.
+    """
+
+    guid: str
+    event: str
+    action: str | None
+    attempt: int
+    delivered_at: datetime
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How far a hook's list was read, newest first.
+
+    All attempts up to the `watermark` are known. A walk that is not at its end goes on at `cursor`;
+    it began at the attempt `top` and has come down to `lowest`.
+    """
+
+    watermark: int = 0
+    top: int = 0
+    lowest: int = 0
+    cursor: str = ""
+    etag: str = ""
+
+
+def by_guid(rows: Iterable[Listed]) -> list[Made]:
+    """The deliveries behind attempts: a guid is a delivery, however often it was tried.
+
+    >>> at = datetime(2026, 1, 1)
+    >>> rows = [Listed(i, g, at.replace(day=i), "push", None)
+    ...         for i, g in ((3, "a"), (2, "b"), (1, "a"))]
+    >>> [(made.guid, made.attempt, made.delivered_at.day) for made in by_guid(rows)]
+    [('a', 3, 1), ('b', 2, 2)]
+    """
+    found: dict[str, Made] = {}
+    for row in rows:
+        known = found.get(row.guid)
+        found[row.guid] = Made(
+            row.guid,
+            row.event,
+            row.action,
+            max(row.id, known.attempt if known else 0),
+            min(row.delivered_at, known.delivered_at if known else row.delivered_at),
+        )
+    return list(found.values())
+
+
+def after_page(walk: Walk, ids: Sequence[int], cursor: str) -> Walk:
+    """The walk after a page: at its end (`cursor` empty) all is known that GitHub lists.
+
+    A page that reaches the watermark is the last one. `ValueError` where one brings nothing older.
+
+    >>> walk = after_page(Walk(watermark=3), [9, 8], "a")
+    >>> walk
+    Walk(watermark=3, top=9, lowest=8, cursor='a', etag='')
+    >>> after_page(walk, [5, 3], "b")
+    Walk(watermark=9, top=0, lowest=0, cursor='', etag='')
+    """
+    if ids and walk.lowest and min(ids) >= walk.lowest:
+        raise ValueError("GitHub's pages of deliveries go in a circle")
+    top = walk.top or max(ids, default=walk.watermark)
+    if not ids or not cursor or min(ids) <= walk.watermark:
+        return Walk(watermark=max(top, walk.watermark), etag=walk.etag)
+    return replace(walk, top=top, lowest=min(ids), cursor=cursor)
+
+
+def wanted(listed: Mapping[Kind, str], types: Collection[str]) -> set[Kind]:
+    """Those kinds whose type, as far as it is known, is one of `types`, with `*` at the end any.
+
+    >>> kinds = {("issues", "labeled"): "com.github.issue.labeled", ("create", None):
+    ...          "com.github.create*", ("star", "created"): "com.github.star.created"}
+    >>> wanted(kinds, ["com.github.issue.labeled"])
+    {('issues', 'labeled')}
+    >>> wanted(kinds, ["com.github.create.tag", "com.github.starry"])
+    {('create', None)}
+    >>> len(wanted(kinds, ["com.github.*"]))
+    3
+    """
+    return {kind for kind, of in listed.items() if any(_may_be(of, one) for one in types)}
+
+
+def _may_be(found: str, pattern: str) -> bool:
+    """Both may leave their end open."""
+    name, wanted = found.removesuffix("*"), pattern.removesuffix("*")
+    return (
+        name == wanted
+        or (pattern != wanted and name.startswith(wanted))
+        or (found != name and wanted.startswith(name))
+    )

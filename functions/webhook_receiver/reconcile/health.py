@@ -1,0 +1,73 @@
+"""Is everything here that the sources made? By hook, with what is not, and until when it can be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.kit import cloudevents
+from functions.kit.clients.github_app import GithubSettings
+from functions.kit.context import Context
+from functions.kit.contract.cross_origin import is_from_outside
+from functions.webhook_receiver.deliveries import prove
+from functions.webhook_receiver.reconcile import comparison, hook_tables, words
+from functions.webhook_receiver.reconcile.settings import ReconcileSettings
+
+DAY = timedelta(days=1)
+MOST_SHOWN = 200
+
+
+async def health(request: Request, ctx: Context) -> Response:
+    """`GET /deliveries/health`: to the cluster; from outside to those who may see deliveries."""
+    if is_from_outside(request.scope, ctx.resources.process.cluster_domain):
+        prove(request, ctx)
+    return JSONResponse(await standing(ctx))
+
+
+async def standing(ctx: Context) -> dict[str, Any]:
+    """How the last day stands, hook by hook, and each delivery that is not here."""
+    settings = ctx.settings(ReconcileSettings)
+    asks = bool(settings.hooks) and ctx.settings(GithubSettings).can_ask
+    async with ctx.store.connection() as connection:
+        compared = await comparison.every(connection)
+        counts = await hook_tables.counts(connection, ctx.now() - DAY)
+        troubled = await hook_tables.troubled(connection, MOST_SHOWN)
+    keeps = timedelta(days=settings.github_keeps_days)
+    shown = [_delivery(row, keeps) for row in troubled]
+    hooks = []
+    for name in settings.hooks if asks else ():
+        found = asdict(counts.get(name, hook_tables.Counts()))
+        until = min(
+            (row["until"] for row in shown if row["hook"] == name and row["state"] == "missing"),
+            default="",
+        )
+        known = compared.get(name)
+        checked = known.checked_at if known else None
+        hooks.append(
+            {
+                "name": name,
+                "words": words.of_hook(found, until) if checked else "Not compared yet.",
+                **found,
+                "checked_at": _written(checked),
+                "due_at": _written(known.due_at if known else None),
+                "problem": known.problem if known else None,
+            }
+        )
+    said = " ".join(f"{one['name']}: {one['words']}" for one in hooks) or words.NOT_ASKED
+    return {"words": said, "asks_github": asks, "hooks": hooks, "deliveries": shown}
+
+
+def _delivery(row: dict[str, Any], keeps: timedelta) -> dict[str, Any]:
+    times = {
+        "delivered_at": _written(row["delivered_at"]),
+        "until": _written(row["delivered_at"] + keeps),
+    }
+    return {**row, **times}
+
+
+def _written(at: datetime | None) -> str | None:
+    return cloudevents.format_time(at) if at else None

@@ -1,0 +1,135 @@
+"""The deliveries that GitHub's hooks have made, beside what is in the ledger.
+
+A delivery is `here` once it is in the ledger, or what it says is; `fetched` where it came there
+from GitHub's list. One that is not is `missing`, or `unwanted` where nobody takes its type;
+`refused` where it cannot be taken in, and `gone` once GitHub keeps it no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from functions.kit.durable.database import Connection
+from functions.webhook_receiver.reconcile.decide import Kind, Made
+
+_IN_LEDGER = "EXISTS (SELECT FROM delivery WHERE id = guid AND source = 'github')"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one hook's deliveries, since a moment."""
+
+    made: int = 0
+    here: int = 0
+    fetched: int = 0
+    unwanted: int = 0
+    missing: int = 0
+    refused: int = 0
+    gone: int = 0
+
+
+async def note(tx: Connection, hook: str, made: Sequence[Made]) -> None:
+    """Keep what GitHub lists: `here` what the ledger has, else `missing`."""
+    await tx.execute(
+        f"""INSERT INTO hook_delivery AS known
+                (hook, guid, event, action, attempt, delivered_at, state)
+            SELECT $1, guid, event, action, attempt, delivered_at,
+                   CASE WHEN {_IN_LEDGER} THEN 'here' ELSE 'missing' END
+            FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[])
+                 AS given (guid, event, action, attempt, delivered_at)
+            ON CONFLICT (hook, guid) DO UPDATE
+            SET attempt = greatest(known.attempt, excluded.attempt),
+                delivered_at = least(known.delivered_at, excluded.delivered_at)""",
+        hook,
+        [one.guid for one in made],
+        [one.event for one in made],
+        [one.action for one in made],
+        [one.attempt for one in made],
+        [one.delivered_at for one in made],
+    )
+
+
+async def look_again(tx: Connection, hook: str, kept_since: datetime) -> None:
+    """What has come meanwhile is here, what GitHub keeps no longer is gone."""
+    await tx.execute(
+        f"""UPDATE hook_delivery SET state = CASE WHEN {_IN_LEDGER} THEN 'here' ELSE 'gone' END
+            WHERE hook = $1 AND state IN ('missing', 'unwanted')
+              AND ({_IN_LEDGER} OR (state = 'missing' AND delivered_at < $2))""",
+        *(hook, kept_since),
+    )
+
+
+async def open_kinds(connection: Connection, hook: str) -> list[Kind]:
+    """The kinds of what is not here."""
+    rows = await connection.fetch(
+        """SELECT DISTINCT event, action FROM hook_delivery
+           WHERE hook = $1 AND state IN ('missing', 'unwanted')""",
+        hook,
+    )
+    return [(row["event"], row["action"]) for row in rows]
+
+
+async def sort_out(tx: Connection, hook: str, wanted: Collection[Kind]) -> None:
+    """Of what is not here those kinds are missing, all others unwanted."""
+    await tx.execute(
+        """UPDATE hook_delivery AS known
+           SET state = CASE WHEN known.state = 'missing' THEN 'unwanted' ELSE 'missing' END
+           WHERE hook = $1 AND state IN ('missing', 'unwanted')
+             AND (state = 'missing') <> EXISTS (
+                 SELECT FROM unnest($2::text[], $3::text[]) AS kind (event, action)
+                 WHERE kind.event = known.event
+                   AND kind.action IS NOT DISTINCT FROM known.action)""",
+        *(hook, [kind[0] for kind in wanted], [kind[1] for kind in wanted]),
+    )
+
+
+async def missing(connection: Connection, hook: str, limit: int) -> list[Made]:
+    """What is to be fetched, the oldest first: it goes first."""
+    rows = await connection.fetch(
+        """SELECT guid, event, action, attempt, delivered_at FROM hook_delivery
+           WHERE hook = $1 AND state = 'missing' ORDER BY delivered_at LIMIT $2""",
+        *(hook, limit),
+    )
+    return [Made(**row) for row in rows]
+
+
+async def settle(
+    connection: Connection, hook: str, guid: str, state: str, reason: str | None = None
+) -> None:
+    """What became of a delivery that was missing."""
+    await connection.execute(
+        "UPDATE hook_delivery SET state = $3, reason = $4 WHERE hook = $1 AND guid = $2",
+        *(hook, guid, state, reason),
+    )
+
+
+async def forget(tx: Connection, before: datetime) -> None:
+    await tx.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
+
+
+async def counts(connection: Connection, since: datetime) -> dict[str, Counts]:
+    """Each hook's deliveries since a moment, by state."""
+    rows = await connection.fetch(
+        """SELECT hook, state, count(*) AS n FROM hook_delivery
+           WHERE delivered_at >= $1 GROUP BY hook, state""",
+        since,
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        of_hook = found.setdefault(row["hook"], {"made": 0})
+        of_hook[row["state"]] = row["n"]
+        of_hook["made"] += row["n"]
+    return {hook: Counts(**by_state) for hook, by_state in found.items()}
+
+
+async def troubled(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """What is missing, was refused or is gone, the oldest first."""
+    rows = await connection.fetch(
+        """SELECT hook, guid, event, action, delivered_at, state, reason FROM hook_delivery
+           WHERE state IN ('missing', 'refused', 'gone') ORDER BY delivered_at LIMIT $1""",
+        limit,
+    )
+    return [dict(row) for row in rows]

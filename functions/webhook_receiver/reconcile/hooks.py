@@ -1,0 +1,129 @@
+"""What GitHub's hooks have delivered, by its own list; what is not in the ledger is fetched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from functions.kit.clients.github import Answer, Github
+from functions.kit.clients.service import typed
+from functions.kit.context import Context
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
+from functions.webhook_receiver.acceptance import accept
+from functions.webhook_receiver.github_adapter import listed_type
+from functions.webhook_receiver.intake import SOURCES, Arrival
+from functions.webhook_receiver.reconcile import comparison, decide, hook_tables
+from functions.webhook_receiver.reconcile.decide import Listed, Made, Walk
+from functions.webhook_receiver.reconcile.github_body import request_of
+from functions.webhook_receiver.reconcile.settings import APP
+from functions.webhook_receiver.reconcile.wanted import wanted_types
+from functions.webhook_receiver.state import Receiver
+from functions.webhook_receiver.tables import Delivery
+
+PAGE = 100
+# So many are fetched before what is missing is looked up again.
+AT_ONCE = 200
+READ = {"repository_hooks": "read"}
+# Circles are looked at again by and by: they cost requests.
+CIRCLE_S = 300.0
+
+
+class Hook:
+    """One hook of GitHub, compared until `until` by the monotonic clock."""
+
+    def __init__(self, name: str, github: Github, ctx: Context, keeps: timedelta) -> None:
+        self._name = name
+        self._github = github
+        self._ctx = ctx
+        self._keeps = keeps
+
+    async def compare(self, memory: Mapping[str, Any], until: float) -> bool:
+        """Read the list down to what is known, and fetch what is missing; True if all is done."""
+        return await self._read(Walk(**memory), until) and await self._fetch(until)
+
+    async def _read(self, walk: Walk, until: float) -> bool:
+        while time.monotonic() < until:
+            answer = await self._page(walk)
+            if answer is None:
+                return True
+            rows = typed("GitHub", list[Listed], answer.body)
+            following = (answer.next or {}).get("cursor", "")
+            if not walk.cursor:
+                walk = replace(walk, etag=answer.etag)
+            try:
+                walk = decide.after_page(walk, [row.id for row in rows], following)
+            except ValueError as error:
+                await self._remember(Walk(watermark=walk.watermark), [])
+                raise TemporaryError(str(error), delay_s=CIRCLE_S) from None
+            await self._remember(walk, decide.by_guid(rows))
+            if not walk.cursor:
+                return True
+        return False
+
+    async def _page(self, walk: Walk) -> Answer | None:
+        """The next page; None where nothing is new since the last walk."""
+        query = {"per_page": str(PAGE)} | ({"cursor": walk.cursor} if walk.cursor else {})
+        etag = "" if walk.cursor else walk.etag
+        try:
+            answer = await self._ask("", query, etag)
+        except PermanentError:
+            if walk.cursor:  # it may be too old
+                await self._remember(Walk(watermark=walk.watermark), [])
+            raise
+        return answer if answer.changed else None
+
+    async def _ask(self, at: str, query: Mapping[str, str] | None = None, etag: str = "") -> Answer:
+        if self._name == APP:
+            return await self._github.as_app(f"/app/hook/deliveries{at}", query, etag=etag)
+        kind, owner, name, *_ = self._name.split("/")
+        return await self._github.get(
+            f"/{self._name}/deliveries{at}",
+            query,
+            repository=f"{owner}/{name}" if kind == "repos" else "",
+            permissions=READ,
+            etag=etag,
+        )
+
+    async def _remember(self, walk: Walk, made: list[Made]) -> None:
+        async with self._ctx.store.transaction() as tx:
+            await hook_tables.note(tx, self._name, made)
+            await comparison.remember(tx, self._name, asdict(walk))
+
+    async def _fetch(self, until: float) -> bool:
+        """Take in what is missing and wanted; what nobody takes needs no request."""
+        async with self._ctx.store.transaction() as tx:
+            await hook_tables.look_again(tx, self._name, self._github.time - self._keeps)
+            kinds = await hook_tables.open_kinds(tx, self._name)
+        if not kinds:
+            return True
+        types = await wanted_types(self._ctx)
+        wanted = decide.wanted({kind: listed_type(*kind) for kind in kinds}, types)
+        async with self._ctx.store.transaction() as tx:
+            await hook_tables.sort_out(tx, self._name, wanted)
+            missing = await hook_tables.missing(tx, self._name, AT_ONCE)
+        for made in missing:
+            if time.monotonic() > until:
+                return False
+            state, reason = await self._take_in(made)
+            async with self._ctx.store.connection() as connection:
+                await hook_tables.settle(connection, self._name, made.guid, state, reason)
+        return len(missing) < AT_ONCE
+
+    async def _take_in(self, made: Made) -> tuple[str, str | None]:
+        """Fetch a delivery and accept it as if it had come; its state then, and why."""
+        try:
+            told = await self._ask(f"/{made.attempt}")
+        except NotFound as error:
+            return "missing", shortened(error.detail)
+        try:
+            request = request_of(told.body, self._ctx.part(Receiver).settings.secrets["github"])
+            arrival = Arrival(request.headers, request.body, made.delivered_at)
+            found = SOURCES["github"].read(arrival)
+        except PermanentError as error:
+            return "refused", shortened(error.detail)
+        assert isinstance(found, Delivery), "GitHub asks nothing"
+        found = replace(found, attributes={**found.attributes, "via": "fetched"})
+        return ("fetched" if await accept(found, self._ctx) else "here"), None

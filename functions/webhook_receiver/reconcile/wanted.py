@@ -1,0 +1,48 @@
+"""Which events of GitHub somebody takes: job-launcher's routes say it, and a setting."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from functions.kit.clients.service import ServiceClient
+from functions.kit.context import Context
+from functions.webhook_receiver.launcher import NAME
+from functions.webhook_receiver.reconcile.settings import ReconcileSettings
+from functions.webhook_receiver.settings import ReceiverSettings
+
+
+class _Match(BaseModel):
+    type: list[str]
+    label: list[str] = []
+
+
+class _Route(BaseModel):
+    match: _Match
+    job: bool
+
+
+class _Routes(BaseModel):
+    routes: list[_Route]
+
+
+async def wanted_types(ctx: Context) -> list[str]:
+    """Types of events, with `*` at the end for any that begins so."""
+    types = [one for route in await _routes(ctx) for one in route.match.type]
+    return [*types, *ctx.settings(ReconcileSettings).wanted_types]
+
+
+async def wanted_labels(ctx: Context) -> list[str]:
+    """The labels that make a request of an issue: an open one that has it is to be worked on."""
+    found = [
+        label
+        for route in await _routes(ctx)
+        if "com.github.issue.labeled" in route.match.type
+        for label in route.match.label
+        if not label.endswith("*")
+    ]
+    return list(dict.fromkeys(found))
+
+
+async def _routes(ctx: Context) -> list[_Route]:
+    client = ServiceClient(NAME, ctx.settings(ReceiverSettings).job_launcher_url, ctx.http)
+    return [route for route in (await client.get("/routes", _Routes)).routes if route.job]

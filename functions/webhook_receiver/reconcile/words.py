@@ -1,0 +1,35 @@
+"""How a comparison stands, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NOT_ASKED = (
+    "Deliveries that GitHub lost cannot be found: nobody may ask GitHub. Set GITHUB_HOOKS, and "
+    "GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of webhook-receiver, "
+    "section Lost deliveries, has the steps."
+)
+_STATES = {
+    "unwanted": "{} of types that nobody takes",
+    "missing": "{} missing",
+    "refused": "{} refused",
+    "gone": "{} gone for good",
+}
+
+
+def of_hook(counts: Mapping[str, int], until: str = "") -> str:
+    """What became of a day's deliveries; `until` when the first missing one can be had.
+
+    >>> of_hook({"made": 214, "here": 210, "fetched": 4})
+    'GitHub made 214 in the last day, 214 are here.'
+    >>> of_hook({"made": 9, "here": 6, "unwanted": 1, "missing": 2}, "2026-03-05 14:00 UTC")
+    'GitHub made 9 in the last day, 6 are here; 1 of types that nobody takes; 2 missing, which can \
+be had until 2026-03-05 14:00 UTC.'
+    """
+    here = counts.get("here", 0) + counts.get("fetched", 0)
+    parts = [f"GitHub made {counts.get('made', 0)} in the last day, {here} are here"]
+    for state, words in _STATES.items():
+        if number := counts.get(state, 0):
+            later = f", which can be had until {until}" if state == "missing" and until else ""
+            parts.append(words.format(number) + later)
+    return "; ".join(parts) + "."

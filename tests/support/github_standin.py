@@ -1,0 +1,248 @@
+"""GitHub, as far as hooks, their deliveries and issues go: a stand-in as a real ASGI application.
+
+Every request and answer is judged by GitHub's published OpenAPI document; `document.violations` has
+what did not fit. It can lose deliveries, never try them, deliver late and twice, say 429, send its
+cursors in a circle, and have its clock go wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.support.github_world import API, Attempt, GithubWorld, Issue, written
+
+KEEPS = timedelta(days=3)
+Found = tuple[Any, dict[str, str]]
+
+
+class GithubStandIn(GithubWorld):
+    """`remaining` requests of the hour are left; `busy` is answered first."""
+
+    def __init__(self, *given: Any, token: str = "ghp_token", **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.token = token
+        self.limit = self.remaining = 5000
+        self.busy: list[tuple[int, dict[str, str]]] = []
+        self.loops = False
+        self.requests: list[str] = []
+        self._installation_tokens: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def private_key(self) -> str:
+        """The App's, which GitHub itself does not keep."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+
+    @cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        self.requests.append(f"{request.method} {request.url.path}")
+        body = json.loads(await request.body() or b"null")
+        self.document.request(request.method, request.url.path, request.query_params, body)
+        response = await self._answered(request)
+        response.headers["Date"] = format_datetime(self.time.astimezone(UTC), usegmt=True)
+        hour = self.time.replace(minute=0, second=0) + timedelta(hours=1)
+        response.headers["x-ratelimit-limit"] = str(self.limit)
+        response.headers["x-ratelimit-remaining"] = str(self.remaining)
+        response.headers["x-ratelimit-reset"] = str(int(hour.timestamp()))
+        await response(scope, receive, send)
+
+    async def _answered(self, request: Request) -> Response:
+        if self.busy:
+            status, headers = self.busy.pop(0)
+            return _json({"message": "You have exceeded a secondary rate limit."}, status, headers)
+        if self.remaining <= 0:
+            return _json({"message": "API rate limit exceeded"}, 403)
+        try:
+            found, headers = await self._found(request)
+            status = {"POST": 201}.get(request.method, 200)
+            if request.url.path.endswith("/attempts"):
+                status = 202
+        except HTTPException as error:
+            found, headers, status = {"message": error.detail}, {}, error.status_code
+        self.document.answer(request.method, request.url.path, status, found)
+        tag = f'W/"{hashlib.sha256(json.dumps([found, headers]).encode()).hexdigest()}"'
+        if status == 200 and request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        self.remaining -= 1
+        return _json(found, status, {**headers, "ETag": tag})
+
+    async def _found(self, request: Request) -> Found:
+        for route in self._routes:
+            match, child = route.matches(request.scope)
+            if match.value == 2:
+                request.scope["path_params"] = child["path_params"]
+                found: Found = await route.endpoint(request)
+                return found
+        raise HTTPException(404, "Not Found")
+
+    @cached_property
+    def _routes(self) -> list[Route]:
+        routes = []
+
+        def add(
+            at: str, answer: Callable[[Request], Awaitable[Found]], method: str = "GET"
+        ) -> None:
+            async def endpoint(request: Request) -> Any:
+                return await answer(request)
+
+            routes.append(Route(at, endpoint, methods=[method]))
+
+        for hook in ("app/hook", "orgs/{org}/hooks/{hook}", "repos/{owner}/{repo}/hooks/{hook}"):
+            add(f"/{hook}/deliveries", self._list)
+            add(f"/{hook}/deliveries/{{id:int}}", self._one)
+            add(f"/{hook}/deliveries/{{id:int}}/attempts", self._again, "POST")
+        repository = "/repos/{owner}/{repo}"
+        add(f"{repository}/installation", self._installed)
+        add("/app/installations/{id:int}/access_tokens", self._token, "POST")
+        add(f"{repository}/issues", self._issues)
+        add(f"{repository}/issues/{{number:int}}", self._one_issue)
+        add(f"{repository}/issues/{{number:int}}/timeline", self._timeline)
+        add(repository, self._one_repository)
+        return routes
+
+    async def _list(self, request: Request) -> Found:
+        rows = self._of_hook(request)
+        query = request.query_params
+        if query.get("status"):
+            good = query["status"] == "success"
+            rows = [one for one in rows if (one.status_code < 400) is good]
+        start = int(query.get("cursor", "v1_0").removeprefix("v1_"))
+        size = int(query.get("per_page", 30))
+        following = 0 if self.loops else start + size
+        headers = {}
+        if start + size < len(rows) or self.loops:
+            url = f"{API}{request.url.path}?per_page={size}&cursor=v1_{following}"
+            headers["Link"] = f'<{url}>; rel="next"'
+        return [self.item(one) for one in rows[start : start + size]], headers
+
+    async def _one(self, request: Request) -> Found:
+        found = self._attempt(request)
+        said = {"headers": found.sent.headers, "payload": json.loads(found.sent.body)}
+        response = {"headers": {}, "payload": ""}
+        return {**self.item(found), "url": "", "request": said, "response": response}, {}
+
+    async def _again(self, request: Request) -> Found:
+        await self.tries(self._attempt(request).sent, again=True)
+        return {}, {}
+
+    def _of_hook(self, request: Request) -> list[Attempt]:
+        hook = request.url.path.partition("/deliveries")[0].removeprefix("/")
+        hook = "app" if hook == "app/hook" else hook
+        self._check(request, "app" if hook == "app" else "repository_hooks")
+        kept = [one for one in self.attempts if one.at > self.time - KEEPS]
+        rows = [one for one in kept if one.sent.hook == hook]
+        return sorted(rows, key=lambda one: one.id, reverse=True)
+
+    def _attempt(self, request: Request) -> Attempt:
+        for one in self._of_hook(request):
+            if one.id == request.path_params["id"]:
+                return one
+        raise HTTPException(404, "Not Found")
+
+    async def _installed(self, request: Request) -> Found:
+        self._check(request, "app")
+        return self.document.made("installation", id=11), {}
+
+    async def _token(self, request: Request) -> Found:
+        self._check(request, "app")
+        token = f"ghs_{uuid4().hex}"
+        ends = self.time + timedelta(hours=1)
+        self._installation_tokens[token] = {**await request.json(), "ends": ends}
+        return self.document.made("installation-token", token=token, expires_at=written(ends)), {}
+
+    async def _issues(self, request: Request) -> Found:
+        self._check(request, "issues")
+        repository, query = _repository_of(request), request.query_params
+        wanted = {one.lower() for one in query.get("labels", "").split(",") if one}
+        found = [
+            self.issue(repository, issue)
+            for issue in self.issues.get(repository, {}).values()
+            if query.get("state", "open") in ("all", issue.state)
+            and wanted <= {one.lower() for one in issue.labels}
+        ]
+        return _page(request, found)
+
+    async def _one_issue(self, request: Request) -> Found:
+        self._check(request, "issues")
+        return self.issue(_repository_of(request), self._known(request)), {}
+
+    async def _timeline(self, request: Request) -> Found:
+        self._check(request, "issues")
+        return _page(request, self._known(request).timeline)
+
+    async def _one_repository(self, request: Request) -> Found:
+        self._check(request, "issues")
+        return self.repository(_repository_of(request)), {}
+
+    def _known(self, request: Request) -> Issue:
+        found = self.issues.get(_repository_of(request), {}).get(request.path_params["number"])
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        return found
+
+    def _check(self, request: Request, right: str) -> None:
+        """Does who asks hold the right: of the App itself, or to a part of a repository?"""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if right == "app":
+            try:
+                claims = jwt.decode(
+                    token,
+                    self._key.public_key(),
+                    algorithms=["RS256"],
+                    options={"verify_exp": False, "verify_iat": False},
+                )
+            except jwt.PyJWTError:
+                raise HTTPException(401, "A JSON web token could not be decoded") from None
+            ahead_s = claims["exp"] - self.time.timestamp()
+            if not 0 < ahead_s <= 600 or claims["iat"] > self.time.timestamp():
+                raise HTTPException(401, "'Expiration time' claim ('exp') is too far in the future")
+            return
+        if token == self.token:
+            return
+        given = self._installation_tokens.get(token)
+        if given is None or given["ends"] < self.time:
+            raise HTTPException(401, "Bad credentials")
+        if right not in given["permissions"]:
+            raise HTTPException(403, "Resource not accessible by integration")
+
+
+def _repository_of(request: Request) -> str:
+    return f"{request.path_params['owner']}/{request.path_params['repo']}"
+
+
+def _page(request: Request, found: list[dict[str, Any]]) -> Found:
+    size = int(request.query_params.get("per_page", 30))
+    page = int(request.query_params.get("page", 1))
+    headers = {}
+    if page * size < len(found):
+        query = {**request.query_params, "page": page + 1}
+        url = httpx.URL(f"{API}{request.url.path}", params=query)
+        headers["Link"] = f'<{url}>; rel="next"'
+    return found[(page - 1) * size : page * size], headers
+
+
+def _json(found: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(found), status, dict(headers or {}), "application/json")

@@ -1,0 +1,216 @@
+"""What happens on GitHub: issues, labels, and the deliveries that hooks make of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import httpx
+
+from functions.webhook_receiver import github
+from tests.support.openapi import Document
+
+# What becomes of a delivery: it arrives; the attempt fails; GitHub never tries; it waits for
+# `arrive_late`.
+Fate = Literal["arrives", "lost", "untried", "late"]
+API = "https://api.github.com"
+
+
+@dataclass
+class Sent:
+    """One event as one hook delivers it."""
+
+    hook: str
+    guid: str
+    event: str
+    action: str | None
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Attempt:
+    """One row of a hook's list."""
+
+    id: int
+    sent: Sent
+    at: datetime
+    status_code: int
+    redelivery: bool
+
+
+@dataclass
+class Issue:
+    """An issue with its timeline."""
+
+    number: int
+    title: str
+    updated_at: datetime
+    state: str = "open"
+    labels: list[str] = field(default_factory=list)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+
+
+class GithubWorld:
+    """`hooks` are paths of the API, `app` or `repos/o/r/hooks/1`. `now` is the true time."""
+
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        receiver: httpx.AsyncClient,
+        secret: str,
+        hooks: tuple[str, ...] = ("repos/o/r/hooks/1",),
+    ) -> None:
+        self.now = now
+        self.skew = timedelta()
+        self.hooks = hooks
+        self.attempts: list[Attempt] = []
+        self.issues: dict[str, dict[int, Issue]] = {}
+        self.document = Document(Path(__file__).parent / "github-rest.json")
+        self._receiver = receiver
+        self._secret = secret
+        self._late: list[Sent] = []
+        self._numbers = 0
+
+    @property
+    def time(self) -> datetime:
+        return (self.now() + self.skew).replace(microsecond=0)
+
+    async def opened(self, repository: str, title: str = "Make it so") -> int:
+        """Somebody opens an issue; returns its number."""
+        issues = self.issues.setdefault(repository, {})
+        issues[len(issues) + 1] = Issue(len(issues) + 1, title, self.time)
+        return len(issues)
+
+    async def labelled(
+        self, repository: str, number: int, label: str, fate: Fate = "arrives"
+    ) -> Sent:
+        """Somebody labels an issue; returns the delivery of the first hook."""
+        return await self._changed(repository, number, label, "labeled", fate)
+
+    async def unlabelled(self, repository: str, number: int, label: str) -> Sent:
+        return await self._changed(repository, number, label, "unlabeled", "arrives")
+
+    async def _changed(
+        self, repository: str, number: int, label: str, event: str, fate: Fate
+    ) -> Sent:
+        issue = self.issues[repository][number]
+        others = [one for one in issue.labels if one.lower() != label.lower()]
+        issue.labels = [*others, label] if event == "labeled" else others
+        issue.updated_at = self.time
+        issue.timeline.append(
+            self.document.made(
+                f"{event}-issue-event",
+                id=self._number(),
+                event=event,
+                actor=self._user("octocat"),
+                created_at=written(self.time),
+                label={"name": label, "color": "ededed"},
+            )
+        )
+        payload = {
+            "action": event,
+            "label": self._label(label),
+            "issue": self.issue(repository, issue),
+            "repository": self.repository(repository),
+            "sender": self._user("octocat"),
+        }
+        return await self.delivers("issues", payload, fate)
+
+    async def delivers(self, event: str, payload: dict[str, Any], fate: Fate = "arrives") -> Sent:
+        """Something happens of which every hook is told; returns what the first one sends."""
+        body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+        every = []
+        for hook in self.hooks:
+            guid = str(uuid4())
+            headers = {
+                "Content-Type": "application/json",
+                "X-GitHub-Event": event,
+                "X-GitHub-Delivery": guid,
+                "X-Hub-Signature-256": github.sign(self._secret.encode(), body),
+            }
+            every.append(Sent(hook, guid, event, payload.get("action"), headers, body))
+        for sent in every:
+            if fate == "late":
+                self._late.append(sent)
+            elif fate != "untried":
+                await self.tries(sent, lost=fate == "lost")
+        return every[0]
+
+    async def arrive_late(self) -> None:
+        """What was held back is delivered now."""
+        late, self._late = self._late, []
+        for sent in late:
+            await self.tries(sent)
+
+    async def tries(self, sent: Sent, *, lost: bool = False, again: bool = False) -> int:
+        """Attempt a delivery; returns the status that GitHub notes, 502 where it got none."""
+        status = 502
+        if not lost:
+            answer = await self._receiver.post(
+                "/webhook/github", headers=sent.headers, content=sent.body
+            )
+            status = answer.status_code
+        self.attempts.append(Attempt(self._number(), sent, self.time, status, again))
+        return status
+
+    def item(self, one: Attempt) -> dict[str, Any]:
+        return {
+            "id": one.id,
+            "guid": one.sent.guid,
+            "delivered_at": written(one.at),
+            "redelivery": one.redelivery,
+            "duration": 0.1,
+            "status": "OK" if one.status_code < 400 else "Bad Gateway",
+            "status_code": one.status_code,
+            "event": one.sent.event,
+            "action": one.sent.action,
+            "installation_id": None,
+            "repository_id": None,
+        }
+
+    def issue(self, repository: str, issue: Issue) -> dict[str, Any]:
+        return self.document.made(
+            "issue",
+            number=issue.number,
+            title=issue.title,
+            body="",
+            state=issue.state,
+            labels=[self._label(name) for name in issue.labels],
+            user=self._user("octocat"),
+            author_association="MEMBER",
+            created_at=written(issue.updated_at),
+            updated_at=written(issue.updated_at),
+            url=f"{API}/repos/{repository}/issues/{issue.number}",
+            html_url=f"https://github.com/{repository}/issues/{issue.number}",
+            repository_url=f"{API}/repos/{repository}",
+        )
+
+    def _label(self, name: str) -> dict[str, Any]:
+        return {"id": 1, "name": name, "color": "ededed", "default": False}
+
+    def repository(self, name: str) -> dict[str, Any]:
+        return self.document.made(
+            "full-repository",
+            full_name=name,
+            name=name.partition("/")[2],
+            owner=self._user(name.partition("/")[0]),
+            url=f"{API}/repos/{name}",
+            html_url=f"https://github.com/{name}",
+        )
+
+    def _user(self, login: str) -> dict[str, Any]:
+        return self.document.made("simple-user", login=login, url=f"{API}/users/{login}")
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+
+def written(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
