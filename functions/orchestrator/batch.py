@@ -272,15 +272,13 @@ class Batch:
             if due_at is not None:
                 earliest = due_at if earliest is None else min(earliest, due_at)
             timer_at = self._timer_at(stored, due_at)
-            if stored is None:
-                self._writes.new.append(
-                    batch_writes.New(
+            if stored is None or _state(stored.run) != _state(run) or stored.timer_at != timer_at:
+                self._writes.runs.append(
+                    batch_writes.Row(
                         *(run, touched.template_id, touched.correlation_id),
-                        *(touched.who, timer_at),
+                        *(touched.who, timer_at, stored is None),
                     )
                 )
-            elif _state(stored.run) != _state(run) or stored.timer_at != timer_at:
-                self._writes.changed.append((run, timer_at))
             self._writes.steps += [(run, name) for name in run.steps if name in touched.changed]
         return earliest
 

@@ -14,7 +14,12 @@ from uuid import UUID
 
 from functions.kit.durable.database import Connection
 from functions.orchestrator.decide.model import Definition, Run, Step
-from functions.orchestrator.stored_json import definition_from_json, run_from_row, step_from_row
+from functions.orchestrator.stored_json import (
+    STEP_COLUMNS,
+    definition_from_json,
+    run_from_row,
+    step_from_row,
+)
 
 # Definitions by template id. They never change once they are stored: each is read once.
 Known: TypeAlias = dict[int, Definition]
@@ -41,13 +46,24 @@ class Template:
     workers: Mapping[str, str]
 
 
-_LOOK = "SELECT * FROM orchestration_run WHERE flow_id = ANY($1::uuid[]) ORDER BY flow_id"
-_LOCK = f"{_LOOK} FOR NO KEY UPDATE"
+_STEP_COLUMNS = ", ".join(f"s.{name}" for name in STEP_COLUMNS)
+_LOOK = "SELECT * FROM orchestration_run WHERE flow_id = $1"
+
+
+def _lock(how: str) -> str:
+    # Row by row, in the order given: a plan that was made when the table was empty, and is kept,
+    # would otherwise scan all of it.
+    row = "SELECT * FROM orchestration_run run WHERE run.flow_id = wanted.flow_id"
+    return f"""SELECT locked.* FROM unnest($1::uuid[]) AS wanted (flow_id)
+        CROSS JOIN LATERAL ({row} FOR NO KEY UPDATE {how}) AS locked"""
+
+
+_LOCK, _LOCK_FREE = _lock(""), _lock("SKIP LOCKED")
 
 
 async def look(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:
     """Read a run as one consistent picture, keeping nobody waiting; in a transaction."""
-    rows = await tx.fetch(_LOOK, [flow_id])
+    rows = await tx.fetch(_LOOK, flow_id)
     return (await _stored(tx, known, rows)).get(flow_id)
 
 
@@ -55,10 +71,10 @@ async def lock(
     tx: Connection, known: Known, wanted: Iterable[UUID], woken: Iterable[UUID]
 ) -> dict[UUID, Stored]:
     """Lock and read runs; of the merely `woken`, those that nobody works on just now."""
-    first, second = list(wanted), list(woken)
+    first, second = sorted(wanted), sorted(woken)
     rows = await tx.fetch(_LOCK, first) if first else []
     if second:
-        rows += await tx.fetch(f"{_LOCK} SKIP LOCKED", second)
+        rows += await tx.fetch(_LOCK_FREE, second)
     return await _stored(tx, known, rows)
 
 
@@ -69,9 +85,10 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     # A statement of its own: it must see what the last holder of the locks has written. Who has
     # waited for a lock finds the locked row as it is now, and all other tables as they were.
     found = await tx.fetch(
-        """SELECT s.*, w.worker_service AS registered
+        f"""SELECT s.flow_id, s.step_name, w.worker_service AS registered, {_STEP_COLUMNS}
            FROM unnest($1::uuid[], $2::text[]) AS locked (flow_id, orch_name)
-           JOIN orchestration_step_run s USING (flow_id)
+           CROSS JOIN LATERAL (SELECT * FROM orchestration_step_run step
+               WHERE step.flow_id = locked.flow_id OFFSET 0) AS s
            LEFT JOIN worker_registration w
                 ON w.orch_name = locked.orch_name AND w.step_name = s.step_name
            ORDER BY s.flow_id, s.seq""",
@@ -80,11 +97,10 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     await _learn(tx, known, {row["template_id"] for row in rows})
     steps: dict[UUID, dict[str, Step]] = {flow_id: {} for flow_id in ids}
     workers: dict[UUID, dict[str, str]] = {flow_id: {} for flow_id in ids}
-    for row in found:
-        flow_id, name = row["flow_id"], row["step_name"]
-        steps[flow_id][name] = step_from_row(row)
-        if row["registered"] is not None:
-            workers[flow_id][name] = row["registered"]
+    for flow_id, name, registered, *columns in found:
+        steps[flow_id][name] = step_from_row(columns)
+        if registered is not None:
+            workers[flow_id][name] = registered
     stored = {}
     for row in rows:
         flow_id = row["flow_id"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -111,27 +111,19 @@ def calls_to_json(calls: tuple[Call, ...]) -> list[list[Any]]:
 def calls_from_json(document: list[list[Any]]) -> tuple[Call, ...]:
     """The inverse of `calls_to_json`."""
     return tuple(
-        Call(Action(action), attempt, worker, Outcome(outcome))
+        Call(Action[action], attempt, worker, Outcome[outcome])
         for action, attempt, worker, outcome in document
     )
 
 
-def step_from_row(row: Any) -> Step:
-    """A step as it was stored."""
-    return Step(
-        status=StepStatus(row["status"]),
-        attempt=row["attempt"],
-        base=row["base"],
-        undo_attempt=row["undo_attempt"],
-        undo_base=row["undo_base"],
-        round=row["round"],
-        round_base=row["round_base"],
-        calls=calls_from_json(row["calls"]),
-        due_at=row["due_at"],
-        worker=row["worker_service"],
-        result=row["result"],
-        error=row["error_message"],
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
-        undone_at=row["undone_at"],
-    )
+# A step's columns in the order of its fields.
+STEP_COLUMNS = (
+    *("status", "attempt", "base", "undo_attempt", "undo_base", "round", "round_base", "calls"),
+    *("due_at", "worker_service", "result", "error_message", "started_at", "completed_at"),
+    "undone_at",
+)
+
+
+def step_from_row(row: Sequence[Any]) -> Step:
+    """A step as it was stored, of its `STEP_COLUMNS`."""
+    return Step._make(row)._replace(status=StepStatus[row[0]], calls=calls_from_json(row[7]))

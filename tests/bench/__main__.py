@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
 from pathlib import Path
+
+from uvloop import run
 
 from tests.bench.report import Row, show, write
 
@@ -20,7 +21,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in parser.parse_args().name or ALL:
         print(f"measuring {name} ...", flush=True)
-        rows += asyncio.run(importlib.import_module(f"tests.bench.{name}").run())
+        rows += run(importlib.import_module(f"tests.bench.{name}").run())
     show(rows)
     write(rows, Path("bench.json"))
 

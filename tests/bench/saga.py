@@ -33,6 +33,7 @@ from functions.kit import cloudevents
 from functions.kit.durable import migrate
 from functions.kit.durable.database import Store
 from functions.kit.durable.relay import Relay
+from functions.kit.process.serve import settle_memory
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration
 from functions.orchestrator.batch import Item, Start
@@ -123,6 +124,7 @@ async def _measure(admin: str) -> list[Row]:
     tps = await _pgbench(await migrate.create_database(admin, "pgbench"))
     store = Store(DatabaseSettings(database_url=url))
     await _register(store)
+    settle_memory()
     bench = Bench(store)
     lone, rate = await bench.lone_ms(), await bench.steps_per_s()
     cost = await _cost(store, bench)

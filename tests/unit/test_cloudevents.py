@@ -191,6 +191,14 @@ def test_any_reader_of_json_reads_what_we_list(
     assert cloudevents.from_json(listed).id == message.id
 
 
+@given(messages, json_data, st.sampled_from(["application/json", "application/x+json", "text/x"]))
+def test_the_json_format_is_the_same_as_a_text(
+    message: cloudevents.Message, data: bytes, content_type: str
+) -> None:
+    for given_ in (message, replace(message, data=data, datacontenttype=content_type)):
+        assert json.loads(cloudevents.to_json_text(given_)) == cloudevents.to_json(given_)
+
+
 header_text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('%"0Af'), min_size=1
 )

@@ -10,6 +10,7 @@ from functions.kit.cloudevents.http_binding import is_event as is_event
 from functions.kit.cloudevents.http_binding import received as received
 from functions.kit.cloudevents.json_format import from_json as from_json
 from functions.kit.cloudevents.json_format import to_json as to_json
+from functions.kit.cloudevents.json_format import to_json_text as to_json_text
 from functions.kit.cloudevents.message import Message as Message
 from functions.kit.cloudevents.message import NotAnEvent as NotAnEvent
 from functions.kit.cloudevents.message import attributes as attributes

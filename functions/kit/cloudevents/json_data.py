@@ -7,11 +7,23 @@ import codecs
 import json
 import re
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 # Deeper data is text in a listing: it stands a few levels down there, and every reader has a limit.
 MAX_DEPTH = 100
 
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is no number that JSON can hold")
+    return number
+
+
+# Made once: `json.loads` and `json.dumps` with options make another for each call.
+_decode = json.JSONDecoder(parse_float=_number, parse_constant=_number).decode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
@@ -32,8 +44,9 @@ def json_value(data: bytes) -> Any:
     """
     try:
         text = data.decode()
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        value = _decode(text)
+        if "\\u" in text:  # half a surrogate pair can stand in no other way
+            _encode(value).encode()
     except RecursionError:
         raise ValueError("too deeply nested") from None
     if text.count("[") + text.count("{") <= MAX_DEPTH:

@@ -7,7 +7,6 @@ the numbers is the order of the commits.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,7 +60,7 @@ async def put(
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
         keys,
-        [json.dumps(cloudevents.to_json(m)) for m in messages],
+        [cloudevents.to_json_text(m) for m in messages],
         *(lease, LEASE_S),
     )
     return [

@@ -6,7 +6,6 @@ late to count is a fact all the same: the step has taken effect, and will be und
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from functions.orchestrator.decide.draft import Draft
@@ -124,7 +123,7 @@ def _undone(draft: Draft, name: str, call: Call) -> None:
             undone_at=draft.world.now,
         )
     elif step.status is not StepStatus.UNDOING or step.worker == call.worker:
-        draft.steps[name] = replace(_to_be_undone(step), result=None)
+        draft.steps[name] = _to_be_undone(step)._replace(result=None)
 
 
 def _failed(draft: Draft, answer: Answered, call: Call) -> None:
@@ -152,13 +151,12 @@ def _too_late(step: Step, attempt: int, last: int) -> str:
 
 def started_again(step: Step) -> Step:
     """The step as it is when an operator lets its run go on: a fresh count of attempts."""
-    again = replace(step, due_at=None, error=None)
+    again = step._replace(due_at=None, error=None)
     match step.status:
         case StepStatus.DO_FAIL | StepStatus.SKIPPED:
-            return replace(again, status=StepStatus.PENDING, base=step.attempt)
+            return again._replace(status=StepStatus.PENDING, base=step.attempt)
         case StepStatus.UNDO_SUCCESS:
-            return replace(
-                again,
+            return again._replace(
                 status=StepStatus.PENDING,
                 base=step.attempt,
                 undo_base=step.undo_attempt,
@@ -177,4 +175,4 @@ def started_again(step: Step) -> Step:
 
 def _to_be_undone(step: Step) -> Step:
     status = StepStatus.DO_SUCCESS if step.effect else StepStatus.DO_FAIL
-    return replace(step, status=status, due_at=None, error=None, undo_base=step.undo_attempt)
+    return step._replace(status=status, due_at=None, error=None, undo_base=step.undo_attempt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -33,7 +32,7 @@ class Draft:
 
     def set(self, name: str, **changes: Any) -> Step:
         """Change a step."""
-        step = self.steps[name] = replace(self.steps[name], **changes)
+        step = self.steps[name] = self.steps[name]._replace(**changes)
         return step
 
     def set_run(self, **changes: Any) -> None:
@@ -42,7 +41,7 @@ class Draft:
             changes |= {"paused_by": None, "paused_at": None}
         if changes.get("status", self.run.status) is not self.run.status:
             changes.setdefault("since", self.world.now)
-        self.run = replace(self.run, **changes)
+        self.run = self.run._replace(**changes)
 
     def note(self, type_: str, detail: str = "", **where: Any) -> None:
         """Write a line of history."""
@@ -74,5 +73,5 @@ class Draft:
 
     def decision(self) -> Decision:
         return Decision(
-            replace(self.run, steps=self.steps), tuple(self.commands), tuple(self.audits)
+            self.run._replace(steps=self.steps), tuple(self.commands), tuple(self.audits)
         )

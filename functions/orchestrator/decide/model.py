@@ -1,13 +1,17 @@
-"""What a run is: definitions, runs and steps as frozen data, and the words for their states."""
+"""What a run is: definitions, runs and steps as data that never changes, and their states.
+
+What each event makes anew is a named tuple: those are made and replaced several times as fast as
+frozen dataclasses, which took a sixth of a step's processor time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_TIMEOUT_S = 300.0
 
@@ -138,8 +142,7 @@ class Definition:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One attempt: the worker that it was sent to, and what became of it."""
 
     action: Action
@@ -148,8 +151,7 @@ class Call:
     outcome: Outcome = Outcome.SENT
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of one run.
 
     `attempt` and `undo_attempt` only ever grow: they are what answers are fenced by. Attempts up
@@ -210,17 +212,16 @@ class Step:
         """The calls, now that one was answered; a worker's UNDO takes back all its DOs."""
         undone = call.action is Action.UNDO and outcome is Outcome.SUCCESS
         return tuple(
-            replace(one, outcome=outcome)
+            one._replace(outcome=outcome)
             if one is call
-            else replace(one, outcome=Outcome.UNDONE)
+            else one._replace(outcome=Outcome.UNDONE)
             if undone and one.action is Action.DO and one.worker == call.worker
             else one
             for one in self.calls
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One run. `undo_to`: the step that an undo goes back to; it and what it builds on stay."""
 
     flow_id: str
@@ -244,8 +245,7 @@ class Run:
         return self.status is RunStatus.COMPLETED
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """Tell a worker to do or undo a step. `effect`: it is known to have done what it undoes."""
 
     step: str
@@ -255,8 +255,7 @@ class Command:
     effect: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(NamedTuple):
     """One line of a run's history: what happened, to which step, and who or what did it."""
 
     type: str
@@ -267,8 +266,7 @@ class Audit:
     who: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows from an event: the run as it is now, what to send, what to write down."""
 
     run: Run

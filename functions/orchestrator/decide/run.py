@@ -7,7 +7,6 @@ by the same step: let time out what is due, then go as far forward, or back, as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -191,7 +190,7 @@ def _reassign(draft: Draft, who: str) -> None:
         if successor is None or not gone:
             continue
         calls = tuple(
-            replace(call, worker=successor, outcome=Outcome.SUCCESS)
+            call._replace(worker=successor, outcome=Outcome.SUCCESS)
             if call.action is Action.DO and call.worker in gone and call.outcome in there
             else call
             for call in step.calls
