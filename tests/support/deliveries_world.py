@@ -44,6 +44,12 @@ class DeliveriesWorld:
     clock: Clock
     github: GithubStandIn
     client: httpx.AsyncClient
+    environ: dict[str, str]
+
+    def deploy(self, settings: Mapping[str, str]) -> None:
+        """A new process of the receiver, with other settings."""
+        environ = {**self.environ, **settings}
+        self.cluster.deploy(webhook_receiver, environ, now=self.clock)
 
     async def minute(self, minutes: float = 5) -> None:
         """Time passes, and the tick of the minute comes."""
@@ -82,7 +88,8 @@ async def deliveries_world(
         github = GithubStandIn(clock, door, make.GITHUB, hooks)
         cluster.add("api", github)
         by_token = {"GITHUB_TOKEN": github.token, "GITHUB_HOOKS": ",".join(hooks)}
-        environ = {"DATABASE_URL": database, **make.SECRETS, **by_token, **(settings or {})}
-        cluster.deploy(webhook_receiver, environ, now=clock)
-        yield DeliveriesWorld(cluster, clock, github, client)
+        environ = {"DATABASE_URL": database, **make.SECRETS, **by_token}
+        world = DeliveriesWorld(cluster, clock, github, client, environ)
+        world.deploy(settings or {})
+        yield world
     assert github.document.violations == []

@@ -32,13 +32,13 @@ Found = tuple[Any, dict[str, str]]
 
 
 class GithubStandIn(GithubWorld):
-    """`remaining` requests of the hour are left; `busy` is answered first."""
+    """`remaining` requests of the hour are left; `busy` are refusals of the next, None for none."""
 
     def __init__(self, *given: Any, token: str = "ghp_token", **named: Any) -> None:
         super().__init__(*given, **named)
         self.token = token
         self.limit = self.remaining = 5000
-        self.busy: list[tuple[int, dict[str, str]]] = []
+        self.busy: list[tuple[int, dict[str, str]] | None] = []
         self.loops = False
         self.requests: list[str] = []
         self._installation_tokens: dict[str, dict[str, Any]] = {}
@@ -56,6 +56,10 @@ class GithubStandIn(GithubWorld):
     def _key(self) -> rsa.RSAPrivateKey:
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
+    def refuses(self, after: int, status: int, headers: dict[str, str]) -> None:
+        """Answer so many requests, and refuse the next."""
+        self.busy = [None] * after + [(status, headers)]
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         self.requests.append(f"{request.method} {request.url.path}")
@@ -70,8 +74,8 @@ class GithubStandIn(GithubWorld):
         await response(scope, receive, send)
 
     async def _answered(self, request: Request) -> Response:
-        if self.busy:
-            status, headers = self.busy.pop(0)
+        if self.busy and (refusal := self.busy.pop(0)):
+            status, headers = refusal
             return _json({"message": "You have exceeded a secondary rate limit."}, status, headers)
         if self.remaining <= 0:
             return _json({"message": "API rate limit exceeded"}, 403)
@@ -140,7 +144,7 @@ class GithubStandIn(GithubWorld):
 
     async def _one(self, request: Request) -> Found:
         found = self._attempt(request)
-        said = {"headers": found.sent.headers, "payload": json.loads(found.sent.body)}
+        said = {"headers": found.sent.headers, "payload": found.sent.payload}
         response = {"headers": {}, "payload": ""}
         return {**self.item(found), "url": "", "request": said, "response": response}, {}
 

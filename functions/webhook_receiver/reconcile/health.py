@@ -15,6 +15,7 @@ from functions.kit.context import Context
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
 from functions.webhook_receiver.reconcile import comparison, hook_tables, words
+from functions.webhook_receiver.reconcile.comparison import Comparison
 from functions.webhook_receiver.reconcile.settings import ReconcileSettings
 
 DAY = timedelta(days=1)
@@ -46,19 +47,22 @@ async def standing(ctx: Context) -> dict[str, Any]:
             default="",
         )
         known = compared.get(name)
-        checked = known.checked_at if known else None
-        hooks.append(
-            {
-                "name": name,
-                "words": words.of_hook(found, until) if checked else "Not compared yet.",
-                **found,
-                "checked_at": _written(checked),
-                "due_at": _written(known.due_at if known else None),
-                "problem": known.problem if known else None,
-            }
-        )
-    said = " ".join(f"{one['name']}: {one['words']}" for one in hooks) or words.NOT_ASKED
-    return {"words": said, "asks_github": asks, "hooks": hooks, "deliveries": shown}
+        said = words.of_hook(found, until, known.problem) if known else words.NOT_YET
+        hooks.append({"name": name, "words": said, **found, **_standing(known)})
+    summary = " ".join(f"{one['name']}: {one['words']}" for one in hooks)
+    return {
+        "words": summary or words.NOT_ASKED,
+        "asks_github": asks,
+        "hooks": hooks,
+        "deliveries": shown,
+    }
+
+
+def _standing(known: Comparison | None) -> dict[str, str | None]:
+    if known is None:
+        return dict.fromkeys(("checked_at", "due_at", "problem"))
+    times = {"checked_at": _written(known.checked_at), "due_at": _written(known.due_at)}
+    return {**times, "problem": known.problem}
 
 
 def _delivery(row: dict[str, Any], keeps: timedelta) -> dict[str, Any]:

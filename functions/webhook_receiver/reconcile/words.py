@@ -9,6 +9,7 @@ NOT_ASKED = (
     "GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of webhook-receiver, "
     "section Lost deliveries, has the steps."
 )
+NOT_YET = "Not compared yet."
 _STATES = {
     "unwanted": "{} of types that nobody takes",
     "missing": "{} missing",
@@ -17,8 +18,10 @@ _STATES = {
 }
 
 
-def of_hook(counts: Mapping[str, int], until: str = "") -> str:
+def of_hook(counts: Mapping[str, int], until: str = "", problem: str | None = None) -> str:
     """What became of a day's deliveries; `until` when the first missing one can be had.
+
+    `problem` is why the last comparison did not come to its end.
 
     >>> of_hook({"made": 214, "here": 210, "fetched": 4})
     'GitHub made 214 in the last day, 214 are here.'
@@ -32,4 +35,5 @@ be had until 2026-03-05 14:00 UTC.'
         if number := counts.get(state, 0):
             later = f", which can be had until {until}" if state == "missing" and until else ""
             parts.append(words.format(number) + later)
-    return "; ".join(parts) + "."
+    said = "; ".join(parts) + "."
+    return f"{said} Not up to date: {problem.rstrip('.')}." if problem else said

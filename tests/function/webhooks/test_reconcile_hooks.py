@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from functions.kit import cloudevents
+from functions.kit.settings import BadSetting
+from functions.webhook_receiver.reconcile.settings import ReconcileSettings
 from tests.support import eventually
+from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster
-from tests.support.deliveries_world import DeliveriesWorld, deliveries_world
+from tests.support.deliveries_world import HOOK, DeliveriesWorld, deliveries_world
 
 
 @pytest.fixture
@@ -54,3 +59,226 @@ async def test_a_lost_delivery_is_fetched_as_if_it_had_come(world: DeliveriesWor
     assert await world.github.tries(sent, again=True) == 202, "a repeat"
     await world.minute()
     assert len(world.said()) == 1
+
+
+async def test_what_is_here_costs_no_request_but_the_list(world: DeliveriesWorld) -> None:
+    for _ in range(3):
+        await world.github.labelled("o/r", await world.github.opened("o/r"), "agent")
+    await world.minute()
+    await world.minute()
+
+    assert world.github.requests == [f"GET /{HOOK}/deliveries"] * 2
+    assert world.github.remaining == world.github.limit - 1, "the second list had not changed"
+    assert (await hook_of(world))["words"] == "GitHub made 3 in the last day, 3 are here."
+
+
+async def test_only_what_somebody_takes_is_fetched(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    await world.github.labelled("o/r", number, "agent", "lost")
+    await world.github.unlabelled("o/r", number, "agent")
+    await world.github.delivers("star", {"action": "created"}, "lost")
+    await world.minute()
+
+    assert [one for one in world.github.requests if not one.endswith("deliveries")] == [
+        f"GET /{HOOK}/deliveries/2"
+    ]
+    assert (await hook_of(world))["words"] == (
+        "GitHub made 3 in the last day, 2 are here; 1 of types that nobody takes."
+    )
+
+
+async def test_more_types_are_fetched_where_a_setting_says_so(
+    cluster: Cluster, webhook_database: str, tmp_path: Path
+) -> None:
+    wanted = {"GITHUB_WANTED_TYPES": "com.github.star.*"}
+    async with deliveries_world(cluster, webhook_database, tmp_path, wanted) as world:
+        await world.github.delivers("star", {"action": "created"}, "lost")
+        await world.github.delivers("push", {"ref": "refs/heads/main"}, "lost")
+        await world.minute()
+        assert [message.type for message in await said(world, 1)] == ["com.github.star.created"]
+
+
+async def test_a_delivery_is_good_if_any_of_its_attempts_is(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    sent = await world.github.labelled("o/r", number, "agent", "lost")
+    await world.github.tries(sent, lost=True, again=True)
+    await world.github.tries(sent, again=True)
+    await world.github.tries(sent, lost=True, again=True)
+    await world.minute()
+
+    assert world.said() == [sent.guid]
+    assert world.github.requests == [f"GET /{HOOK}/deliveries"]
+    hook = await hook_of(world)
+    assert (hook["made"], hook["here"], hook["fetched"]) == (1, 1, 0)
+
+
+async def test_what_was_taken_and_is_in_no_ledger_is_fetched(
+    world: DeliveriesWorld, webhook_database: str
+) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent")
+    connection = await asyncpg.connect(webhook_database)
+    await connection.execute("TRUNCATE delivery")
+    await connection.close()
+    await world.minute()
+
+    await said(world, 2)
+    assert world.said() == [sent.guid] * 2, "an inbox knows it by its id"
+    assert (await hook_of(world))["fetched"] == 1
+
+
+async def test_a_list_of_many_pages_is_read_down_to_what_is_known(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    for _ in range(250):
+        await world.github.delivers("star", {"action": "created"}, "lost")
+    await world.minute()
+    assert len(world.github.requests) == 3
+
+    await world.github.labelled("o/r", number, "agent", "lost")
+    await world.minute()
+    assert len(world.github.requests) == 3 + 2, "one page, and one delivery"
+    assert (await hook_of(world))["made"] == 251
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_a_limit_is_waited_for_and_nothing_is_left_out(
+    world: DeliveriesWorld, after: int
+) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    for _ in range(150):
+        await world.github.delivers("star", {"action": "created"}, "lost")
+    world.github.refuses(after, 429, {"Retry-After": "1000"})
+    await world.minute()
+    hook = await hook_of(world)
+    assert "wants no request for" in hook["problem"]
+    asked = len(world.github.requests)
+    await world.minute()
+    assert (len(world.github.requests), world.said()) == (asked, []), "it waits"
+
+    await world.minute(15)
+    await said(world, 1)
+    assert world.said() == [sent.guid]
+    hook = await hook_of(world)
+    assert (hook["problem"], hook["made"], hook["missing"]) == (None, 151, 0)
+
+
+async def test_pages_in_a_circle_end(world: DeliveriesWorld) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    for _ in range(150):
+        await world.github.delivers("star", {"action": "created"}, "lost")
+    world.github.loops = True
+    await world.minute()
+
+    assert len(world.github.requests) == 2
+    assert "go in a circle" in (await hook_of(world))["problem"]
+    world.github.loops = False
+    await world.minute()
+    await said(world, 1)
+    assert world.said() == [sent.guid]
+
+
+async def test_what_github_forgot_is_gone_and_said_so(world: DeliveriesWorld) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    world.cluster.down.add("job-launcher")  # nobody says what is wanted
+    await world.minute()
+    health = await world.health()
+    assert "job-launcher" in health["hooks"][0]["problem"]
+    [missing] = health["deliveries"]
+    assert (missing["guid"], missing["state"]) == (sent.guid, "missing")
+    assert missing["until"] == "2026-03-05T14:00:00Z"
+    assert health["words"].startswith(
+        f"{HOOK}: GitHub made 1 in the last day, 0 are here; 1 missing, which can be had until "
+        "2026-03-05T14:00:00Z. Not up to date: job-launcher: "
+    )
+
+    world.clock.passes(days=3)
+    world.cluster.down.clear()
+    await world.minute()
+    [gone] = (await world.health())["deliveries"]
+    assert (gone["guid"], gone["state"], world.said()) == (sent.guid, "gone", [])
+
+
+async def test_a_signature_that_is_not_ours_is_refused(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    sent = await world.github.labelled("o/r", number, "agent", "lost")
+    sent.headers["X-Hub-Signature-256"] = "sha256=" + "0" * 64
+    await world.minute()
+
+    [refused] = (await world.health())["deliveries"]
+    assert (refused["state"], world.said()) == ("refused", [])
+    assert "fits none of our secrets" in refused["reason"]
+
+
+async def test_one_without_a_signature_is_github_s_word(world: DeliveriesWorld) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    del sent.headers["X-Hub-Signature-256"]
+    await world.minute()
+    await said(world, 1)
+    assert world.said() == [sent.guid]
+
+
+@pytest.mark.parametrize("title", ["naïve ☃ \U0001f600", "a\u001fb\\u001f", "</script>", "\u2028"])
+@pytest.mark.parametrize("form", [False, True])
+async def test_whatever_is_written_has_the_signature_that_it_was_sent_with(
+    world: DeliveriesWorld, title: str, form: bool
+) -> None:
+    number = await world.github.opened("o/r", title)
+    sent = await world.github.labelled("o/r", number, "agent", "lost")
+    if form:
+        sent.as_form(make.GITHUB)
+    await world.minute()
+    [message] = await said(world, 1)
+    assert json.loads(message.data)["issue"]["title"] == title
+
+
+@pytest.mark.parametrize("hook", ["app", "orgs/acme/hooks/7", "repos/o/r/hooks/9"])
+async def test_each_kind_of_hook_is_compared(
+    cluster: Cluster, webhook_database: str, tmp_path: Path, hook: str
+) -> None:
+    async with deliveries_world(cluster, webhook_database, tmp_path, hooks=(hook,)) as world:
+        sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+        by_app = {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": world.github.private_key}
+        world.deploy(by_app | ({} if hook.startswith("orgs/") else {"GITHUB_TOKEN": ""}))
+        await world.minute()
+        await said(world, 1)
+        assert world.said() == [sent.guid]
+
+
+async def test_two_hooks_are_two_and_one_that_is_away_costs_the_other_nothing(
+    cluster: Cluster, webhook_database: str, tmp_path: Path
+) -> None:
+    hooks = ("app", HOOK)  # nobody may ask as the App
+    async with deliveries_world(cluster, webhook_database, tmp_path, hooks=hooks) as world:
+        await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+        await world.minute()
+        await said(world, 1)
+        first, second = (await world.health())["hooks"]
+        assert "answers an App only: set GITHUB_APP_ID" in first["problem"]
+        assert (second["problem"], second["fetched"]) == (None, 1)
+
+
+async def test_without_credentials_it_says_so_and_how_to_change_that(
+    cluster: Cluster, webhook_database: str, tmp_path: Path
+) -> None:
+    none = {"GITHUB_TOKEN": ""}
+    async with deliveries_world(cluster, webhook_database, tmp_path, none) as world:
+        await world.minute()
+        health = await world.health()
+        assert (health["asks_github"], health["hooks"], world.github.requests) == (False, [], [])
+        assert "cannot be found" in health["words"]
+        assert "GITHUB_APP_ID" in health["words"]
+
+
+async def test_health_is_for_the_cluster_and_for_those_who_may_look(
+    world: DeliveriesWorld,
+) -> None:
+    outside = {"Host": "hooks.example.org"}
+    at = "/deliveries/health"
+    assert (await world.client.get(at, headers=outside)).status_code == 401
+    token = {"Authorization": f"Bearer {make.TOKEN}"}
+    assert (await world.client.get(at, headers=outside | token)).status_code == 200
+
+
+@pytest.mark.parametrize("hooks", ["apps", "orgs/acme", "repos/o/r/hooks/x", "repos/../hooks/1"])
+def test_a_hook_that_is_none_is_named(hooks: str) -> None:
+    with pytest.raises(BadSetting, match=r"GITHUB_HOOKS.*is not app, orgs"):
+        ReconcileSettings.read({"GITHUB_HOOKS": hooks})
