@@ -19,7 +19,7 @@ from functions.kit.clients.concurrency import each
 from functions.kit.context import Context
 from functions.kit.contract.cross_origin import who_of
 from functions.kit.contract.decorator import route
-from functions.kit.contract.problem import in_words
+from functions.kit.contract.problem import describe
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 
 M = TypeVar("M", bound=BaseModel)
@@ -224,7 +224,7 @@ def _read(kind: type[M], given: object) -> M:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        raise PermanentError(in_words(error)) from None
+        raise PermanentError(describe(error)) from None
 
 
 def _number(request: Request) -> int:

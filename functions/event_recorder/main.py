@@ -23,7 +23,7 @@ from functions.events.base import AnyEvent
 from functions.kit.cloudevents.json_data import data_member
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function, route
-from functions.kit.contract.problem import in_words
+from functions.kit.contract.problem import describe
 from functions.kit.contract.runs import runs
 from functions.kit.durable import history, inbox
 from functions.kit.errors import PermanentError
@@ -47,7 +47,7 @@ async def search(request: Request, ctx: Context) -> Response:
     try:
         wanted = tables.Wanted.model_validate({k: v for k, v in request.query_params.items() if v})
     except ValidationError as error:
-        raise PermanentError(in_words(error)) from None
+        raise PermanentError(describe(error)) from None
     async with ctx.store.connection() as connection:
         rows = await tables.search(connection, wanted)
     runs = defaultdict(list)

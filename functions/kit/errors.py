@@ -3,9 +3,9 @@
 Exception
 └── FunctionError
     ├── PermanentError        422   trying again cannot help: the event goes to the dead letter
-    │   ├── NotFound          404*  what was asked for does not exist
+    │   ├── NotFound          404*  what was requested does not exist
     │   ├── Conflict          409*  it clashes with what exists
-    │   └── BadAnswer         422   a service did it, and said so in a way that nobody can read
+    │   └── BadAnswer         422   a service did it, and its answer cannot be read
     └── TemporaryError        503   trying again may help; Retry-After says when
         └── NotSent           503   a service was not reached, so nothing has changed
 
@@ -17,7 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from functions.events.base import Event
+
+
+class FieldError(BaseModel):
+    """A field of what was sent, by its path, and what is wrong with it."""
+
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
 
 
 class FunctionError(Exception):
@@ -30,20 +42,21 @@ class FunctionError(Exception):
         self.detail = detail
         self.events = tuple(events)
 
-    def add(self, words: str) -> None:
-        """Tell of something else that went wrong because of this."""
-        self.detail = f"{self.detail}; {words}"
+    def add(self, message: str) -> None:
+        """Add what else went wrong because of this."""
+        self.detail = f"{self.detail}; {message}"
         self.args = (self.detail,)
 
 
 class PermanentError(FunctionError):
-    """Trying again cannot help."""
+    """Trying again cannot help. `fields` are those that are wrong, where that is known."""
 
     status = 422
+    fields: Sequence[FieldError] = ()
 
 
 class NotFound(PermanentError):
-    """What was asked for does not exist."""
+    """What was requested does not exist."""
 
     status = 404
 
@@ -55,7 +68,7 @@ class Conflict(PermanentError):
 
 
 class BadAnswer(PermanentError):
-    """A service did what was asked, but its answer is not what it should be."""
+    """A service did what was requested, but its answer is not what it should be."""
 
 
 class TemporaryError(FunctionError):

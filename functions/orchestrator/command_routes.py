@@ -74,7 +74,7 @@ Wait = Annotated[float, Query(ge=0, le=60, description="wait so many seconds for
 @router.post(
     "/register",
     response_model=RegistrationAccepted,
-    responses=documented(),
+    responses=documented(400),
     openapi_extra=_REGISTRATION,
 )
 async def register(request: Request, saga: Saga, service: ServiceName = None) -> Any:
@@ -90,7 +90,7 @@ async def register(request: Request, saga: Saga, service: ServiceName = None) ->
     )
 
 
-@router.delete("/register/{orch_name}/{service}", responses=documented(404))
+@router.delete("/register/{orch_name}/{service}", responses=documented(400, 404))
 async def leave(
     orch_name: OrchName, service: OrchName, ctx: Ctx, who: ServiceName = None
 ) -> Accepted:
@@ -103,7 +103,7 @@ async def leave(
 @router.post(
     "/execute/{orch_name}",
     response_model=Started,
-    responses=documented(404, 409),
+    responses=documented(400, 404, 409),
     openapi_extra=_PAYLOAD,
 )
 async def execute(
@@ -142,31 +142,31 @@ async def execute(
     )
 
 
-@router.post("/undo/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+@router.post("/undo/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> RunChanged:
     """Undo a run: all of it, or what came after the step `to`."""
     return await _apply(saga, flow_id, UndoAsked(who, to), "Undo initiated")
 
 
-@router.post("/cancel/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+@router.post("/cancel/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Stop an unfinished run; what was done is undone."""
     return await _apply(saga, flow_id, CancelAsked(who), "Cancel initiated")
 
 
-@router.post("/pause/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+@router.post("/pause/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def pause(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Send nothing new for a run until it is resumed; answers are still taken."""
     return await _apply(saga, flow_id, PauseAsked(who), "Paused")
 
 
-@router.post("/resume/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+@router.post("/resume/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def resume(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Let a paused run go on."""
     return await _apply(saga, flow_id, ResumeAsked(who), "Resumed")
 
 
-@router.post("/retry/{flow_id}", response_model=RunChanged, responses=documented(404, 409))
+@router.post("/retry/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def retry(
     flow_id: FlowId,
     saga: Saga,

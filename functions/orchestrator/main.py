@@ -29,7 +29,9 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.body import off_loop
+from functions.kit.contract.fastapi_app import new_app
 from functions.kit.contract.http_api import Ctx, api
+from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox
 from functions.orchestrator import command_routes, problems, query_routes
@@ -78,15 +80,15 @@ async def ran(request: Request, ctx: Ctx) -> Response:
 
 def build() -> FastAPI:
     """The application: REST for people, `POST /` for brokers, documents for both."""
-    app = FastAPI(
-        title="Orchestrator",
+    app = new_app(
+        "Orchestrator",
+        answer=problems.answer,
         version="1.0.0",
         summary="Durable sagas over CloudEvents",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    problems.install(app)
     app.include_router(command_routes.router)
     app.include_router(query_routes.router)
     app.add_api_route("/runs", ran, methods=["GET"], include_in_schema=False)
@@ -110,7 +112,7 @@ def build() -> FastAPI:
         if app.openapi_schema is None:
             document = describe()
             schemas = document["components"]["schemas"]
-            for kind in (problems.ProblemDetails, RegistrationRequested):
+            for kind in (ProblemDetails, RegistrationRequested):
                 schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(schema.pop("$defs", {}))
                 schemas[kind.__name__] = schema
@@ -118,7 +120,10 @@ def build() -> FastAPI:
                 schemas.pop(unused, None)
             for path in document["paths"].values():
                 for operation in path.values():
-                    operation["responses"].pop("422", None)
+                    if "application/json" in operation["responses"].get("422", {}).get(
+                        "content", ()
+                    ):
+                        del operation["responses"]["422"]  # FastAPI's own, which is never sent
         return app.openapi_schema or document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents

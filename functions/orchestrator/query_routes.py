@@ -42,7 +42,7 @@ from functions.orchestrator.run_store import Stored
 router = APIRouter(prefix="/api", tags=["reading"])
 
 
-@router.get("/orchestrations", response_model=OrchestrationPage, responses=documented())
+@router.get("/orchestrations", response_model=OrchestrationPage, responses=documented(422))
 async def orchestrations(ctx: Ctx, asked: Annotated[OrchestrationList, Query()]) -> Any:
     """The orchestrations that are registered."""
     async with ctx.store.connection() as connection:
@@ -59,7 +59,9 @@ async def orchestrations(ctx: Ctx, asked: Annotated[OrchestrationList, Query()])
 
 
 @router.get(
-    "/orchestrations/{orch_name}", response_model=OrchestrationDetail, responses=documented(404)
+    "/orchestrations/{orch_name}",
+    response_model=OrchestrationDetail,
+    responses=documented(404, 422),
 )
 async def orchestration(orch_name: OrchName, ctx: Ctx) -> Any:
     """One orchestration with its steps and their workers."""
@@ -69,7 +71,7 @@ async def orchestration(orch_name: OrchName, ctx: Ctx) -> Any:
 @router.get(
     "/orchestrations/{orch_name}/registrations",
     response_model=RegistrationPage,
-    responses=documented(),
+    responses=documented(422),
 )
 async def registrations(
     orch_name: OrchName, ctx: Ctx, asked: Annotated[RegistrationList, Query()]
@@ -83,7 +85,7 @@ async def registrations(
 @router.get(
     "/orchestrations/{orch_name}/executions",
     response_model=ExecutionPage,
-    responses=documented(404),
+    responses=documented(404, 422),
 )
 async def executions(
     orch_name: OrchName, ctx: Ctx, asked: Annotated[ExecutionList, Query()]
@@ -93,7 +95,7 @@ async def executions(
     return await _runs(ctx, asked, name=orch_name)
 
 
-@router.get("/executions", response_model=FoundPage, responses=documented())
+@router.get("/executions", response_model=FoundPage, responses=documented(422))
 async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -> Any:
     """The runs of all orchestrations; `stuck` means those that wait for a person."""
     return await _runs(ctx, asked, part=asked.orch_name, stuck=asked.stuck)
@@ -115,7 +117,7 @@ async def _runs(ctx: Ctx, asked: ExecutionList, **which: Any) -> Any:
 @router.get(
     "/orchestrations/{orch_name}/executions/{flow_id}",
     response_model=ExecutionDetail,
-    responses=documented(404),
+    responses=documented(404, 422),
 )
 async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> ExecutionDetail:
     """One run with its steps, and why it is waiting."""
@@ -129,7 +131,7 @@ async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Execution
 @router.get(
     "/orchestrations/{orch_name}/executions/{flow_id}/timeline",
     response_model=list[TimelineEntry],
-    responses=documented(404),
+    responses=documented(404, 422),
 )
 async def timeline(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Any:
     """What has happened to a run, in order."""
@@ -141,7 +143,7 @@ async def timeline(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Any:
 @router.get(
     "/orchestrations/{orch_name}/executions/{flow_id}/undo-plan",
     response_model=UndoPlan,
-    responses=documented(404),
+    responses=documented(404, 422),
 )
 async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep = None) -> UndoPlan:
     """What an undo would do, in which order, and what it would leave."""
@@ -151,7 +153,7 @@ async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep =
     return plan_of(plan(stored.run, to))
 
 
-@router.get("/audit/{flow_id}", response_model=list[TimelineEntry], responses=documented(404))
+@router.get("/audit/{flow_id}", response_model=list[TimelineEntry], responses=documented(404, 422))
 async def audit(flow_id: FlowId, ctx: Ctx, asked: Annotated[AuditFilter, Query()]) -> Any:
     """The audit of a run; also of a flow that never was, if somebody spoke of it."""
     async with ctx.store.connection() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.events.saga import RegistrationDecided, RegistrationRequested
 from functions.kit.durable.database import Connection
-from functions.kit.errors import NotFound, PermanentError
+from functions.kit.errors import FieldError, NotFound, PermanentError
 from functions.orchestrator import registration_store
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.decide.model import Definition
@@ -37,13 +37,11 @@ class Registered:
 
 
 class Refused(PermanentError):
-    """A registration that is unsound; every problem names its field."""
-
-    status = 400
+    """A registration that is unsound; `fields` are all that is wrong with it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.reason}" for p in problems))
-        self.problems = tuple(problems)
+        self.fields = tuple(FieldError(field=p.field, reason=p.reason) for p in problems)
 
 
 async def register(tx: Connection, asked: Asked, caller: str | None, now: datetime) -> Registered:

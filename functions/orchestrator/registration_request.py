@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from functions.events.saga import Name, RegistrationRequested
+from functions.kit.contract.problem import wrong_fields
 from functions.kit.errors import shortened
 from functions.orchestrator.decide.registration import Problem
 
@@ -47,16 +48,6 @@ def read(document: Any) -> Asked:
     return Asked(request.orch_name, request.as_, request.service_name, steps, request)
 
 
-def in_fields(errors: Sequence[Any]) -> list[Problem]:
-    """Pydantic's errors by the names that the caller has used."""
-    found = []
-    for one in errors[:20]:
-        where = [str(part) for part in one["loc"] if part not in ("query", "path", "header")]
-        field = shortened(".".join(where), 200) or "body"
-        found.append(Problem(field, shortened(one["msg"], 200)))
-    return found
-
-
 def _misfit(document: dict[str, Any], orch_name: str, error: ValidationError) -> Asked:
     given = document.get("steps")
     steps = given if isinstance(given, list) else []
@@ -67,7 +58,10 @@ def _misfit(document: dict[str, Any], orch_name: str, error: ValidationError) ->
         _name(document.get("serviceName")),
         [name for name in names if name is not None],
         _rest(document, error),
-        in_fields(error.errors()),
+        [
+            Problem(shortened(one.field, 200), shortened(one.reason, 200))
+            for one in wrong_fields(error.errors()[:20])
+        ],
     )
 
 

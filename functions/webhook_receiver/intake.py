@@ -20,7 +20,7 @@ from pydantic_core import from_json
 
 from functions.events.webhook import GrafanaNotified
 from functions.kit import cloudevents
-from functions.kit.contract.problem import in_words
+from functions.kit.contract.problem import describe
 from functions.kit.telemetry import trace
 from functions.webhook_receiver import (
     decide,
@@ -118,7 +118,7 @@ def _read_grafana(arrival: Arrival) -> Delivery:
         said = GrafanaNotified.model_validate({**body, "event_type": kind})
         id = decide.grafana_id(body)
     except ValidationError as error:
-        raise Malformed(in_words(error)) from None
+        raise Malformed(describe(error)) from None
     subject = "".join(c for c in said.receiver[:200] if c.isprintable()) or None
     time = cloudevents.format_time(arrival.at)
     message = cloudevents.Message(
@@ -138,7 +138,7 @@ def _asked(name: str, meaning: Callable[[Mapping[str, Any], str], decide.Asked |
                 return found
             data = found.model_dump_json().encode()
         except ValidationError as error:
-            raise Malformed(in_words(error)) from None
+            raise Malformed(describe(error)) from None
         except ValueError as error:
             raise Malformed(str(error)) from None
         subject = "".join(c for c in found.subject() or "" if c.isprintable()) or None

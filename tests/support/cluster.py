@@ -31,7 +31,18 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 SINK = "http://broker-ingress.knative-eventing.svc.cluster.local/dsm/default"
-MOST_ERROR_BYTES = 512
+MAX_ERROR_BYTES = 512
+
+
+def assert_problem(response: httpx.Response) -> None:
+    """An error is a problem of RFC 9457, and no longer than a dispatcher survives."""
+    assert response.headers["content-type"] == "application/problem+json"
+    assert len(response.content) <= MAX_ERROR_BYTES
+    found = response.json()
+    assert set(found) - {"errors"} == {"type", "title", "status", "detail"}
+    assert found["status"] == response.status_code
+    assert found["title"]
+    assert found["detail"]
 
 
 class Sink:

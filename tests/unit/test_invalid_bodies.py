@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from functions.kit.contract.http_api import new_app
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 
 
 class Body(BaseModel):
@@ -18,7 +18,7 @@ class Body(BaseModel):
     ['{"number": NaN}', '{"number": 1e999}', '{"number": "\\ud800"}', '{"number": {}}', "{}"],
 )
 async def test_what_does_not_fit_is_422_and_names_the_field(body: str) -> None:
-    app = new_app("odd")
+    app = new_app_with_fastapi_errors("odd")
 
     @app.post("/")
     async def take(given: Body) -> None: ...

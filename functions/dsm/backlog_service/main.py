@@ -20,6 +20,7 @@ from functions.events.task import TaskUpdated
 from functions.kit import cloudevents
 from functions.kit.clients.service import path
 from functions.kit.contract import envelope
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 from functions.kit.contract.http_api import (
     Ctx,
     Id,
@@ -30,7 +31,6 @@ from functions.kit.contract.http_api import (
     answered,
     api,
     created,
-    new_app,
     once,
     taken,
 )
@@ -72,7 +72,7 @@ class Placements(BaseModel):
 
 
 def build() -> FastAPI:
-    app = new_app("backlog-service")
+    app = new_app_with_fastapi_errors("backlog-service")
     app.include_router(ready_route("backlog-service", lambda ctx: [dsm(ctx).projects]))
     _backlogs(app)
     _tasks(app)

@@ -19,6 +19,7 @@ from functions.dsm.chronicle_service.models import (
     Planning,
     Retrospective,
 )
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 from functions.kit.contract.http_api import (
     Ctx,
     Id,
@@ -27,7 +28,6 @@ from functions.kit.contract.http_api import (
     Offset,
     api,
     created,
-    new_app,
     once,
 )
 from functions.kit.durable.database import Connection
@@ -36,7 +36,7 @@ from functions.kit.process.ready import ready_route
 
 
 def build() -> FastAPI:
-    app = new_app("chronicle-service")
+    app = new_app_with_fastapi_errors("chronicle-service")
     app.include_router(ready_route("chronicle-service"))
     _daily_reports(app)
     _retrospectives(app)

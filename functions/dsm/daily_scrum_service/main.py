@@ -17,6 +17,7 @@ from functions.dsm.daily_scrum_service import decide, tables
 from functions.dsm_client import dsm
 from functions.kit.clients.service import derived_key, path
 from functions.kit.context import Context
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 from functions.kit.contract.http_api import (
     Ctx,
     Id,
@@ -24,7 +25,6 @@ from functions.kit.contract.http_api import (
     Limit,
     api,
     called_once,
-    new_app,
 )
 from functions.kit.errors import Conflict, NotFound
 from functions.kit.process.ready import ready_route
@@ -33,7 +33,7 @@ _DICE = random.SystemRandom()
 
 
 def build() -> FastAPI:
-    app = new_app("daily-scrum-service")
+    app = new_app_with_fastapi_errors("daily-scrum-service")
     app.include_router(ready_route("daily-scrum-service", lambda ctx: [dsm(ctx).sprints]))
 
     @app.post("/scrums/{sprint_id}/run")

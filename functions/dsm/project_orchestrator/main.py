@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
-from functions.kit.contract.http_api import Ctx, Id, IdempotencyKey, Text, api, called_once, new_app
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
+from functions.kit.contract.http_api import Ctx, Id, IdempotencyKey, Text, api, called_once
 from functions.kit.errors import PermanentError
 from functions.kit.process.ready import ready_route
 
@@ -26,7 +27,7 @@ class Orchestrate(BaseModel):
 
 
 def build() -> FastAPI:
-    app = new_app("project-orchestrator")
+    app = new_app_with_fastapi_errors("project-orchestrator")
     app.include_router(ready_route("project-orchestrator"))
 
     @app.post("/orchestrate/project/{project_id}")

@@ -22,6 +22,7 @@ from functions.dsm.sprint_service.gauges import gauges
 from functions.dsm_client import dsm
 from functions.kit.clients.service import ServiceClient
 from functions.kit.context import Context
+from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 from functions.kit.contract.http_api import (
     Ctx,
     Id,
@@ -31,7 +32,6 @@ from functions.kit.contract.http_api import (
     Text,
     answered,
     api,
-    new_app,
     once,
 )
 from functions.kit.durable.database import Connection
@@ -72,7 +72,7 @@ def _called(ctx: Context) -> Sequence[ServiceClient]:
 
 
 def build() -> FastAPI:
-    app = new_app("sprint-service")
+    app = new_app_with_fastapi_errors("sprint-service")
     app.include_router(ready_route("sprint-service", _called))
     _reads(app)
     _writes(app)

@@ -145,7 +145,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     try:
         body = await read(request, ctx.resources.process.max_event_bytes)
     except PermanentError as error:
-        return failure(error, service=True)
+        return failure(error, api=True)
     headers = request.scope["headers"]
     if cloudevents.is_event(headers):
         return await _from_broker(spec, ctx, headers, body)

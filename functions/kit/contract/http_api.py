@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,7 +10,6 @@ from typing import Annotated, Any
 
 import functions_framework.aio
 from fastapi import Depends, FastAPI, Header, Query, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -24,11 +22,11 @@ from functions.kit.contract.body import BodyLimit, off_loop
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import Gauges, Rules
 from functions.kit.contract.head import HeadAsGet
-from functions.kit.contract.problem import MOST_BYTES, failure, refusal
+from functions.kit.contract.problem import failure, refusal
 from functions.kit.durable import inbox
 from functions.kit.durable.core import Outcome
 from functions.kit.durable.database import Connection
-from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.errors import FunctionError, PermanentError
 from functions.kit.telemetry import correlation, log, trace
 
 logger = logging.getLogger(__name__)
@@ -175,53 +173,6 @@ async def taken(
     except Exception as error:
         return failure(error)
     return Response(status_code=202)
-
-
-def new_app(title: str, **options: Any) -> FastAPI:
-    """A FastAPI application whose errors are `{"detail": ...}` with the status they deserve."""
-    app = FastAPI(title=title, **options)
-
-    async def answer(request: Request, error: Exception) -> Response:
-        return failure(error, service=True)
-
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return Response(_fitting(error.errors()[:20]), 422, media_type="application/json")
-
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(FunctionError, answer)
-    app.add_exception_handler(RecursionError, answer)
-    app.add_exception_handler(Exception, answer)
-    return app
-
-
-def _fitting(errors: Sequence[Any]) -> str:
-    """As many problems as an error's body may hold, the first one shortened where it must be."""
-    limit = 100
-    while True:
-        problems = [
-            {
-                "type": shortened(error["type"], limit),
-                "loc": [p if isinstance(p, int) else shortened(p, limit) for p in error["loc"]][:9],
-                "msg": shortened(error["msg"], limit),
-                "input": _printable(error["input"], limit),
-            }
-            for error in errors
-        ]
-        body = json.dumps({"detail": problems})
-        if len(body) <= MOST_BYTES:
-            return body
-        if len(errors) > 1:
-            errors = errors[:-1]
-        else:
-            limit = int(limit * 0.8)
-
-
-def _printable(given: object, limit: int) -> object:
-    """What was given, as JSON can say it: not every input is text or a number that JSON has."""
-    if given is None or isinstance(given, bool) or (isinstance(given, int) and abs(given) < 2**63):
-        return given
-    return shortened(given if isinstance(given, str) else repr(given), limit)
 
 
 async def _context(request: Request) -> Context:

@@ -49,7 +49,7 @@ class _Served:
             try:
                 answer = await self.endpoint(request, scope["context"])
             except Exception as error:
-                answer = failure(error, service=True)
+                answer = failure(error, api=True)
         else:
             words = f"{scope['method']} is not allowed here"
             allowed = ["HEAD", *self.methods] if "GET" in self.methods else self.methods

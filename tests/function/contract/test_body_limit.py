@@ -18,7 +18,7 @@ from functions.webhook_receiver.state import Receiver
 from tests.function.contract.test_serve import served
 from tests.support import eventually
 from tests.support import webhook_requests as make
-from tests.support.cluster import Cluster, message_of
+from tests.support.cluster import Cluster, assert_problem, message_of
 
 LIMIT = 4096
 TARGETS = ["sprint_report", "webhook_receiver", "project_service"]
@@ -52,7 +52,8 @@ async def test_a_body_over_the_limit_is_413(target: str) -> None:
         httpx.AsyncClient(trust_env=False) as client,
     ):
         declared = await client.post(url + path, content=b"x" * (LIMIT + 1))
-        assert (declared.status_code, list(declared.json())) == (413, ["detail"])
+        assert declared.status_code == 413
+        assert_problem(declared)
         assert b" 413 " in await begun(url, path, LIMIT + 1), "it does not wait for the rest"
 
 

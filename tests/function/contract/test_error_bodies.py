@@ -15,9 +15,10 @@ from functions.events.base import Event, Request
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function
-from functions.kit.contract.http_api import Target, api, new_app, taken
+from functions.kit.contract.fastapi_app import new_app, new_app_with_fastapi_errors
+from functions.kit.contract.http_api import Target, api, taken
 from functions.kit.errors import PermanentError
-from tests.support.cluster import MOST_ERROR_BYTES, Cluster, message_of
+from tests.support.cluster import MAX_ERROR_BYTES, Cluster, assert_problem, message_of
 
 ODD = ['"', "\\", "\x01", "€", "\U0001f600", "a"]
 IDS = ["quotes", "backslashes", "control characters", "euros", "emoji", "letters"]
@@ -36,8 +37,7 @@ async def speller(event: WordAsked, ctx: Context) -> Event | None:
 def fits(response: httpx.Response, status: int) -> None:
     assert response.status_code == status
     if status != 202:
-        assert response.json()["detail"]
-    assert len(response.content) <= MOST_ERROR_BYTES
+        assert_problem(response)
 
 
 @pytest.mark.parametrize("letter", ODD, ids=IDS)
@@ -76,24 +76,55 @@ class Strict(BaseModel):
     number: int
 
 
-@pytest.mark.parametrize("letter", ODD, ids=IDS)
-@pytest.mark.parametrize("many", [1, 40], ids=["one", "forty"])
-async def test_an_api_tells_as_many_problems_as_fit(letter: str, many: int) -> None:
-    app = new_app("strict")
-
+async def _posted(app: FastAPI, body: object) -> httpx.Response:
     @app.post("/")
     async def take(given: Strict) -> None: ...
 
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://strict") as client:
+        return await client.post("/", json=body)
+
+
+@pytest.mark.parametrize("letter", ODD, ids=IDS)
+@pytest.mark.parametrize("many", [1, 40], ids=["one", "forty"])
+async def test_an_api_names_as_many_wrong_fields_as_fit(letter: str, many: int) -> None:
     body = {f"{letter * 600}{n}": letter * 900 for n in range(many)}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://strict"
-    ) as client:
-        answer = await client.post("/", json=body)
+    answer = await _posted(new_app("strict"), body)
 
     fits(answer, 422)
+    first = answer.json()["errors"][0]
+    assert first == {"field": "body.number", "reason": "Field required"}
+
+
+@pytest.mark.parametrize("letter", ODD, ids=IDS)
+@pytest.mark.parametrize("many", [1, 40], ids=["one", "forty"])
+async def test_errors_as_fastapi_has_them_are_as_many_as_fit(letter: str, many: int) -> None:
+    body = {f"{letter * 600}{n}": letter * 900 for n in range(many)}
+    answer = await _posted(new_app_with_fastapi_errors("strict"), body)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
+    assert len(answer.content) <= MAX_ERROR_BYTES
     first = answer.json()["detail"][0]
     assert set(first) == {"type", "loc", "msg", "input"}
     assert first["loc"] == ["body", "number"]
+
+
+async def test_an_api_names_two_wrong_fields_and_what_is_wrong_with_each() -> None:
+    answer = await _posted(new_app("strict"), {"number": "x", "more": 1})
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "body.number: Input should be a valid integer, unable to parse string as an "
+        "integer; body.more: Extra inputs are not permitted",
+        "errors": [
+            {
+                "field": "body.number",
+                "reason": "Input should be a valid integer, unable to parse string as an integer",
+            },
+            {"field": "body.more", "reason": "Extra inputs are not permitted"},
+        ],
+    }
 
 
 def _api_that_raises(error: Exception) -> Target:

@@ -15,7 +15,7 @@ from functions.kit.context import Context
 from functions.kit.contract.decorator import function
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
-from tests.support.cluster import MOST_ERROR_BYTES, Cluster, message_of, reply_of
+from tests.support.cluster import Cluster, assert_problem, message_of, reply_of
 
 
 class CountAsked(Request):
@@ -129,7 +129,7 @@ class TestEveryFunction:
         assert response.status_code == status
         assert response.json()["detail"].startswith(detail)
         assert "secret" not in response.text
-        assert len(response.content) <= MOST_ERROR_BYTES
+        assert_problem(response)
         assert response.headers.get("retry-after") == ("7" if status == 503 else None)
 
     async def test_facts_that_are_true_leave_although_the_rest_failed(

@@ -67,7 +67,7 @@ def _prepare(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "status"),
-    [("a%0Ab", 400), ("%0D%0A", 400), ("a%00", 400), ("%20", 400), ("%C3%28", 400), ("a%2Fb", 404)],
+    [("a%0Ab", 422), ("%0D%0A", 422), ("a%00", 422), ("%20", 422), ("%C3%28", 422), ("a%2Fb", 404)],
     ids=["line break", "only line breaks", "zero", "space", "no UTF-8", "slash"],
 )
 def test_a_path_with_odd_characters_is_refused_in_words(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support import webhook_requests as make
-from tests.support.cluster import MOST_ERROR_BYTES, Cluster
+from tests.support.cluster import MAX_ERROR_BYTES, Cluster
 from tests.support.webhook_requests import Post, post
 
 REQUESTS: dict[str, Callable[[], Post]] = {
@@ -38,7 +38,7 @@ def request_(request: pytest.FixtureRequest) -> Post:
 
 
 def is_short_refusal(answer: httpx.Response) -> bool:
-    return 400 <= answer.status_code < 500 and len(answer.content) <= MOST_ERROR_BYTES
+    return 400 <= answer.status_code < 500 and len(answer.content) <= MAX_ERROR_BYTES
 
 
 async def test_the_request_itself_is_taken(receiver: httpx.AsyncClient, request_: Post) -> None:
