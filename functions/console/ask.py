@@ -97,8 +97,10 @@ class Ask:
 
     async def events(self, url: str, **query: object) -> list[Row]:
         """The events that fit, newest first, of whoever keeps them."""
-        found: list[Row] = await Peer("record of events", url, self).read("", **query)
-        return found
+        found = await Peer("record of events", url, self).read("", **query)
+        # The local Knative's administration answers with the list itself.
+        events: list[Row] = found["events"] if isinstance(found, dict) else found
+        return events
 
     async def runs(self, function: str, **query: object) -> list[Row]:
         """A function's record of runs, newest first."""
@@ -109,12 +111,12 @@ class Ask:
     async def all_runs(self, function: str, **query: object) -> list[Row]:
         """Every run that fits, page by page."""
         found: list[Row] = []
-        after = None
+        cursor = None
         while True:
-            answer = await self.function(function).read("/runs", **query, limit=200, after=after)
+            answer = await self.function(function).read("/runs", **query, limit=200, cursor=cursor)
             found += answer["runs"]
-            after = answer["next"]
-            if after is None:
+            cursor = answer["next"]
+            if cursor is None:
                 return found
 
     async def runs_of(

@@ -62,7 +62,7 @@ async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
 async def runs(ask: Ask) -> tuple[int, list[Item]]:
     """Orchestrations that wait, are paused, or were taken back by half."""
     peer = ask.function("orchestrator")
-    answer = await peer.read("/api/executions", stuck="true", size=SHOWN)
+    answer = await peer.read("/api/executions", stuck="true", limit=SHOWN)
 
     async def item(run: Row) -> Item:
         at = path("orchestrations", run["orchName"])

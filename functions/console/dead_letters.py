@@ -37,7 +37,7 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of them, newest first."""
     wanted = chosen(query)
     peer = ask.function(FUNCTION)
-    answer = await peer.read("/letters", **wanted, limit=PAGE, before=query.get("before"))
+    answer = await peer.read("/letters", **wanted, limit=PAGE, cursor=query.get("before"))
     for found in answer["letters"]:
         found["cause"] = cause(found)
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""

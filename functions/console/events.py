@@ -61,7 +61,7 @@ async def _page(
     found: list[Row] = []
     before: object = query.get("before")
     for _ in range(MAX_BATCHES):
-        batch = await _search(ask, **wanted, before=before, limit=BATCH)
+        batch = await _search(ask, **wanted, cursor=before, limit=BATCH)
         for event in batch:
             before = event["seq"]
             if keeps(event):

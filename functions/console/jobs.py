@@ -28,7 +28,7 @@ RECORDED = "recorded only"
 async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     wanted = {name: query[name] for name in FILTERS if query.get(name)}
     answer = await ask.function(FUNCTION).read(
-        "/jobs", **wanted, limit=PAGE, before=query.get("before")
+        "/jobs", **wanted, limit=PAGE, cursor=query.get("before")
     )
     for job in answer["jobs"]:
         job["shown"] = state_of(job)

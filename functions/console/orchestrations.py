@@ -55,11 +55,17 @@ async def all_runs(ask: Ask, query: Query) -> Mapping[str, Any]:
         "/api/executions",
         orchName=query.get("name"),
         stuck=query.get("stuck"),
-        page=number_of(query, "page"),
-        size=PAGE,
+        limit=PAGE,
+        cursor=query.get("cursor"),
         **when(query),
     )
-    return {"runs": answer["content"], **around(answer, query, "page")}
+    kept = {key: value for key, value in query.items() if key in (*SEARCH, "at")}
+    return {
+        "runs": answer["content"],
+        "total": answer["totalElements"],
+        "older": urlencode({**kept, "cursor": answer["next"]}) if answer["next"] else "",
+        "newer": urlencode({**kept, "cursor": 0}) if query.get("cursor") else "",
+    }
 
 
 async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -93,7 +99,7 @@ def when(query: Query) -> dict[str, str]:
 def around(answer: Row, query: Query, name: str) -> Row:
     """How many there are in all, and the addresses of the pages beside this one."""
     page, pages = answer["page"], answer["totalPages"]
-    kept = {key: value for key, value in query.items() if key in (*SEARCH, "page", "at")}
+    kept = {key: value for key, value in query.items() if key in (*SEARCH, "page", "cursor", "at")}
     return {
         "total": answer["totalElements"],
         "older": urlencode({**kept, name: page + 1}) if page + 1 < pages else "",

@@ -52,7 +52,7 @@ async def orchestrations(ask: Ask, term: str) -> list[Hit]:
     peer = ask.function("orchestrator")
     named, runs = await asyncio.gather(
         peer.read("/api/orchestrations", orchName=term, size=MAX_HITS),
-        peer.read("/api/executions", size=100),
+        peer.read("/api/executions", limit=100),
     )
     hits = [
         Hit("Orchestration", one["orchName"], path("orchestrations", one["orchName"]))

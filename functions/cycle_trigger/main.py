@@ -28,7 +28,7 @@ from functions.events.sprint import SprintCompleted
 from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function, route
-from functions.kit.contract.routes import number
+from functions.kit.contract.query import Query, page
 from functions.kit.errors import FunctionError, PermanentError
 
 logger = logging.getLogger(__name__)
@@ -39,15 +39,17 @@ _MAX_SWEPT = 100
 
 
 async def unfinished(request: Request, ctx: Context) -> Response:
-    """`GET /cycles?limit=100`: those that were begun and are not completed, latest first."""
-    limit = number(request.query_params.get("limit", "100"), "limit", 1, 1000)
-    found = await tables.unfinished(ctx.store, limit)
+    """`GET /cycles?limit=100&cursor=`: those begun and not completed, latest first."""
+    query = Query(request)
+    limit, skipped = query.limit(100, 1000), query.cursor() or 0
+    found = await tables.unfinished(ctx.store, limit + 1, skipped)
+    rows, following = page(found, limit, lambda _: skipped + limit)
     shown = [
         {**row, "begun_at": format_time(row["begun_at"])}
         | {"updated_at": format_time(row["updated_at"])}
-        for row in found
+        for row in rows
     ]
-    return JSONResponse({"cycles": shown})
+    return JSONResponse({"cycles": shown, "next": following})
 
 
 @function(

@@ -48,13 +48,14 @@ async def left_open(store: Store, quiet_s: float, limit: int) -> list[Cycle]:
     return [Cycle(row["project_id"], row["sprint_id"] or None) for row in rows]
 
 
-async def unfinished(store: Store, limit: int) -> list[dict[str, Any]]:
+async def unfinished(store: Store, limit: int, offset: int = 0) -> list[dict[str, Any]]:
     """The cycles that are open or have failed, the latest first."""
     async with store.connection() as connection:
         rows = await connection.fetch(
             """SELECT project_id, nullif(sprint_id, '') AS sprint_id, state, step, detail,
                       begun_at, updated_at
-               FROM cycle WHERE state <> 'completed' ORDER BY updated_at DESC LIMIT $1""",
-            limit,
+               FROM cycle WHERE state <> 'completed'
+               ORDER BY updated_at DESC, project_id, sprint_id LIMIT $1 OFFSET $2""",
+            *(limit, offset),
         )
     return [dict(row) for row in rows]

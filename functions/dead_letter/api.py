@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,9 +17,9 @@ from functions.dead_letter.retention import sweep_if_due
 from functions.kit import cloudevents
 from functions.kit.clients.concurrency import each
 from functions.kit.context import Context
-from functions.kit.contract.cross_origin import who_of
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
+from functions.kit.contract.query import Query, page, user_of
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,26 +43,6 @@ class Filter(BaseModel):
     function: str | None = None
     state: tables.State | None = None
 
-    @property
-    def wanted(self) -> tables.Wanted:
-        return (self.type, self.function, self.state)
-
-
-class Page(Filter):
-    """Newest first: `before` is the `next` of the page before."""
-
-    limit: int = Field(50, ge=1, le=500)
-    before: int | None = Field(None, ge=1)
-
-
-class AuditPage(BaseModel):
-    """Newest first: `before` is the `next` of the page before."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    limit: int = Field(50, ge=1, le=500)
-    before: int | None = Field(None, ge=1)
-
 
 class Why(BaseModel):
     """Why a dead letter is dismissed or deleted."""
@@ -77,15 +57,17 @@ class Dismissal(Filter, Why):
 
 
 async def letters(request: Request, ctx: Context) -> Response:
-    """The list, newest first, and how many fit in all."""
+    """`?type=&function=&state=&limit=50&cursor=`: newest first, and how many fit in all."""
     await sweep_if_due(ctx)
-    page = _read(Page, dict(request.query_params))
+    query = Query(request)
+    query.refuse_others("type", "function", "state", "limit", "cursor", "before")
+    state = query.choice("state", get_args(tables.State))
+    wanted = (query.text("type"), query.text("function"), state)
+    limit, cursor = query.limit(), query.cursor("before")
     async with ctx.store.connection() as connection:
-        rows = await tables.newest(connection, page.wanted, page.limit + 1, page.before)
-        total = await tables.count(connection, page.wanted)
-    more = len(rows) > page.limit
-    shown = rows[: page.limit]
-    following = shown[-1]["seen"] if more else None
+        rows = await tables.newest(connection, wanted, limit + 1, cursor)
+        total = await tables.count(connection, wanted)
+    shown, following = page(rows, limit, lambda row: row["seen"])
     return JSONResponse({"letters": shown, "next": following, "total": total})
 
 
@@ -182,12 +164,13 @@ async def delete_one(request: Request, ctx: Context) -> Response:
 
 
 async def audited(request: Request, ctx: Context) -> Response:
-    """What was dismissed, deleted or expired, newest first."""
-    page = _read(AuditPage, dict(request.query_params))
+    """`?limit=50&cursor=`: what was dismissed, deleted or expired, newest first."""
+    query = Query(request)
+    query.refuse_others("limit", "cursor", "before")
+    limit = query.limit()
     async with ctx.store.connection() as connection:
-        rows = await audit.newest(connection, page.limit + 1, page.before)
-    shown = rows[: page.limit]
-    following = shown[-1]["number"] if len(rows) > page.limit else None
+        rows = await audit.newest(connection, limit + 1, query.cursor("before"))
+    shown, following = page(rows, limit, lambda row: row["number"])
     return JSONResponse({"audit": shown, "next": following})
 
 
@@ -235,7 +218,7 @@ def _number(request: Request) -> int:
 
 
 def _who(request: Request) -> str:
-    return who_of(request.headers) or "anonymous"
+    return user_of(request.headers) or "anonymous"
 
 
 Endpoint = Callable[[Request, Context], Awaitable[Response]]

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from datetime import timedelta
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,10 +23,9 @@ from functions.events.base import AnyEvent
 from functions.kit.cloudevents.json_data import data_member
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function, route
-from functions.kit.contract.problem import describe
+from functions.kit.contract.query import Query, page
 from functions.kit.contract.runs import runs
 from functions.kit.durable import history, inbox
-from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 
 # So many events are forgotten in one statement: none takes long, and nobody waits for its locks.
@@ -43,13 +42,14 @@ class RecorderSettings(Settings):
 
 
 async def search(request: Request, ctx: Context) -> Response:
-    """`?type=&subject=&trigger=&correlation=&before=&limit=50`: events with what became of them."""
-    try:
-        wanted = tables.Wanted.model_validate({k: v for k, v in request.query_params.items() if v})
-    except ValidationError as error:
-        raise PermanentError(describe(error)) from None
+    """`?type=&subject=&trigger=&correlation=&limit=50&cursor=`: events, what became of each."""
+    query = Query(request)
+    query.refuse_others(*tables.FILTERS, "limit", "cursor", "before")
+    filters = {name: text for name in tables.FILTERS if (text := query.text(name))}
+    limit = query.limit()
     async with ctx.store.connection() as connection:
-        rows = await tables.search(connection, wanted)
+        found = await tables.search(connection, filters, query.cursor("before"), limit + 1)
+    rows, following = page(found, limit, lambda row: row["seq"])
     runs = defaultdict(list)
     for run in await history.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
         runs[run["event_source"], run["event_id"]].append(run)
@@ -61,7 +61,9 @@ async def search(request: Request, ctx: Context) -> Response:
         )
         for row in rows
     ]
-    return Response(json.dumps(events), media_type="application/json")
+    return Response(
+        json.dumps({"events": events, "next": following}), media_type="application/json"
+    )
 
 
 @function(routes=[route("/events/search", search), route("/runs", runs)])

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from functions.event_recorder.decide import Row, arrival, digest
 from functions.kit.durable import history
 from functions.kit.durable.database import without_nul
@@ -15,33 +13,13 @@ from functions.kit.durable.database import without_nul
 if TYPE_CHECKING:
     from functions.kit.durable.database import Connection
 
-_MOST = 2**63 - 1
-
-
-class Wanted(BaseModel):
-    """Which events, newest first: those that fit all that is given.
-
-    `type` is a part of one, `trigger` a part of the name of a function that handled the event,
-    `correlation` the id of the event that began a chain, `before` a `seq`. An unknown field is
-    refused, so that a slip does not mean "all".
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: str | None = None
-    subject: str | None = None
-    trigger: str | None = None
-    correlation: str | None = None
-    before: int | None = Field(None, ge=0, le=_MOST)
-    limit: int = Field(50, ge=1, le=500)
-
-
-_CONDITIONS = {
+# `type` is a part of one, `trigger` a part of the name of a function that handled the event,
+# `correlation` the id of the event that began a chain.
+FILTERS = {
     "type": "strpos(type, {0}) > 0",
     "subject": "subject = {0}",
     "trigger": f"(source, id) IN ({history.HANDLED})",
     "correlation": "(id = {0} OR correlation = {0})",
-    "before": "seq < {0}",
 }
 
 
@@ -61,16 +39,19 @@ async def keep(
     )
 
 
-async def search(connection: Connection, wanted: Wanted) -> list[Row]:
-    """The events that fit, newest first."""
-    given = wanted.model_dump(include=set(_CONDITIONS), exclude_none=True)
+async def search(
+    connection: Connection, filters: Mapping[str, str], before: int | None, limit: int
+) -> list[Row]:
+    """The events that fit all `filters`, newest first, whose `seq` is below `before`."""
+    given = [*filters.values(), *([] if before is None else [before])]
     # Only what is asked for is in the statement, so that its plan uses the index of that.
-    where = [_CONDITIONS[name].format(f"${n}") for n, name in enumerate(given, start=1)]
+    conditions = [FILTERS[name] for name in filters] + ["seq < {0}"] * (before is not None)
+    where = [one.format(f"${n}") for n, one in enumerate(conditions, start=1)]
     rows = await connection.fetch(
         f"""SELECT seq, source, id, arrived, attributes, data, size FROM event
             WHERE {" AND ".join(where) or "true"}
             ORDER BY seq DESC LIMIT ${len(given) + 1}""",
-        *(*given.values(), wanted.limit),
+        *(*given, limit),
     )
     return [dict(row) for row in rows]
 

@@ -14,32 +14,27 @@ from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, queue_of, row_of
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.cross_origin import who_of
 from functions.kit.contract.decorator import route
-from functions.kit.contract.routes import number
-from functions.kit.errors import Conflict, NotFound, PermanentError
+from functions.kit.contract.query import Query, page, user_of
+from functions.kit.errors import Conflict, NotFound
 
 FILTERS = ("state", "group", "task", "service")
 
 
 async def jobs(request: Request, ctx: Context) -> Response:
-    """`GET /jobs?state=&group=&task=&service=&limit=50&before=`: newest first, page by page."""
-    query = request.query_params
-    unknown = set(query) - {*FILTERS, "limit", "before"}
-    if unknown:
-        raise PermanentError(f"{', '.join(sorted(unknown))}: no such filter")
-    if query.get("state", "queued") not in get_args(State):
-        raise PermanentError(f"state: must be one of {', '.join(get_args(State))}")
-    limit = number(query.get("limit", "50"), "limit", 1, 500)
-    before = number(query["before"], "before", 1, 2**62) if "before" in query else None
-    filters = {name: query[name] for name in FILTERS if query.get(name)}
+    """`GET /jobs?state=&group=&task=&service=&limit=50&cursor=`: newest first."""
+    query = Query(request)
+    query.refuse_others(*FILTERS, "limit", "cursor", "before")
+    query.choice("state", get_args(State))
+    limit = query.limit()
+    filters = {name: text for name in FILTERS if (text := query.text(name))}
     async with ctx.store.connection() as connection:
-        rows = await listing.page(connection, filters, before, limit + 1)
+        rows = await listing.page(connection, filters, query.cursor("before"), limit + 1)
         total = await listing.count(connection, filters)
         queue = await queue_of(ctx, connection)
-    shown = [describe(row, queue) for row in rows[:limit]]
-    following = rows[limit - 1].position if len(rows) > limit else None
-    return JSONResponse({"jobs": shown, "next": following, "total": total})
+    shown, following = page(rows, limit, lambda row: row.position)
+    described = [describe(row, queue) for row in shown]
+    return JSONResponse({"jobs": described, "next": following, "total": total})
 
 
 async def job(request: Request, ctx: Context) -> Response:
@@ -88,7 +83,7 @@ async def cancel(request: Request, ctx: Context) -> Response:
         raise Conflict(f"job {row.id} has ended: {row.state}")
     from functions.events.webhook import JobCancelRequested
 
-    who = who_of(request.headers) or "somebody"
+    who = user_of(request.headers) or "anonymous"
     asked = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {who}")
     message = cloudevents.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),

@@ -20,7 +20,7 @@ from functions.job_launcher.tables import Row
 from functions.job_launcher.view import row_and_why
 from functions.kit.clients.kubernetes import Forbidden
 from functions.kit.context import Context, Resources
-from functions.kit.contract.routes import number
+from functions.kit.contract.query import Query, number
 from functions.kit.errors import Conflict, NotFound, PermanentError
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -66,12 +66,12 @@ class Waiting:
 async def logs(request: Request, ctx: Context) -> Response:
     """`?tail=100`, `?after=` a page's `X-Log-Next`; `follow=true` waits for more,
     at most `wait` seconds."""
-    query = request.query_params
-    tail = number(query["tail"], "tail", 0, 100_000) if query.get("tail") else None
-    after = Place.read(query.get("after", ""))
-    follow = query.get("follow", "false").lower() in ("true", "1", "yes")
+    query = Query(request)
+    tail = query.number("tail", 0, 0, 100_000) if query.text("tail") else None
+    after = Place.read(query.text("after") or "")
+    follow = query.flag("follow")
     waiting = ctx.part(Waiting)
-    wait_s = number(query.get("wait", "10"), "wait", 0, 20) if follow else 0
+    wait_s = query.number("wait", 10, 0, 20) if follow else 0
     if waiting.count >= MOST_WAITING:
         wait_s = 0
     deadline = time.monotonic() + wait_s

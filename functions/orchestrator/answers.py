@@ -185,10 +185,8 @@ class OrchestrationPage(Answer):
 
 class RegistrationPage(Answer):
     content: list[Registration]
-    page: int
-    size: int
     total_elements: int
-    total_pages: int
+    next: int | None
 
 
 class ExecutionPage(Answer):
@@ -201,10 +199,8 @@ class ExecutionPage(Answer):
 
 class FoundPage(Answer):
     content: list[FoundExecution]
-    page: int
-    size: int
     total_elements: int
-    total_pages: int
+    next: int | None
 
 
 def detail_of(stored: Stored, facts: dict[str, Any], now: datetime) -> ExecutionDetail:

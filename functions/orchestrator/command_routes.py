@@ -96,7 +96,7 @@ async def leave(
 ) -> Accepted:
     """Take back all that a service has registered as worker; its steps wait for another."""
     async with ctx.store.transaction() as tx:
-        steps = await registration.leave(tx, orch_name, service, who or "somebody", utc_now())
+        steps = await registration.leave(tx, orch_name, service, who or "anonymous", utc_now())
     return Accepted(message=f"{service} works no more for {', '.join(steps)} of {orch_name}")
 
 
@@ -122,7 +122,7 @@ async def execute(
     if idempotency_key is not None:
         digest = hashlib.sha256(orch_name.encode() + b"\0" + body).hexdigest()
         claim = Claim("POST /execute", idempotency_key, "http", {"request": digest})
-    start = Start(orch_name, payload, encoding, service or "somebody")
+    start = Start(orch_name, payload, encoding, service or "anonymous")
     flow_id, done = await saga.start(start, claim)
     if done.repeated and claim is not None and done.answer["request"] != claim.answer["request"]:
         raise Conflict("Idempotency-Key: it was used for another request")

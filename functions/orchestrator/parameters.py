@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,14 +10,16 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from functions.kit.contract.cross_origin import who_of
 from functions.kit.contract.http_api import Ctx
+from functions.kit.contract.query import Paging, user_of
 from functions.kit.errors import NotFound
 from functions.orchestrator import run_store
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.queries import Page
 from functions.orchestrator.run_store import Stored
+
+logger = logging.getLogger(__name__)
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 OrchName = Annotated[str, Path(min_length=1, max_length=100, pattern=_NAME)]
@@ -30,7 +33,7 @@ ServiceName = Annotated[
 
 
 async def _who(request: Request, service: ServiceName = None) -> str:
-    return who_of(request.headers) or service or "somebody"
+    return user_of(request.headers) or service or "anonymous"
 
 
 # A person, whom the console names in X-User, or the service that asks.
@@ -60,20 +63,39 @@ Instant = Annotated[datetime, AfterValidator(_sane)]
 Words = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
 
 
+Direction = Literal["asc", "desc"]
+
+
 class _Paged(BaseModel):
-    """A page of a list. Unknown parameters are refused: a misspelt filter is no filter."""
+    """A page of a list that the Spring orchestrator has. An unknown parameter is refused."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     page: int = Field(0, ge=0, le=1_000_000)
     size: int = Field(10, ge=1, le=200)
-    direction: Literal["asc", "desc"] = "desc"
+    direction: Direction = "desc"
 
     def at(self, sort_by: str) -> Page:
-        return Page(self.page, self.size, sort_by, self.direction == "desc")
+        return Page(self.page * self.size, self.size, sort_by, self.direction == "desc")
 
 
-class RegistrationList(_Paged):
+class _Listed(Paging):
+    """A page of a list of ours; a cursor is how many rows are before it."""
+
+    direction: Direction = "desc"
+    # The old names of `cursor` and `limit`, read for one release.
+    page: int | None = Field(None, ge=0, le=1_000_000, json_schema_extra={"deprecated": True})
+    size: int | None = Field(None, ge=1, le=200, json_schema_extra={"deprecated": True})
+
+    def at(self, sort_by: str) -> Page:
+        if (self.page, self.size) == (None, None):
+            return Page(self.cursor, self.limit, sort_by, self.direction == "desc")
+        logger.warning("query parameters 'page' and 'size' are deprecated: use 'cursor', 'limit'")
+        size = self.size or 10
+        return Page((self.page or 0) * size, size, sort_by, self.direction == "desc")
+
+
+class RegistrationList(_Listed):
     """Which registrations are wanted."""
 
 
@@ -90,16 +112,18 @@ class OrchestrationList(_Paged):
     registered_to: Instant | None = Field(None, alias="registeredTo")
 
 
-class ExecutionList(_Paged):
-    """Which runs are wanted."""
-
+class _Executions(BaseModel):
     sort_by: Literal["startedAt", "completedAt", "status"] = Field("startedAt", alias="sortBy")
     status: RunStatus | None = None
     from_date: Instant | None = Field(None, alias="fromDate")
     to_date: Instant | None = Field(None, alias="toDate")
 
 
-class ExecutionSearch(ExecutionList):
+class ExecutionList(_Executions, _Paged):
+    """Which runs are wanted."""
+
+
+class ExecutionSearch(_Executions, _Listed):
     """Which runs are wanted, of all orchestrations."""
 
     orch_name: Words | None = Field(None, alias="orchName", description="a part of the name")
@@ -123,8 +147,18 @@ async def _orchestrator(ctx: Ctx) -> Orchestrator:
 Saga = Annotated[Orchestrator, Depends(_orchestrator)]
 
 
+def listed(rows: list[dict[str, Any]], total: int, page: Page) -> dict[str, Any]:
+    """A list of ours as an answer."""
+    following = page.offset + len(rows)
+    return {
+        "content": rows,
+        "totalElements": total,
+        "next": following if rows and following < total else None,
+    }
+
+
 def paged(rows: list[dict[str, Any]], total: int, asked: _Paged) -> dict[str, Any]:
-    """A list as an answer."""
+    """A list as the Spring orchestrator answers it."""
     pages = -(-total // asked.size)
     return {
         "content": rows,

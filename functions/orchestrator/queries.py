@@ -14,7 +14,7 @@ from functions.kit.durable.database import Connection
 class Page:
     """Which part of a list is wanted, in which order; `sort_by` is a key of the list's columns."""
 
-    page: int
+    offset: int
     size: int
     sort_by: str
     descending: bool
@@ -23,7 +23,7 @@ class Page:
         """ORDER BY and LIMIT; the column is one of ours, never the caller's text."""
         way = "DESC" if self.descending else "ASC"
         order = f"ORDER BY {columns[self.sort_by]} {way}, {tie} {way}"
-        return f"{order} LIMIT {self.size} OFFSET {self.page * self.size}"
+        return f"{order} LIMIT {self.size} OFFSET {self.offset}"
 
 
 ORCHESTRATION_COLUMNS = {

@@ -33,6 +33,7 @@ from functions.orchestrator.parameters import (
     OrchName,
     RegistrationList,
     ToStep,
+    listed,
     paged,
     run_of,
 )
@@ -77,9 +78,10 @@ async def registrations(
     orch_name: OrchName, ctx: Ctx, asked: Annotated[RegistrationList, Query()]
 ) -> Any:
     """Every attempt to register for an orchestration, good and bad."""
+    page = asked.at("registeredAt")
     async with ctx.store.connection() as connection:
-        rows, total = await queries.registrations(connection, orch_name, asked.at("registeredAt"))
-    return paged(rows, total, asked)
+        rows, total = await queries.registrations(connection, orch_name, page)
+    return listed(rows, total, page)
 
 
 @router.get(
@@ -92,26 +94,30 @@ async def executions(
 ) -> Any:
     """The runs of an orchestration."""
     await _known(ctx, orch_name)
-    return await _runs(ctx, asked, name=orch_name)
+    rows, total = await _runs(ctx, asked, asked.at(asked.sort_by), name=orch_name)
+    return paged(rows, total, asked)
 
 
 @router.get("/executions", response_model=FoundPage, responses=documented(422))
 async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -> Any:
-    """The runs of all orchestrations; `stuck` means those that wait for a person."""
-    return await _runs(ctx, asked, part=asked.orch_name, stuck=asked.stuck)
+    """The runs of all orchestrations; `stuck` means those that wait for a user."""
+    page = asked.at(asked.sort_by)
+    rows, total = await _runs(ctx, asked, page, part=asked.orch_name, stuck=asked.stuck)
+    return listed(rows, total, page)
 
 
-async def _runs(ctx: Ctx, asked: ExecutionList, **which: Any) -> Any:
+async def _runs(
+    ctx: Ctx, asked: ExecutionList | ExecutionSearch, page: queries.Page, **which: Any
+) -> tuple[list[dict[str, Any]], int]:
     async with ctx.store.connection() as connection:
-        rows, total = await queries.runs(
+        return await queries.runs(
             connection,
-            asked.at(asked.sort_by),
+            page,
             status=asked.status,
             since=asked.from_date,
             until=asked.to_date,
             **which,
         )
-    return paged(rows, total, asked)
 
 
 @router.get(

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.decorator import route
-from functions.kit.contract.routes import number
+from functions.kit.contract.query import Query, number, page
 from functions.kit.errors import NotFound, PermanentError
 from functions.scheduler import backfill, tables
 from functions.scheduler.decide.backfill import Which
@@ -77,25 +77,34 @@ async def schedule(request: Request, ctx: Context) -> Response:
 
 
 async def ticks(request: Request, ctx: Context) -> Response:
-    """`?schedule=&state=&since=&before=&limit=`, by nominal time, the latest first.
-
-    `next` is the `before` of the page that follows.
-    """
-    query = request.query_params
-    if query.get("state") not in (None, *State):
-        raise PermanentError(f"state: must be one of {', '.join(State)}")
-    limit = number(query.get("limit", "100"), "limit", 1, 1000)
+    """`?schedule=&state=&since=&before=&limit=100&cursor=`, the latest nominal time first."""
+    query = Query(request)
+    limit = query.limit(100, 1000)
     async with ctx.store.connection() as connection:
         found = await tables.listed(
             connection,
-            schedule=query.get("schedule"),
-            state=query.get("state"),
-            since=_instant(query, "since"),
-            before=_instant(query, "before"),
-            limit=limit,
+            schedule=query.text("schedule"),
+            state=query.choice("state", State),
+            since=query.instant("since"),
+            before=query.instant("before"),
+            after=_cursor(query),
+            limit=limit + 1,
         )
-    following = found[-1]["nominal"] if len(found) == limit else None
-    return _json({"ticks": list(map(dict, found)), "next": following})
+    shown, following = page(found, limit, _cursor_of)
+    return _json({"ticks": list(map(dict, shown)), "next": following})
+
+
+def _cursor_of(tick: Mapping[str, Any]) -> str:
+    """The place of a tick in the list: schedules share nominal times."""
+    return f"{cloudevents.format_time(tick['nominal'])} {tick['schedule']}"
+
+
+def _cursor(query: Query) -> tuple[datetime, str] | None:
+    at, _, name = (query.text("cursor") or "").partition(" ")
+    try:
+        return (cloudevents.parse_time(at), name) if at else None
+    except ValueError:
+        raise PermanentError("cursor: must be `next` of the page before") from None
 
 
 async def pause(request: Request, ctx: Context) -> Response:
@@ -213,15 +222,6 @@ async def _asked(request: Request, kind: type[A]) -> A:
 
 def _number(request: Request) -> int:
     return number(request.path_params["number"], "backfill", 1, 2**62)
-
-
-def _instant(query: Mapping[str, str], name: str) -> datetime | None:
-    if name not in query:
-        return None
-    try:
-        return cloudevents.parse_time(query[name])
-    except ValueError:
-        raise PermanentError(f"{name}: must be an instant such as 2026-03-02T08:00:00Z") from None
 
 
 def _json(said: Mapping[str, Any], status: int = 200) -> Response:

@@ -109,7 +109,7 @@ def _request(given: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
         case "list" | "show":
             return "GET", path, {}
         case "ticks":
-            names = ("schedule", "state", "since", "before", "limit")
+            names = ("schedule", "state", "since", "before", "limit", "cursor")
             found = {name: getattr(given, name) for name in names}
             return "GET", "/ticks", {"params": {k: v for k, v in found.items() if v is not None}}
         case "pause":
@@ -137,7 +137,7 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     following.add_argument("--count", type=_count, default=COUNT, help="how many (default: 5)")
     commands.add_parser("list", help="every schedule and its next time")
     ticks = commands.add_parser("ticks", help="what became of nominal times")
-    for name in ("schedule", "state", "since", "before", "limit"):
+    for name in ("schedule", "state", "since", "before", "limit", "cursor"):
         ticks.add_argument(f"--{name}")
     named = {
         "show": "the next ten times and the last thirty, and why",

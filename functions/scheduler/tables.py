@@ -217,9 +217,13 @@ async def listed(
     state: str | None = None,
     since: datetime | None = None,
     before: datetime | None = None,
+    after: tuple[datetime, str] | None = None,
     limit: int = 30,
 ) -> list[Any]:
-    """Rows of ticks, the latest nominal time first."""
+    """Rows of ticks, the latest nominal time first.
+
+    `after` is the nominal time and the schedule of the last row of the page before.
+    """
     found: list[Any] = await connection.fetch(
         """SELECT schedule, nominal, state, origin, cause, reason, due_at, decided_at, sent_at,
                   ended_at, function, run, requested_by
@@ -227,8 +231,9 @@ async def listed(
            WHERE ($1::text IS NULL OR schedule = $1) AND ($2::text IS NULL OR state = $2)
            AND ($3::timestamptz IS NULL OR nominal >= $3)
            AND ($4::timestamptz IS NULL OR nominal < $4)
-           ORDER BY nominal DESC, schedule LIMIT $5""",
-        *(schedule, state, since, before, limit),
+           AND ($5::timestamptz IS NULL OR nominal < $5 OR (nominal = $5 AND schedule > $6))
+           ORDER BY nominal DESC, schedule LIMIT $7""",
+        *(schedule, state, since, before, *(after or (None, None)), limit),
     )
     return found
 

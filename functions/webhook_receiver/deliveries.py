@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.routes import number
+from functions.kit.contract.query import Query, page
 from functions.kit.errors import Conflict, NotFound
 from functions.webhook_receiver import standard_webhooks, tables
 from functions.webhook_receiver.intake import SOURCES
@@ -25,27 +25,28 @@ STATES = ("accepted", "published", "failed")
 
 
 async def listing(request: Request, ctx: Context) -> Response:
-    """`?state=&source=&limit=50&before=NUMBER`: newest first, without payloads."""
+    """`?state=&source=&limit=50&cursor=`: newest first, without payloads."""
     prove(request, ctx)
-    query = request.query_params
-    limit = number(query.get("limit", "50"), "limit", 1, 500, Malformed)
-    before = query.get("before")
+    query = Query(request, Malformed)
+    limit = query.limit()
     async with ctx.store.connection() as connection:
         found = await tables.find(
             connection,
-            state=_one_of(query.get("state"), "state", STATES),
-            source=_one_of(query.get("source"), "source", tuple(SOURCES)),
-            before=None if before is None else number(before, "before", 1, 2**62, Malformed),
-            limit=limit,
+            state=query.choice("state", STATES),
+            source=query.choice("source", SOURCES),
+            before=query.cursor("before"),
+            limit=limit + 1,
         )
-    following = found[-1]["number"] if len(found) == limit else None
-    return JSONResponse({"deliveries": [_shown(row) for row in found], "next_before": following})
+    shown, following = page(found, limit, lambda row: row["number"])
+    # `next_before` is the old name of `next`, for one release.
+    named = {"next": following, "next_before": following}
+    return JSONResponse({"deliveries": [_shown(row) for row in shown], **named})
 
 
 async def redeliver(request: Request, ctx: Context) -> Response:
     """Send a delivery again, under its old id: who handled it before will know it."""
     prove(request, ctx)
-    source = _one_of(request.query_params.get("source"), "source", tuple(SOURCES))
+    source = Query(request, Malformed).choice("source", SOURCES)
     id = request.path_params["id"].replace("\0", "")
     async with ctx.store.transaction() as tx:
         found = await tables.redeliver(tx, id, source)
@@ -60,18 +61,13 @@ async def redeliver(request: Request, ctx: Context) -> Response:
 async def redeliver_all(request: Request, ctx: Context) -> Response:
     """`?state=failed&source=&since=`: send them all again, as when a broker is mended."""
     prove(request, ctx)
-    query = request.query_params
-    state = _one_of(query.get("state", "failed"), "state", ("failed", "published"))
-    since = query.get("since")
-    try:
-        moment = None if since is None else cloudevents.parse_time(since)
-    except ValueError:
-        raise Malformed("since: must be a time such as 2026-01-31T08:00:00Z") from None
-    if state == "published" and moment is None:
-        raise Malformed("since: say from when on, as these were sent")
-    source = _one_of(query.get("source"), "source", tuple(SOURCES))
+    query = Query(request, Malformed)
+    state = query.choice("state", ("failed", "published")) or "failed"
+    since, source = query.instant("since"), query.choice("source", SOURCES)
+    if state == "published" and since is None:
+        raise Malformed("since: give an instant, as these were sent")
     async with ctx.store.connection() as connection:
-        count = await tables.redeliver_all(connection, str(state), source, moment)
+        count = await tables.redeliver_all(connection, state, source, since)
     ctx.part(Receiver).relay.wake()
     return JSONResponse({"redelivered": count}, 202)
 
@@ -102,9 +98,3 @@ def _shown(row: dict[str, object]) -> dict[str, object]:
         for name in ("received_at", "published_at")
     }
     return row | times
-
-
-def _one_of(value: str | None, name: str, known: tuple[str, ...]) -> str | None:
-    if value is not None and value not in known:
-        raise Malformed(f"{name}: must be one of {', '.join(known)}")
-    return value

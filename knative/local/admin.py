@@ -145,7 +145,8 @@ _TEXTS = ("type", "source", "subject", "id", "trigger", "state", "correlation")
 def _wanted(request: Request) -> Wanted:
     """The filters of a query; each may be empty, which is none."""
     query = {name: text for name, text in request.query_params.items() if text}
-    rest = query.keys() - {*_TEXTS, "extension", "from", "to", "since", "before", "limit", "follow"}
+    places = {"since", "before", "cursor"}
+    rest = query.keys() - {*_TEXTS, *places, "extension", "from", "to", "limit", "follow"}
     if rest:
         raise QueryError(f"{', '.join(sorted(rest))}: no such filter")
     if query.get("state", State.PENDING) not in list(State):
@@ -162,7 +163,7 @@ def _wanted(request: Request) -> Wanted:
         extensions=extensions,
         since=_time(query, "from", now),
         until=_time(query, "to", now),
-        before=_number(request, "before"),
+        before=_number(request, "cursor") or _number(request, "before"),
         after=_number(request, "since"),
         limit=_number(request, "limit", least=1) or 50,
     )

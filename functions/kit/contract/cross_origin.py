@@ -6,13 +6,10 @@ Brokers, functions and curl say nothing of the kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-
-from functions.kit.errors import shortened
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -72,8 +69,3 @@ def _is_internal(host: str, cluster_domain: str) -> bool:
     if "." not in name or name.endswith((".svc", f".svc.{cluster_domain.lower()}")):
         return True
     return name.replace(".", "").isdigit()  # an address, which no gateway routes by
-
-
-def who_of(headers: Mapping[str, str]) -> str:
-    """Who asks, as X-User says: percent-encoded, as a name has any letters. It proves nothing."""
-    return shortened(unquote(headers.get("x-user", "")), 200)

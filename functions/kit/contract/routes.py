@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions.kit.context import Context
 from functions.kit.contract.head import HeadAsGet
 from functions.kit.contract.problem import failure, refusal
-from functions.kit.errors import PermanentError
 
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 
@@ -25,15 +24,6 @@ def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> R
     if "GET" in methods:
         served = HeadAsGet(served)
     return Route(path, served, methods=None)
-
-
-def number(
-    text: str, name: str, least: int, most: int, refusal: type[PermanentError] = PermanentError
-) -> int:
-    """A number of a query; Python refuses to read thousands of digits, so they are counted."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
-        raise refusal(f"{name}: must be a number from {least} to {most}")
-    return int(text)
 
 
 @dataclass(frozen=True)
@@ -51,9 +41,9 @@ class _Served:
             except Exception as error:
                 answer = failure(error, api=True)
         else:
-            words = f"{scope['method']} is not allowed here"
             allowed = ["HEAD", *self.methods] if "GET" in self.methods else self.methods
-            answer = refusal(405, words, {"Allow": ", ".join(sorted(allowed))})
+            detail = f"{scope['method']} is not allowed here"
+            answer = refusal(405, detail, {"Allow": ", ".join(sorted(allowed))})
         await answer(scope, receive, send)
 
 

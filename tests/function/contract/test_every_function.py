@@ -287,7 +287,7 @@ class TestFunctionsWithAnInbox:
         async with two.client("careful") as client:
             runs = (await client.get("/runs")).json()["runs"]
             assert (await client.get("/runs?limit=0")).status_code == 422
-            assert (await client.get(f"/runs?after={'9' * 5000}")).status_code == 422
+            assert (await client.get(f"/runs?cursor={'9' * 5000}")).status_code == 422
         assert [run["outcome"] for run in runs] == ["failed", "ok"]
         assert runs[0]["detail"].startswith("PermanentError: no")
 

@@ -167,14 +167,16 @@ async def test_the_list_is_filtered_and_paged_newest_first(letters: Cluster) -> 
     await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
     page = await get(letters, f"/letters?type={FAILED.type}&limit=2")
     assert [row["id"] for row in page["letters"]] == ["e-4", "e-3"]
-    rest = await get(letters, f"/letters?type={FAILED.type}&limit=9&before={page['next']}")
+    rest = await get(letters, f"/letters?type={FAILED.type}&limit=9&cursor={page['next']}")
     assert [row["id"] for row in rest["letters"]] == ["e-2", "e-1", "e-0"]
     assert rest["next"] is None
     assert (await get(letters, "/letters?function=none"))["letters"] == []
     assert len((await get(letters, "/letters?function=scrum-report"))["letters"]) == 6
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=lost", "typo=1", "before=-1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "state=lost", "typo=1", "cursor=-1", "before=-1"]
+)
 async def test_a_bad_query_is_refused_by_name(letters: Cluster, query: str) -> None:
     answer = await get(letters, f"/letters?{query}", 422)
     assert query.split("=")[0] in answer["detail"]

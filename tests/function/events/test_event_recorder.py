@@ -70,11 +70,16 @@ async def hand_over(cluster: Cluster, headers: Headers, body: bytes = b"{}") -> 
         return await client.post("/", headers=raw, content=body)
 
 
-async def search(cluster: Cluster, query: str = "", status: int = 200) -> Any:
+async def answer(cluster: Cluster, query: str = "", status: int = 200) -> Any:
     async with cluster.client("event-recorder") as client:
         response = await client.get(f"/events/search{query}")
     assert response.status_code == status, response.text
     return response.json()
+
+
+async def search(cluster: Cluster, query: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await answer(cluster, query))["events"]
+    return found
 
 
 async def ids(cluster: Cluster, query: str = "") -> list[str]:
@@ -215,7 +220,7 @@ class TestSearch:
             ("?subject=GEM-001", []),
             ("?correlation=c-1", ["e-1", "c-1"]),
             ("?correlation=e-1", ["e-1"]),
-            ("?type=&before=", ["o-2", "o-1", "o-0", "e-1", "c-1"]),
+            ("?type=&cursor=", ["o-2", "o-1", "o-0", "e-1", "c-1"]),
             ("?subject=%27%3B%20DROP%20TABLE%20event", []),
         ],
     )
@@ -223,19 +228,20 @@ class TestSearch:
         assert await ids(five, query) == found
 
     async def test_pages_go_back_in_time_and_miss_nothing(self, five: Cluster) -> None:
-        seen, query = list[str](), "?limit=2"
-        while page := await search(five, query):
-            seen += [event["attributes"]["id"] for event in page]
-            query = f"?limit=2&before={page[-1]['seq']}"
+        seen, page = list[str](), await answer(five, "?limit=2")
+        while page["next"] is not None:
+            seen += [event["attributes"]["id"] for event in page["events"]]
+            page = await answer(five, f"?limit=2&cursor={page['next']}")
+        seen += [event["attributes"]["id"] for event in page["events"]]
         assert seen == ["o-2", "o-1", "o-0", "e-1", "c-1"]
 
     @pytest.mark.parametrize(
         "query",
-        ["limit=0", "limit=501", "limit=x", "before=-1", "before=x", f"before={2**63}", "typ=x"],
+        ["limit=0", "limit=501", "limit=x", "cursor=-1", "cursor=x", f"cursor={2**63}", "typ=x"],
     )
     async def test_a_bad_query_is_refused_by_name(self, five: Cluster, query: str) -> None:
-        answer = await search(five, f"?{query}", 422)
-        assert answer["detail"].startswith(f"{query.partition('=')[0]}: ")
+        refused = await answer(five, f"?{query}", 422)
+        assert refused["detail"].startswith(f"{query.partition('=')[0]}: ")
 
 
 class TestWhatBecameOfIt:

@@ -35,8 +35,8 @@ async def test_jobs_are_listed_newest_first_and_page_by_page(
         await world.tell(asked(task=f"t{number}", group="g"))
 
     first = (await client.get("/jobs", params={"limit": 2})).json()
-    second = (await client.get("/jobs", params={"limit": 2, "before": first["next"]})).json()
-    last = (await client.get("/jobs", params={"limit": 2, "before": second["next"]})).json()
+    second = (await client.get("/jobs", params={"limit": 2, "cursor": first["next"]})).json()
+    last = (await client.get("/jobs", params={"limit": 2, "cursor": second["next"]})).json()
 
     tasks = [job["task_id"] for page in (first, second, last) for job in page["jobs"]]
     assert tasks == ["t4", "t3", "t2", "t1", "t0"]

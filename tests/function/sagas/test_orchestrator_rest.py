@@ -68,6 +68,35 @@ class TestRest:
         first = found["content"][0]
         assert (first["registeredWorkersCount"], first["totalWorkersExpected"]) == (1, 2)
 
+    async def test_runs_of_all_orchestrations_come_a_page_at_a_time(self, world: SagaWorld) -> None:
+        await world.register("realm-service", "client-service")
+        flows = [await world.execute(tenantId=f"t{n}") for n in range(3)]
+        found, query = list[str](), "limit=2&direction=asc"
+        page = await world.get(f"executions?{query}")
+        while page["next"] is not None:
+            found += [run["executionId"] for run in page["content"]]
+            page = await world.get(f"executions?{query}&cursor={page['next']}")
+        found += [run["executionId"] for run in page["content"]]
+        assert (found, page["totalElements"]) == (flows, 3)
+
+    async def test_the_old_names_of_cursor_and_limit_are_read_with_a_warning(
+        self, world: SagaWorld, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        _, second = [await world.execute(tenantId=t) for t in "ab"]
+        page = await world.get("executions?size=1&page=1&direction=asc")
+        assert [run["executionId"] for run in page["content"]] == [second]
+        assert "'page' and 'size' are deprecated" in caplog.text
+
+    async def test_attempts_to_register_come_a_page_at_a_time(self, world: SagaWorld) -> None:
+        await world.register("realm-service")
+        path = "orchestrations/tenantCreation/registrations?limit=1"
+        newest = await world.get(path)
+        oldest = await world.get(f"{path}&cursor={newest['next']}")
+        roles = [one["asRole"] for page in (newest, oldest) for one in page["content"]]
+        assert roles == ["WORKER", "INITIATOR"]
+        assert oldest["next"] is None
+
     async def test_an_orchestration_shows_its_steps_and_workers(self, world: SagaWorld) -> None:
         await world.register("realm-service")
         found = await world.get("orchestrations/tenantCreation")

@@ -67,20 +67,38 @@ async def test_a_schedule_tells_its_next_ten_times_and_its_last_and_why(
     assert listed["next"][0]["nominal"] == "2026-03-10T14:00:00Z"
 
 
+async def test_a_page_ends_between_schedules_of_the_same_nominal_time(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    world.ping("report", "0 14 * * 1-5", missed="latest")
+    await world.wake(MONDAY + MINUTE)
+    await a_lost_week(world)
+    found, page = list[tuple[str, str]](), (await api.get("/ticks?limit=1")).json()
+    while page["next"] is not None:
+        found += [(tick["nominal"][8:10], tick["schedule"]) for tick in page["ticks"]]
+        page = (await api.get("/ticks", params={"limit": 1, "cursor": page["next"]})).json()
+    found += [(tick["nominal"][8:10], tick["schedule"]) for tick in page["ticks"]]
+    whole = (await api.get("/ticks")).json()["ticks"]
+    assert found == [(tick["nominal"][8:10], tick["schedule"]) for tick in whole]
+    assert len({day for day, _ in found}) < len(found)
+
+
 async def test_ticks_are_found_by_state_and_range_a_page_at_a_time(
     world: World, api: httpx.AsyncClient
 ) -> None:
     await a_lost_week(world)
     query: dict[str, Any] = {"state": "missed", "limit": 3}
     first = (await api.get("/ticks", params=query)).json()
-    second = (await api.get("/ticks", params=query | {"before": first["next"]})).json()
+    second = (await api.get("/ticks", params=query | {"cursor": first["next"]})).json()
     days = [tick["nominal"][8:10] for tick in (*first["ticks"], *second["ticks"])]
     assert days == ["06", "05", "04", "03", "02"]
     assert second["next"] is None
+    assert first["next"] is not None
     since = {"since": "2026-03-06T00:00:00Z"}
     assert len((await api.get("/ticks", params=since)).json()["ticks"]) == 2
     assert (await api.get("/ticks", params={"state": "lost"})).status_code == 422
     assert (await api.get("/ticks", params={"since": "noon"})).status_code == 422
+    assert (await api.get("/ticks", params={"cursor": "noon x"})).status_code == 422
 
 
 async def test_a_paused_schedule_skips_until_it_is_resumed(

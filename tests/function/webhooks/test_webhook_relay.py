@@ -217,13 +217,13 @@ class TestLooking:
     async def test_deliveries_come_in_pages(self, receiver: httpx.AsyncClient) -> None:
         for n in range(5):
             await post(receiver, make.from_github(delivery=f"d-{n}"))
-        seen, before = [], ""
+        seen, cursor = [], ""
         while True:
-            page = (await receiver.get(f"/deliveries?limit=2{before}", headers=BEARER)).json()
+            page = (await receiver.get(f"/deliveries?limit=2{cursor}", headers=BEARER)).json()
             seen += [d["id"] for d in page["deliveries"]]
-            if page["next_before"] is None:
+            if page["next"] is None:
                 break
-            before = f"&before={page['next_before']}"
+            cursor = f"&cursor={page['next']}"
         assert seen == ["d-4", "d-3", "d-2", "d-1", "d-0"]
 
     async def test_they_are_chosen_by_source(self, receiver: httpx.AsyncClient) -> None:
@@ -232,7 +232,7 @@ class TestLooking:
         assert [d["id"] for d in await deliveries(receiver, "?source=pm")] == ["msg_1"]
 
     @pytest.mark.parametrize(
-        "query", ["state=lost", "source=x", "limit=0", "limit=501", "limit=a", "before=-1"]
+        "query", ["state=lost", "source=x", "limit=0", "limit=501", "limit=a", "cursor=-1"]
     )
     async def test_a_wrong_query_is_named(self, receiver: httpx.AsyncClient, query: str) -> None:
         response = await receiver.get(f"/deliveries?{query}", headers=BEARER)
