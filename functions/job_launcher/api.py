@@ -1,4 +1,4 @@
-"""The launcher's HTTP API, for the command line and a console: Jobs, their logs, tasks."""
+"""The launcher's HTTP API: Jobs, their logs, tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from functions.job_launcher import listing, tables
 from functions.job_launcher.decide import ENDED, State, task_status
 from functions.job_launcher.logs import logs
-from functions.job_launcher.view import describe, queue_of, row_of
+from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.decorator import route
@@ -31,29 +31,29 @@ async def jobs(request: Request, ctx: Context) -> Response:
     async with ctx.store.connection() as connection:
         rows = await listing.page(connection, filters, query.cursor("before"), limit + 1)
         total = await listing.count(connection, filters)
-        queue = await queue_of(ctx, connection)
+        queue = await read_queue(ctx, connection)
     shown, following = page(rows, limit, lambda row: row.position)
     described = [describe(row, queue) for row in shown]
     return JSONResponse({"jobs": described, "next": following, "total": total})
 
 
 async def job(request: Request, ctx: Context) -> Response:
-    """`GET /jobs/{id}`: one, with what was asked for."""
+    """`GET /jobs/{id}`: a Job with the spec that was requested."""
     async with ctx.store.connection() as connection:
-        row = await row_of(connection, request.path_params["id"])
-        queue = await queue_of(ctx, connection)
-    made_of = row.request
+        row = await find_row(connection, request.path_params["id"])
+        queue = await read_queue(ctx, connection)
+    wanted = row.request
     spec = {
-        "command": made_of.command,
-        "args": made_of.args,
-        "env": made_of.env,
-        "secrets": sorted(made_of.secrets),
-        "files": sorted(made_of.files),
-        "secret_files": sorted(made_of.secret_files),
-        "resources": {"requests": made_of.requests, "limits": made_of.limits},
-        "ttl_seconds": made_of.ttl_s,
-        "deadline_seconds": made_of.deadline_s,
-        "retries": made_of.retries,
+        "command": wanted.command,
+        "args": wanted.args,
+        "env": wanted.env,
+        "secrets": sorted(wanted.secrets),
+        "files": sorted(wanted.files),
+        "secret_files": sorted(wanted.secret_files),
+        "resources": {"requests": wanted.requests, "limits": wanted.limits},
+        "ttl_seconds": wanted.ttl_s,
+        "deadline_seconds": wanted.deadline_s,
+        "retries": wanted.retries,
     }
     return JSONResponse(describe(row, queue) | {"spec": spec})
 
@@ -63,33 +63,33 @@ async def task(request: Request, ctx: Context) -> Response:
     task_id = request.path_params["id"]
     async with ctx.store.connection() as connection:
         rows = await listing.page(connection, {"task": task_id}, None, 100)
-        queue = await queue_of(ctx, connection)
+        queue = await read_queue(ctx, connection)
     if not rows:
-        raise NotFound(f"no job was ever asked for task {task_id}")
+        raise NotFound(f"task {task_id} has no job")
     shown = [describe(row, queue) for row in rows]
     status = task_status([_result(row) for row in rows])
     return JSONResponse({"task_id": task_id, "status": status, "jobs": shown})
 
 
-def _result(row: tables.Row) -> str:
+def _result(row: tables.JobRow) -> str:
     return "recorded" if row.ending.get("outcome") == "recorded" else row.state
 
 
 async def cancel(request: Request, ctx: Context) -> Response:
-    """`POST /jobs/{id}/cancel`: ask for it as an event, so that it is not lost."""
+    """`POST /jobs/{id}/cancel`: publish the request as an event, which survives a crash."""
     async with ctx.store.connection() as connection:
-        row = await row_of(connection, request.path_params["id"])
+        row = await find_row(connection, request.path_params["id"])
     if row.state in ENDED:
         raise Conflict(f"job {row.id} has ended: {row.state}")
     from functions.events.webhook import JobCancelRequested
 
-    who = user_of(request.headers) or "anonymous"
-    asked = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {who}")
+    user = user_of(request.headers) or "anonymous"
+    command = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {user}")
     message = cloudevents.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),
         source="/functions/job-launcher",
-        type=asked.type,
-        data=asked.model_dump_json(exclude_none=True).encode(),
+        type=command.type,
+        data=command.model_dump_json(exclude_none=True).encode(),
         subject=row.id,
         time=cloudevents.format_time(ctx.now()),
         datacontenttype="application/json",

@@ -1,4 +1,4 @@
-"""Tasks that were cancelled before they had a Job: events overtake one another."""
+"""Cancellations of tasks that have no Job yet: an event may overtake an earlier one."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from functions.kit.errors import TemporaryError
 
 
 async def lock_tasks(tx: Connection, tasks: Sequence[str], timeout_s: float) -> None:
-    """Wait for whoever else requests, or cancels, one of these tasks; in one order for all."""
+    """Lock these tasks, in one order for all processes; `TemporaryError` at the timeout."""
     try:
         async with asyncio.timeout(timeout_s):
             for task in sorted(set(tasks), key=TASK.key):
                 await TASK.hold(tx, task)
     except TimeoutError:
-        raise TemporaryError("others are still at work on the same task", delay_s=5) from None
+        raise TemporaryError("another transaction holds the lock of the task", delay_s=5) from None
 
 
-async def keep(tx: Connection, task_id: str, reason: str, at: datetime) -> None:
-    """Remember that a task was cancelled that has no Job."""
+async def insert(tx: Connection, task_id: str, reason: str, at: datetime) -> None:
+    """Store the cancellation of a task that has no Job."""
     await tx.execute(
         """INSERT INTO cancellation VALUES ($1, $2, $3)
            ON CONFLICT (task_id) DO UPDATE SET reason = $2, cancelled_at = $3""",
-        *(task_id, reason, at),
+        task_id,
+        reason,
+        at,
     )
 
 
 async def reason_of(tx: Connection, task_id: str, since: datetime) -> str | None:
-    """Why a task was cancelled after `since`, if it was."""
+    """Return why a task was cancelled after `since`; None where it was not."""
     found: str | None = await tx.fetchval(
         "SELECT reason FROM cancellation WHERE task_id = $1 AND cancelled_at > $2",
-        *(task_id, since),
+        task_id,
+        since,
     )
     return found
 
 
-async def forget(tx: Connection, before: datetime) -> None:
+async def delete_before(tx: Connection, before: datetime) -> None:
     await tx.execute("DELETE FROM cancellation WHERE cancelled_at < $1", before)

@@ -1,7 +1,7 @@
-"""The launcher's work outside of requests: it launches what waits, and follows Jobs to their end.
+"""The launcher's controller: it creates the Jobs of queued requests and watches them to their end.
 
-It begins after the commit of whatever gives it work, and with each minute's sweep. While the
-process is awake it watches its Jobs and their pods; what a watch misses, the sweep sees.
+It runs after each commit that adds work and with each minute's sweep, which also reconciles what a
+watch missed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextvars import Context as ContextVars
 from dataclasses import replace
 
 from functions.job_launcher import launch, manifest, queue, reconcile, tables
-from functions.job_launcher.launching import launch_batch, stop_all
+from functions.job_launcher.launching import launch_batch, stop_cancelled
 from functions.job_launcher.sweep import sweep
 from functions.kit.clients.kubernetes import Change
 from functions.kit.context import Context, Resources
@@ -23,32 +23,32 @@ from functions.kit.errors import FunctionError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# Of an event's time, how long one piece of work may ask Kubernetes. A lease lasts for all of it.
-WORK = 2 / 3
-WATCH_S = 300  # one watch; the next begins with all that there is
-MAX_PAUSE_S = 30.0  # between two watches that fail
+# The share of the event timeout that one run may take. A lease lasts for the whole timeout.
+TIMEOUT_SHARE = 2 / 3
+WATCH_S = 300  # one watch; the next begins with a list
+MAX_BACKOFF_S = 30.0  # between two watches that fail
 DRAIN_S = 10.0
 
 
-class Work:
-    """Work in a task of its own, one run at a time; again where it was called for meanwhile."""
+class CoalescedTask:
+    """Run a coroutine in a task, one run at a time; triggers during a run share the next one."""
 
-    def __init__(self, do: Callable[[], Awaitable[None]]) -> None:
-        self._do = do
-        self._called = False
+    def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._run_once = run
+        self._triggered = False
         self.task: asyncio.Task[None] | None = None
 
-    def call(self) -> None:
-        self._called = True
+    def trigger(self) -> None:
+        self._triggered = True
         if self.task is None or self.task.done():
-            # A context of its own: the caller may be inside a transaction or a trace.
+            # An empty context: the caller may be inside a transaction or a trace.
             self.task = asyncio.create_task(self._run(), context=ContextVars())
 
     async def _run(self) -> None:
-        while self._called:
-            self._called = False
+        while self._triggered:
+            self._triggered = False
             try:
-                await self._do()
+                await self._run_once()
             except FunctionError as error:
                 logger.warning("the next sweep goes on: %s", error)
             except Exception:
@@ -56,49 +56,48 @@ class Work:
 
 
 class Controller:
-    """The background work of one process; a part of its resources."""
+    """The background tasks of one process; a part of its resources."""
 
     def __init__(self, resources: Resources) -> None:
-        self._timeout_s = resources.process.timeout_seconds * WORK
+        self._timeout_s = resources.process.timeout_seconds * TIMEOUT_SHARE
         self._ctx: Context | None = None
         self._changes: dict[tuple[str, str], Change] = {}
-        self._early: dict[tuple[str, str], Change] = {}  # of pods, before their Job is on record
-        self._launching = Work(self._launch)
-        self._following = Work(self._follow)
-        self._sweeping = Work(self._sweep)
+        self._early: dict[tuple[str, str], Change] = {}  # pods whose Job's row is still queued
+        self._launching = CoalescedTask(self._launch)
+        self._reconciling = CoalescedTask(self._reconcile)
+        self._sweeping = CoalescedTask(self._sweep)
         self._watches: list[asyncio.Task[None]] = []
         self._closing = False
 
     def launch(self, ctx: Context) -> None:
-        """Something may be due, or is to be stopped."""
+        """Create the Jobs that are due, and stop those that are cancelled."""
         self._start(ctx)
-        self._launching.call()
+        self._launching.trigger()
 
     def sweep(self, ctx: Context) -> None:
-        """A minute has passed."""
+        """Compare all open rows with Kubernetes."""
         self._start(ctx)
-        self._sweeping.call()
+        self._sweeping.trigger()
 
     async def idle(self) -> None:
-        """Return when all work is done that was called for; the watches go on."""
-        while working := self.working():
-            await asyncio.wait(working)
+        """Return when all triggered tasks are done; the watches go on."""
+        while running := self.running():
+            await asyncio.wait(running)
 
     async def close(self) -> None:
-        """End the watches, and what is at work within `DRAIN_S`; a lease ends by itself."""
+        """End the watches and, within `DRAIN_S`, the running tasks; their leases expire."""
         self._closing = True
         for watch in self._watches:
             watch.cancel()
-        working = self.working()
-        if working:
-            _, late = await asyncio.wait(working, timeout=DRAIN_S)
-            for task in late:
+        running = self.running()
+        if running:
+            _, pending = await asyncio.wait(running, timeout=DRAIN_S)
+            for task in pending:
                 task.cancel()
-        await asyncio.gather(*self._watches, *working, return_exceptions=True)
+        await asyncio.gather(*self._watches, *running, return_exceptions=True)
 
-    def working(self) -> list[asyncio.Task[None]]:
-        """The tasks at work."""
-        tasks = (work.task for work in (self._launching, self._following, self._sweeping))
+    def running(self) -> list[asyncio.Task[None]]:
+        tasks = (each.task for each in (self._launching, self._reconciling, self._sweeping))
         return [task for task in tasks if task is not None and not task.done()]
 
     def _start(self, ctx: Context) -> None:
@@ -114,45 +113,45 @@ class Controller:
         return replace(self._ctx, until=time.monotonic() + self._timeout_s)
 
     async def _launch(self) -> None:
-        await stop_all(self._limited())
+        await stop_cancelled(self._limited())
         while await launch_batch(self._limited()):
-            self._follow_early()
-            # What was cancelled while its Job was being made is there to be stopped now.
-            await stop_all(self._limited())
+            self._reconcile_early()
+            # A request may have been cancelled while its Job was being created.
+            await stop_cancelled(self._limited())
         async with self._limited().store.connection() as connection:
             lease_end_s = await queue.next_lease_end_s(connection)
         if lease_end_s is not None:
-            # Another process makes them, or has died over it.
-            asyncio.get_running_loop().call_later(max(0.0, lease_end_s) + 0.1, self._call_again)
+            # The process that holds the lease may have died.
+            asyncio.get_running_loop().call_later(max(0.0, lease_end_s) + 0.1, self._relaunch)
 
-    def _call_again(self) -> None:
+    def _relaunch(self) -> None:
         if not self._closing:
-            self._launching.call()
+            self._launching.trigger()
 
-    def _follow_early(self) -> None:
+    def _reconcile_early(self) -> None:
         if self._early:
             self._changes = {**self._early, **self._changes}
             self._early = {}
-            self._following.call()
+            self._reconciling.trigger()
 
     async def _sweep(self) -> None:
         await sweep(self._limited())
-        self._launching.call()
+        self._launching.trigger()
 
-    async def _follow(self) -> None:
-        """Bring the rows of changed objects up to date, each object as it was seen last."""
+    async def _reconcile(self) -> None:
+        """Update the rows of changed objects by the newest change of each."""
         changes, self._changes = self._changes, {}
         ctx = self._limited()
         jobs = {name: change for (plural, name), change in changes.items() if plural == "jobs"}
         pods = {key: change for key, change in changes.items() if key[0] == "pods"}
         names = {*jobs, *(manifest.job_name_of(change.object) for change in pods.values())}
-        self._early |= pods  # before the rows are read: a launch may be recorded meanwhile
+        self._early |= pods  # before the rows are read: a launch may commit meanwhile
         async with ctx.store.connection() as connection:
-            rows = {row.id: row for row in await tables.open_of(connection, list(names))}
+            rows = {row.id: row for row in await tables.open_jobs(connection, list(names))}
         for key, change in pods.items():
             row = rows.get(manifest.job_name_of(change.object))
             if row is not None and change.type != "DELETED":
-                await reconcile.pod_seen(ctx, row, change.object)
+                await reconcile.reconcile_pod(ctx, row, change.object)
                 if row.state == "queued":
                     continue
             self._early.pop(key, None)
@@ -161,15 +160,17 @@ class Controller:
                 continue
             try:
                 deleted = jobs[name].type == "DELETED"
-                await reconcile.seen(self._limited(), row, jobs[name].object, deleted=deleted)
+                await reconcile.reconcile_job(
+                    self._limited(), row, jobs[name].object, deleted=deleted
+                )
             except FunctionError as error:
-                logger.warning("job %s: the next sweep looks at it: %s", name, error)
+                logger.warning("job %s: the next sweep reconciles it: %s", name, error)
             except Exception:
-                logger.exception("job %s: what was seen of it is not recorded", name)
-        self._launching.call()  # there may be room
+                logger.exception("job %s: cannot reconcile", name)
+        self._launching.trigger()  # a Job that ended frees its place
 
     async def _watch(self, api_version: str, plural: str) -> None:
-        pause_s = 1.0
+        backoff_s = 1.0
         while True:
             assert self._ctx is not None, "started with a context"
             cluster = self._ctx.resources.cluster
@@ -177,13 +178,13 @@ class Controller:
                 async for change in cluster.watch(
                     api_version, plural, manifest.SELECTOR, for_s=WATCH_S
                 ):
-                    pause_s = 1.0
+                    backoff_s = 1.0
                     self._changes[plural, str(change.object["metadata"]["name"])] = change
-                    self._following.call()
+                    self._reconciling.trigger()
             except TemporaryError as error:
-                pause_s = min(max(pause_s * 2, error.delay_s), MAX_PAUSE_S)
+                backoff_s = min(max(backoff_s * 2, error.delay_s), MAX_BACKOFF_S)
                 logger.warning("cannot watch %s: %s", plural, error)
             except FunctionError as error:
-                pause_s = MAX_PAUSE_S
-                logger.warning("cannot watch %s, the sweep sees them: %s", plural, error)
-            await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))
+                backoff_s = MAX_BACKOFF_S
+                logger.warning("cannot watch %s, the sweep lists them: %s", plural, error)
+            await asyncio.sleep(backoff_s * random.uniform(0.8, 1.0))

@@ -1,4 +1,4 @@
-"""The launcher's decisions: what is due, what a Job's state means, why it ended. All pure."""
+"""The launcher's decisions: which requests are due, a Job's state, and why it ended. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = Literal["queued", "starting", "running", "succeeded", "failed", "cancell
 QUEUED = "queued"
 ACTIVE = ("starting", "running")
 ENDED = ("succeeded", "failed", "cancelled")
-# A pod's reason where a local Kubernetes lacks the command: its Job is complete, and nothing ran.
+# The pod's reason where the local Kubernetes lacks the command: the Job completes without a run.
 RECORDED_ONLY = "RecordedOnly"
 
 
@@ -31,9 +31,9 @@ class SecretKey:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """All that a Job is made of; times in seconds. `job_id` is the Job's name.
+    """The parameters of a Job; times in seconds. `job_id` is the Job's name.
 
-    `refusal` says why no Job can be made of it: it has failed as soon as it is on record.
+    `refusal` is why no Job can be made of the request: it is stored as failed.
     """
 
     job_id: str
@@ -60,15 +60,15 @@ class JobRequest:
     cause_source: str
     cause_type: str
     correlation_id: str = ""
-    # Not in rows of before these were there.
+    # Older rows lack these.
     secret_files: dict[str, SecretKey] = field(default_factory=dict)
     traceparent: str = ""
     refusal: str = ""
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A row of the queue; `reason` says what kept it there, `not_before` until when."""
+class QueuedRequest:
+    """A row of the queue; `reason` is why it waits until `not_before`."""
 
     job_id: str
     group: str
@@ -78,56 +78,57 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Queue:
-    """What may be made now, and why the others wait."""
+class QueueDecision:
+    """The names of the Jobs that are due, and why each of the others waits."""
 
     due: list[str] = field(default_factory=list)
-    why: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
-def look_at_queue(
-    queued: Sequence[Waiting],
+def decide_queue(
+    queued: Sequence[QueuedRequest],
     active: Mapping[str, int],
     limit: int,
     now: datetime,
     *,
     group_limit: int | None = None,
-) -> Queue:
-    """Which of the queue, oldest first, fit under the limits.
+) -> QueueDecision:
+    """Return which queued requests, oldest first, the limits allow.
 
-    `active` counts the active Jobs of each group; `group_limit` is for groups that name none. A
-    full group does not hold up another; one that waits for a time holds up its own group only.
+    `active` counts the active Jobs of each group; `group_limit` holds for requests without a limit
+    of their own. A request that waits for a time blocks its own group only.
 
-    >>> one, two = (Waiting(name, "repo", 1) for name in "ab")
-    >>> look_at_queue([one, two], {}, 10, datetime(2026, 1, 1))
-    Queue(due=['a'], why={'b': '1 of 1 jobs of group repo are active'})
+    >>> first, second = (QueuedRequest(name, "repo", 1) for name in "ab")
+    >>> decide_queue([first, second], {}, 10, datetime(2026, 1, 1))
+    QueueDecision(due=['a'], reasons={'b': '1 of 1 jobs of group repo are active'})
     """
-    found = Queue()
+    decision = QueueDecision()
     counts = Counter(dict(active))
     total = sum(counts.values())
-    held: dict[str, str] = {}
-    for one in queued:
-        most = one.group_limit if one.group_limit is not None else group_limit
-        if one.group and one.group in held:
-            found.why[one.job_id] = f"behind {held[one.group]} of group {one.group}"
-        elif one.not_before is not None and one.not_before > now:
-            found.why[one.job_id] = one.reason
-            held[one.group] = one.job_id
-        elif one.group and most is not None and counts[one.group] >= most:
-            words = f"{counts[one.group]} of {most} jobs of group {one.group} are active"
-            found.why[one.job_id] = words
+    blocked_by: dict[str, str] = {}
+    for request in queued:
+        name, group = request.job_id, request.group
+        max_of_group = request.group_limit if request.group_limit is not None else group_limit
+        if group and group in blocked_by:
+            decision.reasons[name] = f"behind {blocked_by[group]} of group {group}"
+        elif request.not_before is not None and request.not_before > now:
+            decision.reasons[name] = request.reason
+            blocked_by[group] = name
+        elif group and max_of_group is not None and counts[group] >= max_of_group:
+            active_of_group = f"{counts[group]} of {max_of_group}"
+            decision.reasons[name] = f"{active_of_group} jobs of group {group} are active"
         elif total >= limit:
-            found.why[one.job_id] = f"{total} of {limit} jobs are active"
+            decision.reasons[name] = f"{total} of {limit} jobs are active"
         else:
-            found.due.append(one.job_id)
-            counts[one.group] += 1
+            decision.due.append(name)
+            counts[group] += 1
             total += 1
-    return found
+    return decision
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a Job is, as Kubernetes has it."""
+class JobStatus:
+    """A Job's state in Kubernetes."""
 
     state: State
     started_at: datetime | None = None
@@ -136,12 +137,12 @@ class Progress:
     message: str = ""
 
 
-def progress(job: Object) -> Progress:
-    """Read a Job's status. Failed pods do not make a failed Job while retries remain.
+def job_status(job: Object) -> JobStatus:
+    """Read a Job's status. A failed pod does not fail the Job while retries remain.
 
-    >>> progress({"status": {"failed": 2, "active": 1}}).state
+    >>> job_status({"status": {"failed": 2, "active": 1}}).state
     'running'
-    >>> progress({"status": {"active": 1, "ready": 0}}).state
+    >>> job_status({"status": {"active": 1, "ready": 0}}).state
     'starting'
     """
     status = job.get("status") or {}
@@ -149,7 +150,7 @@ def progress(job: Object) -> Progress:
     for condition in status.get("conditions") or ():
         if condition.get("status") != "True" or condition["type"] not in ("Complete", "Failed"):
             continue
-        return Progress(
+        return JobStatus(
             "succeeded" if condition["type"] == "Complete" else "failed",
             started,
             _time(status.get("completionTime")) or _time(condition.get("lastTransitionTime")),
@@ -157,11 +158,11 @@ def progress(job: Object) -> Progress:
             str(condition.get("message") or ""),
         )
     ran = status.get("ready") or status.get("failed") or status.get("succeeded")
-    return Progress("running" if ran else "starting", started)
+    return JobStatus("running" if ran else "starting", started)
 
 
 @dataclass(frozen=True)
-class PodEnd:
+class PodTermination:
     """How the last pod of a Job ended."""
 
     pod: str
@@ -170,36 +171,36 @@ class PodEnd:
     message: str = ""
 
 
-def last_pod(pods: Sequence[Object]) -> PodEnd | None:
-    """The end of the pod that was started last, in its own words; None without pods."""
+def last_termination(pods: Sequence[Object]) -> PodTermination | None:
+    """Return how the newest pod ended; None without pods."""
     if not pods:
         return None
     pod = max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp") or ""))
     status = pod.get("status") or {}
     if status.get("reason") == RECORDED_ONLY:
         name = str(pod["metadata"]["name"])
-        return PodEnd(name, RECORDED_ONLY, None, str(status.get("message") or ""))
+        return PodTermination(name, RECORDED_ONLY, None, str(status.get("message") or ""))
     ends = [
         state["terminated"]
         for part in ("initContainerStatuses", "containerStatuses")
         for entry in status.get(part) or ()
         if "terminated" in (state := entry.get("state") or {})
     ]
-    bad = next((end for end in ends if end.get("exitCode")), None) or (ends[-1] if ends else {})
-    stuck = stuck_because(pod)
-    return PodEnd(
-        str(pod["metadata"]["name"]),
-        bad.get("reason") or status.get("reason") or (stuck.partition(":")[0] if stuck else None),
-        bad.get("exitCode"),
-        str(bad.get("message") or status.get("message") or stuck),
+    last = next((end for end in ends if end.get("exitCode")), None) or (ends[-1] if ends else {})
+    waiting = waiting_reason(pod)
+    return PodTermination(
+        pod=str(pod["metadata"]["name"]),
+        reason=last.get("reason") or status.get("reason") or waiting.partition(":")[0] or None,
+        exit_code=last.get("exitCode"),
+        message=str(last.get("message") or status.get("message") or waiting),
     )
 
 
-def stuck_because(pod: Object) -> str:
-    """Why a pod does not run yet, in Kubernetes' words; empty where nothing is wrong.
+def waiting_reason(pod: Object) -> str:
+    """Return Kubernetes' reason and message why a pod does not run; empty where nothing is wrong.
 
     >>> waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}
-    >>> stuck_because({"status": {"containerStatuses": [{"state": {"waiting": waiting}}]}})
+    >>> waiting_reason({"status": {"containerStatuses": [{"state": {"waiting": waiting}}]}})
     'ImagePullBackOff: Back-off pulling image "x"'
     """
     status = pod.get("status") or {}
@@ -208,7 +209,7 @@ def stuck_because(pod: Object) -> str:
             waiting = (entry.get("state") or {}).get("waiting") or {}
             reason = str(waiting.get("reason") or "")
             if reason and reason not in ("ContainerCreating", "PodInitializing"):
-                return f"{reason}: {waiting.get('message') or 'no more is said'}"
+                return f"{reason}: {waiting.get('message') or 'no message'}"
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"{condition.get('reason')}: {condition.get('message') or ''}".rstrip(": ")
@@ -216,9 +217,7 @@ def stuck_because(pod: Object) -> str:
 
 
 def task_status(states: Sequence[str]) -> str:
-    """A task's status from its Jobs' states, newest first.
-
-    A Job that was only recorded has done nothing of its task.
+    """Return a task's status by the states of its Jobs, newest first.
 
     >>> task_status(["queued", "failed"]), task_status(["succeeded"]), task_status(["recorded"])
     ('pending', 'completed', 'recorded')

@@ -1,4 +1,4 @@
-"""Rows move on, and what becomes true of a Job is committed with them as an event."""
+"""The events of a Job, committed with the state change that they report."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ EMITS: tuple[type[JobFact], ...] = (
 )
 
 
-def about(request: JobRequest) -> dict[str, Any]:
-    """What every fact of a Job says."""
+def common_fields(request: JobRequest) -> dict[str, Any]:
+    """Return the fields that all events of a Job have."""
     return {
         "job_id": request.job_id,
         "kind": request.kind,
@@ -52,12 +52,12 @@ def queued(request: JobRequest) -> JobQueued:
         "cause_source": request.cause_source,
         "cause_type": request.cause_type,
     }
-    return JobQueued(**about(request), **cause)
+    return JobQueued(**common_fields(request), **cause)
 
 
 @dataclass
 class Settlement:
-    """A transaction, and the facts that it makes true of one Job."""
+    """A transaction, and the events of one Job that leave with its commit."""
 
     tx: Connection
     facts: list[JobFact] = field(default_factory=list)
@@ -65,9 +65,9 @@ class Settlement:
 
 @asynccontextmanager
 async def settled(ctx: Context, request: JobRequest) -> AsyncIterator[Settlement]:
-    """One short transaction; its facts leave after its commit, in the order of the Job's changes.
+    """Open a transaction; send its events after the commit, in the order of the Job's changes.
 
-    Call nobody inside.
+    Make no call to another service inside.
     """
     durable = ctx.resources.durable
     async with ctx.store.transaction() as tx:

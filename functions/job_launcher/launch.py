@@ -1,12 +1,13 @@
-"""The edge to Kubernetes: make a Job, stop it, and read how it ended. Outcomes are data.
+"""Calls to Kubernetes: create a Job, delete it, and read how it ended.
 
-created, or there already and ours     Made
-there, but somebody else's             Refused
-400, 422                               Refused, in Kubernetes' words
-403 of this Job (admission, quota)     Waits; what admission says no to is Denied
-403 of any Job (RBAC), 404 (namespace), 401   Waits, with all others: somebody has to put it right
-429, 5xx, closed connection            asked again twice, then Waits, with all others
-no answer in the time of the event     Waits, with all others
+Kubernetes answers                           the result
+created, or it exists and is ours            Created
+it exists and belongs to another owner       Rejected
+400, 422                                     Rejected, with Kubernetes' message
+403 for this Job (quota)                     Postponed
+403 for this Job (admission)                 AdmissionDenied
+403 (RBAC), 404 (namespace), 401             Postponed, affects all
+429, 5xx, closed connection, no answer       retried twice, then Postponed, affects all
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import stamina
 
 from functions.job_launcher import manifest
-from functions.job_launcher.decide import JobRequest, PodEnd, last_pod
+from functions.job_launcher.decide import JobRequest, PodTermination, last_termination
 from functions.kit.clients.kubernetes import Cluster, Forbidden, NoRight, QuotaUsedUp
 from functions.kit.errors import (
     Conflict,
@@ -35,99 +36,98 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH = "batch/v1"
-MOST_PATIENCE_S = 2.0
+MAX_RETRY_DELAY_S = 2.0
 LOG_LINES = 20
 
 
 @dataclass(frozen=True)
-class Made:
-    """The Job exists, as `job` shows; `adopted` if it did before we asked."""
+class Created:
+    """The Job exists; `adopted` if it existed before the call."""
 
     job: dict[str, Any]
     adopted: bool
 
 
 @dataclass(frozen=True)
-class Refused:
-    """There will be no Job."""
+class Rejected:
+    """Kubernetes will never accept the Job."""
 
     message: str
 
 
 @dataclass(frozen=True)
-class Waits:
-    """There may be a Job later; until then the request stays in the queue.
-
-    `all_do`: any other Job would hear the same now.
-    """
+class Postponed:
+    """The request stays in the queue for `delay_s`; `affects_all`: so does any other request."""
 
     message: str
     delay_s: float
-    all_do: bool = True
+    affects_all: bool = True
 
 
 @dataclass(frozen=True)
-class Denied(Waits):
-    """Admission says no to this Job; it may change its mind, if somebody changes its rules."""
+class AdmissionDenied(Postponed):
+    """An admission controller denies this Job; its policy may change."""
 
-    all_do: bool = False
-
-
-Outcome = Made | Refused | Waits
+    affects_all: bool = False
 
 
-async def make(cluster: Cluster, request: JobRequest) -> Outcome:
-    """Make the request's Job and its ConfigMap, or find them made."""
+LaunchResult = Created | Rejected | Postponed
+
+
+async def create(cluster: Cluster, request: JobRequest) -> LaunchResult:
+    """Create the request's Job and its ConfigMap, or find them created."""
     try:
-        return await _make(cluster, request)
+        return await _create(cluster, request)
     except (NotFound, NoRight) as error:
-        return Waits(error.detail, 60)
+        return Postponed(error.detail, 60)
     except QuotaUsedUp as error:
-        return Waits(error.detail, 60, all_do=False)
+        return Postponed(error.detail, 60, affects_all=False)
     except Forbidden as error:
-        return Denied(error.detail, 60)
+        return AdmissionDenied(error.detail, 60)
     except TemporaryError as error:
-        return Waits(error.detail, max(error.delay_s, 5))
+        return Postponed(error.detail, max(error.delay_s, 5))
     except PermanentError as error:
-        return Refused(error.detail)
+        return Rejected(error.detail)
 
 
-async def _make(cluster: Cluster, request: JobRequest) -> Outcome:
+async def _create(cluster: Cluster, request: JobRequest) -> LaunchResult:
     wanted = manifest.job_of(request)
     adopted = False
     try:
-        job = await _patiently(lambda: cluster.create("jobs", wanted))
+        job = await _with_retries(lambda: cluster.create("jobs", wanted))
     except Conflict as error:
         adopted = True
         try:
-            job = await _patiently(lambda: cluster.get(BATCH, "jobs", request.job_id))
+            job = await _with_retries(lambda: cluster.get(BATCH, "jobs", request.job_id))
         except NotFound:
-            return Waits(error.detail, 5, all_do=False)
+            return Postponed(error.detail, 5, affects_all=False)
         if not manifest.is_ours(request, job):
-            return Refused(f"a Job {request.job_id} exists that was not made for this request")
+            return Rejected(f"a Job {request.job_id} exists that belongs to another request")
         if "deletionTimestamp" in job["metadata"]:
-            return Waits(f"an older Job {request.job_id} is being deleted", 5, all_do=False)
+            return Postponed(
+                f"an older Job {request.job_id} is being deleted", 5, affects_all=False
+            )
     files = manifest.config_map_of(request, job)
     if files is not None:
         try:
-            await _patiently(lambda: cluster.create("configmaps", files))
+            await _with_retries(lambda: cluster.create("configmaps", files))
         except Conflict as error:
             if not await _has_files(cluster, job):
-                return Waits(error.detail, 5, all_do=False)
+                return Postponed(error.detail, 5, affects_all=False)
         except (Forbidden, NotFound):
             raise
         except PermanentError:
             await stop(cluster, request.job_id)
             raise
-    return Made(job, adopted)
+    return Created(job, adopted)
 
 
 async def _has_files(cluster: Cluster, job: dict[str, Any]) -> bool:
-    """Is the ConfigMap there, and this very Job's? A busy quota is a 409 too, and so is the
-    ConfigMap of a Job that was here before."""
+    """Does this Job's ConfigMap exist? 409 also means a conflict on a quota, or the ConfigMap of an
+    earlier Job of this name."""
     name = str(job["metadata"]["name"])
     try:
-        found = await _patiently(lambda: cluster.get("v1", "configmaps", name))
+        found = await _with_retries(lambda: cluster.get("v1", "configmaps", name))
     except NotFound:
         return False
     owners = found["metadata"].get("ownerReferences") or []
@@ -135,31 +135,31 @@ async def _has_files(cluster: Cluster, job: dict[str, Any]) -> bool:
 
 
 async def stop(cluster: Cluster, job_id: str) -> None:
-    """Delete a Job with its pods; it is well where there is none."""
+    """Delete a Job with its pods, if it exists."""
     try:
-        await _patiently(lambda: cluster.delete(BATCH, "jobs", job_id))
+        await _with_retries(lambda: cluster.delete(BATCH, "jobs", job_id))
     except NotFound:
         logger.debug("job %s is gone already", job_id)
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobResult:
     """How a Job's last pod ended, and its last lines."""
 
-    pod: PodEnd | None
+    pod: PodTermination | None
     log: list[str]
 
 
-async def ending(cluster: Cluster, job_id: str) -> Ending:
-    """Read how a Job ended; what cannot be read is left out, its end is true all the same."""
+async def job_result(cluster: Cluster, job_id: str) -> JobResult:
+    """Read how a Job ended; leave out what Kubernetes cannot return."""
     try:
         pods = await pods_of(cluster, job_id)
     except FunctionError as error:
         logger.warning("cannot read the pods of %s: %s", job_id, error)
-        return Ending(None, [])
-    pod = last_pod(pods)
+        return JobResult(None, [])
+    pod = last_termination(pods)
     if pod is None:
-        return Ending(None, [])
+        return JobResult(None, [])
     try:
         text = await cluster.log(pod.pod, tail=LOG_LINES)
     except FunctionError as error:
@@ -167,17 +167,17 @@ async def ending(cluster: Cluster, job_id: str) -> Ending:
         text = pod.message
     # PostgreSQL's jsonb holds no NUL.
     lines = text.replace("\0", "").splitlines()[-LOG_LINES:]
-    return Ending(pod, [shortened(line, 500) for line in lines])
+    return JobResult(pod, [shortened(line, 500) for line in lines])
 
 
 async def pods_of(cluster: Cluster, job_id: str) -> list[dict[str, Any]]:
-    """The pods of a Job, oldest first."""
+    """Return the pods of a Job, oldest first."""
     pods = await cluster.list("v1", "pods", f"batch.kubernetes.io/job-name={job_id}")
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
 
 
-async def refused_pods(cluster: Cluster) -> dict[str, str]:
-    """Why Jobs have no pod, by their names, in the words of Kubernetes' newest Event of each."""
+async def pod_creation_errors(cluster: Cluster) -> dict[str, str]:
+    """Return the newest FailedCreate Event of each Job that has no pod, by the Job's name."""
     fields = "involvedObject.kind=Job,reason=FailedCreate"
     events = await cluster.list("v1", "events", fields=fields)
     events.sort(key=lambda event: str(event.get("lastTimestamp") or ""))
@@ -187,15 +187,15 @@ async def refused_pods(cluster: Cluster) -> dict[str, str]:
     }
 
 
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Ask up to three times, where Kubernetes does not ask for more patience than we have."""
+async def _with_retries(call: Callable[[], Awaitable[T]]) -> T:
+    """Call up to three times, while the delay between calls stays within `MAX_RETRY_DELAY_S`."""
 
-    def pause_s(error: Exception) -> float | bool:
-        short = isinstance(error, TemporaryError) and error.delay_s <= MOST_PATIENCE_S
+    def delay_s(error: Exception) -> float | bool:
+        short = isinstance(error, TemporaryError) and error.delay_s <= MAX_RETRY_DELAY_S
         return error.delay_s if isinstance(error, TemporaryError) and short else False
 
-    # No timeout here: a call beyond the time that is left for the event is a long patience.
-    async for attempt in stamina.retry_context(on=pause_s, attempts=3, timeout=None):
+    # Without a timeout: the client ends a call at the event's deadline, with a long delay.
+    async for attempt in stamina.retry_context(on=delay_s, attempts=3, timeout=None):
         with attempt:
-            return await work()
+            return await call()
     raise AssertionError("unreachable: stamina raises the last error")

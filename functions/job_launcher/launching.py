@@ -1,8 +1,8 @@
-"""Make the Jobs of what waits, as the limits allow, and stop what is to be stopped.
+"""Create the Jobs of queued requests within the limits, and stop cancelled Jobs.
 
-A request is leased in one short transaction, its Job is made with no transaction open, and another
-one records what came of it. A process that dies leaves a lease that ends; making a Job again finds
-the one that was made.
+One short transaction leases a request, Kubernetes creates its Job with no transaction open, and a
+second transaction stores the result. After a crash the lease expires, and the next attempt adopts
+the Job that exists.
 """
 
 from __future__ import annotations
@@ -11,95 +11,95 @@ import logging
 from datetime import timedelta
 
 from functions.job_launcher import launch, queue, reconcile, tables
-from functions.job_launcher.decide import look_at_queue
+from functions.job_launcher.decide import decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.settings import LauncherSettings
-from functions.job_launcher.tables import Row
+from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 20  # requests leased at once
-MAX_REFUSALS = 10  # by admission, a minute apart
-MIN_S = 5.0  # what a Job needs to be made, or its end to be read
+MAX_ADMISSION_DENIALS = 10  # a minute apart
+MIN_REMAINING_S = 5.0  # for the calls of one Job
 LOCK_TIMEOUT_S = 10.0
 
 
 async def launch_batch(ctx: Context) -> bool:
-    """Make the Jobs that the limits allow, oldest first; False where none is due."""
+    """Create the Jobs that are due, oldest first; False where none is due."""
     rows = await _lease(ctx)
-    held: set[str] = set()  # groups whose oldest must wait: the others may not overtake it
-    left = [row.id for row in rows]
+    blocked_groups: set[str] = set()  # their oldest request waits, and none may overtake it
+    leased = [row.id for row in rows]
     for number, row in enumerate(rows):
-        if number and ctx.left_s < MIN_S:
+        if number and ctx.left_s < MIN_REMAINING_S:
             break
-        if row.request.group and row.request.group in held:
+        if row.request.group and row.request.group in blocked_groups:
             continue
-        left.remove(row.id)
-        outcome = await _make(ctx, row)
-        if isinstance(outcome, launch.Waits):
-            held.add(row.request.group)
-            if outcome.all_do:
-                await _wait(ctx, left, outcome)
-                left.clear()
+        leased.remove(row.id)
+        result = await _launch(ctx, row)
+        if isinstance(result, launch.Postponed):
+            blocked_groups.add(row.request.group)
+            if result.affects_all:
+                await _postpone(ctx, leased, result)
+                leased.clear()
                 break
-    if left:
+    if leased:
         async with ctx.store.connection() as connection:
-            await queue.release(connection, left)
+            await queue.release(connection, leased)
     return bool(rows)
 
 
-async def stop_all(ctx: Context) -> None:
-    """Stop what somebody cancelled while Kubernetes had, or was to have, its Job."""
+async def stop_cancelled(ctx: Context) -> None:
+    """Stop the Jobs of cancelled requests."""
     async with ctx.store.connection() as connection:
-        rows = await tables.to_cancel(connection)
+        rows = await tables.cancellation_requested(connection)
     for number, row in enumerate(rows):
-        if number and ctx.left_s < MIN_S:
+        if number and ctx.left_s < MIN_REMAINING_S:
             return
         await reconcile.stop(ctx, row)
 
 
-async def _lease(ctx: Context) -> list[Row]:
+async def _lease(ctx: Context) -> list[JobRow]:
     settings = ctx.settings(LauncherSettings)
     async with ctx.store.transaction() as tx:
         await queue.lock(tx, LOCK_TIMEOUT_S)
-        found = look_at_queue(
-            await queue.waiting(tx),
-            await queue.active(tx),
+        found = decide_queue(
+            await queue.queued_requests(tx),
+            await queue.active_by_group(tx),
             settings.job_concurrency,
             ctx.now(),
             group_limit=settings.job_group_concurrency,
         )
-        # Longer than any work on it: no other process takes it meanwhile.
+        # Longer than any run of the controller: no other process takes it meanwhile.
         lease_s = float(ctx.resources.process.timeout_seconds)
         return await queue.lease(tx, found.due[:MAX_BATCH], lease_s)
 
 
-async def _make(ctx: Context, row: Row) -> launch.Outcome:
+async def _launch(ctx: Context, row: JobRow) -> launch.LaunchResult:
     try:
-        outcome = await launch.make(ctx.cluster, row.request)
+        result = await launch.create(ctx.cluster, row.request)
     except Exception as error:
-        # Whatever is wrong with one request: the others go on.
-        logger.exception("job %s cannot be made", row.id)
-        outcome = launch.Denied(f"{type(error).__name__}: {error}", 60)
-    match outcome:
-        case launch.Made():
-            if outcome.adopted:
-                logger.info("adopted job %s: it was there already", row.id)
+        # An error of one request does not stop the others.
+        logger.exception("job %s cannot be created", row.id)
+        result = launch.AdmissionDenied(f"{type(error).__name__}: {error}", 60)
+    match result:
+        case launch.Created():
+            if result.adopted:
+                logger.info("adopted job %s: it existed already", row.id)
             async with settled(ctx, row.request) as settlement:
-                await queue.launched(settlement.tx, row.id, ctx.now())
-        case launch.Refused():
-            await reconcile.fail(ctx, row, "Refused", outcome.message)
-        case launch.Denied() if row.refusals + 1 >= MAX_REFUSALS:
-            await reconcile.fail(ctx, row, "Refused", outcome.message)
-        case launch.Waits():
-            logger.warning("job %s waits: %s", row.id, outcome.message)
-            await _wait(ctx, [row.id], outcome)
-    return outcome
+                await queue.mark_launched(settlement.tx, row.id, ctx.now())
+        case launch.Rejected():
+            await reconcile.fail(ctx, row, "Refused", result.message)
+        case launch.AdmissionDenied() if row.refusals + 1 >= MAX_ADMISSION_DENIALS:
+            await reconcile.fail(ctx, row, "Refused", result.message)
+        case launch.Postponed():
+            logger.warning("job %s waits: %s", row.id, result.message)
+            await _postpone(ctx, [row.id], result)
+    return result
 
 
-async def _wait(ctx: Context, ids: list[str], outcome: launch.Waits) -> None:
-    until = ctx.now() + timedelta(seconds=outcome.delay_s)
-    denied = isinstance(outcome, launch.Denied)
+async def _postpone(ctx: Context, ids: list[str], result: launch.Postponed) -> None:
+    until = ctx.now() + timedelta(seconds=result.delay_s)
+    denied = isinstance(result, launch.AdmissionDenied)
     async with ctx.store.connection() as connection:
-        await queue.waits(connection, ids, outcome.message, until, denied=denied)
+        await queue.postpone(connection, ids, result.message, until, denied=denied)

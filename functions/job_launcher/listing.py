@@ -1,4 +1,4 @@
-"""Jobs as a list: page by page, filtered, counted."""
+"""Queries of the Jobs' table: pages and counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from functions.job_launcher.decide import State
-from functions.job_launcher.tables import Row, row_of
+from functions.job_launcher.tables import JobRow, row_of
 from functions.kit.durable.database import Connection
 
 MAX_COUNT = 10_000
@@ -14,23 +14,26 @@ MAX_COUNT = 10_000
 
 async def page(
     tx: Connection, filters: Mapping[str, str], before: int | None, limit: int
-) -> list[Row]:
-    """Newest first; `filters` are column and value, `before` a position."""
+) -> list[JobRow]:
+    """Return Jobs, newest first; `filters` are names and values, `before` is a position."""
     conditions = _conditions(filters, 3)
     where = " AND ".join(["($1::bigint IS NULL OR position < $1)", *conditions])
     rows = await tx.fetch(
         f"SELECT * FROM job WHERE {where} ORDER BY position DESC LIMIT $2",
-        *(before, limit, *filters.values()),
+        before,
+        limit,
+        *filters.values(),
     )
     return [row_of(row) for row in rows]
 
 
 async def count(tx: Connection, filters: Mapping[str, str]) -> int:
-    """How many there are, counted up to `MAX_COUNT`."""
+    """Count the Jobs, up to `MAX_COUNT`."""
     where = " AND ".join(["true", *_conditions(filters, 2)])
     found: int = await tx.fetchval(
         f"SELECT count(*) FROM (SELECT FROM job WHERE {where} LIMIT $1) AS counted",
-        *(MAX_COUNT, *filters.values()),
+        MAX_COUNT,
+        *filters.values(),
     )
     return found
 
@@ -41,7 +44,7 @@ def _conditions(filters: Mapping[str, str], first: int) -> list[str]:
 
 
 async def count_by_state(connection: Connection) -> tuple[dict[str, int], float]:
-    """How many requests there are of each state, and the oldest queued one's age in seconds."""
+    """Return the number of Jobs in each state, and the age of the oldest queued one in seconds."""
     rows = await connection.fetch("SELECT state, count(*) AS n FROM job GROUP BY state")
     oldest_s: float = await connection.fetchval(
         """SELECT coalesce(extract(epoch FROM now() - min(queued_at)), 0)::float8

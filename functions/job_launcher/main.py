@@ -3,9 +3,9 @@
 in      any event that a route names; JobCancelRequested, TaskUpdateRequested;
         ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job
-asks    Kubernetes, after the commit and never within a request
-fails   PermanentError where an event lacks what its route needs. Kubernetes being away is no
-        failure: the request stays in the queue and says why
+calls   Kubernetes, after the commit
+fails   PermanentError where an event lacks what its route needs; while Kubernetes is unavailable
+        the request stays in the queue
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from functions.kit.settings import BadSetting
 
 
 def routes_of(resources: Resources) -> RoutesSource:
-    """The process's routes, which follow their file."""
+    """Return the process's routes, which are read again when their file changes."""
     path = resources.settings(LauncherSettings).routes_file
     if not path:
         raise BadSetting("setting ROUTES_FILE is missing: name the file with the routes")
@@ -40,7 +40,7 @@ def routes_of(resources: Resources) -> RoutesSource:
 
 
 async def start(ctx: Context) -> None:
-    """Refuse wrong routes before an event comes; then go on with what others left behind."""
+    """Refuse to start with invalid routes; then launch what is queued."""
     try:
         ctx.part(routes_of).routes()
     except BadRoutes as error:
@@ -49,7 +49,7 @@ async def start(ctx: Context) -> None:
 
 
 def health(ctx: Context) -> Mapping[str, object]:
-    """How many routes there are, and what is wrong with a change that was not taken."""
+    """Return the number of routes, and why the last change of their file was rejected."""
     source = ctx.part(routes_of)
     found: dict[str, object] = {"routes": len(source.routes())}
     return found | ({"refused_routes": source.refused} if source.refused else {})
@@ -66,8 +66,8 @@ async def routes(request: Request, ctx: Context) -> Response:
 
 
 async def ignores(event: Event, ctx: Context) -> bool:
-    """Does no route want it?"""
-    return isinstance(event, AnyEvent) and not await commands.is_wanted(
+    """Does no route make Jobs of it?"""
+    return isinstance(event, AnyEvent) and not await commands.has_job_route(
         ctx.part(routes_of).routes(), event
     )
 
@@ -98,4 +98,4 @@ async def job_launcher(
         case TaskUpdateRequested():
             return await commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
         case AnyEvent():
-            return await commands.take(ctx.part(routes_of).routes(), event, ctx, tx)
+            return await commands.enqueue(ctx.part(routes_of).routes(), event, ctx, tx)

@@ -1,10 +1,10 @@
 """A request as Kubernetes objects: the Job, and the ConfigMap with its files. Pure.
 
-A file of a route's `secret_files` is a key of a Secret that is there already: what is secret never
-passes through the launcher, its events or its tables, and it needs no right to Secrets.
+Secrets are references only: no secret value passes through the launcher, its events or its tables,
+and its Role does not include Secrets.
 
-The Job runs as UID 1000 with no privileges, no capabilities and no service account token, and ends
-by itself: a deadline, a limit of retries, a time to live after its end.
+The Job runs as UID 1000 without privileges, capabilities or a service account token, with a
+deadline, a limit of retries and a time to live after its end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ USER = 1000
 
 
 def job_of(request: JobRequest) -> Object:
-    """The Job's manifest."""
+    """Return the Job's manifest."""
     labels = labels_of(request)
     annotations = annotations_of(request)
     return {
@@ -45,7 +45,7 @@ def job_of(request: JobRequest) -> Object:
 
 
 def config_map_of(request: JobRequest, job: Object) -> Object | None:
-    """The ConfigMap with the request's files, owned by the Job as it was made; None without."""
+    """Return the ConfigMap with the request's files, owned by the created Job; None without."""
     if not request.files:
         return None
     return {
@@ -71,17 +71,17 @@ def config_map_of(request: JobRequest, job: Object) -> Object | None:
 
 
 def is_ours(request: JobRequest, job: Object) -> bool:
-    """Was this Job made for this request?"""
+    """Does the Job belong to the request?"""
     return bool((job["metadata"].get("annotations") or {}).get(CAUSE) == _cause(request))
 
 
 def job_name_of(pod: Object) -> str:
-    """The name of the Job that a pod belongs to; empty where it belongs to none."""
+    """Return the name of a pod's Job; empty where it has none."""
     return str((pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", ""))
 
 
 def labels_of(request: JobRequest) -> dict[str, str]:
-    """Labels to select by; what an event says is cut to what a label may hold."""
+    """Return the Job's labels, each truncated to a valid label value."""
     found = {
         "app.kubernetes.io/name": "agent",
         "app.kubernetes.io/managed-by": MANAGER,
@@ -96,7 +96,7 @@ def labels_of(request: JobRequest) -> dict[str, str]:
 
 
 def annotations_of(request: JobRequest) -> dict[str, str]:
-    """Where the Job comes from, word for word."""
+    """Return the Job's correlation as annotations, untruncated up to 2,000 characters."""
     found = {
         CAUSE: _cause(request),
         "jobs.dsm.io/event-id": request.cause_id,
@@ -170,7 +170,7 @@ def _pod(request: JobRequest) -> Object:
 
 
 def _env(request: JobRequest) -> list[Object]:
-    # A `$(NAME)` that an event holds must not become the value of a variable.
+    # Kubernetes would expand a `$(NAME)` of the event's data.
     plain = {
         "HOME": WORKSPACE,
         "JOB_NAME": request.job_id,
@@ -197,11 +197,11 @@ def _env(request: JobRequest) -> list[Object]:
 
 
 def _sources(request: JobRequest) -> list[Object]:
-    """What the task's folder holds: our ConfigMap, and the keys of Secrets."""
+    """Return the sources of the task's folder: the request's ConfigMap and keys of Secrets."""
     sources: list[Object] = [{"configMap": {"name": request.job_id}}] if request.files else []
     for path, key in request.secret_files.items():
-        chosen = {"name": key.secret, "items": [{"key": key.key, "path": path}], **_optional(key)}
-        sources.append({"secret": chosen})
+        secret = {"name": key.secret, "items": [{"key": key.key, "path": path}], **_optional(key)}
+        sources.append({"secret": secret})
     return sources
 
 

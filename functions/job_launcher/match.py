@@ -1,4 +1,4 @@
-"""Which route an event takes, and why the others do not."""
+"""Match an event against the routes; report why each of the others does not match."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
-from functions.job_launcher.event_data import data_of
+from functions.job_launcher.event_data import visible_data
 from functions.job_launcher.route_file import Route
 from functions.kit.errors import shortened
 
@@ -16,11 +16,10 @@ Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What routes match on. `labels` has each label's value, or its name again.
+class MatchFields:
+    """The fields that routes match on. `labels` has each label's value, or its name again.
 
-    `author_association` is GitHub's word for who wrote what the event is about, empty where it
-    says none; `fork` is None where the event is about no pull request, or does not say.
+    `author_association` is GitHub's field of that name; `fork` is None where it is unknown.
     """
 
     type: str
@@ -35,30 +34,29 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What of an event matches: an item of it where the route names `each`, else all of it."""
+class RouteMatch:
+    """An event that matches a route, or one item of the route's `each`."""
 
-    facts: Facts
+    fields: MatchFields
     item: Item | None = None
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The route that an event takes, None if none, with what fits it, and why the ones before it
-    do not match. `data` is the event's, read once."""
+class RouteChoice:
+    """The first route that matches an event, or None, and why those before it do not match."""
 
     route: Route | None
-    passed: dict[str, str]
-    facts: Facts
+    mismatches: dict[str, str]
+    fields: MatchFields
     data: Mapping[str, Any]
-    fits: list[Fit] = field(default_factory=list)
+    matches: list[RouteMatch] = field(default_factory=list)
 
 
-def facts_of(event: AnyEvent, data: Mapping[str, Any]) -> Facts:
-    """Read an event as its sender writes it: GitHub, Grafana, or one of our task events.
+def match_fields(event: AnyEvent, data: Mapping[str, Any]) -> MatchFields:
+    """Read the match fields of an event of GitHub, Grafana or an agent's task.
 
-    A label that was just added or removed is the only label of that event: an issue that has
-    `agent` and gets `bug` was not labelled `agent` by that.
+    `label` of a `labeled` event replaces the issue's labels: an issue with `agent` that gets `bug`
+    was not labelled `agent` by that event.
     """
     change = _at(data, "pull_request") or _at(data, "issue")
     alerts = [a for a in _list(data.get("alerts")) if a.get("status") == data.get("status")]
@@ -68,13 +66,13 @@ def facts_of(event: AnyEvent, data: Mapping[str, Any]) -> Facts:
     elif change:
         labels = _names(_list(change.get("labels")))
     elif "alerts" in data:
-        for one in (_at(data, "commonLabels"), *(_at(a, "labels") for a in alerts)):
-            for name, value in _of_alert(one).items():
+        for group in (_at(data, "commonLabels"), *(_at(a, "labels") for a in alerts)):
+            for name, value in _alert_labels(group).items():
                 labels.setdefault(name, value)
     else:
         labels = {str(k): str(v) for k, v in _at(data, "metadata", "labels").items()}
     ref = _at(change, "base").get("ref") or data.get("ref") or ""
-    return Facts(
+    return MatchFields(
         type=event.said["type"],
         source=event.said["source"],
         action=str(data.get("action") or (data.get("status") if "alerts" in data else "") or ""),
@@ -87,70 +85,72 @@ def facts_of(event: AnyEvent, data: Mapping[str, Any]) -> Facts:
     )
 
 
-def facts_of_item(item: Item, event: Facts) -> Facts:
-    """Read an item as the event is read; type, source and branch are the event's."""
+def item_match_fields(item: Item, event: MatchFields) -> MatchFields:
+    """Read the match fields of an item; type, source and branch are the event's."""
     given = item.get("labels")
-    labels = _names(_list(given)) if isinstance(given, list) else _of_alert(_at(item, "labels"))
+    labels = _names(_list(given)) if isinstance(given, list) else _alert_labels(_at(item, "labels"))
     action = str(item.get("action") or item.get("status") or "")
     return replace(event, action=action, labels=labels, severity=_severity(labels, item))
 
 
-def choose(routes: Sequence[Route], event: AnyEvent) -> Choice:
-    """The first route that matches."""
-    data = data_of(event)
-    facts = facts_of(event, data)
-    passed: dict[str, str] = {}
+def choose(routes: Sequence[Route], event: AnyEvent) -> RouteChoice:
+    """Return the first route that matches."""
+    data = visible_data(event)
+    fields = match_fields(event, data)
+    mismatches: dict[str, str] = {}
     for route in routes:
-        fits, why = _fits_of(route, data, facts)
-        if fits:
-            return Choice(route, passed, facts, data, fits)
-        passed[route.name] = why
-    return Choice(None, passed, facts, data)
+        matches, reason = _matches_of(route, data, fields)
+        if matches:
+            return RouteChoice(route, mismatches, fields, data, matches)
+        mismatches[route.name] = reason
+    return RouteChoice(None, mismatches, fields, data)
 
 
-def _fits_of(route: Route, data: Mapping[str, Any], facts: Facts) -> tuple[list[Fit], str]:
-    """What of the event fits the route; why nothing does, if nothing does."""
+def _matches_of(
+    route: Route, data: Mapping[str, Any], fields: MatchFields
+) -> tuple[list[RouteMatch], str]:
+    """Return the event or its items that match; else why none does."""
     if route.each is None:
-        why = mismatch(route, facts)
-        return ([], why) if why else ([Fit(facts)], "")
+        reason = mismatch(route, fields)
+        return ([], reason) if reason else ([RouteMatch(fields)], "")
     items = _list(template.find(template.path(route.each), {"data": data}))
-    found = [Fit(facts_of_item(item, facts), item) for item in items]
-    fits = [fit for fit in found if not mismatch(route, fit.facts)]
-    if fits:
-        return fits, ""
-    if not found:
+    candidates = [RouteMatch(item_match_fields(item, fields), item) for item in items]
+    matches = [match for match in candidates if not mismatch(route, match.fields)]
+    if matches:
+        return matches, ""
+    if not candidates:
         return [], f"{route.each} holds no item"
-    last = mismatch(route, found[-1].facts)
-    return [], f"none of {len(found)} in {route.each} matches, in the last one {last}"
+    last = mismatch(route, candidates[-1].fields)
+    return [], f"none of {len(candidates)} in {route.each} matches, in the last one {last}"
 
 
-def mismatch(route: Route, facts: Facts) -> str:
-    """Why a route does not match, in words; empty if it does."""
+def mismatch(route: Route, fields: MatchFields) -> str:
+    """Return why a route does not match; empty if it does."""
     wanted = route.match
-    label_forms = [*facts.labels, *(f"{k}={v}" for k, v in facts.labels.items())]
-    association = [facts.author_association] if facts.author_association else []
-    for name, patterns, held in (
-        ("type", wanted.type, [facts.type]),
-        ("source", wanted.source, [facts.source]),
-        ("action", wanted.action, [facts.action]),
+    label_forms = [*fields.labels, *(f"{k}={v}" for k, v in fields.labels.items())]
+    association = [fields.author_association] if fields.author_association else []
+    for name, patterns, values in (
+        ("type", wanted.type, [fields.type]),
+        ("source", wanted.source, [fields.source]),
+        ("action", wanted.action, [fields.action]),
         ("label", wanted.label, label_forms),
-        ("branch", wanted.branch, [facts.branch]),
-        ("severity", wanted.severity, [facts.severity]),
-        ("agent", wanted.agent, [facts.agent]),
+        ("branch", wanted.branch, [fields.branch]),
+        ("severity", wanted.severity, [fields.severity]),
+        ("agent", wanted.agent, [fields.agent]),
         ("author_association", wanted.author_association, association),
     ):
-        # Names of labels do not differ by case, on GitHub.
+        # GitHub's labels are case-insensitive.
         folded = name == "label"
-        if patterns is None or any(_fits(p, v, folded=folded) for p in patterns for v in held):
+        if patterns is None or any(_like(v, p, folded=folded) for p in patterns for v in values):
             continue
-        has = ", ".join(value for value in held if value) or "none"
-        return f"{name} is {shortened(has)}, not {' or '.join(patterns)}"
-    if wanted.fork is not None and facts.fork is not wanted.fork:
-        return f"fork is {'unknown' if facts.fork is None else facts.fork}, not {wanted.fork}"
+        actual = ", ".join(value for value in values if value) or "none"
+        return f"{name} is {shortened(actual)}, not {' or '.join(patterns)}"
+    if wanted.fork is not None and fields.fork is not wanted.fork:
+        return f"fork is {'unknown' if fields.fork is None else fields.fork}, not {wanted.fork}"
     return ""
 
 
-def _fits(pattern: str, value: str, *, folded: bool) -> bool:
+def _like(value: str, pattern: str, *, folded: bool) -> bool:
     if folded:
         pattern, value = pattern.casefold(), value.casefold()
     if pattern.endswith("*"):
@@ -159,15 +159,15 @@ def _fits(pattern: str, value: str, *, folded: bool) -> bool:
 
 
 def _author_association(data: Mapping[str, Any]) -> str:
-    """Of who wrote what the event is about: a comment is not its pull request's author's."""
-    for part in ("comment", "review", "pull_request", "issue"):
-        if said := _at(data, part):
-            return str(said.get("author_association") or "")
+    """Return the association of the event's author: of a comment before that of its issue."""
+    for name in ("comment", "review", "pull_request", "issue"):
+        if part := _at(data, name):
+            return str(part.get("author_association") or "")
     return ""
 
 
 def _fork(head: Mapping[str, Any], repository: Mapping[str, Any]) -> bool | None:
-    """Does a pull request come from another repository? One that was deleted is another."""
+    """Does a pull request come from another repository? A deleted one counts as another."""
     ours = repository.get("full_name")
     if "repo" not in head or not isinstance(ours, str):
         return None
@@ -181,18 +181,18 @@ def _at(data: object, *path: str) -> Mapping[str, Any]:
 
 
 def _list(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _of_alert(labels: Mapping[Any, Any]) -> dict[str, str]:
-    """An alert's label without a value counts as none, as Prometheus has it."""
+def _alert_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """Return an alert's labels; in Prometheus an empty label equals a missing one."""
     return {str(k): str(v) for k, v in labels.items() if v not in (None, "")}
 
 
-def _severity(labels: Mapping[str, str], said: Mapping[str, Any]) -> str:
-    return str(labels.get("severity") or said.get("severity") or said.get("priority") or "")
+def _severity(labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
+    return str(labels.get("severity") or data.get("severity") or data.get("priority") or "")
 
 
 def _names(labels: Sequence[object]) -> dict[str, str]:
-    names = [str(one["name"]) for one in labels if isinstance(one, Mapping) and "name" in one]
+    names = [str(each["name"]) for each in labels if isinstance(each, Mapping) and "name" in each]
     return {name: name for name in names}

@@ -1,7 +1,7 @@
-"""What Kubernetes has becomes what our rows say, and a fact for each change that was made.
+"""Reconcile rows with Kubernetes, and emit an event for each state change.
 
-Kubernetes is asked first; then one short transaction moves the row on. A state only moves on, so of
-two processes that see the same, one reports it.
+Kubernetes is read first; then one short transaction updates the row. A state never goes back, so
+of two processes that see the same change, one emits its event.
 """
 
 from __future__ import annotations
@@ -11,52 +11,62 @@ from typing import Any
 
 from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
 from functions.job_launcher import launch, manifest, tables
-from functions.job_launcher.decide import ENDED, RECORDED_ONLY, Progress, progress, stuck_because
-from functions.job_launcher.facts import Settlement, about, settled
+from functions.job_launcher.decide import (
+    ENDED,
+    RECORDED_ONLY,
+    JobStatus,
+    job_status,
+    waiting_reason,
+)
+from functions.job_launcher.facts import Settlement, common_fields, settled
 from functions.job_launcher.settings import LauncherSettings
-from functions.job_launcher.tables import Row
+from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
 
 
-async def seen(ctx: Context, row: Row, job: dict[str, Any], *, deleted: bool = False) -> None:
-    """The Job of an open row, as Kubernetes has, or last had it."""
+async def reconcile_job(
+    ctx: Context, row: JobRow, job: dict[str, Any], *, deleted: bool = False
+) -> None:
+    """Update an open row by its Job; `job` is the last version of a deleted one."""
     if not manifest.is_ours(row.request, job):
         return
-    now = progress(job)
-    if deleted and now.state not in ENDED:
+    status = job_status(job)
+    if deleted and status.state not in ENDED:
         await cancelled(ctx, row, row.cancel or "its Job was deleted in Kubernetes")
-    elif now.state == "succeeded":
-        await _succeeded(ctx, row, now)
-    elif now.state == "failed":
-        await fail(ctx, row, now.reason or "Failed", now.message, now)
-    elif now.state == "running":
+    elif status.state == "succeeded":
+        await _succeeded(ctx, row, status)
+    elif status.state == "failed":
+        await fail(ctx, row, status.reason or "Failed", status.message, status)
+    elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
-            await _started(ctx, settlement, row, now)
+            await _started(ctx, settlement, row, status)
 
 
-async def pod_seen(ctx: Context, row: Row, pod: dict[str, Any]) -> None:
-    """A pod that cannot start says why; it is no failure, Kubernetes goes on trying."""
-    why = stuck_because(pod)
-    if why and row.state == "starting" and row.reason != why:
+async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
+    """Store why a pod cannot start; Kubernetes goes on trying."""
+    reason = waiting_reason(pod)
+    if reason and row.state == "starting" and row.reason != reason:
         async with ctx.store.connection() as connection:
-            await tables.remark(connection, row.id, why)
+            await tables.set_reason(connection, row.id, reason)
 
 
-async def cancelled(ctx: Context, row: Row, reason: str, by: str | None = None) -> None:
-    """A Job was stopped before its end."""
+async def cancelled(ctx: Context, row: JobRow, reason: str, by: str | None = None) -> None:
+    """Store that a Job was stopped before its end."""
     at, by = ctx.now(), by or row.superseded_by
     async with settled(ctx, row.request) as settlement:
         ending = {"superseded_by": by}
-        if await tables.ended(settlement.tx, row.id, "cancelled", at, reason, ending):
-            fact = JobCancelled(**about(row.request), ended_at=at, reason=reason, superseded_by=by)
+        if await tables.mark_ended(settlement.tx, row.id, "cancelled", at, reason, ending):
+            fact = JobCancelled(
+                **common_fields(row.request), ended_at=at, reason=reason, superseded_by=by
+            )
             settlement.facts.append(fact)
 
 
-async def stop(ctx: Context, row: Row) -> None:
-    """Delete the Job of a request that is to be stopped, then say so."""
+async def stop(ctx: Context, row: JobRow) -> None:
+    """Delete the Job of a cancelled request, then store its end."""
     try:
         await launch.stop(ctx.cluster, row.id)
     except FunctionError as error:
@@ -65,14 +75,14 @@ async def stop(ctx: Context, row: Row) -> None:
     await cancelled(ctx, row, row.cancel or "cancelled by request")
 
 
-async def not_started(ctx: Context, row: Row) -> None:
-    """Something has kept its pod from starting for too long: others get its place.
+async def fail_not_started(ctx: Context, row: JobRow) -> None:
+    """Fail a Job whose pod did not start in time, and delete it.
 
-    It fails first: a watch that saw its Job deleted before would say that it was cancelled.
+    In this order: a watch that sees the deletion first would store it as cancelled.
     """
     limit_s = ctx.settings(LauncherSettings).job_start_seconds
-    why = row.reason or "Kubernetes does not say why"
-    await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {why}")
+    reason = row.reason or "Kubernetes gives no reason"
+    await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {reason}")
     try:
         await launch.stop(ctx.cluster, row.id)
     except FunctionError as error:
@@ -80,42 +90,42 @@ async def not_started(ctx: Context, row: Row) -> None:
 
 
 async def fail(
-    ctx: Context, row: Row, reason: str, message: str, now: Progress | None = None
+    ctx: Context, row: JobRow, reason: str, message: str, status: JobStatus | None = None
 ) -> None:
-    """A Job's end without success; `now` where there was a Job."""
-    found = await launch.ending(ctx.cluster, row.id) if now else launch.Ending(None, [])
-    at = (now.ended_at if now else None) or ctx.now()
+    """Store that a Job failed; `status` is None where it has no Job in Kubernetes."""
+    result = await launch.job_result(ctx.cluster, row.id) if status else launch.JobResult(None, [])
+    at = (status.ended_at if status else None) or ctx.now()
     ending = {
         "reason": reason,
-        "message": message or (found.pod.message if found.pod else ""),
-        "pod_reason": found.pod.reason if found.pod else None,
-        "exit_code": found.pod.exit_code if found.pod else None,
-        "log": found.log,
+        "message": message or (result.pod.message if result.pod else ""),
+        "pod_reason": result.pod.reason if result.pod else None,
+        "exit_code": result.pod.exit_code if result.pod else None,
+        "log": result.log,
     }
-    words = f"{reason}: {ending['message']}" if ending["message"] else reason
+    summary = f"{reason}: {ending['message']}" if ending["message"] else reason
     async with settled(ctx, row.request) as settlement:
-        if now and now.reason != "DeadlineExceeded":
-            await _started(ctx, settlement, row, now)
-        if await tables.ended(settlement.tx, row.id, "failed", at, words, ending):
-            settlement.facts.append(JobFailed(**about(row.request), ended_at=at, **ending))
+        if status and status.reason != "DeadlineExceeded":
+            await _started(ctx, settlement, row, status)
+        if await tables.mark_ended(settlement.tx, row.id, "failed", at, summary, ending):
+            settlement.facts.append(JobFailed(**common_fields(row.request), ended_at=at, **ending))
 
 
-async def _started(ctx: Context, settlement: Settlement, row: Row, now: Progress) -> None:
-    at = now.started_at or ctx.now()
-    if await tables.started(settlement.tx, row.id, at):
-        settlement.facts.append(JobStarted(**about(row.request), started_at=at))
+async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: JobStatus) -> None:
+    at = status.started_at or ctx.now()
+    if await tables.mark_started(settlement.tx, row.id, at):
+        settlement.facts.append(JobStarted(**common_fields(row.request), started_at=at))
 
 
-async def _succeeded(ctx: Context, row: Row, now: Progress) -> None:
-    found = await launch.ending(ctx.cluster, row.id)
-    at = now.ended_at or ctx.now()
-    recorded = found.pod is not None and found.pod.reason == RECORDED_ONLY
-    why = found.pod.message if found.pod and recorded else ""
+async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
+    result = await launch.job_result(ctx.cluster, row.id)
+    at = status.ended_at or ctx.now()
+    recorded = result.pod is not None and result.pod.reason == RECORDED_ONLY
+    reason = result.pod.message if result.pod and recorded else ""
     outcome: Outcome = "recorded" if recorded else "completed"
-    ending = {"log": found.log, "outcome": outcome}
+    ending = {"log": result.log, "outcome": outcome}
     async with settled(ctx, row.request) as settlement:
-        await _started(ctx, settlement, row, now)
-        if await tables.ended(settlement.tx, row.id, "succeeded", at, why, ending):
-            times = {"started_at": now.started_at or row.started_at or at, "ended_at": at}
-            fact = JobSucceeded(**about(row.request), **times, outcome=outcome)
+        await _started(ctx, settlement, row, status)
+        if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, reason, ending):
+            times = {"started_at": status.started_at or row.started_at or at, "ended_at": at}
+            fact = JobSucceeded(**common_fields(row.request), **times, outcome=outcome)
             settlement.facts.append(fact)

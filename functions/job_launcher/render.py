@@ -1,4 +1,4 @@
-"""An event and its route become a request for a Job: every template filled in, every limit held."""
+"""Render the requests for Jobs that a route makes of an event, and check their limits."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_launcher import template
 from functions.job_launcher.decide import JobRequest, SecretKey
-from functions.job_launcher.match import Choice, Fit
-from functions.job_launcher.route_file import Amounts, Job, SecretKeyRef
+from functions.job_launcher.match import RouteChoice, RouteMatch
+from functions.job_launcher.route_file import JobTemplate, ResourceList, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
 
-MAX_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything around
+MAX_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB, its metadata included
 MAX_JOBS = 100  # of one event
-MAX_NAME = 200  # characters of what a Job is found by
-MAX_KEY = 500
+MAX_NAME_LENGTH = 200
+MAX_KEY_LENGTH = 500  # of an indexed column
 
 
-class BadRequest(ValueError):
-    """The event does not give what its route needs; the text names route and field."""
+class RenderError(ValueError):
+    """The event lacks what its route needs; the text names route and field."""
 
 
 def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, key: str = "") -> str:
-    """The Job's name: readable, and the same for the same event; a DNS label of at most 57.
+    """Return the Job's name, derived from the event: a DNS label of at most 57 characters.
 
-    `key` tells apart the Jobs of one event. Pods are named after their Job with six characters
-    more, and 63 is the limit of both.
+    `key` distinguishes the Jobs of one event. A pod's name adds six characters; its limit is 63.
 
     >>> job_id("execute", "acme/shop", "7", "https://github.com/acme/shop", "d-1")
     'execute-acme-shop-7-be263ecd328d'
@@ -39,82 +38,87 @@ def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, ke
     return f"{readable or 'job'}-{digest}"
 
 
-def values_of(event: AnyEvent, data: Mapping[str, Any], fits: list[Fit]) -> dict[str, Any]:
-    """What templates may name: the event, what routes match on, and where the route names `each`
-    the first `item` of a Job and all its `items`."""
-    facts = fits[0].facts
-    items = [fit.item for fit in fits if fit.item is not None]
+def values_of(
+    event: AnyEvent, data: Mapping[str, Any], matches: list[RouteMatch]
+) -> dict[str, Any]:
+    """Return the variables of templates: the event, its match fields, and with `each` the first
+    `item` of the Job and all its `items`."""
+    fields = matches[0].fields
+    items = [match.item for match in matches if match.item is not None]
     return {
         **({"item": items[0], "items": items} if items else {}),
         **{name: event.said.get(name) for name in ("id", "source", "type", "subject", "time")},
         "data": data,
-        "action": facts.action or None,
-        "labels": facts.labels,
-        "branch": facts.branch or None,
-        "severity": facts.severity or None,
+        "action": fields.action or None,
+        "labels": fields.labels,
+        "branch": fields.branch or None,
+        "severity": fields.severity or None,
     }
 
 
-def requests_of(choice: Choice, event: AnyEvent, settings: LauncherSettings) -> list[JobRequest]:
-    """The Jobs that its route makes of the event: one, or with `each` one for each task of what
-    fits. With `each`, what lacks something is a request with a `refusal`, and the others go on;
-    without, that is a `BadRequest`."""
+def render_requests(
+    choice: RouteChoice, event: AnyEvent, settings: LauncherSettings
+) -> list[JobRequest]:
+    """Return one request, or with `each` one for each different task.
+
+    `RenderError` where the event lacks a value; with `each` that is a request with a `refusal`.
+    """
     route = choice.route
     assert route is not None, "a route was chosen"
-    assert route.job is not None, "a route that ignores makes no Job"
+    assert route.job is not None, "it has a Job"
     name, job = route.name, route.job
 
-    def renderer(fits: list[Fit]) -> _Renderer:
-        return _Renderer(name, job, values_of(event, choice.data, fits), settings)
+    def renderer(matches: list[RouteMatch]) -> _Renderer:
+        return _Renderer(name, job, values_of(event, choice.data, matches), settings)
 
     if not route.each:
-        return [renderer(choice.fits).request(event)]
-    by_task: dict[str, list[Fit]] = {}
+        return [renderer(choice.matches).request(event)]
+    by_task: dict[str, list[RouteMatch]] = {}
     refused: list[JobRequest] = []
-    for fit in choice.fits:
+    for match in choice.matches:
         try:
-            by_task.setdefault(renderer([fit]).task_id(), []).append(fit)
+            by_task.setdefault(renderer([match]).task_id(), []).append(match)
         except Exception as error:
-            item = hashlib.sha256(json.dumps(fit.item, sort_keys=True).encode()).hexdigest()
-            refused.append(renderer([fit]).refused(event, f"item {item}", error))
+            item = hashlib.sha256(json.dumps(match.item, sort_keys=True).encode()).hexdigest()
+            refused.append(renderer([match]).refused(event, f"item {item}", error))
     count = len(by_task) + len(refused)
     if count > MAX_JOBS:
-        raise BadRequest(f"route {name}: each: {count} tasks in one event, {MAX_JOBS} at most")
+        raise RenderError(f"route {name}: each: {count} tasks in one event, {MAX_JOBS} at most")
     requests = []
-    for task, fits in by_task.items():
+    for task, matches in by_task.items():
         try:
-            requests.append(renderer(fits).request(event, key=task))
+            requests.append(renderer(matches).request(event, key=task))
         except Exception as error:
-            requests.append(renderer(fits).refused(event, task, error))
+            requests.append(renderer(matches).refused(event, task, error))
     return requests + refused
 
 
-def _keys(named: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:
-    return {name: SecretKey(one.secret, one.key, one.optional) for name, one in named.items()}
+def _secret_keys(refs: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:
+    return {name: SecretKey(ref.secret, ref.key, ref.optional) for name, ref in refs.items()}
 
 
-def _key(text: str) -> str:
-    """A key of bounded length: an index holds no more."""
-    if len(text) <= MAX_KEY:
+def _bounded_key(text: str) -> str:
+    """Return the key, its end replaced by a digest where it is longer than an index allows."""
+    if len(text) <= MAX_KEY_LENGTH:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{text[: MAX_KEY - len(digest) - 1]} {digest}"
+    return f"{text[: MAX_KEY_LENGTH - len(digest) - 1]} {digest}"
 
 
 def _cause(event: AnyEvent) -> dict[str, Any]:
-    said = event.said
+    attributes = event.said
     return {
-        "cause_id": said["id"],
-        "cause_source": said["source"],
-        "cause_type": said["type"],
-        "correlation_id": said.get("correlationid", said["id"]),
-        "traceparent": said.get("traceparent", ""),
+        "cause_id": attributes["id"],
+        "cause_source": attributes["source"],
+        "cause_type": attributes["type"],
+        "correlation_id": attributes.get("correlationid", attributes["id"]),
+        "traceparent": attributes.get("traceparent", ""),
     }
 
 
 class _Renderer:
     def __init__(
-        self, route: str, job: Job, values: dict[str, Any], settings: LauncherSettings
+        self, route: str, job: JobTemplate, values: dict[str, Any], settings: LauncherSettings
     ) -> None:
         self._route, self._job, self._values, self._settings = route, job, values, settings
 
@@ -128,7 +132,7 @@ class _Renderer:
         files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
         size = sum(len(text.encode()) for text in files.values())
         if size > MAX_FILE_BYTES:
-            raise BadRequest(
+            raise RenderError(
                 f"route {self._route}: files are {size} bytes, {MAX_FILE_BYTES} at most: truncate"
             )
         return JobRequest(
@@ -140,23 +144,23 @@ class _Renderer:
             repository=self._text("repository", job.repository),
             group=self._name("group", job.group),
             group_limit=job.group_limit,
-            supersede=_key(self._text("supersede", job.supersede)),
+            supersede=_bounded_key(self._text("supersede", job.supersede)),
             image=self._image(job.image or settings.job_image),
             command=self._texts("command", job.command),
             args=self._texts("args", job.args),
             env={name: self._text(f"env.{name}", text, safe) for name, text in job.env.items()},
-            secrets=_keys(job.secrets),
+            secrets=_secret_keys(job.secrets),
             files=files,
-            secret_files=_keys(job.secret_files),
-            requests=self._amounts(
+            secret_files=_secret_keys(job.secret_files),
+            requests=self._quantities(
                 "resources.requests",
                 job.resources.requests,
-                Amounts(cpu=settings.job_cpu_request, memory=settings.job_memory_request),
+                ResourceList(cpu=settings.job_cpu_request, memory=settings.job_memory_request),
             ),
-            limits=self._amounts(
+            limits=self._quantities(
                 "resources.limits",
                 job.resources.limits,
-                Amounts(
+                ResourceList(
                     cpu=settings.job_cpu_limit,
                     memory=settings.job_memory_limit,
                     storage=settings.job_storage_limit,
@@ -170,13 +174,16 @@ class _Renderer:
             **_cause(event),
         )
 
-    def refused(self, event: AnyEvent, key: str, why: Exception) -> JobRequest:
-        """What can be said of a Job that cannot be made."""
-        words = str(why) if isinstance(why, BadRequest) else f"{type(why).__name__}: {why}"
-        task_id, service, group = map(self._name_or_none, ("task_id", "service", "group"))
-        said = event.said
+    def refused(self, event: AnyEvent, key: str, error: Exception) -> JobRequest:
+        """Return a request with a `refusal`, and the names that do render."""
+        known = isinstance(error, RenderError)
+        refusal = str(error) if known else f"{type(error).__name__}: {error}"
+        task_id, service, group = map(self._name_or_empty, ("task_id", "service", "group"))
+        attributes = event.said
         return JobRequest(
-            job_id=job_id(self._job.kind, service, task_id, said["source"], said["id"], key),
+            job_id=job_id(
+                self._job.kind, service, task_id, attributes["source"], attributes["id"], key
+            ),
             route=self._route,
             kind=self._job.kind,
             task_id=task_id,
@@ -197,10 +204,10 @@ class _Renderer:
             deadline_s=0,
             retries=0,
             **_cause(event),
-            refusal=words,
+            refusal=refusal,
         )
 
-    def _name_or_none(self, field: str) -> str:
+    def _name_or_empty(self, field: str) -> str:
         try:
             return self._name(field, getattr(self._job, field))
         except Exception:
@@ -209,25 +216,25 @@ class _Renderer:
     def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
         try:
             return template.parse(text).render(self._values, escape)
-        except template.Unfit as error:
-            raise BadRequest(f"route {self._route}: {field}: {error.args[0]}") from None
+        except template.MissingValue as error:
+            raise RenderError(f"route {self._route}: {field}: {error.args[0]}") from None
 
     def _image(self, text: str) -> str:
-        found = self._text("image", text).strip()
-        if not found:
-            raise BadRequest(
+        image = self._text("image", text).strip()
+        if not image:
+            raise RenderError(
                 f"route {self._route}: image: none is named: set JOB_IMAGE of job-launcher to the "
                 "agents' image, by its digest, or image in the route"
             )
-        return found
+        return image
 
     def _name(self, field: str, text: str) -> str:
-        found = self._text(field, text)
-        if len(found) > MAX_NAME:
-            raise BadRequest(
-                f"route {self._route}: {field}: {len(found)} characters, {MAX_NAME} at most"
+        name = self._text(field, text)
+        if len(name) > MAX_NAME_LENGTH:
+            raise RenderError(
+                f"route {self._route}: {field}: {len(name)} characters, {MAX_NAME_LENGTH} at most"
             )
-        return found
+        return name
 
     def _texts(self, field: str, texts: list[str] | None) -> list[str]:
         return [
@@ -235,20 +242,20 @@ class _Renderer:
             for number, text in enumerate(texts or ())
         ]
 
-    def _number(self, field: str, text: str | None, otherwise: int, least: int) -> int:
+    def _number(self, field: str, text: str | None, default: int, minimum: int) -> int:
         if text is None:
-            return otherwise
+            return default
         given = self._text(field, text).strip()
-        if not given.isdecimal() or not least <= int(given) <= 2**31 - 1:
-            raise BadRequest(
-                f"route {self._route}: {field}: {given[:40]!r} is no whole number from {least}"
+        if not given.isdecimal() or not minimum <= int(given) <= 2**31 - 1:
+            raise RenderError(
+                f"route {self._route}: {field}: {given[:40]!r} is no whole number from {minimum}"
             )
         return int(given)
 
-    def _amounts(self, field: str, given: Amounts, otherwise: Amounts) -> dict[str, str]:
-        found = {
-            "cpu": given.cpu or otherwise.cpu,
-            "memory": given.memory or otherwise.memory,
-            "ephemeral-storage": given.storage or otherwise.storage,
+    def _quantities(self, field: str, given: ResourceList, default: ResourceList) -> dict[str, str]:
+        texts = {
+            "cpu": given.cpu or default.cpu,
+            "memory": given.memory or default.memory,
+            "ephemeral-storage": given.storage or default.storage,
         }
-        return {name: self._text(f"{field}.{name}", t) for name, t in found.items() if t}
+        return {name: self._text(f"{field}.{name}", t) for name, t in texts.items() if t}

@@ -1,7 +1,6 @@
-"""The fields of a route: what can never make a Job is refused when the file is read.
+"""The field types of a route, validated when the file is read.
 
-A text is a template. Where it holds an expression, what comes of it shows with an event; where it
-holds none, it is what it says.
+A text is a template; one without an expression is validated as a literal value.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from functions.job_launcher import template
 
-EVENT_WORDS = ("data", "id", "source", "type", "subject", "time")
-MATCH_WORDS = ("action", "labels", "branch", "severity")  # as `render.values_of` has them
-ITEM_WORDS = ("item", "items")
+EVENT_VARIABLES = ("data", "id", "source", "type", "subject", "time")
+MATCH_VARIABLES = ("action", "labels", "branch", "severity")  # as in `render.values_of`
+ITEM_VARIABLES = ("item", "items")
 
 _NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
@@ -26,20 +25,20 @@ _IMAGE = re.compile(
 _QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|k|[MGTPE]|[KMGTPE]i)?")
 
 
-def speaks_of_items(value: object) -> bool:
-    """Does a text in it name `item` or `items`?"""
+def references_items(value: object) -> bool:
+    """Does a text in it reference `item` or `items`?"""
     if isinstance(value, str):
-        return bool(template.parse(value).names & set(ITEM_WORDS))
+        return bool(template.parse(value).names & set(ITEM_VARIABLES))
     if isinstance(value, Mapping):
-        return any(map(speaks_of_items, value.values()))
-    return isinstance(value, list) and any(map(speaks_of_items, value))
+        return any(map(references_items, value.values()))
+    return isinstance(value, list) and any(map(references_items, value))
 
 
 def _is_template(text: str) -> str:
-    known = (*EVENT_WORDS, *MATCH_WORDS, *ITEM_WORDS)
-    for word in sorted(template.parse(text).names):
-        if word not in known:
-            raise ValueError(f"{word} is nothing: a path begins with {', '.join(known)}")
+    known = (*EVENT_VARIABLES, *MATCH_VARIABLES, *ITEM_VARIABLES)
+    for name in sorted(template.parse(text).names):
+        if name not in known:
+            raise ValueError(f"{name} is undefined: a path begins with {', '.join(known)}")
     return text
 
 
@@ -48,20 +47,20 @@ def _is_path(text: str) -> str:
     return text
 
 
-def _plainly(fits: Callable[[str], object], what: str) -> AfterValidator:
-    """A text without an expression must be `what`."""
+def _literal(is_valid: Callable[[str], object], description: str) -> AfterValidator:
+    """Validate a text without an expression."""
 
     def check(text: str) -> str:
-        if "{{" not in text and not fits(text.strip()):
-            raise ValueError(f"{text[:40]!r} is no {what}")
+        if "{{" not in text and not is_valid(text.strip()):
+            raise ValueError(f"{text[:40]!r} is no {description}")
         return text
 
     return AfterValidator(check)
 
 
-def _from(least: int) -> Callable[[str], bool]:
+def _is_integer_from(minimum: int) -> Callable[[str], bool]:
     return lambda text: (
-        text.isascii() and text.isdecimal() and len(text) < 11 and least <= int(text) < 2**31
+        text.isascii() and text.isdecimal() and len(text) < 11 and minimum <= int(text) < 2**31
     )
 
 
@@ -74,10 +73,10 @@ def _as_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_template)]
-Count = Annotated[Text, _plainly(_from(0), "whole number from 0")]
-Seconds = Annotated[Text, _plainly(_from(1), "whole number from 1")]
-Quantity = Annotated[Text, _plainly(_QUANTITY.fullmatch, "quantity such as 500m, 2 or 4Gi")]
-Image = Annotated[Text, _plainly(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
+Count = Annotated[Text, _literal(_is_integer_from(0), "whole number from 0")]
+Seconds = Annotated[Text, _literal(_is_integer_from(1), "whole number from 1")]
+Quantity = Annotated[Text, _literal(_QUANTITY.fullmatch, "quantity such as 500m, 2 or 4Gi")]
+Image = Annotated[Text, _literal(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
 DottedPath = Annotated[str, AfterValidator(_is_path)]
 Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

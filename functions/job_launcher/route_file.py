@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from functions.events.job import JobKind
-from functions.job_launcher import located
+from functions.job_launcher import yaml_lines
 from functions.job_launcher.route_fields import (
     Count,
     DottedPath,
@@ -30,24 +30,24 @@ from functions.job_launcher.route_fields import (
     SecretKeyName,
     SecretName,
     Text,
-    speaks_of_items,
+    references_items,
 )
 
 
 class BadRoutes(ValueError):
-    """The routes file is wrong; one line for each problem, `file:line: field: what`."""
+    """The routes file is invalid; one line for each problem, `file:line: field: problem`."""
 
 
-class Strict(BaseModel):
-    """A part of the file: a field that nobody knows is an error."""
+class StrictModel(BaseModel):
+    """A part of the file; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Match(Strict):
-    """What an event must be. A text matches exactly, or by its beginning where it ends with `*`;
-    a list matches if one of it does; what is not given does not matter. Of what an event does not
-    say, `author_association` and `fork` match nothing."""
+class Match(StrictModel):
+    """The fields of an event that a route matches. A text matches exactly, or by its prefix where
+    it ends with `*`; a list matches if one entry does. A field that is left out matches all events.
+    `author_association` and `fork` do not match an event without them."""
 
     type: Patterns
     source: Patterns | None = None
@@ -60,31 +60,31 @@ class Match(Strict):
     fork: bool | None = None
 
 
-class SecretKeyRef(Strict):
-    """Where a secret value is, in the jobs' namespace."""
+class SecretKeyRef(StrictModel):
+    """A reference to a key of a Secret in the jobs' namespace."""
 
     secret: SecretName
     key: SecretKeyName
     optional: bool = False
 
 
-class Amounts(Strict):
-    """CPU, memory and disk as Kubernetes writes them."""
+class ResourceList(StrictModel):
+    """Quantities of CPU, memory and disk."""
 
     cpu: Quantity | None = None
     memory: Quantity | None = None
     storage: Quantity | None = Field(None, alias="ephemeral-storage")
 
 
-class Resources(Strict):
-    """What the container asks for and gets at most; the launcher's settings where not given."""
+class JobResources(StrictModel):
+    """The container's requests and limits; the defaults are the launcher's settings."""
 
-    requests: Amounts = Amounts()
-    limits: Amounts = Amounts()
+    requests: ResourceList = ResourceList()
+    limits: ResourceList = ResourceList()
 
 
-class Job(Strict):
-    """The Job to make. All texts and numbers are templates over the event."""
+class JobTemplate(StrictModel):
+    """The template of a route's Job. All texts and numbers are templates over the event."""
 
     kind: JobKind
     task_id: Text
@@ -97,7 +97,7 @@ class Job(Strict):
     secrets: dict[EnvName, SecretKeyRef] = Field(default_factory=dict)
     files: dict[FileName, Text] = Field(default_factory=dict)
     secret_files: dict[FileName, SecretKeyRef] = Field(default_factory=dict)
-    resources: Resources = Resources()
+    resources: JobResources = JobResources()
     ttl_seconds: Count | None = None
     deadline_seconds: Seconds | None = None
     retries: Count | None = None
@@ -106,7 +106,7 @@ class Job(Strict):
     supersede: Text = ""
 
     @model_validator(mode="after")
-    def _each_name_once(self) -> Job:
+    def _each_name_once(self) -> JobTemplate:
         for plain, secret in (("env", "secrets"), ("files", "secret_files")):
             twice = sorted(set(getattr(self, plain)) & set(getattr(self, secret)))
             if twice:
@@ -114,24 +114,23 @@ class Job(Strict):
         return self
 
     @model_validator(mode="after")
-    def _a_limit_of_something(self) -> Job:
+    def _group_limit_has_group(self) -> JobTemplate:
         if self.group_limit is not None and not self.group:
-            raise ValueError("group_limit limits nothing without group")
+            raise ValueError("group_limit requires group")
         return self
 
 
-class Route(Strict):
-    """An event that matches becomes the Job, or is ignored for the reason given.
+class Route(StrictModel):
+    """A route makes Jobs of the events that match, or ignores them for the reason given.
 
-    With `each`, a path to a list in the event, `match` is about each item: by the item's own action
-    (or status), labels and severity. The event matches if an item does, and of those that do there
-    is one Job for each different task.
+    With `each`, a path to a list in the event, `match` applies to each item: to its own action (or
+    status), labels and severity. The items that match make one Job for each different task.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     match: Match
     each: DottedPath | None = None
-    job: Job | None = None
+    job: JobTemplate | None = None
     ignore: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
@@ -139,14 +138,14 @@ class Route(Strict):
         if (self.job is None) == (self.ignore is None):
             raise ValueError("give either job or ignore")
         if self.each is not None and self.job is None:
-            raise ValueError("each makes Jobs: give it with job")
-        if self.each is None and self.job is not None and speaks_of_items(self.job.model_dump()):
-            raise ValueError("item and items are there with each only")
+            raise ValueError("each requires job")
+        if self.each is None and self.job is not None and references_items(self.job.model_dump()):
+            raise ValueError("item and items require each")
         return self
 
 
-class RoutesFile(Strict):
-    """The whole file; the first route that matches is taken."""
+class RoutesFile(StrictModel):
+    """The whole file; the first route that matches applies."""
 
     version: Literal[1] = 1
     routes: list[Route] = Field(min_length=1)
@@ -161,7 +160,7 @@ class RoutesFile(Strict):
 
 
 def load(path: Path) -> tuple[Route, ...]:
-    """The routes in a file; `BadRoutes` names file, line and field of everything wrong."""
+    """Read the routes of a file; `BadRoutes` names file, line and field of each problem."""
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
@@ -169,10 +168,10 @@ def load(path: Path) -> tuple[Route, ...]:
 
 
 def parse(text: str, name: str = "routes", above: int = 0) -> tuple[Route, ...]:
-    """The routes in a text; `name` begins each problem. `above`: lines of its file before it."""
+    """Read the routes of a text; problems begin with `name`, `above` lines precede it."""
     try:
-        document, lines = located.load(text)
-    except located.BadYaml as error:
+        document, lines = yaml_lines.load(text)
+    except yaml_lines.BadYaml as error:
         raise BadRoutes(f"{name}:{above + error.line}: {error}") from None
     try:
         return tuple(RoutesFile.model_validate(document).routes)
@@ -181,43 +180,43 @@ def parse(text: str, name: str = "routes", above: int = 0) -> tuple[Route, ...]:
         raise BadRoutes("\n".join(dict.fromkeys(problems))) from None
 
 
-def _problem(name: str, lines: located.Lines, above: int, one: Mapping[str, Any]) -> str:
-    # A bad key of a mapping is told with `[key]` at the end: it stands where its value does.
-    path = tuple(part for part in one["loc"] if part != "[key]")
-    said = str(one["msg"]).removeprefix("Value error, ")
-    if one["type"] == "extra_forbidden":
-        said = "no such field"
+def _problem(name: str, lines: yaml_lines.Lines, above: int, error: Mapping[str, Any]) -> str:
+    # Pydantic ends the location of an invalid key with `[key]`.
+    path = tuple(part for part in error["loc"] if part != "[key]")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "no such field"
     field = ".".join(map(str, path)) or "file"
-    return f"{name}:{above + located.line_of(lines, path)}: {field}: {said}"
+    return f"{name}:{above + yaml_lines.line_of(lines, path)}: {field}: {message}"
 
 
 @dataclass
 class RoutesSource:
     """The routes of a mounted file, read again when it changes.
 
-    A change that is wrong is refused: the routes before it stay, and `refused` says why.
+    An invalid change keeps the routes before it; `refused` is why.
     """
 
     path: Path
     refused: str = ""
 
     @cached_property
-    def _held(self) -> dict[str, Any]:
-        return {"stamp": self._stamp(), "routes": load(self.path)}
+    def _cache(self) -> dict[str, Any]:
+        return {"version": self._file_version(), "routes": load(self.path)}
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes now; `BadRoutes` only where they were never right."""
-        held = self._held
-        if (stamp := self._stamp()) != held["stamp"]:
-            held["stamp"] = stamp
+        """Return the current routes; `BadRoutes` if the file was never valid."""
+        cache = self._cache
+        if (version := self._file_version()) != cache["version"]:
+            cache["version"] = version
             try:
-                held["routes"], self.refused = load(self.path), ""
+                cache["routes"], self.refused = load(self.path), ""
             except BadRoutes as error:
                 self.refused = str(error)
-        found: tuple[Route, ...] = held["routes"]
-        return found
+        routes: tuple[Route, ...] = cache["routes"]
+        return routes
 
-    def _stamp(self) -> tuple[int, int] | None:
+    def _file_version(self) -> tuple[int, int] | None:
         try:
             stat = self.path.stat()
         except OSError:

@@ -1,7 +1,6 @@
-"""`python -m functions.job_launcher.routes check FILE --event EVENT.json`: what would happen.
+"""`python -m functions.job_launcher.routes check FILE --event EVENT.json`: a dry run.
 
-It says which route an event takes, why the others did not match, and each Job that would come of
-it.
+It prints the route that an event takes, why the others do not match, and the Jobs.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from functions.events.base import AnyEvent
-from functions.job_launcher import located
+from functions.job_launcher import yaml_lines
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import BadRequest, requests_of
+from functions.job_launcher.render import RenderError, render_requests
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit import cloudevents
@@ -27,20 +26,20 @@ from functions.kit.settings import BadSetting
 def explain(
     routes: tuple[Route, ...], event: AnyEvent, settings: LauncherSettings
 ) -> dict[str, Any]:
-    """The route that the event takes, why the ones before it do not match, and its Jobs."""
+    """Return the event's route, why those before it do not match, and its Jobs."""
     choice = choose(routes, event)
     answer: dict[str, Any] = {
-        "event": asdict(choice.facts),
+        "event": asdict(choice.fields),
         "route": choice.route.name if choice.route else None,
-        "did_not_match": choice.passed,
+        "did_not_match": choice.mismatches,
     }
     if choice.route is None:
         return answer | {"outcome": "ignored", "reason": "no route matches"}
     if choice.route.ignore is not None:
         return answer | {"outcome": "ignored", "reason": choice.route.ignore}
     try:
-        requests = requests_of(choice, event, settings)
-    except BadRequest as error:
+        requests = render_requests(choice, event, settings)
+    except RenderError as error:
         return answer | {"outcome": "refused", "reason": str(error)}
     refused = {request.job_id: request.refusal for request in requests if request.refusal}
     jobs = [asdict(request) for request in requests if not request.refusal]
@@ -48,7 +47,7 @@ def explain(
 
 
 def read_event(path: Path) -> AnyEvent:
-    """A structured CloudEvent from a file."""
+    """Read a structured CloudEvent from a file."""
     message = cloudevents.from_json(json.loads(path.read_text(encoding="utf-8")))
     event = envelope.open_(message, (AnyEvent,))
     assert isinstance(event, AnyEvent)
@@ -56,10 +55,10 @@ def read_event(path: Path) -> AnyEvent:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: all is well; 1: the file or the event is wrong, or the Job could not be made."""
+    """Return 0, or 1 where the file or the event is invalid or a Job cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m functions.job_launcher.routes")
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="is the file right, and what would an event do?")
+    check = commands.add_parser("check", help="validate the file; with --event, make a dry run")
     check.add_argument("file", type=Path, help="routes file, or a manifest with its ConfigMap")
     check.add_argument("--event", type=Path, help="a CloudEvent in JSON format")
     check.add_argument("--json", action="store_true", help="answer in JSON")
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         routes = _routes_in(given.file)
         if given.event is None:
-            return _say({"routes": [route.name for route in routes]}, as_json=given.json)
+            return _print_answer({"routes": [route.name for route in routes]}, as_json=given.json)
         answer = explain(routes, read_event(given.event), LauncherSettings.read())
     except BadRoutes as error:
         print(error, file=sys.stderr)
@@ -75,20 +74,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, BadSetting) as error:
         print(f"{given.event or given.file}: {error}", file=sys.stderr)
         return 1
-    _say(answer, as_json=given.json)
+    _print_answer(answer, as_json=given.json)
     return 1 if answer["outcome"] == "refused" or answer.get("refused") else 0
 
 
 def _routes_in(path: Path) -> tuple[Route, ...]:
-    """The routes of a file that is either routes or a manifest that carries them."""
+    """Read a file of routes, or a manifest with their ConfigMap."""
     try:
-        found = located.text_in(path.read_text(encoding="utf-8"), "ConfigMap", "routes.yaml")
-    except (OSError, located.BadYaml):
+        found = yaml_lines.text_in(path.read_text(encoding="utf-8"), "ConfigMap", "routes.yaml")
+    except (OSError, yaml_lines.BadYaml):
         return load(path)
     return parse(found[0], str(path), found[1]) if found else load(path)
 
 
-def _say(answer: dict[str, Any], *, as_json: bool) -> int:
+def _print_answer(answer: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0

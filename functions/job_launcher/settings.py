@@ -1,4 +1,4 @@
-"""What the launcher reads from the environment."""
+"""The launcher's settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functions.kit.settings import Settings
 
 
 class LauncherSettings(Settings):
-    """What a Job is where its route says nothing, and how many there may be."""
+    """The defaults of Jobs and their limits."""
 
     kubernetes_namespace: str = Field("default", description="namespace of the Jobs")
     routes_file: str = Field("", description="the routes: which event launches which Job")
@@ -20,20 +20,20 @@ class LauncherSettings(Settings):
     job_ttl_seconds: int = Field(
         1800, ge=0, description="how long a Job is kept after its end, seconds"
     )
-    job_memory_request: str = Field("2Gi", description="memory that a Job asks for")
-    job_memory_limit: str = Field("4Gi", description="memory that a Job gets at most")
+    job_memory_request: str = Field("2Gi", description="memory request of a Job")
+    job_memory_limit: str = Field("4Gi", description="memory limit of a Job")
     job_storage_limit: str = Field(
-        "10Gi", description="what a Job may write to its node's disk, its working folder included"
+        "10Gi", description="ephemeral storage limit of a Job, its working folder included"
     )
-    job_cpu_request: str = Field("1", description="CPU that a Job asks for")
-    job_cpu_limit: str = Field("2", description="CPU that a Job gets at most")
+    job_cpu_request: str = Field("1", description="CPU request of a Job")
+    job_cpu_limit: str = Field("2", description="CPU limit of a Job")
     job_deadline_seconds: int = Field(
         3600, ge=1, description="how long a Job may take with its retries, seconds"
     )
     job_retries: int = Field(0, ge=0, description="how often a failed pod is replaced")
-    job_concurrency: int = Field(10, ge=1, description="most Jobs at a time")
+    job_concurrency: int = Field(10, ge=1, description="maximum of active Jobs")
     job_group_concurrency: int = Field(
-        2, ge=1, description="most Jobs at a time of one group, where its route says nothing"
+        2, ge=1, description="maximum of active Jobs of one group, where its route sets none"
     )
     job_queue_seconds: int = Field(
         86400, ge=60, description="how long a request may wait for its Job before it fails, seconds"
@@ -42,5 +42,5 @@ class LauncherSettings(Settings):
         600, ge=30, description="how long a Job may be kept from starting before it fails, seconds"
     )
     job_history_days: int = Field(
-        90, ge=31, description="how long ended Jobs are remembered, days; above the inbox's 30"
+        90, ge=31, description="how long ended Jobs are kept, days; above the inbox's 30"
     )

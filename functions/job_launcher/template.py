@@ -1,8 +1,8 @@
-"""The routes' templates: Jinja in its sandbox, over an event. Values in, text out.
+"""The routes' templates: Jinja in its sandbox, over an event.
 
-An expression reaches what the event holds and nothing else: `data.items` is the event's key and
-never a method of a dict. A path that leads nowhere, or to null, is an error unless `default`
-follows. Besides Jinja's own there are two filters:
+An expression reads the event's values only: `data.items` is the event's key and never a method of
+a dict. A path to a missing value or to null is an error unless `default` follows. Two filters are
+added to Jinja's:
 
     json    the value as indented JSON
     slug    lower case letters, digits and single dashes
@@ -41,17 +41,17 @@ _WITHOUT_BRACKETS = re.compile(r"\|\s*(default|truncate|first|join)\s+[\w\"']")
 
 
 class BadTemplate(ValueError):
-    """The template itself is wrong."""
+    """The template is invalid."""
 
 
-class Unfit(LookupError):
-    """The event lacks what the template names."""
+class MissingValue(LookupError):
+    """The event lacks a value that the template references."""
 
 
-class _Nowhere(StrictUndefined):
-    """Where a path leads nowhere; what follows leads nowhere too."""
+class _MissingPath(StrictUndefined):
+    """An undefined value, whose items are undefined too."""
 
-    def __getitem__(self, key: object) -> _Nowhere:  # type: ignore[override]  # it raises there
+    def __getitem__(self, key: object) -> _MissingPath:  # type: ignore[override]  # it raises there
         return self
 
 
@@ -67,7 +67,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class Template:
-    """A text with expressions in it."""
+    """A compiled text with expressions."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -78,12 +78,12 @@ class Template:
             hint = '; write default("x"), truncate(80)' if _WITHOUT_BRACKETS.search(text) else ""
             raise BadTemplate(f"{getattr(error, 'message', None) or error}{hint}") from None
         if next(tree.find_all(_OTHER_FILES), None) is not None:
-            raise BadTemplate("a template stands alone: it includes and imports nothing")
+            raise BadTemplate("a template may not include or import another")
         self.names: frozenset[str] = frozenset(meta.find_undeclared_variables(tree))
-        self._paths = [path for one in tree.find_all(nodes.Expr) if (path := _path_of(one))]
+        self._paths = [path for node in tree.find_all(nodes.Expr) if (path := _path_of(node))]
 
     def render(self, values: Values, escape: Callable[[str], str] = str) -> str:
-        """The text with every expression's value; `escape` is applied to values only."""
+        """Return the text with every expression's value; `escape` applies to values only."""
         given = {name: value for name, value in values.items() if value is not None}
         try:
             return _compiled(self.text, escape).render(given)
@@ -91,41 +91,41 @@ class Template:
             missing = [path for path in self._paths if find(path, values) is None]
             longest = max(missing, key=len, default=(error.message or "that",))
             where = ".".join(longest)
-            raise Unfit(f'the event has no {where}: add | default("...")') from None
+            raise MissingValue(f'the event has no {where}: add | default("...")') from None
         except Exception as error:
-            raise Unfit(f"{type(error).__name__}: {error}") from None
+            raise MissingValue(f"{type(error).__name__}: {error}") from None
 
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Template:
-    """Read a template; `BadTemplate` says what is wrong with it.
+    """Compile a template; `BadTemplate` where it is invalid.
 
     >>> parse('{{ data.title | default("none") | upper }}!').render({"data": {"title": "so"}})
     'SO!'
     >>> parse("{{ data.title }}").render({"data": {}})
     Traceback (most recent call last):
     ...
-    functions.job_launcher.template.Unfit: the event has no data.title: add | default("...")
+    functions.job_launcher.template.MissingValue: the event has no data.title: add | default("...")
     """
     return Template(text)
 
 
 def path(text: str) -> tuple[str, ...]:
-    """Read a path that stands alone, such as `data.alerts`; `BadTemplate` where it is none."""
+    """Read a path without braces, such as `data.alerts`; `BadTemplate` where it is invalid."""
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", text):
         raise BadTemplate(f"{text[:40]!r} is no path: write one such as data.alerts")
     return tuple(text.split("."))
 
 
 def find(segments: Sequence[str], values: Any) -> Any:
-    """What is at a path, None where it leads nowhere."""
+    """Return the value at a path, None where it is missing."""
     for segment in segments:
         values = _item(values, segment)
     return values
 
 
 def dollar_safe(value: str) -> str:
-    """A value that Kubernetes does not expand: `$(NAME)` in an event must stay text.
+    """Escape `$(NAME)`, which Kubernetes would expand.
 
     >>> dollar_safe("read $(API_KEY)")
     'read $$(API_KEY)'
@@ -134,7 +134,7 @@ def dollar_safe(value: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Lower case letters, digits and single dashes.
+    """Return the text as lower case letters, digits and single dashes.
 
     >>> slug("Öfen & Co_2")
     'fen-co-2'
@@ -150,10 +150,10 @@ def _compiled(text: str, escape: Callable[[str], str]) -> Compiled:
 @lru_cache
 def _environment(escape: Callable[[str], str]) -> _Environment:
     environment = _Environment(
-        undefined=_Nowhere,
+        undefined=_MissingPath,
         finalize=lambda value: value if isinstance(value, Undefined) else escape(_text(value)),
         keep_trailing_newline=True,
-        # A shell's ${#name} is no comment.
+        # Jinja's own `{#` is in a shell's ${#name}.
         comment_start_string="{{#",
         comment_end_string="#}}",
     )

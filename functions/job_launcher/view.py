@@ -1,4 +1,4 @@
-"""A Job as the HTTP API shows it, and why it is where it is."""
+"""A Job as the HTTP API returns it, with the reason of its state."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from datetime import datetime
 from typing import Any
 
 from functions.job_launcher import queue, tables
-from functions.job_launcher.decide import ENDED, QUEUED, Queue, look_at_queue
+from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
 from functions.job_launcher.settings import LauncherSettings
-from functions.job_launcher.tables import Row
+from functions.job_launcher.tables import JobRow
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.errors import NotFound
 
 
-async def row_and_why(ctx: Context, job_id: str) -> tuple[Row, str]:
-    """A Job's row and, in words, what it waits for or how it ended."""
+async def row_and_reason(ctx: Context, job_id: str) -> tuple[JobRow, str]:
+    """Return a Job's row and the reason of its state."""
     async with ctx.store.connection() as connection:
-        row = await row_of(connection, job_id)
-        waiting = await queue_of(ctx, connection)
-    return row, why(row, waiting)
+        row = await find_row(connection, job_id)
+        decision = await read_queue(ctx, connection)
+    return row, reason_of(row, decision)
 
 
-def describe(row: Row, waiting: Queue) -> dict[str, Any]:
-    """A Job as the API shows it; `reason` is why it waits, what is wrong, or how it ended.
+def describe(row: JobRow, decision: QueueDecision) -> dict[str, Any]:
+    """Return a Job as the API shows it.
 
-    `outcome` is `completed`, or `recorded` where nothing ran; none without success.
+    `outcome` is `completed`, or `recorded` where nothing ran; None without success.
     """
     request = row.request
     return {
         "job_id": row.id,
         "state": row.state,
         "outcome": row.ending.get("outcome"),
-        "reason": why(row, waiting),
+        "reason": reason_of(row, decision),
         "kind": request.kind,
         "task_id": request.task_id,
         "service": request.service,
@@ -45,10 +45,10 @@ def describe(row: Row, waiting: Queue) -> dict[str, Any]:
             "source": request.cause_source,
             "type": request.cause_type,
         },
-        "queued_at": _stamp(row.queued_at),
-        "launched_at": _stamp(row.launched_at),
-        "started_at": _stamp(row.started_at),
-        "ended_at": _stamp(row.ended_at),
+        "queued_at": _format_time(row.queued_at),
+        "launched_at": _format_time(row.launched_at),
+        "started_at": _format_time(row.started_at),
+        "ended_at": _format_time(row.ended_at),
         "superseded_by": row.superseded_by or row.ending.get("superseded_by"),
         "exit_code": row.ending.get("exit_code"),
         "pod_reason": row.ending.get("pod_reason"),
@@ -56,32 +56,32 @@ def describe(row: Row, waiting: Queue) -> dict[str, Any]:
     }
 
 
-def why(row: Row, waiting: Queue) -> str:
-    """What it waits for, what is wrong with it, or how it ended."""
+def reason_of(row: JobRow, decision: QueueDecision) -> str:
+    """Return why a Job waits, what keeps its pod from starting, or how it ended."""
     if row.cancel is not None and row.state not in ENDED:
         return f"to be stopped: {row.cancel}"
     if row.state != QUEUED:
         return row.reason
-    return waiting.why.get(row.id) or row.reason or "its turn has come"
+    return decision.reasons.get(row.id) or row.reason or "due"
 
 
-async def queue_of(ctx: Context, connection: Any) -> Queue:
+async def read_queue(ctx: Context, connection: Any) -> QueueDecision:
     settings = ctx.settings(LauncherSettings)
-    return look_at_queue(
-        await queue.waiting(connection),
-        await queue.active(connection),
+    return decide_queue(
+        await queue.queued_requests(connection),
+        await queue.active_by_group(connection),
         settings.job_concurrency,
         ctx.now(),
         group_limit=settings.job_group_concurrency,
     )
 
 
-async def row_of(connection: Any, job_id: str) -> Row:
+async def find_row(connection: Any, job_id: str) -> JobRow:
     row = await tables.get(connection, job_id)
     if row is None:
         raise NotFound(f"no such job: {job_id}")
     return row
 
 
-def _stamp(at: datetime | None) -> str | None:
+def _format_time(at: datetime | None) -> str | None:
     return cloudevents.format_time(at) if at else None

@@ -144,7 +144,7 @@ class Cluster(httpx.AsyncBaseTransport):
     async def crash(self, name: str) -> None:
         """Have the process of a Service do nothing more of what it does after its commits."""
         for part in list(self._served[name]._parts.values()):
-            for task in getattr(part, "working", list)():
+            for task in getattr(part, "running", list)():
                 task.cancel()
 
     async def tell(self, name: str, event: Event | cloudevents.Message) -> httpx.Response:

@@ -8,54 +8,61 @@ from typing import Any
 import pytest
 
 from functions.job_launcher.decide import (
-    Waiting,
-    last_pod,
-    look_at_queue,
-    progress,
-    stuck_because,
+    QueuedRequest,
+    decide_queue,
+    job_status,
+    last_termination,
     task_status,
+    waiting_reason,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=9)
 
 
-def look(*queued: Waiting, active: dict[str, int] | None = None, limit: int = 10) -> list[str]:
-    return look_at_queue(queued, active or {}, limit, NOW, group_limit=1).due
+def look(
+    *queued: QueuedRequest, active: dict[str, int] | None = None, limit: int = 10
+) -> list[str]:
+    return decide_queue(queued, active or {}, limit, NOW, group_limit=1).due
 
 
 def test_the_queue_is_in_order_up_to_the_limit() -> None:
-    queued = [Waiting(name, "", None) for name in "abc"]
+    queued = [QueuedRequest(name, "", None) for name in "abc"]
     assert look(*queued, limit=2) == ["a", "b"]
     assert look(*queued, active={"x": 2}, limit=2) == []
 
 
 def test_a_full_group_does_not_hold_up_another() -> None:
-    queued = (Waiting("a", "g", 1), Waiting("b", "h", 1))
+    queued = (QueuedRequest("a", "g", 1), QueuedRequest("b", "h", 1))
     assert look(*queued, active={"g": 1}) == ["b"]
 
 
 def test_a_group_has_its_own_limit_or_the_common_one() -> None:
-    assert look(*(Waiting(n, "g", 2) for n in "abc")) == ["a", "b"]
-    assert look(*(Waiting(n, "g", None) for n in "abc")) == ["a"]
+    assert look(*(QueuedRequest(n, "g", 2) for n in "abc")) == ["a", "b"]
+    assert look(*(QueuedRequest(n, "g", None) for n in "abc")) == ["a"]
 
 
 def test_a_request_without_a_group_has_no_group_limit() -> None:
-    assert look(*(Waiting(n, "", None) for n in "abc")) == ["a", "b", "c"]
+    assert look(*(QueuedRequest(n, "", None) for n in "abc")) == ["a", "b", "c"]
 
 
 def test_what_waits_for_a_time_holds_up_its_own_group_only() -> None:
-    waits = Waiting("a", "g", 5, LATER, "namespace agents does not exist")
-    found = look_at_queue([waits, Waiting("b", "g", 5), Waiting("c", "h", 5)], {}, 10, NOW)
+    waits = QueuedRequest("a", "g", 5, LATER, "namespace agents does not exist")
+    found = decide_queue(
+        [waits, QueuedRequest("b", "g", 5), QueuedRequest("c", "h", 5)], {}, 10, NOW
+    )
     assert found.due == ["c"]
-    assert found.why == {"a": "namespace agents does not exist", "b": "behind a of group g"}
+    assert found.reasons == {"a": "namespace agents does not exist", "b": "behind a of group g"}
 
 
 def test_every_request_that_is_not_due_says_why() -> None:
-    queued = [Waiting(n, "g", 1) for n in "ab"] + [Waiting("c", "", None)]
-    found = look_at_queue(queued, {"x": 1}, 2, NOW)
+    queued = [QueuedRequest(n, "g", 1) for n in "ab"] + [QueuedRequest("c", "", None)]
+    found = decide_queue(queued, {"x": 1}, 2, NOW)
     assert found.due == ["a"]
-    assert found.why == {"b": "1 of 1 jobs of group g are active", "c": "2 of 2 jobs are active"}
+    assert found.reasons == {
+        "b": "1 of 1 jobs of group g are active",
+        "c": "2 of 2 jobs are active",
+    }
 
 
 def condition(type: str, status: str = "True", **more: str) -> dict[str, Any]:
@@ -78,7 +85,7 @@ def condition(type: str, status: str = "True", **more: str) -> dict[str, Any]:
     ],
 )
 def test_a_jobs_status_is_its_state(status: dict[str, Any], state: str) -> None:
-    assert progress({"status": status}).state == state
+    assert job_status({"status": status}).state == state
 
 
 def pod(name: str, created: str, **status: Any) -> dict[str, Any]:
@@ -94,20 +101,22 @@ def test_the_last_pod_says_how_it_ended() -> None:
         pod("new", "2026-01-02", containerStatuses=[ended(137, "OOMKilled", message="Killed")]),
         pod("old", "2026-01-01", containerStatuses=[ended(1)]),
     ]
-    found = last_pod(pods)
+    found = last_termination(pods)
     assert found is not None
     assert (found.pod, found.reason, found.exit_code) == ("new", "OOMKilled", 137)
     assert found.message == "Killed"
 
 
 def test_an_init_container_that_failed_is_the_reason() -> None:
-    found = last_pod([pod("a", "1", initContainerStatuses=[ended(3)], containerStatuses=[{}])])
+    found = last_termination(
+        [pod("a", "1", initContainerStatuses=[ended(3)], containerStatuses=[{}])]
+    )
     assert found is not None
     assert found.exit_code == 3
 
 
 def test_an_evicted_pod_has_the_pods_reason() -> None:
-    found = last_pod([pod("a", "1", reason="Evicted", message="node was low on memory")])
+    found = last_termination([pod("a", "1", reason="Evicted", message="node was low on memory")])
     assert found is not None
     assert (found.reason, found.exit_code, found.message) == (
         "Evicted",
@@ -117,7 +126,7 @@ def test_an_evicted_pod_has_the_pods_reason() -> None:
 
 
 def test_no_pod_says_nothing() -> None:
-    assert last_pod([]) is None
+    assert last_termination([]) is None
 
 
 def test_a_pod_that_finds_no_node_says_so() -> None:
@@ -127,14 +136,14 @@ def test_a_pod_that_finds_no_node_says_so() -> None:
         "reason": "Unschedulable",
         "message": "0/3 nodes have 4Gi",
     }
-    assert stuck_because(pod("a", "1", conditions=[unschedulable])) == (
+    assert waiting_reason(pod("a", "1", conditions=[unschedulable])) == (
         "Unschedulable: 0/3 nodes have 4Gi"
     )
 
 
 def test_a_pod_on_its_way_is_not_stuck() -> None:
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
-    assert stuck_because(pod("a", "1", containerStatuses=[waiting])) == ""
+    assert waiting_reason(pod("a", "1", containerStatuses=[waiting])) == ""
 
 
 @pytest.mark.parametrize(

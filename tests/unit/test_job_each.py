@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import MAX_JOBS, BadRequest, requests_of
+from functions.job_launcher.render import MAX_JOBS, RenderError, render_requests
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
 from tests.support.job_events import IMAGE, LAUNCHER, event
@@ -33,7 +33,7 @@ def notified(*alerts: object) -> dict[str, Any]:
 def jobs(*alerts: object) -> list[JobRequest]:
     asked = event(FIRING, notified(*alerts))
     choice = choose(SHIPPED, asked)
-    return requests_of(choice, asked, LAUNCHER) if choice.route else []
+    return render_requests(choice, asked, LAUNCHER) if choice.route else []
 
 
 def alerts_of(request: JobRequest) -> list[Any]:
@@ -84,20 +84,20 @@ def test_a_job_is_named_by_its_task_wherever_it_stands(tasks: list[str], more: i
 
 def test_other_routes_say_why_no_item_matches() -> None:
     none = choose(SHIPPED, event(FIRING, notified()))
-    assert none.passed["alert-of-a-task"] == "data.alerts holds no item"
+    assert none.mismatches["alert-of-a-task"] == "data.alerts holds no item"
     some = choose(SHIPPED, event(FIRING, notified(alert(), alert())))
     words = "none of 2 in data.alerts matches, in the last one label is alertname, alertname=slow"
-    assert some.passed["alert-of-a-task"].startswith(words)
+    assert some.mismatches["alert-of-a-task"].startswith(words)
 
 
 def test_one_event_makes_no_more_jobs_than_the_limit() -> None:
     assert len(jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS)))) == MAX_JOBS
-    with pytest.raises(BadRequest, match="each: 101 tasks in one event, 100 at most"):
+    with pytest.raises(RenderError, match="each: 101 tasks in one event, 100 at most"):
         jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS + 1)))
 
 
 def test_an_event_whose_route_ignores_has_no_each() -> None:
-    with pytest.raises(BadRoutes, match="each makes Jobs"):
+    with pytest.raises(BadRoutes, match="each requires job"):
         parse("routes:\n  - {name: a, match: {type: x}, each: data.y, ignore: z}")
 
 
@@ -149,12 +149,12 @@ def test_an_item_that_lacks_something_costs_only_itself(
     items.insert(place, bad)
     asked = event("test.run", {"items": items})
 
-    found = requests_of(choose(parse(ROUTE), asked), asked, LAUNCHER)
+    found = render_requests(choose(parse(ROUTE), asked), asked, LAUNCHER)
 
     assert {job.task_id for job in found if not job.refusal} == {"one", "two"}
     (refused,) = (job for job in found if job.refusal)
     assert refused.refusal.startswith("route per-item: ")
     assert lacks in refused.refusal
     assert len({job.job_id for job in found}) == 3
-    again = requests_of(choose(parse(ROUTE), asked), asked, LAUNCHER)
+    again = render_requests(choose(parse(ROUTE), asked), asked, LAUNCHER)
     assert [job.job_id for job in again] == [job.job_id for job in found]

@@ -16,7 +16,7 @@ from functions.events.base import AnyEvent
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import BadRequest, job_id, requests_of
+from functions.job_launcher.render import RenderError, job_id, render_requests
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.support.job_events import IMAGE, ISSUE, LAUNCHER, event
@@ -32,7 +32,7 @@ def request(asked: AnyEvent | None = None, environ: Mapping[str, str] | None = N
     asked = asked or event("com.github.issue.labeled", ISSUE)
     choice = choose(parse(shipped_routes()), asked)
     settings = LauncherSettings.read({"JOB_IMAGE": IMAGE, **(environ or {})})
-    (made,) = requests_of(choice, asked, settings)
+    (made,) = render_requests(choice, asked, settings)
     return made
 
 
@@ -130,7 +130,7 @@ def test_secret_files_are_keys_of_secrets_beside_our_own_files(files: str) -> No
     job = f"{{kind: execute, task_id: t, service: s, files: {files}, secret_files: {secret}}}"
     routes = parse(f"routes:\n  - {{name: a, match: {{type: '*'}}, job: {job}}}")
     asked = event("x", {})
-    (made,) = requests_of(choose(routes, asked), asked, LAUNCHER)
+    (made,) = render_requests(choose(routes, asked), asked, LAUNCHER)
 
     body = manifest.job_of(made)
     validate(body)
@@ -188,8 +188,8 @@ def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
     lines = "".join(f"      {name}: {text}\n" for name, text in fields.items())
     routes = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
     asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
-    with pytest.raises(BadRequest, match=words):
-        requests_of(choose(routes, asked), asked, LAUNCHER)
+    with pytest.raises(RenderError, match=words):
+        render_requests(choose(routes, asked), asked, LAUNCHER)
 
 
 @pytest.mark.parametrize("field", ["task_id", "service", "group"])
@@ -197,8 +197,8 @@ def test_what_a_job_is_found_by_has_a_length_that_an_index_holds(field: str) -> 
     job = {"kind": "execute", "task_id": "t", "service": "s", field: "{{ data.name }}"}
     routes = parse(json.dumps({"routes": [{"name": "r", "match": {"type": "*"}, "job": job}]}))
     asked = event("x", {"name": "n" * 200_000})
-    with pytest.raises(BadRequest, match=f"{field}: 200000 characters, 200 at most"):
-        requests_of(choose(routes, asked), asked, LAUNCHER)
+    with pytest.raises(RenderError, match=f"{field}: 200000 characters, 200 at most"):
+        render_requests(choose(routes, asked), asked, LAUNCHER)
 
 
 def test_a_supersede_key_of_any_length_stays_a_key() -> None:
@@ -207,7 +207,7 @@ def test_a_supersede_key_of_any_length_stays_a_key() -> None:
 
     def key(text: str) -> str:
         asked = event("x", {"key": text})
-        (made,) = requests_of(choose(routes, asked), asked, LAUNCHER)
+        (made,) = render_requests(choose(routes, asked), asked, LAUNCHER)
         return made.supersede
 
     long = "k" * 200_000
@@ -219,8 +219,8 @@ def test_a_supersede_key_of_any_length_stays_a_key() -> None:
 def test_without_an_image_nothing_is_launched_and_it_says_what_to_set() -> None:
     asked = event("com.github.issue.labeled", ISSUE)
     choice = choose(parse(shipped_routes()), asked)
-    with pytest.raises(BadRequest, match="set JOB_IMAGE of job-launcher"):
-        requests_of(choice, asked, LauncherSettings())
+    with pytest.raises(RenderError, match="set JOB_IMAGE of job-launcher"):
+        render_requests(choice, asked, LauncherSettings())
 
 
 def test_an_agent_fills_no_disk() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import requests_of
+from functions.job_launcher.render import render_requests
 from functions.job_launcher.route_file import parse
 from tests.support.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
 from tests.support.job_world import shipped_routes
@@ -58,7 +58,7 @@ def test_the_shipped_routes_take_what_they_should(type: str, data: Any, route: s
 
     assert (choice.route.name if choice.route else None) == route
     if choice.route is not None:
-        assert all(one.task_id for one in requests_of(choice, asked, LAUNCHER))
+        assert all(one.task_id for one in render_requests(choice, asked, LAUNCHER))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_an_alert_is_matched_by_label_or_label_and_value(label: str) -> None:
 
 def test_a_branch_is_the_base_of_a_pull_request_or_the_pushed_one() -> None:
     pushed = choose(ROUTES, event("com.github.push", {"ref": "refs/heads/feature/x"}))
-    assert pushed.facts.branch == "feature/x"
-    assert choose(ROUTES, event("com.github.pull_request.opened", PULL)).facts.branch == "main"
+    assert pushed.fields.branch == "feature/x"
+    assert choose(ROUTES, event("com.github.pull_request.opened", PULL)).fields.branch == "main"
 
 
 def test_the_first_route_that_matches_is_taken_and_the_others_say_why_not() -> None:
@@ -104,7 +104,7 @@ routes:
     choice = choose(parse(text), event("com.github.pull_request.opened", PULL))
     assert choice.route is not None
     assert choice.route.name == "b"
-    assert choice.passed == {"a": "action is opened, not closed"}
+    assert choice.mismatches == {"a": "action is opened, not closed"}
 
 
 def pull(**fields: Any) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_the_author_is_who_wrote_what_the_event_is_about() -> None:
 )
 def test_what_no_reader_sees_is_in_no_agents_task(body: str, task: str) -> None:
     asked = event("com.github.issue.labeled", {**ISSUE, "issue": {**ISSUE["issue"], "body": body}})
-    (made,) = requests_of(choose(ROUTES, asked), asked, LAUNCHER)
+    (made,) = render_requests(choose(ROUTES, asked), asked, LAUNCHER)
     assert made.files["task.md"].rstrip().endswith(f"\n{task}")
 
 

@@ -77,7 +77,7 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
         (("type: test.run", "type: []"), "r:5: routes.0.match.type: Value should have at least"),
         (("    job:", "    ignore: why\n    job:"), "r:3: routes.0: give either job or ignore"),
         (("name: a", "name: A b"), "r:3: routes.0.name: String should match pattern"),
-        (("service: s", "service: s\n      task_id: u"), "r:10: key task_id is there twice"),
+        (("service: s", "service: s\n      task_id: u"), "r:10: duplicate key task_id"),
         (("version: 1", "version: 2"), "r:1: version: Input should be 1"),
         (("service: s", "env: {1x: y}\n      service: s"), "r:9: routes.0.job.env.1x: String"),
         (("routes:", "routes: ["), "r:3:"),
@@ -101,14 +101,14 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
         ),
         (
             ("task_id: t", 'task_id: "{{ dta.task }}"'),
-            "r:8: routes.0.job.task_id: dta is nothing: a path begins with data",
+            "r:8: routes.0.job.task_id: dta is undefined: a path begins with data",
         ),
         (
             ("task_id: t", 'task_id: "{{ data.task | default(dta.x) }}"'),
-            "r:8: routes.0.job.task_id: dta is nothing",
+            "r:8: routes.0.job.task_id: dta is undefined",
         ),
-        (also("group_limit: 1"), "r:6: routes.0.job: group_limit limits nothing without group"),
-        (("task_id: t", 'task_id: "{{ item.id }}"'), "r:3: routes.0: item and items are there"),
+        (also("group_limit: 1"), "r:6: routes.0.job: group_limit requires group"),
+        (("task_id: t", 'task_id: "{{ item.id }}"'), "r:3: routes.0: item and items require each"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -118,7 +118,7 @@ def test_a_problem_has_its_line_and_field(change: tuple[str, str], problem: str)
     assert any(line.startswith(problem) for line in str(caught.value).splitlines())
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(BadRoutes) as caught:
         parse(ROUTE.replace("execute", "dance").replace("service", "servise"), "r")
     assert len(str(caught.value).splitlines()) == 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.job_launcher.template import BadTemplate, Unfit, dollar_safe, parse
+from functions.job_launcher.template import BadTemplate, MissingValue, dollar_safe, parse
 
 EVENT = {
     "data": {
@@ -68,7 +68,7 @@ def test_an_expression_is_replaced_by_its_value(text: str, expected: str) -> Non
         ("{{ data.title | attr('upper') }}", "No filter named 'attr'"),
         ('{{ data.title | default "x" }}', r'write default\("x"\), truncate\(80\)'),
         ("{{ data.title | truncate 8 }}", r'write default\("x"\), truncate\(80\)'),
-        ("{% include 'x' %}", "stands alone"),
+        ("{% include 'x' %}", "may not include"),
         ("{% if data.x %}", "Unexpected end of template"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_wrong_template_says_what_is_wrong(text: str, words: str) -> None:
 
 @pytest.mark.parametrize("path", ["data.gone", "data.labels.9.name", "data.none", "data.title.x"])
 def test_a_path_that_leads_nowhere_is_an_error(path: str) -> None:
-    with pytest.raises(Unfit, match=f"the event has no {path}"):
+    with pytest.raises(MissingValue, match=f"the event has no {path}"):
         parse(f"{{{{ {path} }}}}").render(EVENT)
 
 
@@ -100,7 +100,7 @@ def test_a_path_that_leads_nowhere_is_an_error(path: str) -> None:
     ],
 )
 def test_nothing_of_python_is_reached(expression: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(MissingValue):
         parse(f"{{{{ {expression} }}}}").render(EVENT)
 
 
@@ -121,5 +121,5 @@ def test_only_values_are_escaped() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(BadTemplate, Unfit):
+    with contextlib.suppress(BadTemplate, MissingValue):
         parse(text).render(EVENT)

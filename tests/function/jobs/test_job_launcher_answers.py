@@ -119,7 +119,7 @@ async def crash_after_commit(cluster: Cluster, database: str, message: cloudeven
         pytest.param(
             [Say(409, "already exists"), Say(200, body=MADE)],
             "failed",
-            "exists that was not made for this request",
+            "exists that belongs to another request",
             id="somebody else's",
         ),
         pytest.param(

@@ -56,7 +56,7 @@ async def test_a_dozen_readers_of_a_quiet_log_hold_no_launch_up(
         asyncio.create_task(client.get(path, params={"follow": "true"}, timeout=None))
         for _ in range(12)
     ]
-    answered = readers[logs.MOST_WAITING :]
+    answered = readers[logs.MAX_FOLLOWERS :]
     await asyncio.wait(answered, timeout=5)
 
     async with asyncio.timeout(5):

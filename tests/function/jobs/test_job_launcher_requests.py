@@ -155,7 +155,7 @@ async def test_a_change_that_comes_too_late_is_seen_at_its_job(world: World) -> 
 
     (job,) = await world.jobs()
     assert job["state"] == "starting"
-    assert "came too late" in job["reason"]
+    assert "updated after the Job was created" in job["reason"]
 
 
 async def test_a_status_of_cancelled_cancels(world: World) -> None:

@@ -67,13 +67,13 @@ async def test_it_starts_as_soon_as_they_are_there(world: World) -> None:
 async def test_what_a_pod_says_before_its_launch_is_on_record_is_not_lost(
     cluster: Cluster, functions_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launched = queue.launched
+    launched = queue.mark_launched
 
     async def late(*args: Any) -> bool:
         await asyncio.sleep(0.5)
         return await launched(*args)
 
-    monkeypatch.setattr(queue, "launched", late)
+    monkeypatch.setattr(queue, "mark_launched", late)
     async with job_world(cluster, functions_database, tmp_path, routes=ROUTES) as world:
         await world.tell(asked("e1"))
         assert "agent-credentials" in (await waiting(world))["reason"]

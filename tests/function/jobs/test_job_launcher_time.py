@@ -59,7 +59,7 @@ async def test_an_event_waits_for_others_no_longer_than_it_may(
             answer = await world.tell(newer)
 
         assert answer.status_code == 503
-        assert "others are still at work on the queue of Jobs" in answer.json()["detail"]
+        assert "another transaction holds the queue of Jobs" in answer.json()["detail"]
         assert (await world.tell(newer)).status_code == 202
 
 

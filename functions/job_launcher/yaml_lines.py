@@ -1,4 +1,4 @@
-"""YAML that remembers where everything stood: a value, and the line of each path in it."""
+"""YAML with the line of each path in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Lines = dict[tuple[str | int, ...], int]
 
 
 class BadYaml(ValueError):
-    """The text is no YAML as we take it; `line` counts from 1."""
+    """Invalid YAML; `line` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -18,7 +18,7 @@ class BadYaml(ValueError):
 
 
 def load(text: str) -> tuple[Any, Lines]:
-    """The document and its lines; `BadYaml` for bad syntax and for a key that is there twice."""
+    """Return the document and its lines; `BadYaml` for a syntax error or a duplicate key."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: Lines = {}
@@ -28,13 +28,13 @@ def load(text: str) -> tuple[Any, Lines]:
         return yaml.safe_load(text), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise BadYaml(mark.line + 1 if mark else 1, error.problem or "no valid YAML") from None
+        raise BadYaml(mark.line + 1 if mark else 1, error.problem or "invalid YAML") from None
     except yaml.YAMLError as error:
         raise BadYaml(1, str(error)) from None
 
 
 def text_in(manifest: str, kind: str, name: str) -> tuple[str, int] | None:
-    """The text that an object of this kind carries under `data.name`, and the lines above it."""
+    """Return the text under `data.name` of the object of this kind, and the lines above it."""
     try:
         documents = list(yaml.compose_all(manifest, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
@@ -55,7 +55,7 @@ def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def line_of(lines: Lines, path: tuple[str | int, ...]) -> int:
-    """The line of a path, or of the nearest thing that holds it.
+    """Return the line of a path, or of its nearest parent.
 
     >>> line_of({(): 1, ("routes",): 2}, ("routes", 0, "name"))
     2
@@ -71,7 +71,7 @@ def _walk(node: yaml.Node, path: tuple[str | int, ...], lines: Lines) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise BadYaml(key.start_mark.line + 1, f"key {key.value} is there twice")
+                raise BadYaml(key.start_mark.line + 1, f"duplicate key {key.value}")
             seen.add(key.value)
             lines[(*path, key.value)] = key.start_mark.line + 1
             _walk(value, (*path, key.value), lines)
