@@ -1,4 +1,4 @@
-"""Which client a realm gets."""
+"""The client of a realm, by the step's payload and results."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 
-class BadTask(ValueError):
-    """There is no realm for the client, or its name is no name."""
+class BadStep(ValueError):
+    """The realm is missing, or the client's name is invalid."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client of a realm: its id is derived from the step that makes it."""
+    """A client of a realm; its id is derived from the step's key."""
 
     id: str
     realm_id: str
@@ -22,7 +22,7 @@ class Client:
 
 
 def client_of(payload: Any, results: Mapping[str, Any], key: str) -> Client:
-    """The client for the realm that createRealm answered, under the name that a payload asks for.
+    """Return the client for the realm of createRealm's result, with the payload's name.
 
     >>> client_of({}, {"createRealm": {"realmId": "r1"}}, "f/createClient/1").realm_id
     'r1'
@@ -30,16 +30,16 @@ def client_of(payload: Any, results: Mapping[str, Any], key: str) -> Client:
     'web'
     >>> client_of({"clientName": 7}, {"createRealm": {"realmId": "r1"}}, "k")
     Traceback (most recent call last):
-    functions.client_service.decide.BadTask: payload.clientName: must be a text
+    functions.client_service.decide.BadStep: payload.clientName: must be a text
     >>> client_of({}, {}, "f/createClient/1")
     Traceback (most recent call last):
-    functions.client_service.decide.BadTask: results.createRealm.realmId: is missing
+    functions.client_service.decide.BadStep: results.createRealm.realmId: is missing
     """
     realm = results.get("createRealm")
     realm_id = realm.get("realmId") if isinstance(realm, dict) else None
     if not isinstance(realm_id, str):
-        raise BadTask("results.createRealm.realmId: is missing")
+        raise BadStep("results.createRealm.realmId: is missing")
     name = payload.get("clientName", "default") if isinstance(payload, dict) else "default"
     if not isinstance(name, str) or not name:
-        raise BadTask("payload.clientName: must be a text")
+        raise BadStep("payload.clientName: must be a text")
     return Client(str(uuid5(NAMESPACE_URL, key)), realm_id, name)

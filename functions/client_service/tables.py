@@ -1,4 +1,4 @@
-"""The clients of realms, and the history of what was done to them."""
+"""The clients of realms, and the history of their changes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ RETENTION = (rule_of_log("realm_client_history", "at", days=365),)
 
 
 async def add(tx: Connection, client: Client, key: str) -> None:
-    """Keep a client."""
+    """Store a client."""
     await tx.execute(
         """WITH added AS (
                INSERT INTO realm_client (id, realm_id, name, effect_key) VALUES ($1, $2, $3, $4))
            INSERT INTO realm_client_history (effect_key, action) VALUES ($4, 'DO')""",
-        *(client.id, client.realm_id, client.name, key),
+        client.id,
+        client.realm_id,
+        client.name,
+        key,
     )
 
 
 async def remove(tx: Connection, key: str) -> None:
-    """Delete the client that an effect made."""
+    """Delete the client of an effect."""
     await tx.execute(
-        """WITH gone AS (DELETE FROM realm_client WHERE effect_key = $1)
+        """WITH deleted AS (DELETE FROM realm_client WHERE effect_key = $1)
            INSERT INTO realm_client_history (effect_key, action) VALUES ($1, 'UNDO')""",
         key,
     )

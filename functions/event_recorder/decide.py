@@ -1,4 +1,4 @@
-"""What is kept of an event, and how it is told: pure."""
+"""The identity, arrival and JSON of a recorded event. Pure."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from functions.events.schedule import ScheduleDue
 
 SCHEDULE = "event-recorder"
 
-Row = Mapping[str, Any]
-Told = dict[str, Any]
+EventRow = Mapping[str, Any]
+RunRow = Mapping[str, Any]
+JsonObject = dict[str, Any]
 
 
 def digest(source: str, id: str) -> bytes:
-    """What makes two deliveries the same event: its source and id, of whatever length."""
+    """Return the key of an event, derived from its source and id."""
     return sha256(json.dumps([source, id]).encode()).digest()
 
 
-def tick_in(said: Mapping[str, str]) -> ScheduleDue | None:
-    """The tick upon which old events are forgotten, if the event is that.
+def retention_tick(attributes: Mapping[str, str]) -> ScheduleDue | None:
+    """Return the event as the tick of this function's own schedule, if it is that.
 
     >>> ping = {"type": "dev.knative.sources.ping", "time": "2026-03-02T12:17:00.3Z"}
-    >>> tick_in({**ping, "schedule": "event-recorder"}).identity()
+    >>> retention_tick({**ping, "schedule": "event-recorder"}).identity()
     'event-recorder@2026-03-02T12:17:00+00:00'
-    >>> tick_in({**ping, "schedule": "sprint-report"}), tick_in({"type": "x"})
+    >>> retention_tick({**ping, "schedule": "sprint-report"}), retention_tick({"type": "x"})
     (None, None)
     """
-    if said["type"] != ScheduleDue.type or said.get("schedule") != SCHEDULE:
+    if attributes["type"] != ScheduleDue.type or attributes.get("schedule") != SCHEDULE:
         return None
     try:
-        return ScheduleDue.model_validate({"schedule": SCHEDULE, "time": said.get("time")})
+        return ScheduleDue.model_validate({"schedule": SCHEDULE, "time": attributes.get("time")})
     except ValueError:
-        return None  # kept like any other event
+        return None  # recorded like any other event
 
 
-def arrival(said: Mapping[str, str], now: datetime) -> datetime:
-    """When the broker took the event, where it says so; else now.
+def arrival(attributes: Mapping[str, str], now: datetime) -> datetime:
+    """Return the broker's `knativearrivaltime`, or now without a valid one.
 
     >>> noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
     >>> arrival({"knativearrivaltime": "2026-03-02T11:59:58.123456789Z"}, noon).isoformat()
@@ -49,17 +50,14 @@ def arrival(said: Mapping[str, str], now: datetime) -> datetime:
     True
     """
     try:
-        stamp = datetime.fromisoformat(said.get("knativearrivaltime", ""))
-        return stamp.astimezone(UTC) if stamp.tzinfo else now
+        time = datetime.fromisoformat(attributes.get("knativearrivaltime", ""))
+        return time.astimezone(UTC) if time.tzinfo else now
     except (ValueError, OverflowError):
         return now
 
 
-def told(row: Row, runs: Iterable[Row], data: Told) -> Told:
-    """An event in the shape of the local broker's, without what only a broker knows.
-
-    `data` is its data as JSON can hold it.
-    """
+def event_json(row: EventRow, runs: Iterable[RunRow], data: JsonObject) -> JsonObject:
+    """Return an event in the format of the local broker; `data` holds its data's JSON member."""
     return {
         "seq": row["seq"],
         "arrived": row["arrived"].timestamp(),
@@ -71,8 +69,8 @@ def told(row: Row, runs: Iterable[Row], data: Told) -> Told:
     }
 
 
-def deliveries(runs: Iterable[Row]) -> list[Told]:
-    """The runs of each function as one delivery, whose attempts they are.
+def deliveries(runs: Iterable[RunRow]) -> list[JsonObject]:
+    """Return one delivery for each function, whose attempts are the function's runs.
 
     >>> run = {"function": "scrum_report", "ended_at": datetime(2026, 3, 2, tzinfo=UTC)}
     >>> bad = {**run, "number": 1, "outcome": "failed", "took_ms": 10.0, "detail": "away"}
@@ -80,14 +78,14 @@ def deliveries(runs: Iterable[Row]) -> list[Told]:
     >>> [(d["trigger"], d["state"], len(d["attempts"])) for d in deliveries([bad, good])]
     [('scrum-report', 'handled', 2)]
     """
-    by_function: dict[str, list[Row]] = defaultdict(list)
+    by_function: dict[str, list[RunRow]] = defaultdict(list)
     for run in runs:
         by_function[run["function"].replace("_", "-")].append(run)
     return [
         {
-            "id": made[0]["number"],
+            "id": attempts[0]["number"],
             "trigger": function,
-            "state": "handled" if any(run["outcome"] == "ok" for run in made) else "failed",
+            "state": "handled" if any(run["outcome"] == "ok" for run in attempts) else "failed",
             "attempts": [
                 {
                     "number": number,
@@ -96,8 +94,8 @@ def deliveries(runs: Iterable[Row]) -> list[Told]:
                     "outcome": run["outcome"],
                     "detail": run["detail"],
                 }
-                for number, run in enumerate(made, start=1)
+                for number, run in enumerate(attempts, start=1)
             ],
         }
-        for function, made in by_function.items()
+        for function, attempts in by_function.items()
     ]

@@ -1,10 +1,9 @@
-"""Keep every event that passes, so that the console can tell of them where no broker does.
+"""Record every event of the Broker for the console, where the Broker itself keeps none.
 
 in      any event, by a Trigger without a filter; among them ScheduleDue(schedule="event-recorder")
-out     nothing: an answer would come back as one more event to keep
-writes  one row for an event however often it comes, with the beginning of its data; its own ticks,
-        as every schedule's, into the record of runs
-fails   TemporaryError while the database is away
+out     nothing: it would record its own answer
+writes  one row for each event, with the beginning of its data; a run for each tick
+fails   TemporaryError while the database is unavailable
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from functions.kit.contract.runs import runs
 from functions.kit.durable import history, inbox
 from functions.kit.settings import Settings
 
-# So many events are forgotten in one statement: none takes long, and nobody waits for its locks.
-_AT_ONCE = 2000
+# A statement that deletes more holds its locks too long.
+_BATCH_SIZE = 2000
 
 
 class RecorderSettings(Settings):
-    """What event-recorder keeps, and for how long."""
+    """What event-recorder stores, and for how long."""
 
     event_retention_days: int = Field(14, ge=1, description="how long events are kept, days")
     event_data_bytes: int = Field(
@@ -42,7 +41,7 @@ class RecorderSettings(Settings):
 
 
 async def search(request: Request, ctx: Context) -> Response:
-    """`?type=&subject=&trigger=&correlation=&limit=50&cursor=`: events, what became of each."""
+    """`?type=&subject=&trigger=&correlation=&limit=50&cursor=`: events and their deliveries."""
     query = Query(request)
     query.refuse_others(*tables.FILTERS, "limit", "cursor", "before")
     filters = {name: text for name in tables.FILTERS if (text := query.text(name))}
@@ -54,7 +53,7 @@ async def search(request: Request, ctx: Context) -> Response:
     for run in await history.runs_of(ctx.store, [(row["source"], row["id"]) for row in rows]):
         runs[run["event_source"], run["event_id"]].append(run)
     events = [
-        decide.told(
+        decide.event_json(
             row,
             runs[row["source"], row["id"]],
             data_member(row["data"], cut=len(row["data"]) < row["size"]),
@@ -68,20 +67,20 @@ async def search(request: Request, ctx: Context) -> Response:
 
 @function(routes=[route("/events/search", search), route("/runs", runs)])
 async def event_recorder(event: AnyEvent, ctx: Context) -> None:
-    most = ctx.settings(RecorderSettings).event_data_bytes
+    max_bytes = ctx.settings(RecorderSettings).event_data_bytes
     async with ctx.store.connection() as connection:
-        await tables.keep(connection, event.said, event.data, most, ctx.now())
-    if (tick := decide.tick_in(event.said)) is not None:
+        await tables.insert(connection, event.said, event.data, max_bytes, ctx.now())
+    if (tick := decide.retention_tick(event.said)) is not None:
         due = (event.said["source"], event.said["id"])
         key = inbox.Key(ctx.function, tick.type, tick.identity() or "", due)
-        await inbox.recorded(ctx.store, key, tick.type, lambda: forget(ctx))
+        await inbox.recorded(ctx.store, key, tick.type, lambda: delete_old(ctx))
 
 
-async def forget(ctx: Context) -> None:
-    """Forget what is old, for half of the time that there is; the next tick takes the rest."""
+async def delete_old(ctx: Context) -> None:
+    """Delete old events for half of the timeout; the next tick goes on."""
     before = ctx.now() - timedelta(days=ctx.settings(RecorderSettings).event_retention_days)
-    until = time.monotonic() + ctx.resources.process.timeout_seconds / 2
-    gone = _AT_ONCE
-    while gone == _AT_ONCE and time.monotonic() < until:
+    deadline = time.monotonic() + ctx.resources.process.timeout_seconds / 2
+    deleted = _BATCH_SIZE
+    while deleted == _BATCH_SIZE and time.monotonic() < deadline:
         async with ctx.store.connection() as connection:
-            gone = await tables.forget(connection, before, _AT_ONCE)
+            deleted = await tables.delete_before(connection, before, _BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""Which realm a tenant gets."""
+"""The realm of a tenant, by the step's payload."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 
 class BadPayload(ValueError):
-    """The payload does not say for whom, or under which name."""
+    """The tenant is missing, or the realm's name is invalid."""
 
 
 @dataclass(frozen=True)
 class Realm:
-    """A realm: its id is derived from the step that makes it."""
+    """A realm; its id is derived from the step's key."""
 
     id: str
     tenant_id: str
@@ -21,7 +21,7 @@ class Realm:
 
 
 def realm_of(payload: Any, key: str) -> Realm:
-    """The realm that a payload asks for; it is named after the tenant unless it has a name.
+    """Return the realm of a payload, whose default name is the tenant's.
 
     >>> realm_of({"tenantId": "t1"}, "f/createRealm/1").name
     't1'

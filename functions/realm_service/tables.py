@@ -1,4 +1,4 @@
-"""The realms, and the history of what was done to them."""
+"""The realms, and the history of their changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RETENTION = (rule_of_log("realm_history", "at", days=365),)
 
 
 async def add(tx: Connection, realm: Realm, key: str) -> bool:
-    """Keep a realm; False where another one has its name."""
+    """Store a realm; False where another one has its name."""
     return bool(
         await tx.fetchval(
             """WITH added AS (
@@ -18,15 +18,18 @@ async def add(tx: Connection, realm: Realm, key: str) -> bool:
                    ON CONFLICT (name) DO NOTHING RETURNING effect_key)
                INSERT INTO realm_history (effect_key, action)
                SELECT effect_key, 'DO' FROM added RETURNING true""",
-            *(realm.id, realm.tenant_id, realm.name, key),
+            realm.id,
+            realm.tenant_id,
+            realm.name,
+            key,
         )
     )
 
 
 async def remove(tx: Connection, key: str) -> None:
-    """Delete the realm that an effect made."""
+    """Delete the realm of an effect."""
     await tx.execute(
-        """WITH gone AS (DELETE FROM realm WHERE effect_key = $1)
+        """WITH deleted AS (DELETE FROM realm WHERE effect_key = $1)
            INSERT INTO realm_history (effect_key, action) VALUES ($1, 'UNDO')""",
         key,
     )

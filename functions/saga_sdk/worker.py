@@ -1,24 +1,24 @@
-"""A worker of sagas: what a service does for a step, and how it takes that back.
+"""A worker of sagas: the activities of its steps, and their compensations.
 
     worker = Worker("realm_service")
 
     @worker.do("createRealm")
-    async def create(task: Task) -> dict[str, Any]: ...
+    async def create(step: Step) -> dict[str, Any]: ...
 
     @worker.undo("createRealm")
-    async def delete(task: Task) -> None: ...
+    async def delete(step: Step) -> None: ...
 
     realm_service = worker.target()
 
-A step's DO has one effect and its UNDO takes back that one, however often the commands come, in
-whatever order, and under however many attempts:
+A step's DO has one effect and its UNDO compensates it, for any number, order and attempt of the
+commands:
 
-- what a command did and what was answered are written in one transaction with its claim;
-- a DO that has succeeded answers its result again to a later attempt, without a second effect;
-- a DO that comes after its UNDO is refused, and an UNDO of what was never done is a success: the
-  orchestrator sends one where it does not know. Where it knows of an effect the undo is called,
-  though nothing be on record here: a service that replaces another must find what that has done;
-- a failure leaves nothing of the attempt behind. `PermanentError` says that another cannot help.
+- one transaction commits the effect, the answer and the inbox row;
+- a DO that has succeeded returns its result to a later attempt, without a second effect;
+- a DO after its UNDO is rejected; an UNDO without a DO succeeds, as the orchestrator sends one where
+  it does not know. Where the orchestrator knows of an effect, the undo is called even without a
+  checkpoint here: the effect is of a worker that this one replaces;
+- a failure rolls back the attempt; `PermanentError` makes it final.
 """
 
 from __future__ import annotations
@@ -42,15 +42,14 @@ from functions.kit.errors import PermanentError, TemporaryError, shortened
 
 logger = logging.getLogger(__name__)
 
-# The orchestrator keeps no larger one, and an answer must find its way there as one event.
-MAX_RESULT_BYTES = 768 * 1024
+MAX_RESULT_BYTES = 768 * 1024  # as the orchestrator has it; an answer is one event
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a worker is told, and the transaction in which to do it.
+class Step:
+    """A command to a worker, and the transaction of its effect.
 
-    `key` names the effect: the same for all attempts, another once it was undone and is done anew.
+    `key` names the effect: the same for all attempts, a new one for a DO after an UNDO.
     """
 
     command: StepCommanded
@@ -63,26 +62,26 @@ class Task:
 
     @property
     def payload(self) -> Any:
-        """What the run was started with."""
+        """The input of the run."""
         return self.command.payload
 
     @property
     def results(self) -> dict[str, Any]:
-        """What earlier steps answered, by name."""
+        """The results of earlier steps, by name."""
         return self.command.results
 
     @property
     def result(self) -> Any:
-        """In an UNDO: what the DO answered."""
+        """In an UNDO: the result of the DO."""
         return self.command.result
 
 
-Do = Callable[[Task], Awaitable[Any]]
-Undo = Callable[[Task], Awaitable[None]]
+Do = Callable[[Step], Awaitable[Any]]
+Undo = Callable[[Step], Awaitable[None]]
 
 
 class Worker:
-    """The steps that a service can do. `worker_name` is the name under which it registers."""
+    """The steps of a service. `worker_name` is the name under which it registers."""
 
     def __init__(self, target: str, *, worker_name: str | None = None) -> None:
         self.name = worker_name or target.replace("_", "-")
@@ -91,27 +90,27 @@ class Worker:
         self._undo: dict[str, Undo] = {}
 
     def do(self, step: str) -> Callable[[Do], Do]:
-        """How a step is done; what it returns is the step's result, as JSON."""
+        """Register a step's DO; its return value is the step's result, as JSON."""
 
-        def keep(work: Do) -> Do:
-            self._do[step] = work
-            return work
+        def register(do: Do) -> Do:
+            self._do[step] = do
+            return do
 
-        return keep
+        return register
 
     def undo(self, step: str) -> Callable[[Undo], Undo]:
-        """How a step is taken back; a step without this is undone by doing nothing."""
+        """Register a step's UNDO; without one there is nothing to compensate."""
 
-        def keep(work: Undo) -> Undo:
-            self._undo[step] = work
-            return work
+        def register(undo: Undo) -> Undo:
+            self._undo[step] = undo
+            return undo
 
-        return keep
+        return register
 
     def target(
         self, *, retention: Rules | None = None
     ) -> Callable[[HttpRequest], Awaitable[Response]]:
-        """The deployable. `retention`: what is deleted from its tables, and when."""
+        """Return the function to serve. `retention`: the rules of its own tables."""
 
         async def handle(event: StepCommanded, ctx: Context) -> StepAnswered:
             return await self._answer(event, ctx)
@@ -126,20 +125,20 @@ class Worker:
             raise PermanentError(f"workername: {command.worker_name!r} is not {self.name!r}")
         if command.step_name not in self._do:
             known = ", ".join(self._do)
-            return self._failed(command, f"{self.name} does not know this step; it knows {known}")
+            return self._failed(command, f"{self.name} has no such step; its steps are {known}")
         assert ctx.tx is not None
-        task = Task(command, ctx, ctx.tx)
-        # Two attempts of one step at once: the second sees what the first has done.
-        await EFFECT.hold(ctx.tx, task.key)
-        done = await _journal(task)
+        step = Step(command, ctx, ctx.tx)
+        # Of two concurrent attempts, the second reads the checkpoints of the first.
+        await EFFECT.hold(ctx.tx, step.key)
+        done = await _checkpoints(step)
         try:
-            # A savepoint: what a failed attempt has written goes, its answer stays.
+            # A savepoint: a failed attempt is rolled back, its answer stays.
             async with ctx.tx.transaction():
                 result = None
                 if command.action == "DO":
-                    result = await self._do_once(task, done)
+                    result = await self._do_once(step, done)
                 else:
-                    await self._undo_once(task, done)
+                    await self._undo_once(step, done)
         except TemporaryError as error:
             return self._failed(command, error.detail, final=False)
         except PermanentError as error:
@@ -147,34 +146,36 @@ class Worker:
         except Exception as error:
             logger.error("step %s failed", command.step_name, exc_info=error)
             return self._failed(command, f"{type(error).__name__}: {error}", final=False)
-        return self._said(command, Outcome(status="SUCCESS"), result)
+        return self._answered(command, Outcome(status="SUCCESS"), result)
 
-    async def _do_once(self, task: Task, done: dict[str, Any]) -> Any:
+    async def _do_once(self, step: Step, done: dict[str, Any]) -> Any:
         if "UNDO" in done:
-            raise PermanentError("this step was undone before it was done: it stays undone")
+            raise PermanentError("the step's UNDO came before its DO: it stays undone")
         if "DO" in done:
             return done["DO"]
-        result = await self._do[task.command.step_name](task)
+        result = await self._do[step.command.step_name](step)
         size = len(json.dumps(result, ensure_ascii=False, default=str).encode(errors="replace"))
         if size > MAX_RESULT_BYTES:
             raise PermanentError(f"result: has {size} bytes, the maximum is {MAX_RESULT_BYTES}")
-        await _write(task, result)
+        await _add_checkpoint(step, result)
         return result
 
-    async def _undo_once(self, task: Task, done: dict[str, Any]) -> None:
+    async def _undo_once(self, step: Step, done: dict[str, Any]) -> None:
         if "UNDO" in done:
             return
-        work = self._undo.get(task.command.step_name)
-        # Known to have taken effect, though we know nothing of it: it was done by whom we replace.
-        if work is not None and ("DO" in done or task.command.effect):
-            await work(task)
-        await _write(task, None)
+        undo = self._undo.get(step.command.step_name)
+        # An effect without a checkpoint is of the worker that this one replaces.
+        if undo is not None and ("DO" in done or step.command.effect):
+            await undo(step)
+        await _add_checkpoint(step, None)
 
     def _failed(self, command: StepCommanded, error: str, *, final: bool = True) -> StepAnswered:
         text = shortened(error.replace("\x00", ""), 1000)
-        return self._said(command, Outcome(status="FAILED", error=text, final=final))
+        return self._answered(command, Outcome(status="FAILED", error=text, final=final))
 
-    def _said(self, command: StepCommanded, how: Outcome, result: Any = None) -> StepAnswered:
+    def _answered(
+        self, command: StepCommanded, outcome: Outcome, result: Any = None
+    ) -> StepAnswered:
         return StepAnswered(
             flowId=command.flow_id,
             orch_name=command.orch_name,
@@ -183,21 +184,25 @@ class Worker:
             attempt=command.attempt,
             worker_name=self.name,
             result=result,
-            metadata=how,
+            metadata=outcome,
         )
 
 
-async def _journal(task: Task) -> dict[str, Any]:
-    """What was done for this effect so far: action to result."""
-    rows = await task.tx.fetch(
+async def _checkpoints(step: Step) -> dict[str, Any]:
+    """Return the result of each action of this effect that is done."""
+    rows = await step.tx.fetch(
         "SELECT step, result FROM journal WHERE function = $1 AND key = $2",
-        *(task.ctx.function, task.key),
+        step.ctx.function,
+        step.key,
     )
     return {row["step"]: row["result"] for row in rows}
 
 
-async def _write(task: Task, result: Any) -> None:
-    await task.tx.execute(
+async def _add_checkpoint(step: Step, result: Any) -> None:
+    await step.tx.execute(
         "INSERT INTO journal (function, key, step, result, took_ms) VALUES ($1, $2, $3, $4, 0)",
-        *(task.ctx.function, task.key, task.command.action, result),
+        step.ctx.function,
+        step.key,
+        step.command.action,
+        result,
     )

@@ -1,4 +1,4 @@
-"""What was done to clients, and when: rows are only ever added, and no key hides a repeat."""
+"""The history of changes to clients: append-only, without a key that would hide a repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that passed, each once."""
+"""The table of recorded events."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ down_revision = None
 
 
 def upgrade() -> None:
-    # Names come from others and may be of any length, which a B-tree does not take: an event's
-    # identity is a digest, and what is asked for by equality has hashes.
+    # A B-tree limits the length of a key, producers do not: the unique key is a digest, and the
+    # columns that are compared by equality have hash indexes.
     op.execute(
         """
         CREATE TABLE event (

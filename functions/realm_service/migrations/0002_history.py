@@ -1,4 +1,4 @@
-"""What was done to realms, and when: rows are only ever added, and no key hides a repeat."""
+"""The history of changes to realms: append-only, without a key that would hide a repeat."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
 from functions.kit import cloudevents
 from functions.kit.durable import retention
-from functions.saga_sdk import Task, Worker
+from functions.saga_sdk import Step, Worker
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.saga_world import SagaWorld
@@ -17,14 +17,14 @@ successor = Worker("successor_service")
 
 
 @successor.do("createRealm")
-async def create(task: Task) -> None:
+async def create(step: Step) -> None:
     """It came too late to do this one."""
 
 
 @successor.undo("createRealm")
-async def delete(task: Task) -> None:
+async def delete(step: Step) -> None:
     """It has the data of whom it replaces."""
-    await task.tx.execute("DELETE FROM realm WHERE effect_key = $1", task.key)
+    await step.tx.execute("DELETE FROM realm WHERE effect_key = $1", step.key)
 
 
 @pytest.fixture

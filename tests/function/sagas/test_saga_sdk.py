@@ -14,33 +14,33 @@ from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit.context import Context
 from functions.kit.durable import retention
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.saga_sdk import Task, Worker
+from functions.saga_sdk import Step, Worker
 from tests.support.cluster import Cluster, message_of, reply_of
 
 worker = Worker("kit_worker")
 
 
 @worker.do("write")
-async def write(task: Task) -> dict[str, Any]:
+async def write(step: Step) -> dict[str, Any]:
     """An effect that can be counted, and then what the payload asks for."""
-    await task.tx.execute("INSERT INTO effect (key) VALUES ($1)", task.key)
-    match task.payload:
+    await step.tx.execute("INSERT INTO effect (key) VALUES ($1)", step.key)
+    match step.payload:
         case "passing":
             raise TemporaryError("not now")
         case "final":
             raise PermanentError("never")
         case "bug":
             raise KeyError("oops")
-    return {"wrote": task.key, "saw": task.results}
+    return {"wrote": step.key, "saw": step.results}
 
 
 @worker.undo("write")
-async def unwrite(task: Task) -> None:
-    await task.tx.execute("INSERT INTO effect (key) VALUES ($1)", f"undo {task.result['wrote']}")
+async def unwrite(step: Step) -> None:
+    await step.tx.execute("INSERT INTO effect (key) VALUES ($1)", f"undo {step.result['wrote']}")
 
 
 @worker.do("look")
-async def look(task: Task) -> None:
+async def look(step: Step) -> None:
     """A step that leaves nothing to be undone."""
 
 
@@ -183,7 +183,7 @@ async def test_a_step_without_undo_is_undone_by_doing_nothing(world: World) -> N
 async def test_a_step_that_the_worker_does_not_know_fails_for_good(world: World) -> None:
     answer = await world.asked(step_name="other")
     assert (answer.metadata.status, answer.metadata.final) == ("FAILED", True)
-    assert answer.metadata.error == "kit-worker does not know this step; it knows write, look"
+    assert answer.metadata.error == "kit-worker has no such step; its steps are write, look"
 
 
 async def test_a_command_for_another_worker_is_refused(world: World) -> None:
