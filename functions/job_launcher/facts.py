@@ -75,7 +75,7 @@ async def settled(ctx: Context, request: JobRequest) -> AsyncIterator[Settlement
         yield settlement
         messages = _sealed(ctx, request, settlement.facts)
         entries = await durable.put(tx, ctx.function, messages)
-    durable.deliver(entries, messages)
+    durable.deliver(entries)
 
 
 def _sealed(ctx: Context, request: JobRequest, facts: list[JobFact]) -> list[cloudevents.Message]:

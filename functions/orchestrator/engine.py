@@ -76,7 +76,7 @@ class Engine:
         return Written(outcome.results, partial(self._committed, outcome, entries))
 
     def _committed(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
-        self._relay.deliver(entries, waiting=len(entries) < len(outcome.messages))
+        self._relay.deliver(entries)
         for message in outcome.messages:
             if message.type == RunEnded.type:
                 self.ended[message.extensions["status"]] += 1

@@ -92,7 +92,7 @@ class Orchestrator:
                 await deduplication.answer(tx, claim, done.to_json())
             messages = [of_registration(done.decided, about, now, carried)]
             entries = await self._durable.put(tx, deduplication.FUNCTION, messages)
-        self._durable.deliver(entries, messages)
+        self._durable.deliver(entries)
         _sound(done)
         await self.timer_loop.wake_waiting(asked.orch_name, carried)
         return done

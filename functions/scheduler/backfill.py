@@ -136,7 +136,7 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
                 "UPDATE backfill SET state = 'done', changed_at = $2 WHERE number = $1", number, now
             )
         entries = await durable.put(tx, ctx.function, trace.created(sent))
-    durable.deliver(entries, sent)
+    durable.deliver(entries)
     return done
 
 

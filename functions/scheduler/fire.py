@@ -79,7 +79,7 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
     )
     async with ctx.store.transaction() as tx:
         entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))
-    ctx.resources.durable.deliver(entries, [message])
+    ctx.resources.durable.deliver(entries)
 
 
 def is_due(version: Version, at: datetime) -> bool:

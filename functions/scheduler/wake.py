@@ -157,7 +157,7 @@ async def settle(
                     if tick.nominal in change.sent
                 ]
         entries = await durable.put(tx, ctx.function, trace.created(sent))
-    durable.deliver(entries, sent)
+    durable.deliver(entries)
     for message in sent:
         logger.info("due", extra={"fields": {"event_id": message.id}})
     return won

@@ -13,10 +13,7 @@ logger = logging.getLogger(__name__)
 
 async def accept(found: Delivery, ctx: Context) -> bool:
     """Return once it is durably stored, and will be sent: True if new, False if it is a repeat."""
-    receiver = ctx.part(Receiver)
-    new = await receiver.ledger.accept(found)
-    if new:
-        receiver.relay.wake()
+    new = await ctx.part(Receiver).ledger.accept(found)
     logger.info(
         "delivery",
         extra={

@@ -7,6 +7,7 @@ in the place of the body, so that a signature for looking is none for sending.
 from __future__ import annotations
 
 import hmac
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -48,13 +49,11 @@ async def redeliver(request: Request, ctx: Context) -> Response:
     prove(request, ctx)
     source = Query(request, Malformed).choice("source", SOURCES)
     id = request.path_params["id"].replace("\0", "")
-    async with ctx.store.transaction() as tx:
-        found = await tables.redeliver(tx, id, source)
-        if not found:
-            raise NotFound("no such delivery")
-        if len(found) > 1:
-            raise Conflict(f"several sources have it: add ?source={found[0]['source']}")
-    ctx.part(Receiver).relay.wake()
+    found = await ctx.part(Receiver).ledger.redeliver(id, source)
+    if not found:
+        raise NotFound("no such delivery")
+    if len(found) > 1:
+        raise Conflict(f"several sources have it: add ?source={found[0]['source']}")
     return JSONResponse(_shown(found[0]), 202)
 
 
@@ -66,9 +65,7 @@ async def redeliver_all(request: Request, ctx: Context) -> Response:
     since, source = query.instant("since"), query.choice("source", SOURCES)
     if state == "published" and since is None:
         raise Malformed("since: give an instant, as these were sent")
-    async with ctx.store.connection() as connection:
-        count = await tables.redeliver_all(connection, state, source, since)
-    ctx.part(Receiver).relay.wake()
+    count = await ctx.part(Receiver).ledger.redeliver_all(state, source, since)
     return JSONResponse({"redelivered": count}, 202)
 
 
@@ -92,9 +89,5 @@ def prove(request: Request, ctx: Context) -> None:
     proof.check()
 
 
-def _shown(row: dict[str, object]) -> dict[str, object]:
-    times = {
-        name: cloudevents.format_time(at) if (at := row[name]) else None  # type: ignore[arg-type]  # asyncpg
-        for name in ("received_at", "published_at")
-    }
-    return row | times
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"received_at": cloudevents.format_time(row["received_at"])}

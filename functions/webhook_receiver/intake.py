@@ -33,7 +33,6 @@ from functions.webhook_receiver import (
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Malformed
-from functions.webhook_receiver.relay import stored
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.tables import Delivery
 
@@ -160,7 +159,7 @@ SOURCES: Mapping[str, Source] = {
 
 
 def _delivery(source: str, arrival: Arrival, message: cloudevents.Message) -> Delivery:
-    attributes = stored(message) | {"correlationid": message.id}
+    attributes = cloudevents.attributes(message) | {"correlationid": message.id}
     if message.subject:
         attributes["partitionkey"] = message.subject
     carried = trace.carried(arrival.headers)

@@ -27,6 +27,7 @@ from functions.events.webhook import (
 )
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function, route
+from functions.kit.durable.retention import Rule
 from functions.kit.errors import NotFound
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
@@ -83,7 +84,7 @@ async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
 
 
 async def start(ctx: Context) -> None:
-    """Say how we are armed, and go on with what an earlier process left."""
+    """Say how we are armed."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -93,8 +94,11 @@ async def start(ctx: Context) -> None:
     logger.info("sources", extra={"fields": dict(armed)})
     if receiver.settings.allow_unsigned:
         logger.warning("ALLOW_UNSIGNED is set: ANYBODY can start agents. Never do this in public.")
-    if receiver.stores:
-        receiver.relay.wake()
+
+
+def retention(ctx: Context) -> Sequence[Rule]:
+    """Deliveries are forgotten once nobody repeats them."""
+    return [tables.retention(ctx.part(Receiver).settings.delivery_retention_days)]
 
 
 def health(ctx: Context) -> Mapping[str, object]:
@@ -116,17 +120,14 @@ def health(ctx: Context) -> Mapping[str, object]:
     start=start,
     health=health,
     gauges=gauges,
+    retention=retention,
     people=False,
     public=["/webhook/", "/deliveries"],
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
-    """Send what is still unsent: a process may be frozen as soon as it has answered."""
-    receiver = ctx.part(Receiver)
-    if receiver.relay.ticking:
-        return  # one at a time: more of them would only take places from deliveries
-    await receiver.relay.progress(ctx.resources.process.timeout_seconds * 0.5)
-    async with ctx.store.transaction() as tx:
-        await tables.forget(tx, receiver.settings.delivery_retention_days)
+    """Send what is still unsent: no process may be awake for that since another died."""
+    await ctx.part(Receiver).ledger.take_over()
+    await ctx.resources.durable.relay.sweep()
     await rounds.compare(ctx, ctx.resources.process.timeout_seconds * 0.3)
 
 

@@ -1,12 +1,10 @@
-"""What one process of the receiver keeps: its settings, its ledger and its relay."""
+"""What one process of the receiver keeps: its settings, its uploads and its ledger."""
 
 from __future__ import annotations
 
 from functions.kit.context import Resources
 from functions.kit.contract.upload import Uploads
-from functions.kit.settings import DatabaseSettings
 from functions.webhook_receiver.ledger import Ledger
-from functions.webhook_receiver.relay import Relay
 from functions.webhook_receiver.settings import ReceiverSettings
 
 # Of all bodies that are being received; the folder for temporary files holds what is on disk.
@@ -15,20 +13,10 @@ MAX_DISK_BYTES = 256 * 1024 * 1024
 
 
 class Receiver:
-    """Made once per process; `close` waits for the batch that is being sent."""
+    """Made once per process."""
 
     def __init__(self, resources: Resources) -> None:
         self.settings = resources.settings(ReceiverSettings)
         self.settings.armed()  # a bad secret is found at the start, not at the first delivery
-        self.stores = bool(resources.settings(DatabaseSettings).url)
         self.uploads = Uploads(MAX_MEMORY_BYTES, MAX_DISK_BYTES)
-        self.ledger = Ledger(resources.store)
-        self.relay = Relay(
-            resources.store,
-            resources.publisher,
-            resources.process.overrides,
-            crowded=lambda: self.ledger.crowded,
-        )
-
-    async def close(self) -> None:
-        await self.relay.close()
+        self.ledger = Ledger(resources)

@@ -79,7 +79,6 @@ class Outgoing:
         self.request = request
         self._durable = ctx.resources.durable
         self._function = ctx.function
-        self._events: list[cloudevents.Message] = []
         self._entries: list[Entry] = []
 
     async def keep(
@@ -93,11 +92,10 @@ class Outgoing:
         """Keep calls of services and events, in order; the last statements of a transaction."""
         await tables.put_out(tx, self.request, project_id, sprint_id, calls)
         self._entries += await self._durable.put(tx, self._function, facts)
-        self._events += facts
 
     def send(self) -> None:
         """Send the events; the transaction is committed."""
-        self._durable.deliver(self._entries, self._events)
+        self._durable.deliver(self._entries)
 
 
 async def place(ctx: Context, project_id: str) -> list[str]:

@@ -276,7 +276,8 @@ async def standing(connection: Connection) -> tuple[int, float]:
         """SELECT count(*)::int AS waiting,
                   coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
            FROM (SELECT created_at FROM outbox WHERE kind <> 'refused'
-                 UNION ALL SELECT created_at FROM outbox_event) AS message"""
+                 UNION ALL SELECT created_at FROM outbox_event
+                 WHERE dead_lettered_at IS NULL) AS message"""
     )
     assert row is not None, "a count has one row"
     return row["waiting"], row["oldest_s"]

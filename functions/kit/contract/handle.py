@@ -193,7 +193,7 @@ class _Call:
 
             done = await inbox.once(store, self.key, kind, timeout_s, within, self.digest)
             if not done.repeated:
-                durable.deliver(entries, self._leaving(events))
+                durable.deliver(entries)
         else:
 
             async def work() -> Outcome:

@@ -96,7 +96,7 @@ class Durable:
         except _Settled as settled:
             logger.info("the same request was settled meanwhile: its answer is taken")
             return settled.answered
-        self.deliver(entries, outcome.events)
+        self.deliver(entries)
         return Answered(outcome.answer, repeated=False)
 
     async def fail(
@@ -115,7 +115,7 @@ class Durable:
         except FunctionError as error:
             logger.warning("could not record the failed run: %s", error)
             return
-        self.deliver(entries, events)
+        self.deliver(entries)
 
     async def put(
         self, tx: Connection, function: str, events: Sequence[cloudevents.Message]
@@ -123,13 +123,11 @@ class Durable:
         """Store events as the last statement of a transaction; `deliver` them after its commit."""
         return await outbox.put(tx, function, events, lease=self.relay.accepts)
 
-    def deliver(
-        self, entries: Sequence[outbox.Entry], events: Sequence[cloudevents.Message]
-    ) -> None:
-        """Send what a transaction has committed: `events`, of which `entries` are leased to us."""
-        if events:
+    def deliver(self, entries: Sequence[outbox.Entry]) -> None:
+        """Send what a transaction has committed."""
+        if entries:
             self.relay.start()
-            self.relay.deliver(entries, waiting=len(entries) < len(events))
+            self.relay.deliver(entries)
 
     async def close(self) -> None:
         await self.relay.close()

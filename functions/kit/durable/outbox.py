@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 # How long a row is left to the process that took it. That process prolongs it while it lives.
 LEASE_S = 30.0
+# Of all events that one process has leased.
+MAX_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row that this process has leased. `refusal`: with which status the broker refused it."""
+    """A row. `leased`: by this process. `refusal`: with which status the broker refused it."""
 
     number: int
     partition_key: str | None
     message: cloudevents.Message
     attempts: int = 0
     refusal: int | None = None
+    leased: bool = True
 
 
 async def put(
@@ -42,8 +45,8 @@ async def put(
 ) -> list[Entry]:
     """Store events to be sent, in order; the last statement of a transaction.
 
-    Returns those that are leased to the caller, who sends them after the commit. An event whose
-    partition key has unsent events is not among them: it waits for its turn, unless the events
+    Returns their rows; those that are leased to the caller he sends after the commit. An event
+    whose partition key has unsent events is not leased: it waits for its turn, unless the events
     are not `ordered`, as commands for parallel steps.
     """
     if not messages:
@@ -64,14 +67,20 @@ async def put(
         *(lease, LEASE_S),
     )
     return [
-        Entry(row["number"], key, message)
+        Entry(row["number"], key, message, leased=row["leased"])
         for row, key, message in zip(rows, keys, messages, strict=True)
-        if row["leased"]
     ]
 
 
-async def lease(store: Store, limit: int) -> list[Entry]:
+async def withdraw(tx: Connection, numbers: Sequence[int]) -> None:
+    """Take rows back that the same transaction has put."""
+    await tx.execute("DELETE FROM outbox_event WHERE number = ANY ($1::bigint[])", numbers)
+
+
+async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[Entry]:
     """Take over at most `limit` rows that are due, oldest first, of whatever function.
+
+    At least one if there is any, and others as long as all together have at most `max_bytes`.
 
     A row is due when no earlier row of its partition key is with another process or waits for
     another attempt.
@@ -79,7 +88,8 @@ async def lease(store: Store, limit: int) -> list[Entry]:
     async with store.connection() as connection:
         due = await connection.fetchval(
             """SELECT true FROM outbox_event
-               WHERE leased_until IS NULL OR leased_until <= clock_timestamp() LIMIT 1"""
+               WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
+               AND dead_lettered_at IS NULL LIMIT 1"""
         )
     if not due:
         return []
@@ -87,18 +97,24 @@ async def lease(store: Store, limit: int) -> list[Entry]:
         # One at a time: two could otherwise take an earlier and a later row of one key.
         await RELAY.hold(tx)
         rows = await tx.fetch(
-            """UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
-               WHERE number = ANY (ARRAY(
-                   SELECT number FROM outbox_event due
+            """WITH due AS (
+                   SELECT number, pg_column_size(message) AS size FROM outbox_event due
                    WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
+                   AND dead_lettered_at IS NULL
                    AND (refusal IS NOT NULL OR NOT EXISTS (
                        SELECT FROM outbox_event earlier
                        WHERE earlier.partition_key = due.partition_key
                        AND earlier.number < due.number AND earlier.refusal IS NULL
                        AND earlier.leased_until > clock_timestamp()))
-                   ORDER BY number LIMIT $1))
-               RETURNING number, partition_key, message, attempts, refusal""",
-            *(limit, LEASE_S),
+                   ORDER BY number LIMIT $1),
+               taken AS (
+                   SELECT number, sum(size) OVER oldest AS bytes, row_number() OVER oldest AS place
+                   FROM due WINDOW oldest AS (ORDER BY number))
+               UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
+               FROM taken
+               WHERE outbox_event.number = taken.number AND (bytes <= $3 OR place = 1)
+               RETURNING outbox_event.number, partition_key, message, attempts, refusal""",
+            *(limit, LEASE_S, max_bytes),
         )
     return [_entry(row) for row in sorted(rows, key=lambda row: int(row["number"]))]
 
@@ -143,7 +159,7 @@ async def unsent(store: Store) -> Unsent:
         row = await connection.fetchrow(
             """SELECT count(*) AS count,
                    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
-               FROM outbox_event"""
+               FROM outbox_event WHERE dead_lettered_at IS NULL"""
         )
     assert row is not None, "an aggregate has one row"
     return Unsent(row["count"], row["oldest_s"])
@@ -165,6 +181,19 @@ async def refuse(store: Store, number: int, status: int) -> None:
     async with store.connection() as connection:
         await connection.execute(
             "UPDATE outbox_event SET refusal = $2, attempts = 0 WHERE number = $1", number, status
+        )
+
+
+async def dead_letter(store: Store, number: int) -> None:
+    """Record that the dead letters have an event that the broker refused; the row stays on record.
+
+    Retention deletes it.
+    """
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE outbox_event SET dead_lettered_at = clock_timestamp(), leased_until = NULL
+               WHERE number = $1""",
+            number,
         )
 
 

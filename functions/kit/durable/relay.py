@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any, Protocol
 
 from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
-from functions.kit.durable.outbox import LEASE_S, Entry
+from functions.kit.durable.outbox import LEASE_S, MAX_BYTES, Entry
+from functions.kit.durable.yielding import Yielding
 from functions.kit.errors import FunctionError, shortened
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ MIN_BACKOFF_S = 0.2
 GATHER_S = 0.02  # rows that hold up no other are deleted together
 MAX_BACKOFF_S = 30.0
 MAX_IN_FLIGHT = 512  # rows leased by one process
+MAX_UNDER_LOAD = 16  # the same while there is more urgent work
 
 
 class Sender(Protocol):
@@ -53,40 +55,55 @@ class Relay:
     def __init__(self, store: Store, publisher: Sender) -> None:
         self._store = store
         self._publisher = publisher
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, Entry] = {}
         self._sent: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._pause_s = MIN_PAUSE_S
-        self._others_wait = False  # behind a row of their partition key
+        self._behind: set[str] = set()  # partition keys of rows that wait for an earlier one
         self._holds_up = False  # may a sent row have others behind it?
         self._deleting: asyncio.Task[None] | None = None
         self._closing = False
+        self._yielding = Yielding()
+
+    def yield_to(self, is_under_load: Callable[[], bool]) -> None:
+        """Send little while the process has more urgent work to do."""
+        self._yielding.is_under_load = is_under_load
 
     @property
     def accepts(self) -> bool:
         """Can this process send what it commits right away? Otherwise the rows wait their turn."""
-        return not self._closing and len(self._in_flight) < MAX_IN_FLIGHT
+        if self._closing or self._yielding.is_under_load():
+            return False
+        return min(self._room()) > 0
+
+    def _room(self) -> tuple[int, int]:
+        """How many rows more, and of how many bytes, this process may lease."""
+        most = MAX_UNDER_LOAD if self._yielding.is_under_load() else MAX_IN_FLIGHT
+        used = sum(len(entry.message.data) for entry in self._in_flight.values())
+        return most - len(self._in_flight), MAX_BYTES - used
 
     def start(self) -> None:
         """Look for rows to send from now on."""
         if not self._loops and not self._closing:
             self._loops = [self._spawn(self._keep_sweeping()), self._spawn(self._prolong())]
 
-    def deliver(self, entries: Iterable[Entry], *, waiting: bool = False) -> None:
-        """Send rows that this process has leased. `waiting`: there are others, not yet leased."""
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Send committed rows: those that this process has leased now, others in their turn."""
         chains: dict[str | int, list[Entry]] = {}
+        waiting = [entry for entry in entries if not entry.leased]
         for entry in entries:
-            self._in_flight.add(entry.number)
-            chains.setdefault(entry.partition_key or entry.number, []).append(entry)
+            if entry.leased:
+                self._in_flight[entry.number] = entry
+                chains.setdefault(entry.partition_key or entry.number, []).append(entry)
         for chain in chains.values():
             task = self._spawn(self._send_in_order(chain))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if waiting:
-            self._others_wait = True
-            self._look_soon()
+            self._behind |= {entry.partition_key for entry in waiting if entry.partition_key}
+            self._look_if_free(entry.partition_key for entry in waiting)
 
     async def idle(self) -> None:
         """Return when every row that this process has leased was sent or has failed."""
@@ -115,24 +132,34 @@ class Relay:
         # A context of its own: whoever committed the rows may be inside a transaction or a trace.
         return asyncio.create_task(work, context=ContextVars())
 
+    def _look_if_free(self, keys: Iterable[str | None]) -> None:
+        """Look for rows of these keys, unless each waits for one that we are sending."""
+        ours = {entry.partition_key for entry in self._in_flight.values()} - {None}
+        if set(keys) - ours:
+            self._look_soon()
+
     def _look_soon(self) -> None:
         self._pause_s = MIN_PAUSE_S
         self._wake.set()
 
     async def sweep(self) -> int:
         """Take over rows that nobody has leased, and send them; return how many."""
-        room = MAX_IN_FLIGHT - len(self._in_flight)
-        found = await outbox.lease(self._store, room) if room > 0 else []
+        room, room_bytes = self._room()
+        if room <= 0 or room_bytes <= 0:
+            return 0
+        behind, self._behind = self._behind, set()
+        found = await outbox.lease(self._store, room, room_bytes)
         self.deliver(found)
         if found:
             self._pause_s = MIN_PAUSE_S
-        elif not self._in_flight:
-            self._others_wait = False
+        if self._in_flight:
+            self._behind |= behind
         return len(found)
 
     async def _keep_sweeping(self) -> None:
         while True:
             self._wake.clear()
+            await self._yielding.give_way()
             try:
                 await self.sweep()
             except FunctionError as error:
@@ -155,28 +182,36 @@ class Relay:
     async def _send_in_order(self, chain: list[Entry]) -> None:
         """Send the rows of one partition key; what follows a failed one waits for it."""
         for place, entry in enumerate(chain):
+            await self._yielding.give_way()
             try:
-                await self._send(entry)
+                is_sent = await self._send(entry)
             except Exception as error:
                 if not isinstance(error, FunctionError):
                     logger.error("cannot send event %s", entry.message.id, exc_info=error)
                 await self._failed(entry, str(error), [e.number for e in chain[place + 1 :]])
                 return
+            if not is_sent:
+                self._in_flight.pop(entry.number, None)
+                continue
             self._sent.append(entry.number)
             self._holds_up = self._holds_up or entry.partition_key is not None
             if self._deleting is None or self._deleting.done():
                 self._deleting = self._spawn(self._delete())
 
-    async def _send(self, entry: Entry) -> None:
-        if entry.refusal is None:
+    async def _send(self, entry: Entry) -> bool:
+        """Send one row: True if the sink has it, False if the dead letters have it."""
+        status = entry.refusal
+        if status is None:
             try:
                 await self._publisher.publish([entry.message])
+                return True
             except Refused as error:
                 logger.error("event %s is a dead letter: %s", entry.message.id, error.detail)
-                await outbox.refuse(self._store, entry.number, error.answered)
-                await self._publisher.bury(entry.message, error.answered)
-        else:
-            await self._publisher.bury(entry.message, entry.refusal)
+                status = error.answered
+                await outbox.refuse(self._store, entry.number, status)
+        await self._publisher.bury(entry.message, status)
+        await outbox.dead_letter(self._store, entry.number)
+        return False
 
     async def _failed(self, entry: Entry, detail: str, following: list[int]) -> None:
         backoff_s = min(MIN_BACKOFF_S * 2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)
@@ -187,7 +222,8 @@ class Relay:
                 await outbox.release(self._store, following)
         except FunctionError as unsaid:
             logger.warning("failed events wait for their lease to end: %s", unsaid)
-        self._in_flight -= {entry.number, *following}
+        for number in (entry.number, *following):
+            self._in_flight.pop(number, None)
         self._look_soon()
 
     async def _delete(self) -> None:
@@ -200,6 +236,6 @@ class Relay:
                 await outbox.delete(self._store, numbers)
             except FunctionError as error:
                 logger.warning("sent events may be sent again: %s", error)
-            self._in_flight.difference_update(numbers)
-            if self._others_wait:
-                self._look_soon()
+            for number in numbers:
+                self._in_flight.pop(number, None)
+            self._look_if_free(self._behind)

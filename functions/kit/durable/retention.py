@@ -76,6 +76,7 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
         rule("inbox", "received_at", days, mine),
         rule("journal", "done_at", days, f"{mine} AND {_UNDONE}"),
         rule("run", "ended_at", days, mine),
+        rule("outbox_event", "dead_lettered_at", days, mine),
     )
 
 
@@ -90,7 +91,9 @@ async def keep_small(store: Store, function: str, rules: Sequence[Rule] = ()) ->
 
 
 async def forget(store: Store, function: str, days: int = DAYS, rules: Sequence[Rule] = ()) -> None:
-    """Delete a function's answers, steps and runs that are older than `days`, and by `rules`."""
+    """Delete what is older than `days`: a function's answers, steps, runs and refused events, and
+    what `rules` say.
+    """
     for one in (*_of_kit(function, days), *rules):
         gone = BATCH
         while gone == BATCH:

@@ -11,14 +11,10 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 
-from functions.events.schedule import ScheduleDue
 from functions.webhook_receiver import intake
-from functions.webhook_receiver.main import webhook_receiver
-from functions.webhook_receiver.state import Receiver
 from tests.function.contract.test_serve import served
-from tests.support import eventually
 from tests.support import webhook_requests as make
-from tests.support.cluster import Cluster, assert_problem, message_of
+from tests.support.cluster import Cluster, assert_problem
 
 LIMIT = 4096
 TARGETS = ["sprint_report", "webhook_receiver", "project_service"]
@@ -62,22 +58,6 @@ async def test_a_stranger_ticks_no_public_function(receiver: httpx.AsyncClient) 
 
     assert answer.status_code == 400
     assert "CloudEvents only" in answer.json()["detail"]
-
-
-async def test_a_tick_during_a_tick_ends_at_once(cluster: Cluster, webhook_database: str) -> None:
-    ctx = cluster.deploy(webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS})
-    relay = ctx.part(Receiver).relay
-    async with relay._turn:  # whoever sends holds it
-        tick = message_of(ScheduleDue(schedule="webhook-relay", time=make.NOW))
-        waiting = asyncio.create_task(cluster.tell("webhook-receiver", tick))
-
-        async def ticks() -> bool:
-            return relay.ticking
-
-        await eventually(ticks)
-        async with asyncio.timeout(5):
-            assert (await cluster.tell("webhook-receiver", tick)).status_code == 202
-    assert (await waiting).status_code == 202
 
 
 async def test_a_delivery_without_its_proof_is_refused_unread(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -20,6 +21,7 @@ from functions.kit.durable.core import Durable, Outcome
 from functions.kit.durable.database import Connection
 from functions.kit.durable.inbox import Answered, Key
 from functions.kit.durable.locks import CLAIM
+from functions.kit.durable.retention import forget
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
 from tests.support.cluster import SINK, Cluster
@@ -254,7 +256,7 @@ class TestRelay:
         living.start()
         assert await outbox.lease(dead.store, 10) == [], "another holds it for now"
         await database.execute("UPDATE outbox_event SET leased_until = now() - interval '1 s'")
-        living.deliver([], waiting=True)  # look soon
+        await living.sweep()
 
         async def sent() -> bool:
             return [m.id for m in cluster.sink.messages] == ["left"]
@@ -299,6 +301,50 @@ class TestRelay:
             return [m.id for m in dead.messages] == ["bad"]
 
         assert await eventually(buried)
+
+    async def test_a_refused_event_stays_on_record_until_retention_deletes_it(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        cluster.add("dead-letter", type(cluster.sink)())
+        cluster.sink.statuses = [400]
+        resources = process()
+        await settle(resources.durable, "1", event("bad", "k"))
+        await resources.durable.relay.idle()
+
+        on_record = "SELECT refusal, dead_lettered_at IS NOT NULL FROM outbox_event"
+        assert tuple(await database.fetchrow(on_record) or ()) == (400, True)
+        assert (await outbox.unsent(resources.store)).count == 0
+        assert await resources.durable.relay.sweep() == 0
+        await forget(resources.store, KEY.function)
+        assert await database.fetchrow(on_record)
+        await database.execute("UPDATE outbox_event SET dead_lettered_at = now() - interval '31 d'")
+        await forget(resources.store, KEY.function)
+        assert not await database.fetchrow(on_record)
+
+    async def test_a_process_takes_no_more_than_its_memory_holds(self, process: Process) -> None:
+        store = process().store
+        large = [replace(event(f"{n}"), data=b"x" * 10_000) for n in range(3)]
+        async with store.transaction() as tx:
+            await outbox.put(tx, "worker", large, lease=False)
+        taken = [await outbox.lease(store, 10, max_bytes) for max_bytes in (30_000, 1, 100_000)]
+        assert [[e.message.id for e in entries] for entries in taken] == [["0", "1"], ["2"], []]
+
+    async def test_under_load_events_wait_for_the_load_to_pass(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        resources = process()
+        relay_ = resources.durable.relay
+        is_under_load = True
+        relay_.yield_to(lambda: is_under_load)
+        await settle(resources.durable, "1", *(event(f"{n}") for n in range(40)))
+        assert await relay_.sweep() == relay.MAX_UNDER_LOAD
+        assert cluster.sink.messages == []
+        is_under_load = False
+
+        async def all_sent() -> bool:
+            return len(cluster.sink.messages) == 40
+
+        assert await eventually(all_sent)
 
     async def test_a_process_that_ends_sends_what_it_has_committed(
         self, process: Process, cluster: Cluster
@@ -356,7 +402,7 @@ async def test_a_transaction_that_claims_and_settles_keeps_its_events_too(
     entries: list[outbox.Entry] = []
     await inbox.once(resources.store, KEY, "t", 1, work)
     assert cluster.sink.messages == []
-    resources.durable.deliver(entries, events)
+    resources.durable.deliver(entries)
     await resources.durable.relay.idle()
     assert [m.id for m in cluster.sink.messages] == ["1"]
 
@@ -368,5 +414,6 @@ async def test_parallel_commands_of_one_key_do_not_wait_for_one_another(process:
         for n in range(2):
             command = event(f"{ordered}-{n}", f"run-{ordered}")
             async with store.transaction() as tx:
-                leased.append(len(await outbox.put(tx, "worker", [command], ordered=ordered)))
+                entries = await outbox.put(tx, "worker", [command], ordered=ordered)
+                leased.append(sum(entry.leased for entry in entries))
         assert leased == expected

@@ -263,7 +263,7 @@ async def test_letters_are_counted_by_state(cluster: Cluster, functions_database
     [
         (dead_letter, {"dead_letters_oldest_open_seconds", "dead_letters_kept_total"}),
         (job_launcher, {"jobs", "function_queue_waiting", "function_queue_oldest_seconds"}),
-        (webhook_receiver, {"function_outbox_waiting", "function_outbox_oldest_seconds"}),
+        (webhook_receiver, {"deliveries"}),
         (
             orchestrator,
             {"saga_runs", "saga_waiting_oldest_seconds", "saga_timer_late_seconds"},

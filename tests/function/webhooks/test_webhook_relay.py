@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -11,9 +12,9 @@ import httpx
 import pytest
 
 from functions.events.schedule import ScheduleDue
+from functions.kit.durable.retention import forget
 from functions.webhook_receiver import standard_webhooks
-from functions.webhook_receiver.main import start, webhook_receiver
-from functions.webhook_receiver.state import Receiver
+from functions.webhook_receiver.main import retention, webhook_receiver
 from tests.support import eventually, named_by_parts
 from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster, Scope
@@ -46,19 +47,19 @@ async def tick(cluster: Cluster) -> httpx.Response:
 async def make_due(url: str) -> None:
     """Let time pass."""
     connection = await asyncpg.connect(url)
-    await connection.execute("UPDATE delivery SET due_at = now() WHERE state = 'accepted'")
+    await connection.execute("UPDATE outbox_event SET leased_until = NULL")
     await connection.close()
 
 
-async def test_a_published_delivery_shows_when_and_how_often(
+async def test_a_published_delivery_is_shown_without_its_data(
     receiver: httpx.AsyncClient,
 ) -> None:
     await post(receiver, make.from_github(delivery="d-1"))
 
     [shown] = await in_state(receiver, "published")
-    assert (shown["source"], shown["id"], shown["attempts"]) == ("github", "d-1", 1)
+    assert (shown["source"], shown["id"], shown["attempts"]) == ("github", "d-1", 0)
     assert (shown["type"], shown["subject"]) == ("com.github.issue.labeled", "7")
-    assert shown["published_at"] >= shown["received_at"]
+    assert shown["received_at"].startswith("20")
     assert "data" not in shown
 
 
@@ -78,6 +79,8 @@ async def test_a_broker_that_is_down_delays_no_acknowledgement_and_gets_it_later
     await make_due(webhook_database)
 
     assert (await tick(cluster)).status_code == 202
+
+    await in_state(receiver, "published")
     assert [m.id for m in cluster.sink.messages] == ["d-1"]
 
 
@@ -87,8 +90,7 @@ async def test_a_broker_that_comes_back_gets_it_without_a_tick(
     cluster.sink.statuses = [503, 500, 429]
     await post(receiver, make.from_github(delivery="d-1"))
 
-    [shown] = await in_state(receiver, "published")
-    assert shown["attempts"] == 4
+    await in_state(receiver, "published")
     assert [m.id for m in cluster.sink.messages] == ["d-1"]
 
 
@@ -130,7 +132,7 @@ async def test_what_the_broker_refuses_for_good_has_failed_and_can_be_sent_again
 
     assert (again.status_code, again.json()["state"]) == (202, "accepted")
     [shown] = await in_state(receiver, "published")
-    assert (shown["attempts"], shown["last_error"]) == (2, None)
+    assert shown["last_error"] is None
     assert [m.id for m in cluster.sink.messages] == ["d-1"]
 
 
@@ -146,11 +148,12 @@ async def test_a_process_goes_on_with_what_another_left(
     async with cluster.client("webhook-receiver") as client:
         for n in range(20):
             await post(client, make.from_github(delivery=f"d-{n}"))
-    await first.part(Receiver).close()
+    await first.resources.close()
     cluster.down.clear()
     await make_due(webhook_database)
 
-    await start(cluster.deploy(webhook_receiver, environ, now=make.clock))
+    cluster.deploy(webhook_receiver, environ, now=make.clock)
+    await tick(cluster)
 
     async def all_arrived() -> bool:
         return {m.id for m in cluster.sink.messages} == {f"d-{n}" for n in range(20)}
@@ -166,12 +169,14 @@ async def test_two_processes_send_nothing_twice(cluster: Cluster, webhook_databa
         await asyncio.gather(
             *(post(client, make.from_github(delivery=f"d-{n}")) for n in range(100))
         )
-    await contexts[0].part(Receiver).close()
+    await contexts[0].resources.close()
     cluster.down.clear()
     await make_due(webhook_database)
 
     contexts = [cluster.deploy(webhook_receiver, environ, now=make.clock) for _ in range(3)]
-    await asyncio.gather(*(ctx.part(Receiver).relay.drain() for ctx in contexts))
+    relays = [ctx.resources.durable.relay for ctx in contexts]
+    await asyncio.gather(*(relay.sweep() for relay in relays))
+    await asyncio.gather(*(relay.idle() for relay in relays))
 
     assert len(cluster.sink.messages) == 100
     assert len({m.id for m in cluster.sink.messages}) == 100
@@ -190,27 +195,56 @@ async def test_a_hundred_repeats_at_once_are_one_delivery(
     assert len(cluster.sink.messages) == 1
 
 
-async def test_old_deliveries_are_forgotten_at_a_tick_and_unsent_ones_never(
+async def test_old_deliveries_are_forgotten_and_unsent_ones_never(
+    cluster: Cluster, webhook_database: str
+) -> None:
+    ctx = cluster.deploy(
+        webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
+    )
+    async with cluster.client("webhook-receiver") as client:
+        await post(client, make.from_github(delivery="old"))
+        await post(client, make.from_github(delivery="new"))
+
+        async def both_are_published() -> bool:
+            return len(await deliveries(client, "?state=published")) == 2
+
+        await eventually(both_are_published)
+        cluster.down.add(BROKER)
+        await post(client, make.from_github(delivery="unsent"))
+        connection = await asyncpg.connect(webhook_database)
+        await connection.execute(
+            "UPDATE delivery SET received_at = now() - interval '40 days' WHERE id <> 'new'"
+        )
+        await connection.close()
+
+        await forget(ctx.store, ctx.function, rules=retention(ctx))
+
+        assert [d["id"] for d in await deliveries(client)] == ["unsent", "new"]
+
+
+async def test_what_the_version_before_has_left_unsent_is_taken_over_at_a_tick(
     cluster: Cluster, receiver: httpx.AsyncClient, webhook_database: str
 ) -> None:
-    for delivery in ("old", "unsent", "new"):
-        await post(receiver, make.from_github(delivery=delivery))
-
-    async def all_published() -> bool:
-        return len(await deliveries(receiver, "?state=published")) == 3
-
-    await eventually(all_published)
+    before = """INSERT INTO delivery (source, id, type, attributes, data, size, state, due_at)
+        VALUES ('github', $1, 'com.github.issue.labeled', $2, '{"a":  1}', 9, $3, $4)"""
     connection = await asyncpg.connect(webhook_database)
-    await connection.execute(
-        """UPDATE delivery SET received_at = now() - interval '40 days',
-                  published_at = now() - interval '40 days' WHERE id IN ('old', 'unsent')"""
-    )
-    await connection.execute("UPDATE delivery SET state = 'failed' WHERE id = 'unsent'")
+    for id, state, due_in_s in (("left", "accepted", -1), ("held", "accepted", 3600)):
+        attributes = {
+            **{"id": id, "source": "https://api.github.com/repos/o/r", "type": "com.github.x"},
+            **{"datacontenttype": "application/json", "partitionkey": "7", "subject": "7"},
+        }
+        due_at = await connection.fetchval("SELECT now() + make_interval(secs => $1)", due_in_s)
+        await connection.execute(before, id, json.dumps(attributes), state, due_at)
     await connection.close()
 
     await tick(cluster)
+    await in_state(receiver, "published")
 
-    assert [d["id"] for d in await deliveries(receiver)] == ["new", "unsent"]
+    (sent,) = cluster.sink.messages
+    assert (sent.id, sent.data, sent.subject) == ("left", b'{"a":  1}', "7")
+    assert [d["id"] for d in await deliveries(receiver, "?state=accepted")] == ["held"]
+    await tick(cluster)
+    assert len(cluster.sink.messages) == 1
 
 
 class TestLooking:
