@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions.backlog_setup.decide import Backlog
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import SEED
 from functions.kit.errors import PermanentError, TemporaryError
 
 NEEDED = {
@@ -49,7 +50,7 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
     task only title, description and assignee are set.
     """
     # One after the other per project: concurrent callers meet in no deadlock.
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"backlog {backlog.project_id}")
+    await SEED.hold(tx, backlog.project_id)
     tasks, stories, links = backlog.tasks, backlog.stories, backlog.links
     created: int = await tx.fetchval(
         f"""WITH given AS (

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from functions.events.saga import RegistrationDecided
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import REGISTRATION
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.stored_json import definition_from_json, definition_to_json
 
@@ -22,7 +23,7 @@ class Current:
 
 async def lock(tx: Connection, orch_name: str) -> None:
     """One registration of an orchestration at a time, also of one that is not there yet."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 5))", orch_name)
+    await REGISTRATION.hold(tx, orch_name)
 
 
 async def current(tx: Connection, orch_name: str) -> Current | None:

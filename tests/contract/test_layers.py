@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.kit.durable import migrate
+from functions.kit.durable import locks, migrate
 from functions.kit.process.serve import FUNCTIONS
 from tests.support.repository import KNATIVE, ROOT
 
@@ -159,3 +159,31 @@ def test_each_table_has_one_owner() -> None:
             for table in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", path.read_text()):
                 assert owner_of.setdefault(table, owner.name) == owner.name, f"{table} has two"
     assert "inbox" in owner_of
+
+
+# Who takes an advisory lock by its statement, by a key of the registry.
+LOCKING = {
+    "kit/durable/locks.py": "the registry itself",
+    "kit/durable/claims.py": "locks and unlocks many keys of a session in one statement",
+    "kit/durable/migrate.py": "has SQLAlchemy's connection",
+    "kit/telemetry/spans.py": "knows the pool's own statement, which is no lock of ours",
+}
+
+
+def takes_an_advisory_lock(text: str) -> bool:
+    return bool(re.search(r"\bpg_(?:try_)?advisory_", text))
+
+
+def test_each_advisory_lock_is_of_the_registry() -> None:
+    found = {
+        path.relative_to(FUNCTIONS).as_posix()
+        for path in FUNCTIONS.rglob("*.py")
+        if takes_an_advisory_lock(path.read_text())
+    }
+    assert found == LOCKING.keys()
+    assert takes_an_advisory_lock("SELECT pg_try_advisory_xact_lock(7)")
+
+
+def test_no_two_locks_of_the_registry_have_one_name() -> None:
+    names = [lock.name for lock in vars(locks).values() if isinstance(lock, locks.Lock)]
+    assert len(names) == len(set(names)) > 5

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import TASK_NUMBERS
 from functions.kit.errors import Conflict, NotFound
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ async def add(tx: Connection, task: Row) -> None:
 
 async def generate(tx: Connection, project_id: str, titles: Sequence[str]) -> list[str]:
     """Add one task for each title under ids that nobody ever had; returns the ids."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", project_id)
+    await TASK_NUMBERS.hold(tx, project_id)
     prefix = f"{project_id}-TASK"
     last: int = await tx.fetchval(
         """SELECT coalesce(max(substr(task_id, length($1) + 1)::int), 0) FROM tasks

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.kit.durable.database import Connection
+from functions.kit.durable.locks import SPRINTS
 from functions.kit.errors import Conflict, NotFound
 
 Row = dict[str, Any]
@@ -24,7 +25,7 @@ async def clock(tx: Connection) -> datetime:
 
 async def lock_project(tx: Connection, project_id: str) -> None:
     """Starting a project's sprint is done by one at a time."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", project_id)
+    await SPRINTS.hold(tx, project_id)
 
 
 async def sprints_of(connection: Connection, project_id: str, status: str | None) -> list[Row]:

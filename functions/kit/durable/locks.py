@@ -47,3 +47,7 @@ JOB_QUEUE = Lock("job queue")  # whoever takes requests from the queue, or puts 
 TASK = Lock("task")  # requests for, and cancellations of, one task of an agent: its id
 RELAY = Lock("relay")  # whoever leases rows of the outbox
 EFFECT = Lock("effect")  # what a saga's step does: its effect key
+SPRINTS = Lock("sprints")  # whoever starts a sprint: its project
+TASK_NUMBERS = Lock("task numbers")  # whoever numbers new tasks: their project
+SEED = Lock("seed")  # whoever writes a sample backlog: its project
+REGISTRATION = Lock("registration")  # whoever registers an orchestration: its name
