@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit.clients import transaction_guard
@@ -36,6 +37,17 @@ P = TypeVar("P")
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _clock(file: str) -> Callable[[], datetime]:
+    """The machine's clock, or the virtual one that `file` tells."""
+
+    def virtual_now() -> datetime:
+        kind, seconds = Path(file).read_text().split()
+        began = time.time() if kind == "offset" else 0.0
+        return datetime.fromtimestamp(began + float(seconds), UTC)
+
+    return virtual_now if file else _utc_now
 
 
 class Resources:
@@ -213,4 +225,4 @@ def process_context(function: str) -> Context:
     global _resources
     if _resources is None:
         _resources = Resources()
-    return Context(_resources, function)
+    return Context(_resources, function, _clock(_resources.process.clock_file))

@@ -93,6 +93,11 @@ class ProcessSettings(Settings):
         ge=1024,
         description="largest body of a request, bytes; above the largest event of a broker",
     )
+    clock_file: str = Field(
+        "",
+        description="file with the time of a virtual clock, `at S` or `offset S` (to the machine's "
+        "time), in seconds; none is the machine's clock",
+    )
     publish_timeout_s: float = Field(
         900,
         gt=0,

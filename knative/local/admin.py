@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ def admin_app(runtime: Runtime) -> Starlette:
         return JSONResponse(dataclasses.asdict(tick), 200 if tick.accepted else 502)
 
     async def events(request: Request) -> Response:
-        wanted = _wanted(request)
+        wanted = _wanted(request, runtime)
         if request.query_params.get("follow"):
             lines = _follow(runtime, wanted)
             return StreamingResponse(lines, media_type="application/x-ndjson")
@@ -57,7 +56,7 @@ def admin_app(runtime: Runtime) -> Starlette:
         return JSONResponse([event_json(record) for record in found])
 
     async def search(request: Request) -> Response:
-        found = await runtime.broker.search(_wanted(request))
+        found = await runtime.broker.search(_wanted(request, runtime))
         return JSONResponse([event_json(record) for record in found])
 
     async def values(_: Request) -> Response:
@@ -74,6 +73,15 @@ def admin_app(runtime: Runtime) -> Starlette:
         limit = _number(request, "limit", least=1) or 100
         found = await runtime.broker.dead_letters(limit)
         return JSONResponse([event_json(record) for record in found])
+
+    async def advance(request: Request) -> Response:
+        try:
+            made = await runtime.advance(duration_s(request.query_params.get("by", "")))
+        except ValueError as error:
+            raise QueryError(str(error)) from None
+        except TimeoutError as error:
+            return JSONResponse({"detail": str(error)}, 504)
+        return JSONResponse({"now": runtime.clock.now().isoformat(), "timers": made})
 
     async def faults(request: Request) -> Response:
         if request.method == "POST":
@@ -118,6 +126,7 @@ def admin_app(runtime: Runtime) -> Starlette:
             Route("/_knative/dead-letters", dead_letters),
             Route("/_knative/faults", faults, methods=["GET", "POST"]),
             Route("/_knative/faults/clear", clear_faults, methods=["POST"]),
+            Route("/_knative/clock/advance", advance, methods=["POST"]),
             Route("/_knative/reset", reset, methods=["POST"]),
             Route("/_knative/crash-broker", crash_broker, methods=["POST"]),
         ],
@@ -142,7 +151,7 @@ class QueryError(ValueError):
 _TEXTS = ("type", "source", "subject", "id", "trigger", "state", "correlation")
 
 
-def _wanted(request: Request) -> Wanted:
+def _wanted(request: Request, runtime: Runtime) -> Wanted:
     """The filters of a query; each may be empty, which is none."""
     query = {name: text for name, text in request.query_params.items() if text}
     places = {"since", "before", "cursor"}
@@ -157,7 +166,7 @@ def _wanted(request: Request) -> Wanted:
         if not (equals and name.isascii() and name.isalnum() and name == name.lower()):
             raise QueryError(f"extension: {pair!r} is not name=value with a lower-case name")
         extensions[name] = value
-    now = time.time()
+    now = runtime.timeline.now()
     return Wanted(
         **{name: query[name] for name in _TEXTS if name in query},
         extensions=extensions,

@@ -12,9 +12,9 @@ import json
 import logging
 import random
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from knative.local.broker.event import stamp
@@ -22,6 +22,7 @@ from knative.local.broker.http import Answer, Send
 from knative.local.manifests.admission import RESERVED
 from knative.local.manifests.references import address
 from knative.local.manifests.sources import PingSource
+from knative.local.timeline import Timeline, Timer
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ JITTER_S = 0.5
 # What the CloudEvents SDK retries, and when: +0.1, 0.3, 0.7, 1.5 and 3.1 s after the first try.
 RETRIED = frozenset({404, 413, 425, 429, 502, 503, 504})
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-LONGEST_NAP_S = 20.0  # wake up now and then: a laptop sleeps, its clock is set
+LATE_S = 60.0  # a tick that is so late is lost: the machine slept through it
 
 
 @dataclass(frozen=True)
@@ -51,28 +52,23 @@ class Clock:
     Until `start` nothing fires by itself.
     """
 
-    def __init__(
-        self,
-        send: Send,
-        memory: Path,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, send: Send, memory: Path, timeline: Timeline) -> None:
         self._send = send
         self._memory = memory
+        self._timeline = timeline
         self._running = False
-        self._now = now
         self._sources: dict[str, PingSource] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._timers: dict[str, Timer] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._firing = 0
-        self._fired = _read(memory)
+        # A virtual clock has its own past each time.
+        self._fired = {} if timeline.is_virtual else _read(memory)
 
     def start(self) -> None:
         """From now on schedules fire by themselves."""
         self._running = True
         for key, source in self._sources.items():
-            self._tasks[key] = asyncio.create_task(self._run(key, source))
+            self._arm(key, source)
 
     def put(self, source: PingSource) -> None:
         """Add a schedule, or replace the one of that name."""
@@ -82,14 +78,13 @@ class Clock:
         self.drop(key)
         self._sources[key] = source
         if self._running:
-            self._tasks[key] = asyncio.create_task(self._run(key, source))
+            self._arm(key, source)
 
     def drop(self, key: str) -> None:
         """Forget the schedule namespace/name."""
         self._sources.pop(key, None)
-        task = self._tasks.pop(key, None)
-        if task is not None:
-            task.cancel()
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
 
     def schedules(self, number: int = 3) -> list[tuple[PingSource, list[datetime]]]:
         """Every schedule with its next due times (UTC), at most `number` of them."""
@@ -97,7 +92,7 @@ class Clock:
 
     def _times(self, source: PingSource, number: int) -> list[datetime]:
         times: list[datetime] = []
-        while len(times) < number and (due := source.spec.cron.after((times or [self._now()])[-1])):
+        while len(times) < number and (due := source.spec.cron.after((times or [self.now()])[-1])):
             times.append(due)
         return times
 
@@ -110,35 +105,36 @@ class Clock:
             raise LookupError(f"schedule {name!r} {problem}; there are: {known}")
         return found[0]
 
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._timeline.now(), UTC)
+
     async def close(self) -> None:
         """Fire no more; a tick that waits for its sink's answer waits no longer."""
-        tasks = [*self._tasks.values(), *self._ticks]
         for key in list(self._sources):
             self.drop(key)
-        for task in tasks:
+        for task in self._ticks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._ticks, return_exceptions=True)
 
-    async def _run(self, key: str, source: PingSource) -> None:
-        cron = source.spec.cron
-        last = self._fired.get(key)
-        while True:
-            now = self._now()
-            due = cron.after(max(now, last) if last else now)
-            if due is None:
-                return
-            await self._sleep_until(due)
-            last = due
-            self._remember(key, due)
-            if (self._now() - due).total_seconds() > 60:
-                continue  # the machine slept through it
-            # The sink may answer after the next due time: a broker does so after all deliveries.
-            task = asyncio.create_task(self._tick(key, source))
-            self._ticks.add(task)
-            task.add_done_callback(self._ticks.discard)
+    def _arm(self, key: str, source: PingSource) -> None:
+        now, last = self.now(), self._fired.get(key)
+        if due := source.spec.cron.after(max(now, last) if last else now):
+            call = partial(self._due, key, source, due)
+            self._timers[key] = self._timeline.call_at(due.timestamp(), call, key)
+
+    def _due(self, key: str, source: PingSource, due: datetime) -> None:
+        self._remember(key, due)
+        self._arm(key, source)
+        if (self.now() - due).total_seconds() > LATE_S:
+            return
+        # The sink may answer after the next due time: a broker does so after all deliveries.
+        task = asyncio.create_task(self._tick(key, source))
+        self._ticks.add(task)
+        task.add_done_callback(self._ticks.discard)
 
     async def _tick(self, key: str, source: PingSource) -> None:
-        await asyncio.sleep(random.uniform(0, JITTER_S))
+        if not self._timeline.is_virtual:
+            await asyncio.sleep(random.uniform(0, JITTER_S))
         try:
             tick = await self.fire(source)
         except Exception:
@@ -146,12 +142,6 @@ class Clock:
             return
         if not tick.accepted:
             logger.error("schedule %s: the tick is lost, the sink said %s", key, tick.status)
-
-    async def _sleep_until(self, due: datetime) -> None:
-        wait_s = (due - self._now()).total_seconds()
-        while wait_s > 0:
-            await asyncio.sleep(min(wait_s, LONGEST_NAP_S))
-            wait_s = (due - self._now()).total_seconds()
 
     def _remember(self, key: str, due: datetime) -> None:
         self._fired[key] = due
@@ -176,12 +166,19 @@ class Clock:
         finally:
             self._firing -= 1
 
+    def _id(self, source: PingSource) -> str:
+        """An id for a tick; of a virtual time the same one in each run."""
+        if not self._timeline.is_virtual:
+            return str(uuid.uuid4())
+        name = f"{source.namespace}/{source.name} {self.now().isoformat()}"
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
     async def _fire(self, source: PingSource) -> Tick:
-        ident = str(uuid.uuid4())
+        ident = self._id(source)
         if not RESERVED.isdisjoint(name.lower() for name in source.spec.ce_overrides.extensions):
             return Tick(f"{source.namespace}/{source.name}", ident, None)
         url = address(source.spec.sink, source.namespace)
-        headers = _headers(source, ident, self._now())
+        headers = _headers(source, ident, self.now())
         status: int | None = None
         for pause_s in (*PAUSES_S, None):
             with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
+from knative.local.broker.lane import CallLater
 from knative.local.clock import Clock
 from knative.local.environment import Site, api_object, injected
 from knative.local.errors import StartError
@@ -36,7 +37,9 @@ _JOB_POLL_S = 0.1
 class ClusterApi:
     """`app` answers HTTP; `start` applies the overlay, `run_jobs` runs its Jobs anew."""
 
-    def __init__(self, world: World, site: Site, network: Network, clock: Clock) -> None:
+    def __init__(
+        self, world: World, site: Site, network: Network, clock: Clock, call_later: CallLater
+    ) -> None:
         self._world = world
         self._clock = clock
         self._network = network
@@ -50,6 +53,7 @@ class ClusterApi:
             source_problems=self._problems,
             publish=self._publish,
             waits_for_secrets=False,
+            call_later=call_later,
         )
 
     async def start(self) -> None:
@@ -101,6 +105,11 @@ class ClusterApi:
         for held in self.app.list("Job"):
             counts[_finished(held).lower() or "running"] += 1
         return counts
+
+    def running_pods(self) -> int:
+        """How many pods of Jobs have not ended."""
+        phases = (pod["status"].get("phase") for pod in self.app.list("Pod"))
+        return sum(phase in ("Pending", "Running") for phase in phases)
 
     def _held(self, job: Job) -> list[Mapping[str, Any]]:
         held = self.app.list("Job", job.namespace)

@@ -49,13 +49,14 @@ class Launch:
 class Site:
     """Where things are on this machine. `hosts` maps a cluster host to a socket directory.
 
-    `gateway`: the proxy's URL with the token of the run.
+    `gateway`: the proxy's URL with the token of the run. `clock_file`: what tells a virtual time.
     """
 
     data: Path
     gateway: str
     kubeconfig: Path
     hosts: Mapping[str, Path]
+    clock_file: Path | None = None
 
     def base_env(self) -> dict[str, str]:
         """What every process gets, whatever its container says."""
@@ -67,6 +68,8 @@ class Site:
         # Traces go to a collector on this machine: the gateway knows nothing of it.
         collector = urlsplit(env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")).hostname or ""
         proxy = {"HTTP_PROXY": self.gateway, "http_proxy": self.gateway}
+        if self.clock_file is not None:
+            env["CLOCK_FILE"] = str(self.clock_file)
         return (
             env
             | proxy

@@ -7,6 +7,7 @@ A fault is a line of words, the same for the command line, `up --fault` and test
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -138,13 +139,8 @@ class _Active:
 class Faults:
     """The faults of a runtime. `kill(host)` ends the process behind a host name at once."""
 
-    def __init__(
-        self,
-        kill: Callable[[str], Awaitable[None]],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, kill: Callable[[str], Awaitable[None]]) -> None:
         self._kill = kill
-        self._sleep = sleep
         self._active: dict[int, _Active] = {}
         self._last_id = 0
         self._held: dict[str, list[asyncio.Event]] = {}  # deliveries to be overtaken, by Trigger
@@ -204,7 +200,7 @@ class Faults:
         value = fault.value or 0.0
         match fault.kind:
             case "late":
-                await self._sleep(value)
+                await asyncio.sleep(value)
             case "out-of-order":
                 await self._overtaken(trigger, value)
             case "status":
@@ -221,7 +217,7 @@ class Faults:
         outcome = await make()
         match fault.kind:
             case "slow":
-                await self._sleep(min(value, timeout_s))
+                await asyncio.sleep(min(value, timeout_s))
                 return TimeoutError("a fault on demand") if value >= timeout_s else outcome
             case "drop-answer":
                 return ConnectionError("the answer was dropped, a fault on demand")
@@ -232,9 +228,5 @@ class Faults:
     async def _overtaken(self, trigger: str, most_s: float) -> None:
         held = asyncio.Event()
         self._held.setdefault(trigger, []).append(held)
-        waits = [asyncio.ensure_future(held.wait()), asyncio.ensure_future(self._sleep(most_s))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(held.wait(), most_s)

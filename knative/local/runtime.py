@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from knative.local.errors import StartError
 from knative.local.faults import Fault, Faults
 from knative.local.gateway import KUBERNETES, Gateway
 from knative.local.health import problems
+from knative.local.kube import clock as kube_clock
 from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.eventing import Trigger
@@ -41,9 +43,13 @@ from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
 from knative.local.server import Server, bind
+from knative.local.timeline import Timeline
 from knative.local.translate import brokers, triggers
 
 logger = logging.getLogger(__name__)
+
+CALM_S = 0.1  # an outbox sends a moment after its function has answered
+CALM_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Options:
 
     `maps`: the URL of each name.namespace that is outside.
 
+    `clock`: where a virtual clock starts.
+
     `front`: the Service, as namespace/name, that http://localhost:PORT leads to.
     """
 
@@ -61,6 +69,7 @@ class Options:
     port: int = 8080
     automatic: bool = True
     faults: Sequence[str] = ()
+    clock: datetime | None = None
     durable: bool = True
     retention_s: float = RETENTION_S
     front: str | None = None
@@ -106,8 +115,13 @@ class Runtime:
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
         hosts = await self._start_postgres()
-        site = Site(self._data, self.proxy_url, self._data / "kubeconfig", hosts)
-        self._write_kubeconfig(site.kubeconfig)
+        clock_file = self._data / "clock" if self.options.clock else None
+        self.timeline = Timeline(self.options.clock, clock_file)
+        self._stack.append(self._stop_timeline)
+        kube_clock.follow(self.timeline.now)
+        kubeconfig = self._data / "kubeconfig"
+        site = Site(self._data, self.proxy_url, kubeconfig, hosts, clock_file)
+        self._write_kubeconfig(kubeconfig)
 
         self.processes = Processes(self.world, site, self.options.limits)
         outside = Outside(self.world, self.options.maps)
@@ -122,6 +136,9 @@ class Runtime:
                 around=self.faults.call,
                 durable=self.options.durable,
                 retention_s=self.options.retention_s,
+                clock=self.timeline.now,
+                call_later=self.timeline.call_later,
+                answers_before_retries=self.timeline.is_virtual,
             )
         except ValueError as error:
             raise StartError(str(error)) from None
@@ -131,9 +148,11 @@ class Runtime:
                 self.add_fault(text)
             except ValueError as error:
                 raise StartError(f"--fault: {error}") from None
-        self.clock = Clock(self.network, self._data / "clock.json")
+        self.clock = Clock(self.network, self._data / "clock.json", self.timeline)
         with _usable(self._data / "kube"):
-            self.kube = ClusterApi(self.world, site, self.network, self.clock)
+            self.kube = ClusterApi(
+                self.world, site, self.network, self.clock, self.timeline.call_later
+            )
         gateway = Gateway(
             self.processes.by_host,
             ingress_app(self.broker),
@@ -208,6 +227,9 @@ class Runtime:
             (self._data / "runtime.json").unlink(missing_ok=True)
             self._lock.release()
 
+    async def _stop_timeline(self) -> None:
+        self.timeline.close()
+
     async def _stop_broker(self) -> None:
         if self._broker_started:
             await self.broker.stop()
@@ -258,6 +280,35 @@ class Runtime:
             if host not in self.processes.by_host:
                 raise ValueError(f"{text!r} needs a target that is a process here")
         return self.faults.add(fault)
+
+    async def advance(self, by_s: float) -> int:
+        """Advance the virtual clock; how many timers that made due.
+
+        ValueError where the clock is the machine's; TimeoutError when what began at a moment did
+        not end.
+        """
+        if not self.timeline.is_virtual:
+            raise ValueError("the clock is the machine's: start with `up --clock TIME`")
+        return await self.timeline.advance(by_s, self._calm)
+
+    async def _calm(self) -> None:
+        """Wait until nothing has been under way for a while; TimeoutError names what still is."""
+        since = began = time.monotonic()
+        while time.monotonic() - since < CALM_S:
+            busy = [one.service.name for one in self.processes.revisions if one.in_flight]
+            if self.broker.in_flight() or self.clock.busy:
+                busy.append("the broker")
+            if self.kube.running_pods():
+                busy.append("a Job")
+            if busy:
+                since = time.monotonic()
+            if since - began > CALM_WITHIN_S:
+                moment = datetime.fromtimestamp(self.timeline.now(), UTC)
+                raise TimeoutError(
+                    f"stopped at {moment.isoformat()}: {', '.join(busy)} did not end in "
+                    f"{CALM_WITHIN_S:g} s"
+                )
+            await asyncio.sleep(CALM_S / 10)
 
     # What can be asked.
 
@@ -327,7 +378,10 @@ class Runtime:
             "counts": counts,
             "faults": self.faults.list(),
             "retrying": self.broker.retrying(),
-            "clock": {"now": datetime.now(UTC).isoformat(), "kind": "real"},
+            "clock": {
+                "now": datetime.fromtimestamp(self.timeline.now(), UTC).isoformat(),
+                "virtual": self.timeline.is_virtual,
+            },
             "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
         }
         return found | {"problems": problems(found)}

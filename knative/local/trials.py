@@ -12,7 +12,12 @@ from pathlib import Path
 
 from knative.local.environment import Launch
 
-_VARIES = {"PORT", "HTTP_PROXY", "http_proxy"}  # from run to run, without a meaning for a start
+_VARIES = {
+    "PORT",
+    "HTTP_PROXY",
+    "http_proxy",
+    "CLOCK_FILE",
+}  # from run to run, without a meaning for a start
 
 _NO_CODE = {"__pycache__", "node_modules", "venv"}
 

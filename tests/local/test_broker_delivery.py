@@ -7,23 +7,15 @@ import contextlib
 import logging
 import sqlite3
 import threading
-import uuid
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from knative.local.broker import (
-    AiohttpSend,
     Answer,
-    BrokerSpec,
-    Delivery,
     Headers,
-    LocalBroker,
     Send,
     State,
-    TriggerSpec,
 )
 from knative.local.broker.http import Around
 from knative.local.broker.journal import Journal
@@ -31,71 +23,14 @@ from knative.local.broker.records import Wanted
 from knative.local.broker.store import Batch
 from knative.local.faults import Fault, Faults
 from tests.support import eventually
+from tests.support.broker import Open, publish, wait_settled
 from tests.support.receiver import Receiver, Say
 
-Open = Callable[..., contextlib.AbstractAsyncContextManager[LocalBroker]]
 LANE_WIDTH = 40
-RETRY = Delivery(retry=2, backoff_policy="exponential", backoff_delay_s=0.05)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    await receiver.start()
-    yield receiver
-    await receiver.stop()
-
-
-@pytest.fixture
-def open_broker(tmp_path: Path, receiver: Receiver) -> Open:
-    """Runs a broker whose Trigger for type T calls /T, and whose dead letters go to /dead."""
-    sink = f"http://127.0.0.1:{receiver.port}"
-
-    @contextlib.asynccontextmanager
-    async def run(
-        *types: str,
-        delivery: Delivery = RETRY,
-        dead: bool = True,
-        through: Callable[[Send], Send] = lambda send: send,
-        **options: Any,
-    ) -> AsyncIterator[LocalBroker]:
-        send = AiohttpSend()
-        letters = Delivery(dead_letter_uri=f"{sink}/dead" if dead else None)
-        broker = LocalBroker(
-            tmp_path / "broker.db",
-            [BrokerSpec("ns", "default", letters)],
-            [
-                TriggerSpec("ns", t, "default", {"type": t}, None, f"{sink}/{t}", delivery)
-                for t in types or ("a",)
-            ],
-            through(send),
-            **options,
-        )
-        await broker.start()
-        try:
-            yield broker
-        finally:
-            await broker.stop(grace_s=0)
-            await send.close()
-
-    return run
-
-
-async def publish(broker: LocalBroker, type_: str, event_id: str | None = None) -> Answer:
-    pairs = {"specversion": "1.0", "id": event_id or str(uuid.uuid4()), "source": "/s"}
-    headers = [(f"ce-{k}".encode(), v.encode()) for k, v in (pairs | {"type": type_}).items()]
-    return await broker.ingress("ns", "default", "POST", headers, b"data")
 
 
 def event_headers(event_id: str, type_: str) -> dict[str, str]:
     return {"ce-specversion": "1.0", "ce-id": event_id, "ce-source": "/r", "ce-type": type_}
-
-
-async def wait_settled(broker: LocalBroker) -> None:
-    async def settled() -> bool:
-        return broker.settled()
-
-    await eventually(settled)
 
 
 async def test_a_producer_that_hangs_up_cancels_no_delivery(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from knative.local.cli.parser import parser
-from tests.local.test_command_line import TINY, lines, one_line, run
+from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 GREETING, REFUSED = "io.example.greeting.v1", "io.example.refused.v1"
@@ -149,8 +149,6 @@ def test_logs_are_shown_and_followed(knative: LocalKnative, data: tuple[str, str
 
 def test_reset_begins_anew_on_the_same_port(tmp_path: Path) -> None:
     with local_knative(TINY, tmp_path / "data") as knative:
-        (knative.data / "up.log").unlink()  # not ours: the folder is marked without it
-        (knative.data / ".knative-local").touch()
         data = ("--data", str(knative.data))
         run("send", "--type", REFUSED, *data)
         done = run("reset", *data)

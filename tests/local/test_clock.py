@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from knative.local.broker.http import Answer, Headers
 from knative.local.clock import Clock
 from knative.local.manifests.sources import PingSource
+from knative.local.timeline import Timeline
 from tests.support import eventually
 
 
@@ -58,7 +59,8 @@ def source(schedule: str = "30 8 * * *", data: str = '{"a": 1}') -> PingSource:
 async def test_a_tick_is_the_event_that_the_adapter_sends(tmp_path: Path) -> None:
     sink = Sink([202])
     moment = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
-    clock = Clock(sink, tmp_path / "clock.json", now=lambda: moment)
+    timeline = Timeline(machine=moment.timestamp)
+    clock = Clock(sink, tmp_path / "clock.json", timeline)
     tick = await clock.fire(source())
     ((url, headers, body),) = sink.got
     assert (url, body) == ("http://sink.example/in", b'{"a": 1}')
@@ -89,14 +91,14 @@ async def test_the_sdks_retries(
     tmp_path: Path, statuses: list[int], calls: int, accepted: bool
 ) -> None:
     sink = Sink(statuses)
-    tick = await Clock(sink, tmp_path / "clock.json").fire(source())
+    tick = await Clock(sink, tmp_path / "clock.json", Timeline()).fire(source())
     assert (len(sink.got), tick.accepted) == (calls, accepted)
     assert len({headers["ce-id"] for _, headers, _ in sink.got}) == 1
 
 
 async def test_a_schedule_fires_by_itself_when_it_is_due(tmp_path: Path) -> None:
     sink = Sink([202])
-    clock = Clock(sink, tmp_path / "clock.json")
+    clock = Clock(sink, tmp_path / "clock.json", Timeline())
     clock.put(source("* * * * * *"))
     clock.start()
 
@@ -107,10 +109,10 @@ async def test_a_schedule_fires_by_itself_when_it_is_due(tmp_path: Path) -> None
     await clock.close()
 
 
-def running_from(moment: datetime) -> Callable[[], datetime]:
-    """A clock's hands: they show `moment` now, and go on from there."""
+def running_from(moment: datetime) -> Callable[[], float]:
+    """A machine's clock: it shows `moment` now, and goes on from there."""
     began = time.monotonic()
-    return lambda: moment + timedelta(seconds=time.monotonic() - began)
+    return lambda: moment.timestamp() + time.monotonic() - began
 
 
 async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
     memory = tmp_path / "clock.json"
     memory.write_text('{"dsm/morning": "2026-01-02T08:30:00+00:00"}')
     sink, now = Sink([202]), running_from(datetime(2026, 1, 2, 8, 29, 59, 800000, tzinfo=UTC))
-    clock = Clock(sink, memory, now=now)
+    clock = Clock(sink, memory, Timeline(machine=now))
     clock.put(source("30 8 * * *"))
     clock.put(named("other", "30 8 * * *"))  # nobody remembers that it was fired
     clock.start()
@@ -127,7 +129,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
         return len(sink.got)
 
     assert await eventually(other_fired, within_s=5)
-    assert now() > datetime(2026, 1, 2, 8, 30, tzinfo=UTC)
+    assert now() > datetime(2026, 1, 2, 8, 30, tzinfo=UTC).timestamp()
     await settled(clock)
     assert sink.sources() == ["other"]
     await clock.close()
@@ -135,7 +137,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
 
 async def test_a_dropped_schedule_fires_no_more(tmp_path: Path) -> None:
     sink = Sink([202])
-    clock = Clock(sink, tmp_path / "clock.json")
+    clock = Clock(sink, tmp_path / "clock.json", Timeline())
     clock.start()
     clock.put(source("* * * * * *"))
     clock.put(named("other", "* * * * * *"))
@@ -163,7 +165,7 @@ async def test_what_is_due_during_a_long_delivery_is_fired_too(tmp_path: Path) -
             return answer
 
     sink = SlowSink([202])
-    clock = Clock(sink, tmp_path / "clock.json")
+    clock = Clock(sink, tmp_path / "clock.json", Timeline())
     clock.put(source("* * * * * *"))
     clock.start()
 
@@ -178,7 +180,7 @@ async def test_what_is_due_during_a_long_delivery_is_fired_too(tmp_path: Path) -
 
 async def test_a_memory_that_cannot_be_written_does_not_stop_the_schedule(tmp_path: Path) -> None:
     sink = Sink([202])
-    clock = Clock(sink, tmp_path / "no such folder" / "clock.json")
+    clock = Clock(sink, tmp_path / "no such folder" / "clock.json", Timeline())
     clock.put(source("* * * * * *"))
     clock.start()
 
@@ -198,19 +200,19 @@ async def settled(clock: Clock) -> None:
 
 async def test_an_extension_arrives_in_lower_case(tmp_path: Path) -> None:
     sink = Sink([202])
-    await Clock(sink, tmp_path / "clock.json").fire(extended("scheduleName"))
+    await Clock(sink, tmp_path / "clock.json", Timeline()).fire(extended("scheduleName"))
     ((_, headers, _),) = sink.got
     assert headers["ce-schedulename"] == "x"
 
 
 async def test_a_tick_that_would_replace_an_attribute_is_lost(tmp_path: Path) -> None:
     sink = Sink([202])
-    tick = await Clock(sink, tmp_path / "clock.json").fire(extended("ID"))
+    tick = await Clock(sink, tmp_path / "clock.json", Timeline()).fire(extended("ID"))
     assert (tick.accepted, sink.got) == (False, [])
 
 
 async def test_a_schedule_that_never_comes_has_no_next_time(tmp_path: Path) -> None:
-    clock = Clock(Sink([202]), tmp_path / "clock.json")
+    clock = Clock(Sink([202]), tmp_path / "clock.json", Timeline())
     clock.put(source("0 0 30 2 *"))
     clock.start()
     assert [times for _, times in clock.schedules()] == [[]]

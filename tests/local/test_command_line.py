@@ -15,26 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import BROKER_HOST, ROOT, LocalKnative, local_knative
 from tests.support.manifest_files import BROKER, SERVICE, write
-
-TINY = Path(__file__).parent / "overlays" / "tiny"
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "knative.local", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +125,6 @@ async def test_no_event_breaks_a_list_that_it_is_in(knative: LocalKnative) -> No
     assert shown.stdout.count("no trigger matched") == len(POISON)
 
 
-def lines(*arguments: str) -> list[dict[str, Any]]:
-    """What a command prints for programs."""
-    return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
-
-
 @pytest.mark.parametrize(
     "command", ["status", "services", "schedules", "events", "dead-letters", "logs"]
 )
@@ -180,14 +161,6 @@ def test_once_ends_when_all_is_settled(tmp_path: Path) -> None:
     done = run("up", "--overlay", str(TINY), "--data", str(tmp_path), "--port", "0", "--once")
     assert done.returncode == 0
     assert "Settled: " in done.stdout
-
-
-def one_line(failed: subprocess.CompletedProcess[str]) -> str:
-    assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr
-    *progress, line = failed.stderr.splitlines()
-    assert all(words.startswith(("Starting ", "Running ", "Trying ")) for words in progress)
-    return line
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:

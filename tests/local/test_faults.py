@@ -14,16 +14,9 @@ import pytest
 
 from knative.local.broker import LocalBroker, State
 from knative.local.faults import KINDS, Fault, Faults
-from tests.local.test_broker_delivery import (  # noqa: F401  # fixtures are found by their names
-    RETRY,
-    Open,
-    open_broker,
-    publish,
-    receiver,
-    wait_settled,
-)
-from tests.local.test_command_line import TINY, lines, one_line, run
 from tests.support import eventually
+from tests.support.broker import RETRY, Open, publish, wait_settled
+from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import LocalKnative, local_knative
 from tests.support.receiver import Receiver, Say
 
@@ -68,8 +61,8 @@ async def attempts(broker: LocalBroker) -> list[tuple[int | None, str | None, st
     ids=["status", "drop-answer", "slow"],
 )
 async def test_an_attempt_that_a_fault_befell_is_tried_again(
-    open_broker: Open,  # noqa: F811
-    receiver: Receiver,  # noqa: F811
+    open_broker: Open,
+    receiver: Receiver,
     text: str,
     first: tuple[int | None, str, str | None],
 ) -> None:
@@ -82,8 +75,8 @@ async def test_an_attempt_that_a_fault_befell_is_tried_again(
 
 
 async def test_a_delivery_comes_late_and_another_one_overtakes_it(
-    open_broker: Open,  # noqa: F811
-    receiver: Receiver,  # noqa: F811
+    open_broker: Open,
+    receiver: Receiver,
 ) -> None:
     async with open_broker(around=faults("out-of-order=60 nth=1").call) as broker:
         first = asyncio.create_task(publish(broker, "a", "first"))
@@ -99,7 +92,7 @@ async def test_a_delivery_comes_late_and_another_one_overtakes_it(
 
 
 async def test_a_fault_of_a_probability_befalls_the_same_calls_with_the_same_seed(
-    open_broker: Open,  # noqa: F811
+    open_broker: Open,
 ) -> None:
     async def befallen(seed: int) -> list[bool]:
         made = faults(f"late=0 probability=0.5 seed={seed}")
@@ -116,7 +109,7 @@ async def test_a_fault_of_a_probability_befalls_the_same_calls_with_the_same_see
 
 
 async def test_a_store_of_before_the_faults_keeps_its_attempts(
-    open_broker: Open,  # noqa: F811
+    open_broker: Open,
     tmp_path: Path,
 ) -> None:
     async with open_broker() as broker:
@@ -219,8 +212,8 @@ def test_a_fault_for_what_there_is_not_is_refused(data: tuple[str, str], tmp_pat
 
 
 async def test_whatever_befalls_an_event_it_is_handled_in_the_end(
-    open_broker: Open,  # noqa: F811
-    receiver: Receiver,  # noqa: F811
+    open_broker: Open,
+    receiver: Receiver,
 ) -> None:
     receiver.will_say("/a", "1", Say(202))
     every = faults("twice nth=1", "late=0 nth=1", "status=503 nth=1", "drop-answer nth=2")

@@ -4,77 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from knative.local.testing import KnativeProcess
+
 ROOT = Path(__file__).resolve().parents[2]
 BROKER_HOST = "broker-ingress.knative-eventing.svc.cluster.local"
 
 
-@dataclass
-class LocalKnative:
-    """Start it with `start`; `kill` is a SIGKILL, after which `start` goes on with the data."""
+class LocalKnative(KnativeProcess):
+    """Of this checkout, asked without blocking the test's event loop."""
 
-    overlay: Path
-    data: Path
-    arguments: Sequence[str] = ()
-    env: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[str] | None = None
-    url: str = ""
-    token: str = ""
-
-    def start(self, *, within_s: float = 180.0) -> LocalKnative:
-        """Return when it is ready; AssertionError with its words when it ends instead."""
-        command = [sys.executable, "-m", "knative.local", "up", "--overlay", str(self.overlay)]
-        command += ["--data", str(self.data), "--port", "0", *self.arguments]
-        # Ready is what it says itself: runtime.json may be a killed one's.
-        self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "runtime.json").unlink(missing_ok=True)
-        output = (self.data / "up.log").open("a")
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=output, text=True, env=os.environ | self.env
-        )
-        deadline = time.monotonic() + within_s
-        while not (self.data / "runtime.json").exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                words = (self.data / "up.log").read_text()[-2000:]
-                raise AssertionError(f"the local Knative is not ready: {words}")
-            time.sleep(0.02)
-        told = json.loads((self.data / "runtime.json").read_text())
-        self.url, self.token = told["url"], told["token"]
-        return self
+    def __init__(
+        self,
+        overlay: Path,
+        data: Path,
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(overlay, data, arguments, env or {}, folder=ROOT)
 
     @property
     def proxy_url(self) -> str:
         """The HTTP_PROXY of the processes inside."""
         return self.url.replace("://", f"://knative:{self.token}@")
-
-    def kill(self) -> None:
-        """SIGKILL, as a power cut."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self, within_s: float = 30.0) -> int:
-        """SIGTERM and wait; the exit code."""
-        if self.process is None or self.process.poll() is not None:
-            return 0
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
 
     def client(
         self, service: str = "", namespace: str = "dsm", **options: Any

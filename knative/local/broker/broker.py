@@ -25,7 +25,7 @@ from knative.local.broker.event import (
 from knative.local.broker.http import Answer, Around, Headers, Send
 from knative.local.broker.job import Flight, Job, Route
 from knative.local.broker.journal import Journal
-from knative.local.broker.lane import Lane
+from knative.local.broker.lane import CallLater, Lane, call_later
 from knative.local.broker.reader import OpenDelivery, Reader
 from knative.local.broker.records import Change, EventRecord, State, Wanted
 from knative.local.broker.retention import RETENTION_S, sweep, sweep_forever
@@ -51,6 +51,7 @@ class LocalBroker:
 
     `durable`: deliveries outlive the process; without it, those that were under way are lost, as
     with Knative's in-memory channel. Settled events are kept for `retention_s` seconds.
+    `answers_before_retries`: a producer does not wait for a retry, whose time may be far away.
     Raises ValueError, naming Trigger and field, when a Trigger names no Broker here.
     """
 
@@ -66,6 +67,8 @@ class LocalBroker:
         retention_s: float = RETENTION_S,
         lane_width: int = LANE_WIDTH,
         clock: Callable[[], float] = time.time,
+        call_later: CallLater = call_later,
+        answers_before_retries: bool = False,
     ) -> None:
         self._path = store
         self._send = send
@@ -73,6 +76,7 @@ class LocalBroker:
         self._durable = durable
         self._retention_s = retention_s
         self._clock = clock
+        self._answers_before_retries = answers_before_retries
         specs = {(b.namespace, b.name): b for b in brokers}
         self._routes: dict[tuple[str, str], list[Route]] = {key: [] for key in specs}
         self._lanes: dict[str, tuple[Route, Lane[Job]]] = {}
@@ -87,7 +91,7 @@ class LocalBroker:
             if route.key in self._lanes:
                 raise ValueError(f"trigger {route.key}: there are two of this name")
             self._routes[key].append(route)
-            self._lanes[route.key] = (route, Lane(self._deliver, lane_width))
+            self._lanes[route.key] = (route, Lane(self._deliver, lane_width, call_later))
         self._open: set[Job] = set()
         self._watchers = Watchers()
         self._running = False
@@ -140,6 +144,10 @@ class LocalBroker:
     def settled(self) -> bool:
         """True when no delivery is pending or in flight and everything is stored."""
         return not self._open and self._journal.idle
+
+    def in_flight(self) -> int:
+        """How many deliveries go on without waiting for a time; 1 while some are being stored."""
+        return sum(len(lane) for _, lane in self._lanes.values()) or int(not self._journal.idle)
 
     def retrying(self) -> int:
         """How many deliveries have failed at least once, and go on."""
@@ -310,6 +318,8 @@ class LocalBroker:
             self._repeat(job)
 
     def go_on(self, job: Job, delay_s: float) -> None:
+        if delay_s > 0 and self._answers_before_retries and job.flight:
+            job.flight.release(ok=True)
         self._lanes[job.route.key][1].push_later(job, delay_s)
 
     def report(self, job: Job, event: Event, status: int | None, reason: str | None) -> None:

@@ -9,20 +9,41 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Handle(Protocol):
+    """A call to come."""
+
+    def cancel(self) -> None: ...
+
+
+CallLater = Callable[[float, Callable[[], None]], Handle]
+
+
+def call_later(delay_s: float, callback: Callable[[], None]) -> Handle:
+    """Have `callback` called in `delay_s` seconds."""
+    return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
 class Lane(Generic[T]):
     """Runs `work` for each item, at most `width` at a time; the others wait in order."""
 
-    def __init__(self, work: Callable[[T], Coroutine[None, None, None]], width: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[T], Coroutine[None, None, None]],
+        width: int,
+        call_later: CallLater = call_later,
+    ) -> None:
+        self._call_later = call_later
         self._work = work
         self._width = width
         self._waiting: deque[T] = deque()
         self._running: set[asyncio.Task[None]] = set()
-        self._timers: dict[T, asyncio.TimerHandle] = {}
+        self._timers: dict[T, Handle] = {}
         self._closed = False
 
     def push(self, item: T) -> None:
@@ -38,8 +59,11 @@ class Lane(Generic[T]):
         if delay_s <= 0:
             self.push(item)
         else:
-            loop = asyncio.get_running_loop()
-            self._timers[item] = loop.call_later(delay_s, self.push, item)
+            self._timers[item] = self._call_later(delay_s, partial(self.push, item))
+
+    def __len__(self) -> int:
+        """How many items run, or wait for nothing but their turn."""
+        return len(self._running) + len(self._waiting)
 
     def drop(self) -> None:
         """Forget what waits, and break off what runs."""

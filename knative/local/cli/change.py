@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from knative.local.cli.client import Client
+from knative.local.cli.show import clock_kind, moment
 from knative.local.cli.terminal import say, table
 from knative.local.errors import StartError
 
@@ -47,6 +48,22 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def clock(arguments: argparse.Namespace) -> int:
+    """Show the clock, or advance a virtual one and return once all that was due has happened."""
+    client = Client(Path(arguments.data))
+    if arguments.action == "show":
+        found = client.ask("status")["clock"]
+        words = f"{moment(found['now'])}, {clock_kind(found)}"
+    else:
+        answer = client.request("POST", "clock/advance", by=arguments.by or "")
+        found = answer.json()
+        if not answer.is_success:
+            raise StartError(found["detail"])
+        words = f"{moment(found['now'])}, {found['timers']} timers were due"
+    print(json.dumps(found) if arguments.json else words)
+    return 0
 
 
 def fault(arguments: argparse.Namespace) -> int:

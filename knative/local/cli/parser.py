@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 
 from knative.version import ShowVersion
 
@@ -116,6 +117,12 @@ def _up(commands: _Commands) -> None:
     run.add_argument(
         "--keep-events", type=_days, default=7.0, metavar="DAYS", help="settled events (default: 7)"
     )
+    run.add_argument(
+        "--clock",
+        type=_time,
+        metavar="TIME",
+        help="a virtual clock from then on, as 2026-11-25T08:00-06:00; see `clock advance`",
+    )
     run.add_argument("--ready", type=float, default=60.0, metavar="S", help="longest start")
 
 
@@ -188,6 +195,14 @@ def _act(commands: _Commands) -> None:
     send.add_argument("--id", help="default: a new one")
     send.add_argument("--broker", metavar="NAMESPACE/NAME", help="default: the only one")
     send.add_argument("--state", metavar="DIR", help=argparse.SUPPRESS)
+    clock = commands.add(
+        "clock",
+        "change:clock",
+        "show the clock, or advance a virtual one",
+        "clock\nclock advance 3d",
+    )
+    clock.add_argument("action", nargs="?", choices=("show", "advance"), default="show")
+    clock.add_argument("by", nargs="?", metavar="DURATION", help="like 90s, 15m, 1h30m or 3d")
     fault = commands.add(
         "fault",
         "change:fault",
@@ -215,6 +230,14 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        words = f"{text!r} is no time like 2026-11-25T08:00-06:00"
+        raise argparse.ArgumentTypeError(words) from None
 
 
 def _days(text: str) -> float:

@@ -45,7 +45,7 @@ def _places(status: Record) -> None:
 def status(found: Record) -> None:
     """All that runs, and what is wrong with it."""
     say(f"The local Knative serves {found['url']}, pid {found['pid']}, state in {found['data']}")
-    say(f"Clock: {moment(found['clock']['now'])}, {found['clock']['kind']}")
+    say(f"Clock: {moment(found['clock']['now'])}, {clock_kind(found['clock'])}")
     _places(found)
     counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items())
     say(f"Deliveries: {counts}\n")
@@ -58,6 +58,10 @@ def status(found: Record) -> None:
         say(f"{styled('wrong', 'red')}: {plain(problem['problem'])}\n  {plain(problem['action'])}")
     if not found["problems"]:
         say("Nothing is wrong.")
+
+
+def clock_kind(found: Record) -> str:
+    return "a virtual clock" if found["virtual"] else "the machine's clock"
 
 
 def takes(trigger: Record) -> str:

@@ -48,6 +48,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         automatic=not arguments.once,
         faults=[*arguments.fault, *(["twice"] if arguments.deliver_twice else [])],
+        clock=arguments.clock,
         durable=not arguments.in_memory,
         retention_s=arguments.keep_events * 86_400,
         front=arguments.front,

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+_source: Callable[[], float] = time.time
+
+
+def follow(source: Callable[[], float]) -> None:
+    """Have all stamps of this process be of another time: a virtual one."""
+    global _source
+    _source = source
+
+
+def now() -> float:
+    """The Unix time."""
+    return _source()
 
 
 def stamp(seconds: float | None = None) -> str:
@@ -12,7 +26,7 @@ def stamp(seconds: float | None = None) -> str:
     >>> stamp(0)
     '1970-01-01T00:00:00Z'
     """
-    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+    moment = datetime.fromtimestamp(now() if seconds is None else seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

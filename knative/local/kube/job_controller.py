@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
+from functools import partial
 from typing import Any
 
+from knative.local.broker.lane import CallLater, Handle
 from knative.local.kube import jobs
-from knative.local.kube.clock import stamp
+from knative.local.kube.clock import now, stamp
 from knative.local.kube.collector import Collector, DeleteOptions
 from knative.local.kube.objects import with_suffix
 from knative.local.kube.resources import JOB, POD
@@ -21,13 +22,16 @@ logger = logging.getLogger(__name__)
 class JobController:
     """One worker that looks at Jobs one after the other, so that no two plans overlap."""
 
-    def __init__(self, store: Store, collector: Collector, backoff_base_s: float) -> None:
+    def __init__(
+        self, store: Store, collector: Collector, backoff_base_s: float, call_later: CallLater
+    ) -> None:
+        self._call_later = call_later
         self._store = store
         self._collector = collector
         self._backoff_base_s = backoff_base_s
         self._due: dict[Key, None] = {}
         self._wake = asyncio.Event()
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._timers: dict[Key, Handle] = {}
         store.listen(self._follow)
 
     async def run(self) -> None:
@@ -78,7 +82,7 @@ class JobController:
         uid = job["metadata"]["uid"]
         owned = [one for one in self._store.dependents(uid) if one.kind == POD.kind]
         pods = [pod for one in owned if (pod := self._store.get(one)) is not None]
-        plan = jobs.plan(job, pods, time.time(), self._backoff_base_s)
+        plan = jobs.plan(job, pods, now(), self._backoff_base_s)
         with self._store.together():
             self._store.put(key, {**job, "status": plan.status})
             for pod in plan.count:
@@ -90,8 +94,8 @@ class JobController:
         if plan.remove:
             self._collector.delete(key, DeleteOptions("Foreground"))
         if plan.wake_s is not None:
-            loop = asyncio.get_running_loop()
-            self._timers[key] = loop.call_later(max(plan.wake_s, 0), self._enqueue, key)
+            again = partial(self._enqueue, key)
+            self._timers[key] = self._call_later(max(plan.wake_s, 0), again)
 
     def _untrack(self, key: Key, pod: Object) -> None:
         finalizers = list(pod["metadata"].get("finalizers") or ())

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from knative.local.broker.lane import CallLater, call_later
 from knative.local.kube.api import Api
 from knative.local.kube.collector import Collector
 from knative.local.kube.job_controller import JobController
@@ -36,6 +37,7 @@ class KubeApi:
     publish      takes the events of ApiServerSources: (source, headers, body) -> accepted?
     waits_for_secrets  a pod waits for a Secret; False: where its image has no program, it is
                  only recorded, and says how to make the Secret
+    call_later   wakes a Job at its time
     backoff_base_s  first pause after a failed pod or container; Kubernetes has 10 s
     """
 
@@ -52,6 +54,7 @@ class KubeApi:
         backoff_base_s: float = 10.0,
         max_pods: int = 16,
         waits_for_secrets: bool = True,
+        call_later: CallLater = call_later,
     ) -> None:
         self._store = Store(store / "kube.sqlite")
         collector = Collector(self._store)
@@ -65,7 +68,7 @@ class KubeApi:
             max_pods=max_pods,
             backoff_base_s=backoff_base_s,
         )
-        self._jobs = JobController(self._store, collector, backoff_base_s)
+        self._jobs = JobController(self._store, collector, backoff_base_s, call_later)
         self._sources = ApiServerSources(self._store, publish)
         self._api = Api(self._store, self._objects, self._kubelet)
         self._tasks: list[asyncio.Task[None]] = []

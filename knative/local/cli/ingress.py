@@ -1,0 +1,70 @@
+"""An event for the broker, and who took it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from knative.local.cli.client import Client
+from knative.local.cli.show import takes
+from knative.local.errors import StartError
+from knative.local.hosts import BROKER_HOST
+
+
+def send_event(
+    client: Client, attributes: Mapping[str, str], data: str, broker: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """Send an event; its id, the status and the deliveries, and the same for a person.
+
+    `data` is JSON or empty, `broker` namespace/name, by default the only one.
+    """
+    event = {"specversion": "1.0", "id": str(uuid.uuid4()), **attributes}
+    headers = {f"ce-{name}": _encoded(value) for name, value in event.items()}
+    headers["host"] = BROKER_HOST
+    if data:
+        headers["content-type"] = "application/json"
+    status = client.ask("status")
+    if broker is None:
+        if len(status["brokers"]) != 1:
+            there = ", ".join(status["brokers"]) or "none"
+            raise StartError(f"name a broker; there are: {there}")
+        (broker,) = status["brokers"]
+    answer = client.send("POST", f"/{quote(broker)}", data.encode(), headers)
+    took, words = _outcome(client, broker, headers, answer.status, status)
+    return {"id": event["id"], "status": answer.status, "deliveries": took}, words
+
+
+def _outcome(
+    client: Client, broker: str, headers: dict[str, str], code: int, status: dict[str, Any]
+) -> tuple[list[dict[str, str]], str]:
+    """Who took the event that was sent, for a program and for a person."""
+    if code == 404:
+        return [], f"there is no Broker {broker}; there are: {', '.join(status['brokers'])}"
+    if code == 400:
+        return [], "the Broker refuses it as no CloudEvent"
+    found = client.ask("events/search", id=headers["ce-id"], limit=20)
+    for record in found:  # newest first: this one, of several with the same id
+        if record["attributes"]["source"] == headers["ce-source"]:
+            took = [
+                {name: item[name] for name in ("trigger", "state")} for item in record["deliveries"]
+            ]
+            said = ", ".join(f"{item['trigger']}: {item['state']}" for item in took)
+            return took, said or f"no Trigger takes it; {_triggers(broker, status)}"
+    return [], "the Broker did not store it"
+
+
+def _triggers(broker: str, status: dict[str, Any]) -> str:
+    there = [
+        f"{one['name']} takes {takes(one)}"
+        for one in status["triggers"]
+        if f"{one['namespace']}/{one['broker']}" == broker
+    ]
+    return f"of {broker} {'; '.join(there)}" if there else f"{broker} has no Trigger"
+
+
+def _encoded(value: str) -> str:
+    """Text as CloudEvents puts it into a header: printable ASCII, the rest percent-encoded."""
+    plain = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
+    return quote(value, safe=plain)

@@ -1,0 +1,148 @@
+"""The time of a runtime: the machine's, or a virtual one that is advanced on demand.
+
+A virtual clock goes at the machine's pace. While it is advanced it stands still at one moment
+after the other: whatever is due happens alone and in order, and what follows from it is waited
+for before the next moment comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+LONGEST_NAP_S = 20.0  # wake up now and then: a laptop sleeps, its clock is set
+
+
+@dataclass(order=True)
+class Timer:
+    """Something to do at a time; what is due at the same one goes by name, then by age."""
+
+    due: float  # seconds since 1970
+    name: str
+    number: int
+    callback: Callable[[], None] | None = field(compare=False)
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Timeline:
+    """`start`: where a virtual clock begins; None is the machine's clock.
+
+    `file` tells processes the time of a virtual clock: `offset SECONDS` to the machine's time, or
+    `at SECONDS` since 1970 while it stands still.
+    """
+
+    def __init__(
+        self,
+        start: datetime | None = None,
+        file: Path | None = None,
+        machine: Callable[[], float] = time.time,
+    ) -> None:
+        self._machine = machine
+        self.is_virtual = start is not None
+        self._began = time.monotonic()
+        self._start = start.timestamp() if start else 0.0
+        self._still: float | None = None  # the moment at which it stands
+        self._file = file if start else None
+        self._timers: list[Timer] = []
+        self._number = 0
+        self._nap: asyncio.TimerHandle | None = None
+        self._advancing = asyncio.Lock()
+        self._tell()
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        if self._still is not None:
+            return self._still
+        return self._start + time.monotonic() - self._began if self.is_virtual else self._machine()
+
+    def call_at(self, due: float, callback: Callable[[], None], name: str = "") -> Timer:
+        """Have `callback` called at a time in seconds since 1970; cancel by the timer."""
+        self._number += 1
+        timer = Timer(due, name, self._number, callback)
+        heapq.heappush(self._timers, timer)
+        self._wake()
+        return timer
+
+    def call_later(
+        self, delay_s: float, callback: Callable[[], None]
+    ) -> Timer | asyncio.TimerHandle:
+        """Have `callback` called in `delay_s` seconds, however the machine's clock is set."""
+        if self.is_virtual:
+            return self.call_at(self.now() + delay_s, callback)
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+
+    async def advance(self, by_s: float, settled: Callable[[], Awaitable[None]]) -> int:
+        """Let a virtual clock go on by `by_s` seconds; how many timers that made due.
+
+        `settled` returns when all that follows from the last moment has ended; it is waited for
+        before each moment. What it raises ends the advance at the moment that was reached.
+        """
+        async with self._advancing:
+            target, made = self.now() + by_s, 0
+            try:
+                self._stand(self.now())
+                await settled()
+                while (timer := self._next()) is not None and timer.due <= target:
+                    self._stand(max(timer.due, self.now()))
+                    heapq.heappop(self._timers)
+                    if timer.callback is not None:
+                        timer.callback()
+                    made += 1
+                    await settled()
+                self._stand(target)
+            finally:
+                self._start, self._began = self.now(), time.monotonic()
+                self._still = None
+                self._tell()
+                self._wake()
+        return made
+
+    def close(self) -> None:
+        """Call nothing any more."""
+        self._timers.clear()
+        if self._nap is not None:
+            self._nap.cancel()
+
+    def _next(self) -> Timer | None:
+        while self._timers and self._timers[0].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0] if self._timers else None
+
+    def _stand(self, moment: float) -> None:
+        self._still = moment
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._file is None:
+            return
+        if self._still is not None:
+            text = f"at {self._still}"
+        else:
+            text = f"offset {self.now() - self._machine()}"
+        scratch = self._file.with_suffix(".new")
+        scratch.write_text(text)
+        scratch.replace(self._file)
+
+    def _wake(self) -> None:
+        """Set the alarm for the next timer, unless time is being advanced."""
+        if self._nap is not None:
+            self._nap.cancel()
+            self._nap = None
+        if self._still is None and (timer := self._next()) is not None:
+            wait_s = min(max(timer.due - self.now(), 0.0), LONGEST_NAP_S)
+            self._nap = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self._nap = None
+        while (timer := self._next()) is not None and timer.due <= self.now():
+            heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback()
+        self._wake()
