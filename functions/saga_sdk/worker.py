@@ -15,8 +15,8 @@ commands:
 
 - one transaction commits the effect, the answer and the inbox row;
 - a DO that has succeeded returns its result to a later attempt, without a second effect;
-- a DO after its UNDO is rejected; an UNDO without a DO succeeds, as the orchestrator sends one where
-  it does not know. Where the orchestrator knows of an effect, the undo is called even without a
+- a DO after its UNDO is rejected; an UNDO without a DO succeeds, as the orchestrator sends one when
+  the DO is in doubt. Where the orchestrator knows of an effect, the undo is called even without a
   checkpoint here: the effect is of a worker that this one replaces;
 - a failure rolls back the attempt; `PermanentError` makes it final.
 """

@@ -316,7 +316,7 @@ class TestForgetting:
     async def test_many_are_forgotten_in_one_go(
         self, recorder: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("functions.event_recorder.main._AT_ONCE", 2)
+        monkeypatch.setattr("functions.event_recorder.main._BATCH_SIZE", 2)
         await keep(recorder, *(replace(SOME, id=str(n)) for n in range(5)))
         clock.now += timedelta(days=15)
         await self.tick(recorder)
