@@ -111,7 +111,9 @@ def host_names(item: Manifest) -> list[str]:
     return [f"{short}.svc.cluster.local", f"{short}.svc", short, f"{short}.localhost"]
 
 
-def launch(item: KnativeService, world: World, site: Site, port: int) -> Launch:
+def launch(
+    item: KnativeService, world: World, site: Site, port: int, generation: int = 1
+) -> Launch:
     """How to start the container of `item`; `port` is what it is to listen on."""
     program = world.program(item)
     if program is None:
@@ -137,7 +139,7 @@ def launch(item: KnativeService, world: World, site: Site, port: int) -> Launch:
         for name, value in resolve(container, pod, lookup).items()
     }
     env = site.base_env() | own | injected(item, world)
-    revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-00001"}
+    revision = {"K_CONFIGURATION": item.name, "K_REVISION": f"{item.name}-{generation:05d}"}
     env |= {"PORT": str(port), "K_SERVICE": item.name} | revision
     # Whatever the manifest says: no other machine reaches a process here, and no page that has
     # another name for this one.

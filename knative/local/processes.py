@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import json
 import os
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from knative.local.environment import Site, host_names, launch
 from knative.local.instance import NotReadyError
+from knative.local.kube.environment import expand
+from knative.local.manifests.core import ConfigMap, Secret
 from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService
 from knative.local.revision import Limits, Revision
@@ -24,10 +28,12 @@ class Processes:
     """`by_host` finds the revision behind any host name that cluster DNS knows."""
 
     def __init__(self, world: World, site: Site, limits: Limits) -> None:
+        self._world = world
+        self._site = site
         self.revisions = [
             Revision(
                 service,
-                lambda port, service=service: launch(service, world, site, port),  # type: ignore[misc]  # mypy cannot type a default in a lambda
+                partial(launch, service, world, site),
                 site.data / "logs" / f"{service.name}.log",
                 limits,
             )
@@ -36,6 +42,7 @@ class Processes:
         self.by_host = {
             name: revision for revision in self.revisions for name in host_names(revision.service)
         }
+        self._generations = dict.fromkeys((r.host for r in self.revisions), 1)
         self._tried = site.data / "tried.json"
         self._pids = site.data / "pids.json"
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +80,43 @@ class Processes:
         reasons = await asyncio.gather(*(attempt(revision) for revision in self.revisions))
         return [reason for reason in reasons if reason]
 
+    def watched(self, revision: Revision) -> list[Path]:
+        """The files and folders that a Service's process is made of."""
+        program, env = self._world.program(revision.service), revision.launch(0).env
+        assert program is not None, "a world with unmapped images is not run"
+        return [(program.folder / expand(part, env)).resolve() for part in program.watch]
+
+    def outdated(self, world: World) -> list[Revision]:
+        """Those whose Service, or a ConfigMap or Secret that it names, is another in `world`."""
+        changed = {
+            item.name
+            for one, other in ((world, self._world), (self._world, world))
+            for kind in (ConfigMap, Secret)
+            for item in one.all(kind)
+            if item != other.get(kind, item.namespace, item.name)
+        }
+
+        def is_outdated(old: KnativeService) -> bool:
+            new = world.get(KnativeService, old.namespace, old.name)
+            return new != old or not changed.isdisjoint(_texts(old.model_dump()))
+
+        return [revision for revision in self.revisions if is_outdated(revision.service)]
+
+    async def replace(self, revision: Revision, world: World) -> str:
+        """Start the revision that follows, by `world`; its name once it has taken over.
+
+        NotReadyError when it cannot start: the one before goes on.
+        """
+        old = revision.service
+        new = world.get(KnativeService, old.namespace, old.name) or old
+        self._generations[old.host] += 1
+        generation = self._generations[old.host]
+        await revision.replace(
+            new, lambda port: launch(new, world, self._site, port, generation=generation)
+        )
+        self._world = world
+        return f"{old.name}-{generation:05d}"
+
     async def kill(self, host: str) -> None:
         """Kill the process behind `host`, if there is one."""
         if revision := self.by_host.get(host):
@@ -96,6 +140,18 @@ class Processes:
                 scratch.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
                 scratch.replace(self._pids)
             await asyncio.sleep(0.5)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def _born(pid: int) -> float:

@@ -72,24 +72,15 @@ class Revision:
         log: Path,
         limits: Limits,
     ) -> None:
-        spec = service.spec.template.spec
-        self.service = service
         self.host = service.host
         self.log = log
-        self.timeout_s = float(spec.timeout_seconds)
-        self.response_start_s = float(spec.response_start_s)
-        self.idle_s = float(spec.idle_timeout_seconds or spec.timeout_seconds)
         self.counts = Counts()
         self.reason = ""  # why the last start failed
         self.state = State.ZERO
         self.in_flight = 0
         self.launch = launch
         self._limits = limits
-        self._probe = service.container.readiness_probe
-        self._min_scale = service.spec.template.scale("min-scale", 0)
-        self._kept_s = service.spec.template.window_s if limits.idle_s is None else limits.idle_s
-        limit = spec.container_concurrency
-        self._slots = asyncio.Semaphore(limit) if limit else None
+        self._configure(service)
         self._instance: Instance | None = None
         self._starting: asyncio.Task[Instance] | None = None
         self._last_used = time.monotonic()
@@ -97,6 +88,19 @@ class Revision:
         self._not_before = 0.0
         self._watches: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    def _configure(self, service: KnativeService) -> None:
+        template = service.spec.template
+        spec = template.spec
+        self.service = service
+        self.timeout_s = float(spec.timeout_seconds)
+        self.response_start_s = float(spec.response_start_s)
+        self.idle_s = float(spec.idle_timeout_seconds or spec.timeout_seconds)
+        self._probe = service.container.readiness_probe
+        self._min_scale = template.scale("min-scale", 0)
+        self._kept_s = template.window_s if self._limits.idle_s is None else self._limits.idle_s
+        limit = spec.container_concurrency
+        self._slots = asyncio.Semaphore(limit) if limit else None
 
     @property
     def pid(self) -> int | None:
@@ -111,14 +115,15 @@ class Revision:
         """
         self.counts.requests += 1
         self.in_flight += 1
+        slots = self._slots
         try:
-            if self._slots is not None:
-                await self._take_slot(self._slots, deadline)
+            if slots is not None:
+                await self._take_slot(slots, deadline)
             try:
                 yield await self._ready_instance(deadline)
             finally:
-                if self._slots is not None:
-                    self._slots.release()
+                if slots is not None:
+                    slots.release()
         finally:
             self.in_flight -= 1
             self._last_used = time.monotonic()
@@ -157,6 +162,28 @@ class Revision:
                 raise NotReadyError(STOPPING) from None
             raise
 
+    async def replace(self, service: KnativeService, launch: Callable[[int], Launch]) -> None:
+        """Start a process of a new template beside the old one; it takes over once it is ready.
+
+        NotReadyError when it cannot start: the old one stays. What it has begun, it finishes.
+        """
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        port = free_port()
+        new = Instance(await spawn(launch(port), self.log), port, time.monotonic())
+        try:
+            await await_ready(new, service.container.readiness_probe, self._limits.ready_s)
+        except BaseException as error:
+            await new.stop(grace_s=2.0)
+            if isinstance(error, NotReadyError):
+                raise NotReadyError(f"{error}: {last_words(self.log, offset)}") from None
+            raise
+        old, self._instance = self._instance, new
+        self.launch = launch
+        self._configure(service)
+        self._became_ready(new)
+        if old is not None and old.alive:
+            await old.stop(self.timeout_s)
+
     async def _start(self) -> Instance:
         if self._instance is not None and self._instance.alive:  # being stopped as idle
             await self._instance.process.wait()
@@ -191,12 +218,15 @@ class Revision:
                 await instance.stop(grace_s=2.0)
             self.state = State.ZERO
             raise
+        self._became_ready(instance)
+        return instance
+
+    def _became_ready(self, instance: Instance) -> None:
         self.state, self.reason = State.READY, ""
         self._last_used = time.monotonic()
         watch = asyncio.create_task(self._watch(instance))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
-        return instance
 
     def _back_off(self, forgiven: int = 0) -> None:
         """Put the next start off, the longer the more failed in a row; some are `forgiven`."""

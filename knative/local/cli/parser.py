@@ -81,6 +81,9 @@ def _up(commands: _Commands) -> None:
     run.add_argument("folders", nargs="*", metavar="FOLDER", help="kustomizations, or YAML (.)")
     run.add_argument("--overlay", action="append", default=[], help=argparse.SUPPRESS)
     run.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
+    run.add_argument(
+        "--watch", action="store_true", help="restart what a change of code or YAML concerns"
+    )
     run.add_argument("--once", action="store_true", help="fire no schedule; end when settled")
     run.add_argument("--deliver-twice", action="store_true", help="the same as --fault twice")
     run.add_argument(

@@ -10,8 +10,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from knative.local import data_folder
 from knative.local.cli import show
 from knative.local.cli.log_tail import EVERY_S, LogTail, worth_showing
 from knative.local.cli.terminal import plain, say
-from knative.local.manifests.load import load
+from knative.local.manifests.load import World, load
 from knative.local.outside import parse_maps
 from knative.local.revision import Limits
 from knative.local.runtime import Options, Runtime
@@ -62,15 +63,26 @@ async def _up(arguments: argparse.Namespace) -> int:
     while True:
         runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
         runtime.reset = asyncio.Event()
-        code = await _run(runtime, stop, arguments)
-        if not runtime.reset.is_set():
+        reload = partial(load, *targets, stand_ins=arguments.stand_ins)
+        changed: asyncio.Future[World] = loop.create_future()
+        code = await _run(runtime, stop, changed, reload, arguments)
+        if changed.done():
+            world = changed.result()
+        elif runtime.reset.is_set():
+            data_folder.delete(options.data)
+        else:
             return code
-        data_folder.delete(options.data)
         options = replace(options, port=runtime.port)
 
 
-async def _run(runtime: Runtime, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Start, serve until `stop` or a reset, stop; the exit code."""
+async def _run(
+    runtime: Runtime,
+    stop: asyncio.Event,
+    changed: asyncio.Future[World],
+    reload: Callable[[], World],
+    arguments: argparse.Namespace,
+) -> int:
+    """Start, serve until `stop`, a reset or a change that concerns everything; the exit code."""
     starting = asyncio.create_task(runtime.start())
     await _any(asyncio.shield(starting), stop.wait())
     if not starting.done():
@@ -78,7 +90,13 @@ async def _run(runtime: Runtime, stop: asyncio.Event, arguments: argparse.Namesp
         await asyncio.gather(starting, return_exceptions=True)
         return 130
     await starting
-    tail = asyncio.create_task(_tail(runtime.options.data))
+    beside = [asyncio.create_task(_tail(runtime.options.data))]
+    if arguments.watch:
+        from knative.local.watch import Watcher  # whoever does not watch need not load it
+
+        data = runtime.options.data
+        watcher = Watcher(runtime.world, runtime.processes, data, reload, changed.set_result, say)
+        beside.append(asyncio.create_task(watcher.run()))
     try:
         if arguments.json:
             print(json.dumps(await runtime.describe()), flush=True)
@@ -88,11 +106,12 @@ async def _run(runtime: Runtime, stop: asyncio.Event, arguments: argparse.Namesp
         if arguments.once:
             return await _until_settled(runtime, stop, arguments.json)
         assert runtime.reset is not None
-        await _any(stop.wait(), runtime.reset.wait())
+        await _any(stop.wait(), runtime.reset.wait(), asyncio.shield(changed))
         return 0
     finally:
-        tail.cancel()
-        await asyncio.gather(tail, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await runtime.stop()
 
 

@@ -6,6 +6,7 @@ The file stands in a folder that is run, or in a kustomization that one of those
       ghcr.io/acme/orders:          # without a tag
         command: [node, server.js]  # what its ENTRYPOINT and CMD are; a container may name another
         workingDir: orders          # relative to this file, which is also the default
+        watch: [server.js, lib]     # what `up --watch` follows; default: the folder
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,21 @@ _IMAGE = ("spec", "template", "spec", "containers", 0, "image")
 
 @dataclass(frozen=True)
 class Program:
-    """A command, and the folder that it starts in. `forced`: whatever a container says."""
+    """A command, and the folder that it starts in. `forced`: whatever a container says.
+
+    `watch`: what it is made of, relative to the folder, with the container's `$(NAME)`.
+    """
 
     command: tuple[str, ...]
     folder: Path
     forced: bool = False
+    watch: tuple[str, ...] = (".",)
 
 
 class _Image(Strict):
     command: list[str] = []
     working_dir: str = "."
+    watch: list[str] = ["."]
 
 
 class _File(Strict):
@@ -90,7 +96,8 @@ def _read(document: Document, programs: dict[str, Program]) -> Iterable[Problem]
         if not folder.is_dir():
             line = document.line_of(("images", name, "workingDir"))
             yield Problem(file, line, name, "workingDir", f"{folder} is no folder")
-        programs.setdefault(name, _program(image.command, folder))
+        watch = tuple(image.watch)
+        programs.setdefault(name, replace(_program(image.command, folder), watch=watch))
 
 
 def annotated(resource: Resource) -> Program | None:

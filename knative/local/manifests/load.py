@@ -80,6 +80,7 @@ class World:
     programs: Mapping[str, Program] = field(default_factory=dict)  # by the name of an image
     annotated: Mapping[tuple[str, str], Program] = field(default_factory=dict)  # by Service
     unmapped: tuple[Problem, ...] = ()  # Services for which there is no program
+    folders: tuple[Path, ...] = ()  # where the YAML is
 
     def all(self, kind: type[M]) -> list[M]:
         """The objects of one kind, in the order of the YAML."""
@@ -141,7 +142,12 @@ def load(*targets: Path, stand_ins: bool = False) -> World:
         raise ManifestError(problems)
     told += [f"Warning: {warning}" for warning in warnings(objects)]
     return World(
-        tuple(item for item, _ in objects), tuple(told), programs, annotations, tuple(unmapped)
+        tuple(item for item, _ in objects),
+        tuple(told),
+        programs,
+        annotations,
+        tuple(unmapped),
+        tuple(folder.resolve() for folder in built.folders),
     )
 
 

@@ -1,0 +1,112 @@
+"""`up --watch`: a change of code or YAML restarts what it concerns, as a new revision.
+
+A file below what an image watches (`watch` in knative-local.yaml; by default its working folder)
+concerns the Services of that image. A change of YAML concerns the Services whose process it
+changes; what else it changes (a Trigger, a Broker, a schedule) concerns everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from watchfiles import DefaultFilter, awatch
+
+from knative.local.instance import NotReadyError
+from knative.local.manifests.core import ConfigMap, Secret
+from knative.local.manifests.load import World
+from knative.local.manifests.meta import Manifest
+from knative.local.manifests.problems import ManifestError
+from knative.local.manifests.serving import KnativeService
+from knative.local.processes import Processes
+from knative.local.revision import Revision
+
+QUIET_MS = 200  # an editor writes a file in several steps
+IDLE_MS = 500
+_YAML = (".yaml", ".yml", ".json")
+_OF_A_PROCESS = (KnativeService, ConfigMap, Secret)
+
+
+class Watcher:
+    """`run` until cancelled; `restart` is called where everything has to start again."""
+
+    def __init__(
+        self,
+        world: World,
+        processes: Processes,
+        data: Path,
+        reload: Callable[[], World],
+        restart: Callable[[World], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self._world = world
+        self._processes = processes
+        self._data = data
+        self._reload = reload
+        self._restart = restart
+        self._report = report
+
+    async def run(self) -> None:
+        """Follow the file system, one batch of changes after the other."""
+        programs = (path for r in self._processes.revisions for path in self._processes.watched(r))
+        existing = {path for path in (*self._world.folders, *programs) if path.exists()}
+        kept = DefaultFilter(ignore_paths=[self._data])
+        following = False
+        async for changes in awatch(
+            *existing, watch_filter=kept, step=QUIET_MS, rust_timeout=IDLE_MS, yield_on_timeout=True
+        ):
+            if not following:  # only from now on no change is missed
+                following = True
+                self._report(f"Watching {len(existing)} files and folders")
+            if changes:
+                await self.changed([Path(path) for _, path in changes])
+
+    async def changed(self, files: Iterable[Path]) -> None:
+        """Restart what a change of these files concerns."""
+        files = [file.resolve() for file in files]
+        processes = self._processes
+        stale = {r.host: r for r in processes.revisions if _concerns(files, processes.watched(r))}
+        manifests = [f for f in files if f.suffix in _YAML and _concerns([f], self._world.folders)]
+        if manifests:
+            try:
+                world = await asyncio.to_thread(self._reload)
+                if world.unmapped:
+                    raise ManifestError(list(world.unmapped))
+            except ManifestError as error:
+                self._report(f"{_names(manifests)} changed; what runs stays:\n{error}")
+                return
+            if _others(world) != _others(self._world):
+                self._report(f"{_names(manifests)} changed: everything starts again")
+                self._restart(world)
+                return
+            self._world = world
+            stale |= {r.host: r for r in processes.outdated(world)}
+        if stale:
+            await asyncio.gather(*(self._replace(r, files) for r in stale.values()))
+
+    async def _replace(self, revision: Revision, files: list[Path]) -> None:
+        began = time.monotonic()
+        try:
+            name = await self._processes.replace(revision, self._world)
+        except NotReadyError as error:
+            self._report(f"{_names(files)} changed; {revision.service.name} stays: {error}")
+            return
+        took_s = time.monotonic() - began
+        self._report(f"{_names(files)} changed: {name} is ready after {took_s:.1f} s")
+
+
+def _concerns(files: Iterable[Path], places: Iterable[Path]) -> bool:
+    return any(file.is_relative_to(place) for file in files for place in places)
+
+
+def _others(world: World) -> tuple[list[Manifest], set[str]]:
+    """What no process is made of, and which processes there are."""
+    others = [item for item in world.objects if not isinstance(item, _OF_A_PROCESS)]
+    return others, {service.host for service in world.all(KnativeService)}
+
+
+def _names(files: Iterable[Path]) -> str:
+    names = sorted({file.name for file in files})
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
