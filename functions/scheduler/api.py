@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.decorator import route
+from functions.kit.contract.envelope import MAX_BEHIND
 from functions.kit.contract.query import Query, number, page
 from functions.kit.errors import NotFound, PermanentError
 from functions.scheduler import backfill, tables
@@ -29,7 +30,6 @@ from functions.scheduler.wake import read_calendars
 NEXT, LAST = 10, 30
 A = TypeVar("A", bound=BaseModel)
 User = Annotated[str, Field(min_length=1, max_length=100)]
-MAX_RANGE = timedelta(days=5 * 366)
 
 
 class Asked(BaseModel):
@@ -139,8 +139,12 @@ async def run(request: Request, ctx: Context) -> Response:
 async def begin_backfill(request: Request, ctx: Context) -> Response:
     """The times that would run and those that would not, or with `dry_run: false` a backfill."""
     name, asked = request.path_params["name"], await _asked(request, BackfillAsked)
-    if not timedelta() < asked.before - asked.since <= MAX_RANGE:
-        raise PermanentError("before: must be after since, and within five years of it")
+    if asked.before <= asked.since:
+        raise PermanentError("before: must be after since")
+    if ctx.now() - asked.since > MAX_BEHIND:
+        raise PermanentError(
+            "since: must be within the last five years: functions refuse older ticks"
+        )
     if asked.before > ctx.now():
         raise PermanentError("before: must not be in the future")
     async with ctx.store.connection() as connection:

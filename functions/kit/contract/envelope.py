@@ -20,6 +20,8 @@ from functions.kit.telemetry.correlation import of_event
 
 # Clocks differ, but not so much.
 MAX_AHEAD = timedelta(days=1)
+# So far back a backfill may begin.
+MAX_BEHIND = timedelta(days=5 * 366)
 
 
 class UnknownType(cloudevents.NotAnEvent):
@@ -72,9 +74,15 @@ def open_(
 
 
 def check_time(event: Event, now: datetime) -> None:
-    """`PermanentError` for a tick whose time is far ahead: no schedule sends that."""
-    if isinstance(event, ScheduleDue) and event.time - now > MAX_AHEAD:
+    """`PermanentError` for a tick whose time is far from now: no schedule sends that."""
+    if not isinstance(event, ScheduleDue):
+        return
+    if event.time - now > MAX_AHEAD:
         raise PermanentError(f"time: {cloudevents.format_time(event.time)} has not come yet")
+    if now - event.time > MAX_BEHIND:
+        raise PermanentError(
+            f"time: {cloudevents.format_time(event.time)} is more than five years ago"
+        )
 
 
 def seal(
