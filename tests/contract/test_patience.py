@@ -23,8 +23,13 @@ from tests.support.repository import (
 # A letter is one row: written, or the database is away. The client gives up connecting at 10 s.
 DEAD_LETTER_S = 15.0
 LONGEST_S = 600  # Knative's own limit for timeoutSeconds
+BREAKER_S = 30.0  # for so long the original orchestrator asks a service no more
+# Kubernetes pauses before the retries of a Job with `backoffLimit: 4`, as the CronJobs had.
+BACKOFF_LIMIT_4_S = 10.0 + 20.0 + 40.0 + 80.0
 FAN_OUT_S = 900.0  # after this an in-memory channel drops the event
+ASKS_SERVICES = {"sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report"}
 ALL = [pytest.param(trigger, id=trigger.name) for trigger in triggers()]
+ASKING = [pytest.param(t, id=t.name) for t in triggers() if t.service in ASKS_SERVICES]
 
 
 def timeout_s(name: str) -> float:
@@ -73,6 +78,12 @@ def test_a_trigger_waits_longer_than_its_function_may_take(trigger: Trigger) -> 
 def test_a_trigger_waits_for_all_that_a_reply_sets_off(trigger: Trigger) -> None:
     """Or the broker posts the reply again, and in the end buries an event that was served."""
     assert trigger.timeout_s > reply_s(trigger.service.replace("-", "_"))
+
+
+@pytest.mark.parametrize("trigger", ASKING)
+def test_retries_outlast_a_circuit_breaker_and_the_jobs_that_they_replace(trigger: Trigger) -> None:
+    assert trigger.pauses_s > 2 * BREAKER_S
+    assert trigger.pauses_s >= BACKOFF_LIMIT_4_S
 
 
 @pytest.mark.parametrize("trigger", ALL)
