@@ -22,6 +22,7 @@ class Comparison:
     due_at: datetime
     checked_at: datetime | None
     problem: str | None
+    memory: Mapping[str, Any]
 
 
 async def turn(
@@ -59,5 +60,7 @@ async def go_on(
 
 
 async def every(connection: Connection) -> dict[str, Comparison]:
-    rows = await connection.fetch("SELECT name, due_at, checked_at, problem FROM comparison")
+    rows = await connection.fetch(
+        "SELECT name, due_at, checked_at, problem, memory FROM comparison"
+    )
     return {row["name"]: Comparison(**row) for row in rows}

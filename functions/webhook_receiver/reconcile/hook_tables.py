@@ -106,8 +106,8 @@ async def settle(
     )
 
 
-async def forget(tx: Connection, before: datetime) -> None:
-    await tx.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
+async def forget(connection: Connection, before: datetime) -> None:
+    await connection.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
 
 
 async def counts(connection: Connection, since: datetime) -> dict[str, Counts]:
