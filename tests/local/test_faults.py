@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from knative.local.broker import LocalBroker, State
-from knative.local.faults import KINDS, Fault, Faults
+from knative.local.fault import KINDS, Fault
+from knative.local.faults import Faults, Targets
 from tests.support import eventually
 from tests.support.broker import RETRY, Open, publish, wait_settled
 from tests.support.command_line import TINY, lines, one_line, run
@@ -28,9 +29,9 @@ async def _no_process(host: str) -> None:
 
 
 def faults(*texts: str) -> Faults:
-    made = Faults(_no_process)
+    made = Faults(_no_process, Targets({"ns/a": "127.0.0.1"}, {}))
     for text in texts:
-        made.add(Fault.parse(text))
+        made.add(text)
     return made
 
 

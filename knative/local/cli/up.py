@@ -26,6 +26,7 @@ from knative.local.manifests.load import World, load
 from knative.local.outside import parse_maps
 from knative.local.revision import Limits
 from knative.local.runtime import Options, Runtime
+from knative.local.runtime_status import describe
 
 SETTLED_FOR_S = 1.0  # nothing on its way for that long: all is settled
 _BAD_STATES = ("dead-lettered", "failed", "failed jobs")
@@ -99,9 +100,9 @@ async def _run(
         beside.append(asyncio.create_task(watcher.run()))
     try:
         if arguments.json:
-            print(json.dumps(await runtime.describe()), flush=True)
+            print(json.dumps(await describe(runtime)), flush=True)
         else:
-            show.overview(await runtime.describe())
+            show.overview(await describe(runtime))
             say("\nReady. Ctrl-C stops." if not arguments.once else "\nReady.")
         if arguments.once:
             return await _until_settled(runtime, stop, arguments.json)
