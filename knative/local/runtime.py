@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from knative.local import data_folder
+from knative.local import data_folder, random_secrets
 from knative.local.access import USER, Access, kubeconfig_text, new_token
 from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
@@ -109,6 +109,7 @@ class Runtime:
         if not free:
             words = f"another local Knative runs on {self.data}; stop it or give another --data"
             raise StartError(words)
+        self.world = random_secrets.filled(self.world, self.data)
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
         hosts = await self._start_postgres()

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from knative.local.random_secrets import read
 from knative.local.testing import KnativeProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,10 @@ class LocalKnative(KnativeProcess):
         headers = {**inside, **host, **options.pop("headers", {})}
         options = {"timeout": 60.0, **options}
         return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, **options)
+
+    def secret(self, name: str, key: str) -> str:
+        """A value that the data folder has made; `name` is namespace/name."""
+        return read(self.data)[name][key]
 
     async def send(
         self, type: str, data: Any = None, *, broker: str = "dsm/default", **attributes: str

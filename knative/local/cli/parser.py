@@ -146,6 +146,14 @@ def _look(commands: _Commands) -> None:
     commands.add("status", "look:status", "show what runs, and what is wrong with it")
     commands.add("services", "look:services", "list the processes")
     commands.add("schedules", "look:schedules", "list the PingSources with their next times")
+    secrets = commands.add(
+        "secrets",
+        "look:secrets",
+        "show the secrets that this data folder has made",
+        "secrets\nsecrets webhook-secrets cli",
+    )
+    secrets.add_argument("name", nargs="?", metavar="SECRET", help="default: all")
+    secrets.add_argument("key", nargs="?", metavar="KEY", help="of this key the value alone")
     logs = commands.add(
         "logs", "logs:logs", "show the logs of Services", "logs -f\nlogs checkout --lines 200"
     )

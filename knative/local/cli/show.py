@@ -86,6 +86,11 @@ def services(found: Iterable[Record]) -> None:
             say(plain(f"{one['name']}: {one['reason']}"))
 
 
+def secrets(found: Iterable[Record]) -> None:
+    """Values that sign and open: whoever asks may read the file anyway."""
+    table(("secret", "key", "value"), [(one["secret"], one["key"], one["value"]) for one in found])
+
+
 def schedules(found: Iterable[Record]) -> None:
     """The PingSources with their next times."""
     rows = [

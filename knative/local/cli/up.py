@@ -12,13 +12,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from knative.local import data_folder
+from knative.local import data_folder, random_secrets
 from knative.local.cli import show
 from knative.local.cli.log_tail import EVERY_S, LogTail, worth_showing
 from knative.local.cli.terminal import plain, say
@@ -57,6 +56,11 @@ async def _up(arguments: argparse.Namespace) -> int:
         maps=parse_maps(arguments.map),
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
+
+    def reload() -> World:
+        read = load(*targets, stand_ins=arguments.stand_ins)
+        return random_secrets.filled(read, Path(arguments.data))
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +68,6 @@ async def _up(arguments: argparse.Namespace) -> int:
     while True:
         runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
         runtime.reset = asyncio.Event()
-        reload = partial(load, *targets, stand_ins=arguments.stand_ins)
         changed: asyncio.Future[World] = loop.create_future()
         code = await _run(runtime, stop, changed, reload, arguments)
         if changed.done():
