@@ -1,4 +1,4 @@
-"""One fault: what befalls which calls of the Broker, and when, in words.
+"""One fault: what is injected into which calls of the Broker, and when.
 
 The same line of words serves the command line, `up --fault` and tests:
 `status=503 trigger=shop/mail nth=2`.
@@ -73,7 +73,7 @@ class Fault:
                 words.append(f"{name}={given}")
         return " ".join(words) + (f" seed={self.seed}" if self.probability is not None else "")
 
-    def meets(self, trigger: str, host: str) -> bool:
+    def matches(self, trigger: str, host: str) -> bool:
         """Is a call to `host`, for `trigger`, of the target?"""
         name, _, namespace = host.removesuffix(".svc.cluster.local").partition(".")
         return (

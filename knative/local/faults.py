@@ -23,23 +23,23 @@ class _Active:
     id: int
     fault: Fault
     calls: int = 0  # of its target
-    struck: int = 0
+    injected: int = 0
     random: random.Random = field(default_factory=random.Random)
 
-    def strikes(self) -> bool:
-        """Does it befall this call, the next one of its target?"""
+    def applies(self) -> bool:
+        """Is it injected into this call, the next one of its target?"""
         self.calls += 1
         nth, probability = self.fault.nth, self.fault.probability
         hit = nth in (None, self.calls)
         if probability is not None:
             hit = self.random.random() < probability
-        self.struck += hit
+        self.injected += hit
         return hit
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What there is to befall: the subscriber's host of each Trigger, the host of each Service."""
+    """What faults can target: the subscriber's host of each Trigger, the host of each Service."""
 
     triggers: Mapping[str, str]
     services: Mapping[str, str]
@@ -86,40 +86,40 @@ class Faults:
         return len(gone)
 
     def list(self) -> list[dict[str, int | str]]:
-        """Each fault with the calls of its target, and those that it befell."""
+        """Each fault with the calls of its target, and the calls into which it was injected."""
         return [
-            {"id": one.id, "fault": str(one.fault), "calls": one.calls, "struck": one.struck}
+            {"id": one.id, "fault": str(one.fault), "calls": one.calls, "injected": one.injected}
             for one in self._active.values()
         ]
 
     async def call(
         self, trigger: str, url: str, make: Call, timeout_s: float, *, repeated: bool
     ) -> tuple[Outcome, str | None, bool]:
-        """What the Broker sees of a call, the faults that befell it, and is it made twice?"""
+        """What the Broker sees of a call, the faults that were injected, and is it made twice?"""
         host = urlsplit(url).hostname or ""
-        struck = [
+        injected = [
             one.fault
             for one in self._active.values()
             if not (repeated and one.fault.kind == "twice")
-            and one.fault.meets(trigger, host)
-            and one.strikes()
+            and one.fault.matches(trigger, host)
+            and one.applies()
         ]
-        for fault in struck:
-            make = partial(self._befall, fault, trigger, host, make, timeout_s)
+        for fault in injected:
+            make = partial(self._inject, fault, trigger, host, make, timeout_s)
         outcome = await make()
         for held in self._held.pop(trigger, ()):
             held.set()
-        kinds = [fault.kind for fault in struck]
-        return outcome, ", ".join(map(str, struck)) or None, "twice" in kinds
+        kinds = [fault.kind for fault in injected]
+        return outcome, ", ".join(map(str, injected)) or None, "twice" in kinds
 
     def concern(self, host: str) -> bool:
         """Is there a fault for requests to `host`, whoever makes them?"""
         return any(
-            (one.fault.service or one.fault.host) and one.fault.meets("", host)
+            (one.fault.service or one.fault.host) and one.fault.matches("", host)
             for one in self._active.values()
         )
 
-    async def _befall(
+    async def _inject(
         self, fault: Fault, trigger: str, host: str, make: Call, timeout_s: float
     ) -> Outcome:
         value = fault.value or 0.0

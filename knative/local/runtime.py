@@ -45,8 +45,8 @@ from knative.local.translate import brokers, triggers
 
 logger = logging.getLogger(__name__)
 
-CALM_S = 0.05  # an outbox sends a moment after its function has answered
-CALM_WITHIN_S = 60.0
+IDLE_FOR_S = 0.05  # an outbox sends a moment after its function has answered
+IDLE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,7 @@ class Runtime:
 
     async def _stop_timeline(self) -> None:
         self.timeline.close()
+        kube_clock.follow(time.time)
 
     async def _stop_broker(self) -> None:
         if self._broker_started:
@@ -266,12 +267,12 @@ class Runtime:
         """
         if not self.timeline.is_virtual:
             raise ValueError("the clock is the machine's: start with `up --clock TIME`")
-        return await self.timeline.advance(by_s, self._calm)
+        return await self.timeline.advance(by_s, self._wait_until_idle)
 
-    async def _calm(self) -> None:
+    async def _wait_until_idle(self) -> None:
         """Wait until nothing has been under way for a while; TimeoutError names what still is."""
         since = began = time.monotonic()
-        while time.monotonic() - since < CALM_S:
+        while time.monotonic() - since < IDLE_FOR_S:
             busy = [one.service.name for one in self.processes.revisions if one.in_flight]
             if self.broker.in_flight() or self.clock.busy:
                 busy.append("the broker")
@@ -279,13 +280,13 @@ class Runtime:
                 busy.append("a Job")
             if busy:
                 since = time.monotonic()
-            if since - began > CALM_WITHIN_S:
+            if since - began > IDLE_WITHIN_S:
                 moment = datetime.fromtimestamp(self.timeline.now(), UTC)
                 raise TimeoutError(
                     f"stopped at {moment.isoformat()}: {', '.join(busy)} did not end in "
-                    f"{CALM_WITHIN_S:g} s"
+                    f"{IDLE_WITHIN_S:g} s"
                 )
-            await asyncio.sleep(CALM_S / 10)
+            await asyncio.sleep(IDLE_FOR_S / 10)
 
     # What can be asked.
 

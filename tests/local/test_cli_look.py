@@ -68,18 +68,18 @@ def test_a_dead_letter_is_delivered_again_with_all_of_its_attempts_on_record(
 def test_an_event_shows_its_whole_way(data: tuple[str, str]) -> None:
     fired = json.loads(run("fire", "morning", "--json", *data).stdout)
     (record,) = lines("event", fired["id"], *data)
-    assert record["origin"] is None
+    assert record["caused_by"] is None
     (answer,) = record["caused"]
     assert answer["attributes"]["type"] == "io.example.ticked.v1"
     (same,) = lines("event", f"#{answer['seq']}", *data)
-    assert same["origin"]["id"] == fired["id"]
+    assert same["caused_by"]["id"] == fired["id"]
     run("send", "--type", GREETING, "--extension", f"causationid={fired['id']}", *data)
     shown = run("event", fired["id"], *data).stdout.splitlines()
     assert f"{TICK}  from /apis/v1/namespaces/dsm/pingsources/morning" in shown[0]
     assert '  data: {"hello": 1}' in shown
     assert any("  dsm/echo-ticks: delivered, 1 attempt" in line for line in shown)
-    led = [line.split()[4] for line in shown if line.startswith("  led to ")]
-    assert led == ["io.example.ticked.v1", GREETING]
+    caused = [line.split()[3] for line in shown if line.startswith("  caused ")]
+    assert caused == ["io.example.ticked.v1", GREETING]
     assert one_line(run("event", "nobody", *data)).startswith("there is no event nobody")
 
 

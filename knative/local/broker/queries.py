@@ -28,9 +28,9 @@ class Queries:
         """Events with deliveries and attempts, newest first unless `after` is given."""
         return await self._fresh(Reader.search, wanted)
 
-    async def origin(self, record: EventRecord) -> EventRecord | None:
+    async def caused_by(self, record: EventRecord) -> EventRecord | None:
         """The event that this one was made for, where it says so or is an answer."""
-        return await self._fresh(Reader.origin, record)
+        return await self._fresh(Reader.caused_by, record)
 
     async def caused(self, record: EventRecord) -> list[EventRecord]:
         """The events that were made for this one, oldest first."""

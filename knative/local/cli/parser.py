@@ -184,7 +184,7 @@ def _look(commands: _Commands) -> None:
     event = commands.add(
         "event",
         "look:event",
-        "show one event's whole way: where it is from, each attempt, what it led to",
+        "show one event's whole way: what caused it, each attempt, what it caused",
         "event 6f9d61\nevent '#12' --json",
     )
     event.add_argument("id", help="the event's id, or its number in the list")
