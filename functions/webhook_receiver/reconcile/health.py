@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,7 +44,7 @@ async def standing(ctx: Context) -> dict[str, Any]:
     keeps = timedelta(days=settings.github_keeps_days)
     shown = [_delivery(row, keeps) for row in troubled]
     hooks = []
-    for name in settings.hooks if compares_hooks(ctx) else ():
+    for name in hook_names(ctx):
         found = asdict(counts.get(name, hook_tables.Counts()))
         until = min(
             (row["until"] for row in shown if row["hook"] == name and row["state"] == "missing"),
@@ -53,8 +54,7 @@ async def standing(ctx: Context) -> dict[str, Any]:
         said = words.of_hook(found, until, known.problem) if known else words.NOT_YET
         hooks.append({"name": name, "words": said, **found, **_standing(known)})
     issues = []
-    for repository in settings.repositories if compares_issues(ctx) else ():
-        name = name_of(repository)
+    for name in issue_names(ctx):
         known = compared.get(name)
         said = words.of_issues(known.memory, known.problem) if known else words.NOT_YET
         issues.append({"name": name, "words": said, **_standing(known)})
@@ -67,6 +67,17 @@ async def standing(ctx: Context) -> dict[str, Any]:
         "issues": issues,
         "deliveries": shown,
     }
+
+
+def hook_names(ctx: Context) -> Sequence[str]:
+    """The hooks that are compared."""
+    return ctx.settings(ReconcileSettings).hooks if compares_hooks(ctx) else ()
+
+
+def issue_names(ctx: Context) -> Sequence[str]:
+    """The repositories whose issues are compared, as their comparisons are called."""
+    repositories = ctx.settings(ReconcileSettings).repositories if compares_issues(ctx) else ()
+    return [name_of(repository) for repository in repositories]
 
 
 def _standing(known: Comparison | None) -> dict[str, str | None]:
