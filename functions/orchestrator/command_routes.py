@@ -51,7 +51,8 @@ from functions.orchestrator.problems import documented
 router = APIRouter(prefix="/api/orchestration", tags=["orchestration"])
 
 # Another process may end the run that somebody here waits for.
-_LOOK_AGAIN_S = 0.5
+_LOOK_AGAIN_S = 0.5  # at first; a long run is looked at less and less often
+_MAX_LOOK_AGAIN_S = 5.0
 _SCHEMA = {"$ref": "#/components/schemas/RegistrationRequested"}
 _REGISTRATION = {
     "requestBody": {
@@ -199,16 +200,18 @@ async def _ended(ctx: Ctx, saga: Orchestrator, flow_id: str, wait_s: float) -> R
     """The run once it has ended, or as it is after `wait_s` seconds."""
     ended = saga.engine.watch(flow_id)
     deadline = asyncio.get_running_loop().time() + wait_s
+    pause_s = _LOOK_AGAIN_S
     try:
         while True:
             left = deadline - asyncio.get_running_loop().time()
             if left > 0:
-                await asyncio.wait([ended], timeout=min(left, _LOOK_AGAIN_S))
+                await asyncio.wait([ended], timeout=min(left, pause_s))
             if ended.done():
                 return ended.result()
             async with ctx.store.connection() as connection:
                 status = await queries.status(connection, UUID(flow_id))
-            if left <= _LOOK_AGAIN_S or status is None or RunStatus(status).ended:
+            if left <= pause_s or status is None or RunStatus(status).ended:
                 return (await run_of(ctx, UUID(flow_id))).run
+            pause_s = min(pause_s * 1.5, _MAX_LOOK_AGAIN_S)
     finally:
         saga.engine.unwatch(flow_id, ended)

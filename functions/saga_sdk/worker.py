@@ -128,24 +128,19 @@ class Worker:
             return self._failed(command, f"{self.name} has no such step; its steps are {known}")
         assert ctx.tx is not None
         step = Step(command, ctx, ctx.tx)
-        # Of two concurrent attempts, the second reads the checkpoints of the first.
-        await EFFECT.hold(ctx.tx, step.key)
-        done = await _checkpoints(step)
+        # Of two concurrent attempts, the second reads the checkpoints of the first. The savepoint:
+        # a failed attempt is rolled back, its answer stays.
+        await ctx.tx.execute(f"{EFFECT.statement(step.key)}; SAVEPOINT attempt")
         try:
-            # A savepoint: a failed attempt is rolled back, its answer stays.
-            async with ctx.tx.transaction():
-                result = None
-                if command.action == "DO":
-                    result = await self._do_once(step, done)
-                else:
-                    await self._undo_once(step, done)
-        except TemporaryError as error:
-            return self._failed(command, error.detail, final=False)
-        except PermanentError as error:
-            return self._failed(command, error.detail)
+            done = await _checkpoints(step)
+            result = None
+            if command.action == "DO":
+                result = await self._do_once(step, done)
+            else:
+                await self._undo_once(step, done)
         except Exception as error:
-            logger.error("step %s failed", command.step_name, exc_info=error)
-            return self._failed(command, f"{type(error).__name__}: {error}", final=False)
+            await ctx.tx.execute("ROLLBACK TO SAVEPOINT attempt")
+            return self._failure(command, error)
         return self._answered(command, Outcome(status="SUCCESS"), result)
 
     async def _do_once(self, step: Step, done: dict[str, Any]) -> Any:
@@ -168,6 +163,16 @@ class Worker:
         if undo is not None and ("DO" in done or step.command.effect):
             await undo(step)
         await _add_checkpoint(step, None)
+
+    def _failure(self, command: StepCommanded, error: Exception) -> StepAnswered:
+        match error:
+            case TemporaryError():
+                return self._failed(command, error.detail, final=False)
+            case PermanentError():
+                return self._failed(command, error.detail)
+            case _:
+                logger.error("step %s failed", command.step_name, exc_info=error)
+                return self._failed(command, f"{type(error).__name__}: {error}", final=False)
 
     def _failed(self, command: StepCommanded, error: str, *, final: bool = True) -> StepAnswered:
         text = shortened(error.replace("\x00", ""), 1000)

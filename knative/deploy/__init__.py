@@ -1,1 +1,1 @@
-"""Deploy an overlay to a cluster, and delete it."""
+"""Overlays to a cluster, and away from it again."""

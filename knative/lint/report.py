@@ -17,11 +17,11 @@ _SARIF = (
 
 
 def as_text(findings: list[Finding], objects: int) -> str:
-    """Return three lines for each finding (message, why, fix), and a summary."""
+    """One line where it is and what it is, one for why, one for the fix; then, how many."""
     blocks = []
     for one in findings:
         place = f"{show(one.file)}:{one.line}" if one.line else show(one.file)
-        what = ": ".join(part for part in (one.object, one.field, one.message) if part)
+        what = ": ".join(part for part in (one.thing, one.field, one.message) if part)
         blocks.append(
             f"{place}: {one.rule} {one.severity}: {what}\n  why: {one.why}\n  fix: {one.fix}"
         )
@@ -29,22 +29,23 @@ def as_text(findings: list[Finding], objects: int) -> str:
 
 
 def summary(findings: list[Finding]) -> str:
-    """Return the number of findings of each severity.
+    """How many of each severity.
 
     >>> summary([])
     'nothing found'
     """
     counts = {s: sum(one.severity == s for one in findings) for s in SEVERITIES}
-    return ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n) or "nothing found"
+    told = ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n)
+    return told or "nothing found"
 
 
 def as_json(findings: list[Finding]) -> str:
-    """Return a list of objects with the fields of Finding."""
+    """A list of objects with the fields of Finding."""
     return json.dumps([{**asdict(one), "file": show(one.file)} for one in findings], indent=2)
 
 
 def as_sarif(findings: list[Finding]) -> str:
-    """Return one SARIF run with all rules and findings; paths are relative."""
+    """One SARIF run, with all rules and every finding; paths are relative to here."""
     order = list(RULES)
     driver = {
         "name": "knative-lint",
@@ -72,7 +73,7 @@ def _descriptor(rule: Rule) -> dict[str, Any]:
 
 
 def _result(one: Finding, index: int) -> dict[str, Any]:
-    what = ": ".join(part for part in (one.object, one.field, one.message) if part)
+    what = ": ".join(part for part in (one.thing, one.field, one.message) if part)
     return {
         "ruleId": one.rule,
         "ruleIndex": index,
@@ -91,8 +92,8 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
 
 
 def _logical(one: Finding) -> dict[str, Any]:
-    """Return the object and its field; a file that could not be read has neither."""
-    name = ": ".join(part for part in (one.object, one.field) if part)
+    """The object and its field; a file that could not be read has neither."""
+    name = ": ".join(part for part in (one.thing, one.field) if part)
     return {"logicalLocations": [{"fullyQualifiedName": name}]} if name else {}
 
 

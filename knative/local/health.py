@@ -23,11 +23,8 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 (f"knative-local logs {name}"),
             )
     for fault in status["faults"]:
-        number, calls = fault["id"], fault["injected"]
-        yield (
-            f"fault {number} is active: {fault['fault']}, injected into {calls} calls",
-            f"knative-local fault clear {number}",
-        )
+        words = f"fault {fault['id']} is on: {fault['fault']}, it befell {fault['struck']} calls"
+        yield words, f"knative-local fault clear {fault['id']}"
     counts = status["counts"]
     if counts["dead-lettered"]:
         yield (

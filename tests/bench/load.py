@@ -62,7 +62,8 @@ def _request(url: str, headers: Mapping[str, str], body: bytes, number: int, sec
     parts = urlsplit(url)
     body = body.replace(b"{n}", str(number).encode())
     signature = hmac.digest(secret.encode(), body, "sha256").hex() if secret else ""
-    lines = [f"POST {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}"]
+    path = f"{parts.path or '/'}?{parts.query}".removesuffix("?")
+    lines = [f"POST {path} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [
         f"{name}: {value.replace('{n}', str(number)).replace('{hmac}', signature)}"
         for name, value in headers.items()

@@ -7,7 +7,6 @@ Run as a program this is the broker (STORE PORT ORCHESTRATOR REALM CLIENT).
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import statistics
 import sys
@@ -33,6 +32,7 @@ from knative.local.broker import (
     TriggerSpec,
     ingress_app,
 )
+from tests.bench.load import load
 from tests.bench.processes import free_port, running
 from tests.bench.report import Row
 from tests.bench.saga import AT_ONCE, dbos_figures
@@ -119,18 +119,17 @@ async def _lone_ms(api: httpx.AsyncClient) -> float:
 
 async def _under_load(api: httpx.AsyncClient, pids: Sequence[int]) -> tuple[float, float]:
     """Steps a second, and the processor time of a step over all processes in milliseconds."""
-
-    async def some() -> None:
-        for _ in range(RUNS // AT_ONCE):
-            await _one(api)
-
     rates, costs = [], []
-    for _ in range(1 + PASSES):  # the first one warms up
-        began, before = time.perf_counter(), _processor_s(pids)
-        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-        took, used = time.perf_counter() - began, _processor_s(pids) - before
-        rates.append(RUNS * len(STEPS) / took)
+    for number in range(1 + PASSES):  # the first one warms up
+        before = _processor_s(pids)
+        url, body = f"{api.base_url}execute/o?wait=60", b'{"tenantId":"%d-{n}"}' % number
+        done = await load(url, {}, body, requests=RUNS, connections=AT_ONCE)
+        assert not done.failed, f"{done.failed} runs failed"
+        used = _processor_s(pids) - before
+        rates.append(done.rate * len(STEPS))
         costs.append(used * 1000 / RUNS / len(STEPS))
+    found = await api.get(str(api.base_url.join("/api/executions?status=COMPLETED&size=1")))
+    assert found.json()["totalElements"] >= RUNS * (1 + PASSES), found.text
     return statistics.median(rates[1:]), statistics.median(costs[1:])
 
 

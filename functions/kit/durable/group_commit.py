@@ -25,6 +25,8 @@ MAX_ITEMS = 256
 MAX_BYTES = 8 * 1024 * 1024
 # So many items are worth a transaction of their own: another lane decides while one commits.
 MIN_SHARE = 16
+# So few wait for a transaction that is on its way, and share the next one.
+MIN_QUEUE = 4
 # Classes of PostgreSQL's errors that are about a value: it is refused at any time.
 _PERMANENT = ("22", "23", "54")
 
@@ -87,7 +89,8 @@ class GroupCommit(Generic[Item, Result]):
         """See that a lane works while there is something to do, also when one stops."""
         if done is not None:
             self._working.discard(done)
-        if self._queue and len(self._working) < self._lanes:
+        needed = MIN_QUEUE if self._working else 1
+        if len(self._queue) >= needed and len(self._working) < self._lanes:
             task = asyncio.create_task(self._work())
             self._working.add(task)
             task.add_done_callback(self._wake)

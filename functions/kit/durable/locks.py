@@ -32,6 +32,10 @@ class Lock:
             digest.update(len(encoded).to_bytes(4, "big") + encoded)
         return int.from_bytes(digest.digest(), "big", signed=True)
 
+    def statement(self, *entity: str) -> str:
+        """SQL that waits for the lock and holds it until the transaction ends."""
+        return f"SELECT pg_advisory_xact_lock({self.key(*entity)})"
+
     async def hold(self, tx: Connection, *entity: str, timeout_s: float | None = None) -> None:
         """Wait for the lock and hold it until the transaction ends."""
         await tx.execute("SELECT pg_advisory_xact_lock($1)", self.key(*entity), timeout=timeout_s)
@@ -51,4 +55,3 @@ SPRINTS = Lock("sprints")  # whoever starts a sprint: its project
 TASK_NUMBERS = Lock("task numbers")  # whoever numbers new tasks: their project
 SEED = Lock("seed")  # whoever writes a sample backlog: its project
 REGISTRATION = Lock("registration")  # whoever registers an orchestration: its name
-ISSUE = Lock("issue")  # whoever stores a delivery that an issue has a label: the state's name
