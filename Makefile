@@ -39,7 +39,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 setup: $(INSTALLED) ## install everything into .venv
 
-run: $(RUNNABLE) ## the whole morning on this machine: ONCE=1 ends then, PORT=8080, DATA=.data
+run: $(RUNNABLE) ## the demo on this machine: ONCE=1 ends after it, PORT=8080, DATA=.data
 	@$(RUN) -m knative.demo --port $(PORT) --data=$(call quoted,$(DATA)) --front dsm/orchestrator $(if $(ONCE),--once)
 
 # Twice as many as processors: tests wait more than they work. A file stays with one worker, as some

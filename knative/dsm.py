@@ -1,6 +1,6 @@
-"""The `dsm` command: one name for the command lines of this project.
+"""The `dsm` command: its subcommands are the command lines of this project.
 
-Each command is run by the program that owns it, with its own options and exit codes.
+Each subcommand has its own program, options and exit codes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from knative.version import ShowVersion
 
 _LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli"
 
-# Command: the module that runs it, what its command line begins with, the help. The modules are
-# started by name, as the image starts a function: none is imported until it is asked for.
+# Command: its module, its first arguments, its help. Modules are imported on use only.
 COMMANDS = {
-    "run": ("knative.demo.__main__", ["--front", "dsm/orchestrator"], "a morning, here"),
-    "task": (_RECEIVER, ["task"], "ask for work: create, status, cancel"),
+    "run": ("knative.demo.__main__", ["--front", "dsm/orchestrator"], "the demo, on this machine"),
+    "task": (_RECEIVER, ["task"], "tasks for agents: create, status, cancel"),
     "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
     "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),
     "schedules": ("functions.scheduler.cli", [], "schedules: next, list, show, pause, backfill"),
@@ -26,12 +25,12 @@ COMMANDS = {
     "send": (_LOCAL, ["send"], "send an event to the broker"),
     "events": (_LOCAL, ["events"], "events and their deliveries"),
     "services": (_LOCAL, ["services"], "the functions' processes"),
-    "dead-letters": (_LOCAL, ["dead-letters"], "events that were given up"),
+    "dead-letters": (_LOCAL, ["dead-letters"], "events whose delivery failed"),
 }
 
 EXAMPLES = """examples:
-  dsm run --once                                      run the whole morning, then end
-  dsm fire sprint-report                              fire a schedule of what `dsm run` serves
+  dsm run --once                                      run the demo, then end
+  dsm fire sprint-report                              fire a schedule of the running `dsm run`
   dsm events --type io.dsm.sprint.completed.v1        list events of one type
   dsm task create 'Mend the login' --service auth --wait 600
   dsm jobs list --state failed --json                 for programs
@@ -41,7 +40,7 @@ EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of the command."""
+    """Return the exit code of the command."""
     listed = "\n".join(f"  {name:14}{help}" for name, (_, _, help) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="dsm",

@@ -1,7 +1,6 @@
-"""Delete what the CronJobs left in the cluster: `python -m knative.legacy [--yes]`.
+"""Delete the objects of the former CronJobs: `python -m knative.legacy [--yes]`.
 
-A dry run, unless --yes is given: it tells the cluster, prints what it would delete, and touches
-nothing.
+Without --yes a dry run: it prints the context and what it would delete.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from knative.deploy.kubectl import Kubectl
 
 NAMESPACE = "dsm"
 
-# By name, as their own documents list them.
 NAMED: tuple[tuple[str, str], ...] = (
-    # the workflow of the morning
+    # the daily workflow
     ("cronjob", "orchestration-workflow"),
     ("job", "orchestration-workflow-manual-test"),
     ("configmap", "orchestration-workflow-scripts"),
     ("rolebinding", "orchestration-workflow-rb"),
     ("role", "orchestration-workflow-role"),
     ("serviceaccount", "orchestration-workflow-sa"),
-    # the two jobs that it was made of
+    # its two jobs
     ("cronjob", "generate-sprint-report"),
     ("job", "generate-sprint-report-manual-test"),
     ("configmap", "generate-sprint-report-script"),
@@ -44,33 +42,33 @@ NAMED: tuple[tuple[str, str], ...] = (
     ("job", "setup-backlog"),
     ("configmap", "backlog-setup-scripts"),
 )
-# Made at run time, for each sprint and each manual run.
-BEGINNING: tuple[tuple[str, str], ...] = (
+# Created at run time, for each sprint and each manual run.
+PREFIXES: tuple[tuple[str, str], ...] = (
     ("cronjob", "run-dailyscrum-"),
     ("job", "manual-scrum-run-"),
 )
 
 
-def found(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, str]]:
-    """Kind and name of all that the cluster still has."""
-    for kind in dict.fromkeys(kind for kind, _ in (*NAMED, *BEGINNING)):
+def legacy_objects(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, str]]:
+    """Return kind and name of each legacy object in the cluster."""
+    for kind in dict.fromkeys(kind for kind, _ in (*NAMED, *PREFIXES)):
         listed = kubectl("get", kind, "--namespace", namespace, "--output", "name").splitlines()
         for name in sorted(line.rpartition("/")[2] for line in listed):
-            made = any(k == kind and name.startswith(start) for k, start in BEGINNING)
-            if made or (kind, name) in NAMED:
+            generated = any(k == kind and name.startswith(prefix) for k, prefix in PREFIXES)
+            if generated or (kind, name) in NAMED:
                 yield kind, name
 
 
 def is_ours(kubectl: Kubectl, kind: str, name: str, namespace: str) -> bool:
-    """Is it ours? The Job `setup-backlog` may be: then it carries our label."""
+    """Does it have this project's label? A Job `setup-backlog` may be of either."""
     label = "{.metadata.labels.app\\.kubernetes\\.io/part-of}"
     path = f"--output=jsonpath={label}"
-    asked = ("get", kind, name, "--namespace", namespace, "--ignore-not-found", path)
-    return kubectl(*asked).strip() == "dsm"
+    get = ("get", kind, name, "--namespace", namespace, "--ignore-not-found", path)
+    return kubectl(*get).strip() == "dsm"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0; what was or would be deleted is printed, one a line."""
+    """Print what is or would be deleted, one object a line; return 0."""
     parser = argparse.ArgumentParser(prog="python -m knative.legacy", description=__doc__)
     parser.add_argument("--namespace", default=NAMESPACE, help=f"default: {NAMESPACE}")
     parser.add_argument("--yes", action="store_true", help="delete them")
@@ -78,13 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     kubectl, namespace = Kubectl(arguments.kubectl), arguments.namespace
     print(f"Namespace {namespace} of context {kubectl.context()}", flush=True)
-    left = [(k, n) for k, n in found(kubectl, namespace) if not is_ours(kubectl, k, n, namespace)]
-    for kind, name in left:
+    objects = [
+        (kind, name)
+        for kind, name in legacy_objects(kubectl, namespace)
+        if not is_ours(kubectl, kind, name, namespace)
+    ]
+    for kind, name in objects:
         if arguments.yes:
             flags = ("--namespace", namespace, "--ignore-not-found", "--wait=true")
             kubectl("delete", kind, name, *flags)
         print(f"{'deleted' if arguments.yes else 'would delete'} {kind} {name}")
-    if not left:
+    if not objects:
         print(f"Nothing of the CronJobs is left in namespace {namespace}.")
     elif not arguments.yes:
         print("A dry run: `make cleanup-legacy YES=1` deletes them.")

@@ -1,10 +1,10 @@
-"""`python -m knative.smoke --url URL`: the morning on any cluster, over HTTP and nothing else.
+"""`python -m knative.smoke --url URL`: a smoke test of a cluster, over HTTP only.
 
 URL is a gateway that routes by host: a cluster's own, as
-`kubectl port-forward -n kourier-system service/kourier-internal 8081:80` gives it, or the local
-Knative's with its token, as http://knative:TOKEN@127.0.0.1:8080. Each stage says
-what happened; the exit code is 0 when all of it went well. It makes sample data and simulates a
-working day: not for a cluster with real projects.
+`kubectl port-forward -n kourier-system service/kourier-internal 8081:80` forwards it, or the local
+Knative's with its token, as http://knative:TOKEN@127.0.0.1:8080. The exit code is 0 when every
+stage succeeded. It creates sample data and simulates a working day: not for a cluster with real
+projects.
 """
 
 from __future__ import annotations
@@ -28,125 +28,125 @@ SERVICES = (
     "scrum-simulate", "scrum-report", "backlog-setup", "dead-letter", "webhook-receiver",
     "job-launcher", "orchestrator", "realm-service", "client-service", "console",
 )  # fmt: skip
-_EVERY_S = 1.0  # how often is asked whether something has happened
-_OPEN_S = 10.0  # how long a gateway may need to listen: a port-forward has just begun, perhaps
+_POLL_INTERVAL_S = 1.0
+_GATEWAY_TIMEOUT_S = 10.0  # until a port-forward listens
 
 
 class Failure(Exception):
-    """A stage could not do its part; the text says why."""
+    """A stage failed; the text says why."""
 
 
 class Smoke:
-    """A client of the cluster's Services, and when the morning began."""
+    """A client of the cluster's Services, and the time of its start."""
 
-    def __init__(self, url: str, namespace: str, within_s: float) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=within_s, trust_env=False)
+    def __init__(self, url: str, namespace: str, timeout_s: float) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
         self._namespace = namespace
-        self._within_s = within_s
+        self._timeout_s = timeout_s
         self.began = datetime.now(UTC)
 
     async def call(self, method: str, service: str, path: str, **options: Any) -> Any:
-        """JSON from a Service; a Failure in its words where it refuses."""
+        """Return a Service's JSON; a Failure with its answer where it is no success."""
         host = f"{service}.{self._namespace}.svc.cluster.local"
         try:
             response = await self.http.request(method, path, headers={"Host": host}, **options)
         except httpx.TimeoutException:
-            raise Failure(f"{service} did not answer within {self._within_s:g} s") from None
+            raise Failure(f"{service} did not answer within {self._timeout_s:g} s") from None
         except httpx.TransportError as error:
-            words = f"{service}: {type(error).__name__}: {error} (gateway {self.http.base_url})"
-            raise Failure(words) from None
-        said = response.text[:300].strip()
-        if response.status_code == 404 and not said:
+            message = f"{service}: {type(error).__name__}: {error} (gateway {self.http.base_url})"
+            raise Failure(message) from None
+        text = response.text[:300].strip()
+        if response.status_code == 404 and not text:
             raise Failure(
                 f"{self.http.base_url} knows no host {host}: is it the gateway inside the "
                 "cluster (service/kourier-internal), and is the Service ready?"
             )
         if not response.is_success:
-            raise Failure(f"{service} answered {response.status_code}: {said}")
+            raise Failure(f"{service} answered {response.status_code}: {text}")
         try:
             return response.json()
         except ValueError:
-            raise Failure(f"{service} answered what is no JSON: {said[:100]!r}") from None
+            raise Failure(f"{service} answered what is no JSON: {text[:100]!r}") from None
 
     async def listening(self) -> None:
-        """Until the gateway takes connections; whatever else is wrong, the first call tells."""
-        deadline = time.monotonic() + min(_OPEN_S, self._within_s)
+        """Wait until the gateway accepts connections; the first call reports other problems."""
+        deadline = time.monotonic() + min(_GATEWAY_TIMEOUT_S, self._timeout_s)
         while time.monotonic() < deadline:
             try:
                 await self.http.get("/", timeout=5)
             except httpx.ConnectError:
-                await asyncio.sleep(_EVERY_S / 5)
+                await asyncio.sleep(_POLL_INTERVAL_S / 5)
             except httpx.HTTPError:
                 return
             else:
                 return
 
-    async def ask(self, function: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What a function says to a person's request; a Failure where nobody else heard it."""
+    async def request(self, function: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Make an ad-hoc request; return its events, a Failure where they were not published."""
         answer = await self.call("POST", function, "/", json=data)
         if answer["events"] and not answer["published"]:
             raise Failure(f"{function} has no K_SINK: is the SinkBinding ready?")
-        said: list[dict[str, Any]] = answer["events"]
-        return said
+        events: list[dict[str, Any]] = answer["events"]
+        return events
 
     async def events(self, service: str) -> list[dict[str, Any]]:
-        """What a function has said in the last day: of a fact that is old it says nothing new."""
+        """Return a function's events of the last day: a repeated request emits none."""
         since = self.began - timedelta(days=1)
         query = {"answers": "true", "since": since.isoformat(), "limit": "1000"}
         runs = (await self.call("GET", service, "/runs", params=query))["runs"]
         answers = (run["answer"] for run in runs if run["answer"])
         read = (json.loads(answer) if isinstance(answer, str) else answer for answer in answers)
-        return [event for said in read for event in said]
+        return [event for events in read for event in events]
 
     async def until(
-        self, what: str, look: Callable[[], Awaitable[Mapping[str, Any] | None]]
+        self, what: str, find: Callable[[], Awaitable[Mapping[str, Any] | None]]
     ) -> Mapping[str, Any]:
-        """What `look` finds in the end; a Failure where it finds nothing in time."""
-        deadline = time.monotonic() + self._within_s
+        """Poll until `find` returns a result; a Failure at the timeout."""
+        deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
-            if (found := await look()) is not None:
+            if (found := await find()) is not None:
                 return found
-            await asyncio.sleep(_EVERY_S)
-        raise Failure(f"{what} did not happen within {self._within_s:g} s")
+            await asyncio.sleep(_POLL_INTERVAL_S)
+        raise Failure(f"{what} did not happen within {self._timeout_s:g} s")
 
-    async def newest_letter(self) -> int:
+    async def newest_dead_letter(self) -> int:
         letters = (await self.call("GET", "dead-letter", "/"))["letters"]
         return int(letters[0]["seen"]) if letters else 0
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     tables.console.print(f"  {datetime.now():%H:%M:%S}  {text}", markup=False, soft_wrap=True)
 
 
 async def health(smoke: Smoke) -> None:
     """Does every Service answer?"""
-    bad = []
+    failures = []
     for service in SERVICES:
         began = time.monotonic()
         try:
             await smoke.call("GET", service, "/health")
-            say(f"{service} is well ({time.monotonic() - began:.1f} s, with its start)")
+            print_line(f"{service} is well ({time.monotonic() - began:.1f} s, with its start)")
         except Failure as failure:
-            bad.append(str(failure))
-            if "ConnectError" in bad[0]:
-                break  # nobody there: they would all say the same
-    if bad:
-        raise Failure("\n".join(bad))
+            failures.append(str(failure))
+            if "ConnectError" in failures[0]:
+                break  # no gateway: all others would fail too
+    if failures:
+        raise Failure("\n".join(failures))
 
 
 async def sample_data(smoke: Smoke) -> None:
     """Projects, people and sprints; what exists is kept"""
-    say((await smoke.call("POST", "project-orchestrator", "/sample-data"))["message"])
-    for event in await smoke.ask("backlog-setup", {"project_id": "TEST-001"}):
-        say(f"TEST-001 has {event['data']['tasks_count']} tasks in its backlog")
+    print_line((await smoke.call("POST", "project-orchestrator", "/sample-data"))["message"])
+    for event in await smoke.request("backlog-setup", {"project_id": "TEST-001"}):
+        print_line(f"TEST-001 has {event['data']['tasks_count']} tasks in its backlog")
 
 
 async def report(smoke: Smoke) -> None:
     """The sprint report, and the next cycle of each finished sprint"""
-    said = await smoke.ask("sprint-report", {})
-    for event in _of(said, "io.dsm.sprints.reported.v1"):
+    events = await smoke.request("sprint-report", {})
+    for event in _of(events, "io.dsm.sprints.reported.v1"):
         tables.console.print("\n", tables.report(event["data"]), sep="")
-    for event in _of(said, "io.dsm.sprint.completed.v1"):
+    for event in _of(events, "io.dsm.sprint.completed.v1"):
         sprint = event["data"]["sprint_id"]
 
         async def cycled(sprint: str = sprint) -> Mapping[str, Any] | None:
@@ -161,9 +161,9 @@ async def report(smoke: Smoke) -> None:
 
 async def scrum(smoke: Smoke) -> None:
     """A working day, and one report for each sprint"""
-    for event in _of(await smoke.ask("scrum-simulate", {}), "io.dsm.sprint.simulated.v1"):
+    for event in _of(await smoke.request("scrum-simulate", {}), "io.dsm.sprint.simulated.v1"):
         sprint, day = event["data"]["sprint_id"], event["data"]["scrum_date"]
-        say(f"{len(event['data']['moved'])} tasks of {sprint} moved on {day}")
+        print_line(f"{len(event['data']['moved'])} tasks of {sprint} moved on {day}")
 
         async def filed(wanted: tuple[str, str] = (sprint, day)) -> Mapping[str, Any] | None:
             reports = _of(await smoke.events("scrum-report"), "io.dsm.scrum.reported.v1")
@@ -171,14 +171,14 @@ async def scrum(smoke: Smoke) -> None:
             return next((d for d in found if (d["sprint_id"], d["scrum_date"]) == wanted), None)
 
         data = await smoke.until(f"the report of {sprint}", filed)
-        say(f"note {data['note_id']} is filed for {sprint}")
+        print_line(f"note {data['note_id']} is filed for {sprint}")
 
 
 STAGES = (health, sample_data, report, scrum)
 
 
 async def run(smoke: Smoke) -> int:
-    """0 when every stage went well and no new dead letter has come."""
+    """Return 0 when every stage succeeded without a new dead letter."""
     async with smoke.http:
         before = None
         await smoke.listening()
@@ -186,14 +186,14 @@ async def run(smoke: Smoke) -> int:
             for stage in STAGES:
                 tables.console.print(f"[bold]{stage.__doc__}[/]")
                 await stage(smoke)
-                before = await smoke.newest_letter() if before is None else before
-            given_up = await smoke.newest_letter() - (before or 0)
+                before = await smoke.newest_dead_letter() if before is None else before
+            given_up = await smoke.newest_dead_letter() - (before or 0)
         except Failure as failure:
             tables.console.print(str(failure), style="red", markup=False, soft_wrap=True)
             return 1
         except (KeyError, TypeError) as error:
-            words = f"an answer is not what a function of ours says: {error!r} is missing"
-            tables.console.print(words, style="red", markup=False, soft_wrap=True)
+            message = f"an answer has another format than this project's: {error!r} is missing"
+            tables.console.print(message, style="red", markup=False, soft_wrap=True)
             return 1
     if given_up:
         tables.console.print("[red]There are new dead letters[/]: GET dead-letter / shows them")
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--url", required=True, help="the gateway, http://127.0.0.1:8081")
     parser.add_argument("--namespace", default="dsm", help="default: dsm")
-    parser.add_argument("--within", type=float, default=120, metavar="S", help="patience, seconds")
+    parser.add_argument("--within", type=float, default=120, metavar="S", help="timeout, seconds")
     arguments = parser.parse_args(argv)
     try:
         url = httpx.URL(arguments.url)

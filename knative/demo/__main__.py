@@ -1,4 +1,4 @@
-"""`dsm run`: the whole morning on this machine, shown as it happens."""
+"""`dsm run`: a day of the Digital Scrum Master on this machine, printed as it happens."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from rich.markup import escape
 from knative.demo import tables
 from knative.demo.agents import agent
 from knative.demo.sagas import saga
-from knative.demo.stages import STAGES, Failure, Morning
+from knative.demo.stages import STAGES, Demo, Failure
 from knative.local.errors import StartError
 from knative.local.manifests.load import load
 from knative.local.manifests.problems import ManifestError
 from knative.local.runtime import Options, Runtime
 
 OVERLAY = Path(__file__).resolve().parents[1] / "overlays" / "local"
-DESCRIPTION = "Run a whole morning on this machine, show it as it happens, then serve until Ctrl-C."
+DESCRIPTION = "Run both schedules, an agent's Job and a saga here, then serve until Ctrl-C."
 EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 interrupted."
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """0 when every stage succeeded and nothing was given up."""
+    """Return 0 when every stage succeeded without a dead letter."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     world = load(Path(arguments.overlay))
     options = Options(
@@ -44,27 +44,27 @@ async def run(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    began = time.monotonic()
+    started = time.monotonic()
     tables.console.print("Starting the local Knative and PostgreSQL ...")
     await runtime.start()
     try:
-        took_s = time.monotonic() - began
+        start_s = time.monotonic() - started
         services = len(runtime.processes.revisions)
-        tables.console.print(f"{services} services are ready after {took_s:.1f} s\n")
-        working = asyncio.create_task(_stages(runtime))
+        tables.console.print(f"{services} services are ready after {start_s:.1f} s\n")
+        stages = asyncio.create_task(_stages(runtime))
         await asyncio.wait(
-            {working, stopped := asyncio.create_task(stop.wait())},
+            {stages, stopped := asyncio.create_task(stop.wait())},
             return_when=asyncio.FIRST_COMPLETED,
         )
         stopped.cancel()
-        if not working.done():
-            working.cancel()
+        if not stages.done():
+            stages.cancel()
             return 130
-        code = await working
+        code = await stages
         where = "once `make run` serves" if arguments.once else "in another terminal"
         tables.console.print(f"[bold]Try, {where}[/]")
-        told = tables.addresses(runtime.addresses(), arguments.data)
-        tables.console.print(told, markup=False, soft_wrap=True)
+        commands = tables.commands(runtime.addresses(), arguments.data)
+        tables.console.print(commands, markup=False, soft_wrap=True)
         if arguments.once:
             return code
         tables.console.print("\nServing until Ctrl-C.")
@@ -80,25 +80,25 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _stages(runtime: Runtime) -> int:
     failed = False
-    async with Morning(runtime) as morning:
+    async with Demo(runtime) as demo:
         for stage in (*STAGES, agent, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]", soft_wrap=True)
             try:
-                await stage(morning)
+                await stage(demo)
             except Failure as failure:
-                # The stages after it do not need it, and show what else is wrong.
+                # The next stages do not depend on it.
                 failed = True
                 tables.console.print(f"[red]{escape(str(failure))}[/]")
             tables.console.print()
-        given_up = await morning.given_up()
+        given_up = await demo.given_up()
     if given_up:
         tables.console.print(f"[red]{given_up} deliveries were given up[/]: see dead-letters\n")
     return int(failed or given_up > 0)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m knative.demo") -> int:
-    """The exit code."""
+    """Return the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--once", action="store_true", help="end when everything is settled")
     parser.add_argument("--port", type=int, default=8080, help="gateway port (0: any free one)")
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m knative.demo"
     parser.add_argument("--overlay", default=str(OVERLAY), help="kustomization to run")
     parser.add_argument("--front", help="the Service that http://localhost:PORT leads to")
     arguments = parser.parse_args(argv)
-    # The embedded PostgreSQL's library says so where there is no login session; it copes.
+    # A harmless warning of the embedded PostgreSQL's library without a login session.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

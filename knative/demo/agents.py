@@ -1,4 +1,4 @@
-"""The stage of the agents: a signed sample issue becomes a Job that is followed to its end."""
+"""The stage of the agents: a signed sample issue becomes a Job, which runs to its end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from knative.demo.stages import Failure, Morning
+from knative.demo.stages import Demo, Failure
 from knative.local.manifests.core import Secret
 
 REPOSITORY = "acme/shop"
-WITHIN_S = 60.0
+TIMEOUT_S = 60.0
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
 def sample_issue(number: int) -> dict[str, Any]:
-    """What GitHub sends when an issue gets the label `agent`, as far as it matters."""
+    """Return the used fields of GitHub's event for an issue that gets the label `agent`."""
     url = f"https://github.com/{REPOSITORY}"
     return {
         "action": "labeled",
@@ -40,43 +40,43 @@ def sample_issue(number: int) -> dict[str, Any]:
     }
 
 
-async def agent(morning: Morning) -> None:
+async def agent(demo: Demo) -> None:
     """A GitHub issue labelled `agent`: a Kubernetes Job works on it."""
     number = int(time.time()) % 1_000_000
     body = json.dumps(sample_issue(number)).encode()
-    signature = hmac.digest(_secret(morning), body, "sha256").hex()
+    signature = hmac.digest(_secret(demo), body, "sha256").hex()
     headers = {
         "Content-Type": "application/json",
         "X-GitHub-Event": "issues",
         "X-GitHub-Delivery": str(uuid4()),
         "X-Hub-Signature-256": f"sha256={signature}",
     }
-    await morning.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
-    job = await _ended(morning, f"{REPOSITORY}#{number}")
-    await morning.settled()
+    await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
+    job = await _ended(demo, f"{REPOSITORY}#{number}")
+    await demo.settled()
     for line in job["last_lines"]:
-        morning.tell(f"    {line}")
+        demo.print_line(f"    {line}")
     if job["state"] != "succeeded":
         raise Failure(f"job {job['job_id']} {job['state']}: {job['reason']}")
 
 
-def _secret(morning: Morning) -> bytes:
-    found = morning.runtime.world.get(Secret, "dsm", "webhook-secrets")
+def _secret(demo: Demo) -> bytes:
+    found = demo.runtime.world.get(Secret, "dsm", "webhook-secrets")
     values = found.files() if found else {}
     if "github" not in values:
         raise Failure("the overlay has no Secret webhook-secrets with a key github")
     return values["github"].split(b",")[0].strip()
 
 
-async def _ended(morning: Morning, task: str) -> dict[str, Any]:
-    """The task's Job once it has ended; a Failure that says how far it is if it does not."""
-    deadline = time.monotonic() + WITHIN_S
+async def _ended(demo: Demo, task: str) -> dict[str, Any]:
+    """Return the task's Job once it has ended; a Failure with its state at the timeout."""
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
-        answer = await morning.call("GET", "job-launcher", "/jobs", params={"task": task})
+        answer = await demo.call("GET", "job-launcher", "/jobs", params={"task": task})
         jobs: list[dict[str, Any]] = answer["jobs"]
         if jobs and jobs[0]["state"] in _ENDED:
             return jobs[0]
         if time.monotonic() > deadline:
-            how_far = f"is {jobs[0]['state']}: {jobs[0]['reason']}" if jobs else "was never asked"
-            raise Failure(f"the job of {task} {how_far}, after {WITHIN_S:.0f} s")
+            state = f"is {jobs[0]['state']}: {jobs[0]['reason']}" if jobs else "was not requested"
+            raise Failure(f"the job of {task} {state}, after {TIMEOUT_S:.0f} s")
         await asyncio.sleep(0.2)

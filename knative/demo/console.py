@@ -1,4 +1,4 @@
-"""The terminal that the demo prints on."""
+"""The terminal of the demo."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import rich.console
 
 
 class Console(rich.console.Console):
-    """Shows text as it is; goes silent, and on, when nobody reads it any more (`| head`)."""
+    """Print text without highlighting; go on silently after a broken pipe (`| head`)."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what Python flushes at its end
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())  # Python flushes it at exit
+        os.close(devnull)

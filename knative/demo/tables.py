@@ -1,4 +1,4 @@
-"""The morning's results as tables."""
+"""The results of the demo as tables."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from knative.demo.console import Console
 console = Console()
 
 
-def show(told: Table) -> None:
+def show(result: Table) -> None:
     """Print a table after an empty line."""
     console.print()
-    console.print(told)
+    console.print(result)
 
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
-    made = Table(
+    result = Table(
         title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
     )
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left")
-    return made
+        result.add_column(column, justify="right" if column in right else "left")
+    return result
 
 
 def report(data: Mapping[str, Any]) -> Table:
-    """The sprint report, the most complete first."""
-    made = table(
+    """Return the sprint report, sorted by completion."""
+    result = table(
         "Sprint report", "project", "sprint", "tasks", "done", "complete", "", right=_NUMBERS
     )
     for row in sorted(
@@ -42,52 +42,43 @@ def report(data: Mapping[str, Any]) -> Table:
             numbers = [str(row["total_tasks"]), str(row["completed_tasks"])]
             share = f"{row['completion_percentage']:.2f} %"
         note = {"complete": "next cycle is due", "error": row.get("detail") or "error"}
-        made.add_row(
-            *map(
-                escape,
-                (
-                    row["project_id"],
-                    row["sprint_id"] or "-",
-                    *numbers,
-                    share,
-                    note.get(row["state"], ""),
-                ),
-            )
-        )
-    return made
+        names = [row["project_id"], row["sprint_id"] or "-"]
+        cells = [*names, *numbers, share, note.get(row["state"], "")]
+        result.add_row(*map(escape, cells))
+    return result
 
 
 _NUMBERS = ("tasks", "done", "complete", "took")
 
 
 def cycle(data: Mapping[str, Any]) -> Table:
-    """The steps of one project's cycle."""
-    made = table(f"Cycle of {data['project_id']}", "step", "what it did", "took", right=_NUMBERS)
+    """Return the steps of one project's cycle."""
+    result = table(f"Cycle of {data['project_id']}", "step", "what it did", "took", right=_NUMBERS)
     for step in data["steps"]:
-        made.add_row(
+        result.add_row(
             escape(step["name"]), escape("; ".join(step["did"])), f"{step['took_ms']:.0f} ms"
         )
-    return made
+    return result
 
 
 def filed(note: Mapping[str, Any], ids: Mapping[str, Any]) -> Table:
-    """A day's report as the chronicle gives it back."""
+    """Return a day's report, as the chronicle has it."""
     title = f"Daily scrum of {ids['sprint_id']}, {ids['scrum_date']} (note {ids['note_id']})"
-    made = table(title, "who", "task", "what happened")
+    result = table(title, "who", "task", "what happened")
     for entries in note["reports"].values():
         for entry in entries:
             for number, task in enumerate(entry["tasks"]):
                 who = entry.get("employee_id") or entry.get("assigned_to") or "?"
-                told = task.get("yesterday_work") or ""
-                made.add_row(*map(escape, ("" if number else who, str(task["id"]), told)))
-    return made
+                work = task.get("yesterday_work") or ""
+                result.add_row(*map(escape, ("" if number else who, str(task["id"]), work)))
+    return result
 
 
-def addresses(url_of: Mapping[str, str], data: str = ".data") -> str:
-    """What to try next, each a command that can be pasted."""
+def commands(url_of: Mapping[str, str], data: str = ".data") -> str:
+    """Return the commands to try next."""
     cycle = """-H 'Content-Type: application/json' -d '{"project_id": "TEST-001"}'"""
     where = "" if data == ".data" else f" --data {shlex.quote(data)}"
-    commands = {
+    examples = {
         "see all of it": f"open {url_of['console']} in a browser",
         "the report as CSV": f"curl -H 'Accept: text/csv' {url_of['sprint-report']}/",
         "one project's next cycle": f"curl {cycle} {url_of['cycle-trigger']}/",
@@ -96,4 +87,4 @@ def addresses(url_of: Mapping[str, str], data: str = ".data") -> str:
         "every event": f".venv/bin/python -m knative.local events{where}",
         "the processes": f".venv/bin/python -m knative.local services{where}",
     }
-    return "\n".join(f"  {what}\n    {command}" for what, command in commands.items())
+    return "\n".join(f"  {what}\n    {command}" for what, command in examples.items())

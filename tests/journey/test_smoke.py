@@ -78,7 +78,7 @@ def test_what_is_no_address_is_said_in_words(url: str) -> None:
     [
         (200, "<html>Sign in</html>", "project-service answered what is no JSON: '<html>Sign in"),
         (404, "", "knows no host project-service.dsm.svc.cluster.local: is it the gateway inside"),
-        (200, "{}", "an answer is not what a function of ours says"),
+        (200, "{}", "an answer has another format"),
     ],
 )
 async def test_a_gateway_of_something_else_is_said_in_words(

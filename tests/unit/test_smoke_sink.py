@@ -17,7 +17,7 @@ async def unheard(request: Request) -> Response:
 
 
 async def test_a_function_without_a_sink_fails_at_once() -> None:
-    smoke = Smoke("http://gateway", "dsm", within_s=60)
+    smoke = Smoke("http://gateway", "dsm", timeout_s=60)
     app = Starlette(routes=[Route("/", unheard, methods=["POST"])])
     smoke.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
     with pytest.raises(Failure, match="sprint-report has no K_SINK"):

@@ -1,4 +1,4 @@
-"""What an event says, as a plain line for a person; and what went wrong with a delivery."""
+"""One line of text for an event, and for a delivery that did not succeed at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 Data = Mapping[str, Any]
 
-
-# Too many to tell one by one.
-QUIET = {
+# Too frequent to print.
+HIDDEN_TYPES = {
     "io.dsm.schedule.due.v1",
     "io.dsm.task.updated.v1",
     "io.dsm.saga.registration.decided.v1",
@@ -19,13 +18,13 @@ QUIET = {
 
 
 def line(event: Mapping[str, Any]) -> str | None:
-    """One line for an event as the runtime's events are shown; None for one that is not told."""
+    """Return one line for an event; None for a hidden type."""
     kind, data = event["attributes"]["type"], event.get("data")
-    if kind in QUIET:
+    if kind in HIDDEN_TYPES:
         return None
-    told = _WORDS.get(kind)
-    if told is not None and isinstance(data, Mapping):
-        return told(data)
+    format_data = _MESSAGES.get(kind)
+    if format_data is not None and isinstance(data, Mapping):
+        return format_data(data)
     if kind == "dev.knative.sources.ping":
         return f"schedule {event['attributes'].get('schedule', '?')} is due"
     subject = event["attributes"].get("subject")
@@ -33,7 +32,7 @@ def line(event: Mapping[str, Any]) -> str | None:
 
 
 def trouble(change: Mapping[str, Any]) -> str | None:
-    """One line for a delivery that did not succeed at once."""
+    """Return one line for a delivery that did not succeed at once; None for the others."""
     if change.get("delivery") is None or change["state"] == "delivered":
         return None
     trigger = str(change["trigger"]).partition("/")[2]
@@ -71,10 +70,10 @@ def _simulated(data: Data) -> str:
     return f"scrum-simulate moved {moved} tasks of {data['sprint_id']} on {data['scrum_date']}"
 
 
-def _how_it_ended(data: Data) -> str:
-    """A Job that was only recorded has not done its work.
+def _job_outcome(data: Data) -> str:
+    """Return the outcome of a Job that succeeded.
 
-    >>> _how_it_ended({"outcome": "recorded"})
+    >>> _job_outcome({"outcome": "recorded"})
     'was recorded only: it did not run here'
     """
     recorded = data.get("outcome") == "recorded"
@@ -86,7 +85,7 @@ def _filed(data: Data) -> str:
     return f"scrum-report filed note {data['note_id']} for {data['sprint_id']}: {done}"
 
 
-_WORDS: dict[str, Callable[[Data], str]] = {
+_MESSAGES: dict[str, Callable[[Data], str]] = {
     "io.dsm.sprints.reported.v1": _reported,
     "io.dsm.sprint.completed.v1": lambda d: f"{d['sprint_id']} is complete: its next cycle is due",
     "io.dsm.cycle.completed.v1": _cycled,
@@ -102,7 +101,7 @@ _WORDS: dict[str, Callable[[Data], str]] = {
     ),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
-    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_how_it_ended(d)}",
+    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_job_outcome(d)}",
     "io.dsm.job.failed.v1": lambda d: f"{d['job_id']} has failed: {d['reason']}",
     "io.dsm.job.cancelled.v1": lambda d: f"{d['job_id']} was cancelled: {d['reason']}",
     "io.dsm.backlog.seeded.v1": lambda d: (
