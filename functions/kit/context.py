@@ -73,6 +73,11 @@ class Resources:
         return found
 
     @cached_property
+    def now(self) -> Callable[[], datetime]:
+        """The clock of the process: the machine's, or the virtual one of CLOCK_FILE."""
+        return _clock(self.process.clock_file)
+
+    @cached_property
     def http(self) -> httpx.AsyncClient:
         import httpx
 
@@ -225,4 +230,4 @@ def process_context(function: str) -> Context:
     global _resources
     if _resources is None:
         _resources = Resources()
-    return Context(_resources, function, _clock(_resources.process.clock_file))
+    return Context(_resources, function, _resources.now)

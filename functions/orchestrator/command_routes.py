@@ -34,7 +34,7 @@ from functions.orchestrator.decide.model import Run, RunStatus, StepStatus
 from functions.orchestrator.decide.words import waiting_for
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.intake import payload_of
-from functions.orchestrator.orchestrator import Orchestrator, utc_now
+from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.parameters import (
     FlowId,
     HandOver,
@@ -97,7 +97,8 @@ async def leave(
 ) -> Accepted:
     """Take back all that a service has registered as worker; its steps wait for another."""
     async with ctx.store.transaction() as tx:
-        steps = await registration.leave(tx, orch_name, service, who or "anonymous", utc_now())
+        caller, now = who or "anonymous", ctx.resources.now()
+        steps = await registration.leave(tx, orch_name, service, caller, now)
     return Accepted(message=f"{service} works no more for {', '.join(steps)} of {orch_name}")
 
 

@@ -6,14 +6,14 @@ from functions.kit.context import Context
 from functions.kit.telemetry.metrics import Gauge
 from functions.orchestrator import due_runs
 from functions.orchestrator.decide.model import RunStatus
-from functions.orchestrator.orchestrator import Orchestrator, utc_now
+from functions.orchestrator.orchestrator import Orchestrator
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         found = await due_runs.counts(connection)
     saga = ctx.part(Orchestrator)
-    silent_s = (utc_now() - saga.timer_loop.looked_at).total_seconds()
+    silent_s = (saga.now() - saga.timer_loop.looked_at).total_seconds()
     going = {s.value: 0 for s in RunStatus if not s.ended} | found.runs
     ended = {s.value: saga.engine.ended[s] for s in RunStatus if s.ended}
     runs, ends = "Runs that have not ended", "Runs that ended since this process started"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -48,8 +47,9 @@ class Orchestrator:
         self._durable = resources.durable
         settings = resources.settings(OrchestratorSettings)
         self.names_demanded = settings.workers_give_names
-        self.engine = Engine(resources.store, self._durable.relay, utc_now)
-        self.timer_loop = TimerLoop(resources.store, self.engine, utc_now)
+        self.now = resources.now
+        self.engine = Engine(resources.store, self._durable.relay, self.now)
+        self.timer_loop = TimerLoop(resources.store, self.engine, self.now)
         self.timer_loop.start()
         self._durable.relay.start()  # a tick that wakes a process has it send what another left
 
@@ -81,7 +81,7 @@ class Orchestrator:
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
-        asked, now, carried = read(document), utc_now(), correlation.handed_on()
+        asked, now, carried = read(document), self.now(), correlation.handed_on()
         async with self._store.transaction() as tx:
             if claim is not None and not await deduplication.claim(tx, [claim]):
                 answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]
@@ -109,11 +109,6 @@ def _sound(done: Registered) -> Registered:
     if done.problems:
         raise Refused(done.problems)
     return done
-
-
-def utc_now() -> datetime:
-    """The clock of the orchestrator."""
-    return datetime.now(UTC)
 
 
 def new_flow_id() -> UUID:

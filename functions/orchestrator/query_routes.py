@@ -23,7 +23,6 @@ from functions.orchestrator.answers import (
     plan_of,
 )
 from functions.orchestrator.decide.undo import plan
-from functions.orchestrator.orchestrator import utc_now
 from functions.orchestrator.parameters import (
     AuditFilter,
     ExecutionList,
@@ -131,7 +130,7 @@ async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> Execution
     async with ctx.store.connection() as connection:
         facts = await queries.run_facts(connection, flow_id)
     assert facts is not None
-    return detail_of(stored, facts, utc_now())
+    return detail_of(stored, facts, ctx.resources.now())
 
 
 @router.get(

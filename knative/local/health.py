@@ -16,12 +16,9 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         name = service["name"]
         if service["state"] == "failed":
             yield service["reason"], f"knative-local logs {name}; the next request tries again"
-        elif service["crashes"]:
-            words = f"{name} has crashed {service['crashes']} times"
-            yield (
-                f"{words}: {service['reason']}" if service["reason"] else words,
-                (f"knative-local logs {name}"),
-            )
+        elif service["reason"]:
+            words = f"{name}: {service['reason']}; it has crashed {service['crashes']} times"
+            yield words, f"knative-local logs {name}; the next request starts it again"
     for fault in status["faults"]:
         words = f"fault {fault['id']} is on: {fault['fault']}, it befell {fault['struck']} calls"
         yield words, f"knative-local fault clear {fault['id']}"

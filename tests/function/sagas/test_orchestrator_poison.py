@@ -23,7 +23,7 @@ from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
-from functions.orchestrator.orchestrator import Orchestrator, new_flow_id, utc_now
+from functions.orchestrator.orchestrator import Orchestrator, new_flow_id
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.saga_world import SagaWorld
@@ -246,7 +246,7 @@ class TestNeighbours:
                     yield connection
 
         store = Breaking(DatabaseSettings(database_url=world.database))
-        alone = Engine(store, Relay(store, world.ctx.publisher), utc_now, lanes=1)
+        alone = Engine(store, Relay(store, world.ctx.publisher), world.ctx.resources.now, lanes=1)
         items = [Item(new_flow_id(), Start("tenantCreation")) for _ in range(MAX_ITEMS + 1)]
         results = await asyncio.gather(*map(alone.submit, items), return_exceptions=True)
         await alone.close()
