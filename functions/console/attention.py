@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from functions.console import deliveries
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
@@ -112,6 +113,7 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", overdue),
+    ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
     ("Sprints that will be late", "/sprints", "/sprints", late),
     ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),

@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.routing import Route
 
+from functions.console import deliveries
 from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.pages import Page
@@ -134,6 +135,9 @@ def routes() -> list[Route]:
     return Page(
         "/functions",
         "Functions",
-        [Panel("functions", "The last hour", health, live_s=10)],
+        [
+            Panel("functions", "The last hour", health, live_s=10),
+            Panel("deliveries", "Deliveries of webhooks", deliveries.standing, live_s=30),
+        ],
         lead="What runs, how often, how long it takes, and what failed.",
     ).routes()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from functions.kit.context import Context
+from functions.kit.durable.database import Connection
+from functions.webhook_receiver import issue_state
+from functions.webhook_receiver.issue_state import Labelled
+from functions.webhook_receiver.reconcile_settings import compares_issues
 from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 
@@ -13,17 +18,35 @@ logger = logging.getLogger(__name__)
 
 async def accept(found: Delivery, ctx: Context) -> bool:
     """Return once it is durably stored, and will be sent: True if new, False if it is a repeat."""
-    new = await ctx.part(Receiver).ledger.accept(found)
-    logger.info(
-        "delivery",
-        extra={
-            "fields": {
-                "source": found.source,
-                "id": found.id,
-                "type": found.type,
-                "via": found.attributes.get("via", "webhook"),
-                "repeated": not new,
-            }
-        },
-    )
+    ledger = ctx.part(Receiver).ledger
+    said = issue_state.labelled(found) if compares_issues(ctx) else None
+    if said is None:
+        return _logged(found, await ledger.accept(found))
+
+    async def is_news(tx: Connection) -> bool:
+        known = await issue_state.told(tx, said, only_found=True)
+        return all(one.as_of < said.as_of for one in known)
+
+    return _logged(found, await ledger.accept_if(found, said.state, is_news))
+
+
+async def accept_found(found: Delivery, said: Labelled, since: datetime, ctx: Context) -> bool:
+    """Accept what was found of a state that began at `since`, unless a delivery has said it."""
+
+    async def is_untold(tx: Connection) -> bool:
+        return all(one.as_of < since for one in await issue_state.told(tx, said))
+
+    ledger = ctx.part(Receiver).ledger
+    return _logged(found, await ledger.accept_if(found, said.state, is_untold))
+
+
+def _logged(found: Delivery, new: bool) -> bool:
+    fields = {
+        "source": found.source,
+        "id": found.id,
+        "type": found.type,
+        "via": found.attributes.get("via", "webhook"),
+        "repeated": not new,
+    }
+    logger.info("delivery", extra={"fields": fields})
     return new

@@ -39,7 +39,7 @@ def main(
     if not given.secret:
         print(
             "no secret: set WEBHOOK_SECRET or give --secret; it is the key `cli` of the Secret "
-            "webhook-secrets, on a laptop in knative/overlays/local/dsm/webhook-secrets.yaml",
+            "webhook-secrets, on a laptop: python -m knative.local secrets webhook-secrets cli",
             file=sys.stderr,
         )
         return 2

@@ -6,7 +6,7 @@ The events leave by the outbox after the commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from functions.kit import cloudevents
 from functions.kit.durable import outbox
 from functions.kit.durable.group_commit import GroupCommit, Written
+from functions.kit.durable.locks import ISSUE
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.tables import FUNCTION, Delivery
 
@@ -49,17 +50,33 @@ class Ledger:
         """Return once it is durably stored: True if it is new, False if it is a repeat."""
         return await self._commits.submit(delivery)
 
+    async def accept_if(
+        self, delivery: Delivery, state: str, wanted: Callable[[Connection], Awaitable[bool]]
+    ) -> bool:
+        """The same where `wanted` says so, asked while nobody else stores anything of `state`."""
+        async with self._store.transaction() as tx:
+            await ISSUE.hold(tx, state)
+            if not await wanted(tx):
+                return False
+            kept = await self._kept(tx, [delivery])
+        self._durable.deliver([entry for entry in kept if entry])
+        return bool(kept[0])
+
     async def _insert(self, tx: Connection, deliveries: Sequence[Delivery]) -> Written[bool]:
         if len(deliveries) > CROWD:
             self._crowded_until = time.monotonic() + CROWDED_S
+        kept = await self._kept(tx, deliveries)
+        news = [entry for entry in kept if entry]
+        return Written([entry is not None for entry in kept], partial(self._durable.deliver, news))
+
+    async def _kept(self, tx: Connection, deliveries: Sequence[Delivery]) -> list[Entry | None]:
+        """Store what is new; returns the event of each, None of a repeat."""
         entries = await self._put(tx, deliveries)
         new = await tables.insert(tx, deliveries, [entry.number for entry in entries])
-        kept = [entry for entry in entries if entry.number in new]
-        if len(kept) < len(entries):
+        if len(new) < len(entries):
             repeated = [entry.number for entry in entries if entry.number not in new]
             await outbox.withdraw(tx, repeated)
-        results = [entry.number in new for entry in entries]
-        return Written(results, partial(self._durable.deliver, kept))
+        return [entry if entry.number in new else None for entry in entries]
 
     async def redeliver(self, id: str, source: str | None) -> list[dict[str, Any]]:
         """Send the delivery of this id again, unless it waits to be sent; returns its row.

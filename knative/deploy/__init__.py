@@ -1,1 +1,1 @@
-"""Overlays to a cluster, and away from it again."""
+"""Deploy an overlay to a cluster, and delete it."""

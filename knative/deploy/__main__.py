@@ -1,6 +1,6 @@
-"""Apply an overlay in parts until all of it works: `make deploy OVERLAY=production TAG=v1.2.3`.
+"""Apply an overlay in parts and wait for each: `make deploy OVERLAY=production TAG=v1.2.3`.
 
-IMAGE and TAG, where given, stand in for the overlay's own.
+IMAGE and TAG, where given, replace the overlay's own.
 """
 
 from __future__ import annotations
@@ -12,58 +12,66 @@ import time
 from collections.abc import Sequence
 
 from knative.deploy.kubectl import Kubectl
-from knative.deploy.overlay import Manifest, folder, namespace_of, objects, of, render, title
-from knative.deploy.parts import AGAIN, parts, revived
+from knative.deploy.overlay import (
+    Manifest,
+    folder,
+    kubectl_name,
+    namespace_of,
+    objects,
+    of_kind,
+    render,
+)
+from knative.deploy.parts import RETRY_ANNOTATION, split, with_retries
 from knative.deploy.preflight import (
-    refuse_other_brokers,
-    refuse_unprepared,
-    warn_of_refused_pods,
+    require_prerequisites,
+    require_same_broker_class,
+    warn_of_rejected_pods,
 )
 from knative.deploy.waiting import await_jobs, await_ready
 
-# Kubernetes and Knative allow no change of these; neither holds anything, so the old ones go first.
+# Kubernetes and Knative reject changes of these; both are without state, so they are deleted first.
 _JOBS, _EVENT_TYPES = ("jobs", "job"), ("eventtypes.eventing.knative.dev", "event-type")
 
 
-def make_room(kubectl: Kubectl, kind: str, component: str) -> None:
+def delete_immutable(kubectl: Kubectl, kind: str, component: str) -> None:
     label = f"app.kubernetes.io/part-of=dsm,app.kubernetes.io/component={component}"
-    print(kubectl("delete", "--ignore-not-found", "-n", "dsm", "-l", label, kind), end="")
+    print(kubectl("delete", "--ignore-not-manifests", "-n", "dsm", "-l", label, kind), end="")
 
 
-def apply(kubectl: Kubectl, found: Sequence[Manifest]) -> str:
-    """What kubectl says of each object."""
-    if not found:
-        return ""  # kubectl refuses an empty list
-    items = revived(kubectl, found)
-    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+def apply(kubectl: Kubectl, manifests: Sequence[Manifest]) -> str:
+    """Apply the objects; return the output of kubectl."""
+    if not manifests:
+        return ""  # kubectl rejects an empty list
+    items = with_retries(kubectl, manifests)
+    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     try:
-        said = kubectl("apply", "-f", "-", given=given)
+        output = kubectl("apply", "-f", "-", stdin=body)
     except SystemExit as error:
-        # Of what it refuses, a webhook tells no name.
+        # The message of a webhook has no object's name.
         done = {line.split()[0] for line in str(error).splitlines() if "/" in line.split(" ")[0]}
-        left = sorted(title for title in map(title, found) if title not in done)
+        missing = sorted(name for name in map(kubectl_name, manifests) if name not in done)
         raise SystemExit(
-            f"{error}\nNot applied: {', '.join(left)}, nor what comes after them.\nMend that and "
-            "deploy again."
+            f"{error}\nNot applied: {', '.join(missing)}, nor the parts after them.\nCorrect that "
+            "and deploy again."
         ) from None
-    print(said, end="", flush=True)
-    return said
+    print(output, end="", flush=True)
+    return output
 
 
-def touch_bindings(kubectl: Kubectl, found: Sequence[Manifest], applied: str) -> None:
-    """A SinkBinding that outlived its Broker finds the new one only when it is changed."""
+def touch_bindings(kubectl: Kubectl, manifests: Sequence[Manifest], applied: str) -> None:
+    """Annotate SinkBindings of created Brokers: an unchanged one keeps the old Broker's address."""
     created = {
         (namespace_of(broker), broker["metadata"]["name"])
-        for broker in of(found, "Broker")
+        for broker in of_kind(manifests, "Broker")
         if f"broker.eventing.knative.dev/{broker['metadata']['name']} created" in applied
     }
-    for binding in of(found, "SinkBinding"):
+    for binding in of_kind(manifests, "SinkBinding"):
         ref = binding["spec"]["sink"].get("ref", {})
-        space, name = namespace_of(binding), binding["metadata"]["name"]
-        if (ref.get("namespace") or space, ref.get("name")) in created:
+        namespace, name = namespace_of(binding), binding["metadata"]["name"]
+        if (ref.get("namespace") or namespace, ref.get("name")) in created:
             kind = "sinkbinding.sources.knative.dev"
-            mark = f"{AGAIN}={time.time():.0f}"
-            print(kubectl("annotate", "--overwrite", kind, name, "-n", space, mark), end="")
+            mark = f"{RETRY_ANNOTATION}={time.time():.0f}"
+            print(kubectl("annotate", "--overwrite", kind, name, "-n", namespace, mark), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,23 +88,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     kubectl = Kubectl(arguments.kubectl)
     overlay = folder(arguments.overlay)
     text = render(kubectl, overlay, arguments.image, arguments.tag)
-    found = objects(text)
+    manifests = objects(text)
     print(f"Overlay {overlay.name} to context {kubectl.context()}", flush=True)
-    refuse_unprepared(kubectl, found)
-    refuse_other_brokers(kubectl, found)
-    warn_of_refused_pods(kubectl, found)
-    ground, broker, rest = parts(found)
-    make_room(kubectl, *_JOBS)
-    apply(kubectl, ground)
-    await_jobs(kubectl, of(ground, "Job"))
+    require_prerequisites(kubectl, manifests)
+    require_same_broker_class(kubectl, manifests)
+    warn_of_rejected_pods(kubectl, manifests)
+    prerequisites, broker, rest = split(manifests)
+    delete_immutable(kubectl, *_JOBS)
+    apply(kubectl, prerequisites)
+    await_jobs(kubectl, of_kind(prerequisites, "Job"))
     applied = apply(kubectl, broker)
-    await_ready(kubectl, [one for one in broker if one["kind"] != "SinkBinding"])
+    await_ready(kubectl, [each for each in broker if each["kind"] != "SinkBinding"])
     touch_bindings(kubectl, broker, applied)
-    await_ready(kubectl, list(of(broker, "SinkBinding")))
-    make_room(kubectl, *_EVENT_TYPES)
+    await_ready(kubectl, list(of_kind(broker, "SinkBinding")))
+    delete_immutable(kubectl, *_EVENT_TYPES)
     apply(kubectl, rest)
     await_ready(kubectl, rest)
-    await_jobs(kubectl, of(rest, "Job"))
+    await_jobs(kubectl, of_kind(rest, "Job"))
     print("All of it is ready.")
     return 0
 

@@ -1,4 +1,4 @@
-"""kubectl as a command, of the cluster that its user has chosen."""
+"""kubectl, with the context of its user."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any
 
 
 class Kubectl:
-    """kubectl, whose every call may fail in its own words; `command` may hold options."""
+    """kubectl; `command` may have options. A failed call exits with kubectl's message."""
 
     def __init__(self, command: str) -> None:
         self._command = shlex.split(command)
 
-    def __call__(self, *arguments: str, given: str | None = None, quiet: bool = False) -> str:
-        """What it prints; SystemExit in its words where it fails and `quiet` does not allow it."""
+    def __call__(self, *arguments: str, stdin: str | None = None, quiet: bool = False) -> str:
+        """Return its output; where it fails SystemExit with its message, or "" if `quiet`."""
         command = [*self._command, *arguments]
         try:
-            done = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=True)
         except FileNotFoundError:
-            raise SystemExit(f"{command[0]} is not here: install it") from None
+            raise SystemExit(f"{command[0]} is not installed") from None
         except subprocess.CalledProcessError as error:
             if quiet:
                 return ""
-            # What it did before it failed is done.
-            words = f"{error.stdout}kubectl {' '.join(arguments)}: {error.stderr.strip()}"
-            raise SystemExit(words) from None
+            # Its output names the objects that it has applied before.
+            message = f"{error.stdout}kubectl {' '.join(arguments)}: {error.stderr.strip()}"
+            raise SystemExit(message) from None
         return done.stdout
 
     def context(self) -> str:
-        """Which cluster; SystemExit where there is none."""
-        chosen = [one.partition("=")[2] for one in self._command if one.startswith("--context=")]
+        """Return the name of the context; SystemExit where there is none."""
+        options = [arg.partition("=")[2] for arg in self._command if arg.startswith("--context=")]
         if "--context" in self._command[:-1]:
-            chosen.append(self._command[self._command.index("--context") + 1])
-        return chosen[-1] if chosen else self("config", "current-context").strip()
+            options.append(self._command[self._command.index("--context") + 1])
+        return options[-1] if options else self("config", "current-context").strip()
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """What a call with `-o json` said; {} where it was quiet."""
-    found: dict[str, Any] = json.loads(text.strip() or "{}")
-    return found
+    """Read the output of a call with `-o json`; {} where it is empty."""
+    body: dict[str, Any] = json.loads(text.strip() or "{}")
+    return body

@@ -1,4 +1,4 @@
-"""An overlay as the objects that a cluster gets."""
+"""An overlay and its rendered manifests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERLAYS = Path(__file__).resolve().parents[1] / "overlays"
 
 
 def folder(overlay: str) -> Path:
-    """An overlay's folder, by its name here or by its path."""
+    """Return an overlay's folder, by its name in knative/overlays or by its path."""
     for path in (Path(overlay), OVERLAYS / overlay):
         if (path / "kustomization.yaml").is_file():
             return path.resolve()
@@ -27,7 +27,7 @@ def folder(overlay: str) -> Path:
 
 
 def render(kubectl: Kubectl, overlay: Path, image: str, tag: str) -> str:
-    """The overlay as YAML; `image` and `tag` (or digest, `sha256:...`) stand in for its own."""
+    """Return the overlay as YAML; `image` and `tag` (or digest, `sha256:...`) replace its own."""
     text = kubectl("kustomize", str(overlay))
     if not image and not tag:
         return text
@@ -45,15 +45,15 @@ def render(kubectl: Kubectl, overlay: Path, image: str, tag: str) -> str:
 
 
 def _image(text: str) -> str:
-    """The name of the image that the functions have, without tag and digest."""
-    found = {
+    """Return the name of the functions' image, without tag and digest."""
+    names = {
         _name(container["image"])
-        for service in of(objects(text), "Service")
+        for service in of_kind(objects(text), "Service")
         for container in service["spec"]["template"]["spec"]["containers"]
     }
-    if len(found) != 1:
-        raise SystemExit(f"IMAGE and TAG are for one image; the overlay has {sorted(found)}")
-    return found.pop()
+    if len(names) != 1:
+        raise SystemExit(f"IMAGE and TAG are for one image; the overlay has {sorted(names)}")
+    return names.pop()
 
 
 def _name(image: str) -> str:
@@ -69,10 +69,10 @@ def objects(text: str) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-def of(found: Sequence[Manifest], kind: str) -> Iterator[Manifest]:
-    """The objects of a kind; a Service is Knative's."""
+def of_kind(manifests: Sequence[Manifest], kind: str) -> Iterator[Manifest]:
+    """Return the objects of a kind; `Service` is Knative's."""
     own = {"Service": "serving.knative.dev/", "Job": "batch/"}.get(kind, "")
-    return (m for m in found if m["kind"] == kind and m["apiVersion"].startswith(own))
+    return (m for m in manifests if m["kind"] == kind and m["apiVersion"].startswith(own))
 
 
 def group(api_version: str) -> str:
@@ -80,15 +80,15 @@ def group(api_version: str) -> str:
 
 
 def namespace_of(manifest: Manifest) -> str:
-    """An overlay of somebody's own may leave a namespace to kubectl."""
-    space: str = manifest["metadata"].get("namespace", "default")
-    return space
+    """Return the object's namespace; an overlay may leave it to kubectl."""
+    namespace: str = manifest["metadata"].get("namespace", "default")
+    return namespace
 
 
-def title(manifest: Manifest) -> str:
-    """As kubectl names it.
+def kubectl_name(manifest: Manifest) -> str:
+    """Return the name that kubectl prints.
 
-    >>> title({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}})
+    >>> kubectl_name({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}})
     'job.batch/migrate'
     """
     kind = ".".join(filter(None, (manifest["kind"].lower(), group(manifest["apiVersion"]))))

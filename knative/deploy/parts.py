@@ -1,8 +1,8 @@
-"""An overlay in the order of cause: each part is there before the next one is applied.
+"""Split an overlay into parts that are applied one after the other.
 
-First comes what Kubernetes itself knows, with the database and its migrations: no function begins
-before its schema. Then the Broker with its dead letter sink, and the SinkBinding: it finds no
-Service that it would have to give a second revision. Then all the rest.
+First the kinds of Kubernetes, with the database and its migrations: no function starts before its
+schema exists. Then the Broker with its dead letter sink, and the SinkBinding, which would give an
+existing Service a second revision. Then all other objects.
 """
 
 from __future__ import annotations
@@ -11,93 +11,94 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from knative.deploy.kubectl import Kubectl, read_json
-from knative.deploy.overlay import Manifest, group, namespace_of, of
+from knative.deploy.overlay import Manifest, group, namespace_of, of_kind
 
-AGAIN = "dsm.io/again"
-Place = tuple[str, str, str, str]  # group, kind, namespace, name
+RETRY_ANNOTATION = "dsm.io/again"
+ObjectKey = tuple[str, str, str, str]  # group, kind, namespace, name
 
 
 class Parts(NamedTuple):
-    ground: list[Manifest]
+    prerequisites: list[Manifest]
     broker: list[Manifest]
     rest: list[Manifest]
 
 
-def parts(found: Sequence[Manifest]) -> Parts:
-    """Each object once, in the order that it had."""
-    graves = {
-        _place(sink, broker)
-        for broker in of(found, "Broker")
+def split(manifests: Sequence[Manifest]) -> Parts:
+    """Return each object once, in its original order."""
+    dead_letter_sinks = {
+        _key(sink, broker)
+        for broker in of_kind(manifests, "Broker")
         if (sink := broker.get("spec", {}).get("delivery", {}).get("deadLetterSink", {}).get("ref"))
     }
-    made = Parts([], [], [])
-    for one in found:
+    parts = Parts([], [], [])
+    for manifest in manifests:
         if (
-            one["kind"] in ("Broker", "RabbitmqBrokerConfig")
-            or _place(_self(one), one) in graves
-            or _binds_to_a_broker(one)
+            manifest["kind"] in ("Broker", "RabbitmqBrokerConfig")
+            or _key(_self_ref(manifest), manifest) in dead_letter_sinks
+            or _binds_to_broker(manifest)
         ):
-            made.broker.append(one)
-        elif group(one["apiVersion"]).endswith(".knative.dev"):
-            made.rest.append(one)
-        elif one["kind"] == "Job" and not one["metadata"]["name"].startswith("migrate"):
-            made.rest.append(one)  # which waits for functions, as they wait for a migration
+            parts.broker.append(manifest)
+        elif group(manifest["apiVersion"]).endswith(".knative.dev"):
+            parts.rest.append(manifest)
+        elif manifest["kind"] == "Job" and not manifest["metadata"]["name"].startswith("migrate"):
+            parts.rest.append(manifest)  # it calls functions
         else:
-            made.ground.append(one)
-    return made
+            parts.prerequisites.append(manifest)
+    return parts
 
 
-def _binds_to_a_broker(one: Manifest) -> bool:
-    """A SinkBinding that is ready although nobody whom it selects is there yet."""
-    spec = one.get("spec", {})
+def _binds_to_broker(manifest: Manifest) -> bool:
+    """Is it a SinkBinding that becomes ready without a subject?"""
+    spec = manifest.get("spec", {})
     sink = spec.get("sink", {}).get("ref", {})
     selects = "selector" in spec.get("subject", {})
-    return one["kind"] == "SinkBinding" and selects and sink.get("kind") == "Broker"
+    return manifest["kind"] == "SinkBinding" and selects and sink.get("kind") == "Broker"
 
 
-def _place(ref: Mapping[str, Any], home: Manifest) -> Place:
-    space = ref.get("namespace") or namespace_of(home)
-    return group(ref.get("apiVersion", "")), ref.get("kind", ""), space, ref.get("name", "")
+def _key(ref: Mapping[str, Any], home: Manifest) -> ObjectKey:
+    namespace = ref.get("namespace") or namespace_of(home)
+    return group(ref.get("apiVersion", "")), ref.get("kind", ""), namespace, ref.get("name", "")
 
 
-def _self(one: Manifest) -> Mapping[str, Any]:
-    return {"apiVersion": one["apiVersion"], "kind": one["kind"], **one["metadata"]}
+def _self_ref(manifest: Manifest) -> Mapping[str, Any]:
+    ref = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}
+    return {**ref, **manifest["metadata"]}
 
 
-def revived(kubectl: Kubectl, found: Sequence[Manifest]) -> list[Manifest]:
-    """Marked, where Knative has given a Service up: it tries the same template only once.
+def with_retries(kubectl: Kubectl, manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Annotate each Service whose revision failed: Knative never retries the same template.
 
-    The mark is the name of the revision that failed. It stays, as to take it off would be another
+    The annotation is the name of the failed revision. It stays, as its removal would be another
     change, and another revision.
     """
-    spaces = {namespace_of(one) for one in of(found, "Service")}
+    namespaces = {namespace_of(service) for service in of_kind(manifests, "Service")}
     live = {
-        (space, item["metadata"]["name"]): item
-        for space in sorted(spaces)
-        for item in _there(kubectl, space)
+        (namespace, item["metadata"]["name"]): item
+        for namespace in sorted(namespaces)
+        for item in _services(kubectl, namespace)
     }
-    return [_marked(one, live.get((namespace_of(one), one["metadata"]["name"]))) for one in found]
+    return [_with_retry(m, live.get((namespace_of(m), m["metadata"]["name"]))) for m in manifests]
 
 
-def _there(kubectl: Kubectl, space: str) -> list[dict[str, Any]]:
+def _services(kubectl: Kubectl, namespace: str) -> list[dict[str, Any]]:
     kind = "services.serving.knative.dev"
-    said = read_json(kubectl("get", kind, "-n", space, "-o", "json"))
-    items: list[dict[str, Any]] = said.get("items", [])
+    listed = read_json(kubectl("get", kind, "-n", namespace, "-o", "json"))
+    items: list[dict[str, Any]] = listed.get("items", [])
     return items
 
 
-def _marked(one: Manifest, live: Mapping[str, Any] | None) -> Manifest:
-    if live is None or not list(of([one], "Service")):
-        return one
+def _with_retry(manifest: Manifest, live: Mapping[str, Any] | None) -> Manifest:
+    if live is None or not list(of_kind([manifest], "Service")):
+        return manifest
     template = live.get("spec", {}).get("template", {})
-    mark = template.get("metadata", {}).get("annotations", {}).get(AGAIN)
+    revision = template.get("metadata", {}).get("annotations", {}).get(RETRY_ANNOTATION)
     status = live.get("status", {})
-    told = {one["type"]: one["status"] for one in status.get("conditions", ())}
-    if told.get("ConfigurationsReady") == "False":
-        mark = status.get("latestCreatedRevisionName", mark)
-    if mark is None:
-        return one
-    spec = one["spec"]
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+    if conditions.get("ConfigurationsReady") == "False":
+        revision = status.get("latestCreatedRevisionName", revision)
+    if revision is None:
+        return manifest
+    spec = manifest["spec"]
     meta = spec["template"].get("metadata", {})
-    meta = {**meta, "annotations": {**meta.get("annotations", {}), AGAIN: mark}}
-    return {**one, "spec": {**spec, "template": {**spec["template"], "metadata": meta}}}
+    meta = {**meta, "annotations": {**meta.get("annotations", {}), RETRY_ANNOTATION: revision}}
+    return {**manifest, "spec": {**spec, "template": {**spec["template"], "metadata": meta}}}

@@ -1,14 +1,14 @@
-"""What is wrong before anything has been changed."""
+"""Checks of the cluster and the overlay before anything is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from knative.deploy.kubectl import Kubectl, read_json
-from knative.deploy.overlay import Manifest, group, namespace_of, of
+from knative.deploy.overlay import Manifest, group, namespace_of, of_kind
 
-_MADE_BY_KUBERNETES = "kube-root-ca.crt"  # in each namespace
-# How a pod says that it needs one: for a variable, for all of them, as files.
+_ROOT_CA = "kube-root-ca.crt"  # in each namespace
+# The fields of a pod that reference one: for a variable, for all variables, for a volume.
 _KINDS = {
     "secretKeyRef": "Secret",
     "secretRef": "Secret",
@@ -17,30 +17,30 @@ _KINDS = {
     "configMapRef": "ConfigMap",
     "configMap": "ConfigMap",
 }
-
-
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _WORKLOADS = "deployments,statefulsets,daemonsets,cronjobs"
 
 
-def warn_of_refused_pods(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
-    """Print which workloads of others get no new pod once the namespace is `restricted`."""
-    for namespace in of(found, "Namespace"):
-        labels, space = namespace["metadata"].get("labels", {}), namespace["metadata"]["name"]
+def warn_of_rejected_pods(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Print the cluster's other workloads whose new pods a `restricted` namespace rejects."""
+    for manifest in of_kind(manifests, "Namespace"):
+        labels, namespace = manifest["metadata"].get("labels", {}), manifest["metadata"]["name"]
         if labels.get(_ENFORCE) != "restricted":
             continue
-        asked = ("get", _WORKLOADS, "-n", space, "-o", "json")
-        there = read_json(kubectl(*asked, quiet=True)).get("items", ())
-        made = {(m["kind"], m["metadata"]["name"]) for m in found if namespace_of(m) == space}
-        refused = [
-            f"{one['kind']} {one['metadata']['name']}"
-            for one in there
-            if (one["kind"], one["metadata"]["name"]) not in made and not _is_restricted(_pod(one))
+        get = ("get", _WORKLOADS, "-n", namespace, "-o", "json")
+        live = read_json(kubectl(*get, quiet=True)).get("items", ())
+        own = {
+            (m["kind"], m["metadata"]["name"]) for m in manifests if namespace_of(m) == namespace
+        }
+        rejected = [
+            f"{m['kind']} {m['metadata']['name']}"
+            for m in live
+            if (m["kind"], m["metadata"]["name"]) not in own and not _is_restricted(_pod(m))
         ]
-        if refused:
+        if rejected:
             print(
-                f"Namespace {space} is going to enforce Pod Security `restricted`: new pods of "
-                f"{', '.join(sorted(refused))} will be refused (knative/MIGRATION.md).",
+                f"Namespace {namespace} is going to enforce Pod Security `restricted`: new pods of "
+                f"{', '.join(sorted(rejected))} will be rejected (knative/MIGRATION.md).",
                 flush=True,
             )
 
@@ -53,7 +53,7 @@ def _pod(workload: Manifest) -> Manifest:
 
 
 def _is_restricted(pod: Manifest) -> bool:
-    """Does each container keep what `restricted` asks of all of them?"""
+    """Does each container comply with `restricted`?"""
     common = pod.get("securityContext", {})
     for container in [*pod.get("initContainers", ()), *pod.get("containers", ())]:
         own = {**common, **container.get("securityContext", {})}
@@ -69,42 +69,42 @@ def _is_restricted(pod: Manifest) -> bool:
     return True
 
 
-def refuse_unprepared(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
-    """What the cluster lacks and the overlay does not bring: it would show as a wait in vain."""
+def require_prerequisites(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Exit where the cluster lacks a kind, a Secret or a ConfigMap that the overlay needs."""
     rows = map(str.split, kubectl("api-resources", "--no-headers", quiet=True).splitlines())
-    # Of each kind its preferred version only, so the group has to do.
+    # It lists the preferred version of each kind only, so groups are compared.
     known = {(group(row[-3]), row[-1]) for row in rows if len(row) > 3}
-    wanted = {(group(m["apiVersion"]), m["kind"]) for m in found}
+    wanted = {(group(m["apiVersion"]), m["kind"]) for m in manifests}
     if known and (unknown := wanted - known):
         kinds = ", ".join(sorted(f"{kind} ({group or 'v1'})" for group, kind in unknown))
         raise SystemExit(
-            f"The cluster does not know {kinds}: install what brings them first "
+            f"The cluster does not know {kinds}: install their controllers first "
             "(knative/DEPLOY.md). Nothing has been changed."
         )
-    made = {(m["kind"], namespace_of(m), m["metadata"]["name"]) for m in found}
-    for kind, space, name in sorted(set(_needed(found)) - made):
-        asked = ("get", kind.lower(), name, "-n", space, "-o", "name", "--ignore-not-found")
-        if not kubectl(*asked).strip():
+    own = {(m["kind"], namespace_of(m), m["metadata"]["name"]) for m in manifests}
+    for kind, namespace, name in sorted(set(_required(manifests)) - own):
+        get = ("get", kind.lower(), name, "-n", namespace, "-o", "name", "--ignore-not-manifests")
+        if not kubectl(*get).strip():
             raise SystemExit(
-                f"{kind} {space}/{name} is not in the cluster: make it first "
+                f"{kind} {namespace}/{name} is not in the cluster: create it first "
                 "(knative/DEPLOY.md, Production). Nothing has been changed."
             )
 
 
-def _needed(found: Sequence[Manifest]) -> Iterator[tuple[str, str, str]]:
-    """Kind, namespace and name of each Secret and ConfigMap that a pod cannot start without."""
-    for manifest in found:
+def _required(manifests: Sequence[Manifest]) -> Iterator[tuple[str, str, str]]:
+    """Return kind, namespace and name of each Secret and ConfigMap that a pod requires."""
+    for manifest in manifests:
         pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
         for kind, ref in _refs(pod):
             name = ref.get("name") or ref.get("secretName", "")
-            if not ref.get("optional") and name != _MADE_BY_KUBERNETES:
+            if not ref.get("optional") and name != _ROOT_CA:
                 yield kind, namespace_of(manifest), name
 
 
 def _refs(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
     containers = [*pod.get("initContainers", ()), *pod.get("containers", ())]
-    holders = [v.get("valueFrom", {}) for one in containers for v in one.get("env", ())]
-    holders += [held for one in containers for held in one.get("envFrom", ())]
+    holders = [v.get("valueFrom", {}) for container in containers for v in container.get("env", ())]
+    holders += [source for container in containers for source in container.get("envFrom", ())]
     for volume in pod.get("volumes", ()):
         holders += [volume, *volume.get("projected", {}).get("sources", ())]
     for holder in holders:
@@ -113,18 +113,18 @@ def _refs(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
                 yield kind, holder[key]
 
 
-def refuse_other_brokers(kubectl: Kubectl, found: Sequence[Manifest]) -> None:
-    """A Broker's class cannot be changed; another one in the cluster means: not this overlay."""
+def require_same_broker_class(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Exit where a Broker of the cluster has another class, which is immutable."""
     key = "eventing.knative.dev/broker.class"
     path = "jsonpath={.metadata.annotations.eventing\\.knative\\.dev/broker\\.class}"
-    for broker in of(found, "Broker"):
-        name, space = broker["metadata"]["name"], namespace_of(broker)
+    for broker in of_kind(manifests, "Broker"):
+        name, namespace = broker["metadata"]["name"], namespace_of(broker)
         ours = broker["metadata"].get("annotations", {}).get(key)
-        there = kubectl(
-            "get", "broker", name, "-n", space, "-o", path, "--ignore-not-found"
+        live = kubectl(
+            "get", "broker", name, "-n", namespace, "-o", path, "--ignore-not-manifests"
         ).strip()
-        if ours and there and ours != there:
+        if ours and live and ours != live:
             raise SystemExit(
-                f"The cluster's Broker {space}/{name} is {there}, the overlay's {ours}: is this "
+                f"The cluster's Broker {namespace}/{name} is {live}, the overlay's {ours}: is this "
                 "the right overlay for this cluster? Nothing has been changed."
             )

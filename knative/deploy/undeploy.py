@@ -1,7 +1,7 @@
-"""Delete an overlay's objects: `make undeploy OVERLAY=kind YES=1`; without YES=1 it only tells.
+"""Delete an overlay's objects: `make undeploy OVERLAY=kind YES=1`; without YES=1 a dry run.
 
-The namespaces stay, with what others have in them and the Secrets that were made by hand; so does
-the volume of a database in the cluster.
+The namespaces stay, with all other objects and the Secrets that were created by hand; so does the
+volume of a database in the cluster.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import yaml
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import folder, objects
 
-# The schedules that sprints have got; they are in no overlay.
-_MADE = ("pingsources.sources.knative.dev", "app.kubernetes.io/managed-by=project-orchestrator")
+# The PingSources of sprints, which are in no overlay.
+_SPRINT_SCHEDULES = (
+    "pingsources.sources.knative.dev",
+    "app.kubernetes.io/managed-by=project-orchestrator",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,14 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     kubectl, overlay = Kubectl(arguments.kubectl), folder(arguments.overlay)
     print(f"Overlay {overlay.name} from context {kubectl.context()}", flush=True)
-    found = objects(kubectl("kustomize", str(overlay)))
-    text = yaml.safe_dump_all(m for m in found if m["kind"] != "Namespace")
+    manifests = objects(kubectl("kustomize", str(overlay)))
+    text = yaml.safe_dump_all(m for m in manifests if m["kind"] != "Namespace")
     dry = () if arguments.yes else ("--dry-run=client",)
-    print(kubectl("delete", "-f", "-", "--ignore-not-found", *dry, given=text), end="")
-    kind, label = _MADE
-    print(kubectl("delete", kind, "-n", "dsm", "-l", label, "--ignore-not-found", *dry), end="")
-    spaces = ", ".join(sorted(m["metadata"]["name"] for m in found if m["kind"] == "Namespace"))
-    print(f"What stays: the namespaces {spaces}, Secrets made by hand, volumes of databases.")
+    print(kubectl("delete", "-f", "-", "--ignore-not-manifests", *dry, stdin=text), end="")
+    kind, label = _SPRINT_SCHEDULES
+    print(kubectl("delete", kind, "-n", "dsm", "-l", label, "--ignore-not-manifests", *dry), end="")
+    namespaces = ", ".join(
+        sorted(m["metadata"]["name"] for m in manifests if m["kind"] == "Namespace")
+    )
+    print(f"What stays: the namespaces {namespaces}, Secrets made by hand, volumes of databases.")
     if not arguments.yes:
         print(f"A dry run: `make undeploy OVERLAY={arguments.overlay} YES=1` deletes them.")
     return 0

@@ -1,7 +1,7 @@
-"""A linter of Knative wiring: what Kubernetes accepts and what then quietly goes wrong.
+"""A linter of Knative wiring: it finds what Kubernetes accepts and Knative then drops or repeats.
 
     directory -> reading.py -> tree.py -> rules/*.py -> linting.py -> report.py
 
-It reports only what it understands: kinds that it does not know are left alone, and a name is
-missing only where everything that could hold it has been read.
+It ignores kinds that it does not know, and calls a name missing only where everything that could
+define it was read.
 """

@@ -1,8 +1,6 @@
 """The command line of the linter.
 
-Exit code 0: nothing at or above --fail-on. 1: something. 2: the command itself is wrong, or the
-linter is, which no finding is. The rules are imported once the command is known to be right: they
-take longer than `--help` may.
+The rules are imported after the arguments are parsed, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Exit codes: 0 nothing at or above --fail-on, 1 something, 2 wrong usage or a fau
 
 
 def command() -> int:
-    """`main` for a terminal: a reader that has seen enough is no error of its own."""
+    """Run `main`; a closed pipe is no error."""
     try:
         code = main()
         sys.stdout.flush()
@@ -41,34 +39,34 @@ def command() -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code."""
+    """Return the exit code."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     from knative.lint.linting import lint
     from knative.lint.report import as_json, as_sarif, as_text
 
-    if asked.rules:
+    if options.rules:
         print("\n".join(f"{r.id}  {r.severity:7}  {r.title}" for r in RULES.values()))
         return 0
-    if asked.explain:
-        return _explain(parser, asked.explain)
-    for name in (*(asked.select or ()), *(asked.ignore or ())):
+    if options.explain:
+        return _explain(parser, options.explain)
+    for name in (*(options.select or ()), *(options.ignore or ())):
         if not any(rule.startswith(name) for rule in RULES):
             parser.error(f"no rule begins with {name!r}; --rules lists them")
-    if [] in (asked.select, asked.ignore):
+    if [] in (options.select, options.ignore):
         parser.error("--select and --ignore want names of rules; --rules lists them")
-    if not asked.target:
+    if not options.target:
         parser.error("name a directory, a file, or - for standard input")
     try:
-        readings = [one for target in asked.target for one in _readings(target)]
+        readings = [one for target in options.target for one in _readings(target)]
     except (FileNotFoundError, PermissionError) as error:
         parser.error(str(error))
     except Exception:
         return _fault()
-    objects = sum(len(one.things) + one.others for one in readings)
+    objects = sum(len(one.manifests) + one.others for one in readings)
     if not objects and not any(one.broken or one.unread or one.unbuilt for one in readings):
-        parser.error(f"there is no Kubernetes object in {' '.join(asked.target)}")
-    select, ignore = tuple(asked.select or ()), tuple(asked.ignore or ())
+        parser.error(f"there is no Kubernetes object in {' '.join(options.target)}")
+    select, ignore = tuple(options.select or ()), tuple(options.ignore or ())
     try:
         findings = lint(
             readings,
@@ -76,17 +74,17 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except Exception:
         return _fault()
-    if asked.sarif:
+    if options.sarif:
         print(as_sarif(findings))
     else:
-        print(as_json(findings) if asked.json else as_text(findings, objects))
-    failing = SEVERITIES[: SEVERITIES.index(asked.fail_on) + 1]
+        print(as_json(findings) if options.json else as_text(findings, objects))
+    failing = SEVERITIES[: SEVERITIES.index(options.fail_on) + 1]
     return int(any(finding.severity in failing for finding in findings))
 
 
 def _fault() -> int:
     traceback.print_exc()
-    print("this is a fault of the linter, not of what it read", file=sys.stderr)
+    print("this is a fault of the linter, not of the manifests", file=sys.stderr)
     return 2
 
 
@@ -111,7 +109,7 @@ def _names(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="knative-lint",
-        description="Finds what is wrong with the wiring of Knative manifests.",
+        description="Checks the wiring of Knative manifests.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""What a rule is, what it finds, and the list of all rules."""
+"""Rules, their findings, and the registry of all rules."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from knative.lint.thing import Path as FieldPath
-    from knative.lint.thing import Thing
+    from knative.lint.manifest import Manifest
+    from knative.lint.manifest import Path as FieldPath
     from knative.lint.tree import Tree
 
 Severity = Literal["error", "warning", "note"]
@@ -17,20 +17,20 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # the worst fir
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a rule says: this field of this object, in words about this very case."""
+class Violation:
+    """A field of an object that violates a rule."""
 
-    thing: Thing
+    manifest: Manifest
     path: FieldPath
     message: str
 
 
-Check = Callable[["Tree"], Iterator[Found]]
+Check = Callable[["Tree"], Iterator[Violation]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`why` is the behaviour of Knative behind it, `fix` what to write instead."""
+    """`why` is the behaviour of Knative that the rule is based on, `fix` what to write instead."""
 
     id: str
     severity: Severity
@@ -42,13 +42,13 @@ class Rule:
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One finding at one place. `line` counts from 1; None for what no file holds."""
+    """One finding at one place. `line` counts from 1; None for a generated object."""
 
     file: Path
     line: int | None
     rule: str
     severity: Severity
-    thing: str
+    object: str
     field: str
     message: str
     why: str
@@ -56,7 +56,7 @@ class Finding:
 
     @property
     def place(self) -> tuple[str, int, str]:
-        """What findings are sorted by."""
+        """The sort key."""
         return str(self.file), self.line or 0, self.rule
 
 
@@ -66,7 +66,7 @@ RULES: dict[str, Rule] = {}
 def rule(
     id_: str, severity: Severity, title: str, *, why: str, fix: str
 ) -> Callable[[Check], Check]:
-    """Register a function from a Tree to what it finds as rule `id_`."""
+    """Register a function from a Tree to its violations as rule `id_`."""
 
     def register(check: Check) -> Check:
         if id_ in RULES:

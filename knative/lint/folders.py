@@ -1,4 +1,4 @@
-"""Which files of a folder are read: kustomizations, and the YAML and JSON that none governs."""
+"""The files of a folder to read: its kustomizations, and YAML and JSON outside of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass
 class Folders:
-    """What is below a folder: the kustomizations by themselves, and the files outside of them."""
+    """The root kustomizations below a folder, and the files outside of kustomizations."""
 
     tops: list[Path] = field(default_factory=list)
     loose: list[Path] = field(default_factory=list)
@@ -31,16 +31,16 @@ def bodies(file: Path) -> list[dict[str, Any]]:
     try:
         return [d.body for d in read_documents(file) if isinstance(d.body, dict)]
     except ManifestError:
-        return [{}]  # building it will say what is broken
+        return [{}]  # the build reports the problem
 
 
 def below(top: Path) -> Folders:
-    """What is to be read of `top`, without hidden folders and without following links.
+    """Return the kustomizations and files below `top`, without hidden folders and symbolic links.
 
-    A kustomization that another one takes in is no tree of its own, nor is a Component. What one
-    names, as a resource, a patch or a file to generate from, is not loose.
+    A kustomization that another one includes is no root, nor is a Component. A file that one names
+    as a resource, a patch or a generator's source is not loose.
     """
-    folders: dict[Path, Path] = {}  # each kustomization by where it really is
+    folders: dict[Path, Path] = {}  # each kustomization by its resolved path
     names: dict[Path, set[Path]] = {}  # the files and folders that it names
     components: set[Path] = set()
     for folder in _folders(top):
@@ -50,38 +50,38 @@ def below(top: Path) -> Folders:
             names[place] = {path for body in found for path in _named(folder, body)}
             if any(body.get("kind") == "Component" for body in found):
                 components.add(place)
-    taken = set[Path]().union(*names.values())
-    tops = [place for place in folders if place not in taken | components]
+    included = set[Path]().union(*names.values())
+    tops = [place for place in folders if place not in included | components]
     reached = _reached(tops, names)
-    # Those that take in one another are nobody's: one of each circle stands for it.
+    # Kustomizations that include one another have no root: one of each cycle is taken as its root.
     for place in folders:
         if place not in components | reached:
             tops.append(place)
             reached |= _reached([place], names)
-    loose = [file for file in _loose(top) if file.resolve() not in taken]
+    loose = [file for file in _loose(top) if file.resolve() not in included]
     return Folders([folders[place] for place in tops], loose)
 
 
 def _reached(tops: list[Path], names: dict[Path, set[Path]]) -> set[Path]:
     reached: set[Path] = set()
-    left = [*tops]
-    while left:
-        place = left.pop()
+    pending = [*tops]
+    while pending:
+        place = pending.pop()
         if place not in reached:
             reached.add(place)
-            left += names.get(place, ())
+            pending += names.get(place, ())
     return reached
 
 
 def _named(folder: Path, body: dict[str, Any]) -> Iterator[Path]:
-    """Every file and folder that a kustomization names."""
+    """Return every file and folder that a kustomization names."""
     for name in (text for key in _NAMING for text in _texts(body.get(key))):
         try:
             path = (folder / name.rpartition("=")[2]).resolve()
             if path.exists():
                 yield path
         except (OSError, RuntimeError, ValueError):
-            continue  # no path at all: a patch that is written in place, perhaps
+            continue  # no path, such as an inline patch
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -103,7 +103,7 @@ def _folders(top: Path) -> Iterator[Path]:
 
 
 def _loose(top: Path) -> Iterator[Path]:
-    """The files that are in no kustomization's folder."""
+    """Return the files that are in no kustomization's folder."""
     if kustomization(top):
         return
     for entry in sorted(top.iterdir()):

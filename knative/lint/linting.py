@@ -1,4 +1,4 @@
-"""All rules over one reading."""
+"""Run all rules over the trees."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import knative.lint.rules  # noqa: F401  importing registers the rules
-from knative.lint.finding import RULES, Finding, Found, Rule
-from knative.lint.ignoring import is_ignored
+from knative.lint.finding import RULES, Finding, Rule, Violation
 from knative.lint.reading import Reading
+from knative.lint.suppressions import is_suppressed
 from knative.lint.tree import Tree
 from knative.local.manifests.problems import Problem
 
@@ -16,34 +16,34 @@ from knative.local.manifests.problems import Problem
 def lint(
     readings: Iterable[Reading], wanted: Callable[[str], bool] = lambda _: True
 ) -> list[Finding]:
-    """What the rules that `wanted` names find, by place; one place tells each thing once."""
+    """Return the findings of the wanted rules, sorted by place, without duplicates."""
     findings: set[Finding] = set()
-    together = list(readings)
-    known = {thing.key for reading in together for thing in reading.things}
-    for reading in together:
+    all_readings = list(readings)
+    known = {manifest.key for reading in all_readings for manifest in reading.manifests}
+    for reading in all_readings:
         tree = Tree(reading, known)
         for rule in RULES.values():
             if wanted(rule.id):
                 findings.update(_of_rule(rule, tree))
-    return sorted(findings, key=lambda one: (*one.place, one.message, one.thing))
+    return sorted(findings, key=lambda one: (*one.place, one.message, one.object))
 
 
 def _of_rule(rule: Rule, tree: Tree) -> Iterable[Finding]:
     reading = tree.reading
-    said = {"KN001": reading.broken, "KN002": reading.unread, "KN003": reading.unbuilt}
-    for problem in said.get(rule.id, []):
+    problems = {"KN001": reading.broken, "KN002": reading.unread, "KN003": reading.unbuilt}
+    for problem in problems.get(rule.id, []):
         yield _of_problem(rule, problem)
     for found in rule.check(tree):
-        line = found.thing.line(found.path)
-        if not is_ignored(rule.id, found.thing, line):
+        line = found.manifest.line(found.path)
+        if not is_suppressed(rule.id, found.manifest, line):
             yield _finding(rule, found, line)
 
 
-def _finding(rule: Rule, found: Found, line: int | None) -> Finding:
+def _finding(rule: Rule, found: Violation, line: int | None) -> Finding:
     dotted = ".".join(str(part) for part in found.path)
-    thing, file = str(found.thing), _resolved(found.thing.file)
+    manifest, file = str(found.manifest), _resolved(found.manifest.file)
     return Finding(
-        file, line, rule.id, rule.severity, thing, dotted, found.message, rule.why, rule.fix
+        file, line, rule.id, rule.severity, manifest, dotted, found.message, rule.why, rule.fix
     )
 
 

@@ -1,4 +1,4 @@
-"""Could this filter ever match? Answered by trying it on every event that it can tell apart."""
+"""Can a filter ever match? It is tried on one event of each class that its atoms distinguish."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from knative.lint.thing import Thing
-from knative.lint.vocabulary import Vocabulary, vocabulary
+from knative.lint.filter_atoms import FilterAtoms, filter_atoms
+from knative.lint.manifest import Manifest
 from knative.local.broker.filters import Predicate, compile_filters
 
 _REQUIRED = frozenset({"id", "source", "type", "specversion"})
 _VERSIONS = frozenset({"1.0", "0.3"})  # what a Broker accepts
-_MOST = 20_000  # events to try; a filter that needs more is believed
+_MAX_CANDIDATES = 20_000  # a filter with more counts as matching
 
 
 @dataclass(frozen=True)
-class Partial:
-    """What is known about an event before it is sent.
+class PartialEvent:
+    """The attributes of an event that are known before it is sent.
 
     `fixed` attributes have that value; `free` ones may have any or be absent, None means all
-    that are not fixed; a value of `barred` is not had.
+    that are not fixed; an attribute never has its `excluded` value.
     """
 
     fixed: Mapping[str, str] = field(default_factory=dict)
     free: frozenset[str] | None = None
-    barred: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
 
-ANYTHING = Partial()
+ANYTHING = PartialEvent()
 
 
 @dataclass(frozen=True)
@@ -39,56 +39,56 @@ class Filter:
     """A Trigger's valid filter, compiled."""
 
     matches: Predicate
-    vocabulary: Vocabulary
+    atoms: FilterAtoms
 
-    def may_match(self, event: Partial) -> bool:
-        """False only when no event that fits `event` can pass."""
-        names = sorted(self.vocabulary.words)
+    def may_match(self, event: PartialEvent) -> bool:
+        """Return False only when the filter passes no event with the attributes of `event`."""
+        names = sorted(self.atoms.by_attribute)
         choices = [self._choices(name, event) for name in names]
-        if math.prod(len(choice) for choice in choices) > _MOST:
+        if math.prod(len(choice) for choice in choices) > _MAX_CANDIDATES:
             return True
         for values in itertools.product(*choices):
             pairs = zip(names, values, strict=True)
             if self.matches({name: value for name, value in pairs if value is not None}):
                 return True
-        return not self.vocabulary.known
+        return not self.atoms.exact
 
-    def _choices(self, name: str, event: Partial) -> list[str | None]:
+    def _choices(self, name: str, event: PartialEvent) -> list[str | None]:
         if name in event.fixed:
             return [event.fixed[name]]
         if event.free is not None and name not in event.free:
             return [None]
         if name == "specversion":
             return [*sorted(_VERSIONS)]
-        texts = sorted(self.vocabulary.words[name].candidates() - {event.barred.get(name)})
+        texts = sorted(self.atoms.by_attribute[name].candidates() - {event.excluded.get(name)})
         return [*texts] if name in _REQUIRED else [None, *texts]
 
 
-def together(filters: Sequence[Filter]) -> Filter:
-    """What passes all of them."""
-    words = Vocabulary()
+def all_of(filters: Sequence[Filter]) -> Filter:
+    """Return the conjunction of filters."""
+    atoms = FilterAtoms()
     for one in filters:
-        words.add(one.vocabulary)
-    return Filter(lambda event: all(one.matches(event) for one in filters), words)
+        atoms.add(one.atoms)
+    return Filter(lambda event: all(one.matches(event) for one in filters), atoms)
 
 
 def compiled(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> Filter:
-    """`spec.filter.attributes` and `spec.filters`; ValueError when the API server refuses them."""
-    return Filter(compile_filters(attributes, filters), vocabulary(attributes, filters))
+    """Compile a Trigger's filter; ValueError when the API server would reject it."""
+    return Filter(compile_filters(attributes, filters), filter_atoms(attributes, filters))
 
 
-def filter_of(trigger: Thing) -> Filter | None:
-    """The filter of a Trigger; None when the API server would refuse it."""
+def filter_of(trigger: Manifest) -> Filter | None:
+    """Return the filter of a Trigger; None when the API server would reject it."""
     return _compiled(trigger)[0]
 
 
-def refusal_of(trigger: Thing) -> str:
-    """Why the API server would refuse the Trigger's filter; empty when it takes it."""
+def filter_error(trigger: Manifest) -> str:
+    """Return why the API server would reject the Trigger's filter; empty when it accepts it."""
     return _compiled(trigger)[1]
 
 
 @cache
-def _compiled(trigger: Thing) -> tuple[Filter | None, str]:
+def _compiled(trigger: Manifest) -> tuple[Filter | None, str]:
     attributes: Any = trigger.get("spec", "filter", "attributes")
     filters: Any = trigger.get("spec", "filters")
     if attributes is not None and not isinstance(attributes, dict):
@@ -97,7 +97,7 @@ def _compiled(trigger: Thing) -> tuple[Filter | None, str]:
         return None, "filters must be a list"
     try:
         if filters and attributes:
-            compile_filters(attributes, None)  # ignored on delivery, checked all the same
+            compile_filters(attributes, None)  # ignored on delivery, but validated
         return compiled(attributes, filters), ""
     except ValueError as error:
         return None, str(error)

@@ -1,4 +1,4 @@
-"""Directories, files and standard input as trees: a kustomization is built, a folder read."""
+"""Read directories, files and standard input as trees; a kustomization is built first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from knative.lint.folders import below, bodies
-from knative.lint.thing import Thing
+from knative.lint.manifest import Manifest
 from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource, expanded
@@ -17,7 +17,7 @@ from knative.local.manifests.source import Document, as_text, parse_documents, r
 STDIN = Path("<stdin>")
 _BREAK = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
-# Rules look at what is Knative's and at these: all else need not be built.
+# Rules check Knative's kinds and these; other documents are not parsed.
 _KINDS = {
     "List", "Namespace", "ConfigMap", "Service", "Role", "ClusterRole",
     "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod",
@@ -26,24 +26,23 @@ _KINDS = {
 
 @dataclass
 class Reading:
-    """What was read.
+    """The objects of one tree, and the problems of reading it.
 
-    `unread` stands in the way of saying that a name does not exist. Of what is `unbuilt` nothing
-    can be said at all, so there are no things then.
+    With `unread` parts no name counts as missing; an `unbuilt` kustomization has no manifests.
     """
 
-    things: list[Thing] = field(default_factory=list)
-    others: int = 0  # objects of kinds that no rule looks at
+    manifests: list[Manifest] = field(default_factory=list)
+    others: int = 0  # objects of kinds that no rule checks
     broken: list[Problem] = field(default_factory=list)
     unread: list[Problem] = field(default_factory=list)
     unbuilt: list[Problem] = field(default_factory=list)
 
 
 def read(target: Path) -> list[Reading]:
-    """The trees under `target`; FileNotFoundError when there is no such thing.
+    """Return the trees under `target`; FileNotFoundError when there is no such path.
 
     A kustomization is one tree. Any other folder is one tree of all its YAML and JSON files,
-    beside one for each kustomization below it that no other one takes in.
+    and one for each kustomization below it that no other one includes.
     """
     if target.is_file():
         return [_files([target])]
@@ -54,11 +53,13 @@ def read(target: Path) -> list[Reading]:
     found = below(target)
     loose = _files(found.loose, every=False)
     built = [_kustomized(folder) for folder in found.tops]
-    return [loose, *built] if loose.things or loose.broken or loose.others or not built else built
+    return (
+        [loose, *built] if loose.manifests or loose.broken or loose.others or not built else built
+    )
 
 
 def read_text(text: str | bytes) -> Reading:
-    """The tree of `text`, as `kubectl kustomize` or `helm template` print it."""
+    """Return the tree of `text`, as `kubectl kustomize` or `helm template` print it."""
     reading = Reading()
     try:
         if isinstance(text, bytes):
@@ -81,37 +82,37 @@ def _kustomized(folder: Path) -> Reading:
     try:
         resources, problems = attempt(folder, as_component=is_component)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # The builder trusts shapes that the kustomization of a stranger may not have.
-        words = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
-        return Reading(broken=[Problem(file, 1, "kustomization", "", words)])
-    if is_component:  # what it patches is not here
+        # The builder does not validate every field.
+        message = f"cannot be built ({type(error).__name__}: {error}); try kubectl kustomize"
+        return Reading(broken=[Problem(file, 1, "kustomization", "", message)])
+    if is_component:  # its patches' targets are elsewhere
         problems = [problem for problem in problems if problem.file != file]
     remote = any("remote resources" in problem.message for problem in problems)
     for problem in problems:
         if remote and "nothing matches" in problem.message:
-            continue  # what it patches is elsewhere
+            continue  # the target is a remote resource
         if "remote resources" in problem.message:
-            words = problem.message.replace("not supported", "not read here")
-            reading.unread.append(_worded(problem, words))
+            message = problem.message.replace("not supported", "not read here")
+            reading.unread.append(_with_message(problem, message))
         elif "not supported" in problem.message:
-            reading.unbuilt.append(_worded(problem, "this linter does not know what it does"))
+            reading.unbuilt.append(_with_message(problem, "this linter cannot build it"))
         else:
             reading.broken.append(problem)
     if reading.unbuilt:
         return Reading(unbuilt=reading.unbuilt)
     _keep(resources, reading)
     if is_component:
-        words = "is a Component, looked at without what it goes into"
-        reading.unread.append(Problem(file, 1, "kustomization", "", words))
+        message = "is a Component, checked without the kustomization that includes it"
+        reading.unread.append(Problem(file, 1, "kustomization", "", message))
     return reading
 
 
-def _worded(problem: Problem, words: str) -> Problem:
-    return Problem(problem.file, problem.line, problem.thing, problem.field, words)
+def _with_message(problem: Problem, message: str) -> Problem:
+    return Problem(problem.file, problem.line, problem.thing, problem.field, message)
 
 
 def _files(files: list[Path], *, every: bool = True) -> Reading:
-    """The tree of these files; unless `every`, of those that may hold Kubernetes objects."""
+    """Return the tree of these files; unless `every`, of those that may hold Kubernetes objects."""
     reading = Reading()
     for file in files:
         try:
@@ -124,42 +125,42 @@ def _files(files: list[Path], *, every: bool = True) -> Reading:
 
 
 def _may_hold_objects(data: bytes) -> bool:
-    """Is it worth reading? A folder holds the YAML and JSON of many tools."""
-    odd = b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return odd or (b"apiVersion" in data and b"kind" in data)
+    """May a file hold Kubernetes objects? A folder has YAML and JSON of other tools too."""
+    encoded = b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return encoded or (b"apiVersion" in data and b"kind" in data)
 
 
 def _parts(text: str, file: Path, reading: Reading) -> None:
-    """Take the documents that a rule looks at; where one is broken, the others all the same."""
+    """Add the documents that a rule checks; a broken one does not stop the others."""
     cuts = [0, *(match.start() for match in _BREAK.finditer(text)), len(text)]
     line = 1
     for start, end in pairwise(cuts):
         part = text[start:end]
-        if not _is_looked_at(part):
+        if not _is_relevant(part):
             reading.others += 1
         else:
             try:
                 _take(parse_documents(part, file, line), reading)
             except ManifestError as error:
-                reading.broken += map(_kinder, error.problems)
+                reading.broken += map(_with_helm_hint, error.problems)
         line += part.count("\n")
 
 
-def _is_looked_at(text: str) -> bool:
-    """May a document be of a kind that a rule looks at? Without a `kind:` that is plain, it may."""
+def _is_relevant(text: str) -> bool:
+    """May a document be of a kind that a rule checks? One without a plain `kind:` may be."""
     kinds = _KIND.findall(text)
     return not kinds or ".knative.dev/" in text or not _KINDS.isdisjoint(kinds)
 
 
-def _kinder(problem: Problem) -> Problem:
+def _with_helm_hint(problem: Problem) -> Problem:
     if "templates" not in problem.file.parts:
         return problem
-    words = "a Helm template? Try: helm template . | python -m knative.lint -"
-    return _worded(problem, f"{problem.message}; {words}")
+    message = "a Helm template? Try: helm template . | python -m knative.lint -"
+    return _with_message(problem, f"{problem.message}; {message}")
 
 
 def _take(documents: list[Document], reading: Reading) -> None:
-    """Keep the Kubernetes objects; any other YAML (values, workflows) is none of ours."""
+    """Add the Kubernetes objects, without other YAML (values, workflows)."""
     found = (
         d for d in documents if isinstance(d.body, dict) and {"apiVersion", "kind"} <= d.body.keys()
     )
@@ -167,4 +168,4 @@ def _take(documents: list[Document], reading: Reading) -> None:
 
 
 def _keep(resources: list[Resource], reading: Reading) -> None:
-    reading.things += [Thing(one) for resource in resources for one in expanded(resource)]
+    reading.manifests += [Manifest(one) for resource in resources for one in expanded(resource)]

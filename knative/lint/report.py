@@ -17,11 +17,11 @@ _SARIF = (
 
 
 def as_text(findings: list[Finding], objects: int) -> str:
-    """One line where it is and what it is, one for why, one for the fix; then, how many."""
+    """Return three lines for each finding (message, why, fix), and a summary."""
     blocks = []
     for one in findings:
         place = f"{show(one.file)}:{one.line}" if one.line else show(one.file)
-        what = ": ".join(part for part in (one.thing, one.field, one.message) if part)
+        what = ": ".join(part for part in (one.object, one.field, one.message) if part)
         blocks.append(
             f"{place}: {one.rule} {one.severity}: {what}\n  why: {one.why}\n  fix: {one.fix}"
         )
@@ -29,23 +29,22 @@ def as_text(findings: list[Finding], objects: int) -> str:
 
 
 def summary(findings: list[Finding]) -> str:
-    """How many of each severity.
+    """Return the number of findings of each severity.
 
     >>> summary([])
     'nothing found'
     """
     counts = {s: sum(one.severity == s for one in findings) for s in SEVERITIES}
-    told = ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n)
-    return told or "nothing found"
+    return ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n) or "nothing found"
 
 
 def as_json(findings: list[Finding]) -> str:
-    """A list of objects with the fields of Finding."""
+    """Return a list of objects with the fields of Finding."""
     return json.dumps([{**asdict(one), "file": show(one.file)} for one in findings], indent=2)
 
 
 def as_sarif(findings: list[Finding]) -> str:
-    """One SARIF run, with all rules and every finding; paths are relative to here."""
+    """Return one SARIF run with all rules and findings; paths are relative."""
     order = list(RULES)
     driver = {
         "name": "knative-lint",
@@ -73,7 +72,7 @@ def _descriptor(rule: Rule) -> dict[str, Any]:
 
 
 def _result(one: Finding, index: int) -> dict[str, Any]:
-    what = ": ".join(part for part in (one.thing, one.field, one.message) if part)
+    what = ": ".join(part for part in (one.object, one.field, one.message) if part)
     return {
         "ruleId": one.rule,
         "ruleIndex": index,
@@ -92,8 +91,8 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
 
 
 def _logical(one: Finding) -> dict[str, Any]:
-    """The object and its field; a file that could not be read has neither."""
-    name = ": ".join(part for part in (one.thing, one.field) if part)
+    """Return the object and its field; a file that could not be read has neither."""
+    name = ": ".join(part for part in (one.object, one.field) if part)
     return {"logicalLocations": [{"fullyQualifiedName": name}]} if name else {}
 
 

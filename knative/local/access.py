@@ -17,6 +17,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import json
 import secrets
 from collections.abc import Mapping
 
@@ -33,6 +34,19 @@ Headers = Mapping[bytes, bytes]
 def new_token() -> str:
     """A token that cannot be guessed."""
     return secrets.token_urlsafe(32)
+
+
+def kubeconfig_text(server: str, token: str) -> str:
+    """A kubeconfig for the API at `server`."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "local", "cluster": {"server": server}}],
+        "users": [{"name": "local", "user": {"token": token}}],
+        "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local"}}],
+        "current-context": "local",
+    }
+    return json.dumps(config, indent=2)
 
 
 class Access:

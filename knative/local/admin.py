@@ -20,6 +20,7 @@ from knative.local.durations import duration_s
 from knative.local.errors import StartError
 from knative.local.event_history import histories
 from knative.local.event_json import change_json, event_json
+from knative.local.runtime_status import describe, services_of
 
 if TYPE_CHECKING:
     from knative.local.runtime import Runtime
@@ -29,10 +30,10 @@ def admin_app(runtime: Runtime) -> Starlette:
     """The administration of `runtime` as an ASGI application."""
 
     async def status(_: Request) -> Response:
-        return JSONResponse(await runtime.describe())
+        return JSONResponse(await describe(runtime))
 
     async def services(_: Request) -> Response:
-        return JSONResponse(runtime.services())
+        return JSONResponse(services_of(runtime))
 
     async def settled(_: Request) -> Response:
         counts = await runtime.broker.counts()
@@ -86,7 +87,7 @@ def admin_app(runtime: Runtime) -> Starlette:
     async def faults(request: Request) -> Response:
         if request.method == "POST":
             try:
-                runtime.add_fault(request.query_params.get("fault", ""))
+                runtime.faults.add(request.query_params.get("fault", ""))
             except ValueError as error:
                 raise QueryError(str(error)) from None
         return JSONResponse(runtime.faults.list())

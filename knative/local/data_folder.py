@@ -15,7 +15,7 @@ _WORDS = "The data folder of a local Knative: `make clean` deletes it with all t
 _OURS = {
     "lock", "runtime.json", "kubeconfig", "broker.sqlite", "broker.sqlite-shm",
     "broker.sqlite-wal", "clock.json", "tried.json", "pids.json", "kube", "logs", "volumes",
-    "postgres",
+    "postgres", "secrets.json",
 }  # fmt: skip
 # Written by SQLite under the mode that the file has: payloads and Secrets.
 _DATABASES = ("broker.sqlite", "kube/kube.sqlite")

@@ -1,4 +1,4 @@
-"""One event's whole way: where it came from, its deliveries, and all that it led to."""
+"""One event's whole way: what caused it, its deliveries, and all that it caused."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ async def histories(broker: LocalBroker, name: str) -> list[dict[str, Any]]:
 
 
 async def _history(broker: LocalBroker, record: EventRecord) -> dict[str, Any]:
-    origin = await broker.origin(record)
-    return {**await _down(broker, record, {record.seq}), "origin": origin and _named(origin)}
+    caused_by = await broker.caused_by(record)
+    return {
+        **await _with_caused(broker, record, {record.seq}),
+        "caused_by": caused_by and _summary(caused_by),
+    }
 
 
-async def _down(broker: LocalBroker, record: EventRecord, seen: set[int]) -> dict[str, Any]:
+async def _with_caused(broker: LocalBroker, record: EventRecord, seen: set[int]) -> dict[str, Any]:
     caused = []
     for one in await broker.caused(record):
         if one.seq not in seen and len(seen) < MAX_EVENTS:
             seen.add(one.seq)
-            caused.append(await _down(broker, one, seen))
+            caused.append(await _with_caused(broker, one, seen))
     return {**event_json(record), "caused": caused}
 
 
-def _named(record: EventRecord) -> dict[str, Any]:
+def _summary(record: EventRecord) -> dict[str, Any]:
     names = ("id", "source", "type")
     return {"seq": record.seq, **{name: record.attributes[name] for name in names}}

@@ -1,118 +1,19 @@
-"""Faults on demand: what befalls which calls of the Broker, and when.
-
-A fault is a line of words, the same for the command line, `up --fault` and tests:
-`status=503 trigger=shop/mail nth=2`. The Broker makes each of its calls through `Faults.call`.
-"""
+"""The faults of a runtime: the Broker makes each of its calls through `Faults.call`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
 from knative.local.broker.http import Answer, Outcome
+from knative.local.fault import Fault
 
 Call = Callable[[], Awaitable[Outcome]]
-
-# Each kind: the least and greatest value and the default, or None where there is no value to give.
-KINDS: dict[str, tuple[float, float, float | None] | None] = {
-    "twice": None,
-    "late": (0, 86_400, None),  # seconds until the call begins
-    "slow": (0, 86_400, None),  # seconds that the answer takes longer
-    "out-of-order": (0, 86_400, 5.0),  # seconds to wait at most for a delivery that overtakes
-    "drop-answer": None,
-    "status": (300, 599, None),  # answered instead of the subscriber
-    "kill-before": (0, 60, 0.05),  # seconds after the request; an earlier answer is lost
-    "kill-after": None,
-}
-_TARGETS = ("trigger", "service", "host")
-_CHOICES = ("nth", "probability", "seed")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done to a call. Without a target all calls are meant, without a choice each one.
-
-    `nth` counts the calls of the target from 1; `probability` draws with `seed`.
-    """
-
-    kind: str
-    value: float | None = None
-    trigger: str | None = None  # namespace/name
-    service: str | None = None  # namespace/name
-    host: str | None = None
-    nth: int | None = None
-    probability: float | None = None
-    seed: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Fault:
-        """From words; ValueError with what there is to say."""
-        first, *rest = text.split() or [""]
-        kind, equals, number = first.partition("=")
-        if kind not in KINDS:
-            raise ValueError(f"no fault {kind!r}; there are: {', '.join(KINDS)}")
-        given = {}
-        for word in rest:
-            name, _, value = word.partition("=")
-            if name not in (*_TARGETS, *_CHOICES) or not value or name in given:
-                names = ", ".join(f"{name}=" for name in (*_TARGETS, *_CHOICES))
-                raise ValueError(f"{word!r} is none of {names}, each at most once")
-            given[name] = value
-        if len(given.keys() & set(_TARGETS)) > 1 or {"nth", "probability"} <= given.keys():
-            raise ValueError(f"{text!r}: one of {', '.join(_TARGETS)}, one of nth, probability")
-        return cls(
-            kind,
-            _value(kind, number if equals else None),
-            **{name: given.get(name) for name in _TARGETS},
-            nth=int(_number("nth", given["nth"], 1, 10**9)) if "nth" in given else None,
-            probability=_number("probability", given["probability"], 0, 1)
-            if "probability" in given
-            else None,
-            seed=int(_number("seed", given.get("seed", "0"), 0, 10**9)),
-        )
-
-    def __str__(self) -> str:
-        words = [self.kind if self.value is None else f"{self.kind}={self.value:g}"]
-        for name in (*_TARGETS, "nth", "probability"):
-            if (given := getattr(self, name)) is not None:
-                words.append(f"{name}={given}")
-        return " ".join(words) + (f" seed={self.seed}" if self.probability is not None else "")
-
-    def meets(self, trigger: str, host: str) -> bool:
-        """Is a call to `host`, for `trigger`, of the target?"""
-        name, _, namespace = host.removesuffix(".svc.cluster.local").partition(".")
-        return (
-            self.trigger in (None, trigger)
-            and self.host in (None, host)
-            and self.service in (None, f"{namespace}/{name}")
-        )
-
-
-def _value(kind: str, text: str | None) -> float | None:
-    wants = KINDS[kind]
-    if wants is None:
-        if text is not None:
-            raise ValueError(f"{kind} takes no value, it has {text!r}")
-        return None
-    least, most, default = wants
-    if text is None and default is None:
-        raise ValueError(f"{kind} takes a value: {kind}=NUMBER, from {least:g} to {most:g}")
-    return default if text is None else _number(kind, text, least, most)
-
-
-def _number(name: str, text: str, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most or (name in ("nth", "seed", "status") and number % 1):
-        raise ValueError(f"{name}={text} is no number from {least:g} to {most:g}")
-    return number
 
 
 @dataclass
@@ -122,31 +23,55 @@ class _Active:
     id: int
     fault: Fault
     calls: int = 0  # of its target
-    struck: int = 0
+    injected: int = 0
     random: random.Random = field(default_factory=random.Random)
 
-    def strikes(self) -> bool:
-        """Does it befall this call, the next one of its target?"""
+    def applies(self) -> bool:
+        """Is it injected into this call, the next one of its target?"""
         self.calls += 1
         nth, probability = self.fault.nth, self.fault.probability
         hit = nth in (None, self.calls)
         if probability is not None:
             hit = self.random.random() < probability
-        self.struck += hit
+        self.injected += hit
         return hit
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What faults can target: the subscriber's host of each Trigger, the host of each Service."""
+
+    triggers: Mapping[str, str]
+    services: Mapping[str, str]
+
+    def check(self, fault: Fault) -> None:
+        """ValueError where there is no such target, or none that can be killed."""
+        for kind, name, there in (
+            ("Trigger", fault.trigger, self.triggers),
+            ("Service", fault.service, self.services),
+        ):
+            if name is not None and name not in there:
+                raise ValueError(f"no {kind} {name!r}; there are: {', '.join(there) or 'none'}")
+        if fault.kind.startswith("kill"):
+            host = fault.host or self.services.get(fault.service or "")
+            if (host or self.triggers.get(fault.trigger or "")) not in self.services.values():
+                raise ValueError(f"'{fault}' needs a target that is a process here")
 
 
 class Faults:
     """The faults of a runtime. `kill(host)` ends the process behind a host name at once."""
 
-    def __init__(self, kill: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, kill: Callable[[str], Awaitable[None]], targets: Targets) -> None:
         self._kill = kill
+        self._targets = targets
         self._active: dict[int, _Active] = {}
         self._last_id = 0
         self._held: dict[str, list[asyncio.Event]] = {}  # deliveries to be overtaken, by Trigger
 
-    def add(self, fault: Fault) -> int:
-        """Begin a fault; its number."""
+    def add(self, text: str) -> int:
+        """Begin the fault that `text` says; its number. ValueError with what there is."""
+        fault = Fault.parse(text)
+        self._targets.check(fault)
         self._last_id += 1
         self._active[self._last_id] = _Active(
             self._last_id, fault, random=random.Random(fault.seed)
@@ -161,40 +86,40 @@ class Faults:
         return len(gone)
 
     def list(self) -> list[dict[str, int | str]]:
-        """Each fault with the calls of its target, and those that it befell."""
+        """Each fault with the calls of its target, and the calls into which it was injected."""
         return [
-            {"id": one.id, "fault": str(one.fault), "calls": one.calls, "struck": one.struck}
+            {"id": one.id, "fault": str(one.fault), "calls": one.calls, "injected": one.injected}
             for one in self._active.values()
         ]
 
     async def call(
         self, trigger: str, url: str, make: Call, timeout_s: float, *, repeated: bool
     ) -> tuple[Outcome, str | None, bool]:
-        """What the Broker sees of a call, the faults that befell it, and is it made twice?"""
+        """What the Broker sees of a call, the faults that were injected, and is it made twice?"""
         host = urlsplit(url).hostname or ""
-        struck = [
+        injected = [
             one.fault
             for one in self._active.values()
             if not (repeated and one.fault.kind == "twice")
-            and one.fault.meets(trigger, host)
-            and one.strikes()
+            and one.fault.matches(trigger, host)
+            and one.applies()
         ]
-        for fault in struck:
-            make = partial(self._befall, fault, trigger, host, make, timeout_s)
+        for fault in injected:
+            make = partial(self._inject, fault, trigger, host, make, timeout_s)
         outcome = await make()
         for held in self._held.pop(trigger, ()):
             held.set()
-        kinds = [fault.kind for fault in struck]
-        return outcome, ", ".join(map(str, struck)) or None, "twice" in kinds
+        kinds = [fault.kind for fault in injected]
+        return outcome, ", ".join(map(str, injected)) or None, "twice" in kinds
 
     def concern(self, host: str) -> bool:
         """Is there a fault for requests to `host`, whoever makes them?"""
         return any(
-            (one.fault.service or one.fault.host) and one.fault.meets("", host)
+            (one.fault.service or one.fault.host) and one.fault.matches("", host)
             for one in self._active.values()
         )
 
-    async def _befall(
+    async def _inject(
         self, fault: Fault, trigger: str, host: str, make: Call, timeout_s: float
     ) -> Outcome:
         value = fault.value or 0.0

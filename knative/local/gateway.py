@@ -77,11 +77,11 @@ class Gateway:
                 await reply(send, _refusal(error))
 
         if self._faults.concern(host):
-            await reply(send, await self._befallen(host, route))
+            await reply(send, await self._with_faults(host, route))
         else:
             await route(send)
 
-    async def _befallen(self, host: str, route: Callable[[Send], Awaitable[None]]) -> Answer:
+    async def _with_faults(self, host: str, route: Callable[[Send], Awaitable[None]]) -> Answer:
         """The whole answer to a request, after the faults of its host."""
 
         async def make() -> Answer:

@@ -20,8 +20,11 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             words = f"{name}: {service['reason']}; it has crashed {service['crashes']} times"
             yield words, f"knative-local logs {name}; the next request starts it again"
     for fault in status["faults"]:
-        words = f"fault {fault['id']} is on: {fault['fault']}, it befell {fault['struck']} calls"
-        yield words, f"knative-local fault clear {fault['id']}"
+        number, calls = fault["id"], fault["injected"]
+        yield (
+            f"fault {number} is active: {fault['fault']}, injected into {calls} calls",
+            f"knative-local fault clear {number}",
+        )
     counts = status["counts"]
     if counts["dead-lettered"]:
         yield (

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from knative.local import data_folder
-from knative.local.access import USER, Access, new_token
+from knative.local import data_folder, random_secrets
+from knative.local.access import USER, Access, kubeconfig_text, new_token
 from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
 from knative.local.broker.broker import LocalBroker
@@ -27,16 +27,13 @@ from knative.local.clock import Clock
 from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
-from knative.local.faults import Fault, Faults
+from knative.local.faults import Faults, Targets
 from knative.local.gateway import KUBERNETES, Gateway
-from knative.local.health import problems
 from knative.local.kube import clock as kube_clock
 from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
-from knative.local.manifests.eventing import Trigger
-from knative.local.manifests.load import UNENFORCED, World
+from knative.local.manifests.load import World
 from knative.local.manifests.problems import ManifestError
-from knative.local.manifests.references import address
 from knative.local.network import Network
 from knative.local.outside import Outside
 from knative.local.postgres import Postgres
@@ -48,8 +45,8 @@ from knative.local.translate import brokers, triggers
 
 logger = logging.getLogger(__name__)
 
-CALM_S = 0.1  # an outbox sends a moment after its function has answered
-CALM_WITHIN_S = 60.0
+IDLE_FOR_S = 0.05  # an outbox sends a moment after its function has answered
+IDLE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,11 @@ class Runtime:
         self.reset: asyncio.Event | None = None  # set when asked to begin anew, by whoever can
         self.world = world
         self.options = options
-        self._data = options.data.resolve()
+        self.data = options.data.resolve()
         self._stack: list[Any] = []  # what to stop, last first
-        self._databases: list[Postgres] = []
+        self.databases: list[Postgres] = []
         self._broker_started = False
-        self._lock = DataLock(self._data)
+        self._lock = DataLock(self.data)
         self._token = new_token()
 
     async def start(self) -> None:
@@ -106,30 +103,33 @@ class Runtime:
     async def _start(self) -> None:
         if self.world.unmapped:
             raise ManifestError(list(self.world.unmapped))
-        with _usable(self._data):
-            data_folder.prepare(self._data)
+        with _usable(self.data):
+            data_folder.prepare(self.data)
             free = self._lock.take()
         if not free:
-            words = f"another local Knative runs on {self._data}; stop it or give another --data"
+            words = f"another local Knative runs on {self.data}; stop it or give another --data"
             raise StartError(words)
+        self.world = random_secrets.filled(self.world, self.data)
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
         hosts = await self._start_postgres()
-        clock_file = self._data / "clock" if self.options.clock else None
+        clock_file = self.data / "clock" if self.options.clock else None
         self.timeline = Timeline(self.options.clock, clock_file)
         self._stack.append(self._stop_timeline)
         kube_clock.follow(self.timeline.now)
-        kubeconfig = self._data / "kubeconfig"
-        site = Site(self._data, self.proxy_url, kubeconfig, hosts, clock_file)
-        self._write_kubeconfig(kubeconfig)
+        kubeconfig = self.data / "kubeconfig"
+        site = Site(self.data, self.proxy_url, kubeconfig, hosts, clock_file)
+        data_folder.write_private(
+            kubeconfig, kubeconfig_text(f"{self.url}{KUBERNETES}", self._token)
+        )
 
         self.processes = Processes(self.world, site, self.options.limits)
         outside = Outside(self.world, self.options.maps)
-        self.faults = Faults(self.processes.kill)
         self.network = Network(self.processes.by_host, outside)
         try:
+            self.faults = Faults(self.processes.kill, self._targets())
             self.broker = LocalBroker(
-                self._data / "broker.sqlite",
+                self.data / "broker.sqlite",
                 brokers(self.world),
                 triggers(self.world),
                 self.network,
@@ -145,11 +145,11 @@ class Runtime:
         self.network.broker = self.broker
         for text in self.options.faults:
             try:
-                self.add_fault(text)
+                self.faults.add(text)
             except ValueError as error:
                 raise StartError(f"--fault: {error}") from None
-        self.clock = Clock(self.network, self._data / "clock.json", self.timeline)
-        with _usable(self._data / "kube"):
+        self.clock = Clock(self.network, self.data / "clock.json", self.timeline)
+        with _usable(self.data / "kube"):
             self.kube = ClusterApi(
                 self.world, site, self.network, self.clock, self.timeline.call_later
             )
@@ -177,7 +177,7 @@ class Runtime:
             self._progress(f"Running {', '.join(job.name for job in jobs)}")
         await self.kube.run_jobs(self.options.jobs_within_s)
         # Before the services: one that has kept events of its last life sends them as it starts.
-        with _usable(self._data / "broker.sqlite"):
+        with _usable(self.data / "broker.sqlite"):
             await self.broker.start()
         self._broker_started = True
         self._stack += [self.broker.pause, self.clock.close]
@@ -185,6 +185,17 @@ class Runtime:
         if self.options.automatic:
             self.clock.start()
         self._announce()
+
+    def _targets(self) -> Targets:
+        hosts = {
+            f"{one.namespace}/{one.name}": urlsplit(one.subscriber_uri).hostname or ""
+            for one in triggers(self.world)
+        }
+        services = {
+            f"{one.service.namespace}/{one.service.name}": one.host
+            for one in self.processes.revisions
+        }
+        return Targets(hosts, services)
 
     def _front(self) -> Revision | None:
         if self.options.front is None:
@@ -198,7 +209,7 @@ class Runtime:
     async def _start_postgres(self) -> dict[str, Path]:
         hosts: dict[str, Path] = {}
         for item in self.world.all(StatefulSet):
-            postgres = Postgres(item, self.world, self._data)
+            postgres = Postgres(item, self.world, self.data)
             self._progress("Starting PostgreSQL")
             self._stack.append(partial(asyncio.to_thread, postgres.stop))
             await asyncio.to_thread(postgres.start)
@@ -206,7 +217,7 @@ class Runtime:
             self._stack.append(partial(_cancelled, keeping))
             await postgres.prepare()
             hosts |= postgres.hosts()
-            self._databases.append(postgres)
+            self.databases.append(postgres)
         return hosts
 
     async def _try_services(self) -> None:
@@ -224,11 +235,12 @@ class Runtime:
             except Exception:  # whatever one part says, the others must stop too
                 logger.exception("cannot stop %s", part)
         if self._lock.taken:
-            (self._data / "runtime.json").unlink(missing_ok=True)
+            (self.data / "runtime.json").unlink(missing_ok=True)
             self._lock.release()
 
     async def _stop_timeline(self) -> None:
         self.timeline.close()
+        kube_clock.follow(time.time)
 
     async def _stop_broker(self) -> None:
         if self._broker_started:
@@ -245,41 +257,7 @@ class Runtime:
 
     def _announce(self) -> None:
         told = {"pid": os.getpid(), "port": self.port, "url": self.url, "token": self._token}
-        data_folder.write_private(self._data / "runtime.json", json.dumps(told))
-
-    def _write_kubeconfig(self, path: Path) -> None:
-        cluster = {"name": "local", "cluster": {"server": f"{self.url}{KUBERNETES}"}}
-        context = {"name": "local", "context": {"cluster": "local", "user": "local"}}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [cluster],
-            "users": [{"name": "local", "user": {"token": self._token}}],
-            "contexts": [context],
-            "current-context": "local",
-        }
-        data_folder.write_private(path, json.dumps(config, indent=2))
-
-    def add_fault(self, text: str) -> int:
-        """Begin the fault that `text` says; its number. ValueError with what there is."""
-        fault = Fault.parse(text)
-        subscribers = {f"{one.namespace}/{one.name}": one for one in triggers(self.world)}
-        services = {
-            f"{one.service.namespace}/{one.service.name}": one for one in self.processes.revisions
-        }
-        for kind, name, there in (
-            ("Trigger", fault.trigger, subscribers),
-            ("Service", fault.service, services),
-        ):
-            if name is not None and name not in there:
-                raise ValueError(f"no {kind} {name!r}; there are: {', '.join(there) or 'none'}")
-        if fault.kind.startswith("kill"):
-            host = fault.host or (fault.service and services[fault.service].host)
-            if fault.trigger:
-                host = urlsplit(subscribers[fault.trigger].subscriber_uri).hostname
-            if host not in self.processes.by_host:
-                raise ValueError(f"{text!r} needs a target that is a process here")
-        return self.faults.add(fault)
+        data_folder.write_private(self.data / "runtime.json", json.dumps(told))
 
     async def advance(self, by_s: float) -> int:
         """Advance the virtual clock; how many timers that made due.
@@ -289,12 +267,12 @@ class Runtime:
         """
         if not self.timeline.is_virtual:
             raise ValueError("the clock is the machine's: start with `up --clock TIME`")
-        return await self.timeline.advance(by_s, self._calm)
+        return await self.timeline.advance(by_s, self._wait_until_idle)
 
-    async def _calm(self) -> None:
+    async def _wait_until_idle(self) -> None:
         """Wait until nothing has been under way for a while; TimeoutError names what still is."""
         since = began = time.monotonic()
-        while time.monotonic() - since < CALM_S:
+        while time.monotonic() - since < IDLE_FOR_S:
             busy = [one.service.name for one in self.processes.revisions if one.in_flight]
             if self.broker.in_flight() or self.clock.busy:
                 busy.append("the broker")
@@ -302,13 +280,13 @@ class Runtime:
                 busy.append("a Job")
             if busy:
                 since = time.monotonic()
-            if since - began > CALM_WITHIN_S:
+            if since - began > IDLE_WITHIN_S:
                 moment = datetime.fromtimestamp(self.timeline.now(), UTC)
                 raise TimeoutError(
                     f"stopped at {moment.isoformat()}: {', '.join(busy)} did not end in "
-                    f"{CALM_WITHIN_S:g} s"
+                    f"{IDLE_WITHIN_S:g} s"
                 )
-            await asyncio.sleep(CALM_S / 10)
+            await asyncio.sleep(IDLE_FOR_S / 10)
 
     # What can be asked.
 
@@ -325,66 +303,6 @@ class Runtime:
             f"{revision.service.namespace}.localhost:{self.port}"
             for revision in self.processes.revisions
         }
-
-    def services(self) -> list[dict[str, Any]]:
-        """State, pid and counts of PostgreSQL and of every Service."""
-        return [postgres.describe() for postgres in self._databases] + [
-            {
-                "name": revision.service.name,
-                "namespace": revision.service.namespace,
-                "state": str(revision.state),
-                "pid": revision.pid,
-                "starts": revision.counts.starts,
-                "crashes": revision.counts.crashes,
-                "requests": revision.counts.requests,
-                "in_flight": revision.in_flight,
-                "reason": revision.reason,
-                "log": str(revision.log),
-            }
-            for revision in self.processes.revisions
-        ]
-
-    async def describe(self) -> dict[str, Any]:
-        """What the overlay declares, what runs of it, and what is wrong."""
-        counts = await self.broker.counts()
-        found = {
-            "url": self.url,
-            "pid": os.getpid(),
-            "data": str(self._data),
-            "addresses": self.addresses(),
-            "services": self.services(),
-            "triggers": [
-                {
-                    "name": item.name,
-                    "namespace": item.namespace,
-                    "broker": item.spec.broker,
-                    "filter": item.spec.filter.attributes if item.spec.filter else None,
-                    "filters": item.spec.filters,
-                    "subscriber": address(item.spec.subscriber, item.namespace),
-                }
-                for item in self.world.all(Trigger)
-            ],
-            "schedules": [
-                {
-                    "name": source.name,
-                    "namespace": source.namespace,
-                    "schedule": source.spec.schedule,
-                    "timezone": source.spec.timezone or "UTC",
-                    "times": [due.isoformat() for due in times],
-                }
-                for source, times in self.clock.schedules()
-            ],
-            "brokers": [f"{spec.namespace}/{spec.name}" for spec in brokers(self.world)],
-            "counts": counts,
-            "faults": self.faults.list(),
-            "retrying": self.broker.retrying(),
-            "clock": {
-                "now": datetime.fromtimestamp(self.timeline.now(), UTC).isoformat(),
-                "virtual": self.timeline.is_virtual,
-            },
-            "unenforced": sorted(str(i) for i in self.world.objects if isinstance(i, UNENFORCED)),
-        }
-        return found | {"problems": problems(found)}
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

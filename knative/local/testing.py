@@ -22,7 +22,7 @@ from knative.local.cli.client import Client
 from knative.local.cli.ingress import send_event
 from knative.local.errors import StartError
 
-CALM_S = 0.2  # an outbox sends a moment after its function has answered
+SETTLED_FOR_S = 0.2  # an outbox sends a moment after its function has answered
 EVERY_S = 0.02
 
 
@@ -154,7 +154,7 @@ class LocalKnative(KnativeProcess):
         """Return when nothing is on its way any more, retries included; else AssertionError."""
         deadline = time.monotonic() + within_s
         since = time.monotonic()
-        while time.monotonic() - since < CALM_S:
+        while time.monotonic() - since < SETTLED_FOR_S:
             if not self.admin.ask("settled")["settled"]:
                 since = time.monotonic()
             if since > deadline:

@@ -34,7 +34,7 @@ class Timer:
 class Timeline:
     """`start`: where a virtual clock begins; None is the machine's clock.
 
-    `file` tells processes the time of a virtual clock: `offset SECONDS` to the machine's time, or
+    `file` gives processes the time of a virtual clock: `offset SECONDS` to the machine's time, or
     `at SECONDS` since 1970 while it stands still.
     """
 
@@ -48,18 +48,18 @@ class Timeline:
         self.is_virtual = start is not None
         self._began = time.monotonic()
         self._start = start.timestamp() if start else 0.0
-        self._still: float | None = None  # the moment at which it stands
+        self._frozen: float | None = None  # the moment at which the clock stands still
         self._file = file if start else None
         self._timers: list[Timer] = []
         self._number = 0
-        self._nap: asyncio.TimerHandle | None = None
+        self._handle: asyncio.TimerHandle | None = None
         self._advancing = asyncio.Lock()
-        self._tell()
+        self._write_file()
 
     def now(self) -> float:
         """Seconds since 1970."""
-        if self._still is not None:
-            return self._still
+        if self._frozen is not None:
+            return self._frozen
         return self._start + time.monotonic() - self._began if self.is_virtual else self._machine()
 
     def call_at(self, due: float, callback: Callable[[], None], name: str = "") -> Timer:
@@ -67,7 +67,7 @@ class Timeline:
         self._number += 1
         timer = Timer(due, name, self._number, callback)
         heapq.heappush(self._timers, timer)
-        self._wake()
+        self._schedule()
         return timer
 
     def call_later(
@@ -87,62 +87,62 @@ class Timeline:
         async with self._advancing:
             target, made = self.now() + by_s, 0
             try:
-                self._stand(self.now())
+                self._freeze(self.now())
                 await settled()
                 while (timer := self._next()) is not None and timer.due <= target:
-                    self._stand(max(timer.due, self.now()))
+                    self._freeze(max(timer.due, self.now()))
                     heapq.heappop(self._timers)
                     if timer.callback is not None:
                         timer.callback()
                     made += 1
                     await settled()
-                self._stand(target)
+                self._freeze(target)
             finally:
                 self._start, self._began = self.now(), time.monotonic()
-                self._still = None
-                self._tell()
-                self._wake()
+                self._frozen = None
+                self._write_file()
+                self._schedule()
         return made
 
     def close(self) -> None:
         """Call nothing any more."""
         self._timers.clear()
-        if self._nap is not None:
-            self._nap.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _next(self) -> Timer | None:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
         return self._timers[0] if self._timers else None
 
-    def _stand(self, moment: float) -> None:
-        self._still = moment
-        self._tell()
+    def _freeze(self, moment: float) -> None:
+        self._frozen = moment
+        self._write_file()
 
-    def _tell(self) -> None:
+    def _write_file(self) -> None:
         if self._file is None:
             return
-        if self._still is not None:
-            text = f"at {self._still}"
+        if self._frozen is not None:
+            text = f"at {self._frozen}"
         else:
             text = f"offset {self.now() - self._machine()}"
         scratch = self._file.with_suffix(".new")
         scratch.write_text(text)
         scratch.replace(self._file)
 
-    def _wake(self) -> None:
+    def _schedule(self) -> None:
         """Set the alarm for the next timer, unless time is being advanced."""
-        if self._nap is not None:
-            self._nap.cancel()
-            self._nap = None
-        if self._still is None and (timer := self._next()) is not None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._frozen is None and (timer := self._next()) is not None:
             wait_s = min(max(timer.due - self.now(), 0.0), LONGEST_NAP_S)
-            self._nap = asyncio.get_running_loop().call_later(wait_s, self._ring)
+            self._handle = asyncio.get_running_loop().call_later(wait_s, self._run_due)
 
-    def _ring(self) -> None:
-        self._nap = None
+    def _run_due(self) -> None:
+        self._handle = None
         while (timer := self._next()) is not None and timer.due <= self.now():
             heapq.heappop(self._timers)
             if timer.callback is not None:
                 timer.callback()
-        self._wake()
+        self._schedule()

@@ -37,7 +37,6 @@ NAP = """
       service: "{{ data.repository.full_name }}"
       command: [python, -u, -c, "import time; print(*range(400), sep=chr(10)); time.sleep(900)"]
 """
-SECRET = b"for this laptop only"
 
 
 class Morning:
@@ -114,11 +113,12 @@ class Morning:
         issue = sample_issue(42)
         issue["label"] = issue["label"] | {"name": "nap"}
         body = json.dumps(issue).encode()
+        key = self.runtime.secret("dsm/webhook-secrets", "github").encode()
         headers = {
             "content-type": "application/json",
             "x-github-event": "issues",
             "x-github-delivery": "delivery-42",
-            "x-hub-signature-256": f"sha256={hmac.digest(SECRET, body, 'sha256').hex()}",
+            "x-hub-signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}",
         }
         async with self.runtime.client("webhook-receiver", headers=headers) as client:
             assert (await client.post("/webhook/github", content=body)).status_code == 202

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.watched import misdeeds, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -60,7 +61,7 @@ class Morning:
 
 @pytest.fixture
 async def morning(tmp_path: Path) -> AsyncIterator[Morning]:
-    runtime = LocalKnative(OVERLAY, tmp_path / "data")
+    runtime = LocalKnative(watched(OVERLAY, tmp_path / "overlay"), tmp_path / "data")
     await asyncio.to_thread(runtime.start)
     yield Morning(runtime)
     await asyncio.to_thread(runtime.stop)
@@ -91,3 +92,4 @@ async def test_a_hostile_project_has_its_day_and_its_cycle_like_all_others(
     closed = {cycle["closed_sprint_id"]: cycle["new_sprint_id"] for cycle in cycles}
     assert closed == {"PHE001-S01": "PHE001-S02", hostile: f"{PROJECT}-S02"}
     assert await morning.runtime.ask("dead-letters") == []
+    assert misdeeds(morning.runtime) == []

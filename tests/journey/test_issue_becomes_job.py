@@ -15,7 +15,6 @@ from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 pytestmark = [pytest.mark.slow]
-SECRET = b"for this laptop only"
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,12 @@ def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
 async def deliver(knative: LocalKnative, issue: dict[str, Any], delivery: str) -> httpx.Response:
     """What GitHub does."""
     body = json.dumps(issue).encode()
+    key = knative.secret("dsm/webhook-secrets", "github").encode()
     headers = {
         "content-type": "application/json",
         "x-github-event": "issues",
         "x-github-delivery": delivery,
-        "x-hub-signature-256": f"sha256={hmac.digest(SECRET, body, 'sha256').hex()}",
+        "x-hub-signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}",
     }
     async with knative.client("webhook-receiver", headers=headers) as client:
         return await client.post("/webhook/github", content=body)

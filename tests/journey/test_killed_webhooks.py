@@ -45,7 +45,6 @@ from tests.support.repository import container, services
 DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
 REPEATS = DELIVERIES * 3 // 10
 SENDERS = 12
-SECRET = "for this laptop only"
 RUNTIME = "the runtime"
 VICTIMS = ["webhook-receiver", "job-launcher"] * 3 + [RUNTIME] * 2
 ROUTES = """
@@ -144,7 +143,8 @@ class Story:
     async def _deliver(self, client: httpx.AsyncClient, id: str) -> None:
         """Send until it is acknowledged."""
         payload = sample_issue(int(id.removeprefix("d-")))
-        path, headers, body = make.from_github(payload, delivery=id, secret=SECRET)
+        secret = self.runtime.secret("dsm/webhook-secrets", "github")
+        path, headers, body = make.from_github(payload, delivery=id, secret=secret)
         headers["host"] = "webhook-receiver.dsm.localhost"
 
         async def acknowledged() -> dict[str, Any] | None:

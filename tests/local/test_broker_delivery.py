@@ -21,7 +21,7 @@ from knative.local.broker.http import Around
 from knative.local.broker.journal import Journal
 from knative.local.broker.records import Wanted
 from knative.local.broker.store import Batch
-from knative.local.faults import Fault, Faults
+from knative.local.faults import Faults, Targets
 from tests.support import eventually
 from tests.support.broker import Open, publish, wait_settled
 from tests.support.receiver import Receiver, Say
@@ -82,8 +82,8 @@ def twice() -> Around:
     async def kill(host: str) -> None:
         raise AssertionError(f"nothing is killed: {host}")
 
-    faults = Faults(kill)
-    faults.add(Fault.parse("twice"))
+    faults = Faults(kill, Targets({}, {}))
+    faults.add("twice")
     return faults.call
 
 

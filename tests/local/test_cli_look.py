@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.local.cli.parser import parser
+from knative.local.cli.parser import commands, parser
 from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
@@ -68,18 +68,18 @@ def test_a_dead_letter_is_delivered_again_with_all_of_its_attempts_on_record(
 def test_an_event_shows_its_whole_way(data: tuple[str, str]) -> None:
     fired = json.loads(run("fire", "morning", "--json", *data).stdout)
     (record,) = lines("event", fired["id"], *data)
-    assert record["origin"] is None
+    assert record["caused_by"] is None
     (answer,) = record["caused"]
     assert answer["attributes"]["type"] == "io.example.ticked.v1"
     (same,) = lines("event", f"#{answer['seq']}", *data)
-    assert same["origin"]["id"] == fired["id"]
+    assert same["caused_by"]["id"] == fired["id"]
     run("send", "--type", GREETING, "--extension", f"causationid={fired['id']}", *data)
     shown = run("event", fired["id"], *data).stdout.splitlines()
     assert f"{TICK}  from /apis/v1/namespaces/dsm/pingsources/morning" in shown[0]
     assert '  data: {"hello": 1}' in shown
     assert any("  dsm/echo-ticks: delivered, 1 attempt" in line for line in shown)
-    led = [line.split()[4] for line in shown if line.startswith("  led to ")]
-    assert led == ["io.example.ticked.v1", GREETING]
+    caused = [line.split()[3] for line in shown if line.startswith("  caused ")]
+    assert caused == ["io.example.ticked.v1", GREETING]
     assert one_line(run("event", "nobody", *data)).startswith("there is no event nobody")
 
 
@@ -157,22 +157,13 @@ def test_reset_begins_anew_on_the_same_port(tmp_path: Path) -> None:
         assert run("send", "--type", GREETING, *data).returncode == 0
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    (choices,) = [
-        action.choices
-        for action in parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    ]
-    return dict(choices)
-
-
 @pytest.mark.parametrize("name", commands())
 def test_every_command_has_help_with_examples_that_are_right(name: str) -> None:
     helped = run(name, "--help").stdout
     assert helped.startswith(f"usage: knative-local {name} ")
     assert "Error when" not in helped, "what a docstring says of its exceptions"
     for line in helped.partition("examples:\n")[2].splitlines():
-        words = shlex.split(line.partition(" | ")[0])
+        words = shlex.split(re.split(r" [|>] ", line)[0])
         assert words[:2] == ["knative-local", name]
         assert parser().parse_args(words[1:]).command == name
 
@@ -197,3 +188,19 @@ def test_a_command_imports_nothing_that_it_does_not_need(
     assert "knative.local.cli.main" in imported
     assert not HEAVY & imported
     assert len(imported) < 170
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("knative-local even", "events event"),
+        ("knative-local dead-letters re", "redrive"),
+        ("knative-local events --sub", "--subject"),
+    ],
+)
+def test_a_shell_completes_commands_and_options(line: str, completed: str) -> None:
+    script = run("completion", "bash").stdout
+    script += f"\nCOMP_WORDS=({line}); COMP_CWORD=$(({len(line.split())} - 1))"
+    script += "\n_knative_local; echo ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == completed.split()

@@ -143,7 +143,8 @@ def checkout(tmp_path: Path) -> Path:
     """What git knows, in a folder with a blank in its path."""
     place = tmp_path / "a checkout"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "functions", "knative", "tests/local", "tests/__init__.py"],
+        ["git", "ls-files", "-z", "functions", "knative", "tests/local", "tests/support",
+         "tests/__init__.py"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):

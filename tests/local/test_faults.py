@@ -1,4 +1,4 @@
-"""Faults on demand befall the calls that they name, and stand in the event's history."""
+"""Faults are injected into the calls that they name, and stand in the event's history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from knative.local.broker import LocalBroker, State
-from knative.local.faults import KINDS, Fault, Faults
+from knative.local.fault import KINDS, Fault
+from knative.local.faults import Faults, Targets
 from tests.support import eventually
 from tests.support.broker import RETRY, Open, publish, wait_settled
 from tests.support.command_line import TINY, lines, one_line, run
@@ -28,9 +29,9 @@ async def _no_process(host: str) -> None:
 
 
 def faults(*texts: str) -> Faults:
-    made = Faults(_no_process)
+    made = Faults(_no_process, Targets({"ns/a": "127.0.0.1"}, {}))
     for text in texts:
-        made.add(Fault.parse(text))
+        made.add(text)
     return made
 
 
@@ -60,7 +61,7 @@ async def attempts(broker: LocalBroker) -> list[tuple[int | None, str | None, st
     ],
     ids=["status", "drop-answer", "slow"],
 )
-async def test_an_attempt_that_a_fault_befell_is_tried_again(
+async def test_an_attempt_with_a_fault_is_retried(
     open_broker: Open,
     receiver: Receiver,
     text: str,
@@ -91,10 +92,10 @@ async def test_a_delivery_comes_late_and_another_one_overtakes_it(
     assert [one.headers["ce-id"] for one in receiver.requests("/a")] == ["second", "first"]
 
 
-async def test_a_fault_of_a_probability_befalls_the_same_calls_with_the_same_seed(
+async def test_a_seed_repeats_the_calls_that_a_fault_is_injected_into(
     open_broker: Open,
 ) -> None:
-    async def befallen(seed: int) -> list[bool]:
+    async def injected_with(seed: int) -> list[bool]:
         made = faults(f"late=0 probability=0.5 seed={seed}")
         async with open_broker(around=made.call) as broker:
             before = len(await attempts(broker))
@@ -102,9 +103,9 @@ async def test_a_fault_of_a_probability_befalls_the_same_calls_with_the_same_see
                 await publish(broker, "a")
             return [one[2] is not None for one in (await attempts(broker))[before:]]
 
-    once = await befallen(1)
-    assert once == await befallen(1)
-    assert once != await befallen(2)
+    once = await injected_with(1)
+    assert once == await injected_with(1)
+    assert once != await injected_with(2)
     assert set(once) == {True, False}
 
 
@@ -196,7 +197,7 @@ async def test_a_request_of_a_function_meets_the_faults_of_its_host(
     assert (answer.status_code, answer.json()["body"]) == (200, "x")
     run("fault", "drop-answer", "host=echo.dsm.svc.cluster.local", *data)
     assert (await asked()).status_code == 502
-    listed = [(one["fault"], one["calls"], one["struck"]) for one in lines("fault", *data)]
+    listed = [(one["fault"], one["calls"], one["injected"]) for one in lines("fault", *data)]
     assert listed[0] == ("status=429 service=dsm/echo nth=1", 3, 1)
 
 
@@ -211,7 +212,7 @@ def test_a_fault_for_what_there_is_not_is_refused(data: tuple[str, str], tmp_pat
     assert one_line(failed).startswith("--fault: no fault 'twise'; there are: ")
 
 
-async def test_whatever_befalls_an_event_it_is_handled_in_the_end(
+async def test_an_event_is_handled_in_spite_of_several_faults(
     open_broker: Open,
     receiver: Receiver,
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from knative.local.access import Access
 from knative.local.environment import Launch
-from knative.local.faults import Faults
+from knative.local.faults import Faults, Targets
 from knative.local.gateway import Gateway
 from knative.local.instance import Instance, NotReadyError, free_port, spawn
 from knative.local.manifests.load import World
@@ -257,7 +257,9 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
 
 def _gateway(revision: Revision) -> Gateway:
     hosts, outside = {"echo.dsm.localhost": revision}, Outside(World(()), {})
-    return Gateway(hosts, _nobody, _nobody, _nobody, Access("token"), outside, Faults(_nobody))
+    return Gateway(
+        hosts, _nobody, _nobody, _nobody, Access("token"), outside, Faults(_nobody, Targets({}, {}))
+    )
 
 
 async def _nobody(*_: Any) -> None:

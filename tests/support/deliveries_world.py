@@ -14,6 +14,7 @@ import httpx
 
 from functions.events.schedule import ScheduleDue
 from functions.job_launcher.main import job_launcher
+from functions.kit.context import Context
 from functions.webhook_receiver.main import webhook_receiver
 from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster
@@ -46,10 +47,10 @@ class DeliveriesWorld:
     client: httpx.AsyncClient
     environ: dict[str, str]
 
-    def deploy(self, settings: Mapping[str, str]) -> None:
+    def deploy(self, settings: Mapping[str, str]) -> Context:
         """A new process of the receiver, with other settings."""
         environ = {**self.environ, **settings}
-        self.cluster.deploy(webhook_receiver, environ, now=self.clock)
+        return self.cluster.deploy(webhook_receiver, environ, now=self.clock)
 
     async def minute(self, minutes: float = 5) -> None:
         """Time passes, and the tick of the minute comes."""

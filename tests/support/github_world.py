@@ -106,6 +106,10 @@ class GithubWorld:
         """Somebody labels an issue; returns the delivery of the first hook."""
         return await self._changed(repository, number, label, "labeled", fate)
 
+    def commented(self, repository: str, number: int) -> None:
+        """Somebody writes under an issue, which no hook of ours is about."""
+        self.issues[repository][number].updated_at = self.time
+
     async def unlabelled(self, repository: str, number: int, label: str) -> Sent:
         return await self._changed(repository, number, label, "unlabeled", "arrives")
 
@@ -131,6 +135,7 @@ class GithubWorld:
             "label": self._label(label),
             "issue": self.issue(repository, issue),
             "repository": self.repository(repository),
+            "organization": {"login": repository.partition("/")[0]},
             "sender": self._user("octocat"),
         }
         return await self.delivers("issues", payload, fate)
@@ -167,12 +172,13 @@ class GithubWorld:
         """Attempt a delivery; returns the status that GitHub notes, 502 where it got none."""
         status = 502
         if not lost:
-            answer = await self._receiver.post(
-                "/webhook/github", headers=sent.headers, content=sent.body
-            )
-            status = answer.status_code
+            status = (await self.answered(sent)).status_code
         self.attempts.append(Attempt(self._number(), sent, self.time, status, again))
         return status
+
+    async def answered(self, sent: Sent) -> httpx.Response:
+        """What the receiver says to a delivery."""
+        return await self._receiver.post("/webhook/github", headers=sent.headers, content=sent.body)
 
     def item(self, one: Attempt) -> dict[str, Any]:
         return {

@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 
+from knative.local.broker.broker import LOST
+from knative.local.random_secrets import read
 from knative.local.testing import KnativeProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +47,10 @@ class LocalKnative(KnativeProcess):
         options = {"timeout": 60.0, **options}
         return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, **options)
 
+    def secret(self, name: str, key: str) -> str:
+        """A value that the data folder has made; `name` is namespace/name."""
+        return read(self.data)[name][key]
+
     async def send(
         self, type: str, data: Any = None, *, broker: str = "dsm/default", **attributes: str
     ) -> int:
@@ -72,6 +79,20 @@ class LocalKnative(KnativeProcess):
         """Lose what the broker holds in memory; how many deliveries that were."""
         async with self.client() as client:
             return int((await client.post("/_knative/crash-broker")).json()["lost"])
+
+    async def connect(self, database: str) -> asyncpg.Connection[asyncpg.Record]:
+        """A session of PostgreSQL."""
+        lock = (self.data / "postgres" / "postmaster.pid").read_text().splitlines()
+        return await asyncpg.connect(host=lock[4], user="dsm", database=database)
+
+    async def given_up(self) -> list[tuple[str, Any]]:
+        """Type and delivery of what was given up; not of what the broker lost with its memory."""
+        return [
+            (event["attributes"]["type"], delivery)
+            for event in await self.ask("dead-letters", limit=10_000)
+            for delivery in event["deliveries"]
+            if delivery["state"] in ("dead-lettered", "failed") and delivery["reason"] != LOST
+        ]
 
     async def settled(self) -> bool:
         """Nothing is on its way."""

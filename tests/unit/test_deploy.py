@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from knative.deploy.overlay import objects, of
+from knative.deploy.overlay import objects, of_kind
 
 ROOT = Path(__file__).parents[2]
 # A kubectl whose cluster is a file of answers; it builds with the local kustomize, an overlay once,
@@ -335,7 +335,7 @@ def test_a_service_that_knative_gave_up_is_tried_again(
     assert cluster.deploy("OVERLAY=kind", **answer).returncode == 0
     marks = {
         one["metadata"]["name"]: one["spec"]["template"]["metadata"]["annotations"]
-        for one in of([one for part in cluster.applied() for one in part], "Service")
+        for one in of_kind([one for part in cluster.applied() for one in part], "Service")
     }
     assert marks["console"].get("dsm.io/again") == mark
     assert not [name for name in marks if name != "console" and "dsm.io/again" in marks[name]]
@@ -364,7 +364,7 @@ def test_a_migration_that_failed_is_told_at_once_with_its_reason_and_log(cluster
     }
     done = cluster.deploy("OVERLAY=kind", **answers)
     assert done.returncode != 0
-    assert "job dsm/migrate has not done its work:\nBackoffLimitExceeded: 6\n" in done.stderr
+    assert "job dsm/migrate is not complete:\nBackoffLimitExceeded: 6\n" in done.stderr
     assert "migrate-x: ImagePullBackOff: no such tag\nno such host" in done.stderr
     assert "wait" not in cluster.verbs()
 
@@ -373,7 +373,7 @@ def test_what_a_webhook_refuses_is_named_although_it_names_nothing(cluster: Clus
     done = cluster.deploy("OVERLAY=kind", apply="admission webhook denied the request")
     assert done.returncode != 0
     assert "admission webhook denied the request" in done.stderr
-    (left,) = re.findall(r"Not applied: (.*), nor what comes after them\.", done.stderr)
+    (left,) = re.findall(r"Not applied: (.*), nor the parts after them\.", done.stderr)
     assert "statefulset.apps/postgres" in left.split(", ")
     assert not {"namespace/dsm", "job.batch/migrate"} & set(left.split(", "))
     assert "wait" not in cluster.verbs()
@@ -481,4 +481,4 @@ def test_workloads_of_others_that_restricted_would_stop_are_named(cluster: Clust
     done = cluster.deploy("OVERLAY=kind", **answer)
     assert done.returncode == 0, done.stderr
     assert "Namespace dsm is going to enforce Pod Security `restricted`" in done.stdout
-    assert "new pods of CronJob run-dailyscrum, Deployment root will be refused" in done.stdout
+    assert "new pods of CronJob run-dailyscrum, Deployment root will be rejected" in done.stdout

@@ -30,7 +30,7 @@ def folder(top: Path, *documents: str, kustomization: str = "") -> Path:
 def test_a_finding_says_file_and_line(tmp_path: Path, kustomization: str) -> None:
     (one,) = found_in(folder(tmp_path, LOST, *GOOD, kustomization=kustomization))
     text = (tmp_path / "objects.yaml").read_text().splitlines()
-    assert (one.rule, one.file.name, one.thing) == ("KN102", "objects.yaml", "Trigger lost")
+    assert (one.rule, one.file.name, one.object) == ("KN102", "objects.yaml", "Trigger lost")
     assert one.line is not None
     assert "name: nosuch" in text[one.line - 1]
 

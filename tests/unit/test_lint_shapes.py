@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from knative.lint.linting import lint
+from knative.lint.manifest import Manifest, Path
 from knative.lint.reading import Reading, read_text
-from knative.lint.thing import Path, Thing
 from knative.local.manifests.resource import Resource
 from tests.support.lint_tree import BASE, GOOD, event_type, ping, service, trigger
 
@@ -49,15 +49,15 @@ def _spoilt(value: Any, path: Path, odd: Any) -> Any:
 
 @pytest.mark.parametrize("which", range(len(DOCUMENTS)))
 def test_a_field_of_any_shape_stops_nothing(which: int) -> None:
-    things = read_text("---".join(DOCUMENTS)).things
-    victim = things[which].resource
+    manifests = read_text("---".join(DOCUMENTS)).manifests
+    victim = manifests[which].resource
     for path in _places(victim.body):
         for odd in ODD:
             body = _spoilt(victim.body, path, odd)
-            spoilt = Thing(Resource(body, victim.source))
-            others = [thing for thing in things if thing.resource is not victim]
+            spoilt = Manifest(Resource(body, victim.source))
+            others = [manifest for manifest in manifests if manifest.resource is not victim]
             assert isinstance(lint([Reading([*others, spoilt])]), list), (path, odd)
 
 
 def test_the_documents_that_are_spoilt_are_read() -> None:
-    assert len(read_text("---".join(GOOD)).things) == len(GOOD)
+    assert len(read_text("---".join(GOOD)).manifests) == len(GOOD)

@@ -241,8 +241,8 @@ def test_trees_of_one_run_know_one_another(tmp_path: Path) -> None:
     ("of", "version", "judged"), [("reference", "v1beta3", True), ("other", "v1beta3", False)]
 )
 def test_a_type_without_a_reference_is_of_no_broker(of: str, version: str, judged: bool) -> None:
-    unheard = event_type("order.lost").replace("reference", of).replace("v1beta2", version)
-    assert ("KN201" in rules(*GOOD, unheard)) is judged
+    unconsumed = event_type("order.lost").replace("reference", of).replace("v1beta2", version)
+    assert ("KN201" in rules(*GOOD, unconsumed)) is judged
 
 
 def test_a_label_that_two_services_share_makes_neither_the_producer() -> None:

@@ -55,3 +55,4 @@ SPRINTS = Lock("sprints")  # whoever starts a sprint: its project
 TASK_NUMBERS = Lock("task numbers")  # whoever numbers new tasks: their project
 SEED = Lock("seed")  # whoever writes a sample backlog: its project
 REGISTRATION = Lock("registration")  # whoever registers an orchestration: its name
+ISSUE = Lock("issue")  # whoever stores a delivery that an issue has a label: the state's name

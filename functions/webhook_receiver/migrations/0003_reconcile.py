@@ -41,8 +41,14 @@ def upgrade() -> None:
         """CREATE INDEX hook_delivery_open ON hook_delivery (hook, delivered_at)
            WHERE state IN ('missing', 'unwanted')"""
     )
+    op.execute(
+        """CREATE INDEX delivery_labelled
+           ON delivery ((attributes ->> 'source'), (attributes ->> 'subject'))
+           WHERE type = 'com.github.issue.labeled'"""
+    )
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX delivery_labelled")
     op.execute("DROP TABLE hook_delivery")
     op.execute("DROP TABLE comparison")

@@ -16,12 +16,14 @@ from functions.kit.durable.database import Connection
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a comparison stands. `checked_at`: up to when all was compared."""
+    """How a comparison stands. `checked_at`: when all was compared; it began at `made_at`."""
 
     name: str
+    made_at: datetime
     due_at: datetime
     checked_at: datetime | None
     problem: str | None
+    memory: Mapping[str, Any]
 
 
 async def turn(
@@ -29,7 +31,7 @@ async def turn(
 ) -> Mapping[str, Any] | None:
     """Its memory if it is due, and the turn is ours; None if not."""
     memory: Mapping[str, Any] | None = await connection.fetchval(
-        """INSERT INTO comparison AS known (name, due_at) VALUES ($1, $3)
+        """INSERT INTO comparison AS known (name, due_at, made_at) VALUES ($1, $3, $2)
            ON CONFLICT (name) DO UPDATE SET due_at = excluded.due_at WHERE known.due_at <= $2
            RETURNING memory""",
         *(name, now, now + every),
@@ -59,5 +61,7 @@ async def go_on(
 
 
 async def every(connection: Connection) -> dict[str, Comparison]:
-    rows = await connection.fetch("SELECT name, due_at, checked_at, problem FROM comparison")
+    rows = await connection.fetch(
+        "SELECT name, made_at, due_at, checked_at, problem, memory FROM comparison"
+    )
     return {row["name"]: Comparison(**row) for row in rows}

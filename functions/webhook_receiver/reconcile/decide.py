@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 Kind = tuple[str, str | None]  # GitHub's name of an event, and its action
 
@@ -113,3 +114,46 @@ def _may_be(found: str, pattern: str) -> bool:
         or (pattern != wanted and name.startswith(wanted))
         or (found != name and wanted.startswith(name))
     )
+
+
+def standing_label(timeline: Iterable[Mapping[str, Any]], label: str) -> Mapping[str, Any] | None:
+    """The event since which an issue has a label, by its timeline, oldest first; None without it.
+
+    >>> def event(kind, name, day):
+    ...     return {"event": kind, "label": {"name": name}, "created_at": day}
+    >>> story = [event("labeled", "Agent", 1), {"event": "commented"}, event("labeled", "bug", 2)]
+    >>> standing_label(story, "agent")["created_at"]
+    1
+    >>> standing_label([*story, event("unlabeled", "agent", 3)], "agent") is None
+    True
+    """
+    found: Mapping[str, Any] | None = None
+    for event in timeline:
+        if event.get("event") in ("labeled", "unlabeled") and same(event["label"]["name"], label):
+            found = event if event["event"] == "labeled" else None
+    return found
+
+
+def same(label: str, other: str) -> bool:
+    """Names of labels do not differ by case."""
+    return label.casefold() == other.casefold()
+
+
+def label_of(issue: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An issue's label of that name, as a delivery has it; GitHub may list names alone.
+
+    >>> label_of({"labels": ["bug", {"name": "Agent", "color": "fff"}]}, "agent")
+    {'name': 'Agent', 'color': 'fff'}
+    """
+    labels = [one if isinstance(one, Mapping) else {"name": one} for one in issue["labels"]]
+    return next((one for one in labels if same(one["name"], name)), {"name": name})
+
+
+def found_id(repository: str, number: int, event: Mapping[str, Any]) -> str:
+    """The id of the delivery that should have come: the same, however often it is found.
+
+    >>> found_id("o/r", 7, {"id": 11})
+    'state:o:r:7:11'
+    """
+    owner, _, name = repository.partition("/")
+    return f"state:{owner}:{name}:{number}:{event['id']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +11,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
-from functions.kit.clients.github_app import GithubSettings
 from functions.kit.context import Context
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
 from functions.webhook_receiver.reconcile import comparison, hook_tables, words
 from functions.webhook_receiver.reconcile.comparison import Comparison
-from functions.webhook_receiver.reconcile.settings import ReconcileSettings
+from functions.webhook_receiver.reconcile.issues import name_of
+from functions.webhook_receiver.reconcile_settings import (
+    ReconcileSettings,
+    compares_hooks,
+    compares_issues,
+)
 
 DAY = timedelta(days=1)
 MOST_SHOWN = 200
@@ -32,7 +37,6 @@ async def health(request: Request, ctx: Context) -> Response:
 async def standing(ctx: Context) -> dict[str, Any]:
     """How the last day stands, hook by hook, and each delivery that is not here."""
     settings = ctx.settings(ReconcileSettings)
-    asks = bool(settings.hooks) and ctx.settings(GithubSettings).can_ask
     async with ctx.store.connection() as connection:
         compared = await comparison.every(connection)
         counts = await hook_tables.counts(connection, ctx.now() - DAY)
@@ -40,7 +44,7 @@ async def standing(ctx: Context) -> dict[str, Any]:
     keeps = timedelta(days=settings.github_keeps_days)
     shown = [_delivery(row, keeps) for row in troubled]
     hooks = []
-    for name in settings.hooks if asks else ():
+    for name in hook_names(ctx):
         found = asdict(counts.get(name, hook_tables.Counts()))
         until = min(
             (row["until"] for row in shown if row["hook"] == name and row["state"] == "missing"),
@@ -49,13 +53,31 @@ async def standing(ctx: Context) -> dict[str, Any]:
         known = compared.get(name)
         said = words.of_hook(found, until, known.problem) if known else words.NOT_YET
         hooks.append({"name": name, "words": said, **found, **_standing(known)})
-    summary = " ".join(f"{one['name']}: {one['words']}" for one in hooks)
+    issues = []
+    for name in issue_names(ctx):
+        known = compared.get(name)
+        said = words.of_issues(known.memory, known.problem) if known else words.NOT_YET
+        issues.append({"name": name, "words": said, **_standing(known)})
+    every = [*hooks, *issues]
+    summary = " ".join(f"{one['name']}: {one['words']}" for one in every)
     return {
         "words": summary or words.NOT_ASKED,
-        "asks_github": asks,
+        "asks_github": bool(every),
         "hooks": hooks,
+        "issues": issues,
         "deliveries": shown,
     }
+
+
+def hook_names(ctx: Context) -> Sequence[str]:
+    """The hooks that are compared."""
+    return ctx.settings(ReconcileSettings).hooks if compares_hooks(ctx) else ()
+
+
+def issue_names(ctx: Context) -> Sequence[str]:
+    """The repositories whose issues are compared, as their comparisons are called."""
+    repositories = ctx.settings(ReconcileSettings).repositories if compares_issues(ctx) else ()
+    return [name_of(repository) for repository in repositories]
 
 
 def _standing(known: Comparison | None) -> dict[str, str | None]:

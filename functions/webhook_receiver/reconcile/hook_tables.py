@@ -106,8 +106,8 @@ async def settle(
     )
 
 
-async def forget(tx: Connection, before: datetime) -> None:
-    await tx.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
+async def forget(connection: Connection, before: datetime) -> None:
+    await connection.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
 
 
 async def counts(connection: Connection, since: datetime) -> dict[str, Counts]:
@@ -133,3 +133,12 @@ async def troubled(connection: Connection, limit: int) -> list[dict[str, Any]]:
         limit,
     )
     return [dict(row) for row in rows]
+
+
+async def lacking(connection: Connection) -> dict[str, tuple[int, datetime]]:
+    """How many deliveries of each hook are missing, and when the oldest was made."""
+    rows = await connection.fetch(
+        """SELECT hook, count(*) AS n, min(delivered_at) AS oldest FROM hook_delivery
+           WHERE state = 'missing' GROUP BY hook"""
+    )
+    return {row["hook"]: (row["n"], row["oldest"]) for row in rows}

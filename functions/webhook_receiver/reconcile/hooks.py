@@ -18,8 +18,8 @@ from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.reconcile import comparison, decide, hook_tables
 from functions.webhook_receiver.reconcile.decide import Listed, Made, Walk
 from functions.webhook_receiver.reconcile.github_body import request_of
-from functions.webhook_receiver.reconcile.settings import APP
 from functions.webhook_receiver.reconcile.wanted import wanted_types
+from functions.webhook_receiver.reconcile_settings import APP
 from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 
@@ -35,7 +35,7 @@ class Hook:
     """One hook of GitHub, compared until `until` by the monotonic clock."""
 
     def __init__(self, name: str, github: Github, ctx: Context, keeps: timedelta) -> None:
-        self._name = name
+        self.name = name
         self._github = github
         self._ctx = ctx
         self._keeps = keeps
@@ -76,11 +76,11 @@ class Hook:
         return answer if answer.changed else None
 
     async def _ask(self, at: str, query: Mapping[str, str] | None = None, etag: str = "") -> Answer:
-        if self._name == APP:
+        if self.name == APP:
             return await self._github.as_app(f"/app/hook/deliveries{at}", query, etag=etag)
-        kind, owner, name, *_ = self._name.split("/")
+        kind, owner, name, *_ = self.name.split("/")
         return await self._github.get(
-            f"/{self._name}/deliveries{at}",
+            f"/{self.name}/deliveries{at}",
             query,
             repository=f"{owner}/{name}" if kind == "repos" else "",
             permissions=READ,
@@ -89,27 +89,27 @@ class Hook:
 
     async def _remember(self, walk: Walk, made: list[Made]) -> None:
         async with self._ctx.store.transaction() as tx:
-            await hook_tables.note(tx, self._name, made)
-            await comparison.remember(tx, self._name, asdict(walk))
+            await hook_tables.note(tx, self.name, made)
+            await comparison.remember(tx, self.name, asdict(walk))
 
     async def _fetch(self, until: float) -> bool:
         """Take in what is missing and wanted; what nobody takes needs no request."""
         async with self._ctx.store.transaction() as tx:
-            await hook_tables.look_again(tx, self._name, self._github.time - self._keeps)
-            kinds = await hook_tables.open_kinds(tx, self._name)
+            await hook_tables.look_again(tx, self.name, self._github.time - self._keeps)
+            kinds = await hook_tables.open_kinds(tx, self.name)
         if not kinds:
             return True
         types = await wanted_types(self._ctx)
         wanted = decide.wanted({kind: listed_type(*kind) for kind in kinds}, types)
         async with self._ctx.store.transaction() as tx:
-            await hook_tables.sort_out(tx, self._name, wanted)
-            missing = await hook_tables.missing(tx, self._name, AT_ONCE)
+            await hook_tables.sort_out(tx, self.name, wanted)
+            missing = await hook_tables.missing(tx, self.name, AT_ONCE)
         for made in missing:
             if time.monotonic() > until:
                 return False
             state, reason = await self._take_in(made)
             async with self._ctx.store.connection() as connection:
-                await hook_tables.settle(connection, self._name, made.guid, state, reason)
+                await hook_tables.settle(connection, self.name, made.guid, state, reason)
         return len(missing) < AT_ONCE
 
     async def _take_in(self, made: Made) -> tuple[str, str | None]:

@@ -4,44 +4,71 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any, Protocol
 
 from functions.kit.clients.github import Github
 from functions.kit.clients.github_app import GithubSettings
 from functions.kit.context import Context, Resources
 from functions.kit.errors import FunctionError, TemporaryError, shortened
-from functions.webhook_receiver.reconcile import comparison
+from functions.webhook_receiver.reconcile import comparison, hook_tables
 from functions.webhook_receiver.reconcile.hooks import Hook
-from functions.webhook_receiver.reconcile.settings import ReconcileSettings
+from functions.webhook_receiver.reconcile.issues import Issues
+from functions.webhook_receiver.reconcile_settings import (
+    ReconcileSettings,
+    compares_hooks,
+    compares_issues,
+)
+from functions.webhook_receiver.settings import ReceiverSettings
 
 logger = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=5)
+EVERY_STATE = timedelta(hours=1)
+# A state whose delivery the ledger has just forgotten would be found as one that never came.
+SPARE = timedelta(days=1)
+RETENTION = timedelta(days=30)
+
+
+class Compared(Protocol):
+    """Something of a source that is compared with the ledger."""
+
+    name: str
+
+    async def compare(self, memory: Mapping[str, Any], until: float) -> bool:
+        """Go on from `memory` until the monotonic clock says so; True if all is compared."""
 
 
 async def compare(ctx: Context, patience_s: float) -> None:
-    """Compare each hook that is due; what goes wrong is on its record, and costs no other."""
+    """Compare what is due; what goes wrong is on its record, and costs no other."""
     settings = ctx.settings(ReconcileSettings)
-    if not ctx.settings(GithubSettings).can_ask:
-        return
     until = time.monotonic() + patience_s
     keeps = timedelta(days=settings.github_keeps_days)
-    for name in settings.hooks:
-        await _turn(name, Hook(name, github_of(ctx), ctx, keeps), ctx, until)
+    if compares_hooks(ctx):
+        for name in settings.hooks:
+            await _turn(Hook(name, github_of(ctx), ctx, keeps), EVERY, ctx, until)
+        await _forget(ctx, keeps)
+    if compares_issues(ctx):
+        retention_days = ctx.settings(ReceiverSettings).delivery_retention_days
+        remembers = timedelta(days=retention_days) - SPARE
+        for repository in settings.repositories:
+            issues = Issues(repository, github_of(ctx), ctx, keeps, remembers)
+            await _turn(issues, EVERY_STATE, ctx, until)
 
 
-async def _turn(name: str, hook: Hook, ctx: Context, until: float) -> None:
-    now = ctx.now()
+async def _turn(compared: Compared, every: timedelta, ctx: Context, until: float) -> None:
+    now, name = ctx.now(), compared.name
     async with ctx.store.connection() as connection:
-        memory = await comparison.turn(connection, name, now, EVERY)
+        memory = await comparison.turn(connection, name, now, every)
     if memory is None:
         return
     try:
-        finished = await hook.compare(memory, until)
+        finished = await compared.compare(memory, until)
     except FunctionError as error:
         logger.warning("cannot compare %s: %s", name, error.detail)
         delay_s = error.delay_s if isinstance(error, TemporaryError) else 0.0
-        due_at = max(now + timedelta(seconds=delay_s), now + EVERY)
+        due_at = now + max(timedelta(seconds=delay_s), EVERY)
         async with ctx.store.connection() as connection:
             await comparison.go_on(connection, name, due_at, shortened(error.detail))
         return
@@ -50,6 +77,12 @@ async def _turn(name: str, hook: Hook, ctx: Context, until: float) -> None:
             await comparison.done(connection, name, now)
         else:
             await comparison.go_on(connection, name, now)
+
+
+async def _forget(ctx: Context, keeps: timedelta) -> None:
+    """What GitHub keeps no longer is listed no more; what was lost for good is told for a month."""
+    async with ctx.store.connection() as connection:
+        await hook_tables.forget(connection, ctx.now() - keeps - RETENTION)
 
 
 class _Clients:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from functions.kit.clients.service import ServiceClient
 from functions.kit.context import Context
 from functions.webhook_receiver.launcher import NAME
-from functions.webhook_receiver.reconcile.settings import ReconcileSettings
+from functions.webhook_receiver.reconcile_settings import ReconcileSettings
 from functions.webhook_receiver.settings import ReceiverSettings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 NOT_ASKED = (
     "Deliveries that GitHub lost cannot be found: nobody may ask GitHub. Set GITHUB_HOOKS, and "
@@ -35,5 +36,21 @@ be had until 2026-03-05 14:00 UTC.'
         if number := counts.get(state, 0):
             later = f", which can be had until {until}" if state == "missing" and until else ""
             parts.append(words.format(number) + later)
-    said = "; ".join(parts) + "."
-    return f"{said} Not up to date: {problem.rstrip('.')}." if problem else said
+    return _up_to_date("; ".join(parts), problem)
+
+
+def of_issues(memory: Mapping[str, Mapping[str, Any]], problem: str | None = None) -> str:
+    """What became of the open issues with each label.
+
+    >>> of_issues({"agent": {"made": 0}})
+    'Each open issue labelled agent has its request.'
+    """
+    parts = [f"Each open issue labelled {' or '.join(memory)} has its request"]
+    if made := sum(known["made"] for known in memory.values()):
+        last = max(known["made_at"] for known in memory.values())
+        parts.append(f"{made} had to be made, the last one {last}")
+    return _up_to_date("; ".join(parts) if memory else "Not compared yet", problem)
+
+
+def _up_to_date(said: str, problem: str | None) -> str:
+    return f"{said}. Not up to date: {problem.rstrip('.')}." if problem else f"{said}."

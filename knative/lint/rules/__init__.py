@@ -1,4 +1,4 @@
-"""The rules, by what they look at. Importing this registers all of them."""
+"""The rules, by topic. Importing this package registers all of them."""
 
 from knative.lint.finding import RULES
 from knative.lint.rules import (
@@ -8,12 +8,12 @@ from knative.lint.rules import (
     files,
     filters,
     loops,
-    patience,
     references,
     refusals,
     schedules,
     schema,
     services,
+    timeouts,
 )
 
 __all__ = [
@@ -23,13 +23,13 @@ __all__ = [
     "files",
     "filters",
     "loops",
-    "patience",
     "references",
     "refusals",
     "schedules",
     "schema",
     "services",
+    "timeouts",
 ]
 
 for _id in sorted(RULES):
-    RULES[_id] = RULES.pop(_id)  # listed by id, whatever was imported first
+    RULES[_id] = RULES.pop(_id)  # sort by id

@@ -1,14 +1,14 @@
-"""KN907: what a pod may say and a Knative Service only by a feature."""
+"""KN907: fields of a pod that a Knative Service allows only by a feature flag."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knative.lint.finding import Found, rule
-from knative.lint.thing import POD, Path, Thing
+from knative.lint.finding import Violation, rule
+from knative.lint.manifest import POD, Manifest, Path
 from knative.lint.tree import Tree
 
-# Field to feature of ConfigMap config-features, each of which is off in a stock installation.
+# Field to feature flag of ConfigMap config-features; all are disabled in a stock installation.
 _POD_FEATURES = {
     "affinity": "kubernetes.podspec-affinity",
     "dnsConfig": "kubernetes.podspec-dnsconfig",
@@ -34,25 +34,25 @@ _VOLUME_FEATURES = {
     "persistentVolumeClaim": "kubernetes.podspec-persistent-volume-claim",
 }
 _ENV_FEATURES = dict.fromkeys(("fieldRef", "resourceFieldRef"), "kubernetes.podspec-fieldref")
-# A pointer to nothing is something: with these an empty mapping is refused, too.
+# Pointers: an empty mapping is set, and rejected too.
 _POINTERS = {"affinity", "dnsConfig"}
 
 
 @rule(
     "KN907", "error", "field that needs a feature",
-    why="Its feature is off in a stock installation, where the webhook refuses the field.",
+    why="Its feature is disabled in a stock installation, where the webhook rejects the field.",
     fix="Leave it out (a securityContext goes into the container), or turn the feature on in "
     "ConfigMap config-features of knative-serving, and ignore this rule.",
 )  # fmt: skip
-def gated(tree: Tree) -> Iterator[Found]:
+def feature_disabled(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         for path, feature in _gated(service):
             value = service.get(*path)
             if value not in (None, {}, [], "", False) or (value == {} and path[-1] in _POINTERS):
-                yield Found(service, path, f"{path[-1]} needs the feature {feature}")
+                yield Violation(service, path, f"{path[-1]} needs the feature {feature}")
 
 
-def _gated(service: Thing) -> Iterator[tuple[Path, str]]:
+def _gated(service: Manifest) -> Iterator[tuple[Path, str]]:
     yield from (((*POD, name), feature) for name, feature in _POD_FEATURES.items())
     for volume in service.each(*POD, "volumes"):
         yield from (((*volume, name), feature) for name, feature in _VOLUME_FEATURES.items())

@@ -1,41 +1,41 @@
 """KN0xx: can the tree be read?
 
-Their findings come from reading, where there is no object yet; linting.py words them.
+Their findings are problems of reading, which linting.py reports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knative.lint.finding import Found, rule
+from knative.lint.finding import Violation, rule
 from knative.lint.tree import Tree
 
 
 @rule(
-    "KN001", "error", "what cannot be read or built",
-    why="What cannot be read cannot be applied, and hides every other mistake in it. Until it can "
-    "be, no name here is said to be missing.",
-    fix="Mend the file at the place that is named.",
+    "KN001", "error", "file that cannot be read or built",
+    why="kubectl cannot apply it either, and it hides other mistakes. Until it is valid, no name "
+    "is reported as missing.",
+    fix="Correct the file at the named line.",
 )  # fmt: skip
-def broken(tree: Tree) -> Iterator[Found]:
+def broken(tree: Tree) -> Iterator[Violation]:
     return iter(())
 
 
 @rule(
     "KN002", "note", "part of the kustomization was not read",
-    why="Remote resources and what a Component goes into are not looked at here, so no name can be "
-    "said to be missing.",
+    why="Remote resources and the kustomization that includes a Component are not read, so no name "
+    "is reported as missing.",
     fix="For a full answer lint the overlay: kubectl kustomize DIR | python -m knative.lint -",
 )  # fmt: skip
-def unread(tree: Tree) -> Iterator[Found]:
+def unread(tree: Tree) -> Iterator[Violation]:
     return iter(())
 
 
 @rule(
-    "KN003", "warning", "kustomization that is not judged",
-    why="It uses a feature that this linter does not know, so what becomes of its objects is not "
-    "known either, and no rule was asked.",
+    "KN003", "warning", "kustomization that was not checked",
+    why="It uses a feature that this linter cannot build, so its objects are unknown and no rule "
+    "was run.",
     fix="Let kustomize build it: kubectl kustomize DIR | python -m knative.lint -",
 )  # fmt: skip
-def unbuilt(tree: Tree) -> Iterator[Found]:
+def unbuilt(tree: Tree) -> Iterator[Violation]:
     return iter(())

@@ -1,40 +1,40 @@
-"""KN9xx: what Knative's admission webhooks refuse, known before anything is applied."""
+"""KN9xx: what does an admission webhook of Knative reject?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from knative.lint.delivery import DELIVERY
-from knative.lint.finding import Found, rule
-from knative.lint.thing import POD, Thing
+from knative.lint.finding import Violation, rule
+from knative.lint.manifest import POD, Manifest
 from knative.lint.tree import Tree
 from knative.local.manifests.meta import seconds
 
 _SCALING = "autoscaling.knative.dev/"
 _RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
 _RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
-_MOST = {"timeoutSeconds": 600, "containerConcurrency": 1000}
+_MAXIMA = {"timeoutSeconds": 600, "containerConcurrency": 1000}
 _TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 
 
 @rule(
     "KN901", "error", "autoscaling annotation on the Service",
-    why="The webhook refuses autoscaling annotations on the Service's own metadata.",
+    why="The webhook rejects autoscaling annotations on the Service's own metadata.",
     fix="Move them to spec.template.metadata.annotations.",
 )  # fmt: skip
-def scaling_on_service(tree: Tree) -> Iterator[Found]:
+def scaling_on_service(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         for name in service.mapping("metadata", "annotations"):
             if str(name).startswith(_SCALING):
-                yield Found(service, ("metadata", "annotations", name), f"{name} belongs below")
+                yield Violation(service, ("metadata", "annotations", name), f"{name} belongs below")
 
 
 @rule(
     "KN902", "error", "scale that contradicts itself",
-    why="The webhook refuses a min-scale above max-scale, and a scale that is no whole number.",
+    why="The webhook rejects a min-scale above max-scale, and a scale that is no whole number.",
     fix="Write 0 <= min-scale <= max-scale as quoted numbers (max-scale 0 means no limit).",
 )  # fmt: skip
-def scales(tree: Tree) -> Iterator[Found]:
+def scales(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         scale: dict[str, int] = {}
         for name, value in service.mapping(*_TEMPLATE_ANNOTATIONS).items():
@@ -44,19 +44,19 @@ def scales(tree: Tree) -> Iterator[Found]:
             if isinstance(value, str) and value.isdecimal():
                 scale[key] = int(value)
             else:
-                words = f"{value!r} is no quoted whole number"
-                yield Found(service, (*_TEMPLATE_ANNOTATIONS, name), words)
-        least, most = scale.get("min-scale", 0), scale.get("max-scale", 0)
-        if most and least > most:
-            yield Found(service, _TEMPLATE_ANNOTATIONS, f"min-scale {least} > max-scale {most}")
+                message = f"{value!r} is no quoted whole number"
+                yield Violation(service, (*_TEMPLATE_ANNOTATIONS, name), message)
+        low, high = scale.get("min-scale", 0), scale.get("max-scale", 0)
+        if high and low > high:
+            yield Violation(service, _TEMPLATE_ANNOTATIONS, f"min-scale {low} > max-scale {high}")
 
 
 @rule(
     "KN903", "error", "environment variable that Knative sets itself",
-    why="PORT and K_SERVICE, K_CONFIGURATION, K_REVISION are reserved; the webhook refuses them.",
+    why="PORT and K_SERVICE, K_CONFIGURATION, K_REVISION are reserved; the webhook rejects them.",
     fix="Leave it out; for another port write ports[0].containerPort.",
 )  # fmt: skip
-def reserved_env(tree: Tree) -> Iterator[Found]:
+def reserved_env(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         containers = list(service.each(*POD, "containers"))
         for container in containers:
@@ -64,24 +64,24 @@ def reserved_env(tree: Tree) -> Iterator[Found]:
             for variable in service.each(*container, "env"):
                 name = service.text(*variable, "name")
                 if name in _RESERVED_ENV and not (sidecar and name == "PORT"):
-                    yield Found(service, variable, f"{name} is reserved")
+                    yield Violation(service, variable, f"{name} is reserved")
 
 
 @rule(
-    "KN904", "error", "ports that Knative refuses",
-    why="A Service has exactly one port, and the queue-proxy's own ports are taken.",
+    "KN904", "error", "ports that Knative rejects",
+    why="A Service has exactly one port, and the queue-proxy's own ports are reserved.",
     fix="One containerPort, 8080 for example.",
 )  # fmt: skip
-def ports(tree: Tree) -> Iterator[Found]:
+def ports(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         containers = service.each(*POD, "containers")
         found = [port for container in containers for port in service.each(*container, "ports")]
         for here in found[1:]:
-            yield Found(service, here, "a Service has one port")
+            yield Violation(service, here, "a Service has one port")
         for here in found:
             port = service.number(*here, "containerPort")
             if port in _RESERVED_PORTS:
-                yield Found(service, here, f"port {port} is the queue-proxy's")
+                yield Violation(service, here, f"port {port} is the queue-proxy's")
 
 
 @rule(
@@ -89,47 +89,47 @@ def ports(tree: Tree) -> Iterator[Found]:
     why="In a stock installation timeoutSeconds is at most 600 and containerConcurrency 1000.",
     fix="Lower it, or raise the limit in config-defaults first and ignore this rule.",
 )  # fmt: skip
-def limits(tree: Tree) -> Iterator[Found]:
+def limits(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
-        for name, most in _MOST.items():
+        for name, maximum in _MAXIMA.items():
             value = service.number(*POD, name)
-            if value is not None and not 0 <= value <= most:
-                yield Found(service, (*POD, name), f"{value} is not within 0 to {most}")
+            if value is not None and not 0 <= value <= maximum:
+                yield Violation(service, (*POD, name), f"{value} is not within 0 to {maximum}")
 
 
 @rule(
-    "KN906", "error", "delivery field that is refused",
+    "KN906", "error", "delivery field that is rejected",
     why="Durations are ISO 8601 (PT0.2S, P1D), a timeout is above zero, a policy is linear or "
     "exponential, retry is a whole number; retryAfterMax needs the feature delivery-retryafter.",
     fix="Correct the field.",
 )  # fmt: skip
-def delivery_fields(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        if not thing.is_knatives:
+def delivery_fields(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        if not manifest.is_knative:
             continue
-        delivery = thing.mapping(*DELIVERY)
+        delivery = manifest.mapping(*DELIVERY)
         for name in ("backoffDelay", "timeout"):
             if name in delivery:
-                yield from _duration(thing, name)
+                yield from _duration(manifest, name)
         policy, retry = delivery.get("backoffPolicy"), delivery.get("retry")
         if policy not in (None, "linear", "exponential"):
-            words = f"{policy!r} is neither linear nor exponential"
-            yield Found(thing, (*DELIVERY, "backoffPolicy"), words)
+            message = f"{policy!r} is neither linear nor exponential"
+            yield Violation(manifest, (*DELIVERY, "backoffPolicy"), message)
         if retry is not None and (
             not isinstance(retry, int) or isinstance(retry, bool) or retry < 0
         ):
-            yield Found(thing, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
+            yield Violation(manifest, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
         if "retryAfterMax" in delivery:
-            words = "needs the feature delivery-retryafter, which is off in a stock installation"
-            yield Found(thing, (*DELIVERY, "retryAfterMax"), words)
+            message = "needs the feature delivery-retryafter, disabled in a stock installation"
+            yield Violation(manifest, (*DELIVERY, "retryAfterMax"), message)
 
 
-def _duration(thing: Thing, name: str) -> Iterator[Found]:
-    value = thing.get(*DELIVERY, name)
+def _duration(manifest: Manifest, name: str) -> Iterator[Violation]:
+    value = manifest.get(*DELIVERY, name)
     try:
         length_s = seconds(str(value))
     except ValueError as error:
-        yield Found(thing, (*DELIVERY, name), str(error))
+        yield Violation(manifest, (*DELIVERY, name), str(error))
         return
     if name == "timeout" and length_s <= 0:
-        yield Found(thing, (*DELIVERY, name), f"{value} is not above zero")
+        yield Violation(manifest, (*DELIVERY, name), f"{value} is not above zero")

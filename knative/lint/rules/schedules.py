@@ -1,4 +1,4 @@
-"""KN7xx: can a tick be told from its sisters, and does it come when its author thinks?"""
+"""KN7xx: does a tick have its schedule's name, and does it come when its author expects it?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from functions.cron import Cron, CronError
 from functions.schedule_policy import PREFIX, PolicyError, parse
-from knative.lint.finding import Found, rule
+from knative.lint.finding import Violation, rule
+from knative.lint.manifest import EVENTING, Manifest
 from knative.lint.rules.schema import is_extension
-from knative.lint.thing import EVENTING, Thing
 from knative.lint.tree import Tree, ref_key
 from knative.local.manifests import admission
 
@@ -19,13 +19,13 @@ _EXTENSIONS = ("spec", "ceOverrides", "extensions")
 @rule(
     "KN701", "warning", "unnamed schedule",
     why="All PingSources send the type dev.knative.sources.ping with a random id; at a Broker only "
-    "a source path that holds the namespace tells them apart.",
+    "their source, which has the namespace, distinguishes them.",
     fix="Write ceOverrides.extensions with a name (schedule: NAME) and filter on it.",
 )  # fmt: skip
-def unnamed(tree: Tree) -> Iterator[Found]:
+def unnamed(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
         if _to_broker(ping) and not ping.texts(*_EXTENSIONS):
-            yield Found(ping, ("spec",), "no ceOverrides extension names this schedule")
+            yield Violation(ping, ("spec",), "no ceOverrides extension names this schedule")
 
 
 @rule(
@@ -33,28 +33,28 @@ def unnamed(tree: Tree) -> Iterator[Found]:
     why="A Trigger that filters on the extension gets the ticks of both.",
     fix="Give each PingSource its own value.",
 )  # fmt: skip
-def same_name(tree: Tree) -> Iterator[Found]:
-    first: dict[str, Thing] = {}
+def same_name(tree: Tree) -> Iterator[Violation]:
+    first: dict[str, Manifest] = {}
     for ping in tree.pings:
         names = ping.texts(*_EXTENSIONS)
         sink = ref_key(ping.mapping("spec", "sink", "ref"), ping)
         if names and _to_broker(ping):
             other = first.setdefault(repr((sink, sorted(names.items()))), ping)
             if other is not ping:
-                yield Found(ping, _EXTENSIONS, f"the same extensions as {other}")
+                yield Violation(ping, _EXTENSIONS, f"the same extensions as {other}")
 
 
 @rule(
-    "KN703", "error", "schedule that the API server refuses",
+    "KN703", "error", "schedule that the API server rejects",
     why="A PingSource takes five or six cron fields (no @every), a known time zone, one of data "
     "and dataBase64, and a JSON object where contentType says so.",
     fix="Correct the field.",
 )  # fmt: skip
-def refused(tree: Tree) -> Iterator[Found]:
+def refused(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
-        for path, words in admission.refusals(ping.resource.body):
+        for path, message in admission.refusals(ping.resource.body):
             if not is_extension(path):
-                yield Found(ping, path, words)
+                yield Violation(ping, path, message)
 
 
 @rule(
@@ -62,14 +62,14 @@ def refused(tree: Tree) -> Iterator[Found]:
     why="It is then read in UTC: a local morning moves by an hour in spring and autumn.",
     fix="Write spec.timezone; Etc/UTC if that is meant.",
 )  # fmt: skip
-def no_zone(tree: Tree) -> Iterator[Found]:
+def no_zone(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
         schedule = ping.text("spec", "schedule")
         fields = schedule.split()
         hourly = len(fields) in (5, 6) and set(fields[-4:]) <= {"*", "?"}
-        told = ping.text("spec", "timezone") or "TZ=" in schedule
-        if schedule and not told and not hourly and schedule != "@hourly":
-            yield Found(ping, ("spec", "schedule"), f"{schedule!r} is read in UTC")
+        known = ping.text("spec", "timezone") or "TZ=" in schedule
+        if schedule and not known and not hourly and schedule != "@hourly":
+            yield Violation(ping, ("spec", "schedule"), f"{schedule!r} is read in UTC")
 
 
 @rule(
@@ -78,7 +78,7 @@ def no_zone(tree: Tree) -> Iterator[Found]:
     "Ready, and it never fires.",
     fix="Correct the day or the month.",
 )  # fmt: skip
-def never_due(tree: Tree) -> Iterator[Found]:
+def never_due(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
         schedule = ping.text("spec", "schedule")
         try:
@@ -86,41 +86,41 @@ def never_due(tree: Tree) -> Iterator[Found]:
         except CronError:
             continue  # KN703
         if due is None:
-            yield Found(ping, ("spec", "schedule"), f"{schedule!r} has no time in five years")
+            yield Violation(ping, ("spec", "schedule"), f"{schedule!r} has no time in five years")
 
 
 @rule(
     "KN707", "error", "policy that the scheduler cannot read",
-    why="It goes on by the policies that it read last, or leaves the schedule alone.",
-    fix="Correct the annotation; the message names what it may say.",
+    why="The scheduler keeps the last valid policies, or ignores the schedule.",
+    fix="Correct the annotation; the message names its valid values.",
 )  # fmt: skip
-def bad_policy(tree: Tree) -> Iterator[Found]:
+def bad_policy(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
         for name, text in ping.mapping("metadata", "annotations").items():
             if str(name).startswith(PREFIX):
                 try:
                     parse({str(name): str(text)})
                 except PolicyError as error:
-                    yield Found(ping, ("metadata", "annotations", str(name)), str(error))
+                    yield Violation(ping, ("metadata", "annotations", str(name)), str(error))
 
 
 @rule(
     "KN705", "error", "extension name that an event cannot have",
-    why="The webhook refuses what is not letters and digits. A name of CloudEvents' own, such as "
-    "id or type, it takes: the source is Ready, and every tick is lost.",
-    fix="Leave out dashes and underscores; take another name than CloudEvents' own.",
+    why="The webhook rejects characters other than letters and digits. It accepts a context "
+    "attribute of CloudEvents, such as id or type: the source is Ready, and every tick is lost.",
+    fix="Leave out dashes and underscores; use no name of a CloudEvents attribute.",
 )  # fmt: skip
-def bad_extension(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        for path, words in admission.refusals(thing.resource.body):
+def bad_extension(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        for path, message in admission.refusals(manifest.resource.body):
             if is_extension(path):
-                yield Found(thing, path, words)
-        for name in thing.mapping(*_EXTENSIONS):
+                yield Violation(manifest, path, message)
+        for name in manifest.mapping(*_EXTENSIONS):
             if str(name).lower() in admission.RESERVED:
-                words = f"{str(name)!r} is CloudEvents' own: every event is lost"
-                yield Found(thing, (*_EXTENSIONS, str(name)), words)
+                message = f"{str(name)!r} is CloudEvents' own: every event is lost"
+                yield Violation(manifest, (*_EXTENSIONS, str(name)), message)
 
 
-def _to_broker(ping: Thing) -> bool:
+def _to_broker(ping: Manifest) -> bool:
     ref = ping.mapping("spec", "sink", "ref")
     return ref_key(ref, ping)[:2] == (EVENTING, "Broker")

@@ -1,17 +1,17 @@
-"""KN908 to KN911: what the published schemas and the admission webhooks say of each kind."""
+"""KN908 to KN911: do the published schemas and the admission webhooks accept an object?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from knative.lint.delivery import DELIVERY
-from knative.lint.finding import Found, rule
-from knative.lint.thing import EVENTING, SOURCES, Path, Thing
+from knative.lint.finding import Violation, rule
+from knative.lint.manifest import EVENTING, SOURCES, Manifest, Path
 from knative.lint.tree import Tree
 from knative.local.manifests import admission, openapi
 
-# Other rules read these, with more to say: KN906, KN403, KN902.
-_TOLD = [
+# Reported by KN906, KN403 and KN902.
+_OTHER_RULES = [
     *((*DELIVERY, name) for name in ("retry", "backoffPolicy", "backoffDelay", "timeout")),
     ("spec", "filters"),
     ("spec", "filter"),
@@ -21,58 +21,60 @@ _TOLD = [
 
 @rule(
     "KN908", "error", "field that the kind does not have, or not of this type",
-    why="Knative's published schema says which fields there are and of which type; the API server "
-    "or the webhook refuses any other.",
-    fix="Leave it out, or correct it; a spelling mistake, perhaps.",
+    why="The API server or the webhook rejects a field that Knative's published schema does not "
+    "define, or of another type.",
+    fix="Leave it out, or correct its name or type.",
 )  # fmt: skip
-def not_in_the_schema(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        for path, words in openapi.faults(thing.resource.body) if thing.is_knatives else ():
-            if not any(path[: len(told)] == told for told in _TOLD):
-                yield Found(thing, path, words)
+def not_in_the_schema(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        for path, message in openapi.faults(manifest.resource.body) if manifest.is_knative else ():
+            if not any(path[: len(other)] == other for other in _OTHER_RULES):
+                yield Violation(manifest, path, message)
 
 
 @rule(
-    "KN909", "error", "object that the webhook refuses",
-    why="Beyond the schema, an admission webhook checks what belongs together; it refuses this.",
+    "KN909", "error", "object that the webhook rejects",
+    why="An admission webhook validates more than the schema; it rejects this.",
     fix="Correct the field.",
 )  # fmt: skip
-def refused(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        if not thing.is_knatives or thing.is_a(SOURCES, "PingSource") or _versions(thing):
+def refused(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        if not manifest.is_knative or manifest.is_a(SOURCES, "PingSource") or _versions(manifest):
             continue  # KN703, KN910
-        for path, words in admission.refusals(thing.resource.body):
+        for path, message in admission.refusals(manifest.resource.body):
             if not is_extension(path):  # KN705
-                yield Found(thing, path, words)
+                yield Violation(manifest, path, message)
 
 
 @rule(
     "KN910", "error", "kind in a version that is not served",
-    why="Knative 1.22 has this kind, but not in this apiVersion: there is no matching kind.",
-    fix="Write the apiVersion that is named; fields may have other names there.",
+    why="Knative 1.22 serves this kind, but not in this apiVersion.",
+    fix="Write the named apiVersion; its fields may have other names.",
 )  # fmt: skip
-def not_served(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        if thing.is_knatives and (known := _versions(thing)):
-            yield Found(thing, ("apiVersion",), f"{thing.kind} is in {' and '.join(known)}")
+def not_served(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        if manifest.is_knative and (known := _versions(manifest)):
+            yield Violation(
+                manifest, ("apiVersion",), f"{manifest.kind} is in {' and '.join(known)}"
+            )
 
 
 @rule(
     "KN911", "error", "name that does not fit into a label",
-    why="Knative writes the names of Brokers and Triggers into labels of what it makes for them. "
-    "The API server takes the object, which is never ready.",
+    why="Knative labels objects with the names of their Brokers and Triggers. The API server "
+    "accepts the object, which never becomes ready.",
     fix="At most 63 characters.",
 )  # fmt: skip
-def long_name(tree: Tree) -> Iterator[Found]:
-    for thing in tree.things:
-        is_named = thing.group == EVENTING and thing.kind in ("Broker", "Trigger")
-        if is_named and (fault := admission.label_fault(thing.name)):
-            yield Found(thing, ("metadata", "name"), fault)
+def long_name(tree: Tree) -> Iterator[Violation]:
+    for manifest in tree.manifests:
+        is_named = manifest.group == EVENTING and manifest.kind in ("Broker", "Trigger")
+        if is_named and (fault := admission.label_fault(manifest.name)):
+            yield Violation(manifest, ("metadata", "name"), fault)
 
 
-def _versions(thing: Thing) -> list[str]:
-    """The versions that have its kind, where its own has it not."""
-    return openapi.served(str(thing.get("apiVersion")), thing.kind)
+def _versions(manifest: Manifest) -> list[str]:
+    """Return the versions that serve the kind, if its own does not."""
+    return openapi.served(str(manifest.get("apiVersion")), manifest.kind)
 
 
 def is_extension(path: Path) -> bool:

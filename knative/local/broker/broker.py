@@ -26,8 +26,9 @@ from knative.local.broker.http import Answer, Around, Headers, Send
 from knative.local.broker.job import Flight, Job, Route
 from knative.local.broker.journal import Journal
 from knative.local.broker.lane import CallLater, Lane, call_later
+from knative.local.broker.queries import Queries
 from knative.local.broker.reader import OpenDelivery, Reader
-from knative.local.broker.records import Change, EventRecord, State, Wanted
+from knative.local.broker.records import Change, State
 from knative.local.broker.retention import RETENTION_S, sweep, sweep_forever
 from knative.local.broker.spec import BrokerSpec, TriggerSpec
 from knative.local.broker.store import Store, event_row
@@ -46,7 +47,7 @@ _ANSWERS = {status: Answer(status, (_ALLOW,)) for status in (202, 400, 404, 405,
 _OPTIONS = Answer(200, (_ALLOW, (b"WebHook-Allowed-Origin", b"*"), (b"WebHook-Allowed-Rate", b"*")))
 
 
-class LocalBroker:
+class LocalBroker(Queries):
     """Durable Brokers and their Triggers on one SQLite file; `send` is the only way out.
 
     `durable`: deliveries outlive the process; without it, those that were under way are lost, as
@@ -349,37 +350,6 @@ class LocalBroker:
         batch.deliveries.append(again.row(job.route.key, self._clock()))
 
     # -- what can be read
-
-    async def events(
-        self, type: str | None = None, since: int | None = None, limit: int = 100
-    ) -> list[EventRecord]:
-        """Events with deliveries and attempts, oldest first: after `since`, or the latest."""
-        found = await self.search(Wanted(type=type, after=since, limit=limit))
-        return found if since is not None else found[::-1]
-
-    async def search(self, wanted: Wanted) -> list[EventRecord]:
-        """Events with deliveries and attempts, newest first unless `after` is given."""
-        return await self._fresh(Reader.search, wanted)
-
-    async def origin(self, record: EventRecord) -> EventRecord | None:
-        """The event that this one was made for, where it says so or is an answer."""
-        return await self._fresh(Reader.origin, record)
-
-    async def caused(self, record: EventRecord) -> list[EventRecord]:
-        """The events that were made for this one, oldest first."""
-        return await self._fresh(Reader.caused, record)
-
-    async def values(self) -> dict[str, list[str]]:
-        """What there is to search for, by filter."""
-        return await self._fresh(Reader.values)
-
-    async def dead_letters(self, limit: int = 100) -> list[EventRecord]:
-        """The latest events with a delivery that was dead-lettered or failed."""
-        return await self._fresh(Reader.lost, limit)
-
-    async def counts(self) -> dict[str, int]:
-        """Deliveries by state, and "events"."""
-        return await self._fresh(Reader.counts)
 
     def follow(self) -> AsyncIterator[Change]:
         """Every change from now on, until the Broker stops."""

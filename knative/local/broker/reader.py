@@ -102,7 +102,7 @@ class Reader:
         )
         return [name for (name,) in rows]
 
-    def origin(self, record: EventRecord) -> EventRecord | None:
+    def caused_by(self, record: EventRecord) -> EventRecord | None:
         """The event that `record` answers, or names as its `causationid`."""
         if record.cause is not None:
             where = "seq = (select event from delivery where id = :cause)"

@@ -83,7 +83,7 @@ def fault(arguments: argparse.Namespace) -> int:
         for one in found:
             say(json.dumps(one))
     elif found:
-        table(("id", "fault", "calls", "struck"), [list(one.values()) for one in found])
+        table(("id", "fault", "calls", "injected"), [list(one.values()) for one in found])
     else:
         say("no faults")
     return 0

@@ -20,6 +20,8 @@ def logs(arguments: argparse.Namespace) -> int:
     if unknown := [name for name in arguments.services if name not in found]:
         there = ", ".join(found) or f"none below {data}"
         raise StartError(f"there is no log of {', '.join(unknown)}; there are: {there}")
+    if not found and not arguments.follow:
+        raise StartError(f"there are no logs below {data}")
     names = set(arguments.services or found)
     tail = LogTail(data, set(arguments.services) or None)
     for name, file in found.items():

@@ -35,6 +35,25 @@ def schedules(arguments: argparse.Namespace) -> int:
     return _table(arguments, found, show.schedules, "no schedules: there is no PingSource")
 
 
+def secrets(arguments: argparse.Namespace) -> int:
+    """The secrets that the data folder has made; StartError where there is none of this name."""
+    from knative.local.random_secrets import read  # whoever does not ask need not load it
+
+    found: list[Mapping[str, Any]] = [
+        {"secret": secret, "key": key, "value": value}
+        for secret, values in read(Path(arguments.data)).items()
+        for key, value in values.items()
+        if arguments.name in (None, secret, secret.partition("/")[2])
+        and arguments.key in (None, key)
+    ]
+    if not found and arguments.name:
+        raise StartError(f"{arguments.data} has made no such secret; `knative-local up` makes them")
+    if arguments.key and not arguments.json:
+        say(found[0]["value"])
+        return 0
+    return _table(arguments, found, show.secrets, "no secrets: `knative-local up` makes them")
+
+
 def events(arguments: argparse.Namespace) -> int:
     """The latest events with their deliveries; with --follow, what happens from now on."""
     client = _client(arguments)

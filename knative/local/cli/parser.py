@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 
+from knative.local.cli.argument_types import count, days, time
 from knative.version import ShowVersion
 
 DATA = ".data"
@@ -68,7 +68,20 @@ def parser(prog: str = "knative-local") -> argparse.ArgumentParser:
     )
     _look(commands)
     _act(commands)
+    shell = commands.add(
+        "completion",
+        "completion:completion",
+        "print a script that completes commands and options in a shell",
+        "completion bash > ~/.local/share/bash-completion/completions/knative-local",
+    )
+    shell.add_argument("shell", choices=("bash", "zsh"))
     return top
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Each command with its parser."""
+    (found,) = [one for one in parser()._actions if isinstance(one, argparse._SubParsersAction)]
+    return dict(found.choices)
 
 
 def _up(commands: _Commands) -> None:
@@ -118,11 +131,11 @@ def _up(commands: _Commands) -> None:
         help="the broker loses what was under way when it ended, as Knative's in-memory channel",
     )
     run.add_argument(
-        "--keep-events", type=_days, default=7.0, metavar="DAYS", help="settled events (default: 7)"
+        "--keep-events", type=days, default=7.0, metavar="DAYS", help="settled events (default: 7)"
     )
     run.add_argument(
         "--clock",
-        type=_time,
+        type=time,
         metavar="TIME",
         help="a virtual clock from then on, as 2026-11-25T08:00-06:00; see `clock advance`",
     )
@@ -133,12 +146,20 @@ def _look(commands: _Commands) -> None:
     commands.add("status", "look:status", "show what runs, and what is wrong with it")
     commands.add("services", "look:services", "list the processes")
     commands.add("schedules", "look:schedules", "list the PingSources with their next times")
+    secrets = commands.add(
+        "secrets",
+        "look:secrets",
+        "show the secrets that this data folder has made",
+        "secrets\nsecrets webhook-secrets cli",
+    )
+    secrets.add_argument("name", nargs="?", metavar="SECRET", help="default: all")
+    secrets.add_argument("key", nargs="?", metavar="KEY", help="of this key the value alone")
     logs = commands.add(
         "logs", "logs:logs", "show the logs of Services", "logs -f\nlogs checkout --lines 200"
     )
     logs.add_argument("services", nargs="*", metavar="SERVICE", help="default: all")
     logs.add_argument("-f", "--follow", action="store_true", help="and what comes from now on")
-    logs.add_argument("--lines", type=_count, default=50, help="the last N of each (default: 50)")
+    logs.add_argument("--lines", type=count, default=50, help="the last N of each (default: 50)")
 
     events = commands.add(
         "events",
@@ -158,12 +179,12 @@ def _look(commands: _Commands) -> None:
     when = "2026-11-25T08:00, or so long ago: 15m, 3d"
     events.add_argument("--from", dest="from_", metavar="TIME", help=f"arrived since {when}")
     events.add_argument("--to", metavar="TIME", help="arrived before then")
-    events.add_argument("--limit", type=_count, default=50, help="the latest N (default: 50)")
+    events.add_argument("--limit", type=count, default=50, help="the latest N (default: 50)")
 
     event = commands.add(
         "event",
         "look:event",
-        "show one event's whole way: where it is from, each attempt, what it led to",
+        "show one event's whole way: what caused it, each attempt, what it caused",
         "event 6f9d61\nevent '#12' --json",
     )
     event.add_argument("id", help="the event's id, or its number in the list")
@@ -177,7 +198,7 @@ def _look(commands: _Commands) -> None:
     given_up.add_argument("action", nargs="?", choices=("list", "redrive"), default="list")
     given_up.add_argument("ids", nargs="*", metavar="ID", help="what to redrive: ids or numbers")
     given_up.add_argument("--all", action="store_true", help="redrive whatever was given up")
-    given_up.add_argument("--limit", type=_count, default=100, help="the latest N (default: 100)")
+    given_up.add_argument("--limit", type=count, default=100, help="the latest N (default: 100)")
 
 
 def _act(commands: _Commands) -> None:
@@ -227,27 +248,3 @@ def _act(commands: _Commands) -> None:
         "change:crash_broker",
         "lose what Knative's in-memory channel loses when it is killed",
     )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
-
-
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):
-        words = f"{text!r} is no time like 2026-11-25T08:00-06:00"
-        raise argparse.ArgumentTypeError(words) from None
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = 0.0
-    if not 0 < days < 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
-    return days

@@ -86,6 +86,11 @@ def services(found: Iterable[Record]) -> None:
             say(plain(f"{one['name']}: {one['reason']}"))
 
 
+def secrets(found: Iterable[Record]) -> None:
+    """Values that sign and open: whoever asks may read the file anyway."""
+    table(("secret", "key", "value"), [(one["secret"], one["key"], one["value"]) for one in found])
+
+
 def schedules(found: Iterable[Record]) -> None:
     """The PingSources with their next times."""
     rows = [
@@ -116,28 +121,28 @@ def event(record: Record) -> None:
 
 def history(record: Record) -> None:
     """One event's whole way."""
-    origin = record["origin"]
+    caused_by = record["caused_by"]
     _event(record, "")
-    if origin:
-        answer = " as an answer" if record["cause"] is not None else ""
-        say(plain(f"  made for #{origin['seq']} {origin['type']} id {origin['id']}{answer}"))
+    if caused_by:
+        kind = "a reply to" if record["cause"] is not None else "caused by"
+        say(plain(f"  {kind} #{caused_by['seq']} {caused_by['type']} id {caused_by['id']}"))
     for name, value in record["attributes"].items():
         if name not in ("id", "type", "source", "subject", "specversion"):
             say(plain(f"  {name}: {value}"))
     data = record.get("data") if "data" in record else record["data_base64"]
     if data is not None:
         say(plain(f"  data: {data if isinstance(data, str) else json.dumps(data)}"))
-    _down(record, "  ")
+    _deliveries(record, "  ")
 
 
-def _down(record: Record, indent: str) -> None:
+def _deliveries(record: Record, indent: str) -> None:
     for item in record["deliveries"]:
         _delivery(item, indent, every_attempt=True)
     if not record["deliveries"]:
         say(f"{indent}no trigger matched")
     for caused in record["caused"]:
-        _event(caused, f"{indent}led to ")
-        _down(caused, f"{indent}  ")
+        _event(caused, f"{indent}caused ")
+        _deliveries(caused, f"{indent}  ")
 
 
 def _event(record: Record, before: str) -> None:

@@ -12,13 +12,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from knative.local import data_folder
+from knative.local import data_folder, random_secrets
 from knative.local.cli import show
 from knative.local.cli.log_tail import EVERY_S, LogTail, worth_showing
 from knative.local.cli.terminal import plain, say
@@ -26,6 +25,7 @@ from knative.local.manifests.load import World, load
 from knative.local.outside import parse_maps
 from knative.local.revision import Limits
 from knative.local.runtime import Options, Runtime
+from knative.local.runtime_status import describe
 
 SETTLED_FOR_S = 1.0  # nothing on its way for that long: all is settled
 _BAD_STATES = ("dead-lettered", "failed", "failed jobs")
@@ -56,6 +56,11 @@ async def _up(arguments: argparse.Namespace) -> int:
         maps=parse_maps(arguments.map),
         limits=Limits(ready_s=arguments.ready, idle_s=arguments.idle),
     )
+
+    def reload() -> World:
+        read = load(*targets, stand_ins=arguments.stand_ins)
+        return random_secrets.filled(read, Path(arguments.data))
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,7 +68,6 @@ async def _up(arguments: argparse.Namespace) -> int:
     while True:
         runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
         runtime.reset = asyncio.Event()
-        reload = partial(load, *targets, stand_ins=arguments.stand_ins)
         changed: asyncio.Future[World] = loop.create_future()
         code = await _run(runtime, stop, changed, reload, arguments)
         if changed.done():
@@ -99,9 +103,9 @@ async def _run(
         beside.append(asyncio.create_task(watcher.run()))
     try:
         if arguments.json:
-            print(json.dumps(await runtime.describe()), flush=True)
+            print(json.dumps(await describe(runtime)), flush=True)
         else:
-            show.overview(await runtime.describe())
+            show.overview(await describe(runtime))
             say("\nReady. Ctrl-C stops." if not arguments.once else "\nReady.")
         if arguments.once:
             return await _until_settled(runtime, stop, arguments.json)

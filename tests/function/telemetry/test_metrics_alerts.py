@@ -55,6 +55,8 @@ REPORT, SCRUM = _run("sprint-report", "ok"), _run("scrum-simulate", "ok")
 READ = {'function_unread_gauges{function="dead-letter"}': "0x7200"}
 KEPT = 'dead_letters_kept_total{function="dead-letter"}'
 MISSED = 'schedule_ticks_total{state="missed",reason="late"}'
+MISSING = 'deliveries_missing_oldest_seconds{hook="app"}'
+COMPARED = 'deliveries_compared_age_seconds{comparison="app"}'
 LATE, LAST = (
     f'function_schedule_{name}_seconds{{schedule="s"}}' for name in ("lateness", "last_timestamp")
 )
@@ -110,6 +112,11 @@ CASES = [
     Case("DsmOutboxAges", {'function_outbox_oldest_seconds{function="f"}': "60x30"}, "15m", False),
     Case("DsmQueueStands", {'function_queue_oldest_seconds{function="f"}': "8000x30"}, "15m", True),
     Case("DsmQueueStands", {'function_queue_oldest_seconds{function="f"}': "800x30"}, "15m", False),
+    Case("DsmDeliveriesMissing", {MISSING: "86000+60x40"}, "25m", True),
+    Case("DsmDeliveriesMissing", {MISSING: "3000+60x40"}, "25m", False),
+    Case("DsmDeliveriesMissing", {MISSING: "90000x8 0x30"}, "20m", False, "it was fetched"),
+    Case("DsmDeliveriesNotCompared", {COMPARED: "43000+60x40"}, "25m", True),
+    Case("DsmDeliveriesNotCompared", {COMPARED: "300x40"}, "25m", False),
     Case("DsmFunctionFails", {UNEXPECTED: "0x5 1x20"}, "10m", True),
     Case(
         "DsmFunctionFails",

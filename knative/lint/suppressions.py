@@ -1,8 +1,8 @@
-"""What the author knows already: `# knative-lint: ignore KN201 reason`, said where the finding is.
+"""Suppressions of findings: `# knative-lint: ignore KN201 reason`.
 
-It counts on the line that is named, in the comment lines right above it, and for a whole
-document in the comments before its first field. Where comments do not survive, the annotation
-`knative-lint/ignore: KN201 reason` says the same of an object.
+The comment stands on the line of the finding, in the comment lines right above it, or for a whole
+document before its first field. Where comments do not survive, the annotation
+`knative-lint/ignore: KN201 reason` suppresses the rule for an object.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from functools import cache
 from pathlib import Path
 
-from knative.lint.thing import Thing
+from knative.lint.manifest import Manifest
 
 ANNOTATION = "knative-lint/ignore"
 _RULES = r"(KN\d+(?:\s*,\s*KN\d+)*)"
 _COMMENT, _LIST = re.compile(r"#\s*knative-lint:\s*ignore\s+" + _RULES), re.compile(_RULES)
 
 
-def is_ignored(rule: str, thing: Thing, line: int | None) -> bool:
-    """Does the author ask not to be told of `rule` at `line` of the file of `thing`?"""
-    if rule in _named(_LIST, thing.texts("metadata", "annotations").get(ANNOTATION, "")):
+def is_suppressed(rule: str, manifest: Manifest, line: int | None) -> bool:
+    """Is `rule` suppressed at `line` of the file of `manifest`?"""
+    if rule in _named(_LIST, manifest.texts("metadata", "annotations").get(ANNOTATION, "")):
         return True
-    source = thing.resource.source
-    lines = _lines(thing.file) if source.text is None else source.text.splitlines()
+    source = manifest.resource.source
+    lines = _lines(manifest.file) if source.text is None else source.text.splitlines()
     for start in {line, source.line} - {None}:
         assert start is not None
         if start == line and start <= len(lines) and rule in _named(_COMMENT, lines[start - 1]):

@@ -7,10 +7,13 @@ from functools import cached_property
 
 from pydantic import Field, field_validator
 
+from functions.kit.clients.github_app import GithubSettings
+from functions.kit.context import Context
 from functions.kit.settings import Settings
 
 APP = "app"
 _HOOK = re.compile(r"app|orgs/[\w.-]+/hooks/\d+|repos/[\w.-]+/[\w.-]+/hooks/\d+", re.ASCII)
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 class ReconcileSettings(Settings):
@@ -20,6 +23,11 @@ class ReconcileSettings(Settings):
         "",
         description="hooks whose deliveries are compared with the ledger, with commas: `app`, "
         "`orgs/ORG/hooks/ID`, `repos/OWNER/REPO/hooks/ID`",
+    )
+    github_repositories: str = Field(
+        "",
+        description="repositories, OWNER/REPO with commas, whose open issues are compared with the "
+        "ledger, beside those of GITHUB_HOOKS",
     )
     github_wanted_types: str = Field(
         "",
@@ -37,9 +45,23 @@ class ReconcileSettings(Settings):
             raise ValueError(f"{wrong[0]!r} is not app, orgs/.../hooks/ID or repos/.../hooks/ID")
         return given
 
+    @field_validator("github_repositories")
+    @classmethod
+    def _named(cls, given: str) -> str:
+        if wrong := [one for one in _split(given) if not _REPOSITORY.fullmatch(one)]:
+            raise ValueError(f"{wrong[0]!r} is not OWNER/REPO")
+        return given
+
     @cached_property
     def hooks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_split(self.github_hooks)))
+
+    @cached_property
+    def repositories(self) -> tuple[str, ...]:
+        """Those that are named, and those of hooks."""
+        of_hooks = (hook.split("/") for hook in self.hooks)
+        found = [f"{parts[1]}/{parts[2]}" for parts in of_hooks if parts[0] == "repos"]
+        return tuple(dict.fromkeys([*_split(self.github_repositories), *found]))
 
     @cached_property
     def wanted_types(self) -> tuple[str, ...]:
@@ -48,3 +70,14 @@ class ReconcileSettings(Settings):
 
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def compares_hooks(ctx: Context) -> bool:
+    """May GitHub be asked for the deliveries of any hook?"""
+    return bool(ctx.settings(ReconcileSettings).hooks) and ctx.settings(GithubSettings).can_ask
+
+
+def compares_issues(ctx: Context) -> bool:
+    """May GitHub be asked for the issues of any repository?"""
+    repositories = ctx.settings(ReconcileSettings).repositories
+    return bool(repositories) and ctx.settings(GithubSettings).can_ask

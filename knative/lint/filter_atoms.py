@@ -1,4 +1,4 @@
-"""The words of a filter: which attributes it reads, and the values it can tell apart."""
+"""The atoms of a filter: its attributes, and the values that it compares them with."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ _PARSER = Lark(
     start="expression",
     maybe_placeholders=True,
 )
-# No attribute of a real event has it, so it stands for every text that no filter mentions.
+# A value of no real event: it represents every text that no filter compares with.
 OTHER = "\x00other\x00"
 
 
 @dataclass
-class Words:
+class AttributeAtoms:
     """What a filter compares one attribute with."""
 
     values: set[str] = field(default_factory=set)
-    # Those that it is compared with as a number, and their neighbours.
+    # Compared as numbers, each with its neighbours.
     numbers: set[str] = field(default_factory=set)
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
 
     def candidates(self) -> set[str]:
-        """One text of each class that these words can tell apart."""
+        """Return one text of each equivalence class of these atoms."""
         ends = {p + OTHER + s for p in (*self.prefixes, "") for s in (*self.suffixes, "")}
         return self.values | self.numbers | self.prefixes | self.suffixes | ends
 
     @property
     def mixed(self) -> bool:
-        """Is it compared as a number and as a text? Then other numbers may be what passes."""
+        """Is it compared as a number and as a text? Then the candidates are incomplete."""
         return bool(self.numbers and (self.values or self.prefixes or self.suffixes))
 
 
 @dataclass
-class Vocabulary:
-    """All of one filter, or of several. `odd`: it holds more than candidates can answer for."""
+class FilterAtoms:
+    """The atoms of one or more filters. `inexact`: some of their tests have no candidates."""
 
-    words: dict[str, Words] = field(default_factory=dict)
-    odd: bool = False
+    by_attribute: dict[str, AttributeAtoms] = field(default_factory=dict)
+    inexact: bool = False
 
-    def of(self, name: str) -> Words:
-        return self.words.setdefault(name, Words())
+    def of(self, name: str) -> AttributeAtoms:
+        return self.by_attribute.setdefault(name, AttributeAtoms())
 
     @property
-    def known(self) -> bool:
-        """Do the candidates answer for every event?"""
-        return not self.odd and not any(words.mixed for words in self.words.values())
+    def exact(self) -> bool:
+        """Do the candidates cover every event?"""
+        return not self.inexact and not any(atoms.mixed for atoms in self.by_attribute.values())
 
-    def add(self, other: Vocabulary) -> None:
-        self.odd |= other.odd
-        for name, words in other.words.items():
+    def add(self, other: FilterAtoms) -> None:
+        self.inexact |= other.inexact
+        for name, atoms in other.by_attribute.items():
             own = self.of(name)
-            own.values |= words.values
-            own.numbers |= words.numbers
-            own.prefixes |= words.prefixes
-            own.suffixes |= words.suffixes
+            own.values |= atoms.values
+            own.numbers |= atoms.numbers
+            own.prefixes |= atoms.prefixes
+            own.suffixes |= atoms.suffixes
 
 
-def vocabulary(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> Vocabulary:
-    """The words of `spec.filter.attributes` and `spec.filters`, which must be valid."""
-    found = Vocabulary()
+def filter_atoms(attributes: Mapping[str, str] | None, filters: list[Any] | None) -> FilterAtoms:
+    """Return the atoms of valid `spec.filter.attributes` and `spec.filters`."""
+    found = FilterAtoms()
     if filters:
         for item in filters:
             _read(item, found)
@@ -80,7 +80,7 @@ def vocabulary(attributes: Mapping[str, str] | None, filters: list[Any] | None) 
     return found
 
 
-def _read(item: Mapping[str, Any], found: Vocabulary) -> None:
+def _read(item: Mapping[str, Any], found: FilterAtoms) -> None:
     ((dialect, body),) = item.items()
     if dialect in ("all", "any"):
         for part in body:
@@ -91,17 +91,17 @@ def _read(item: Mapping[str, Any], found: Vocabulary) -> None:
         _expression(parse(body), found)
     else:
         for name, value in body.items():
-            words = found.of(name)
-            texts = {"exact": words.values, "prefix": words.prefixes, "suffix": words.suffixes}
+            atoms = found.of(name)
+            texts = {"exact": atoms.values, "prefix": atoms.prefixes, "suffix": atoms.suffixes}
             texts[dialect].update({value} if value else ())
 
 
 def parse(text: str) -> Tree[Token]:
-    """The syntax tree of valid CESQL."""
+    """Return the syntax tree of valid CESQL."""
     return _PARSER.parse(text)
 
 
-def _expression(node: Tree[Token], found: Vocabulary) -> None:
+def _expression(node: Tree[Token], found: FilterAtoms) -> None:
     parts = [part for part in node.children if isinstance(part, Tree)]
     for name in (_attribute(part) for part in parts):
         if name:
@@ -129,7 +129,7 @@ def _expression(node: Tree[Token], found: Vocabulary) -> None:
         _unknown(node, found)
 
 
-def _comparison(node: Tree[Token], found: Vocabulary) -> None:
+def _comparison(node: Tree[Token], found: FilterAtoms) -> None:
     left, sign, right = node.children
     assert isinstance(left, Tree)
     assert isinstance(right, Tree)
@@ -146,39 +146,39 @@ def _comparison(node: Tree[Token], found: Vocabulary) -> None:
         _unknown(node, found)
 
 
-def _like(node: Tree[Token], found: Vocabulary) -> None:
+def _like(node: Tree[Token], found: FilterAtoms) -> None:
     subject, _, literal = node.children
     assert isinstance(subject, Tree)
     name, pattern = _attribute(subject), str(literal)[1:-1]
     if name is None:
         _unknown(node, found)
         return
-    words, wild = found.of(name), re.findall(r"(?<!\\)[%_]", pattern)
+    atoms, wild = found.of(name), re.findall(r"(?<!\\)[%_]", pattern)
     if not wild:
-        words.values.add(_plain(pattern))
+        atoms.values.add(_plain(pattern))
     elif wild == ["%"] and pattern.endswith("%"):
-        words.prefixes.add(_plain(pattern[:-1]))
+        atoms.prefixes.add(_plain(pattern[:-1]))
     elif wild == ["%"] and pattern.startswith("%"):
-        words.suffixes.add(_plain(pattern[1:]))
+        atoms.suffixes.add(_plain(pattern[1:]))
     else:
-        words.values.add(pattern.replace("%", "").replace("_", "x"))
-        found.odd = True
+        atoms.values.add(pattern.replace("%", "").replace("_", "x"))
+        found.inexact = True
 
 
 def _plain(pattern: str) -> str:
-    """What a pattern without wildcards matches."""
+    """Return what a pattern without wildcards matches."""
     return re.sub(r"\\([%_])", r"\1", pattern)
 
 
-def _unknown(node: Tree[Token], found: Vocabulary) -> None:
-    """A test that no list of values answers: note its attributes and claim nothing."""
-    found.odd = True
+def _unknown(node: Tree[Token], found: FilterAtoms) -> None:
+    """Add the attributes of a test that has no candidates."""
+    found.inexact = True
     for name in attributes_of(node):
         found.of(name)
 
 
 def attributes_of(node: Tree[Token]) -> Iterator[str]:
-    """Every attribute that an expression reads, EXISTS aside."""
+    """Return every attribute that an expression reads, EXISTS aside."""
     for part in node.iter_subtrees():
         if part.data == "attribute":
             yield str(part.children[0])

@@ -1,4 +1,4 @@
-"""One object of the tree, read forgivingly: a field of the wrong shape is an absent field."""
+"""One object of the tree; a field of an invalid type reads as an absent field."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POD: Path = ("spec", "template", "spec")
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
+class Manifest:
     """A view of a Resource; equal only to itself."""
 
     resource: Resource
@@ -50,18 +50,18 @@ class Thing:
         return self.resource.source.file
 
     def line(self, path: Path) -> int | None:
-        """The line of `path` in its file, or of the nearest field above it."""
+        """Return the line of `path` in its file, or of the nearest parent."""
         return None if self.resource.generated else self.resource.source.line_of(path)
 
     def is_a(self, group: str, kind: str) -> bool:
         return self.group == group and self.kind == kind
 
     @property
-    def is_knatives(self) -> bool:
+    def is_knative(self) -> bool:
         return self.group.endswith(".knative.dev")
 
     def get(self, *path: str | int) -> Any:
-        """What stands at `path`; None where there is nothing."""
+        """Return the value at `path`; None where it is absent."""
         return value_at(self.resource.body, *path)
 
     def text(self, *path: str | int) -> str:
@@ -81,22 +81,22 @@ class Thing:
         return value if isinstance(value, list) else []
 
     def each(self, *path: str | int) -> Iterator[Path]:
-        """The path of each item of the list at `path`."""
+        """Return the path of each item of the list at `path`."""
         return ((*path, number) for number in range(len(self.items(*path))))
 
     def texts(self, *path: str | int) -> dict[str, str]:
-        """The text to text part of a mapping: labels, annotations, extensions, attributes."""
+        """Return the entries of a mapping whose value is a string."""
         return {k: v for k, v in self.mapping(*path).items() if isinstance(v, str)}
 
     def refs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Every `ref` of a destination, wherever it stands."""
+        """Return every `ref` of a destination."""
         yield from _refs(self.resource.body.get("spec"), ("spec",))
         channel = self.get("spec", "channel")
         if self.is_a(MESSAGING, "Subscription") and isinstance(channel, dict):
             yield ("spec", "channel"), channel
 
     def uris(self) -> Iterator[str]:
-        """Every `uri` of a destination without a ref."""
+        """Return every `uri` of a destination without a ref."""
         yield from _uris(self.resource.body.get("spec"))
 
     def __str__(self) -> str:
@@ -127,7 +127,6 @@ def _uris(value: Any) -> Iterator[str]:
             yield from _uris(item)
 
 
-def named(key: Key) -> str:
-    """A key as a person reads it."""
+def format_key(key: Key) -> str:
     _, kind, namespace, name = key
     return f"{kind} {namespace}/{name}"

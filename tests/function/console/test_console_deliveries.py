@@ -1,0 +1,73 @@
+"""The console says whether everything is here that GitHub's hooks made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from functions.console.main import console
+from functions.webhook_receiver.gauges import gauges
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL
+from tests.support.deliveries_world import HOOK, DeliveriesWorld, deliveries_world
+
+PANEL = "/functions/panels/deliveries"
+
+
+@pytest.fixture
+async def world(
+    cluster: Cluster, webhook_database: str, tmp_path: Path
+) -> AsyncIterator[DeliveriesWorld]:
+    async with deliveries_world(cluster, webhook_database, tmp_path) as world:
+        cluster.deploy(console, LOCAL, now=world.clock)
+        yield world
+
+
+async def page(world: DeliveriesWorld, at: str) -> str:
+    async with world.cluster.client("console") as client:
+        return (await client.get(at)).text
+
+
+async def test_each_hook_is_told_in_words(world: DeliveriesWorld) -> None:
+    for fate in ("arrives", "lost"):
+        number = await world.github.opened("o/r")
+        await world.github.labelled("o/r", number, "agent", fate)
+    await world.minute(61)
+
+    shown = await page(world, PANEL)
+    assert HOOK in shown
+    assert "GitHub made 2 in the last day, 2 are here." in shown
+    assert "Each open issue labelled agent has its request." in shown
+
+
+async def test_what_is_missing_is_told_with_its_time_and_needs_attention(
+    world: DeliveriesWorld,
+) -> None:
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    world.cluster.down.add("job-launcher")
+    await world.minute()
+
+    shown = await page(world, PANEL)
+    assert "1 missing, which can be had until 2026-03-05T14:00:00Z" in shown
+    assert sent.guid in shown
+    assert "Deliveries that are not here" in await page(world, "/panels/attention")
+
+
+async def test_what_is_missing_is_a_number_that_an_alert_reads(world: DeliveriesWorld) -> None:
+    await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    world.cluster.down.add("job-launcher")
+    await world.minute()
+    told = {(one.name, *one.labels.values()): one.value for one in await gauges(world.deploy({}))}
+
+    assert told["deliveries_missing", HOOK] == 1
+    assert told["deliveries_missing_oldest_seconds", HOOK] == 300
+    assert told["deliveries_compared_age_seconds", HOOK] == 0, "it began just now"
+
+
+async def test_without_credentials_it_says_how_to_change_that(world: DeliveriesWorld) -> None:
+    world.deploy({"GITHUB_TOKEN": ""})
+    shown = await page(world, PANEL)
+    assert "Deliveries that GitHub lost cannot be found" in shown
+    assert "GITHUB_APP_ID" in shown

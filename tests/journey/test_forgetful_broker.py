@@ -1,0 +1,55 @@
+"""One morning whose broker forgets again and again what it holds: all is finished all the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support.morning_story import WITHIN_S, Story
+
+LOSSES = 3  # after each schedule
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+async def story(tmp_path: Path) -> AsyncIterator[Story]:
+    story = Story(tmp_path, random.Random(3))
+    await story.begin()
+    yield story
+    await story.end()
+
+
+async def crash(story: Story, is_done: Callable[[], Awaitable[bool]]) -> bool:
+    """Lose what the broker holds as soon as it holds something; False where all was done before."""
+
+    async def lost_or_done() -> str:
+        if await story.runtime.crash_broker():
+            return "lost"
+        return "done" if await is_done() else ""
+
+    return await eventually(lost_or_done, within_s=70) == "lost"
+
+
+async def test_what_a_broker_has_forgotten_is_sent_again_and_done_once(story: Story) -> None:
+    losses = 0
+    for schedule, is_done in (
+        ("sprint-report", story.has_cycled),
+        ("scrum-simulate", story.is_reported),
+    ):
+        await eventually(partial(story.fired, schedule), within_s=60)
+        # From here on nobody fires again: the outboxes alone make good what is lost.
+        for number in range(LOSSES):
+            seen = await story.progress()
+            if not await crash(story, is_done):
+                break
+            losses += 1
+            # What is lost comes again: at least an event and an attempt to deliver it.
+            await eventually(partial(story.at_least, seen + number % 3), within_s=70)
+        await eventually(is_done, within_s=WITHIN_S)
+    assert losses > LOSSES, "in the middle of both"
+    await story.check()

@@ -1,0 +1,60 @@
+"""Tells, on standard error, of each long turn of an event loop; Python imports it by PYTHONPATH.
+
+Counted is how long a turn keeps others waiting, without the time in which its thread waited for a
+processor: a busy machine is nobody's fault. A turn that imports modules does not count: a process
+has such turns when it starts, and no others are served before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+import traceback
+
+MAX_TURN_S = 0.1
+_LOOK_EVERY_S = 0.05
+
+sys.modules["uvloop"] = None  # type: ignore[assignment]  # its turns cannot be measured
+_turn = asyncio.Handle._run
+_thread = threading.main_thread()
+_schedule = os.open(f"/proc/self/task/{_thread.native_id}/schedstat", os.O_RDONLY)
+_began = 0.0
+_seen = ""  # what the present turn was found at
+
+
+def _waited_s() -> float:
+    return int(os.pread(_schedule, 100, 0).split()[1]) / 1e9
+
+
+def _measured(handle: asyncio.Handle) -> None:
+    global _began, _seen
+    _seen = ""
+    began = _began = time.perf_counter()
+    waited, known = _waited_s(), len(sys.modules)
+    _turn(handle)
+    _began = 0.0
+    held = time.perf_counter() - began
+    if held < MAX_TURN_S or len(sys.modules) > known:
+        return
+    held -= _waited_s() - waited
+    if held > MAX_TURN_S:
+        print(f"the event loop was held for {held:.3f} s, at {_seen}", file=sys.stderr)
+
+
+def _look() -> None:
+    """Note where a turn is that takes long."""
+    global _seen
+    while True:
+        time.sleep(_LOOK_EVERY_S)
+        if _began and not _seen and time.perf_counter() - _began > _LOOK_EVERY_S:
+            stack = traceback.extract_stack(sys._current_frames()[_thread.ident or 0])
+            _seen = " > ".join(
+                f"{at.filename}:{at.lineno}" for at in stack if at.filename[:1] == "/"
+            )
+
+
+asyncio.Handle._run = _measured  # type: ignore[method-assign, assignment]
+threading.Thread(target=_look, daemon=True).start()

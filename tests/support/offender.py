@@ -1,0 +1,29 @@
+"""A function that does what none may do, to see that it is found."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import ClassVar
+
+import httpx
+
+from functions.events.base import Request
+from functions.kit.clients import transaction_guard
+from functions.kit.context import Context
+from functions.kit.contract.decorator import function
+from functions.kit.errors import FunctionError
+
+
+class OffenceAsked(Request):
+    type: ClassVar[str] = "test.offence.asked.v1"
+
+
+@function()
+async def offender(event: OffenceAsked, ctx: Context) -> None:
+    with transaction_guard.transaction_open():
+        with contextlib.suppress(httpx.HTTPError):
+            await ctx.http.get("http://127.0.0.1:1/")
+        with contextlib.suppress(FunctionError):
+            await ctx.cluster.list("v1", "pods")
+    time.sleep(0.15)  # noqa: ASYNC251  # an offence, too
