@@ -17,7 +17,7 @@ OPEN = ("missing", "refused")
 async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each comparison in words, and each delivery that is not here."""
     health = await _health(ask)
-    compared = [*health["hooks"], *health["issues"]]
+    compared = [*health["hooks"], *health["issues"], *health["alerts"]]
     for one in compared:
         one["tone"] = "bad" if one["problem"] else "good"
     return {**health, "compared": compared}

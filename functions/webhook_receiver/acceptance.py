@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from functions.kit.context import Context
 from functions.kit.durable.database import Connection
-from functions.webhook_receiver import issue_state
+from functions.webhook_receiver import alert_state, issue_state
+from functions.webhook_receiver.alert_state import Told
 from functions.webhook_receiver.issue_state import Labelled
-from functions.webhook_receiver.reconcile_settings import compares_issues
+from functions.webhook_receiver.reconcile_settings import compares_alerts, compares_issues
 from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 
 logger = logging.getLogger(__name__)
 
+ALL = 2**31 - 1
+
 
 async def accept(found: Delivery, ctx: Context) -> bool:
     """Return once it is durably stored, and will be sent: True if new, False if it is a repeat."""
     ledger = ctx.part(Receiver).ledger
+    if found.source == "grafana" and compares_alerts(ctx):
+
+        async def is_untold(tx: Connection) -> bool:
+            return not await alert_state.all_found(tx, found)
+
+        return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_untold))
     said = issue_state.labelled(found) if compares_issues(ctx) else None
     if said is None:
         return _logged(found, await ledger.accept(found))
@@ -38,6 +48,21 @@ async def accept_found(found: Delivery, said: Labelled, since: datetime, ctx: Co
 
     ledger = ctx.part(Receiver).ledger
     return _logged(found, await ledger.accept_if(found, said.state, is_untold))
+
+
+async def accept_alert(found: Delivery, said: Told, after: int, ctx: Context) -> bool:
+    """Accept what was found of an alert, unless a notification after that number has said it."""
+    id = said.found_id
+    named = {"id": id, "correlationid": id, "via": alert_state.FOUND}
+    found = replace(found, id=id, attributes={**found.attributes, **named})
+
+    async def is_untold(tx: Connection) -> bool:
+        rows = await alert_state.notifications(tx, after, ALL)
+        told = {(one.name, one.status) for _, every in rows for one in every}
+        return (said.name, said.status) not in told
+
+    ledger = ctx.part(Receiver).ledger
+    return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_untold))
 
 
 def _logged(found: Delivery, new: bool) -> bool:

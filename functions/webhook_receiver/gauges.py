@@ -6,7 +6,7 @@ from functions.kit.context import Context
 from functions.kit.telemetry.metrics import Gauge
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.reconcile import comparison, hook_tables
-from functions.webhook_receiver.reconcile.health import hook_names, issue_names
+from functions.webhook_receiver.reconcile.health import alert_names, hook_names, issue_names
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
@@ -17,7 +17,7 @@ async def gauges(ctx: Context) -> list[Gauge]:
     found = [Gauge("deliveries", "Deliveries by state", count[s], {"state": s}) for s in count]
     found += [
         _compared(compared[name], ctx)
-        for name in (*hook_names(ctx), *issue_names(ctx))
+        for name in (*hook_names(ctx), *issue_names(ctx), *alert_names(ctx))
         if name in compared
     ]
     for name in hook_names(ctx):

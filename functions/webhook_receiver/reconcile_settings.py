@@ -17,7 +17,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 class ReconcileSettings(Settings):
-    """Which hooks of GitHub are compared, for what, and how long GitHub keeps deliveries."""
+    """What of GitHub and of Grafana is compared with the ledger."""
 
     github_hooks: str = Field(
         "",
@@ -36,6 +36,16 @@ class ReconcileSettings(Settings):
     )
     github_keeps_days: int = Field(
         3, ge=1, description="how long GitHub keeps deliveries, days; a server 7"
+    )
+
+    grafana_url: str = Field(
+        "", description="Grafana, whose alerts are compared with the ledger; none where unset"
+    )
+    grafana_token: str = Field(
+        "", repr=False, description="a service account's token that may read alert instances"
+    )
+    grafana_contact_point: str = Field(
+        "", description="the contact point that notifies the receiver; any alert counts where unset"
     )
 
     @field_validator("github_hooks")
@@ -81,3 +91,9 @@ def compares_issues(ctx: Context) -> bool:
     """May GitHub be asked for the issues of any repository?"""
     repositories = ctx.settings(ReconcileSettings).repositories
     return bool(repositories) and ctx.settings(GithubSettings).can_ask
+
+
+def compares_alerts(ctx: Context) -> bool:
+    """May Grafana be asked for its alerts?"""
+    settings = ctx.settings(ReconcileSettings)
+    return bool(settings.grafana_url and settings.grafana_token)

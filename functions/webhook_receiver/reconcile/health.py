@@ -15,10 +15,12 @@ from functions.kit.context import Context
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
 from functions.webhook_receiver.reconcile import comparison, hook_tables, words
+from functions.webhook_receiver.reconcile.alerts import NAME
 from functions.webhook_receiver.reconcile.comparison import Comparison
 from functions.webhook_receiver.reconcile.issues import name_of
 from functions.webhook_receiver.reconcile_settings import (
     ReconcileSettings,
+    compares_alerts,
     compares_hooks,
     compares_issues,
 )
@@ -58,13 +60,21 @@ async def standing(ctx: Context) -> dict[str, Any]:
         known = compared.get(name)
         said = words.of_issues(known.memory, known.problem) if known else words.NOT_YET
         issues.append({"name": name, "words": said, **_standing(known)})
-    every = [*hooks, *issues]
+    alerts = []
+    for name in alert_names(ctx):
+        known = compared.get(name)
+        said = words.of_alerts(known.memory, known.problem) if known else words.NOT_YET
+        alerts.append({"name": name, "words": said, **_standing(known)})
+    every = [*hooks, *issues, *alerts]
     summary = " ".join(f"{one['name']}: {one['words']}" for one in every)
+    if not hooks and not issues:
+        summary = f"{words.NOT_ASKED} {summary}".strip()
     return {
-        "words": summary or words.NOT_ASKED,
-        "asks_github": bool(every),
+        "words": summary,
+        "asks_github": bool(hooks or issues),
         "hooks": hooks,
         "issues": issues,
+        "alerts": alerts,
         "deliveries": shown,
     }
 
@@ -78,6 +88,11 @@ def issue_names(ctx: Context) -> Sequence[str]:
     """The repositories whose issues are compared, as their comparisons are called."""
     repositories = ctx.settings(ReconcileSettings).repositories if compares_issues(ctx) else ()
     return [name_of(repository) for repository in repositories]
+
+
+def alert_names(ctx: Context) -> Sequence[str]:
+    """Grafana, where its alerts are compared."""
+    return [NAME] if compares_alerts(ctx) else []
 
 
 def _standing(known: Comparison | None) -> dict[str, str | None]:

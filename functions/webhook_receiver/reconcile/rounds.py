@@ -13,10 +13,12 @@ from functions.kit.clients.github_app import GithubSettings
 from functions.kit.context import Context, Resources
 from functions.kit.errors import FunctionError, TemporaryError, shortened
 from functions.webhook_receiver.reconcile import comparison, hook_tables
+from functions.webhook_receiver.reconcile.alerts import Alerts
 from functions.webhook_receiver.reconcile.hooks import Hook
 from functions.webhook_receiver.reconcile.issues import Issues
 from functions.webhook_receiver.reconcile_settings import (
     ReconcileSettings,
+    compares_alerts,
     compares_hooks,
     compares_issues,
 )
@@ -55,6 +57,8 @@ async def compare(ctx: Context, patience_s: float) -> None:
         for repository in settings.repositories:
             issues = Issues(repository, github_of(ctx), ctx, keeps, remembers)
             await _turn(issues, EVERY_STATE, ctx, until)
+    if compares_alerts(ctx):
+        await _turn(Alerts(ctx), EVERY, ctx, until)
 
 
 async def _turn(compared: Compared, every: timedelta, ctx: Context, until: float) -> None:

@@ -52,5 +52,19 @@ def of_issues(memory: Mapping[str, Mapping[str, Any]], problem: str | None = Non
     return _up_to_date("; ".join(parts) if memory else "Not compared yet", problem)
 
 
+def of_alerts(memory: Mapping[str, Any], problem: str | None = None) -> str:
+    """What became of the alerts that Grafana has.
+
+    >>> of_alerts({"firing": {"f": {}}, "made": 1, "made_at": "2026-03-02T14:00:00Z"})
+    'Each alert has its notification, 1 fires; 1 had to be made, the last one 2026-03-02T14:00:00Z.'
+    """
+    if not memory:
+        return _up_to_date("Not compared yet", problem)
+    parts = [f"Each alert has its notification, {len(memory['firing'])} fires"]
+    if made := memory["made"]:
+        parts.append(f"{made} had to be made, the last one {memory['made_at']}")
+    return _up_to_date("; ".join(parts), problem)
+
+
 def _up_to_date(said: str, problem: str | None) -> str:
     return f"{said}. Not up to date: {problem.rstrip('.')}." if problem else f"{said}."
