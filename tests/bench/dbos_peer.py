@@ -48,6 +48,7 @@ def run(number: int) -> float:
 
 
 DBOS.launch()
+started = time.process_time()
 for number in range(20):
     run(number)
 lone = sorted(run(number) for number in range(100))
@@ -56,5 +57,16 @@ with ThreadPoolExecutor(AT_ONCE) as pool:
     start = time.perf_counter()
     list(pool.map(run, range(RUNS)))
     took = time.perf_counter() - start
-print(json.dumps({"steps_per_s": RUNS * 3 / took, "lone_ms": lone[50] * 1000}))
+steps = (20 + 100 + AT_ONCE + RUNS) * 3
+processor_s = time.process_time() - started
+print(
+    json.dumps(
+        {
+            "steps_per_s": RUNS * 3 / took,
+            "lone_ms": lone[50] * 1000,
+            "processor_ms": processor_s * 1000 / steps,
+            "steps": steps,
+        }
+    )
+)
 DBOS.destroy()

@@ -99,16 +99,14 @@ class Publisher:
     ) -> httpx.Response:
         import httpx
 
+        from functions.kit.clients.request import request
+
         headers, body = cloudevents.encode(message)
         raw = [(name.encode(), value.encode()) for name, value in (*headers, *authorization)]
+        timeout = httpx.Timeout(self._settings.publish_timeout_s, connect=5.0)
         try:
             async with self._turns:
-                return await self._http.post(
-                    url,
-                    headers=raw,
-                    content=body,
-                    timeout=httpx.Timeout(self._settings.publish_timeout_s, connect=5.0),
-                )
+                return await self._http.send(request("POST", url, raw, body, timeout))
         except httpx.HTTPError as error:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -18,6 +20,7 @@ import httpx
 import stamina
 from pydantic import TypeAdapter, ValidationError
 
+from functions.kit.clients.request import request
 from functions.kit.errors import (
     BadAnswer,
     Conflict,
@@ -31,6 +34,7 @@ from functions.kit.telemetry import correlation
 
 T = TypeVar("T")
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _TEMPORARY = (408, 425, 429)
 _PERMANENT = {404: NotFound, 409: Conflict}
 MAX_KEY = 255  # characters of an Idempotency-Key
@@ -122,12 +126,17 @@ class ServiceClient:
                 return await self._once(method, at, **options)
         raise AssertionError("unreachable: stamina raises the last error")
 
-    async def _once(self, method: str, at: str, **options: Any) -> httpx.Response:
-        sent = {**correlation.headers(), **options.pop("headers", {})}
+    async def _once(
+        self,
+        method: str,
+        at: str,
+        content: str | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> httpx.Response:
+        sent = {**correlation.headers(), **headers}
         try:
-            response = await self._http.request(
-                method, f"{self.base_url}{at}", headers=sent, **options
-            )
+            made = request(method, f"{self.base_url}{at}", sent, content, self._http.timeout)
+            response = await self._http.send(made)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(f"{self.name}: {_reason(error)}") from error
         except httpx.HTTPError as error:

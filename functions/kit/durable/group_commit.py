@@ -25,7 +25,7 @@ MAX_ITEMS = 256
 MAX_BYTES = 8 * 1024 * 1024
 # So many items are worth a transaction of their own: another lane decides while one commits.
 MIN_SHARE = 16
-# So few wait for a transaction that is on its way, and share the next one.
+# Fewer wait for the transaction that is on its way, and share the next one.
 MIN_QUEUE = 4
 # Classes of PostgreSQL's errors that are about a value: it is refused at any time.
 _PERMANENT = ("22", "23", "54")
