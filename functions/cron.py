@@ -26,7 +26,7 @@ _MAX_YEARS = 5  # how far ahead the next time is looked for
 
 
 class CronError(ValueError):
-    """Text that is no cron expression; the message says why."""
+    """Text that is no cron expression; the message has the reason."""
 
 
 class UnknownZoneError(CronError):
@@ -46,8 +46,8 @@ class Cron:
         self.zone, expression = _split_zone(f"CRON_TZ={timezone} {text}" if timezone else text)
         if expression.startswith("@"):
             if expression not in _DESCRIPTORS:
-                words = f"the descriptor {expression} is none of {', '.join(_DESCRIPTORS)}"
-                raise CronError(words)
+                known = ", ".join(_DESCRIPTORS)
+                raise CronError(f"the descriptor {expression} is none of {known}")
             expression = _DESCRIPTORS[expression]
         fields = expression.split()
         if len(fields) not in (5, 6):
@@ -158,7 +158,7 @@ class _Unit:
     """How to search for one unit of time: `step` leads from a wall time to a later UTC instant,
     and past none that fits.
 
-    `is_over` says that the larger units have to be looked at again.
+    `is_over`: the larger units have to be looked at again.
     """
 
     fits: Callable[[list[_Field], datetime], bool]

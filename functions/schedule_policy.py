@@ -21,7 +21,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class PolicyError(ValueError):
-    """An annotation that says nothing; the message names it and what it may say."""
+    """An invalid annotation; the message names it and its valid values."""
 
 
 class Missed(StrEnum):
@@ -69,7 +69,7 @@ class Policy:
     """The policies of one schedule; the defaults are those of a plain PingSource, and a catch-up.
 
     `missed_window`: how late a missed time may still run; None: until its day ends in the
-    schedule's zone. `jitter`: at most so much is added to each nominal time, always the same.
+    schedule's zone. `jitter`: up to so much is added to each nominal time, always the same.
     `pause_after`: so many failures in a row pause the schedule; 0: never.
     """
 
@@ -87,7 +87,7 @@ class Policy:
 
 
 def parse(annotations: Mapping[str, str]) -> Policy:
-    """The policies that a PingSource's annotations name; `PolicyError` says what is wrong.
+    """The policies that a PingSource's annotations name; `PolicyError` names what is wrong.
 
     >>> parse({"schedules.dsm.io/missed": "all", "schedules.dsm.io/missed-window": "3d"}).missed
     <Missed.ALL: 'all'>

@@ -110,8 +110,8 @@ class Smoke:
         raise Failure(f"{what} did not happen within {self._timeout_s:g} s")
 
     async def newest_dead_letter(self) -> int:
-        letters = (await self.call("GET", "dead-letter", "/"))["letters"]
-        return int(letters[0]["seen"]) if letters else 0
+        found = (await self.call("GET", "dead-letter", "/"))["dead_letters"]
+        return int(found[0]["seen"]) if found else 0
 
 
 def print_line(text: str) -> None:

@@ -1,6 +1,6 @@
 """Make a ready backlog for a project, as often as you like.
 
-in      BacklogSetupRequested; plain JSON or YAML from a person
+in      BacklogSetupRequested; plain JSON or YAML of an ad-hoc request
 out     BacklogSeeded
 asks    project-service, for the team
 writes  backlog-service's tables, in one transaction; it needs no inbox, as a repeat finds its rows
@@ -46,17 +46,17 @@ class Team:
 @function(emits=[BacklogSeeded])
 async def backlog_setup(event: BacklogSetupRequested, ctx: Context) -> BacklogSeeded:
     project_id = event.project_id or ctx.settings(BacklogSetupSettings).project_id
-    _say("Starting backlog setup job...", project_id=project_id)
+    _log("Starting backlog setup job...", project_id=project_id)
     async with ctx.store.connection() as connection:
         await tables.verify(connection)
-    _say("Backlog database connection successful.")
+    _log("Backlog database connection successful.")
     team = await _team(ctx, project_id)
     backlog = plan(event, project_id, team.ids)
     async with ctx.store.transaction() as tx:
         created = await tables.seed(tx, backlog, reset=event.reset)
     tasks, stories, links = len(backlog.tasks), len(backlog.stories), len(backlog.links)
-    _say(f"Created {tasks} tasks, {stories} stories, and {links} story-task mappings")
-    _say(
+    _log(f"Created {tasks} tasks, {stories} stories, and {links} story-task mappings")
+    _log(
         f"Backlog setup completed successfully. Created {tasks} backlog items "
         f"for project {project_id}",
         new=created,
@@ -82,12 +82,12 @@ async def _team(ctx: Context, project_id: str) -> Team:
         reason = error.detail
     else:
         if members:
-            _say("Retrieved team members for project", count=len(members), project_id=project_id)
+            _log("Retrieved team members for project", count=len(members), project_id=project_id)
             return Team(tuple(member.id for member in members), "project-service")
         reason = f"project {project_id} has no team members"
     logger.warning("Using the default team", extra={"fields": {"reason": reason}})
     return Team(FALLBACK_TEAM, "fallback", reason)
 
 
-def _say(words: str, **fields: object) -> None:
-    logger.info(words, extra={"fields": fields})
+def _log(message: str, **fields: object) -> None:
+    logger.info(message, extra={"fields": fields})

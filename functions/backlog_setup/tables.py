@@ -39,8 +39,8 @@ async def verify(tx: Connection) -> None:
         if table in found and column not in found[table]
     ]
     if missing:
-        words = f"missing in database {database}: {', '.join(missing)}; {REMEDY}"
-        raise TemporaryError(words, delay_s=10)
+        detail = f"missing in database {database}: {', '.join(missing)}; {REMEDY}"
+        raise TemporaryError(detail, delay_s=10)
 
 
 async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
@@ -85,7 +85,7 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
            ON CONFLICT DO NOTHING""",
         *([s for s, _ in links], [t for _, t in links]),
     )
-    # Last, when nobody else can write these rows any more: an error undoes all of it.
+    # Last, when no other can write these rows any more: an error undoes all of it.
     await _refuse_foreign(tx, backlog)
     return created
 
@@ -114,11 +114,11 @@ async def _refuse_foreign(tx: Connection, backlog: Backlog) -> None:
            WHERE story_id = ANY($1) AND project_id <> $2 ORDER BY 1""",
         *(stories, backlog.project_id),
     )
-    words = [
+    problems = [
         f"{name}.{position[row['id']]}.id: {row['id']!r} belongs to project {row['project_id']}"
         for name, ids, owned in (("tasks", tasks, owned_tasks), ("stories", stories, owned_stories))
         for position in [{id_: number for number, id_ in enumerate(ids)}]
         for row in owned
     ]
-    if words:
-        raise PermanentError("; ".join(words))
+    if problems:
+        raise PermanentError("; ".join(problems))

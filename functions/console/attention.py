@@ -48,7 +48,7 @@ class Attention:
 
 async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
     """Events that were given up."""
-    answer = await ask.function("dead-letter").read("/letters", state="open", limit=SHOWN)
+    answer = await ask.function("dead-letter").read("/dead-letters", state="open", limit=SHOWN)
     return answer["total"], [
         Item(
             f"{short_type(row['type'])} {row['subject'] or ''}".strip(),
@@ -56,7 +56,7 @@ async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
             "open",
             f"/dead-letters/{row['number']}",
         )
-        for row in answer["letters"]
+        for row in answer["dead_letters"]
     ]
 
 

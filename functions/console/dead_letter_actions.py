@@ -55,7 +55,7 @@ async def redrive_one(view: View) -> Response:
     _, who = await view.authentication.act()
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
-    at = f"/letters/{found['number']}/redrive"
+    at = f"/dead-letters/{found['number']}/redrive"
     answer = await view.ask.function(FUNCTION).act(at, who, headers=PREFER)
     return _sent(view, number, answer["outcome"])
 
@@ -107,7 +107,7 @@ async def send_edited(view: View) -> Response:
         change["attributes"] = {"subject": subject}
     peer = view.ask.function(FUNCTION)
     try:
-        answer = await peer.act(f"/letters/{found['number']}/redrive", who, change, PREFER)
+        answer = await peer.act(f"/dead-letters/{found['number']}/redrive", who, change, PREFER)
     except Conflict:
         raise
     except PermanentError as error:
@@ -145,7 +145,7 @@ async def end(view: View) -> Response:
     number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
     found = await read_dead_letter(view.ask, number)
     body = {"reason": form.get("reason", "")}
-    await view.ask.function(FUNCTION).act(f"/letters/{found['number']}/{action}", who, body)
+    await view.ask.function(FUNCTION).act(f"/dead-letters/{found['number']}/{action}", who, body)
     to = "/dead-letters" if action == "delete" else f"/dead-letters/{number}"
     return done(view, to, f"Dead letter {number} was {ENDS[action][2]}.", "calm")
 
@@ -153,7 +153,7 @@ async def end(view: View) -> Response:
 async def confirm_dismiss_many(view: View) -> Response:
     """How many letters a filter means, and why they are dismissed."""
     wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
+    answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
     values = {
         "title": f"Dismiss {count(answer['total'], 'open dead letter')}?",
         "text": "Nothing is sent. Oldest first, at most 200 at once.",
@@ -192,7 +192,7 @@ def _results(
 async def confirm_many(view: View) -> Response:
     """How many letters a filter means, before they are sent."""
     wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/letters", **wanted, limit=1)
+    answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
     some = count(answer["total"], "open letter")
     values = {
         "title": f"Send {some} again?",

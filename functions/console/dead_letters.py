@@ -37,12 +37,12 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of them, newest first."""
     wanted = chosen(query)
     peer = ask.function(FUNCTION)
-    answer = await peer.read("/letters", **wanted, limit=PAGE, cursor=query.get("before"))
-    for found in answer["letters"]:
+    answer = await peer.read("/dead-letters", **wanted, limit=PAGE, cursor=query.get("before"))
+    for found in answer["dead_letters"]:
         found["cause"] = cause(found)
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
     return {
-        "dead_letters": answer["letters"],
+        "dead_letters": answer["dead_letters"],
         "older": older,
         "newest": "before" not in query,
         "wanted": wanted,
@@ -50,7 +50,7 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
         "try_it": TRY_IT if ask.settings.console_local else "",
         "total": answer["total"],
         "ended": "before" in query,
-        "some_open": any(found["state"] == "open" for found in answer["letters"]),
+        "some_open": any(found["state"] == "open" for found in answer["dead_letters"]),
     }
 
 
@@ -129,7 +129,7 @@ def as_text(event: Row) -> str:
 async def read_dead_letter(ask: Ask, number: str) -> Row:
     if not number.isdecimal():
         raise NotFound(f"There is no dead letter {number}.")
-    found: Row = await ask.function(FUNCTION).read(f"/letters/{number}")
+    found: Row = await ask.function(FUNCTION).read(f"/dead-letters/{number}")
     return found
 
 

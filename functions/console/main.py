@@ -106,4 +106,4 @@ async def start(ctx: Context) -> None:
     ctx.settings(ConsoleSettings)
 
 
-console = api("console", build, start=start, has_own_door=True)
+console = api("console", build, start=start, checks_origin=True)

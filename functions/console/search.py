@@ -33,7 +33,7 @@ class Hit:
 async def dead_letters(ask: Ask, term: str) -> list[Hit]:
     peer = ask.function("dead-letter")
     if term.isdecimal() and len(term) < 10:
-        found = await peer.read(f"/letters/{term}")
+        found = await peer.read(f"/dead-letters/{term}")
         name = f"{term}: {short_type(found['type'])}"
         return [Hit("Dead letter", name, f"/dead-letters/{found['number']}")]
     return []

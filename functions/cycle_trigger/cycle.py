@@ -1,4 +1,4 @@
-"""The four steps of one cycle, each made once and checked by what it said and by what is there."""
+"""The four steps of one cycle, each made once and checked by its answer and by what is there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = dict[str, Any]
 
 async def run(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
     """Do what is not done yet of a cycle."""
-    steps = Steps(ctx.journal(cycle.key), cycle.key)
+    steps = Steps(ctx.checkpoints(cycle.key), cycle.key)
     schedule = await steps.keep("schedule", lambda: look_up(cycle.project_id, ctx))
     scheduled = ctx.settings(CycleSettings).create_cronjob
     here = _Project(cycle, ctx, decide.options(schedule["cron"], create_cronjob=scheduled))
@@ -46,12 +46,12 @@ class _Project:
 
     async def orchestrate(self, key: str) -> Answer:
         services = dsm(self.ctx)
-        said = await services.orchestrator.orchestrate(self.cycle.project_id, self.options, key=key)
-        return said.model_dump(mode="json")
+        done = await services.orchestrator.orchestrate(self.cycle.project_id, self.options, key=key)
+        return done.model_dump(mode="json")
 
     async def generate(self, key: str) -> Answer:
-        said = await dsm(self.ctx).backlogs.generate(self.cycle.project_id, key=key)
-        return said.model_dump(mode="json")
+        done = await dsm(self.ctx).backlogs.generate(self.cycle.project_id, key=key)
+        return done.model_dump(mode="json")
 
     async def inspect(self, key: str) -> Answer:
         return {"project_id": self.cycle.project_id, "sprint_id": await self.active()}
@@ -64,10 +64,10 @@ class _Project:
         return await dsm(self.ctx).backlogs.unassigned(self.cycle.project_id)
 
     async def closed(self, answer: Answer) -> decide.Verdict:
-        said = Orchestration.model_validate(answer)
-        if self.cycle.sprint_id is None or decide.closed_by(said) == self.cycle.sprint_id:
-            return decide.good(said)
-        return decide.after_closing(self.cycle, said, await self.active())
+        done = Orchestration.model_validate(answer)
+        if self.cycle.sprint_id is None or decide.closed_by(done) == self.cycle.sprint_id:
+            return decide.good(done)
+        return decide.after_closing(self.cycle, done, await self.active())
 
     async def is_closed(self, before: object) -> decide.Verdict | None:
         return decide.seen_closed(self.cycle, await self.active())
@@ -79,9 +79,9 @@ class _Project:
         return decide.seen_filled(before, await self.unassigned())
 
     async def started(self, answer: Answer) -> decide.Verdict:
-        said = Orchestration.model_validate(answer)
-        sprint_id = decide.started_by(said) or await self.active()
-        return decide.after_starting(self.cycle, said, sprint_id)
+        done = Orchestration.model_validate(answer)
+        sprint_id = decide.started_by(done) or await self.active()
+        return decide.after_starting(self.cycle, done, sprint_id)
 
     async def is_started(self, before: object) -> decide.Verdict | None:
         return decide.seen_started(self.cycle, await self.active())

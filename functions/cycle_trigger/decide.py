@@ -10,7 +10,7 @@ from functions.events.sprint import Sprint, TaskSummary
 
 DEFAULT_SCHEDULE = "0 08 * * 1-5"
 SPRINT_WEEKS = 2
-MOST_TASKS = 10
+MAX_TASKS = 10
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a step did, in the service's words; `problem` where it did not do what it is for."""
+    """What a step did, as the service describes it; `problem` where it did not do its part."""
 
     did: list[str] = field(default_factory=list)
     sprint_id: str | None = None
@@ -77,67 +77,67 @@ def schedule_of(project_id: str, entries: Mapping[str, object]) -> tuple[object,
 
 
 def options(schedule: str, *, create_cronjob: bool = True) -> dict[str, object]:
-    """What project-orchestrator is asked for, the same in each of the steps."""
+    """The options of each request to project-orchestrator, the same in each of the steps."""
     return {
         "create_sprint_if_needed": True,
         "assign_tasks": True,
         "create_cronjob": create_cronjob,
         "schedule": schedule,
         "sprint_duration_weeks": SPRINT_WEEKS,
-        "max_tasks_per_sprint": MOST_TASKS,
+        "max_tasks_per_sprint": MAX_TASKS,
     }
 
 
-def closed_by(said: Orchestration) -> str | None:
+def closed_by(answer: Orchestration) -> str | None:
     """The sprint that was closed."""
-    decisions = said.decisions
+    decisions = answer.decisions
     return decisions.sprint_id_to_close if decisions.sprint_closure_triggered else None
 
 
-def started_by(said: Orchestration) -> str | None:
+def started_by(answer: Orchestration) -> str | None:
     """The sprint that was started."""
-    decisions = said.decisions
-    return (said.sprint_id or decisions.sprint_id) if decisions.create_new_sprint else None
+    decisions = answer.decisions
+    return (answer.sprint_id or decisions.sprint_id) if decisions.create_new_sprint else None
 
 
-def good(said: Orchestration, sprint_id: str | None = None) -> Verdict:
-    return Verdict(_did(said), sprint_id, said.decisions.warnings)
+def good(answer: Orchestration, sprint_id: str | None = None) -> Verdict:
+    return Verdict(_did(answer), sprint_id, answer.decisions.warnings)
 
 
-def after_closing(cycle: Cycle, said: Orchestration, active_id: str | None) -> Verdict:
+def after_closing(cycle: Cycle, answer: Orchestration, active_id: str | None) -> Verdict:
     """The answer names no closing of our sprint: fine only if the sprint was closed before."""
-    if active_id is None or active_id == started_by(said):
-        return good(said)
+    if active_id is None or active_id == started_by(answer):
+        return good(answer)
     if active_id == cycle.sprint_id:
-        return Verdict(problem=f"sprint {active_id} was not closed: {_why(said)}")
+        return Verdict(problem=f"sprint {active_id} was not closed: {_why(answer)}")
     return Verdict(
         problem=f"sprint {cycle.sprint_id} is over and {active_id} is active: "
         "its cycle has been run otherwise"
     )
 
 
-def after_filling(cycle: Cycle, said: BacklogGenerated) -> Verdict:
-    if said.tasks_count < 1:
-        return Verdict(problem=f"no task was generated for {cycle.project_id}: {said.message}")
-    return Verdict([said.message or f"Generated {said.tasks_count} tasks"])
+def after_filling(cycle: Cycle, answer: BacklogGenerated) -> Verdict:
+    if answer.tasks_count < 1:
+        return Verdict(problem=f"no task was generated for {cycle.project_id}: {answer.message}")
+    return Verdict([answer.message or f"Generated {answer.tasks_count} tasks"])
 
 
-def after_starting(cycle: Cycle, said: Orchestration, sprint_id: str | None) -> Verdict:
+def after_starting(cycle: Cycle, answer: Orchestration, sprint_id: str | None) -> Verdict:
     """`sprint_id`: the sprint that was started, or else the one that is active now."""
     if sprint_id is None:
-        return Verdict(problem=f"no sprint was started for {cycle.project_id}: {_why(said)}")
+        return Verdict(problem=f"no sprint was started for {cycle.project_id}: {_why(answer)}")
     if sprint_id == cycle.sprint_id:
-        return Verdict(problem=f"sprint {sprint_id} is still active: {_why(said)}")
-    return good(said, sprint_id)
+        return Verdict(problem=f"sprint {sprint_id} is still active: {_why(answer)}")
+    return good(answer, sprint_id)
 
 
-def after_all(said: Orchestration) -> Verdict:
+def after_all(answer: Orchestration) -> Verdict:
     """Nothing was left to do: had it closed or started a sprint, step 3 did not hold."""
-    closed, started = closed_by(said), started_by(said)
+    closed, started = closed_by(answer), started_by(answer)
     if closed is not None or started is not None:
         left = f"closed {closed}" if closed is not None else f"started {started}"
         return Verdict(problem=f"something was left to do: project-orchestrator {left}")
-    return good(said)
+    return good(answer)
 
 
 def seen_closed(cycle: Cycle, active_id: str | None) -> Verdict | None:
@@ -170,21 +170,23 @@ def completed(
     cycle: Cycle, schedule: str, warnings: Sequence[str], done: Sequence[Done]
 ) -> CycleCompleted:
     new = next((d.verdict.sprint_id for d in reversed(done) if d.verdict.sprint_id), None)
-    said = [*warnings, *(warning for d in done for warning in d.verdict.warnings)]
+    all_warnings = [*warnings, *(warning for d in done for warning in d.verdict.warnings)]
     return CycleCompleted(
         project_id=cycle.project_id,
         closed_sprint_id=cycle.sprint_id,
         new_sprint_id=new,
         schedule=schedule,
         steps=[CycleStep(name=d.name, did=d.verdict.did, took_ms=d.took_ms) for d in done],
-        warnings=list(dict.fromkeys(said)),
+        warnings=list(dict.fromkeys(all_warnings)),
         took_ms=round(sum(d.took_ms for d in done), 3),
     )
 
 
-def _did(said: Orchestration) -> list[str]:
-    return said.actions_taken or [said.decisions.reasoning or "nothing"]
+def _did(answer: Orchestration) -> list[str]:
+    return answer.actions_taken or [answer.decisions.reasoning or "nothing"]
 
 
-def _why(said: Orchestration) -> str:
-    return "; ".join([said.decisions.reasoning or "no reason was given", *said.decisions.warnings])
+def _why(answer: Orchestration) -> str:
+    return "; ".join(
+        [answer.decisions.reasoning or "no reason was given", *answer.decisions.warnings]
+    )

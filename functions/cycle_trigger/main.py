@@ -5,8 +5,8 @@ out     CycleCompleted
 asks    project-orchestrator, backlog-service; sprint-service where an answer leaves doubt
 fails   TemporaryError while a service is down, PermanentError where a step did not do what it is
         for. Steps that are done stay done: the next delivery goes on where this one ended, and so
-        does the sweep with a cycle that nobody delivers again. All is keyed by the sprint, so a
-        sprint has one cycle, whoever asks for it
+        does the sweep with a cycle that is not delivered again. All is keyed by the sprint, so a
+        sprint has one cycle, however it is requested
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def cycle_trigger(
         return await finished_sprint(event, ctx)
 
     # Kept, so that a retry means the same sprint although the next one is there by now.
-    sprint_id = (await ctx.journal(ctx.key).step("sprint", finished)).result
+    sprint_id = (await ctx.checkpoints(ctx.key).step("sprint", finished)).result
     return [await complete(decide.Cycle(event.project_id, sprint_id), ctx)]
 
 
@@ -105,12 +105,12 @@ async def sweep(ctx: Context) -> list[CycleCompleted]:
     """Go on with the cycles that were begun and that no delivery finishes."""
     done = []
     for cycle in await tables.left_open(ctx.store, _QUIET_S, _MAX_SWEPT):
-        if ctx.left_s == 0:
+        if ctx.remaining_s == 0:
             break  # the next sweep takes the rest
         try:
             done.append(await complete(cycle, ctx))
         except Exception as error:
-            # Its row says why; it holds up no other.
+            # Its row has the reason; it holds up no other.
             known = isinstance(error, FunctionError)
             logger.warning("%s: %s", cycle.key, error, exc_info=None if known else error)
     return done

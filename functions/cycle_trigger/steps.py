@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.cycle_trigger.decide import Done, Verdict
 from functions.kit.durable.call_once import call_once
-from functions.kit.durable.checkpoints import Journal
+from functions.kit.durable.checkpoints import Checkpoints
 from functions.kit.errors import FunctionError, PermanentError
 
 Before = Callable[[], Awaitable[Any]]
@@ -30,12 +30,12 @@ async def _unknown(before: object) -> None:
 class Steps:
     """The steps of the cycle that `key` names."""
 
-    journal: Journal
+    checkpoints: Checkpoints
     key: str
 
     async def keep(self, name: str, find: Callable[[], Awaitable[dict[str, Any]]]) -> Any:
         """What `find` found at first: a retry sends the same request under the same key."""
-        return (await self.journal.step(name, find)).result
+        return (await self.checkpoints.step(name, find)).result
 
     async def do(
         self,
@@ -49,14 +49,14 @@ class Steps:
         """Make the step's call, or take its kept answer; `StepFailed` where it was in vain.
 
         A service repeats its answer to a key, so a step whose answer was judged bad is asked anew,
-        under another key, the next time that somebody delivers the event. Where it is unknown
-        whether a call was made, `look` says what came of it.
+        under another key, the next time that the event is delivered. Where it is unknown
+        whether a call was made, `look` finds what came of it.
         """
         attempt = 1
         while True:
             try:
                 step = await call_once(
-                    self.journal,
+                    self.checkpoints,
                     f"{name}#{attempt}",
                     before=before,
                     call=partial(self._asked, call, judge, f"{name}:{attempt}"),

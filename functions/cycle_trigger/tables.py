@@ -38,7 +38,7 @@ async def _write(
 
 
 async def left_open(store: Store, quiet_s: float, limit: int) -> list[Cycle]:
-    """Cycles that are open and that nobody has touched for `quiet_s` seconds, oldest first."""
+    """Cycles that are open and have not changed for `quiet_s` seconds, oldest first."""
     async with store.connection() as connection:
         rows = await connection.fetch(
             """SELECT project_id, sprint_id FROM cycle WHERE state = 'open'

@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from functions.dead_letter import audit, tables
-from functions.dead_letter.later import Later, patience_s
+from functions.dead_letter.later import Later, max_wait_s
 from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
 from functions.dead_letter.retention import sweep_if_due
 from functions.kit import cloudevents
@@ -24,9 +24,10 @@ from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryEr
 
 M = TypeVar("M", bound=BaseModel)
 
-# Letters sent again at once, and in one request: the answer must come within the deadline.
+# Dead letters sent again at once, and in one request: the answer must come within the deadline.
 _AT_ONCE = 8
 _MAX_AT_ONCE = 200
+_NOT_OPEN = "it is not open any more"
 
 Text = Annotated[
     str,
@@ -35,7 +36,7 @@ Text = Annotated[
 
 
 class Filter(BaseModel):
-    """Which letters; an unknown field is refused, so that a slip does not mean "all"."""
+    """Which dead letters; an unknown field is refused, so that a slip does not mean "all"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,10 +54,10 @@ class Why(BaseModel):
 
 
 class Dismissal(Filter, Why):
-    """Which letters are dismissed, and why."""
+    """Which dead letters are dismissed, and why."""
 
 
-async def letters(request: Request, ctx: Context) -> Response:
+async def dead_letters(request: Request, ctx: Context) -> Response:
     """`?type=&function=&state=&limit=50&cursor=`: newest first, and how many fit in all."""
     await sweep_if_due(ctx)
     query = Query(request)
@@ -68,48 +69,48 @@ async def letters(request: Request, ctx: Context) -> Response:
         rows = await tables.newest(connection, wanted, limit + 1, cursor)
         total = await tables.count(connection, wanted)
     shown, following = page(rows, limit, lambda row: row["seen"])
-    return JSONResponse({"letters": shown, "next": following, "total": total})
+    return JSONResponse({"dead_letters": shown, "next": following, "total": total})
 
 
-async def letter(request: Request, ctx: Context) -> Response:
-    """One letter: the whole event, why it failed, and what users did with it."""
-    found = await _letter(request, ctx)
+async def dead_letter(request: Request, ctx: Context) -> Response:
+    """One dead letter: the whole event, why it failed, and what users did with it."""
+    found = await _found(request, ctx)
     async with ctx.store.connection() as connection:
         redrives = await tables.redrives(connection, found.number)
         ends = await audit.of(connection, found.number)
     event = cloudevents.to_json(found.event)
-    said = {**found.summary(), "event": event, "redrives": redrives, "audit": ends}
-    return JSONResponse(said)
+    answer = {**found.summary(), "event": event, "redrives": redrives, "audit": ends}
+    return JSONResponse(answer)
 
 
 async def redrive_one(request: Request, ctx: Context) -> Response:
-    """Send one letter again, edited where the body says how: `{"data": ..., "attributes": {}}`.
+    """Send one dead letter again, edited as in the body: `{"data": ..., "attributes": {}}`.
 
     202 where that takes longer than the caller prefers to wait.
     """
     edit = _read(Edit, await _json(request))
-    found = await _letter(request, ctx)
+    found = await _found(request, ctx)
     number = found.number
     message = as_kept(found) if edit.is_empty else edited(found, edit)
     work = redrive(number, _who(request), ctx, message, is_edited=not edit.is_empty)
-    done = await ctx.part(Later).done_within(work, patience_s(request))
+    done = await ctx.part(Later).done_within(work, max_wait_s(request))
     if done is None:
-        return JSONResponse({"letter": number, "outcome": None, "state": "redriving"}, 202)
+        return JSONResponse({"dead_letter": number, "outcome": None, "state": "redriving"}, 202)
     outcome = done.result()
     if outcome is None:
         raise Conflict(
-            f"letter {number} is not open: it is redriven already, or being redriven right now, "
-            "or dismissed"
+            f"dead letter {number} is not open: it is redriven already, or being redriven right "
+            "now, or dismissed"
         )
     if outcome.outcome == "failed":
-        raise TemporaryError(f"letter {number} was not sent: {outcome.detail}")
-    return JSONResponse({"letter": number, "outcome": outcome.outcome, "id": message.id})
+        raise TemporaryError(f"dead letter {number} was not sent: {outcome.detail}")
+    return JSONResponse({"dead_letter": number, "outcome": outcome.outcome, "id": message.id})
 
 
 async def redrive_many(request: Request, ctx: Context) -> Response:
-    """Send the letters of a filter again, oldest first; those that are open if it names no state.
+    """Send the dead letters of a filter again, oldest first; the open ones if it names no state.
 
-    One request sends 200 at most and says how many are `left`. An empty filter is refused: it is
+    One request sends up to 200 and answers how many are `left`. An empty filter is refused: it is
     more often a slip than a wish. 202 where it takes longer than the caller prefers to wait.
     """
     chosen = _chosen(_read(Filter, await _json(request)))
@@ -117,29 +118,33 @@ async def redrive_many(request: Request, ctx: Context) -> Response:
     async def send(number: int) -> dict[str, Any]:
         outcome = await redrive(number, _who(request), ctx)
         if outcome is None:
-            return {"letter": number, "outcome": "skipped", "detail": "it is not open any more"}
-        return {"letter": number, "outcome": outcome.outcome, "detail": outcome.detail}
+            return {
+                "dead_letter": number,
+                "outcome": "skipped",
+                "detail": "it is not open any more",
+            }
+        return {"dead_letter": number, "outcome": outcome.outcome, "detail": outcome.detail}
 
     numbers, left = await _oldest(ctx, chosen)
     work = each(numbers, send, _AT_ONCE)
-    done = await ctx.part(Later).done_within(work, patience_s(request))
+    done = await ctx.part(Later).done_within(work, max_wait_s(request))
     if done is None:
         return JSONResponse({"redriving": len(numbers), "left": left}, 202)
     return JSONResponse({"redriven": done.result(), "left": left})
 
 
 async def dismiss_one(request: Request, ctx: Context) -> Response:
-    """Mark an open letter as dismissed, with the reason: nothing is sent."""
+    """Mark an open dead letter as dismissed, with the reason: nothing is sent."""
     why = _read(Why, await _json(request))
-    number = (await _letter(request, ctx)).number
+    number = (await _found(request, ctx)).number
     async with ctx.store.transaction() as tx:
         if not await audit.dismiss(tx, number, _who(request), why.reason, ctx.now()):
-            raise Conflict(f"letter {number} is not open")
-    return JSONResponse({"letter": number, "outcome": "dismissed"})
+            raise Conflict(f"dead letter {number} is not open")
+    return JSONResponse({"dead_letter": number, "outcome": "dismissed"})
 
 
 async def dismiss_many(request: Request, ctx: Context) -> Response:
-    """Dismiss the open letters of a filter, oldest first, 200 at most, with one reason."""
+    """Dismiss the open dead letters of a filter, oldest first, up to 200, with one reason."""
     given = _read(Dismissal, await _json(request))
     chosen = _chosen(Filter(type=given.type, function=given.function, state=given.state))
 
@@ -147,20 +152,24 @@ async def dismiss_many(request: Request, ctx: Context) -> Response:
         async with ctx.store.transaction() as tx:
             done = await audit.dismiss(tx, number, _who(request), given.reason, ctx.now())
         detail = None if done else "it is not open any more"
-        return {"letter": number, "outcome": "dismissed" if done else "skipped", "detail": detail}
+        return {
+            "dead_letter": number,
+            "outcome": "dismissed" if done else "skipped",
+            "detail": detail,
+        }
 
     numbers, left = await _oldest(ctx, chosen)
     return JSONResponse({"dismissed": await each(numbers, dismiss, _AT_ONCE), "left": left})
 
 
 async def delete_one(request: Request, ctx: Context) -> Response:
-    """Delete a letter with its payload; who did it and why stays on record."""
+    """Delete a dead letter with its payload; who did it and why stays on record."""
     why = _read(Why, await _json(request))
     number = _number(request)
     async with ctx.store.transaction() as tx:
         if not await audit.delete(tx, number, _who(request), why.reason, ctx.now()):
-            raise NotFound(f"there is no letter {number}")
-    return JSONResponse({"letter": number, "outcome": "deleted"})
+            raise NotFound(f"there is no dead letter {number}")
+    return JSONResponse({"dead_letter": number, "outcome": "deleted"})
 
 
 async def audited(request: Request, ctx: Context) -> Response:
@@ -181,18 +190,18 @@ def _chosen(chosen: Filter) -> tables.Wanted:
 
 
 async def _oldest(ctx: Context, wanted: tables.Wanted) -> tuple[Sequence[int], int]:
-    """The letters of one request, and how many are left for the next."""
+    """The dead letters of one request, and how many are left for the next."""
     async with ctx.store.connection() as connection:
         numbers, total = await tables.oldest(connection, wanted, _MAX_AT_ONCE)
     return numbers, total - len(numbers)
 
 
-async def _letter(request: Request, ctx: Context) -> tables.Letter:
+async def _found(request: Request, ctx: Context) -> tables.DeadLetter:
     number = _number(request)
     async with ctx.store.connection() as connection:
         found = await tables.one(connection, number)
     if found is None:
-        raise NotFound(f"there is no letter {number}")
+        raise NotFound(f"there is no dead letter {number}")
     return found
 
 
@@ -213,7 +222,7 @@ def _read(kind: type[M], given: object) -> M:
 def _number(request: Request) -> int:
     text = request.path_params["number"]
     if not text.isdecimal() or len(text) > 18:
-        raise NotFound(f"there is no letter {shortened(text, 40)}")
+        raise NotFound(f"there is no dead letter {shortened(text, 40)}")
     return int(text)
 
 
@@ -221,18 +230,25 @@ def _who(request: Request) -> str:
     return user_of(request.headers) or "anonymous"
 
 
+async def moved(request: Request, ctx: Context) -> Response:
+    """The old paths, `/letters` and below, for one release."""
+    at = request.url.replace(scheme="", netloc="", path=f"/dead-{request.url.path[1:]}")
+    return RedirectResponse(str(at), 308)
+
+
 Endpoint = Callable[[Request, Context], Awaitable[Response]]
 _POSTS: tuple[tuple[str, Endpoint], ...] = (
-    ("/letters/{number}/redrive", redrive_one),
-    ("/letters/{number}/dismiss", dismiss_one),
-    ("/letters/{number}/delete", delete_one),
+    ("/dead-letters/{number}/redrive", redrive_one),
+    ("/dead-letters/{number}/dismiss", dismiss_one),
+    ("/dead-letters/{number}/delete", delete_one),
     ("/redrive", redrive_many),
     ("/dismiss", dismiss_many),
 )
 ROUTES = (
-    route("/", letters),
-    route("/letters", letters),
-    route("/letters/{number}", letter),
+    route("/", dead_letters),
+    route("/dead-letters", dead_letters),
+    route("/dead-letters/{number}", dead_letter),
+    route("/letters{rest:path}", moved, ["GET", "POST"]),
     route("/audit", audited),
     *(route(path, endpoint, ["POST"]) for path, endpoint in _POSTS),
 )

@@ -65,8 +65,9 @@ async def of(connection: Connection, number: int) -> list[dict[str, Any]]:
 async def newest(connection: Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
     """The audit of all, newest first, as JSON; `before` is the `number` of the page before."""
     rows = await connection.fetch(
-        """SELECT number, letter, at::text, who, action, reason, source, id, type, dest FROM audit
-           WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2""",
+        """SELECT number, letter AS dead_letter, at::text, who, action, reason, source, id, type,
+                  dest
+           FROM audit WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2""",
         *(before, limit),
     )
     return [dict(row) for row in rows]

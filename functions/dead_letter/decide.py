@@ -1,4 +1,4 @@
-"""What a broker says about an event that it gave up on: pure."""
+"""What a broker's attributes mean for an event that it gave up on: pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ADDED = "knative"
 
 @dataclass(frozen=True)
 class Failure:
-    """Who could not handle an event, and what they said.
+    """Which destination could not handle an event, and what it answered.
 
     A broker leaves all three out where an answer was late or made no sense. `arrival` is the
-    event's arrival at the broker, which tells one failure from another.
+    event's arrival at the broker, which distinguishes failures.
     """
 
     dest: str
@@ -27,30 +27,30 @@ class Failure:
     arrival: str | None
 
 
-def failure(said: Mapping[str, str]) -> Failure:
+def failure(attributes: Mapping[str, str]) -> Failure:
     """What an event's extensions say.
 
     >>> failure({"knativeerrordest": "http://scrum-report.dsm.svc.cluster.local/"}).function
     'scrum-report'
     """
-    dest = said.get("knativeerrordest", "")
-    code = said.get("knativeerrorcode", "")
+    dest = attributes.get("knativeerrordest", "")
+    code = attributes.get("knativeerrorcode", "")
     return Failure(
         dest=dest,
         function=_host(dest),
         code=int(code) if code.isdecimal() and len(code) < 6 else None,
-        detail=_decoded(said.get("knativeerrordata")),
-        arrival=said.get("knativearrivaltime"),
+        detail=_decoded(attributes.get("knativeerrordata")),
+        arrival=attributes.get("knativearrivaltime"),
     )
 
 
-def original(said: Mapping[str, str]) -> dict[str, str]:
+def original(attributes: Mapping[str, str]) -> dict[str, str]:
     """An event's attributes as they were before brokers added theirs.
 
     >>> original({"id": "1", "knativeerrorcode": "500", "partitionkey": "S01"})
     {'id': '1', 'partitionkey': 'S01'}
     """
-    return {name: value for name, value in said.items() if not name.startswith(_ADDED)}
+    return {name: value for name, value in attributes.items() if not name.startswith(_ADDED)}
 
 
 def _host(dest: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What `GET /metrics` of dead-letter says of its letters."""
+"""What `GET /metrics` of dead-letter reports."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from functions.kit.telemetry.metrics import Gauge
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         count, oldest_s, ever = await tables.standing(connection)
-    oldest = "Seconds for which the oldest open letter has waited for somebody"
+    kept = "Dead letters ever kept, repeats too"
+    oldest = "Seconds for which the oldest open dead letter has waited for a user"
     return [
-        *(Gauge("dead_letters", "Letters by state", count[s], {"state": s}) for s in count),
+        *(Gauge("dead_letters", "Dead letters by state", count[s], {"state": s}) for s in count),
         Gauge("dead_letters_oldest_open_seconds", oldest, oldest_s),
-        Gauge("dead_letters_kept_total", "Letters ever kept, repeats too", ever, kind="counter"),
+        Gauge("dead_letters_kept_total", kept, ever, kind="counter"),
     ]

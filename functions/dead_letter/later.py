@@ -1,4 +1,4 @@
-"""Work that may take longer than whoever asked wants to wait (RFC 7240: `Prefer`)."""
+"""Work that may take longer than the client wants to wait (RFC 7240: `Prefer`)."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Later:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def patience_s(request: Request) -> float | None:
+def max_wait_s(request: Request) -> float | None:
     """How long to wait before 202 will do: `Prefer: respond-async, wait=3`; None is for ever."""
-    said = request.headers.get("prefer", "")
-    if "respond-async" not in said:
+    preferences = request.headers.get("prefer", "")
+    if "respond-async" not in preferences:
         return None
-    found = re.search(r"wait=(\d{1,3})\b", said)
+    found = re.search(r"wait=(\d{1,3})\b", preferences)
     return float(found[1]) if found else 0.0

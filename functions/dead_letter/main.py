@@ -2,7 +2,7 @@
 
 in      any event, as the broker's dead letter sink gets it
 out     nothing: an answer with an event would go round in circles
-asks    the broker, when a letter is sent again
+asks    the broker, when a dead letter is sent again
 fails   TemporaryError while the database or the broker is down
 """
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 @function(routes=ROUTES, gauges=gauges)
 async def dead_letter(event: AnyEvent, ctx: Context) -> None:
-    failure = decide.failure(event.said)
+    failure = decide.failure(event.ce_attributes)
     max_bytes = ctx.settings(DeadLetterSettings).dead_letter_data_bytes
     async with ctx.store.transaction() as tx:
         number, count = await tables.keep(tx, event, failure, ctx.now(), max_bytes)
     logger.warning(
         "dead letter",
-        extra={"fields": {"letter": number, "count": count, "failed_at": failure.function}},
+        extra={"fields": {"dead_letter": number, "count": count, "failed_at": failure.function}},
     )
     await sweep_if_due(ctx)

@@ -32,41 +32,41 @@ class Edit(BaseModel):
         return "data" not in self.model_fields_set and not self.attributes
 
 
-def as_kept(letter: tables.Letter) -> cloudevents.Message:
+def as_kept(dead_letter: tables.DeadLetter) -> cloudevents.Message:
     """The event as it first came, with the number of its dead letter."""
-    if letter.is_cut:
+    if dead_letter.is_cut:
         raise Conflict(
-            f"dead letter {letter.number} holds only the beginning of its data: edit it, with the "
-            "whole data, or dismiss it"
+            f"dead letter {dead_letter.number} holds only the beginning of its data: edit it, with "
+            "the whole data, or dismiss it"
         )
-    marked = decide.original(letter.verbatim) | {"redriveof": str(letter.number)}
+    marked = decide.original(dead_letter.verbatim) | {"redriveof": str(dead_letter.number)}
     _check_content_type(marked)
-    return cloudevents.as_received(marked, letter.data)
+    return cloudevents.as_received(marked, dead_letter.data)
 
 
-def edited(letter: tables.Letter, edit: Edit) -> cloudevents.Message:
+def edited(dead_letter: tables.DeadLetter, edit: Edit) -> cloudevents.Message:
     """The event with what was edited: another event, caused by the first, with an id of its own.
 
-    Under the same id a function that handled the first event would take this one for a repeat. The
+    Under the same id a function that handled the first event would treat this one as a repeat. The
     id follows from the content, so that the same edit sent twice is one event.
     """
-    first = decide.original(cloudevents.attributes(letter.event))
+    first = decide.original(cloudevents.attributes(dead_letter.event))
     if fixed := {"id", "source"} & edit.attributes.keys():
         raise PermanentError(f"attributes: {', '.join(sorted(fixed))} cannot be edited")
     attributes = first | edit.attributes
-    data = letter.data
+    data = dead_letter.data
     if "data" in edit.model_fields_set:
         kind = attributes.get("datacontenttype", "application/json")
         is_text = isinstance(edit.data, str) and "json" not in kind
         data = (edit.data if is_text else json.dumps(edit.data, ensure_ascii=False)).encode()
-    elif letter.is_cut:
-        raise Conflict(f"dead letter {letter.number} holds only the beginning of its data")
-    content = json.dumps([letter.number, attributes, data.hex()], sort_keys=True)
+    elif dead_letter.is_cut:
+        raise Conflict(f"dead letter {dead_letter.number} holds only the beginning of its data")
+    content = json.dumps([dead_letter.number, attributes, data.hex()], sort_keys=True)
     attributes |= {
         "id": str(uuid5(NAMESPACE_URL, content)),
         "causationid": first["id"],
         "correlationid": first.get("correlationid") or first["id"],
-        "redriveof": str(letter.number),
+        "redriveof": str(dead_letter.number),
     }
     try:
         return cloudevents.from_json(_document(attributes, data))
@@ -99,8 +99,8 @@ async def redrive(
     """Send one dead letter's event to the broker; None where it is not to be sent.
 
     `message` is what is sent; without it the event as it was. Whatever goes wrong with sending is
-    the outcome. The audit row is there before the event leaves, so a crash in between leaves a
-    letter that says "redriving": it is not known whether it was sent, and sending it again is
+    the outcome. The audit row is there before the event leaves, so a crash in between leaves the
+    state "redriving": it is not known whether it was sent, and sending it again is
     harmless, as functions know an event by its source and id. If the event fails anew while it is
     being sent, its dead letter opens the row, and the mark afterwards must not hide that.
     """
@@ -111,7 +111,7 @@ async def redrive(
         return None
     problem = None
     try:
-        await ctx.publisher.publish([message or as_kept(claim.letter)])
+        await ctx.publisher.publish([message or as_kept(claim.dead_letter)])
     except FunctionError as error:
         problem = shortened(error.detail)
     except Exception as error:

@@ -38,14 +38,14 @@ class DeadLetterSettings(Settings):
 
 
 class Sweeps:
-    """When this process last looked for what is old."""
+    """When this process looks next for what is old."""
 
     def __init__(self, resources: Resources) -> None:
         self.next_at = float("-inf")
 
 
 async def sweep_if_due(ctx: Context) -> None:
-    """Delete what is old, behind the request that is being answered; nobody waits for it."""
+    """Delete what is old, behind the request that is being answered, which does not wait for it."""
     sweeps = ctx.part(Sweeps)
     if time.monotonic() < sweeps.next_at:
         return
@@ -54,7 +54,7 @@ async def sweep_if_due(ctx: Context) -> None:
 
 
 async def sweep(ctx: Context) -> None:
-    """Delete what is older than the settings say, in batches."""
+    """Delete what is older than the settings allow, in batches."""
     settings = ctx.settings(DeadLetterSettings)
     days = settings.dead_letter_retention_days
     before = ctx.now() - timedelta(days=days)

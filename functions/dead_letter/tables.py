@@ -1,4 +1,4 @@
-"""All that dead-letter knows of SQL: letters, and who sent them again."""
+"""The SQL of dead-letter: dead letters, and their redrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from functions.kit.durable.database import Connection
 
 # open: it needs attention; redriving: sent, or about to be; redriven: sent, not come back;
-# dismissed: a user said why it needs no attention.
+# dismissed: a user gave a reason why it needs none.
 State = Literal["open", "redriving", "redriven", "dismissed"]
 Wanted = tuple[str | None, str | None, str | None]  # type, function, state; None is any
 
@@ -29,7 +29,7 @@ _MATCHES = """($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR function 
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """One event that one destination could not handle."""
 
     number: int
@@ -62,10 +62,10 @@ class Letter:
 
 @dataclass(frozen=True)
 class Claim:
-    """A letter that is being sent again, and its audit row."""
+    """A dead letter that is being sent again, and its audit row."""
 
     redrive: int
-    letter: Letter
+    dead_letter: DeadLetter
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ async def keep(
 
     One that is delivered twice counts once.
     """
-    said = event.said
-    dest = failure.dest or await _dest_of_older(tx, said)
+    attributes = event.ce_attributes
+    dest = failure.dest or await _dest_of_older(tx, attributes)
     row = await tx.fetchrow(
         """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
                                     function, code, detail, arrival, first_at, last_at, size)
@@ -101,8 +101,13 @@ async def keep(
                last_at = excluded.last_at, count = l.count + 1, state = 'open'
            WHERE l.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
            RETURNING number, count""",
-        *(_text(said["source"]), _text(said["id"]), _text(dest), _text(said["type"])),
-        _text(said.get("subject")),
+        *(
+            _text(attributes["source"]),
+            _text(attributes["id"]),
+            _text(dest),
+            _text(attributes["type"]),
+        ),
+        _text(attributes.get("subject")),
         json.dumps(event.verbatim).encode(),
         event.data[:max_bytes],
         *(_text(failure.function), failure.code, _text(failure.detail), _text(failure.arrival)),
@@ -112,24 +117,24 @@ async def keep(
         row = await tx.fetchrow(
             """SELECT number, count FROM letter
                WHERE md5(source) = md5($1) AND md5(id) = md5($2) AND md5(dest) = md5($3)""",
-            *(_text(said["source"]), _text(said["id"]), _text(dest)),
+            *(_text(attributes["source"]), _text(attributes["id"]), _text(dest)),
         )
-    assert row is not None, "the letter conflicted, so it exists"
+    assert row is not None, "the row conflicted, so it exists"
     return row["number"], row["count"]
 
 
-async def _dest_of_older(tx: Connection, said: Mapping[str, str]) -> str:
-    """Where the letter was to go that this one is a redrive of; empty for the first of its event.
+async def _dest_of_older(tx: Connection, attributes: Mapping[str, str]) -> str:
+    """The destination of the dead letter that this event is a redrive of; empty for the first.
 
-    A broker does not say who failed where an answer was late or made no sense: then the letter
-    that was sent again is the one that came back.
+    A broker names no destination where an answer was late or invalid: then the dead letter that
+    was sent again is the one that came back.
     """
-    number = said.get("redriveof", "")
+    number = attributes.get("redriveof", "")
     if not number.isdecimal() or len(number) > 18:
         return ""
     dest: str | None = await tx.fetchval(
         "SELECT dest FROM letter WHERE number = $1 AND source = $2 AND id = $3",
-        *(int(number), _text(said["source"]), _text(said["id"])),
+        *(int(number), _text(attributes["source"]), _text(attributes["id"])),
     )
     return dest or ""
 
@@ -137,7 +142,7 @@ async def _dest_of_older(tx: Connection, said: Mapping[str, str]) -> str:
 async def newest(
     connection: Connection, wanted: Wanted, limit: int, before: int | None
 ) -> list[dict[str, Any]]:
-    """The summaries of letters by when they were seen last, newest first, as JSON."""
+    """The summaries of dead letters by when they were seen last, newest first, as JSON."""
     rows = await connection.fetch(
         f"""SELECT {_SUMMARY} FROM letter
             WHERE {_MATCHES} AND ($4::bigint IS NULL OR seen < $4)
@@ -152,7 +157,7 @@ def _summary(row: dict[str, Any]) -> dict[str, Any]:
 
 
 async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:
-    """The numbers of the oldest letters, and how many there are in all."""
+    """The numbers of the oldest dead letters, and how many there are in all."""
     rows = await connection.fetch(
         f"SELECT number FROM letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
     )
@@ -164,15 +169,15 @@ async def count(connection: Connection, wanted: Wanted) -> int:
     return found
 
 
-async def one(connection: Connection, number: int) -> Letter | None:
+async def one(connection: Connection, number: int) -> DeadLetter | None:
     row = await connection.fetchrow(
         f"SELECT {_SUMMARY}, attributes, data FROM letter WHERE number = $1", number
     )
-    return None if row is None else Letter(number, dict(row))
+    return None if row is None else DeadLetter(number, dict(row))
 
 
 async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
-    """The audit of one letter, oldest first, as JSON; no outcome: nobody knows it."""
+    """The redrives of one dead letter, oldest first, as JSON; without an outcome it is unknown."""
     rows = await connection.fetch(
         """SELECT number, who, began_at::text, ended_at::text, outcome, detail, edited FROM redrive
            WHERE letter = $1 ORDER BY number""",
@@ -182,15 +187,15 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
 
 
 async def claim(
-    tx: Connection, number: int, who: str, patience_s: float, *, edited: bool
+    tx: Connection, number: int, who: str, publish_timeout_s: float, *, edited: bool
 ) -> Claim | None:
-    """Mark an open letter, or one whose redrive ended unknown, as being sent; None otherwise."""
+    """Mark a dead letter that is open, or whose redrive ended unknown, as being sent; else None."""
     row = await tx.fetchrow(
         f"""UPDATE letter SET state = 'redriving', claimed_at = now()
             WHERE number = $1 AND (state = 'open' OR state = 'redriving'
                 AND claimed_at < now() - make_interval(secs => $2))
             RETURNING {_SUMMARY}, attributes, data""",
-        *(number, patience_s),
+        *(number, publish_timeout_s),
     )
     if row is None:
         return None
@@ -198,11 +203,11 @@ async def claim(
         "INSERT INTO redrive (letter, who, edited) VALUES ($1, $2, $3) RETURNING number",
         *(number, who, edited),
     )
-    return Claim(audit, Letter(number, dict(row)))
+    return Claim(audit, DeadLetter(number, dict(row)))
 
 
 async def settle(tx: Connection, number: int, redrive: int, problem: str | None) -> Outcome:
-    """Write down how a redrive ended. A letter that came back meanwhile stays open."""
+    """Write down how a redrive ended. A dead letter that came back meanwhile stays open."""
     state = "redriven" if problem is None else "open"
     marked = await tx.fetchval(
         """UPDATE letter SET state = $2 WHERE number = $1 AND state = 'redriving' RETURNING true""",
@@ -221,7 +226,7 @@ async def settle(tx: Connection, number: int, redrive: int, problem: str | None)
 
 
 async def standing(connection: Connection) -> tuple[dict[str, int], float, int]:
-    """Letters of each state, the oldest open one's age in seconds, and how often one was kept."""
+    """Dead letters by state, the oldest open one's age in seconds, and how often one was kept."""
     rows = await connection.fetch(
         "SELECT state, count(*) AS n, sum(count)::bigint AS kept FROM letter GROUP BY state"
     )

@@ -176,19 +176,19 @@ class Chronicle(ServiceClient):
             return None
 
     async def note(
-        self, kind: str, body: Mapping[str, object], *, key: str, within_s: float
+        self, kind: str, body: Mapping[str, object], *, key: str, timeout_s: float
     ) -> dict[str, Any]:
-        """Write a note of a kind; `TemporaryError` where that takes longer than `within_s`.
+        """Write a note of a kind; `TemporaryError` where that takes longer than `timeout_s`.
 
-        For what must not hold up the work that it tells of.
+        For a note that must not hold up the work that it is about.
         """
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(timeout_s):
                 return await self.post(
                     path("v1", "notes", kind), dict[str, Any], key=key, body=body
                 )
         except TimeoutError:
-            raise TemporaryError(f"{self.name}: no answer within {within_s:g} s") from None
+            raise TemporaryError(f"{self.name}: no answer within {timeout_s:g} s") from None
 
 
 class Orchestrator(ServiceClient):

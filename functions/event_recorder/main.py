@@ -69,9 +69,9 @@ async def search(request: Request, ctx: Context) -> Response:
 async def event_recorder(event: AnyEvent, ctx: Context) -> None:
     max_bytes = ctx.settings(RecorderSettings).event_data_bytes
     async with ctx.store.connection() as connection:
-        await tables.insert(connection, event.said, event.data, max_bytes, ctx.now())
-    if (tick := decide.retention_tick(event.said)) is not None:
-        due = (event.said["source"], event.said["id"])
+        await tables.insert(connection, event.ce_attributes, event.data, max_bytes, ctx.now())
+    if (tick := decide.retention_tick(event.ce_attributes)) is not None:
+        due = (event.ce_attributes["source"], event.ce_attributes["id"])
         key = inbox.Key(ctx.function, tick.type, tick.identity() or "", due)
         await inbox.recorded(ctx.store, key, tick.type, lambda: delete_old(ctx))
 

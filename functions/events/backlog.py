@@ -36,7 +36,7 @@ class BacklogStory(Item):
 
 
 class BacklogSetupRequested(Request):
-    """Somebody asks for a backlog: the sample, or the tasks and stories given here.
+    """A user requests a backlog: the sample, or the tasks and stories given here.
 
     What exists is kept, unless `reset` sets titles, texts, statuses and assignees back.
     """

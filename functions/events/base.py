@@ -1,6 +1,6 @@
 """What an event is: a typed, immutable fact with a versioned name.
 
-One class is the source of everything said about an event: a function's annotation, its JSON
+One class is the source of everything about an event: a function's annotation, its JSON
 schema, the EventType manifest, the golden example and the table in the README.
 """
 
@@ -86,7 +86,7 @@ class Event(Value):
 
 
 class Request(Event):
-    """Something asked for; a person may send its data as plain JSON.
+    """A request of a user, whose data may come as plain JSON.
 
     Unknown fields are refused: a misspelt name must not silently mean "everything".
     """
@@ -94,10 +94,10 @@ class Request(Event):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def at_most(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """The text, or a digest of fixed length where it has more than `limit` characters.
 
-    >>> at_most("GEM-001", 64), len(at_most("x" * 65, 64))
+    >>> shorten("GEM-001", 64), len(shorten("x" * 65, 64))
     ('GEM-001', 64)
     """
     if len(text) <= limit:
@@ -108,13 +108,13 @@ def at_most(text: str, limit: int) -> str:
 class AnyEvent(Event):
     """An event of whatever type, as it came: for a function that keeps events unread.
 
-    `said` holds its attributes and extensions by their CloudEvents names, `data` its bytes.
+    `ce_attributes` are its attributes and extensions by their CloudEvents names, `data` its bytes.
     `verbatim` is each attribute's text as it stood in its header, to send the event on unchanged.
     """
 
     type: ClassVar[str] = "*"
 
-    said: dict[str, str]
+    ce_attributes: dict[str, str]
     verbatim: dict[str, str] = {}
     data: bytes = b""
 

@@ -11,7 +11,7 @@ from functions.events.sprint import Id
 
 
 class CycleRequested(Request):
-    """Somebody asks for a project's next cycle."""
+    """A user requests a project's next cycle."""
 
     type: ClassVar[str] = "io.dsm.cycle.requested.v1"
 
@@ -55,7 +55,7 @@ class BacklogCounts(Value):
 
 
 class CycleStep(Value):
-    """One step of a cycle: what the service said that it did, and how long it took."""
+    """One step of a cycle: what the service did by its answer, and how long it took."""
 
     name: str
     did: list[str]
@@ -65,7 +65,7 @@ class CycleStep(Value):
 class CycleCompleted(Event):
     """All four steps of a project's cycle succeeded.
 
-    `schedule` is the new sprint's daily scrum, five cron fields; `warnings` says what was odd.
+    `schedule` is the new sprint's daily scrum, five cron fields; `warnings` names what was unusual.
     """
 
     type: ClassVar[str] = "io.dsm.cycle.completed.v1"

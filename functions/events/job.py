@@ -16,7 +16,7 @@ Outcome = Literal["completed", "recorded"]
 class JobFact(Event):
     """What is true of a Job; `job_id` is its name in Kubernetes.
 
-    Kubernetes tells what happens to it, but its chain and its trace are those of who asked for it.
+    Kubernetes reports what happens to it, but chain and trace are those of the request for it.
     """
 
     correlation_id: Annotated[str, Attribute()] = ""
@@ -86,7 +86,7 @@ class JobFailed(JobFact):
 
 
 class JobCancelled(JobFact):
-    """A Job was stopped before its end, or was never made, because somebody said so."""
+    """A Job was cancelled: stopped before its end, or never made."""
 
     type: ClassVar[str] = "io.dsm.job.cancelled.v1"
 

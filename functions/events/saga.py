@@ -34,7 +34,7 @@ def _kept(value: Any) -> Any:
     return value
 
 
-def _words(value: Any) -> Any:
+def _text_of(value: Any) -> Any:
     """Text in whatever form, as a database can keep it: it explains, and decides nothing."""
     if value is None:
         return None
@@ -148,7 +148,7 @@ class ExecutionRequested(Request):
 
 
 class StepCommanded(Event):
-    """A worker is told to do or to undo a step.
+    """The command to a worker to do or to undo a step.
 
     `effect_key` names what the step does, over all attempts: do it once for each key.
     """
@@ -170,7 +170,7 @@ class StepCommanded(Event):
     results: dict[str, Any] = Field({}, description="what earlier steps answered, by name")
     result: Any = Field(None, description="UNDO: what this step's DO answered")
     effect: bool = Field(
-        False, description="UNDO: the DO is known to have taken effect; else it may have"
+        False, description="UNDO: the DO is known to have had its effect; else it may have"
     )
     deadline: datetime = Field(description="an answer after this instant comes too late")
 
@@ -197,16 +197,16 @@ class Outcome(Value):
     model_config = _WIRE
 
     status: Annotated[Literal["SUCCESS", "FAILED"], BeforeValidator(_outcome)]
-    error: Annotated[str | None, BeforeValidator(_words)] = Field(
+    error: Annotated[str | None, BeforeValidator(_text_of)] = Field(
         None, validation_alias=AliasChoices("error", "errorMessage")
     )
     final: bool = Field(False, description="another attempt cannot help")
 
 
 class StepAnswered(Request):
-    """A worker says how a step went. `attempt` is the command's; without it, the latest is meant.
+    """A worker answers a step's command. `attempt` is the command's; without it the latest counts.
 
-    FAIL_STEP says that a DO has failed and that another attempt cannot help.
+    FAIL_STEP means that a DO has failed and that another attempt cannot help.
     """
 
     type: ClassVar[str] = "io.dsm.saga.step.answered.v1"

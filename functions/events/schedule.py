@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from functions.events.base import Attribute, Event, at_most
+from functions.events.base import Attribute, Event, shorten
 
 
 class ScheduleDue(Event):
@@ -41,8 +41,8 @@ class ScheduleDue(Event):
 
     def identity(self) -> str | None:
         named = f"{self.project_id or ''}/{self.sprint_id or ''}"
-        about = "" if named == "/" else f"/{at_most(named, 128)}"
-        return f"{at_most(self.schedule, 64)}@{self.nominal.isoformat()}{about}"
+        about = "" if named == "/" else f"/{shorten(named, 128)}"
+        return f"{shorten(self.schedule, 64)}@{self.nominal.isoformat()}{about}"
 
 
 class TickDue(ScheduleDue):

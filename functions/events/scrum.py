@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event, Request, Value, at_most
+from functions.events.base import Event, Request, Value, shorten
 from functions.events.sprint import Id
 
 
 class ScrumRequested(Request):
-    """Somebody asks for a daily scrum: of one sprint, or of every active sprint."""
+    """A user requests a daily scrum: of one sprint, or of every active sprint."""
 
     type: ClassVar[str] = "io.dsm.scrum.requested.v1"
 
@@ -53,7 +53,7 @@ class TaskMoved(Value):
 class SprintSimulated(Event):
     """A sprint's working day has been simulated; its tasks stand as they do now.
 
-    `warnings` says what was odd: that nothing moved, although tasks are not done.
+    `warnings` names what was unusual: that nothing moved, although tasks are not done.
     """
 
     type: ClassVar[str] = "io.dsm.sprint.simulated.v1"
@@ -69,7 +69,7 @@ class SprintSimulated(Event):
         return self.sprint_id
 
     def identity(self) -> str | None:
-        return f"{at_most(self.sprint_id, 200)}@{self.scrum_date}"
+        return f"{shorten(self.sprint_id, 200)}@{self.scrum_date}"
 
 
 class ScrumReported(Event):

@@ -70,7 +70,7 @@ class ProjectSprints(Value):
 
 
 class Member(Value):
-    """Somebody on a project's team."""
+    """A member of a project's team."""
 
     id: str
     name: str = ""
@@ -80,7 +80,7 @@ class SprintStatus(Value):
     """One row of the report: a project's active sprint, or why there is none.
 
     What is unknown is None: the sprint where there is none or it could not be asked for, the
-    counts where they could not be read. Percentages have two decimals and are for people;
+    counts where they could not be read. Percentages have two decimals and are for display;
     "complete" is decided on the counts.
     """
 
@@ -94,7 +94,7 @@ class SprintStatus(Value):
 
 
 class SprintReportRequested(Request):
-    """Somebody asks for the report, of all projects or of one."""
+    """A user requests the report, of all projects or of one."""
 
     type: ClassVar[str] = "io.dsm.sprint.report.requested.v1"
 

@@ -1,4 +1,4 @@
-"""Tasks: what sprint-service tells about them."""
+"""Tasks: what sprint-service reports of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What comes in from outside: GitHub's and Grafana's webhooks, and what a PM agent or a CLI asks.
 
-Events of GitHub and Grafana keep the sender's own words as their data; only what we read is typed.
+Events of GitHub and Grafana keep the sender's own data; only what we read is typed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functions.events.base import Attribute, Event, Request, Value
 
 Priority = Literal["low", "medium", "high", "critical"]
 # With the criteria it is a Job's files, of which a ConfigMap takes 1 MiB: four bytes a character.
-MOST_DESCRIPTION = 140_000
+MAX_DESCRIPTION = 140_000
 Criterion = Annotated[str, Field(max_length=1000)]
 Origin = Literal["pm", "cli"]
 
@@ -125,14 +125,14 @@ class GrafanaNotified(Event):
 
 
 class TaskRequested(Request):
-    """A PM agent or a person asks for a task to be done by an agent."""
+    """A PM agent or a user requests a task to be done by an agent."""
 
     type: ClassVar[str] = "io.dsm.task.requested.v1"
 
     task_id: str = Field(min_length=1, max_length=200)
     service: str = Field(min_length=1, max_length=200)
     title: str = Field(min_length=1, max_length=1000)
-    description: str = Field("", max_length=MOST_DESCRIPTION)
+    description: str = Field("", max_length=MAX_DESCRIPTION)
     acceptance_criteria: list[Criterion] = Field(default_factory=list, max_length=50)
     priority: Priority = "medium"
     agent_type: Literal["claude", "gemini"] | None = None
@@ -153,7 +153,7 @@ class TaskUpdateRequested(Request):
     task_id: str = Field(min_length=1, max_length=200)
     service: str | None = Field(None, min_length=1, max_length=200)
     title: str | None = Field(None, min_length=1, max_length=1000)
-    description: str | None = Field(None, max_length=MOST_DESCRIPTION)
+    description: str | None = Field(None, max_length=MAX_DESCRIPTION)
     acceptance_criteria: list[Criterion] | None = Field(None, max_length=50)
     priority: Priority | None = None
     status: str | None = Field(None, min_length=1, max_length=100)
@@ -167,7 +167,7 @@ class TaskUpdateRequested(Request):
 
 
 class JobCancelRequested(Request):
-    """Somebody wants work stopped: one Job by its name, or whatever runs for a task."""
+    """A user requests that work stops: one Job by its name, or whatever runs for a task."""
 
     type: ClassVar[str] = "io.dsm.job.cancel.requested.v1"
 

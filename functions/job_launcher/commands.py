@@ -58,8 +58,10 @@ async def enqueue(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection)
     requests = await _requests(routes, event, ctx)
     if any(request.supersede for request in requests):
         # Before the insert: of two concurrent requests, the second reads the first.
-        await queue.lock(tx, ctx.left_s / 2)
-    await cancellations.lock_tasks(tx, [request.task_id for request in requests], ctx.left_s / 2)
+        await queue.lock(tx, ctx.remaining_s / 2)
+    await cancellations.lock_tasks(
+        tx, [request.task_id for request in requests], ctx.remaining_s / 2
+    )
     at = _event_time(event, ctx.now())
     source_event = _source_event(event)
     events: list[Event] = []
@@ -111,7 +113,7 @@ async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> lis
 
 
 async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) -> list[Event]:
-    await cancellations.lock_tasks(tx, [task_id], ctx.left_s / 2)
+    await cancellations.lock_tasks(tx, [task_id], ctx.remaining_s / 2)
     rows = await tables.open_jobs_of_task(tx, task_id)
     events: list[Event] = []
     for row in rows:
@@ -128,7 +130,7 @@ async def update(
     """Update the queued requests of a task; set the reason of each Job that is too far for it."""
     if event.status == "cancelled":
         return await _cancel_task(event.task_id, f"cancelled by {event.origin}", ctx, tx)
-    await cancellations.lock_tasks(tx, [event.task_id], ctx.left_s / 2)
+    await cancellations.lock_tasks(tx, [event.task_id], ctx.remaining_s / 2)
     for row in await tables.open_jobs_of_task(tx, event.task_id):
         source = row.source_event if row.state == QUEUED else None
         if source is None or not await _change(routes(), row, source, event, ctx, tx):
@@ -148,7 +150,7 @@ async def _change(
     new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
     data = source["data"] | new
     data["metadata"] = source["data"].get("metadata", {}) | update.metadata
-    event = AnyEvent(said=source["said"], data=json.dumps(data).encode())
+    event = AnyEvent(ce_attributes=source["said"], data=json.dumps(data).encode())
     requests = await _requests(routes, event, ctx)
     if not requests or requests[0].refusal:
         reason = requests[0].refusal if requests else "no route matches"
@@ -194,12 +196,12 @@ async def _in_thread_if_large(event: AnyEvent, work: Callable[[], T]) -> T:
 
 def _event_time(event: AnyEvent, now: datetime) -> datetime:
     """Return the event's `time`, or now if that is earlier: a sender's clock may be wrong."""
-    time = event.said.get("time")
+    time = event.ce_attributes.get("time")
     return min(cloudevents.parse_time(time), now) if time else now
 
 
 def _source_event(event: AnyEvent) -> dict[str, Any] | None:
     """Return the event of a task, from which an update of the task renders the request again."""
-    if event.said["type"] != TaskRequested.type:
+    if event.ce_attributes["type"] != TaskRequested.type:
         return None
-    return {"said": event.said, "data": visible_data(event)}
+    return {"said": event.ce_attributes, "data": visible_data(event)}

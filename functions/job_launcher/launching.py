@@ -31,7 +31,7 @@ async def launch_batch(ctx: Context) -> bool:
     blocked_groups: set[str] = set()  # their oldest request waits, and none may overtake it
     leased = [row.id for row in rows]
     for number, row in enumerate(rows):
-        if number and ctx.left_s < MIN_REMAINING_S:
+        if number and ctx.remaining_s < MIN_REMAINING_S:
             break
         if row.request.group and row.request.group in blocked_groups:
             continue
@@ -54,7 +54,7 @@ async def stop_cancelled(ctx: Context) -> None:
     async with ctx.store.connection() as connection:
         rows = await tables.cancellation_requested(connection)
     for number, row in enumerate(rows):
-        if number and ctx.left_s < MIN_REMAINING_S:
+        if number and ctx.remaining_s < MIN_REMAINING_S:
             return
         await reconcile.stop(ctx, row)
 

@@ -114,7 +114,7 @@ async def _page(
 async def _of_pod(ctx: Context, names: list[str], after: LogPosition, tail: int | None) -> LogPage:
     """Return the next page of the pod at `after`, or of the newest pod."""
     at = after if after.pod in names else LogPosition(names[-1])
-    part = await ctx.cluster.log_part(at.pod, skip=at.offset, most_bytes=PAGE_BYTES, tail=tail)
+    part = await ctx.cluster.log_part(at.pod, skip=at.offset, max_bytes=PAGE_BYTES, tail=tail)
     later = names[names.index(at.pod) + 1 :]
     if part.more or not later:
         return LogPage(part.data, LogPosition(at.pod, part.end), part.more)

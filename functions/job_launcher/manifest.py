@@ -113,7 +113,7 @@ def annotations_of(request: JobRequest) -> dict[str, str]:
 
 
 def label_value(text: str) -> str:
-    """A valid label value: at most 63 of letters, digits, `-_.`, with a letter or digit outside.
+    """A valid label value: up to 63 alphanumerics and `-_.`, alphanumeric at both ends.
 
     >>> label_value("acme/shop #7")
     'acme_shop__7'

@@ -73,8 +73,8 @@ def match_fields(event: AnyEvent, data: Mapping[str, Any]) -> MatchFields:
         labels = {str(k): str(v) for k, v in _at(data, "metadata", "labels").items()}
     ref = _at(change, "base").get("ref") or data.get("ref") or ""
     return MatchFields(
-        type=event.said["type"],
-        source=event.said["source"],
+        type=event.ce_attributes["type"],
+        source=event.ce_attributes["source"],
         action=str(data.get("action") or (data.get("status") if "alerts" in data else "") or ""),
         labels=labels,
         branch=str(ref).removeprefix("refs/heads/"),

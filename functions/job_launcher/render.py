@@ -47,7 +47,10 @@ def values_of(
     items = [match.item for match in matches if match.item is not None]
     return {
         **({"item": items[0], "items": items} if items else {}),
-        **{name: event.said.get(name) for name in ("id", "source", "type", "subject", "time")},
+        **{
+            name: event.ce_attributes.get(name)
+            for name in ("id", "source", "type", "subject", "time")
+        },
         "data": data,
         "action": fields.action or None,
         "labels": fields.labels,
@@ -106,7 +109,7 @@ def _bounded_key(text: str) -> str:
 
 
 def _cause(event: AnyEvent) -> dict[str, Any]:
-    attributes = event.said
+    attributes = event.ce_attributes
     return {
         "cause_id": attributes["id"],
         "cause_source": attributes["source"],
@@ -136,7 +139,14 @@ class _Renderer:
                 f"route {self._route}: files are {size} bytes, {MAX_FILE_BYTES} at most: truncate"
             )
         return JobRequest(
-            job_id=job_id(job.kind, service, task_id, event.said["source"], event.said["id"], key),
+            job_id=job_id(
+                job.kind,
+                service,
+                task_id,
+                event.ce_attributes["source"],
+                event.ce_attributes["id"],
+                key,
+            ),
             route=self._route,
             kind=job.kind,
             task_id=task_id,
@@ -179,7 +189,7 @@ class _Renderer:
         known = isinstance(error, RenderError)
         refusal = str(error) if known else f"{type(error).__name__}: {error}"
         task_id, service, group = map(self._name_or_empty, ("task_id", "service", "group"))
-        attributes = event.said
+        attributes = event.ce_attributes
         return JobRequest(
             job_id=job_id(
                 self._job.kind, service, task_id, attributes["source"], attributes["id"], key

@@ -58,7 +58,7 @@ async def _reconcile(ctx: Context) -> None:
         for job in await ctx.cluster.list(launch.BATCH, "jobs", manifest.SELECTOR)
     }
     for number, row in enumerate(rows):
-        if number and ctx.left_s < MIN_REMAINING_S:
+        if number and ctx.remaining_s < MIN_REMAINING_S:
             return
         try:
             await _reconcile_row(ctx, row, jobs)

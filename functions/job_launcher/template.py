@@ -5,7 +5,7 @@ a dict. A path to a missing value or to null is an error unless `default` follow
 added to Jinja's:
 
     json    the value as indented JSON
-    slug    lower case letters, digits and single dashes
+    slug    `a-z`, `0-9` and single dashes
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def dollar_safe(value: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Return the text as lower case letters, digits and single dashes.
+    """Return the text in lower case, as `a-z`, `0-9` and single dashes.
 
     >>> slug("Öfen & Co_2")
     'fen-co-2'

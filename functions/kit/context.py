@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit.clients import transaction_guard
-from functions.kit.durable.checkpoints import Journal
+from functions.kit.durable.checkpoints import Checkpoints
 from functions.kit.durable.core import Durable, Write
 from functions.kit.durable.database import Store
 from functions.kit.durable.locks import ENTITY
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from functions.kit.clients.kubernetes import Cluster
     from functions.kit.durable.database import Connection
 
-# How long a request waits for another at most; an event has a deadline of its own.
+# The longest wait of a request for another; an event has a deadline of its own.
 _MAX_WAIT_S = 30.0
 
 S = TypeVar("S", bound=Settings)
@@ -84,17 +84,17 @@ class Resources:
         from functions.kit.clients.http import Client
 
         settings = self.settings(HttpSettings)
-        most = settings.service_connections
+        connections = settings.service_connections
         timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
         hooks = {"request": [_reported]}
         if self._transport is not None:
             return httpx.AsyncClient(transport=self._transport, timeout=timeout, event_hooks=hooks)
-        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         return trace.client_class(Client)(limits=limits, timeout=timeout, event_hooks=hooks)
 
     @cached_property
     def sink_http(self) -> httpx.AsyncClient:
-        """The sink's client: its own where the sink's certificate is vouched for in K_CA_CERTS."""
+        """The sink's client: its own where K_CA_CERTS holds the sink's authority."""
         if not self.process.k_ca_certs:
             return self.http
         from functions.kit.clients.broker import trust
@@ -166,8 +166,8 @@ class Context:
     committed: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     @property
-    def left_s(self) -> float:
-        """The time that is left for this event, in seconds."""
+    def remaining_s(self) -> float:
+        """The time that remains for this event, in seconds."""
         return max(0.0, self.until - time.monotonic())
 
     @property
@@ -209,9 +209,9 @@ class Context:
     def part(self, make: Callable[[Resources], P]) -> P:
         return self.resources.part(make)
 
-    def journal(self, key: str) -> Journal:
+    def checkpoints(self, key: str) -> Checkpoints:
         """The durable steps of the piece of work that `key` names."""
-        return Journal(self.store, self.function, key)
+        return Checkpoints(self.store, self.function, key)
 
     def within(self, key: str) -> Context:
         """The same for the request that `key` names, with nothing written yet."""

@@ -6,7 +6,7 @@ Exception
     │   ├── NotFound          404*  what was requested does not exist
     │   ├── Conflict          409*  it clashes with what exists
     │   └── BadAnswer         422   a service did it, and its answer cannot be read
-    └── TemporaryError        503   trying again may help; Retry-After says when
+    └── TemporaryError        503   trying again may help, after Retry-After
         └── NotSent           503   a service was not reached, so nothing has changed
 
 * In the HTTP APIs of services. To a broker 404 and 409 mean "try again", so a function that

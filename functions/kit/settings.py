@@ -66,7 +66,7 @@ class ProcessSettings(Settings):
         description="port to listen on; PORT is set by Knative, SERVER_PORT serves without it",
     )
     log_level: str = Field(
-        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severe level to log"
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="lowest level that is logged"
     )
     timeout_seconds: float = Field(
         60, gt=0, description="the Service's timeoutSeconds: how long a request may take and drain"
@@ -76,7 +76,7 @@ class ProcessSettings(Settings):
     )
     k_sink: str = Field("", description="where events are published; set by a SinkBinding")
     k_ca_certs: str = Field(
-        "", description="PEM of those who vouch for an https K_SINK; set by a SinkBinding"
+        "", description="PEM of the authorities of an https K_SINK; set by a SinkBinding"
     )
     oidc_token_file: str = Field(
         "/oidc/token",
@@ -101,8 +101,8 @@ class ProcessSettings(Settings):
     publish_timeout_s: float = Field(
         900,
         gt=0,
-        description="patience with the sink, which may answer only when everybody who consumes an "
-        "event is done, seconds",
+        description="timeout of a request to the sink, which may answer only when all consumers of "
+        "an event are done, seconds",
     )
 
     @field_validator("k_ce_overrides")
@@ -151,7 +151,7 @@ class DatabaseSettings(Settings):
         8,
         ge=2,
         le=100,
-        description="most connections of one process, beside the one that holds its claims",
+        description="maximum of connections of one process, beside the one that holds its claims",
     )
 
     @field_validator("database_url")
@@ -171,7 +171,7 @@ class DatabaseSettings(Settings):
 
     @property
     def url(self) -> str:
-        """Where the database is; empty where no setting says so."""
+        """Where the database is; empty where no setting names it."""
         if self.database_url or not self.postgres_host:
             return self.database_url
         user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password, safe="")
@@ -190,5 +190,5 @@ def _own_name() -> str:
 class HttpSettings(Settings):
     """How a process calls other services."""
 
-    service_timeout_s: float = Field(10, gt=0, description="patience with one call, seconds")
-    service_connections: int = Field(64, ge=1, description="most connections of one process")
+    service_timeout_s: float = Field(10, gt=0, description="timeout of one call, seconds")
+    service_connections: int = Field(64, ge=1, description="maximum of connections of one process")

@@ -52,8 +52,8 @@ from functions.orchestrator.retention import retention
 EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
 
-async def take(message: cloudevents.Message, ctx: Context) -> None:
-    """Let an event happen; returns when that is durable, however many arrived with it."""
+async def consume(message: cloudevents.Message, ctx: Context) -> None:
+    """Handle an event; returns when that is durable, however many arrived with it."""
     saga = ctx.part(Orchestrator)
     event = await off_loop(len(message.data), event_in, message)
     claim = Claim(message.source, message.id, message.type)
@@ -138,6 +138,6 @@ orchestrator = api(
     emits=EMITS,
     schedules=SCHEDULES,
     public=["/api/", "/swagger-ui", "/openapi.json"],
-    take=take,
+    consume=consume,
     retention=retention,
 )

@@ -64,12 +64,12 @@ class Orchestrator:
         if claim is not None:
             answer = {"flowId": str(flow_id), **(claim.answer or {})}
             claim = Claim(claim.source, claim.id, claim.type, answer)
-        done = await self.engine.submit(Item(flow_id, start, claim, correlation.handed_on()))
+        done = await self.engine.submit(Item(flow_id, start, claim, correlation.extensions()))
         return (_first(done.answer, "flowId") if done.repeated else str(flow_id)), done
 
     async def apply(self, flow_id: UUID, given: Input, claim: Claim | None = None) -> Done:
         """Let something happen to a run."""
-        return await self.engine.submit(Item(flow_id, given, claim, correlation.handed_on()))
+        return await self.engine.submit(Item(flow_id, given, claim, correlation.extensions()))
 
     async def register(
         self, document: Any, caller: str | None, about: str, claim: Claim | None = None
@@ -81,7 +81,7 @@ class Orchestrator:
 
         Raises `Refused` where it is unsound; the attempt is on record then too.
         """
-        asked, now, carried = read(document), self.now(), correlation.handed_on()
+        asked, now, carried = read(document), self.now(), correlation.extensions()
         async with self._store.transaction() as tx:
             if claim is not None and not await deduplication.claim(tx, [claim]):
                 answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]

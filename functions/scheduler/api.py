@@ -33,7 +33,7 @@ User = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Asked(BaseModel):
-    """Who asks; what they ask for is in the path."""
+    """The user; the action is in the path."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -164,7 +164,7 @@ async def show_backfill(request: Request, ctx: Context) -> Response:
 
 
 async def change_backfill(request: Request, ctx: Context) -> Response:
-    """`pause`, `resume` or `cancel`: what was sent goes on, what waits is left or taken up."""
+    """`pause`, `resume` or `cancel`: what was sent goes on, what waits is left or begun."""
     actions = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
     action = request.path_params["action"]
     if action not in actions:
@@ -228,6 +228,6 @@ def _number(request: Request) -> int:
     return number(request.path_params["number"], "backfill", 1, 2**62)
 
 
-def _json(said: Mapping[str, Any], status: int = 200) -> Response:
-    text = json.dumps(said, default=cloudevents.format_time)
+def _json(answer: Mapping[str, Any], status: int = 200) -> Response:
+    text = json.dumps(answer, default=cloudevents.format_time)
     return Response(text, status, media_type="application/json")

@@ -36,7 +36,9 @@ async def planned(
     rows = await tables.between(connection, schedule, since, before)
     items = plan(versions, {tick.nominal: tick for tick in rows}, since, before, which)
     if len(items) > MAX_ITEMS:
-        raise PermanentError(f"before: the range has {len(items)} times; {MAX_ITEMS} are the most")
+        raise PermanentError(
+            f"before: the range has {len(items)} times, the maximum is {MAX_ITEMS}"
+        )
     return items
 
 
@@ -116,7 +118,7 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
         if row is None:
             return True  # another process has ended it
         name = row["schedule"]
-        # Whoever decides about the schedule meanwhile waits, or finds another revision.
+        # Another decision about the schedule meanwhile waits, or finds another revision.
         await tx.execute("UPDATE schedule SET revision = revision + 1 WHERE name = $1", name)
         ledger = (await tables.load(tx, [name])).get(name)
         items = await tx.fetch(

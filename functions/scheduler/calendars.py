@@ -41,8 +41,8 @@ def read(folder: Path) -> tuple[dict[str, Calendar], list[PermanentError]]:
         try:
             calendar = _from_ics(path) if path.suffix == ".ics" else _from_yaml(path)
             if calendar.name in found:
-                words = f"{path}: calendar {calendar.name} stands in another file, too"
-                raise PermanentError(words)
+                name = calendar.name
+                raise PermanentError(f"{path}: calendar {name} stands in another file, too")
             found[calendar.name] = calendar
         except PermanentError as error:
             problems.append(error)

@@ -39,8 +39,8 @@ def main(
         return _next(given, lines or sys.stdin, out)
     try:
         with httpx.Client(transport=transport, base_url=given.url, timeout=30) as http:
-            method, path, said = _request(given)
-            answer = http.request(method, path, **said)
+            method, path, options = _request(given)
+            answer = http.request(method, path, **options)
     except httpx.TransportError as error:
         print(f"error: {given.url} cannot be reached: {error}", file=sys.stderr)
         return 1
@@ -52,7 +52,7 @@ def main(
 
 
 def due_times(expression: str, zone: str, after: datetime, count: int) -> Iterator[datetime]:
-    """The next due times, at most `count`; `CronError` where the expression says nothing.
+    """The next due times, at most `count`; `CronError` where the expression is invalid.
 
     A zone that the expression itself names wins.
     """
@@ -82,10 +82,10 @@ def table(lines: Iterable[str], count: int, now: datetime) -> Iterator[str]:
         after = after or _format(now)
         try:
             times = due_times(expression, zone, _instant(after), count)
-            verdict, said = "next", " ".join(map(_format, times)) or "never"
+            verdict, result = "next", " ".join(map(_format, times)) or "never"
         except (CronError, ValueError) as error:
-            verdict, said = "refused", str(error)
-        yield "\t".join((expression, zone, after, verdict, said))
+            verdict, result = "refused", str(error)
+        yield "\t".join((expression, zone, after, verdict, result))
 
 
 def _next(given: argparse.Namespace, lines: TextIO, out: TextIO) -> int:
@@ -113,13 +113,13 @@ def _request(given: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
             found = {name: getattr(given, name) for name in names}
             return "GET", "/ticks", {"params": {k: v for k, v in found.items() if v is not None}}
         case "pause":
-            said = {"by": given.by, "reason": given.reason, "until": given.until}
+            body = {"by": given.by, "reason": given.reason, "until": given.until}
         case "backfill":
-            said = {name: getattr(given, name) for name in ("by", "since", "before", "which")}
-            said |= {"at_once": given.at_once, "dry_run": not given.run}
+            body = {name: getattr(given, name) for name in ("by", "since", "before", "which")}
+            body |= {"at_once": given.at_once, "dry_run": not given.run}
         case _:
-            said = {"by": given.by}
-    return "POST", f"{path}/{given.command}", {"json": said}
+            body = {"by": given.by}
+    return "POST", f"{path}/{given.command}", {"json": body}
 
 
 def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
@@ -128,7 +128,7 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     )
     url = environ.get("SCHEDULER_URL") or URL
     parser.add_argument("--url", default=url, help=f"the scheduler (default: {url})")
-    parser.add_argument("--by", default=getpass.getuser(), help="who asks (default: you)")
+    parser.add_argument("--by", default=getpass.getuser(), help="the user (default: you)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     following = commands.add_parser("next", help="the next times of a cron expression")
     following.add_argument("expression", help="as a PingSource takes it; - reads lines")

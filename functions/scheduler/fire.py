@@ -56,7 +56,7 @@ async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
             *(schedule, ledger.revision, known.reconciled_until, [tick], known.pause),
             sent=frozenset([at]),
             requested_by=by or None,
-            cause=correlation.handed_on(),
+            cause=correlation.extensions(),
         )
         if await settle(ctx, ledgers, [change], ctx.now()):
             return tick
@@ -75,7 +75,7 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
         now=ctx.now(),
         due_by=messages.due_by(Version(event.nominal, "* * * * *", "", Policy()), tick),
         requested_by=event.requested_by or "",
-        cause=correlation.handed_on(),
+        cause=correlation.extensions(),
     )
     async with ctx.store.transaction() as tx:
         entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))

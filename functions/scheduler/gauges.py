@@ -1,4 +1,4 @@
-"""What `GET /metrics` of the scheduler says of the ledger."""
+"""What `GET /metrics` of the scheduler reports of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep a ledger of every schedule: each nominal time has a row that says what became of it.
+"""Keep a ledger of every schedule: each nominal time has a row with what became of it.
 
 in      ScheduleDue: the ticks of all schedules, and the scheduler's own of each minute
 out     TickDue for each nominal time that is to run, late where it was missed
@@ -37,7 +37,7 @@ async def start(ctx: Context) -> None:
     routes=ROUTES,
     start=start,
     gauges=gauges,
-    people=False,
+    ad_hoc=False,
 )
 async def scheduler(event: ScheduleDue, ctx: Context) -> None:
     loop = ctx.part(Loop)

@@ -32,9 +32,9 @@ def due(
 ) -> cloudevents.Message:
     """What the scheduler sends for a tick, with what its PingSource gives to each event.
 
-    `cause`: what it hands on of the request for it; what the clock says begins a chain itself.
+    `cause`: the correlation of the request for it; a time of the clock begins a chain itself.
     """
-    said = {
+    given = {
         **extensions,
         **cause,
         "schedule": schedule,
@@ -43,7 +43,7 @@ def due(
         "partitionkey": schedule,
     }
     if requested_by:
-        said["requestedby"] = requested_by
+        given["requestedby"] = requested_by
     return cloudevents.Message(
         id=event_id(schedule, tick),
         source=SOURCE,
@@ -52,7 +52,7 @@ def due(
         subject=_subject(data),
         time=cloudevents.format_time(now),
         datacontenttype="application/json",
-        extensions=said,
+        extensions=given,
     )
 
 

@@ -1,4 +1,4 @@
-"""The PingSources of the namespace: what each says of its schedule."""
+"""The PingSources of the namespace: what each defines of its schedule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ API, PLURAL = "sources.knative.dev/v1", "pingsources"
 
 @dataclass(frozen=True)
 class Source:
-    """A schedule as its PingSource says it. `problem`: why that cannot be followed.
+    """A schedule as its PingSource defines it. `problem`: why that cannot be followed.
 
     `policy` are its annotations `schedules.dsm.io/...`; without one it has no ledger.
     """

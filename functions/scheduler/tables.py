@@ -37,8 +37,8 @@ class Ledger:
     def version(self) -> Version:
         return self.schedule.versions[-1]
 
-    def says(self, source: Source) -> bool:
-        """Is it what its PingSource says?"""
+    def matches(self, source: Source) -> bool:
+        """Is it what its PingSource defines?"""
         newest = self.version
         mine = (newest.expression, newest.zone, self.policy, self.data, self.extensions)
         theirs = (source.expression, source.zone, source.policy, source.data, source.extensions)
@@ -280,7 +280,7 @@ async def lateness(connection: Connection) -> list[Any]:
 
 
 async def settle(tx: Connection, changes: Iterable[Change], now: datetime) -> set[str]:
-    """Write what was decided; returns the schedules of which nobody else has decided meanwhile."""
+    """Write what was decided; returns the schedules of which no other has decided meanwhile."""
     by_name = {change.name: change for change in changes}
     if not by_name:
         return set()
@@ -421,7 +421,7 @@ async def count(tx: Connection, ticks: Sequence[Tick]) -> None:
 
 
 async def forget(connection: Connection, before: datetime, limit: int) -> None:
-    """Delete at most `limit` of the oldest ticks that ended before; the rest is for the next."""
+    """Delete up to `limit` of the oldest ticks that ended before; the rest is for the next."""
     await connection.execute(
         """DELETE FROM tick WHERE (schedule, nominal) IN (
                SELECT schedule, nominal FROM tick

@@ -37,7 +37,7 @@ REDRIVEN = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Woken:
-    """What is still open after a wake-up, and the schedules that Kubernetes told of, if it did."""
+    """What is still open after a wake-up, and the schedules that Kubernetes answered, if it did."""
 
     unfinished: int
     sources: Mapping[str, sources.Source]
@@ -122,7 +122,7 @@ async def follow(ctx: Context, found: Mapping[str, sources.Source], now: datetim
     changed = [
         source
         for source in good
-        if source.name not in ledgers or not ledgers[source.name].says(source)
+        if source.name not in ledgers or not ledgers[source.name].matches(source)
     ]
     gone = sorted(ledgers.keys() - wanted.keys())
     problems = {

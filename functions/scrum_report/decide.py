@@ -1,4 +1,4 @@
-"""What a daily report says: pure."""
+"""The content of a daily report: pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Report = dict[str, Any]
 
 UNASSIGNED = "unassigned"
 UNNAMED = "unnamed"  # a note that is filed in a chronicle that shows no ids of reports
-NO_DAY = date(1970, 1, 1)  # nobody has reported on it
+NO_DAY = date(1970, 1, 1)  # no report is of it
 
 
 def note_key(event: SprintSimulated) -> str:
@@ -26,19 +26,19 @@ def note_key(event: SprintSimulated) -> str:
 def report(
     event: SprintSimulated, tasks: Sequence[Task], summary: TaskSummary, team: Sequence[Member]
 ) -> Report:
-    """Every task under who works on it, each with the instant that it moved."""
+    """Every task under its assignee, each with the instant that it moved."""
     moved = {task.task_id: task for task in event.moved}
 
     def entry(task: Task) -> dict[str, str | int]:
         # A late retry reports the day that was, not how the task stands by now.
         change = moved.get(task.task_id)
         progress = change.progress if change else task.progress_percentage
-        return told(task, progress, change.moved_at if change else event.simulated_at)
+        return stand_up(task, progress, change.moved_at if change else event.simulated_at)
 
     ordered = sorted(tasks, key=lambda task: (task.assigned_to or UNASSIGNED, task.task_id))
-    people = [
-        {"assigned_to": person, "tasks": [entry(task) for task in theirs]}
-        for person, theirs in groupby(ordered, lambda task: task.assigned_to or UNASSIGNED)
+    by_employee = [
+        {"assigned_to": employee, "tasks": [entry(task) for task in theirs]}
+        for employee, theirs in groupby(ordered, lambda task: task.assigned_to or UNASSIGNED)
     ]
     return {
         "project_id": event.project_id,
@@ -57,7 +57,7 @@ def report(
             "completed_tasks": summary.completed_tasks,
             "pending_tasks": summary.pending_tasks,
         },
-        "reports": {str(event.scrum_date): people},
+        "reports": {str(event.scrum_date): by_employee},
     }
 
 
@@ -70,26 +70,26 @@ def note_of(found: Report) -> str:
     return next(map(str, found.get("note_ids") or ()), UNNAMED)
 
 
-def told(task: Task, progress: int, at: datetime) -> dict[str, str | int]:
-    """One task in the words of a stand-up.
+def stand_up(task: Task, progress: int, at: datetime) -> dict[str, str | int]:
+    """One task as a stand-up describes it.
 
     >>> task = Task(task_id="T1", title="Dig", status="in_progress", progress_percentage=20)
-    >>> told(task, 20, datetime(2025, 8, 30))["yesterday_work"]
+    >>> stand_up(task, 20, datetime(2025, 8, 30))["yesterday_work"]
     "Worked on task: 'Dig', currently 20% complete."
     """
     if progress >= 100:
-        said = (f"Completed task: '{task.title}'.", "No further work on this task.")
+        texts = (f"Completed task: '{task.title}'.", "No further work on this task.")
     elif progress > 0:
-        said = (
+        texts = (
             f"Worked on task: '{task.title}', currently {progress}% complete.",
             f"Continuing work on task: '{task.title}'.",
         )
     else:
-        said = (f"No progress on task: '{task.title}'.", f"Starting work on task: '{task.title}'.")
+        texts = (f"No progress on task: '{task.title}'.", f"Starting work on task: '{task.title}'.")
     return {
         "id": task.task_id,
-        "yesterday_work": said[0],
-        "today_work": said[1],
+        "yesterday_work": texts[0],
+        "today_work": texts[1],
         "impediments": "None reported.",
         "progress_percentage": progress,
         "created_at": at.isoformat(),

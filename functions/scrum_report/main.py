@@ -6,7 +6,7 @@ asks    sprint-service, project-service, chronicle-service
 fails   TemporaryError while a service is down. What is reported is composed once and kept, and
         filed once for the sprint and the day: where the outcome of a call is unknown, the chronicle
         is asked for that day's report before it is filed again.
-        A team that is refused for good counts as nobody; one that is away for now is waited for,
+        A team that is refused for good counts as empty; one that is away for now is waited for,
         as a wrong number would stay in the chronicle for ever
 """
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 @function(emits=[ScrumReported], inbox=True)
 async def scrum_report(event: SprintSimulated, ctx: Context) -> ScrumReported | None:
     key = decide.note_key(event)
-    journal = ctx.journal(key)
+    checkpoints = ctx.checkpoints(key)
 
     async def compose() -> decide.Report | None:
         tasks, summary, team = await asyncio.gather(
@@ -52,10 +52,10 @@ async def scrum_report(event: SprintSimulated, ctx: Context) -> ScrumReported | 
         # That route of the simulation files a report of its own.
         return ctx.settings(ServiceSettings).daily_scrum_route == "run-daily-scrum"
 
-    report = (await journal.step("compose", compose)).result
+    report = (await checkpoints.step("compose", compose)).result
     if report is None:
         return None
-    note = await call_once(journal, "file", before=before, call=file, look=look)
+    note = await call_once(checkpoints, "file", before=before, call=file, look=look)
     return decide.filed(event, report, note.result)
 
 

@@ -98,7 +98,7 @@ def progress_of(tasks: Sequence[Task]) -> dict[str, int]:
 
 
 def answered(run: ScrumRun, at: datetime) -> list[TaskMoved]:
-    """What moved, as the service says it; `ValueError` where it says so unreadably.
+    """What moved by the service's answer; `ValueError` where that is unreadable.
 
     A task that carries no instant of its own moved `at`.
     """
@@ -106,7 +106,7 @@ def answered(run: ScrumRun, at: datetime) -> list[TaskMoved]:
 
 
 def between(before: Progress, after: Progress, at: datetime) -> list[TaskMoved]:
-    """What moved, as the tasks themselves tell it.
+    """What moved by the progress of the tasks.
 
     >>> [(t.task_id, t.progress_made) for t in between({"1": 20, "2": 5}, {"1": 50, "2": 5},
     ...     datetime(2026, 3, 2))]
@@ -130,11 +130,11 @@ def day(before: Progress, moved: Sequence[TaskMoved], at: datetime, *warnings: s
     >>> day({"1": 20, "2": 100}, [], datetime(2026, 3, 2))["warnings"]
     ['Nothing moved although 1 of 2 tasks are not done.']
     """
-    said, left = list(warnings), sum(progress < 100 for progress in before.values())
+    all_warnings, left = list(warnings), sum(progress < 100 for progress in before.values())
     if left and not moved:
-        said.append(f"Nothing moved although {left} of {len(before)} tasks are not done.")
-    told = [task.model_dump(mode="json") for task in moved]
-    return {"moved": told, "at": at.isoformat(), "warnings": said}
+        all_warnings.append(f"Nothing moved although {left} of {len(before)} tasks are not done.")
+    shown = [task.model_dump(mode="json") for task in moved]
+    return {"moved": shown, "at": at.isoformat(), "warnings": all_warnings}
 
 
 def simulated(sprint: Chosen, on: date, kept: DayJson) -> SprintSimulated:

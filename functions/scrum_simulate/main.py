@@ -5,8 +5,8 @@ out     SprintSimulated for each sprint
 asks    sprint-service, daily-scrum-service
 fails   a sprint that fails, in whatever way, does not hold up the others: their events leave.
         TemporaryError while a service is down; PermanentError for a sprint that does not exist.
-        A sprint's day is simulated once, whoever asks: where the outcome of a call is unknown,
-        the tasks are looked at before it is made again
+        A sprint's day is simulated once, however it is requested: where the outcome of a call is
+        unknown, the tasks are looked at before it is made again
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def scrum_simulate(
         return decide.plan(event, sprints, unreadable, ctx.now())
 
     # Kept, so that a retry after midnight, or after a sprint was closed, means the same day.
-    plan = decide.planned((await ctx.journal(ctx.key).step("plan", choose)).result)
+    plan = decide.planned((await ctx.checkpoints(ctx.key).step("plan", choose)).result)
 
     async def attempt(sprint: decide.Chosen) -> SprintSimulated | FunctionError:
         try:
@@ -67,10 +67,10 @@ async def scrum_simulate(
     errors += map(PermanentError, plan.unreadable)
     if not errors:
         return simulated
-    words = "; ".join(error.detail for error in errors)
+    detail = "; ".join(error.detail for error in errors)
     if any(isinstance(error, TemporaryError) for error in errors):
-        raise TemporaryError(words, events=simulated)
-    raise PermanentError(words, events=simulated)
+        raise TemporaryError(detail, events=simulated)
+    raise PermanentError(detail, events=simulated)
 
 
 async def sprints_of(
@@ -131,5 +131,5 @@ async def simulate(sprint: decide.Chosen, plan: decide.Plan, ctx: Context) -> Sp
                 moved = decide.between(before, await progress(), at)
         return decide.day(before, moved, at, *warnings)
 
-    kept = await call_once(ctx.journal(key), "run", before=progress, call=call, look=look)
+    kept = await call_once(ctx.checkpoints(key), "run", before=progress, call=call, look=look)
     return decide.simulated(sprint, plan.scrum_date, kept.result)

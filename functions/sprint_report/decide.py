@@ -1,4 +1,4 @@
-"""How complete a sprint is, and what there is to say about it: pure."""
+"""How complete a sprint is, and which events follow: pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ("project_id", "sprint_id", "total_tasks", "completed_tasks", "complet
 
 @dataclass(frozen=True)
 class Reading:
-    """A project's row, whether it says no more than that a service is away for now, and the
+    """A project's row, whether its only content is that a service is away for now, and the
     latest sprint where none is active."""
 
     status: SprintStatus
@@ -152,7 +152,7 @@ def events(
 
 
 def as_csv(statuses: Sequence[SprintStatus]) -> str:
-    """The report as a table, in the columns and words that its readers know.
+    """The report as a table, in the columns and texts that its readers know.
 
     >>> print(as_csv([no_sprint("A"), unreadable("B", None, ""), unreadable("C", "C-S01", "")]))
     project_id,sprint_id,total_tasks,completed_tasks,completion_percentage

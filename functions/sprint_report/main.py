@@ -1,4 +1,4 @@
-"""Tell the world how complete every active sprint is.
+"""Report how complete every active sprint is.
 
 in      ScheduleDue(schedule="sprint-report"), SprintReportRequested
 out     SprintsReported, SprintCompleted for each finished sprint: again for one that was closed
@@ -7,7 +7,7 @@ asks    project-service, sprint-service
 fails   TemporaryError while the lists of projects cannot be read or, on a tick, no project can
         for now: nothing is written, so a retry is harmless. A single project that fails, and
         all where trying again cannot help, are rows that say so. PermanentError for a project
-        that nobody knows
+        that does not exist
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
     if isinstance(event, ScheduleDue) and decide.worth_waiting(readings):
         raise TemporaryError(f"no project could be read: {readings[0].status.detail}")
     statuses = [reading.status for reading in readings]
-    # Whoever was told may have died of it, and a broker forgets: it is told until there is a next.
+    # A consumer may fail for good, and a broker forgets: it is sent until there is a next sprint.
     await tables.remember(ctx.store, decide.completions(statuses))
     last = [reading.last_sprint_id for reading in readings if reading.last_sprint_id]
     again = await tables.reported(ctx.store, last)
@@ -89,7 +89,7 @@ async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.R
     broken = [one for one in (*registered, *with_sprints) if isinstance(one, Unreadable)]
     if project_id is not None:
         if project_id not in known:
-            raise PermanentError(f"project_id: nobody knows a project {project_id!r}")
+            raise PermanentError(f"project_id: there is no project {project_id!r}")
         known, broken = {project_id}, []
 
     readable = [one for one in with_sprints if not isinstance(one, Unreadable)]

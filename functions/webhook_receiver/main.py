@@ -121,7 +121,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     health=health,
     gauges=gauges,
     retention=retention,
-    people=False,
+    ad_hoc=False,
     public=["/webhook/", "/deliveries"],
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:

@@ -39,22 +39,22 @@ _ASIDE = re.compile(r"\b(?:anybody|job\.cancel|task\.update)\b")
 
 
 def events() -> str:
-    """Each event type: what it means, what it carries, who says it, who hears it."""
+    """Each event type: what it means, its fields, its producers and its consumers."""
     rows = [
         [
             f"`{kind.type}{'.*' if kind.family else ''}`",
             _first_line(kind),
             ", ".join(f"`{name}`" for name in kind.model_fields),
             ", ".join(map(_dashed, speakers(kind))) or _outside(kind),
-            ", ".join(map(_dashed, listeners(kind))) or "whoever subscribes",
+            ", ".join(map(_dashed, listeners(kind))) or "any subscriber",
         ]
         for kind in event_types()
     ]
-    return _table(["type", "what it says", "fields", "said by", "heard by"], rows)
+    return _table(["type", "meaning", "fields", "producer", "consumer"], rows)
 
 
 def functions() -> str:
-    """Each function: what it does, what it hears, what it says."""
+    """Each function: what it does, which events it consumes and produces."""
     rows = []
     for name in function_folders():
         declared = spec(name)
@@ -64,7 +64,7 @@ def functions() -> str:
         said = [f"`{kind.type}`" for kind in declared.emits]
         about = declared.about.partition("\n")[0]
         rows.append([_dashed(name), about, ", ".join(heard), ", ".join(said) or "nothing"])
-    return _table(["function", "what it does", "hears", "says"], rows)
+    return _table(["function", "what it does", "consumes", "produces"], rows)
 
 
 def flow() -> str:
@@ -129,14 +129,14 @@ def _ticks() -> Iterator[str]:
 
 
 def _facts() -> Iterator[str]:
-    """Events, from who says them to who hears them."""
+    """Events, from producers to consumers."""
     for kind in event_types():
         if kind is ScheduleDue:
             continue
         word = _short(kind)
         sayers = [_dashed(name) for name in speakers(kind)]
         if not sayers:
-            sayers = ["person((person))" if issubclass(kind, Request) else "knative((Kubernetes))"]
+            sayers = ["user((user))" if issubclass(kind, Request) else "knative((Kubernetes))"]
         for sayer in sayers:
             for hearer in map(_dashed, listeners(kind)):
                 yield f"{sayer} -- {word} --> {hearer}"
@@ -153,7 +153,7 @@ def _everything() -> Iterator[str]:
 def _letters() -> Iterator[str]:
     for broker in of_kind("Broker", "eventing"):
         sink = broker["spec"]["delivery"]["deadLetterSink"]["ref"]["name"]
-        yield f"broker[(broker)] -. what nobody could handle .-> {sink}"
+        yield f"broker[(broker)] -. what could not be handled .-> {sink}"
         yield f"{sink} -. redrive .-> broker"
 
 
@@ -164,7 +164,7 @@ def _short(kind: type[Event]) -> str:
 
 def _outside(kind: type[Event]) -> str:
     if issubclass(kind, Request):
-        return "a person"
+        return "a user"
     return "a PingSource" if kind is ScheduleDue else "Knative"
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import yaml
 
-from functions.events.webhook import MOST_DESCRIPTION, TaskRequested
+from functions.events.webhook import MAX_DESCRIPTION, TaskRequested
 from functions.job_launcher.render import MAX_FILE_BYTES
 from functions.kit.settings import ProcessSettings
 from functions.webhook_receiver.settings import ReceiverSettings
@@ -37,7 +37,7 @@ def test_the_longest_task_fits_into_its_files() -> None:
         task_id="t",
         service="s",
         title="\U0001f40c" * 1000,
-        description="\U0001f40c" * MOST_DESCRIPTION,
+        description="\U0001f40c" * MAX_DESCRIPTION,
         acceptance_criteria=["\U0001f40c" * 1000] * 50,
     )
     assert len(task.model_dump_json().encode()) < MAX_FILE_BYTES

@@ -6,8 +6,8 @@ import asyncpg
 import httpx
 import pytest
 
-from functions.dsm.sprint_service.leftovers import tell
 from functions.dsm.sprint_service.main import sprint_service
+from functions.dsm.sprint_service.unsent import send
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
 from functions.kit import cloudevents
@@ -71,7 +71,7 @@ async def test_an_event_of_an_older_version_still_leaves(
     )
     await connection.close()
 
-    await tell(dsm.cluster.deploy(sprint_service, {"DATABASE_URL": url}), 0)
+    await send(dsm.cluster.deploy(sprint_service, {"DATABASE_URL": url}), 0)
     said = await _sent(dsm)
     assert said.extensions == {"partitionkey": "s", "correlationid": said.id}
 

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.dsm.sprint_service.leftovers import tell
 from functions.dsm.sprint_service.main import sprint_service
+from functions.dsm.sprint_service.unsent import send
 from functions.events.sprint import SprintStarted
 from functions.kit import cloudevents
 from functions.kit.context import Context
@@ -153,7 +153,7 @@ async def test_a_round_tells_what_a_service_that_was_away_has_missed(
     await dsm.sprint()
     dsm.cluster.down.clear()
 
-    await tell(_process(dsm, dsm_databases), 0)
+    await send(_process(dsm, dsm_databases), 0)
 
     async def all_left() -> bool:
         return len(dsm.cluster.sink.messages) == 11
@@ -188,7 +188,7 @@ async def test_a_round_tells_the_backlog_what_nobody_repeats(
     )
     dsm.cluster.down.clear()
 
-    await tell(_process(dsm, dsm_databases), 0)
+    await send(_process(dsm, dsm_databases), 0)
 
     backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
     assert {task["status"] for task in backlog} == {"unassigned"}

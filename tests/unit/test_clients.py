@@ -128,7 +128,7 @@ async def test_a_call_says_what_it_is_made_for(cluster: Cluster, ctx: Context) -
     peer = Peer((201, {"message": "ok", "tasks_count": 10}, {}))
     cluster.add("backlog-service", peer)
     why = {"correlationid": "tick, größer", "causationid": "e", "partitionkey": "no"}
-    with correlation.acting(why):
+    with correlation.correlated(why):
         await dsm(ctx).backlogs.generate("P1", key="k1")
     await dsm(ctx).backlogs.generate("P1", key="k2")
     assert peer.baggage == ["correlationid=tick%2C%20gr%C3%B6%C3%9Fer,causationid=e", ""]

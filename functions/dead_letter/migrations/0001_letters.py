@@ -1,4 +1,4 @@
-"""Letters, and who sent them again."""
+"""Dead letters, and their redrives."""
 
 from __future__ import annotations
 

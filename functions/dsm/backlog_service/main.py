@@ -1,7 +1,7 @@
 """Each project's backlog: tasks to be done, in a sprint, and done.
 
-Routes and shapes are those of the Digital Scrum Master's backlog-service. sprint-service says
-where the tasks of a sprint stand: together, by `POST /backlogs/{project_id}/placements`, and one
+Routes and shapes are those of the Digital Scrum Master's backlog-service. sprint-service sends
+the state of a sprint's tasks: together, by `POST /backlogs/{project_id}/placements`, and one
 by one by TaskUpdated events; the later `updated_at` wins, whatever comes first.
 """
 
@@ -28,11 +28,11 @@ from functions.kit.contract.http_api import (
     Limit,
     Offset,
     Text,
+    accepted,
     answered,
     api,
     created,
     once,
-    taken,
 )
 from functions.kit.durable.database import Connection
 from functions.kit.errors import NotFound, PermanentError
@@ -165,7 +165,7 @@ def _tasks(app: FastAPI) -> None:
     @app.post("/events")
     async def task_updated(request: Request, ctx: Ctx) -> Response:
         """A TaskUpdated event from the broker; 202 with no body, as a broker wants it."""
-        return await taken(request, lambda message: _apply(ctx, message))
+        return await accepted(request, lambda message: _apply(ctx, message))
 
 
 async def _apply(ctx: Ctx, message: cloudevents.Message) -> None:

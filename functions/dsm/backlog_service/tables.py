@@ -27,7 +27,7 @@ async def add(tx: Connection, task: Row) -> None:
 
 
 async def generate(tx: Connection, project_id: str, titles: Sequence[str]) -> list[str]:
-    """Add one task for each title under ids that nobody ever had; returns the ids."""
+    """Add one task for each title under ids that were never used; returns the ids."""
     await TASK_NUMBERS.hold(tx, project_id)
     prefix = f"{project_id}-TASK"
     last: int = await tx.fetchval(

@@ -9,7 +9,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 NO_SUMMARY = "No Holiday or PTO reported for this daily stand-up"
-NOBODY = "unassigned"
+UNASSIGNED = "unassigned"
 
 
 def aggregated(notes: Sequence[Row], at: datetime) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def aggregated(notes: Sequence[Row], at: datetime) -> dict[str, Any]:
         for day, entries in note["reports"].items():
             of_day = days.setdefault(day, {})
             for entry in entries:
-                of_day.setdefault(entry.get("assigned_to") or NOBODY, []).extend(entry["tasks"])
+                of_day.setdefault(entry.get("assigned_to") or UNASSIGNED, []).extend(entry["tasks"])
     return {
         "project_id": notes[0]["project_id"],
         "sprint_id": notes[0]["sprint_id"],
@@ -44,7 +44,7 @@ def aggregated(notes: Sequence[Row], at: datetime) -> dict[str, Any]:
 def burndown(sprint_id: str, notes: Sequence[Row]) -> dict[str, Any]:
     """A sprint's days, oldest first: what was done, and what is left in whole tasks.
 
-    `remaining` counts a task half done as half, where its progress was told.
+    `remaining` counts a task half done as half, where its progress is on record.
     """
     days = []
     for note in sorted(notes, key=lambda note: note["report_date"]):
@@ -65,7 +65,7 @@ def burndown(sprint_id: str, notes: Sequence[Row]) -> dict[str, Any]:
 
 
 def progress_of(reports: Mapping[str, Sequence[Row]]) -> dict[str, int]:
-    """Each task's progress as a report tells it, for those that it tells.
+    """Each task's progress by a report, for the tasks that it contains.
 
     >>> progress_of({"2026-03-02": [{"tasks": [{"id": "1", "progress_percentage": 40}]}]})
     {'1': 40}

@@ -71,7 +71,7 @@ def _daily_reports(app: FastAPI) -> None:
             note_id = await tables.add_report(tx, content)
             return {"message": "Daily scrum report recorded successfully", "note_id": note_id}
 
-        # A repeat may tell the same day in other words: the first filing is what counts.
+        # A repeat may describe the same day otherwise: the first filing is what counts.
         request = [body.project_id, body.sprint_id, day.isoformat()]
         return created(await once(ctx, idempotency_key, "POST daily_scrum_report", request, work))
 

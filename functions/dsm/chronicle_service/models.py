@@ -1,4 +1,4 @@
-"""What chronicle-service is told."""
+"""The bodies that chronicle-service takes."""
 
 from __future__ import annotations
 

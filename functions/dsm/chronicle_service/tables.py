@@ -10,11 +10,11 @@ from functions.kit.errors import Conflict
 
 Row = dict[str, Any]
 
-MOST = 10_000  # of anything that one request lists
+MAX_ROWS = 10_000  # of anything that one request lists
 
 
 async def add_report(tx: Connection, report: Row) -> str:
-    """File a daily report; the id of the one that is there if it says the same."""
+    """File a daily report; the id of the one that is there if its content is the same."""
     number = await tx.fetchval(
         """INSERT INTO chronicle_notes (event_type, project_id, sprint_id, report_date, summary,
                                         summary_metrics, reports, additional_data)
@@ -46,7 +46,7 @@ async def reports(
     sprint_id: str | None,
     project_id: str | None,
     day: date | None,
-    limit: int = MOST,
+    limit: int = MAX_ROWS,
     offset: int = 0,
 ) -> list[Row]:
     """Daily reports, newest day first, in the order of filing within a day."""
@@ -84,7 +84,7 @@ async def notes(
            FROM chronicle_notes WHERE event_type = $1
            AND ($2::text IS NULL OR sprint_id = $2) AND ($3::text IS NULL OR project_id = $3)
            ORDER BY created_at DESC LIMIT $4""",
-        *(kind, sprint_id, project_id, MOST),
+        *(kind, sprint_id, project_id, MAX_ROWS),
     )
     return [dict(row) for row in rows]
 
@@ -107,7 +107,7 @@ async def retrospectives(
         """SELECT id::text, content, created_at FROM sprint_retrospectives
            WHERE ($1::text IS NULL OR sprint_id = $1) AND ($2::text IS NULL OR project_id = $2)
            ORDER BY created_at DESC LIMIT $3""",
-        *(sprint_id, project_id, MOST),
+        *(sprint_id, project_id, MAX_ROWS),
     )
     return [
         {"retrospective_id": row["id"], **row["content"], "created_at": row["created_at"]}

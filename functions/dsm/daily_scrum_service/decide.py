@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-LEAST, MOST = 5, 35
+MIN, MAX = 5, 35
 
 
 def active(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -21,7 +21,7 @@ def active(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
 def moves(task_ids: Iterable[str], draw: Callable[[int, int], int]) -> list[dict[str, Any]]:
     """A move of 5 to 35 percent for each task.
 
-    >>> moves(["1"], lambda least, most: most)
+    >>> moves(["1"], lambda min_, max_: max_)
     [{'task_id': '1', 'progress_made': 35}]
     """
-    return [{"task_id": task_id, "progress_made": draw(LEAST, MOST)} for task_id in task_ids]
+    return [{"task_id": task_id, "progress_made": draw(MIN, MAX)} for task_id in task_ids]

@@ -1,4 +1,4 @@
-"""The days of a sprint of the sample data, as daily reports tell them: pure."""
+"""The days of a sprint of the sample data, as daily reports have them: pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def reports(
     """
     days = list(working_days(sprint.start_date or now.date(), now.date()))
     for number, day in enumerate(days, 1):
-        told = {
+        by_task = {
             task.task_id: progress(number / len(days), n / len(tasks), done[task.task_id])
             for n, task in enumerate(tasks)
         }
         at = datetime(day.year, day.month, day.day, 14, tzinfo=now.tzinfo)
-        yield day, report(sprint, tasks, told, team, at)
+        yield day, report(sprint, tasks, by_task, team, at)
 
 
 def working_days(first: date, end: date) -> Iterator[date]:
@@ -41,7 +41,7 @@ def working_days(first: date, end: date) -> Iterator[date]:
             yield day
 
 
-def progress(share: float, order: float, most: int) -> int:
+def progress(share: float, order: float, max_: int) -> int:
     """A task's progress when `share` of the days was over; one task is begun after the other.
 
     >>> [progress(share, 0.5, 100) for share in (0.2, 0.5, 1.0)]
@@ -49,14 +49,14 @@ def progress(share: float, order: float, most: int) -> int:
     """
     begun = order / 2
     part = max(0.0, (share - begun) / (1 - begun))
-    return min(most, round(part * most * 1.2 / 10) * 10) if share < 1 else most
+    return min(max_, round(part * max_ * 1.2 / 10) * 10) if share < 1 else max_
 
 
 def report(
-    sprint: Sprint, tasks: Sequence[Task], told: Mapping[str, int], team: int, at: datetime
+    sprint: Sprint, tasks: Sequence[Task], by_task: Mapping[str, int], team: int, at: datetime
 ) -> Report:
-    """One day in the words of a stand-up, as chronicle-service takes it."""
-    completed = sum(percent == 100 for percent in told.values())
+    """The report of one day, as chronicle-service takes it."""
+    completed = sum(percent == 100 for percent in by_task.values())
     ordered = sorted(tasks, key=lambda task: (task.assigned_to or "", task.task_id))
     return {
         "project_id": sprint.project_id,
@@ -71,7 +71,10 @@ def report(
         },
         "reports": {
             str(at.date()): [
-                {"assigned_to": who, "tasks": [_entry(task, told[task.task_id], at) for task in of]}
+                {
+                    "assigned_to": who,
+                    "tasks": [_entry(task, by_task[task.task_id], at) for task in of],
+                }
                 for who, of in groupby(ordered, lambda task: task.assigned_to)
             ]
         },

@@ -77,7 +77,7 @@ def build() -> FastAPI:
 
     @app.post("/sample-data")
     async def sample_data(ctx: Ctx) -> dict[str, Any]:
-        """Create the sample projects, people and sprints; a repeat changes nothing."""
+        """Create the sample projects, employees and sprints; a repeat changes nothing."""
         async with ctx.alone("sample"):
             return await sample.create(ctx)
 

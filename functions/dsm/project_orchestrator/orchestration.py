@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 _ATTEMPTS = 3
-# A chronicle that hangs is a warning, and must not outlast our caller's patience; behind the
+# A chronicle that hangs is a warning, and must not outlast our caller's timeout; behind the
 # answer it gets the time to start from zero.
 _NOTE_S = 1.5
 _NOTE_LATER_S = 30.0
@@ -38,7 +38,7 @@ _NO_TASKS = TaskSummary(total_tasks=0, completed_tasks=0, pending_tasks=0)
 
 
 class Options(BaseModel):
-    """What the caller wants; those that the original never reads are taken and not used."""
+    """What the caller wants; those that the original never reads are accepted and not used."""
 
     create_sprint_if_needed: bool = True
     assign_tasks: bool = True
@@ -91,7 +91,7 @@ async def orchestrate(
 
 
 async def analyse(ctx: Context, project_id: str, weeks: int) -> tuple[decide.Situation, Row]:
-    """What the services say: what is decided on, and what is told besides."""
+    """What the services answer: the situation to decide on, and what is reported besides."""
     try:
         project = await dsm(ctx).projects.get(path("projects", project_id), Row)
     except NotFound:
@@ -156,14 +156,14 @@ async def _act(
     ctx: Context, project_id: str, options: Options, decision: Row, key: str, left: list[Row]
 ) -> Row:
     action, sprint_id = decision["action"], decision["situation"]["sprint_id"]
-    taken: list[str] = []
+    actions: list[str] = []
     warnings = list(decision["warnings"])
     assigned, cronjob = 0, None
     if action == "close":
         at = path("sprints", sprint_id, "close")
         closed = await dsm(ctx).sprints.post(at, Row, key=key)
         warnings += closed.get("warnings", [])
-        taken += [f"Closed sprint {sprint_id}", f"Generated retrospective report for {sprint_id}"]
+        actions += [f"Closed sprint {sprint_id}", f"Generated retrospective report for {sprint_id}"]
     if action == "create":
         body = {
             "sprint_name": decision["sprint_name"],
@@ -173,13 +173,13 @@ async def _act(
         made = await dsm(ctx).sprints.post(path("sprints", project_id), Row, key=key, body=body)
         sprint_id, assigned = made["sprint_id"], made["assigned_tasks_count"]
         warnings += made.get("warnings", [])
-        taken += [f"Created new sprint {sprint_id}", f"Assigned {assigned} tasks to sprint"]
+        actions += [f"Created new sprint {sprint_id}", f"Assigned {assigned} tasks to sprint"]
     if action == "recreate" or (action == "create" and options.create_cronjob):
         problem = await schedules.create(ctx, project_id, sprint_id, options.schedule)
         name = decide.schedule_name(project_id, sprint_id)
         if problem is None:
             cronjob = name
-            taken.append(f"Created cronjob {name}")
+            actions.append(f"Created cronjob {name}")
         else:
             warnings.append(f"Failed to create cronjob for sprint {sprint_id}: {problem}")
     deleted = False
@@ -187,23 +187,23 @@ async def _act(
         problem = await schedules.delete(ctx, name)
         if problem is None:
             deleted = True
-            taken.append(f"Deleted cronjob {name}")
+            actions.append(f"Deleted cronjob {name}")
         else:
             warnings.append(f"Failed to delete cronjob {name}: {problem}")
-    answer = _answer(project_id, decision, sprint_id, taken, warnings)
+    answer = _answer(project_id, decision, sprint_id, actions, warnings)
     answer["decisions"] |= {
         "tasks_to_assign": assigned,
         "cronjob_created": cronjob is not None,
         "cronjob_deleted": deleted,
     }
     answer["cronjob_name"] = cronjob
-    if taken:
+    if actions:
         warnings += await _audit(ctx, project_id, sprint_id, decision, key, left)
     return answer
 
 
 def _answer(
-    project_id: str, decision: Row, sprint_id: str | None, taken: list[str], warnings: list[str]
+    project_id: str, decision: Row, sprint_id: str | None, actions: list[str], warnings: list[str]
 ) -> Row:
     action = decision["action"]
     return {
@@ -224,7 +224,7 @@ def _answer(
             "confidence_scores": {},
             "intelligence_metadata": {},
         },
-        "actions_taken": taken,
+        "actions_taken": actions,
         "sprint_id": sprint_id,
         "intelligence_metadata": {},
         "ai_agent_advisory": None,
@@ -246,7 +246,7 @@ async def _audit(
         "correlation_id": key,
     }
     try:
-        await dsm(ctx).chronicle.note("decision_audit", body, key=key, within_s=_NOTE_S)
+        await dsm(ctx).chronicle.note("decision_audit", body, key=key, timeout_s=_NOTE_S)
     except FunctionError as error:
         left.append(body)
         return [f"The decision is not in the chronicle yet: {error.detail}"]
@@ -254,10 +254,10 @@ async def _audit(
 
 
 async def audit_later(ctx: Context, body: Row) -> None:
-    """Put a decision into the chronicle behind an answer that says it is not there yet."""
+    """Put a decision into the chronicle behind an answer that warns of its absence."""
     try:
         await dsm(ctx).chronicle.note(
-            "decision_audit", body, key=body["audit_id"], within_s=_NOTE_LATER_S
+            "decision_audit", body, key=body["audit_id"], timeout_s=_NOTE_LATER_S
         )
     except FunctionError as error:
         logger.error("decision %s is not in the chronicle: %s", body["audit_id"], error)

@@ -1,4 +1,4 @@
-"""Sample data: eleven projects, their people and holidays, a finished sprint and a half done one.
+"""Sample data: eleven projects, employees, holidays, a finished sprint and a half done one.
 
 Both sprints began some days ago, and the chronicle has a daily report of each working day since.
 
@@ -63,11 +63,11 @@ _HOLIDAYS = {
 
 
 async def create(ctx: Context) -> Row:
-    """Create what is missing; says whether anything was."""
+    """Create what is missing; returns what it was."""
     async with ctx.store.connection() as connection:
         if await tables.has_sample(connection, "sample"):
             return {"created": False, "message": "The sample data is there; nothing was changed"}
-    await _people(ctx)
+    await _employees(ctx)
     finished = await _sprint(ctx, FINISHED, 13, lambda n: 100)
     half_done = await _sprint(ctx, HALF_DONE, 6, lambda n: (100, 60, 25, 0)[n % 4])
     async with ctx.store.connection() as connection:
@@ -80,7 +80,7 @@ async def create(ctx: Context) -> Row:
     }
 
 
-async def _people(ctx: Context) -> None:
+async def _employees(ctx: Context) -> None:
     projects = dsm(ctx).projects
     for project_id, name in PROJECTS.items():
         body = {"id": project_id, "name": name, "description": name, "status": "inactive"}
@@ -110,7 +110,7 @@ async def _people(ctx: Context) -> None:
 
 
 async def _add(ctx: Context, at: str, body: Row) -> None:
-    # Somebody may have made one of that id: it stays as it is.
+    # A user may have made one of that id: it stays as it is.
     with suppress(Conflict):
         await dsm(ctx).projects.post(at, Row, key=_key(at, body["id"]), body=body)
 

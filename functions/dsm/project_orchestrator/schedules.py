@@ -19,7 +19,7 @@ API, PLURAL = "sources.knative.dev/v1", "pingsources"
 class ScheduleSettings(Settings):
     """Where the sprints' schedules send their ticks."""
 
-    broker_name: str = Field("default", description="the Broker that schedules tell of a new day")
+    broker_name: str = Field("default", description="the Broker to which schedules send a new day")
 
 
 async def names(ctx: Context, project_id: str) -> list[str] | None:

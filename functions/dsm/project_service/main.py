@@ -1,4 +1,4 @@
-"""Projects, their teams, and when people are away.
+"""Projects, their teams, and when employees are away.
 
 Routes and shapes are those of the Digital Scrum Master's project-service.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from functions.dsm.project_service import calendar, people, projects
+from functions.dsm.project_service import calendar, employees, projects
 from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
 from functions.kit.contract.http_api import api
 from functions.kit.process.ready import ready_route
@@ -15,7 +15,8 @@ from functions.kit.process.ready import ready_route
 
 def build() -> FastAPI:
     app = new_app_with_fastapi_errors("project-service")
-    for router in (ready_route("project-service"), projects.router, people.router, calendar.router):
+    parts = (projects.router, employees.router, calendar.router)
+    for router in (ready_route("project-service"), *parts):
         app.include_router(router)
     return app
 

@@ -25,8 +25,8 @@ from functions.kit.durable.database import Connection
 
 router = APIRouter()
 
-# Other ids are made of a project's: it begins with a letter or digit, has room behind it, and no
-# slash, which no path can carry.
+# Other ids are made of a project's: it begins alphanumeric, has room behind it, and no slash,
+# which no path can carry.
 ProjectId = Annotated[
     str, StringConstraints(max_length=200, pattern=r"^[\p{L}\p{N}][^\x00-\x1f\x7f/]*$")
 ]

@@ -26,8 +26,8 @@ def end_date(start: date, weeks: int) -> date:
     return start + timedelta(weeks=weeks)
 
 
-def chosen(backlog: Sequence[Mapping[str, Any]], most: int | None) -> list[Mapping[str, Any]]:
-    """The tasks that enter a sprint: those without one, oldest first, at most `most`.
+def chosen(backlog: Sequence[Mapping[str, Any]], max_tasks: int | None) -> list[Mapping[str, Any]]:
+    """The tasks that enter a sprint: those without one, oldest first, up to `max_tasks`.
 
     >>> tasks = [{"task_id": "1"}, {"task_id": "2", "sprint_id": "S"}, {"task_id": "3"}]
     >>> [t["task_id"] for t in chosen(tasks, 1)]
@@ -36,7 +36,7 @@ def chosen(backlog: Sequence[Mapping[str, Any]], most: int | None) -> list[Mappi
     ['1', '3']
     """
     free = [task for task in backlog if task.get("sprint_id") is None]
-    return free if most is None else free[:most]
+    return free if max_tasks is None else free[:max_tasks]
 
 
 def started(tasks: Sequence[Mapping[str, Any]], members: Sequence[str]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""What `GET /metrics` of sprint-service says of its outbox."""
+"""What `GET /metrics` of sprint-service reports of its outbox."""
 
 from __future__ import annotations
 

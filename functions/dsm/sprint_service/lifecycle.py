@@ -1,4 +1,4 @@
-"""The writes of sprint-service: each is one transaction with what others are to be told."""
+"""The writes of sprint-service: each is one transaction with the messages to others."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ async def close(tx: Connection, out: outbox.Outgoing, sprint_id: str) -> Row:
         outbox.placements(at, [*finished, *unfinished]),
         outbox.note("sprint_retrospective", _retrospective(sprint, tasks, len(unfinished))),
     ]
-    told = outbox.events(_updates(project_id, unfinished, at), at, out.request)
-    await out.keep(tx, project_id, sprint_id, calls, told)
+    facts = outbox.events(_updates(project_id, unfinished, at), at, out.request)
+    await out.keep(tx, project_id, sprint_id, calls, facts)
     return {
         "message": f"Sprint {sprint_id} closed",
         "sprint_id": sprint_id,
@@ -213,8 +213,8 @@ async def _announce(
 ) -> None:
     for task in moved:
         at = task["updated_at"]
-        told = outbox.events(_updates(project_id, [task], at), at, out.request)
-        await out.keep(tx, project_id, task["sprint_id"], [], told)
+        facts = outbox.events(_updates(project_id, [task], at), at, out.request)
+        await out.keep(tx, project_id, task["sprint_id"], [], facts)
 
 
 def _updates(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
-from functions.dsm.sprint_service import leftovers, lifecycle, outbox, tables
+from functions.dsm.sprint_service import lifecycle, outbox, tables, unsent
 from functions.dsm.sprint_service.gauges import gauges
 from functions.dsm_client import dsm
 from functions.kit.clients.service import ServiceClient
@@ -140,7 +140,7 @@ def _writes(app: FastAPI) -> None:
         asked = body.model_dump(mode="json")
         if body.start_date is None:
             del asked["start_date"]  # as those who never knew of it have asked
-        # The backlog must know what it was told before: then what it calls unassigned is so.
+        # The backlog must have what was sent before: then what it calls unassigned is so.
         await outbox.place(ctx, project_id)
         found = lifecycle.Found()
         if not await answered(ctx, idempotency_key, "POST /sprints"):
@@ -151,7 +151,7 @@ def _writes(app: FastAPI) -> None:
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
         out.send()
-        warnings = await _told(ctx, project_id)
+        warnings = await _sent(ctx, project_id)
         return _answer(ctx, answer, 201, project_id, warnings)
 
     @app.post("/sprints/{sprint_id}/close")
@@ -165,7 +165,7 @@ def _writes(app: FastAPI) -> None:
         out.send()
         async with ctx.store.connection() as connection:
             project_id = (await tables.sprint(connection, sprint_id))["project_id"]
-        warnings = await _told(ctx, project_id)
+        warnings = await _sent(ctx, project_id)
         async with ctx.store.connection() as connection:
             retrospective = await tables.retrospective(connection, sprint_id)
         answer |= {"retrospective_report_id": retrospective}
@@ -214,7 +214,7 @@ def _answer(
     return JSONResponse(answer | {"warnings": warnings}, status, background=behind)
 
 
-async def _told(ctx: Ctx, project_id: str) -> list[str]:
+async def _sent(ctx: Ctx, project_id: str) -> list[str]:
     """The backlog must know before we answer; the chronicle gets a short try; returns warnings."""
     return [*await outbox.place(ctx, project_id), *await outbox.write_notes(ctx, project_id)]
 
@@ -227,4 +227,4 @@ async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
     return {"sprint_id": found}
 
 
-sprint_service = api("sprint_service", build, gauges, start=leftovers.start)
+sprint_service = api("sprint_service", build, gauges, start=unsent.start)

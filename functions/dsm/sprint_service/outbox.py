@@ -1,10 +1,9 @@
-"""Telling others what has happened here, however often it takes: services by calls, the broker by
-events, which go to the outbox that all functions share.
+"""Messages to others, sent until they arrive: to services by calls, to the broker by events, which
+go to the outbox that all functions share.
 
-
-A write puts what others are to be told into its own transaction, and tells them afterwards, under
-keys that stay the same. What could not be told is told by the repeat of that request, by the next
-write to the project, or by the leftovers' round, whichever comes first.
+A write puts its messages into its own transaction and sends them afterwards, under keys that stay
+the same. A message that failed is sent by the repeat of that request, by the next write to the
+project, or by the sweep of `unsent`, whichever comes first.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from functions.kit.telemetry import correlation, trace
 
 logger = logging.getLogger(__name__)
 
-NOTES_S = 1.5  # below the patience of whoever calls us, and of who calls them
+NOTES_S = 1.5  # below the timeouts of our callers, and of theirs
 NOTES_LATER_S = 30.0  # a chronicle may have to start from zero
 SOURCE = "/functions/sprint-service"
 
@@ -50,11 +49,11 @@ def note(kind: str, body: Mapping[str, Any]) -> Message:
 
 
 def events(facts: Sequence[Event], at: datetime, request: str) -> list[cloudevents.Message]:
-    """The broker is to have events: facts since `at`, with the trace and the cause of now.
+    """The broker is to have events: facts since `at`, with the trace and the causation of now.
 
-    `request` is what they have in common where whoever asked has named no cause.
+    `request` is their correlation where the caller has named none.
     """
-    carried = {"correlationid": request, **correlation.handed_on()}
+    carried = {"correlationid": request, **correlation.extensions()}
     return trace.created([_made(fact, at, carried) for fact in facts])
 
 
@@ -73,7 +72,7 @@ def _made(fact: Event, at: datetime, carried: Mapping[str, str]) -> cloudevents.
 
 
 class Outgoing:
-    """What one request tells others: kept in its transaction, its events sent after the commit."""
+    """The messages of one request: kept in its transaction, its events sent after the commit."""
 
     def __init__(self, ctx: Context, request: str) -> None:
         self.request = request
@@ -99,14 +98,14 @@ class Outgoing:
 
 
 async def place(ctx: Context, project_id: str) -> list[str]:
-    """Tell the backlog where a project's tasks stand, in order; returns warnings.
+    """Send the backlog the state of a project's tasks, in order; returns warnings.
 
     `TemporaryError` while backlog-service is away: repeat the request.
     """
     warnings: list[str] = []
     async with ctx.store.connection() as connection:
         calls = await tables.placements_out(connection, project_id)
-    # Two who tell the same at once are one to the backlog: it knows each call by its key.
+    # Two who send the same at once are one to the backlog: it knows each call by its key.
     for call in calls:
         at = path("backlogs", project_id, "placements")
         try:
@@ -115,20 +114,20 @@ async def place(ctx: Context, project_id: str) -> list[str]:
             logger.error("gave up: %s", error)
             warnings.append(error.detail)
         async with ctx.store.connection() as connection:
-            await tables.told(connection, [call["number"]])
+            await tables.delete(connection, [call["number"]])
     return warnings
 
 
 async def write_notes(
-    ctx: Context, project_id: str | None, *, old_s: float = 0, within_s: float = NOTES_S
+    ctx: Context, project_id: str | None, *, old_s: float = 0, timeout_s: float = NOTES_S
 ) -> list[str]:
     """Write outstanding notes, of a project or of all; returns warnings.
 
-    It waits for nobody: a chronicle that hangs costs the caller no more than `within_s`.
+    A chronicle that hangs costs the caller no more than `timeout_s`.
     """
     warnings: list[str] = []
-    deadline, after = time.monotonic() + within_s, 0
-    while (left_s := deadline - time.monotonic()) > 0:
+    deadline, after = time.monotonic() + timeout_s, 0
+    while (remaining_s := deadline - time.monotonic()) > 0:
         async with ctx.store.connection() as connection:
             note = await tables.note_out(connection, project_id, after, old_s)
         if note is None:
@@ -137,26 +136,26 @@ async def write_notes(
         try:
             # As of the placements: the chronicle knows a note by its key.
             answer = await dsm(ctx).chronicle.note(
-                note["kind"], note["body"], key=note["id"], within_s=left_s
+                note["kind"], note["body"], key=note["id"], timeout_s=remaining_s
             )
         except PermanentError as error:
             logger.error("gave up: %s", error)
             warnings.append(error.detail)
         except TemporaryError as error:
             logger.warning("left for later: %s", error)
-            warnings.append(f"{error.detail}; it is told later")
+            warnings.append(f"{error.detail}; it is sent later")
             continue
         async with ctx.store.transaction() as tx:
             if answer is not None and note["kind"] == "sprint_retrospective":
                 filed = str(answer["retrospective_id"])
                 await tables.set_retrospective(tx, note["sprint_id"], filed)
-            await tables.told(tx, [note["number"]])
+            await tables.delete(tx, [note["number"]])
     return warnings
 
 
 async def write_later(ctx: Context, project_id: str) -> None:
     """Write a project's notes behind an answer, for which they came too late."""
     try:
-        await write_notes(ctx, project_id, within_s=NOTES_LATER_S)
+        await write_notes(ctx, project_id, timeout_s=NOTES_LATER_S)
     except FunctionError as error:
         logger.warning("left for later: %s", error)

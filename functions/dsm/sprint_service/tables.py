@@ -97,7 +97,7 @@ async def tasks(connection: Connection, sprint_id: str) -> list[Row]:
 
 
 async def summary(connection: Connection, sprint_id: str) -> Row:
-    """Counts of a sprint's tasks; done means a progress of 100, whatever the status says."""
+    """Counts of a sprint's tasks; done means a progress of 100, whatever the status is."""
     row = await connection.fetchrow(
         """SELECT count(*)::int AS total_tasks,
                   (count(*) FILTER (WHERE progress_percentage = 100))::int AS completed_tasks,
@@ -144,7 +144,7 @@ async def open_task(tx: Connection, task_id: str) -> Row:
         if await tx.fetchval("SELECT true FROM tasks WHERE task_id = $1 LIMIT 1", task_id):
             raise Conflict(f"Task {task_id} is in no sprint in progress")
         raise NotFound(f"Task {task_id} not found")
-    # The sprint first, as everybody does: so nobody waits for one another in a circle.
+    # The sprint first, as in every write: so no two wait for one another.
     holder = await sprint(tx, found, lock=True)
     row = await tx.fetchrow(
         f"SELECT {_TASK} FROM tasks WHERE task_id = $1 AND sprint_id = $2 AND open FOR UPDATE",
@@ -189,7 +189,7 @@ async def set_retrospective(tx: Connection, sprint_id: str, retrospective_id: st
 
 @dataclass(frozen=True)
 class Message:
-    """What a service is to be told."""
+    """A message to a service."""
 
     id: str
     kind: str
@@ -199,7 +199,7 @@ class Message:
 async def put_out(
     tx: Connection, request: str, project_id: str, sprint_id: str, messages: Iterable[Message]
 ) -> None:
-    """Remember what is to be told to others, in order."""
+    """Keep messages to others, in order."""
     await tx.executemany(
         """INSERT INTO outbox (request, project_id, sprint_id, id, kind, body)
            VALUES ($1, $2, $3, $4, $5, $6)""",
@@ -208,7 +208,7 @@ async def put_out(
 
 
 async def placements_out(connection: Connection, project_id: str) -> list[Row]:
-    """What the backlog is still to be told of a project, in order."""
+    """The messages of a project that the backlog has not got yet, in order."""
     rows = await connection.fetch(
         """SELECT number, id::text, kind, body FROM outbox
            WHERE project_id = $1 AND kind = 'placements' ORDER BY number""",
@@ -257,7 +257,7 @@ async def move_events(tx: Connection, function: str, old_s: float) -> bool:
 
 
 async def waiting(connection: Connection, old_s: float) -> list[str]:
-    """The projects of which the backlog should have been told `old_s` seconds ago."""
+    """The projects with messages to the backlog that are `old_s` seconds old."""
     rows = await connection.fetch(
         """SELECT DISTINCT project_id FROM outbox
            WHERE kind = 'placements' AND created_at <= now() - make_interval(secs => $1)
@@ -267,7 +267,7 @@ async def waiting(connection: Connection, old_s: float) -> list[str]:
     return [row["project_id"] for row in rows]
 
 
-async def told(connection: Connection, numbers: Sequence[int]) -> None:
+async def delete(connection: Connection, numbers: Sequence[int]) -> None:
     await connection.execute("DELETE FROM outbox WHERE number = any($1::bigint[])", list(numbers))
 
 

@@ -1,7 +1,7 @@
 """Sending events to the sink. A sink that is down is a `TemporaryError`: the caller comes again.
 
 Where Knative authenticates producers (`authentication-oidc`), a SinkBinding mounts a token for the
-sink; with `transport-encryption` it names, in K_CA_CERTS, who vouches for the sink's certificate.
+sink; with `transport-encryption` it names, in K_CA_CERTS, the authority of the sink's certificate.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-# Of any other status somebody can put right what the sink is asked with: 401 may be a token that
-# has just run out, 403 a policy that is missing. The event is as good as before.
+# What any other status complains of can be put right: 401 may be a token that has just expired,
+# 403 a policy that is missing. The event is as good as before.
 _ABOUT_THE_EVENT = (400, 413, 422)
 
 
@@ -73,16 +73,16 @@ class Publisher:
                 raise outcome
 
     async def bury(self, message: cloudevents.Message, status: int) -> None:
-        """Send an event that the sink refused with `status` to the dead letters.
+        """Send an event that the sink refused with `status` to the dead letter sink.
 
-        It says so as a broker does of an event that a subscriber refused.
+        Its extensions say so as a Broker's do of an event that a subscriber refused.
         """
-        said = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
-        dead = replace(message, extensions={**message.extensions, **said})
+        failure = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
+        dead = replace(message, extensions={**message.extensions, **failure})
         response = await self._post(self._settings.dead_letter_url, dead)
         if not response.is_success:
             raise TemporaryError(
-                f"the sink refused it with {status}, and the dead letters answered "
+                f"the sink refused it with {status}, and the dead letter sink answered "
                 f"{response.status_code}"
             )
 
@@ -115,5 +115,5 @@ class Publisher:
         try:
             token = self._token.read_text().strip()
         except OSError:
-            return []  # nobody asks for one
+            return []  # the sink needs none
         return [("authorization", f"Bearer {token}")] if token else []

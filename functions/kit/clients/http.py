@@ -44,9 +44,9 @@ def _named(error: httpx.ConnectTimeout) -> httpx.TransportError:
         case aiohttp.ClientSSLError() as refused:
             return httpx.ConnectError(str(refused), request=error.request)
         case aiohttp.ClientConnectorError(os_error=reason):
-            number = reason.errno or 0  # below 0: of the resolver, which has words of its own
-            words = os.strerror(number) if number > 0 else reason.strerror
-            return httpx.ConnectError((words or "no connection").lower(), request=error.request)
+            number = reason.errno or 0  # below 0: of the resolver, whose messages are its own
+            text = os.strerror(number) if number > 0 else reason.strerror
+            return httpx.ConnectError((text or "no connection").lower(), request=error.request)
         case aiohttp.ServerTimeoutError():
             return error
         case _:

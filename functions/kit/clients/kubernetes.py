@@ -2,7 +2,7 @@
 
 The official client signs requests and knows kubeconfigs and service accounts; it is imported on
 first use (it costs 0.3 s and 50 MB) and blocks, so it works in threads. What the API answers
-becomes one of our two errors, in words that a person understands.
+becomes one of our two errors, with a message for the user.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ClusterSettings(Settings):
     )
     kubeconfig: str = Field("", description="a kubeconfig file; none means the service account's")
     kubernetes_timeout_s: float = Field(
-        10, gt=0, description="patience with one call to the Kubernetes API, seconds"
+        10, gt=0, description="timeout of one call to the Kubernetes API, seconds"
     )
 
 
@@ -74,8 +74,8 @@ class Cluster:
         self._until = math.inf
 
     def until(self, moment: float) -> Cluster:
-        """The same for a limited time, which ends at a moment of the monotonic clock: a call gets
-        what is left of it at most, and without any is a `TemporaryError`."""
+        """The same for a limited time, which ends at a moment of the monotonic clock: a call's
+        timeout is what remains of it; `TemporaryError` where nothing does."""
         limited = copy.copy(self)
         limited._until = moment
         return limited
@@ -85,7 +85,7 @@ class Cluster:
         return self._settings.kubernetes_namespace
 
     async def create(self, plural: str, manifest: Mapping[str, Any]) -> Object:
-        """Create; `Conflict` where the name is taken, `NotFound` without the namespace."""
+        """Create; `Conflict` where the name is in use, `NotFound` without the namespace."""
         path = self._path(manifest["apiVersion"], plural)
         return await self._json("POST", path, body=dict(manifest))
 
@@ -116,22 +116,22 @@ class Cluster:
         path = self._path(api_version, plural, name)
         await self._json("DELETE", path, query={"propagationPolicy": "Background"})
 
-    async def log(self, pod: str, *, tail: int | None = None, most_bytes: int | None = None) -> str:
-        """What a pod has said so far, its last `tail` lines."""
-        query = _log_query(tail) | ({"limitBytes": str(most_bytes)} if most_bytes else {})
+    async def log(self, pod: str, *, tail: int | None = None, max_bytes: int | None = None) -> str:
+        """The log of a pod so far, its last `tail` lines."""
+        query = _log_query(tail) | ({"limitBytes": str(max_bytes)} if max_bytes else {})
         where = f"{self._path('v1', 'pods', pod)}/log"
         raw = await self._threaded(lambda: self._call("GET", where, query).read())
         return bytes(raw).decode(errors="replace")
 
     async def log_part(
-        self, pod: str, *, skip: int, most_bytes: int, tail: int | None = None
+        self, pod: str, *, skip: int, max_bytes: int, tail: int | None = None
     ) -> LogPart:
-        """A piece of what a pod has said: from byte `skip` on, or its last `tail` lines."""
+        """A piece of the log of a pod: from byte `skip` on, or its last `tail` lines."""
         where = f"{self._path('v1', 'pods', pod)}/log"
 
         def read() -> LogPart:
             with self._call("GET", where, streams=True).response as body:
-                return part_of(body, skip, most_bytes, tail)
+                return part_of(body, skip, max_bytes, tail)
 
         return await self._threaded(read)
 
@@ -148,10 +148,10 @@ class Cluster:
             lambda: self._call("GET", path, query, streams=True, silence_s=for_s + 10)
         )
         async for line in lines_of(answer.response):
-            said = json.loads(line)
-            if said["type"] == "ERROR":
-                raise TemporaryError(f"the watch of {plural} ended: {said['object']}")
-            yield Change(said["type"], said["object"])
+            change = json.loads(line)
+            if change["type"] == "ERROR":
+                raise TemporaryError(f"the watch of {plural} ended: {change['object']}")
+            yield Change(change["type"], change["object"])
 
     async def close(self) -> None:
         if self._link.client is not None:
@@ -179,9 +179,9 @@ class Cluster:
         import urllib3
 
         transaction_guard.network_call("Kubernetes")
-        left_s = self._left_s()
+        remaining_s = self._remaining_s()
         try:
-            async with asyncio.timeout(None if left_s == math.inf else left_s):
+            async with asyncio.timeout(None if remaining_s == math.inf else remaining_s):
                 return await asyncio.to_thread(work)
         except TimeoutError:
             raise self._too_late() from None
@@ -235,7 +235,7 @@ class Cluster:
         }
         chosen = [(name, value) for name, value in (query or {}).items() if value]
         client = self._link.client
-        patience_s = min(self._settings.kubernetes_timeout_s, self._left_s())
+        timeout_s = min(self._settings.kubernetes_timeout_s, self._remaining_s())
         with trace.calling(method, f"{client.configuration.host}{path}") as call:
             request = client.param_serialize(
                 method,
@@ -246,16 +246,16 @@ class Cluster:
                 auth_settings=["BearerToken"],
             )
             response = client.call_api(
-                *request, _request_timeout=(patience_s, silence_s) if silence_s else patience_s
+                *request, _request_timeout=(timeout_s, silence_s) if silence_s else timeout_s
             )
             call.answered(response.status)
         return response
 
-    def _left_s(self) -> float:
-        left_s = self._until - time.monotonic()
-        if left_s <= 0:
+    def _remaining_s(self) -> float:
+        remaining_s = self._until - time.monotonic()
+        if remaining_s <= 0:
             raise self._too_late()
-        return left_s
+        return remaining_s
 
     def _too_late(self) -> TemporaryError:
         return TemporaryError("Kubernetes did not answer in the time that there was", delay_s=10)

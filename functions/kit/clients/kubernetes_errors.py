@@ -1,4 +1,4 @@
-"""What the Kubernetes API answers where it does not do as asked, as one of our errors in words."""
+"""What the Kubernetes API answers to a request that failed, as one of our errors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from email.utils import parsedate_to_datetime
 from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
 
 _MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
-# As RBAC itself says it; an admission webhook may use any words.
+# The text of RBAC itself; an admission webhook may use any other.
 _NO_RIGHT = re.compile(r'User "[^"]*" cannot \w+ resource "')
 _VERBS = {"POST": "create", "GET": "read", "DELETE": "delete", "PATCH": "change"}
 
 
 class Forbidden(PermanentError):
-    """Kubernetes understood and does not let us: no quota left, or admission says no."""
+    """Kubernetes understood and does not let us: no quota left, or admission refuses."""
 
 
 class NoRight(Forbidden):
-    """Nobody gave us the right, whatever the object."""
+    """The service account has no right to it, whatever the object."""
 
 
 class QuotaUsedUp(Forbidden):
@@ -31,13 +31,13 @@ class QuotaUsedUp(Forbidden):
 def refusal(
     method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes
 ) -> NotFound | Conflict | PermanentError | TemporaryError:
-    """An answer that is no success, as an error in words."""
+    """An answer that is no success, as an error with a message."""
     plural, namespace, name = _named(path)
     try:
-        said = str(json.loads(raw).get("message") or "")
+        message = str(json.loads(raw).get("message") or "")
     except (ValueError, AttributeError):
-        said = raw.decode(errors="replace")
-    said = shortened(said)
+        message = raw.decode(errors="replace")
+    message = shortened(message)
     what = f"{plural.removesuffix('s')} {name}" if name else plural
     match status:
         case 401:
@@ -45,28 +45,28 @@ def refusal(
                 "Kubernetes does not accept our credentials: the token is wrong or has expired",
                 delay_s=10,
             )
-        case 403 if "exceeded quota" in said:
-            return QuotaUsedUp(f"the quota of namespace {namespace} is used up: {said}")
-        case 403 if _NO_RIGHT.search(said) or not said:
+        case 403 if "exceeded quota" in message:
+            return QuotaUsedUp(f"the quota of namespace {namespace} is used up: {message}")
+        case 403 if _NO_RIGHT.search(message) or not message:
             verb = "list" if method == "GET" and not name else _VERBS.get(method, method.lower())
-            words = f"service account may not {verb} {plural} in {namespace}"
-            return NoRight(f"{words}: {said}".removesuffix(": "))
+            refused = f"service account may not {verb} {plural} in {namespace}"
+            return NoRight(f"{refused}: {message}".removesuffix(": "))
         case 403:
-            return Forbidden(f"Kubernetes forbids {plural} in {namespace}: {said}")
-        case 404 if _MISSING_NAMESPACE.search(said):
+            return Forbidden(f"Kubernetes forbids {plural} in {namespace}: {message}")
+        case 404 if _MISSING_NAMESPACE.search(message):
             return NotFound(f"namespace {namespace} does not exist")
         case 404:
             return NotFound(f"{what} does not exist in {namespace}")
         case 409:
-            return Conflict(said or f"{what} exists in {namespace}")
+            return Conflict(message or f"{what} exists in {namespace}")
         case 408 | 429 | 500 | 502 | 503 | 504:
-            words = f"Kubernetes is busy ({status})" if status == 429 else f"Kubernetes: {status}"
+            failure = f"Kubernetes is busy ({status})" if status == 429 else f"Kubernetes: {status}"
             delay_s = _retry_after(headers.get("Retry-After", ""))
-            return TemporaryError(f"{words} {said}".rstrip(), delay_s=delay_s)
+            return TemporaryError(f"{failure} {message}".rstrip(), delay_s=delay_s)
         case _ if status > 504:
-            return TemporaryError(f"Kubernetes: {status} {said}".rstrip())
+            return TemporaryError(f"Kubernetes: {status} {message}".rstrip())
         case _:
-            return PermanentError(f"Kubernetes refuses {what} ({status}): {said}")
+            return PermanentError(f"Kubernetes refuses {what} ({status}): {message}")
 
 
 def _named(path: str) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ async def lines_of(response: Any) -> AsyncIterator[bytes]:
     lines: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
 
     def put(line: bytes | Exception | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads on
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no reader is left
             loop.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
@@ -58,17 +58,17 @@ async def lines_of(response: Any) -> AsyncIterator[bytes]:
             response.shutdown()
 
 
-def part_of(body: Any, skip: int, most_bytes: int, tail: int | None) -> LogPart:
+def part_of(body: Any, skip: int, max_bytes: int, tail: int | None) -> LogPart:
     """Kubernetes cannot begin at a byte, so what comes before is read and dropped."""
     kept, end = bytearray(), 0
     while chunk := body.read1(65536):
         kept += chunk[max(0, skip - end) :]
         end += len(chunk)
-        if len(kept) > most_bytes:
+        if len(kept) > max_bytes:
             if tail is None:
-                over = len(kept) - most_bytes
-                return LogPart(bytes(kept[:most_bytes]), end - over, more=True)
-            del kept[:-most_bytes]
+                over = len(kept) - max_bytes
+                return LogPart(bytes(kept[:max_bytes]), end - over, more=True)
+            del kept[:-max_bytes]
     if end < skip:
         return LogPart(b"", 0, more=end > 0)  # a log that is shorter now has begun anew
     if tail is not None:

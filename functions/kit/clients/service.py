@@ -1,8 +1,8 @@
-"""One HTTP service as its client sees it: JSON out, typed JSON in, errors in its own words.
+"""One HTTP service as its client sees it: JSON out, typed JSON in, errors with its own message.
 
 A call that is safe to repeat is tried three times. One that is not is tried again only where the
-request was never sent: whoever makes it looks what became of it (`kit.durable.call_once`).
-Each call carries the trace and the correlation of what it is made for (`kit.cause`).
+request was never sent: its caller looks what became of it (`kit.durable.call_once`).
+Each call carries trace context and correlation (`kit.telemetry.correlation`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ServiceClient:
         return await self._write("POST", at, kind, headers, body, repeat)
 
     async def put(self, at: str, kind: type[T], body: object) -> T:
-        """A write that is safe to repeat, as it says how things are to be."""
+        """A write that is safe to repeat, as it is the whole new state."""
         return await self._write("PUT", at, kind, {}, body, True)
 
     async def health(self) -> str:
@@ -145,10 +145,10 @@ class ServiceClient:
             raise PermanentError(f"{self.name}: no address: {error}") from error
         if response.is_success:
             return response
-        words = f"{self.name} answered {response.status_code}: {_detail(response)}"
+        message = f"{self.name} answered {response.status_code}: {_detail(response)}"
         if response.status_code >= 500 or response.status_code in _TEMPORARY:
-            raise TemporaryError(words, delay_s=_retry_after(response))
-        raise _PERMANENT.get(response.status_code, PermanentError)(words)
+            raise TemporaryError(message, delay_s=_retry_after(response))
+        raise _PERMANENT.get(response.status_code, PermanentError)(message)
 
 
 def path(*segments: str) -> str:
@@ -174,7 +174,7 @@ def header_key(name: str) -> str:
 
 
 def derived_key(*parts: str) -> str:
-    """An Idempotency-Key for a call made on behalf of a request: the same for each repeat of it.
+    """An Idempotency-Key for a call that a request causes: the same for each repeat of it.
 
     >>> derived_key("one", "close")
     '08b7f44d-4985-5bfa-ae8f-c273fe115f9d'

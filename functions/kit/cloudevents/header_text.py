@@ -2,7 +2,7 @@
 
 Brokers neither encode nor decode on the way, so one value comes in either form: encoded by who
 keeps to the binding, as plain UTF-8 where the event was structured. Only those percent signs are
-decoded that the binding writes. `%2F`, which it never does, is somebody's text, and so is each
+decoded that the binding writes. `%2F`, which it never does, is text as sent, and so is each
 percent sign of an attribute that is a URI.
 """
 

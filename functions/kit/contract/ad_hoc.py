@@ -1,4 +1,4 @@
-"""A person's request: plain JSON or YAML, taken for the data of the function's request event."""
+"""An ad-hoc request: plain JSON or YAML, read as the data of the function's request event."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from functions.kit.contract.problem import failure
 from functions.kit.telemetry import correlation
 
 
-async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: bytes) -> Response:
-    """Answer data that a person sent, with JSON or what the function renders of its events."""
+async def answer_ad_hoc(spec: Spec, ctx: Context, request: HttpRequest, body: bytes) -> Response:
+    """Answer an ad-hoc request with JSON, or with what the function renders of its events."""
     key = request.headers.get("idempotency-key") or str(uuid4())
     try:
-        if spec.request is AnyEvent or not spec.people:
+        if spec.request is AnyEvent or not spec.ad_hoc:
             raise cloudevents.NotAnEvent(["this function takes CloudEvents only: send ce- headers"])
         message = cloudevents.Message(
             id=key,
@@ -56,7 +56,7 @@ async def from_person(spec: Spec, ctx: Context, request: HttpRequest, body: byte
 
 
 def _as_json(request: HttpRequest, body: bytes) -> bytes:
-    """A person's data as JSON: it may be YAML, and no data is an empty object."""
+    """The data as JSON: it may be YAML, and no data is an empty object."""
     if "yaml" not in request.headers.get("content-type", ""):
         return body or b"{}"
     try:

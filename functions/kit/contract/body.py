@@ -1,4 +1,4 @@
-"""The body of a request, up to a limit: a stranger must not fill a process's memory or its time."""
+"""The body of a request, up to a limit: a client must not fill a process's memory or its time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CutShort(PermanentError):
 
 
 class ApiSettings(Settings):
-    """What an HTTP API takes from strangers."""
+    """What an HTTP API takes from a client."""
 
     max_body_bytes: int = Field(
         1024 * 1024, ge=1024, description="largest body of a request to an API, bytes"
@@ -48,16 +48,16 @@ class ApiSettings(Settings):
     )
 
 
-async def read(request: Request, most: int) -> bytes:
-    """The body; `TooLarge` as soon as it has more than `most` bytes, without keeping them."""
-    if claims_more(request.scope, most):
-        raise TooLarge(f"the body is over {most} bytes")
+async def read(request: Request, max_bytes: int) -> bytes:
+    """The body; `TooLarge` as soon as it has more than `max_bytes`, without keeping them."""
+    if declares_more(request.scope, max_bytes):
+        raise TooLarge(f"the body is over {max_bytes} bytes")
     chunks, size = [], 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > most:
-                raise TooLarge(f"the body is over {most} bytes")
+            if size > max_bytes:
+                raise TooLarge(f"the body is over {max_bytes} bytes")
             chunks.append(chunk)
     except ClientDisconnect:
         raise CutShort("the connection ended before the body did") from None
@@ -79,14 +79,14 @@ class _Held:
     """The bytes of all bodies that a process holds."""
 
     def __init__(self, resources: Resources) -> None:
-        self.most = resources.settings(ApiSettings).max_body_bytes * _LARGEST_AT_ONCE
+        self.max_size = resources.settings(ApiSettings).max_body_bytes * _LARGEST_AT_ONCE
         self.size = 0
 
 
 class BodyLimit:
     """Middleware of an API: a body is small, arrives in time, and finds room; or it is refused.
 
-    The application is told that the connection has ended, and what it answers is not sent.
+    To the application the connection has ended, and what it answers is not sent.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -94,9 +94,9 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ctx: Context = scope["context"]
-        most = ctx.settings(ApiSettings).max_body_bytes
-        if claims_more(scope, most):
-            await _too_large(most)(scope, receive, send)
+        max_bytes = ctx.settings(ApiSettings).max_body_bytes
+        if declares_more(scope, max_bytes):
+            await _too_large(max_bytes)(scope, receive, send)
             return
         body = _Arriving(ctx, receive)
         answered = False
@@ -145,7 +145,7 @@ class _Arriving:
         if self._size > self._settings.max_body_bytes:
             self.refusal = _too_large(self._settings.max_body_bytes)
             return {"type": "http.disconnect"}
-        if self._held.size > self._held.most:
+        if self._held.size > self._held.max_size:
             return self._refuse(503, "too many large bodies at once", {"Retry-After": "1"})
         return message
 
@@ -157,11 +157,11 @@ class _Arriving:
         return {"type": "http.disconnect"}
 
 
-def _too_large(most: int) -> Response:
-    return refusal(413, f"the body is over {most} bytes")
+def _too_large(max_bytes: int) -> Response:
+    return refusal(413, f"the body is over {max_bytes} bytes")
 
 
-def claims_more(scope: Any, most: int) -> bool:
-    """Does its header say that a body has more than `most` bytes?"""
+def declares_more(scope: Any, max_bytes: int) -> bool:
+    """Is the body longer than `max_bytes` by its header?"""
     claimed: bytes = dict(scope["headers"]).get(b"content-length", b"")
-    return claimed.isdigit() and (len(claimed) > 15 or int(claimed) > most)
+    return claimed.isdigit() and (len(claimed) > 15 or int(claimed) > max_bytes)

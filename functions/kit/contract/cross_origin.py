@@ -1,7 +1,7 @@
-"""The door of every process: another site's page changes nothing here.
+"""The cross-origin check of every process: another site's page changes nothing here.
 
-A browser sends a simple POST anywhere, whatever page it shows; it also says where that came from.
-Brokers, functions and curl say nothing of the kind.
+A browser sends a simple POST to any site, whatever page it shows, with headers that name the page's
+origin. Brokers, functions and curl send no such headers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-def is_foreign(scope: Any) -> bool:
+def is_cross_origin(scope: Any) -> bool:
     """Does a request that may change something come from a page of another site?"""
     if scope["type"] != "http" or scope["method"] in _SAFE:
         return False
@@ -22,7 +22,7 @@ def is_foreign(scope: Any) -> bool:
     if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return True
     origin = headers.get("origin")
-    # A mapped domain is rewritten on the way, and a page cannot forge what tells the original.
+    # A mapped domain is rewritten on the way, and a page cannot forge the header of the original.
     hosts = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
     return origin is not None and (
         not urlsplit(origin).netloc or urlsplit(origin).netloc.lower() not in map(str.lower, hosts)
@@ -38,7 +38,7 @@ def is_from_outside(scope: Any, cluster_domain: str) -> bool:
     """Has a request come by way of the gateway to the outside?
 
     That knows a Service by its public names only, which the request has therefore used; a mapped
-    domain is rewritten on the way, and the original is told besides.
+    domain is rewritten on the way, and the original is in a header besides.
     """
     headers = Headers(scope=scope)
     given = (headers.get(name) for name in ("host", "x-forwarded-host", "k-original-host"))

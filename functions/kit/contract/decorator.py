@@ -3,8 +3,7 @@
 The decorator keeps the contract of every function: decode, claim, call, settle (a function without
 a database replies or publishes), map errors to the status that a broker understands. This is the
 only place that knows functions-framework, whose own CloudEvents decorator answers `200 OK` as text,
-which a broker takes for a broken reply: it would retry and dead-letter every event that was
-handled.
+which a broker reads as a broken reply: it would retry and dead-letter every event that was handled.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context, process_context
 from functions.kit.contract import envelope
-from functions.kit.contract.ad_hoc import from_person
+from functions.kit.contract.ad_hoc import answer_ad_hoc
 from functions.kit.contract.body import off_loop, read
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import (
@@ -58,7 +57,7 @@ def function(
     start: Start | None = None,
     health: Health | None = None,
     gauges: Gauges | None = None,
-    people: bool = True,
+    ad_hoc: bool = True,
     public: Sequence[str] = (),
     ignores: Ignores | None = None,
     replies: bool = False,
@@ -70,20 +69,20 @@ def function(
     `inbox`: the function writes; its answer to an event is recorded and given again. Its events
     are committed with the answer and leave afterwards. It writes with `ctx.settle`; "transaction"
     is for functions whose whole effect is in their own tables: they work inside `ctx.tx`, which
-    claims and settles, and call nobody meanwhile.
-    `recorded`: it keeps its own house and has no inbox, but what ran is remembered all the same.
-    `renders`: media type -> how a person's request may have its result rendered.
+    claims and settles, and call no service meanwhile.
+    `recorded`: it has no inbox and tables of its own, but its runs are on record all the same.
+    `renders`: media type -> how the result of an ad-hoc request may be rendered.
     `routes`: further HTTP routes, made with `route`.
-    `start`: called when a process begins to serve. `health`: what `GET /health` says besides.
-    `gauges`: what `GET /metrics` says besides.
+    `start`: called when a process begins to serve. `health`: what `GET /health` reports besides.
+    `gauges`: what `GET /metrics` reports besides.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
-    `ignores`: is an event none of the function's business? Then it is taken without a claim or a
-    record; a sender's every event may come by here.
-    `people`: plain JSON at `POST /` is taken for the data of the request event. A function that
-    strangers reach takes CloudEvents only.
-    `replies`: its one event is the reply although it has an inbox. For an answer that its asker
-    asks for again where it is lost: the inbox then gives the same one, and no outbox is needed.
+    `ignores`: does an event not concern the function? Then it is accepted without a claim or a
+    record; it may get all events of a sender.
+    `ad_hoc`: plain JSON at `POST /` is read as the data of the request event. A function that
+    is public takes CloudEvents only.
+    `replies`: its one event is the reply although it has an inbox. For an answer that its
+    consumer requests again where it is lost: the inbox then gives the same one, without an outbox.
     `retention`: what is deleted from its tables, and when; its inbox and runs are anyway.
     """
 
@@ -107,7 +106,7 @@ def function(
             start,
             health,
             gauges,
-            people,
+            ad_hoc,
             tuple(public),
             ignores,
             replies,
@@ -135,7 +134,7 @@ def spec_of(target: object) -> Spec:
 
 
 async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
-    """Answer one HTTP request as the contract says."""
+    """Answer one HTTP request by the contract."""
     if is_hidden(request.scope, spec.public, ctx.resources.process.cluster_domain):
         return refusal(404, f"no such path: {request.scope['path']}")
     if request.method != "POST" or request.scope["path"] != "/":
@@ -149,7 +148,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     headers = request.scope["headers"]
     if cloudevents.is_event(headers):
         return await _from_broker(spec, ctx, headers, body)
-    return await from_person(spec, ctx, request, body)
+    return await answer_ad_hoc(spec, ctx, request, body)
 
 
 async def _from_broker(

@@ -1,4 +1,4 @@
-"""Bodies that people write: JSON or YAML, as plain data that JSON can say."""
+"""Bodies that users write: JSON or YAML, as plain data that JSON can hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from functions.kit.cloudevents import NotAnEvent
 from functions.kit.errors import shortened
 
-# YAML takes fifty times as long as JSON, and nobody writes more of it by hand.
+# YAML takes fifty times as long as JSON, and no user writes more of it by hand.
 MAX_YAML_BYTES = 64 * 1024
 _MAX_NESTING = 100
 
@@ -32,7 +32,7 @@ def parsed(body: bytes) -> Any:
 
 
 def from_yaml(text: str | bytes) -> Any:
-    """YAML as JSON has it: a date is its text, a key is text. `ValueError` says what is wrong."""
+    """YAML as JSON has it: a date is its text, a key is text. `ValueError` names what is wrong."""
     import yaml
 
     if len(text) > MAX_YAML_BYTES:
@@ -55,7 +55,7 @@ def _check(text: str | bytes) -> None:
     level = 0
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("aliases are not taken: write out what they stand for")
+            raise ValueError("aliases are not supported: write out what they stand for")
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
         elif isinstance(event, yaml.CollectionEndEvent):

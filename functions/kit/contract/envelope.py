@@ -49,7 +49,7 @@ def open_(
         raise UnknownType([f"type {message.type!r} is not handled here: send {expected}"])
     if kind is AnyEvent:
         return AnyEvent(
-            said=cloudevents.attributes(message),
+            ce_attributes=cloudevents.attributes(message),
             verbatim=dict(message.verbatim or cloudevents.attributes(message)),
             data=message.data,
         )
@@ -98,7 +98,7 @@ def seal(
     """The messages of the events that a function returned.
 
     Ids are derived from the request's key and the event's type and subject, so that a repeat, even
-    one that finds the world in another order, says the same facts under the same ids.
+    one that finds the world in another order, emits the same facts under the same ids.
     """
     if result is None:
         return []

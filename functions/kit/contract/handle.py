@@ -35,7 +35,7 @@ Render = Callable[[Sequence[Event]], str]
 Start = Callable[[Context], Awaitable[None]]
 Rules = Callable[[Context], Sequence[Rule]]
 Ignores = Callable[[typing.Any, Context], Awaitable[bool]]
-# Of the time for an event; the rest is for its transaction, and for telling what came of it.
+# Of the time for an event; the rest is for its transaction and for the record of its failure.
 WORK = 1 / 3
 # Of the same time, how long an event waits for others that work on the same.
 WAIT = 0.8
@@ -63,7 +63,7 @@ class Spec:
     start: Start | None = None
     health: Health | None = None
     gauges: Gauges | None = None
-    people: bool = True
+    ad_hoc: bool = True
     public: tuple[str, ...] = ()
     ignores: Ignores | None = None
     replies: bool = False
@@ -87,7 +87,7 @@ class Spec:
 
     @property
     def request(self) -> type[Event]:
-        """The event that plain JSON is taken for: the request, or else the only input."""
+        """The event whose data plain JSON is: the request, or else the only input."""
         return next((kind for kind in self.inputs if issubclass(kind, Request)), self.inputs[0])
 
 
@@ -104,11 +104,11 @@ async def handle(
     `digest` is of what an ad-hoc request asked for under a key of its own.
     """
     identity = event.identity()
-    key = inbox.Key(spec.name, message.source, message.id, requested_by=_person(message))
+    key = inbox.Key(spec.name, message.source, message.id, requested_by=_requested_by(message))
     if identity is not None:
         first = (message.source, message.id)
         key = replace(key, source=_known_as(event, message), id=identity, event=first)
-        digest = None  # no person's key: it is named by what it says
+        digest = None  # no client's key: the event's content names it
     if spec.inbox:
         inbox.check(key.source, key.id)
     with (
@@ -120,7 +120,7 @@ async def handle(
             trace_id=trace.id_of(message.extensions),
         ),
         trace.processing(message),
-        correlation.acting(correlation.of_event(message)),
+        correlation.correlated(correlation.of_event(message)),
     ):
         began = time.perf_counter()
         timeout_s, now = ctx.resources.process.timeout_seconds, time.monotonic()
@@ -154,8 +154,8 @@ def _known_as(event: Event, message: cloudevents.Message) -> str:
     return message.type if event.family else type(event).type
 
 
-def _person(message: cloudevents.Message) -> str | None:
-    """Who asked for it: the console names whoever pressed."""
+def _requested_by(message: cloudevents.Message) -> str | None:
+    """The user who requested it: the console names its user."""
     named = message.extensions.get("requestedby")
     return shortened(named, 200) if named else None
 
@@ -248,7 +248,7 @@ class _Call:
             return []
         if events and not self.ctx.resources.process.k_sink:
             if self.message.source == AD_HOC:
-                return []  # somebody tries the function by itself: the answer shows its events
+                return []  # the function runs by itself: the answer shows its events
             raise TemporaryError("setting K_SINK is missing: events have nowhere to go")
         return events
 

@@ -24,7 +24,7 @@ class HeadAsGet:
                 await send(message)
             elif message.get("more_body"):
                 streams.set()
-                await asyncio.sleep(0)  # where a stream that nobody reads is cancelled
+                await asyncio.sleep(0)  # where a stream without a reader is cancelled
 
         answering = asyncio.create_task(
             _call(self._app, {**scope, "method": "GET"}, receive, head_only)

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Target = Callable[[HttpRequest], Awaitable[Response]]
 Build = Callable[[], FastAPI]
 Start = Callable[[Context], Awaitable[None]]
-Take = Callable[[cloudevents.Message, Context], Awaitable[None]]
+Consume = Callable[[cloudevents.Message, Context], Awaitable[None]]
 Work = Callable[["Connection"], Awaitable[Any]]
 
 
@@ -48,7 +48,7 @@ class Api:
     start: Start | None = None
     inputs: tuple[type[Event], ...] = ()
     emits: tuple[type[Event], ...] = ()
-    has_own_door: bool = False
+    checks_origin: bool = False
     schedules: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
     retention: Rules | None = None
@@ -62,18 +62,18 @@ def api(
     *,
     inputs: Sequence[type[Event]] = (),
     emits: Sequence[type[Event]] = (),
-    has_own_door: bool = False,
+    checks_origin: bool = False,
     schedules: Sequence[str] = (),
     public: Sequence[str] = (),
-    take: Take | None = None,
+    consume: Consume | None = None,
     retention: Rules | None = None,
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
-    `gauges`: what `GET /metrics` says besides. `start`: called when a process begins to serve.
-    `take`: lets an event from a broker happen, at `POST /`, where no other method is allowed then;
+    `gauges`: what `GET /metrics` reports besides. `start`: called when a process begins to serve.
+    `consume`: handles an event from a broker, at `POST /`, where no other method is allowed then;
     `inputs`, `emits` and `schedules` are of an API that takes events.
-    `has_own_door`: it checks by itself which pages may send it forms.
+    `checks_origin`: it checks by itself which pages may send it forms.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
     `retention`: what is deleted from its tables, and when.
@@ -82,9 +82,9 @@ def api(
 
     def built() -> FastAPI:
         app = build()
-        app.add_middleware(correlation.OnBehalf)
-        if take is not None:
-            app.add_middleware(_Events, take=take)
+        app.add_middleware(correlation.CorrelationMiddleware)
+        if consume is not None:
+            app.add_middleware(_Events, consume=consume)
         app.add_middleware(BodyLimit)
         app.add_middleware(HeadAsGet)
         app.add_middleware(_Hidden, public=tuple(public))
@@ -106,7 +106,7 @@ def api(
         start,
         tuple(inputs),
         tuple(emits),
-        has_own_door,
+        checks_origin,
         tuple(schedules),
         tuple(public),
         retention,
@@ -132,27 +132,27 @@ class _Hidden:
 class _Events:
     """Answers at `/`; in front of FastAPI, whose routes take longer than an event does."""
 
-    def __init__(self, app: ASGIApp, take: Take) -> None:
+    def __init__(self, app: ASGIApp, consume: Consume) -> None:
         self._app = app
-        self._take = take
+        self._consume = consume
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._app
         if scope["path"] == "/" and scope["method"] == "POST":
             ctx = scope["context"]
             request = HttpRequest(scope, receive)
-            answer = await taken(request, lambda message: self._take(message, ctx))
+            answer = await accepted(request, lambda message: self._consume(message, ctx))
         elif scope["path"] == "/":
             answer = refusal(405, "POST a CloudEvent", {"Allow": "POST"})
         await answer(scope, receive, send)
 
 
-async def taken(
+async def accepted(
     request: HttpRequest, work: Callable[[cloudevents.Message], Awaitable[None]]
 ) -> Response:
     """The answer to an event from a broker, in an API: 202, or a status that a broker understands.
 
-    `work` lets the event happen; what it raises is answered, and logged where it was not foreseen.
+    `work` handles the event; what it raises is answered, and logged where it was not foreseen.
     """
     try:
         body = await request.body()
@@ -161,7 +161,7 @@ async def taken(
         with (
             log.handling(event_id=message.id, event_type=message.type),
             trace.processing(message),
-            correlation.acting(correlation.of_event(message)),
+            correlation.correlated(correlation.of_event(message)),
         ):
             try:
                 await work(message)

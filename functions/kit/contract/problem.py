@@ -41,7 +41,7 @@ class ProblemDetails(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """What an error is to whoever sent the request."""
+    """What an error is to the client."""
 
     status: int
     detail: str

@@ -1,4 +1,4 @@
-"""The body of a request that nobody has vouched for yet: in time, in bounds, and not all in memory.
+"""The body of a request that is not yet authenticated: in time, in bounds, and not all in memory.
 
 What a process keeps of all such bodies together has one limit in memory and one on disk; a body
 beyond `SPOOL_BYTES` is in a file. A sender who is slower than `MIN_BYTES_PER_S`, after some seconds
@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from functions.kit.contract.body import CutShort, TooLarge, claims_more
+from functions.kit.contract.body import CutShort, TooLarge, declares_more
 from functions.kit.errors import PermanentError, TemporaryError
 
 SPOOL_BYTES = 256 * 1024
@@ -72,7 +72,7 @@ class Uploads:
 
         `TooLarge`, `TooSlow`, `CutShort`; `TemporaryError` where others fill what there is.
         """
-        if claims_more(request.scope, max_bytes):
+        if declares_more(request.scope, max_bytes):
             raise TooLarge(f"the body is over {max_bytes} bytes")
         upload = Upload(self._memory, self._disk, self._turn)
         try:

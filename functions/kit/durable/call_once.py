@@ -2,7 +2,7 @@
 
 A row before the call holds how things stood, a row after it what came of it. Where only the first
 is there, a process or a connection ended in between: `look` finds out what became of the call.
-Whoever uses it lets one at a time do the same work (`Context.alone`).
+Callers let one at a time do the same work (`Context.alone`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from functions.kit.durable.checkpoints import Journal, Step
+from functions.kit.durable.checkpoints import Checkpoints, Step
 
 Json = Any
 
 
 async def call_once(
-    journal: Journal,
+    checkpoints: Checkpoints,
     name: str,
     *,
     before: Callable[[], Awaitable[Json]],
@@ -28,10 +28,10 @@ async def call_once(
     `call` and `look` get what `before` returned. `look` returns the result of a call that was
     made, or None where it was not: then it is made now.
     """
-    begun = await journal.step(f"{name}:begun", before)
+    begun = await checkpoints.step(f"{name}:begun", before)
 
     async def work() -> Json:
         found = await look(begun.result) if begun.repeated else None
         return await call(begun.result) if found is None else found
 
-    return await journal.step(name, work)
+    return await checkpoints.step(name, work)

@@ -21,7 +21,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Journal:
+class Checkpoints:
     """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done."""
 
     store: Store
@@ -43,7 +43,7 @@ class Journal:
                    VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true""",
                 *(self.function, self.key, name, result, took_ms),
             )
-            # Somebody else did it meanwhile: all go on with the one result that is recorded.
+            # Another process did it meanwhile: all go on with the one result that is recorded.
             done = None if kept else await self._done(connection, name)
         return done or Step(result, took_ms, repeated=False)
 

@@ -34,7 +34,7 @@ _STATEMENT = """SELECT CASE WHEN wanted THEN pg_try_advisory_lock(key)
 
 
 class Claims:
-    """The claims of one process; at most one holder per key."""
+    """The claims of one process: one holder per key."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -47,8 +47,8 @@ class Claims:
     async def held(self, key: int, deadline: float) -> AsyncIterator[None]:
         """Hold the claim on `key` inside.
 
-        Waits until `deadline` (monotonic clock) for whoever holds it, in this process or another,
-        then raises `TemporaryError`.
+        Waits until `deadline` (monotonic clock) for the holder, in this process or another, then
+        raises `TemporaryError`.
         """
         while (holder := self._held.get(key)) is not None:
             try:
@@ -84,7 +84,7 @@ class Claims:
                     return
             except asyncio.CancelledError:
                 self._change(key, None)  # without a lock this does nothing
-                locked.add_done_callback(asyncio.Future.exception)  # nobody else asks for it
+                locked.add_done_callback(asyncio.Future.exception)  # no other awaits it
                 raise
             if time.monotonic() + pause_s > deadline:
                 raise TemporaryError(BUSY)
@@ -123,7 +123,7 @@ class Claims:
                     locked.set_result(row[0])
 
     def _drop(self) -> None:
-        """A session in doubt may hold locks that nobody knows of: end it."""
+        """A session in doubt may hold locks that we do not know of: end it."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

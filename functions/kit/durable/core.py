@@ -1,6 +1,6 @@
 """Claim, work, settle, relay: how a function with a database handles an event.
 
-*Claim*: nobody else works on the event (an advisory lock of this process's session).
+*Claim*: no other works on the event (an advisory lock of this process's session).
 *Work*: network calls happen here and only here; no transaction is open, no connection is held.
 *Settle*: one short transaction holds the answer, the function's own writes, the run and the events
 that go out. The inbox row is the fence: who comes second takes the recorded answer.
@@ -42,7 +42,7 @@ class Outcome:
 
 
 class _Settled(Exception):
-    """Somebody else has settled the same request; rolls the transaction back."""
+    """Another has settled the same request; rolls the transaction back."""
 
     def __init__(self, answered: Answered) -> None:
         self.answered = answered
@@ -94,7 +94,7 @@ class Durable:
                 await inbox.record(tx, key, kind, took_ms, "ok", None)
                 entries = await self.put(tx, key.function, outcome.events)
         except _Settled as settled:
-            logger.info("the same request was settled meanwhile: its answer is taken")
+            logger.info("the same request was settled meanwhile: its answer is used")
             return settled.answered
         self.deliver(entries)
         return Answered(outcome.answer, repeated=False)

@@ -1,4 +1,4 @@
-"""PostgreSQL: a small pool, transactions, and what went wrong in words."""
+"""PostgreSQL: a small pool, transactions, and errors with a message."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
-_ACQUIRE_S = 10.0  # patience for a free connection
+_ACQUIRE_S = 10.0  # timeout of the wait for a free connection
 
 
 class Store:
     """One process's way to its database. Connects on first use; asyncpg is imported only then.
 
-    One small pool: transactions are short, as nobody calls a service inside one. Whoever is inside
-    one uses it: a second connection could wait for the first for ever.
+    One small pool: transactions are short, as no service is called inside one. A task inside one
+    uses it: a second connection could wait for the first for ever.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -106,7 +106,7 @@ def without_nul(text: str | None) -> str | None:
 
 
 async def _prepared(connection: Any) -> None:
-    """Read and write JSON as Python has it; tell traces of each statement."""
+    """Read and write JSON as Python has it; trace each statement."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
@@ -122,7 +122,7 @@ async def _as_it_is(connection: Any) -> None:
 def explained() -> Iterator[None]:
     """A database that is away, busy or behind is a `TemporaryError`; a wrong statement is ours.
 
-    So is an `OSError` or `TimeoutError` of whoever works with the connection.
+    So is an `OSError` or `TimeoutError` of the work with the connection.
     """
     import asyncpg
 
@@ -157,7 +157,7 @@ def explained() -> Iterator[None]:
     except refused as error:
         raise TemporaryError(f"database refuses us: {shortened(str(error))}", delay_s=10) from error
     except asyncpg.DataError as error:
-        # Text with a zero character is the one thing that JSON can say and PostgreSQL cannot keep.
+        # Text with a zero character is the one thing that JSON can hold and PostgreSQL cannot.
         raise PermanentError(f"database cannot store that: {shortened(str(error))}") from error
     except (*away, *busy) as error:
         if isinstance(error, OSError) and not _of_asyncpg(error):

@@ -19,7 +19,7 @@ class Wanted:
 
     `after` is the `number` of the last run of the page before. `latest`: only the newest run of
     each name, which is an id up to its `@`, as a schedule's ticks and a sprint's days have it.
-    `answers` adds what was said.
+    `answers` adds the events that a run emitted.
     """
 
     limit: int = 20
@@ -39,9 +39,9 @@ _FITS = """run.function = $1 AND ($2::timestamptz IS NULL OR ended_at >= $2)
 
 async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, Any]]:
     """Runs of a function, newest first, good and bad."""
-    said, joined = "", ""
+    answer, joined = "", ""
     if wanted.answers:
-        said = ", CASE outcome WHEN 'ok' THEN inbox.answer END AS answer"
+        answer = ", CASE outcome WHEN 'ok' THEN inbox.answer END AS answer"
         joined = "LEFT JOIN inbox USING (function, source, id)"
     # The newest run of all there are is the newest of each schedule: no need to read the others.
     newest = Wanted(wanted.limit, type=ScheduleDue.type, latest=True, answers=wanted.answers)
@@ -56,7 +56,7 @@ async def runs(store: Store, function: str, wanted: Wanted) -> list[dict[str, An
     async with store.connection() as connection:
         rows = await connection.fetch(
             f"""SELECT number, source, id, run.type, ended_at, took_ms, outcome, detail,
-                    requested_by {said}
+                    requested_by {answer}
                 FROM ({chosen}) AS run {joined}
                 ORDER BY ended_at DESC, number DESC LIMIT $8""",
             *(function, wanted.since, wanted.before, wanted.type, wanted.outcome),
@@ -112,7 +112,7 @@ _ERROR = "coalesce(split_part(detail, ':', 1), '')"
 
 
 def _kinds(outcome: str, *columns: str) -> str:
-    """Of each kind of run, as `columns` tell them apart: the latest, and how many in a day.
+    """Of each kind of run, as `columns` distinguish them: the latest, and how many in a day.
 
     A loose index scan: one step of the index for each kind, however many runs it has.
     """
@@ -177,10 +177,10 @@ async def ticks(store: Store) -> list[dict[str, Any]]:
         rows = await connection.fetch(
             f"""SELECT DISTINCT ON (schedule) schedule, began_at,
                       extract(epoch FROM began_at - due::timestamptz)::float8 AS late_s
-               FROM (SELECT said[1] AS schedule, said[2] AS due, ended_at,
+               FROM (SELECT named[1] AS schedule, named[2] AS due, ended_at,
                             ended_at - make_interval(secs => took_ms / 1000) AS began_at
-                     FROM ({_TICKS}) AS run, regexp_match(id, $1) AS said
-                     WHERE said IS NOT NULL) AS tick
+                     FROM ({_TICKS}) AS run, regexp_match(id, $1) AS named
+                     WHERE named IS NOT NULL) AS tick
                ORDER BY schedule, ended_at DESC""",
             _TICK,
         )

@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 Work = Callable[["Connection"], Awaitable[Any]]
 T = TypeVar("T")
 
-# What the server says when a lock is not free in time comes before asyncpg's own patience ends.
+# The server's error, where a lock is not free in time, comes before asyncpg's own timeout.
 _GRACE_S = 5.0
 
-# Of a source and of an id, in characters: a row of an index holds 2,704 bytes.
-MOST = 255
+# Of a source and of an id: a row of an index holds 2,704 bytes.
+MAX_CHARACTERS = 255
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Key:
     """What makes two requests the same: within one function, a source and an id.
 
     `event` is the source and id of the event at hand, where the key is another; `requested_by`
-    the person who asked for it.
+    the user who requested it.
     """
 
     function: str
@@ -56,11 +56,11 @@ class Answered:
 
 
 def check(source: str, id_: str) -> None:
-    """Refuse an event whose identity no index can hold; `NotAnEvent` says which part of it."""
+    """Refuse an event whose identity no index can hold; `NotAnEvent` names the part."""
     problems = [
-        f"attribute {name} has {len(value)} characters, {MOST} are the most"
+        f"attribute {name} has {len(value)} characters, the maximum is {MAX_CHARACTERS}"
         for name, value in (("source", source), ("id", id_))
-        if len(value) > MOST
+        if len(value) > MAX_CHARACTERS
     ]
     if "\x00" in source + id_:
         problems.append("attributes source and id must not contain the character U+0000")

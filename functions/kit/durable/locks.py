@@ -47,9 +47,9 @@ ENTITY = Lock("entity")  # what a function changes elsewhere, one at a time: fun
 
 # Held by a transaction.
 MIGRATION = Lock("migration")  # the schema of a database
-JOB_QUEUE = Lock("job queue")  # whoever takes requests from the queue, or puts one in its place
+JOB_QUEUE = Lock("job queue")  # taking requests from the queue, or replacing one
 TASK = Lock("task")  # requests for, and cancellations of, one task of an agent: its id
-RELAY = Lock("relay")  # whoever leases rows of the outbox
+RELAY = Lock("relay")  # leasing rows of the outbox
 EFFECT = Lock("effect")  # what a saga's step does: its effect key
 SPRINTS = Lock("sprints")  # whoever starts a sprint: its project
 TASK_NUMBERS = Lock("task numbers")  # whoever numbers new tasks: their project

@@ -2,7 +2,7 @@
 
 A folder with `migrations/` owns the tables in it. The files are Alembic revisions named
 `0001_what.py`, whose revision id is the number. Each owner has a version table of its own, and
-everything waits in line on one lock, so any number of processes may start it at once. A schema that
+all of it waits in line on one lock, so any number of processes may start it at once. A schema that
 is newer than the code is left alone: migrations only add, so a rolled back image works with it.
 """
 
@@ -32,7 +32,7 @@ FUNCTIONS = HERE.parents[1]
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody who owns tables: the folder of their migrations, and its newest revision."""
+    """An owner of tables: the folder of its migrations, and the newest revision."""
 
     name: str
     migrations: Path
@@ -98,7 +98,7 @@ async def _current(url: str, *which: Owner) -> bool:
 
 
 def _is_there(owner: Owner, at: str | None) -> bool:
-    """Is the schema at least the one that this code needs? Revisions are numbers in order."""
+    """Is the schema the one that this code needs, or newer? Revisions are numbers in order."""
     if at is not None and at > owner.head:
         logger.info(
             "schema of %s is at %s, newer than %s of this code: nothing to do",
@@ -107,14 +107,14 @@ def _is_there(owner: Owner, at: str | None) -> bool:
     return at is not None and at >= owner.head
 
 
-async def await_server(url: str, within_s: float) -> None:
-    """Until the server answers: it may begin at the same time. Raises what it says in the end."""
+async def await_server(url: str, timeout_s: float) -> None:
+    """Wait until the server answers, which may start meanwhile; raises its last error."""
     import asyncpg
     import stamina
 
     not_yet = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
     attempts = stamina.retry_context(
-        on=not_yet, attempts=None, timeout=within_s, wait_initial=0.2, wait_max=5.0
+        on=not_yet, attempts=None, timeout=timeout_s, wait_initial=0.2, wait_max=5.0
     )
     async for attempt in attempts:
         with attempt:

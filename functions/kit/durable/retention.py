@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 DAYS = 30  # no broker and no service repeats itself for so long
 BATCH = 1000
 EVERY_S = 600.0
-# Between two batches: who serves meanwhile comes first.
+# Between two batches: requests come first.
 PAUSE_S = 0.05
 
 # What a worker of sagas has done stays until it was undone so long ago: an undo may be asked for at
@@ -37,7 +37,7 @@ _UNDONE = """NOT (step = 'DO' AND NOT EXISTS (
 class Rule:
     """What is deleted once it is older than so many `days`.
 
-    `statement` deletes at most $2 rows that are older than $1 days, and says how many it was.
+    `statement` deletes up to $2 rows that are older than $1 days, and returns how many.
     """
 
     days: int
@@ -45,7 +45,7 @@ class Rule:
 
 
 def rule(table: str, age: str, days: int = DAYS, where: str = "true") -> Rule:
-    """Rows of a table, by a column that says when they came and an index on it."""
+    """Rows of a table, by an indexed column with the time that they came."""
     return Rule(
         days,
         f"""WITH gone AS (

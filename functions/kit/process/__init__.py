@@ -1,1 +1,1 @@
-"""One process: how it starts, what it says of its health and numbers, how it drains."""
+"""One process: how it starts, what it reports of its health and numbers, how it drains."""

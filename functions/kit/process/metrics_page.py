@@ -1,4 +1,4 @@
-"""`GET /metrics`: what this process has counted, and what its tables say."""
+"""`GET /metrics`: what this process has counted, and what its tables hold."""
 
 from __future__ import annotations
 
@@ -63,20 +63,20 @@ async def runs(ctx: Context) -> list[Gauge]:
         ended = row["ended_at"].timestamp()
         tally[tuple(labels.items())] = max(last, ended), count + row["runs"]
     found = []
-    ended_words, day_words = "When a function's latest run ended", "Runs ended in the last 24 hours"
-    for said, (last, count) in tally.items():
-        found.append(Gauge("function_last_run_timestamp_seconds", ended_words, last, dict(said)))
-        found.append(Gauge("function_runs_last_day", day_words, count, dict(said)))
+    ended_help, day_help = "When a function's latest run ended", "Runs ended in the last 24 hours"
+    for kind, (last, count) in tally.items():
+        found.append(Gauge("function_last_run_timestamp_seconds", ended_help, last, dict(kind)))
+        found.append(Gauge("function_runs_last_day", day_help, count, dict(kind)))
     for row in await history.ticks(ctx.store):
         schedule = {"schedule": row["schedule"]}
-        name, words = "function_schedule_last_timestamp_seconds", "When a schedule last was handled"
-        found.append(Gauge(name, words, row["began_at"].timestamp(), schedule))
+        name, help_ = "function_schedule_last_timestamp_seconds", "When a schedule last was handled"
+        found.append(Gauge(name, help_, row["began_at"].timestamp(), schedule))
         found.append(lateness(row["schedule"], row["late_s"]))
     return found
 
 
 class Tables:
-    """What the tables say, read once for all who ask within a few seconds."""
+    """The gauges of the tables, read once for all scrapes within a few seconds."""
 
     def __init__(self, readers: Sequence[Gauges], kept_s: float = MAX_AGE_S) -> None:
         self._readers = readers
@@ -103,8 +103,8 @@ class Tables:
             except Exception as error:
                 logger.warning("cannot read gauges: %s: %s", type(error).__name__, error)
                 unread += 1
-        words = "Groups of gauges that could not be read from the tables"
-        return [*found, Gauge("function_unread_gauges", words, unread)]
+        help_ = "Groups of gauges that could not be read from the tables"
+        return [*found, Gauge("function_unread_gauges", help_, unread)]
 
 
 async def page(ctx: Context, tables: Tables) -> str:

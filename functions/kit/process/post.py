@@ -1,6 +1,6 @@
 """Ask a function once, from a Job: `python -m functions.kit.process.post URL [--data JSON]`.
 
-The image has no curl. Whatever may pass is tried again (nobody there, 404 while a name is not known
+The image has no curl. What may pass is tried again (no connection, 404 while a name is not known
 yet, 408, 429, 5xx); every other refusal ends it. All attempts carry one Idempotency-Key, so that a
 repeat is answered with the first result. The answer goes to standard output.
 """
@@ -24,13 +24,13 @@ class _Passing(Exception):
     """An answer that another attempt may better."""
 
 
-def post(url: str, data: str, *, within_s: float, timeout_s: float) -> tuple[int, str]:
+def post(url: str, data: str, *, deadline_s: float, timeout_s: float) -> tuple[int, str]:
     """The exit code, and what was answered or went wrong."""
     key = uuid.uuid4().hex
     headers = {"content-type": "application/json", "idempotency-key": key}
 
     @stamina.retry(
-        on=(_Passing, httpx.TransportError), attempts=None, timeout=within_s, wait_initial=0.5
+        on=(_Passing, httpx.TransportError), attempts=None, timeout=deadline_s, wait_initial=0.5
     )
     def attempt() -> httpx.Response:
         response = httpx.post(url, content=data, headers=headers, timeout=timeout_s)
@@ -42,14 +42,14 @@ def post(url: str, data: str, *, within_s: float, timeout_s: float) -> tuple[int
     try:
         response = attempt()
     except (_Passing, httpx.TransportError) as error:
-        return GAVE_UP, f"gave up after {within_s:g} s: {error or type(error).__name__}"
+        return GAVE_UP, f"gave up after {deadline_s:g} s: {error or type(error).__name__}"
     if not response.is_success:
         return REFUSED, f"{response.status_code}: {response.text[:500]}"
     return OK, response.text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when it was done, 1 when it was refused, 2 when nobody could be reached in time."""
+    """0 when it was done, 1 when it was refused, 2 when it could not be reached in time."""
     parser = argparse.ArgumentParser(
         prog="python -m functions.kit.process.post", description=__doc__
     )
@@ -62,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         json.loads(arguments.data)
     except ValueError as error:
         parser.error(f"--data is not JSON: {error}")
-    code, words = post(
-        arguments.url, arguments.data, within_s=arguments.within, timeout_s=arguments.timeout
+    code, answer = post(
+        arguments.url, arguments.data, deadline_s=arguments.within, timeout_s=arguments.timeout
     )
-    print(words, file=sys.stdout if code == OK else sys.stderr)
+    print(answer, file=sys.stdout if code == OK else sys.stderr)
     return code
 
 

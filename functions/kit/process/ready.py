@@ -24,7 +24,7 @@ def ready_route(
     @router.get("/health/ready")
     async def ready(ctx: Ctx) -> JSONResponse:
         clients = list(calls(ctx))
-        # Whoever we call may be away: we are ready all the same, and say so when asked for more.
+        # A service that we call may be away: we are ready all the same, and report it.
         database, *others = await asyncio.gather(
             _database(ctx), *(client.health() for client in clients)
         )

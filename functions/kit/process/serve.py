@@ -1,6 +1,6 @@
 """The process entry point: `FUNCTION_TARGET=sprint_report python -m functions.kit.process.serve`.
 
-functions-framework's own server ends a request 30 s after SIGTERM whatever `timeoutSeconds` says;
+functions-framework's own server ends a request 30 s after SIGTERM whatever `timeoutSeconds` is;
 here draining lasts as long as a request may.
 """
 
@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
 from functions.kit.context import process_context
-from functions.kit.contract.cross_origin import host_of, is_foreign
+from functions.kit.contract.cross_origin import host_of, is_cross_origin
 from functions.kit.contract.handle import Gauges
 from functions.kit.contract.problem import refusal
 from functions.kit.durable.migrate import owner_of
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 # alone took a tenth of a small request's time.
 _EXECUTION_ID = (b"function-execution-id", b"-")
 
-# What came by way of Knative's queue-proxy, as a request from the internet does, has at least the
-# first of these; what reads the pod's own port has none.
+# A request by way of Knative's queue-proxy, as from the internet, has the first of these; one to
+# the pod's own port has none.
 _FORWARDED = frozenset((b"x-forwarded-for", b"forwarded", b"k-proxy-request"))
 
 FUNCTIONS = Path(__file__).resolve().parents[2]
@@ -68,8 +68,8 @@ def source_of(target: str) -> Path:
 class Application:
     """The framework's app with health and `GET /metrics` in front and clean-up behind.
 
-    `/health/live` asks nobody: a database that is away is cured by no restart, which would only
-    end what goes on. `/health` says whether the process can work.
+    `/health/live` depends on no other: a restart does not bring back a database, it only ends
+    the work in progress. `/health` reports whether the process can work.
     """
 
     def __init__(self, target: str, source: Path, allowed_hosts: str = "") -> None:
@@ -98,7 +98,7 @@ class Application:
         self._tables = metrics_page.Tables(readers)
         self._start = declared.start if declared else None
         self._retention = declared.retention if declared else None
-        self._has_own_door = getattr(declared, "has_own_door", False)
+        self._checks_origin = getattr(declared, "checks_origin", False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._is_addressed(scope):
@@ -111,7 +111,7 @@ class Application:
             await (await self._metrics(scope["headers"]))(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif not self._has_own_door and is_foreign(scope):
+        elif not self._checks_origin and is_cross_origin(scope):
             await refusal(403, "a page of another site may not do this")(scope, receive, send)
         else:
             scope["headers"] = [*scope["headers"], _EXECUTION_ID]

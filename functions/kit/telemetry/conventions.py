@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
 
 TICK = "dev.knative.sources.ping"
-MOST_QUERY_TEXT = 2000
+MAX_QUERY_TEXT = 2000
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+([a-z_][\w.]*)", re.IGNORECASE)
 
 
-def trigger(said: Mapping[str, str]) -> str:
-    if not said:
+def trigger(event: Mapping[str, str]) -> str:
+    if not event:
         return "http"
-    return "timer" if said.get("type") == TICK else "pubsub"
+    return "timer" if event.get("type") == TICK else "pubsub"
 
 
 def of_request(scope: Any, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def route(scope: Any) -> str | None:
     return getattr(scope.get("route"), "path", None)
 
 
-def of_event(said: Mapping[str, str]) -> dict[str, Any]:
+def of_event(event: Mapping[str, str]) -> dict[str, Any]:
     return {
-        f"cloudevents.event_{name}": said[name]
+        f"cloudevents.event_{name}": event[name]
         for name in ("id", "source", "type", "subject")
-        if said.get(name)
+        if event.get(name)
     }
 
 
@@ -65,11 +65,11 @@ def messaging(operation: str, kind: str) -> dict[str, Any]:
 def summary(query: str) -> str:
     """Operation and table: few values, so that they group.
 
-    >>> summary("SELECT number, count(*) FROM letter WHERE state = $1"), summary("BEGIN;")
-    ('SELECT letter', 'BEGIN')
+    >>> summary("SELECT number, count(*) FROM run WHERE state = $1"), summary("BEGIN;")
+    ('SELECT run', 'BEGIN')
     """
-    words = query.split(maxsplit=1)
-    operation = words[0].rstrip(";").upper() if words else "UNKNOWN"
+    parts = query.split(maxsplit=1)
+    operation = parts[0].rstrip(";").upper() if parts else "UNKNOWN"
     table = _TABLE.search(query)
     return f"{operation} {table[1].lower()}" if table else operation
 
@@ -80,7 +80,7 @@ def of_statement(query: LoggedQuery) -> dict[str, Any]:
         "db.namespace": query.conn_params.database,
         "db.operation.name": summary(query.query).partition(" ")[0],
         "db.query.summary": summary(query.query),
-        "db.query.text": " ".join(query.query.split())[:MOST_QUERY_TEXT],
+        "db.query.text": " ".join(query.query.split())[:MAX_QUERY_TEXT],
     }
     if isinstance(query.conn_addr, tuple):
         found |= {"server.address": query.conn_addr[0], "server.port": query.conn_addr[1]}

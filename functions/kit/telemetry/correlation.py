@@ -1,6 +1,6 @@
-"""On whose behalf work is done: what a cause hands on to the events and calls that it leads to.
+"""Correlation, causation and trace context: from a request to the events and calls it causes.
 
-Events carry it as CloudEvents extensions. Calls between services carry the same as W3C headers:
+Events carry them as CloudEvents extensions. Calls between services carry the same as W3C headers:
 the trace as `traceparent`, correlation and causation as members of `baggage`.
 """
 
@@ -17,16 +17,16 @@ from functions.kit import cloudevents
 from functions.kit.telemetry import log, trace
 
 WHY = ("correlationid", "causationid")
-MOST_BAGGAGE = 8192  # what W3C asks everybody to pass on, bytes
-MOST_CHARACTERS = 255
+MAX_BAGGAGE = 8192  # the size that W3C asks each service to pass on, bytes
+MAX_CHARACTERS = 255
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_NOBODY: Mapping[str, str] = MappingProxyType({})
-_acting: ContextVar[Mapping[str, str]] = ContextVar("acting", default=_NOBODY)
+_NONE: Mapping[str, str] = MappingProxyType({})
+_current: ContextVar[Mapping[str, str]] = ContextVar("correlation", default=_NONE)
 
 
-class acting:  # noqa: N801  # used as a function; a generator's context costs several times as much
-    """Work inside is done on behalf of `given`: of an event, or of a call's headers."""
+class correlated:  # noqa: N801  # used as a function; a generator's context costs several times as much
+    """Events and calls made inside are caused by `given`: an event, or a call's headers."""
 
     __slots__ = ("_given", "_token")
 
@@ -35,24 +35,24 @@ class acting:  # noqa: N801  # used as a function; a generator's context costs s
         self._token: Token[Mapping[str, str]] | None = None
 
     def __enter__(self) -> None:
-        self._token = _acting.set(self._given)
+        self._token = _current.set(self._given)
 
     def __exit__(self, *error: object) -> None:
         assert self._token is not None
-        _acting.reset(self._token)
+        _current.reset(self._token)
 
 
 def of_event(message: cloudevents.Message) -> dict[str, str]:
-    """What an event hands on: its trace, its correlation, and itself as the cause."""
-    said = message.extensions
-    found = {name: said[name] for name in trace.CARRIED if name in said}
-    found["correlationid"] = said.get("correlationid", message.id)
+    """What an event's effects inherit: its trace, its correlation, and itself as causation."""
+    given = message.extensions
+    found = {name: given[name] for name in trace.CONTEXT if name in given}
+    found["correlationid"] = given.get("correlationid", message.id)
     found["causationid"] = message.id
     return found
 
 
 def of_call(headers: cloudevents.Headers) -> dict[str, str]:
-    """What the headers of a call hand on; what cannot be kept is left out.
+    """The same of a call's headers; what cannot be kept is left out.
 
     >>> of_call([(b"baggage", b"correlationid=a%20b, other=1;p=2"), (b"host", b"h")])
     {'correlationid': 'a b'}
@@ -64,38 +64,38 @@ def of_call(headers: cloudevents.Headers) -> dict[str, str]:
         elif name == b"tracestate":
             found["tracestate"] = raw.decode("latin-1")
         elif name == b"baggage":
-            for member in raw[:MOST_BAGGAGE].decode("latin-1").split(","):
+            for member in raw[:MAX_BAGGAGE].decode("latin-1").split(","):
                 key, _, value = member.partition(";")[0].partition("=")
-                said = unquote(value.strip())
-                if key.strip() in WHY and 0 < len(said) <= MOST_CHARACTERS and said.isprintable():
-                    found[key.strip()] = said
+                text = unquote(value.strip())
+                if key.strip() in WHY and 0 < len(text) <= MAX_CHARACTERS and text.isprintable():
+                    found[key.strip()] = text
     if "traceparent" not in found:
         found.pop("tracestate", None)
     return found
 
 
-def handed_on() -> dict[str, str]:
+def extensions() -> dict[str, str]:
     """The extensions of an event that is made now."""
-    given = _acting.get()
+    given = _current.get()
     why = {name: given[name] for name in WHY if name in given}
     return {**trace.carried(given), **why}
 
 
 def headers() -> dict[str, str]:
     """The headers of a call that is made now."""
-    given = _acting.get()
-    found = {name: given[name] for name in trace.CARRIED if name in given}
+    given = _current.get()
+    found = {name: given[name] for name in trace.CONTEXT if name in given}
     members = [f"{name}={quote(given[name], safe='')}" for name in WHY if name in given]
     return found | ({"baggage": ",".join(members)} if members else {})
 
 
-class OnBehalf:
-    """An ASGI application whose requests are done on behalf of whom their headers name."""
+class CorrelationMiddleware:
+    """An ASGI application whose requests carry on the correlation of their headers."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        given = of_call(scope["headers"]) if scope["type"] == "http" else _NOBODY
-        with acting(given), log.handling(correlation_id=given.get("correlationid", "")):
+        given = of_call(scope["headers"]) if scope["type"] == "http" else _NONE
+        with correlated(given), log.handling(correlation_id=given.get("correlationid", "")):
             await self._app(scope, receive, send)

@@ -36,7 +36,7 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLine())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # What no line of ours says need not be found out for each.
+    # What no line of ours shows need not be computed for each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # the documented way to spare looking for the caller
     for noisy in ("httpx", "httpcore", "uvicorn.error", "uvicorn.access"):

@@ -18,7 +18,7 @@ from typing import Any
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 
-MOST_SCHEDULES = 200
+MAX_SCHEDULES = 200
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 # The answers that say what kind of failure it was; the contract of every function has them.
@@ -81,11 +81,11 @@ class Meter:
                 self.failed[_kind(status)] += 1
 
     def event(self, event: Event, outcome: str, now: datetime) -> None:
-        """An event has been handled, or not: `ok`, `repeated`, or the name of the error."""
+        """Count an event that was handled, or not: `ok`, `repeated`, or the name of the error."""
         # The class's type, not the message's: a sender must not be able to make up series.
         self.events[type(event).type, outcome] += 1
         if isinstance(event, ScheduleDue) and (
-            event.schedule in self.late_s or len(self.late_s) < MOST_SCHEDULES
+            event.schedule in self.late_s or len(self.late_s) < MAX_SCHEDULES
         ):
             self.late_s[event.schedule] = (now - event.time).total_seconds()
 
@@ -104,8 +104,8 @@ class Meter:
             yield _sample("function_failed_total", {**labels, "kind": kind}, count)
         yield from _head("function_events_total", "counter", "Events, by type and what became")
         for (kind, outcome), count in sorted(self.events.items()):
-            said = {**labels, "type": kind, "outcome": outcome}
-            yield _sample("function_events_total", said, count)
+            own = {"type": kind, "outcome": outcome}
+            yield _sample("function_events_total", {**labels, **own}, count)
         name = "function_duration_seconds"
         yield from _head(name, "histogram", "Seconds that a request took")
         total = 0
@@ -117,8 +117,8 @@ class Meter:
 
 
 def lateness(schedule: str, late_s: float) -> Gauge:
-    words = "Seconds from a schedule's tick to the moment it was handled, at the latest tick"
-    return Gauge("function_schedule_lateness_seconds", words, late_s, {"schedule": schedule})
+    help_ = "Seconds from a schedule's tick to the moment it was handled, at the latest tick"
+    return Gauge("function_schedule_lateness_seconds", help_, late_s, {"schedule": schedule})
 
 
 def families(gauges: Iterable[Gauge], labels: Mapping[str, str]) -> Iterator[str]:
@@ -133,13 +133,13 @@ def families(gauges: Iterable[Gauge], labels: Mapping[str, str]) -> Iterator[str
             yield _sample(name, {**labels, **gauge.labels}, gauge.value)
 
 
-def _head(name: str, kind: str, words: str) -> tuple[str, str]:
-    return f"# HELP {name} {words}", f"# TYPE {name} {kind}"
+def _head(name: str, kind: str, help_: str) -> tuple[str, str]:
+    return f"# HELP {name} {help_}", f"# TYPE {name} {kind}"
 
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    said = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{said}}} {_number(value)}"
+    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{shown}}} {_number(value)}"
 
 
 def _number(value: float) -> str:

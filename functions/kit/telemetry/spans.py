@@ -1,8 +1,8 @@
 """Spans of requests, events, calls and statements: the only import of OpenTelemetry.
 
-One trace holds all that a tick, or a person's request, causes. An event's `traceparent` extension
-says where it was made, so it is the parent of the work on it; a `traceparent` header says how it
-came, and is a link. An event that carries neither starts the trace that its source and id name:
+One trace holds all that a tick, or a user's request, causes. An event's `traceparent` extension
+is where it was made, so it is the parent of the work on it; a `traceparent` header is how it
+came, and becomes a link. An event without either starts the trace that its source and id name:
 every function that gets it, however often it is delivered, is in the same one.
 
 Names follow OpenTelemetry's conventions for CloudEvents, messaging, HTTP, databases and FaaS.
@@ -44,7 +44,7 @@ UNTRACED = ("/health", "/health/live", "/health/ready", "/metrics")  # asked oft
 NOTHING: Mapping[str, str] = MappingProxyType({})
 POOLS_OWN = "SELECT pg_advisory_unlock_all()"  # the pool tidies a connection that comes back
 
-FAREWELL_S = 2.0  # for the last spans; a collector that is away must hold up nobody who drains
+FLUSH_TIMEOUT_S = 2.0  # for the last spans: a collector that is away must not hold up the drain
 
 _W3C = TraceContextTextMapPropagator()
 _named_by: ContextVar[str] = ContextVar("named_by", default="")
@@ -88,7 +88,7 @@ class Spans:
         self._cold = True
 
     def served(self, app: Any) -> Any:
-        """Requests: `GET /letters/{number}`, SERVER."""
+        """Requests: `GET /dead-letters/{number}`, SERVER."""
 
         async def traced(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "lifespan":
@@ -103,12 +103,12 @@ class Spans:
     def _flushing(self, send: Any) -> Any:
         async def flush_first(message: Any) -> None:
             if message["type"] == "lifespan.shutdown.complete":
-                await self._farewell()
+                await self._flush()
             await send(message)
 
         return flush_first
 
-    async def _farewell(self) -> None:
+    async def _flush(self) -> None:
         """Send what is left, for so long and no longer."""
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
@@ -120,18 +120,18 @@ class Spans:
         # A thread of our own: the interpreter waits at its end for those that asyncio lends.
         threading.Thread(target=send, daemon=True).start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 await sent.wait()
 
     async def _request(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
-        said = {n[3:]: v for n, v in headers.items() if n.startswith("ce-")}
-        attributes = conventions.of_request(scope, headers) | conventions.of_event(said)
-        attributes |= {"faas.coldstart": self._cold, "faas.trigger": conventions.trigger(said)}
+        event = {n[3:]: v for n, v in headers.items() if n.startswith("ce-")}
+        attributes = conventions.of_request(scope, headers) | conventions.of_event(event)
+        attributes |= {"faas.coldstart": self._cold, "faas.trigger": conventions.trigger(event)}
         self._cold = False
-        made, came = _read(said), _read(headers)
+        made, came = _read(event), _read(headers)
         links = [Link(came)] if made and came and made.span_id != came.span_id else []
-        naming = _named_by.set("" if made or came else "#".join(_identity(said)))
+        naming = _named_by.set("" if made or came else "#".join(_identity(event)))
         try:
             span = self._tracer.start_span(
                 scope["method"],
@@ -164,12 +164,12 @@ class Spans:
         """Work on an event: `process io.dsm.sprint.completed.v1`, CONSUMER."""
         made, now = _read(message.extensions), trace.get_current_span().get_span_context()
         elsewhere = made is not None and made.trace_id != now.trace_id
-        said = {name: getattr(message, name) or "" for name in ("id", "source", "type", "subject")}
+        event = {name: getattr(message, name) or "" for name in ("id", "source", "type", "subject")}
         span = self._tracer.start_span(
             f"process {message.type}",
             context=_under(made) if elsewhere else None,
             kind=SpanKind.CONSUMER,
-            attributes=conventions.of_event(said) | conventions.messaging("process", message.type),
+            attributes=conventions.of_event(event) | conventions.messaging("process", message.type),
             links=[Link(now)] if elsewhere and now.is_valid else [],
         )
         with self._current(span):
@@ -186,12 +186,12 @@ class Spans:
         return found
 
     def _created(self, message: cloudevents.Message) -> cloudevents.Message:
-        said = {name: getattr(message, name) or "" for name in ("id", "source", "type", "subject")}
+        event = {name: getattr(message, name) or "" for name in ("id", "source", "type", "subject")}
         span = self._tracer.start_span(
             f"create {message.type}",
             context=_under(_parent_of(message.extensions)),
             kind=SpanKind.PRODUCER,
-            attributes=conventions.of_event(said) | conventions.messaging("create", message.type),
+            attributes=conventions.of_event(event) | conventions.messaging("create", message.type),
         )
         span.end()
         carried: dict[str, str] = {}
@@ -204,8 +204,8 @@ class Spans:
 
         class TracedClient(plain):  # type: ignore[misc,valid-type]
             async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-                said = {n[3:]: v for n, v in request.headers.items() if n.startswith("ce-")}
-                with spans.calling(request.method, request.url, said) as call:
+                event = {n[3:]: v for n, v in request.headers.items() if n.startswith("ce-")}
+                with spans.calling(request.method, request.url, event) as call:
                     request.headers.update(call.headers)
                     response: httpx.Response = await super().send(request, **options)
                     call.answered(response.status_code)
@@ -215,14 +215,14 @@ class Spans:
 
     @contextmanager
     def calling(
-        self, method: str, url: httpx.URL, said: Mapping[str, str] = NOTHING
+        self, method: str, url: httpx.URL, event: Mapping[str, str] = NOTHING
     ) -> Iterator[Calling]:
-        """A call of whatever client: `POST`, CLIENT; `said` are the attributes of its event."""
+        """A call of whatever client: `POST`, CLIENT; `event` are the attributes of its event."""
         span = self._tracer.start_span(
             method,
-            context=_under(_parent_of(said)),
+            context=_under(_parent_of(event)),
             kind=SpanKind.CLIENT,
-            attributes=conventions.of_call(method, url) | conventions.of_event(said),
+            attributes=conventions.of_call(method, url) | conventions.of_event(event),
         )
         headers: dict[str, str] = {}
         _W3C.inject(headers, context=trace.set_span_in_context(span))
@@ -282,9 +282,9 @@ def _living(at_ns: int | None = None) -> SpanContext | None:
     return found if found.is_valid else None
 
 
-def _parent_of(said: Mapping[str, str]) -> SpanContext | None:
+def _parent_of(event: Mapping[str, str]) -> SpanContext | None:
     """Where work for an event belongs: here, unless here is another trace than the event's."""
-    now, made = _living(), _read(said)
+    now, made = _living(), _read(event)
     return made if made and (now is None or made.trace_id != now.trace_id) else now
 
 
@@ -303,5 +303,5 @@ def _read(carrier: Mapping[str, str]) -> SpanContext | None:
     return found if found.is_valid else None
 
 
-def _identity(said: Mapping[str, str]) -> tuple[str, ...]:
-    return (said["source"], said["id"]) if "source" in said and "id" in said else ()
+def _identity(event: Mapping[str, str]) -> tuple[str, ...]:
+    return (event["source"], event["id"]) if "source" in event and "id" in event else ()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from functions.kit.cloudevents import Message
     from functions.kit.telemetry.spans import Spans
 
-# What one event hands on to the events that it causes.
-CARRIED = ("traceparent", "tracestate")
+# Of the trace, what an event passes to the events that it causes.
+CONTEXT = ("traceparent", "tracestate")
 
 
 class TraceSettings(Settings):
@@ -116,7 +116,7 @@ def carried(given: Mapping[str, str]) -> dict[str, str]:
     """What an event made now carries of the trace; without spans, what its cause was given."""
     if _spans is not None:
         return _spans.carried()
-    return {name: given[name] for name in CARRIED if name in given}
+    return {name: given[name] for name in CONTEXT if name in given}
 
 
 def id_of(extensions: Mapping[str, str]) -> str:

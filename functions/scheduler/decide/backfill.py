@@ -59,8 +59,8 @@ def _item(at: datetime, row: Tick | None, which: Which) -> Item:
         if which is Which.ALL:
             return Item(at, True, "the ledger has no row of it")
         return Item(at, False, "the ledger has no row of it; only `all` runs it")
-    said = f"{row.state}: {row.reason}" if row.reason else str(row.state)
+    described = f"{row.state}: {row.reason}" if row.reason else str(row.state)
     if row.state in (State.DONE, State.DUE, State.SENT, State.RUNNING):
-        return Item(at, False, said)
+        return Item(at, False, described)
     wanted = which is Which.ALL or row.state.value == which.value
-    return Item(at, wanted, said)
+    return Item(at, wanted, described)

@@ -26,7 +26,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Moved:
-    """A tick in its new state, and the run that says so."""
+    """A tick in its new state, and the run that decides it."""
 
     tick: Tick
     run: Run | None = None
@@ -46,11 +46,11 @@ def moved(tick: Tick, since: datetime, runs: Sequence[Run], now: datetime) -> Mo
     if bad and tick.state is State.SENT:
         return Moved(replace(tick, state=State.RUNNING), bad[-1])
     if bad and tick.state is State.RUNNING and now - since > RETRIED:
-        words = f"{bad[-1].function}: {bad[-1].detail}"
-        return Moved(_failed(tick, Cause.RUN_FAILED, words), bad[-1])
+        reason = f"{bad[-1].function}: {bad[-1].detail}"
+        return Moved(_failed(tick, Cause.RUN_FAILED, reason), bad[-1])
     if not last and tick.state is State.SENT and now - since > SILENT:
-        words = f"no function has recorded a run of it within {SILENT}"
-        return Moved(_failed(tick, Cause.NO_ANSWER, words))
+        reason = f"no function has recorded a run of it within {SILENT}"
+        return Moved(_failed(tick, Cause.NO_ANSWER, reason))
     return None
 
 

@@ -21,7 +21,7 @@ MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
 
 @dataclass(frozen=True)
 class Pause:
-    """Who paused a schedule, why, and until when; None: until somebody resumes it."""
+    """Who paused a schedule, why, and until when; None: until a user resumes it."""
 
     by: str
     reason: str
@@ -206,7 +206,7 @@ class _Turns:
 def _turns(
     overlap: Overlap, due: Sequence[Tick], running: Sequence[Tick], now: datetime, *, paused: bool
 ) -> _Turns:
-    """Whose turn it is, one after the other, as the overlap policy says."""
+    """Whose turn it is, one after the other, by the overlap policy."""
     turns = _Turns([], [])
     at_work = list(running)
     queued: Tick | None = None

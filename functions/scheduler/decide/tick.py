@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a tick is in its state, in one word: what metrics count by; `reason` tells the rest."""
+    """Why a tick is in its state, in one word: what metrics count by; `reason` has the rest."""
 
     NONE = ""
     BEFORE_START = "before-start"

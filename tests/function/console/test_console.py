@@ -87,9 +87,9 @@ class TestAnyPage:
         self, letters: Cluster
     ) -> None:
         async def odd(request: Request) -> Response:
-            return JSONResponse({"letters": [{"number": 1}], "next": None, "total": 1})
+            return JSONResponse({"dead_letters": [{"number": 1}], "next": None, "total": 1})
 
-        letters.add("dead-letter", Starlette(routes=[Route("/letters", odd)]))
+        letters.add("dead-letter", Starlette(routes=[Route("/dead-letters", odd)]))
         async with browser(letters) as client:
             page = await client.get("/dead-letters")
             today = await client.get("/")
@@ -101,7 +101,7 @@ class TestAnyPage:
         async def odd(request: Request) -> Response:
             return JSONResponse({"number": 1})
 
-        letters.add("dead-letter", Starlette(routes=[Route("/letters/1", odd)]))
+        letters.add("dead-letter", Starlette(routes=[Route("/dead-letters/1", odd)]))
         async with browser(letters) as client:
             answer = await client.get(REDRIVE)
         assert answer.status_code == 500

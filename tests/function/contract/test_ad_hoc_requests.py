@@ -35,7 +35,7 @@ async def parrot(event: SayAsked, ctx: Context) -> Said:
     async def hear() -> str:
         return event.word
 
-    word = (await ctx.journal(ctx.key).step("hear", hear)).result
+    word = (await ctx.checkpoints(ctx.key).step("hear", hear)).result
     if failing:
         raise failing.pop()
     return Said(word=word)

@@ -16,7 +16,7 @@ from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function
 from functions.kit.contract.fastapi_app import new_app, new_app_with_fastapi_errors
-from functions.kit.contract.http_api import Target, api, taken
+from functions.kit.contract.http_api import Target, accepted, api
 from functions.kit.errors import PermanentError
 from tests.support.cluster import MAX_ERROR_BYTES, Cluster, assert_problem, message_of
 
@@ -132,7 +132,7 @@ def _api_that_raises(error: Exception) -> Target:
         raise error
 
     async def receive(request: HttpRequest) -> Response:
-        return await taken(request, work)
+        return await accepted(request, work)
 
     def build() -> FastAPI:
         app = new_app("Events")

@@ -28,9 +28,9 @@ def keepers(cluster: Cluster, functions_database: str) -> Cluster:
 @pytest.mark.parametrize(
     ("name", "path", "status"),
     [
-        ("dead-letter", "/letters", 200),
-        ("dead-letter", "/letters/7", 404),
-        ("dead-letter", "/letters?limit=x", 422),
+        ("dead-letter", "/dead-letters", 200),
+        ("dead-letter", "/dead-letters/7", 404),
+        ("dead-letter", "/dead-letters?limit=x", 422),
         ("dead-letter", "/redrive", 405),
         ("event-recorder", "/events/search", 200),
         ("event-recorder", "/runs", 200),

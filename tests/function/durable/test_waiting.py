@@ -50,7 +50,7 @@ async def test_a_lock_that_work_waits_for_ends_with_its_deadline(
 async def test_two_who_do_a_step_at_once_go_on_with_the_one_result_that_is_recorded(
     store: Store,
 ) -> None:
-    journal = checkpoints.Journal(store, "waiter", "k")
+    journal = checkpoints.Checkpoints(store, "waiter", "k")
     both = asyncio.Barrier(2)
 
     async def step(result: int) -> checkpoints.Step:

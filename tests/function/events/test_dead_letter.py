@@ -71,11 +71,11 @@ async def keep(cluster: Cluster, message: cloudevents.Message) -> None:
 
 async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster) -> None:
     await keep(letters, FAILED)
-    [row] = (await get(letters, "/"))["letters"]
+    [row] = (await get(letters, "/"))["dead_letters"]
     assert (row["id"], row["type"], row["function"]) == ("e-1", FAILED.type, "scrum-report")
     assert (row["code"], row["detail"]) == (503, '{"detail":"chronicle is away"}')
     assert (row["count"], row["state"], row["first_at"]) == (1, "open", row["last_at"])
-    one = await get(letters, f"/letters/{row['number']}")
+    one = await get(letters, f"/dead-letters/{row['number']}")
     assert one["event"] == cloudevents.to_json(FAILED)
     assert one["redrives"] == []
 
@@ -83,14 +83,14 @@ async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster
 async def test_a_letter_that_is_delivered_twice_counts_once(letters: Cluster) -> None:
     await keep(letters, FAILED)
     await keep(letters, FAILED)
-    [row] = (await get(letters, "/letters"))["letters"]
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
     assert row["count"] == 1
 
 
 async def test_a_failure_anew_counts_up(letters: Cluster) -> None:
     await keep(letters, FAILED)
     await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", knativeerrorcode="422"))
-    [row] = (await get(letters, "/letters"))["letters"]
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
     assert (row["count"], row["code"]) == (2, 422)
     assert row["first_at"] < row["last_at"]
 
@@ -98,7 +98,7 @@ async def test_a_failure_anew_counts_up(letters: Cluster) -> None:
 async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Cluster) -> None:
     await keep(letters, FAILED)
     await keep(letters, again(FAILED, "t", knativeerrordest="http://other.dsm.svc.cluster.local"))
-    rows = (await get(letters, "/letters"))["letters"]
+    rows = (await get(letters, "/dead-letters"))["dead_letters"]
     assert [row["function"] for row in rows] == ["other", "scrum-report"]
 
 
@@ -117,8 +117,8 @@ async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Clus
 )
 async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: cloudevents.Message) -> None:
     await keep(letters, odd)
-    [row] = (await get(letters, "/letters"))["letters"]
-    await post(letters, f"/letters/{row['number']}/redrive")
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+    await post(letters, f"/dead-letters/{row['number']}/redrive")
     [sent] = letters.sink.messages
     plain = {k: v for k, v in odd.extensions.items() if not k.startswith("knative")}
     assert replace(sent, extensions={}) == replace(odd, extensions={})
@@ -140,10 +140,10 @@ async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came
 ) -> None:
     letters.add("broker-ingress", Response(status_code=202))  # as lenient as Knative's
     await hand_over(letters, PLAIN | given, b'{"n": NaN}')
-    [row] = (await get(letters, "/letters"))["letters"]
-    one = await get(letters, f"/letters/{row['number']}")
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+    one = await get(letters, f"/dead-letters/{row['number']}")
     assert shown.items() <= one["event"].items()
-    await post(letters, f"/letters/{row['number']}/redrive")
+    await post(letters, f"/dead-letters/{row['number']}/redrive")
     sent = letters.requests[-1]
     expected = PLAIN | given | {"ce-redriveof": str(row["number"]).encode()}
     headers = {n.decode().lower(): v for n, v in sent.headers.raw}
@@ -155,9 +155,9 @@ async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came
 async def test_data_that_json_cannot_say_hides_no_letter(letters: Cluster, data: bytes) -> None:
     await hand_over(letters, PLAIN, data)
     await keep(letters, FAILED)
-    newest, oldest = (await get(letters, "/letters"))["letters"]
+    newest, oldest = (await get(letters, "/dead-letters"))["dead_letters"]
     assert newest["id"] == FAILED.id
-    event = (await get(letters, f"/letters/{oldest['number']}"))["event"]
+    event = (await get(letters, f"/dead-letters/{oldest['number']}"))["event"]
     assert "data" in event or base64.b64decode(event["data_base64"]) == data
 
 
@@ -165,33 +165,33 @@ async def test_the_list_is_filtered_and_paged_newest_first(letters: Cluster) -> 
     for number in range(5):
         await keep(letters, replace(FAILED, id=f"e-{number}"))
     await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
-    page = await get(letters, f"/letters?type={FAILED.type}&limit=2")
-    assert [row["id"] for row in page["letters"]] == ["e-4", "e-3"]
-    rest = await get(letters, f"/letters?type={FAILED.type}&limit=9&cursor={page['next']}")
-    assert [row["id"] for row in rest["letters"]] == ["e-2", "e-1", "e-0"]
+    page = await get(letters, f"/dead-letters?type={FAILED.type}&limit=2")
+    assert [row["id"] for row in page["dead_letters"]] == ["e-4", "e-3"]
+    rest = await get(letters, f"/dead-letters?type={FAILED.type}&limit=9&cursor={page['next']}")
+    assert [row["id"] for row in rest["dead_letters"]] == ["e-2", "e-1", "e-0"]
     assert rest["next"] is None
-    assert (await get(letters, "/letters?function=none"))["letters"] == []
-    assert len((await get(letters, "/letters?function=scrum-report"))["letters"]) == 6
+    assert (await get(letters, "/dead-letters?function=none"))["dead_letters"] == []
+    assert len((await get(letters, "/dead-letters?function=scrum-report"))["dead_letters"]) == 6
 
 
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=x", "state=lost", "typo=1", "cursor=-1", "before=-1"]
 )
 async def test_a_bad_query_is_refused_by_name(letters: Cluster, query: str) -> None:
-    answer = await get(letters, f"/letters?{query}", 422)
+    answer = await get(letters, f"/dead-letters?{query}", 422)
     assert query.split("=")[0] in answer["detail"]
 
 
 @pytest.mark.parametrize("number", ["99", "x", "9" * 30])
 async def test_a_letter_that_does_not_exist_is_404(letters: Cluster, number: str) -> None:
-    await get(letters, f"/letters/{number}", 404)
-    assert (await post(letters, f"/letters/{number}/redrive"))[0] == 404
+    await get(letters, f"/dead-letters/{number}", 404)
+    assert (await post(letters, f"/dead-letters/{number}/redrive"))[0] == 404
 
 
 async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> None:
     await keep(letters, FAILED)
-    status, answer = await post(letters, "/letters/1/redrive", **{"X-User": "ann"})
-    assert (status, answer) == (200, {"letter": 1, "outcome": "sent", "id": FAILED.id})
+    status, answer = await post(letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
+    assert (status, answer) == (200, {"dead_letter": 1, "outcome": "sent", "id": FAILED.id})
 
     [sent] = letters.sink.messages
     assert (sent.id, sent.source, sent.data) == (FAILED.id, FAILED.source, FAILED.data)
@@ -200,18 +200,18 @@ async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> 
         "correlationid": "c-1",
         "redriveof": "1",
     }
-    one = await get(letters, "/letters/1")
+    one = await get(letters, "/dead-letters/1")
     assert one["state"] == "redriven"
     [audit] = one["redrives"]
     assert (audit["who"], audit["outcome"]) == ("ann", "sent")
-    assert (await post(letters, "/letters/1/redrive"))[0] == 409
+    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
 
 
 async def test_a_letter_that_comes_back_is_open_again(letters: Cluster) -> None:
     await keep(letters, FAILED)
-    await post(letters, "/letters/1/redrive")
+    await post(letters, "/dead-letters/1/redrive")
     await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", redriveof="1"))
-    [row] = (await get(letters, "/letters"))["letters"]
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
     assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
 
 
@@ -219,12 +219,12 @@ async def test_a_letter_that_comes_back_without_a_word_of_who_failed_is_open_aga
     letters: Cluster,
 ) -> None:
     await keep(letters, FAILED)
-    await post(letters, "/letters/1/redrive")
+    await post(letters, "/dead-letters/1/redrive")
     nameless = again(FAILED, "2025-08-30T00:00:00Z", redriveof="1")
     said = {n: v for n, v in nameless.extensions.items() if not n.startswith("knativeerror")}
     await keep(letters, replace(nameless, extensions=said))
     await keep(letters, replace(nameless, extensions=said))
-    [row] = (await get(letters, "/letters"))["letters"]
+    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
     assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
     assert row["function"] == "scrum-report"
 
@@ -232,10 +232,10 @@ async def test_a_letter_that_comes_back_without_a_word_of_who_failed_is_open_aga
 @pytest.mark.parametrize("number", ["1", "77", "x", "9" * 30])
 async def test_redriveof_reopens_no_letter_of_another_event(letters: Cluster, number: str) -> None:
     await keep(letters, FAILED)
-    await post(letters, "/letters/1/redrive")
+    await post(letters, "/dead-letters/1/redrive")
     plain = {"redriveof": number, "knativearrivaltime": "2025-08-30T00:00:00Z"}
     await keep(letters, replace(FAILED, id="another", extensions=plain))
-    rows = (await get(letters, "/letters"))["letters"]
+    rows = (await get(letters, "/dead-letters"))["dead_letters"]
     assert [(row["id"], row["state"]) for row in rows] == [
         ("another", "open"),
         (FAILED.id, "redriven"),
@@ -253,9 +253,9 @@ async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Clu
 
     await keep(letters, FAILED)
     letters.add("broker-ingress", broker)
-    status, answer = await post(letters, "/letters/1/redrive")
+    status, answer = await post(letters, "/dead-letters/1/redrive")
     assert (status, answer["outcome"]) == (200, "returned")
-    one = await get(letters, "/letters/1")
+    one = await get(letters, "/dead-letters/1")
     assert (one["state"], one["count"]) == ("open", 2)
     assert one["redrives"][0]["outcome"] == "returned"
 
@@ -263,18 +263,18 @@ async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Clu
 async def test_a_broker_that_is_down_leaves_the_letter_open(letters: Cluster) -> None:
     await keep(letters, FAILED)
     letters.down.add("broker-ingress")
-    status, answer = await post(letters, "/letters/1/redrive")
+    status, answer = await post(letters, "/dead-letters/1/redrive")
     assert status == 503
     assert "letter 1 was not sent" in answer["detail"]
-    one = await get(letters, "/letters/1")
+    one = await get(letters, "/dead-letters/1")
     assert (one["state"], one["redrives"][0]["outcome"]) == ("open", "failed")
     letters.down.clear()
-    assert (await post(letters, "/letters/1/redrive"))[0] == 200
+    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 200
 
 
 async def test_two_redrives_at_once_send_one(letters: Cluster) -> None:
     await keep(letters, FAILED)
-    answers = await asyncio.gather(*(post(letters, "/letters/1/redrive") for _ in range(4)))
+    answers = await asyncio.gather(*(post(letters, "/dead-letters/1/redrive") for _ in range(4)))
     assert sorted(status for status, _ in answers) == [200, 409, 409, 409]
     assert len(letters.sink.messages) == 1
 
@@ -294,13 +294,13 @@ async def test_a_crash_between_sending_and_marking_shows_and_can_be_repeated(
     sink = cluster.sink
     cluster.add("broker-ingress", broker)
     with pytest.raises(BaseException):  # noqa: B017, PT011  # a task group may wrap it
-        await post(cluster, "/letters/1/redrive")
-    one = await get(cluster, "/letters/1")
+        await post(cluster, "/dead-letters/1/redrive")
+    one = await get(cluster, "/dead-letters/1")
     assert (one["state"], one["redrives"][0]["outcome"]) == ("redriving", None)
 
     cluster.add("broker-ingress", sink)
-    assert (await post(cluster, "/letters/1/redrive"))[0] == 200
-    one = await get(cluster, "/letters/1")
+    assert (await post(cluster, "/dead-letters/1/redrive"))[0] == 200
+    one = await get(cluster, "/dead-letters/1")
     assert [(a["who"], a["outcome"]) for a in one["redrives"]] == [
         ("anonymous", None),
         ("anonymous", "sent"),
@@ -320,7 +320,7 @@ async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
     status, answer = await post(letters, "/redrive", {})
     assert (status, "give type, function or state" in answer["detail"]) == (422, True)
     _, answer = await post(letters, "/redrive", {"state": "open"})
-    assert [row["letter"] for row in answer["redriven"]] == [4]
+    assert [row["dead_letter"] for row in answer["redriven"]] == [4]
 
 
 async def test_a_misspelt_filter_redrives_nothing(letters: Cluster) -> None:
@@ -348,18 +348,18 @@ async def test_who_prefers_not_to_wait_gets_202_and_the_rest_goes_on(letters: Cl
 
     letters.add("broker-ingress", slow)
     prefer = {"Prefer": "respond-async, wait=0"}
-    status, answer = await post(letters, "/letters/1/redrive", **prefer)
+    status, answer = await post(letters, "/dead-letters/1/redrive", **prefer)
     assert (status, answer["state"]) == (202, "redriving")
 
     async def claimed() -> bool:
-        return bool((await get(letters, "/letters/1"))["state"] == "redriving")
+        return bool((await get(letters, "/dead-letters/1"))["state"] == "redriving")
 
     assert await eventually(claimed)
-    assert (await post(letters, "/letters/1/redrive"))[0] == 409
+    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
     free.set()
 
     async def sent() -> bool:
-        one = await get(letters, "/letters/1")
+        one = await get(letters, "/dead-letters/1")
         return bool(one["state"] == "redriven" and one["redrives"][0]["outcome"] == "sent")
 
     assert await eventually(sent)
@@ -372,7 +372,7 @@ async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) ->
     assert (status, answer) == (202, {"redriving": 1, "left": 0})
 
     async def sent() -> bool:
-        return bool((await get(letters, "/letters/1"))["state"] == "redriven")
+        return bool((await get(letters, "/dead-letters/1"))["state"] == "redriven")
 
     assert await eventually(sent)
 
@@ -392,8 +392,18 @@ async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other
     status, answer = await post(letters, "/redrive", {"state": "open"})
 
     assert status == 200
-    outcomes = {row["letter"]: row["outcome"] for row in answer["redriven"]}
+    outcomes = {row["dead_letter"]: row["outcome"] for row in answer["redriven"]}
     assert sorted(outcomes.values()) == ["failed", "sent"]
     assert [sent.id for sent in letters.sink.messages] == [FAILED.id]
-    rows = (await get(letters, "/letters"))["letters"]
+    rows = (await get(letters, "/dead-letters"))["dead_letters"]
     assert {row["id"]: row["state"] for row in rows} == {"crlf": "open", FAILED.id: "redriven"}
+
+
+async def test_the_old_paths_lead_to_the_new_ones(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    async with letters.client("dead-letter") as client:
+        listed = await client.get("/letters?state=open&limit=1")
+        sent = await client.post("/letters/1/redrive")
+    assert (listed.status_code, sent.status_code) == (308, 308)
+    assert listed.headers["location"] == "/dead-letters?state=open&limit=1"
+    assert sent.headers["location"] == "/dead-letters/1/redrive"

@@ -43,9 +43,9 @@ async def control_characters(cluster: Cluster) -> None:
 class TestDismiss:
     async def test_a_dismissed_letter_is_not_open_and_says_why(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
-        status, answer = await post(letters, "/letters/1/dismiss", WHY, **{"X-User": "ann"})
+        status, answer = await post(letters, "/dead-letters/1/dismiss", WHY, **{"X-User": "ann"})
         assert (status, answer["outcome"]) == (200, "dismissed")
-        one = await get(letters, "/letters/1")
+        one = await get(letters, "/dead-letters/1")
         assert one["state"] == "dismissed"
         [entry] = one["audit"]
         assert (entry["who"], entry["action"], entry["reason"]) == (
@@ -58,23 +58,23 @@ class TestDismiss:
     @pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "x" * 1001}, {"why": "x"}])
     async def test_a_reason_is_asked_for(self, letters: Cluster, body: Any) -> None:
         await keep(letters, FAILED)
-        status, answer = await post(letters, "/letters/1/dismiss", body)
+        status, answer = await post(letters, "/dead-letters/1/dismiss", body)
         assert status == 422
         assert "reason" in answer["detail"]
-        assert (await get(letters, "/letters/1"))["state"] == "open"
+        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
 
     async def test_what_fails_anew_after_it_is_open_again(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
-        await post(letters, "/letters/1/dismiss", WHY)
+        await post(letters, "/dead-letters/1/dismiss", WHY)
         later = {**FAILED.extensions, "knativearrivaltime": "2025-08-30T00:00:00Z"}
         await keep(letters, replace(FAILED, extensions=later))
-        assert (await get(letters, "/letters/1"))["state"] == "open"
+        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
 
     async def test_a_dismissed_letter_is_not_sent(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
-        await post(letters, "/letters/1/dismiss", WHY)
-        assert (await post(letters, "/letters/1/redrive"))[0] == 409
-        assert (await post(letters, "/letters/1/dismiss", WHY))[0] == 409
+        await post(letters, "/dead-letters/1/dismiss", WHY)
+        assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
+        assert (await post(letters, "/dead-letters/1/dismiss", WHY))[0] == 409
 
     async def test_a_filter_is_dismissed_and_no_more(self, letters: Cluster) -> None:
         for number in range(3):
@@ -83,7 +83,7 @@ class TestDismiss:
         _, answer = await post(letters, "/dismiss", {"type": FAILED.type, **WHY})
         assert [row["outcome"] for row in answer["dismissed"]] == ["dismissed"] * 3
         assert answer["left"] == 0
-        assert (await get(letters, "/letters?state=open"))["total"] == 1
+        assert (await get(letters, "/dead-letters?state=open"))["total"] == 1
         status, answer = await post(letters, "/dismiss", WHY)
         assert (status, "give type, function or state" in answer["detail"]) == (422, True)
 
@@ -94,7 +94,7 @@ class TestEdit:
     ) -> None:
         await keep(letters, FAILED)
         edit = {"data": {"sprint_id": "GEM-001-S02"}, "attributes": {"subject": "GEM-001-S02"}}
-        status, answer = await post(letters, "/letters/1/redrive", edit)
+        status, answer = await post(letters, "/dead-letters/1/redrive", edit)
         assert status == 200
         [sent] = letters.sink.messages
         assert json.loads(sent.data) == edit["data"]
@@ -110,23 +110,23 @@ class TestEdit:
             "causationid": FAILED.id,
             "redriveof": "1",
         }
-        one = await get(letters, "/letters/1")
+        one = await get(letters, "/dead-letters/1")
         assert (one["state"], one["redrives"][0]["edited"]) == ("redriven", True)
         assert one["event"]["id"] == FAILED.id  # what failed stays on record as it was
 
     async def test_the_same_edit_has_the_same_id(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
         letters.sink.statuses = [503]
-        assert (await post(letters, "/letters/1/redrive", {"data": 1}))[0] == 503
+        assert (await post(letters, "/dead-letters/1/redrive", {"data": 1}))[0] == 503
         letters.down.clear()
-        first = (await post(letters, "/letters/1/redrive", {"data": 1}))[1]["id"]
+        first = (await post(letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"]
         later = {**FAILED.extensions, "knativearrivaltime": "2025-08-30T00:00:00Z"}
         await keep(letters, replace(FAILED, extensions=later))
-        assert (await post(letters, "/letters/1/redrive", {"data": 1}))[1]["id"] == first
+        assert (await post(letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"] == first
 
     async def test_text_stays_text(self, letters: Cluster) -> None:
         await keep(letters, replace(FAILED, datacontenttype="text/plain", data=b"hi"))
-        await post(letters, "/letters/1/redrive", {"data": "ho"})
+        await post(letters, "/dead-letters/1/redrive", {"data": "ho"})
         assert letters.sink.messages[0].data == b"ho"
 
     @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ class TestEdit:
         self, letters: Cluster, edit: Any, field: str
     ) -> None:
         await keep(letters, FAILED)
-        status, answer = await post(letters, "/letters/1/redrive", edit)
+        status, answer = await post(letters, "/dead-letters/1/redrive", edit)
         assert status == 422
         assert field in answer["detail"]
-        assert (await get(letters, "/letters/1"))["state"] == "open"
+        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
         assert letters.sink.messages == []
 
 
@@ -160,8 +160,8 @@ class TestOneOfMany:
         status, answer = await post(letters, "/redrive", {"state": "open"})
         assert status == 200
         assert sorted(row["outcome"] for row in answer["redriven"]) == ["failed", "sent", "sent"]
-        assert (await get(letters, "/letters?state=open"))["total"] == 1
-        assert (await get(letters, "/letters?state=redriving"))["total"] == 0
+        assert (await get(letters, "/dead-letters?state=open"))["total"] == 1
+        assert (await get(letters, "/dead-letters?state=redriving"))["total"] == 0
 
     async def test_a_content_type_that_no_header_can_hold_ends_none_either(
         self, letters: Cluster
@@ -170,8 +170,8 @@ class TestOneOfMany:
         await control_characters(letters)
         status, answer = await post(letters, "/redrive", {"state": "open"})
         assert status == 200
-        assert {row["letter"] for row in answer["redriven"]} == {1, 2}
-        assert (await get(letters, "/letters?state=redriving"))["total"] == 0
+        assert {row["dead_letter"] for row in answer["redriven"]} == {1, 2}
+        assert (await get(letters, "/dead-letters?state=redriving"))["total"] == 0
         assert not any("\n" in (sent.datacontenttype or "") for sent in letters.sink.messages)
 
 
@@ -183,15 +183,15 @@ class TestLimits:
             dead_letter, {"DATABASE_URL": functions_database, "DEAD_LETTER_DATA_BYTES": "10"}
         )
         await keep(cluster, FAILED)
-        one = await get(cluster, "/letters/1")
+        one = await get(cluster, "/dead-letters/1")
         assert one["size"] == len(FAILED.data)
-        status, answer = await post(cluster, "/letters/1/redrive")
+        status, answer = await post(cluster, "/dead-letters/1/redrive")
         assert (status, "only the beginning" in answer["detail"]) == (409, True)
-        assert (await post(cluster, "/letters/1/redrive", {"data": {}}))[0] == 200
+        assert (await post(cluster, "/dead-letters/1/redrive", {"data": {}}))[0] == 200
 
     async def test_a_list_carries_no_event(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
-        [row] = (await get(letters, "/letters"))["letters"]
+        [row] = (await get(letters, "/dead-letters"))["dead_letters"]
         assert not row.keys() & {"data", "attributes", "event"}
 
     async def test_old_letters_expire_and_that_is_on_record(
@@ -201,29 +201,29 @@ class TestLimits:
         environ = {"DATABASE_URL": functions_database, "DEAD_LETTER_RETENTION_DAYS": "30"}
         cluster.deploy(dead_letter, environ, now=lambda: now)
         await keep(cluster, FAILED)
-        await post(cluster, "/letters/1/redrive")
+        await post(cluster, "/dead-letters/1/redrive")
         await keep(cluster, replace(FAILED, id="open"))
         later = now + timedelta(days=31)
         cluster.deploy(dead_letter, environ, now=lambda: later)
         await keep(cluster, replace(FAILED, id="young"))
 
         async def has_expired() -> bool:
-            return bool((await get(cluster, "/letters"))["total"] == 1)
+            return bool((await get(cluster, "/dead-letters"))["total"] == 1)
 
         assert await eventually(has_expired)
         rows = (await get(cluster, "/audit"))["audit"]
-        found = {(row["letter"], row["action"], row["id"]) for row in rows}
+        found = {(row["dead_letter"], row["action"], row["id"]) for row in rows}
         assert found == {(1, "expired", FAILED.id), (2, "expired", "open")}
         assert {row["reason"] for row in rows} == {"kept for 30 days"}
 
     async def test_a_deleted_letter_leaves_its_audit_and_no_payload(self, letters: Cluster) -> None:
         await keep(letters, FAILED)
-        await post(letters, "/letters/1/redrive", **{"X-User": "ann"})
+        await post(letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
         body = {"reason": "personal data"}
-        status, _ = await post(letters, "/letters/1/delete", body, **{"X-User": "ann"})
+        status, _ = await post(letters, "/dead-letters/1/delete", body, **{"X-User": "ann"})
         assert status == 200
-        await get(letters, "/letters/1", 404)
+        await get(letters, "/dead-letters/1", 404)
         [row] = (await get(letters, "/audit"))["audit"]
         assert (row["who"], row["action"], row["reason"]) == ("ann", "deleted", "personal data")
         assert (row["source"], row["id"], row["type"]) == (FAILED.source, FAILED.id, FAILED.type)
-        assert (await post(letters, "/letters/1/delete", body))[0] == 404
+        assert (await post(letters, "/dead-letters/1/delete", body))[0] == 404

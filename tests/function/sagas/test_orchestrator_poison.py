@@ -268,4 +268,4 @@ class TestNeighbours:
         )
         response = await world.cluster.tell("orchestrator", message)
         assert response.status_code == 400
-        assert f"{attribute} has 256 characters, 255 are the most" in response.json()["detail"]
+        assert f"{attribute} has 256 characters, the maximum is 255" in response.json()["detail"]

@@ -1,4 +1,4 @@
-"""Sprints, their tasks, and what is still to be told to others."""
+"""Sprints, their tasks, and the messages to others that are not sent yet."""
 
 from __future__ import annotations
 

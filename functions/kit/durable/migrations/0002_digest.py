@@ -1,4 +1,4 @@
-"""What a person asked for under an Idempotency-Key: the same key for something else is refused."""
+"""What a client requested under an Idempotency-Key: the same key for something else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asked for what a run handled, where a person did."""
+"""The user who requested what a run handled, where one did."""
 
 from __future__ import annotations
 

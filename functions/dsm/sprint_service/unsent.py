@@ -1,7 +1,7 @@
-"""Telling what nobody has told: what a dead process, or an absent broker or service, left behind.
+"""Sending what is unsent: what a dead process, or an absent broker or service, left behind.
 
-It goes on while a process is awake, from its start on. It may meet the request whose messages it
-sends: they leave twice, then, under the same ids.
+A loop does it while a process is awake. It may send the messages of a request that is still at
+work: they leave twice, then, under the same ids.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from functions.kit.errors import FunctionError
 logger = logging.getLogger(__name__)
 
 EVERY_S = 10.0
-OLD_S = 10.0  # a request at work tells its own
+OLD_S = 10.0  # a request at work sends its own
 
 
-class Leftovers:
-    """One process's rounds."""
+class UnsentLoop:
+    """The loop of one process."""
 
     def __init__(self, resources: Resources) -> None:
         self._ctx = Context(resources, "sprint_service")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Make rounds in the background until `close`."""
+        """Sweep in the background until `close`."""
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
@@ -38,36 +38,36 @@ class Leftovers:
 
     async def _run(self) -> None:
         while True:
-            await tell(self._ctx, OLD_S)
+            await send(self._ctx, OLD_S)
             await asyncio.sleep(EVERY_S)
 
 
-async def tell(ctx: Context, old_s: float) -> None:
-    """Tell what is `old_s` seconds old; what fails is tried in the next round."""
+async def send(ctx: Context, old_s: float) -> None:
+    """Send what is `old_s` seconds old; what fails is tried by the next sweep."""
     try:
         async with ctx.store.connection() as connection:
             projects = await tables.waiting(connection, old_s)
         for project_id in projects:
             await _placed(ctx, project_id)
-        await outbox.write_notes(ctx, None, old_s=old_s, within_s=outbox.NOTES_LATER_S)
+        await outbox.write_notes(ctx, None, old_s=old_s, timeout_s=outbox.NOTES_LATER_S)
         async with ctx.store.transaction() as tx:
             moved = await tables.move_events(tx, ctx.function, old_s)
         if moved:
             await ctx.resources.durable.relay.sweep()
     except FunctionError as error:
-        logger.warning("left for the next round: %s", error)
+        logger.warning("left for the next sweep: %s", error)
     except Exception as error:
-        # A round must not end the rounds.
-        logger.error("a round failed", exc_info=error)
+        # A sweep must not end the loop.
+        logger.error("a sweep failed", exc_info=error)
 
 
 async def _placed(ctx: Context, project_id: str) -> None:
     try:
         await outbox.place(ctx, project_id)
     except FunctionError as error:
-        logger.warning("left for the next round: %s", error)
+        logger.warning("left for the next sweep: %s", error)
 
 
 async def start(ctx: Context) -> None:
-    """Go on with what an earlier process left."""
-    ctx.part(Leftovers).start()
+    """Begin with what an earlier process left."""
+    ctx.part(UnsentLoop).start()
