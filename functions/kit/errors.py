@@ -16,10 +16,13 @@ handles an event answers 422 for each PermanentError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel
 
 from functions.events.base import Event
+
+Kind = Literal["permanent", "temporary", "unexpected"]
 
 
 class FieldError(BaseModel):
@@ -36,6 +39,7 @@ class FunctionError(Exception):
     """Base of both. `events` are facts that are true all the same, and still leave."""
 
     status = 500
+    kind: Kind = "unexpected"
 
     def __init__(self, detail: str, *, events: Sequence[Event] = ()) -> None:
         super().__init__(detail)
@@ -52,6 +56,7 @@ class PermanentError(FunctionError):
     """Trying again cannot help. `fields` are those that are wrong, where that is known."""
 
     status = 422
+    kind = "permanent"
     fields: Sequence[FieldError] = ()
 
 
@@ -75,6 +80,7 @@ class TemporaryError(FunctionError):
     """Trying again may help, after `delay_s` seconds."""
 
     status = 503
+    kind = "temporary"
 
     def __init__(self, detail: str, *, delay_s: float = 1.0, events: Sequence[Event] = ()) -> None:
         super().__init__(detail, events=events)
@@ -83,6 +89,11 @@ class TemporaryError(FunctionError):
 
 class NotSent(TemporaryError):
     """A request did not reach a service, so it has changed nothing."""
+
+
+def kind_of(error: Exception) -> Kind:
+    """The kind of failure, by which runs and metrics tell errors apart."""
+    return error.kind if isinstance(error, FunctionError) else "unexpected"
 
 
 def shortened(text: str, limit: int = 300) -> str:

@@ -144,8 +144,7 @@ async def handle(
             )
             if spec.inbox:
                 took_ms = (time.perf_counter() - began) * 1000
-                facts = error.events if isinstance(error, FunctionError) else ()
-                await call.failed(took_ms, detail, facts)
+                await call.failed(took_ms, error)
             raise
 
 
@@ -225,10 +224,11 @@ class _Call:
             events = await work()
         return inbox.Answered(events, repeated=False)
 
-    async def failed(self, took_ms: float, detail: str, facts: Sequence[Event]) -> None:
+    async def failed(self, took_ms: float, error: Exception) -> None:
         """Record the failure; facts that are true all the same go to the outbox."""
+        facts = error.events if isinstance(error, FunctionError) else ()
         events = self._leaving(self._sealed(facts))
-        await self.ctx.resources.durable.fail(self.key, self.kind, took_ms, detail, events)
+        await self.ctx.resources.durable.fail(self.key, self.kind, took_ms, error, events)
 
     async def _publish_facts(self, error: FunctionError) -> None:
         if error.events:

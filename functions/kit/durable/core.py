@@ -21,7 +21,7 @@ from functions.kit.durable.claims import Claims
 from functions.kit.durable.inbox import Answered, Key
 from functions.kit.durable.locks import CLAIM
 from functions.kit.durable.relay import Relay
-from functions.kit.errors import FunctionError, shortened
+from functions.kit.errors import FunctionError
 
 if TYPE_CHECKING:
     from functions.kit.clients.broker import Publisher
@@ -91,7 +91,7 @@ class Durable:
                 for write in outcome.writes:
                     await write(tx)
                 took_ms = (time.perf_counter() - began) * 1000
-                await inbox.record(tx, key, kind, took_ms, "ok", None)
+                await inbox.record(tx, key, kind, took_ms)
                 entries = await self.put(tx, key.function, outcome.events)
         except _Settled as settled:
             logger.info("the same request was settled meanwhile: its answer is used")
@@ -104,13 +104,13 @@ class Durable:
         key: Key,
         kind: str,
         took_ms: float,
-        detail: str,
+        failure: Exception,
         events: Sequence[cloudevents.Message] = (),
     ) -> None:
         """Record a run that failed, and send the facts that are true all the same."""
         try:
             async with self._store.transaction() as tx:
-                await inbox.record(tx, key, kind, took_ms, "failed", shortened(detail, 1000))
+                await inbox.record(tx, key, kind, took_ms, failure)
                 entries = await self.put(tx, key.function, events)
         except FunctionError as error:
             logger.warning("could not record the failed run: %s", error)

@@ -107,8 +107,8 @@ async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[
     return [dict(row) for row in rows]
 
 
-# The class of the error that a run ended with. The indexes `run_ok` and `run_failed` serve these.
-_ERROR = "coalesce(split_part(detail, ':', 1), '')"
+# A process of an older version records no kind. The indexes `run_ok` and `run_failed` serve these.
+_KIND = "coalesce(failure_kind, 'unexpected')"
 
 
 def _kinds(outcome: str, *columns: str) -> str:
@@ -134,18 +134,16 @@ def _kinds(outcome: str, *columns: str) -> str:
             AND ended_at > now() - interval '1 day') AS day"""
 
 
-_TALLY = f"""SELECT c0 AS function, c1 AS type, 'ok' AS outcome, '' AS error, ended_at, runs
+_TALLY = f"""SELECT c0 AS function, c1 AS type, 'ok' AS outcome, NULL AS failure_kind,
+        ended_at, runs
     FROM ({_kinds("ok", "function", "type")}) AS good
     UNION ALL
     SELECT c0, c1, 'failed', c2, ended_at, runs
-    FROM ({_kinds("failed", "function", "type", _ERROR)}) AS bad"""
+    FROM ({_kinds("failed", "function", "type", _KIND)}) AS bad"""
 
 
 async def tally(store: Store) -> list[dict[str, Any]]:
-    """Of each function, type, outcome and error: when the latest run ended, how many in a day.
-
-    `error` is the name of the exception's class, empty where the run was good.
-    """
+    """Of each function, type, outcome and kind of failure: the latest run's end, runs in a day."""
     async with store.connection() as connection:
         return [dict(row) for row in await connection.fetch(_TALLY)]
 

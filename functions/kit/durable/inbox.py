@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import cloudevents
 from functions.kit.durable.database import Store
-from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
+from functions.kit.errors import (
+    FunctionError,
+    PermanentError,
+    TemporaryError,
+    kind_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from functions.kit.durable.database import Connection
@@ -97,9 +103,9 @@ async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) 
     took_ms = (time.perf_counter() - began) * 1000
     await tx.execute(
         f"""WITH answered AS (
-                UPDATE inbox SET answer = $11 WHERE function = $1 AND source = $2 AND id = $3)
+                UPDATE inbox SET answer = $12 WHERE function = $1 AND source = $2 AND id = $3)
             {_RECORD}""",
-        *(*_run(key, kind, took_ms, "ok", None), answer),
+        *(*_run(key, kind, took_ms), answer),
     )
     return Answered(answer, repeated=False)
 
@@ -141,41 +147,46 @@ async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitab
     try:
         done = await work()
     except Exception as error:
-        took_ms = (time.perf_counter() - began) * 1000
-        await remember_failure(store, key, kind, took_ms, f"{type(error).__name__}: {error}")
+        await remember_failure(store, key, kind, (time.perf_counter() - began) * 1000, error)
         raise
     took_ms = (time.perf_counter() - began) * 1000
     async with store.connection() as connection:
-        await record(connection, key, kind, took_ms, "ok", None)
+        await record(connection, key, kind, took_ms)
     return done
 
 
-async def remember_failure(store: Store, key: Key, kind: str, took_ms: float, detail: str) -> None:
+async def remember_failure(
+    store: Store, key: Key, kind: str, took_ms: float, failure: Exception
+) -> None:
     """Record a run that failed, if that can be; its transaction is gone, so this is its own."""
     try:
         async with store.connection() as connection:
-            await record(connection, key, kind, took_ms, "failed", shortened(detail, 1000))
+            await record(connection, key, kind, took_ms, failure)
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
 
 
 # The column's default is when the transaction began, and so did the work.
 _RECORD = """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
-                              event_source, event_id, requested_by, ended_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())"""
+                              failure_kind, event_source, event_id, requested_by, ended_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())"""
 
 
 async def record(
-    connection: Connection, key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
+    connection: Connection, key: Key, kind: str, took_ms: float, failure: Exception | None = None
 ) -> None:
-    """Add a run to the history: `outcome` is `ok` or `failed`."""
-    await connection.execute(_RECORD, *_run(key, kind, took_ms, outcome, detail))
+    """Add a run to the history: a good one, or one that ended with `failure`."""
+    await connection.execute(_RECORD, *_run(key, kind, took_ms, failure))
 
 
 def _run(
-    key: Key, kind: str, took_ms: float, outcome: str, detail: str | None
+    key: Key, kind: str, took_ms: float, failure: Exception | None = None
 ) -> tuple[object, ...]:
+    outcome: tuple[str | None, ...] = ("ok", None, None)
+    if failure is not None:
+        detail = shortened(f"{type(failure).__name__}: {failure}", 1000)
+        outcome = ("failed", detail, kind_of(failure))
     return (
-        *(key.function, key.source, key.id, kind, round(took_ms, 3), outcome, detail),
+        *(key.function, key.source, key.id, kind, round(took_ms, 3), *outcome),
         *(*(key.event or (key.source, key.id)), key.requested_by),
     )

@@ -20,15 +20,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 TIMEOUT_S = 3.0  # of a read of the tables: a scrape gives up after ten
 MAX_AGE_S = 5.0  # however often the page is asked for, the tables are read no more often
 
-# The kind of a recorded run's failure, by its error's class; any other was not foreseen.
-_PERMANENT = (
-    *("PermanentError", "NotFound", "Conflict", "TooLarge", "TooSlow", "CutShort", "BadAnswer"),
-    "Refused",
-    *("Forbidden", "NoRight", "QuotaUsedUp"),
-)
-_TEMPORARY = ("TemporaryError", "NotSent")
-_ERRORS = {**dict.fromkeys(_TEMPORARY, "temporary"), **dict.fromkeys(_PERMANENT, "permanent")}
-
 
 async def database(ctx: Context) -> list[Gauge]:
     """Whether this process reaches its database."""
@@ -57,8 +48,8 @@ async def runs(ctx: Context) -> list[Gauge]:
     for row in await history.tally(ctx.store):
         name = row["function"].replace("_", "-")
         labels = {"target": name, "type": row["type"], "outcome": row["outcome"]}
-        if row["error"]:
-            labels["kind"] = _ERRORS.get(row["error"], "unexpected")
+        if row["failure_kind"]:
+            labels["kind"] = row["failure_kind"]
         last, count = tally.get(tuple(labels.items()), (0.0, 0))
         ended = row["ended_at"].timestamp()
         tally[tuple(labels.items())] = max(last, ended), count + row["runs"]

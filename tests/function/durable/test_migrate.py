@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
 import stamina
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from functions.kit.durable import migrate
 from tests.conftest import MakeDatabase, MakeMigrated
@@ -105,3 +109,32 @@ async def test_many_may_migrate_at_once(make_database: MakeDatabase) -> None:
     url = await make_database()
     await asyncio.gather(*(migrate.upgrade(url, ORCHESTRATOR) for _ in range(4)))
     assert await at(url, "orchestrator_version") == ORCHESTRATOR.head
+
+
+async def test_failures_on_record_keep_their_kind(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = await make_database()
+    for revision in migrate.KIT.migrations.glob("000[1-8]_*.py"):
+        shutil.copy(revision, tmp_path)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+    )
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate._upgrade, migrate.Owner("kit", tmp_path))
+    await engine.dispose()
+    old = await asyncpg.connect(url)
+    await old.executemany(
+        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail)
+           VALUES ('f', '/s', '1', 't', 1, $1, $2)""",
+        [
+            ("ok", None),
+            ("failed", "NotFound: sprint"),
+            ("failed", "NotSent: no connection"),
+            ("failed", "KeyError: 'x'"),
+        ],
+    )
+    await migrate.upgrade(url)
+    rows = await old.fetch("SELECT failure_kind FROM run ORDER BY number")
+    await old.close()
+    assert [row["failure_kind"] for row in rows] == [None, "permanent", "temporary", "unexpected"]
