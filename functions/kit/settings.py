@@ -1,7 +1,7 @@
 """Settings: the only reader of the environment.
 
-A settings class is a model whose fields are environment variables in lower case. Each field says
-what it means, so that the README's table is made from the code.
+A settings class is a model whose fields are environment variables in lower case. Each field has a
+description, so that the README's table is made from the code.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Publisher:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def bury(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
         """Send an event that the sink refused with `status` to the dead letter sink.
 
         Its extensions say so as a Broker's do of an event that a subscriber refused.

@@ -1,7 +1,7 @@
 """GitHub's REST API: as an App, as its installation in a repository, or with a token.
 
-Times are GitHub's own, as its answers tell them: an App whose clock is wrong would be refused, and
-a limit ends when GitHub says so.
+Times are GitHub's own, by its answers: an App whose clock is wrong would be refused, and a limit
+ends at a time of GitHub's clock.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass
 class _Credential:
-    """A token, when it ends, and until when GitHub wants to hear no more of who holds it."""
+    """A token, when it ends, and until when GitHub wants no more requests with it."""
 
     token: str = ""
     ends: datetime = _NEVER
@@ -177,8 +177,8 @@ class Github:
             )
         except httpx.HTTPError as error:
             raise TemporaryError(f"GitHub: {type(error).__name__} {error}".rstrip()) from error
-        said = answer.headers.get("Date", "")
-        now = parsedate_to_datetime(said) if said else self.time
+        date = answer.headers.get("Date", "")
+        now = parsedate_to_datetime(date) if date else self.time
         self._ahead = now - self._now()
         reserve = self._settings.github_reserve
         rests = rests_until(answer.status_code, answer.headers, now, reserve)
@@ -192,29 +192,31 @@ class Github:
         return Answer(found, answer.headers.get("ETag", ""), _next(answer), now)
 
     def _check_limit(self, credential: _Credential) -> None:
-        left_s = (credential.rests_until - self.time).total_seconds()
-        if left_s > 0:
-            raise RateLimited(f"GitHub wants no request for {left_s:.0f} s", delay_s=left_s)
+        remaining_s = (credential.rests_until - self.time).total_seconds()
+        if remaining_s > 0:
+            raise RateLimited(
+                f"GitHub wants no request for {remaining_s:.0f} s", delay_s=remaining_s
+            )
 
 
 def _next(answer: httpx.Response) -> Mapping[str, str] | None:
-    """Its query only: whom we send a token to is ours to say."""
+    """Its query only: to which host we send a token is our choice."""
     url = answer.links.get("next", {}).get("url")
     return dict(parse_qsl(urlsplit(url).query)) if url else None
 
 
 def _refusal(answer: httpx.Response, at: str) -> PermanentError | TemporaryError:
     try:
-        said = shortened(str(answer.json()["message"]), 200)
+        reason = shortened(str(answer.json()["message"]), 200)
     except (ValueError, KeyError, TypeError):
-        said = ""
-    words = f"GitHub answered {answer.status_code} to {at}: {said}".removesuffix(": ")
+        reason = ""
+    message = f"GitHub answered {answer.status_code} to {at}: {reason}".removesuffix(": ")
     match answer.status_code:
         case 401:
-            return Unauthorised(words)
+            return Unauthorised(message)
         case 404 | 410:
-            return NotFound(words)
+            return NotFound(message)
         case status if status >= 500 or status == 408:
-            return TemporaryError(words)
+            return TemporaryError(message)
         case _:
-            return PermanentError(words)
+            return PermanentError(message)

@@ -1,4 +1,4 @@
-"""Who asks GitHub: an App, which signs for itself, or whoever a token is of.
+"""The credentials for GitHub: of an App, which signs for itself, or a token.
 
 Source: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App".
 """

@@ -1,7 +1,7 @@
-"""Until when GitHub wants no more requests, by what its answer says.
+"""Until when GitHub wants no more requests, by its answer.
 
 Source: docs.github.com, "Rate limits for the REST API": a secondary limit is a 403 or 429 with
-`Retry-After`, or else asks for a minute; the hour's limit tells what remains of it.
+`Retry-After`, or else asks for a minute; the hour's limit has what remains of it.
 """
 
 from __future__ import annotations

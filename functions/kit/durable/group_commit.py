@@ -97,14 +97,14 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _work(self) -> None:
         share = max(MIN_SHARE, -(-len(self._queue) // (self._lanes + 1 - len(self._working))))
-        batch = self._taken(share)
+        batch = self._next_batch(share)
         self._in_hand += len(batch)
         try:
             await self._commit(batch)
         finally:
             self._in_hand -= len(batch)
 
-    def _taken(self, share: int) -> list[tuple[Item, asyncio.Future[Result]]]:
+    def _next_batch(self, share: int) -> list[tuple[Item, asyncio.Future[Result]]]:
         """What one lane takes now: its share, so that the others have something to do."""
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         size = 0

@@ -1,9 +1,9 @@
 """The relay: sends committed events, in order per partition key, many keys at once.
 
 A process sends what it has committed right after its commit, from memory. Every process also looks
-for rows that nobody has leased: of a process that died, of one that gave back what it could not
+for rows without a lease: of a process that died, of one that gave back what it could not
 send before its end, and of attempts that failed. So a row is sent at the latest `LEASE_S` plus
-`SWEEP_S` seconds after whoever held it has gone, as long as one process of the database is awake.
+`SWEEP_S` seconds after its holder has gone, as long as one process of the database is awake.
 
 An event may be sent twice (a process dies between the broker's answer and the row's deletion); it
 has the same source and id both times.
@@ -45,7 +45,7 @@ class Sender(Protocol):
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""
 
-    async def bury(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
         """Send what the sink refused to the dead letters."""
 
 
@@ -80,9 +80,9 @@ class Relay:
 
     def _room(self) -> tuple[int, int]:
         """How many rows more, and of how many bytes, this process may lease."""
-        most = MAX_UNDER_LOAD if self._yielding.is_under_load() else MAX_IN_FLIGHT
+        limit = MAX_UNDER_LOAD if self._yielding.is_under_load() else MAX_IN_FLIGHT
         used = sum(len(entry.message.data) for entry in self._in_flight.values())
-        return most - len(self._in_flight), MAX_BYTES - used
+        return limit - len(self._in_flight), MAX_BYTES - used
 
     def start(self) -> None:
         """Look for rows to send from now on."""
@@ -129,7 +129,7 @@ class Relay:
                 logger.warning("leased events wait for their lease to end: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # A context of its own: whoever committed the rows may be inside a transaction or a trace.
+        # A context of its own: the task that committed the rows may be in a transaction or a trace.
         return asyncio.create_task(work, context=ContextVars())
 
     def _look_if_free(self, keys: Iterable[str | None]) -> None:
@@ -143,7 +143,7 @@ class Relay:
         self._wake.set()
 
     async def sweep(self) -> int:
-        """Take over rows that nobody has leased, and send them; return how many."""
+        """Lease the rows without a lease, and send them; return how many."""
         room, room_bytes = self._room()
         if room <= 0 or room_bytes <= 0:
             return 0
@@ -209,7 +209,7 @@ class Relay:
                 logger.error("event %s is a dead letter: %s", entry.message.id, error.detail)
                 status = error.answered
                 await outbox.refuse(self._store, entry.number, status)
-        await self._publisher.bury(entry.message, status)
+        await self._publisher.dead_letter(entry.message, status)
         await outbox.dead_letter(self._store, entry.number)
         return False
 

@@ -12,7 +12,7 @@ EVERY_S = 0.005
 
 
 class Yielding:
-    """Says if a process is under load, and waits for the end of it; all that wait look once."""
+    """Knows if a process is under load, and waits for the end of it; all that wait look once."""
 
     def __init__(self) -> None:
         self.is_under_load: Callable[[], bool] = lambda: False

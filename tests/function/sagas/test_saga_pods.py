@@ -96,7 +96,7 @@ class Pods:
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         self.sent += messages
 
-    async def bury(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:

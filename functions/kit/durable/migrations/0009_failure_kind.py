@@ -1,6 +1,6 @@
 """Of what kind a run's failure was: `permanent`, `temporary` or `unexpected`.
 
-Until now its error's class, which begins the detail, had to be known to whoever reads it.
+Until now readers had to know its error's class, with which the detail begins.
 """
 
 from __future__ import annotations
