@@ -54,15 +54,20 @@ class BackfillAsked(Asked):
 
 
 async def schedules(request: Request, ctx: Context) -> Response:
-    """Every schedule that has a ledger, with its next time."""
+    """`?limit=500&cursor=`: every schedule that has a ledger, by name, with its next time."""
+    query = Query(request)
+    limit, after = query.limit(500, 1000), query.text("cursor") or ""
     async with ctx.store.connection() as connection:
         found = await tables.load(connection)
+    rest = sorted(name for name in found if name > after)
+    names, following = page(rest, limit, str)
     days = read_calendars(ctx)
     shown = [
-        _schedule(one) | {"next": list(map(_tick, upcoming(one.schedule, ctx.now(), 1, days)))}
-        for one in found.values()
+        _schedule(found[name])
+        | {"next": list(map(_tick, upcoming(found[name].schedule, ctx.now(), 1, days)))}
+        for name in names
     ]
-    return _json({"schedules": shown})
+    return _json({"schedules": shown, "next": following})
 
 
 async def schedule(request: Request, ctx: Context) -> Response:

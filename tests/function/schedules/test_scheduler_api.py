@@ -67,6 +67,19 @@ async def test_a_schedule_tells_its_next_ten_times_and_its_last_and_why(
     assert listed["next"][0]["nominal"] == "2026-03-10T14:00:00Z"
 
 
+async def test_schedules_come_a_page_at_a_time(world: World, api: httpx.AsyncClient) -> None:
+    for name in ("a", "z"):
+        world.ping(name, "0 14 * * 1-5", missed="latest")
+    await world.wake(MONDAY + MINUTE)
+    first = (await api.get("/schedules?limit=2")).json()
+    last = (await api.get("/schedules", params={"cursor": first["next"]})).json()
+    assert [[one["name"] for one in page["schedules"]] for page in (first, last)] == [
+        ["a", "scrum"],
+        ["z"],
+    ]
+    assert last["next"] is None
+
+
 async def test_a_page_ends_between_schedules_of_the_same_nominal_time(
     world: World, api: httpx.AsyncClient
 ) -> None:
