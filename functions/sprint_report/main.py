@@ -34,6 +34,7 @@ from functions.kit.clients.concurrency import each
 from functions.kit.clients.service import Unreadable
 from functions.kit.context import Context
 from functions.kit.contract.decorator import function, route
+from functions.kit.contract.query import Query
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.settings import Settings
 from functions.sprint_report import decide, tables
@@ -49,10 +50,9 @@ class ReportSettings(Settings):
 
 async def show(request: Request, ctx: Context) -> Response:
     """The report as it is now, of all projects or of `?project_id=`; nothing is sent."""
-    unknown = set(request.query_params) - {"project_id"}
-    if unknown:
-        raise PermanentError(f"{', '.join(sorted(unknown))}: unknown; there is project_id")
-    readings = await gather_readings(ctx, request.query_params.get("project_id"))
+    query = Query(request)
+    query.refuse_others("project_id")
+    readings = await gather_readings(ctx, query.text("project_id"))
     report = decide.report([reading.status for reading in readings], ctx.now())
     if "text/csv" in request.headers.get("accept", ""):
         return Response(decide.as_csv(report.sprints), media_type="text/csv")
