@@ -21,7 +21,7 @@ import stamina
 from functions.webhook_receiver.client import ENDED, Client, HereTransport, Refused, Unreachable
 
 SHOWN = ("job_id", "state", "outcome", "kind", "task_id", "service", "queued_at", "reason")
-DELIVERY = ("received_at", "source", "id", "type", "state", "attempts", "last_error")
+DELIVERY = ("received_at", "source", "via", "id", "type", "state", "attempts", "last_error")
 
 
 def main(

@@ -2,7 +2,8 @@
 
 in      POST /webhook/{github,grafana,pm,cli}; ScheduleDue(schedule="webhook-relay")
 out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested
-asks    job-launcher, for what agents and people want to read
+asks    job-launcher, for what agents and people want to read; GitHub and Grafana, for what they say
+        happened and never reached us (`reconcile`)
 fails   503 while the database is away: nothing was acknowledged; the broker may be away for days
 """
 

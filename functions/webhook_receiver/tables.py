@@ -23,7 +23,8 @@ _STATE = """CASE WHEN sent.number IS NULL THEN delivery.state
 _LEDGER = "delivery LEFT JOIN outbox_event AS sent ON sent.number = delivery.event"
 _LIST = f"""delivery.number, source, id, type, attributes ->> 'subject' AS subject, size,
     {_STATE} AS state, coalesce(sent.attempts, 0) AS attempts,
-    coalesce('the broker refused it with ' || refusal, detail) AS last_error, received_at"""
+    coalesce('the broker refused it with ' || refusal, detail) AS last_error, received_at,
+    coalesce(attributes ->> 'via', 'webhook') AS via"""
 
 
 @dataclass(frozen=True)

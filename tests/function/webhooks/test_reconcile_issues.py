@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -176,3 +177,16 @@ async def test_health_says_that_each_has_its_request(world: DeliveriesWorld) -> 
         "Each open issue labelled agent has its request; 1 had to be made, the last one "
         "2026-03-02T15:00:00Z."
     )
+
+
+async def test_looking_and_late_deliveries_at_once_are_one_request_each(
+    world: DeliveriesWorld,
+) -> None:
+    sent = [await labelled(world, "untried") for _ in range(20)]
+    world.clock.passes(minutes=60)
+    await asyncio.gather(world.minute(0), *(world.github.answered(one) for one in sent))
+    await world.minute(60)
+
+    await requested(world, 20)
+    messages = world.cluster.sink.messages
+    assert sorted(int(message.subject or 0) for message in messages) == list(range(1, 21))
