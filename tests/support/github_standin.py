@@ -7,6 +7,7 @@ cursors in a circle, and have its clock go wrong.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,51 +15,53 @@ from datetime import UTC, timedelta
 from email.utils import format_datetime
 from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.support.github_world import API, Attempt, GithubWorld, Issue, written
+from tests.support.github_rights import GithubRights
+from tests.support.github_world import API, Attempt, GithubWorld, Issue, Sent, written
 
 KEEPS = timedelta(days=3)
 Found = tuple[Any, dict[str, str]]
 
 
 class GithubStandIn(GithubWorld):
-    """`remaining` requests of the hour are left; `busy` are refusals of the next, None for none."""
+    """`remaining` requests of the hour are left; `busy` are refusals of the next, None for none.
+
+    Each time that a repository is asked for, one of `late_now` arrives at the same moment.
+    """
 
     def __init__(self, *given: Any, token: str = "ghp_token", **named: Any) -> None:
         super().__init__(*given, **named)
-        self.token = token
+        self._rights = GithubRights(token)
         self.limit = self.remaining = 5000
         self.busy: list[tuple[int, dict[str, str]] | None] = []
         self.loops = False
+        self.late_now: list[Sent] = []
+        self._arriving: list[asyncio.Task[httpx.Response]] = []
         self.requests: list[str] = []
-        self._installation_tokens: dict[str, dict[str, Any]] = {}
 
-    @cached_property
+    @property
+    def token(self) -> str:
+        """Of somebody who may do everything."""
+        return self._rights.token
+
+    @property
     def private_key(self) -> str:
-        """The App's, which GitHub itself does not keep."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
-
-    @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        """The App's."""
+        return self._rights.private_key
 
     def refuses(self, after: int, status: int, headers: dict[str, str]) -> None:
         """Answer so many requests, and refuse the next."""
         self.busy = [None] * after + [(status, headers)]
+
+    async def arrived(self) -> None:
+        """Return once what came in the middle of it (`late_now`) was answered."""
+        await asyncio.gather(*self._arriving)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
@@ -155,7 +158,7 @@ class GithubStandIn(GithubWorld):
     def _of_hook(self, request: Request) -> list[Attempt]:
         hook = request.url.path.partition("/deliveries")[0].removeprefix("/")
         hook = "app" if hook == "app/hook" else hook
-        self._check(request, "app" if hook == "app" else "repository_hooks")
+        self._rights.check(request, self.time, "app" if hook == "app" else "repository_hooks")
         kept = [one for one in self.attempts if one.at > self.time - KEEPS]
         rows = [one for one in kept if one.sent.hook == hook]
         return sorted(rows, key=lambda one: one.id, reverse=True)
@@ -167,18 +170,16 @@ class GithubStandIn(GithubWorld):
         raise HTTPException(404, "Not Found")
 
     async def _installed(self, request: Request) -> Found:
-        self._check(request, "app")
+        self._rights.check(request, self.time, "app")
         return self.document.made("installation", id=11), {}
 
     async def _token(self, request: Request) -> Found:
-        self._check(request, "app")
-        token = f"ghs_{uuid4().hex}"
-        ends = self.time + timedelta(hours=1)
-        self._installation_tokens[token] = {**await request.json(), "ends": ends}
+        self._rights.check(request, self.time, "app")
+        token, ends = self._rights.given(await request.json(), self.time)
         return self.document.made("installation-token", token=token, expires_at=written(ends)), {}
 
     async def _issues(self, request: Request) -> Found:
-        self._check(request, "issues")
+        self._rights.check(request, self.time, "issues")
         repository, query = _repository_of(request), request.query_params
         wanted = {one.lower() for one in query.get("labels", "").split(",") if one}
         found = [
@@ -190,15 +191,17 @@ class GithubStandIn(GithubWorld):
         return _page(request, found)
 
     async def _one_issue(self, request: Request) -> Found:
-        self._check(request, "issues")
+        self._rights.check(request, self.time, "issues")
         return self.issue(_repository_of(request), self._known(request)), {}
 
     async def _timeline(self, request: Request) -> Found:
-        self._check(request, "issues")
+        self._rights.check(request, self.time, "issues")
         return _page(request, self._known(request).timeline)
 
     async def _one_repository(self, request: Request) -> Found:
-        self._check(request, "issues")
+        self._rights.check(request, self.time, "issues")
+        if self.late_now:
+            self._arriving.append(asyncio.create_task(self.answered(self.late_now.pop(0))))
         return self.repository(_repository_of(request)), {}
 
     def _known(self, request: Request) -> Issue:
@@ -206,31 +209,6 @@ class GithubStandIn(GithubWorld):
         if found is None:
             raise HTTPException(404, "Not Found")
         return found
-
-    def _check(self, request: Request, right: str) -> None:
-        """Does who asks hold the right: of the App itself, or to a part of a repository?"""
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if right == "app":
-            try:
-                claims = jwt.decode(
-                    token,
-                    self._key.public_key(),
-                    algorithms=["RS256"],
-                    options={"verify_exp": False, "verify_iat": False},
-                )
-            except jwt.PyJWTError:
-                raise HTTPException(401, "A JSON web token could not be decoded") from None
-            ahead_s = claims["exp"] - self.time.timestamp()
-            if not 0 < ahead_s <= 600 or claims["iat"] > self.time.timestamp():
-                raise HTTPException(401, "'Expiration time' claim ('exp') is too far in the future")
-            return
-        if token == self.token:
-            return
-        given = self._installation_tokens.get(token)
-        if given is None or given["ends"] < self.time:
-            raise HTTPException(401, "Bad credentials")
-        if right not in given["permissions"]:
-            raise HTTPException(403, "Resource not accessible by integration")
 
 
 def _repository_of(request: Request) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -182,9 +181,9 @@ async def test_health_says_that_each_has_its_request(world: DeliveriesWorld) -> 
 async def test_looking_and_late_deliveries_at_once_are_one_request_each(
     world: DeliveriesWorld,
 ) -> None:
-    sent = [await labelled(world, "untried") for _ in range(20)]
-    world.clock.passes(minutes=60)
-    await asyncio.gather(world.minute(0), *(world.github.answered(one) for one in sent))
+    world.github.late_now = [await labelled(world, "untried") for _ in range(20)]
+    await world.minute(60)
+    await world.github.arrived()
     await world.minute(60)
 
     await requested(world, 20)

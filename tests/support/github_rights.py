@@ -1,0 +1,66 @@
+"""Who may ask the stand-in of GitHub for what: its App, the App's installations, and a token."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+
+class GithubRights:
+    """`token` may do everything; what an installation's may do is in it."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self._tokens: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def private_key(self) -> str:
+        """The App's, which GitHub itself does not keep."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+
+    @cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def given(self, wanted: dict[str, Any], now: datetime) -> tuple[str, datetime]:
+        """A token of an installation, and when it ends."""
+        token, ends = f"ghs_{uuid4().hex}", now + timedelta(hours=1)
+        self._tokens[token] = {**wanted, "ends": ends}
+        return token, ends
+
+    def check(self, request: Request, now: datetime, right: str) -> None:
+        """Does who asks hold the right: of the App itself, or to a part of a repository?"""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if right == "app":
+            try:
+                claims = jwt.decode(
+                    token,
+                    self._key.public_key(),
+                    algorithms=["RS256"],
+                    options={"verify_exp": False, "verify_iat": False},
+                )
+            except jwt.PyJWTError:
+                raise HTTPException(401, "A JSON web token could not be decoded") from None
+            ahead_s = claims["exp"] - now.timestamp()
+            if not 0 < ahead_s <= 600 or claims["iat"] > now.timestamp():
+                raise HTTPException(401, "'Expiration time' claim ('exp') is too far in the future")
+            return
+        if token == self.token:
+            return
+        given = self._tokens.get(token)
+        if given is None or given["ends"] < now:
+            raise HTTPException(401, "Bad credentials")
+        if right not in given["permissions"]:
+            raise HTTPException(403, "Resource not accessible by integration")
