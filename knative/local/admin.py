@@ -81,7 +81,8 @@ def admin_app(runtime: Runtime) -> Starlette:
         except ValueError as error:
             raise QueryError(str(error)) from None
         except TimeoutError as error:
-            return JSONResponse({"detail": str(error)}, 504)
+            detail = f"stopped at {runtime.clock.now().isoformat()}: {error}"
+            return JSONResponse({"detail": detail}, 504)
         return JSONResponse({"now": runtime.clock.now().isoformat(), "timers": made})
 
     async def faults(request: Request) -> Response:

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,10 @@ from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
 from knative.local.server import Server, bind
-from knative.local.timeline import Timeline
+from knative.local.timeline import Timeline, wait_until_idle
 from knative.local.translate import brokers, triggers
 
 logger = logging.getLogger(__name__)
-
-IDLE_FOR_S = 0.05  # an outbox sends a moment after its function has answered
-IDLE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -267,26 +264,16 @@ class Runtime:
         """
         if not self.timeline.is_virtual:
             raise ValueError("the clock is the machine's: start with `up --clock TIME`")
-        return await self.timeline.advance(by_s, self._wait_until_idle)
+        return await self.timeline.advance(by_s, partial(wait_until_idle, self._busy))
 
-    async def _wait_until_idle(self) -> None:
-        """Wait until nothing has been under way for a while; TimeoutError names what still is."""
-        since = began = time.monotonic()
-        while time.monotonic() - since < IDLE_FOR_S:
-            busy = [one.service.name for one in self.processes.revisions if one.in_flight]
-            if self.broker.in_flight() or self.clock.busy:
-                busy.append("the broker")
-            if self.kube.running_pods():
-                busy.append("a Job")
-            if busy:
-                since = time.monotonic()
-            if since - began > IDLE_WITHIN_S:
-                moment = datetime.fromtimestamp(self.timeline.now(), UTC)
-                raise TimeoutError(
-                    f"stopped at {moment.isoformat()}: {', '.join(busy)} did not end in "
-                    f"{IDLE_WITHIN_S:g} s"
-                )
-            await asyncio.sleep(IDLE_FOR_S / 10)
+    def _busy(self) -> list[str]:
+        """What goes on without waiting for a time."""
+        busy = [one.service.name for one in self.processes.revisions if one.in_flight]
+        if self.broker.in_flight() or self.clock.busy:
+            busy.append("the broker")
+        if self.kube.running_pods():
+            busy.append("a Job")
+        return busy
 
     # What can be asked.
 

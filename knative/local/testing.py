@@ -22,7 +22,7 @@ from knative.local.cli.client import Client
 from knative.local.cli.ingress import send_event
 from knative.local.errors import StartError
 
-SETTLED_FOR_S = 0.2  # an outbox sends a moment after its function has answered
+LOOKS = 10  # in a row that find nothing: an outbox sends after its function has answered
 EVERY_S = 0.02
 
 
@@ -152,12 +152,10 @@ class LocalKnative(KnativeProcess):
 
     def wait_until_settled(self, within_s: float = 60.0) -> None:
         """Return when nothing is on its way any more, retries included; else AssertionError."""
-        deadline = time.monotonic() + within_s
-        since = time.monotonic()
-        while time.monotonic() - since < SETTLED_FOR_S:
-            if not self.admin.ask("settled")["settled"]:
-                since = time.monotonic()
-            if since > deadline:
+        deadline, settled = time.monotonic() + within_s, 0
+        while settled < LOOKS:
+            settled = settled + 1 if self.admin.ask("settled")["settled"] else 0
+            if not settled and time.monotonic() > deadline:
                 raise AssertionError(f"not settled within {within_s:g} s: {self.status()}")
             time.sleep(EVERY_S)
 

@@ -17,6 +17,24 @@ from pathlib import Path
 
 LONGEST_NAP_S = 20.0  # wake up now and then: a laptop sleeps, its clock is set
 
+LOOKS = 10  # in a row that find nothing: an outbox sends a moment after its function has answered
+BETWEEN_LOOKS_S = 0.005
+IDLE_WITHIN_S = 60.0
+
+
+async def wait_until_idle(busy: Callable[[], list[str]], within_s: float = IDLE_WITHIN_S) -> None:
+    """Return when `busy` has been empty at several looks in a row; TimeoutError with its names.
+
+    Looks are counted, not seconds: a machine under load may let a second pass between two.
+    """
+    deadline, idle = time.monotonic() + within_s, 0
+    while idle < LOOKS:
+        names = busy()
+        idle = 0 if names else idle + 1
+        if names and time.monotonic() > deadline:
+            raise TimeoutError(f"{', '.join(names)} did not end in {within_s:g} s")
+        await asyncio.sleep(BETWEEN_LOOKS_S)
+
 
 @dataclass(order=True)
 class Timer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from knative.local.timeline import Timeline
+from knative.local.timeline import BETWEEN_LOOKS_S, LOOKS, Timeline, wait_until_idle
 from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
 from tests.support.manifest_files import write
@@ -60,6 +61,28 @@ async def test_time_goes_on_from_where_an_advance_was_stopped() -> None:
         await timeline.advance(60, stuck)
     assert 10 <= timeline.now() - START.timestamp() < 15
     timeline.close()
+
+
+async def test_a_loop_that_stalls_does_not_make_what_is_busy_idle() -> None:
+    begun, stalled, busy = time.monotonic(), 0, ["echo"]
+
+    def look() -> list[str]:
+        nonlocal stalled
+        if stalled < 3:
+            stalled += 1
+            asyncio.get_running_loop().call_soon(time.sleep, LOOKS * BETWEEN_LOOKS_S)
+        else:
+            busy.clear()
+        return busy
+
+    await wait_until_idle(look)
+    assert not busy
+    assert time.monotonic() - begun >= 3 * LOOKS * BETWEEN_LOOKS_S
+
+
+async def test_what_does_not_end_is_named() -> None:
+    with pytest.raises(TimeoutError, match=r"echo, a Job did not end in 0\.05 s"):
+        await wait_until_idle(lambda: ["echo", "a Job"], within_s=0.05)
 
 
 async def test_a_file_tells_processes_the_time(tmp_path: Path) -> None:
