@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 Kind = tuple[str, str | None]  # GitHub's name of an event, and its action
@@ -40,7 +40,9 @@ class Walk:
     """How far a hook's list was read, newest first.
 
     All attempts up to the `watermark` are known. A walk that is not at its end goes on at `cursor`;
-    it began at the attempt `top` and has come down to `lowest`.
+    it began at the attempt `top` and has come down to `lowest`. `begun` is when it
+    began, by GitHub's time, and `at` when the last one did that came to its end. `forgotten` is
+    what GitHub had forgotten before anybody looked, from when and to when.
     """
 
     watermark: int = 0
@@ -48,6 +50,9 @@ class Walk:
     lowest: int = 0
     cursor: str = ""
     etag: str = ""
+    begun: str = ""
+    at: str = ""
+    forgotten: tuple[str, str] | None = None
 
 
 def by_guid(rows: Iterable[Listed]) -> list[Made]:
@@ -79,16 +84,40 @@ def after_page(walk: Walk, ids: Sequence[int], cursor: str) -> Walk:
 
     >>> walk = after_page(Walk(watermark=3), [9, 8], "a")
     >>> walk
-    Walk(watermark=3, top=9, lowest=8, cursor='a', etag='')
-    >>> after_page(walk, [5, 3], "b")
-    Walk(watermark=9, top=0, lowest=0, cursor='', etag='')
+    Walk(watermark=3, top=9, lowest=8, cursor='a', etag='', begun='', at='', forgotten=None)
+    >>> after_page(walk, [5, 3], "b") == Walk(watermark=9)
+    True
     """
     if ids and walk.lowest and min(ids) >= walk.lowest:
         raise ValueError("GitHub's pages of deliveries go in a circle")
     top = walk.top or max(ids, default=walk.watermark)
     if not ids or not cursor or min(ids) <= walk.watermark:
-        return Walk(watermark=max(top, walk.watermark), etag=walk.etag)
+        return finished(replace(walk, watermark=max(top, walk.watermark)))
     return replace(walk, top=top, lowest=min(ids), cursor=cursor)
+
+
+def at_top(walk: Walk) -> Walk:
+    """The next walk begins with the newest; what is known is known."""
+    return replace(walk, top=0, lowest=0, cursor="")
+
+
+def begun(walk: Walk, now: datetime, keeps: timedelta) -> Walk:
+    """The walk that begins now: was the last one so long ago that GitHub has forgotten some?
+
+    >>> now = datetime(2026, 1, 9)
+    >>> begun(Walk(at="2026-01-07T00:00:00"), now, timedelta(days=3)).forgotten
+    >>> begun(Walk(at="2026-01-02T00:00:00"), now, timedelta(days=3)).forgotten
+    ('2026-01-02T00:00:00', '2026-01-06T00:00:00')
+    """
+    kept_since = now - keeps
+    gap = bool(walk.at) and datetime.fromisoformat(walk.at) < kept_since
+    forgotten = (walk.at, kept_since.isoformat()) if gap else walk.forgotten
+    return replace(walk, begun=now.isoformat(), forgotten=forgotten)
+
+
+def finished(walk: Walk) -> Walk:
+    """All is known up to when it began."""
+    return replace(at_top(walk), at=walk.begun)
 
 
 def wanted(listed: Mapping[Kind, str], types: Collection[str]) -> set[Kind]:

@@ -54,6 +54,8 @@ async def standing(ctx: Context) -> dict[str, Any]:
         )
         known = compared.get(name)
         said = words.of_hook(found, until, known.problem) if known else words.NOT_YET
+        if known and (gap := known.memory.get("forgotten")):
+            said = f"{said} {words.forgotten(*gap)}"
         hooks.append({"name": name, "words": said, **found, **_standing(known)})
     issues = []
     for name in issue_names(ctx):

@@ -47,33 +47,35 @@ class Hook:
     async def _read(self, walk: Walk, until: float) -> bool:
         while time.monotonic() < until:
             answer = await self._page(walk)
-            if answer is None:
+            if not walk.cursor:
+                walk = decide.begun(walk, answer.at, self._keeps)
+            if not answer.changed:
+                await self._remember(decide.finished(walk), [])
                 return True
-            rows = typed("GitHub", list[Listed], answer.body)
-            following = (answer.next or {}).get("cursor", "")
             if not walk.cursor:
                 walk = replace(walk, etag=answer.etag)
+            rows = typed("GitHub", list[Listed], answer.body)
+            following = (answer.next or {}).get("cursor", "")
             try:
                 walk = decide.after_page(walk, [row.id for row in rows], following)
             except ValueError as error:
-                await self._remember(Walk(watermark=walk.watermark), [])
+                await self._remember(replace(decide.at_top(walk), etag=""), [])
                 raise TemporaryError(str(error), delay_s=CIRCLE_S) from None
             await self._remember(walk, decide.by_guid(rows))
             if not walk.cursor:
                 return True
         return False
 
-    async def _page(self, walk: Walk) -> Answer | None:
-        """The next page; None where nothing is new since the last walk."""
+    async def _page(self, walk: Walk) -> Answer:
+        """The next page; the first is not `changed` where nothing is new since the last walk."""
         query = {"per_page": str(PAGE)} | ({"cursor": walk.cursor} if walk.cursor else {})
         etag = "" if walk.cursor else walk.etag
         try:
-            answer = await self._ask("", query, etag)
+            return await self._ask("", query, etag)
         except PermanentError:
             if walk.cursor:  # it may be too old
-                await self._remember(Walk(watermark=walk.watermark), [])
+                await self._remember(replace(decide.at_top(walk), etag=""), [])
             raise
-        return answer if answer.changed else None
 
     async def _ask(self, at: str, query: Mapping[str, str] | None = None, etag: str = "") -> Answer:
         if self.name == APP:

@@ -39,6 +39,22 @@ be had until 2026-03-05 14:00 UTC.'
     return _up_to_date("; ".join(parts), problem)
 
 
+def forgotten(since: str, until: str) -> str:
+    """What nobody will ever know.
+
+    >>> forgotten("2026-01-02T00:00:00+00:00", "2026-01-06T12:30:00+00:00")
+    'From 2026-01-02 00:00 to 2026-01-06 12:30 UTC nobody compared, and GitHub has forgotten it.'
+    """
+    return (
+        f"From {_minute(since)} to {_minute(until)} UTC nobody compared, and GitHub has "
+        "forgotten it."
+    )
+
+
+def _minute(text: str) -> str:
+    return text[:16].replace("T", " ")
+
+
 def of_issues(memory: Mapping[str, Mapping[str, Any]], problem: str | None = None) -> str:
     """What became of the open issues with each label.
 

@@ -202,6 +202,21 @@ async def test_what_github_forgot_is_gone_and_said_so(world: DeliveriesWorld) ->
     assert (gone["guid"], gone["state"], world.said()) == (sent.guid, "gone", [])
 
 
+async def test_a_time_in_which_nobody_compared_and_that_github_forgot_is_told(
+    world: DeliveriesWorld,
+) -> None:
+    await world.minute()
+    world.clock.passes(days=2)
+    await world.minute()
+    assert "nobody compared" not in (await hook_of(world))["words"]
+    world.clock.passes(days=5)
+    await world.minute()
+    assert (await hook_of(world))["words"] == (
+        "GitHub made 0 in the last day, 0 are here. From 2026-03-04 14:10 to 2026-03-06 14:15 UTC "
+        "nobody compared, and GitHub has forgotten it."
+    )
+
+
 async def test_a_signature_that_is_not_ours_is_refused(world: DeliveriesWorld) -> None:
     number = await world.github.opened("o/r")
     sent = await world.github.labelled("o/r", number, "agent", "lost")
