@@ -24,9 +24,6 @@ from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
 from functions.kit.errors import Conflict, PermanentError
 
-# A broker may try for minutes before it says that it took an event; the page then shows the rest.
-PREFER = {"Prefer": "respond-async, wait=3"}
-
 
 async def confirm_one(view: View) -> Response:
     """What would be sent again, to whom, before it is."""
@@ -56,21 +53,14 @@ async def redrive_one(view: View) -> Response:
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
     at = f"/dead-letters/{found['number']}/redrive"
-    answer = await view.ask.function(FUNCTION).act(at, who, headers=PREFER)
-    return _sent(view, number, answer["outcome"])
+    await view.ask.function(FUNCTION).act(at, who)
+    return _sending(view, number)
 
 
-def _sent(view: View, number: str, outcome: str | None) -> Response:
-    """Back to the letter, with what came of sending it."""
-    words, tone = f"Dead letter {number} was sent again.", "good"
-    if outcome == "returned":
-        words, tone = f"Dead letter {number} was sent again, and failed again.", "bad"
-    elif outcome is None:
-        words, tone = (
-            f"Dead letter {number} is being sent again: see its outcome here.",
-            "busy",
-        )
-    return done(view, f"/dead-letters/{number}", words, tone)
+def _sending(view: View, number: str) -> Response:
+    """Back to the letter, which shows what came of sending it."""
+    words = f"Dead letter {number} is being sent again: see its outcome here."
+    return done(view, f"/dead-letters/{number}", words, "busy")
 
 
 async def edit(view: View) -> Response:
@@ -107,12 +97,12 @@ async def send_edited(view: View) -> Response:
         change["attributes"] = {"subject": subject}
     peer = view.ask.function(FUNCTION)
     try:
-        answer = await peer.act(f"/dead-letters/{found['number']}/redrive", who, change, PREFER)
+        await peer.act(f"/dead-letters/{found['number']}/redrive", who, change)
     except Conflict:
         raise
     except PermanentError as error:
         return _edit_page(view, found, text, subject, error.detail)
-    return _sent(view, number, answer["outcome"])
+    return _sending(view, number)
 
 
 # What ends a letter without sending it: how it is called, what it says, and what came of it.
@@ -210,11 +200,7 @@ async def redrive_many(view: View) -> Response:
     form, who = await view.authentication.act()
     wanted = chosen(form)
     body = {**wanted, "state": "open"}
-    answer = await view.ask.function(FUNCTION).act("/redrive", who, body, PREFER)
-    left = f" {answer['left']} are left." if answer["left"] else ""
-    if "redriving" in answer:
-        said = f"{answer['redriving']} dead letters are being sent again: see their states.{left}"
-        return done(view, f"/dead-letters?{urlencode(wanted)}", said, "busy")
+    answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
     return _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
 
 

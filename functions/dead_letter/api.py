@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from functions.dead_letter import audit, tables
-from functions.dead_letter.later import Later, max_wait_s
 from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
 from functions.dead_letter.retention import sweep_if_due
 from functions.kit import cloudevents
@@ -20,11 +19,11 @@ from functions.kit.context import Context
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
 from functions.kit.contract.query import Query, page, user_of
-from functions.kit.errors import Conflict, NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
 
 M = TypeVar("M", bound=BaseModel)
 
-# Dead letters sent again at once, and in one request: the answer must come within the deadline.
+# Dead letters dismissed at once, and in one request: the answer must come within the deadline.
 _AT_ONCE = 8
 _MAX_AT_ONCE = 200
 _NOT_OPEN = "it is not open any more"
@@ -59,13 +58,14 @@ class Dismissal(Filter, Why):
 
 async def dead_letters(request: Request, ctx: Context) -> Response:
     """`?type=&function=&state=&limit=50&cursor=`: newest first, and how many fit in all."""
-    await sweep_if_due(ctx)
+    sweep_if_due(ctx)
     query = Query(request)
     query.refuse_others("type", "function", "state", "limit", "cursor", "before")
     state = query.choice("state", get_args(tables.State))
     wanted = (query.text("type"), query.text("function"), state)
     limit, cursor = query.limit(), query.cursor("before")
     async with ctx.store.connection() as connection:
+        await tables.settle(connection)
         rows = await tables.newest(connection, wanted, limit + 1, cursor)
         total = await tables.count(connection, wanted)
     shown, following = page(rows, limit, lambda row: row["seen"])
@@ -86,51 +86,42 @@ async def dead_letter(request: Request, ctx: Context) -> Response:
 async def redrive_one(request: Request, ctx: Context) -> Response:
     """Send one dead letter again, edited as in the body: `{"data": ..., "attributes": {}}`.
 
-    202 where that takes longer than the caller prefers to wait.
+    It leaves by the outbox; the dead letter tells how that ended.
     """
     edit = _read(Edit, await _json(request))
     found = await _found(request, ctx)
     number = found.number
     message = as_kept(found) if edit.is_empty else edited(found, edit)
-    work = redrive(number, _who(request), ctx, message, is_edited=not edit.is_empty)
-    done = await ctx.part(Later).done_within(work, max_wait_s(request))
-    if done is None:
-        return JSONResponse({"dead_letter": number, "outcome": None, "state": "redriving"}, 202)
-    outcome = done.result()
-    if outcome is None:
+    if not await redrive(number, _who(request), ctx, message, is_edited=not edit.is_empty):
         raise Conflict(
             f"dead letter {number} is not open: it is redriven already, or being redriven right "
             "now, or dismissed"
         )
-    if outcome.outcome == "failed":
-        raise TemporaryError(f"dead letter {number} was not sent: {outcome.detail}")
-    return JSONResponse({"dead_letter": number, "outcome": outcome.outcome, "id": message.id})
+    return JSONResponse({"dead_letter": number, "state": "redriving", "id": message.id}, 202)
 
 
 async def redrive_many(request: Request, ctx: Context) -> Response:
     """Send the dead letters of a filter again, oldest first; the open ones if it names no state.
 
     One request sends up to 200 and answers how many are `left`. An empty filter is refused: it is
-    more often a slip than a wish. 202 where it takes longer than the caller prefers to wait.
+    more often a slip than a wish. Each dead letter tells how its sending ended.
     """
     chosen = _chosen(_read(Filter, await _json(request)))
 
+    who = _who(request)
+
     async def send(number: int) -> dict[str, Any]:
-        outcome = await redrive(number, _who(request), ctx)
-        if outcome is None:
-            return {
-                "dead_letter": number,
-                "outcome": "skipped",
-                "detail": "it is not open any more",
-            }
-        return {"dead_letter": number, "outcome": outcome.outcome, "detail": outcome.detail}
+        try:
+            is_sending = await redrive(number, who, ctx)
+        except (Conflict, PermanentError) as error:
+            return {"dead_letter": number, "outcome": "failed", "detail": shortened(error.detail)}
+        outcome = "redriving" if is_sending else "skipped"
+        detail = None if is_sending else _NOT_OPEN
+        return {"dead_letter": number, "outcome": outcome, "detail": detail}
 
     numbers, left = await _oldest(ctx, chosen)
-    work = each(numbers, send, _AT_ONCE)
-    done = await ctx.part(Later).done_within(work, max_wait_s(request))
-    if done is None:
-        return JSONResponse({"redriving": len(numbers), "left": left}, 202)
-    return JSONResponse({"redriven": done.result(), "left": left})
+    # One after the other: what has one partition key leaves in this order.
+    return JSONResponse({"redriven": [await send(number) for number in numbers], "left": left}, 202)
 
 
 async def dismiss_one(request: Request, ctx: Context) -> Response:
@@ -151,7 +142,7 @@ async def dismiss_many(request: Request, ctx: Context) -> Response:
     async def dismiss(number: int) -> dict[str, Any]:
         async with ctx.store.transaction() as tx:
             done = await audit.dismiss(tx, number, _who(request), given.reason, ctx.now())
-        detail = None if done else "it is not open any more"
+        detail = None if done else _NOT_OPEN
         return {
             "dead_letter": number,
             "outcome": "dismissed" if done else "skipped",
@@ -192,6 +183,7 @@ def _chosen(chosen: Filter) -> tables.Wanted:
 async def _oldest(ctx: Context, wanted: tables.Wanted) -> tuple[Sequence[int], int]:
     """The dead letters of one request, and how many are left for the next."""
     async with ctx.store.connection() as connection:
+        await tables.settle(connection)
         numbers, total = await tables.oldest(connection, wanted, _MAX_AT_ONCE)
     return numbers, total - len(numbers)
 
@@ -199,6 +191,7 @@ async def _oldest(ctx: Context, wanted: tables.Wanted) -> tuple[Sequence[int], i
 async def _found(request: Request, ctx: Context) -> tables.DeadLetter:
     number = _number(request)
     async with ctx.store.connection() as connection:
+        await tables.settle(connection)
         found = await tables.one(connection, number)
     if found is None:
         raise NotFound(f"there is no dead letter {number}")
@@ -227,7 +220,10 @@ def _number(request: Request) -> int:
 
 
 def _who(request: Request) -> str:
-    return user_of(request.headers) or "anonymous"
+    who = user_of(request.headers)
+    if who is None:
+        raise PermanentError("X-User: name who asks for this, as it is on record")
+    return who
 
 
 async def moved(request: Request, ctx: Context) -> Response:

@@ -31,4 +31,4 @@ async def dead_letter(event: AnyEvent, ctx: Context) -> None:
         "dead letter",
         extra={"fields": {"dead_letter": number, "count": count, "failed_at": failure.function}},
     )
-    await sweep_if_due(ctx)
+    sweep_if_due(ctx)

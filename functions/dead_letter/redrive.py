@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -13,10 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from functions.dead_letter import decide, tables
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.errors import Conflict, FunctionError, PermanentError, shortened
-from functions.kit.settings import ProcessSettings
-
-logger = logging.getLogger(__name__)
+from functions.kit.errors import Conflict, PermanentError
 
 
 class Edit(BaseModel):
@@ -95,28 +91,20 @@ async def redrive(
     message: cloudevents.Message | None = None,
     *,
     is_edited: bool = False,
-) -> tables.Outcome | None:
-    """Send one dead letter's event to the broker; None where it is not to be sent.
+) -> bool:
+    """Put one dead letter's event into the outbox; False where it is not to be sent.
 
-    `message` is what is sent; without it the event as it was. Whatever goes wrong with sending is
-    the outcome. The audit row is there before the event leaves, so a crash in between leaves the
-    state "redriving": it is not known whether it was sent, and sending it again is
-    harmless, as functions know an event by its source and id. If the event fails anew while it is
-    being sent, its dead letter opens the row, and the mark afterwards must not hide that.
+    `message` is what is sent; without it the event as it was. With the event its audit row is
+    committed, and the dead letter says "redriving" until the event has left. Sending it twice is
+    harmless, as functions know an event by its source and id. If it fails anew, its dead letter
+    opens the row.
     """
-    publish_s = ctx.settings(ProcessSettings).publish_timeout_s
+    durable = ctx.resources.durable
     async with ctx.store.transaction() as tx:
-        claim = await tables.claim(tx, number, who, publish_s, edited=is_edited)
-    if claim is None:
-        return None
-    problem = None
-    try:
-        await ctx.publisher.publish([message or as_kept(claim.dead_letter)])
-    except FunctionError as error:
-        problem = shortened(error.detail)
-    except Exception as error:
-        # Of this event alone: an attribute that no header can hold, for example.
-        logger.error("dead letter %d was not sent", number, exc_info=error)
-        problem = shortened(f"it cannot be sent ({type(error).__name__}: {error}): edit it")
-    async with ctx.store.transaction() as tx:
-        return await tables.settle(tx, number, claim.redrive, problem)
+        claim = await tables.claim(tx, number, who, edited=is_edited)
+        if claim is None:
+            return False
+        (entry,) = await durable.put(tx, ctx.function, [message or as_kept(claim.dead_letter)])
+        await tables.link(tx, claim.redrive, entry.number)
+    durable.deliver([entry])
+    return True

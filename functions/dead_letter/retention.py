@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from datetime import timedelta
 
 from pydantic import Field
 
-from functions.dead_letter import audit
-from functions.dead_letter.later import Later
+from functions.dead_letter import audit, tables
 from functions.kit.context import Context, Resources
+from functions.kit.errors import FunctionError
 from functions.kit.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # So many are deleted in one transaction: none takes long.
 _BATCH = 500
@@ -38,19 +42,31 @@ class DeadLetterSettings(Settings):
 
 
 class Sweeps:
-    """When this process looks next for what is old."""
+    """When this process looks for what is old again, and the look that goes on."""
 
     def __init__(self, resources: Resources) -> None:
         self.next_at = float("-inf")
+        self.going_on: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        if self.going_on is not None:
+            await asyncio.gather(self.going_on, return_exceptions=True)
 
 
-async def sweep_if_due(ctx: Context) -> None:
-    """Delete what is old, behind the request that is being answered, which does not wait for it."""
+def sweep_if_due(ctx: Context) -> None:
+    """Delete what is old, behind the request that is being answered; nobody waits for it."""
     sweeps = ctx.part(Sweeps)
     if time.monotonic() < sweeps.next_at:
         return
     sweeps.next_at = time.monotonic() + _EVERY_S
-    await ctx.part(Later).done_within(sweep(ctx), 0.0)
+    sweeps.going_on = asyncio.create_task(_swept(ctx))
+
+
+async def _swept(ctx: Context) -> None:
+    try:
+        await sweep(ctx)
+    except FunctionError as error:
+        logger.warning("could not delete old dead letters: %s", error)
 
 
 async def sweep(ctx: Context) -> None:
@@ -58,6 +74,8 @@ async def sweep(ctx: Context) -> None:
     settings = ctx.settings(DeadLetterSettings)
     days = settings.dead_letter_retention_days
     before = ctx.now() - timedelta(days=days)
+    async with ctx.store.connection() as connection:
+        await tables.settle(connection)
     reason = f"kept for {days} days"
     gone = _BATCH
     while gone == _BATCH:

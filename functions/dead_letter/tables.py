@@ -68,14 +68,6 @@ class Claim:
     dead_letter: DeadLetter
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a redrive ended: sent, failed (never left), or returned (left, and failed anew)."""
-
-    outcome: Literal["sent", "failed", "returned"]
-    detail: str | None
-
-
 async def keep(
     tx: Connection,
     event: AnyEvent,
@@ -186,16 +178,13 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def claim(
-    tx: Connection, number: int, who: str, publish_timeout_s: float, *, edited: bool
-) -> Claim | None:
-    """Mark a dead letter that is open, or whose redrive ended unknown, as being sent; else None."""
+async def claim(tx: Connection, number: int, who: str, *, edited: bool) -> Claim | None:
+    """Mark an open dead letter as being sent, with an audit row; None where it is not open."""
     row = await tx.fetchrow(
         f"""UPDATE letter SET state = 'redriving', claimed_at = now()
-            WHERE number = $1 AND (state = 'open' OR state = 'redriving'
-                AND claimed_at < now() - make_interval(secs => $2))
+            WHERE number = $1 AND state = 'open'
             RETURNING {_SUMMARY}, attributes, data""",
-        *(number, publish_timeout_s),
+        number,
     )
     if row is None:
         return None
@@ -206,23 +195,33 @@ async def claim(
     return Claim(audit, DeadLetter(number, dict(row)))
 
 
-async def settle(tx: Connection, number: int, redrive: int, problem: str | None) -> Outcome:
-    """Write down how a redrive ended. A dead letter that came back meanwhile stays open."""
-    state = "redriven" if problem is None else "open"
-    marked = await tx.fetchval(
-        """UPDATE letter SET state = $2 WHERE number = $1 AND state = 'redriving' RETURNING true""",
-        *(number, state),
+async def link(tx: Connection, redrive: int, event: int) -> None:
+    """Note the row of the outbox by which a dead letter's event leaves."""
+    await tx.execute("UPDATE redrive SET event = $2 WHERE number = $1", redrive, event)
+
+
+async def settle(connection: Connection) -> None:
+    """Write down how redrives ended whose event has left the outbox, or was refused.
+
+    A dead letter that came back meanwhile stays open.
+    """
+    await connection.execute(
+        """WITH ended AS (
+               SELECT redrive.number, letter, refusal
+               FROM redrive LEFT JOIN outbox_event ON outbox_event.number = redrive.event
+               WHERE ended_at IS NULL AND event IS NOT NULL
+               AND (outbox_event.number IS NULL OR dead_lettered_at IS NOT NULL)),
+           marked AS (
+               UPDATE letter SET state = 'redriven' FROM ended
+               WHERE letter.number = ended.letter AND state = 'redriving' RETURNING letter.number)
+           UPDATE redrive SET ended_at = now(),
+               outcome = CASE WHEN refusal IS NOT NULL THEN 'failed'
+                              WHEN letter.number IS NULL THEN 'returned' ELSE 'sent' END,
+               detail = CASE WHEN refusal IS NOT NULL
+                   THEN 'the broker refused it with ' || refusal || ': a dead letter of its own' END
+           FROM ended LEFT JOIN marked AS letter ON letter.number = ended.letter
+           WHERE redrive.number = ended.number"""
     )
-    outcome = Outcome("sent", None)
-    if problem is not None:
-        outcome = Outcome("failed", problem)
-    elif not marked:
-        outcome = Outcome("returned", "it failed again while it was being sent")
-    await tx.execute(
-        "UPDATE redrive SET ended_at = now(), outcome = $2, detail = $3 WHERE number = $1",
-        *(redrive, outcome.outcome, outcome.detail),
-    )
-    return outcome
 
 
 async def standing(connection: Connection) -> tuple[dict[str, int], float, int]:

@@ -251,7 +251,6 @@ async def test_each_delivery_is_one_event_by_id_and_one_job_whoever_is_killed(
         for event in said
     }
     assert len(different) == DELIVERIES, "what came twice was a copy"
-    print(len(said) - DELIVERIES, "copies")
 
     for jobs in (story.jobs_made, story.jobs_that_ran()):
         assert set(jobs) == set(story.ids)

@@ -77,8 +77,9 @@ class Publisher:
 
         Its extensions say so as a Broker's do of an event that a subscriber refused.
         """
-        failure = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
-        dead = replace(message, extensions={**message.extensions, **failure})
+        said = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
+        verbatim = None if message.verbatim is None else {**message.verbatim, **said}
+        dead = replace(message, extensions={**message.extensions, **said}, verbatim=verbatim)
         response = await self._post(self._settings.dead_letter_url, dead)
         if not response.is_success:
             raise TemporaryError(

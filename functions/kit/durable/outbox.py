@@ -7,6 +7,8 @@ the numbers is the order of the commits.
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,13 +65,21 @@ async def put(
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
         keys,
-        [cloudevents.to_json_text(m) for m in messages],
+        [_document(m) for m in messages],
         *(lease, LEASE_S),
     )
     return [
         Entry(row["number"], key, message, leased=row["leased"])
         for row, key, message in zip(rows, keys, messages, strict=True)
     ]
+
+
+def _document(message: cloudevents.Message) -> str:
+    """The event in the JSON format; one that is passed on byte for byte as its headers and body."""
+    if message.verbatim is None:
+        return cloudevents.to_json_text(message)
+    data = b64encode(message.data).decode()
+    return json.dumps({"verbatim": dict(message.verbatim), "data_base64": data})
 
 
 async def withdraw(tx: Connection, numbers: Sequence[int]) -> None:
@@ -120,7 +130,12 @@ async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[En
 
 
 def _entry(row: Any) -> Entry:
-    message = cloudevents.from_json(row["message"])
+    document = row["message"]
+    if "verbatim" in document:
+        data = b64decode(document["data_base64"])
+        message = cloudevents.as_received(document["verbatim"], data)
+    else:
+        message = cloudevents.from_json(document)
     return Entry(row["number"], row["partition_key"], message, row["attempts"], row["refusal"])
 
 

@@ -36,6 +36,7 @@ MIN_BACKOFF_S = 0.2
 GATHER_S = 0.02  # rows that hold up no other are deleted together
 MAX_BACKOFF_S = 30.0
 MAX_IN_FLIGHT = 512  # rows leased by one process
+LEASE_ROWS, LEASE_BYTES = 64, 1024 * 1024  # read back at once: reading holds up the event loop
 MAX_UNDER_LOAD = 16  # the same while there is more urgent work
 
 
@@ -148,7 +149,7 @@ class Relay:
         if room <= 0 or room_bytes <= 0:
             return 0
         behind, self._behind = self._behind, set()
-        found = await outbox.lease(self._store, room, room_bytes)
+        found = await outbox.lease(self._store, min(room, LEASE_ROWS), min(room_bytes, LEASE_BYTES))
         self.deliver(found)
         if found:
             self._pause_s = MIN_PAUSE_S

@@ -76,7 +76,7 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
         rule("inbox", "received_at", days, mine),
         rule("journal", "done_at", days, f"{mine} AND {_UNDONE}"),
         rule("run", "ended_at", days, mine),
-        rule("outbox_event", "dead_lettered_at", days, mine),
+        rule("outbox_event", "dead_lettered_at", days),
     )
 
 

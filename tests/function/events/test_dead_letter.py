@@ -8,6 +8,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -60,7 +62,8 @@ async def get(cluster: Cluster, path: str, status: int = 200) -> Any:
 
 async def post(cluster: Cluster, path: str, body: object = None, **headers: str) -> Any:
     async with cluster.client("dead-letter") as client:
-        response = await client.post(path, json=body, headers=headers)
+        sent = {"X-User": "tests", **headers}
+        response = await client.post(path, json=body, headers=sent)
     return response.status_code, response.json()
 
 
@@ -191,7 +194,7 @@ async def test_a_letter_that_does_not_exist_is_404(letters: Cluster, number: str
 async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> None:
     await keep(letters, FAILED)
     status, answer = await post(letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
-    assert (status, answer) == (200, {"dead_letter": 1, "outcome": "sent", "id": FAILED.id})
+    assert (status, answer) == (202, {"dead_letter": 1, "state": "redriving", "id": FAILED.id})
 
     [sent] = letters.sink.messages
     assert (sent.id, sent.source, sent.data) == (FAILED.id, FAILED.source, FAILED.data)
@@ -248,64 +251,100 @@ async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Clu
     async def broker(scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         await request.body()
-        await keep(letters, again(FAILED, "2025-08-30T00:00:00Z"))
+        headers, body = cloudevents.encode(again(FAILED, "2025-08-30T00:00:00Z"))
+        async with httpx.AsyncClient(transport=letters) as inside:
+            await inside.post("http://dead-letter/", headers=headers, content=body)
         await Response(status_code=202)(scope, receive, send)
 
     await keep(letters, FAILED)
     letters.add("broker-ingress", broker)
     status, answer = await post(letters, "/dead-letters/1/redrive")
-    assert (status, answer["outcome"]) == (200, "returned")
+    assert (status, answer["state"]) == (202, "redriving")
     one = await get(letters, "/dead-letters/1")
     assert (one["state"], one["count"]) == ("open", 2)
     assert one["redrives"][0]["outcome"] == "returned"
 
 
-async def test_a_broker_that_is_down_leaves_the_letter_open(letters: Cluster) -> None:
+async def test_a_broker_that_is_down_gets_it_when_it_is_back(letters: Cluster) -> None:
     await keep(letters, FAILED)
     letters.down.add("broker-ingress")
-    status, answer = await post(letters, "/dead-letters/1/redrive")
-    assert status == 503
-    assert "letter 1 was not sent" in answer["detail"]
+    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 202
     one = await get(letters, "/dead-letters/1")
-    assert (one["state"], one["redrives"][0]["outcome"]) == ("open", "failed")
+    assert (one["state"], one["redrives"][0]["outcome"]) == ("redriving", None)
+    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
     letters.down.clear()
-    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 200
+
+    async def sent() -> bool:
+        one = await get(letters, "/dead-letters/1")
+        return (one["state"], one["redrives"][0]["outcome"]) == ("redriven", "sent")
+
+    assert await eventually(sent)
+    assert [m.id for m in letters.sink.messages] == [FAILED.id]
+
+
+async def test_what_the_broker_refuses_is_a_dead_letter_of_its_own(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    letters.sink.statuses = [400]
+    await post(letters, "/dead-letters/1/redrive")
+    rows = (await get(letters, "/dead-letters"))["letters"]
+    assert [(row["number"], row["state"], row["code"]) for row in rows] == [
+        (2, "open", 400),
+        (1, "redriven", 503),
+    ]
+    [audit] = (await get(letters, "/dead-letters/1"))["redrives"]
+    assert (audit["outcome"], "400" in audit["detail"]) == ("failed", True)
+
+
+async def test_nobody_sends_again_without_a_name(letters: Cluster) -> None:
+    await keep(letters, FAILED)
+    for path in (
+        "/dead-letters/1/redrive",
+        "/redrive",
+        "/dead-letters/1/dismiss",
+        "/dead-letters/1/delete",
+    ):
+        body = {"reason": "x"} if path.endswith(("dismiss", "delete")) else {}
+        if path == "/redrive":
+            body = {"state": "open"}
+        status, answer = await post(letters, path, body, **{"X-User": ""})
+        assert (status, "X-User" in answer["detail"]) == (422, True), path
+    assert letters.sink.messages == []
+    assert (await get(letters, "/dead-letters/1"))["state"] == "open"
 
 
 async def test_two_redrives_at_once_send_one(letters: Cluster) -> None:
     await keep(letters, FAILED)
     answers = await asyncio.gather(*(post(letters, "/dead-letters/1/redrive") for _ in range(4)))
-    assert sorted(status for status, _ in answers) == [200, 409, 409, 409]
+    assert sorted(status for status, _ in answers) == [202, 409, 409, 409]
     assert len(letters.sink.messages) == 1
 
 
-async def test_a_crash_between_sending_and_marking_shows_and_can_be_repeated(
-    cluster: Cluster, functions_database: str
+async def test_an_odd_event_is_sent_as_it_stood_by_another_process_too(
+    letters: Cluster, functions_database: str
 ) -> None:
-    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database, "PUBLISH_TIMEOUT_S": "0.001"})
-    await keep(cluster, FAILED)
-
-    class Killed(BaseException):
-        """The process is gone: no handler runs."""
+    odd = {"ce-id": "odd", "ce-type": "t", "ce-source": "https://example.com/a%20b c"}
+    odd |= {"ce-specversion": "1.0", "ce-subject": "%ff%fe", "content-type": "application/json"}
+    async with letters.client("dead-letter") as client:
+        assert (await client.post("/", content=b"[1e999,", headers=odd)).status_code == 202
+    letters.down.add("broker-ingress")
+    await post(letters, "/dead-letters/1/redrive")
+    letters.down.clear()
+    resources = letters.deploy(dead_letter, {"DATABASE_URL": functions_database}).resources
+    connection = await asyncpg.connect(functions_database)
+    await connection.execute("UPDATE outbox_event SET leased_until = NULL")
+    await connection.close()
+    heard: list[httpx.Headers] = []
 
     async def broker(scope: Any, receive: Any, send: Any) -> None:
-        raise Killed
+        request = Request(scope, receive)
+        heard.append(httpx.Headers(request.headers.raw))
+        assert await request.body() == b"[1e999,"
+        await Response(status_code=202)(scope, receive, send)
 
-    sink = cluster.sink
-    cluster.add("broker-ingress", broker)
-    with pytest.raises(BaseException):  # noqa: B017, PT011  # a task group may wrap it
-        await post(cluster, "/dead-letters/1/redrive")
-    one = await get(cluster, "/dead-letters/1")
-    assert (one["state"], one["redrives"][0]["outcome"]) == ("redriving", None)
-
-    cluster.add("broker-ingress", sink)
-    assert (await post(cluster, "/dead-letters/1/redrive"))[0] == 200
-    one = await get(cluster, "/dead-letters/1")
-    assert [(a["who"], a["outcome"]) for a in one["redrives"]] == [
-        ("anonymous", None),
-        ("anonymous", "sent"),
-    ]
-    assert one["state"] == "redriven"
+    letters.add("broker-ingress", broker)
+    await resources.durable.relay.sweep()
+    await resources.durable.relay.idle()
+    assert {name: heard[0][name] for name in odd} == odd
 
 
 async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
@@ -313,10 +352,14 @@ async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
         await keep(letters, replace(FAILED, id=f"e-{number}"))
     await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
     status, answer = await post(letters, "/redrive", {"type": FAILED.type})
-    assert status == 200
-    assert [row["outcome"] for row in answer["redriven"]] == ["sent"] * 3
+    assert status == 202
+    assert [row["outcome"] for row in answer["redriven"]] == ["redriving"] * 3
     assert answer["left"] == 0
-    assert sorted(m.id for m in letters.sink.messages) == ["e-0", "e-1", "e-2"]
+
+    async def all_sent() -> bool:
+        return [m.id for m in letters.sink.messages] == ["e-0", "e-1", "e-2"]
+
+    assert await eventually(all_sent)
     status, answer = await post(letters, "/redrive", {})
     assert (status, "give type, function or state" in answer["detail"]) == (422, True)
     _, answer = await post(letters, "/redrive", {"state": "open"})
@@ -337,46 +380,6 @@ async def test_plain_json_is_no_dead_letter(letters: Cluster) -> None:
     assert "CloudEvents only" in answer["detail"]
 
 
-async def test_who_prefers_not_to_wait_gets_202_and_the_rest_goes_on(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    free = asyncio.Event()
-    whole = letters.apps["broker-ingress"]
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await free.wait()
-        await whole(scope, receive, send)
-
-    letters.add("broker-ingress", slow)
-    prefer = {"Prefer": "respond-async, wait=0"}
-    status, answer = await post(letters, "/dead-letters/1/redrive", **prefer)
-    assert (status, answer["state"]) == (202, "redriving")
-
-    async def claimed() -> bool:
-        return bool((await get(letters, "/dead-letters/1"))["state"] == "redriving")
-
-    assert await eventually(claimed)
-    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
-    free.set()
-
-    async def sent() -> bool:
-        one = await get(letters, "/dead-letters/1")
-        return bool(one["state"] == "redriven" and one["redrives"][0]["outcome"] == "sent")
-
-    assert await eventually(sent)
-
-
-async def test_a_filter_may_go_on_behind_its_answer_as_well(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    prefer = {"Prefer": "respond-async, wait=0"}
-    status, answer = await post(letters, "/redrive", {"state": "open"}, **prefer)
-    assert (status, answer) == (202, {"redriving": 1, "left": 0})
-
-    async def sent() -> bool:
-        return bool((await get(letters, "/dead-letters/1"))["state"] == "redriven")
-
-    assert await eventually(sent)
-
-
 async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
     letters: Cluster,
 ) -> None:
@@ -391,9 +394,9 @@ async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other
 
     status, answer = await post(letters, "/redrive", {"state": "open"})
 
-    assert status == 200
+    assert status == 202
     outcomes = {row["dead_letter"]: row["outcome"] for row in answer["redriven"]}
-    assert sorted(outcomes.values()) == ["failed", "sent"]
+    assert sorted(outcomes.values()) == ["failed", "redriving"]
     assert [sent.id for sent in letters.sink.messages] == [FAILED.id]
     rows = (await get(letters, "/dead-letters"))["dead_letters"]
     assert {row["id"]: row["state"] for row in rows} == {"crlf": "open", FAILED.id: "redriven"}
@@ -402,8 +405,8 @@ async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other
 async def test_the_old_paths_lead_to_the_new_ones(letters: Cluster) -> None:
     await keep(letters, FAILED)
     async with letters.client("dead-letter") as client:
-        listed = await client.get("/letters?state=open&limit=1")
-        sent = await client.post("/letters/1/redrive")
+        listed = await client.get("/dead-letters?state=open&limit=1")
+        sent = await client.post("/dead-letters/1/redrive")
     assert (listed.status_code, sent.status_code) == (308, 308)
     assert listed.headers["location"] == "/dead-letters?state=open&limit=1"
     assert sent.headers["location"] == "/dead-letters/1/redrive"
