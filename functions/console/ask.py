@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
@@ -36,9 +36,10 @@ class Peer(ServiceClient):
         return text
 
     async def _get(self, at: str, query: Mapping[str, object]) -> Any:
-        params = _params(query)
-        key = (self.base_url, at, repr(params))
-        return await self._ask.within(self.name, key, lambda: self._call("GET", at, params=params))
+        params = urlencode(_params(query), doseq=True)
+        target = f"{at}?{params}" if params else at
+        key = (self.base_url, target)
+        return await self._ask.within(self.name, key, lambda: self._call("GET", target))
 
     async def act(
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
