@@ -199,6 +199,18 @@ class Github:
             )
 
 
+def _date(text: str) -> datetime | None:
+    """A header's time; None where there is none that can be read.
+
+    >>> print(_date("Mon, 02 Mar 2026 14:00:00 GMT"), _date("soon"))
+    2026-03-02 14:00:00+00:00 None
+    """
+    try:
+        return parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+
+
 def _next(answer: httpx.Response) -> Mapping[str, str] | None:
     """Its query only: to which host we send a token is our choice."""
     url = answer.links.get("next", {}).get("url")

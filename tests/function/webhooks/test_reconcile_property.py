@@ -40,8 +40,9 @@ async def database(webhook_ledger: str) -> AsyncIterator[asyncpg.Connection[asyn
     await connection.close()
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
