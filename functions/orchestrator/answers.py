@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from functions.orchestrator.decide.model import RunStatus, Step, StepDef, StepStatus
 from functions.orchestrator.decide.undo import Plan, left_to_undo
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from functions.orchestrator.run_store import Stored
 
 

@@ -23,15 +23,15 @@ from functions.orchestrator.answers import (
 )
 from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.inputs import (
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
 )
 from functions.orchestrator.decide.model import Run, RunStatus, StepStatus
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.intake import payload_of
 from functions.orchestrator.orchestrator import Orchestrator
@@ -147,25 +147,25 @@ async def execute(
 @router.post("/undo/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> RunChanged:
     """Undo a run: all of it, or what came after the step `to`."""
-    return await _apply(saga, flow_id, UndoAsked(who, to), "Undo initiated")
+    return await _apply(saga, flow_id, UndoRequested(who, to), "Undo initiated")
 
 
 @router.post("/cancel/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Stop an unfinished run; what was done is undone."""
-    return await _apply(saga, flow_id, CancelAsked(who), "Cancel initiated")
+    return await _apply(saga, flow_id, CancelRequested(who), "Cancel initiated")
 
 
 @router.post("/pause/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def pause(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Send nothing new for a run until it is resumed; answers are still taken."""
-    return await _apply(saga, flow_id, PauseAsked(who), "Paused")
+    return await _apply(saga, flow_id, PauseRequested(who), "Paused")
 
 
 @router.post("/resume/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
 async def resume(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
     """Let a paused run go on."""
-    return await _apply(saga, flow_id, ResumeAsked(who), "Resumed")
+    return await _apply(saga, flow_id, ResumeRequested(who), "Resumed")
 
 
 @router.post("/retry/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
@@ -177,7 +177,9 @@ async def retry(
     hand_over: HandOver = False,
 ) -> RunChanged:
     """Let a run that ended badly go on from where it failed, be it forward or back."""
-    return await _apply(saga, flow_id, RetryAsked(who, reassign or hand_over), "Retry initiated")
+    return await _apply(
+        saga, flow_id, RetryRequested(who, reassign or hand_over), "Retry initiated"
+    )
 
 
 @router.get("/health", response_model=Health, responses=documented())
@@ -188,12 +190,12 @@ async def health(ctx: Ctx) -> Health:
     return Health()
 
 
-async def _apply(saga: Orchestrator, flow_id: UUID, given: Input, said: str) -> RunChanged:
+async def _apply(saga: Orchestrator, flow_id: UUID, given: Input, result: str) -> RunChanged:
     done = await saga.apply(flow_id, given)
     if done.refused is not None:
         raise Conflict(done.refused)
     assert done.run is not None
-    message = f"{said} for flowId: {flow_id}"
+    message = f"{result} for flowId: {flow_id}"
     return RunChanged(message=message, flow_id=str(flow_id), run=done.run.status)
 
 

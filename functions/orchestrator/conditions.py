@@ -1,9 +1,8 @@
 """The language of `when`: JMESPath over {"payload": ..., "results": {step: result}}.
 
-A condition holds where its value is a truth as JMESPath has it: not false, null or empty.
-The library raises whatever its own code raises: a slice without a pace, text that is nested too
-deeply. So all of it is caught here, and becomes words. Who writes conditions is a stranger: what
-they may cost is a budget, counted and not timed, so that the same facts always cost the same.
+A condition holds where its value is true in JMESPath: not false, null or empty. The library does
+not document what it raises, so every exception is caught. The author of a condition is not trusted:
+a budget limits its cost; it is counted and not timed, so that a repeat costs the same.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _MAKE_A_VALUE = frozenset(
 
 
 class Unevaluable(ValueError):
-    """A condition says nothing about these facts: neither that it holds nor that it does not."""
+    """A condition cannot be evaluated with these values."""
 
 
 class _TooExpensive(Exception):
@@ -48,11 +47,11 @@ class _TooExpensive(Exception):
 
 
 def flaw_of(text: str) -> str | None:
-    """What is wrong with a condition's text, in words; None when nothing is."""
+    """Return the error of a condition's text; None when it is valid."""
     try:
         _compiled(text)
     except Exception as error:
-        return f"is no JMESPath: {_in_words(error)}"
+        return f"is no JMESPath: {_error_text(error)}"
     return None
 
 
@@ -63,7 +62,7 @@ class Conditions:
         self._left = self._max = max_cost
 
     def holds(self, text: str, facts: dict[str, Any]) -> bool:
-        """Does a condition hold? Raises `Unevaluable` where these facts cannot tell.
+        """Does a condition hold? `Unevaluable` where it fails with these values.
 
         >>> Conditions().holds("payload.country == 'DE' && results.check.score > `5`",
         ...                    {"payload": {"country": "DE"}, "results": {"check": {"score": 7}}})
@@ -78,10 +77,12 @@ class Conditions:
             value = _Interpreter(self).visit(_compiled(text).parsed, facts)
             return value is not None and value is not False and value not in ("", [], {})
         except _TooExpensive:
-            said = f"it costs more than {self._max} evaluations: make it, or the payload, smaller"
-            raise Unevaluable(said) from None
+            message = (
+                f"it costs more than {self._max} evaluations: make it, or the payload, smaller"
+            )
+            raise Unevaluable(message) from None
         except Exception as error:
-            raise Unevaluable(_in_words(error)) from error
+            raise Unevaluable(_error_text(error)) from error
 
     def spend(self, cost: int) -> None:
         self._left -= cost
@@ -89,7 +90,7 @@ class Conditions:
             raise _TooExpensive
 
     def read(self, value: Any) -> None:
-        """Spend as much as a value has parts, each as often as it is mentioned."""
+        """Spend a unit for each part of a value, as often as it is referenced."""
         waiting = [value]
         while waiting:
             part = waiting.pop()
@@ -101,7 +102,7 @@ class Conditions:
 
 
 class _Interpreter(TreeInterpreter):
-    """Spends before it works, as one flattening may make a billion items of two thousand."""
+    """Spends before it evaluates: one flattening may make a billion items of two thousand."""
 
     def __init__(self, budget: Conditions) -> None:
         super().__init__(Options(custom_functions=_Functions(budget)))
@@ -128,7 +129,7 @@ class _Interpreter(TreeInterpreter):
 
 
 def _with(node: Any, values: Sequence[Any]) -> Any:
-    """A node whose children are these values, so that none is visited twice."""
+    """Return a node whose children are these values, so that none is visited twice."""
     children = [{"type": "literal", "value": value, "children": []} for value in values]
     return {**node, "children": children}
 
@@ -152,17 +153,17 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _width(value: Any) -> int:
-    """What it costs to look at a value, without looking into its parts."""
+    """Return the cost of reading a value without its parts."""
     if isinstance(value, list | dict):
         return 1 + len(value)
     return 1 + len(value) // _CHARACTERS_PER_UNIT if isinstance(value, str) else 1
 
 
-def _in_words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, JMESPathTypeError):
-        # Its own text repeats the value, which may be small and yet endless to write down.
+        # Its own text has the value, which may be small and yet huge when printed.
         expected = ", ".join(error.expected_types)
         return f"{error.function_name}() takes {expected} and was given {error.actual_type}"
     return shortened(str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""The inbox: which requests were taken already, and what was answered to them."""
+"""The inbox: which events were accepted already, and their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FUNCTION = "orchestrator"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What makes two requests the same, and the answer that a repeat gets."""
+    """The identity of an event, and the answer to a repeat."""
 
     source: str
     id: str
@@ -23,7 +23,7 @@ class Claim:
 
 
 async def claim(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str, str]]:
-    """Claim events in the inbox; return the (source, id) of those that nobody had claimed."""
+    """Claim events in the inbox; return the (source, id) of those that are new."""
     rows = await tx.fetch(
         """INSERT INTO inbox (function, source, id, type, answer)
            SELECT $1, source, id, type, answer::jsonb
@@ -40,17 +40,19 @@ async def claim(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str, str]]
 
 
 async def recorded(tx: Connection, claims: Sequence[Claim]) -> dict[tuple[str, str], Any]:
-    """The answers that were given to events claimed earlier."""
+    """Return the answers to events that were claimed earlier."""
     rows = await tx.fetch(
         """SELECT source, id, answer FROM inbox JOIN unnest($2::text[], $3::text[])
            AS given (source, id) USING (source, id) WHERE function = $1""",
-        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+        FUNCTION,
+        [c.source for c in claims],
+        [c.id for c in claims],
     )
     return {(row["source"], row["id"]): row["answer"] for row in rows}
 
 
 async def first_repeat(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str, str]]:
-    """Of claimed events that have no answer to give: those that come again for the first time."""
+    """Return the claimed events without an answer that are repeated for the first time."""
     rows = await tx.fetch(
         """WITH again AS (
                SELECT source, id FROM inbox JOIN unnest($2::text[], $3::text[])
@@ -60,23 +62,30 @@ async def first_repeat(tx: Connection, claims: Sequence[Claim]) -> set[tuple[str
            UPDATE inbox SET answer = '"repeated"' FROM again
            WHERE function = $1 AND inbox.source = again.source AND inbox.id = again.id
            RETURNING inbox.source, inbox.id""",
-        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+        FUNCTION,
+        [c.source for c in claims],
+        [c.id for c in claims],
     )
     return {(row["source"], row["id"]) for row in rows}
 
 
 async def answer(tx: Connection, claim: Claim, answer: Any) -> None:
-    """Record what was answered to an event that was claimed in this transaction."""
+    """Store the answer to an event that was claimed in this transaction."""
     await tx.execute(
         "UPDATE inbox SET answer = $4 WHERE function = $1 AND source = $2 AND id = $3",
-        *(FUNCTION, claim.source, claim.id, answer),
+        FUNCTION,
+        claim.source,
+        claim.id,
+        answer,
     )
 
 
 async def forget(tx: Connection, claims: Sequence[Claim]) -> None:
-    """Let go of claims whose requests were refused: mended, they may come again."""
+    """Release the claims of rejected events, which may be corrected and repeated."""
     await tx.execute(
         """DELETE FROM inbox USING unnest($2::text[], $3::text[]) AS given (source, id)
            WHERE function = $1 AND inbox.source = given.source AND inbox.id = given.id""",
-        *(FUNCTION, [c.source for c in claims], [c.id for c in claims]),
+        FUNCTION,
+        [c.source for c in claims],
+        [c.id for c in claims],
     )

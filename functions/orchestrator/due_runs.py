@@ -1,4 +1,4 @@
-"""What is due or waits: the reads of the timer_loop over the same tables."""
+"""The timer loop's queries: due timers, and runs that wait for workers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from uuid import UUID
 
 from functions.kit.durable.database import Connection
 
-# Before every timer: where a look through them begins.
+# Before every timer.
 START = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 async def due(
     connection: Connection, now: datetime, after: tuple[datetime, UUID], limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Timers that are due, the longest due first, with their runs; those after `after`."""
+    """Return due timers after `after` with their runs, the earliest first."""
     rows = await connection.fetch(
         """SELECT timer_at, flow_id FROM orchestration_run
            WHERE timer_at <= $1 AND (timer_at, flow_id) > ($2, $3)
            ORDER BY timer_at, flow_id LIMIT $4""",
-        *(now, *after, limit),
+        now,
+        *after,
+        limit,
     )
     return [(row["timer_at"], row["flow_id"]) for row in rows]
 
 
 async def postpone(connection: Connection, flow_ids: Sequence[UUID], until: datetime) -> None:
-    """Leave runs alone for a while, if they have timers."""
+    """Postpone the timers of runs."""
     await connection.execute(
         """UPDATE orchestration_run SET timer_at = $2 WHERE flow_id IN (
                SELECT flow_id FROM orchestration_run
                WHERE flow_id = ANY($1::uuid[]) AND timer_at IS NOT NULL
                ORDER BY flow_id FOR NO KEY UPDATE)""",
-        *(flow_ids, until),
+        flow_ids,
+        until,
     )
 
 
 async def next_timer(connection: Connection) -> datetime | None:
-    """When the next timer is due."""
+    """Return when the next timer is due; None without timers."""
     found: datetime | None = await connection.fetchval(
         "SELECT min(timer_at) FROM orchestration_run"
     )
@@ -65,10 +68,9 @@ ORDER BY flow_id LIMIT $3
 async def waiting(
     connection: Connection, orch_name: str | None, after: UUID, limit: int
 ) -> list[UUID]:
-    """Runs that wait for workers, of one orchestration or of all, in the order of their ids.
+    """Return the runs that wait for workers, of one orchestration or of all, sorted by id.
 
-    Either all of a run waits; or a branch could go by now, while others are in flight: such a run
-    has a timer.
+    Either the whole run waits, or one branch does while others are in flight; that run has a timer.
     """
     rows = await connection.fetch(_WAITING, orch_name, after, limit)
     return [row["flow_id"] for row in rows]
@@ -76,10 +78,7 @@ async def waiting(
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is of everything, and how old the oldest is, in seconds.
-
-    `runs`: those that have not ended, by status; all others would have to be counted one by one.
-    """
+    """The open runs by status, and the ages of the oldest waiting run and timer in seconds."""
 
     runs: dict[str, int]
     waiting_s: float

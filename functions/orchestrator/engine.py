@@ -1,4 +1,4 @@
-"""The engine: takes what arrives for runs, in group commits, and sends what follows from it.
+"""The engine: applies the inputs of runs in group commits, and sends their events.
 
 An answer to `submit` means that the item is durable; the events that it caused are in the outbox by
 then, and leave right after.

@@ -1,4 +1,4 @@
-"""What `GET /metrics` of the orchestrator says of its runs and timers."""
+"""The gauges of the orchestrator: its runs and timers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         found = await due_runs.counts(connection)
     saga = ctx.part(Orchestrator)
-    silent_s = (saga.now() - saga.timer_loop.looked_at).total_seconds()
+    silent_s = (saga.now() - saga.timer_loop.last_fired_at).total_seconds()
     going = {s.value: 0 for s in RunStatus if not s.ended} | found.runs
     ended = {s.value: saga.engine.ended[s] for s in RunStatus if s.ended}
     runs, ends = "Runs that have not ended", "Runs that ended since this process started"

@@ -1,4 +1,4 @@
-"""What comes in, whatever way: native events, Kafka records, REST bodies; JSON or YAML."""
+"""Read inputs: events, Kafka records, REST bodies; JSON or YAML."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ INPUTS: tuple[type[Event], ...] = (
 )
 SCHEDULES = ("saga-round",)
 KAFKA = "dev.knative.kafka.event"
-# A record's topic says what it is; on a shared topic, its header eventType does.
+# A record's kind is that of its topic; on a shared topic, of its header eventType.
 _TOPICS: dict[str, type[Event]] = {
     "orchestrator.registration": RegistrationRequested,
     "orchestrator.execution.start": ExecutionRequested,
     "orchestrator.response.result": StepAnswered,
 }
-# Base64 is longer than what it stands for by a third.
+# Base64 adds a third.
 _MAX_BINARY_BYTES = MAX_BYTES // 4 * 3
 _WORKER_NAMES = ("workerName", "serviceName", "worker_name")
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A registration as it came, to be read; `service` is who its record's header says."""
+    """An unread registration; `service` is the one of its record's header."""
 
     document: Any
     service: str | None = None
 
 
 def event_in(message: cloudevents.Message) -> Event | Registration:
-    """What a message says: an event of ours, a schedule's tick, or a record of a Kafka topic."""
+    """Read a message: an event, a schedule's tick, or a record of a Kafka topic."""
     if message.type == KAFKA:
         return _in_record(message)
     if message.type == RegistrationRequested.type:
@@ -76,15 +76,15 @@ def _in_record(message: cloudevents.Message) -> Event | Registration:
     if kind is RegistrationRequested:
         return Registration(document, service)
     if kind is StepAnswered and service and isinstance(document, dict):
-        said = [document[name] for name in _WORKER_NAMES if document.get(name) is not None]
-        if said and said != [service]:
-            raise PermanentError(f"workerName: {said[0]!r} is not {service!r}, as the header says")
+        names = [document[name] for name in _WORKER_NAMES if document.get(name) is not None]
+        if names and names != [service]:
+            raise PermanentError(f"workerName: {names[0]!r} is not {service!r}, as the header says")
         document["workerName"] = service
     return kind.model_validate(document)
 
 
 def start_of(request: ExecutionRequested, who: str | None) -> Start:
-    """What an event asks to start: its payload is an object, or bytes in base64."""
+    """Return the start of a run; the payload is an object, or bytes in base64."""
     if not isinstance(request.payload, str):
         storable(request.payload, "payload")
         return Start(request.orch_name, request.payload, "json", who)
@@ -97,7 +97,7 @@ def start_of(request: ExecutionRequested, who: str | None) -> Start:
 
 
 def payload_of(body: bytes) -> tuple[Any, str]:
-    """A run's payload from bytes: JSON where they are JSON that can be kept, base64 where not."""
+    """Return a run's payload and encoding: JSON where it can be stored as JSON, else base64."""
     if not body:
         return None, "json"
     if len(body) > MAX_BYTES:
@@ -107,25 +107,25 @@ def payload_of(body: bytes) -> tuple[Any, str]:
         storable(payload, "payload")
     except (ValueError, RecursionError, PermanentError):
         if len(body) > _MAX_BINARY_BYTES:
-            said = f"has {len(body)} bytes, the maximum of what is no JSON is {_MAX_BINARY_BYTES}"
-            raise PermanentError(f"payload: {said}") from None
+            message = f"has {len(body)} bytes, the maximum without JSON is {_MAX_BINARY_BYTES}"
+            raise PermanentError(f"payload: {message}") from None
         return base64.b64encode(body).decode(), "base64"
     return payload, "json"
 
 
 def answer_of(answer: StepAnswered, *, named: bool) -> tuple[UUID, Answered]:
-    """Whose answer it is, and what it says. `named`: must it say which worker gives it?"""
+    """Return the run of an answer, and the answer. `named`: must it name its worker?"""
     try:
         flow_id = UUID(answer.flow_id)
     except ValueError:
         raise PermanentError(f"flowId: {answer.flow_id[:100]!r} is no UUID") from None
     failed = answer.action == "FAIL_STEP"
     success = answer.metadata.status == "SUCCESS" and not failed
-    result, unkept = answer.result if success else None, None
+    result, unstorable = answer.result if success else None, None
     try:
         storable(result, "result", MAX_RESULT_BYTES)
     except PermanentError as error:
-        result, unkept = None, error.detail
+        result, unstorable = None, error.detail
     return flow_id, Answered(
         step=answer.step_name,
         action=Action.UNDO if answer.action == "UNDO" else Action.DO,
@@ -133,7 +133,7 @@ def answer_of(answer: StepAnswered, *, named: bool) -> tuple[UUID, Answered]:
         attempt=answer.attempt,
         worker=answer.worker_name,
         result=result,
-        unkept=unkept,
+        unstorable=unstorable,
         error=None if answer.metadata.error is None else answer.metadata.error[:2000],
         final=failed or answer.metadata.final,
         named=named,

@@ -1,9 +1,9 @@
-"""Run sagas: register who does what, tell workers what to do, undo what must be undone.
+"""Run sagas: register orchestrations and workers, command steps, compensate failed runs.
 
 in      RegistrationRequested, ExecutionRequested, StepAnswered, ScheduleDue(schedule="saga-round");
         the same as Kafka records in YAML or JSON; and the REST API
 out     StepCommanded, RegistrationDecided, RunEnded
-fails   503 while the database is away: nothing was taken, a retry is harmless
+fails   503 while the database is unavailable: nothing was accepted, a retry is safe
 """
 
 from __future__ import annotations
@@ -53,33 +53,33 @@ EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 
 
 async def consume(message: cloudevents.Message, ctx: Context) -> None:
-    """Handle an event; returns when that is durable, however many arrived with it."""
+    """Handle an event; return after its commit."""
     saga = ctx.part(Orchestrator)
     event = await off_loop(len(message.data), event_in, message)
     claim = Claim(message.source, message.id, message.type)
     match event:
         case StepAnswered():
-            named = saga.names_demanded or message.type != KAFKA
+            named = saga.require_worker_names or message.type != KAFKA
             flow_id, answered = answer_of(event, named=named)
             await saga.apply(flow_id, answered, claim)
         case ExecutionRequested():
             await saga.start(start_of(event, message.source), claim)
         case Registration():
-            about = f"{message.source}#{message.id}"
-            await saga.register(event.document, event.service, about, claim)
+            cause = f"{message.source}#{message.id}"
+            await saga.register(event.document, event.service, cause, claim)
         case ScheduleDue():
             due = (message.source, message.id)
             key = inbox.Key(ctx.function, message.type, event.identity() or message.id, due)
             await inbox.recorded(ctx.store, key, message.type, saga.timer_loop.sweep)
 
 
-async def ran(request: Request, ctx: Ctx) -> Response:
-    """The rounds that schedules asked for, good and bad, as every function tells its runs."""
+async def list_runs(request: Request, ctx: Ctx) -> Response:
+    """`GET /runs`: the sweeps, as every function lists its runs."""
     return await runs(request, ctx)
 
 
 def build() -> FastAPI:
-    """The application: REST for people, `POST /` for brokers, documents for both."""
+    """Return the application: the REST API, `POST /` for events, the OpenAPI document."""
     app = new_app(
         "Orchestrator",
         answer=problems.answer,
@@ -91,7 +91,7 @@ def build() -> FastAPI:
     )
     app.include_router(command_routes.router)
     app.include_router(query_routes.router)
-    app.add_api_route("/runs", ran, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/runs", list_runs, methods=["GET"], include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount("/swagger-ui", StaticFiles(directory=static))
 
@@ -108,7 +108,7 @@ def build() -> FastAPI:
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
-        """The document, with what FastAPI does not see: bodies read by hand, our errors."""
+        """Return the document with bodies and errors that FastAPI does not know."""
         if app.openapi_schema is None:
             document = describe()
             schemas = document["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""What the orchestrator says: commands to workers, and the ends of runs, as CloudEvents."""
+"""The events of the orchestrator: commands, ends of runs, decided registrations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from functions.orchestrator.decide.run import results_of
 from functions.orchestrator.decide.undo import left_to_undo
 
 SOURCE = "/functions/orchestrator"
-# Made once: `json.dumps` with options makes another for each call.
+# `json.dumps` with options creates an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def of_command(
     run: Run, command: Command, at: datetime, carried: Mapping[str, str]
 ) -> cloudevents.Message:
-    """A command for a worker; its attributes are for Triggers, its data says all by itself."""
+    """Return a command for a worker; its attributes are for Triggers, its data is complete."""
     step, definition = run.steps[command.step], run.definition.by_name[command.step]
     data: dict[str, Any] = {
         "flowId": run.flow_id,
@@ -53,7 +53,7 @@ def of_command(
 
 
 def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> cloudevents.Message:
-    """The news that a run has ended."""
+    """Return the event that a run has ended."""
     failed = run.status is RunStatus.UNDO_FAILED
     data = {
         "flowId": run.flow_id,
@@ -71,7 +71,7 @@ def of_end(run: Run, at: datetime, carried: Mapping[str, str]) -> cloudevents.Me
 def of_registration(
     decided: RegistrationDecided, about: str, at: datetime, carried: Mapping[str, str]
 ) -> cloudevents.Message:
-    """The news of what became of a registration."""
+    """Return the event of a decided registration."""
     data, why = decided.model_dump(mode="json"), {"correlationid": about, **carried}
     return _message(RegistrationDecided.type, about, decided.orch_name, data, why, at)
 

@@ -19,17 +19,17 @@ from functions.orchestrator.decide.inputs import Input
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
-from functions.orchestrator.registration import Refused, Registered
+from functions.orchestrator.registration import Registered, RegistrationRejected
 from functions.orchestrator.registration_request import read
 from functions.orchestrator.timer_loop import TimerLoop
 
 
 class OrchestratorSettings(Settings):
-    """How strict the orchestrator is."""
+    """The orchestrator's settings."""
 
     workers_give_names: bool = Field(
         False,
-        description="refuse answers in Kafka records, too, that do not say which worker gives them",
+        description="reject answers in Kafka records, too, that do not name their worker",
     )
     keep_runs_days: int = Field(
         365, ge=1, le=36_500, description="days for which runs that have ended are kept"
@@ -37,29 +37,29 @@ class OrchestratorSettings(Settings):
 
 
 class Orchestrator:
-    """What the API and the events reach: one for each process.
+    """The orchestrator of one process.
 
-    `names_demanded`: Kafka records must name their workers, too.
+    `require_worker_names`: Kafka records must name their workers, too.
     """
 
     def __init__(self, resources: Resources) -> None:
         self._store = resources.store
         self._durable = resources.durable
         settings = resources.settings(OrchestratorSettings)
-        self.names_demanded = settings.workers_give_names
+        self.require_worker_names = settings.workers_give_names
         self.now = resources.now
         self.engine = Engine(resources.store, self._durable.relay, self.now)
         self.timer_loop = TimerLoop(resources.store, self.engine, self.now)
         self.timer_loop.start()
-        self._durable.relay.start()  # a tick that wakes a process has it send what another left
+        self._durable.relay.start()  # it sends what another process left
 
     async def close(self) -> None:
-        """Finish what has begun; called before the store is closed."""
+        """Finish the work in flight; called before the store is closed."""
         await self.timer_loop.close()
         await self.engine.close()
 
     async def start(self, start: Start, claim: Claim | None = None) -> tuple[str, Done]:
-        """Start a run; return its id, a repeat the first one's."""
+        """Start a run; return its id, for a repeat that of the first."""
         flow_id = new_flow_id()
         if claim is not None:
             answer = {"flowId": str(flow_id), **(claim.answer or {})}
@@ -68,51 +68,49 @@ class Orchestrator:
         return (_first(done.answer, "flowId") if done.repeated else str(flow_id)), done
 
     async def apply(self, flow_id: UUID, given: Input, claim: Claim | None = None) -> Done:
-        """Let something happen to a run."""
+        """Apply an input to a run."""
         return await self.engine.submit(Item(flow_id, given, claim, correlation.extensions()))
 
     async def register(
         self, document: Any, caller: str | None, about: str, claim: Claim | None = None
     ) -> Registered:
-        """Take a registration, tell the world, and start the runs that waited for it.
+        """Store a registration, emit its event, and start the runs that waited for it.
 
-        `caller`: who asks, as a header says. With a `claim` that came before, the first answer
-        again: what has been registered since stays.
-
-        Raises `Refused` where it is unsound; the attempt is on record then too.
+        `caller`: the service by its header. A repeated `claim` gets the first answer and changes
+        nothing. `RegistrationRejected` where it is invalid; the attempt is audited.
         """
-        asked, now, carried = read(document), self.now(), correlation.extensions()
+        submitted, now, carried = read(document), self.now(), correlation.extensions()
         async with self._store.transaction() as tx:
             if claim is not None and not await deduplication.claim(tx, [claim]):
                 answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]
                 _first(answer, "decided")
-                return _sound(Registered.from_json(answer))
-            done = await registration.register(tx, asked, caller, now)
+                return _require_valid(Registered.from_json(answer))
+            done = await registration.register(tx, submitted, caller, now)
             if claim is not None:
                 await deduplication.answer(tx, claim, done.to_json())
             messages = [of_registration(done.decided, about, now, carried)]
             entries = await self._durable.put(tx, deduplication.FUNCTION, messages)
         self._durable.deliver(entries)
-        _sound(done)
-        await self.timer_loop.wake_waiting(asked.orch_name, carried)
+        _require_valid(done)
+        await self.timer_loop.wake_waiting(submitted.orch_name, carried)
         return done
 
 
 def _first(answer: Any, field: str) -> Any:
-    """What the first answer says; `PermanentError` where it was to an event of another kind."""
+    """Return a field of the first answer; `PermanentError` where that was to another kind."""
     if not isinstance(answer, dict) or field not in answer:
-        raise PermanentError("id: another event has come under this source and id")
+        raise PermanentError("id: another event had this source and id")
     return answer[field]
 
 
-def _sound(done: Registered) -> Registered:
+def _require_valid(done: Registered) -> Registered:
     if done.problems:
-        raise Refused(done.problems)
+        raise RegistrationRejected(done.problems)
     return done
 
 
 def new_flow_id() -> UUID:
-    """A UUID of version 7: ids made one after another lie together in an index."""
+    """Return a UUID of version 7: consecutive ids are neighbours in an index."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -157,13 +157,13 @@ def listed(rows: list[dict[str, Any]], total: int, page: Page) -> dict[str, Any]
     }
 
 
-def paged(rows: list[dict[str, Any]], total: int, asked: _Paged) -> dict[str, Any]:
+def paged(rows: list[dict[str, Any]], total: int, query: _Paged) -> dict[str, Any]:
     """A list as the Spring orchestrator answers it."""
-    pages = -(-total // asked.size)
+    pages = -(-total // query.size)
     return {
         "content": rows,
-        "page": asked.page,
-        "size": asked.size,
+        "page": query.page,
+        "size": query.size,
         "totalElements": total,
         "totalPages": pages,
     }
@@ -174,7 +174,7 @@ async def run_of(ctx: Ctx, flow_id: UUID) -> Stored:
     engine = ctx.part(Orchestrator).engine
     async with ctx.store.transaction() as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        stored = await run_store.look(tx, engine.known, flow_id)
+        stored = await run_store.read(tx, engine.known, flow_id)
     if stored is None:
         raise NotFound(f"flowId: there is no run {flow_id}")
     return stored

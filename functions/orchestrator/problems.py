@@ -1,4 +1,4 @@
-"""Which statuses the REST API's errors have, and what OpenAPI says of them."""
+"""The statuses of the REST API's errors, and their OpenAPI responses."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from starlette.responses import Response
 from functions.kit.contract.problem import MEDIA_TYPE, Problem
 from functions.kit.errors import FieldError
 
-# The Spring orchestrator answers 400 to whatever it refuses here; its clients look for that.
+# The Spring orchestrator answers 400 to every rejected request here.
 _ALWAYS_400 = ("/api/orchestration/register", "/api/orchestration/execute/")
 
 
 def answer(request: Request, found: Problem) -> Response:
-    """The answer to an error: its problem details, with the field that its text begins with."""
+    """Return the problem details of an error, with the field that its text begins with."""
     if found.status == 422 and request.url.path.startswith(_ALWAYS_400):
         found = replace(found, status=400)
     return replace(found, errors=found.errors or _field_of(found.detail)).response()
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the errors that a route may answer; 503 may be anywhere."""
+    """Return the OpenAPI responses of a route's errors; every route may answer 503."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,

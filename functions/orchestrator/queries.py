@@ -1,4 +1,4 @@
-"""What people read of orchestrations and runs: the SQL, and rows as answers have them."""
+"""The queries of the REST API; rows have the names of its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functions.kit.durable.database import Connection
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a list is wanted, in which order; `sort_by` is a key of the list's columns."""
+    """A page of a list and its order; `sort_by` is a key of the list's columns."""
 
     offset: int
     size: int
@@ -20,9 +20,9 @@ class Page:
     descending: bool
 
     def clause(self, columns: dict[str, str], tie: str) -> str:
-        """ORDER BY and LIMIT; the column is one of ours, never the caller's text."""
-        way = "DESC" if self.descending else "ASC"
-        order = f"ORDER BY {columns[self.sort_by]} {way}, {tie} {way}"
+        """Return ORDER BY and LIMIT; the column is never the caller's text."""
+        direction = "DESC" if self.descending else "ASC"
+        order = f"ORDER BY {columns[self.sort_by]} {direction}, {tie} {direction}"
         return f"{order} LIMIT {self.size} OFFSET {self.offset}"
 
 
@@ -35,7 +35,7 @@ ORCHESTRATION_COLUMNS = {
 }
 RUN_COLUMNS = {"startedAt": "r.started_at", "completedAt": "r.completed_at", "status": "r.status"}
 
-# The same words as the partial index has them.
+# As in the partial index.
 _STUCK = "(status IN ('WAITING', 'UNDO_FAILED') OR paused_by IS NOT NULL)"
 _WORKERS = """(SELECT count(*) FROM orchestration_step_template s JOIN worker_registration w
     ON w.orch_name = t.orch_name AND w.step_name = s.step_name WHERE s.template_id = t.id)"""
@@ -52,7 +52,7 @@ async def orchestrations(
     since: datetime | None,
     until: datetime | None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """The current versions of orchestrations, and how many there are in all."""
+    """Return a page of the current versions of orchestrations, and their number."""
     where = """FROM orchestration_template t WHERE current
         AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
         AND ($3::text IS NULL OR strpos(lower(orch_name), lower($3)) > 0)
@@ -71,7 +71,7 @@ async def orchestrations(
 
 
 async def orchestration(db: Connection, name: str) -> dict[str, Any] | None:
-    """One orchestration with its steps and their workers."""
+    """Return one orchestration with its steps and their workers."""
     row = await db.fetchrow(
         """SELECT id, orch_name AS "orchName", version, type, status,
                initiator_service AS initiator, created_at AS "createdAt",
@@ -90,7 +90,8 @@ async def orchestration(db: Connection, name: str) -> dict[str, Any] | None:
            FROM orchestration_step_template s LEFT JOIN worker_registration w
                ON w.orch_name = $2 AND w.step_name = s.step_name
            WHERE s.template_id = $1 ORDER BY s.seq""",
-        *(found.pop("id"), name),
+        found.pop("id"),
+        name,
     )
     definition = found.pop("definition")
     found["deadlineSeconds"] = definition["deadline_s"]
@@ -100,7 +101,7 @@ async def orchestration(db: Connection, name: str) -> dict[str, Any] | None:
 
 
 async def registrations(db: Connection, name: str, page: Page) -> tuple[list[dict[str, Any]], int]:
-    """All attempts to register for an orchestration, good and bad."""
+    """Return a page of all registrations of an orchestration, rejected ones too."""
     total = await db.fetchval("SELECT count(*) FROM registration_audit WHERE orch_name = $1", name)
     rows = await db.fetch(
         f"""SELECT as_role AS "asRole", service_name AS "serviceName", status,
@@ -125,9 +126,9 @@ async def runs(
     since: datetime | None,
     until: datetime | None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Runs, and how many fit in all: of the orchestration `name`, or of those named with `part`.
+    """Return a page of runs, and their number: of one orchestration, or of names with `part`.
 
-    `stuck`: only those that go on when a person does something.
+    `stuck`: only those that need an operator.
     """
     where = """FROM orchestration_run r WHERE ($1::text IS NULL OR orch_name = $1)
         AND ($2::text IS NULL OR strpos(lower(orch_name), lower($2)) > 0)
@@ -149,7 +150,7 @@ async def runs(
 
 
 async def status(db: Connection, flow_id: UUID) -> str | None:
-    """How a run stands; None where there is none."""
+    """Return the status of a run; None where there is none."""
     found: str | None = await db.fetchval(
         "SELECT status FROM orchestration_run WHERE flow_id = $1", flow_id
     )
@@ -157,7 +158,7 @@ async def status(db: Connection, flow_id: UUID) -> str | None:
 
 
 async def run_facts(db: Connection, flow_id: UUID) -> dict[str, Any] | None:
-    """What a run's row says besides its state."""
+    """Return the columns of a run besides its state."""
     row = await db.fetchrow(
         """SELECT r.orch_name, r.triggered_by, r.correlation_id, t.version,
                (SELECT max(at) FROM audit_event a WHERE a.flow_id = r.flow_id) AS last_updated
@@ -176,13 +177,16 @@ async def history(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """What has happened to a run, in order; at most the first 10,000 lines."""
+    """Return the audit of a run, in order; at most 10,000 entries."""
     rows = await db.fetch(
         """SELECT id, type AS "eventType", step_name AS "stepName", action, attempt, detail, who,
                at AS timestamp
            FROM audit_event WHERE flow_id = $1 AND ($2::text IS NULL OR type = $2)
            AND ($3::timestamptz IS NULL OR at >= $3) AND ($4::timestamptz IS NULL OR at <= $4)
            ORDER BY id LIMIT 10000""",
-        *(flow_id, type_, since, until),
+        flow_id,
+        type_,
+        since,
+        until,
     )
     return [dict(row) for row in rows]

@@ -43,19 +43,19 @@ router = APIRouter(prefix="/api", tags=["reading"])
 
 
 @router.get("/orchestrations", response_model=OrchestrationPage, responses=documented(422))
-async def orchestrations(ctx: Ctx, asked: Annotated[OrchestrationList, Query()]) -> Any:
+async def orchestrations(ctx: Ctx, query: Annotated[OrchestrationList, Query()]) -> Any:
     """The orchestrations that are registered."""
     async with ctx.store.connection() as connection:
         rows, total = await queries.orchestrations(
             connection,
-            asked.at(asked.sort_by),
-            status=asked.status,
-            type_=asked.type,
-            name=asked.orch_name,
-            since=asked.registered_from,
-            until=asked.registered_to,
+            query.at(query.sort_by),
+            status=query.status,
+            type_=query.type,
+            name=query.orch_name,
+            since=query.registered_from,
+            until=query.registered_to,
         )
-    return paged(rows, total, asked)
+    return paged(rows, total, query)
 
 
 @router.get(
@@ -74,10 +74,10 @@ async def orchestration(orch_name: OrchName, ctx: Ctx) -> Any:
     responses=documented(422),
 )
 async def registrations(
-    orch_name: OrchName, ctx: Ctx, asked: Annotated[RegistrationList, Query()]
+    orch_name: OrchName, ctx: Ctx, query: Annotated[RegistrationList, Query()]
 ) -> Any:
     """Every attempt to register for an orchestration, good and bad."""
-    page = asked.at("registeredAt")
+    page = query.at("registeredAt")
     async with ctx.store.connection() as connection:
         rows, total = await queries.registrations(connection, orch_name, page)
     return listed(rows, total, page)
@@ -89,32 +89,32 @@ async def registrations(
     responses=documented(404, 422),
 )
 async def executions(
-    orch_name: OrchName, ctx: Ctx, asked: Annotated[ExecutionList, Query()]
+    orch_name: OrchName, ctx: Ctx, query: Annotated[ExecutionList, Query()]
 ) -> Any:
     """The runs of an orchestration."""
     await _known(ctx, orch_name)
-    rows, total = await _runs(ctx, asked, asked.at(asked.sort_by), name=orch_name)
-    return paged(rows, total, asked)
+    rows, total = await _runs(ctx, query, query.at(query.sort_by), name=orch_name)
+    return paged(rows, total, query)
 
 
 @router.get("/executions", response_model=FoundPage, responses=documented(422))
-async def all_executions(ctx: Ctx, asked: Annotated[ExecutionSearch, Query()]) -> Any:
+async def all_executions(ctx: Ctx, query: Annotated[ExecutionSearch, Query()]) -> Any:
     """The runs of all orchestrations; `stuck` means those that wait for a user."""
-    page = asked.at(asked.sort_by)
-    rows, total = await _runs(ctx, asked, page, part=asked.orch_name, stuck=asked.stuck)
+    page = query.at(query.sort_by)
+    rows, total = await _runs(ctx, query, page, part=query.orch_name, stuck=query.stuck)
     return listed(rows, total, page)
 
 
 async def _runs(
-    ctx: Ctx, asked: ExecutionList | ExecutionSearch, page: queries.Page, **which: Any
+    ctx: Ctx, query: ExecutionList | ExecutionSearch, page: queries.Page, **which: Any
 ) -> tuple[list[dict[str, Any]], int]:
     async with ctx.store.connection() as connection:
         return await queries.runs(
             connection,
             page,
-            status=asked.status,
-            since=asked.from_date,
-            until=asked.to_date,
+            status=query.status,
+            since=query.from_date,
+            until=query.to_date,
             **which,
         )
 
@@ -159,11 +159,11 @@ async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep =
 
 
 @router.get("/audit/{flow_id}", response_model=list[TimelineEntry], responses=documented(404, 422))
-async def audit(flow_id: FlowId, ctx: Ctx, asked: Annotated[AuditFilter, Query()]) -> Any:
+async def audit(flow_id: FlowId, ctx: Ctx, query: Annotated[AuditFilter, Query()]) -> Any:
     """The audit of a run; also of a flow that never was, if somebody spoke of it."""
     async with ctx.store.connection() as connection:
         found = await queries.history(
-            connection, flow_id, type_=asked.event_type, since=asked.since, until=asked.until
+            connection, flow_id, type_=query.event_type, since=query.since, until=query.until
         )
         if not found and not await queries.history(connection, flow_id):
             raise NotFound(f"flowId: nothing is known of {flow_id}")

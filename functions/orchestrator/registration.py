@@ -1,4 +1,4 @@
-"""Registering orchestrations and workers: checked as a whole, done as a whole, always audited."""
+"""Register orchestrations and workers: validated and stored as a whole, always audited."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from functions.orchestrator import registration_store
 from functions.orchestrator.conditions import flaw_of
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.decide.registration import Problem, check_worker, define, missing
-from functions.orchestrator.registration_request import Asked
+from functions.orchestrator.registration_request import RegistrationDocument
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What became of a registration. `problems` is empty where it was accepted."""
+    """The result of a registration. `problems` is empty where it was accepted."""
 
     decided: RegistrationDecided
     problems: Sequence[Problem] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As it is recorded."""
         problems = [[problem.field, problem.reason] for problem in self.problems]
         return {"decided": self.decided.model_dump(mode="json"), "problems": problems}
 
@@ -36,48 +35,52 @@ class Registered:
         return cls(decided, [Problem(field, reason) for field, reason in document["problems"]])
 
 
-class Refused(PermanentError):
-    """A registration that is unsound; `fields` are all that is wrong with it."""
+class RegistrationRejected(PermanentError):
+    """A registration that is invalid; `fields` are all its problems."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.reason}" for p in problems))
         self.fields = tuple(FieldError(field=p.field, reason=p.reason) for p in problems)
 
 
-async def register(tx: Connection, asked: Asked, caller: str | None, now: datetime) -> Registered:
-    """Take a registration, or write down why not; the caller's transaction must commit both.
+async def register(
+    tx: Connection, submitted: RegistrationDocument, caller: str | None, now: datetime
+) -> Registered:
+    """Store a registration, or audit why it is rejected; the caller's transaction must commit both.
 
-    `caller`: who asks, as a header says; a body that says otherwise is refused.
+    `caller`: the service by its header; a body with another one is rejected.
     """
-    service = caller or asked.service_name or f"{asked.orch_name}-service"
-    await registration_store.lock(tx, asked.orch_name)
-    problems = [*asked.problems, *_of_service(asked, service)]
-    if asked.request is not None:
+    service = caller or submitted.service_name or f"{submitted.orch_name}-service"
+    await registration_store.lock(tx, submitted.orch_name)
+    problems = [*submitted.problems, *_of_service(submitted, service)]
+    if submitted.request is not None:
         known = {problem.field for problem in problems}
-        found = await _sound(tx, asked.request, service)
+        found = await _validate(tx, submitted.request, service)
         if isinstance(found, Definition):
             if not problems:
                 await _store(tx, found, now)
         else:
             problems += [problem for problem in found if problem.field not in known]
-        if not problems and asked.role == "worker":
-            await registration_store.store_worker(tx, asked.orch_name, asked.steps, service, now)
-    decided = await _decided(tx, asked, service, problems, now)
-    await registration_store.audit(tx, decided, asked.steps, now)
+        if not problems and submitted.role == "worker":
+            await registration_store.store_worker(
+                tx, submitted.orch_name, submitted.steps, service, now
+            )
+    decided = await _decided(tx, submitted, service, problems, now)
+    await registration_store.audit(tx, decided, submitted.steps, now)
     return Registered(decided, problems)
 
 
-def _of_service(asked: Asked, service: str) -> list[Problem]:
-    if asked.service_name in (None, service):
+def _of_service(submitted: RegistrationDocument, service: str) -> list[Problem]:
+    if submitted.service_name in (None, service):
         return []
-    said = f"{asked.service_name!r} is not {service!r}, as X-Service-Name says"
-    return [Problem("serviceName", said)]
+    reason = f"{submitted.service_name!r} is not {service!r}, the X-Service-Name"
+    return [Problem("serviceName", reason)]
 
 
-async def _sound(
+async def _validate(
     tx: Connection, request: RegistrationRequested, service: str
 ) -> Definition | list[Problem]:
-    """What an initiator's registration defines; or else all that is wrong with a registration."""
+    """Return an initiator's definition, or all problems of a registration."""
     if request.as_ == "initiator":
         return define(request, service, flaw_of)
     names = await registration_store.step_names(tx, request.orch_name)
@@ -86,7 +89,7 @@ async def _sound(
 
 
 async def _store(tx: Connection, definition: Definition, now: datetime) -> None:
-    """A definition that has changed is a new version."""
+    """Store a changed definition as a new version."""
     current = await registration_store.current(tx, definition.name)
     if current is None or current.definition != definition:
         version = 1 if current is None else current.version + 1
@@ -94,7 +97,7 @@ async def _store(tx: Connection, definition: Definition, now: datetime) -> None:
 
 
 async def leave(tx: Connection, orch_name: str, service: str, who: str, now: datetime) -> list[str]:
-    """Take a worker's registrations back; return the steps that it had."""
+    """Remove a worker's registrations; return its steps."""
     await registration_store.lock(tx, orch_name)
     steps = await registration_store.remove_worker(tx, orch_name, service)
     if not steps:
@@ -103,12 +106,12 @@ async def leave(tx: Connection, orch_name: str, service: str, who: str, now: dat
     decided = RegistrationDecided.model_validate(
         {"orchName": orch_name, "as": "worker", "serviceName": service, "status": "PENDING"}
     )
-    await registration_store.audit(tx, decided, steps, now, note=f"left, at the word of {who}")
+    await registration_store.audit(tx, decided, steps, now, note=f"removed by {who}")
     return steps
 
 
 async def heal(tx: Connection, now: datetime) -> list[str]:
-    """Set right the status of every orchestration; return the names of those that healed."""
+    """Correct the status of every orchestration; return the names of the complete."""
     healed = []
     for name in await registration_store.unhealthy(tx):
         await registration_store.lock(tx, name)
@@ -119,7 +122,7 @@ async def heal(tx: Connection, now: datetime) -> list[str]:
 
 async def _decided(
     tx: Connection,
-    asked: Asked,
+    submitted: RegistrationDocument,
     service: str,
     problems: Sequence[Problem],
     now: datetime,
@@ -128,15 +131,15 @@ async def _decided(
     lacking: list[str] = []
     known = False
     if not problems:
-        healed = await _heal(tx, asked.orch_name, now)
-        current = await registration_store.current(tx, asked.orch_name)
+        healed = await _heal(tx, submitted.orch_name, now)
+        current = await registration_store.current(tx, submitted.orch_name)
         known = current is not None
         version = None if current is None else current.version
         lacking = healed or []
     status = "FAILED" if problems else "SUCCESS" if known and not lacking else "PENDING"
     document: dict[str, Any] = {
-        "orchName": asked.orch_name,
-        "as": asked.role,
+        "orchName": submitted.orch_name,
+        "as": submitted.role,
         "serviceName": service,
         "status": status,
         "version": version,
@@ -147,7 +150,7 @@ async def _decided(
 
 
 async def _heal(tx: Connection, orch_name: str, now: datetime) -> list[str] | None:
-    """Set an orchestration's status by its workers; return who is missing, None if unknown."""
+    """Set an orchestration's status; return the steps without a worker, None if unknown."""
     current = await registration_store.current(tx, orch_name)
     if current is None:
         return None

@@ -1,4 +1,4 @@
-"""What a registration says, also where it does not fit: all its flaws are named at once."""
+"""Read a registration, also an invalid one, so that all its problems are reported at once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from functions.kit.errors import shortened
 from functions.orchestrator.decide.registration import Problem
 
 _NAMES: TypeAdapter[str] = TypeAdapter(Name)
-_OF_ORCHESTRATION = ("orchName", "orchestrationName", "orch_name")
+_ORCHESTRATION_NAMES = ("orchName", "orchestrationName", "orch_name")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A registration as it was read.
-
-    `problems` are what does not fit the model, `request` the rest of it, where that makes one.
-    """
+class RegistrationDocument:
+    """A registration: its validation `problems`, and its valid part as a `request`."""
 
     orch_name: str
     role: Literal["initiator", "worker"]
@@ -33,40 +30,44 @@ class Asked:
     problems: Sequence[Problem] = ()
 
 
-def read(document: Any) -> Asked:
-    """Read a registration; pydantic's `ValidationError` where it does not even say of what."""
+def read(document: Any) -> RegistrationDocument:
+    """Read a registration; `ValidationError` where it does not name its orchestration."""
     try:
         request = RegistrationRequested.model_validate(document)
     except ValidationError as error:
         if not isinstance(document, dict):
             raise
-        given = next((document[name] for name in _OF_ORCHESTRATION if name in document), None)
+        given = next((document[name] for name in _ORCHESTRATION_NAMES if name in document), None)
         if (orch_name := _name(given)) is None:
             raise
-        return _misfit(document, orch_name, error)
+        return _read_invalid(document, orch_name, error)
     steps = [step.name for step in request.steps]
-    return Asked(request.orch_name, request.as_, request.service_name, steps, request)
+    return RegistrationDocument(
+        request.orch_name, request.as_, request.service_name, steps, request
+    )
 
 
-def _misfit(document: dict[str, Any], orch_name: str, error: ValidationError) -> Asked:
+def _read_invalid(
+    document: dict[str, Any], orch_name: str, error: ValidationError
+) -> RegistrationDocument:
     given = document.get("steps")
     steps = given if isinstance(given, list) else []
     names = [_name(step.get("name")) for step in steps if isinstance(step, dict)]
-    return Asked(
+    return RegistrationDocument(
         orch_name,
         "worker" if document.get("as") == "worker" else "initiator",
         _name(document.get("serviceName")),
         [name for name in names if name is not None],
         _rest(document, error),
         [
-            Problem(shortened(one.field, 200), shortened(one.reason, 200))
-            for one in wrong_fields(error.errors()[:20])
+            Problem(shortened(wrong.field, 200), shortened(wrong.reason, 200))
+            for wrong in wrong_fields(error.errors()[:20])
         ],
     )
 
 
 def _rest(document: dict[str, Any], error: ValidationError) -> RegistrationRequested | None:
-    """The registration without what does not fit; None where it cannot do without that."""
+    """Return the registration without its invalid fields; None where one is required."""
     rest = copy.deepcopy(document)
     for problem in error.errors():
         _remove(rest, problem["loc"])
@@ -77,7 +78,7 @@ def _rest(document: dict[str, Any], error: ValidationError) -> RegistrationReque
 
 
 def _remove(document: Any, where: Sequence[int | str]) -> None:
-    """Remove the innermost field, and no item of a list: the others must keep their places."""
+    """Remove the innermost field; list items stay, so that the indexes of others do not change."""
     holder, name = None, None
     for part in where:
         if isinstance(document, dict) and part in document:

@@ -1,4 +1,4 @@
-"""What the orchestrator deletes, and when."""
+"""The orchestrator's retention rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functions.kit.context import Context
 from functions.kit.durable.retention import Rule, rule, rule_of_log
 from functions.orchestrator.orchestrator import OrchestratorSettings
 
-# A run that could not be undone stays: somebody has yet to see to what is left of it.
+# A run with a failed undo stays: an operator has to complete it.
 _ENDED_RUNS = """
 WITH gone AS (
     DELETE FROM orchestration_run WHERE flow_id IN (
@@ -23,7 +23,7 @@ WITH gone AS (
     DELETE FROM audit_event USING gone WHERE audit_event.flow_id = gone.flow_id
 )
 SELECT count(*) FROM gone"""
-# The history of a run goes with the run; this is of runs that there never were.
+# The audit of a run is deleted with it; these entries are of unknown runs.
 _OF_NO_RUN = """type = 'ANSWER_REFUSED' AND NOT EXISTS (
     SELECT FROM orchestration_run run WHERE run.flow_id = audit_event.flow_id)"""
 

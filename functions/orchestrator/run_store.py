@@ -1,7 +1,6 @@
-"""Runs and their definitions as they are stored, to decide on. What the API lists is in queries.py.
+"""Runs and their definitions, as the engine reads them. The API's queries are in queries.py.
 
-A batch takes the rows of its runs in the order of their ids, so two of them never wait for each
-other in a circle.
+A batch locks the rows of its runs in the order of their ids, which prevents deadlocks.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from functions.orchestrator.stored_json import (
     step_from_row,
 )
 
-# Definitions by template id. They never change once they are stored: each is read once.
+# Definitions by template id, cached: a stored definition is immutable.
 Known: TypeAlias = dict[int, Definition]
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A run as it was found, with the workers of its steps and its timer."""
+    """A stored run, with the workers of its steps and its timer."""
 
     run: Run
     template_id: int
@@ -38,7 +37,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The current version of an orchestration, and who works for it."""
+    """The current version of an orchestration, and its workers."""
 
     id: int
     version: int
@@ -47,12 +46,11 @@ class Template:
 
 
 _STEP_COLUMNS = ", ".join(f"s.{name}" for name in STEP_COLUMNS)
-_LOOK = "SELECT * FROM orchestration_run WHERE flow_id = $1"
+_READ = "SELECT * FROM orchestration_run WHERE flow_id = $1"
 
 
 def _lock(how: str) -> str:
-    # Row by row, in the order given: a plan that was made when the table was empty, and is kept,
-    # would otherwise scan all of it.
+    # Row by row, in the given order: a plan cached while the table was empty would scan all of it.
     row = "SELECT * FROM orchestration_run run WHERE run.flow_id = wanted.flow_id"
     return f"""SELECT locked.* FROM unnest($1::uuid[]) AS wanted (flow_id)
         CROSS JOIN LATERAL ({row} FOR NO KEY UPDATE {how}) AS locked"""
@@ -61,16 +59,16 @@ def _lock(how: str) -> str:
 _LOCK, _LOCK_FREE = _lock(""), _lock("SKIP LOCKED")
 
 
-async def look(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:
-    """Read a run as one consistent picture, keeping nobody waiting; in a transaction."""
-    rows = await tx.fetch(_LOOK, flow_id)
+async def read(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:
+    """Read a run in one snapshot, without locks; in a transaction."""
+    rows = await tx.fetch(_READ, flow_id)
     return (await _stored(tx, known, rows)).get(flow_id)
 
 
 async def lock(
     tx: Connection, known: Known, wanted: Iterable[UUID], woken: Iterable[UUID]
 ) -> dict[UUID, Stored]:
-    """Lock and read runs; of the merely `woken`, those that nobody works on just now."""
+    """Lock and read runs; skip those of the `woken` that are locked."""
     first, second = sorted(wanted), sorted(woken)
     rows = await tx.fetch(_LOCK, first) if first else []
     if second:
@@ -82,8 +80,8 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     if not rows:
         return {}
     ids = [row["flow_id"] for row in rows]
-    # A statement of its own: it must see what the last holder of the locks has written. Who has
-    # waited for a lock finds the locked row as it is now, and all other tables as they were.
+    # A statement of its own: its snapshot has the writes of the last holder of the locks. The first
+    # one, which waited, sees the locked rows as they are now, but all other tables as they were.
     found = await tx.fetch(
         f"""SELECT s.flow_id, s.step_name, w.worker_service AS registered, {_STEP_COLUMNS}
            FROM unnest($1::uuid[], $2::text[]) AS locked (flow_id, orch_name)
@@ -92,9 +90,10 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
            LEFT JOIN worker_registration w
                 ON w.orch_name = locked.orch_name AND w.step_name = s.step_name
            ORDER BY s.flow_id, s.seq""",
-        *(ids, [row["orch_name"] for row in rows]),
+        ids,
+        [row["orch_name"] for row in rows],
     )
-    await _learn(tx, known, {row["template_id"] for row in rows})
+    await _load_definitions(tx, known, {row["template_id"] for row in rows})
     steps: dict[UUID, dict[str, Step]] = {flow_id: {} for flow_id in ids}
     workers: dict[UUID, dict[str, str]] = {flow_id: {} for flow_id in ids}
     for flow_id, name, registered, *columns in found:
@@ -112,7 +111,7 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
 
 
 async def templates(tx: Connection, known: Known, names: Iterable[str]) -> dict[str, Template]:
-    """The current versions of orchestrations, by name."""
+    """Return the current versions of orchestrations, by name."""
     rows = await tx.fetch(
         """SELECT t.id, t.orch_name, t.version, (
                SELECT jsonb_object_agg(step_name, worker_service)
@@ -121,7 +120,7 @@ async def templates(tx: Connection, known: Known, names: Iterable[str]) -> dict[
            FROM orchestration_template t WHERE t.current AND t.orch_name = ANY($1::text[])""",
         list(names),
     )
-    await _learn(tx, known, {row["id"] for row in rows})
+    await _load_definitions(tx, known, {row["id"] for row in rows})
     return {
         row["orch_name"]: Template(
             row["id"], row["version"], known[row["id"]], row["workers"] or {}
@@ -130,7 +129,7 @@ async def templates(tx: Connection, known: Known, names: Iterable[str]) -> dict[
     }
 
 
-async def _learn(tx: Connection, known: Known, ids: set[int]) -> None:
+async def _load_definitions(tx: Connection, known: Known, ids: set[int]) -> None:
     unknown = ids - set(known)
     if unknown:
         rows = await tx.fetch(

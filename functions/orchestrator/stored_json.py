@@ -12,9 +12,9 @@ from functions.kit.errors import PermanentError
 from functions.orchestrator.decide.model import (
     Action,
     Call,
+    CallOutcome,
     Cause,
     Definition,
-    Outcome,
     Retry,
     Run,
     RunStatus,
@@ -111,7 +111,7 @@ def calls_to_json(calls: tuple[Call, ...]) -> list[list[Any]]:
 def calls_from_json(document: list[list[Any]]) -> tuple[Call, ...]:
     """The inverse of `calls_to_json`."""
     return tuple(
-        Call(Action[action], attempt, worker, Outcome[outcome])
+        Call(Action[action], attempt, worker, CallOutcome[outcome])
         for action, attempt, worker, outcome in document
     )
 

@@ -1,7 +1,6 @@
-"""What goes on by itself while a process is awake: timers, healing.
+"""The timer loop of a process, and the sweep of each minute.
 
-Nothing depends on it staying awake: all of it is rows, and a PingSource asks for a round each
-minute, which wakes a process from zero if need be.
+Timers are rows: a PingSource starts a sweep each minute, also from zero pods.
 """
 
 from __future__ import annotations
@@ -23,18 +22,15 @@ from functions.orchestrator.engine import Engine
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-# A run that cannot be woken is looked at again after so long.
+# After an error of one run.
 POSTPONED_FOR = timedelta(minutes=1)
-PAUSE = timedelta(seconds=1)  # after an error
-LOOK = timedelta(seconds=5)  # at the latest: another process may have set a timer
+PAUSE = timedelta(seconds=1)  # after an error of the loop
+MAX_SLEEP = timedelta(seconds=5)  # another process may have set a timer
 FIRST = UUID(int=0)
 
 
 class TimerLoop:
-    """Wakes runs when their timers are due.
-
-    `looked_at`: when it last did so without an error.
-    """
+    """Wakes runs whose timers are due. `last_fired_at`: the last time without an error."""
 
     def __init__(
         self,
@@ -46,40 +42,37 @@ class TimerLoop:
         self._engine = engine
         self._now = now
         self._next: datetime | None = None
-        self._sooner = asyncio.Event()
+        self._rescheduled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.looked_at = now()
+        self.last_fired_at = now()
         engine.on_due = self.at
 
     def start(self) -> None:
         """Run in the background until `close`."""
-        # A context of its own: who asked first may have been inside a transaction.
+        # An empty context: the first caller may be inside a transaction.
         self._task = asyncio.create_task(self._run(), context=ContextVars())
 
     async def close(self) -> None:
-        """Stop; what is due meanwhile is done by whoever comes next."""
+        """Stop; another process or the next sweep fires what is due."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def at(self, due_at: datetime) -> None:
-        """Have a look at `due_at` at the latest."""
+        """Fire timers at `due_at` at the latest."""
         if self._next is None or due_at < self._next:
             self._next = due_at
-            self._sooner.set()
+            self._rescheduled.set()
 
     async def sweep(self) -> int:
-        """Fire what is due, heal what can be healed.
-
-        Returns the runs woken.
-        """
+        """Fire due timers, correct orchestrations' status; return the number of runs woken."""
         woken = await self.fire()
         async with self._store.transaction() as tx:
             await registration.heal(tx, self._now())
         return woken + await self.wake_waiting(None)
 
     async def fire(self) -> int:
-        """Wake the runs whose timers are due, each once."""
+        """Wake the runs whose timers are due, each once; return their number."""
         now, count, after = self._now(), 0, due_runs.START
         while True:
             async with self._store.connection() as connection:
@@ -98,7 +91,7 @@ class TimerLoop:
     ) -> int:
         """Wake the runs that wait for workers: those of one orchestration, or all.
 
-        `carried`: what the registration that they waited for hands on.
+        `carried`: the correlation of the registration that they waited for.
         """
         count, after = 0, FIRST
         while True:
@@ -111,7 +104,7 @@ class TimerLoop:
             after = waiting[-1]
 
     async def _wake(self, flow_ids: list[UUID], carried: Mapping[str, str] | None = None) -> None:
-        """Wake runs. One that cannot be woken is put off, and holds up nobody else."""
+        """Wake runs; postpone one that fails, without delay for the others."""
         items = [Item(flow_id, Woken(), carried=carried or {}) for flow_id in flow_ids]
         results = await asyncio.gather(
             *(self._engine.submit(item) for item in items), return_exceptions=True
@@ -121,21 +114,18 @@ class TimerLoop:
             if isinstance(result, TemporaryError) or not isinstance(result, Exception | Done):
                 raise result
             if isinstance(result, Exception):
-                logger.error("run %s cannot be woken and is put off: %r", flow_id, result)
+                logger.error("run %s cannot be woken and is postponed: %r", flow_id, result)
                 failed.append(flow_id)
         if failed:
             async with self._store.connection() as connection:
                 await due_runs.postpone(connection, failed, self._now() + POSTPONED_FOR)
 
     async def _run(self) -> None:
-        """Fire timers when they are due.
-
-        Whatever goes wrong is logged and tried again: this task must outlive every error.
-        """
+        """Fire timers when they are due; log every error and go on."""
         while True:
             try:
                 await self.fire()
-                self.looked_at = self._now()
+                self.last_fired_at = self._now()
             except Exception as error:
                 known = isinstance(error, FunctionError)
                 trace = None if known else error
@@ -144,12 +134,12 @@ class TimerLoop:
             await self._until_due()
 
     async def _until_due(self) -> None:
-        pause = LOOK.total_seconds()
+        pause = MAX_SLEEP.total_seconds()
         if self._next is not None:
             pause = min(pause, (self._next - self._now()).total_seconds())
-        self._sooner.clear()
+        self._rescheduled.clear()
         try:
             async with asyncio.timeout(max(pause, 0.02)):
-                await self._sooner.wait()
+                await self._rescheduled.wait()
         except TimeoutError:
             return

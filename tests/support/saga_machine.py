@@ -268,7 +268,7 @@ class SagaMachine:
 
     async def look(self) -> Run | None:
         async with self._reader.transaction() as tx:
-            stored = await run_store.look(tx, {}, FLOW)
+            stored = await run_store.read(tx, {}, FLOW)
         return None if stored is None else stored.run
 
     async def left(self) -> dict[str, int]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from functions.orchestrator.decide.inputs import Answered, CancelAsked, RetryAsked, UndoAsked
+from functions.orchestrator.decide.inputs import (
+    Answered,
+    CancelRequested,
+    RetryRequested,
+    UndoRequested,
+)
 from functions.orchestrator.decide.model import Retry
 from functions.orchestrator.decide.undo import left_to_undo, plan
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_story import DO, ONCE, UNDO, Story, chain, graph
 
 TWICE = Retry(2, backoff_s=1, jitter=0)
@@ -59,7 +64,7 @@ class TestDoubt:
         story.after(5)
         story.after(1)
         story.ok("a", attempt=2)
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         story.ok("a", UNDO)
         assert (story.status, story.takes()) == ("UNDONE", ["DO a 1", "DO a 2", "UNDO a 1"])
 
@@ -81,7 +86,7 @@ class TestDoubt:
     def test_a_cancelled_pause_between_attempts_is_in_doubt_too(self) -> None:
         story = Story(chain("a", retry=TWICE, timeout_s=5))
         story.after(5)
-        story.happens(CancelAsked("ada"))
+        story.happens(CancelRequested("ada"))
         assert commands(story) == [("UNDO a", "w", False)]
         story.ok("a", UNDO)
         assert story.status == "CANCELLED"
@@ -104,7 +109,7 @@ class TestWhoUndoes:
         story = Story(chain("a"))
         story.ok("a")
         del story.workers["a"]
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         assert commands(story) == [("UNDO a", "w", True)]
         story.ok("a", UNDO)
         assert story.status == "UNDONE"
@@ -126,7 +131,7 @@ class TestWhoUndoes:
         story.after(1)
         story.happens(Answered("a", DO, True, 2, "other", result="A"))
         assert story.status == "COMPLETED"
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         assert commands(story) == [("UNDO a", "other", True)]
         story.happens(Answered("a", UNDO, True, 1, "other"))
         assert commands(story) == [("UNDO a", "w", False)]
@@ -147,14 +152,14 @@ class TestWhoUndoes:
         story.ok("a")
         story.ok("b")
         story.workers["a"] = "other"
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         story.ok("b", UNDO)
         story.after(5)
         assert story.status == "UNDO_FAILED"
-        story.happens(RetryAsked("ada"))
+        story.happens(RetryRequested("ada"))
         assert commands(story) == [("UNDO a", "w", True)]
         story.after(5)
-        story.happens(RetryAsked("ada", reassign=True))
+        story.happens(RetryRequested("ada", reassign=True))
         assert commands(story) == [("UNDO a", "other", True)]
         assert ("UNDO_HANDED_OVER", "from w to other") in [
             (a.type, a.detail) for a in story.decision.audits
@@ -167,7 +172,7 @@ class TestUndoAttempts:
     def test_a_success_of_an_undo_attempt_that_is_over_ends_the_undo(self) -> None:
         story = Story(chain("a", retry=TWICE, timeout_s=5))
         story.ok("a")
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         story.after(5)
         story.after(1)
         assert story.takes() == ["DO a 1", "UNDO a 1", "UNDO a 2"]
@@ -179,7 +184,7 @@ class TestUndoAttempts:
     def test_a_success_of_an_undo_that_was_given_up_ends_it_after_the_run(self) -> None:
         story = Story(chain("a", retry=TWICE, timeout_s=5))
         story.ok("a")
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         story.after(5)
         story.after(1)
         story.fails("a", UNDO, attempt=2, error="not found")
@@ -194,7 +199,7 @@ class TestUndoAttempts:
         story.after(5)
         story.after(1)
         story.ok("a", UNDO, attempt=2)
-        story.happens(RetryAsked("ada"))
+        story.happens(RetryRequested("ada"))
         story.ok("a", attempt=2)
         assert story.ok("a", UNDO, attempt=1).refused is not None
         assert story.run.steps["a"].effect

@@ -17,7 +17,7 @@ from functions.orchestrator.decide.model import (
     World,
 )
 from functions.orchestrator.decide.run import decide
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_story import DO, FORBIDDEN, ONCE, START, UNDO, Story, chain, graph
 
 
@@ -177,7 +177,7 @@ class TestFencing:
 
     def test_a_success_whose_result_cannot_be_kept_has_failed_and_is_undone(self) -> None:
         story = Story(chain("a", "b"))
-        story.happens(Answered("a", DO, True, 1, "w", unkept="result: is too big"))
+        story.happens(Answered("a", DO, True, 1, "w", unstorable="result: is too big"))
         assert story.takes() == ["DO a 1", "UNDO a 1"]
         assert story.run.reason == "step a failed: result: is too big"
         story.ok("a", UNDO)

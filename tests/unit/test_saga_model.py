@@ -23,20 +23,20 @@ from functions.events.saga import RegistrationRequested
 from functions.orchestrator.conditions import Conditions, flaw_of
 from functions.orchestrator.decide.inputs import (
     Answered,
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
     Woken,
 )
 from functions.orchestrator.decide.model import (
     IN_FLIGHT,
     Action,
+    CallOutcome,
     Decision,
     Definition,
-    Outcome,
     Run,
     RunStatus,
     StepStatus,
@@ -45,7 +45,7 @@ from functions.orchestrator.decide.model import (
 from functions.orchestrator.decide.registration import define
 from functions.orchestrator.decide.run import begin, decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_model import NAMES, SERVICES, Sent, Workers, check_end, registrations
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -175,23 +175,23 @@ class Saga(RuleBasedStateMachine):
 
     @rule()
     def somebody_pauses(self) -> None:
-        self.happens(PauseAsked("ada"))
+        self.happens(PauseRequested("ada"))
 
     @rule()
     def somebody_resumes(self) -> None:
-        self.happens(ResumeAsked("ada"))
+        self.happens(ResumeRequested("ada"))
 
     @rule()
     def somebody_cancels(self) -> None:
-        self.happens(CancelAsked("ada"))
+        self.happens(CancelRequested("ada"))
 
     @rule(to=st.sampled_from([None, "a", "b"]))
     def somebody_undoes(self, to: str | None) -> None:
-        self.happens(UndoAsked("ada", to))
+        self.happens(UndoRequested("ada", to))
 
     @rule()
     def somebody_retries(self) -> None:
-        self.happens(RetryAsked("ada"))
+        self.happens(RetryRequested("ada"))
 
     @invariant()
     def an_unfinished_run_has_a_timer_or_says_who_it_waits_for(self) -> None:
@@ -213,9 +213,9 @@ class Saga(RuleBasedStateMachine):
         for name, step in self.run.steps.items():
             for call in step.calls:
                 key = (call.worker, name, step.round)
-                if call.action is Action.DO and call.outcome is Outcome.SUCCESS:
+                if call.action is Action.DO and call.outcome is CallOutcome.SUCCESS:
                     assert key in self.workers.done
-                if call.outcome is Outcome.UNDONE:
+                if call.outcome is CallOutcome.UNDONE:
                     assert key in self.workers.undone
             if step.status is StepStatus.UNDO_SUCCESS:
                 assert not step.holders
@@ -227,7 +227,7 @@ class Saga(RuleBasedStateMachine):
         for _ in range(60):
             before = self.run
             if self.run.paused_by is not None:
-                self.happens(ResumeAsked("ada"))
+                self.happens(ResumeRequested("ada"))
             for sent in self.sent:
                 self.happens(self.workers.do(sent, able=True))
             self.now += timedelta(seconds=100)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functions.orchestrator.decide.inputs import Answered, PauseAsked, Woken
+from functions.orchestrator.decide.inputs import Answered, PauseRequested, Woken
 from functions.orchestrator.decide.model import Retry
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_story import DO, UNDO, Story, chain, graph
 
 AGAIN = Retry(4, backoff_s=10, jitter=0.2)
@@ -49,7 +49,7 @@ def test_an_undo_that_another_keeps_back_says_so() -> None:
 
 def test_a_paused_run_says_all_in_one_sentence() -> None:
     story = Story(chain("a"))
-    story.happens(PauseAsked("ada"))
+    story.happens(PauseRequested("ada"))
     assert words(story) == (
         "It is paused by ada since 2026-01-05 09:00:00 UTC; meanwhile step a is with w"
         " since 2026-01-05 09:00:00 UTC (attempt 1 of 4, times out 2026-01-05 09:05:00 UTC)."

@@ -5,31 +5,31 @@ from __future__ import annotations
 import pytest
 
 from functions.orchestrator.decide.inputs import (
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
 )
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_story import ONCE, UNDO, Story, chain
 
 
 class TestOperators:
     def test_pause_sends_nothing_new_and_still_takes_answers(self) -> None:
         story = Story(chain("a", "b"))
-        story.happens(PauseAsked("ada"))
+        story.happens(PauseRequested("ada"))
         story.ok("a")
         assert story.takes() == ["DO a 1"]
         assert "paused by ada" in str(waiting_for(story.run, story.workers))
-        story.happens(ResumeAsked("ada"))
+        story.happens(ResumeRequested("ada"))
         assert story.takes() == ["DO b 1"]
 
     def test_cancel_undoes_what_was_done(self) -> None:
         story = Story(chain("a", "b"))
         story.ok("a")
-        story.happens(CancelAsked("ada"))
+        story.happens(CancelRequested("ada"))
         story.fails("b")
         story.ok("a", UNDO)
         assert (story.status, story.run.reason) == ("CANCELLED", "cancelled by ada")
@@ -39,7 +39,7 @@ class TestOperators:
         story.ok("a")
         story.fails("b")
         assert (story.status, story.steps()) == ("FAILED", "a:DO_SUCCESS b:DO_FAIL")
-        story.happens(RetryAsked("ada"))
+        story.happens(RetryRequested("ada"))
         assert story.takes() == ["DO a 1", "DO b 1", "DO b 2"]
         story.ok("b")
         assert story.status == "COMPLETED"
@@ -49,7 +49,7 @@ class TestOperators:
         story.ok("a")
         story.fails("b")
         story.ok("a", UNDO)
-        story.happens(RetryAsked("ada"))
+        story.happens(RetryRequested("ada"))
         assert story.takes() == ["DO a 1", "DO b 1", "UNDO a 1", "DO a 2"]
         assert story.run.steps["a"].round == 2
         assert story.ok("a", attempt=1).refused is not None
@@ -60,12 +60,15 @@ class TestOperators:
     @pytest.mark.parametrize(
         ("given", "reason"),
         [
-            (PauseAsked("ada"), "the run has ended as COMPLETED"),
-            (ResumeAsked("ada"), "the run has ended as COMPLETED"),
-            (CancelAsked("ada"), "the run has ended as COMPLETED; undo it to take it back"),
-            (RetryAsked("ada"), "the run has completed: there is nothing to retry"),
-            (UndoAsked("ada", to="zz"), "to: 'zz' is no step of o; it has a"),
-            (UndoAsked("ada", to="a"), "nothing is left to undo: the run has ended as COMPLETED"),
+            (PauseRequested("ada"), "the run has ended as COMPLETED"),
+            (ResumeRequested("ada"), "the run has ended as COMPLETED"),
+            (CancelRequested("ada"), "the run has ended as COMPLETED; undo it to take it back"),
+            (RetryRequested("ada"), "the run has completed: there is nothing to retry"),
+            (UndoRequested("ada", to="zz"), "to: 'zz' is no step of o; it has a"),
+            (
+                UndoRequested("ada", to="a"),
+                "nothing is left to undo: the run has ended as COMPLETED",
+            ),
         ],
         ids=["pause", "resume", "cancel", "retry", "undo to nowhere", "undo of nothing"],
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from functions.orchestrator.decide.inputs import (
-    CancelAsked,
-    PauseAsked,
-    ResumeAsked,
-    UndoAsked,
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    UndoRequested,
 )
 from functions.orchestrator.decide.model import Definition, Retry, StepDef
 from functions.orchestrator.decide.timers import next_due
@@ -75,18 +75,18 @@ class TestNextDue:
 class TestPauses:
     def test_a_pause_ends_with_the_run(self) -> None:
         story = Story(chain("a"))
-        story.happens(PauseAsked("ada"))
+        story.happens(PauseRequested("ada"))
         story.ok("a")
         assert (story.status, story.run.paused_by) == ("COMPLETED", None)
-        story.happens(UndoAsked("bob"))
+        story.happens(UndoRequested("bob"))
         assert story.takes() == ["DO a 1", "UNDO a 1"]
 
     def test_who_takes_a_paused_run_back_resumes_it(self) -> None:
-        for asked in (UndoAsked("bob"), CancelAsked("bob")):
+        for asked in (UndoRequested("bob"), CancelRequested("bob")):
             story = Story(chain("a", "b"))
-            story.happens(PauseAsked("ada"))
+            story.happens(PauseRequested("ada"))
             story.ok("a")
             story.happens(asked)
             assert story.takes() == ["DO a 1", "UNDO a 1"]
             assert "WORKFLOW_RESUMED" in [a.type for a in story.decision.audits]
-            assert story.happens(ResumeAsked("ada")).refused == "the run is not paused"
+            assert story.happens(ResumeRequested("ada")).refused == "the run is not paused"

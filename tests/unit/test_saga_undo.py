@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functions.orchestrator.decide.inputs import (
-    RetryAsked,
-    UndoAsked,
+    RetryRequested,
+    UndoRequested,
 )
 from functions.orchestrator.decide.model import (
     Retry,
@@ -73,13 +73,13 @@ class TestUndo:
         story = Story(chain("a", "b", retry=Retry(2, backoff_s=1, jitter=0)))
         story.ok("a")
         story.ok("b")
-        story.happens(UndoAsked("ada"))
+        story.happens(UndoRequested("ada"))
         story.fails("b", UNDO)
         story.after(1)
         assert story.takes()[2:] == ["UNDO b 1", "UNDO b 2"]
         story.fails("b", UNDO)
         assert (story.status, left_to_undo(story.run)) == ("UNDO_FAILED", ["a", "b"])
-        story.happens(RetryAsked("ada"))
+        story.happens(RetryRequested("ada"))
         assert story.takes() == ["UNDO b 3"]
         story.ok("b", UNDO)
         story.ok("a", UNDO)
@@ -89,14 +89,14 @@ class TestUndo:
         story = Story(chain("a", undo=False))
         story.ok("a")
         assert plan(story.run, None).kept == ("a",)
-        assert story.happens(UndoAsked("ada")).refused is not None
+        assert story.happens(UndoRequested("ada")).refused is not None
 
     def test_undo_to_a_step_keeps_that_step_and_what_it_builds_on(self) -> None:
         story = Story(chain("a", "b", "c"))
         for name in "abc":
             story.ok(name)
         assert plan(story.run, "a").waves == (("c",), ("b",))
-        story.happens(UndoAsked("ada", to="a"))
+        story.happens(UndoRequested("ada", to="a"))
         story.ok("c", UNDO)
         story.ok("b", UNDO)
         assert story.steps() == "a:DO_SUCCESS b:UNDO_SUCCESS c:UNDO_SUCCESS"

@@ -1,11 +1,11 @@
 """The orchestrator's decisions: pure functions over frozen data.
 
 model           what definitions, runs and steps are
-registration    is this registration sound, and what does it define?
-run             a run and what happened to it -> the run as it is now, and what to send
+registration    is a registration valid, and what does it define?
+run             a run and an input -> the new run, and the commands to send
 progress        going forward: the graph of steps
-undo            going back, and the plan of it
+undo            compensation, and its plan
 answers         which answers count
 timers          timeouts, pauses between attempts, the next timer
-words           why is it waiting?
+waiting_reason  why does a run wait?
 """

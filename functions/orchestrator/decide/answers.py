@@ -1,7 +1,7 @@
-"""Fencing: an answer counts for one flow, step, action and attempt, from a worker that may give it.
+"""Fencing: an answer applies to one flow, step, action and attempt, and to its worker.
 
-Whatever does not fit changes nothing and is written down with the reason. A success that comes too
-late to count is a fact all the same: the step has taken effect, and will be undone with the rest.
+Any other answer changes nothing and is audited with the reason. A late success has an effect
+nevertheless: its step is undone with the others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from functions.orchestrator.decide.draft import Draft
 from functions.orchestrator.decide.inputs import Answered
-from functions.orchestrator.decide.model import Action, Call, Outcome, Run, Step, StepStatus
+from functions.orchestrator.decide.model import Action, Call, CallOutcome, Run, Step, StepStatus
 from functions.orchestrator.decide.timers import attempt_failed
 
 Where: TypeAlias = dict[str, Any]
@@ -19,7 +19,7 @@ _DOING = (StepStatus.IN_PROGRESS, StepStatus.RETRYING)
 
 
 def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
-    """Why an answer cannot be meant for this run at all; None when it can.
+    """Return why an answer cannot apply to this run; None when it can.
 
     `registered`: the worker of the step.
     """
@@ -44,13 +44,13 @@ def objection(run: Run, answer: Answered, registered: str | None) -> str | None:
 
 
 def take(draft: Draft, answer: Answered) -> str | None:
-    """Let an answer count, or return why it does not."""
+    """Apply an answer, or return why it does not apply."""
     if answer.action is Action.DO:
-        return _take_do(draft, answer)
-    return _take_undo(draft, answer)
+        return _apply_do(draft, answer)
+    return _apply_undo(draft, answer)
 
 
-def _take_do(draft: Draft, answer: Answered) -> str | None:
+def _apply_do(draft: Draft, answer: Answered) -> str | None:
     step = draft.steps[answer.step]
     attempt = answer.attempt or step.attempt
     call, where = step.call(Action.DO, attempt), _where(answer, attempt)
@@ -58,21 +58,21 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
     if call is None:
         return _too_late(step, attempt, step.attempt)
     if answer.success and current and step.status in _DOING:
-        if answer.unkept is not None:
+        if answer.unstorable is not None:
             # Nobody can go on without the result, so the step has failed; its effect is there.
             draft.set(
                 answer.step,
                 status=StepStatus.DO_FAIL,
-                calls=step.answered(call, Outcome.SUCCESS),
-                error=answer.unkept,
+                calls=step.answered(call, CallOutcome.SUCCESS),
+                error=answer.unstorable,
                 due_at=None,
             )
-            draft.note("STEP_FAILED", f"took effect, but {answer.unkept}", **where)
+            draft.note("STEP_FAILED", f"took effect, but {answer.unstorable}", **where)
             return None
         draft.set(
             answer.step,
             status=StepStatus.DO_SUCCESS,
-            calls=step.answered(call, Outcome.SUCCESS),
+            calls=step.answered(call, CallOutcome.SUCCESS),
             result=answer.result,
             error=None,
             due_at=None,
@@ -83,17 +83,17 @@ def _take_do(draft: Draft, answer: Answered) -> str | None:
     if not answer.success and current and step.status is StepStatus.IN_PROGRESS:
         _failed(draft, answer, call)
         return None
-    undone = step.status is StepStatus.UNDO_SUCCESS or call.outcome is Outcome.UNDONE
+    undone = step.status is StepStatus.UNDO_SUCCESS or call.outcome is CallOutcome.UNDONE
     if answer.success and not undone and not step.done_by(call.worker):
-        known = [c.attempt for c in step.calls if c.outcome is Outcome.SUCCESS]
+        known = [c.attempt for c in step.calls if c.outcome is CallOutcome.SUCCESS]
         result = step.result if attempt < max(known, default=0) else answer.result
-        draft.set(answer.step, calls=step.answered(call, Outcome.SUCCESS), result=result)
+        draft.set(answer.step, calls=step.answered(call, CallOutcome.SUCCESS), result=result)
         draft.note("STEP_SUCCESS_LATE", "took effect after it was given up", **where)
         return None
     return _too_late(step, attempt, step.attempt)
 
 
-def _take_undo(draft: Draft, answer: Answered) -> str | None:
+def _apply_undo(draft: Draft, answer: Answered) -> str | None:
     step = draft.steps[answer.step]
     attempt = answer.attempt or step.undo_attempt
     call, where = step.call(Action.UNDO, attempt), _where(answer, attempt)
@@ -112,8 +112,8 @@ def _take_undo(draft: Draft, answer: Answered) -> str | None:
 
 
 def _undone(draft: Draft, name: str, call: Call) -> None:
-    """A worker has taken back what it did; another one may have done it as well."""
-    step = draft.set(name, calls=draft.steps[name].answered(call, Outcome.SUCCESS))
+    """Apply a worker's UNDO; another worker may have an effect of the step, too."""
+    step = draft.set(name, calls=draft.steps[name].answered(call, CallOutcome.SUCCESS))
     if not step.holders:
         draft.set(
             name,
@@ -128,7 +128,7 @@ def _undone(draft: Draft, name: str, call: Call) -> None:
 
 def _failed(draft: Draft, answer: Answered, call: Call) -> None:
     name = answer.step
-    draft.set(name, calls=draft.steps[name].answered(call, Outcome.FAILED))
+    draft.set(name, calls=draft.steps[name].answered(call, CallOutcome.FAILED))
     error = answer.error or "the worker gave no reason"
     definition = draft.run.definition.by_name[name]
     attempt_failed(draft, definition, answer.action, error, final=answer.final)
@@ -150,7 +150,7 @@ def _too_late(step: Step, attempt: int, last: int) -> str:
 
 
 def started_again(step: Step) -> Step:
-    """The step as it is when an operator lets its run go on: a fresh count of attempts."""
+    """Return the step for an operator's retry: its attempts are counted from now."""
     again = step._replace(due_at=None, error=None)
     match step.status:
         case StepStatus.DO_FAIL | StepStatus.SKIPPED:

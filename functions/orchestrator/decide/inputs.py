@@ -10,10 +10,10 @@ from functions.orchestrator.decide.model import Action
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A worker says how a step went. Without `attempt` it speaks of the one in flight.
+    """A worker's answer. Without `attempt` it is of the attempt in flight.
 
-    `final`: the worker knows that another attempt cannot help. `unkept`: why the result of a
-    success cannot be kept. `named`: the answer must say which worker gives it.
+    `final`: no retry. `unstorable`: why the result of a success cannot be stored. `named`: the
+    answer must name its worker.
     """
 
     step: str
@@ -24,49 +24,49 @@ class Answered:
     result: Any = None
     error: str | None = None
     final: bool = False
-    unkept: str | None = None
+    unstorable: str | None = None
     named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """Something may have become possible: a timer is due, or a worker has registered."""
+    """A timer is due, or a worker has registered."""
 
 
 @dataclass(frozen=True, slots=True)
-class UndoAsked:
-    """An operator takes the run back, all of it or to just after the step `to`."""
+class UndoRequested:
+    """An operator undoes the run, all of it or back to the step `to`, which stays."""
 
     who: str
     to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAsked:
-    """An operator stops the run; what was done is undone."""
+class CancelRequested:
+    """An operator cancels the run; its steps are undone."""
 
     who: str
 
 
 @dataclass(frozen=True, slots=True)
-class PauseAsked:
-    """An operator holds the run: nothing new is sent, answers are still taken."""
+class PauseRequested:
+    """An operator pauses the run: no command is sent, answers are accepted."""
 
     who: str
 
 
 @dataclass(frozen=True, slots=True)
-class ResumeAsked:
-    """An operator lets a paused run go on."""
+class ResumeRequested:
+    """An operator resumes a paused run."""
 
     who: str
 
 
 @dataclass(frozen=True, slots=True)
-class RetryAsked:
-    """An operator lets a run that ended badly go on from where it failed.
+class RetryRequested:
+    """An operator retries a failed run from its failed step.
 
-    `reassign`: undo at the workers that are registered now what others did that are not.
+    `reassign`: the workers that are registered now undo the steps of those that are not.
     """
 
     who: str
@@ -74,5 +74,11 @@ class RetryAsked:
 
 
 Input: TypeAlias = (
-    Answered | Woken | UndoAsked | CancelAsked | PauseAsked | ResumeAsked | RetryAsked
+    Answered
+    | Woken
+    | UndoRequested
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | RetryRequested
 )

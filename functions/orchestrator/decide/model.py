@@ -20,10 +20,10 @@ class RunStatus(StrEnum):
     WAITING = "WAITING"  # for a worker to register
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
-    FAILED = "FAILED"  # nothing had to be undone, or the definition says to hold
+    FAILED = "FAILED"  # without a step to undo, or on hold by its definition
     UNDOING = "UNDOING"
     UNDONE = "UNDONE"
-    UNDO_FAILED = "UNDO_FAILED"  # something is left that could not be undone
+    UNDO_FAILED = "UNDO_FAILED"  # some step could not be undone
     CANCELLED = "CANCELLED"
 
     @property
@@ -33,12 +33,12 @@ class RunStatus(StrEnum):
 
 class StepStatus(StrEnum):
     PENDING = "PENDING"
-    IN_PROGRESS = "IN_PROGRESS"  # DO is with the worker
-    RETRYING = "RETRYING"  # DO failed and goes again when it is due
+    IN_PROGRESS = "IN_PROGRESS"  # DO is in flight
+    RETRYING = "RETRYING"  # DO failed and is retried when it is due
     DO_SUCCESS = "DO_SUCCESS"
     DO_FAIL = "DO_FAIL"
     SKIPPED = "SKIPPED"  # its condition did not hold
-    UNDOING = "UNDOING"  # UNDO is with the worker
+    UNDOING = "UNDOING"  # UNDO is in flight
     UNDO_RETRYING = "UNDO_RETRYING"
     UNDO_SUCCESS = "UNDO_SUCCESS"
     UNDO_FAIL = "UNDO_FAIL"
@@ -50,7 +50,7 @@ class Action(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a run turned back."""
+    """Why a run compensates."""
 
     FAILURE = "FAILURE"
     DEADLINE = "DEADLINE"
@@ -58,11 +58,11 @@ class Cause(StrEnum):
     UNDO = "UNDO"
 
 
-class Outcome(StrEnum):
-    """What became of an attempt."""
+class CallOutcome(StrEnum):
+    """The result of an attempt."""
 
-    SENT = "SENT"  # nobody has answered: of a DO that is over, it is not known if it took effect
-    FAILED = "FAILED"  # it left nothing behind
+    SENT = "SENT"  # without an answer: a DO may have taken effect
+    FAILED = "FAILED"  # without an effect
     SUCCESS = "SUCCESS"
     UNDONE = "UNDONE"  # a DO whose worker has undone the step since
 
@@ -143,22 +143,21 @@ class Definition:
 
 
 class Call(NamedTuple):
-    """One attempt: the worker that it was sent to, and what became of it."""
+    """One attempt, its worker and its outcome."""
 
     action: Action
     attempt: int
     worker: str
-    outcome: Outcome = Outcome.SENT
+    outcome: CallOutcome = CallOutcome.SENT
 
 
 class Step(NamedTuple):
     """One step of one run.
 
-    `attempt` and `undo_attempt` only ever grow: they are what answers are fenced by. Attempts up
-    to `base` (`undo_base`) belong to what was before an operator's retry. `round` grows when a step
-    that was undone is done again, with the attempts after `round_base`; `calls` are those of this
-    round.
-    `due_at`: when the action in flight times out, or the next attempt goes.
+    `attempt` and `undo_attempt` never decrease: they fence answers. Attempts up to `base`
+    (`undo_base`) were made before an operator's retry. `round` increases when an undone step is
+    done again, with the attempts after `round_base`; `calls` are those of this round.
+    `due_at`: when the action in flight times out, or the next attempt starts.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -179,26 +178,28 @@ class Step(NamedTuple):
 
     @property
     def effect(self) -> bool:
-        """Is it known to have taken effect?"""
-        return any(c.outcome is Outcome.SUCCESS for c in self._dos)
+        """Does it have a known effect?"""
+        return any(c.outcome is CallOutcome.SUCCESS for c in self._dos)
 
     @property
     def holders(self) -> tuple[str, ...]:
-        """The workers where it has taken effect, or may have: who is known to first.
+        """Return the workers with its effect, those with a known one first.
 
-        What is in flight is awaited first.
+        An attempt in flight is awaited first.
         """
         in_flight = self.attempt if self.status is StepStatus.IN_PROGRESS else None
         done = [c for c in reversed(self._dos) if c.attempt != in_flight]
-        sure = [c.worker for c in done if c.outcome is Outcome.SUCCESS]
-        return tuple(dict.fromkeys([*sure, *(c.worker for c in done if c.outcome is Outcome.SENT)]))
+        sure = [c.worker for c in done if c.outcome is CallOutcome.SUCCESS]
+        return tuple(
+            dict.fromkeys([*sure, *(c.worker for c in done if c.outcome is CallOutcome.SENT)])
+        )
 
     def done_by(self, worker: str) -> bool:
-        """Is it known to have taken effect at this worker?"""
-        return any(c.outcome is Outcome.SUCCESS and c.worker == worker for c in self._dos)
+        """Does it have a known effect at this worker?"""
+        return any(c.outcome is CallOutcome.SUCCESS and c.worker == worker for c in self._dos)
 
     def call(self, action: Action, attempt: int) -> Call | None:
-        """An attempt of this round."""
+        """Return an attempt of this round."""
         for call in self.calls:
             if call.attempt == attempt and call.action is action:
                 return call
@@ -208,13 +209,13 @@ class Step(NamedTuple):
     def _dos(self) -> list[Call]:
         return [c for c in self.calls if c.action is Action.DO]
 
-    def answered(self, call: Call, outcome: Outcome) -> tuple[Call, ...]:
-        """The calls, now that one was answered; a worker's UNDO takes back all its DOs."""
-        undone = call.action is Action.UNDO and outcome is Outcome.SUCCESS
+    def answered(self, call: Call, outcome: CallOutcome) -> tuple[Call, ...]:
+        """Return the calls after an answer; a worker's UNDO compensates all its DOs."""
+        undone = call.action is Action.UNDO and outcome is CallOutcome.SUCCESS
         return tuple(
             one._replace(outcome=outcome)
             if one is call
-            else one._replace(outcome=Outcome.UNDONE)
+            else one._replace(outcome=CallOutcome.UNDONE)
             if undone and one.action is Action.DO and one.worker == call.worker
             else one
             for one in self.calls

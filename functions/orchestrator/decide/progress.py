@@ -1,4 +1,4 @@
-"""Going forward: start what is ready, end when all is done, compensate when a step has failed."""
+"""Progress: start ready steps, complete the run, compensate when a step has failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from functions.orchestrator.decide.model import (
 
 
 def go_forward(draft: Draft) -> None:
-    """Do all that can be done now in a run that has not turned back."""
+    """Advance a run that does not compensate."""
     run, now = draft.run, draft.world.now
     if failed := _failed(draft):
         _fail(draft, failed)
@@ -40,7 +40,7 @@ def go_forward(draft: Draft) -> None:
 
 
 def compensate(draft: Draft, cause: Cause, reason: str) -> None:
-    """From now on undo; steps that only waited for their next attempt are given up."""
+    """Start the compensation; steps that wait for a retry have failed."""
     draft.set_run(status=RunStatus.UNDOING, cause=cause, reason=reason, completed_at=None)
     draft.note("ROLLBACK_STARTED", reason)
     for name, step in draft.steps.items():
@@ -49,9 +49,9 @@ def compensate(draft: Draft, cause: Cause, reason: str) -> None:
 
 
 def missing_workers(draft: Draft) -> list[str]:
-    """Steps that cannot start because no service has registered for them.
+    """Return the steps that cannot start because no service has registered for them.
 
-    A run begins only when every step has a worker: half a saga helps nobody.
+    A run starts only when every step has a worker.
     """
     begun = _begun(draft)
     return [

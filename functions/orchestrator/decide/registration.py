@@ -22,7 +22,7 @@ class Problem:
 def define(
     request: RegistrationRequested, service: str, flaw_of: Callable[[str], str | None]
 ) -> Definition | list[Problem]:
-    """What an initiator's registration defines, or everything that is wrong with it.
+    """Return an initiator's definition, or all problems of its registration.
 
     `flaw_of` says what is wrong with a condition's text, if anything.
     """
@@ -66,7 +66,7 @@ def check_worker(
     names: Sequence[str],
     workers: Mapping[str, str],
 ) -> list[Problem]:
-    """Everything that is wrong with a worker's registration.
+    """Return all problems of a worker's registration.
 
     `names` are the steps of all versions, as old runs need their workers too; none where the
     orchestration is not registered yet: the worker may come first.

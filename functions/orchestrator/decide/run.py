@@ -1,4 +1,4 @@
-"""The heart: a run and an input, in; the run as it is now and what to send, out.
+"""The decision: a run and an input give the new run and the commands to send.
 
 Pure: the clock, the workers and the condition language are handed in. Every input is followed
 by the same step: let time out what is due, then go as far forward, or back, as is possible now.
@@ -14,21 +14,21 @@ from functions.orchestrator.decide import answers
 from functions.orchestrator.decide.draft import Draft
 from functions.orchestrator.decide.inputs import (
     Answered,
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
     Woken,
 )
 from functions.orchestrator.decide.model import (
     Action,
     Audit,
+    CallOutcome,
     Cause,
     Decision,
     Definition,
-    Outcome,
     Run,
     RunStatus,
     Step,
@@ -107,20 +107,20 @@ def _reopen(draft: Draft) -> None:
 def _operate(draft: Draft, given: Input) -> str | None:
     run, now = draft.run, draft.world.now
     match given:
-        case PauseAsked(who):
+        case PauseRequested(who):
             if run.status.ended:
                 return f"the run has ended as {run.status}"
             if run.paused_by is not None:
                 return f"the run is paused by {run.paused_by} already"
             draft.set_run(paused_by=who, paused_at=now)
             draft.note("WORKFLOW_PAUSED", who=who)
-        case ResumeAsked(who):
+        case ResumeRequested(who):
             if run.status.ended:
                 return f"the run has ended as {run.status}"
             if run.paused_by is None:
                 return "the run is not paused"
             _resume(draft, who)
-        case CancelAsked(who):
+        case CancelRequested(who):
             if run.status.ended:
                 return f"the run has ended as {run.status}; undo it to take it back"
             if run.status is RunStatus.UNDOING:
@@ -128,7 +128,7 @@ def _operate(draft: Draft, given: Input) -> str | None:
             draft.note("CANCEL_REQUESTED", who=who)
             _resume(draft, who)
             compensate(draft, Cause.CANCEL, f"cancelled by {who}")
-        case UndoAsked(who, to):
+        case UndoRequested(who, to):
             if problem := _no_undo(run, to):
                 return problem
             draft.note("UNDO_REQUESTED", "" if to is None else f"back to {to}", who=who)
@@ -138,7 +138,7 @@ def _operate(draft: Draft, given: Input) -> str | None:
                 draft.steps[name] = _undo_again(step)
             back = "" if to is None else f" back to {to}"
             compensate(draft, Cause.UNDO, f"undone{back} by {who}")
-        case RetryAsked(who, reassign):
+        case RetryRequested(who, reassign):
             if problem := _no_retry(run):
                 return problem
             draft.note("RETRY_REQUESTED", who=who)
@@ -179,18 +179,18 @@ def _undo_again(step: Step) -> Step:
 
 
 def _reassign(draft: Draft, who: str) -> None:
-    """Let who is registered now undo what those did who are not.
+    """Assign the undo of steps to the workers that are registered now.
 
     They cannot know whether it was done, so their command says that it was.
     """
-    there = (Outcome.SENT, Outcome.SUCCESS)
+    there = (CallOutcome.SENT, CallOutcome.SUCCESS)
     for name, step in list(draft.steps.items()):
         successor = draft.world.workers.get(name)
         gone = [holder for holder in step.holders if successor not in (None, holder)]
         if successor is None or not gone:
             continue
         calls = tuple(
-            call._replace(worker=successor, outcome=Outcome.SUCCESS)
+            call._replace(worker=successor, outcome=CallOutcome.SUCCESS)
             if call.action is Action.DO and call.worker in gone and call.outcome in there
             else call
             for call in step.calls
@@ -235,7 +235,7 @@ def _refusal(given: Input, reason: str) -> Audit:
         case Woken():
             return Audit("ANSWER_REFUSED", reason)
         case _:
-            type_ = type(given).__name__.removesuffix("Asked").upper()
+            type_ = type(given).__name__.removesuffix("Requested").upper()
             return Audit(f"{type_}_REFUSED", reason, who=given.who)
 
 

@@ -1,6 +1,6 @@
-"""When things are due: pauses between attempts, timeouts, and the run's next timer.
+"""Timers: delays between attempts, timeouts, and the run's next timer.
 
-A timer may fire early, never late: whoever wakes a run lets everything happen that is due by then.
+A timer may fire early: the run then handles what is due by its clock.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from functions.orchestrator.decide.model import (
     StepDef,
     StepStatus,
 )
-from functions.orchestrator.decide.undo import may_go_back
+from functions.orchestrator.decide.undo import undoable_steps
 
 
 def pause_s(retry: Retry, failures: int, seed: str) -> float:
-    """Seconds before the attempt that follows `failures` failed ones.
+    """Return the seconds before the attempt that follows `failures` failed ones.
 
-    Jitter is derived from `seed`, so a decision that is made again is the same.
+    Jitter is derived from `seed`, so that a repeated decision is the same.
 
     >>> [pause_s(Retry(backoff_s=1, jitter=0), n, "") for n in (1, 2, 3)]
     [1.0, 2.0, 4.0]
@@ -44,7 +44,7 @@ def pause_s(retry: Retry, failures: int, seed: str) -> float:
 
 
 def pause_of(flow_id: str, definition: StepDef, step: Step, action: Action) -> float:
-    """Seconds between the failure of a step's latest attempt and the next one."""
+    """Return the seconds between the failure of a step's latest attempt and the next one."""
     do = action is Action.DO
     number, base = (step.attempt, step.base) if do else (step.undo_attempt, step.undo_base)
     seed = f"{flow_id}/{definition.name}/{action}/{number}"
@@ -52,7 +52,7 @@ def pause_of(flow_id: str, definition: StepDef, step: Step, action: Action) -> f
 
 
 def is_final(retry: Retry, error: str) -> bool:
-    """Is there no use in trying again after this error?
+    """Does the policy exclude a retry after this error?
 
     >>> is_final(Retry(final=("Invalid*", "*quota*")), "over quota for tenant 7")
     True
@@ -63,14 +63,13 @@ def is_final(retry: Retry, error: str) -> bool:
 
 
 def next_due(run: Run, workers: Mapping[str, str]) -> datetime | None:
-    """When the run must be looked at next, though nothing happens to it; None: no need.
+    """Return when the run's next timer is due; None without one.
 
-    Only instants at which something can be done: what waits for a worker, an operator or another
-    step has no time, and is looked at again when that has come.
+    A step that waits for a worker, an operator or another step has no timer; their event wakes it.
     """
     if run.status.ended:
         return None
-    again = _goes_again(run, workers)
+    again = _retrying_steps(run, workers)
     due = [
         step.due_at
         for name, step in run.steps.items()
@@ -81,12 +80,12 @@ def next_due(run: Run, workers: Mapping[str, str]) -> datetime | None:
     return min(due, default=None)
 
 
-def _goes_again(run: Run, workers: Mapping[str, str]) -> set[str]:
-    """The steps whose next attempt goes when its time has come."""
+def _retrying_steps(run: Run, workers: Mapping[str, str]) -> set[str]:
+    """Return the steps whose next attempt starts when it is due."""
     if run.paused_by is not None:
         return set()
     if run.status is RunStatus.UNDOING:
-        free = may_go_back(run)
+        free = undoable_steps(run)
         return {n for n in free if run.steps[n].status is StepStatus.UNDO_RETRYING}
     if not _forward(run):
         return set()
@@ -94,7 +93,7 @@ def _goes_again(run: Run, workers: Mapping[str, str]) -> set[str]:
 
 
 def _forward(run: Run) -> bool:
-    """Does it still go on? One that is to be held after a failure only awaits what is in flight."""
+    """Does it go forward? After a failure a run on hold awaits its steps in flight only."""
     failed = any(step.status is StepStatus.DO_FAIL for step in run.steps.values())
     return run.status is not RunStatus.UNDOING and not failed
 
@@ -102,9 +101,9 @@ def _forward(run: Run) -> bool:
 def attempt_failed(
     draft: Draft, definition: StepDef, action: Action, error: str, *, final: bool
 ) -> None:
-    """Let an attempt have failed: it goes again after a pause, or the action has failed for good.
+    """Fail an attempt: schedule a retry, or fail the action for good.
 
-    Once the run has turned back, a DO is not tried again.
+    A run that compensates does not retry a DO.
     """
     name, step, retry = definition.name, draft.steps[definition.name], definition.retry
     do = action is Action.DO
@@ -112,11 +111,11 @@ def attempt_failed(
     failures = number - base
     where = {"step": name, "action": action, "attempt": number}
     draft.note("STEP_FAILED" if do else "UNDO_FAILED", error, **where)
-    hopeless = final or failures >= retry.attempts or is_final(retry, error)
-    if hopeless or (do and not draft.forward):
+    exhausted = final or failures >= retry.attempts or is_final(retry, error)
+    if exhausted or (do and not draft.forward):
         status = StepStatus.DO_FAIL if do else StepStatus.UNDO_FAIL
         draft.set(name, status=status, due_at=None, error=error)
-        if hopeless:
+        if exhausted:
             why = "the error is final" if failures < retry.attempts else f"{failures} attempts"
             draft.note("RETRY_EXHAUSTED", why, **where)
         return
@@ -128,7 +127,7 @@ def attempt_failed(
 
 
 def expire(draft: Draft) -> None:
-    """Let time out what has had its time."""
+    """Fail the attempts whose timeout has passed."""
     now = draft.world.now
     for definition in draft.run.definition.steps:
         step = draft.steps[definition.name]

@@ -1,8 +1,8 @@
-"""Going back: undo what took effect, in reverse order of the graph, and say what is left.
+"""Compensation: undo the steps with an effect in reverse order of the graph, and list the rest.
 
-A step is undone once nothing that builds on it is done or in flight any more. Steps in flight are
-awaited up to their timeout, and undone then in case they have taken effect: that the last answer
-is missing says nothing. One that succeeds late, even after the run has ended, is undone too.
+A step is undone once no step that depends on it is done or in flight. Steps in flight are awaited
+up to their timeout, and undone then too: a missing answer may hide an effect. A step that succeeds
+late, even after the run has ended, is undone too.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from functions.orchestrator.decide.model import (
 
 @dataclass(frozen=True)
 class Plan:
-    """What an undo would do: waves of steps that go together, and what it leaves alone.
+    """The plan of an undo: waves of steps that are undone together, and those that are kept.
 
-    `unsure`: steps that may have taken effect: nobody has answered, and they are undone as well.
+    `unsure`: steps without an answer, which may have an effect and are undone too.
     """
 
     waves: tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ class Plan:
 
 
 def plan(run: Run, to: str | None) -> Plan:
-    """What undoing this run, all of it or back to the step `to`, would do."""
+    """Return the plan of undoing this run, all of it or back to the step `to`."""
     due = _due(run.definition, run.steps, to)
     waves = []
     left = set(due)
@@ -52,7 +52,7 @@ def plan(run: Run, to: str | None) -> Plan:
 
 
 def go_back(draft: Draft) -> None:
-    """Do all that can be done now in a run that has turned back; end it when nothing is left."""
+    """Undo the steps that are ready in a run that compensates; end it when none is left."""
     run, now = draft.run, draft.world.now
     due = _due(run.definition, draft.steps, run.undo_to)
     for definition in run.definition.steps:
@@ -71,32 +71,32 @@ def go_back(draft: Draft) -> None:
         _end(draft, due)
 
 
-def may_go_back(run: Run) -> set[str]:
-    """The steps that nothing keeps from being undone but their own last attempt."""
+def undoable_steps(run: Run) -> set[str]:
+    """Return the steps to undo on which no other such step depends."""
     due = _due(run.definition, run.steps, run.undo_to)
     return {name for name in due if not _blocked(run.definition, run.steps, due, name)}
 
 
 def left_to_undo(run: Run) -> list[str]:
-    """The steps whose effects an ended undo has left behind, in the order of the definition."""
+    """Return the steps that an ended undo could not undo, in the order of the definition."""
     due = _due(run.definition, run.steps, run.undo_to)
     return [step.name for step in run.definition.steps if step.name in due]
 
 
 def _due(definition: Definition, steps: Mapping[str, Step], to: str | None) -> frozenset[str]:
-    """The steps that have an effect, or may have, which is to go."""
+    """Return the steps to undo: those with a known or possible effect."""
     stays = frozenset() if to is None else definition.before[to] | {to}
     return frozenset(
-        one.name
-        for one in definition.steps
-        if one.undo and steps[one.name].holders and one.name not in stays
+        step.name
+        for step in definition.steps
+        if step.undo and steps[step.name].holders and step.name not in stays
     )
 
 
 def _blocked(
     definition: Definition, steps: Mapping[str, Step], due: frozenset[str], name: str
 ) -> bool:
-    """Does something that builds on the step have to go first?"""
+    """Does a step that depends on it have to be undone first?"""
     return any(
         other in due or steps[other].status is StepStatus.IN_PROGRESS
         for other in definition.behind[name]
@@ -104,7 +104,7 @@ def _blocked(
 
 
 def _over(draft: Draft, due: frozenset[str]) -> bool:
-    """Nothing is in flight, and whatever is left cannot be undone or waits for what cannot."""
+    """Is no step in flight, and every other one failed to undo or blocked by one that failed?"""
     if any(step.status in IN_FLIGHT for step in draft.steps.values()):
         return False
     stuck = {n for n in due if draft.steps[n].status is StepStatus.UNDO_FAIL}

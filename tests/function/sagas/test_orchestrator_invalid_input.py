@@ -196,7 +196,7 @@ class TestResults:
         ("body", "words"),
         [
             (b'"' + b"x" * 1_048_000 + b'"', None),
-            (b"\xff" * 800_000, "has 800000 bytes, the maximum of what is no JSON is 786432"),
+            (b"\xff" * 800_000, "has 800000 bytes, the maximum without JSON is 786432"),
         ],
         ids=["json", "binary"],
     )
@@ -285,7 +285,7 @@ class TestNames:
         assert response.status_code == 400
         [error] = response.json()["errors"]
         assert error["field"] == "serviceName"
-        assert error["reason"] == "'realm-service' is not 'eve', as X-Service-Name says"
+        assert error["reason"] == "'realm-service' is not 'eve', the X-Service-Name"
         [line] = (await world.get("orchestrations/x/registrations"))["content"]
         assert (line["serviceName"], line["status"]) == ("eve", "FAILED")
 

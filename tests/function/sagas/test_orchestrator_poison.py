@@ -180,15 +180,15 @@ class TestTimerLoop:
         with caplog.at_level(logging.WARNING):
 
             async def pauses() -> bool:
-                timer_loop.at(timer_loop.looked_at)
+                timer_loop.at(timer_loop.last_fired_at)
                 return "the timer loop pauses: UndefinedColumnError" in caplog.text
 
             await eventually(pauses)
-        silent_since = timer_loop.looked_at
+        silent_since = timer_loop.last_fired_at
         await sql(world, "ALTER TABLE orchestration_run RENAME COLUMN lost TO timer_at")
 
         async def looks_again() -> bool:
-            return timer_loop.looked_at > silent_since
+            return timer_loop.last_fired_at > silent_since
 
         await eventually(looks_again)
         await world.until(await world.execute(tenantId="t"), "COMPLETED")

@@ -120,7 +120,7 @@ class Play:
     async def end(self) -> tuple[Any, ...]:
         """How the run, its steps, its history and the world outside are at the end."""
         async with self.store.transaction() as tx:
-            stored = await run_store.look(tx, {}, self.flow_id)
+            stored = await run_store.read(tx, {}, self.flow_id)
             # A death may have an answer delivered again, which is on record.
             history = await tx.fetch(
                 """SELECT type, step_name, attempt FROM audit_event

@@ -11,7 +11,12 @@ from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration
 from functions.orchestrator.batch import Batch, Item, Start
-from functions.orchestrator.decide.inputs import Input, PauseAsked, ResumeAsked, UndoAsked
+from functions.orchestrator.decide.inputs import (
+    Input,
+    PauseRequested,
+    ResumeRequested,
+    UndoRequested,
+)
 from functions.orchestrator.orchestrator import new_flow_id
 from functions.orchestrator.registration_request import read
 
@@ -47,12 +52,12 @@ async def test_a_batch_reads_its_own_runs_and_no_others(functions_database: str)
     await _register(store)
     await batch(Start("o"))
     for _ in range(UNTIL_PLANNED):
-        await batch(PauseAsked("ann"))
-        await batch(ResumeAsked("ann"))
+        await batch(PauseRequested("ann"))
+        await batch(ResumeRequested("ann"))
     async with store.connection() as connection:
         await connection.execute(STORED)
-    assert await batch(PauseAsked("ann")) < 10
-    assert await batch(UndoAsked("ann")) < 10
+    assert await batch(PauseRequested("ann")) < 10
+    assert await batch(UndoRequested("ann")) < 10
     await store.close()
 
 

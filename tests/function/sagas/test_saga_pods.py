@@ -26,12 +26,12 @@ from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import Conditions
 from functions.orchestrator.decide.inputs import (
     Answered,
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
     Woken,
 )
 from functions.orchestrator.decide.model import Action, Run, World
@@ -60,21 +60,21 @@ INPUTS: dict[str, Input] = {
     "a fails": fails("a"),
     "c is done": ok("c"),
     "a is undone": ok("a", Action.UNDO),
-    "ada undoes": UndoAsked("ada"),
-    "ada cancels": CancelAsked("ada"),
-    "ada pauses": PauseAsked("ada"),
-    "ada resumes": ResumeAsked("ada"),
-    "ada retries": RetryAsked("ada"),
+    "ada undoes": UndoRequested("ada"),
+    "ada cancels": CancelRequested("ada"),
+    "ada pauses": PauseRequested("ada"),
+    "ada resumes": ResumeRequested("ada"),
+    "ada retries": RetryRequested("ada"),
     "a timer fires": Woken(),
 }
 # What has happened before: a and b go together, c after both.
 SITUATIONS: dict[str, tuple[list[Input], float]] = {
     "two branches in flight": ([], 0),
-    "paused before the join": ([ok("b"), PauseAsked("bob")], 0),
+    "paused before the join": ([ok("b"), PauseRequested("bob")], 0),
     "the last step in flight": ([ok("a"), ok("b")], 0),
     "timed out and not yet seen": ([ok("b")], 61),
     "one branch failed": ([ok("b"), fails("a"), ok("b", Action.UNDO)], 0),
-    "on the way back": ([ok("a"), ok("b"), CancelAsked("bob"), fails("c")], 0),
+    "on the way back": ([ok("a"), ok("b"), CancelRequested("bob"), fails("c")], 0),
     "completed": ([ok("a"), ok("b"), ok("c")], 0),
 }
 
@@ -120,7 +120,7 @@ class Pods:
 
     async def look(self, flow_id: UUID) -> Stored:
         async with self.stores[0].transaction() as tx:
-            stored = await run_store.look(tx, {}, flow_id)
+            stored = await run_store.read(tx, {}, flow_id)
         assert stored is not None
         return stored
 

@@ -27,14 +27,14 @@ from functions.kit.durable.database import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.decide.inputs import (
     Answered,
-    CancelAsked,
+    CancelRequested,
     Input,
-    PauseAsked,
-    ResumeAsked,
-    RetryAsked,
-    UndoAsked,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    UndoRequested,
 )
-from functions.orchestrator.decide.words import waiting_for
+from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_machine import By, SagaMachine
 from tests.support.saga_model import SERVICES, check_end, registrations
 
@@ -47,12 +47,12 @@ picks = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 services = st.sampled_from(SERVICES)
 wishes = st.sampled_from(
     [
-        RetryAsked("ada"),
-        UndoAsked("ada"),
-        UndoAsked("ada", "a"),
-        PauseAsked("ada"),
-        ResumeAsked("ada"),
-        CancelAsked("ada"),
+        RetryRequested("ada"),
+        UndoRequested("ada"),
+        UndoRequested("ada", "a"),
+        PauseRequested("ada"),
+        ResumeRequested("ada"),
+        CancelRequested("ada"),
     ]
 )
 
@@ -176,7 +176,7 @@ class Stories(RuleBasedStateMachine):
 
     def go_on_to_the_end(self, able: bool, by: By) -> None:
         for _ in range(MOST_ROUNDS):
-            self.wait(self.world.happens(ResumeAsked("ada"), by))
+            self.wait(self.world.happens(ResumeRequested("ada"), by))
             busy = self.all_is_answered(able, by)
             self.world.passes(100)
             self.wait(self.world.tick(by))

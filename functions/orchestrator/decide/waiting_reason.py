@@ -1,4 +1,4 @@
-"""Why is it waiting? One sentence for every run that has not ended."""
+"""Why a run waits: one sentence for every run that has not ended."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from functions.orchestrator.decide.model import (
 )
 from functions.orchestrator.decide.progress import missing_workers
 from functions.orchestrator.decide.timers import pause_of
-from functions.orchestrator.decide.undo import may_go_back
+from functions.orchestrator.decide.undo import undoable_steps
 
 
 def waiting_for(run: Run, workers: Mapping[str, str]) -> str | None:
-    """What an unfinished run waits for and since when; None for one that has ended."""
+    """Return what a run waits for and since when; None for one that has ended."""
     if run.status.ended:
         return None
-    free = may_go_back(run)
+    free = undoable_steps(run)
     parts = [
         sentence
         for definition in run.definition.steps
         if (sentence := _of_step(run, definition, blocked=definition.name not in free))
     ]
     if run.paused_by is not None:
-        held = f"It is paused by {run.paused_by} since {clock(run.paused_at)}"
+        held = f"It is paused by {run.paused_by} since {format_time(run.paused_at)}"
         return f"{held}; meanwhile {'; '.join(parts)}." if parts else f"{held}."
     started = run.since or run.started_at
     if run.status is not RunStatus.UNDOING:
@@ -42,12 +42,12 @@ def waiting_for(run: Run, workers: Mapping[str, str]) -> str | None:
                 f"no service has registered as worker for {steps} {', '.join(names)}, since {since}"
             )
     if not parts:
-        return f"It is about to go on, since {clock(started)}."
+        return f"It is about to go on, since {format_time(started)}."
     return f"It waits: {'; '.join(parts)}."
 
 
-def clock(at: datetime | None) -> str:
-    """An instant as people read it, in UTC."""
+def format_time(at: datetime | None) -> str:
+    """Format a time in UTC."""
     return "an unknown time" if at is None else at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -59,20 +59,20 @@ def _by_since(run: Run, missing: list[str]) -> dict[str, list[str]]:
         before = [run.steps[other].completed_at for other in run.definition.by_name[name].after]
         done = max((at for at in before if at is not None), default=run.since or run.started_at)
         could_go = step.due_at if step.status is StepStatus.RETRYING else done
-        found.setdefault(clock(could_go), []).append(name)
+        found.setdefault(format_time(could_go), []).append(name)
     return found
 
 
 def _of_step(run: Run, definition: StepDef, *, blocked: bool) -> str | None:
     name = definition.name
-    step, due = run.steps[name], clock(run.steps[name].due_at)
+    step, due = run.steps[name], format_time(run.steps[name].due_at)
     match step.status:
         case StepStatus.IN_PROGRESS:
-            since = clock(_sent_at(definition, step))
+            since = format_time(_sent_at(definition, step))
             count = _count(definition, step.attempt - step.base)
             return f"step {name} is with {step.worker} since {since} ({count}, times out {due})"
         case StepStatus.UNDOING:
-            since = clock(_sent_at(definition, step))
+            since = format_time(_sent_at(definition, step))
             count = _count(definition, step.undo_attempt - step.undo_base)
             maybe = "" if step.effect else ", which may have been done,"
             return (
@@ -80,11 +80,11 @@ def _of_step(run: Run, definition: StepDef, *, blocked: bool) -> str | None:
                 f" ({count}, times out {due})"
             )
         case StepStatus.RETRYING:
-            since = clock(_failed_at(run, definition, Action.DO))
+            since = format_time(_failed_at(run, definition, Action.DO))
             count = _count(definition, step.attempt - step.base + 1)
             return f"step {name} failed at {since} ({step.error}), {count} starts {due}"
         case StepStatus.UNDO_RETRYING:
-            since = clock(_failed_at(run, definition, Action.UNDO))
+            since = format_time(_failed_at(run, definition, Action.UNDO))
             count = _count(definition, step.undo_attempt - step.undo_base + 1)
             starts = "waits for the undo of what builds on it" if blocked else f"starts {due}"
             return f"undo of {name} failed at {since} ({step.error}), {count} {starts}"
