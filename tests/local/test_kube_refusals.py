@@ -102,6 +102,8 @@ LONG = "x" * 64
             "denied the request: validation failed: invalid value: the descriptor @every 1s",
         ),
         ("POST", PING_SOURCES, ping_source(timezone="Mars"), 400, "BadRequest", "Mars"),
+        ("POST", PING_SOURCES, ping_source(schedule=5), 400, "BadRequest", "must be text, it is 5"),
+        ("POST", PING_SOURCES, ping_source(shedule="x"), 400, "BadRequest", "schedule, perhaps"),
         (
             "POST",
             PING_SOURCES,

@@ -1,4 +1,4 @@
-"""What Knative's webhook refuses in a PingSource and in an ApiServerSource, in its words."""
+"""What is refused in a PingSource and in an ApiServerSource, as Knative refuses it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from knative.local.kube.status import bad_request
-from knative.local.manifests import admission
+from knative.local.manifests import admission, openapi
 
 _WEBHOOK = 'admission webhook "validation.webhook.eventing.knative.dev" denied the request'
 
 
 def check_source(body: Mapping[str, Any]) -> None:
-    """ApiError 400 in the webhook's words if the source is not valid."""
+    """ApiError 400 if the source does not fit its schema, or in the webhook's words."""
+    refuse_source(f"{'.'.join(map(str, path))}: {words}" for path, words in openapi.faults(body))
     problems = [
         f"invalid value: {words}: {'.'.join(map(str, path))}"
         for path, words in admission.refusals(body)
