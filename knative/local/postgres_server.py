@@ -102,7 +102,7 @@ class PostgresServer:
         if self._joined(deadline):
             return
         bury(self.home)
-        if self.starts == 0:  # later its clients know the place
+        if self.directory == self.home:  # a place that was found is what its clients know
             self.directory = socket_directory(self.home)
         self.starts += 1
         again_until = time.monotonic() + _LEFT_WITHIN_S

@@ -140,6 +140,31 @@ async def test_what_a_killed_server_leaves_at_work_keeps_no_other_from_starting(
     session.terminate()
 
 
+async def test_a_server_of_a_killed_runtime_comes_back_where_its_clients_know_it(
+    tmp_path: Path,
+) -> None:
+    world, data = load(JOBS), tmp_path / ("long" * 30)
+    data.mkdir(mode=0o700)
+    first, second = (Postgres(world.all(StatefulSet)[0], world, data) for _ in range(2))
+    first.start()
+    second.start()
+    place, pid = second.server.directory, second.server.pid
+    assert place == first.server.directory != data / "postgres"
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    async def is_gone() -> bool:
+        return second.server.pid is None
+
+    await eventually(is_gone)
+    second.start()
+    try:
+        assert second.server.directory == place
+        assert await _answers(second)
+    finally:
+        second.stop()
+
+
 async def test_starting_and_preparing_twice_changes_nothing(make: Make) -> None:
     first, second = make(), make()
     first.start()
