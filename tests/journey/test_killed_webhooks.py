@@ -2,7 +2,7 @@
 
 500 deliveries, 150 of them sent again, go the whole way: webhook-receiver, the broker,
 job-launcher, Kubernetes, a process. Meanwhile receiver, launcher, and the runtime with its broker,
-database and Kubernetes get a SIGKILL, at points drawn from a seed.
+database and Kubernetes get a SIGKILL, and the broker loses its memory, at points drawn from a seed.
 
 What is counted, and why:
 - An acknowledgement: 202. Whoever gets none sends again under the same delivery id, as GitHub's
@@ -41,12 +41,13 @@ from tests.support import eventually
 from tests.support import webhook_requests as make
 from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.repository import container, services
+from tests.support.watched import misdeeds, watched
 
 DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
 REPEATS = DELIVERIES * 3 // 10
 SENDERS = 12
-RUNTIME = "the runtime"
-VICTIMS = ["webhook-receiver", "job-launcher"] * 3 + [RUNTIME] * 2
+RUNTIME, MEMORY = "the runtime", "the broker's memory"
+VICTIMS = ["webhook-receiver", "job-launcher"] * 3 + [RUNTIME, MEMORY] * 2
 ROUTES = """
 routes:
   - name: write-it-down
@@ -121,7 +122,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.record = folder / "record"
         self.record.touch()
-        overlaid = overlay(folder / "overlay", self.record)
+        overlaid = watched(overlay(folder / "overlay", self.record), folder / "watched")
         self.runtime = LocalKnative(overlaid, folder / "k")
         self.ids = [f"d-{number}" for number in range(DELIVERIES)]
         self.new: Counter[str] = Counter()
@@ -177,6 +178,8 @@ class Story:
         if victim == RUNTIME:
             await asyncio.to_thread(self.runtime.kill)
             await asyncio.to_thread(self.runtime.start)
+        elif victim == MEMORY:
+            await eventually(self.runtime.crash_broker, within_s=30)
         else:
             pid = await eventually(partial(self._pid, victim), within_s=30)
             os.kill(pid, signal.SIGKILL)
@@ -255,4 +258,5 @@ async def test_each_delivery_is_one_event_by_id_and_one_job_whoever_is_killed(
     for jobs in (story.jobs_made, story.jobs_that_ran()):
         assert set(jobs) == set(story.ids)
         assert {id: names for id, names in jobs.items() if len(names) != 1} == {}
-    assert await story.runtime.ask("dead-letters") == []
+    assert await story.runtime.given_up() == []
+    assert misdeeds(story.runtime) == []

@@ -18,18 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 
 from tests.support import eventually
 from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.saga_world import TENANT
+from tests.support.watched import misdeeds, watched
 
 OVERLAY = ROOT / "knative/overlays/local"
 RUNS = int(os.environ.get("SAGA_RUNS", "300"))
-RUNTIME = "the runtime"
-VICTIMS = ["orchestrator", "realm-service", "client-service"] * 4 + [RUNTIME, RUNTIME]
+RUNTIME, MEMORY = "the runtime", "the broker's memory"
+VICTIMS = ["orchestrator", "realm-service", "client-service", MEMORY] * 4 + [RUNTIME] * 2
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 
 
@@ -74,8 +74,9 @@ def payload_of(number: int) -> dict[str, Any]:
 class Story:
     """One runtime, and how to ask it while parts of it may be dead."""
 
-    def __init__(self, data: Path) -> None:
-        self.runtime = LocalKnative(OVERLAY, data, ["--deliver-twice"])
+    def __init__(self, folder: Path) -> None:
+        overlay = watched(OVERLAY, folder / "overlay")
+        self.runtime = LocalKnative(overlay, folder / "data", ["--deliver-twice"])
         self.killed: Counter[str] = Counter()
 
     async def post(self, path: str, *, but: int = 200, **options: Any) -> Any:
@@ -164,15 +165,7 @@ class Story:
 
     async def histories(self) -> dict[str, list[str]]:
         """What the workers did for each run, by their own records, in order."""
-        process = next((self.runtime.data / "postgres").rglob("postmaster.pid"))
-        lines = process.read_text().splitlines()
-        connection = await asyncpg.connect(
-            host=lines[4],
-            port=int(lines[3]),
-            user="dsm",
-            password="change-me",
-            database="functions",
-        )
+        connection = await self.runtime.connect("functions")
         try:
             rows = await connection.fetch(
                 """SELECT effect_key, action, at FROM realm_history
@@ -208,6 +201,9 @@ class Story:
             return
         # One that stays at zero has nothing to do any more: its next turn may find it at work.
         with contextlib.suppress(AssertionError, ProcessLookupError):
+            if victim == MEMORY:
+                self.killed[victim] += await eventually(self.runtime.crash_broker, within_s=5)
+                return
             pid = await eventually(partial(self._pid, victim), within_s=5)
             os.kill(pid, signal.SIGKILL)
             self.killed[victim] += 1
@@ -221,7 +217,7 @@ class Story:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_every_run_ends_right_and_every_effect_is_there_once(tmp_path: Path) -> None:
-    story = Story(tmp_path / "data")
+    story = Story(tmp_path)
     await asyncio.to_thread(story.runtime.start)
     try:
         await story.register()
@@ -242,5 +238,6 @@ async def test_every_run_ends_right_and_every_effect_is_there_once(tmp_path: Pat
         }
         assert histories.keys() <= flows.keys()
         assert all(story.killed[victim] for victim in set(VICTIMS)), story.killed
+        assert misdeeds(story.runtime) == []
     finally:
         await asyncio.to_thread(story.runtime.stop, 90)
