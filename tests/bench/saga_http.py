@@ -7,13 +7,14 @@ Run as a program this is the broker (STORE PORT ORCHESTRATOR REALM CLIENT).
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,6 +51,7 @@ async def run() -> list[Row]:
             postgres = int((home / "data" / "postmaster.pid").read_text().split()[0])
             before = _processor_s([postgres])
             dbos = await dbos_figures(database)
+            await asyncio.sleep(1)  # until the server's processes for it have ended
             dbos_ms = (_processor_s([postgres]) - before) * 1000 / dbos["steps"]
             dbos_ms += dbos["processor_ms"]
             async with _system(home, server.get_uri()) as (api, pids):
@@ -145,7 +147,9 @@ def _processor_s(pids: Sequence[int]) -> float:
     for process in map(psutil.Process, pids):
         times = process.cpu_times()
         used += times.user + times.system + times.children_user + times.children_system
-        used += _processor_s([child.pid for child in process.children()])
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):  # it has ended: its parent counts it
+                used += _processor_s([child.pid])
     return used
 
 
