@@ -54,7 +54,7 @@ class Sweeps:
 
 
 def sweep_if_due(ctx: Context) -> None:
-    """Delete what is old, behind the request that is being answered; nobody waits for it."""
+    """Delete what is old, behind the request that is being answered, which does not wait for it."""
     sweeps = ctx.part(Sweeps)
     if time.monotonic() < sweeps.next_at:
         return

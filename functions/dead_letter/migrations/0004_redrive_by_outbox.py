@@ -10,7 +10,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.execute("ALTER TABLE redrive ADD COLUMN event bigint")
-    # Nobody knows if these were sent; sending them again is harmless.
+    # It is unknown if these were sent; sending them again is harmless.
     op.execute("UPDATE letter SET state = 'open' WHERE state = 'redriving'")
     op.execute("CREATE INDEX redrive_open ON redrive (event) WHERE ended_at IS NULL")
 

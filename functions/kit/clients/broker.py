@@ -77,9 +77,9 @@ class Publisher:
 
         Its extensions say so as a Broker's do of an event that a subscriber refused.
         """
-        said = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
-        verbatim = None if message.verbatim is None else {**message.verbatim, **said}
-        dead = replace(message, extensions={**message.extensions, **said}, verbatim=verbatim)
+        failure = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
+        verbatim = None if message.verbatim is None else {**message.verbatim, **failure}
+        dead = replace(message, extensions={**message.extensions, **failure}, verbatim=verbatim)
         response = await self._post(self._settings.dead_letter_url, dead)
         if not response.is_success:
             raise TemporaryError(
