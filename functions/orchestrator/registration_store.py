@@ -90,7 +90,10 @@ async def store_worker(
         """INSERT INTO worker_registration (orch_name, step_name, worker_service, registered_at)
            SELECT $1, step, $3, $4 FROM unnest($2::text[]) AS step
            ON CONFLICT (orch_name, step_name) DO UPDATE SET registered_at = $4""",
-        *(orch_name, steps, service, now),
+        orch_name,
+        steps,
+        service,
+        now,
     )
 
 
@@ -99,7 +102,8 @@ async def remove_worker(tx: Connection, orch_name: str, service: str) -> list[st
     rows = await tx.fetch(
         """DELETE FROM worker_registration WHERE orch_name = $1 AND worker_service = $2
            RETURNING step_name""",
-        *(orch_name, service),
+        orch_name,
+        service,
     )
     return sorted(row["step_name"] for row in rows)
 
@@ -112,7 +116,10 @@ async def set_status(
         """UPDATE orchestration_template SET status = $2, failure_reason = $3, last_updated = $4
            WHERE orch_name = $1 AND current
              AND (status, failure_reason) IS DISTINCT FROM ($2, $3)""",
-        *(orch_name, status, reason, now),
+        orch_name,
+        status,
+        reason,
+        now,
     )
 
 

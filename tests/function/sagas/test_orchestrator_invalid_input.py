@@ -340,7 +340,7 @@ class TestRegistrations:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            (b"a: &x [1]\nb: *x", "aliases are not taken"),
+            (b"a: &x [1]\nb: *x", "aliases are not supported"),
             (b"2026-01-05: 1", "keys must be str"),
             (b"a: [1", "neither JSON nor YAML"),
         ],
