@@ -21,7 +21,7 @@ from knative.deploy.overlay import (
     of_kind,
     render,
 )
-from knative.deploy.parts import RETRY_ANNOTATION, split, with_retries
+from knative.deploy.parts import RETRY_ANNOTATION, before_broker, split, with_retries
 from knative.deploy.preflight import (
     require_prerequisites,
     require_same_broker_class,
@@ -74,6 +74,14 @@ def touch_bindings(kubectl: Kubectl, manifests: Sequence[Manifest], applied: str
             print(kubectl("annotate", "--overwrite", kind, name, "-n", namespace, mark), end="")
 
 
+def apply_broker(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Apply Brokers and what belongs to them, then wait until their SinkBindings are ready too."""
+    applied = apply(kubectl, manifests)
+    await_ready(kubectl, [each for each in manifests if each["kind"] != "SinkBinding"])
+    touch_bindings(kubectl, manifests, applied)
+    await_ready(kubectl, list(of_kind(manifests, "SinkBinding")))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m knative.deploy",
@@ -97,10 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     delete_immutable(kubectl, *_JOBS)
     apply(kubectl, prerequisites)
     await_jobs(kubectl, of_kind(prerequisites, "Job"))
-    applied = apply(kubectl, broker)
-    await_ready(kubectl, [each for each in broker if each["kind"] != "SinkBinding"])
-    touch_bindings(kubectl, broker, applied)
-    await_ready(kubectl, list(of_kind(broker, "SinkBinding")))
+    apply_broker(kubectl, before_broker(kubectl, broker))
+    apply_broker(kubectl, broker)
     delete_immutable(kubectl, *_EVENT_TYPES)
     apply(kubectl, rest)
     await_ready(kubectl, rest)

@@ -2,7 +2,7 @@
 
 First the kinds of Kubernetes, with the database and its migrations: no function starts before its
 schema exists. Then the Broker with its dead letter sink, and the SinkBinding, which would give an
-existing Service a second revision. Then all other objects.
+existing Service a second revision (of a new Broker see `before_broker`). Then all other objects.
 """
 
 from __future__ import annotations
@@ -45,6 +45,37 @@ def split(manifests: Sequence[Manifest]) -> Parts:
         else:
             parts.prerequisites.append(manifest)
     return parts
+
+
+def before_broker(kubectl: Kubectl, broker: Sequence[Manifest]) -> list[Manifest]:
+    """Of the Broker's part what comes first where the Broker is new; else nothing.
+
+    The Broker without its dead letter sink, and its SinkBindings: so a dead letter sink that sends
+    events itself has the Broker's address in its first revision, and needs no second one.
+    """
+    bindings = list(of_kind(broker, "SinkBinding"))
+    if not bindings or not list(of_kind(broker, "Service")):
+        return []
+    new = [
+        one
+        for one in of_kind(broker, "Broker")
+        if one["metadata"]["name"] not in _there(kubectl, one)
+    ]
+    configs = [one for one in broker if one["kind"] == "RabbitmqBrokerConfig"]
+    return [*configs, *map(_without_dead_letters, new), *bindings] if new else []
+
+
+def _there(kubectl: Kubectl, broker: Manifest) -> set[str]:
+    """The names of the Brokers in this one's namespace."""
+    kind = "brokers.eventing.knative.dev"
+    found = read_json(kubectl("get", kind, "-n", namespace_of(broker), "-o", "json"))
+    return {item["metadata"]["name"] for item in found.get("items", ())}
+
+
+def _without_dead_letters(broker: Manifest) -> Manifest:
+    delivery = dict(broker["spec"].get("delivery", {}))
+    delivery.pop("deadLetterSink", None)
+    return {**broker, "spec": {**broker["spec"], "delivery": delivery}}
 
 
 def _binds_to_broker(manifest: Manifest) -> bool:

@@ -66,6 +66,8 @@ DONE = {
     "get job migrate-dsm": "Complete",
     "get job setup-backlog": "Complete",
 }
+BROKERS = "json of get brokers.eventing.knative.dev -n"
+THERE = {BROKERS: json.dumps({"items": [{"metadata": {"name": "default"}}]})}
 SECRETS = {f"get secret {name}": name for name in ("backlog-db-secret", "database", "postgres")}
 
 
@@ -76,7 +78,7 @@ class Cluster:
     def deploy(
         self, *options: str, **answers: str | list[str] | None
     ) -> subprocess.CompletedProcess[str]:
-        known = DONE | SECRETS | answers
+        known = DONE | SECRETS | THERE | answers
         (self.home / "answers.json").write_text(json.dumps(known))
         return self.make("deploy", *options)
 
@@ -306,6 +308,22 @@ def test_nothing_is_applied_before_what_it_needs(cluster: Cluster) -> None:
     assert {"Namespace dsm", "StatefulSet postgres", "Job migrate", "Secret database"} <= ground
     assert broker == {"Broker default", "Service dead-letter", "SinkBinding publishers"}
     assert {"Service orchestrator", "Trigger orchestrator-due", "Job setup-backlog"} <= rest
+
+
+def test_a_dead_letter_sink_that_sends_events_finds_a_new_broker_bound(cluster: Cluster) -> None:
+    """It would get a second revision otherwise, as soon as the SinkBinding knows the Broker."""
+    assert cluster.deploy("OVERLAY=kind", **{BROKERS: ""}).returncode == 0
+    _, early, whole, _ = cluster.applied()
+    assert {one["kind"] for one in early} == {"Broker", "SinkBinding"}
+    first, second = (
+        next(one["spec"]["delivery"] for one in part if one["kind"] == "Broker")
+        for part in (early, whole)
+    )
+    assert "deadLetterSink" not in first
+    assert {**first, "deadLetterSink": second["deadLetterSink"]} == second
+    calls = [" ".join(words) for words in cluster.calls() if words[0] in ("apply", "wait")]
+    bound = next(n for n, call in enumerate(calls) if "sinkbindings" in call)
+    assert [call.split()[0] for call in calls[:bound]].count("apply") == 2
 
 
 @pytest.mark.parametrize(
