@@ -286,7 +286,7 @@ async def test_what_the_broker_refuses_is_a_dead_letter_of_its_own(letters: Clus
     await keep(letters, FAILED)
     letters.sink.statuses = [400]
     await post(letters, "/dead-letters/1/redrive")
-    rows = (await get(letters, "/dead-letters"))["letters"]
+    rows = (await get(letters, "/dead-letters"))["dead_letters"]
     assert [(row["number"], row["state"], row["code"]) for row in rows] == [
         (2, "open", 400),
         (1, "redriven", 503),
@@ -405,8 +405,8 @@ async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other
 async def test_the_old_paths_lead_to_the_new_ones(letters: Cluster) -> None:
     await keep(letters, FAILED)
     async with letters.client("dead-letter") as client:
-        listed = await client.get("/dead-letters?state=open&limit=1")
-        sent = await client.post("/dead-letters/1/redrive")
+        listed = await client.get("/letters?state=open&limit=1")
+        sent = await client.post("/letters/1/redrive")
     assert (listed.status_code, sent.status_code) == (308, 308)
     assert listed.headers["location"] == "/dead-letters?state=open&limit=1"
     assert sent.headers["location"] == "/dead-letters/1/redrive"

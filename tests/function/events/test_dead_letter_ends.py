@@ -161,7 +161,7 @@ class TestOneOfMany:
             return bool((await get(letters, "/dead-letters?state=redriven"))["total"] == 3)
 
         assert await eventually(all_ended)
-        [row] = (await get(letters, "/dead-letters?state=open"))["letters"]
+        [row] = (await get(letters, "/dead-letters?state=open"))["dead_letters"]
         assert row["code"] == 400, "the broker's own"
 
     async def test_a_content_type_that_no_header_can_hold_ends_none_either(
