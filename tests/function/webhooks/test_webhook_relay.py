@@ -175,9 +175,14 @@ async def test_two_processes_send_nothing_twice(cluster: Cluster, webhook_databa
 
     contexts = [cluster.deploy(webhook_receiver, environ, now=make.clock) for _ in range(3)]
     relays = [ctx.resources.durable.relay for ctx in contexts]
-    await asyncio.gather(*(relay.sweep() for relay in relays))
-    await asyncio.gather(*(relay.idle() for relay in relays))
+    for relay in relays:
+        relay.start()
 
+    async def all_sent() -> bool:
+        return len(cluster.sink.messages) >= 100
+
+    await eventually(all_sent)
+    await asyncio.gather(*(relay.idle() for relay in relays))
     assert len(cluster.sink.messages) == 100
     assert len({m.id for m in cluster.sink.messages}) == 100
 
