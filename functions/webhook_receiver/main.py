@@ -90,6 +90,7 @@ async def start(ctx: Context) -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         raise BadSetting("no folder takes large bodies: mount a writable one at /tmp") from None
+    rounds.check(ctx)
     receiver = ctx.part(Receiver)
     armed = receiver.settings.armed()
     logger.info("sources", extra={"fields": dict(armed)})

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from functions.kit.clients.github import Github
-from functions.kit.clients.github_app import GithubSettings
+from functions.kit.clients.github_app import GithubSettings, signed
 from functions.kit.context import Context, Resources
 from functions.kit.errors import FunctionError, TemporaryError, shortened
 from functions.webhook_receiver.reconcile import comparison, hook_tables
@@ -40,6 +40,13 @@ class Compared(Protocol):
 
     async def compare(self, memory: Mapping[str, Any], until: float) -> bool:
         """Go on from `memory` until the monotonic clock says so; True if all is compared."""
+
+
+def check(ctx: Context) -> None:
+    """`BadSetting` where an App is configured that cannot sign: better now than at each look."""
+    settings = ctx.settings(GithubSettings)
+    if settings.is_app:
+        signed(settings, ctx.now())
 
 
 async def compare(ctx: Context, patience_s: float) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from functions.kit import cloudevents
 from functions.kit.settings import BadSetting
+from functions.webhook_receiver.main import start
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
 from tests.support import eventually
 from tests.support import webhook_requests as make
@@ -302,3 +303,19 @@ async def test_health_is_for_the_cluster_and_for_those_who_may_look(
 def test_a_hook_that_is_none_is_named(hooks: str) -> None:
     with pytest.raises(BadSetting, match=r"GITHUB_HOOKS.*is not app, orgs"):
         ReconcileSettings.read({"GITHUB_HOOKS": hooks})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"GITHUB_APP_ID": "1"}, {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "no key"}],
+)
+async def test_an_app_that_cannot_sign_is_said_at_the_start(
+    world: DeliveriesWorld, wrong: dict[str, str]
+) -> None:
+    with pytest.raises(BadSetting, match="GITHUB_APP_PRIVATE_KEY"):
+        await start(world.deploy(wrong))
+    await start(world.deploy({"GITHUB_APP_ID": "1", **key_of(world)}))
+
+
+def key_of(world: DeliveriesWorld) -> dict[str, str]:
+    return {"GITHUB_APP_PRIVATE_KEY": world.github.private_key}
