@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from functions.kit.clients.github import Github
@@ -79,15 +79,24 @@ async def _turn(compared: Compared, every: timedelta, ctx: Context, until: float
     except FunctionError as error:
         logger.warning("cannot compare %s: %s", name, error.detail)
         delay_s = error.delay_s if isinstance(error, TemporaryError) else 0.0
-        due_at = now + max(timedelta(seconds=delay_s), EVERY)
-        async with ctx.store.connection() as connection:
-            await comparison.go_on(connection, name, due_at, shortened(error.detail))
+        await _later(name, now + max(timedelta(seconds=delay_s), EVERY), error.detail, ctx)
+        return
+    except Exception as error:
+        # A source of another version may say things in another shape: no reason to send no event.
+        logger.error("cannot compare %s", name, exc_info=error)
+        words = f"an answer could not be understood ({type(error).__name__})"
+        await _later(name, now + EVERY, words, ctx)
         return
     async with ctx.store.connection() as connection:
         if finished:
             await comparison.done(connection, name, now)
         else:
             await comparison.go_on(connection, name, now)
+
+
+async def _later(name: str, due_at: datetime, problem: str, ctx: Context) -> None:
+    async with ctx.store.connection() as connection:
+        await comparison.go_on(connection, name, due_at, shortened(problem))
 
 
 async def _forget(ctx: Context, keeps: timedelta) -> None:

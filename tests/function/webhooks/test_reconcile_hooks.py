@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from starlette.responses import JSONResponse
 
 from functions.kit import cloudevents
 from functions.kit.settings import BadSetting
@@ -303,6 +304,24 @@ async def test_health_is_for_the_cluster_and_for_those_who_may_look(
 def test_a_hook_that_is_none_is_named(hooks: str) -> None:
     with pytest.raises(BadSetting, match=r"GITHUB_HOOKS.*is not app, orgs"):
         ReconcileSettings.read({"GITHUB_HOOKS": hooks})
+
+
+async def test_an_answer_in_another_shape_is_told_and_ends_no_tick(
+    world: DeliveriesWorld,
+) -> None:
+    async def odd(scope: Any, receive: Any, send: Any) -> None:
+        is_one = scope["path"].rpartition("/")[2].isdecimal()
+        await (JSONResponse({}) if is_one else world.github)(scope, receive, send)
+
+    world.cluster.add("api", odd)
+    sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    await world.minute()
+    assert "could not be understood (KeyError)" in (await hook_of(world))["problem"]
+
+    world.cluster.add("api", world.github)
+    await world.minute()
+    await said(world, 1)
+    assert world.said() == [sent.guid]
 
 
 @pytest.mark.parametrize(
