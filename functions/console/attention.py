@@ -17,12 +17,12 @@ from functions.console import deliveries
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
-from functions.console.formatting import clock, short_type, spoken
+from functions.console.formatting import clock, moment, short_type, spoken
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
 from functions.console.rendering import View, render
-from functions.console.schedules import standing
+from functions.console.schedules import needs_attention, statuses, why_late
 from functions.console.sprint_attention import late, stalled, without_next
 from functions.kit.clients.service import path
 from functions.kit.context import Resources
@@ -89,22 +89,23 @@ async def jobs(ask: Ask) -> tuple[int, list[Item]]:
     ]
 
 
-async def overdue(ask: Ask) -> tuple[int, list[Item]]:
-    """Schedules whose time has come and gone."""
-    rows, away = await standing(ask)
-    late = [row for row in rows if row["overdue"]]
+async def schedules(ask: Ask) -> tuple[int, list[Item]]:
+    """Schedules of which a time is overdue, was missed or failed."""
+    rows, away = await statuses(ask)
+    late = [row for row in rows if needs_attention(row)]
     if away and not late:
         raise TemporaryError("; ".join(away.values()))
-    return len(late), [
-        Item(
-            row["name"],
-            f"was due {row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC "
-            "and nobody has told of a tick since",
-            "overdue",
-            f"{path('schedules', row['name'])}/run",
-        )
-        for row in late[:SHOWN]
-    ]
+    return len(late), [_late(row) for row in late[:SHOWN]]
+
+
+def _late(row: Row) -> Item:
+    href = path("schedules", row["name"])
+    if row["overdue"]:
+        at = f"{row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC"
+        return Item(row["name"], f"was due {at}, and no run of it is on record", "overdue", href)
+    tick = row["unsuccessful"][0]
+    because = f"; {moment(tick['nominal'])}: {tick['reason']}" if tick["reason"] else ""
+    return Item(row["name"], f"{why_late(row)} in the last 7 days{because}", tick["state"], href)
 
 
 Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
@@ -112,7 +113,7 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
     ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
-    ("Schedules that were missed", "/schedules", "/schedules", overdue),
+    ("Schedules that were missed", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
     ("Sprints that will be late", "/sprints", "/sprints", late),

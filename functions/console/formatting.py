@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 # Every state that anything can be in, as one of five tones; words say it too, never colour alone.
 _TONES = {
-    "good": "ok delivered handled sent completed complete succeeded success do_success redriven"
-    " ready",
+    "good": "ok done delivered handled sent completed complete succeeded success do_success"
+    " redriven ready",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
@@ -103,6 +104,19 @@ def moment(value: object) -> str:
     return f"{found:%d %b %Y %H:%M:%S} UTC".lstrip("0") if found else NONE
 
 
+def in_zone(value: object, zone: str) -> str:
+    """An instant as the clocks of a zone show it.
+
+    >>> in_zone("2026-03-03T14:30:00Z", "America/Chicago")
+    'Tue 3 Mar 2026, 08:30'
+    """
+    found = instant(value)
+    if found is None:
+        return NONE
+    local = found.astimezone(ZoneInfo(zone))
+    return f"{day(local.date())}, {local:%H:%M}"
+
+
 def day(value: object) -> str:
     """A day.
 
@@ -166,5 +180,18 @@ def pretty(value: object) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (tone, spoken, duration, iso, clock, moment, day, ago, count, short_type, pretty)
+    for f in (
+        tone,
+        spoken,
+        duration,
+        iso,
+        clock,
+        moment,
+        in_zone,
+        day,
+        ago,
+        count,
+        short_type,
+        pretty,
+    )
 }

@@ -24,6 +24,8 @@ from functions.console import (
     events,
     jobs,
     orchestrations,
+    schedule_actions,
+    schedule_page,
     schedules,
     search,
     service_health,
@@ -50,6 +52,8 @@ SECTIONS = (
     orchestrations,
     jobs,
     schedules,
+    schedule_page,
+    schedule_actions,
     dead_letter_actions,  # before the page of a number, which its paths would fit
     dead_letters,
     sign_in,

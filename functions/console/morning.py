@@ -7,20 +7,24 @@ between may fail without making it a bad one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from functions.console.ask import Ask, Row
 from functions.console.formatting import clock, count, instant, moment
+from functions.console.ledger import Status, statuses_of_day
 from functions.console.panels import Query
-from functions.console.schedules import GRACE, TICK, due_between, name_of, sources_of
+from functions.console.ping_sources import GRACE, TICK, due_between, name_of, sources_of
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import SprintSimulated
 from functions.events.sprint import SprintCompleted
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
+
+A = TypeVar("A")
+NOT_DUE = "not due on this day"
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,6 @@ class Stage:
     cause: str = ""
     makes: str = ""
 
-
-NOT_DUE = "not due on this day"
 
 STAGES = (
     Stage("sprint-report", "measures every active sprint"),
@@ -76,9 +78,15 @@ def hours(day: date) -> dict[str, str]:
 async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function of the morning: how it went, what is missing, or that it is away."""
     day = day_of(ask, query)
-    due = await due_times(ask, day)
+    since, before = (datetime.fromisoformat(at) for at in hours(day).values())
+    due, kept = await asyncio.gather(
+        due_times(ask, since, before), _or_none(statuses_of_day(ask, since, before))
+    )
     found = await asyncio.gather(
-        *(stage_of(ask, stage, day, due.get(stage.name)) for stage in STAGES),
+        *(
+            stage_of(ask, stage, day, due.get(stage.name), (kept or {}).get(stage.name))
+            for stage in STAGES
+        ),
         return_exceptions=True,
     )
     rows = []
@@ -103,29 +111,34 @@ async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
     }
 
 
-async def due_times(ask: Ask, day: date) -> dict[str, datetime | str]:
-    """When each schedule was first due on a day, or why it was not; nothing where none knows."""
-    since, before = (datetime.fromisoformat(at) for at in hours(day).values())
-    try:
-        sources = await sources_of(ask)
-    except FunctionError:
-        return {}
+async def due_times(ask: Ask, since: datetime, before: datetime) -> dict[str, datetime | Status]:
+    """When each schedule was first due in a time, or why it was not; nothing where none knows."""
     return {
         name_of(source): due_between(source, since, before) or not_due(source, since, before)
-        for source in sources
+        for source in await _or_none(sources_of(ask)) or []
     }
 
 
-def not_due(source: Row, since: datetime, before: datetime) -> str:
+async def _or_none(read: Awaitable[A]) -> A | None:
+    try:
+        return await read
+    except FunctionError:
+        return None
+
+
+def not_due(source: Row, since: datetime, before: datetime) -> Status:
     """Why a schedule was not due in a time: by its times, or as it was made later than that."""
     metadata = {**source["metadata"], "creationTimestamp": None}
     if due_between({**source, "metadata": metadata}, since, before) is None:
-        return NOT_DUE
-    return f"its schedule was made on {moment(source['metadata']['creationTimestamp'])}"
+        return "not due", NOT_DUE
+    made = moment(source["metadata"]["creationTimestamp"])
+    return "unknown", f"its schedule was made on {made}"
 
 
-async def stage_of(ask: Ask, stage: Stage, day: date, due: datetime | str | None) -> Row:
-    """One function's day in one row."""
+async def stage_of(
+    ask: Ask, stage: Stage, day: date, due: datetime | Status | None, status: Status | None
+) -> Row:
+    """One function's day in one row: by the ledger's `status` where its schedule has one."""
     answer = await ask.function(stage.name).read("/runs", limit=1, tally="true", **hours(day))
     told = {row["type"]: row for row in answer["tally"]}
     mine = told.pop(stage.takes.type, None)
@@ -136,17 +149,20 @@ async def stage_of(ask: Ask, stage: Stage, day: date, due: datetime | str | None
         row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
     if stage.cause:
         return row | await followed(ask, stage, day)
-    if mine and mine["failed"]:
+    fails = bool(mine and mine["failed"])
+    if status is not None and not (fails and status[0] == "running"):
+        return row | {"state": status[0], "detail": status[1], "failed": status[0] == "failed"}
+    if fails:
         return row | {"state": "failed", "failed": mine["failed"], "detail": mine["detail"]}
     return row if mine else row | not_run(due, ask.ctx.now())
 
 
-def not_run(due: datetime | str | None, now: datetime) -> Row:
+def not_run(due: datetime | Status | None, now: datetime) -> Row:
     """What it means that a schedule's function has not run."""
+    if isinstance(due, tuple):
+        return {"state": due[0], "detail": due[1]}
     if due is None:
         return {"state": "waiting", "detail": "has not run"}
-    if isinstance(due, str):
-        return {"state": "not due" if due == NOT_DUE else "unknown", "detail": due}
     if due + GRACE > now:
         return {"state": "waiting", "detail": f"due at {clock(due)[:5]} UTC"}
     return {"state": "failed", "detail": f"was due at {clock(due)[:5]} UTC and has not run"}

@@ -19,7 +19,7 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.schedules import TICKED
+from functions.console.ping_sources import TICKED
 from functions.kit.errors import FunctionError, TemporaryError
 
 API = "serving.knative.dev/v1"

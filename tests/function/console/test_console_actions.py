@@ -166,7 +166,7 @@ class TestSchedules:
             async with browser(cluster) as client:
                 page = (await client.get("/schedules/panels/schedules")).text
                 answer = await press(client, "/schedules/sprint-report/run")
-        assert "Tue 08:30" in page
+        assert "Tue 3 Mar 2026, 08:30" in page
         assert "2026-03-03T14:30:00" in page
         assert answer.status_code == 303
         (tick,) = cluster.sink.messages

@@ -247,7 +247,7 @@ class TestNeeds:
         assert f'href="/orchestrations/tenantCreation/runs/{flow}"' in page
         assert "no service has registered as worker for step" in page
         assert [f'href="/jobs/{id}"' in page for id in queued] == [True]
-        assert 'href="/schedules/sprint-report/run"' in page
+        assert 'href="/schedules/sprint-report"' in page
         async with browser(days.cluster) as client:
             navigation = (await client.get("/navigation?here=/jobs")).text
         assert navigation.count('class="count">1<') == 3
@@ -261,4 +261,4 @@ class TestNeeds:
         page = await days.needs()
         assert "connection refused: orchestrator" in page
         assert "Nothing:" not in page
-        assert 'href="/schedules/scrum-simulate/run"' in page
+        assert 'href="/schedules/scrum-simulate"' in page

@@ -1,0 +1,137 @@
+"""One schedule: what is coming, its ledger, and a backfill of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.routing import Route
+
+from functions.console import ledger
+from functions.console.ask import Ask, Row
+from functions.console.pages import Page
+from functions.console.panels import NotHere, Panel, Query
+from functions.console.ping_sources import coming, described, source_of
+from functions.console.schedules import LOOKED_BACK, needs_attention, why_late
+from functions.kit.clients.service import path
+from functions.kit.errors import NotFound
+
+COUNT = 10
+PAGE = 30
+ENDED = ("done", "cancelled")
+
+
+async def ledger_of(ask: Ask, name: str) -> Row | None:
+    """A schedule with its next times as the scheduler keeps it; None where it has no ledger."""
+    try:
+        return await ledger.schedule(ask, name)
+    except NotFound:
+        return None
+
+
+async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What it is, whether it is paused, and what of the last days went wrong."""
+    name, now = query["name"], ask.ctx.now()
+    found = await ledger_of(ask, name)
+    if found is None:
+        return {"row": described(await source_of(ask, name), now), "ledger": None}
+    wrong = (await ledger.unsuccessful(ask, now - LOOKED_BACK)).get(name, [])
+    row = {
+        "name": name,
+        "cron": found["expression"],
+        "zone": found["zone"] or "UTC",
+        "problem": found["problem"],
+        "overdue": ledger.overdue(found, now),
+        "unsuccessful": wrong,
+    }
+    late = why_late(row) if needs_attention(row) else ""
+    policies = {key.partition("/")[2]: value for key, value in found["policy"].items()}
+    return {"row": row, "ledger": found, "late": late, "policies": policies}
+
+
+async def following(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Its next ten times."""
+    name = query["name"]
+    found = await ledger_of(ask, name)
+    if found is not None:
+        return {"ticks": found["next"], "zone": found["zone"] or "UTC"}
+    source = await source_of(ask, name)
+    zone = described(source, ask.ctx.now())["zone"]
+    return {"ticks": coming(source, ask.ctx.now(), COUNT), "zone": zone}
+
+
+async def ticks(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """One page of what became of its nominal times, the latest first."""
+    name = query["name"]
+    found = await ledger_of(ask, name)
+    if found is None:
+        raise NotHere(
+            "This schedule has no policies, so the scheduler keeps no ledger of it. An annotation "
+            "schedules.dsm.io/missed of its PingSource would begin one."
+        )
+    state = query.get("state") if query.get("state") in ledger.STATES else None
+    before = query.get("before")
+    rows = await ledger.ticks(ask, PAGE, schedule=name, state=state, before=before)
+    kept = {"state": state} if state else {}
+    older = urlencode({**kept, "before": rows[-1]["nominal"]}) if len(rows) == PAGE else ""
+    return {
+        "ticks": rows,
+        "zone": found["zone"] or "UTC",
+        "older": older,
+        "newest": urlencode(kept) if before else "",
+        "at": path("schedules", name),
+        "ended": bool(before),
+    }
+
+
+async def backfill(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """A backfill and each of its nominal times."""
+    found = await read_backfill(ask, query)
+    return {"backfill": found, "ended": found["state"] in ENDED, "at": backfill_path(query)}
+
+
+async def read_backfill(ask: Ask, query: Query) -> Row:
+    """A backfill of this schedule; `NotFound` where there is none."""
+    if not query["number"].isdecimal():
+        raise NotFound(f"There is no backfill {query['number']}.")
+    peer = ask.function(ledger.FUNCTION)
+    found: Row = await peer.read(path("backfills", query["number"]))
+    if found["schedule"] != query["name"]:
+        raise NotFound(f"Backfill {query['number']} is of {found['schedule']}.")
+    return found
+
+
+def backfill_path(query: Query) -> str:
+    return path("schedules", query["name"], "backfills", query["number"])
+
+
+async def exists(ask: Ask, query: Query) -> None:
+    """`NotFound` where neither a ledger nor a PingSource has this name."""
+    if await ledger_of(ask, query["name"]) is None:
+        await source_of(ask, query["name"])
+
+
+def routes() -> list[Route]:
+    parent = ("/schedules", "Schedules")
+    return [
+        *Page(
+            "/schedules/{name}",
+            "{name}",
+            [
+                Panel("schedule", "Status", status, live_s=10),
+                Panel("following", "The next ten times", following),
+                Panel("ticks", "What became of each nominal time", ticks, live_s=10),
+            ],
+            parent=parent,
+            head="heads/ticks.html",
+            exists=exists,
+        ).routes(),
+        *Page(
+            "/schedules/{name}/backfills/{number}",
+            "Backfill {number} of {name}",
+            [Panel("backfill", "Its nominal times", backfill, live_s=3)],
+            parent=parent,
+            exists=read_backfill,
+        ).routes(),
+    ]

@@ -1,0 +1,176 @@
+"""Schedules by the scheduler's ledger: what is coming, what became of it, and what users change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from functions.console.main import console
+from functions.sprint_report.main import sprint_report
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL, browser, press
+from tests.support.schedule_world import WORK, World, schedule_world
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+AT = "/schedules/sprint-report"
+
+
+@pytest.fixture
+async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with schedule_world(cluster, functions_database, tmp_path, MONDAY) as world:
+        policies = {"missed": "latest", "missed_window": "1h"}
+        world.ping("sprint-report", "30 8 * * 1-5", "America/Chicago", **policies)
+        await world.wake(MONDAY)
+        cluster.deploy(console, world.environ | LOCAL, now=lambda: world.now)
+        cluster.deploy(sprint_report, world.environ, now=lambda: world.now)
+        yield world
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with browser(world.cluster) as client:
+        yield client
+
+
+async def a_lost_week(world: World) -> None:
+    """Nothing looks until Monday, when all but the latest time are missed."""
+    await world.wake(MONDAY + 7 * DAY + 14 * HOUR)
+    await world.work()
+    await world.wake(MONDAY + 7 * DAY + 14 * HOUR + MINUTE)
+
+
+async def panel(client: httpx.AsyncClient, name: str, query: str = "") -> str:
+    return (await client.get(f"{AT}/panels/{name}?{query}")).text
+
+
+async def test_the_list_says_what_is_coming_and_what_was_missed(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "All that was due was handled." in page
+    await a_lost_week(world)
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "Not everything that was due was handled: sprint-report (5 missed)." in page
+    assert "Tue 10 Mar 2026, 08:30" in page
+    assert f'href="{AT}"' in page
+    assert ">done</span>" in page
+
+
+async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    coming = await panel(client, "following")
+    assert coming.count("<tr>") == 11  # with its head
+    assert "Tue 10 Mar 2026, 08:30" in coming
+    assert "2026-03-10T13:30:00" in coming  # summer time has begun
+    ticks = await panel(client, "ticks")
+    assert ticks.count(">missed</span>") == 5
+    assert "a later time runs instead" in ticks
+    assert ">missed</span>" not in await panel(client, "ticks", "state=done")
+    assert "(5 missed)" not in await panel(client, "schedule")
+    assert "was handled: 5 missed." in await panel(client, "schedule")
+
+
+async def test_earlier_times_are_on_the_next_page(world: World, client: httpx.AsyncClient) -> None:
+    await world.wake(MONDAY + 60 * DAY)
+    first = await panel(client, "ticks")
+    older = re.search(r'href="[^"]+\?(before=[^"]+)">Earlier', first)
+    assert older
+    second = await panel(client, "ticks", older[1])
+    assert "Mon 2 Mar 2026" not in first
+    assert "Mon 2 Mar 2026" in second
+
+
+async def test_a_pause_has_a_reason_and_an_end_and_is_resumed(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    fields = {"reason": "moving house", "until": "2026-03-05T12:00"}
+    assert (await press(client, f"{AT}/pause", **fields)).status_code == 303
+    assert "Paused by local until" in await panel(client, "schedule")
+    coming = await panel(client, "following")
+    assert coming.count("paused by local: moving house") == 3
+    assert "moving house" in (await client.get("/schedules/panels/schedules")).text
+    assert (await press(client, f"{AT}/resume")).status_code == 303
+    assert "paused by" not in await panel(client, "following")
+
+
+async def test_run_now_leaves_who_asked_and_runs_a_minute_once(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    assert (await press(client, f"{AT}/run")).headers["location"] == AT
+    assert (await press(client, f"{AT}/run")).status_code == 409
+    await world.work()
+    assert len(WORK.done) == 1
+    ticks = await panel(client, "ticks")
+    assert "run by local" in ticks
+    assert ">user<small>by local" in ticks
+
+
+async def test_a_backfill_is_shown_before_it_is_run_and_runs_what_was_missed(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    fields = {"since": "2026-03-04T00:00", "before": "2026-03-08T00:00", "which": "missed"}
+    plan = (await client.get(f"{AT}/backfill", params=fields)).text
+    assert "3 nominal times would run, 0 are left alone." in plan
+    assert len(WORK.done) == 1
+    begun = await press(client, f"{AT}/backfill?{urlencode(fields)}", **fields)
+    page = begun.headers["location"]
+    assert page == f"{AT}/backfills/1"
+    for _ in range(4):
+        await world.wake(world.now + MINUTE)
+        await world.work()
+    assert len(WORK.done) == 4
+    assert "Done: missed times" in (await client.get(f"{page}/panels/backfill")).text
+    assert (await press(client, f"{page}/cancel")).status_code == 409
+
+
+async def test_a_backfill_is_paused_and_cancelled(world: World, client: httpx.AsyncClient) -> None:
+    await a_lost_week(world)
+    fields = {"since": "2026-03-02T00:00", "before": "2026-03-08T00:00"}
+    page = (await press(client, f"{AT}/backfill?{urlencode(fields)}", **fields)).headers["location"]
+    assert (await press(client, f"{page}/pause")).status_code == 303
+    assert "Paused: missed times" in (await client.get(f"{page}/panels/backfill")).text
+    assert (await press(client, f"{page}/cancel")).status_code == 303
+    assert "Cancelled: missed times" in (await client.get(f"{page}/panels/backfill")).text
+
+
+async def test_a_range_that_is_none_is_said_in_the_form(client: httpx.AsyncClient) -> None:
+    fields = {"since": "2026-03-04T00:00", "before": "2026-03-03T00:00"}
+    page = await client.get(f"{AT}/backfill", params=fields)
+    assert page.status_code == 422
+    assert "must be after since" in page.text
+
+
+async def test_today_judges_the_morning_by_the_ledger(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.now = MONDAY + HOUR
+    assert "due at 14:30 UTC" in (await client.get("/panels/morning")).text
+    await a_lost_week(world)
+    monday = await client.get("/panels/morning?day=2026-03-09")
+    missed = await client.get("/panels/morning?day=2026-03-06")
+    assert '<span class="chip good">ok</span>' in monday.text
+    assert "14:30 UTC was missed: nothing looked at the schedule until" in missed.text
+    attention = (await client.get("/panels/attention")).text
+    assert "5 missed in the last 7 days" in attention
+
+
+async def test_a_schedule_without_policies_has_no_ledger(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.ping("plain", "0 14 * * *")
+    page = (await client.get("/schedules/plain/panels/ticks")).text
+    assert "keeps no ledger of it" in page
+    following = (await client.get("/schedules/plain/panels/following")).text
+    assert following.count("<tr>") == 11
+    assert (await client.get("/schedules/plain/pause")).status_code == 404
+    assert (await client.get("/schedules/no-such")).status_code == 404
