@@ -104,7 +104,7 @@ def _late(row: Row) -> Item:
         at = f"{row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC"
         return Item(row["name"], f"was due {at}, and no run of it is on record", "overdue", href)
     tick = row["unsuccessful"][0]
-    because = f"; {moment(tick['nominal'])}: {tick['reason']}" if tick["reason"] else ""
+    because = f"; {moment(tick['nominal'])} UTC: {tick['reason']}" if tick["reason"] else ""
     return Item(row["name"], f"{why_late(row)} in the last 7 days{because}", tick["state"], href)
 
 

@@ -143,7 +143,7 @@ class Authentication:
             return
         kept = session or self.session
         value = self._sessions.dumps({"id": kept.id, "name": kept.name})
-        self._set(response, COOKIE, str(value))
+        self.set_cookie(response, COOKIE, str(value))
 
     def _may_begin(self) -> bool:
         """Another site's form comes without our cookie: it must not put out who is signed in."""
@@ -152,16 +152,21 @@ class Authentication:
     def say(self, response: Response, words: str, tone: str = "good") -> None:
         """Show `words` on the next page."""
         notice = {"words": shortened(words, 400), "tone": tone}
-        self._set(response, NOTICE, str(self._notices.dumps(notice)))
+        self.set_cookie(response, NOTICE, str(self._notices.dumps(notice)))
 
     def heard(self, response: Response) -> None:
         if NOTICE in self.request.cookies:
             response.delete_cookie(NOTICE, path="/")
 
-    def _set(self, response: Response, name: str, value: str) -> None:
+    def set_cookie(
+        self, response: Response, name: str, value: str, max_age_s: int | None = None
+    ) -> None:
+        """Keep a value in the browser, for its session where no age is given."""
         # Lax: a link in a mail or a dashboard shows who is signed in. Forms have their token.
         secure = is_https(self.request) or self._settings.console_url.startswith("https:")
-        response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure)
+        response.set_cookie(
+            *(name, value, max_age_s), path="/", httponly=True, samesite="lax", secure=secure
+        )
 
     def _session(self) -> Session:
         try:

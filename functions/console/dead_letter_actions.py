@@ -29,11 +29,11 @@ async def confirm_one(view: View) -> Response:
     """What would be sent again, to whom, before it is."""
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
-    last = ago(found["last_at"], view.ask.ctx.now())
+    last = f"{ago(found['last_at'], view.ask.ctx.now())} ({moment(found['last_at'])} UTC)"
     facts = {
         "event": f"{found['type']} {found['subject'] or ''}",
         "went wrong": cause(found),
-        "given up": f"{count(found['count'], 'time')}, last {last} ({moment(found['last_at'])})",
+        "given up": f"{count(found['count'], 'time')}, last {last}",
     }
     values = {
         "title": f"Send dead letter {number} again?",

@@ -93,15 +93,41 @@ def iso(value: object) -> str:
     return found.isoformat(timespec="milliseconds") if found else ""
 
 
-def clock(value: object) -> str:
-    """The time of day in UTC; the page's script says it in the reader's zone as well."""
-    found = instant(value)
+def clock(value: object, zone: str = "UTC") -> str:
+    """The time of day in a zone."""
+    found = _local(value, zone)
     return f"{found:%H:%M:%S}" if found else NONE
 
 
-def moment(value: object) -> str:
+def clock_ms(value: object, zone: str = "UTC") -> str:
+    """The time of day to the millisecond, where things happen within a second.
+
+    >>> clock_ms("2026-03-02T14:00:00.1234Z", "Europe/Berlin")
+    '15:00:00.123'
+    """
+    found = _local(value, zone)
+    return f"{found:%H:%M:%S}.{found.microsecond // 1000:03}" if found else NONE
+
+
+def moment(value: object, zone: str = "UTC") -> str:
+    """Day and time in a zone, which the page names."""
+    found = _local(value, zone)
+    return f"{found:%d %b %Y %H:%M:%S}".lstrip("0") if found else NONE
+
+
+def moment_ms(value: object, zone: str = "UTC") -> str:
+    """Day, time to the millisecond, and zone.
+
+    >>> moment_ms("2026-03-02T14:00:00.1234Z", "Europe/Berlin")
+    '2 Mar 2026 15:00:00.123 Europe/Berlin'
+    """
+    found = _local(value, zone)
+    return f"{found.day} {found:%b %Y} {clock_ms(found, zone)} {zone}" if found else NONE
+
+
+def _local(value: object, zone: str) -> datetime | None:
     found = instant(value)
-    return f"{found:%d %b %Y %H:%M:%S} UTC".lstrip("0") if found else NONE
+    return found.astimezone(ZoneInfo(zone)) if found else None
 
 
 def in_zone(value: object, zone: str) -> str:
@@ -110,11 +136,8 @@ def in_zone(value: object, zone: str) -> str:
     >>> in_zone("2026-03-03T14:30:00Z", "America/Chicago")
     'Tue 3 Mar 2026, 08:30'
     """
-    found = instant(value)
-    if found is None:
-        return NONE
-    local = found.astimezone(ZoneInfo(zone))
-    return f"{day(local.date())}, {local:%H:%M}"
+    found = _local(value, zone)
+    return f"{day(found.date())}, {found:%H:%M}" if found else NONE
 
 
 def day(value: object) -> str:

@@ -132,7 +132,7 @@ def not_due(source: Row, since: datetime, before: datetime) -> Status:
     if due_between({**source, "metadata": metadata}, since, before) is None:
         return "not due", NOT_DUE
     made = moment(source["metadata"]["creationTimestamp"])
-    return "unknown", f"its schedule was made on {made}"
+    return "unknown", f"its schedule was made on {made} UTC"
 
 
 async def stage_of(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -19,6 +20,7 @@ from functions.console import formatting
 from functions.console.ask import Ask
 from functions.console.authentication import Authentication
 from functions.console.panels import Draw, Query, Shown
+from functions.console.time_zone import zone_of
 from functions.kit.errors import FunctionError, PermanentError
 
 FOLDER = Path(__file__).resolve().parent
@@ -56,6 +58,22 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters |= formatting.FILTERS
+
+
+def _in_page_zone(format_: Callable[[object, str], str]) -> Callable[..., str]:
+    """A filter that shows an instant in the zone of its page."""
+
+    @pass_context
+    def filter_(context: Context, value: object) -> str:
+        return format_(value, context["zone"])
+
+    return filter_
+
+
+_templates.filters |= {
+    f.__name__: _in_page_zone(f)
+    for f in (formatting.clock, formatting.clock_ms, formatting.moment, formatting.moment_ms)
+}
 
 
 # Where the panels of a page come.
@@ -157,6 +175,7 @@ def frame(view: View) -> dict[str, Any]:
         "notice": view.authentication.notice(),
         "scripts": SCRIPTS,
         "now": view.ask.ctx.now(),
+        "zone": zone_of(view.request),
         "address": path + (f"?{view.request.url.query}" if view.request.url.query else ""),
     }
 

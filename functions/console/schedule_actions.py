@@ -68,7 +68,7 @@ async def confirm(view: View) -> Response:
     else:
         facts = {"schedule": found["expression"], "zone": found["zone"] or "UTC"}
         if found["next"]:
-            facts["next"] = moment(found["next"][0]["nominal"])
+            facts["next"] = f"{moment(found['next'][0]['nominal'])} UTC"
         if found["pause"]:
             facts["paused"] = f"by {found['pause']['by']}: {found['pause']['reason']}"
     values = {

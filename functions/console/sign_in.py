@@ -1,4 +1,4 @@
-"""Signing in with the console's token, and out."""
+"""What a browser keeps: who has signed in, and the time zone of its pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import secrets
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from functions.console import time_zone
 from functions.console.authentication import Refused, Session, SignInAttempts
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
-from functions.kit.errors import shortened
+from functions.console.time_zone import is_zone
+from functions.kit.errors import PermanentError, shortened
 
 
 async def ask_token(view: View) -> Response:
@@ -54,6 +56,17 @@ async def sign_out(view: View) -> Response:
     return response
 
 
+async def choose_zone(view: View) -> Response:
+    """Show every page's times in the zone that the form names; an empty one is UTC."""
+    form = await view.authentication.form()
+    zone = form.get("zone", "").strip() or "UTC"
+    if not is_zone(zone):
+        raise PermanentError(f"{zone[:60]} is no time zone such as Europe/Berlin.")
+    response = RedirectResponse(_local(form.get("next", "/")), 303)
+    view.authentication.set_cookie(response, time_zone.COOKIE, zone, time_zone.YEAR_S)
+    return response
+
+
 def _local(path: str) -> str:
     """A path of this console: nobody is sent elsewhere after signing in.
 
@@ -69,4 +82,5 @@ def routes() -> list[Route]:
         endpoint("/sign-in", ask_token),
         endpoint("/sign-in", sign_in, ["POST"]),
         endpoint("/sign-out", sign_out, ["POST"]),
+        endpoint("/zone", choose_zone, ["POST"]),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import Tab
+from tests.browser.conftest import Tab, loaded
 from tests.browser.morning import Morning
 from tests.support import eventually
 
@@ -169,7 +170,6 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
 
     assert await eventually(is_free, within_s=90)
     page = await tab.open("/schedules")
-    await expect(page.locator("[data-zone]")).to_have_text("Europe/Berlin")
     row = page.locator("tr", has_text="scrum-simulate")
     await row.locator("text=Run now").click()
     await page.click("button:has-text('Run now')")
@@ -182,6 +182,26 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
 
     assert await eventually(is_recorded, within_s=60)
     await expect(page.locator(".panel-ticks tr", has_text="run by local")).to_contain_text("done")
+
+
+async def test_times_are_in_one_zone_until_the_reader_chooses_another(
+    tab: Tab, ran: Morning
+) -> None:
+    page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.failed}")
+    time = page.locator(".panel-timeline time").first
+    in_utc = await time.inner_text()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", in_utc)
+    assert str(await time.get_attribute("title")).endswith(f"{in_utc} UTC")
+    await expect(page.locator("#zone")).to_have_value("Europe/Berlin")  # the browser's
+    await page.click("text=Show in this zone")
+    await loaded(page)
+    await expect(page.locator(".zone label")).to_contain_text("Times are in Europe/Berlin")
+    in_berlin = await time.inner_text()
+    assert in_berlin != in_utc
+    assert in_berlin[2:] == in_utc[2:]
+    await page.locator(".zone button", has_text="UTC").click()
+    await loaded(page)
+    await expect(time).to_have_text(in_utc)
 
 
 async def test_shortcuts_lead_to_the_search_their_list_and_a_page(tab: Tab) -> None:

@@ -26,9 +26,11 @@ async def browser(cluster: Cluster, base_url: str = HOST) -> AsyncIterator[httpx
         yield client
 
 
-async def press(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
-    """Open the form at `path` and send it."""
+async def press(
+    client: httpx.AsyncClient, path: str, action: str = "", **fields: str
+) -> httpx.Response:
+    """Open the form at `path` and send it, to another `action` where it says so."""
     page = await client.get(path)
     found = re.search(r'name="form_token" value="([^"]+)"', page.text)
     assert found, page.text
-    return await client.post(path, data={"form_token": html.unescape(found[1]), **fields})
+    return await client.post(action or path, data={"form_token": html.unescape(found[1]), **fields})

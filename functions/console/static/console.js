@@ -1,8 +1,5 @@
-// Times are sent in UTC; here they are told in the reader's zone as well.
+// Times are the server's; only how long ago something was is kept true here.
 "use strict";
-
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
 function ago(at) {
   const gap = (Date.now() - at.getTime()) / 1000;
@@ -14,15 +11,10 @@ function ago(at) {
   return gap >= 0 ? `${words} ago` : `in ${words}`;
 }
 
-function localise(root) {
-  for (const element of root.querySelectorAll("time[datetime]")) {
+function refreshAges(root) {
+  for (const element of root.querySelectorAll("time[data-ago]")) {
     const at = new Date(element.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    if ("ago" in element.dataset) element.textContent = ago(at);
-    else element.textContent = "full" in element.dataset ? full.format(at) : clock.format(at);
-  }
-  for (const element of root.querySelectorAll("[data-zone]")) {
-    element.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (!Number.isNaN(at.getTime())) element.textContent = ago(at);
   }
 }
 
@@ -46,15 +38,17 @@ function remember(root) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  localise(document);
+  refreshAges(document);
   logs(document).forEach(stick);
+  const zone = document.getElementById("zone");
+  if (zone && !zone.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 });
 document.addEventListener("htmx:beforeSwap", (event) => remember(event.detail.target));
 document.addEventListener("htmx:afterSwap", () => {
-  localise(document);
+  refreshAges(document);
   for (const log of logs(document)) if (!scrolledAway.has(log)) stick(log);
 });
-setInterval(() => localise(document), 30000);
+setInterval(() => refreshAges(document), 30000);
 
 // Shortcuts, where nothing is being typed; /shortcuts lists them.
 let afterG = false;

@@ -174,3 +174,26 @@ async def test_a_schedule_without_policies_has_no_ledger(
     assert following.count("<tr>") == 11
     assert (await client.get("/schedules/plain/pause")).status_code == 404
     assert (await client.get("/schedules/no-such")).status_code == 404
+
+
+async def test_every_time_is_in_the_zone_that_the_reader_chose(client: httpx.AsyncClient) -> None:
+    assert "10 Mar 2026 13:30:00</time>" in await panel(client, "following")
+    chosen = await press(client, AT, "/zone", zone="Europe/Berlin", next=f"{AT}?state=missed")
+    assert chosen.status_code == 303
+    assert chosen.headers["location"] == f"{AT}?state=missed"
+    page = await panel(client, "following")
+    assert "10 Mar 2026 14:30:00</time>" in page
+    assert 'title="10 Mar 2026 14:30:00.000 Europe/Berlin"' in page
+    assert 'datetime="2026-03-10T13:30:00.000+00:00"' in page
+    await press(client, AT, "/zone", zone="", next="//evil.example/")
+    assert "10 Mar 2026 13:30:00</time>" in await panel(client, "following")
+
+
+async def test_a_zone_that_is_none_is_refused_and_none_is_taken_from_a_cookie(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await press(client, AT, "/zone", zone="Mars/Olympus", next="/")
+    assert answer.status_code == 422
+    assert "no time zone such as Europe/Berlin" in answer.text
+    client.cookies.set("console_zone", "../../etc/passwd")
+    assert "Times are in <b>UTC</b>" in (await client.get("/shortcuts")).text
