@@ -1,18 +1,9 @@
-"""Plots and graphs as SVG without a style, a script or a colour: the style sheet has those."""
+"""Graphs as SVG without a style, a script or a colour: the style sheet has those."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from xml.etree.ElementTree import Element, SubElement
-
-import pygal
-from markupsafe import Markup
-
-# It adds a finder of plug-ins, of which we have none, in a form that Python no longer knows.
-sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 WIDTH, HEIGHT = 164, 54
 GAP_X, GAP_Y = 36, 16
@@ -123,72 +114,3 @@ def _line(start: Placed, end: Placed) -> str:
 
 def _cut(text: str, most: int = _LETTERS) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def line_plot(
-    labels: Sequence[str],
-    series: Mapping[str, Sequence[float | None]],
-    title: str,
-    *,
-    y_title: str,
-    marked: str = "",
-) -> Markup:
-    """Lines over labels, with a vertical line at the `marked` one; a value is shown on hover.
-
-    Its numbers must stand in a table beside it, so readers get the title.
-    """
-    shown = max(1, len(labels) // 8)
-    chart: Any = pygal.Line(
-        js=[],
-        css=[],
-        no_prefix=True,
-        width=860,
-        height=300,
-        title=None,
-        show_legend=False,
-        include_x_axis=True,
-        range=(0, max((v for values in series.values() for v in values if v), default=1)),
-        max_scale=6,
-        x_labels_major=[*labels[::shown], marked],
-        show_minor_x_labels=False,
-        truncate_label=-1,
-        dots_size=3.5,
-        y_title=y_title,
-    )
-    chart.x_labels = list(labels)
-    for name, values in series.items():
-        chart.add(name, list(values))
-    chart.add_xml_filter(lambda root: _mark(_bare(root, title), marked))
-    return Markup(chart.render(is_unicode=True, disable_xml_declaration=True))
-
-
-def _bare(root: Element, title: str) -> Element:
-    """Without what a strict policy forbids, and with a name for who cannot see it."""
-    dotted = [g for g in root.iter("g") if g.get("class") == "dots"]
-    titles = [(g, f"{d.text}") for g in dotted for d in g.iter("desc") if d.get("class") == "value"]
-    for parent in list(root.iter()):
-        for child in list(parent):
-            inline = child.tag in ("defs", "style", "script", "title", "desc")
-            if inline or not isinstance(child.tag, str) or "tooltip" in child.get("class", ""):
-                if child.get("class", "").startswith("dot"):
-                    continue
-                parent.remove(child)
-    for dots, value in titles:
-        SubElement(dots, "title").text = value
-    root.attrib.pop("id", None)
-    root.set("role", "img")
-    root.set("aria-label", title)
-    return root
-
-
-def _mark(root: Element, label: str) -> Element:
-    """A vertical line where the axis has `label`; none where it has not."""
-    for axis in root.iter("g"):
-        if axis.get("class") != "axis x":
-            continue
-        for guide in axis.findall("g"):
-            text, line = guide.find("text"), guide.find("path")
-            if text is not None and line is not None and text.text == label:
-                guide.set("class", "guides marked")
-                text.text = "today"
-    return root

@@ -166,7 +166,8 @@ async def _zipped(parts: AsyncIterator[str]) -> AsyncIterator[bytes]:
 def frame(view: View) -> dict[str, Any]:
     """What every template may use."""
     path = view.request.url.path
-    here = next((p for p, _ in NAVIGATION[1:] if path == p or path.startswith(f"{p}/")), "/")
+    section = path.replace("/projects/", "/sprints/", 1)  # a project's page is one of Sprints
+    here = next((p for p, _ in NAVIGATION[1:] if section == p or section.startswith(f"{p}/")), "/")
     return {
         "navigation": NAVIGATION,
         "here": here,

@@ -70,13 +70,14 @@ def _run(run: dict[str, str]) -> str:
 
 
 async def sprints(ask: Ask, term: str) -> list[Hit]:
-    """A sprint by its id, and those of a project by the project's."""
+    """A sprint by its id, and a project with its sprints by the project's."""
     found = [one.sprint_id for one in await ask.services.sprints.of(term)]
     if not found:
         at = f"{path('sprints', term)}/task-summary"
         await ask.service(ask.services.sprints).read(at)
-        found = [term]
-    return [Hit("Sprint", id, path("sprints", id)) for id in found[:MAX_HITS]]
+        return [Hit("Sprint", term, path("sprints", term))]
+    hits = [Hit("Sprint", id, path("sprints", id)) for id in found[:MAX_HITS]]
+    return [Hit("Project", term, path("projects", term)), *hits]
 
 
 async def events(ask: Ask, term: str) -> list[Hit]:

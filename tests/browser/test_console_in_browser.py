@@ -20,6 +20,7 @@ PAGES = {
     "today": "/",
     "sprints": "/sprints",
     "sprint": "/sprints/ORI002-S01",
+    "project": "/projects/PHE001",
     "functions": "/functions",
     "events": "/events",
     "trace": "/events/trace?correlation={trace}",
@@ -115,11 +116,14 @@ async def test_a_sprint_has_a_burndown_whose_numbers_stand_in_a_table(
     tab: Tab, sprint: str
 ) -> None:
     page = await tab.open(f"/sprints/{sprint}")
-    await expect(page.locator(".plot svg")).to_be_visible()
-    assert await page.locator(".plot .color-1 .dot").count() >= 3
-    assert await page.locator(".plot .color-1 .dots title").first.text_content()
-    await expect(page.locator(".plot .marked")).to_have_count(1)
-    await page.click("text=The numbers")
+    panel = page.locator(".panel-burndown")
+    await expect(panel.locator(".plot svg")).to_be_visible()
+    assert await panel.locator(".color-1 .dot").count() >= 3
+    assert await panel.locator(".color-1 .dots title").first.text_content()
+    await expect(panel.locator(".marked")).to_have_count(1)
+    assert await panel.locator(".off title").count() >= 2  # a sprint has a weekend
+    await expect(page.locator(".panel-flow .stacked")).to_be_visible()
+    await panel.locator("text=The numbers").click()
     left = await page.locator(".panel-burndown tbody td:nth-child(3)").all_inner_texts()
     assert len([number for number in left if number]) >= 3
     await expect(page.locator(".panel-progress td").first).not_to_be_empty()

@@ -97,6 +97,8 @@ async def test_on_a_phone_the_pages_fold_into_a_menu(browser: Browser, ran: Morn
         "/orchestrations/tenantCreation/runs/{flow}",
         "/sprints",
         "/sprints/ORI002-S01",
+        "/projects/PHE001",
+        "/schedules/scrum-simulate",
         "/jobs",
     ],
 )

@@ -1,0 +1,151 @@
+"""A sprint's burndown: ideal, real and forecast, with non-working days and changes of scope."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from functions.console.ask import Ask, Row
+from functions.console.forecast import forecast
+from functions.console.formatting import day as format_day
+from functions.console.panels import Query
+from functions.console.plot import line_plot
+from functions.console.sprints import detail_of, history_of
+from functions.kit.errors import FunctionError
+
+MAX_DAYS = 400
+WEEKEND = (5, 6)
+
+
+async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What is left, day by day, beside what would be left on a straight way to the end."""
+    sprint_id = query["sprint_id"]
+    history, detail, holidays = await asyncio.gather(
+        history_of(ask, sprint_id), detail_of(ask, sprint_id), _holidays(ask)
+    )
+    sprint = detail.sprint
+    if not history:
+        return {"days": []}
+    total = float(max(day["total_tasks"] or 0 for day in history))
+    first = sprint.start_date or date.fromisoformat(history[0]["date"])
+    last = sprint.end_date or date.fromisoformat(history[-1]["date"])
+    today, left = ask.ctx.now().date(), history[-1]["remaining"]
+    seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today)
+    days = ideal_and_real(history, total, first, last)
+    add_forecast(days, seen.ends if left else None)
+    add_scope(days, history)
+    for row in days:
+        row["off"] = why_off(row["date"], holidays)
+    title = f"Burndown of {sprint_id}: {left} of {total:g} tasks are left"
+    plot = line_plot(
+        [day_label(day["date"]) for day in days],
+        {name: [day[name] for day in days] for name in ("ideal", "left", "forecast")},
+        title,
+        y_title="tasks left",
+        marked=day_label(today),
+        shaded={
+            number: f"{format_day(row['date'])}: {row['off']}"
+            for number, row in enumerate(days)
+            if row["off"]
+        },
+        notes={number: row["scope"] for number, row in enumerate(days) if row["scope"]},
+    )
+    return {
+        "days": days,
+        "plot": plot,
+        "title": title,
+        "tone": "bad" if seen.is_late else "good",
+        "forecast": seen.words,
+        "has_scope": any(row["scope"] for row in days),
+    }
+
+
+async def _holidays(ask: Ask) -> dict[date, str]:
+    """The holidays of project-service by day; none where it is unavailable."""
+    try:
+        found = await ask.service(ask.services.projects).read("/calendar/holidays")
+    except FunctionError:
+        return {}
+    return {date.fromisoformat(row["holiday_date"]): row["holiday_name"] for row in found}
+
+
+def why_off(day: date, holidays: Mapping[date, str]) -> str:
+    """Why a day is no working day; empty where it is one.
+
+    >>> why_off(date(2026, 3, 7), {}), why_off(date(2026, 3, 9), {})
+    ('weekend', '')
+    >>> why_off(date(2026, 5, 25), {date(2026, 5, 25): "Memorial Day"})
+    'Memorial Day'
+    """
+    return holidays.get(day) or ("weekend" if day.weekday() in WEEKEND else "")
+
+
+def day_label(day: date) -> str:
+    """A day on an axis.
+
+    >>> day_label(date(2026, 3, 2))
+    '2 Mar'
+    """
+    return f"{day.day} {day:%b}"
+
+
+def add_scope(days: Sequence[Row], history: Sequence[Row]) -> None:
+    """Add to each day by how many tasks the sprint changed since the report before.
+
+    >>> days = [{"date": date(2026, 3, 2)}, {"date": date(2026, 3, 3)}]
+    >>> add_scope(days, [{"date": "2026-03-02", "total_tasks": 8},
+    ...                  {"date": "2026-03-03", "total_tasks": 10}])
+    >>> [day["scope"] for day in days]
+    ['', '+2 tasks']
+    """
+    changes: dict[date, str] = {}
+    before: int | None = None
+    for report in history:
+        total = report["total_tasks"]
+        if before is not None and total is not None and total != before:
+            noun = "task" if abs(total - before) == 1 else "tasks"
+            changes[date.fromisoformat(report["date"])] = f"{total - before:+d} {noun}"
+        before = before if total is None else total
+    for day in days:
+        day["scope"] = changes.get(day["date"], "")
+
+
+def add_forecast(days: list[Row], ends: date | None) -> None:
+    """Add a straight line from the last known value to zero on the day `ends`.
+
+    >>> days = [{"date": date(2026, 3, day), "left": left} for day, left in ((2, 4), (3, None))]
+    >>> add_forecast(days, date(2026, 3, 4))
+    >>> [day["forecast"] for day in days]
+    [4, 2.0]
+    """
+    known = [day for day in days if day["left"] is not None]
+    begin = known[-1] if known else None
+    for day in days:
+        day["forecast"] = None
+        if begin is None or ends is None or ends <= begin["date"]:
+            continue
+        share = (day["date"] - begin["date"]) / (ends - begin["date"])
+        if 0 <= share <= 1:
+            day["forecast"] = round(begin["left"] * (1 - share), 2) if share else begin["left"]
+
+
+def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date) -> list[Row]:
+    """One row per day from the first to the last; what is not known is None.
+
+    >>> rows = ideal_and_real([{"date": "2026-03-03", "remaining": 5}], 8,
+    ...                       date(2026, 3, 2), date(2026, 3, 4))
+    >>> [(row["ideal"], row["left"]) for row in rows]
+    [(8.0, None), (4.0, 5), (0.0, None)]
+    """
+    told = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
+    first, end = min([first, *told]), max([last, *told])
+    span = max((last - first).days, 1)
+    length = min((end - first).days, MAX_DAYS) + 1
+    rows = []
+    for number in range(length):
+        day = first + timedelta(days=number)
+        ideal = max(0.0, round(total * (1 - number / span), 2))
+        rows.append({"date": day, "ideal": ideal, "left": told.get(day)})
+    return rows
