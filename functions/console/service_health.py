@@ -1,13 +1,14 @@
-"""Functions: what Kubernetes says of each, and how its runs of the last hour went.
+"""Functions: what Kubernetes says of each, how its runs of the last hour went, and its outbox.
 
-A function that keeps no record of runs has a status only. Its metrics are not read here: asking its
-pods would start those that are scaled to zero.
+A function that keeps no record of runs has a status only: asking its pod for metrics would start
+one that is scaled to zero.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.ping_sources import TICKED
-from functions.kit.errors import FunctionError, TemporaryError
+from functions.kit.errors import FunctionError, NotFound, TemporaryError
 
 API = "serving.knative.dev/v1"
 HOUR = timedelta(hours=1)
@@ -28,71 +29,114 @@ BUCKETS = 12  # of five minutes each
 # At most so many runs are read of one function; a busier one says that it was cut.
 MAX_RUNS = 1000
 SHOWN_FAILURES = 10
+_SAMPLE = re.compile(r"^(function_outbox_\w+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
 
 
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function with its status and its last hour, those that failed first."""
-    since = ask.ctx.now() - HOUR
-    services, *found = await asyncio.gather(
-        _services(ask), *(_runs(ask, name, since) for name in TICKED)
+    (services, revisions), found = await asyncio.gather(
+        asyncio.gather(_objects(ask, "services"), _objects(ask, "revisions")),
+        asyncio.gather(*(_record(ask, name) for name in TICKED)),
     )
-    away = {name: runs for name, runs in zip(TICKED, found, strict=True) if isinstance(runs, str)}
+    records = dict(zip(TICKED, found, strict=True))
+    away = {name: record for name, record in records.items() if isinstance(record, str)}
     if isinstance(services, str):
         if len(away) == len(TICKED):
             raise TemporaryError(services)
         away["Kubernetes"] = services
-    by_name = {} if isinstance(services, str) else {s["metadata"]["name"]: s for s in services}
-    rows = []
-    for name in sorted({*by_name, *TICKED}):
-        runs = found[TICKED.index(name)] if name in TICKED else None
-        row = {"name": name, **status_of(by_name.get(name))}
-        if isinstance(runs, list):
+    known, revision_by_name = _by_name(services), _by_name(revisions)
+    rows: list[Row] = []
+    failures: list[Row] = []
+    for name in sorted({*known, *TICKED}):
+        record = records.get(name)
+        row = {"name": name, **status_of(known.get(name), revision_by_name)}
+        row |= {"has_record": isinstance(record, dict), "is_away": isinstance(record, str)}
+        if isinstance(record, dict):
+            runs = record["runs"]
             row |= hour_of(runs, ask.ctx.now())
-        rows.append(row | {"has_record": isinstance(runs, list), "is_away": isinstance(runs, str)})
+            row |= {"outbox": record["outbox"], "last": record["last"]}
+            failures += [{**run, "function": name} for run in runs if run["outcome"] == "failed"]
+        rows.append(row)
     rows.sort(key=lambda row: (-row.get("failed", 0), not row["has_record"], row["name"]))
-    failures = [
-        {**run, "function": name}
-        for name, runs in zip(TICKED, found, strict=True)
-        if isinstance(runs, list)
-        for run in runs
-        if run["outcome"] == "failed"
-    ]
     failures.sort(key=lambda run: str(run["ended_at"]), reverse=True)
     return {"functions": rows, "failures": failures[:SHOWN_FAILURES], "away": away}
 
 
-async def _services(ask: Ask) -> list[Row] | str:
+async def _record(ask: Ask, function: str) -> Row | str:
+    """A function's runs of the last hour, its last run and its outbox; the reason without them."""
+    since = (ask.ctx.now() - HOUR).isoformat()
     try:
-        return await ask.objects(API, "services")
+        runs, latest, outbox = await asyncio.gather(
+            ask.runs(function, since=since, limit=MAX_RUNS),
+            ask.runs(function, limit=1),
+            _outbox(ask, function),
+        )
+    except FunctionError as error:
+        return error.detail
+    return {"runs": runs, "last": latest[0]["ended_at"] if latest else None, "outbox": outbox}
+
+
+async def _objects(ask: Ask, plural: str) -> list[Row] | str:
+    """Knative's objects; none where this Kubernetes has no such kind, or why it does not answer."""
+    try:
+        return await ask.objects(API, plural)
+    except NotFound:
+        return []
     except FunctionError as error:
         return error.detail
 
 
-async def _runs(ask: Ask, function: str, since: datetime) -> list[Row] | str:
+def _by_name(objects: list[Row] | str) -> dict[str, Row]:
+    return {} if isinstance(objects, str) else {o["metadata"]["name"]: o for o in objects}
+
+
+async def _outbox(ask: Ask, function: str) -> Row | None:
+    """How many events of the function's database wait to be sent; None where it does not tell."""
     try:
-        return await ask.runs(function, since=since.isoformat(), limit=MAX_RUNS)
-    except FunctionError as error:
-        return error.detail
+        text = await ask.function(function).text("/metrics")
+    except FunctionError:
+        return None
+    found = {name: float(value) for name, value in _SAMPLE.findall(text)}
+    if "function_outbox_waiting" not in found:
+        return None
+    return {
+        "waiting": int(found["function_outbox_waiting"]),
+        "oldest_ms": 1000 * found.get("function_outbox_oldest_seconds", 0.0),
+    }
 
 
-def status_of(service: Row | None) -> Row:
-    """A Knative Service's status and revision, by its conditions; a laptop reports none.
+def status_of(service: Row | None, revisions: Mapping[str, Row]) -> Row:
+    """A Knative Service's status and revision, by their conditions; a laptop reports none.
 
+    A revision that is ready and has no pod is asleep; one that waits for its first pod is starting.
+
+    >>> ready = {"type": "Ready", "status": "True"}
+    >>> service = {"status": {"conditions": [ready], "latestReadyRevisionName": "a-1"}}
+    >>> active = {"type": "Active", "status": "False", "reason": "NoTraffic"}
+    >>> status_of(service, {"a-1": {"status": {"conditions": [active]}}})["status"]
+    'asleep'
     >>> status_of({"status": {"conditions": [{"type": "Ready", "status": "False",
-    ...     "message": "no image"}], "latestReadyRevisionName": "a-1"}})
+    ...     "message": "no image"}], "latestReadyRevisionName": "a-1"}}, {})
     {'status': 'failing', 'revision': 'a-1', 'why': 'no image'}
-    >>> status_of({})["status"]
+    >>> status_of({}, {})["status"]
     'not reported'
     """
     status = (service or {}).get("status") or {}
-    conditions = {one["type"]: one for one in status.get("conditions") or []}
-    ready = conditions.get("Ready")
+    ready = _conditions(service).get("Ready")
     row: Row = {"status": "not reported", "revision": "", "why": ""}
     row["revision"] = status.get("latestReadyRevisionName") or ""
     if ready is None:
         return row
-    words = {"True": "ready", "False": "failing"}.get(ready["status"], "starting")
-    return row | {"status": words, "why": "" if words == "ready" else ready.get("message") or ""}
+    state = {"True": "ready", "False": "failing"}.get(ready["status"], "starting")
+    active = _conditions(revisions.get(row["revision"])).get("Active", {}).get("status", "True")
+    if state == "ready" and active != "True":
+        state = "asleep" if active == "False" else "starting"
+    return row | {"status": state, "why": "" if state == "ready" else ready.get("message") or ""}
+
+
+def _conditions(found: Row | None) -> dict[str, Row]:
+    status = (found or {}).get("status") or {}
+    return {one["type"]: one for one in status.get("conditions") or []}
 
 
 def hour_of(runs: Sequence[Row], now: datetime) -> Row:

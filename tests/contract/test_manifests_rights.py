@@ -18,8 +18,9 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "agents: /events": {"list"},
     },
     "dsm/console": {
-        "dsm: sources.knative.dev/pingsources": {"get", "list"},
+        "dsm: sources.knative.dev/pingsources": {"list"},
         "dsm: serving.knative.dev/services": {"list"},
+        "dsm: serving.knative.dev/revisions": {"list"},
     },
     "dsm/scheduler": {
         "dsm: sources.knative.dev/pingsources": {"list"},

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
+from tests.support.kubernetes_peer import Say, kube_peer
 
 NOW = datetime(2026, 3, 6, 15, tzinfo=UTC)
+METRICS = """# TYPE function_outbox_waiting gauge
+function_outbox_waiting{target="sprint-report"} 3
+function_outbox_oldest_seconds{target="sprint-report"} 75.2
+"""
 
 
 def record(*runs: dict[str, Any]) -> Starlette:
     async def answered(request: Request) -> Response:
-        since = datetime.fromisoformat(request.query_params["since"])
-        assert since == NOW - timedelta(hours=1)
+        if since := request.query_params.get("since"):
+            assert datetime.fromisoformat(since) == NOW - timedelta(hours=1)
         return JSONResponse({"runs": list(runs), "next": None})
 
-    return Starlette(routes=[Route("/runs", answered)])
+    async def metrics(request: Request) -> Response:
+        return PlainTextResponse(METRICS)
+
+    return Starlette(routes=[Route("/runs", answered), Route("/metrics", metrics)])
 
 
 def run(took_ms: float, outcome: str = "ok") -> dict[str, Any]:
@@ -49,6 +58,51 @@ def test_its_durations_and_failures_are_counted(page: str) -> None:
     assert 'data-label="p50">30 ms<' in row
     assert 'data-label="p95">2.0 s<' in row
     assert 'aria-label="Runs per 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0"' in row
+
+
+def test_its_outbox_and_its_last_run_have_an_age(page: str) -> None:
+    row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
+    assert ">3 waiting</span><small>the oldest for 1 min 15 s</small>" in row
+    assert "data-ago>7 min ago<" in row
+
+
+def condition(type_: str, status: str, reason: str = "") -> dict[str, Any]:
+    return {"type": type_, "status": status, "reason": reason}
+
+
+async def test_a_function_is_asleep_starting_or_ready_by_its_revision(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    active = {"sprint-report": "False", "scrum-simulate": "Unknown", "scrum-report": "True"}
+
+    def listed(request: str, body: Any) -> Say:
+        kind = request.rpartition("/")[2].partition("?")[0]
+        items = [
+            {
+                "metadata": {"name": name if kind == "services" else f"{name}-00001"},
+                "status": {
+                    "conditions": [
+                        condition("Ready", "True"),
+                        *([condition("Active", status)] if kind == "revisions" else []),
+                    ],
+                    "latestReadyRevisionName": f"{name}-00001",
+                },
+            }
+            for name, status in active.items()
+        ]
+        return Say(200, body={"items": items, "metadata": {}})
+
+    async with kube_peer(tmp_path, Say(500)) as peer:
+        peer.judge = listed
+        environ = {"KUBECONFIG": peer.kubeconfig, "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(console, LOCAL | environ, now=lambda: NOW)
+        cluster.add("sprint-report", record())
+        async with browser(cluster) as client:
+            page = (await client.get("/functions/panels/functions")).text
+    rows = {name: page[page.index(f"runs-{name}") :].split("</tr>")[0] for name in active}
+    assert ">asleep</span>" in rows["sprint-report"]
+    assert ">starting</span>" in rows["scrum-simulate"]
+    assert ">ready</span>" in rows["scrum-report"]
 
 
 def test_a_failed_run_says_why(page: str) -> None:
