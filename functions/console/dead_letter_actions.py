@@ -171,7 +171,11 @@ def _results(
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": title,
-        "results": results,
+        "noun": "dead letter",
+        "results": [
+            {**row, "item": row["dead_letter"], "href": f"/dead-letters/{row['dead_letter']}"}
+            for row in results
+        ],
         "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": left,
         "back": f"/dead-letters?{urlencode(wanted)}",

@@ -37,6 +37,7 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"jobs": answer["jobs"], "older": older, "newest": newest, "wanted": wanted} | {
         "ended": not newest,
         "total": answer["total"],
+        "end_states": ENDED,
     }
 
 

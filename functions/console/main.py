@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.console import (
     attention,
+    bulk,
     dead_letter_actions,
     dead_letters,
     events,
@@ -60,6 +61,7 @@ SECTIONS = (
     schedule_actions,
     dead_letter_actions,  # before the page of a number, which its paths would fit
     dead_letters,
+    bulk,
     sign_in,
 )
 

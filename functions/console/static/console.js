@@ -18,10 +18,10 @@ function refreshAges(root) {
   }
 }
 
-// What is new is worked into what is there: focus, open details and scroll stay. A reader's own
-// opening and closing of details counts more than what the server thinks of them.
+// What is new is worked into what is there: focus, open details and scroll stay. What a reader
+// opened, closed or selected counts more than what the server thinks of it.
 Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
-  !(name === "open" && node.tagName === "DETAILS");
+  !(name === "open" && node.tagName === "DETAILS") && name !== "checked";
 
 // A log that follows stays at its end, unless the reader has scrolled away from it.
 const NEAR = 24; // pixels

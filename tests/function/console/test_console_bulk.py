@@ -1,0 +1,84 @@
+"""What is selected in a list is acted on at once, with a result for each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from functions.console.main import console
+from tests.support.cluster import Cluster
+from tests.support.console_browser import LOCAL, UNHURRIED, browser, press
+from tests.support.job_world import job_world, run_python
+from tests.support.saga_world import SagaWorld
+
+
+def results(page: str) -> dict[str, str]:
+    """The outcome of each item."""
+    rows = re.findall(r'<a href="[^"]+">([^<]+)</a></th><td><span class="[^"]+">([^<]+)<', page)
+    return dict(rows)
+
+
+async def test_selected_dead_letters_are_dismissed_for_a_reason(letters: Cluster) -> None:
+    letters.deploy(console, LOCAL)
+    async with browser(letters) as client:
+        listed = (await client.get("/dead-letters/panels/dead_letters")).text
+        asked = "/bulk/dead-letters?item=1&item=2&action=dismiss"
+        page = (await client.get(asked)).text
+        done = await press(client, asked, items="1\n2\n999", reason="a test of the sender")
+        again = await press(client, asked, items="1", reason="once more")
+        one = (await client.get("/dead-letters/1/panels/dead_letter")).text
+    assert 'name="item" form="select-dead-letters"' in listed
+    assert "Dismiss 2 dead letters?" in page
+    assert results(done.text) == {"1": "dismissed", "2": "dismissed", "999": "failed"}
+    assert results(again.text) == {"1": "failed"}
+    assert "a test of the sender" in one
+
+
+async def test_selected_runs_are_cancelled(cluster: Cluster, functions_database: str) -> None:
+    world = SagaWorld(cluster, functions_database)
+    cluster.deploy(console, LOCAL)
+    await world.register()
+    flows = [await world.execute(tenantId="t", realmName=f"r{number}") for number in range(2)]
+    items = [f"tenantCreation/{flow}" for flow in flows]
+    async with browser(cluster) as client:
+        listed = (await client.get("/orchestrations/panels/all_runs")).text
+        asked = f"/bulk/runs?action=cancel&item={items[0]}"
+        done = await press(client, asked, items="\n".join(items))
+        wrong = await press(client, f"/bulk/runs?action=retry&item={items[0]}", items=items[0])
+    assert all(f'value="{item}"' in listed for item in items)
+    assert len(results(done.text)) == 2
+    assert "failed" not in results(done.text).values()
+    assert results(wrong.text).keys() == {items[0]}
+
+
+async def test_selected_jobs_are_stopped(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with job_world(cluster, functions_database, tmp_path) as world:
+        cluster.deploy(console, LOCAL)
+        await world.tell(run_python("import time; time.sleep(60)"))
+        (job,) = await world.jobs()
+        async with browser(cluster) as client:
+            listed = (await client.get("/jobs/panels/jobs")).text
+            asked = f"/bulk/jobs?action=cancel&item={job['job_id']}"
+            done = await press(client, asked, items=job["job_id"])
+    assert f'value="{job["job_id"]}"' in listed
+    assert results(done.text) == {job["job_id"]: "asked to stop"}
+
+
+async def test_nothing_selected_and_no_such_action_are_refused(letters: Cluster) -> None:
+    letters.deploy(console, LOCAL)
+    async with browser(letters) as client:
+        nothing = await client.get("/bulk/dead-letters?action=dismiss")
+        unknown = await client.get("/bulk/dead-letters?action=paint&item=1")
+    assert (nothing.status_code, unknown.status_code) == (422, 404)
+    assert "Nothing is selected" in nothing.text
+
+
+async def test_who_may_not_act_selects_nothing(letters: Cluster) -> None:
+    letters.deploy(console, UNHURRIED)
+    async with browser(letters) as client:
+        page = (await client.get("/dead-letters/panels/dead_letters")).text
+        refused = await press(client, "/bulk/dead-letters?item=1&action=redrive", items="1")
+    assert "checkbox" not in page
+    assert refused.status_code == 403
