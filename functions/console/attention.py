@@ -1,4 +1,4 @@
-"""What needs attention: all that stands still until a user acts, and where to act."""
+"""Action items: what waits until a user acts, and where to act."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from functions.console import deliveries
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
-from functions.console.formatting import clock, moment, short_type, spoken
+from functions.console.formatting import clock, format_state, moment, short_type
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
@@ -30,8 +30,8 @@ from functions.kit.errors import FunctionError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# Every page shows the counts: they are asked for no more often than this.
-KEPT_S = 5.0
+# Every page shows the counts: what was found is used for so many seconds.
+MAX_AGE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ async def runs(ask: Ask) -> tuple[int, list[Item]]:
     async def item(run: Row) -> Item:
         at = path("orchestrations", run["orchName"])
         found = await peer.read(f"/api{at}{path('executions', run['executionId'])}")
-        why = found["waitingFor"] or found["reason"] or spoken(found["status"])
+        why = found["waitingFor"] or found["reason"] or format_state(found["status"])
         state = "paused" if found["pausedBy"] else found["status"]
         return Item(run["orchName"], why, state, f"{at}{path('runs', run['executionId'])}")
 
@@ -111,7 +111,7 @@ def _late(row: Row) -> Item:
 Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
 KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
-    ("Orchestrations that stand still", "/orchestrations", "/orchestrations?stuck=true", runs),
+    ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Schedules that were missed", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
@@ -148,8 +148,8 @@ async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Attenti
         return Attention(title, page, href, away=error.detail)
     except Exception as error:
         logger.error("attention: %s", title, exc_info=error)
-        words = f"An answer could not be understood ({type(error).__name__})."
-        return Attention(title, page, href, away=words)
+        message = f"An answer could not be understood ({type(error).__name__})."
+        return Attention(title, page, href, away=message)
     return Attention(title, page, href, total, items)
 
 
@@ -161,7 +161,7 @@ async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def navigation(view: View) -> Response:
     """The navigation with what waits on each page."""
     counts: Counter[str] = Counter()
-    for kind in await found(view.ask, KEPT_S):
+    for kind in await found(view.ask, MAX_AGE_S):
         counts[kind.page] += kind.total
     here = view.query.get("here", "/")
     return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)

@@ -1,4 +1,4 @@
-"""One thing that needs attention, as its kind finds it."""
+"""One action item."""
 
 from __future__ import annotations
 

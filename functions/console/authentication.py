@@ -1,6 +1,6 @@
 """Who is looking, and may they act? Sessions, the form token, and where a request comes from.
 
-An action needs three things: a user (a proxy's header, the token, or a console that is said to be
+An action requires a user (a proxy's header, the token, or a console that is
 local), a form that this console gave to that browser, and an Origin that is the console itself.
 """
 
@@ -77,24 +77,26 @@ class Authentication:
         self._forms = URLSafeSerializer(secret, salt="form")
         self._notices = URLSafeSerializer(secret, salt="notice")
         self.session = self._session()
-        self.who = "nobody"  # who acts, once that is known
+        self.who = "anonymous"  # who acts, once that is known
 
     @property
     def user(self) -> User:
         settings = self._settings
         header = settings.console_user_header
-        if header and (named := said_by_proxy(self.request.headers.get(header, ""))):
+        if header and (named := decoded_header(self.request.headers.get(header, ""))):
             return User(shortened(named, 100), signed_in=True)
         if settings.console_token:
             if self.session.name:
                 return User(self.session.name, signed_in=True, may_sign_in=True)
-            return User("nobody", "Sign in to act.", may_sign_in=True)
+            return User("anonymous", "Sign in to act.", may_sign_in=True)
         if settings.console_local and is_loopback(host_of(self.request.scope)):
             return User("local")
         if settings.console_local:
-            return User("nobody", "This console acts on this machine only: open it as localhost.")
+            return User(
+                "anonymous", "This console acts on this machine only: open it as localhost."
+            )
         return User(
-            "nobody", "This console only reads: set CONSOLE_TOKEN to let people sign in and act."
+            "anonymous", "This console only reads: set CONSOLE_TOKEN to let users sign in and act."
         )
 
     @property
@@ -130,10 +132,10 @@ class Authentication:
         return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
     def notice(self) -> Mapping[str, str]:
-        """The outcome of the last action, once: `words` and their `tone`; empty without one."""
+        """The outcome of the last action, once: `message` and their `tone`; empty without one."""
         try:
             found = self._notices.loads(self.request.cookies.get(NOTICE, ""))
-            return {"words": str(found["words"]), "tone": str(found["tone"])}
+            return {"message": str(found["message"]), "tone": str(found["tone"])}
         except (BadSignature, KeyError, TypeError):
             return {}
 
@@ -149,12 +151,12 @@ class Authentication:
         """Another site's form comes without our cookie: it must not put out who is signed in."""
         return self.request.method == "GET" or not is_from_elsewhere(self.request)
 
-    def say(self, response: Response, words: str, tone: str = "good") -> None:
-        """Show `words` on the next page."""
-        notice = {"words": shortened(words, 400), "tone": tone}
+    def set_notice(self, response: Response, message: str, tone: str = "good") -> None:
+        """Show `message` on the next page."""
+        notice = {"message": shortened(message, 400), "tone": tone}
         self.set_cookie(response, NOTICE, str(self._notices.dumps(notice)))
 
-    def heard(self, response: Response) -> None:
+    def clear_notice(self, response: Response) -> None:
         if NOTICE in self.request.cookies:
             response.delete_cookie(NOTICE, path="/")
 
@@ -170,15 +172,15 @@ class Authentication:
 
     def _session(self) -> Session:
         try:
-            said = self._sessions.loads(self.request.cookies.get(COOKIE, ""), max_age=SESSION_S)
-            if said["id"] not in self._ended:
-                return Session(str(said["id"]), str(said["name"]))
+            found = self._sessions.loads(self.request.cookies.get(COOKIE, ""), max_age=SESSION_S)
+            if found["id"] not in self._ended:
+                return Session(str(found["id"]), str(found["name"]))
         except (BadSignature, KeyError, TypeError):
             pass
         return Session(secrets.token_urlsafe(16), fresh=True)
 
     def end_session(self) -> None:
-        """Let nobody act with this browser's cookie any more, whoever has a copy of it."""
+        """Refuse actions with this browser's cookie from now on, also from a copy of it."""
         self._ended.add(self.session.id)
 
 
@@ -220,9 +222,9 @@ def check_origin(request: Request, public: str = "") -> None:
     `public` is how browsers know the console; without it, by the host that it is called.
     """
     origin = urlsplit(request.headers.get("origin", ""))
-    said = f"{origin.scheme}://{origin.netloc}".lower()
+    sender = f"{origin.scheme}://{origin.netloc}".lower()
     host = request.headers.get("host", "").lower()
-    mine = said == public.lower() if public else origin.netloc.lower() == host
+    mine = sender == public.lower() if public else origin.netloc.lower() == host
     if not origin.netloc or not mine or is_from_elsewhere(request):
         raise Refused("This form was not sent from a page of this console.")
 
@@ -247,10 +249,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def said_by_proxy(raw: str) -> str:
+def decoded_header(raw: str) -> str:
     """A name in a header, which is read as Latin-1 and is often UTF-8.
 
-    >>> said_by_proxy("JosÃ©"), said_by_proxy("José")
+    >>> decoded_header("JosÃ©"), decoded_header("José")
     ('José', 'José')
     """
     try:

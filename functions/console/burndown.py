@@ -57,7 +57,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         "plot": plot,
         "title": title,
         "tone": "bad" if seen.is_late else "good",
-        "forecast": seen.words,
+        "forecast": seen.message,
         "has_scope": any(row["scope"] for row in days),
     }
 
@@ -139,13 +139,13 @@ def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date
     >>> [(row["ideal"], row["left"]) for row in rows]
     [(8.0, None), (4.0, 5), (0.0, None)]
     """
-    told = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
-    first, end = min([first, *told]), max([last, *told])
+    reported = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
+    first, end = min([first, *reported]), max([last, *reported])
     span = max((last - first).days, 1)
     length = min((end - first).days, MAX_DAYS) + 1
     rows = []
     for number in range(length):
         day = first + timedelta(days=number)
         ideal = max(0.0, round(total * (1 - number / span), 2))
-        rows.append({"date": day, "ideal": ideal, "left": told.get(day)})
+        rows.append({"date": day, "ideal": ideal, "left": reported.get(day)})
     return rows

@@ -58,9 +58,9 @@ async def redrive_one(view: View) -> Response:
 
 
 def _sending(view: View, number: str) -> Response:
-    """Back to the letter, which shows what came of sending it."""
-    words = f"Dead letter {number} is being sent again: see its outcome here."
-    return done(view, f"/dead-letters/{number}", words, "busy")
+    """Back to the dead letter, which shows the outcome of the redrive."""
+    message = f"Dead letter {number} is being sent again: see its outcome here."
+    return done(view, f"/dead-letters/{number}", message, "busy")
 
 
 async def edit(view: View) -> Response:
@@ -105,7 +105,7 @@ async def send_edited(view: View) -> Response:
     return _sending(view, number)
 
 
-# What ends a letter without sending it: how it is called, what it says, and what came of it.
+# What ends a dead letter without sending it: button, text, and outcome.
 ENDS = {
     "dismiss": ("Dismiss", "Nothing is sent. It needs no attention any more.", "dismissed"),
     "delete": ("Delete", "The event is deleted with its payload, for good.", "deleted"),
@@ -141,7 +141,7 @@ async def end(view: View) -> Response:
 
 
 async def confirm_dismiss_many(view: View) -> Response:
-    """How many letters a filter means, and why they are dismissed."""
+    """How many dead letters a filter selects, and the reason for which they are dismissed."""
     wanted = chosen(view.query) | {"state": "open"}
     answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
     values = {
@@ -167,7 +167,7 @@ async def dismiss_many(view: View) -> Response:
 def _results(
     view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
 ) -> Response:
-    """A page with the outcome of each letter."""
+    """A page with the outcome of each dead letter."""
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": title,
@@ -184,10 +184,10 @@ def _results(
 
 
 async def confirm_many(view: View) -> Response:
-    """How many letters a filter means, before they are sent."""
+    """How many dead letters a filter selects, before they are sent."""
     wanted = chosen(view.query) | {"state": "open"}
     answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
-    some = count(answer["total"], "open letter")
+    some = count(answer["total"], "open dead letter")
     values = {
         "title": f"Send {some} again?",
         "text": "Oldest first, at most 200 at once; the page then says how many are left.",

@@ -58,28 +58,28 @@ def cause(found: Row) -> str:
     """Why an event was given up, in words.
 
     >>> cause({"function": "scrum-report", "code": 503, "detail": '{"detail": "no room"}'})
-    'scrum-report was away or busy: no room'
+    'scrum-report was unavailable or busy: no room'
     >>> cause({"function": None, "code": None, "detail": None})
     'the subscriber gave no answer in time, or one that made no sense'
     """
     who = found["function"] or "the subscriber"
-    code, said = found["code"], _said(found["detail"])
+    code, detail = found["code"], _detail_of(found["detail"])
     if code is None:
-        words = f"{who} gave no answer in time, or one that made no sense"
+        message = f"{who} gave no answer in time, or one that made no sense"
     elif code in (408, 425, 429) or code in (502, 503, 504):
-        words = f"{who} was away or busy"
+        message = f"{who} was unavailable or busy"
     elif code == 400:
-        words = f"{who} took it for no valid event of its own"
+        message = f"{who} took it for no valid event of its own"
     elif code in (413, 422):
-        words = f"{who} refused it for good"
+        message = f"{who} refused it for good"
     elif code == 404:
-        words = f"{who} was not there"
+        message = f"{who} was not there"
     else:
-        words = f"{who} answered {code}"
-    return f"{words}: {said}" if said else words
+        message = f"{who} answered {code}"
+    return f"{message}: {detail}" if detail else message
 
 
-def _said(detail: str | None) -> str:
+def _detail_of(detail: str | None) -> str:
     """The words of an error body: ours are {"detail": ...}."""
     text = (detail or "").strip()
     try:
@@ -146,7 +146,7 @@ def routes() -> list[Route]:
         *Page(
             "/dead-letters/{number}",
             "Dead letter {number}",
-            [Panel("dead_letter", "What happened", one, live_s=2)],
+            [Panel("dead_letter", "Details", one, live_s=2)],
             parent=("/dead-letters", "Dead letters"),
             exists=lambda ask, query: read_dead_letter(ask, query["number"]),
         ).routes(),

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 164, 54
 GAP_X, GAP_Y = 36, 16
-_LETTERS = 20
+_MAX_CHARS = 20
 
 
 @dataclass(frozen=True)
 class Node:
-    """A box of a graph: two lines of words, a tone, and where a click leads."""
+    """A box of a graph: two lines of text, a tone, and where a click leads."""
 
     id: str
     text: str
@@ -112,5 +112,5 @@ def _line(start: Placed, end: Placed) -> str:
     return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
 
 
-def _cut(text: str, most: int = _LETTERS) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _cut(text: str, max_chars: int = _MAX_CHARS) -> str:
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"

@@ -1,6 +1,6 @@
 """Events: the broker's stream, one event's trace, and the runs of every function.
 
-The local broker tells its events, with each attempt to deliver them. A broker on a cluster tells
+The local broker reports its events, with each attempt to deliver them. One on a cluster reports
 nothing: there event-recorder keeps the events, and has the functions' runs in place of attempts.
 Both answer the same questions in the same shape, at EVENTS_URL.
 """
@@ -33,8 +33,8 @@ BATCH, MAX_BATCHES = 80, 5
 MAX_IN_TRACE = 400
 
 NO_RECORD = (
-    "Nobody keeps the events here. The component event-recorder does, once EVENTS_URL names it; "
-    "what each function handled, and what was given up, is told everywhere."
+    "No component keeps the events here: event-recorder does, once EVENTS_URL names it; "
+    "what each function handled, and what was given up, is shown on the other pages."
 )
 
 

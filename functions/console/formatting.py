@@ -1,4 +1,4 @@
-"""How times, durations and states are told; the filters of the templates."""
+"""Formats of times, durations and states; the filters of the templates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-# Every state that anything can be in, as one of five tones; words say it too, never colour alone.
+# Every state, as one of five tones; the text names it too, never colour alone.
 _TONES = {
     "good": "ok done delivered handled sent completed complete succeeded success do_success"
     " redriven ready",
@@ -19,13 +19,13 @@ _TONES = {
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
     " not_registered overdue failing",
 }
-NONE = "\N{EN DASH}"  # where there is nothing to tell
+NONE = "\N{EN DASH}"  # where there is no value
 
 _TONE = {state: tone for tone, states in _TONES.items() for state in states.split()}
 
 
 # States of steps that have a shorter name.
-_SAID = {
+_STATE_NAMES = {
     "DO_SUCCESS": "done",
     "DO_FAIL": "failed",
     "UNDO_SUCCESS": "undone",
@@ -42,19 +42,19 @@ def tone(state: object) -> str:
     return _TONE.get(str(state).lower().replace(" ", "_"), "calm")
 
 
-def spoken(state: object) -> str:
-    """A state in plain words.
+def format_state(state: object) -> str:
+    """A state as readers see it.
 
-    >>> spoken("UNDO_FAILED"), spoken("DO_SUCCESS")
+    >>> format_state("UNDO_FAILED"), format_state("DO_SUCCESS")
     ('undo failed', 'done')
     """
-    if str(state) in _SAID:
-        return _SAID[str(state)]
+    if str(state) in _STATE_NAMES:
+        return _STATE_NAMES[str(state)]
     return str(state).replace("_", " ").lower()
 
 
 def duration(ms: float | None) -> str:
-    """Milliseconds as people say them.
+    """Milliseconds in the unit that fits.
 
     >>> [duration(x) for x in (0.4, 12.3, 1234, 75_000, 7_200_000)]
     ['0.4 ms', '12 ms', '1.2 s', '1 min 15 s', '2 h']
@@ -161,8 +161,8 @@ def ago(value: object, now: datetime) -> str:
     if found is None:
         return NONE
     gap = now - found
-    words = _rough(abs(gap))
-    return f"{words} ago" if gap >= timedelta(0) else f"in {words}"
+    message = _rough(abs(gap))
+    return f"{message} ago" if gap >= timedelta(0) else f"in {message}"
 
 
 def _rough(gap: timedelta) -> str:
@@ -205,7 +205,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         tone,
-        spoken,
+        format_state,
         duration,
         iso,
         clock,

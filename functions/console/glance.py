@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from functions.console.ask import Ask, Row
-from functions.console.attention import KEPT_S, found
+from functions.console.attention import MAX_AGE_S, found
 from functions.console.morning import day_of, hours
 from functions.console.panels import Query
 from functions.console.sprint_attention import late
@@ -98,6 +98,6 @@ async def _late(ask: Ask) -> list[Number]:
 
 
 async def _attention(ask: Ask) -> list[Number]:
-    kinds = await found(ask, KEPT_S)
+    kinds = await found(ask, MAX_AGE_S)
     total = sum(kind.total for kind in kinds)
     return [Number("need attention", "#panel-attention", total, "bad" if total else "good")]

@@ -1,4 +1,4 @@
-"""Jobs: queued, running, done; why one waits; what it says."""
+"""Jobs: queued, running, done; why one waits; its log."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def routes() -> list[Route]:
             "/jobs/{id}",
             "{id}",
             [
-                Panel("job", "What it is", one, live_s=5),
-                Panel("log", "What it says", log, live_s=2),
+                Panel("job", "Status", one, live_s=5),
+                Panel("log", "Log", log, live_s=2),
             ],
             parent=("/jobs", "Jobs"),
             exists=lambda ask, query: _job(ask, query["id"]),

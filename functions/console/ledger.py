@@ -34,9 +34,13 @@ async def schedule(ask: Ask, name: str) -> Row:
 
 async def ticks(ask: Ask, limit: int = MAX_TICKS, **query: object) -> list[Row]:
     """Nominal times and what became of them, the latest first."""
+    return (await page_of_ticks(ask, limit, **query))[0]
+
+
+async def page_of_ticks(ask: Ask, limit: int, **query: object) -> tuple[list[Row], str]:
+    """One page of them, and the cursor of the following one; empty on the last page."""
     answer = await ask.function(FUNCTION).read("/ticks", limit=limit, **query)
-    found: list[Row] = answer["ticks"]
-    return found
+    return answer["ticks"], answer["next"] or ""
 
 
 async def unsuccessful(ask: Ask, since: datetime) -> dict[str, list[Row]]:

@@ -3,7 +3,7 @@
 asks    the read routes of every function and service, the Kubernetes API for schedules, and who
         keeps the events (EVENTS_URL)
 holds   nothing: no tables; a browser's session is a signed cookie
-fails   a panel says what is away, in the words of who is away; the page is there all the same
+fails   a panel names the service that is unavailable, and why; the rest of the page is there
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 
 async def start(ctx: Context) -> None:
-    """A setting that is wrong is said at once, not on somebody's page."""
+    """Report a wrong setting at the start, not on a page."""
     ctx.settings(ConsoleSettings)
 
 

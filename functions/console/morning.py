@@ -1,6 +1,6 @@
 """Did the morning run, and did what should follow? Days are UTC.
 
-Only what the schedules and their events caused is the morning: a request that somebody made in
+Only what the schedules and their events caused is the morning: a user's request in
 between may fail without making it a bad one.
 """
 
@@ -140,11 +140,11 @@ async def stage_of(
 ) -> Row:
     """One function's day in one row: by the ledger's `status` where its schedule has one."""
     answer = await ask.function(stage.name).read("/runs", limit=1, tally="true", **hours(day))
-    told = {row["type"]: row for row in answer["tally"]}
-    mine = told.pop(stage.takes.type, None)
+    reported = {row["type"]: row for row in answer["tally"]}
+    mine = reported.pop(stage.takes.type, None)
     row = _row(stage, "ok")
-    row["asked"] = sum(other["runs"] for other in told.values())
-    row["asked_failed"] = sum(other["failed"] for other in told.values())
+    row["asked"] = sum(other["runs"] for other in reported.values())
+    row["asked_failed"] = sum(other["failed"] for other in reported.values())
     if mine:
         row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
     if stage.cause:
@@ -182,19 +182,19 @@ async def followed(ask: Ask, stage: Stage, day: date) -> Row:
         if ticks:
             return {"state": "nothing to do", "detail": ""}
         return {"state": "waiting", "detail": f"nothing from {stage.cause}"}
-    told = await ask.runs_of(stage.name, stage.takes.type, sorted(sent))
-    return judged(stage, sent, told, ask.ctx.now())
+    reported = await ask.runs_of(stage.name, stage.takes.type, sorted(sent))
+    return judged(stage, sent, reported, ask.ctx.now())
 
 
-def judged(stage: Stage, sent: Mapping[str, Row], told: Sequence[Row], now: datetime) -> Row:
+def judged(stage: Stage, sent: Mapping[str, Row], reported: Sequence[Row], now: datetime) -> Row:
     """Of the events that were sent, by what they are about: which were handled, and which not.
 
     >>> sent = {"S01": {"ended_at": "2026-03-02T13:30:00Z"}}
     >>> judged(STAGES[1], sent, [], datetime(2026, 3, 2, 15, tzinfo=UTC))["detail"]
     'no cycle of S01'
     """
-    done = {run["id"] for run in told if run["outcome"] == "ok"}
-    failed = {run["id"]: run["detail"] for run in reversed(told) if run["id"] not in done}
+    done = {run["id"] for run in reported if run["outcome"] == "ok"}
+    failed = {run["id"]: run["detail"] for run in reversed(reported) if run["id"] not in done}
     if failed:
         return {"state": "failed", "failed": len(failed), "detail": next(iter(failed.values()))}
     missing = sorted(sent.keys() - done)
@@ -202,11 +202,11 @@ def judged(stage: Stage, sent: Mapping[str, Row], told: Sequence[Row], now: date
     if late:
         names = ", ".join(id.partition("@")[0] for id in late[:3])
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""
-        words = f"no {stage.makes} of {names}{more}"
-        return {"state": "failed", "failed": len(late), "detail": words}
+        message = f"no {stage.makes} of {names}{more}"
+        return {"state": "failed", "failed": len(late), "detail": message}
     if missing:
-        words = f"{count(len(missing), stage.makes)} on the way"
-        return {"state": "running", "detail": words}
+        message = f"{count(len(missing), stage.makes)} on the way"
+        return {"state": "running", "detail": message}
     return {"state": "ok", "detail": ""}
 
 
@@ -215,7 +215,7 @@ def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
     if bad := [f"{row['name']}: {row['detail']}" for row in rows if row["state"] == "failed"]:
         return "bad", f"Not all went well. {'; '.join(bad)}."
     if away := [row["name"] for row in rows if row["state"] == "away"]:
-        return "wait", f"We cannot tell: {', '.join(away)} cannot be reached."
+        return "wait", f"Unknown: {', '.join(away)} cannot be reached."
     if any(row["state"] == "running" for row in rows):
         return "busy", "The morning is under way."
     by_name = {row["name"]: row for row in rows}

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.draw import Graph, Node, graph
-from functions.console.formatting import instant, spoken, tone
+from functions.console.formatting import format_state, instant, tone
 from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
@@ -143,7 +143,7 @@ def steps_graph(steps: list[Row], kind: str, *, ran: bool = True) -> Graph:
             Node(
                 step["name"],
                 step["name"],
-                f"{spoken(step['status'])} · {who}" if ran else who,
+                f"{format_state(step['status'])} · {who}" if ran else who,
                 tone(step["status"]) if ran else "calm",
             )
         )
@@ -190,7 +190,7 @@ async def confirm(view: View) -> Response:
     action = _action(query)
     title, text = ACTIONS[action]
     found = await _run(view.ask, query)
-    facts = {"run": found["executionId"], "state": spoken(found["status"])}
+    facts = {"run": found["executionId"], "state": format_state(found["status"])}
     if action == "undo":
         to = query.get("to") or None
         plan = await view.ask.function(FUNCTION).read(f"{_execution(query)}/undo-plan", to=to)
@@ -256,7 +256,7 @@ def routes() -> list[Route]:
             "Orchestrations",
             [
                 Panel("orchestrations", "Registered", every),
-                Panel("all_runs", "Runs of all, newest first", all_runs, live_s=5),
+                Panel("all_runs", "Runs, newest first", all_runs, live_s=5),
             ],
             lead="Several services in one piece of work: each step is done, tried again, or taken "
             "back.",
@@ -266,8 +266,8 @@ def routes() -> list[Route]:
             "/orchestrations/{name}",
             "{name}",
             [
-                Panel("definition", "Its steps", definition),
-                Panel("runs", "Its runs, newest first", runs, live_s=5),
+                Panel("definition", "Steps", definition),
+                Panel("runs", "Runs, newest first", runs, live_s=5),
             ],
             head="heads/runs.html",
             parent=("/orchestrations", "Orchestrations"),
@@ -277,8 +277,8 @@ def routes() -> list[Route]:
             "/orchestrations/{name}/runs/{flow}",
             "Run of {name}",
             [
-                Panel("run", "How it stands", run, live_s=3),
-                Panel("timeline", "What happened", timeline, live_s=3),
+                Panel("run", "Status", run, live_s=3),
+                Panel("timeline", "Timeline", timeline, live_s=3),
             ],
             parent=("/orchestrations", "Orchestrations"),
             exists=_run,

@@ -54,11 +54,11 @@ class Page:
 
     async def _whole(self, view: View) -> Response:
         query, base = view.query, view.request.url.path
-        patience_s = view.ask.settings.console_patience_s
+        timeout_s = view.ask.settings.console_page_timeout_s
         if self.exists is not None:
-            await self._check(view.ask.limited(patience_s), query)
+            await self._check(view.ask.limited(timeout_s), query)
         panels = [p for p in self.panels if p.shows is None or p.shows(view.ask, query)]
-        shown = show(panels, view.ask, query, base, patience_s, drawing(view))
+        shown = show(panels, view.ask, query, base, timeout_s, drawing(view))
         values = {"page": self, "title": self._title(view.ask, query), "query": query}
         return await streamed(view, "page.html", values, shown)
 
@@ -80,7 +80,7 @@ class Page:
         """The tables of a panel; 503 with the reason where it could not be loaded."""
         shown, _ = await self._one(view, ".csv")
         if shown.state != "ready":
-            raise TemporaryError(shown.words)
+            raise TemporaryError(shown.message)
         headers = {"Content-Disposition": f'attachment; filename="{shown.panel.name}.csv"'}
         return Response(as_csv(shown.html), media_type="text/csv", headers=headers)
 
@@ -112,12 +112,12 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
             logger.error("page %s", request.url.path, exc_info=error)
             response = problem(view, Broken(f"This page failed ({type(error).__name__})."))
         if request.method == "POST":
-            said = {
+            fields = {
                 "who": view.authentication.who,
                 "path": request.url.path,
                 "status": response.status_code,
             }
-            logger.info("action", extra={"fields": said})
+            logger.info("action", extra={"fields": fields})
         view.authentication.leave(response)
         return response
 

@@ -59,7 +59,7 @@ class Shown:
     state: State
     url: str
     data: Mapping[str, Any] = field(default_factory=dict)
-    words: str = ""
+    message: str = ""
     html: Markup = field(default_factory=Markup)
 
     @property
@@ -94,10 +94,10 @@ Draw = Callable[[Shown, Query], Markup]
 
 
 async def show(
-    panels: Sequence[Panel], ask: Ask, query: Query, base: str, patience_s: float, draw: Draw
+    panels: Sequence[Panel], ask: Ask, query: Query, base: str, timeout_s: float, draw: Draw
 ) -> AsyncIterator[Shown]:
     """Panels in their order, loaded at once; what is not there in time is shown as loading."""
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + timeout_s
     tasks = [asyncio.create_task(_load(panel, ask, query, base, draw)) for panel in panels]
     try:
         for panel, task in zip(panels, tasks, strict=True):
@@ -129,16 +129,16 @@ async def _load(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> 
         ready = Shown(panel, "ready", url, await panel.load(ask, query))
         return replace(ready, html=draw(ready, query))
     except NotHere as error:
-        return Shown(panel, "unavailable", url, words=str(error))
+        return Shown(panel, "unavailable", url, message=str(error))
     except TemporaryError as error:
-        return Shown(panel, "away", url, words=error.detail)
+        return Shown(panel, "away", url, message=error.detail)
     except NotFound as error:
-        return Shown(panel, "missing", url, words=error.detail)
+        return Shown(panel, "missing", url, message=error.detail)
     except FunctionError as error:
-        return Shown(panel, "error", url, words=error.detail)
+        return Shown(panel, "error", url, message=error.detail)
     except Exception as error:
         # A peer of another version may say things in another shape, which may come out as late as
         # in the template: that is its panel's trouble and nobody else's.
         logger.error("panel %s", panel.name, exc_info=error)
-        words = f"An answer could not be understood ({type(error).__name__})."
-        return Shown(panel, "error", url, words=words)
+        message = f"An answer could not be understood ({type(error).__name__})."
+        return Shown(panel, "error", url, message=message)

@@ -68,17 +68,17 @@ def cron_of(spec: Mapping[str, Any]) -> Cron:
 
 
 def overdue(source: Row, last: Row | None, now: datetime) -> datetime | None:
-    """When it was due and nobody has told of a tick since; None where all is well.
+    """When it was due and no tick is on record since; None where all is well.
 
     A schedule that never ran counts only where a function of that name keeps a record.
     """
     name = name_of(source)
     if last is None and name not in RECORDS and not name.startswith("run-dailyscrum-"):
         return None
-    told = instant(last["ended_at"] if last else source["metadata"].get("creationTimestamp"))
-    if told is None:
+    reported = instant(last["ended_at"] if last else source["metadata"].get("creationTimestamp"))
+    if reported is None:
         return None
-    return due_between(source, told + timedelta(minutes=1), now - GRACE)
+    return due_between(source, reported + timedelta(minutes=1), now - GRACE)
 
 
 def described(source: Row, now: datetime) -> Row:

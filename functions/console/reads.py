@@ -15,7 +15,7 @@ from functions.kit.context import Resources
 from functions.kit.errors import TemporaryError
 
 # An answer that came after its caller had gone is kept for the next caller, seconds.
-KEPT_S = 15.0
+CACHE_S = 15.0
 
 
 class Reads:
@@ -65,7 +65,7 @@ class Reads:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # seen, whether or not a caller is left to see it
-        asyncio.get_running_loop().call_later(KEPT_S, self._forget, key, task)
+        asyncio.get_running_loop().call_later(CACHE_S, self._forget, key, task)
 
     def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         if self._tasks.get(key) is task:

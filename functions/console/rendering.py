@@ -123,7 +123,7 @@ def render(
     html = _templates.get_template(template).render({**frame(view), **values})
     response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
     if not part:
-        view.authentication.heard(response)
+        view.authentication.clear_notice(response)
     return response
 
 
@@ -151,7 +151,7 @@ async def streamed(
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         content = _zipped(parts())
     response = StreamingResponse(content, media_type="text/html", headers=headers)
-    view.authentication.heard(response)
+    view.authentication.clear_notice(response)
     return response
 
 
@@ -195,14 +195,14 @@ def drawing(view: View) -> Draw:
 def problem(view: View, error: FunctionError) -> Response:
     """An error as a page of its own."""
     status = error.status if isinstance(error, PermanentError) else 503
-    titles = {403: "Not allowed", 404: "Not found", 409: "It is not so any more"}
-    title = titles.get(status, "Away" if status == 503 else "That did not work")
-    values = {"title": title, "words": error.detail, "status": status}
+    titles = {403: "Not allowed", 404: "Not found", 409: "Conflict"}
+    title = titles.get(status, "Unavailable" if status == 503 else "That did not work")
+    values = {"title": title, "message": error.detail, "status": status}
     return render(view, "problem.html", values, status)
 
 
-def done(view: View, to: str, said: str, tone: str = "good") -> Response:
+def done(view: View, to: str, message: str, tone: str = "good") -> Response:
     """After an action: back to a page that shows the outcome, in the tone that it deserves."""
     response = RedirectResponse(to, 303)
-    view.authentication.say(response, said, tone)
+    view.authentication.set_notice(response, message, tone)
     return response

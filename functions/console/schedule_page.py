@@ -71,17 +71,18 @@ async def ticks(ask: Ask, query: Query) -> Mapping[str, Any]:
             "schedules.dsm.io/missed of its PingSource would begin one."
         )
     state = query.get("state") if query.get("state") in ledger.STATES else None
-    before = query.get("before")
-    rows = await ledger.ticks(ask, PAGE, schedule=name, state=state, before=before)
+    cursor = query.get("cursor")
+    rows, following = await ledger.page_of_ticks(
+        ask, PAGE, schedule=name, state=state, cursor=cursor
+    )
     kept = {"state": state} if state else {}
-    older = urlencode({**kept, "before": rows[-1]["nominal"]}) if len(rows) == PAGE else ""
     return {
         "ticks": rows,
         "zone": found["zone"] or "UTC",
-        "older": older,
-        "newest": urlencode(kept) if before else "",
+        "older": urlencode({**kept, "cursor": following}) if following else "",
+        "newest": (urlencode(kept) or "state=") if cursor else "",
         "at": path("schedules", name),
-        "ended": bool(before),
+        "ended": bool(cursor),
     }
 
 

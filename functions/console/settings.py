@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from functions.kit.settings import Settings
 
 
 class ConsoleSettings(Settings):
-    """Where everything is, and who may press what."""
+    """Where the other services are, and which user may act."""
+
+    old_names: ClassVar[Mapping[str, str]] = {"CONSOLE_PATIENCE_S": "CONSOLE_PAGE_TIMEOUT_S"}
 
     console_token: str = Field(
-        "", description="a person who knows it may act; it also signs sessions and forms"
+        "", description="a user who knows it may act; it also signs sessions and forms"
     )
     console_user_header: str = Field(
         "",
-        description="header in which a proxy that signs people in names them, "
+        description="header in which a proxy that signs users in names them, "
         "X-Auth-Request-Email or X-Forwarded-User; it needs CONSOLE_TOKEN; empty trusts none",
     )
     console_url: str = Field(
@@ -26,8 +31,8 @@ class ConsoleSettings(Settings):
     )
     console_local: bool = Field(
         False,
-        description="everybody may act, as `local`, who opens the console as `localhost` or "
-        "`*.localhost`: for a laptop whose console nobody else reaches",
+        description="every user may act, as `local`, who opens the console as `localhost` or "
+        "`*.localhost`: for a laptop whose console no other machine reaches",
     )
     function_url: str = Field(
         "http://{name}.dsm.svc.cluster.local", description="where the function `name` is"
@@ -35,14 +40,16 @@ class ConsoleSettings(Settings):
     events_url: str = Field(
         "", description="URL where events are searched: event-recorder's, or the local broker's"
     )
-    console_patience_s: float = Field(
-        0.8, gt=0, description="how long a page waits for its parts before it shows without them"
+    console_page_timeout_s: float = Field(
+        0.8,
+        gt=0,
+        description="how long a page waits for its panels before it is shown without them, seconds",
     )
     console_source_timeout_s: float = Field(
         1.0,
         gt=0,
-        description="how long a part of a page waits for the services that it asks, seconds; it "
-        "then names those that are late and asks again",
+        description="how long a panel waits for the services that it asks, seconds; it then names "
+        "those that are late and asks again",
     )
 
     @field_validator("console_user_header")

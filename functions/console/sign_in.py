@@ -26,7 +26,7 @@ async def sign_in(view: View) -> Response:
     form = await view.authentication.form()
     name = shortened(form.get("name", ""), 60)
     to = _local(form.get("next", "/"))
-    view.authentication.who = name or "nobody"
+    view.authentication.who = name or "anonymous"
     attempts = view.ask.ctx.part(SignInAttempts)
     if wait_s := attempts.wait_s:
         wrong = f"Too many failed attempts: try again in {wait_s:.0f} s."
@@ -68,7 +68,7 @@ async def choose_zone(view: View) -> Response:
 
 
 def _local(path: str) -> str:
-    """A path of this console: nobody is sent elsewhere after signing in.
+    """A path of this console: no sign-in leads elsewhere.
 
     >>> _local("/jobs?state=queued"), _local("//evil.example/"), _local("https://evil.example")
     ('/jobs?state=queued', '/', '/')

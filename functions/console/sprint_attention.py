@@ -142,7 +142,7 @@ async def late(ask: Ask) -> tuple[int, list[Item]]:
     for one, completed in zip(candidates, done, strict=True):
         seen = forecast(one.start_date, one.end_date, completed, one.total_tasks, today)
         if seen.is_late:
-            items.append(Item(one.sprint_id, seen.words, "late", path("sprints", one.sprint_id)))
+            items.append(Item(one.sprint_id, seen.message, "late", path("sprints", one.sprint_id)))
     return len(items), items[:SHOWN]
 
 

@@ -1,4 +1,4 @@
-"""One sprint: its burndown, its flow, its people, and its tasks that do not move."""
+"""One sprint: its burndown, its flow, its team, and its tasks that do not move."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def flow_of(history: Sequence[Row]) -> list[Row]:
     for day in history:
         if not day["progress"]:
             continue
-        told = list(day["progress"].values())
-        done, idle = sum(p == 100 for p in told), sum(p == 0 for p in told)
+        reported = list(day["progress"].values())
+        done, idle = sum(p == 100 for p in reported), sum(p == 0 for p in reported)
         rows.append(
             {
                 "date": date.fromisoformat(day["date"]),
                 "done": done,
-                "begun": len(told) - done - idle,
+                "begun": len(reported) - done - idle,
                 "to do": idle,
             }
         )
@@ -72,16 +72,16 @@ def flow_of(history: Sequence[Row]) -> list[Row]:
 
 
 async def members(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """Progress per person, who has the most open work first."""
+    """Progress per team member, the most open work first."""
     detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), names_of(ask))
     return {"members": members_of(detail.tasks, names)}
 
 
 def members_of(tasks: Sequence[Task], names: Mapping[str, str]) -> list[Row]:
-    """Each person's tasks: how many, how many are done, and their mean progress in percent."""
-    by_person: dict[str, list[Task]] = {}
+    """Each team member's tasks: how many, how many are done, and their mean progress in percent."""
+    by_member: dict[str, list[Task]] = {}
     for task in tasks:
-        by_person.setdefault(task.assigned_to or "", []).append(task)
+        by_member.setdefault(task.assigned_to or "", []).append(task)
     rows = [
         {
             "name": names.get(id, id) or "unassigned",
@@ -89,7 +89,7 @@ def members_of(tasks: Sequence[Task], names: Mapping[str, str]) -> list[Row]:
             "done": sum(task.progress_percentage == 100 for task in own),
             "progress": round(sum(task.progress_percentage for task in own) / len(own)),
         }
-        for id, own in by_person.items()
+        for id, own in by_member.items()
     ]
     return sorted(rows, key=lambda row: (row["done"] - row["total"], row["name"]))
 
@@ -103,14 +103,14 @@ async def stuck(ask: Ask, query: Query) -> Mapping[str, Any]:
         newest_note(ask, sprint_id),
         names_of(ask),
     )
-    told = [day["progress"] for day in history if day["progress"]]
+    reported = [day["progress"] for day in history if day["progress"]]
     blocked = impediments(note)
     rows: list[Row] = []
     for task in detail.tasks:
         if task.progress_percentage == 100:
             continue
         row = {"task": task, "who": names.get(task.assigned_to or "", task.assigned_to)}
-        still = unmoved(task.task_id, told)
+        still = unmoved(task.task_id, reported)
         if why := blocked.get(task.task_id):
             rows.append(row | {"state": "blocked", "why": why})
         elif still >= STALE_REPORTS:
@@ -120,13 +120,13 @@ async def stuck(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"tasks": rows, "reports": STALE_REPORTS}
 
 
-def unmoved(task_id: str, told: Sequence[Mapping[str, int]]) -> int:
+def unmoved(task_id: str, reported: Sequence[Mapping[str, int]]) -> int:
     """In how many of the last reports a task had the progress of the report before them.
 
     >>> unmoved("1", [{"1": 20}, {"1": 40}, {"1": 40}, {"1": 40}])
     2
     """
-    values = [day.get(task_id) for day in told]
+    values = [day.get(task_id) for day in reported]
     number = 0
     for earlier, later in zip(reversed(values[:-1]), reversed(values[1:]), strict=True):
         if later is None or earlier != later:
@@ -154,7 +154,7 @@ def routes() -> list[Route]:
             Panel("burndown", "Burndown", burndown),
             Panel("sprint", "Status", status),
             Panel("stuck", "Blocked and stale tasks", stuck),
-            Panel("members", "Progress per person", members),
+            Panel("members", "Progress per team member", members),
             Panel("flow", "Cumulative flow", flow),
             Panel("progress", "Progress per task", progress),
             Panel("notes", "Daily notes", notes),

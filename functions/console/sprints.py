@@ -82,7 +82,7 @@ async def history_of(ask: Ask, sprint_id: str) -> list[Row]:
 
 
 async def progress(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """Each task's progress on each day on which it was told."""
+    """Each task's progress on each reported day."""
     sprint_id = query["sprint_id"]
     sprints = ask.services.sprints
     history, titled = await asyncio.gather(

@@ -57,12 +57,12 @@ async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """The day's reports, per person."""
+    """The day's reports, per team member."""
     of = day_of(ask, query)
     notes, names = await asyncio.gather(_notes(ask, of), names_of(ask))
-    people = per_person(notes, str(of), names)
-    summary = f"{count(len(people), 'person', 'people')} in {count(len(notes), 'report')}"
-    return {"people": people, "notes": len(notes), "day": of, "summary": summary}
+    members = per_person(notes, str(of), names)
+    summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
+    return {"members": members, "notes": len(notes), "day": of, "summary": summary}
 
 
 async def _notes(ask: Ask, day: date) -> list[Row]:
@@ -77,23 +77,23 @@ async def _notes(ask: Ask, day: date) -> list[Row]:
 
 
 async def names_of(ask: Ask) -> dict[str, str]:
-    """People's names by id: a courtesy, so none where project-service is away."""
+    """Employees' names by id; none where project-service is unavailable."""
     try:
-        people = await ask.service(ask.services.projects).read("/employees")
+        employees = await ask.service(ask.services.projects).read("/employees")
     except FunctionError:
         return {}
-    return {person["id"]: person["name"] for person in people}
+    return {one["id"]: one["name"] for one in employees}
 
 
 def per_person(notes: list[Row], day: str, names: Mapping[str, str]) -> list[Row]:
-    """Everybody's tasks of a day over all sprints, sorted by name."""
+    """Each team member's tasks of a day over all sprints, sorted by name."""
     found: dict[str, Row] = {}
     for note in notes:
         for entry in note["reports"].get(day, []):
             who = entry.get("assigned_to") or entry.get("employee_id") or "unassigned"
-            person = found.setdefault(who, {"id": who, "name": names.get(who, who), "tasks": []})
-            person["tasks"] += [{**task, "sprint_id": note["sprint_id"]} for task in entry["tasks"]]
-    return sorted(found.values(), key=lambda person: person["name"])
+            member = found.setdefault(who, {"id": who, "name": names.get(who, who), "tasks": []})
+            member["tasks"] += [{**task, "sprint_id": note["sprint_id"]} for task in entry["tasks"]]
+    return sorted(found.values(), key=lambda member: member["name"])
 
 
 def is_today(ask: Ask, query: Query) -> bool:

@@ -35,9 +35,9 @@ def trace_graph(events: Sequence[Row]) -> Graph:
             box = f"delivery-{delivery['id']}"
             function = _function(delivery)
             tries = len(delivery["attempts"])
-            words = delivery["state"] + (f", {tries} attempts" if tries != 1 else "")
+            message = delivery["state"] + (f", {tries} attempts" if tries != 1 else "")
             state = tone(delivery["state"])
-            nodes.append(Node(box, function, words, state, href=f"#{name}", kind="function"))
+            nodes.append(Node(box, function, message, state, href=f"#{name}", kind="function"))
             edges.append((name, box))
             handlers.setdefault((name, function), box)
     return graph(nodes, edges)

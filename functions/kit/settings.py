@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+logger = logging.getLogger(__name__)
 
 
 class BadSetting(ValueError):
@@ -33,11 +36,20 @@ class Settings(BaseModel):
         defer_build=True,  # a process reads few of these classes, and starts often
     )
 
+    # Variables that were renamed, the old name to the new one: read for one release.
+    old_names: ClassVar[Mapping[str, str]] = {}
+
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The settings of an environment; `BadSetting` where one is missing or wrong."""
         source = os.environ if environ is None else environ
+        given = {name: value for name, value in source.items() if value}
+        for old, new in cls.old_names.items():
+            if old in given:
+                logger.warning("setting %s is deprecated: use %s", old, new)
+                given.setdefault(new, given[old])
         try:
-            return cls.model_validate({name: value for name, value in source.items() if value})
+            return cls.model_validate(given)
         except ValidationError as error:
             raise BadSetting(
                 "; ".join(f"setting {e['loc'][0]}: {e['msg']}" for e in error.errors())

@@ -19,8 +19,8 @@ from tests.support import eventually
 from tests.support.local_knative import ROOT
 
 # A machine may be busy with other things: waiting ends as soon as it is so.
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
+TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ class Tab:
         self.page = page
         self.console = console
         self.complaints: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -92,7 +92,7 @@ async def served_cold(ran: Morning) -> AsyncIterator[str]:
         "KUBECONFIG": str(ran.runtime.data / "kubeconfig"),
         "KUBERNETES_NAMESPACE": "dsm",
         "EVENTS_URL": "http://knative.local/_knative/events/search",
-        "CONSOLE_PATIENCE_S": "0.001",
+        "CONSOLE_PAGE_TIMEOUT_S": "0.001",
         "CONSOLE_SOURCE_TIMEOUT_S": "20",
     }
     command = (sys.executable, "-m", "functions.kit.process.serve")

@@ -40,7 +40,7 @@ NAP = """
 
 
 class Morning:
-    """The running local Knative, and the ids of what was made to stand still in it."""
+    """The running local Knative, and the ids of what waits or failed in it."""
 
     def __init__(self, runtime: LocalKnative) -> None:
         self.runtime = runtime
@@ -48,7 +48,7 @@ class Morning:
 
     @property
     def console(self) -> str:
-        """The console's address, as a person types it."""
+        """The console's address, as a user types it."""
         return f"http://console.dsm.localhost:{self.runtime.url.rpartition(':')[2]}"
 
     async def post(self, service: str, path: str, **options: Any) -> Any:
@@ -81,7 +81,7 @@ class Morning:
         await self.orchestrate()
         if badly:
             await self.runtime.send("io.dsm.cycle.requested.v1", {"project_id": "NOBODY"})
-            await self.stand_still()
+            await self.leave_waiting()
         await self.settled()
         if badly:
             await self.nap()  # last: while a Job runs, nothing is settled
@@ -98,8 +98,8 @@ class Morning:
         )
         self.flow = answer["flowId"]
 
-    async def stand_still(self) -> None:
-        """A run that waits for workers that nobody has, and one that could not be done."""
+    async def leave_waiting(self) -> None:
+        """A run that waits for workers that are not registered, and one that could not be done."""
         at, asked = "/api/orchestration", TENANT | {"orchName": "nobodyWorks"}
         await self.post("orchestrator", f"{at}/register", json=asked, headers=_as("tenant-service"))
         answer = await self.post("orchestrator", f"{at}/execute/nobodyWorks", json={})

@@ -1,4 +1,4 @@
-"""A console whose neighbours are away, and one that asks people to sign in."""
+"""A console whose neighbours are away, and one that asks users to sign in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.support.cluster import Cluster
 
 pytestmark = [pytest.mark.browser]
 
-LETTER = cloudevents.Message(id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}")
+DEAD_LETTER = cloudevents.Message(
+    id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}"
+)
 
 
 @asynccontextmanager
@@ -58,8 +60,8 @@ async def test_a_service_that_is_away_says_so_and_is_asked_again(
             away = page.locator(".panel-dead_letters .state.away")
             await expect(away).to_contain_text("Unavailable")
             cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-            assert (await cluster.tell("dead-letter", LETTER)).status_code == 202
-            # Nobody presses anything: the part asks again.
+            assert (await cluster.tell("dead-letter", DEAD_LETTER)).status_code == 202
+            # No one presses anything: the panel asks again.
             await expect(page.locator(".panel-dead_letters tbody")).to_contain_text(
                 "cycle.requested"
             )
@@ -70,7 +72,7 @@ async def test_one_signs_in_acts_under_that_name_and_signs_out(
 ) -> None:
     cluster.deploy(console, {"CONSOLE_TOKEN": "correct horse"})
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-    assert (await cluster.tell("dead-letter", LETTER)).status_code == 202
+    assert (await cluster.tell("dead-letter", DEAD_LETTER)).status_code == 202
     async with served(cluster) as url:
         page = await Tab(await context.new_page(), url).open("/dead-letters/1")
         await page.locator("main a", has_text="Sign in: Send again").click()

@@ -91,16 +91,16 @@ async def test_today_tells_the_morning_its_cycle_and_its_scrums(tab: Tab) -> Non
     await expect(page.locator(".panel-report")).to_contain_text("PHE001-S01")
     await expect(page.locator(".panel-report progress").first).to_have_attribute("value", "100.0")
     await expect(page.locator(".cycle")).to_contain_text("close-sprint")
-    await expect(page.locator(".person").first).to_be_visible()
+    await expect(page.locator(".member").first).to_be_visible()
     await expect(page.locator(".panel-morning")).to_contain_text("scrum-report")
 
 
-async def test_today_says_first_what_needs_a_person(tab: Tab) -> None:
+async def test_today_lists_action_items_first(tab: Tab) -> None:
     page = await tab.open("/")
-    needs = page.locator(".panel-attention")
-    await expect(needs).to_contain_text("no service has registered as worker")
+    items = page.locator(".panel-attention")
+    await expect(items).to_contain_text("no service has registered as worker")
     await expect(page.locator("#pages .count:visible").first).to_be_visible()
-    await needs.locator("a", has_text="cycle.requested").first.click()
+    await items.locator("a", has_text="cycle.requested").first.click()
     await expect(page.locator("h1")).to_contain_text("Dead letter")
 
 

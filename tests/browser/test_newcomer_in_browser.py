@@ -1,4 +1,4 @@
-"""What somebody asks who never saw the console: each question is answered from the first page.
+"""What a newcomer asks of the console: each question is answered from the first page.
 
 Only links, buttons and the search that a page shows are used, as a newcomer knows no address.
 """
@@ -77,7 +77,7 @@ async def test_what_did_a_person_do_yesterday(tab: Tab) -> None:
     page = await tab.open("/")
     await page.locator(".glance a", has_text="2").last.click()
     await page.locator(".panel-scrums summary").click()
-    await expect(page.locator(".person .tasks p").first).not_to_be_empty()
+    await expect(page.locator(".member .tasks p").first).not_to_be_empty()
 
 
 async def test_which_function_failed_in_the_last_hour(tab: Tab) -> None:

@@ -1,4 +1,4 @@
-"""Each thing that can be pressed in the console, pressed in a real browser.
+"""Each action of the console, pressed in a real browser.
 
 After the tests that look (by this file's name): what waits or runs there has ended here.
 """

@@ -80,8 +80,8 @@ def lost(number: int) -> cloudevents.Message:
 
 
 @pytest.fixture
-async def letters(cluster: Cluster, functions_database: str) -> Cluster:
-    """The console, and dead-letter with three letters."""
+async def dead_letters(cluster: Cluster, functions_database: str) -> Cluster:
+    """The console, and dead-letter with three dead letters."""
     cluster.deploy(console, LOCAL, now=lambda: datetime(2026, 3, 2, 15, tzinfo=UTC))
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     for number in range(3):

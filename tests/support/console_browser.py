@@ -13,7 +13,7 @@ from tests.support.cluster import Cluster
 
 HOST = "http://console.dsm.localhost:8080"
 # A busy machine must not turn an answer into a late one.
-UNHURRIED = {"CONSOLE_PATIENCE_S": "10", "CONSOLE_SOURCE_TIMEOUT_S": "20"}
+UNHURRIED = {"CONSOLE_PAGE_TIMEOUT_S": "10", "CONSOLE_SOURCE_TIMEOUT_S": "20"}
 # Everybody may act, as on a laptop.
 LOCAL = {"CONSOLE_LOCAL": "true", **UNHURRIED}
 

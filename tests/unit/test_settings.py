@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from functions.console.settings import ConsoleSettings
 from functions.kit import settings
 from functions.kit.settings import BadSetting, DatabaseSettings
 
@@ -32,3 +33,13 @@ def test_a_database_url_names_a_user_where_the_process_has_none(
         return
     with pytest.raises(BadSetting, match=r"DATABASE_URL: .* names no user"):
         DatabaseSettings.read({"DATABASE_URL": url})
+
+
+def test_a_renamed_setting_is_read_by_its_old_name_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    read = ConsoleSettings.read
+    assert read({"CONSOLE_PATIENCE_S": "3"}).console_page_timeout_s == 3
+    assert "CONSOLE_PATIENCE_S is deprecated: use CONSOLE_PAGE_TIMEOUT_S" in caplog.text
+    both = {"CONSOLE_PATIENCE_S": "3", "CONSOLE_PAGE_TIMEOUT_S": "4"}
+    assert read(both).console_page_timeout_s == 4

@@ -39,45 +39,45 @@ REDRIVE = "/dead-letters/1/redrive"
 
 class TestAnyPage:
     async def test_every_answer_forbids_inline_scripts_and_foreign_content(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        async with browser(letters) as client:
+        async with browser(dead_letters) as client:
             for path in ("/", "/dead-letters", "/nowhere", "/static/console.css"):
                 policy = (await client.get(path)).headers["content-security-policy"]
                 assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
                 assert "unsafe" not in policy
 
-    async def test_no_page_has_an_inline_script_or_style(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_no_page_has_an_inline_script_or_style(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             for path in ("/", "/dead-letters", "/dead-letters/1", REDRIVE, "/sign-in"):
                 page = (await client.get(path)).text
                 assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?! src=)", page), path
 
-    async def test_what_others_say_is_escaped(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_what_others_say_is_escaped(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             page = (await client.get("/dead-letters/1")).text
         assert "<b>NOBODY" not in page
         assert "&lt;b&gt;NOBODY" in page
 
-    async def test_an_address_of_before_leads_to_the_one_of_now(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_an_old_address_leads_to_the_new_one(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await client.get("/events/chain?correlation=a%20b")
         assert (answer.status_code, answer.headers["location"]) == (
             308,
             "/events/trace?correlation=a%20b",
         )
 
-    async def test_an_unknown_page_is_a_page_that_says_so(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_an_unknown_page_is_a_page_that_says_so(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await client.get("/nowhere")
         assert answer.status_code == 404
         assert "There is no page at /nowhere" in answer.text
 
     async def test_a_service_that_is_away_takes_only_its_panel_with_it(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        letters.down.add("dead-letter")
-        async with browser(letters) as client:
+        dead_letters.down.add("dead-letter")
+        async with browser(dead_letters) as client:
             await client.get("/dead-letters")
             answer = await client.get("/dead-letters/panels/dead_letters")
         assert answer.status_code == 200
@@ -85,25 +85,25 @@ class TestAnyPage:
         assert "connection refused: dead-letter" in answer.text
 
     async def test_a_peer_of_another_version_takes_only_its_panel_with_it(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
         async def odd(request: Request) -> Response:
             return JSONResponse({"dead_letters": [{"number": 1}], "next": None, "total": 1})
 
-        letters.add("dead-letter", Starlette(routes=[Route("/dead-letters", odd)]))
-        async with browser(letters) as client:
+        dead_letters.add("dead-letter", Starlette(routes=[Route("/dead-letters", odd)]))
+        async with browser(dead_letters) as client:
             page = await client.get("/dead-letters")
             today = await client.get("/")
         assert page.status_code == today.status_code == 200
         assert "An answer could not be understood (KeyError)" in page.text
         assert "Needs attention" in today.text
 
-    async def test_a_page_that_fails_is_a_page_that_says_so(self, letters: Cluster) -> None:
+    async def test_a_page_that_fails_is_a_page_that_says_so(self, dead_letters: Cluster) -> None:
         async def odd(request: Request) -> Response:
             return JSONResponse({"number": 1})
 
-        letters.add("dead-letter", Starlette(routes=[Route("/dead-letters/1", odd)]))
-        async with browser(letters) as client:
+        dead_letters.add("dead-letter", Starlette(routes=[Route("/dead-letters/1", odd)]))
+        async with browser(dead_letters) as client:
             answer = await client.get(REDRIVE)
         assert answer.status_code == 500
         assert "This page failed (KeyError)" in answer.text
@@ -122,9 +122,9 @@ class TestAnyPage:
         assert base64.b64encode(digest).decode() == published
 
     async def test_assets_may_be_kept_for_ever_as_their_address_names_their_content(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        async with browser(letters) as client:
+        async with browser(dead_letters) as client:
             page = (await client.get("/sign-in")).text
             found = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
             assert len(found) == 8
@@ -134,8 +134,8 @@ class TestAnyPage:
             bare = await client.get("/static/console.css")
         assert "immutable" not in bare.headers.get("cache-control", "")
 
-    async def test_pages_and_assets_are_compressed(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_pages_and_assets_are_compressed(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             for path in ("/", "/sign-in", "/static/console.css?v=1"):
                 answer = await client.get(path)
                 assert answer.headers["content-encoding"] == "gzip", path
@@ -143,10 +143,10 @@ class TestAnyPage:
 
 class TestToday:
     async def test_a_day_of_the_past_is_headed_by_its_date_and_needs_no_attention(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        letters.deploy(console, LOCAL, now=lambda: NOW)
-        async with browser(letters) as client:
+        dead_letters.deploy(console, LOCAL, now=lambda: NOW)
+        async with browser(dead_letters) as client:
             past = (await client.get("/?day=2026-02-27")).text
             today = (await client.get("/?day=2026-03-02")).text
         assert "<h1>Fri 27 Feb 2026</h1>" in past
@@ -163,8 +163,8 @@ class TestToday:
             page = (await client.get("/panels/cycles")).text
         assert "No cycle on this day" in page
 
-    async def test_a_day_that_is_none_is_refused_in_words(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_day_that_is_none_is_refused_in_words(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             page = (await client.get("/panels/report?day=yesterday")).text
         assert "yesterday is no day such as 2026-03-02" in page
 
@@ -187,8 +187,8 @@ class TestDeadLetters:
         assert CycleRequested.model_validate_json(asked.event_data).project_id == "NOBODY"
         assert "knative.local" not in elsewhere
 
-    async def test_a_table_is_there_as_csv(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_table_is_there_as_csv(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             page = (await client.get("/dead-letters?function=cycle-trigger")).text
             [link] = re.findall(r'href="([^"]+\.csv[^"]*)"', page)
             answer = await client.get(html.unescape(link))
@@ -199,23 +199,23 @@ class TestDeadLetters:
         assert [row[1] for row in rows] == ["open", "open", "open"]
         assert all(datetime.fromisoformat(row[5]).tzinfo for row in rows)
 
-    async def test_a_letter_tells_its_cause_in_words(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_dead_letter_names_its_cause(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             page = (await client.get("/dead-letters")).text
         assert "cycle-trigger refused it for good: no such project" in page
 
-    async def test_redriving_one_asks_first_and_writes_down_who(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_redriving_one_asks_first_and_records_who(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, REDRIVE)
             assert answer.status_code == 303
             page = (await client.get(answer.headers["location"])).text
         assert "Dead letter 1 is being sent again" in page
         assert re.search(r"<td[^>]*>local</td>", page)
-        await letters.relayed()
-        assert [m.id for m in letters.sink.messages] == ["lost-0"]
+        await dead_letters.relayed()
+        assert [m.id for m in dead_letters.sink.messages] == ["lost-0"]
 
-    async def test_redriving_a_filter_sends_each_open_letter(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_redriving_a_filter_sends_each_open_one(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, "/dead-letters/redrive?function=cycle-trigger")
         assert answer.status_code == 200
         page = answer.text
@@ -223,21 +223,21 @@ class TestDeadLetters:
         assert page.count('href="/dead-letters/') == 3  # a result for each
 
         async def all_sent() -> bool:
-            return len(letters.sink.messages) == 3
+            return len(dead_letters.sink.messages) == 3
 
         assert await eventually(all_sent)
 
     async def test_a_broker_that_takes_its_time_keeps_nobody_waiting(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        free, whole = asyncio.Event(), letters.apps["broker-ingress"]
+        free, whole = asyncio.Event(), dead_letters.apps["broker-ingress"]
 
         async def slow(scope: Any, receive: Any, send: Any) -> None:
             await free.wait()
             await whole(scope, receive, send)
 
-        letters.add("broker-ingress", slow)
-        async with browser(letters) as client:
+        dead_letters.add("broker-ingress", slow)
+        async with browser(dead_letters) as client:
             answer = await press(client, REDRIVE)
             page = (await client.get(answer.headers["location"])).text
             assert "Dead letter 1 is being sent again" in page
@@ -256,8 +256,8 @@ class TestDeadLetters:
 
             assert await eventually(settled)
 
-    async def test_a_letter_is_dismissed_with_a_reason(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_dead_letter_is_dismissed_with_a_reason(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
             page = (await client.get(answer.headers["location"])).text
             left = (await client.get("/dead-letters?state=open")).text
@@ -266,65 +266,65 @@ class TestDeadLetters:
         assert "/dead-letters/1/redrive" not in page
         assert 'href="/dead-letters/1"' not in left
 
-    async def test_without_a_reason_nothing_is_dismissed(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_without_a_reason_nothing_is_dismissed(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, "/dead-letters/1/dismiss")
             page = (await client.get("/dead-letters/1")).text
         assert answer.status_code == 422
         assert "reason" in answer.text
         assert ">open<" in page
 
-    async def test_many_are_dismissed_with_one_reason(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_many_are_dismissed_with_one_reason(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             page = (await press(client, "/dead-letters/dismiss", reason="a drill")).text
         assert "3 dismissed" in page
 
-    async def test_a_letter_is_edited_and_sent(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_dead_letter_is_edited_and_sent(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             form = (await client.get("/dead-letters/1/edit")).text
             answer = await press(client, "/dead-letters/1/edit", data='{"project_id": "P"}')
             page = (await client.get(answer.headers["location"])).text
         assert "&lt;b&gt;NOBODY" in form
         assert "Dead letter 1 is being sent again" in page
-        await letters.relayed()
-        [sent] = letters.sink.messages
+        await dead_letters.relayed()
+        [sent] = dead_letters.sink.messages
         assert json.loads(sent.data) == {"project_id": "P"}
         assert sent.extensions["causationid"] == "lost-0"
 
-    async def test_data_that_is_no_json_comes_back_in_the_form(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_data_that_is_no_json_comes_back_in_the_form(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, "/dead-letters/1/edit", data="{broken")
         assert answer.status_code == 422
         assert "The data is no valid JSON" in answer.text
         assert ">{broken</textarea>" in answer.text
-        assert letters.sink.messages == []
+        assert dead_letters.sink.messages == []
 
-    async def test_a_deleted_letter_is_gone(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_deleted_dead_letter_is_gone(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             answer = await press(client, "/dead-letters/1/delete", reason="personal data")
             page = (await client.get(answer.headers["location"])).text
             gone = await client.get("/dead-letters/1")
         assert "Dead letter 1 was deleted." in page
         assert gone.status_code == 404
 
-    async def test_what_failed_again_is_no_success(self, letters: Cluster) -> None:
+    async def test_what_failed_again_is_no_success(self, dead_letters: Cluster) -> None:
         async def fails_anew(scope: Any, receive: Any, send: Any) -> None:
             again = replace(lost(0), extensions={**lost(0).extensions, "knativearrivaltime": "t"})
             headers, body = cloudevents.encode(again)
-            async with httpx.AsyncClient(transport=letters) as inside:
+            async with httpx.AsyncClient(transport=dead_letters) as inside:
                 await inside.post("http://dead-letter/", headers=headers, content=body)
-            await letters.sink(scope, receive, send)
+            await dead_letters.sink(scope, receive, send)
 
-        letters.add("broker-ingress", fails_anew)
-        async with browser(letters) as client:
+        dead_letters.add("broker-ingress", fails_anew)
+        async with browser(dead_letters) as client:
             answer = await press(client, REDRIVE)
-            await letters.relayed()
+            await dead_letters.relayed()
             page = (await client.get(answer.headers["location"])).text
         assert re.search(r">returned<", page)
         assert "Dead letter 1 is being sent again" in page
 
-    async def test_a_letter_that_is_gone_already_says_so(self, letters: Cluster) -> None:
-        async with browser(letters) as client:
+    async def test_a_dead_letter_that_is_gone_already_says_so(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
             await press(client, REDRIVE)
             again = await press(client, REDRIVE)
         assert again.status_code == 409

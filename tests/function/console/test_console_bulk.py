@@ -18,9 +18,9 @@ def results(page: str) -> dict[str, str]:
     return dict(rows)
 
 
-async def test_selected_dead_letters_are_dismissed_for_a_reason(letters: Cluster) -> None:
-    letters.deploy(console, LOCAL)
-    async with browser(letters) as client:
+async def test_selected_dead_letters_are_dismissed_for_a_reason(dead_letters: Cluster) -> None:
+    dead_letters.deploy(console, LOCAL)
+    async with browser(dead_letters) as client:
         listed = (await client.get("/dead-letters/panels/dead_letters")).text
         asked = "/bulk/dead-letters?item=1&item=2&action=dismiss"
         page = (await client.get(asked)).text
@@ -66,18 +66,18 @@ async def test_selected_jobs_are_stopped(
     assert results(done.text) == {job["job_id"]: "asked to stop"}
 
 
-async def test_nothing_selected_and_no_such_action_are_refused(letters: Cluster) -> None:
-    letters.deploy(console, LOCAL)
-    async with browser(letters) as client:
+async def test_nothing_selected_and_no_such_action_are_refused(dead_letters: Cluster) -> None:
+    dead_letters.deploy(console, LOCAL)
+    async with browser(dead_letters) as client:
         nothing = await client.get("/bulk/dead-letters?action=dismiss")
         unknown = await client.get("/bulk/dead-letters?action=paint&item=1")
     assert (nothing.status_code, unknown.status_code) == (422, 404)
     assert "Nothing is selected" in nothing.text
 
 
-async def test_who_may_not_act_selects_nothing(letters: Cluster) -> None:
-    letters.deploy(console, UNHURRIED)
-    async with browser(letters) as client:
+async def test_who_may_not_act_selects_nothing(dead_letters: Cluster) -> None:
+    dead_letters.deploy(console, UNHURRIED)
+    async with browser(dead_letters) as client:
         page = (await client.get("/dead-letters/panels/dead_letters")).text
         refused = await press(client, "/bulk/dead-letters?item=1&action=redrive", items="1")
     assert "checkbox" not in page

@@ -22,7 +22,7 @@ from tests.support.kubeconfig import kubeconfig
 
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
 # So long nobody waits, whatever the machine does meanwhile; the test ends as soon as it may.
-TIMEOUTS = {"CONSOLE_PATIENCE_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
+TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
 
 
 class Hung:
@@ -99,7 +99,7 @@ async def test_the_frame_and_the_parts_above_are_there_before_it_answers(
         "headers": headers,
     }
     scope |= {"scheme": "http", "server": ("console", 80), "path_params": {}}
-    cluster.deploy(console, {"CONSOLE_PATIENCE_S": "60", "CONSOLE_SOURCE_TIMEOUT_S": "60"})
+    cluster.deploy(console, {"CONSOLE_PAGE_TIMEOUT_S": "60", "CONSOLE_SOURCE_TIMEOUT_S": "60"})
     page = asyncio.ensure_future(cluster.apps["console"](scope, receive, send))
     found = b""
     while b'<div class="panels">' not in found:

@@ -82,7 +82,7 @@ async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
 async def test_earlier_times_are_on_the_next_page(world: World, client: httpx.AsyncClient) -> None:
     await world.wake(MONDAY + 60 * DAY)
     first = await panel(client, "ticks")
-    older = re.search(r'href="[^"]+\?(before=[^"]+)">Earlier', first)
+    older = re.search(r'href="[^"]+\?(cursor=[^"]+)">Earlier', first)
     assert older
     second = await panel(client, "ticks", older[1])
     assert "Mon 2 Mar 2026" not in first

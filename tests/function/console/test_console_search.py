@@ -17,7 +17,7 @@ EMPTY = {"content": [], "totalElements": 0}
 
 
 @pytest.fixture
-def found(cluster: Cluster, world: World, letters: Cluster) -> Cluster:
+def found(cluster: Cluster, world: World, dead_letters: Cluster) -> Cluster:
     """Real dead letters, a project with two sprints, a Job, and no orchestration."""
     world.sprint("P", 1, 100).status = "completed"
     world.sprint("P", 2, 0)

@@ -1,4 +1,4 @@
-"""Today: what needs a person, and whether the morning went well, with real functions behind it."""
+"""Today: action items, and whether the morning went well, with real functions behind it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Days:
         async with browser(self.cluster) as client:
             return (await client.get(f"/panels/morning?day={day}")).text
 
-    async def needs(self) -> str:
+    async def attention(self) -> str:
         async with browser(self.cluster) as client:
             return (await client.get("/panels/attention")).text
 
@@ -224,7 +224,7 @@ class TestSchedules:
         assert "asked for by José 李" in page
 
 
-class TestNeeds:
+class TestAttention:
     async def test_each_kind_leads_to_where_it_is_pressed(
         self, days: Days, functions_database: str, tmp_path: Path
     ) -> None:
@@ -242,7 +242,7 @@ class TestNeeds:
             await jobs.tell(run_python("import time; time.sleep(60)"))
             await jobs.tell(run_python("print(1)"))
             queued = [job["job_id"] for job in await jobs.jobs() if job["state"] == "queued"]
-            page = await days.needs()
+            page = await days.attention()
         assert 'href="/dead-letters/1"' in page
         assert f'href="/orchestrations/tenantCreation/runs/{flow}"' in page
         assert "no service has registered as worker for step" in page
@@ -258,7 +258,7 @@ class TestNeeds:
         self, days: Days, functions_database: str
     ) -> None:
         days.cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-        page = await days.needs()
+        page = await days.attention()
         assert "connection refused: orchestrator" in page
         assert "Nothing:" not in page
         assert 'href="/schedules/scrum-simulate"' in page
