@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 
@@ -92,7 +93,8 @@ class Morning:
         for worker, step in (("realm-service", "createRealm"), ("client-service", "createClient")):
             body = {"orchName": "tenantCreation", "as": "worker", "steps": [{"name": step}]}
             await self.post("orchestrator", at, json=body, headers=_as(worker))
-        body = {"tenantId": "acme", "realmName": "acme"}
+        tenant = f"acme-{uuid4().hex[:8]}"  # a realm is created once, and a run may follow another
+        body = {"tenantId": tenant, "realmName": tenant}
         answer = await self.post(
             "orchestrator", "/api/orchestration/execute/tenantCreation?wait=30", json=body
         )

@@ -197,7 +197,7 @@ async def test_times_are_in_one_zone_until_the_reader_chooses_another(
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", in_utc)
     assert str(await time.get_attribute("title")).endswith(f"{in_utc} UTC")
     await expect(page.locator("#zone")).to_have_value("Europe/Berlin")  # the browser's
-    await page.click("text=Show in this zone")
+    await page.click("text=Set time zone")
     await loaded(page)
     await expect(page.locator(".zone label")).to_contain_text("Times are in Europe/Berlin")
     in_berlin = await time.inner_text()
