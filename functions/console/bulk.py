@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.console import dead_letters, jobs, orchestrations
+from functions.console import dead_letters, jobs, orchestration_actions, orchestrations
 from functions.console.ask import Ask, Row
 from functions.console.dead_letter_actions import PREFER
 from functions.console.formatting import count
@@ -74,7 +74,7 @@ KINDS = {
         "run",
         "/orchestrations",
         {
-            name: (*orchestrations.ACTIONS[name], False)
+            name: (*orchestration_actions.ACTIONS[name], False)
             for name in ("retry", "pause", "resume", "cancel")
         },
         _run_page,

@@ -234,15 +234,8 @@ def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
 
 
 def _row(stage: Stage, state: str, detail: str = "") -> Row:
-    row: Row = {"name": stage.name, "does": stage.does, "state": state, "detail": detail}
-    return (
-        row
-        | {"runs": 0, "failed": 0, "asked": 0, "asked_failed": 0}
-        | {
-            "took_ms": None,
-            "last": None,
-        }
-    )
+    counts = {"runs": 0, "failed": 0, "asked": 0, "asked_failed": 0, "took_ms": None, "last": None}
+    return {"name": stage.name, "does": stage.does, "state": state, "detail": detail, **counts}
 
 
 def _when(row: Row) -> str:

@@ -8,32 +8,20 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.draw import Graph, Node, graph
 from functions.console.formatting import format_state, instant, tone
-from functions.console.pages import Page, endpoint
+from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.rendering import View, done, render
 from functions.console.sprints import number_of
 from functions.kit.clients.service import path
-from functions.kit.errors import NotFound
 
 FUNCTION = "orchestrator"
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 PAGE = 20
 SEARCH = ("name", "status", "fromDate", "toDate", "stuck")
-
-# What each action is called, asks and says. Undo has a plan that is shown first.
-ACTIONS = {
-    "undo": ("Undo", "What the finished steps did is taken back, in this order."),
-    "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
-    "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
-    "resume": ("Resume", "It goes on from where it was paused."),
-    "cancel": ("Cancel", "It stops, and what was done is undone."),
-}
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -109,14 +97,14 @@ def around(answer: Row, query: Query, name: str) -> Row:
 
 async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One run: how it stands, what it waits for, its steps as a graph, what can be pressed."""
-    found = await _run(ask, query)
+    found = await read_run(ask, query)
     steps = {step["name"]: step for step in found["steps"]}
     return {
         "run": found,
         "graph": steps_graph(list(steps.values()), found["type"]),
         "actions": allowed(found),
         "ended": found["status"] in ENDED,
-        "at": _run_page(query),
+        "at": run_page(query),
     }
 
 
@@ -124,7 +112,7 @@ async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Everything that happened to a run, and its steps as bars over time."""
     peer = ask.function(FUNCTION)
     entries, found = await asyncio.gather(
-        peer.read(f"{_execution(query)}/timeline"), _run(ask, query)
+        peer.read(f"{execution_path(query)}/timeline"), read_run(ask, query)
     )
     bars_ = bars(found, ask.ctx.now())
     return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
@@ -184,56 +172,8 @@ def bars(found: Row, now: datetime) -> list[Row]:
     return rows
 
 
-async def confirm(view: View) -> Response:
-    """What an action would do, first of all what an undo would take back."""
-    query = view.query
-    action = _action(query)
-    title, text = ACTIONS[action]
-    found = await _run(view.ask, query)
-    facts = {"run": found["executionId"], "state": format_state(found["status"])}
-    if action == "undo":
-        to = query.get("to") or None
-        plan = await view.ask.function(FUNCTION).read(f"{_execution(query)}/undo-plan", to=to)
-        for number, wave in enumerate(plan["waves"], 1):
-            facts[f"{number}. undone"] = ", ".join(wave)
-        facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
-        if plan["awaited"]:
-            facts["awaited first"] = ", ".join(plan["awaited"])
-        if not plan["waves"]:
-            text = "There is nothing to take back."
-    back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
-    values = {
-        "choices": back_to,
-        "chosen": query.get("to", ""),
-        "title": f"{title} this run of {query['name']}?",
-        "text": text,
-        "facts": facts,
-        "fields": {"to": query["to"]} if query.get("to") else {},
-        "action": f"{_run_page(query)}/{action}",
-        "button": title,
-        "back": _run_page(query),
-    }
-    return render(view, "confirm.html", values)
-
-
-async def act(view: View) -> Response:
-    form, who = await view.authentication.act()
-    action = _action(view.query)
-    to = f"?{urlencode({'to': form['to']})}" if action == "undo" and form.get("to") else ""
-    answer = await view.ask.function(FUNCTION).act(
-        f"/api/orchestration/{action}/{view.query['flow']}{to}", who
-    )
-    return done(view, _run_page(view.query), f"{answer['message']}.")
-
-
-def _action(query: Query) -> str:
-    if query["action"] not in ACTIONS:
-        raise NotFound(f"There is no action {query['action']}.")
-    return query["action"]
-
-
-async def _run(ask: Ask, query: Query) -> Row:
-    found: Row = await ask.function(FUNCTION).read(_execution(query))
+async def read_run(ask: Ask, query: Query) -> Row:
+    found: Row = await ask.function(FUNCTION).read(execution_path(query))
     return found
 
 
@@ -241,11 +181,11 @@ def _orchestration(query: Query) -> str:
     return f"/api{path('orchestrations', query['name'])}"
 
 
-def _execution(query: Query) -> str:
+def execution_path(query: Query) -> str:
     return f"{_orchestration(query)}{path('executions', query['flow'])}"
 
 
-def _run_page(query: Query) -> str:
+def run_page(query: Query) -> str:
     return path("orchestrations", query["name"], "runs", query["flow"])
 
 
@@ -281,8 +221,6 @@ def routes() -> list[Route]:
                 Panel("timeline", "Timeline", timeline, live_s=3),
             ],
             parent=("/orchestrations", "Orchestrations"),
-            exists=_run,
+            exists=read_run,
         ).routes(),
-        endpoint("/orchestrations/{name}/runs/{flow}/{action}", confirm),
-        endpoint("/orchestrations/{name}/runs/{flow}/{action}", act, ["POST"]),
     ]

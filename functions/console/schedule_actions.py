@@ -6,10 +6,8 @@ is sent as its PingSource would send it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
-from uuid import uuid4
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,10 +16,9 @@ from functions.console import ledger
 from functions.console.ask import Row
 from functions.console.formatting import count, moment
 from functions.console.pages import endpoint
-from functions.console.ping_sources import TICK, described, source_of
+from functions.console.ping_sources import described, source_of, tick, valid_attribute
 from functions.console.rendering import View, done, render
 from functions.console.schedule_page import backfill_path, ledger_of, read_backfill
-from functions.kit import cloudevents
 from functions.kit.clients.service import path
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 
@@ -94,7 +91,7 @@ async def act(view: View) -> Response:
         return done(
             view, "/schedules", f"{name} was sent its tick: see what came of it under Today."
         )
-    body: Row = {"by": _name(who)}
+    body: Row = {"by": valid_attribute(who)}
     if action == "pause":
         body |= {"reason": form.get("reason", ""), "until": utc(form.get("until", "")) or None}
     at = path("schedules", name)
@@ -136,7 +133,7 @@ async def begin_backfill(view: View) -> Response:
 def _asked(fields: Mapping[str, str], who: str) -> Row:
     at_once = fields.get("at_once") or "1"
     return {
-        "by": _name(who),
+        "by": valid_attribute(who),
         "since": utc(fields.get("since", "")),
         "before": utc(fields.get("before", "")),
         "which": fields.get("which") or "missed",
@@ -172,7 +169,7 @@ async def change_backfill(view: View) -> Response:
     action = _backfill_action(view)
     found = await read_backfill(view.ask, view.query)
     at = f"{path('backfills', str(found['number']))}/{action}"
-    answer = await view.ask.function(ledger.FUNCTION).act(at, who, {"by": _name(who)})
+    answer = await view.ask.function(ledger.FUNCTION).act(at, who, {"by": valid_attribute(who)})
     return done(view, backfill_path(view.query), f"The backfill is {answer['state']}.", "calm")
 
 
@@ -210,34 +207,6 @@ def utc(local: str) -> str:
         return f"{datetime.fromisoformat(local):%Y-%m-%dT%H:%M:%SZ}"
     except ValueError:
         raise PermanentError(f"{local} is no time such as 2026-03-02T14:00.") from None
-
-
-def tick(source: Row, now: datetime, who: str) -> cloudevents.Message:
-    """What a PingSource sends, with who asked for it."""
-    metadata, spec = source["metadata"], source["spec"]
-    extensions = (spec.get("ceOverrides") or {}).get("extensions") or {}
-    if spec.get("dataBase64"):
-        raise PermanentError("A schedule whose data is binary cannot be run from here.")
-    data = spec.get("data") or ""
-    if data:
-        try:
-            json.loads(data)
-        except ValueError:
-            data = json.dumps({"body": data})
-    return cloudevents.Message(
-        id=str(uuid4()),
-        source=f"/apis/v1/namespaces/{metadata['namespace']}/pingsources/{metadata['name']}",
-        type=TICK,
-        data=data.encode(),
-        datacontenttype=spec.get("contentType") or "application/json",
-        time=cloudevents.format_time(now),
-        extensions={**extensions, "requestedby": _name(who)},
-    )
-
-
-def _name(who: str) -> str:
-    """A name as an attribute of an event may hold it."""
-    return "".join(c for c in who if c.isprintable())[:100] or "unknown"
 
 
 def routes() -> list[Route]:

@@ -8,9 +8,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console import time_zone
-from functions.console.authentication import Refused, Session, SignInAttempts
+from functions.console.authentication import Session, SignInAttempts
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
+from functions.console.request_origin import Refused
 from functions.console.time_zone import is_zone
 from functions.kit.errors import PermanentError, shortened
 

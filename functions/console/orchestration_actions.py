@@ -1,0 +1,77 @@
+"""What a user does with a run: undo, retry, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console.formatting import format_state
+from functions.console.orchestrations import FUNCTION, execution_path, read_run, run_page
+from functions.console.pages import endpoint
+from functions.console.panels import Query
+from functions.console.rendering import View, done, render
+from functions.kit.errors import NotFound
+
+# What each action is called, asks and says. Undo has a plan that is shown first.
+ACTIONS = {
+    "undo": ("Undo", "What the finished steps did is taken back, in this order."),
+    "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
+    "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
+    "resume": ("Resume", "It goes on from where it was paused."),
+    "cancel": ("Cancel", "It stops, and what was done is undone."),
+}
+
+
+async def confirm(view: View) -> Response:
+    """What an action would do, first of all what an undo would take back."""
+    query = view.query
+    action = _action(query)
+    title, text = ACTIONS[action]
+    found = await read_run(view.ask, query)
+    facts = {"run": found["executionId"], "state": format_state(found["status"])}
+    if action == "undo":
+        to = query.get("to") or None
+        plan = await view.ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan", to=to)
+        for number, wave in enumerate(plan["waves"], 1):
+            facts[f"{number}. undone"] = ", ".join(wave)
+        facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
+        if plan["awaited"]:
+            facts["awaited first"] = ", ".join(plan["awaited"])
+        if not plan["waves"]:
+            text = "There is nothing to take back."
+    back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
+    values = {
+        "choices": back_to,
+        "chosen": query.get("to", ""),
+        "title": f"{title} this run of {query['name']}?",
+        "text": text,
+        "facts": facts,
+        "fields": {"to": query["to"]} if query.get("to") else {},
+        "action": f"{run_page(query)}/{action}",
+        "button": title,
+        "back": run_page(query),
+    }
+    return render(view, "confirm.html", values)
+
+
+async def act(view: View) -> Response:
+    form, who = await view.authentication.act()
+    action = _action(view.query)
+    to = f"?{urlencode({'to': form['to']})}" if action == "undo" and form.get("to") else ""
+    answer = await view.ask.function(FUNCTION).act(
+        f"/api/orchestration/{action}/{view.query['flow']}{to}", who
+    )
+    return done(view, run_page(view.query), f"{answer['message']}.")
+
+
+def _action(query: Query) -> str:
+    if query["action"] not in ACTIONS:
+        raise NotFound(f"There is no action {query['action']}.")
+    return query["action"]
+
+
+def routes() -> list[Route]:
+    at = "/orchestrations/{name}/runs/{flow}/{action}"
+    return [endpoint(at, confirm), endpoint(at, act, ["POST"])]
