@@ -22,8 +22,14 @@ Status = tuple[str, str]  # a state and its detail
 
 async def schedules(ask: Ask) -> dict[str, Row]:
     """The schedules that have a ledger, by name, each with its next time."""
-    answer = await ask.function(FUNCTION).read("/schedules")
-    return {row["name"]: row for row in answer["schedules"]}
+    found: dict[str, Row] = {}
+    cursor = None
+    while True:
+        answer = await ask.function(FUNCTION).read("/schedules", limit=1000, cursor=cursor)
+        found |= {row["name"]: row for row in answer["schedules"]}
+        cursor = answer["next"]
+        if cursor is None:
+            return found
 
 
 async def schedule(ask: Ask, name: str) -> Row:
