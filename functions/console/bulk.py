@@ -11,7 +11,6 @@ from starlette.routing import Route
 
 from functions.console import dead_letters, jobs, orchestration_actions, orchestrations
 from functions.console.ask import Ask, Row
-from functions.console.dead_letter_actions import PREFER
 from functions.console.formatting import count
 from functions.console.pages import endpoint
 from functions.console.rendering import View, render
@@ -53,8 +52,8 @@ async def _run(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
 async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
     peer = ask.function(dead_letters.FUNCTION)
     body = {"reason": reason} if action == "dismiss" else None
-    answer = await peer.act(f"{path('dead-letters', item)}/{action}", who, body, PREFER)
-    return "dismissed" if action == "dismiss" else answer["outcome"] or "redriving"
+    await peer.act(f"{path('dead-letters', item)}/{action}", who, body)
+    return "dismissed" if action == "dismiss" else "redriving"
 
 
 def _run_page(item: str) -> str:
