@@ -15,9 +15,9 @@ _TONES = {
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
-    " recorded_only late",
+    " stale recorded_only late",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
-    " not_registered overdue failing",
+    " not_registered overdue failing blocked",
 }
 NONE = "\N{EN DASH}"  # where there is no value
 
