@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import stamina
-import uvicorn
 from playwright.async_api import BrowserContext, expect
 
 from functions.console.main import console
 from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
 from tests.browser.conftest import Tab
-from tests.support import eventually
+from tests.browser.console_server import served
 from tests.support.cluster import Cluster
 
 pytestmark = [pytest.mark.browser]
@@ -24,30 +18,6 @@ pytestmark = [pytest.mark.browser]
 DEAD_LETTER = cloudevents.Message(
     id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}"
 )
-
-
-@asynccontextmanager
-async def served(cluster: Cluster) -> AsyncIterator[str]:
-    """The cluster's console on a free port; yields its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    # By name, as a later deployment takes the place of this one.
-    config = uvicorn.Config(
-        lambda scope, receive, send: cluster.apps["console"](scope, receive, send),
-        lifespan="off",
-        log_level="warning",
-        interface="asgi3",
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-
-    async def is_up() -> bool:
-        return server.started
-
-    await eventually(is_up)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
 
 
 async def test_a_service_that_is_away_says_so_and_is_asked_again(

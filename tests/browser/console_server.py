@@ -1,0 +1,37 @@
+"""A console of a test's own cluster on a real socket, for a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from tests.support import eventually
+from tests.support.cluster import Cluster
+
+
+@asynccontextmanager
+async def served(cluster: Cluster) -> AsyncIterator[str]:
+    """The cluster's console on a free port; yields its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    # By name, as a later deployment takes the place of this one.
+    config = uvicorn.Config(
+        lambda scope, receive, send: cluster.apps["console"](scope, receive, send),
+        lifespan="off",
+        log_level="warning",
+        interface="asgi3",
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def is_up() -> bool:
+        return server.started
+
+    await eventually(is_up)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
