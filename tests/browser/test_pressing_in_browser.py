@@ -52,4 +52,4 @@ async def test_all_open_dead_letters_of_a_filter_are_sent_again(tab: Tab) -> Non
     page = await tab.open("/dead-letters?state=open&function=cycle-trigger")
     await confirm(page, "Send")
     await expect(page.locator("h1")).to_have_text("Sent again")
-    await expect(page.locator("main table")).to_contain_text("returned")
+    await expect(page.locator("main table")).to_contain_text("redriving")
