@@ -29,7 +29,11 @@ _OF_NO_RUN = """type = 'ANSWER_REFUSED' AND NOT EXISTS (
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    days = ctx.settings(OrchestratorSettings).keep_runs_days
+    return rules(ctx.settings(OrchestratorSettings).keep_runs_days)
+
+
+def rules(days: int) -> Sequence[Rule]:
+    """What is deleted once it is older than so many days."""
     return (
         Rule(days, _ENDED_RUNS),
         rule_of_log("registration_audit", "registered_at", days),
