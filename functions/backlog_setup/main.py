@@ -20,7 +20,7 @@ from functions.backlog_setup.decide import FALLBACK_TEAM, plan
 from functions.dsm_client import dsm
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.errors import FunctionError
 from functions.kit.settings import Settings
 

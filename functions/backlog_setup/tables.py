@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.backlog_setup.decide import Backlog
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import SEED
 from functions.kit.errors import PermanentError, TemporaryError
 

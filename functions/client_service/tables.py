@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functions.client_service.decide import Client
-from functions.kit.durable.database import Connection
-from functions.kit.durable.retention import rule_of_log
+from functions.kit.durable import Connection, rule_of_log
 
 RETENTION = (rule_of_log("realm_client_history", "at", days=365),)
 

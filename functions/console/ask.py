@@ -13,8 +13,7 @@ from urllib.parse import quote, urlencode
 from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
 from functions.dsm_client import Services, dsm
-from functions.kit.clients.kubernetes import Object
-from functions.kit.clients.service import ServiceClient
+from functions.kit.clients import Object, ServiceClient
 from functions.kit.context import Context
 
 Row = dict[str, Any]

@@ -24,7 +24,7 @@ from functions.console.reads import Reads
 from functions.console.rendering import View, render
 from functions.console.schedules import needs_attention, statuses, why_late
 from functions.console.sprint_attention import late, stalled, without_next
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.context import Resources
 from functions.kit.errors import FunctionError, TemporaryError
 

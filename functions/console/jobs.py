@@ -13,7 +13,7 @@ from functions.console.ask import Ask, Row
 from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import Conflict
 
 FUNCTION = "job-launcher"

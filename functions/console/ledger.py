@@ -10,7 +10,7 @@ from itertools import chain
 from functions.console.ask import Ask, Row
 from functions.console.formatting import clock, instant
 from functions.console.ping_sources import GRACE
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 
 FUNCTION = "scheduler"
 STATES = ("due", "sent", "running", "done", "failed", "skipped", "missed")

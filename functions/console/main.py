@@ -42,8 +42,7 @@ from functions.console.authentication import Authentication, EndedSessions
 from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
-from functions.kit.contract.fastapi_app import new_app
-from functions.kit.contract.http_api import api
+from functions.kit.contract import api, new_app
 from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (

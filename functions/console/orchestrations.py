@@ -16,7 +16,7 @@ from functions.console.formatting import format_state, instant, tone
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.sprints import number_of
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 
 FUNCTION = "orchestrator"
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")

@@ -19,7 +19,7 @@ from functions.console.pages import endpoint
 from functions.console.ping_sources import described, source_of, tick, valid_attribute
 from functions.console.rendering import View, done, render
 from functions.console.schedule_page import backfill_path, ledger_of, read_backfill
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 
 # What each action is called, and what it does.

@@ -14,7 +14,7 @@ from functions.console.pages import Page
 from functions.console.panels import NotHere, Panel, Query
 from functions.console.ping_sources import coming, described, source_of
 from functions.console.schedules import LOOKED_BACK, needs_attention, why_late
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import NotFound
 
 COUNT = 10

@@ -14,7 +14,7 @@ from functions.console.ask import Ask
 from functions.console.formatting import short_type
 from functions.console.pages import endpoint
 from functions.console.rendering import View, render
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
 
 MAX_TERM = 300

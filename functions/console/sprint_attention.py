@@ -12,7 +12,7 @@ from functions.console.forecast import forecast
 from functions.console.formatting import count, instant
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCounts, SprintsReported
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import FunctionError
 
 # A cycle that is under way, or that the sweep goes on with, needs nothing yet.

@@ -14,7 +14,7 @@ from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
 from functions.events.sprint import SprintDetail
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.errors import NotFound
 
 PROJECTS = 25

@@ -27,8 +27,8 @@ from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted
 from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function, route
-from functions.kit.contract.query import Query, page
+from functions.kit.contract import Query, function, page
+from functions.kit.contract.decorator import route
 from functions.kit.errors import FunctionError, PermanentError
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from functions.cycle_trigger.decide import Cycle
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store
 from functions.kit.errors import shortened
 
 State = Literal["open", "failed", "completed"]

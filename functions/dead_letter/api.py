@@ -14,11 +14,11 @@ from functions.dead_letter import audit, tables
 from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
 from functions.dead_letter.retention import sweep_if_due
 from functions.kit import cloudevents
-from functions.kit.clients.concurrency import each
+from functions.kit.clients import each
 from functions.kit.context import Context
+from functions.kit.contract import Query, page, user_of
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
-from functions.kit.contract.query import Query, page, user_of
 from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from functions.kit.durable.database import Connection
+    from functions.kit.durable import Connection
 
 _AUDITED = "number, $1, $2, $3, $4, source, id, type, dest"
 _INSERT = "INSERT INTO audit (letter, at, who, action, reason, source, id, type, dest)"

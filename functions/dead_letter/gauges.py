@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.dead_letter import tables
 from functions.kit.context import Context
-from functions.kit.telemetry.metrics import Gauge
+from functions.kit.telemetry import Gauge
 
 
 async def gauges(ctx: Context) -> list[Gauge]:

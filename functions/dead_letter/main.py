@@ -16,7 +16,7 @@ from functions.dead_letter.gauges import gauges
 from functions.dead_letter.retention import DeadLetterSettings, sweep_if_due
 from functions.events.base import AnyEvent
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 
 logger = logging.getLogger(__name__)
 

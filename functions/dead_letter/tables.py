@@ -14,7 +14,7 @@ from functions.kit.durable.database import without_nul as _text
 
 if TYPE_CHECKING:
     from functions.events.base import AnyEvent
-    from functions.kit.durable.database import Connection
+    from functions.kit.durable import Connection
 
 # open: it needs attention; redriving: sent, or about to be; redriven: sent, not come back;
 # dismissed: a user gave a reason why it needs none.

@@ -24,7 +24,7 @@ from functions.events.sprint import (
     Task,
     TaskSummary,
 )
-from functions.kit.clients.service import ServiceClient, Unreadable, path, typed
+from functions.kit.clients import ServiceClient, Unreadable, path, typed
 from functions.kit.context import Context, Resources
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 

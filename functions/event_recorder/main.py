@@ -21,8 +21,8 @@ from functions.event_recorder import decide, tables
 from functions.events.base import AnyEvent
 from functions.kit.cloudevents.json_data import data_member
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function, route
-from functions.kit.contract.query import Query, page
+from functions.kit.contract import Query, function, page
+from functions.kit.contract.decorator import route
 from functions.kit.contract.runs import runs
 from functions.kit.durable import history, inbox
 from functions.kit.settings import Settings

@@ -11,7 +11,7 @@ from functions.kit.durable import history
 from functions.kit.durable.database import without_nul
 
 if TYPE_CHECKING:
-    from functions.kit.durable.database import Connection
+    from functions.kit.durable import Connection
 
 # `type` is a substring of the type, `trigger` one of the name of a function that handled the event,
 # `correlation` the id of the first event of a chain.

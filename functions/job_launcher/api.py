@@ -14,8 +14,8 @@ from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract import Query, page, user_of
 from functions.kit.contract.decorator import route
-from functions.kit.contract.query import Query, page, user_of
 from functions.kit.errors import Conflict, NotFound
 
 FILTERS = ("state", "group", "task", "service")

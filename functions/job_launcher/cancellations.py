@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import TASK
 from functions.kit.errors import TemporaryError
 

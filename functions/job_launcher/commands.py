@@ -29,7 +29,7 @@ from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import PermanentError
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,7 @@ from functions.job_launcher.decide import JobRequest
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
-from functions.kit.durable.database import Connection
-from functions.kit.durable.inbox import Key
+from functions.kit.durable import Connection, Key
 from functions.kit.telemetry import trace
 
 EMITS: tuple[type[JobFact], ...] = (

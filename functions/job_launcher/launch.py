@@ -21,7 +21,8 @@ import stamina
 
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest, PodTermination, last_termination
-from functions.kit.clients.kubernetes import Cluster, Forbidden, NoRight, QuotaUsedUp
+from functions.kit.clients import Cluster
+from functions.kit.clients.kubernetes import Forbidden, NoRight, QuotaUsedUp
 from functions.kit.errors import (
     Conflict,
     FunctionError,

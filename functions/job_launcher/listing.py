@@ -7,7 +7,7 @@ from typing import get_args
 
 from functions.job_launcher.decide import State
 from functions.job_launcher.tables import JobRow, row_of
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 MAX_COUNT = 10_000
 

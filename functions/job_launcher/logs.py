@@ -19,7 +19,7 @@ from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import row_and_reason
 from functions.kit.clients.kubernetes import Forbidden
 from functions.kit.context import Context, Resources
-from functions.kit.contract.query import Query, number
+from functions.kit.contract import Query, number
 from functions.kit.errors import Conflict, NotFound, PermanentError
 
 PAGE_BYTES = 4 * 1024 * 1024

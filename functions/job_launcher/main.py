@@ -27,7 +27,8 @@ from functions.job_launcher.gauges import gauges
 from functions.job_launcher.route_file import BadRoutes, RoutesSource
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit.context import Context, Resources
-from functions.kit.contract.decorator import function, route
+from functions.kit.contract import function
+from functions.kit.contract.decorator import route
 from functions.kit.settings import BadSetting
 
 

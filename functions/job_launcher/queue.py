@@ -7,7 +7,7 @@ from datetime import datetime
 
 from functions.job_launcher.decide import QueuedRequest
 from functions.job_launcher.tables import NOT_LEASED, JobRow, changes_row, row_of
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import JOB_QUEUE
 from functions.kit.errors import TemporaryError
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.job_launcher.decide import JobRequest, SecretKey, State
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 MAX_DELETED = 1000  # rows in one statement
 OPEN = "state IN ('queued', 'starting', 'running')"

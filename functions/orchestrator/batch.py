@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from functions.kit import cloudevents
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import NotFound, PermanentError
 from functions.orchestrator import batch_writes, deduplication, messages, run_store
 from functions.orchestrator.batch_writes import Writes

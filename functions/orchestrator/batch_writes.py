@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.orchestrator.decide.model import Audit, Run
 from functions.orchestrator.stored_json import calls_to_json, storable
 

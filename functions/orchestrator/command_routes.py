@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request
 
+from functions.kit.contract import Ctx, IdempotencyKey
 from functions.kit.contract.body import off_loop
 from functions.kit.contract.documents import parsed
-from functions.kit.contract.http_api import Ctx, IdempotencyKey
 from functions.kit.errors import Conflict
 from functions.orchestrator import queries, registration
 from functions.orchestrator.answers import (

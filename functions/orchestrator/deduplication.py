@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 FUNCTION = "orchestrator"
 

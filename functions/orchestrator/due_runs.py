@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 # Before every timer.
 START = (datetime.min.replace(tzinfo=UTC), UUID(int=0))

@@ -13,11 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from functions.events.saga import RunEnded
-from functions.kit.durable import outbox
-from functions.kit.durable.database import Connection, Store
-from functions.kit.durable.group_commit import GroupCommit, Written
-from functions.kit.durable.outbox import Entry
-from functions.kit.durable.relay import Relay
+from functions.kit.durable import Connection, Entry, GroupCommit, Relay, Store, Written, outbox
 from functions.orchestrator.batch import Batch, Done, Item, Outcome
 from functions.orchestrator.decide.model import Run
 from functions.orchestrator.deduplication import FUNCTION

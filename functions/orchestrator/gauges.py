@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.kit.context import Context
-from functions.kit.telemetry.metrics import Gauge
+from functions.kit.telemetry import Gauge
 from functions.orchestrator import due_runs
 from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.orchestrator import Orchestrator

@@ -28,9 +28,8 @@ from functions.events.saga import (
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract import Ctx, api, new_app
 from functions.kit.contract.body import off_loop
-from functions.kit.contract.fastapi_app import new_app
-from functions.kit.contract.http_api import Ctx, api
 from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox

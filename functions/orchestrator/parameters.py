@@ -10,8 +10,8 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from functions.kit.contract.http_api import Ctx
-from functions.kit.contract.query import Paging, user_of
+from functions.kit.contract import Ctx, user_of
+from functions.kit.contract.query import Paging
 from functions.kit.errors import NotFound
 from functions.orchestrator import run_store
 from functions.orchestrator.decide.model import RunStatus

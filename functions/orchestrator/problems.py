@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from functions.kit.contract.problem import MEDIA_TYPE, Problem
+from functions.kit.contract import Problem
+from functions.kit.contract.problem import MEDIA_TYPE
 from functions.kit.errors import FieldError
 
 # The Spring orchestrator answers 400 to every rejected request here.

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 
 @dataclass(frozen=True)

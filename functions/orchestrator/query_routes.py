@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from functions.kit.contract.http_api import Ctx
+from functions.kit.contract import Ctx
 from functions.kit.errors import NotFound
 from functions.orchestrator import queries
 from functions.orchestrator.answers import (

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.events.saga import RegistrationDecided, RegistrationRequested
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import FieldError, NotFound, PermanentError
 from functions.orchestrator import registration_store
 from functions.orchestrator.conditions import flaw_of

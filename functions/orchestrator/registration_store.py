@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from functions.events.saga import RegistrationDecided
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import REGISTRATION
 from functions.orchestrator.decide.model import Definition
 from functions.orchestrator.stored_json import definition_from_json, definition_to_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from functions.kit.context import Context
-from functions.kit.durable.retention import Rule, rule, rule_of_log
+from functions.kit.durable import Rule, rule, rule_of_log
 from functions.orchestrator.orchestrator import OrchestratorSettings
 
 # A run with a failed undo stays: an operator has to complete it.

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.orchestrator.decide.model import Definition, Run, Step
 from functions.orchestrator.stored_json import (
     STEP_COLUMNS,

@@ -12,7 +12,7 @@ from contextvars import Context as ContextVars
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store
 from functions.kit.errors import FunctionError, TemporaryError
 from functions.orchestrator import due_runs, registration
 from functions.orchestrator.batch import Done, Item

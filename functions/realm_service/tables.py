@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functions.kit.durable.database import Connection
-from functions.kit.durable.retention import rule_of_log
+from functions.kit.durable import Connection, rule_of_log
 from functions.realm_service.decide import Realm
 
 RETENTION = (rule_of_log("realm_history", "at", days=365),)

@@ -34,9 +34,8 @@ from starlette.responses import Response
 
 from functions.events.saga import Outcome, StepAnswered, StepCommanded
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
-from functions.kit.contract.handle import Rules
-from functions.kit.durable.database import Connection
+from functions.kit.contract import Rules, function
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import EFFECT
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 

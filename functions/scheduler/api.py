@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract import Query, number, page
 from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
-from functions.kit.contract.query import Query, number, page
 from functions.kit.errors import NotFound, PermanentError
 from functions.scheduler import backfill, tables
 from functions.scheduler.decide.backfill import Which

@@ -20,7 +20,7 @@ from functions.scheduler.wake import message_of
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
-    from functions.kit.durable.database import Connection
+    from functions.kit.durable import Connection
 
 logger = logging.getLogger(__name__)
 

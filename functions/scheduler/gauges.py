@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.kit.context import Context
-from functions.kit.telemetry.metrics import Gauge
+from functions.kit.telemetry import Gauge
 from functions.scheduler import tables
 from functions.scheduler.decide.tick import Cause, State
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from functions.events.schedule import ScheduleDue, TickDue
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.scheduler import tables
 from functions.scheduler.api import ROUTES
 from functions.scheduler.fire import fire

@@ -15,7 +15,7 @@ from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 from functions.scheduler.sources import Source
 
 if TYPE_CHECKING:
-    from functions.kit.durable.database import Connection
+    from functions.kit.durable import Connection
 
 _COUNTED = (State.SENT, State.DONE, State.FAILED, State.SKIPPED, State.MISSED)
 

@@ -20,7 +20,7 @@ from functions.dsm_client.settings import ServiceSettings
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import Member
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.durable.call_once import call_once
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.scrum_report import decide

@@ -18,10 +18,9 @@ from functions.dsm_client.settings import ServiceSettings
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import ScrumRequested, SprintSimulated
 from functions.events.sprint import Sprint
-from functions.kit.clients.concurrency import each
-from functions.kit.clients.service import Unreadable
+from functions.kit.clients import Unreadable, each
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.durable.call_once import call_once
 from functions.kit.errors import (
     BadAnswer,

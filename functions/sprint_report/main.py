@@ -30,11 +30,10 @@ from functions.events.sprint import (
     SprintReportRequested,
     SprintsReported,
 )
-from functions.kit.clients.concurrency import each
-from functions.kit.clients.service import Unreadable
+from functions.kit.clients import Unreadable, each
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function, route
-from functions.kit.contract.query import Query
+from functions.kit.contract import Query, function
+from functions.kit.contract.decorator import route
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError, shortened
 from functions.kit.settings import Settings
 from functions.sprint_report import decide, tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from functions.events.sprint import SprintCompleted
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store
 
 
 async def reported(store: Store, sprint_ids: Sequence[str]) -> dict[str, SprintCompleted]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.webhook_receiver import alert_state, issue_state
 from functions.webhook_receiver.alert_state import Told
 from functions.webhook_receiver.issue_state import Labelled

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.webhook_receiver.tables import Delivery
 
 FOUND = "state"  # `via` of what was found by looking

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.query import Query, page
+from functions.kit.contract import Query, page
 from functions.kit.errors import Conflict, NotFound
 from functions.webhook_receiver import standard_webhooks, tables
 from functions.webhook_receiver.intake import SOURCES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.kit.context import Context
-from functions.kit.telemetry.metrics import Gauge
+from functions.kit.telemetry import Gauge
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.reconcile import comparison, hook_tables
 from functions.webhook_receiver.reconcile.health import alert_names, hook_names, issue_names

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.webhook_receiver.tables import Delivery
 
 TYPE = "com.github.issue.labeled"

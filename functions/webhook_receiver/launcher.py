@@ -11,7 +11,7 @@ import httpx
 from starlette.responses import JSONResponse, Response
 
 from functions.events.webhook import JobCancelRequested
-from functions.kit.clients.service import ServiceClient
+from functions.kit.clients import ServiceClient
 from functions.kit.errors import Conflict, NotFound, TemporaryError
 from functions.webhook_receiver.decide import Question
 

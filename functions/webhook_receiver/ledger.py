@@ -13,16 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
-from functions.kit.durable import outbox
-from functions.kit.durable.group_commit import GroupCommit, Written
+from functions.kit.durable import GroupCommit, Written, outbox
 from functions.kit.durable.locks import ISSUE
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.tables import FUNCTION, Delivery
 
 if TYPE_CHECKING:
     from functions.kit.context import Resources
-    from functions.kit.durable.database import Connection
-    from functions.kit.durable.outbox import Entry
+    from functions.kit.durable import Connection, Entry
 
 # So many deliveries are sent again in one transaction.
 BATCH = 100

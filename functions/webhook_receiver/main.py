@@ -27,8 +27,9 @@ from functions.events.webhook import (
     TaskUpdateRequested,
 )
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function, route
-from functions.kit.durable.retention import Rule
+from functions.kit.contract import function
+from functions.kit.contract.decorator import route
+from functions.kit.durable import Rule
 from functions.kit.errors import NotFound
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables

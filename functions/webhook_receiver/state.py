@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.kit.context import Resources
-from functions.kit.contract.upload import Uploads
+from functions.kit.contract import Uploads
 from functions.webhook_receiver.ledger import Ledger
 from functions.webhook_receiver.settings import ReceiverSettings
 

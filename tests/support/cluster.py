@@ -22,10 +22,9 @@ from starlette.responses import Response
 from functions.events.base import Event
 from functions.kit import cloudevents
 from functions.kit.context import Context, Resources
-from functions.kit.contract import envelope
+from functions.kit.contract import Api, envelope
 from functions.kit.contract.decorator import respond
 from functions.kit.contract.handle import Spec
-from functions.kit.contract.http_api import Api
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import asyncpg
 
-from functions.kit.durable.database import Connection, Store
+from functions.kit.durable import Connection, Store
 from functions.kit.settings import DatabaseSettings
 
 

@@ -11,7 +11,7 @@ import httpx
 from functions.events.base import Request
 from functions.kit.clients import transaction_guard
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.errors import FunctionError
 
 

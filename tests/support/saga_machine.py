@@ -18,8 +18,8 @@ from hypothesis import note
 
 from functions.events.saga import RunEnded, StepAnswered, StepCommanded
 from functions.kit import cloudevents
-from functions.kit.durable.database import Store, explained
-from functions.kit.durable.relay import Relay
+from functions.kit.durable import Relay, Store
+from functions.kit.durable.database import explained
 from functions.kit.errors import NotFound, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration, run_store

@@ -15,7 +15,7 @@ import httpx
 from functions.events.schedule import ScheduleDue, TickDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.errors import PermanentError
 from functions.schedule_policy import PREFIX
 from functions.scheduler.main import scheduler

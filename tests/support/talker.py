@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from functions.events.base import Event, Request
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 
 
 class WordsAsked(Request):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
-from functions.kit.clients.service import Unreadable, path
+from functions.kit.clients import Unreadable, path
 from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, NotSent, PermanentError, TemporaryError
 from functions.kit.telemetry import correlation

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.kit.clients.kubernetes import Change, Cluster, ClusterSettings, Forbidden
+from functions.kit.clients import Cluster
+from functions.kit.clients.kubernetes import Change, ClusterSettings, Forbidden
 from functions.kit.errors import Conflict, FunctionError, NotFound, PermanentError, TemporaryError
 from tests.support import eventually
 from tests.support.kubernetes_peer import SILENCE, KubePeer, Say, kube_peer

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
+from functions.kit.contract import new_app_with_fastapi_errors
 
 
 class Body(BaseModel):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from starlette.requests import Request
 
-from functions.kit.contract.query import Query, user_of
+from functions.kit.contract import Query, user_of
 from functions.kit.errors import PermanentError
 
 

@@ -18,25 +18,24 @@ from functions.dsm.backlog_service import decide, tables
 from functions.dsm_client import dsm
 from functions.events.task import TaskUpdated
 from functions.kit import cloudevents
-from functions.kit.clients.service import path
-from functions.kit.contract import envelope
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import (
+from functions.kit.clients import path
+from functions.kit.contract import (
     Ctx,
     Id,
     IdempotencyKey,
     Limit,
     Offset,
     Text,
-    accepted,
-    answered,
     api,
     created,
+    envelope,
+    new_app_with_fastapi_errors,
     once,
 )
-from functions.kit.durable.database import Connection
+from functions.kit.contract.http_api import accepted, answered
+from functions.kit.durable import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.process.ready import ready_route
+from functions.kit.process import ready_route
 
 
 class NewTask(BaseModel):

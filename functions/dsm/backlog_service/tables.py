@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import TASK_NUMBERS
 from functions.kit.errors import Conflict, NotFound
 

@@ -19,8 +19,7 @@ from functions.dsm.chronicle_service.models import (
     Planning,
     Retrospective,
 )
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import (
+from functions.kit.contract import (
     Ctx,
     Id,
     IdempotencyKey,
@@ -28,11 +27,12 @@ from functions.kit.contract.http_api import (
     Offset,
     api,
     created,
+    new_app_with_fastapi_errors,
     once,
 )
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import NotFound
-from functions.kit.process.ready import ready_route
+from functions.kit.process import ready_route
 
 
 def build() -> FastAPI:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from functions.kit.contract.http_api import Id, Text
+from functions.kit.contract import Id, Text
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Percent = Annotated[int, Field(ge=0, le=100)]

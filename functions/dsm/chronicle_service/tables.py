@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import Conflict
 
 Row = dict[str, Any]

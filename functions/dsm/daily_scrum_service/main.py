@@ -15,19 +15,19 @@ from starlette.responses import JSONResponse, Response
 
 from functions.dsm.daily_scrum_service import decide, tables
 from functions.dsm_client import dsm
-from functions.kit.clients.service import derived_key, path
+from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import (
+from functions.kit.contract import (
     Ctx,
     Id,
     IdempotencyKey,
     Limit,
     api,
     called_once,
+    new_app_with_fastapi_errors,
 )
 from functions.kit.errors import Conflict, NotFound
-from functions.kit.process.ready import ready_route
+from functions.kit.process import ready_route
 
 _DICE = random.SystemRandom()
 

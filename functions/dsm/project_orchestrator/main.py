@@ -15,10 +15,17 @@ from pydantic import BaseModel, Field
 
 from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import Ctx, Id, IdempotencyKey, Text, api, called_once
+from functions.kit.contract import (
+    Ctx,
+    Id,
+    IdempotencyKey,
+    Text,
+    api,
+    called_once,
+    new_app_with_fastapi_errors,
+)
 from functions.kit.errors import PermanentError
-from functions.kit.process.ready import ready_route
+from functions.kit.process import ready_route
 
 
 class Orchestrate(BaseModel):

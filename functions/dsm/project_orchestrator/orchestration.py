@@ -20,9 +20,9 @@ from functions.cron import Cron, CronError
 from functions.dsm.project_orchestrator import decide, schedules, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
-from functions.kit.clients.service import derived_key, path
+from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
-from functions.kit.contract.http_api import Text
+from functions.kit.contract import Text
 from functions.kit.errors import Conflict, FunctionError, NotFound
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from typing import Any
 from functions.dsm.project_orchestrator import history, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import Sprint
-from functions.kit.clients.service import derived_key, path
+from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
 from functions.kit.errors import Conflict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 Row = dict[str, Any]
 

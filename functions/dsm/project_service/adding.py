@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from functions.dsm.project_service.tables import Kind
-from functions.kit.contract.http_api import Ctx, created, once
-from functions.kit.durable.database import Connection
+from functions.kit.contract import Ctx, created, once
+from functions.kit.durable import Connection
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from functions.dsm.project_service import tables
 from functions.dsm.project_service.tables import PROJECTS, Row
-from functions.kit.contract.http_api import Ctx, Db, Id, IdempotencyKey, Text, created, once
-from functions.kit.durable.database import Connection
+from functions.kit.contract import Ctx, Db, Id, IdempotencyKey, Text, created, once
+from functions.kit.durable import Connection
 from functions.kit.errors import PermanentError
 
 router = APIRouter()

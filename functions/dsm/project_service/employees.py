@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from functions.dsm.project_service import adding, tables
 from functions.dsm.project_service.tables import EMPLOYEES, Row
-from functions.kit.contract.http_api import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text
+from functions.kit.contract import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text
 
 router = APIRouter()
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from functions.dsm.project_service import calendar, employees, projects
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import api
-from functions.kit.process.ready import ready_route
+from functions.kit.contract import api, new_app_with_fastapi_errors
+from functions.kit.process import ready_route
 
 
 def build() -> FastAPI:

@@ -10,18 +10,8 @@ from starlette.responses import Response
 
 from functions.dsm.project_service import adding, tables
 from functions.dsm.project_service.tables import PROJECTS, Row
-from functions.kit.contract.http_api import (
-    Ctx,
-    Db,
-    Id,
-    IdempotencyKey,
-    Limit,
-    Offset,
-    Text,
-    created,
-    once,
-)
-from functions.kit.durable.database import Connection
+from functions.kit.contract import Ctx, Db, Id, IdempotencyKey, Limit, Offset, Text, created, once
+from functions.kit.durable import Connection
 
 router = APIRouter()
 

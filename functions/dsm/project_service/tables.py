@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import Conflict, NotFound
 
 Row = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.dsm.sprint_service import tables
 from functions.kit.context import Context
-from functions.kit.telemetry.metrics import Gauge
+from functions.kit.telemetry import Gauge
 
 
 async def gauges(ctx: Context) -> list[Gauge]:

@@ -13,9 +13,9 @@ from functions.dsm.sprint_service import decide, outbox, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.kit.errors import Conflict, NotFound
 
 Row = dict[str, Any]

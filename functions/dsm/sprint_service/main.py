@@ -20,23 +20,23 @@ from starlette.responses import JSONResponse, Response
 from functions.dsm.sprint_service import lifecycle, outbox, tables, unsent
 from functions.dsm.sprint_service.gauges import gauges
 from functions.dsm_client import dsm
-from functions.kit.clients.service import ServiceClient
+from functions.kit.clients import ServiceClient
 from functions.kit.context import Context
-from functions.kit.contract.fastapi_app import new_app_with_fastapi_errors
-from functions.kit.contract.http_api import (
+from functions.kit.contract import (
     Ctx,
     Id,
     IdempotencyKey,
     Limit,
     Offset,
     Text,
-    answered,
     api,
+    new_app_with_fastapi_errors,
     once,
 )
-from functions.kit.durable.database import Connection
+from functions.kit.contract.http_api import answered
+from functions.kit.durable import Connection
 from functions.kit.errors import NotFound, PermanentError
-from functions.kit.process.ready import ready_route
+from functions.kit.process import ready_route
 
 
 class NewSprint(BaseModel):

@@ -21,10 +21,9 @@ from functions.dsm.sprint_service.tables import Message
 from functions.dsm_client import dsm
 from functions.events.base import Event
 from functions.kit import cloudevents
-from functions.kit.clients.service import path
+from functions.kit.clients import path
 from functions.kit.context import Context
-from functions.kit.durable.database import Connection
-from functions.kit.durable.outbox import Entry
+from functions.kit.durable import Connection, Entry
 from functions.kit.errors import FunctionError, PermanentError, TemporaryError
 from functions.kit.telemetry import correlation, trace
 

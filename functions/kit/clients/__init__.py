@@ -1,1 +1,6 @@
-"""How the outside is called: HTTP services, the event sink, the Kubernetes API."""
+"""How the outside is called: HTTP services, the event sink, the Kubernetes API, GitHub."""
+
+import lazy_loader
+
+# Its public names stand in __init__.pyi; a module is imported when a name of it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

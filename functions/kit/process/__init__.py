@@ -1,1 +1,6 @@
 """One process: how it starts, what it reports of its health and numbers, how it drains."""
+
+import lazy_loader
+
+# Its public names stand in __init__.pyi; a module is imported when a name of it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

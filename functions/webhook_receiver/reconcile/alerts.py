@@ -14,7 +14,7 @@ import httpx
 from pydantic import BaseModel
 
 from functions.kit import cloudevents
-from functions.kit.clients.service import typed
+from functions.kit.clients import typed
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.webhook_receiver import alert_state

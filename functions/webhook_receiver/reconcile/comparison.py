@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.kit.durable.database import Connection
+from functions.kit.durable import Connection
 from functions.webhook_receiver.reconcile.decide import Kind, Made
 
 _IN_LEDGER = "EXISTS (SELECT FROM delivery WHERE id = guid AND source = 'github')"

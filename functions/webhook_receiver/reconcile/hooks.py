@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
-from functions.kit.clients.github import Answer, Github
-from functions.kit.clients.service import typed
+from functions.kit.clients import Github, typed
+from functions.kit.clients.github import Answer
 from functions.kit.context import Context
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 from functions.webhook_receiver.acceptance import accept

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from functions.kit import cloudevents
-from functions.kit.clients.github import Answer, Github
-from functions.kit.clients.service import typed
+from functions.kit.clients import Github, typed
+from functions.kit.clients.github import Answer
 from functions.kit.context import Context
 from functions.webhook_receiver import issue_state
 from functions.webhook_receiver.acceptance import accept_found

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from functions.kit.clients.github import Github
+from functions.kit.clients import Github
 from functions.kit.clients.github_app import GithubSettings, signed
 from functions.kit.context import Context, Resources
 from functions.kit.errors import FunctionError, TemporaryError, shortened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from functions.kit.clients.service import ServiceClient
+from functions.kit.clients import ServiceClient
 from functions.kit.context import Context
 from functions.webhook_receiver.launcher import NAME
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings

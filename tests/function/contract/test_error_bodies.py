@@ -14,9 +14,8 @@ from starlette.responses import Response
 from functions.events.base import Event, Request
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
-from functions.kit.contract.fastapi_app import new_app, new_app_with_fastapi_errors
-from functions.kit.contract.http_api import Target, accepted, api
+from functions.kit.contract import api, function, new_app, new_app_with_fastapi_errors
+from functions.kit.contract.http_api import Target, accepted
 from functions.kit.errors import PermanentError
 from tests.support.cluster import MAX_ERROR_BYTES, Cluster, assert_problem, message_of
 

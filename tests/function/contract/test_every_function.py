@@ -12,7 +12,7 @@ import pytest
 from functions.events.base import Event, Request
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.decorator import function
+from functions.kit.contract import function
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
 from tests.support.cluster import Cluster, assert_problem, message_of, reply_of

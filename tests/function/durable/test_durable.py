@@ -16,10 +16,8 @@ import pytest
 from functions.kit import cloudevents
 from functions.kit.clients import transaction_guard
 from functions.kit.context import Resources
-from functions.kit.durable import inbox, outbox, relay
-from functions.kit.durable.core import Durable, Outcome
-from functions.kit.durable.database import Connection
-from functions.kit.durable.inbox import Answered, Key
+from functions.kit.durable import Connection, Durable, Key, Outcome, inbox, outbox, relay
+from functions.kit.durable.inbox import Answered
 from functions.kit.durable.locks import CLAIM
 from functions.kit.durable.retention import forget
 from functions.kit.errors import PermanentError, TemporaryError

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from functions.kit.durable.database import Connection, Store
-from functions.kit.durable.group_commit import MAX_BYTES, GroupCommit, Written
+from functions.kit.durable import Connection, GroupCommit, Store, Written
+from functions.kit.durable.group_commit import MAX_BYTES
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from tests.conftest import MakeDatabase

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from functions.kit.durable import history, retention
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store, history, retention
 from functions.kit.durable.history import Wanted
 from functions.kit.settings import DatabaseSettings
 

@@ -9,8 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from functions.kit.durable import checkpoints, history, inbox
-from functions.kit.durable.database import Connection, Store
+from functions.kit.durable import Connection, Store, checkpoints, history, inbox
 from functions.kit.durable.locks import RELAY
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings

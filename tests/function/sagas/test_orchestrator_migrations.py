@@ -10,8 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from functions.kit import cloudevents
-from functions.kit.durable import migrate, outbox
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store, migrate, outbox
 from functions.kit.durable.migrate import Owner
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import due_runs

@@ -14,9 +14,8 @@ import asyncpg
 import pytest
 
 from functions.kit import cloudevents
-from functions.kit.durable.database import Connection, Store
+from functions.kit.durable import Connection, Relay, Store
 from functions.kit.durable.group_commit import MAX_ITEMS
-from functions.kit.durable.relay import Relay
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.batch import Done, Item, Start

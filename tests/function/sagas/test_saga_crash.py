@@ -16,8 +16,8 @@ from uuid import UUID
 
 from functions.events.saga import RunEnded
 from functions.kit import cloudevents
-from functions.kit.durable.database import Store, explained
-from functions.kit.durable.relay import Relay
+from functions.kit.durable import Relay, Store
+from functions.kit.durable.database import explained
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration, run_store

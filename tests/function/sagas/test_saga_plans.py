@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration
 from functions.orchestrator.batch import Batch, Item, Start

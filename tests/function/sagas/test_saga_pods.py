@@ -18,8 +18,7 @@ import pytest
 
 from functions.events.saga import StepCommanded
 from functions.kit import cloudevents
-from functions.kit.durable.database import Store
-from functions.kit.durable.relay import Relay
+from functions.kit.durable import Relay, Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator import registration, run_store
 from functions.orchestrator.batch import Done, Item, Start

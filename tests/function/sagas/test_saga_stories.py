@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from functions.kit import cloudevents
-from functions.kit.durable.database import Store
+from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
 from functions.orchestrator.decide.inputs import (
     Answered,

@@ -18,12 +18,12 @@ from functions.events.schedule import ScheduleDue
 from functions.job_launcher.main import job_launcher
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract.handle import Gauges
+from functions.kit.contract import Gauges
 from functions.kit.durable import inbox, outbox
 from functions.kit.errors import NotFound, NotSent, TemporaryError
 from functions.kit.process import metrics_page
 from functions.kit.process.metrics_page import Tables
-from functions.kit.telemetry.metrics import Gauge, Meter
+from functions.kit.telemetry import Gauge, Meter
 from functions.orchestrator.main import orchestrator
 from functions.sprint_report.main import sprint_report
 from functions.webhook_receiver.main import webhook_receiver

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from functions.kit.clients.github import Github, RateLimited, Unauthorised
+from functions.kit.clients import Github
+from functions.kit.clients.github import RateLimited, Unauthorised
 from functions.kit.clients.github_app import GithubSettings
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 from functions.kit.settings import BadSetting

@@ -1,0 +1,10 @@
+from .broker import Publisher as Publisher
+from .concurrency import each as each
+from .github import Github as Github
+from .kubernetes import Cluster as Cluster
+from .kubernetes import Object as Object
+from .service import ServiceClient as ServiceClient
+from .service import Unreadable as Unreadable
+from .service import derived_key as derived_key
+from .service import path as path
+from .service import typed as typed

@@ -1,0 +1,15 @@
+from .checkpoints import Checkpoints as Checkpoints
+from .checkpoints import Step as Step
+from .core import Durable as Durable
+from .core import Outcome as Outcome
+from .core import Write as Write
+from .database import Connection as Connection
+from .database import Store as Store
+from .group_commit import GroupCommit as GroupCommit
+from .group_commit import Written as Written
+from .inbox import Key as Key
+from .outbox import Entry as Entry
+from .relay import Relay as Relay
+from .retention import Rule as Rule
+from .retention import rule as rule
+from .retention import rule_of_log as rule_of_log

@@ -1,0 +1,1 @@
+from .ready import ready_route as ready_route

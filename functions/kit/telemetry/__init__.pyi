@@ -1,0 +1,2 @@
+from .metrics import Gauge as Gauge
+from .metrics import Meter as Meter
