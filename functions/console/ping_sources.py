@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,9 @@ from functions.kit.errors import FunctionError, NotFound, PermanentError
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
 # The functions that handle ticks: those of the stream's records, and those that only sweep.
-TICKED = (*RECORDS, "orchestrator", "webhook-receiver")
+TICKED = (*RECORDS, "orchestrator", "scheduler", "webhook-receiver")
+# One that is not everywhere: it is asked where the schedule of its name is.
+OPTIONAL = "event-recorder"
 # A tick is sent, handled and recorded a while after it was due.
 GRACE = timedelta(minutes=10)
 
@@ -112,8 +114,9 @@ def coming(source: Row, now: datetime, count: int) -> list[Row]:
     return found
 
 
-async def last_ticks(ask: Ask) -> tuple[dict[str, Row], dict[str, str]]:
+async def last_ticks(ask: Ask, sources: Sequence[Row]) -> tuple[dict[str, Row], dict[str, str]]:
     """Each schedule's last tick that a function has handled, and the functions that are away."""
+    optional = [OPTIONAL for source in sources if name_of(source) == OPTIONAL]
     away: dict[str, str] = {}
 
     async def of(function: str) -> list[Row]:
@@ -124,7 +127,7 @@ async def last_ticks(ask: Ask) -> tuple[dict[str, Row], dict[str, str]]:
             return []
 
     found: dict[str, Row] = {}
-    for runs in await asyncio.gather(*(of(name) for name in TICKED)):
+    for runs in await asyncio.gather(*(of(name) for name in (*TICKED, *optional))):
         for run in runs:
             name = str(run["id"]).partition("@")[0]
             if name not in found or _newer(run, found[name]):

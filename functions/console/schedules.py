@@ -69,7 +69,8 @@ async def statuses(ask: Ask) -> tuple[list[Row], dict[str, str]]:
     Beside them the functions that did not answer, each with the reason: of a schedule that one
     of them may have handled nothing is known.
     """
-    sources, kept, (last, away) = await asyncio.gather(sources_of(ask), _kept(ask), last_ticks(ask))
+    sources = await sources_of(ask)
+    kept, (last, away) = await asyncio.gather(_kept(ask), last_ticks(ask, sources))
     is_partial = bool(away)
     if isinstance(kept, str):
         away[ledger.FUNCTION], kept = kept, {}

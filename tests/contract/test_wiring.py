@@ -8,6 +8,8 @@ import re
 import pytest
 import yaml
 
+from functions.console.ping_sources import OPTIONAL
+from functions.console.ping_sources import TICKED as ASKED
 from functions.cycle_trigger import schedules
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
@@ -115,6 +117,14 @@ def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
     # Who hears everything knows its own schedule by its name.
     heard = any(t.service == name if t.everything else _hears(t, name) for t in triggers())
     assert heard, "nobody hears it"
+
+
+@pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
+def test_the_console_asks_who_handles_a_schedule(source: Manifest) -> None:
+    name = _name(source)
+    handlers = {t.service for t in triggers() if not t.everything and _hears(t, name)}
+    assert handlers <= set(ASKED)
+    assert handlers or name == OPTIONAL, "the console takes it for one that never ran"
 
 
 @pytest.mark.parametrize("name", [n for n in function_folders() if ScheduleDue in spec(n).inputs])

@@ -23,6 +23,7 @@ from tests.support.kubeconfig import kubeconfig
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
 # So long nobody waits, whatever the machine does meanwhile; the test ends as soon as it may.
 TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
+NOTHING: dict[str, Any] = {"runs": [], "tally": [], "schedules": [], "ticks": [], "next": None}
 
 
 class Hung:
@@ -35,11 +36,11 @@ class Hung:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.requests += 1
         await self.goes_on.wait()
-        await JSONResponse({"runs": [], "next": None, "tally": []})(scope, receive, send)
+        await JSONResponse(NOTHING)(scope, receive, send)
 
 
 async def empty(scope: Any, receive: Any, send: Any) -> None:
-    await JSONResponse({"runs": [], "next": None, "tally": []})(scope, receive, send)
+    await JSONResponse(NOTHING)(scope, receive, send)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ async def hung(
     """Everything answers but sprint-report."""
     hung = Hung()
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-    for name in (*RECORDS, "orchestrator", "webhook-receiver"):
+    for name in (*RECORDS, "orchestrator", "scheduler", "webhook-receiver"):
         cluster.add(name, empty)
     cluster.add("sprint-report", hung)
     async with serving(make_kube(tmp_path / "clock")) as url:

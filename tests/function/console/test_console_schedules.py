@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from functions.console.main import console
+from functions.event_recorder.main import event_recorder
+from functions.events.schedule import ScheduleDue
 from functions.sprint_report.main import sprint_report
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser, press
@@ -174,6 +176,27 @@ async def test_a_schedule_without_policies_has_no_ledger(
     assert following.count("<tr>") == 11
     assert (await client.get("/schedules/plain/pause")).status_code == 404
     assert (await client.get("/schedules/no-such")).status_code == 404
+
+
+async def test_the_schedule_of_the_ledger_itself_has_its_last_run(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.ping("scheduler", "* * * * *")
+    await world.wake(MONDAY + HOUR)
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert re.search(r'href="/schedules/scheduler".*?<small>ok, ', page, re.DOTALL)
+
+
+async def test_the_schedule_of_a_function_that_is_not_everywhere_has_its_last_run(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    assert "event-recorder" not in (await client.get("/schedules/panels/schedules")).text
+    world.cluster.deploy(event_recorder, world.environ, now=lambda: world.now)
+    world.ping("event-recorder", "17 * * * *")
+    due = ScheduleDue(schedule="event-recorder", time=MONDAY)
+    assert (await world.cluster.tell("event-recorder", due)).status_code == 202
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert re.search(r'href="/schedules/event-recorder".*?<small>ok, ', page, re.DOTALL)
 
 
 async def test_every_time_is_in_the_zone_that_the_reader_chose(client: httpx.AsyncClient) -> None:
