@@ -14,6 +14,9 @@ from functions.job_launcher.decide import JobRequest, SecretKey, State
 from functions.kit.durable import Connection
 
 MAX_DELETED = 1000  # rows in one statement
+_DELETE_ENDED = """
+    DELETE FROM job WHERE id IN
+        (SELECT id FROM job WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)"""
 OPEN = "state IN ('queued', 'starting', 'running')"
 NOT_LEASED = "(launching_until IS NULL OR launching_until <= clock_timestamp())"
 
@@ -230,12 +233,7 @@ async def cancellation_requested(tx: Connection) -> list[JobRow]:
 
 async def delete_ended(connection: Connection, before: datetime) -> None:
     """Delete Jobs that ended before a time, at most `MAX_DELETED`."""
-    await connection.execute(
-        """DELETE FROM job WHERE id IN
-               (SELECT id FROM job WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)""",
-        before,
-        MAX_DELETED,
-    )
+    await connection.execute(_DELETE_ENDED, before, MAX_DELETED)
 
 
 async def changes_row(tx: Connection, statement: str, *values: object) -> bool:

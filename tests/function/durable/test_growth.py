@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +11,7 @@ import pytest
 from functions.kit.durable import Store, history, retention
 from functions.kit.durable.history import Wanted
 from functions.kit.settings import DatabaseSettings
+from tests.support.explained import pages
 
 NOW = datetime.now(UTC)
 # A month of runs of five functions, as SQL makes them: two schedules, one run in ten fails.
@@ -41,13 +41,6 @@ async def store(functions_database: str) -> AsyncIterator[Store]:
     store = Store(DatabaseSettings.read({"DATABASE_URL": functions_database}))
     yield store
     await store.close()
-
-
-async def pages(connection: asyncpg.Connection[asyncpg.Record], query: str) -> int:
-    """How many pages of the table and its indexes a query reads."""
-    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
-    root = json.loads(plan)[0]["Plan"]
-    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
 
 
 @pytest.mark.parametrize("query", [history._TALLY, history._TICKS], ids=["tally", "ticks"])

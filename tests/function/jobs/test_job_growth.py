@@ -1,0 +1,35 @@
+"""What the sweep deletes each minute is found however many Jobs are on record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from functions.job_launcher import tables
+from tests.support.explained import pages
+
+# A month of Jobs, one in a hundred still open.
+MONTH = """
+    INSERT INTO job (id, kind, task_id, service, group_name, supersede,
+                     request, state, queued_at, ended_at)
+    SELECT 'job-' || n, 'execute', 't' || n % 1000, 'shop', '', '', '{}',
+        CASE n % 100 WHEN 0 THEN 'running' ELSE 'succeeded' END,
+        now() - interval '30 days' * n / 20000,
+        CASE WHEN n % 100 > 0 THEN now() - interval '30 days' * n / 20000 END
+    FROM generate_series(1, 20000) AS n"""
+
+
+async def test_old_jobs_are_found_by_their_end(functions_database: str) -> None:
+    connection = await asyncpg.connect(functions_database)
+    try:
+        await connection.execute("SET synchronous_commit = on")  # or VACUUM knows of no commit yet
+        await connection.execute(MONTH)
+        await connection.execute("VACUUM ANALYZE job")
+        whole = await pages(connection, "SELECT count(*) FROM job WHERE request <> '[]'")
+        nothing_is_old = datetime.now(UTC) - timedelta(days=60)
+        read = await pages(connection, tables._DELETE_ENDED, nothing_is_old, tables.MAX_DELETED)
+    finally:
+        await connection.close()
+    assert whole > 200
+    assert read < 20
