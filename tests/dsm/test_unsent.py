@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from functions.dsm.sprint_service.main import sprint_service
 from functions.dsm.sprint_service.unsent import send
+from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintStarted
 from functions.kit import cloudevents
 from functions.kit.context import Context
@@ -22,6 +24,7 @@ from functions.kit.process import metrics_page
 from tests.dsm.conftest import Dsm
 from tests.function.contract.test_serve import served
 from tests.support import eventually
+from tests.support.crashing_cluster import Killed
 
 PATIENCE_S = 5.0  # of cycle-trigger with a call
 
@@ -192,6 +195,39 @@ async def test_a_round_tells_the_backlog_what_nobody_repeats(
 
     backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
     assert {task["status"] for task in backlog} == {"unassigned"}
+
+
+async def test_the_tick_alone_sends_what_a_killed_process_left(
+    dsm: Dsm, dsm_databases: dict[str, str]
+) -> None:
+    sprint = await dsm.sprint()
+    dsm.cluster.doom(1, "before", "everything")
+    with pytest.raises(Killed):
+        await dsm.call("POST", "sprint-service", f"/sprints/{sprint}/close")
+    assert dsm.cluster.revive()
+    _process(dsm, dsm_databases)
+    connection = await asyncpg.connect(dsm_databases["sprint_service"])
+    await connection.execute("UPDATE outbox SET created_at = now() - interval '1 minute'")
+    kinds = await connection.fetch("SELECT kind FROM outbox ORDER BY number")
+    assert [row["kind"] for row in kinds] == ["placements", "sprint_retrospective"]
+
+    tick = ScheduleDue(schedule="sprint-outbox", time=datetime.now(UTC))
+    assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 202
+
+    async def all_left() -> bool:
+        return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+    assert await eventually(all_left)
+    await connection.close()
+    backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
+    assert {task["status"] for task in backlog} == {"unassigned"}
+    at = "/v1/notes/sprint_retrospective"
+    assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
+
+
+async def test_another_schedules_tick_is_refused(dsm: Dsm) -> None:
+    tick = ScheduleDue(schedule="sprint-report", time=datetime.now(UTC))
+    assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 400
 
 
 async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from functions.dsm.sprint_service import lifecycle, outbox, tables, unsent
 from functions.dsm.sprint_service.gauges import gauges
 from functions.dsm_client import dsm
+from functions.events.schedule import ScheduleDue
 from functions.kit.clients import ServiceClient
 from functions.kit.context import Context
 from functions.kit.contract import (
@@ -227,4 +228,12 @@ async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
     return {"sprint_id": found}
 
 
-sprint_service = api("sprint_service", build, gauges, start=unsent.start)
+sprint_service = api(
+    "sprint_service",
+    build,
+    gauges,
+    start=unsent.start,
+    inputs=[ScheduleDue],
+    schedules=unsent.SCHEDULES,
+    consume=unsent.consume,
+)

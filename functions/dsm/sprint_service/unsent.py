@@ -1,7 +1,7 @@
 """Sending what is unsent: what a dead process, or an absent broker or service, left behind.
 
-A loop does it while a process is awake. It may send the messages of a request that is still at
-work: they leave twice, then, under the same ids.
+A loop does it while a process is awake, and the tick of each minute wakes one. It may send the
+messages of a request that is still at work: they leave twice, then, under the same ids.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import asyncio
 import logging
 
 from functions.dsm.sprint_service import outbox, tables
+from functions.events.schedule import ScheduleDue
+from functions.kit import cloudevents
 from functions.kit.context import Context, Resources
+from functions.kit.contract import envelope
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
 
 EVERY_S = 10.0
 OLD_S = 10.0  # a request at work sends its own
+SCHEDULES = ("sprint-outbox",)
 
 
 class UnsentLoop:
@@ -71,3 +75,11 @@ async def _placed(ctx: Context, project_id: str) -> None:
 async def start(ctx: Context) -> None:
     """Begin with what an earlier process left."""
     ctx.part(UnsentLoop).start()
+
+
+async def consume(message: cloudevents.Message, ctx: Context) -> None:
+    """Take the tick of each minute: no process may be awake since another died."""
+    envelope.open_(message, (ScheduleDue,), SCHEDULES)
+    # A sweep may outlast the tick's deadline: it waits for services that hang.
+    await start(ctx)
+    await ctx.resources.durable.relay.sweep()
