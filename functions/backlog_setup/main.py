@@ -4,6 +4,7 @@ in      BacklogSetupRequested; plain JSON or YAML of an ad-hoc request
 out     BacklogSeeded
 asks    project-service, for the team
 writes  backlog-service's tables, in one transaction; it needs no inbox, as a repeat finds its rows
+        and says so, with `created` 0
 fails   TemporaryError while the database is away or its tables are missing
 """
 

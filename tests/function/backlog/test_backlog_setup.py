@@ -9,8 +9,12 @@ import asyncpg
 import pytest
 
 from functions.backlog_setup.decide import FALLBACK_TEAM, SAMPLE_STORIES, SAMPLE_TASKS
+from functions.backlog_setup.main import backlog_setup
+from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
+from functions.kit.contract import envelope
 from tests.support.backlog_world import Team, backlog, seed, team, url
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, message_of
+from tests.support.crashing_cluster import Killed, MortalCluster
 
 __all__ = ["backlog", "team", "url"]  # fixtures
 
@@ -145,3 +149,21 @@ async def test_the_log_tells_the_seeds_story(
         "Created 8 tasks, 4 stories, and 8 story-task mappings",
         "Backlog setup completed successfully. Created 8 backlog items for project TEST-001",
     ]
+
+
+async def test_an_answer_that_a_dead_process_owes_comes_with_the_brokers_repeat(url: str) -> None:
+    """The rows are committed by then; the broker has no answer, so it delivers again."""
+    cluster = MortalCluster()
+    cluster.deploy(backlog_setup, {"DATABASE_URL": url})
+    cluster.add("project-service", Team())
+    asked = message_of(BacklogSetupRequested())
+    cluster.doom(0, "after", "everything")
+    with pytest.raises(Killed):
+        await cluster.tell("backlog-setup", asked)
+    assert cluster.revive()
+
+    seeded = envelope.open_(await cluster.ask("backlog-setup", asked), (BacklogSeeded,))
+
+    assert isinstance(seeded, BacklogSeeded)
+    assert (seeded.tasks_count, seeded.created) == (8, 0)
+    await cluster.close()
