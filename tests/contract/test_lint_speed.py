@@ -1,0 +1,51 @@
+"""How long the linter works on much YAML that is mostly none of its business."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.support.lint_tree import GOOD
+
+ROOT = Path(__file__).parents[2]
+TREE_BYTES = 5_000_000
+LIMIT_S = 4.0  # of processor time: three times what it takes
+
+
+def definition(number: int) -> str:
+    """A CustomResourceDefinition of 1.3 MB, as operators ship them."""
+    said = "What the field is for, in a sentence of some words, as a generator writes it. " * 2
+    part = {"type": "object", "description": said, "properties": {"a": {"type": "string"}}}
+    schema = {"type": "object", "properties": {f"field{n}": part for n in range(3900)}}
+    body = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"robots{number}.example.com"},
+        "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]},
+    }
+    dumper = type("Spelled", (yaml.CSafeDumper,), {"ignore_aliases": lambda *_: True})
+    return yaml.dump(body, Dumper=dumper)
+
+
+def processor_s(*command: str) -> float:
+    """Run it; the processor time of the child, in seconds, however busy the machine is."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.startswith("nothing found in "), done.stdout
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_five_megabytes_are_linted_in_seconds_of_the_processor(tmp_path: Path) -> None:
+    files = {f"crd{number}.yaml": definition(number) for number in range(4)}
+    files["objects.yaml"] = "---".join(GOOD)
+    files["kustomization.yaml"] = yaml.safe_dump({"resources": sorted(files)})
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert sum(map(len, files.values())) > TREE_BYTES
+    took_s = processor_s(sys.executable, "-m", "knative.lint", str(tmp_path))
+    assert took_s < LIMIT_S, f"{took_s:.1f} s"
