@@ -57,6 +57,7 @@ async def unfinished(request: Request, ctx: Context) -> Response:
     schedules=["cycle-sweep"],
     inbox=True,
     routes=[route("/cycles", unfinished)],
+    retention=lambda ctx: tables.RETENTION,
 )
 async def cycle_trigger(
     event: ScheduleDue | SprintCompleted | CycleRequested, ctx: Context

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from functions.cycle_trigger.decide import Cycle
-from functions.kit.durable import Store
+from functions.kit.durable import Store, rule
 from functions.kit.errors import shortened
 
 State = Literal["open", "failed", "completed"]
 _FIRST = ""  # the sprint_id of the cycle that starts a project's first sprint
+
+# Users look back a year, and a month more. One that failed stays: a user has to finish it.
+RETENTION = (rule("cycle", "updated_at", days=400, where="state = 'completed'"),)
 
 
 async def begin(store: Store, cycle: Cycle) -> None:

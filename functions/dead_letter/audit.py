@@ -49,11 +49,6 @@ async def expire(tx: Connection, before: datetime, reason: str, now: datetime, l
     return len(rows)
 
 
-async def forget(connection: Connection, before: datetime) -> None:
-    """Delete the audit rows that were written before an instant."""
-    await connection.execute("DELETE FROM audit WHERE at < $1", before)
-
-
 async def of(connection: Connection, number: int) -> list[dict[str, Any]]:
     """The audit of one dead letter, oldest first, as JSON."""
     rows = await connection.fetch(

@@ -13,7 +13,7 @@ import logging
 from functions.dead_letter import decide, tables
 from functions.dead_letter.api import ROUTES
 from functions.dead_letter.gauges import gauges
-from functions.dead_letter.retention import DeadLetterSettings, sweep_if_due
+from functions.dead_letter.retention import DeadLetterSettings, retention, sweep_if_due
 from functions.events.base import AnyEvent
 from functions.kit.context import Context
 from functions.kit.contract import function
@@ -21,7 +21,7 @@ from functions.kit.contract import function
 logger = logging.getLogger(__name__)
 
 
-@function(routes=ROUTES, gauges=gauges)
+@function(routes=ROUTES, gauges=gauges, retention=retention)
 async def dead_letter(event: AnyEvent, ctx: Context) -> None:
     failure = decide.failure(event.ce_attributes)
     max_bytes = ctx.settings(DeadLetterSettings).dead_letter_data_bytes

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import Field
 
 from functions.dead_letter import audit, tables
 from functions.kit.context import Context, Resources
+from functions.kit.durable import Rule, rule
 from functions.kit.errors import FunctionError
 from functions.kit.settings import Settings
 
@@ -39,6 +41,11 @@ class DeadLetterSettings(Settings):
     dead_letter_audit_days: int = Field(
         400, ge=1, description="how long it is on record who dismissed or deleted what, days"
     )
+
+
+def retention(ctx: Context) -> Sequence[Rule]:
+    """The audit; dead letters are swept, for the end of each is put on record."""
+    return (rule("audit", "at", ctx.settings(DeadLetterSettings).dead_letter_audit_days),)
 
 
 class Sweeps:
@@ -70,9 +77,8 @@ async def _swept(ctx: Context) -> None:
 
 
 async def sweep(ctx: Context) -> None:
-    """Delete what is older than the settings allow, in batches."""
-    settings = ctx.settings(DeadLetterSettings)
-    days = settings.dead_letter_retention_days
+    """Delete the dead letters that are older than the settings allow, in batches."""
+    days = ctx.settings(DeadLetterSettings).dead_letter_retention_days
     before = ctx.now() - timedelta(days=days)
     async with ctx.store.connection() as connection:
         await tables.settle(connection)
@@ -81,5 +87,3 @@ async def sweep(ctx: Context) -> None:
     while gone == _BATCH:
         async with ctx.store.transaction() as tx:
             gone = await audit.expire(tx, before, reason, ctx.now(), _BATCH)
-    async with ctx.store.connection() as connection:
-        await audit.forget(connection, ctx.now() - timedelta(days=settings.dead_letter_audit_days))

@@ -37,7 +37,8 @@ async def _delete_old(ctx: Context) -> None:
     async with ctx.store.connection() as connection:
         days = ctx.settings(LauncherSettings).job_history_days
         await tables.delete_ended(connection, now - timedelta(days=days))
-        await cancellations.delete_before(connection, now - timedelta(days=1))
+        yesterday = now - timedelta(days=1)
+        await cancellations.delete_before(connection, yesterday, tables.MAX_DELETED)
 
 
 async def _expire(ctx: Context) -> None:

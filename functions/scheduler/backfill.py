@@ -6,15 +6,18 @@ Each wake-up goes on where the rows say that the last one was: one that was kill
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
+from functions.kit.durable import Rule, rule
 from functions.kit.errors import Conflict, NotFound, PermanentError
 from functions.kit.telemetry import trace
 from functions.scheduler import tables
 from functions.scheduler.decide.backfill import Item, Which, plan
 from functions.scheduler.decide.tick import Origin, State, Tick
+from functions.scheduler.settings import SchedulerSettings
 from functions.scheduler.tables import Change, Ledger
 from functions.scheduler.wake import message_of
 
@@ -26,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 10_000
 _RUNS_AGAIN = (State.SKIPPED, State.MISSED, State.FAILED)
+
+
+def retention(ctx: Context) -> Sequence[Rule]:
+    """Backfills that have ended, as long as the ledger says what became of their times."""
+    days = ctx.settings(SchedulerSettings).tick_retention_days
+    return (rule("backfill", "changed_at", days, "state IN ('done', 'cancelled')"),)
 
 
 async def planned(

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functions.events.schedule import ScheduleDue, TickDue
 from functions.kit.context import Context
 from functions.kit.contract import function
-from functions.scheduler import tables
+from functions.scheduler import backfill, tables
 from functions.scheduler.api import ROUTES
 from functions.scheduler.fire import fire
 from functions.scheduler.gauges import gauges
@@ -37,6 +37,7 @@ async def start(ctx: Context) -> None:
     routes=ROUTES,
     start=start,
     gauges=gauges,
+    retention=backfill.retention,
     ad_hoc=False,
 )
 async def scheduler(event: ScheduleDue, ctx: Context) -> None:

@@ -64,6 +64,7 @@ async def show(request: Request, ctx: Context) -> Response:
     inbox=True,
     renders={"text/csv": lambda events: decide.csv_of(events)},
     routes=[route("/", show)],
+    retention=lambda ctx: tables.RETENTION,
 )
 async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context) -> list[Event]:
     readings = await gather_readings(ctx, event.project_id)

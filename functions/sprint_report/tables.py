@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from functions.events.sprint import SprintCompleted
-from functions.kit.durable import Store
+from functions.kit.durable import Store, rule
+
+# A project that has had no next sprint for a year is not waited for.
+RETENTION = (rule("completion", "reported_at", days=365),)
 
 
 async def reported(store: Store, sprint_ids: Sequence[str]) -> dict[str, SprintCompleted]:
@@ -20,7 +23,7 @@ async def reported(store: Store, sprint_ids: Sequence[str]) -> dict[str, SprintC
 
 
 async def remember(store: Store, completed: Sequence[SprintCompleted]) -> None:
-    """Keep what is reported as complete now, and forget what is a year old."""
+    """Keep what is reported as complete now."""
     async with store.connection() as connection:
         await connection.execute(
             """INSERT INTO completion (sprint_id, project_id, total_tasks)
@@ -28,7 +31,4 @@ async def remember(store: Store, completed: Sequence[SprintCompleted]) -> None:
                    AS given (sprint_id text, project_id text, total_tasks int)
                ON CONFLICT (sprint_id) DO NOTHING""",
             [one.model_dump(mode="json") for one in completed],
-        )
-        await connection.execute(
-            "DELETE FROM completion WHERE reported_at < now() - interval '1 year'"
         )

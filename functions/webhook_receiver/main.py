@@ -100,8 +100,9 @@ async def start(ctx: Context) -> None:
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """Deliveries are forgotten once nobody repeats them."""
-    return [tables.retention(ctx.part(Receiver).settings.delivery_retention_days)]
+    """Deliveries are forgotten once nobody repeats them; so is what comparisons found."""
+    days = ctx.part(Receiver).settings.delivery_retention_days
+    return (tables.retention(days), *rounds.retention(ctx))
 
 
 def health(ctx: Context) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,10 @@ from _pytest.mark import ParameterSet
 
 import functions.events
 from functions.events.base import Event, Request, all_types
+from functions.kit.context import Context
 from functions.kit.contract.decorator import spec_of
+from functions.kit.contract.handle import Rules
+from functions.kit.durable import Rule
 from functions.kit.process.serve import FUNCTIONS
 from knative.local.manifests.patches import json_patch
 
@@ -49,6 +52,13 @@ def all_folders() -> dict[str, Path]:
 def target(name: str) -> object:
     folder = all_folders()[name].relative_to(ROOT)
     return getattr(importlib.import_module(".".join((*folder.parts, "main"))), name)
+
+
+def rules_of(name: str, ctx: Context) -> Sequence[Rule]:
+    """What a deployable has deleted from its own tables."""
+    made = target(name)
+    rules: Rules | None = (getattr(made, "api", None) or spec_of(made)).retention
+    return rules(ctx) if rules else ()
 
 
 @dataclass(frozen=True)

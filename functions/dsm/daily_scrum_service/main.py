@@ -96,4 +96,4 @@ async def _tasks(ctx: Context, sprint_id: str) -> list[dict[str, Any]]:
     return tasks
 
 
-daily_scrum_service = api("daily_scrum_service", build)
+daily_scrum_service = api("daily_scrum_service", build, retention=lambda ctx: tables.RETENTION)

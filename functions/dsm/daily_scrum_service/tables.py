@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.kit.durable import Connection
+from functions.kit.durable import Connection, rule
+
+# Users read them as history: a year, and a month more to look back on it.
+RETENTION = (rule("scrums", "drawn_at", days=400),)
 
 Moves = list[dict[str, Any]]
 

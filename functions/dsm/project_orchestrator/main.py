@@ -91,4 +91,4 @@ def build() -> FastAPI:
     return app
 
 
-project_orchestrator = api("project_orchestrator", build)
+project_orchestrator = api("project_orchestrator", build, retention=lambda ctx: tables.RETENTION)

@@ -45,7 +45,7 @@ class Rule:
 
 
 def rule(table: str, age: str, days: int = DAYS, where: str = "true") -> Rule:
-    """Rows of a table, by an indexed column with the time that they came."""
+    """Rows of a table, by a column with their time: indexed, unless the table stays small."""
     return Rule(
         days,
         f"""WITH gone AS (
@@ -80,14 +80,16 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
     )
 
 
-async def keep_small(store: Store, function: str, rules: Sequence[Rule] = ()) -> None:
-    """Delete what is old, now and every ten minutes, for as long as the process lives."""
+async def keep_small(
+    store: Store, function: str, rules: Sequence[Rule] = (), every_s: float = EVERY_S
+) -> None:
+    """Delete what is old, now and every `every_s` seconds, for as long as the process lives."""
     while True:
         try:
             await forget(store, function, rules=rules)
         except FunctionError as error:
             logger.warning("could not delete old records: %s", error)
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(every_s)
 
 
 async def forget(store: Store, function: str, days: int = DAYS, rules: Sequence[Rule] = ()) -> None:

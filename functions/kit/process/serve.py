@@ -151,7 +151,7 @@ class Application:
         settle_memory()
         await send({"type": "lifespan.startup.complete"})
         tidying: asyncio.Task[None] | None = None
-        if self._inbox:
+        if self._inbox or self._retention:
             rules = self._retention(ctx) if self._retention else ()
             tidying = asyncio.create_task(keep_small(ctx.store, ctx.function, rules))
         if self._inbox and ctx.resources.process.k_sink:

@@ -106,10 +106,6 @@ async def settle(
     )
 
 
-async def forget(connection: Connection, before: datetime) -> None:
-    await connection.execute("DELETE FROM hook_delivery WHERE delivered_at < $1", before)
-
-
 async def counts(connection: Connection, since: datetime) -> dict[str, Counts]:
     """Each hook's deliveries since a moment, by state."""
     rows = await connection.fetch(

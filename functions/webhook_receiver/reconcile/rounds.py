@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from functions.kit.clients import Github
 from functions.kit.clients.github_app import GithubSettings, signed
 from functions.kit.context import Context, Resources
+from functions.kit.durable import Rule, rule
 from functions.kit.errors import FunctionError, TemporaryError, shortened
-from functions.webhook_receiver.reconcile import comparison, hook_tables
+from functions.webhook_receiver.reconcile import comparison
 from functions.webhook_receiver.reconcile.alerts import Alerts
 from functions.webhook_receiver.reconcile.hooks import Hook
 from functions.webhook_receiver.reconcile.issues import Issues
@@ -30,7 +31,7 @@ EVERY = timedelta(minutes=5)
 EVERY_STATE = timedelta(hours=1)
 # A state whose delivery the ledger has just forgotten would be found as one that never came.
 SPARE = timedelta(days=1)
-RETENTION = timedelta(days=30)
+RETENTION_DAYS = 30
 
 
 class Compared(Protocol):
@@ -57,7 +58,6 @@ async def compare(ctx: Context, patience_s: float) -> None:
     if compares_hooks(ctx):
         for name in settings.hooks:
             await _turn(Hook(name, github_of(ctx), ctx, keeps), EVERY, ctx, until)
-        await _forget(ctx, keeps)
     if compares_issues(ctx):
         retention_days = ctx.settings(ReceiverSettings).delivery_retention_days
         remembers = timedelta(days=retention_days) - SPARE
@@ -99,10 +99,16 @@ async def _later(name: str, due_at: datetime, problem: str, ctx: Context) -> Non
         await comparison.go_on(connection, name, due_at, shortened(problem))
 
 
-async def _forget(ctx: Context, keeps: timedelta) -> None:
-    """What GitHub keeps no longer is listed no more; what was lost for good is told for a month."""
-    async with ctx.store.connection() as connection:
-        await hook_tables.forget(connection, ctx.now() - keeps - RETENTION)
+def retention(ctx: Context) -> Sequence[Rule]:
+    """What GitHub keeps no longer is listed no more; what was lost for good is told for a month.
+
+    A comparison that has been due for so long is of something that is configured no more.
+    """
+    keeps_days = ctx.settings(ReconcileSettings).github_keeps_days
+    return (
+        rule("hook_delivery", "delivered_at", keeps_days + RETENTION_DAYS),
+        rule("comparison", "due_at", RETENTION_DAYS),
+    )
 
 
 class _Clients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import pytest
 from functions.kit.durable import Store, history, retention
 from functions.kit.durable.history import Wanted
 from functions.kit.settings import DatabaseSettings
+from tests.support import eventually
 from tests.support.explained import pages
 
 NOW = datetime.now(UTC)
@@ -91,3 +93,29 @@ async def test_old_runs_are_deleted_in_batches_and_young_ones_stay(
     assert oldest > datetime.now(UTC) - timedelta(days=15, minutes=1)
     assert 5500 < left < 6500
     assert await month.fetchval("SELECT count(*) FROM run WHERE function = 'f1'") == 12000
+
+
+async def test_what_gets_old_while_a_process_lives_is_deleted_in_a_later_round(
+    functions_database: str, store: Store
+) -> None:
+    connection = await asyncpg.connect(functions_database)
+
+    async def grow_old() -> None:
+        await connection.execute(
+            """INSERT INTO run (function, source, id, type, ended_at, took_ms, outcome)
+               VALUES ('f', '/s', '1', 't', now() - interval '31 days', 1, 'ok')"""
+        )
+
+    async def are_gone() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) = 0 FROM run"))
+
+    await grow_old()
+    keeping = asyncio.create_task(retention.keep_small(store, "f", every_s=0.05))
+    try:
+        await eventually(are_gone)
+        await grow_old()
+        await eventually(are_gone)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await connection.close()
