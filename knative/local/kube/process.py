@@ -18,7 +18,8 @@ import psutil
 
 MARK = "KUBE_POD_UID"
 _MEMORY_EVERY_S = 0.5
-# Runs in a fresh interpreter, as code between fork and exec is not safe in a threaded process.
+# Runs in a fresh interpreter, as code between fork and exec is not safe in a threaded process. It
+# writes down the group itself, before the program can start others: the runtime may be killed.
 _TRAMPOLINE = """
 import os, sys
 if sys.platform == "linux":
@@ -26,10 +27,12 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 9)
     if os.getppid() != int(sys.argv[1]):
         os._exit(137)
+with open(sys.argv[2], "w") as record:
+    record.write(str(os.getpid()))
 try:
-    os.execvp(sys.argv[2], sys.argv[2:])
+    os.execvp(sys.argv[3], sys.argv[3:])
 except OSError as error:
-    print(f"cannot start {sys.argv[2]}: {error}", file=sys.stderr)
+    print(f"cannot start {sys.argv[3]}: {error}", file=sys.stderr)
     os._exit(128)
 """
 
@@ -46,10 +49,11 @@ class Process:
     async def start(
         cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, record: Path
     ) -> Process:
-        """Start `argv` with its output appended to `log`; `record` gets the group's id."""
+        """Start `argv`: its output goes to `log`, its group's id to `record`, both absolute."""
         with open(log, "ab") as output:  # noqa: ASYNC230, PTH123 - opening a file takes no time
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _TRAMPOLINE, str(os.getpid()), *argv),
+                *(sys.executable, "-I", "-S", "-c", _TRAMPOLINE),
+                *(str(os.getpid()), str(record), *argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
@@ -57,7 +61,6 @@ class Process:
                 cwd=cwd,
                 start_new_session=True,
             )
-        _write_down(record, child.pid)
         return cls(child)
 
     async def wait(self, memory_limit: int | None = None) -> int:
@@ -86,10 +89,6 @@ class Process:
                     self.signal(signal.SIGKILL)
                     return
             await asyncio.sleep(_MEMORY_EVERY_S)
-
-
-def _write_down(record: Path, group: int) -> None:
-    record.write_text(str(group))
 
 
 def sweep(record: Path, uid: str) -> None:
