@@ -23,8 +23,8 @@ API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
 # The functions that handle ticks: those of the stream's records, and those that only sweep.
 TICKED = (*RECORDS, "orchestrator", "scheduler", "webhook-receiver")
-# One that is not everywhere: it is asked where the schedule of its name is.
-OPTIONAL = "event-recorder"
+# Those that are not everywhere, by their schedules: they are asked where the schedule is.
+OPTIONAL = {"event-recorder": "event-recorder", "sprint-outbox": "sprint-service"}
 # A tick is sent, handled and recorded a while after it was due.
 GRACE = timedelta(minutes=10)
 
@@ -116,7 +116,7 @@ def coming(source: Row, now: datetime, count: int) -> list[Row]:
 
 async def last_ticks(ask: Ask, sources: Sequence[Row]) -> tuple[dict[str, Row], dict[str, str]]:
     """Each schedule's last tick that a function has handled, and the functions that are away."""
-    optional = [OPTIONAL for source in sources if name_of(source) == OPTIONAL]
+    optional = [OPTIONAL[name] for name in map(name_of, sources) if name in OPTIONAL]
     away: dict[str, str] = {}
 
     async def of(function: str) -> list[Row]:

@@ -213,6 +213,8 @@ async def test_the_tick_alone_sends_what_a_killed_process_left(
 
     tick = ScheduleDue(schedule="sprint-outbox", time=datetime.now(UTC))
     assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 202
+    (run,) = (await dsm.get("sprint-service", "/runs", type=tick.type))["runs"]
+    assert run["id"] == tick.identity()
 
     async def all_left() -> bool:
         return not await connection.fetchval("SELECT count(*) FROM outbox")

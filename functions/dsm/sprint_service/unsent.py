@@ -14,6 +14,7 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context, Resources
 from functions.kit.contract import envelope
+from functions.kit.durable import inbox
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ async def start(ctx: Context) -> None:
 
 async def consume(message: cloudevents.Message, ctx: Context) -> None:
     """Take the tick of each minute: no process may be awake since another died."""
-    envelope.open_(message, (ScheduleDue,), SCHEDULES)
+    due = envelope.open_(message, (ScheduleDue,), SCHEDULES)
+    about = (due.identity() or message.id, (message.source, message.id))
     # A sweep may outlast the tick's deadline: it waits for services that hang.
     await start(ctx)
-    await ctx.resources.durable.relay.sweep()
+    key = inbox.Key(ctx.function, message.type, *about)
+    await inbox.recorded(ctx.store, key, message.type, ctx.resources.durable.relay.sweep)
