@@ -1,0 +1,46 @@
+"""Ctrl-C while PostgreSQL is away: everything ends in order, and says nothing of how."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+OVERLAY = ROOT / "knative/overlays/local"
+AWAY, STOPPING = "PostgreSQL has ended and is started again", "Stopping; Ctrl-C again kills"
+
+
+async def postgres(runtime: LocalKnative) -> tuple[str, int]:
+    """Its state, and its process or 0."""
+    (found,) = (one for one in await runtime.ask("services") if one["name"] == "postgres")
+    return found["state"], int(found["pid"] or 0)
+
+
+async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    with local_knative(OVERLAY, data) as runtime:
+        _, pid = await postgres(runtime)
+        with (data / "postgres" / "postgresql.conf").open("a") as config:
+            config.write("no_such_setting = 1\n")  # so that it stays away
+        os.kill(pid, signal.SIGKILL)
+
+        async def is_away() -> bool:
+            return (await postgres(runtime))[0] == "failed"
+
+        assert await eventually(is_away, within_s=60)
+        assert runtime.process is not None
+        runtime.process.send_signal(signal.SIGINT)
+        code = runtime.process.wait(60)
+    said = (tmp_path / "d.log").read_text()
+    assert code in (0, 130), said
+    assert AWAY in said, said
+    assert STOPPING in said, said
+    assert "Traceback" not in said, said
+    assert "ERROR" not in said.partition(STOPPING)[2], said
