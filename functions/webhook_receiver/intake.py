@@ -161,7 +161,8 @@ SOURCES: Mapping[str, Source] = {
 def _delivery(source: str, arrival: Arrival, message: cloudevents.Message) -> Delivery:
     attributes = cloudevents.attributes(message) | {"correlationid": message.id}
     if message.subject:
-        attributes["partitionkey"] = message.subject
+        # Issue 7 of one repository need not wait for issue 7 of another.
+        attributes["partitionkey"] = f"{message.source}#{message.subject}"
     carried = trace.carried(arrival.headers)
     if _TRACE.fullmatch(carried.get("traceparent", "")):
         attributes["traceparent"] = carried["traceparent"]

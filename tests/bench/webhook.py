@@ -113,4 +113,5 @@ def _ten_kilobytes() -> bytes:
         **ISSUE,
         "issue": {"number": 7, "title": "{name}-{n}", "body": "x" * (10_240 - len(short))},
     }
-    return json.dumps(issue).encode()
+    # One issue for each: events of one issue leave one after the other.
+    return json.dumps(issue).replace('"number": 7', '"number": {n}').encode()
