@@ -19,7 +19,9 @@ TINY = Path(__file__).parent / "overlays" / "tiny"
 
 def make(*words: str, run: str = sys.executable) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", f"RUN={run}", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    # As from a shell, also where the tests themselves were started by make.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
 def used(data: Path) -> Path:
