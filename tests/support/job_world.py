@@ -27,6 +27,7 @@ from knative.local.manifests.images import Program
 from tests.support import eventually
 from tests.support.cluster import Cluster, message_of
 from tests.support.kube_server import ENTRYPOINT, make_kube, serving
+from tests.support.kubeconfig import kubeconfig
 
 FACTS = {kind.type for kind in EMITS}
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,21 +190,12 @@ def deploy(
 ) -> None:
     """Serve the launcher for a Kubernetes API at `url`."""
     (folder / "routes.yaml").write_text(routes)
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    (folder / "kubeconfig").write_text(json.dumps(config))
     cluster.deploy(
         job_launcher,
         {
             "DATABASE_URL": database,
             "ROUTES_FILE": str(folder / "routes.yaml"),
-            "KUBECONFIG": str(folder / "kubeconfig"),
+            "KUBECONFIG": kubeconfig(folder, url),
             "KUBERNETES_NAMESPACE": "agents",
             "KUBERNETES_TIMEOUT_S": "3",
             "JOB_IMAGE": "anthropic/claude-code",

@@ -50,11 +50,7 @@ def producer_timeout_too_short(tree: Tree) -> Iterator[Violation]:
     fix="Make delivery.timeout at least the Service's timeoutSeconds (default 300).",
 )  # fmt: skip
 def delivery_timeout_too_short(tree: Tree) -> Iterator[Violation]:
-    for trigger in tree.triggers:
-        subscriber = tree.at(trigger, "spec", "subscriber")
-        if subscriber is None or not subscriber.is_a(SERVING, "Service"):
-            continue
-        effective = effective_delivery(trigger, tree)
+    for trigger, subscriber, effective in _deliveries_to_services(tree):
         needed_s, given_s = service_timeout_s(subscriber), effective.delivery.timeout_s
         if given_s is not None and given_s < needed_s:
             message = f"times out after {format_s(given_s)}; {subscriber} works up to {needed_s} s"
@@ -68,11 +64,7 @@ def delivery_timeout_too_short(tree: Tree) -> Iterator[Violation]:
     fix="A delivery.timeout a little above timeoutSeconds; longer work belongs into a Job.",
 )  # fmt: skip
 def delivery_timeout_too_long(tree: Tree) -> Iterator[Violation]:
-    for trigger in tree.triggers:
-        subscriber = tree.at(trigger, "spec", "subscriber")
-        if subscriber is None or not subscriber.is_a(SERVING, "Service"):
-            continue
-        effective = effective_delivery(trigger, tree)
+    for trigger, subscriber, effective in _deliveries_to_services(tree):
         limit_s, given_s = service_timeout_s(subscriber), effective.delivery.timeout_s
         useful_s = 2 * limit_s + 60 + _reply_time(tree, trigger).duration_s
         if effective.defined_in is trigger and given_s is not None and given_s > useful_s:
@@ -167,6 +159,16 @@ def _produced_events(tree: Tree) -> list[Event]:
 def _has_outbox(service: Manifest) -> bool:
     """Does it answer before it sends? Then its answer does not wait for deliveries."""
     return service.texts("metadata", "labels").get(OUTBOX) == "true"
+
+
+def _deliveries_to_services(
+    tree: Tree,
+) -> Iterator[tuple[Manifest, Manifest, EffectiveDelivery]]:
+    """Return the Triggers whose subscriber is a Knative Service, with that and their delivery."""
+    for trigger in tree.triggers:
+        subscriber = tree.at(trigger, "spec", "subscriber")
+        if subscriber is not None and subscriber.is_a(SERVING, "Service"):
+            yield trigger, subscriber, effective_delivery(trigger, tree)
 
 
 def _publishers(tree: Tree) -> Iterator[tuple[Manifest, list[Event]]]:
