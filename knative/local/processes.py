@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ class Processes:
     """`by_host` finds the revision behind any host name that cluster DNS knows."""
 
     def __init__(self, world: World, site: Site, limits: Limits) -> None:
-        self._world = world
+        self.world = world
         self._site = site
         self.revisions = [
             Revision(
@@ -42,7 +41,6 @@ class Processes:
         self.by_host = {
             name: revision for revision in self.revisions for name in host_names(revision.service)
         }
-        self._generations = dict.fromkeys((r.host for r in self.revisions), 1)
         self._tried = site.data / "tried.json"
         self._pids = site.data / "pids.json"
         self._tasks: list[asyncio.Task[None]] = []
@@ -82,7 +80,7 @@ class Processes:
 
     def watched(self, revision: Revision) -> list[Path]:
         """The files and folders that a Service's process is made of."""
-        program, env = self._world.program(revision.service), revision.launch(0).env
+        program, env = self.world.program(revision.service), revision.launch(0).env
         assert program is not None, "a world with unmapped images is not run"
         return [(program.folder / expand(part, env)).resolve() for part in program.watch]
 
@@ -90,31 +88,30 @@ class Processes:
         """Those whose Service, or a ConfigMap or Secret that it names, is another in `world`."""
         changed = {
             item.name
-            for one, other in ((world, self._world), (self._world, world))
+            for one, other in ((world, self.world), (self.world, world))
             for kind in (ConfigMap, Secret)
             for item in one.all(kind)
             if item != other.get(kind, item.namespace, item.name)
         }
 
         def is_outdated(old: KnativeService) -> bool:
-            new = world.get(KnativeService, old.namespace, old.name)
-            return new != old or not changed.isdisjoint(_texts(old.model_dump()))
+            new, text = world.get(KnativeService, old.namespace, old.name), old.model_dump_json()
+            return new != old or any(f'"{name}"' in text for name in changed)
 
         return [revision for revision in self.revisions if is_outdated(revision.service)]
 
-    async def replace(self, revision: Revision, world: World) -> str:
+    async def replace(self, revision: Revision) -> str:
         """Start the revision that follows, by `world`; its name once it has taken over.
 
         NotReadyError when it cannot start: the one before goes on.
         """
-        old = revision.service
-        new = world.get(KnativeService, old.namespace, old.name) or old
-        self._generations[old.host] += 1
-        generation = self._generations[old.host]
+        revision.generation += 1
+        old, generation = revision.service, revision.generation
+        new = self.world.get(KnativeService, old.namespace, old.name)
+        assert new is not None, "where a Service comes or goes, everything starts again"
         await revision.replace(
-            new, lambda port: launch(new, world, self._site, port, generation=generation)
+            new, partial(launch, new, self.world, self._site, generation=generation)
         )
-        self._world = world
         return f"{old.name}-{generation:05d}"
 
     async def kill(self, host: str) -> None:
@@ -140,18 +137,6 @@ class Processes:
                 scratch.write_text(json.dumps({str(pid): _born(pid) for pid in pids}))
                 scratch.replace(self._pids)
             await asyncio.sleep(0.5)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """All texts in a document."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
 
 
 def _born(pid: int) -> float:

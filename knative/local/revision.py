@@ -78,6 +78,7 @@ class Revision:
         self.reason = ""  # why the last start failed
         self.state = State.ZERO
         self.in_flight = 0
+        self.generation = 1  # of the template: the number in K_REVISION
         self.launch = launch
         self._limits = limits
         self._configure(service)

@@ -34,14 +34,12 @@ class Watcher:
 
     def __init__(
         self,
-        world: World,
         processes: Processes,
         data: Path,
         reload: Callable[[], World],
         restart: Callable[[World], None],
         report: Callable[[str], None],
     ) -> None:
-        self._world = world
         self._processes = processes
         self._data = data
         self._reload = reload
@@ -50,8 +48,9 @@ class Watcher:
 
     async def run(self) -> None:
         """Follow the file system, one batch of changes after the other."""
-        programs = (path for r in self._processes.revisions for path in self._processes.watched(r))
-        existing = {path for path in (*self._world.folders, *programs) if path.exists()}
+        processes = self._processes
+        programs = (path for r in processes.revisions for path in processes.watched(r))
+        existing = {path for path in (*processes.world.folders, *programs) if path.exists()}
         kept = DefaultFilter(ignore_paths=[self._data])
         following = False
         async for changes in awatch(
@@ -68,7 +67,9 @@ class Watcher:
         files = [file.resolve() for file in files]
         processes = self._processes
         stale = {r.host: r for r in processes.revisions if _concerns(files, processes.watched(r))}
-        manifests = [f for f in files if f.suffix in _YAML and _concerns([f], self._world.folders)]
+        manifests = [
+            f for f in files if f.suffix in _YAML and _concerns([f], processes.world.folders)
+        ]
         if manifests:
             try:
                 world = await asyncio.to_thread(self._reload)
@@ -77,19 +78,19 @@ class Watcher:
             except ManifestError as error:
                 self._report(f"{_names(manifests)} changed; what runs stays:\n{error}")
                 return
-            if _others(world) != _others(self._world):
+            if _others(world) != _others(processes.world):
                 self._report(f"{_names(manifests)} changed: everything starts again")
                 self._restart(world)
                 return
-            self._world = world
             stale |= {r.host: r for r in processes.outdated(world)}
+            processes.world = world
         if stale:
             await asyncio.gather(*(self._replace(r, files) for r in stale.values()))
 
     async def _replace(self, revision: Revision, files: list[Path]) -> None:
         began = time.monotonic()
         try:
-            name = await self._processes.replace(revision, self._world)
+            name = await self._processes.replace(revision)
         except NotReadyError as error:
             self._report(f"{_names(files)} changed; {revision.service.name} stays: {error}")
             return

@@ -99,7 +99,7 @@ async def _run(
         from knative.local.watch import Watcher  # whoever does not watch need not load it
 
         data = runtime.options.data
-        watcher = Watcher(runtime.world, runtime.processes, data, reload, changed.set_result, say)
+        watcher = Watcher(runtime.processes, data, reload, changed.set_result, say)
         beside.append(asyncio.create_task(watcher.run()))
     try:
         if arguments.json:
