@@ -16,6 +16,7 @@ from watchfiles import DefaultFilter, awatch
 
 from knative.local.instance import NotReadyError
 from knative.local.manifests.core import ConfigMap, Secret
+from knative.local.manifests.images import Program
 from knative.local.manifests.load import World
 from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError
@@ -102,10 +103,10 @@ def _concerns(files: Iterable[Path], places: Iterable[Path]) -> bool:
     return any(file.is_relative_to(place) for file in files for place in places)
 
 
-def _others(world: World) -> tuple[list[Manifest], set[str]]:
-    """What no process is made of, and which processes there are."""
+def _others(world: World) -> tuple[list[Manifest], set[str], dict[str, Program]]:
+    """What no one process is made of: other objects, which Services there are, what images are."""
     others = [item for item in world.objects if not isinstance(item, _OF_A_PROCESS)]
-    return others, {service.host for service in world.all(KnativeService)}
+    return others, {service.host for service in world.all(KnativeService)}, dict(world.programs)
 
 
 def _names(files: Iterable[Path]) -> str:

@@ -130,6 +130,21 @@ async def test_a_broken_manifest_changes_nothing_and_is_named_by_line(town: Town
     assert await town.answer("one") == "one one-00001 red"
 
 
+async def test_another_program_of_an_image_starts_everything_again(town: Town) -> None:
+    town.write("three.py", PROGRAM.replace("WORDS", "three"))
+    town.write("knative-local.yaml", PROGRAMS.replace("[python, one.py]", "[python, three.py]"))
+    await town.will_report("knative-local.yaml", "everything starts again")
+
+    async def is_three() -> bool:
+        try:
+            town.runtime.admin = Client(town.runtime.data)  # its token is another
+        except StartError:
+            return False
+        return await town.answer("one") == "three one-00001 red"
+
+    await eventually(is_three, within_s=60)
+
+
 async def test_what_concerns_everything_starts_everything_again(town: Town) -> None:
     town.write("trigger.yaml", TRIGGER)
     await town.will_report("trigger.yaml changed: everything starts again")
