@@ -1,7 +1,7 @@
 """What a Job's spec may say here, what it gets by default, and what may change later.
 
 Not supported, and refused by name: more than one completion or pod at a time, indexed completion,
-pod failure and success policies, a selector of one's own, and sidecar containers.
+pod failure and success policies, and a selector of one's own.
 """
 
 from __future__ import annotations
@@ -123,8 +123,11 @@ def _pod_causes(at: str, pod: Object) -> Causes:
     for field in ("initContainers", "containers"):
         for number, container in enumerate(pod.get(field) or ()):
             yield from _container_causes(f"{at}.{field}[{number}]", container, volumes)
-            if container.get("restartPolicy"):
-                yield Cause(f"{at}.{field}[{number}].restartPolicy", "Forbidden: no sidecars here")
+            policy, here = container.get("restartPolicy"), f"{at}.{field}[{number}].restartPolicy"
+            if policy and field == "containers":
+                yield Cause(here, "Forbidden: may not be set for non-init containers")
+            elif policy and policy != "Always":
+                yield _unsupported(here, policy, ["Always"])
             name = container.get("name")
             if name in names:
                 message = f'Duplicate value: "{name}"'

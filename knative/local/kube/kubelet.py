@@ -11,7 +11,7 @@ from typing import Any
 from knative.local.kube import pod_status
 from knative.local.kube.collector import Collector
 from knative.local.kube.machine import Machine
-from knative.local.kube.pods import PodRun, remove_folder
+from knative.local.kube.pods import MIN_SIDECAR_GRACE_S, PodRun, remove_folder
 from knative.local.kube.process import sweep
 from knative.local.kube.resources import CONFIG_MAP, POD, SECRET
 from knative.local.kube.store import Change, Key, Object, Store
@@ -59,13 +59,13 @@ class Kubelet:
         self._store.listen(self._follow)
 
     async def stop(self) -> None:
-        """End all processes: SIGTERM, then SIGKILL after five seconds."""
+        """End all processes: SIGTERM, then SIGKILL after five seconds; sidecars last."""
         self._closed = True
         tasks = [task for _, task in self._runs.values()]
         for run, _ in self._runs.values():
             run.stop(_LAST_GRACE_S, reason="NodeShutdown", message="the local runtime stopped")
         if tasks:
-            await asyncio.wait(tasks, timeout=_LAST_GRACE_S + 1)
+            await asyncio.wait(tasks, timeout=_LAST_GRACE_S + MIN_SIDECAR_GRACE_S + 1)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

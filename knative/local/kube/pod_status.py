@@ -65,7 +65,9 @@ def pod_status(
     ready = phase == "Running" and all(entry["ready"] for entry in main)
     why = {"reason": "PodCompleted"} if phase == "Succeeded" else {}
     wanted = {
-        "Initialized": all("terminated" in e["state"] for e in init) or phase == "Succeeded",
+        # A sidecar among them goes on running.
+        "Initialized": phase in ("Running", "Succeeded")
+        or all("terminated" in e["state"] for e in init),
         "Ready": ready,
         "ContainersReady": ready,
         "PodScheduled": True,

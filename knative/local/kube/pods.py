@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,24 @@ from knative.local.kube.clock import stamp
 from knative.local.kube.environment import Lookup, MissingError, resolve
 from knative.local.kube.machine import Machine, memory_limit
 from knative.local.kube.process import MARK, Process
+from knative.local.kube.stop import Stop
 from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.volumes import mounts, rewrite, write_volumes
 
 Container = Mapping[str, Any]
 MAX_RESTART_PAUSE_S = 300.0
+# A sidecar gets so much of the grace period at the least, as from the kubelet.
+MIN_SIDECAR_GRACE_S = 2.0
 _MESSAGE_BYTES = 2048
+
+
+@dataclass
+class _Sidecar:
+    """An init container that runs beside the others until they have ended."""
+
+    stop: Stop = field(default_factory=Stop)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    run: asyncio.Task[int] | None = None
 
 
 class PodRun:
@@ -41,8 +53,8 @@ class PodRun:
         self._store, self._machine, self._lookup = store, machine, lookup
         self.folder = folder
         self._backoff_base_s = backoff_base_s
-        self._stopping, self._killing = asyncio.Event(), asyncio.Event()
-        self._grace_s = 30.0
+        self._stop = Stop()
+        self._sidecars: dict[str, _Sidecar] = {}
         self._why: dict[str, str] = {}
         self.config_changed = asyncio.Event()
         creating = pod_status.waiting("ContainerCreating")
@@ -61,10 +73,7 @@ class PodRun:
         `why` (reason, message) ends up in the pod's status.
         """
         self._why = why
-        if grace_s <= 0:
-            self._killing.set()
-        self._grace_s = grace_s
-        self._stopping.set()
+        self._stop.request(grace_s)
 
     async def run(self, slots: asyncio.Semaphore) -> None:
         """Run to the end; waits for a slot first."""
@@ -81,43 +90,78 @@ class PodRun:
     async def _slot(self, slots: asyncio.Semaphore) -> bool:
         taking = asyncio.create_task(slots.acquire())
         try:
-            await self._until(taking)
+            await self._stop.first(taking)
             return taking.done()
         finally:
             if not taking.done():
                 taking.cancel()
 
     async def _run_containers(self) -> None:
+        try:
+            codes = await self._codes()
+        finally:
+            await self._end_sidecars()
+        self._finish(codes)
+
+    async def _codes(self) -> list[int]:
+        """The exit codes that decide how the pod ended; a sidecar's does not."""
         spec = self._pod["spec"]
         for container in spec.get("initContainers") or ():
-            code = await self._container(container, self._init)
-            if code != 0 or self._stopping.is_set():
-                return self._finish([code or 143])
+            if is_sidecar(container):
+                await self._start_sidecar(container)
+                continue
+            code = await self._container(container, self._init, self._stop)
+            if code != 0 or self._stop.requested.is_set():
+                return [code or 143]
+        if self._stop.requested.is_set():
+            return [143]
         async with asyncio.TaskGroup() as group:
             runs = [
-                group.create_task(self._container(one, self._main)) for one in spec["containers"]
+                group.create_task(self._container(one, self._main, self._stop))
+                for one in spec["containers"]
             ]
-        self._finish([run.result() for run in runs])
+        return [run.result() for run in runs]
 
-    async def _container(self, container: Container, entries: dict[str, Object]) -> int:
-        again = self._pod["spec"]["restartPolicy"] == "OnFailure"
+    async def _start_sidecar(self, container: Container) -> None:
+        """Return once it runs: the containers after it may rely on it."""
+        sidecar = self._sidecars[container["name"]] = _Sidecar()
+        sidecar.run = asyncio.create_task(self._container(container, self._init, sidecar.stop))
+        started = asyncio.create_task(sidecar.started.wait())
+        await self._stop.first(started)
+        started.cancel()
+
+    async def _end_sidecars(self) -> None:
+        """One after the other, the last one first; with what is left of the grace period."""
+        grace_s = float(self._pod["spec"].get("terminationGracePeriodSeconds", 30))
+        for sidecar in reversed(self._sidecars.values()):
+            if self._stop.requested.is_set():
+                grace_s = max(self._stop.remaining_s, MIN_SIDECAR_GRACE_S)
+            sidecar.stop.request(grace_s)
+            if sidecar.run is not None:
+                await sidecar.run
+
+    async def _container(self, container: Container, entries: dict[str, Object], stop: Stop) -> int:
+        always = is_sidecar(container)
+        again = always or self._pod["spec"]["restartPolicy"] == "OnFailure"
         restarts = 0
         while True:
-            code = await self._once(container, entries, restarts)
-            if code == 0 or not again or self._stopping.is_set():
+            code = await self._once(container, entries, restarts, stop)
+            if (code == 0 and not always) or not again or stop.requested.is_set():
                 return code
             pause_s = min(self._backoff_base_s * 2.0**restarts, MAX_RESTART_PAUSE_S)
             restarts += 1
             words = f"back-off {pause_s:g}s restarting failed container={container['name']}"
             self._set(entries, container, pod_status.waiting("CrashLoopBackOff", words), restarts)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                await asyncio.wait_for(stop.requested.wait(), pause_s)
                 return code
 
-    async def _once(self, container: Container, entries: dict[str, Object], restarts: int) -> int:
+    async def _once(
+        self, container: Container, entries: dict[str, Object], restarts: int, stop: Stop
+    ) -> int:
         volumes = self.folder / "volumes"
         places = mounts(container, volumes)
-        env = await self._prepared(container, entries, restarts, volumes)
+        env = await self._prepared(container, entries, restarts, stop, volumes)
         if env is None:
             return 143
         values = {k: self._machine.resolve_env(rewrite(v, places)) for k, v in env.items()}
@@ -133,7 +177,7 @@ class PodRun:
         )
         state = pod_status.running()
         self._set(entries, container, state, restarts)
-        code = await self._ended(process, memory_limit(container))
+        code = await stop.ended(process, memory_limit(container))
         message = ""
         if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = log.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")
@@ -147,10 +191,15 @@ class PodRun:
         return code
 
     async def _prepared(
-        self, container: Container, entries: dict[str, Object], restarts: int, volumes: Path
+        self,
+        container: Container,
+        entries: dict[str, Object],
+        restarts: int,
+        stop: Stop,
+        volumes: Path,
     ) -> dict[str, str] | None:
         """The environment, once all that it and the volumes need is there; None if stopped."""
-        while not self._stopping.is_set():
+        while not stop.requested.is_set():
             self.config_changed.clear()
             reason = "ContainerCreating"  # while volumes cannot be mounted, as the kubelet says it
             try:
@@ -159,41 +208,18 @@ class PodRun:
                 return resolve(container, self._pod, self._lookup)
             except MissingError as missing:
                 self._set(entries, container, pod_status.waiting(reason, str(missing)), restarts)
-                await self._until(asyncio.create_task(self.config_changed.wait()))
+                await stop.first(asyncio.create_task(self.config_changed.wait()))
         return None
-
-    async def _ended(self, process: Process, limit: int | None) -> int:
-        waiting = asyncio.create_task(process.wait(limit))
-        try:
-            await self._until(waiting)
-            if not waiting.done():
-                process.signal(signal.SIGTERM)
-                killing = asyncio.create_task(self._killing.wait())
-                await asyncio.wait(
-                    {waiting, killing}, timeout=self._grace_s, return_when="FIRST_COMPLETED"
-                )
-                killing.cancel()
-            return await waiting if waiting.done() else await _kill(process, waiting)
-        finally:
-            process.signal(signal.SIGKILL)
-
-    async def _until(self, task: asyncio.Task[Any]) -> None:
-        """Wait for the task or the stop, whichever is first."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({task, stopping}, return_when="FIRST_COMPLETED")
-        finally:
-            stopping.cancel()
 
     def _set(
         self, entries: dict[str, Object], container: Container, state: Object, restarts: int
     ) -> None:
         name = container["name"]
         entries[name] = pod_status.with_state(entries[name], state, restarts)
-        states = [*self._init.values(), *self._main.values()]
-        started = any("running" in e["state"] or e["restartCount"] for e in states)
-        ended = any("terminated" in e["state"] for e in self._main.values())
-        self._write("Running" if (started or ended) and entries is self._main else "Pending")
+        if "running" in state and name in self._sidecars:
+            self._sidecars[name].started.set()
+        begun = any("waiting" not in e["state"] or e["restartCount"] for e in self._main.values())
+        self._write("Running" if begun else "Pending")
 
     def _finish(self, codes: list[int]) -> None:
         for entries in (self._init, self._main):
@@ -231,9 +257,9 @@ class PodRun:
             self._store.put(self._key, {**pod, "status": status})
 
 
-async def _kill(process: Process, waiting: asyncio.Task[int]) -> int:
-    process.signal(signal.SIGKILL)
-    return await waiting
+def is_sidecar(container: Container) -> bool:
+    """Is it an init container that runs as long as the others?"""
+    return container.get("restartPolicy") == "Always"
 
 
 def log_path(folder: Path, container: str, restarts: int) -> Path:
