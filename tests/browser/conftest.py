@@ -107,7 +107,7 @@ async def served_cold(ran: Morning) -> AsyncIterator[str]:
                 except httpx.TransportError:
                     return False
 
-            assert await eventually(is_up, within_s=60)
+            assert await eventually(is_up)
         yield url
     finally:
         process.terminate()

@@ -130,7 +130,7 @@ class Morning:
                 found = (await client.get("/jobs", params={"state": "running"})).json()["jobs"]
             return str(found[0]["job_id"]) if found else ""
 
-        self.job = await eventually(runs, within_s=60, every_s=0.2)
+        self.job = await eventually(runs, every_s=0.2)
 
 
 def overlay(folder: Path) -> Path:

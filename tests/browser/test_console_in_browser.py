@@ -184,7 +184,7 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
             runs = (await client.get("/runs")).json()["runs"]
         return any(run["requested_by"] == "local" for run in runs)
 
-    assert await eventually(is_recorded, within_s=60)
+    assert await eventually(is_recorded)
     await expect(page.locator(".panel-ticks tr", has_text="run by local")).to_contain_text("done")
 
 

@@ -9,8 +9,10 @@ import uuid
 import pytest
 
 from tests.conformance.conftest import Wire
+from tests.support import eventually
 from tests.support.receiver import Say
 
+# A busy machine only ever adds to a pause: some attempt shows it as it is.
 SLACK_S = 0.15
 
 
@@ -47,12 +49,15 @@ async def test_this_status_goes_straight_to_the_dead_letter(wire: Wire, status: 
 async def test_retries_wait_as_the_policy_says(
     wire: Wire, path: str, pauses_s: list[float]
 ) -> None:
-    event, _ = await wire.publish(path, Say(503))
-    seen = wire.receiver.requests(f"/{path}", event)
-    gaps = [after.at - before.at for before, after in itertools.pairwise(seen)]
-    assert len(gaps) == len(pauses_s)
-    for gap, pause in zip(gaps, pauses_s, strict=True):
-        assert pause - 0.01 <= gap <= pause + SLACK_S
+    async def waits_no_longer() -> bool:
+        event, _ = await wire.publish(path, Say(503))
+        seen = wire.receiver.requests(f"/{path}", event)
+        gaps = [after.at - before.at for before, after in itertools.pairwise(seen)]
+        over = [gap - pause for gap, pause in zip(gaps, pauses_s, strict=True)]
+        assert min(over) >= -0.01
+        return max(over) <= SLACK_S
+
+    await eventually(waits_no_longer)
 
 
 async def test_a_lost_connection_is_retried_and_dead_lettered_as_500(wire: Wire) -> None:
@@ -65,10 +70,10 @@ async def test_a_lost_connection_is_retried_and_dead_lettered_as_500(wire: Wire)
 
 
 async def test_a_timeout_is_retried_and_dead_lettered_without_error_attributes(wire: Wire) -> None:
-    event, answer = await wire.publish("patience", Say(hold_s=2.0))
-    assert answer.elapsed.total_seconds() < 2.0
-    assert len(wire.receiver.requests("/patience", event)) == 2
-    (letter,) = wire.receiver.requests("/dead/patience", event)
+    event, answer = await wire.publish("timeout", Say(hold_s=30.0))
+    assert answer.elapsed.total_seconds() < 30.0
+    assert len(wire.receiver.requests("/timeout", event)) == 2
+    (letter,) = wire.receiver.requests("/dead/timeout", event)
     assert not [name for name in letter.headers if name.startswith("ce-knativeerror")]
 
 
@@ -78,8 +83,8 @@ async def test_a_delivery_of_a_dead_letter_sink_alone_has_no_retries(wire: Wire)
 
 
 async def test_retry_after_is_ignored(wire: Wire) -> None:
-    _, answer = await wire.publish("once-more", Say(503, {"Retry-After": "5"}), Say())
-    assert answer.elapsed.total_seconds() < 1.0
+    _, answer = await wire.publish("once-more", Say(503, {"Retry-After": "30"}), Say())
+    assert answer.elapsed.total_seconds() < 30
 
 
 async def test_a_dead_letter_is_the_event_with_the_reason_and_its_time_to_live(wire: Wire) -> None:

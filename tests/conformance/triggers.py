@@ -100,7 +100,7 @@ TRIGGERS = (
     Expected("exponential", "exponential", retry=3),
     Expected("linear", "linear", retry=3, policy="linear"),
     Expected("only-sink", "only-sink", only_sink=True),
-    Expected("patience", "patience", timeout_s=0.5, retry=1),
+    Expected("timeout", "timeout", timeout_s=0.5, retry=1),
     Expected("lonely", "lonely", dead_letter=False),
     Expected("lonely-peer", "lonely"),
     Expected("once-more", "once-more", retry=1),

@@ -64,7 +64,7 @@ async def test_a_day_is_measured_simulated_and_filed_with_services_outside(tmp_p
             async def is_filed() -> bool:
                 return bool(originals.notes) and await knative.settled()
 
-            await eventually(is_filed, within_s=60)
+            await eventually(is_filed)
             assert {note["sprint_id"] for note in originals.notes} == {"GEM-001-S01"}
         finally:
             await asyncio.to_thread(knative.stop)

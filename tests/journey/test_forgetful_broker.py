@@ -41,7 +41,7 @@ async def test_what_a_broker_has_forgotten_is_sent_again_and_done_once(story: St
         ("sprint-report", story.has_cycled),
         ("scrum-simulate", story.is_reported),
     ):
-        await eventually(partial(story.fired, schedule), within_s=60)
+        await eventually(partial(story.fired, schedule))
         # From here on nobody fires again: the outboxes alone make good what is lost.
         for number in range(LOSSES):
             seen = await story.progress()

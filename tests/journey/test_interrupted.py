@@ -34,7 +34,7 @@ async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(tmp_pat
         async def is_away() -> bool:
             return (await postgres(runtime))[0] == "failed"
 
-        assert await eventually(is_away, within_s=60)
+        assert await eventually(is_away)
         assert runtime.process is not None
         runtime.process.send_signal(signal.SIGINT)
         code = runtime.process.wait(60)

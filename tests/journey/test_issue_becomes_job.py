@@ -62,7 +62,7 @@ async def test_a_labelled_issue_becomes_one_job_however_often_it_is_delivered(
         found = await jobs(knative, "acme/shop#42")
         return found if found and found[0]["ended_at"] else []
 
-    (job,) = await eventually(ended, within_s=60)
+    (job,) = await eventually(ended)
     assert (job["state"], job["cause"]["id"]) == ("succeeded", "delivery-42")
     assert job["last_lines"], "a Job whose command this machine lacks says so"
 

@@ -155,7 +155,7 @@ class Story:
                 return answer.json() if answer.status_code == 202 else None
             return None
 
-        answer = await eventually(acknowledged, within_s=60)
+        answer = await eventually(acknowledged)
         assert answer is not None
         self.new[id] += not answer["repeated"]
         self.acknowledged += 1
@@ -179,9 +179,9 @@ class Story:
             await asyncio.to_thread(self.runtime.kill)
             await asyncio.to_thread(self.runtime.start)
         elif victim == MEMORY:
-            await eventually(self.runtime.crash_broker, within_s=30)
+            await eventually(self.runtime.crash_broker)
         else:
-            pid = await eventually(partial(self._pid, victim), within_s=30)
+            pid = await eventually(partial(self._pid, victim))
             os.kill(pid, signal.SIGKILL)
         self.killed[victim] += 1
 

@@ -165,7 +165,7 @@ async def test_a_sprint_of_the_seeded_tasks_is_planned_for_the_test_project(
         return [note["sprint_id"] for note in notes.json()]
 
     # The chronicle starts from zero and may get its note behind the answer.
-    assert await eventually(planning, within_s=60) == [SPRINT]
+    assert await eventually(planning) == [SPRINT]
 
 
 async def test_the_sagas_of_the_page_go_as_they_are_written(after: LocalKnative) -> None:
@@ -184,4 +184,4 @@ async def test_the_sagas_of_the_page_go_as_they_are_written(after: LocalKnative)
         return {run["executionId"]: run["status"] for run in found} == wanted
 
     assert wanted
-    assert await eventually(ended, within_s=60)
+    assert await eventually(ended)

@@ -220,8 +220,7 @@ async def test_localhost_leads_to_the_service_in_front_but_for_its_own_paths(
             )
             assert "path" not in (await client.get("/_knative/settled")).json()
             assert (await client.get("/kubernetes/version")).json()["gitVersion"]
-            home = await client.get("/")
-            assert home.text
+            assert (await client.get("/")).json()["administration"] == "/_knative/status"
 
 
 async def test_a_front_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -76,14 +76,14 @@ class Town:
         async def does() -> bool:
             return await self.answer(service) == wanted
 
-        await eventually(does, within_s=60)
+        await eventually(does)
 
     async def will_report(self, *parts: str) -> str:
         async def does() -> str:
             lines = self.runtime.data.with_name("data.log").read_text().splitlines()
             return next((line for line in lines if all(part in line for part in parts)), "")
 
-        return await eventually(does, within_s=60)
+        return await eventually(does)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_another_program_of_an_image_starts_everything_again(town: Town) -
             return False
         return await town.answer("one") == "three one-00001 red"
 
-    await eventually(is_three, within_s=60)
+    await eventually(is_three)
 
 
 async def test_what_concerns_everything_starts_everything_again(town: Town) -> None:
@@ -157,4 +157,4 @@ async def test_what_concerns_everything_starts_everything_again(town: Town) -> N
         except (StartError, ValueError, httpx.TransportError):
             return []
 
-    assert await eventually(triggers, within_s=60) == ["all"]
+    assert await eventually(triggers) == ["all"]

@@ -120,7 +120,7 @@ class World:
             return self.types() == list(types)
 
         try:
-            await eventually(are_said, within_s=20, every_s=0.05)
+            await eventually(are_said, every_s=0.05)
         except AssertionError:
             raise AssertionError(f"said {self.types()}, not {list(types)}") from None
 

@@ -155,7 +155,7 @@ class Story:
                 return [response.json()] if response.status_code == 200 else None
             return None
 
-        return (await eventually(answer, within_s=60))[0]
+        return (await eventually(answer))[0]
 
     async def events(self, kind: str) -> list[Any]:
         """The data of the events of a type, each id once."""

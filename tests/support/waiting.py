@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def eventually(
-    probe: Callable[[], Awaitable[T]], *, within_s: float = 20.0, every_s: float = 0.02
+    probe: Callable[[], Awaitable[T]], *, within_s: float = 60.0, every_s: float = 0.02
 ) -> T:
     """Call `probe` until it returns a truth; fail after `within_s` with its last answer."""
     deadline = time.monotonic() + within_s

@@ -126,7 +126,7 @@ async def test_a_call_takes_no_longer_than_there_is_time(tmp_path: Path) -> None
         with pytest.raises(TemporaryError, match="in the time that there was"):
             await cluster_of(peer, 60).until(began + 0.3).list("batch/v1", "jobs")
 
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
 
 async def test_without_any_time_nothing_is_asked(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 
@@ -17,6 +15,8 @@ from functions.console.main import console
 from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
+from functions.kit.durable import inbox
+from functions.kit.errors import PermanentError
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
@@ -37,10 +37,11 @@ class Days:
     """The functions of the morning, and a record of runs that a test writes."""
 
     def __init__(self, cluster: Cluster, database: str, environ: dict[str, str]) -> None:
-        self.cluster, self.database, self.environ = cluster, database, environ
+        self.cluster = cluster
         self.now = MONDAY
         for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
-            cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
+            ctx = cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
+        self.store = ctx.store
         cluster.deploy(console, UNHURRIED | environ, now=lambda: self.now)
 
     async def ran(
@@ -54,21 +55,20 @@ class Days:
         times: int = 1,
         at: datetime = MONDAY - timedelta(hours=2),
     ) -> None:
-        """Runs as the kit records them; `says` are the events of a good one."""
-        db = await asyncpg.connect(self.database)
-        if outcome == "ok":
+        """Runs as the kit records them, but for their time; `says` are events of a good one."""
+        key = inbox.Key(function, type_, id)
+        failure = PermanentError("no room") if outcome == "failed" else None
+        async with self.store.connection() as db:
+            if failure is None:
+                await inbox.add(db, key, type_, says or [], None)
+            for _ in range(times):
+                await inbox.record(db, key, type_, 5, failure)
+            # What was just written, as if at that time.
             await db.execute(
-                """INSERT INTO inbox (function, source, id, type, answer)
-                   VALUES ($1, $2, $3, $2, $4::json)""",
-                *(function, type_, id, json.dumps(says or [])),
+                """UPDATE run SET ended_at = $2::timestamptz + (ended_at - now())
+                   WHERE function = $1 AND ended_at <= now()""",
+                *(function, at),
             )
-        await db.execute(
-            """INSERT INTO run (function, source, id, type, took_ms, outcome, detail, ended_at)
-               SELECT $1, $2, $3, $2, 5, $4, CASE $4 WHEN 'failed' THEN 'no room' END,
-                   $6::timestamptz + make_interval(secs => n) FROM generate_series(1, $5) AS n""",
-            *(function, type_, id, outcome, times, at),
-        )
-        await db.close()
 
     async def good_morning(self) -> None:
         """Both ticks ran; one sprint is finished and one moved; each was taken care of."""
@@ -79,10 +79,9 @@ class Days:
         await self.ran("scrum_report", "P-S02@2040-03-05", SIMULATED)
 
     async def forget(self, function: str) -> None:
-        db = await asyncpg.connect(self.database)
-        await db.execute("DELETE FROM run WHERE function = $1", function)
-        await db.execute("DELETE FROM inbox WHERE function = $1", function)
-        await db.close()
+        async with self.store.connection() as db:
+            await db.execute("DELETE FROM run WHERE function = $1", function)
+            await db.execute("DELETE FROM inbox WHERE function = $1", function)
 
     async def morning(self, day: str = "") -> str:
         async with browser(self.cluster) as client:
@@ -140,7 +139,7 @@ class TestMorning:
         await days.ran("sprint_report", "sprint-report@0", outcome="failed", times=50, at=early)
         await days.ran("sprint_report", "sprint-report@2", times=250)
         page = await days.morning()
-        assert "Not all went well. sprint-report: no room." in page
+        assert "Not all went well. sprint-report: PermanentError: no room." in page
         assert ">301<" in page
 
     async def test_a_tick_that_failed_and_was_tried_again_went_well(self, days: Days) -> None:

@@ -28,7 +28,7 @@ async def begun(url: str, path: str, size: int) -> bytes:
     writer.write(f"{size:x}\r\n".encode() + b"x" * size + b"\r\n")
     await writer.drain()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.readline()
     finally:
         writer.close()

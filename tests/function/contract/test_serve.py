@@ -97,7 +97,7 @@ async def test_a_request_that_takes_forty_seconds_survives_sigterm(seconds: floa
         response = await napping
         assert response.status_code == 200
         assert response.json() == {"seconds": seconds}
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), 60)
 
 
 async def test_draining_ends_when_the_timeout_does() -> None:
@@ -105,7 +105,7 @@ async def test_draining_ends_when_the_timeout_does() -> None:
         napping = asyncio.create_task(_nap(url, 80))
         assert (await _nap(url, 0)).status_code == 200
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 60)
         with pytest.raises(httpx.HTTPError):
             (await napping).raise_for_status()
 
@@ -157,7 +157,7 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
 )
 async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], words: str) -> None:
     process = await start(**environ)
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert words in errors.decode()
     assert len(errors.decode().splitlines()) == 1

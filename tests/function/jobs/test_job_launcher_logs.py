@@ -57,9 +57,9 @@ async def test_a_dozen_readers_of_a_quiet_log_hold_no_launch_up(
         for _ in range(12)
     ]
     answered = readers[logs.MAX_FOLLOWERS :]
-    await asyncio.wait(answered, timeout=5)
+    await asyncio.wait(answered, timeout=60)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await world.tell(asked(task="another"))
 
     assert (await world.jobs(task="another"))[0]["state"] != "queued"
@@ -117,5 +117,5 @@ async def test_a_retry_is_read_after_the_try_before_it(
         return "failed" in world.types()
 
     reading = asyncio.create_task(read_on(client, path))
-    await eventually(both_are_over, within_s=30)
+    await eventually(both_are_over)
     assert (await reading).split() == ["tried", "tried"]

@@ -318,7 +318,7 @@ async def _logged(event: cloudevents.Message, **environ: str) -> list[dict[str, 
         async with httpx.AsyncClient() as client:
             assert (await client.post(url, headers=headers, content=body)).status_code == 200
         process.send_signal(signal.SIGTERM)
-        output, _ = await asyncio.wait_for(process.communicate(), timeout=30)
+        output, _ = await asyncio.wait_for(process.communicate(), timeout=60)
     return [json.loads(line) for line in output.decode().splitlines()]
 
 

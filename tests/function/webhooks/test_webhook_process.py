@@ -24,7 +24,7 @@ async def test_health_says_which_sources_are_armed(webhook_database: str) -> Non
 
 async def test_a_bad_secret_keeps_it_from_starting_and_is_named() -> None:
     process = await start(CLI_WEBHOOK_SECRETS="whsec_!", **TARGET)
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 3
     assert "setting CLI_WEBHOOK_SECRETS: a secret must be whsec_ and base64" in errors.decode()
 

@@ -49,7 +49,7 @@ async def test_one_that_the_broker_is_slow_with_holds_up_no_other(
     await eventually(others_are_noted)
     # No row is locked and no transaction open while the broker takes its time.
     connection = await asyncpg.connect(webhook_database)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await connection.execute("UPDATE delivery SET size = size")
     await connection.close()
     answering.set()
