@@ -14,6 +14,7 @@ from tests.support.kube_server import (
     conditions,
     finished,
     job,
+    log_of,
     pods_of,
     python,
     start,
@@ -64,6 +65,7 @@ assert (shared / "first").exists(), "an ordinary init container ends before"
 while not (shared / "collector-runs").exists():
     time.sleep(0.02)
 (shared / "main").touch()
+print("touched", flush=True)
 """
 
 
@@ -121,11 +123,10 @@ async def test_a_deleted_job_ends_its_sidecar_last(
     seen = tmp_path / "seen"
     await start(client, manifest(seen, TOUCH + "import time; time.sleep(60)"))
 
-    async def is_running() -> bool:
-        pods = await pods_of(client)
-        return bool(pods) and pods[0]["status"]["phase"] == "Running"
+    async def has_touched() -> bool:
+        return bool(await pods_of(client)) and "touched" in await log_of(client)
 
-    await eventually(is_running)
+    await eventually(has_touched)
     (pod,) = await pods_of(client)
     assert {c["type"] for c in pod["status"]["conditions"] if c["status"] == "True"} >= {
         "Initialized",
@@ -137,7 +138,7 @@ async def test_a_deleted_job_ends_its_sidecar_last(
         return await pods_of(client) == []
 
     await eventually(is_gone)
-    assert "first" in seen.read_text()
+    assert seen.read_text() == "collector-runs first main"
 
 
 async def test_a_sidecar_that_ends_early_is_started_again(
