@@ -57,10 +57,29 @@ class GithubRights:
             if not 0 < ahead_s <= 600 or claims["iat"] > now.timestamp():
                 raise HTTPException(401, "'Expiration time' claim ('exp') is too far in the future")
             return
+        level = "read" if request.method == "GET" else "write"
+        self._check_token(token, now, request.path_params.get("repo", ""), right, level)
+
+    def check_git(self, token: str, repository: str, *, writes: bool) -> None:
+        """May who holds the token read, or write, the content of a repository?"""
+        level = "write" if writes else "read"
+        self._check_token(token, None, repository.partition("/")[2], "contents", level)
+
+    def may(self, token: str, right: str) -> str:
+        """`read` or `write`; empty where a token has no such right."""
+        return str(self._tokens.get(token, {}).get("permissions", {}).get(right, ""))
+
+    def _check_token(
+        self, token: str, now: datetime | None, name: str, rights: str, level: str
+    ) -> None:
+        """`rights`: any of these, with a bar between, is enough."""
         if token == self.token:
             return
         given = self._tokens.get(token)
-        if given is None or given["ends"] < now:
+        if given is None or (now is not None and given["ends"] < now):
             raise HTTPException(401, "Bad credentials")
-        if right not in given["permissions"]:
+        held = {given["permissions"].get(right) for right in rights.split("|")}
+        if not held & ({"read", "write"} if level == "read" else {"write"}):
             raise HTTPException(403, "Resource not accessible by integration")
+        if name and name not in given["repositories"]:
+            raise HTTPException(404, "Not Found")

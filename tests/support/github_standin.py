@@ -1,4 +1,4 @@
-"""GitHub, as far as hooks, their deliveries and issues go: a stand-in as a real ASGI application.
+"""GitHub, as far as hooks, issues, pull requests and git go: a stand-in as a real ASGI application.
 
 Every request and answer is judged by GitHub's published OpenAPI document; `document.violations` has
 what did not fit. It can lose deliveries, never try them, deliver late and twice, say 429, send its
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from email.utils import format_datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,11 +24,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.support.github_answers import API, Found, Handler, page, repository_of
+from tests.support.github_conversation import GithubConversation
+from tests.support.github_git import GithubGit
 from tests.support.github_rights import GithubRights
-from tests.support.github_world import API, Attempt, GithubWorld, Issue, Sent, written
+from tests.support.github_world import Attempt, GithubWorld, Issue, Sent, written
 
 KEEPS = timedelta(days=3)
-Found = tuple[Any, dict[str, str]]
+_GIT = re.compile(r"/([\w.-]+/[\w.-]+?)\.git/(.+)")
 
 
 class GithubStandIn(GithubWorld):
@@ -35,9 +40,14 @@ class GithubStandIn(GithubWorld):
     Each time that a repository is asked for, one of `late_now` arrives at the same moment.
     """
 
-    def __init__(self, *given: Any, token: str = "ghp_token", **named: Any) -> None:
+    def __init__(
+        self, *given: Any, token: str = "ghp_token", folder: Path | None = None, **named: Any
+    ) -> None:
         super().__init__(*given, **named)
         self._rights = GithubRights(token)
+        # Of repositories; without one there is no git.
+        self.git = GithubGit(folder or Path("/nowhere"), self._rights)
+        self.conversation = GithubConversation(self, self._rights, self.git)
         self.limit = self.remaining = 5000
         self.busy: list[tuple[int, dict[str, str]] | None] = []
         self.loops = False
@@ -65,6 +75,9 @@ class GithubStandIn(GithubWorld):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
+        if match := _GIT.fullmatch(request.url.path):
+            await (await self.git.answered(request, *match.groups()))(scope, receive, send)
+            return
         self.requests.append(f"{request.method} {request.url.path}")
         body = json.loads(await request.body() or b"null")
         self.document.request(request.method, request.url.path, request.query_params, body)
@@ -88,7 +101,9 @@ class GithubStandIn(GithubWorld):
             if request.url.path.endswith("/attempts"):
                 status = 202
         except HTTPException as error:
-            found, headers, status = {"message": error.detail}, {}, error.status_code
+            url = "https://docs.github.com/rest"
+            found, headers = {"message": error.detail, "documentation_url": url}, {}
+            status = error.status_code
         self.document.answer(request.method, request.url.path, status, found)
         tag = f'W/"{hashlib.sha256(json.dumps([found, headers]).encode()).hexdigest()}"'
         if status == 200 and request.headers.get("if-none-match") == tag:
@@ -109,9 +124,7 @@ class GithubStandIn(GithubWorld):
     def _routes(self) -> list[Route]:
         routes = []
 
-        def add(
-            at: str, answer: Callable[[Request], Awaitable[Found]], method: str = "GET"
-        ) -> None:
+        def add(at: str, answer: Handler, method: str = "GET") -> None:
             async def endpoint(request: Request) -> Any:
                 return await answer(request)
 
@@ -128,6 +141,8 @@ class GithubStandIn(GithubWorld):
         add(f"{repository}/issues/{{number:int}}", self._one_issue)
         add(f"{repository}/issues/{{number:int}}/timeline", self._timeline)
         add(repository, self._one_repository)
+        for method, at, answer in self.conversation.routes():
+            add(at, answer, method)
         return routes
 
     async def _list(self, request: Request) -> Found:
@@ -180,7 +195,7 @@ class GithubStandIn(GithubWorld):
 
     async def _issues(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
-        repository, query = _repository_of(request), request.query_params
+        repository, query = repository_of(request), request.query_params
         wanted = {one.lower() for one in query.get("labels", "").split(",") if one}
         found = [
             self.issue(repository, issue)
@@ -188,42 +203,27 @@ class GithubStandIn(GithubWorld):
             if query.get("state", "open") in ("all", issue.state)
             and wanted <= {one.lower() for one in issue.labels}
         ]
-        return _page(request, found)
+        return page(request, found)
 
     async def _one_issue(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
-        return self.issue(_repository_of(request), self._known(request)), {}
+        return self.issue(repository_of(request), self._known(request)), {}
 
     async def _timeline(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
-        return _page(request, self._known(request).timeline)
+        return page(request, self._known(request).timeline)
 
     async def _one_repository(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
         if self.late_now:
             self._arriving.append(asyncio.create_task(self.answered(self.late_now.pop(0))))
-        return self.repository(_repository_of(request)), {}
+        return self.repository(repository_of(request)), {}
 
     def _known(self, request: Request) -> Issue:
-        found = self.issues.get(_repository_of(request), {}).get(request.path_params["number"])
+        found = self.issues.get(repository_of(request), {}).get(request.path_params["number"])
         if found is None:
             raise HTTPException(404, "Not Found")
         return found
-
-
-def _repository_of(request: Request) -> str:
-    return f"{request.path_params['owner']}/{request.path_params['repo']}"
-
-
-def _page(request: Request, found: list[dict[str, Any]]) -> Found:
-    size = int(request.query_params.get("per_page", 30))
-    page = int(request.query_params.get("page", 1))
-    headers = {}
-    if page * size < len(found):
-        query = {**request.query_params, "page": page + 1}
-        url = httpx.URL(f"{API}{request.url.path}", params=query)
-        headers["Link"] = f'<{url}>; rel="next"'
-    return found[(page - 1) * size : page * size], headers
 
 
 def _json(found: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:

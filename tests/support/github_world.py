@@ -15,12 +15,12 @@ from uuid import uuid4
 import httpx
 
 from functions.webhook_receiver import github
+from tests.support.github_answers import API
 from tests.support.openapi import Document
 
 # What becomes of a delivery: it arrives; the attempt fails; GitHub never tries; it waits for
 # `arrive_late`.
 Fate = Literal["arrives", "lost", "untried", "late"]
-API = "https://api.github.com"
 
 
 @dataclass
@@ -65,8 +65,27 @@ class Issue:
     title: str
     updated_at: datetime
     state: str = "open"
+    body: str = ""
+    author: str = "octocat"
     labels: list[str] = field(default_factory=list)
     timeline: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Pull:
+    """A pull request between two branches of one repository, or from a fork."""
+
+    number: int
+    title: str
+    body: str
+    head: str
+    base: str
+    draft: bool
+    author: str
+    updated_at: datetime
+    state: str = "open"
+    # Of the head; another one is a fork.
+    repository: str = ""
 
 
 class GithubWorld:
@@ -84,6 +103,7 @@ class GithubWorld:
         self.hooks = hooks
         self.attempts: list[Attempt] = []
         self.issues: dict[str, dict[int, Issue]] = {}
+        self.pulls: dict[str, dict[int, Pull]] = {}
         self.document = Document(Path(__file__).parent / "github-rest.json")
         self._receiver = receiver
         self._secret = secret
@@ -94,27 +114,35 @@ class GithubWorld:
     def time(self) -> datetime:
         return (self.now() + self.skew).replace(microsecond=0)
 
-    async def opened(self, repository: str, title: str = "Make it so") -> int:
+    async def opened(
+        self, repository: str, title: str = "Make it so", body: str = "", author: str = "octocat"
+    ) -> int:
         """Somebody opens an issue; returns its number."""
         issues = self.issues.setdefault(repository, {})
-        issues[len(issues) + 1] = Issue(len(issues) + 1, title, self.time)
-        return len(issues)
+        number = self.next_number(repository)
+        issues[number] = Issue(number, title, self.time, body=body, author=author)
+        return number
 
     async def labelled(
-        self, repository: str, number: int, label: str, fate: Fate = "arrives"
+        self,
+        repository: str,
+        number: int,
+        label: str,
+        fate: Fate = "arrives",
+        by: str = "octocat",
     ) -> Sent:
         """Somebody labels an issue; returns the delivery of the first hook."""
-        return await self._changed(repository, number, label, "labeled", fate)
+        return await self._changed(repository, number, label, "labeled", fate, by)
 
     def commented(self, repository: str, number: int) -> None:
         """Somebody writes under an issue, which no hook of ours is about."""
         self.issues[repository][number].updated_at = self.time
 
     async def unlabelled(self, repository: str, number: int, label: str) -> Sent:
-        return await self._changed(repository, number, label, "unlabeled", "arrives")
+        return await self._changed(repository, number, label, "unlabeled", "arrives", "octocat")
 
     async def _changed(
-        self, repository: str, number: int, label: str, event: str, fate: Fate
+        self, repository: str, number: int, label: str, event: str, fate: Fate, by: str
     ) -> Sent:
         issue = self.issues[repository][number]
         others = [one for one in issue.labels if one.lower() != label.lower()]
@@ -123,20 +151,20 @@ class GithubWorld:
         issue.timeline.append(
             self.document.made(
                 f"{event}-issue-event",
-                id=self._number(),
+                id=self.new_id(),
                 event=event,
-                actor=self._user("octocat"),
+                actor=self.user(by),
                 created_at=written(self.time),
                 label={"name": label, "color": "ededed"},
             )
         )
         payload = {
             "action": event,
-            "label": self._label(label),
+            "label": self.label(label),
             "issue": self.issue(repository, issue),
             "repository": self.repository(repository),
             "organization": {"login": repository.partition("/")[0]},
-            "sender": self._user("octocat"),
+            "sender": self.user(by),
         }
         return await self.delivers("issues", payload, fate)
 
@@ -173,7 +201,7 @@ class GithubWorld:
         status = 502
         if not lost:
             status = (await self.answered(sent)).status_code
-        self.attempts.append(Attempt(self._number(), sent, self.time, status, again))
+        self.attempts.append(Attempt(self.new_id(), sent, self.time, status, again))
         return status
 
     async def answered(self, sent: Sent) -> httpx.Response:
@@ -200,10 +228,10 @@ class GithubWorld:
             "issue",
             number=issue.number,
             title=issue.title,
-            body="",
+            body=issue.body,
             state=issue.state,
-            labels=[self._label(name) for name in issue.labels],
-            user=self._user("octocat"),
+            labels=[self.label(name) for name in issue.labels],
+            user=self.user(issue.author),
             author_association="MEMBER",
             created_at=written(issue.updated_at),
             updated_at=written(issue.updated_at),
@@ -212,7 +240,7 @@ class GithubWorld:
             repository_url=f"{API}/repos/{repository}",
         )
 
-    def _label(self, name: str) -> dict[str, Any]:
+    def label(self, name: str) -> dict[str, Any]:
         return {"id": 1, "name": name, "color": "ededed", "default": False}
 
     def repository(self, name: str) -> dict[str, Any]:
@@ -220,15 +248,21 @@ class GithubWorld:
             "full-repository",
             full_name=name,
             name=name.partition("/")[2],
-            owner=self._user(name.partition("/")[0]),
+            owner=self.user(name.partition("/")[0]),
             url=f"{API}/repos/{name}",
             html_url=f"https://github.com/{name}",
         )
 
-    def _user(self, login: str) -> dict[str, Any]:
-        return self.document.made("simple-user", login=login, url=f"{API}/users/{login}")
+    def user(self, login: str) -> dict[str, Any]:
+        kind = "Bot" if login.endswith("[bot]") else "User"
+        return self.document.made("simple-user", login=login, type=kind, url=f"{API}/users/{login}")
 
-    def _number(self) -> int:
+    def next_number(self, repository: str) -> int:
+        """Issues and pull requests are numbered together."""
+        found = (self.issues, self.pulls)
+        return 1 + sum(len(kind.get(repository, {})) for kind in found)
+
+    def new_id(self) -> int:
         self._numbers += 1
         return self._numbers
 

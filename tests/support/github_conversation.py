@@ -1,0 +1,251 @@
+"""What is said on GitHub: comments, reactions, labels and pull requests, and who may do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from tests.support.github_answers import API, Found, Routes, page, repository_of
+from tests.support.github_git import GithubGit
+from tests.support.github_rights import GithubRights
+from tests.support.github_world import GithubWorld, Issue, Pull, written
+
+_REPOSITORY = "/repos/{owner}/{repo}"
+_ISSUE = f"{_REPOSITORY}/issues/{{number:int}}"
+_COMMENT = f"{_REPOSITORY}/issues/comments/{{id:int}}"
+# A pull request is an issue too: whoever may write one of both may comment.
+_EITHER = "issues|pull_requests"
+
+
+@dataclass
+class Comment:
+    """A comment on an issue or a pull request. `edits` are its texts so far."""
+
+    id: int
+    repository: str
+    number: int
+    author: str
+    edits: list[str]
+
+    @property
+    def body(self) -> str:
+        return self.edits[-1]
+
+
+class GithubConversation:
+    """`roles`: login -> admin, write, triage, read; anybody else has none."""
+
+    def __init__(self, world: GithubWorld, rights: GithubRights, git: GithubGit) -> None:
+        self._world, self._rights, self._git = world, rights, git
+        self.comments: dict[int, Comment] = {}
+        self.reactions: list[tuple[str, str]] = []
+        self.roles: dict[str, str] = {"octocat": "write"}
+        self.bot = "dsm-agents[bot]"
+
+    def on(self, repository: str, number: int) -> list[Comment]:
+        """The comments of an issue or pull request, oldest first."""
+        return [
+            one
+            for one in self.comments.values()
+            if (one.repository, one.number) == (repository, number)
+        ]
+
+    def delete(self, comment: Comment) -> None:
+        """Somebody deletes a comment."""
+        del self.comments[comment.id]
+
+    def routes(self) -> Routes:
+        yield "GET", f"{_REPOSITORY}/collaborators/{{login}}/permission", self._permission
+        yield "GET", f"{_ISSUE}/comments", self._comments
+        yield "POST", f"{_ISSUE}/comments", self._comment
+        yield "GET", _COMMENT, self._one_comment
+        yield "PATCH", _COMMENT, self._edit
+        yield "POST", f"{_ISSUE}/reactions", self._react
+        yield "POST", f"{_COMMENT}/reactions", self._react
+        yield "GET", f"{_ISSUE}/labels", self._labels
+        yield "POST", f"{_ISSUE}/labels", self._label
+        yield "GET", f"{_REPOSITORY}/pulls", self._pulls
+        yield "POST", f"{_REPOSITORY}/pulls", self._open
+        yield "GET", f"{_REPOSITORY}/pulls/{{number:int}}", self._one_pull
+        yield "PATCH", f"{_REPOSITORY}/pulls/{{number:int}}", self._change
+
+    async def _permission(self, request: Request) -> Found:
+        self._check(request, "metadata")
+        login = request.path_params["login"]
+        role = self.roles.get(login, "none")
+        # The permission of old knows no triage.
+        permission = {"triage": "read", "maintain": "write"}.get(role, role)
+        user = {**self._world.user(login), "permissions": None, "role_name": role}
+        return {"permission": permission, "role_name": role, "user": user}, {}
+
+    async def _comments(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        found = self.on(repository_of(request), self._known(request).number)
+        return page(request, [self._shown(one) for one in found])
+
+    async def _comment(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        number = self._known(request).number
+        body = (await request.json())["body"]
+        comment = Comment(
+            self._world.new_id(), repository_of(request), number, self.bot, [_bounded(body)]
+        )
+        self.comments[comment.id] = comment
+        return self._shown(comment), {}
+
+    async def _one_comment(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        return self._shown(self._known_comment(request)), {}
+
+    async def _edit(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        comment = self._known_comment(request)
+        comment.edits.append(_bounded((await request.json())["body"]))
+        return self._shown(comment), {}
+
+    async def _react(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        content = (await request.json())["content"]
+        if (said := (request.url.path, content)) not in self.reactions:
+            self.reactions.append(said)
+        document = self._world.document
+        return document.made("reaction", content=content, user=self._world.user(self.bot)), {}
+
+    async def _labels(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        return page(request, [self._world.label(name) for name in self._issue(request).labels])
+
+    async def _label(self, request: Request) -> Found:
+        self._check(request, _EITHER)
+        issue, wanted = self._issue(request), (await request.json())["labels"]
+        issue.labels += [name for name in wanted if name not in issue.labels]
+        return [self._world.label(name) for name in issue.labels], {}
+
+    async def _pulls(self, request: Request) -> Found:
+        self._check(request, "pull_requests")
+        repository, query = repository_of(request), request.query_params
+        owner = repository.partition("/")[0]
+        found = [
+            self._shown_pull(repository, pull)
+            for pull in self._world.pulls.get(repository, {}).values()
+            if query.get("state", "open") in ("all", pull.state)
+            and query.get("head", f"{owner}:{pull.head}") == f"{owner}:{pull.head}"
+        ]
+        return page(request, found)
+
+    async def _open(self, request: Request) -> Found:
+        self._check(request, "pull_requests")
+        repository, wanted = repository_of(request), await request.json()
+        pulls = self._world.pulls.setdefault(repository, {})
+        head, base = wanted["head"], wanted["base"]
+        heads = [self._git.head(repository, one) for one in (head, base)]
+        if None in heads:
+            raise HTTPException(422, "Validation Failed")
+        if any((p.head, p.base, p.state) == (head, base, "open") for p in pulls.values()):
+            raise HTTPException(422, "A pull request already exists for this branch")
+        if heads[0] == heads[1]:
+            raise HTTPException(422, f"No commits between {base} and {head}")
+        number = self._world.next_number(repository)
+        pulls[number] = Pull(
+            number,
+            wanted["title"],
+            wanted.get("body") or "",
+            head,
+            base,
+            wanted.get("draft", False),
+            self.bot,
+            self._world.time,
+            repository=repository,
+        )
+        return self._shown_pull(repository, pulls[number]), {}
+
+    async def _one_pull(self, request: Request) -> Found:
+        self._check(request, "pull_requests")
+        return self._shown_pull(repository_of(request), self._pull(request)), {}
+
+    async def _change(self, request: Request) -> Found:
+        self._check(request, "pull_requests")
+        pull = self._pull(request)
+        for name, value in (await request.json()).items():
+            setattr(pull, name, value)
+        return self._shown_pull(repository_of(request), pull), {}
+
+    def _check(self, request: Request, right: str) -> None:
+        self._rights.check(request, self._world.time, right)
+
+    def _issue(self, request: Request) -> Issue:
+        repository, number = repository_of(request), request.path_params["number"]
+        found = self._world.issues.get(repository, {}).get(number)
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        return found
+
+    def _pull(self, request: Request) -> Pull:
+        repository, number = repository_of(request), request.path_params["number"]
+        found = self._world.pulls.get(repository, {}).get(number)
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        return found
+
+    def _known(self, request: Request) -> Issue | Pull:
+        pulls = self._world.pulls.get(repository_of(request), {})
+        return pulls.get(request.path_params["number"]) or self._issue(request)
+
+    def _known_comment(self, request: Request) -> Comment:
+        found = self.comments.get(request.path_params["id"])
+        if found is None or found.repository != repository_of(request):
+            raise HTTPException(404, "Not Found")
+        return found
+
+    def _shown(self, comment: Comment) -> dict[str, Any]:
+        url = f"{API}/repos/{comment.repository}/issues"
+        page = f"https://github.com/{comment.repository}/issues/{comment.number}"
+        return self._world.document.made(
+            "issue-comment",
+            id=comment.id,
+            body=comment.body,
+            user=self._world.user(comment.author),
+            url=f"{url}/comments/{comment.id}",
+            issue_url=f"{url}/{comment.number}",
+            html_url=f"{page}#issuecomment-{comment.id}",
+        )
+
+    def _shown_pull(self, repository: str, pull: Pull) -> dict[str, Any]:
+        """As one of a list, which has everything that anybody reads here."""
+        url = f"{API}/repos/{repository}/pulls/{pull.number}"
+        made = self._world.document.made
+        return made(
+            "pull-request",
+            number=pull.number,
+            title=pull.title,
+            body=pull.body,
+            state=pull.state,
+            draft=pull.draft,
+            user=self._world.user(pull.author),
+            author_association="MEMBER",
+            head=self._side(pull.repository or repository, pull.head),
+            base=self._side(repository, pull.base),
+            created_at=written(pull.updated_at),
+            updated_at=written(pull.updated_at),
+            url=url,
+            html_url=f"https://github.com/{repository}/pull/{pull.number}",
+        )
+
+    def _side(self, repository: str, branch: str) -> dict[str, Any]:
+        owner = repository.partition("/")[0]
+        return {
+            "label": f"{owner}:{branch}",
+            "ref": branch,
+            "sha": self._git.head(repository, branch) or "0" * 40,
+            "repo": self._world.document.made("repository", full_name=repository),
+            "user": self._world.user(owner),
+        }
+
+
+def _bounded(body: str) -> str:
+    if len(body) > 65_536:
+        raise HTTPException(422, "body is too long (maximum is 65536 characters)")
+    return body
