@@ -2,48 +2,32 @@
 
 A tick that falls into a time when the runtime is down is lost, as it is there. What was fired
 is kept on disk, so that a clock set back, or a quick restart, fires nothing twice.
+
+While a virtual clock is advanced and nothing happens, a PingSource with the annotation
+`knative-local/idle-interval` fires so seldom only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import random
-import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from knative.local.broker.event import stamp
-from knative.local.broker.http import Answer, Send
-from knative.local.manifests.admission import RESERVED
-from knative.local.manifests.references import address
+from knative.local.broker.http import Send
+from knative.local.faults import Faults
 from knative.local.manifests.sources import PingSource
+from knative.local.tick import Tick, Ticks
 from knative.local.timeline import Timeline, Timer
 
 logger = logging.getLogger(__name__)
 
 JITTER_S = 0.5
-# What the CloudEvents SDK retries, and when: +0.1, 0.3, 0.7, 1.5 and 3.1 s after the first try.
-RETRIED = frozenset({404, 413, 425, 429, 502, 503, 504})
-PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 LATE_S = 60.0  # a tick that is so late is lost: the machine slept through it
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One firing: the event's id, and the status that it ended with (None: no connection)."""
-
-    schedule: str
-    id: str
-    status: int | None
-
-    @property
-    def accepted(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+AWAKE_S = 180.0  # so long after something has happened, nothing is idle
 
 
 class Clock:
@@ -52,14 +36,19 @@ class Clock:
     Until `start` nothing fires by itself.
     """
 
-    def __init__(self, send: Send, memory: Path, timeline: Timeline) -> None:
-        self._send = send
+    def __init__(
+        self, send: Send, memory: Path, timeline: Timeline, faults: Faults | None = None
+    ) -> None:
+        self._ticks = Ticks(send, timeline, faults)
         self._memory = memory
         self._timeline = timeline
         self._running = False
         self._sources: dict[str, PingSource] = {}
         self._timers: dict[str, Timer] = {}
-        self._ticks: set[asyncio.Task[None]] = set()
+        # What has an idle interval and is due at the same moment is fired together.
+        self._together: dict[datetime, dict[str, PingSource]] = {}
+        self._awake_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._firing = 0
         # A virtual clock has its own past each time.
         self._fired = {} if timeline.is_virtual else _read(memory)
@@ -83,6 +72,8 @@ class Clock:
     def drop(self, key: str) -> None:
         """Forget the schedule namespace/name."""
         self._sources.pop(key, None)
+        for together in self._together.values():
+            together.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
 
@@ -112,25 +103,52 @@ class Clock:
         """Fire no more; a tick that waits for its sink's answer waits no longer."""
         for key in list(self._sources):
             self.drop(key)
-        for task in self._ticks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._ticks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Something has happened: fire each tick for a while."""
+        self._awake_until = self._timeline.now() + AWAKE_S
 
     def _arm(self, key: str, source: PingSource) -> None:
         now, last = self.now(), self._fired.get(key)
-        if due := source.spec.cron.after(max(now, last) if last else now):
+        due = source.spec.cron.after(max(now, last) if last else now)
+        if due is None:
+            return
+        if self._timeline.is_virtual and source.idle_interval_s:
+            if due not in self._together:
+                self._timeline.call_at(due.timestamp(), partial(self._fire_together, due), "~idle")
+            self._together.setdefault(due, {})[key] = source
+        else:
             call = partial(self._due, key, source, due)
             self._timers[key] = self._timeline.call_at(due.timestamp(), call, key)
 
     def _due(self, key: str, source: PingSource, due: datetime) -> None:
         self._remember(key, due)
         self._arm(key, source)
-        if (self.now() - due).total_seconds() > LATE_S:
-            return
+        self.wake()
+        if (self.now() - due).total_seconds() <= LATE_S:
+            self._begin(key, source)
+
+    def _fire_together(self, due: datetime) -> bool:
+        """Fire together what has an idle interval, unless it is left out; False if all of it is."""
+        fired = False
+        is_idle = self._timeline.is_advancing and due.timestamp() > self._awake_until
+        for key, source in sorted(self._together.pop(due).items()):
+            last, interval = self._fired.get(key), timedelta(seconds=source.idle_interval_s)
+            if last is None or not is_idle or due - last >= interval:
+                self._fired[key] = due
+                self._begin(key, source)
+                fired = True
+            self._arm(key, source)
+        return fired
+
+    def _begin(self, key: str, source: PingSource) -> None:
         # The sink may answer after the next due time: a broker does so after all deliveries.
         task = asyncio.create_task(self._tick(key, source))
-        self._ticks.add(task)
-        task.add_done_callback(self._ticks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _tick(self, key: str, source: PingSource) -> None:
         if not self._timeline.is_virtual:
@@ -145,6 +163,8 @@ class Clock:
 
     def _remember(self, key: str, due: datetime) -> None:
         self._fired[key] = due
+        if self._timeline.is_virtual:
+            return
         text = json.dumps({key: due.isoformat() for key, due in self._fired.items()})
         scratch = self._memory.with_suffix(".tmp")
         try:
@@ -156,55 +176,15 @@ class Clock:
     @property
     def busy(self) -> bool:
         """A tick is on its way."""
-        return bool(self._ticks or self._firing)
+        return bool(self._tasks or self._firing)
 
     async def fire(self, source: PingSource) -> Tick:
         """Send one tick now, with the adapter's retries."""
         self._firing += 1
         try:
-            return await self._fire(source)
+            return await self._ticks.fire(source)
         finally:
             self._firing -= 1
-
-    def _id(self, source: PingSource) -> str:
-        """An id for a tick; of a virtual time the same one in each run."""
-        if not self._timeline.is_virtual:
-            return str(uuid.uuid4())
-        name = f"{source.namespace}/{source.name} {self.now().isoformat()}"
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
-
-    async def _fire(self, source: PingSource) -> Tick:
-        ident = self._id(source)
-        if not RESERVED.isdisjoint(name.lower() for name in source.spec.ce_overrides.extensions):
-            return Tick(f"{source.namespace}/{source.name}", ident, None)
-        url = address(source.spec.sink, source.namespace)
-        headers = _headers(source, ident, self.now())
-        status: int | None = None
-        for pause_s in (*PAUSES_S, None):
-            with contextlib.suppress(OSError):
-                answer: Answer = await self._send("POST", url, headers, source.spec.body, None)
-                status = answer.status
-            if pause_s is None or not (status is None or status in RETRIED):
-                break
-            await asyncio.sleep(pause_s)
-        return Tick(f"{source.namespace}/{source.name}", ident, status)
-
-
-def _headers(source: PingSource, ident: str, now: datetime) -> list[tuple[bytes, bytes]]:
-    place = f"/apis/v1/namespaces/{source.namespace}/pingsources/{source.name}"
-    attributes = {
-        "ce-specversion": "1.0",
-        "ce-id": ident,
-        "ce-type": "dev.knative.sources.ping",
-        "ce-source": place,
-        "ce-time": stamp(now.timestamp()),
-        "kn-namespace": source.namespace,
-    }
-    if source.spec.content_type:
-        attributes["content-type"] = source.spec.content_type
-    for name, value in source.spec.ce_overrides.extensions.items():
-        attributes[f"ce-{name.lower()}"] = value
-    return [(name.encode(), value.encode()) for name, value in attributes.items()]
 
 
 def _read(memory: Path) -> dict[str, datetime]:

@@ -19,13 +19,14 @@ KINDS: dict[str, tuple[float, float, float | None] | None] = {
     "kill-before": (0, 60, 0.05),  # seconds after the request; an earlier answer is lost
     "kill-after": None,
 }
-_TARGETS = ("trigger", "service", "host")
+_TARGETS = ("trigger", "service", "host", "schedule")
 _CHOICES = ("nth", "probability", "seed")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a call. Without a target all calls are meant, without a choice each one.
+    """What is done to a call. Without a target all calls of the Broker are meant, without a choice
+    each one.
 
     `nth` counts the calls of the target from 1; `probability` draws with `seed`.
     """
@@ -35,6 +36,7 @@ class Fault:
     trigger: str | None = None  # namespace/name
     service: str | None = None  # namespace/name
     host: str | None = None
+    schedule: str | None = None  # namespace/name of a PingSource, or * for any
     nth: int | None = None
     probability: float | None = None
     seed: int = 0
@@ -73,8 +75,10 @@ class Fault:
                 words.append(f"{name}={given}")
         return " ".join(words) + (f" seed={self.seed}" if self.probability is not None else "")
 
-    def matches(self, trigger: str, host: str) -> bool:
-        """Is a call to `host`, for `trigger`, of the target?"""
+    def matches(self, trigger: str, host: str, schedule: str = "") -> bool:
+        """Is a call to `host`, for `trigger` or of `schedule`, of the target?"""
+        if schedule or self.schedule:
+            return bool(schedule) and self.schedule in ("*", schedule)
         name, _, namespace = host.removesuffix(".svc.cluster.local").partition(".")
         return (
             self.trigger in (None, trigger)

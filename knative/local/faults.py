@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
+from knative.local.broker.courier import FAN_OUT_S
 from knative.local.broker.http import Answer, Outcome
 from knative.local.fault import Fault
 
@@ -92,16 +93,35 @@ class Faults:
             for one in self._active.values()
         ]
 
+    async def tick(
+        self, schedule: str, url: str, make: Call, *, repeated: bool
+    ) -> tuple[Outcome, bool]:
+        """What a PingSource sees of its call, and is the tick doubled?"""
+        outcome, _, twice = await self.call(
+            "", url, make, FAN_OUT_S, repeated=repeated, schedule=schedule
+        )
+        return outcome, twice
+
     async def call(
-        self, trigger: str, url: str, make: Call, timeout_s: float, *, repeated: bool
+        self,
+        trigger: str,
+        url: str,
+        make: Call,
+        timeout_s: float,
+        *,
+        repeated: bool,
+        schedule: str = "",
     ) -> tuple[Outcome, str | None, bool]:
-        """What the Broker sees of a call, the faults that were injected, and is it made twice?"""
+        """What the Broker sees of a call, the faults that were injected, and is it made twice?
+
+        With a `schedule`, as namespace/name, it is the call of a PingSource.
+        """
         host = urlsplit(url).hostname or ""
         injected = [
             one.fault
             for one in self._active.values()
             if not (repeated and one.fault.kind == "twice")
-            and one.fault.matches(trigger, host)
+            and one.fault.matches(trigger, host, schedule)
             and one.applies()
         ]
         for fault in injected:

@@ -40,6 +40,7 @@ from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
 from knative.local.server import Server, bind
+from knative.local.tick import PING
 from knative.local.timeline import Timeline, wait_until_idle
 from knative.local.translate import brokers, triggers
 
@@ -145,7 +146,7 @@ class Runtime:
                 self.faults.add(text)
             except ValueError as error:
                 raise StartError(f"--fault: {error}") from None
-        self.clock = Clock(self.network, self.data / "clock.json", self.timeline)
+        self.clock = Clock(self.network, self.data / "clock.json", self.timeline, self.faults)
         with _usable(self.data / "kube"):
             self.kube = ClusterApi(
                 self.world, site, self.network, self.clock, self.timeline.call_later
@@ -177,6 +178,8 @@ class Runtime:
         with _usable(self.data / "broker.sqlite"):
             await self.broker.start()
         self._broker_started = True
+        if self.timeline.is_virtual:
+            self._stack.append(partial(_cancelled, asyncio.create_task(self._notice())))
         self._stack += [self.broker.pause, self.clock.close]
         await self._try_services()
         if self.options.automatic:
@@ -264,7 +267,14 @@ class Runtime:
         """
         if not self.timeline.is_virtual:
             raise ValueError("the clock is the machine's: start with `up --clock TIME`")
+        self.clock.wake()
         return await self.timeline.advance(by_s, partial(wait_until_idle, self._busy))
+
+    async def _notice(self) -> None:
+        """Have each tick fired for a while after an event that is none itself."""
+        async for change in self.broker.follow():
+            if change.type != PING:
+                self.clock.wake()
 
     def _busy(self) -> list[str]:
         """What goes on without waiting for a time."""

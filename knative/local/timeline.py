@@ -36,6 +36,9 @@ async def wait_until_idle(busy: Callable[[], list[str]], within_s: float = IDLE_
         await asyncio.sleep(BETWEEN_LOOKS_S)
 
 
+Callback = Callable[[], object]  # False: it began nothing that would have to end
+
+
 @dataclass(order=True)
 class Timer:
     """Something to do at a time; what is due at the same one goes by name, then by age."""
@@ -43,7 +46,7 @@ class Timer:
     due: float  # seconds since 1970
     name: str
     number: int
-    callback: Callable[[], None] | None = field(compare=False)
+    callback: Callback | None = field(compare=False)
 
     def cancel(self) -> None:
         self.callback = None
@@ -80,13 +83,17 @@ class Timeline:
             return self._frozen
         return self._start + time.monotonic() - self._began if self.is_virtual else self._machine()
 
-    def call_at(self, due: float, callback: Callable[[], None], name: str = "") -> Timer:
+    def call_at(self, due: float, callback: Callback, name: str = "") -> Timer:
         """Have `callback` called at a time in seconds since 1970; cancel by the timer."""
         self._number += 1
         timer = Timer(due, name, self._number, callback)
         heapq.heappush(self._timers, timer)
         self._schedule()
         return timer
+
+    @property
+    def is_advancing(self) -> bool:
+        return self._frozen is not None
 
     def call_later(
         self, delay_s: float, callback: Callable[[], None]
@@ -110,10 +117,9 @@ class Timeline:
                 while (timer := self._next()) is not None and timer.due <= target:
                     self._freeze(max(timer.due, self.now()))
                     heapq.heappop(self._timers)
-                    if timer.callback is not None:
-                        timer.callback()
                     made += 1
-                    await settled()
+                    if timer.callback is not None and timer.callback() is not False:
+                        await settled()
                 self._freeze(target)
             finally:
                 self._start, self._began = self.now(), time.monotonic()

@@ -12,6 +12,7 @@ import pytest
 
 from knative.local.broker.http import Answer, Headers
 from knative.local.clock import Clock
+from knative.local.faults import Faults, Targets
 from knative.local.manifests.sources import PingSource
 from knative.local.timeline import Timeline
 from tests.support import eventually
@@ -217,6 +218,66 @@ async def test_a_schedule_that_never_comes_has_no_next_time(tmp_path: Path) -> N
     clock.start()
     assert [times for _, times in clock.schedules()] == [[]]
     await clock.close()
+
+
+def idle(name: str, interval: str) -> PingSource:
+    body = named(name, "* * * * *").model_dump(by_alias=True)
+    body["metadata"]["annotations"] = {"knative-local/idle-interval": interval}
+    return PingSource.model_validate(body)
+
+
+async def test_a_tick_with_an_idle_interval_is_left_out_while_nothing_happens(
+    tmp_path: Path,
+) -> None:
+    sink = Sink([202])
+    timeline = Timeline(datetime(2026, 11, 25, 8, 0, 30, tzinfo=UTC))
+    clock = Clock(sink, tmp_path / "clock.json", timeline)
+    for one in (idle("sweep", "15m"), named("hourly", "20 * * * *"), idle("dropped", "15m")):
+        clock.put(one)
+    clock.start()
+    clock.drop("dsm/dropped")
+
+    async def sent() -> None:
+        await settled(clock)
+
+    assert await timeline.advance(3600, sent) == 60 + 1
+    times = [(h["ce-source"].rpartition("/")[2], h["ce-time"][11:16]) for _, h, _ in sink.got]
+    assert times == [
+        ("sweep", "08:01"),
+        ("sweep", "08:16"),
+        ("hourly", "08:20"),
+        *[("sweep", f"08:{minute}") for minute in (20, 21, 22, 23, 38, 53)],
+    ]
+    clock.wake()
+    await timeline.advance(120, sent)
+    assert [h["ce-time"][11:16] for _, h, _ in sink.got][-2:] == ["09:01", "09:02"]
+    timeline.close()
+
+
+def test_an_idle_interval_that_is_no_duration_is_refused() -> None:
+    with pytest.raises(ValueError, match="idle-interval: 'often' is no duration like 90s"):
+        idle("sweep", "often")
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses", "ids"),
+    [("status=400 schedule=dsm/morning", [400], 0), ("twice schedule=*", [202], 2)],
+    ids=["lost", "doubled"],
+)
+async def test_a_fault_of_a_schedule_loses_or_doubles_its_tick(
+    tmp_path: Path, fault: str, statuses: list[int], ids: int
+) -> None:
+    sink, faults = Sink([202]), Faults(_no_process, Targets({}, {}))
+    faults.add(fault)
+    faults.add("status=400 schedule=dsm/other")
+    faults.add("status=400")  # of the Broker's own calls
+    clock = Clock(sink, tmp_path / "clock.json", Timeline(), faults)
+    assert [(await clock.fire(source())).status] == statuses
+    assert len({headers["ce-id"] for _, headers, _ in sink.got}) == len(sink.got) == ids
+
+
+async def _no_process(host: str) -> None:
+    raise AssertionError(f"nothing is killed: {host}")
 
 
 def extended(name: str) -> PingSource:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from functions.cron import Cron
+from knative.local.durations import duration_s
 from knative.local.manifests.core import LabelSelector
 from knative.local.manifests.meta import (
     AnyObject,
@@ -16,7 +17,10 @@ from knative.local.manifests.meta import (
     Manifest,
     OneOf,
     Strict,
+    refuse,
 )
+
+IDLE_INTERVAL = "knative-local/idle-interval"
 
 
 class PingSourceSpec(Strict):
@@ -43,6 +47,20 @@ class PingSource(Manifest):
     api_version: Literal["sources.knative.dev/v1"]
     kind: Literal["PingSource"]
     spec: PingSourceSpec
+
+    @property
+    def idle_interval_s(self) -> float:
+        """Seconds from tick to tick while nothing happens and a virtual clock is advanced."""
+        text = self.metadata.annotations.get(IDLE_INTERVAL)
+        return duration_s(text) if text else 0.0
+
+    @model_validator(mode="after")
+    def _has_a_duration(self) -> Self:
+        try:
+            assert self.idle_interval_s >= 0
+        except ValueError as error:
+            raise refuse(f"annotation {IDLE_INTERVAL}: {error}") from None
+        return self
 
 
 class Subject(OneOf):
