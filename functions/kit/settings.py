@@ -110,12 +110,6 @@ class ProcessSettings(Settings):
         description="file with the time of a virtual clock, `at S` or `offset S` (to the machine's "
         "time), in seconds; none is the machine's clock",
     )
-    publish_timeout_s: float = Field(
-        900,
-        gt=0,
-        description="timeout of a request to the sink, which may answer only when all consumers of "
-        "an event are done, seconds",
-    )
 
     @field_validator("k_ce_overrides")
     @classmethod

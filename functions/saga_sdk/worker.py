@@ -13,7 +13,7 @@
 A step's DO has one effect and its UNDO compensates it, for any number, order and attempt of the
 commands:
 
-- one transaction commits the effect, the answer and the inbox row;
+- one transaction commits the effect, the inbox row and the answer, which leaves by the outbox;
 - a DO that has succeeded returns its result to a later attempt, without a second effect;
 - a DO after its UNDO is rejected; an UNDO without a DO succeeds, as the orchestrator sends one when
   the DO is in doubt. Where the orchestrator knows of an effect, the undo is called even without a
@@ -115,9 +115,7 @@ class Worker:
             return await self._answer(event, ctx)
 
         handle.__name__ = handle.__qualname__ = self._target
-        return function(
-            emits=[StepAnswered], inbox="transaction", replies=True, retention=retention
-        )(handle)
+        return function(emits=[StepAnswered], inbox="transaction", retention=retention)(handle)
 
     async def _answer(self, command: StepCommanded, ctx: Context) -> StepAnswered:
         if command.worker_name != self.name:

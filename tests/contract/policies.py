@@ -39,7 +39,7 @@ _HEADER = """\
 
 def text() -> str:
     """The YAML of all bindings and policies."""
-    documents = [*_producers(), *_sources(), _replies()]
+    documents = [*_producers(), *_sources()]
     return _HEADER + "---\n".join(yaml.safe_dump(one, sort_keys=False) for one in documents)
 
 
@@ -84,12 +84,6 @@ def _sources() -> Iterator[Manifest]:
     allowed: list[Manifest] = [{"ref": _source("PingSource", name)} for name in names]
     allowed.append({"sub": "system:serviceaccount:dsm:run-dailyscrum-*"})
     yield _policy("schedules", allowed, [{"exact": {"type": ScheduleDue.type}}])
-
-
-def _replies() -> Manifest:
-    """What saga workers answer comes under the identity of the Trigger that it replies to."""
-    allowed: list[Manifest] = [{"sub": "system:serviceaccount:dsm:*"}]
-    return _policy("replies", allowed, [{"exact": {"type": "io.dsm.saga.step.answered.v1"}}])
 
 
 def _policy(name: str, allowed: list[Manifest], filters: list[Manifest]) -> Manifest:

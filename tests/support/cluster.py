@@ -25,6 +25,7 @@ from functions.kit.context import Context, Resources
 from functions.kit.contract import Api, envelope
 from functions.kit.contract.decorator import respond
 from functions.kit.contract.handle import Spec
+from tests.support.waiting import eventually
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -162,6 +163,16 @@ class Cluster(httpx.AsyncBaseTransport):
         assert response.status_code == 202, response.text
         (sent,) = self.sink.messages[before:]
         return sent
+
+    async def answer_to(self, message: cloudevents.Message) -> cloudevents.Message:
+        """The one event that was sent because of another."""
+
+        async def sent() -> list[cloudevents.Message]:
+            sent = self.sink.messages
+            return [m for m in sent if m.extensions.get("causationid") == message.id]
+
+        (answer,) = await eventually(sent)
+        return answer
 
     async def close(self) -> None:
         for resources in self._resources:

@@ -63,14 +63,13 @@ def rules_of(name: str, ctx: Context) -> Sequence[Rule]:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a deployable says of itself. `outbox`: its events leave after its answer."""
+    """What a deployable says of itself. `inbox`: its events leave after its answer."""
 
     about: str
     inputs: tuple[type[Event], ...]
     emits: tuple[type[Event], ...]
     source: str
     inbox: bool
-    outbox: bool
     schedules: tuple[str, ...]
 
 
@@ -88,12 +87,10 @@ def _declared(name: str) -> Declared:
     found = getattr(made, "api", None)
     if found is None:
         one = spec_of(made)
-        return Declared(
-            about, one.inputs, one.emits, one.source, one.inbox, one.outbox, one.schedules
-        )
+        return Declared(about, one.inputs, one.emits, one.source, one.inbox, one.schedules)
     tables = (all_folders()[name] / "migrations").is_dir()
     source = f"/functions/{name.replace('_', '-')}"
-    return Declared(about, found.inputs, found.emits, source, tables, tables, found.schedules)
+    return Declared(about, found.inputs, found.emits, source, tables, found.schedules)
 
 
 @cache

@@ -42,6 +42,8 @@ def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
     return context
 
 
+# An in-memory channel answers when all deliveries of an event have ended, or after this time.
+SINK_TIMEOUT_S = 900.0
 # Of a process; fewer keep sagas waiting, more bring nothing.
 MAX_AT_ONCE = 128
 
@@ -104,7 +106,7 @@ class Publisher:
 
         headers, body = cloudevents.encode(message)
         raw = [(name.encode(), value.encode()) for name, value in (*headers, *authorization)]
-        timeout = httpx.Timeout(self._settings.publish_timeout_s, connect=5.0)
+        timeout = httpx.Timeout(SINK_TIMEOUT_S, connect=5.0)
         try:
             async with self._turns:
                 return await self._http.send(request("POST", url, raw, body, timeout))

@@ -40,7 +40,7 @@ async def answer_ad_hoc(spec: Spec, ctx: Context, request: HttpRequest, body: by
         digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()
         sent = await handle(spec, ctx, message, event, digest)
         to_sink = bool(ctx.resources.process.k_sink)
-        if to_sink and not spec.outbox:
+        if to_sink and not spec.inbox:
             await ctx.publisher.publish(sent)
         accept = request.headers.get("accept", "")
         for media_type, render in spec.renders.items():

@@ -60,7 +60,6 @@ def function(
     ad_hoc: bool = True,
     public: Sequence[str] = (),
     ignores: Ignores | None = None,
-    replies: bool = False,
     retention: Rules | None = None,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
@@ -81,8 +80,6 @@ def function(
     record; it may get all events of a sender.
     `ad_hoc`: plain JSON at `POST /` is read as the data of the request event. A function that
     is public takes CloudEvents only.
-    `replies`: its one event is the reply although it has an inbox. For an answer that its
-    consumer requests again where it is lost: the inbox then gives the same one, without an outbox.
     `retention`: what is deleted from its tables, and when; its inbox and runs are anyway.
     """
 
@@ -109,7 +106,6 @@ def function(
             ad_hoc,
             tuple(public),
             ignores,
-            replies,
             retention,
         )
 
@@ -160,7 +156,7 @@ async def _from_broker(
         if spec.ignores is not None and await spec.ignores(event, ctx):
             return Response(status_code=202)
         sent = await handle(spec, ctx, message, event)
-        if spec.outbox or not sent:
+        if spec.inbox or not sent:
             return Response(status_code=202)
         if len(sent) == 1:
             reply_headers, reply_body = cloudevents.encode(sent[0])

@@ -66,13 +66,7 @@ class Spec:
     ad_hoc: bool = True
     public: tuple[str, ...] = ()
     ignores: Ignores | None = None
-    replies: bool = False
     retention: Rules | None = None
-
-    @property
-    def outbox(self) -> bool:
-        """Do its events leave by the outbox? Otherwise they are its reply, or published."""
-        return self.inbox and not self.replies
 
     @property
     def source(self) -> str:
@@ -244,8 +238,6 @@ class _Call:
 
     def _leaving(self, events: list[cloudevents.Message]) -> list[cloudevents.Message]:
         """The events that go to the outbox."""
-        if not self.spec.outbox:
-            return []
         if events and not self.ctx.resources.process.k_sink:
             if self.message.source == AD_HOC:
                 return []  # the function runs by itself: the answer shows its events

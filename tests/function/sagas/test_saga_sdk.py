@@ -7,15 +7,15 @@ import itertools
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
 from functions.events.saga import StepAnswered, StepCommanded
+from functions.kit.cloudevents import Message
 from functions.kit.context import Context
 from functions.kit.durable import retention
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.saga_sdk import Step, Worker
-from tests.support.cluster import Cluster, message_of, reply_of
+from tests.support.cluster import Cluster, message_of
 
 worker = Worker("kit_worker")
 
@@ -50,7 +50,7 @@ class World:
         self.database = database
         self.ctx = ctx
 
-    async def told(self, action: str = "DO", attempt: int = 1, **more: Any) -> httpx.Response:
+    def command(self, action: str, attempt: int, **more: Any) -> Message:
         command = {
             "orch_name": "o",
             "step_name": "write",
@@ -62,11 +62,12 @@ class World:
             **more,
         }
         event = StepCommanded.model_validate({**command, "action": action, "attempt": attempt})
-        return await self.cluster.tell("kit-worker", message_of(event))
+        return message_of(event)
 
     async def asked(self, action: str = "DO", attempt: int = 1, **more: Any) -> StepAnswered:
-        reply = reply_of(await self.told(action, attempt, **more))
-        return StepAnswered.model_validate(reply.json())
+        command = self.command(action, attempt, **more)
+        assert (await self.cluster.tell("kit-worker", command)).status_code == 202
+        return StepAnswered.model_validate((await self.cluster.answer_to(command)).json())
 
     async def effects(self) -> list[str]:
         connection = await asyncpg.connect(self.database)
@@ -187,7 +188,8 @@ async def test_a_step_that_the_worker_does_not_know_fails_for_good(world: World)
 
 
 async def test_a_command_for_another_worker_is_refused(world: World) -> None:
-    response = await world.told(worker_name="somebody")
+    command = world.command("DO", 1, worker_name="somebody")
+    response = await world.cluster.tell("kit-worker", command)
     assert response.status_code == 422
     assert "'somebody' is not 'kit-worker'" in response.json()["detail"]
 
