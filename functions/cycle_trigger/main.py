@@ -12,14 +12,13 @@ fails   TemporaryError while a service is down, PermanentError where a step did 
 from __future__ import annotations
 
 import logging
-from zlib import crc32
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.cycle_trigger import cycle as cycles
 from functions.cycle_trigger import decide, tables
-from functions.cycle_trigger.settings import CycleSettings
+from functions.cycle_trigger.limit import Limit
 from functions.cycle_trigger.steps import step_of
 from functions.dsm_client import dsm
 from functions.events.cycle import CycleCompleted, CycleRequested
@@ -29,6 +28,7 @@ from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
 from functions.kit.contract import Query, function, page
 from functions.kit.contract.decorator import route
+from functions.kit.durable.locks import CYCLE
 from functions.kit.errors import FunctionError, PermanentError
 
 logger = logging.getLogger(__name__)
@@ -90,9 +90,8 @@ async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context)
 async def complete(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
     """Finish a cycle, alone; how it stands is kept whatever happens."""
     await tables.begin(ctx.store, cycle)
-    turn = crc32(cycle.project_id.encode()) % ctx.settings(CycleSettings).cycles_at_once
     try:
-        async with ctx.alone(f"cycles:{turn}"), ctx.alone(cycle.key):
+        async with ctx.part(Limit).place(ctx), ctx.alone(CYCLE, cycle.key):
             completed = await cycles.run(cycle, ctx)
     except FunctionError as error:
         state: tables.State = "failed" if isinstance(error, PermanentError) else "open"

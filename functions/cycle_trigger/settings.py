@@ -17,8 +17,8 @@ class CycleSettings(Settings):
         1,
         ge=1,
         le=100,
-        description="cycles at once against one project-orchestrator; parallel ones open the "
-        "circuit breakers of services that are not this project's own",
+        description="cycles that a process, of which there is one, works on at once; parallel ones "
+        "open the circuit breakers of services that are not this project's own",
     )
     create_cronjob: bool = Field(
         True,

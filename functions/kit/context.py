@@ -16,7 +16,6 @@ from functions.kit.clients import transaction_guard
 from functions.kit.durable.checkpoints import Checkpoints
 from functions.kit.durable.core import Durable, Write
 from functions.kit.durable.database import Store
-from functions.kit.durable.locks import ENTITY
 from functions.kit.settings import DatabaseSettings, HttpSettings, ProcessSettings, Settings
 from functions.kit.telemetry import trace
 from functions.kit.telemetry.metrics import Meter
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from functions.kit.clients.broker import Publisher
     from functions.kit.clients.kubernetes import Cluster
     from functions.kit.durable.database import Connection
+    from functions.kit.durable.locks import Lock
 
 # The longest wait of a request for another; an event has a deadline of its own.
 _MAX_WAIT_S = 30.0
@@ -186,12 +186,11 @@ class Context:
     def publisher(self) -> Publisher:
         return self.resources.publisher
 
-    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Let one request at a time work under `name`, over all processes of this function; the
-        others wait until their deadline, then get a `TemporaryError`."""
-        key = ENTITY.key(self.function, name)
+    def alone(self, lock: Lock, *entity: str) -> AbstractAsyncContextManager[None]:
+        """Let one request at a time work on an entity, over all processes; the others wait until
+        their deadline, then get a `TemporaryError`."""
         deadline = min(self.deadline, time.monotonic() + _MAX_WAIT_S)
-        return self.resources.durable.claims.held(key, deadline)
+        return self.resources.durable.claims.held(lock, *entity, deadline=deadline)
 
     def settle(self, write: Write) -> None:
         """Have `write` called with the transaction that records the answer, in functions with an

@@ -22,6 +22,7 @@ from functions.kit.clients import Unreadable, each
 from functions.kit.context import Context
 from functions.kit.contract import function
 from functions.kit.durable.call_once import call_once
+from functions.kit.durable.locks import SIMULATION
 from functions.kit.errors import (
     BadAnswer,
     FunctionError,
@@ -50,7 +51,7 @@ async def scrum_simulate(
 
     async def attempt(sprint: decide.Chosen) -> SprintSimulated | FunctionError:
         try:
-            async with ctx.alone(decide.day_key(sprint.sprint_id, plan.scrum_date)):
+            async with ctx.alone(SIMULATION, sprint.sprint_id, str(plan.scrum_date)):
                 return await simulate(sprint, plan, ctx)
         except FunctionError as error:
             return error

@@ -217,6 +217,18 @@ def test_kubectl_builds_an_overlay_with_another_tag() -> None:
     assert found == {"ghcr.io/example/dsm-functions:v9"}
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_limit_of_one_process_is_of_one_pod(overlay: str) -> None:
+    """How many cycles are worked on at once: CYCLES_AT_ONCE."""
+    (service,) = (
+        one
+        for one in of(overlay, "Service", "serving.knative.dev/")
+        if one["metadata"]["name"] == "cycle-trigger"
+    )
+    notes = service["spec"]["template"]["metadata"]["annotations"]
+    assert notes["autoscaling.knative.dev/max-scale"] == "1"
+
+
 # Who holds claims has a session for them, beside the pool.
 CLAIMS = re.compile(r"ctx\.alone|called_once|inbox=True")
 

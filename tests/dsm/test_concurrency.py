@@ -34,6 +34,12 @@ async def test_two_starts_at_once_make_one_sprint(dsm: Dsm) -> None:
     assert sorted(a.status_code for a in answers) == [201, 409, 409, 409]
 
 
+async def test_sample_data_made_twice_at_once_is_there_once(dsm: Dsm) -> None:
+    made = await asyncio.gather(*(dsm.post("project-orchestrator", "/sample-data") for _ in "12"))
+    assert made[0]["finished_sprint"] == made[1]["finished_sprint"]
+    assert len(await dsm.get("sprint-service", "/sprints/by-project/PHE001")) == 1
+
+
 async def test_generations_at_once_share_no_id(dsm: Dsm) -> None:
     await dsm.project()
     found = await asyncio.gather(*(dsm.backlog() for _ in range(4)))

@@ -13,7 +13,7 @@ from tests.support.local_knative import LocalKnative
 # From where functions are started: an absolute path could be one that a volume stands for.
 WATCH = "tests/support/loop_watch"
 # What `functions.kit.clients.transaction_guard` logs, and what the watch tells.
-_MISDEEDS = ("while a transaction is open", "the event loop was held")
+_MISDEEDS = ("while a transaction is open", "while the lock", "the event loop was held")
 
 
 def watched(overlay: Path, folder: Path) -> Path:

@@ -26,6 +26,7 @@ from functions.kit.contract import (
     called_once,
     new_app_with_fastapi_errors,
 )
+from functions.kit.durable.locks import DAILY_SCRUM
 from functions.kit.errors import Conflict, NotFound
 from functions.kit.process import ready_route
 
@@ -41,7 +42,7 @@ def build() -> FastAPI:
         key = idempotency_key or str(uuid4())
 
         async def work() -> Any:
-            async with ctx.alone(f"sprint {sprint_id}"):
+            async with ctx.alone(DAILY_SCRUM, sprint_id):
                 return await simulate(ctx, sprint_id, key)
 
         return JSONResponse(await called_once(ctx, idempotency_key, "POST run", sprint_id, work))

@@ -24,6 +24,7 @@ from functions.kit.contract import (
     called_once,
     new_app_with_fastapi_errors,
 )
+from functions.kit.durable.locks import ORCHESTRATION
 from functions.kit.errors import PermanentError
 from functions.kit.process import ready_route
 
@@ -49,7 +50,7 @@ def build() -> FastAPI:
         left: list[dict[str, Any]] = []
 
         async def work() -> Any:
-            async with ctx.alone(f"project {project_id}"):
+            async with ctx.alone(ORCHESTRATION, project_id):
                 return await orchestration.orchestrate(ctx, project_id, body.options, request, left)
 
         asked = [project_id, body.model_dump(mode="json")]
@@ -85,8 +86,7 @@ def build() -> FastAPI:
     @app.post("/sample-data")
     async def sample_data(ctx: Ctx) -> dict[str, Any]:
         """Create the sample projects, employees and sprints; a repeat changes nothing."""
-        async with ctx.alone("sample"):
-            return await sample.create(ctx)
+        return await sample.create(ctx)
 
     return app
 

@@ -3,7 +3,7 @@
 Both sprints began some days ago, and the chronicle has a daily report of each working day since.
 
 Everything is made by HTTP under keys that never change, so a creation that was interrupted goes on
-where it was, and what is there already stays as it is.
+where it was, two at once make one set, and what is there already stays as it is.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any
 
+from functions.kit.clients import transaction_guard
 from functions.kit.durable.database import explained
 from functions.kit.errors import TemporaryError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from functions.kit.durable.database import Store
+    from functions.kit.durable.locks import Lock
 
 BUSY = "the same request is still being worked on"
 MIN_PAUSE_S = 0.02
@@ -44,12 +46,13 @@ class Claims:
         self._session: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def held(self, key: int, deadline: float) -> AsyncIterator[None]:
-        """Hold the claim on `key` inside.
+    async def held(self, lock: Lock, *entity: str, deadline: float) -> AsyncIterator[None]:
+        """Hold the lock on an entity inside.
 
         Waits until `deadline` (monotonic clock) for the holder, in this process or another, then
         raises `TemporaryError`.
         """
+        key = lock.key(*entity)
         while (holder := self._held.get(key)) is not None:
             try:
                 async with asyncio.timeout_at(_loop_time(deadline)):
@@ -60,7 +63,8 @@ class Claims:
         try:
             await self._lock(key, deadline)
             try:
-                yield
+                with transaction_guard.lock_held(lock.name) if lock.is_wide else nullcontext():
+                    yield
             finally:
                 self._change(key, None)
         finally:

@@ -70,8 +70,8 @@ class Durable:
         raises `TemporaryError`. Work that raises leaves nothing behind. `digest` is of what was
         asked for: `PermanentError` where the recorded answer was given to something else.
         """
-        claim = CLAIM.key(key.function, key.source, key.id)
-        async with self.claims.held(claim, time.monotonic() + wait_s):
+        name, deadline = (key.function, key.source, key.id), time.monotonic() + wait_s
+        async with self.claims.held(CLAIM, *name, deadline=deadline):
             async with self._store.connection() as connection:
                 found = await inbox.find(connection, key, digest)
             if found is not None:

@@ -16,16 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lock:
-    """A kind of advisory lock. `key` narrows it down to one entity."""
+    """A kind of advisory lock over one entity, which `of` describes; without it, over many.
+
+    While a lock over many is held no call leaves the process: `clients.transaction_guard`.
+    """
 
     name: str
+    of: str | None = None
+
+    @property
+    def is_wide(self) -> bool:
+        return self.of is None
 
     def key(self, *entity: str) -> int:
         """The number that PostgreSQL locks, 64 bits with a sign.
 
-        >>> Lock("a").key("b", "c") == Lock("a").key("b", "c") != Lock("a").key("b\\0c", "")
+        >>> a = Lock("a", of="b, c")
+        >>> a.key("b", "c") == a.key("b", "c") != a.key("b\\0c", "")
         True
         """
+        if bool(entity) == self.is_wide:
+            raise TypeError(f"lock {self.name!r} is over {self.of or 'all'}, not over {entity}")
         digest = blake2b(digest_size=8)
         for part in (self.name, *entity):
             encoded = part.encode(errors="surrogatepass")
@@ -41,18 +52,21 @@ class Lock:
         await tx.execute("SELECT pg_advisory_xact_lock($1)", self.key(*entity), timeout=timeout_s)
 
 
-# Held by a session.
-CLAIM = Lock("claim")  # an event that a process works on: function, source, id
-ENTITY = Lock("entity")  # what a function changes elsewhere, one at a time: function, name
+# Held by a session, while services are called.
+CLAIM = Lock("claim", of="function, source, id of an event")
+CYCLE = Lock("cycle", of="project and finished sprint")
+ORCHESTRATION = Lock("orchestration", of="project")
+DAILY_SCRUM = Lock("daily scrum", of="sprint")
+SIMULATION = Lock("simulation", of="sprint and day")
 
 # Held by a transaction.
 MIGRATION = Lock("migration")  # the schema of a database
 JOB_QUEUE = Lock("job queue")  # taking requests from the queue, or replacing one
-TASK = Lock("task")  # requests for, and cancellations of, one task of an agent: its id
 RELAY = Lock("relay")  # leasing rows of the outbox
-EFFECT = Lock("effect")  # what a saga's step does: its effect key
-SPRINTS = Lock("sprints")  # starting a sprint: its project
-TASK_NUMBERS = Lock("task numbers")  # numbering new tasks: their project
-SEED = Lock("seed")  # writing a sample backlog: its project
-REGISTRATION = Lock("registration")  # registering an orchestration: its name
-ISSUE = Lock("issue")  # storing a delivery that an issue has a label: the state's name
+TASK = Lock("task", of="id of an agent's task")  # requests for it, and its cancellations
+EFFECT = Lock("effect", of="effect key of a saga's step")
+SPRINTS = Lock("sprints", of="project")  # starting a sprint
+TASK_NUMBERS = Lock("task numbers", of="project")
+SEED = Lock("seed", of="project")  # writing a sample backlog
+REGISTRATION = Lock("registration", of="name of an orchestration")
+ISSUE = Lock("issue", of="state of an issue")  # storing a delivery that says so

@@ -121,7 +121,7 @@ async def test_a_send_inside_a_transaction_is_found(authority: trustme.CA, tmp_p
     ):
         with transaction_guard.transaction_open():
             await resources.publisher.publish([MESSAGE])
-        assert transaction_guard.violations == [f"a call to {url}"]
+        assert transaction_guard.violations == [f"a call to {url} while a transaction is open"]
         transaction_guard.violations.clear()
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from functions.kit import cloudevents
 from functions.kit.clients import transaction_guard
-from functions.kit.context import Resources
+from functions.kit.context import Context, Resources
 from functions.kit.durable import Connection, Durable, Key, Outcome, inbox, outbox, relay
 from functions.kit.durable.inbox import Answered
-from functions.kit.durable.locks import CLAIM
+from functions.kit.durable.locks import CLAIM, Lock
 from functions.kit.durable.retention import forget
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
@@ -211,8 +211,22 @@ class TestSettling:
         resources = process()
         async with resources.store.transaction():
             await resources.publisher.publish([event("1")])
-        assert transaction_guard.violations == [f"a call to {SINK}"]
+        assert transaction_guard.violations == [f"a call to {SINK} while a transaction is open"]
         transaction_guard.violations.clear()
+
+    async def test_a_call_while_a_lock_over_many_is_held_is_found(self, process: Process) -> None:
+        resources = process()
+        ctx = Context(resources, "worker")
+        async with ctx.alone(Lock("all of it")):
+            await resources.publisher.publish([event("1")])
+        assert transaction_guard.violations == [
+            f"a call to {SINK} while the lock 'all of it' is held"
+        ]
+        transaction_guard.violations.clear()
+        async with ctx.alone(Lock("one of them", of="name"), "a"):
+            await resources.publisher.publish([event("2")])
+        with pytest.raises(TypeError, match="is over name, not over"):
+            Lock("one of them", of="name").key()
 
 
 class TestRelay:
