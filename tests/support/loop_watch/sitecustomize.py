@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 
-MAX_TURN_S = 0.1
+MAX_TURN_S = 0.2  # a processor that others share takes twice as long for the same
 _LOOK_EVERY_S = 0.05
 
 sys.modules["uvloop"] = None  # type: ignore[assignment]  # its turns cannot be measured
