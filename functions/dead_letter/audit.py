@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from functions.kit.durable import Connection
 
 _AUDITED = "number, $1, $2, $3, $4, source, id, type, dest"
-_INSERT = "INSERT INTO audit (letter, at, who, action, reason, source, id, type, dest)"
+_INSERT = "INSERT INTO audit (dead_letter, at, who, action, reason, source, id, type, dest)"
 
 
 async def dismiss(tx: Connection, number: int, who: str, reason: str, now: datetime) -> bool:
     """Mark an open dead letter as dismissed; False where it is not open."""
     found = await tx.fetchval(
-        f"""WITH ended AS (UPDATE letter SET state = 'dismissed'
+        f"""WITH ended AS (UPDATE dead_letter SET state = 'dismissed'
                 WHERE number = $5 AND state = 'open' RETURNING *)
             {_INSERT} SELECT {_AUDITED} FROM ended RETURNING true""",
         *(now, who, "dismissed", reason, number),
@@ -26,7 +26,7 @@ async def dismiss(tx: Connection, number: int, who: str, reason: str, now: datet
 async def delete(tx: Connection, number: int, who: str, reason: str, now: datetime) -> bool:
     """Delete a dead letter with its payload and its redrives; False where there is none."""
     found = await tx.fetchval(
-        f"""WITH ended AS (DELETE FROM letter WHERE number = $5 RETURNING *)
+        f"""WITH ended AS (DELETE FROM dead_letter WHERE number = $5 RETURNING *)
             {_INSERT} SELECT {_AUDITED} FROM ended RETURNING true""",
         *(now, who, "deleted", reason, number),
     )
@@ -39,10 +39,11 @@ async def expire(tx: Connection, before: datetime, reason: str, now: datetime, l
     One that is being sent is left; what another process deletes is not waited for.
     """
     rows = await tx.fetch(
-        f"""WITH old AS (SELECT number FROM letter WHERE last_at < $5 AND state <> 'redriving'
+        f"""WITH old AS (SELECT number FROM dead_letter WHERE last_at < $5 AND state <> 'redriving'
                 ORDER BY last_at LIMIT $6 FOR UPDATE SKIP LOCKED),
-            ended AS (DELETE FROM letter USING old WHERE letter.number = old.number
-                RETURNING letter.*)
+            ended AS (DELETE FROM dead_letter USING old
+                WHERE dead_letter.number = old.number
+                RETURNING dead_letter.*)
             {_INSERT} SELECT {_AUDITED} FROM ended RETURNING 1""",
         *(now, "dead-letter", "expired", reason, before, limit),
     )
@@ -52,7 +53,8 @@ async def expire(tx: Connection, before: datetime, reason: str, now: datetime, l
 async def of(connection: Connection, number: int) -> list[dict[str, Any]]:
     """The audit of one dead letter, oldest first, as JSON."""
     rows = await connection.fetch(
-        "SELECT who, at::text, action, reason FROM audit WHERE letter = $1 ORDER BY number", number
+        "SELECT who, at::text, action, reason FROM audit WHERE dead_letter = $1 ORDER BY number",
+        number,
     )
     return [dict(row) for row in rows]
 
@@ -60,7 +62,7 @@ async def of(connection: Connection, number: int) -> list[dict[str, Any]]:
 async def newest(connection: Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
     """The audit of all, newest first, as JSON; `before` is the `number` of the page before."""
     rows = await connection.fetch(
-        """SELECT number, letter AS dead_letter, at::text, who, action, reason, source, id, type,
+        """SELECT number, dead_letter, at::text, who, action, reason, source, id, type,
                   dest
            FROM audit WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2""",
         *(before, limit),

@@ -82,16 +82,16 @@ async def keep(
     attributes = event.ce_attributes
     dest = failure.dest or await _dest_of_older(tx, attributes)
     row = await tx.fetchrow(
-        """INSERT INTO letter AS l (seen, source, id, dest, type, subject, attributes, data,
+        """INSERT INTO dead_letter AS kept (seen, source, id, dest, type, subject, attributes, data,
                                     function, code, detail, arrival, first_at, last_at, size)
-           VALUES (nextval('letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12,
-                   $13)
+           VALUES (nextval('dead_letter_seen'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                   $12, $13)
            ON CONFLICT (md5(source), md5(id), md5(dest)) DO UPDATE SET
                seen = excluded.seen, attributes = excluded.attributes, data = excluded.data,
                size = excluded.size,
                code = excluded.code, detail = excluded.detail, arrival = excluded.arrival,
-               last_at = excluded.last_at, count = l.count + 1, state = 'open'
-           WHERE l.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
+               last_at = excluded.last_at, count = kept.count + 1, state = 'open'
+           WHERE kept.arrival IS DISTINCT FROM excluded.arrival OR excluded.arrival IS NULL
            RETURNING number, count""",
         *(
             _text(attributes["source"]),
@@ -107,7 +107,7 @@ async def keep(
     )
     if row is None:
         row = await tx.fetchrow(
-            """SELECT number, count FROM letter
+            """SELECT number, count FROM dead_letter
                WHERE md5(source) = md5($1) AND md5(id) = md5($2) AND md5(dest) = md5($3)""",
             *(_text(attributes["source"]), _text(attributes["id"]), _text(dest)),
         )
@@ -125,7 +125,7 @@ async def _dest_of_older(tx: Connection, attributes: Mapping[str, str]) -> str:
     if not number.isdecimal() or len(number) > 18:
         return ""
     dest: str | None = await tx.fetchval(
-        "SELECT dest FROM letter WHERE number = $1 AND source = $2 AND id = $3",
+        "SELECT dest FROM dead_letter WHERE number = $1 AND source = $2 AND id = $3",
         *(int(number), _text(attributes["source"]), _text(attributes["id"])),
     )
     return dest or ""
@@ -136,7 +136,7 @@ async def newest(
 ) -> list[dict[str, Any]]:
     """The summaries of dead letters by when they were seen last, newest first, as JSON."""
     rows = await connection.fetch(
-        f"""SELECT {_SUMMARY} FROM letter
+        f"""SELECT {_SUMMARY} FROM dead_letter
             WHERE {_MATCHES} AND ($4::bigint IS NULL OR seen < $4)
             ORDER BY seen DESC LIMIT $5""",
         *(*wanted, before, limit),
@@ -151,19 +151,21 @@ def _summary(row: dict[str, Any]) -> dict[str, Any]:
 async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:
     """The numbers of the oldest dead letters, and how many there are in all."""
     rows = await connection.fetch(
-        f"SELECT number FROM letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
+        f"SELECT number FROM dead_letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
     )
     return [row["number"] for row in rows], await count(connection, wanted)
 
 
 async def count(connection: Connection, wanted: Wanted) -> int:
-    found: int = await connection.fetchval(f"SELECT count(*) FROM letter WHERE {_MATCHES}", *wanted)
+    found: int = await connection.fetchval(
+        f"SELECT count(*) FROM dead_letter WHERE {_MATCHES}", *wanted
+    )
     return found
 
 
 async def one(connection: Connection, number: int) -> DeadLetter | None:
     row = await connection.fetchrow(
-        f"SELECT {_SUMMARY}, attributes, data FROM letter WHERE number = $1", number
+        f"SELECT {_SUMMARY}, attributes, data FROM dead_letter WHERE number = $1", number
     )
     return None if row is None else DeadLetter(number, dict(row))
 
@@ -172,7 +174,7 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
     """The redrives of one dead letter, oldest first, as JSON; without an outcome it is unknown."""
     rows = await connection.fetch(
         """SELECT number, who, began_at::text, ended_at::text, outcome, detail, edited FROM redrive
-           WHERE letter = $1 ORDER BY number""",
+           WHERE dead_letter = $1 ORDER BY number""",
         number,
     )
     return [dict(row) for row in rows]
@@ -181,7 +183,7 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
 async def claim(tx: Connection, number: int, who: str, *, edited: bool) -> Claim | None:
     """Mark an open dead letter as being sent, with an audit row; None where it is not open."""
     row = await tx.fetchrow(
-        f"""UPDATE letter SET state = 'redriving', claimed_at = now()
+        f"""UPDATE dead_letter SET state = 'redriving', claimed_at = now()
             WHERE number = $1 AND state = 'open'
             RETURNING {_SUMMARY}, attributes, data""",
         number,
@@ -189,7 +191,7 @@ async def claim(tx: Connection, number: int, who: str, *, edited: bool) -> Claim
     if row is None:
         return None
     audit = await tx.fetchval(
-        "INSERT INTO redrive (letter, who, edited) VALUES ($1, $2, $3) RETURNING number",
+        "INSERT INTO redrive (dead_letter, who, edited) VALUES ($1, $2, $3) RETURNING number",
         *(number, who, edited),
     )
     return Claim(audit, DeadLetter(number, dict(row)))
@@ -207,19 +209,20 @@ async def settle(connection: Connection) -> None:
     """
     await connection.execute(
         """WITH ended AS (
-               SELECT redrive.number, letter, refusal
+               SELECT redrive.number, dead_letter, refusal
                FROM redrive LEFT JOIN outbox_event ON outbox_event.number = redrive.event
                WHERE ended_at IS NULL AND event IS NOT NULL
                AND (outbox_event.number IS NULL OR dead_lettered_at IS NOT NULL)),
            marked AS (
-               UPDATE letter SET state = 'redriven' FROM ended
-               WHERE letter.number = ended.letter AND state = 'redriving' RETURNING letter.number)
+               UPDATE dead_letter SET state = 'redriven' FROM ended
+               WHERE dead_letter.number = ended.dead_letter AND state = 'redriving'
+               RETURNING dead_letter.number)
            UPDATE redrive SET ended_at = now(),
                outcome = CASE WHEN refusal IS NOT NULL THEN 'failed'
-                              WHEN letter.number IS NULL THEN 'returned' ELSE 'sent' END,
+                              WHEN marked.number IS NULL THEN 'returned' ELSE 'sent' END,
                detail = CASE WHEN refusal IS NOT NULL
                    THEN 'the broker refused it with ' || refusal || ': a dead letter of its own' END
-           FROM ended LEFT JOIN marked AS letter ON letter.number = ended.letter
+           FROM ended LEFT JOIN marked ON marked.number = ended.dead_letter
            WHERE redrive.number = ended.number"""
     )
 
@@ -227,11 +230,11 @@ async def settle(connection: Connection) -> None:
 async def standing(connection: Connection) -> tuple[dict[str, int], float, int]:
     """Dead letters by state, the oldest open one's age in seconds, and how often one was kept."""
     rows = await connection.fetch(
-        "SELECT state, count(*) AS n, sum(count)::bigint AS kept FROM letter GROUP BY state"
+        "SELECT state, count(*) AS n, sum(count)::bigint AS kept FROM dead_letter GROUP BY state"
     )
     oldest_s: float = await connection.fetchval(
         """SELECT coalesce(extract(epoch FROM now() - min(first_at)), 0)::float8
-           FROM letter WHERE state = 'open'"""
+           FROM dead_letter WHERE state = 'open'"""
     )
     count = dict.fromkeys(get_args(State), 0) | {row["state"]: row["n"] for row in rows}
     return count, oldest_s, sum(row["kept"] for row in rows)

@@ -37,7 +37,7 @@ WITHOUT_RULE = {
     },
     "deleted once it is sent": {"sprint_service": {"outbox"}},
     "its function deletes so many at each tick, or puts the end of each on record": {
-        "dead_letter": {"letter"},
+        "dead_letter": {"dead_letter"},
         "event_recorder": {"event"},
         "job_launcher": {"job", "cancellation"},
         "scheduler": {"tick"},
@@ -45,6 +45,7 @@ WITHOUT_RULE = {
 }
 CREATED = re.compile(r"\bCREATE TABLE (?:IF NOT EXISTS )?(\w+)|\bcreate_table\(\s*\"(\w+)", re.I)
 DROPPED = re.compile(r"\bDROP TABLE (?:IF EXISTS )?([\w, ]+)", re.I)
+RENAMED = re.compile(r"\b_rename\(\"(\w+)\", \"(\w+)\"\)")
 DELETED = re.compile(r"\bDELETE FROM (\w+)")
 
 
@@ -56,6 +57,8 @@ def tables_of(migrations: Path) -> set[str]:
         for names in DROPPED.findall(upgrade):
             found -= {name.strip() for name in names.split(",")}
         found |= {sql or operation for sql, operation in CREATED.findall(upgrade)}
+        for old, new in RENAMED.findall(upgrade):
+            found = found - {old} | {new}
     return found
 
 

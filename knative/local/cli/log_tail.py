@@ -61,7 +61,7 @@ def worth_showing(line: str) -> str:
 
     >>> worth_showing('{"severity": "ERROR", "message": "no such sprint"}')
     'ERROR no such sprint'
-    >>> worth_showing('{"level": "warning", "event": "dead letter", "letter": 1}')
+    >>> worth_showing('{"level": "warning", "event": "dead letter", "dead_letter": 1}')
     'WARNING dead letter'
     >>> worth_showing('{"severity": "INFO", "message": "fine"}')
     ''

@@ -28,7 +28,7 @@ CASES = [
     ),
     (
         "dead_letter",
-        "audit (source, letter, at, who, action, reason, id, type, dest)",
+        "audit (source, dead_letter, at, who, action, reason, id, type, dest)",
         f"('old', 1, {OLD}, 'ann', 'deleted', '', '1', 't', 'd'), "
         "('young', 1, now(), 'ann', 'deleted', '', '1', 't', 'd')",
         {"young"},
