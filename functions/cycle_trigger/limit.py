@@ -18,7 +18,7 @@ class Limit:
     """The limit of one process, of which the manifest allows one."""
 
     def __init__(self, resources: Resources) -> None:
-        self._free = asyncio.Semaphore(resources.settings(CycleSettings).cycles_at_once)
+        self._free = asyncio.Semaphore(resources.settings(CycleSettings).cycle_concurrency)
 
     @asynccontextmanager
     async def place(self, ctx: Context) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ class CycleSettings(Settings):
     cycle_schedules_file: str = Field(
         "", description="JSON file, project id to the cron of its daily scrum; none: the default"
     )
-    cycles_at_once: int = Field(
+    cycle_concurrency: int = Field(
         1,
         ge=1,
         le=100,

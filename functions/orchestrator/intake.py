@@ -27,7 +27,7 @@ INPUTS: tuple[type[Event], ...] = (
     StepAnswered,
     ScheduleDue,
 )
-SCHEDULES = ("saga-round",)
+SCHEDULES = ("saga-sweep",)
 KAFKA = "dev.knative.kafka.event"
 # A record's kind is that of its topic; on a shared topic, of its header eventType.
 _TOPICS: dict[str, type[Event]] = {

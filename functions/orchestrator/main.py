@@ -1,6 +1,6 @@
 """Run sagas: register orchestrations and workers, command steps, compensate failed runs.
 
-in      RegistrationRequested, ExecutionRequested, StepAnswered, ScheduleDue(schedule="saga-round");
+in      RegistrationRequested, ExecutionRequested, StepAnswered, ScheduleDue(schedule="saga-sweep");
         the same as Kafka records in YAML or JSON; and the REST API
 out     StepCommanded, RegistrationDecided, RunEnded
 fails   503 while the database is unavailable: nothing was accepted, a retry is safe

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -27,11 +28,16 @@ from functions.orchestrator.timer_loop import TimerLoop
 class OrchestratorSettings(Settings):
     """The orchestrator's settings."""
 
-    workers_give_names: bool = Field(
+    old_names: ClassVar[Mapping[str, str]] = {
+        "WORKERS_GIVE_NAMES": "REQUIRE_WORKER_NAMES",
+        "KEEP_RUNS_DAYS": "RUN_RETENTION_DAYS",
+    }
+
+    require_worker_names: bool = Field(
         False,
         description="reject answers in Kafka records, too, that do not name their worker",
     )
-    keep_runs_days: int = Field(
+    run_retention_days: int = Field(
         365, ge=1, le=36_500, description="days for which runs that have ended are kept"
     )
 
@@ -46,7 +52,7 @@ class Orchestrator:
         self._store = resources.store
         self._durable = resources.durable
         settings = resources.settings(OrchestratorSettings)
-        self.require_worker_names = settings.workers_give_names
+        self.require_worker_names = settings.require_worker_names
         self.now = resources.now
         self.engine = Engine(resources.store, self._durable.relay, self.now)
         self.timer_loop = TimerLoop(resources.store, self.engine, self.now)

@@ -29,7 +29,7 @@ _OF_NO_RUN = """type = 'ANSWER_REFUSED' AND NOT EXISTS (
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    return rules(ctx.settings(OrchestratorSettings).keep_runs_days)
+    return rules(ctx.settings(OrchestratorSettings).run_retention_days)
 
 
 def rules(days: int) -> Sequence[Rule]:

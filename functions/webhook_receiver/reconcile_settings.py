@@ -29,12 +29,12 @@ class ReconcileSettings(Settings):
         description="repositories, OWNER/REPO with commas, whose open issues are compared with the "
         "ledger, beside those of GITHUB_HOOKS",
     )
-    github_wanted_types: str = Field(
+    github_event_types: str = Field(
         "",
         description="types of events that are fetched where they are missing, with commas, `*` at "
         "the end for any; beside those that job-launcher's routes take",
     )
-    github_keeps_days: int = Field(
+    github_delivery_retention_days: int = Field(
         3, ge=1, description="how long GitHub keeps deliveries, days; a server 7"
     )
 
@@ -75,7 +75,7 @@ class ReconcileSettings(Settings):
 
     @cached_property
     def wanted_types(self) -> tuple[str, ...]:
-        return tuple(_split(self.github_wanted_types))
+        return tuple(_split(self.github_event_types))
 
 
 def _split(text: str) -> list[str]:

@@ -219,7 +219,7 @@ def test_kubectl_builds_an_overlay_with_another_tag() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_limit_of_one_process_is_of_one_pod(overlay: str) -> None:
-    """How many cycles are worked on at once: CYCLES_AT_ONCE."""
+    """How many cycles are worked on at once: CYCLE_CONCURRENCY."""
     (service,) = (
         one
         for one in of(overlay, "Service", "serving.knative.dev/")

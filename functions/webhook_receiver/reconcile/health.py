@@ -43,7 +43,7 @@ async def standing(ctx: Context) -> dict[str, Any]:
         compared = await comparison.every(connection)
         counts = await hook_tables.counts(connection, ctx.now() - DAY)
         troubled = await hook_tables.troubled(connection, MOST_SHOWN)
-    keeps = timedelta(days=settings.github_keeps_days)
+    keeps = timedelta(days=settings.github_delivery_retention_days)
     shown = [_delivery(row, keeps) for row in troubled]
     hooks = []
     for name in hook_names(ctx):

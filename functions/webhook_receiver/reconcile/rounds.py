@@ -54,7 +54,7 @@ async def compare(ctx: Context, patience_s: float) -> None:
     """Compare what is due; what goes wrong is on its record, and costs no other."""
     settings = ctx.settings(ReconcileSettings)
     until = time.monotonic() + patience_s
-    keeps = timedelta(days=settings.github_keeps_days)
+    keeps = timedelta(days=settings.github_delivery_retention_days)
     if compares_hooks(ctx):
         for name in settings.hooks:
             await _turn(Hook(name, github_of(ctx), ctx, keeps), EVERY, ctx, until)
@@ -104,7 +104,7 @@ def retention(ctx: Context) -> Sequence[Rule]:
 
     A comparison that has been due for so long is of something that is configured no more.
     """
-    keeps_days = ctx.settings(ReconcileSettings).github_keeps_days
+    keeps_days = ctx.settings(ReconcileSettings).github_delivery_retention_days
     return (
         rule("hook_delivery", "delivered_at", keeps_days + RETENTION_DAYS),
         rule("comparison", "due_at", RETENTION_DAYS),

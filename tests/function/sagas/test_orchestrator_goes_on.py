@@ -53,7 +53,7 @@ class TestOutbox:
         await connection.close()
         again = SagaWorld(world.cluster, world.database)
         tick = cloudevents.from_json(
-            {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-round"}
+            {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-sweep"}
             | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
         )
         assert (await again.cluster.tell("orchestrator", tick)).status_code == 202

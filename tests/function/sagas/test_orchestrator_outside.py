@@ -18,7 +18,7 @@ OUTSIDE = [
 ]
 EVENTS = [
     cloudevents.Message("e", "/attack", ExecutionRequested.type, b'{"orchName":"tenantCreation"}'),
-    cloudevents.Message("t", "/attack", ScheduleDue.type, b'{"schedule":"saga-round"}'),
+    cloudevents.Message("t", "/attack", ScheduleDue.type, b'{"schedule":"saga-sweep"}'),
     kafka("orchestrator.execution.start", b'{"orchName":"tenantCreation"}'),
 ]
 

@@ -29,7 +29,7 @@ from tests.support.saga_world import SagaWorld
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 TICK = cloudevents.from_json(
-    {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-round"}
+    {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-sweep"}
     | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
 )
 READ_ONLY = """DO $$ BEGIN EXECUTE format(

@@ -97,7 +97,7 @@ async def test_only_what_somebody_takes_is_fetched(world: DeliveriesWorld) -> No
 async def test_more_types_are_fetched_where_a_setting_says_so(
     cluster: Cluster, webhook_database: str, tmp_path: Path
 ) -> None:
-    wanted = {"GITHUB_WANTED_TYPES": "com.github.star.*"}
+    wanted = {"GITHUB_EVENT_TYPES": "com.github.star.*"}
     async with deliveries_world(cluster, webhook_database, tmp_path, wanted) as world:
         await world.github.delivers("star", {"action": "created"}, "lost")
         await world.github.delivers("push", {"ref": "refs/heads/main"}, "lost")
