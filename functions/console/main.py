@@ -117,4 +117,4 @@ async def start(ctx: Context) -> None:
     ctx.settings(ConsoleSettings)
 
 
-console = api("console", build, start=start, checks_origin=True)
+console = api("console", build, start=start, checks_origin=True, proven=["/"])

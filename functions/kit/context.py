@@ -16,6 +16,7 @@ from functions.kit.clients import transaction_guard
 from functions.kit.durable.checkpoints import Checkpoints
 from functions.kit.durable.core import Durable, Write
 from functions.kit.durable.database import Store
+from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings, HttpSettings, ProcessSettings, Settings
 from functions.kit.telemetry import trace
 from functions.kit.telemetry.metrics import Meter
@@ -62,6 +63,7 @@ class Resources:
         self._transport = transport
         self._settings: dict[type[Settings], Settings] = {}
         self._parts: dict[Callable[[Resources], Any], Any] = {}
+        self._clients: list[httpx.AsyncClient] = []
         self.process = self.settings(ProcessSettings)
         self.meter = Meter()
 
@@ -86,11 +88,35 @@ class Resources:
         settings = self.settings(HttpSettings)
         connections = settings.service_connections
         timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
-        hooks = {"request": [_reported]}
+        hooks = self._hooks()
         if self._transport is not None:
             return httpx.AsyncClient(transport=self._transport, timeout=timeout, event_hooks=hooks)
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         return trace.client_class(Client)(limits=limits, timeout=timeout, event_hooks=hooks)
+
+    def trusting(self, ca_file: str) -> httpx.AsyncClient:
+        """A client that knows a host by the authority in `ca_file` alone; empty: as usual."""
+        if not ca_file or self._transport is not None:
+            return self.http
+        import ssl
+
+        from functions.kit.clients.http import Client
+
+        try:
+            authority = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:  # a bad certificate is one as well
+            raise TemporaryError(f"cannot read {ca_file}: {error}") from None
+        client = trace.client_class(Client)(verify=authority, event_hooks={"request": [_reported]})
+        self._clients.append(client)
+        return client
+
+    def _hooks(self) -> dict[str, list[Callable[..., Any]]]:
+        folder = self.settings(HttpSettings).service_tokens
+        if not folder:
+            return {"request": [_reported]}
+        from functions.kit.clients.service_tokens import ServiceTokens
+
+        return {"request": [_reported, ServiceTokens(folder, self.process.cluster_domain)]}
 
     @cached_property
     def sink_http(self) -> httpx.AsyncClient:
@@ -100,8 +126,7 @@ class Resources:
         from functions.kit.clients.broker import trust
         from functions.kit.clients.http import Client
 
-        hooks = {"request": [_reported]}
-        return trace.client_class(Client)(verify=trust(self.process), event_hooks=hooks)
+        return trace.client_class(Client)(verify=trust(self.process), event_hooks=self._hooks())
 
     @cached_property
     def store(self) -> Store:
@@ -138,9 +163,11 @@ class Resources:
                 await close()
         if "cluster" in self.__dict__:
             await self.cluster.close()
-        for client in ("http", "sink_http"):
-            if client in self.__dict__:
-                await getattr(self, client).aclose()
+        for name in ("http", "sink_http"):
+            if name in self.__dict__:
+                self._clients.append(getattr(self, name))
+        for client in self._clients:
+            await client.aclose()
         if "store" in self.__dict__:
             await self.store.close()
 

@@ -198,3 +198,8 @@ class HttpSettings(Settings):
 
     service_timeout_s: float = Field(10, gt=0, description="timeout of one call, seconds")
     service_connections: int = Field(64, ge=1, description="maximum of connections of one process")
+    service_tokens: str = Field(
+        "",
+        description="folder with the bearer token for each Service that is called, in a file "
+        "NAME.NAMESPACE; empty: none is sent",
+    )

@@ -127,6 +127,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     retention=retention,
     ad_hoc=False,
     public=["/webhook/", "/deliveries"],
+    proven=["/webhook/", "/deliveries"],
 )
 async def webhook_receiver(event: ScheduleDue, ctx: Context) -> None:
     """Send what is still unsent: no process may be awake for that since another died."""

@@ -15,6 +15,7 @@ import yaml
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested
+from tests.contract import callers
 from tests.support.repository import (
     KNATIVE,
     Manifest,
@@ -32,6 +33,7 @@ ASKED_OVER_HTTP: dict[str, list[type[Event]]] = {"job-launcher": [JobCancelReque
 # Sends again whatever could not be handled.
 ANYTHING = ("dead-letter",)
 _BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"}
+_BINDING = {"apiVersion": "sources.knative.dev/v1", "kind": "SinkBinding"}
 _HEADER = """\
 # Made from what the code emits by `python -m tests.contract.tables --write`; not written by hand.
 """
@@ -39,8 +41,21 @@ _HEADER = """\
 
 def text() -> str:
     """The YAML of all bindings and policies."""
-    documents = [*_producers(), *_sources()]
+    documents = [_operator(), *_producers(), _sources()]
     return _HEADER + "---\n".join(yaml.safe_dump(one, sort_keys=False) for one in documents)
+
+
+def _operator() -> Manifest:
+    """The account under which a user calls: `kubectl create token operator --audience ...`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {
+            "name": callers.OPERATOR,
+            "labels": {"app.kubernetes.io/name": callers.OPERATOR},
+        },
+        "automountServiceAccountToken": False,
+    }
 
 
 @cache
@@ -75,15 +90,20 @@ def _producers() -> Iterator[Manifest]:
             "metadata": _metadata(name),
             "spec": {"subject": subject, "sink": {"ref": _BROKER}},
         }
-        yield _policy(name, [{"ref": _source("SinkBinding", name)}], [_filter(k) for k in kinds])
+        allowed = [{"ref": {**_BINDING, "name": f"producer-{name}"}}]
+        yield _policy(name, allowed, [_filter(kind) for kind in kinds])
 
 
-def _sources() -> Iterator[Manifest]:
-    """The schedules of the base, and those that sprints get at run time, which are named alike."""
+def _sources() -> Manifest:
+    """The schedules, and those that sprints get at run time, which are named alike.
+
+    By their accounts: a policy that names a source which an overlay has not is never ready, nor is
+    its Broker then.
+    """
     names = sorted(source["metadata"]["name"] for source in of_kind("PingSource", "sources"))
-    allowed: list[Manifest] = [{"ref": _source("PingSource", name)} for name in names]
-    allowed.append({"sub": "system:serviceaccount:dsm:run-dailyscrum-*"})
-    yield _policy("schedules", allowed, [{"exact": {"type": ScheduleDue.type}}])
+    accounts = [callers.identity("PingSource", "sources.knative.dev", name) for name in names]
+    allowed: list[Manifest] = [{"sub": callers.subject(a)} for a in (*accounts, "run-dailyscrum-*")]
+    return _policy("schedules", allowed, [{"exact": {"type": ScheduleDue.type}}])
 
 
 def _policy(name: str, allowed: list[Manifest], filters: list[Manifest]) -> Manifest:
@@ -104,8 +124,3 @@ def _filter(kind: type[Event]) -> Manifest:
 
 def _metadata(name: str) -> Manifest:
     return {"name": f"producer-{name}", "labels": {"app.kubernetes.io/name": "broker"}}
-
-
-def _source(kind: str, name: str) -> Manifest:
-    prefix = "producer-" if kind == "SinkBinding" else ""
-    return {"apiVersion": "sources.knative.dev/v1", "kind": kind, "name": f"{prefix}{name}"}

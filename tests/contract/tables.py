@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
 from functions.kit.process.serve import FUNCTIONS
-from tests.contract import eventtypes, policies, settings_table
+from tests.contract import callers, eventtypes, policies, settings_table
 from tests.support.repository import (
     KNATIVE,
     ROOT,
@@ -200,6 +200,7 @@ def main() -> int:
     for path, text in eventtypes.files().items():
         path.write_text(text)
     policies.PATH.write_text(policies.text())
+    callers.PATH.write_text(callers.text())
     return 0
 
 

@@ -1,23 +1,38 @@
-"""With the component `oidc` each producer may send what its code emits, and nothing else."""
+"""With the component `oidc` each producer may send what its code emits, and nothing else; and each
+Service answers those who have to call it."""
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
-from tests.contract import policies
+from functions.kit.clients.token_keys import IssuerSettings
+from functions.kit.contract.callers import Caller, CallerSettings
+from functions.kit.settings import HttpSettings
+from tests.contract import callers, policies
 from tests.contract.overlays import with_components
-from tests.support.repository import Manifest, function_folders, spec
+from tests.support.repository import (
+    Manifest,
+    all_folders,
+    container,
+    environment,
+    function_folders,
+    spec,
+)
+
+PARTS = ("dsm", "event-recorder", "sample", "networkpolicy")
 
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
-    return with_components(tmp_path_factory.mktemp("oidc"), "oidc", "dsm")
+    return with_components(tmp_path_factory.mktemp("oidc"), *PARTS, "oidc")
 
 
 def test_the_policies_are_those_of_the_code() -> None:
-    assert policies.PATH.read_text() == policies.text(), (
-        "run python -m tests.contract.tables --write"
-    )
+    for made in (policies, callers):
+        assert made.PATH.read_text() == made.text(), "run python -m tests.contract.tables --write"
 
 
 def test_each_function_that_emits_has_an_identity_and_its_types() -> None:
@@ -43,3 +58,117 @@ def test_only_the_dead_letters_may_send_anything(objects: tuple[Manifest, ...]) 
         if m["kind"] == "EventPolicy" and not m["spec"].get("filters")
     ]
     assert free == ["producer-dead-letter"]
+
+
+def of(objects: tuple[Manifest, ...], kind: str) -> dict[str, Manifest]:
+    groups = ("serving.knative.dev/", "eventing.knative.dev/", "networking.k8s.io/")
+    return {
+        m["metadata"]["name"]: m
+        for m in objects
+        if m["kind"] == kind and m["apiVersion"].startswith(groups)
+    }
+
+
+def settings_of(service: Manifest) -> CallerSettings:
+    return CallerSettings.read(environment(service))
+
+
+def identity_of(service: Manifest) -> Caller:
+    return Caller(callers.subject(service["spec"]["template"]["spec"]["serviceAccountName"]))
+
+
+def projected(pod: Manifest) -> list[dict[str, Any]]:
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "identity"]
+    tokens = [s["serviceAccountToken"] for s in volume["projected"]["sources"][2:]]
+    return list(tokens)
+
+
+@pytest.mark.parametrize("parts", [PARTS, (), ("rabbitmq",)], ids="-".join)
+def test_a_policy_names_nothing_that_an_overlay_may_not_have(
+    parts: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = with_components(tmp_path_factory.mktemp("policies"), *parts, "oidc")
+    there = {(m["kind"], m["metadata"]["name"]) for m in found}
+    for policy in (m for m in found if m["kind"] == "EventPolicy"):
+        refs = [one["ref"] for one in policy["spec"]["from"] if "ref" in one]
+        assert {(ref["kind"], ref["name"]) for ref in refs} <= there, policy["metadata"]["name"]
+
+
+def test_every_service_asks_its_callers_for_a_token(objects: tuple[Manifest, ...]) -> None:
+    services = of(objects, "Service")
+    assert {callers.subject("x")} == {"system:serviceaccount:dsm:x"}
+    for name, service in services.items():
+        settings = settings_of(service)
+        asked = "" if name == callers.CONSOLE else callers.audience(name)
+        assert settings.oidc_audience == asked, name
+        issuer = IssuerSettings.read(environment(service))
+        mounts = {mount["name"]: mount for mount in container(service)["volumeMounts"]}
+        for file in (issuer.oidc_issuer_token_file, issuer.oidc_issuer_ca_file):
+            assert file.startswith(mounts["identity"]["mountPath"] + "/issuer/"), name
+
+
+def test_a_trigger_names_the_audience_of_its_subscriber_and_may_send(
+    objects: tuple[Manifest, ...],
+) -> None:
+    services = of(objects, "Service")
+    for name, trigger in of(objects, "Trigger").items():
+        subscriber = trigger["spec"]["subscriber"]
+        settings = settings_of(services[subscriber["ref"]["name"]])
+        assert subscriber["audience"] == settings.oidc_audience, name
+        account = callers.identity("Trigger", "eventing.knative.dev", name)
+        sender = Caller(callers.subject(account))
+        assert sender.is_among(settings.oidc_senders), name
+        assert not sender.is_among(settings.oidc_callers), name
+
+
+def test_dead_letters_come_with_a_token(objects: tuple[Manifest, ...]) -> None:
+    settings = settings_of(of(objects, "Service")["dead-letter"])
+    for kind in ("Broker", "Trigger"):
+        for name, one in of(objects, kind).items():
+            if sink := one["spec"].get("delivery", {}).get("deadLetterSink"):
+                assert sink["audience"] == settings.oidc_audience, name
+    # A channel's Subscription: `<broker>-<trigger>-<uid>`, cut, and its digest.
+    subscription = callers.identity("Subscription", "messaging.knative.dev", f"default-{'x' * 60}")
+    assert Caller(callers.subject(subscription)).is_among(settings.oidc_senders)
+    assert not Caller(callers.subject("default")).is_among(settings.oidc_senders)
+
+
+def test_who_calls_a_service_has_a_token_for_it_and_the_right(
+    objects: tuple[Manifest, ...],
+) -> None:
+    services = of(objects, "Service")
+    for name, service in services.items():
+        tokens = projected(service["spec"]["template"]["spec"])
+        folder = HttpSettings.read(environment(service)).service_tokens
+        assert folder == "/var/run/dsm/services"
+        assert [t["path"] for t in tokens] == [f"services/{c}.dsm" for c in callers.calls()[name]]
+        for called in callers.calls()[name]:
+            settings = settings_of(services[called])
+            (token,) = [t for t in tokens if t["path"] == f"services/{called}.dsm"]
+            allowed = settings.oidc_callers
+            if called == "dead-letter" and name != callers.CONSOLE:
+                allowed = settings.oidc_senders
+            if called != callers.CONSOLE:
+                assert token["audience"] == settings.oidc_audience
+                assert identity_of(service).is_among(allowed), f"{name} -> {called}"
+
+
+def test_all_whom_the_settings_name_are_among_the_called() -> None:
+    for name, folder in all_folders().items():
+        source = "".join(path.read_text() for path in folder.rglob("*settings.py"))
+        named = set(re.findall(r"http://([a-z-]+)\.dsm\.svc", source))
+        assert named <= set(callers.calls()[name.replace("_", "-")]), name
+
+
+def test_only_the_console_speaks_for_others(objects: tuple[Manifest, ...]) -> None:
+    console = identity_of(of(objects, "Service")[callers.CONSOLE])
+    for name, service in of(objects, "Service").items():
+        proxies = settings_of(service).oidc_proxies
+        assert name == callers.CONSOLE or proxies == console.subject
+
+
+def test_every_function_may_ask_kubernetes_for_its_keys(objects: tuple[Manifest, ...]) -> None:
+    selector = of(objects, "NetworkPolicy")["to-kubernetes"]["spec"]["podSelector"]
+    (wanted,) = selector["matchLabels"].items()
+    for service in of(objects, "Service").values():
+        assert wanted in service["spec"]["template"]["metadata"]["labels"].items()

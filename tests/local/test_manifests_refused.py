@@ -55,6 +55,13 @@ REFUSED = {
         service("spec: {containers: [{image: a, lifecycle: {}}]}"),
         "spec.template.spec.containers.0.lifecycle: is not supported by the local Knative",
     ),
+    "a token, which nobody issues here": (
+        service(
+            "spec: {containers: [{image: a, volumeMounts: [{name: v, mountPath: /v}]}], "
+            "volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}]}"
+        ),
+        "no token is issued on a laptop",
+    ),
     "two containers": (
         service("spec: {containers: [{image: a, name: a}, {image: b, name: b}]}"),
         "exactly one container",

@@ -23,7 +23,7 @@ from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context, process_context
-from functions.kit.contract import envelope
+from functions.kit.contract import callers, envelope
 from functions.kit.contract.ad_hoc import answer_ad_hoc
 from functions.kit.contract.body import off_loop, read
 from functions.kit.contract.cross_origin import is_hidden
@@ -59,6 +59,7 @@ def function(
     gauges: Gauges | None = None,
     ad_hoc: bool = True,
     public: Sequence[str] = (),
+    proven: Sequence[str] = (),
     ignores: Ignores | None = None,
     retention: Rules | None = None,
 ) -> Callable[[Handler], Target]:
@@ -76,6 +77,8 @@ def function(
     `gauges`: what `GET /metrics` reports besides.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
+    `proven`: what the paths begin with whose callers prove themselves by a signature or the like;
+    others show a token, where OIDC_AUDIENCE is set.
     `ignores`: does an event not concern the function? Then it is accepted without a claim or a
     record; it may get all events of a sender.
     `ad_hoc`: plain JSON at `POST /` is read as the data of the request event. A function that
@@ -105,6 +108,7 @@ def function(
             gauges,
             ad_hoc,
             tuple(public),
+            tuple(proven),
             ignores,
             retention,
         )
@@ -133,6 +137,8 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
     """Answer one HTTP request by the contract."""
     if is_hidden(request.scope, spec.public, ctx.resources.process.cluster_domain):
         return refusal(404, f"no such path: {request.scope['path']}")
+    if (answer := await callers.refused(request.scope, ctx, spec.proven)) is not None:
+        return answer
     if request.method != "POST" or request.scope["path"] != "/":
         request.scope["context"] = ctx
         # The framework sends what a target returns by calling it as ASGI: a router will do.

@@ -65,6 +65,7 @@ class Spec:
     gauges: Gauges | None = None
     ad_hoc: bool = True
     public: tuple[str, ...] = ()
+    proven: tuple[str, ...] = ()
     ignores: Ignores | None = None
     retention: Rules | None = None
 

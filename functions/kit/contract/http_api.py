@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions.events.base import Event
 from functions.kit import cloudevents
 from functions.kit.context import Context, process_context
+from functions.kit.contract import callers
 from functions.kit.contract.body import BodyLimit, off_loop
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import Gauges, Rules
@@ -51,6 +52,7 @@ class Api:
     checks_origin: bool = False
     schedules: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
+    proven: tuple[str, ...] = ()
     retention: Rules | None = None
 
 
@@ -65,6 +67,7 @@ def api(
     checks_origin: bool = False,
     schedules: Sequence[str] = (),
     public: Sequence[str] = (),
+    proven: Sequence[str] = (),
     consume: Consume | None = None,
     retention: Rules | None = None,
 ) -> Target:
@@ -76,6 +79,8 @@ def api(
     `checks_origin`: it checks by itself which pages may send it forms.
     `public`: what the paths begin with that a request from outside the cluster reaches, where there
     are such; the rest, events and ticks too, is for the cluster.
+    `proven`: what the paths begin with whose callers prove themselves by a session or the like;
+    others show a token, where OIDC_AUDIENCE is set.
     `retention`: what is deleted from its tables, and when.
     """
     made: list[FastAPI] = []
@@ -87,7 +92,7 @@ def api(
             app.add_middleware(_Events, consume=consume)
         app.add_middleware(BodyLimit)
         app.add_middleware(HeadAsGet)
-        app.add_middleware(_Hidden, public=tuple(public))
+        app.add_middleware(_Front, public=tuple(public), proven=tuple(proven))
         return app
 
     async def target(request: HttpRequest) -> Response:
@@ -109,24 +114,28 @@ def api(
         checks_origin,
         tuple(schedules),
         tuple(public),
+        tuple(proven),
         retention,
     )
     return typing.cast(Target, functions_framework.aio.http(target))
 
 
-class _Hidden:
-    """Answers 404 to a request from outside for what is not public."""
+class _Front:
+    """Answers who is outside and asks for what is not public, or who proves nothing."""
 
-    def __init__(self, app: ASGIApp, public: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, public: tuple[str, ...], proven: tuple[str, ...]) -> None:
         self._app = app
         self._public = public
+        self._proven = proven
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        domain = scope["context"].resources.process.cluster_domain
-        hidden = is_hidden(scope, self._public, domain)
-        path = scope["path"]
-        app = refusal(404, f"no such path: {path}") if hidden else self._app
-        await app(scope, receive, send)
+        ctx: Context = scope["context"]
+        answer: Response | None
+        if is_hidden(scope, self._public, ctx.resources.process.cluster_domain):
+            answer = refusal(404, f"no such path: {scope['path']}")
+        else:
+            answer = await callers.refused(scope, ctx, self._proven)
+        await (answer or self._app)(scope, receive, send)
 
 
 class _Events:

@@ -120,5 +120,6 @@ def number(
 
 
 def user_of(headers: Mapping[str, str]) -> str | None:
-    """The user whom a request names in X-User, percent-encoded. It proves nothing."""
+    """The user whom a request names in X-User, percent-encoded; what a token proves, where one is
+    needed (`callers`), and else a claim."""
     return shortened(unquote(headers.get("x-user", "")), 200) or None

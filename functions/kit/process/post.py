@@ -2,7 +2,8 @@
 
 The image has no curl. What may pass is tried again (no connection, 404 while a name is not known
 yet, 408, 429, 5xx); every other refusal ends it. All attempts carry one Idempotency-Key, so that a
-repeat is answered with the first result. The answer goes to standard output.
+repeat is answered with the first result; and the token of SERVICE_TOKENS, where there is one. The
+answer goes to standard output.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from collections.abc import Sequence
 import httpx
 import stamina
 
+from functions.kit.clients.service_tokens import ServiceTokens
+from functions.kit.settings import HttpSettings
+
 OK, REFUSED, GAVE_UP = 0, 1, 2
 _PASSING = frozenset((404, 408, 409, 429))
 
@@ -28,12 +32,15 @@ def post(url: str, data: str, *, deadline_s: float, timeout_s: float) -> tuple[i
     """The exit code, and what was answered or went wrong."""
     key = uuid.uuid4().hex
     headers = {"content-type": "application/json", "idempotency-key": key}
+    tokens = HttpSettings.read().service_tokens
 
     @stamina.retry(
         on=(_Passing, httpx.TransportError), attempts=None, timeout=deadline_s, wait_initial=0.5
     )
     def attempt() -> httpx.Response:
-        response = httpx.post(url, content=data, headers=headers, timeout=timeout_s)
+        token = ServiceTokens(tokens).of(httpx.URL(url).host) if tokens else None
+        shown = {"authorization": f"Bearer {token}"} if token else {}
+        response = httpx.post(url, content=data, headers=headers | shown, timeout=timeout_s)
         if response.status_code in _PASSING or response.status_code >= 500:
             print(f"{response.status_code}: {response.text[:200]}", file=sys.stderr)
             raise _Passing(f"{response.status_code}: {response.text[:500]}")

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
 from functions.kit.context import process_context
+from functions.kit.contract import callers
 from functions.kit.contract.cross_origin import host_of, is_cross_origin
 from functions.kit.contract.handle import Gauges
 from functions.kit.contract.problem import refusal
@@ -142,6 +143,7 @@ class Application:
         await receive()
         ctx = process_context(self._target)
         try:
+            callers.prepare(ctx)
             if self._start:
                 await self._start(ctx)
         except (BadSetting, FunctionError) as error:

@@ -24,6 +24,8 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 # The answers that say what kind of failure it was; the contract of every function has them.
 _KINDS = {
     400: "malformed",
+    401: "unauthenticated",
+    403: "forbidden",
     404: "not_found",
     409: "conflict",
     413: "too_large",

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.contract import callers
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
 from functions.webhook_receiver.reconcile import comparison, hook_tables, words
@@ -33,6 +34,8 @@ async def health(request: Request, ctx: Context) -> Response:
     """`GET /deliveries/health`: to the cluster; from outside to those who may see deliveries."""
     if is_from_outside(request.scope, ctx.resources.process.cluster_domain):
         prove(request, ctx)
+    elif (answer := await callers.refused(request.scope, ctx)) is not None:
+        return answer
     return JSONResponse(await standing(ctx))
 
 

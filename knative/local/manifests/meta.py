@@ -114,10 +114,12 @@ class Reference(Strict):
 
 
 class Destination(Strict):
-    """A ref, a uri, or a ref with a relative uri."""
+    """A ref, a uri, or a ref with a relative uri. The audience is accepted: a laptop sends no
+    tokens."""
 
     ref: Reference | None = None
     uri: str | None = None
+    audience: str | None = None
 
     @model_validator(mode="after")
     def _one_is_set(self) -> Destination:

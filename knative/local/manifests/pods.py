@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -137,13 +137,39 @@ class SecretVolume(Strict):
     optional: bool = False
 
 
+class ServiceAccountToken(Strict):
+    path: str
+    audience: str | None = None
+    expiration_seconds: Annotated[int, Field(ge=600)] | None = None
+
+
+class Projection(Strict):
+    name: str
+    items: list[KeyToPath] = []
+    optional: bool = False
+
+
+class ProjectedSource(OneOf):
+    one_of = ("config_map", "secret", "service_account_token")
+
+    config_map: Projection | None = None
+    secret: Projection | None = None
+    service_account_token: ServiceAccountToken | None = None
+
+
+class ProjectedVolume(Strict):
+    sources: list[ProjectedSource]
+    default_mode: int | None = None
+
+
 class Volume(OneOf):
-    one_of = ("config_map", "secret", "empty_dir")
+    one_of = ("config_map", "secret", "empty_dir", "projected")
 
     name: str
     config_map: ConfigMapVolume | None = None
     secret: SecretVolume | None = None
     empty_dir: AnyObject | None = None
+    projected: ProjectedVolume | None = None
 
 
 class Container(Strict):

@@ -172,6 +172,10 @@ def _pod(item: Manifest, pod: PodSpec, world: _Names) -> Iterator[Fault]:
                 words = f"there is no {kind.__name__} {item.namespace}/{ref.name}"
                 yield (*top, "envFrom", at), words
     for at, volume in enumerate(pod.volumes):
+        tokens = volume.projected.sources if volume.projected else ()
+        if any(source.service_account_token for source in tokens):
+            words = "holds a ServiceAccount's token, and no token is issued on a laptop"
+            yield ("spec", "template", "spec", "volumes", at), words
         for prefix, kind in kinds:
             held = getattr(volume, prefix)
             if held is None or held.optional:

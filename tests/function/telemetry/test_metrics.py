@@ -93,7 +93,9 @@ async def test_buckets_hold_all_that_took_no_longer() -> None:
     ("status", "kind"),
     [
         (400, "malformed"),
-        (401, "refused"),
+        (401, "unauthenticated"),
+        (403, "forbidden"),
+        (405, "refused"),
         (422, "permanent"),
         (503, "temporary"),
         (500, "unexpected"),

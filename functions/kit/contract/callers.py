@@ -1,0 +1,207 @@
+"""Who calls: the bearer token of a request, where OIDC_AUDIENCE says that one is needed.
+
+Knative's senders attach one where a Trigger or a dead letter sink names an audience
+(`authentication-oidc`); other functions attach those of SERVICE_TOKENS. What a request claims of
+itself in X-User and X-Service-Name is then replaced by what its token proves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic import Field
+from starlette.responses import Response
+
+from functions.kit import cloudevents
+from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
+from functions.kit.context import Context, Resources
+from functions.kit.contract.problem import failure
+from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.settings import Settings
+
+if TYPE_CHECKING:
+    import jwt
+
+logger = logging.getLogger(__name__)
+
+MAX_TOKEN_BYTES = 16 * 1024
+LEEWAY_S = 10  # between the issuer's clock and ours
+_ACCOUNT = "system:serviceaccount:"
+_CLAIMED = (b"x-user", b"x-service-name")
+
+
+class CallerSettings(Settings):
+    """Who may call, by the subject of a token. A list has commas between; `*` ends a prefix."""
+
+    oidc_audience: str = Field(
+        "",
+        description="the audience that callers' tokens must name; empty: requests need no token",
+    )
+    oidc_senders: str = Field("", description="subjects that may send events")
+    oidc_callers: str = Field("", description="subjects that may make all other requests")
+    oidc_proxies: str = Field(
+        "", description="those of OIDC_CALLERS that name in X-User for whom they ask"
+    )
+
+
+class Unauthenticated(PermanentError):
+    """No token that proves who calls."""
+
+    status = 401
+
+
+class Forbidden(PermanentError):
+    """Who calls is known, and may not."""
+
+    status = 403
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a token says it is."""
+
+    subject: str
+
+    @property
+    def service_account(self) -> str | None:
+        """The name of a service account, as its subject ends in.
+
+        >>> Caller("system:serviceaccount:dsm:console").service_account
+        'console'
+        """
+        return self.subject.rpartition(":")[2] if self.subject.startswith(_ACCOUNT) else None
+
+    def is_among(self, patterns: str) -> bool:
+        """Is the subject one of a list with commas between?
+
+        >>> Caller("a:b").is_among("x, a:*"), Caller("a:b").is_among("a:"), Caller("").is_among("")
+        (True, False, False)
+        """
+        given = filter(None, map(str.strip, patterns.split(",")))
+        return any(
+            self.subject.startswith(one[:-1]) if one.endswith("*") else self.subject == one
+            for one in given
+        )
+
+
+def prepare(ctx: Context) -> None:
+    """Load what the first check would wait for, where there are checks."""
+    if ctx.settings(CallerSettings).oidc_audience:
+        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
+
+
+async def refused(scope: Any, ctx: Context, proven: Sequence[str] = ()) -> Response | None:
+    """The answer to a request whose caller is unknown or may not make it, else None.
+
+    `proven` is what the paths begin with whose callers prove themselves in another way.
+    """
+    settings = ctx.settings(CallerSettings)
+    if not settings.oidc_audience or scope["path"].startswith(tuple(proven)):
+        return None
+    try:
+        caller = await _caller(scope["headers"], ctx, settings.oidc_audience)
+        _check_rights(caller, scope, settings)
+    except FunctionError as error:
+        logger.warning("refused: %s", error)
+        answer = failure(error, api=True)
+        if isinstance(error, Unauthenticated):
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    scope["headers"] = _proven(scope["headers"], caller, settings)
+    return None
+
+
+def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:
+    sends = scope["method"] == "POST" and scope["path"] == "/"
+    sends = sends and cloudevents.is_event(scope["headers"])
+    name, allowed = (
+        ("OIDC_SENDERS", settings.oidc_senders)
+        if sends
+        else ("OIDC_CALLERS", settings.oidc_callers)
+    )
+    if not caller.is_among(allowed):
+        what = "send events here" if sends else "make this request"
+        raise Forbidden(f"{shortened(caller.subject, 200)} may not {what}: {name} does not name it")
+
+
+def _proven(
+    headers: cloudevents.Headers, caller: Caller, settings: CallerSettings
+) -> list[tuple[bytes, bytes]]:
+    """The headers with what the token proves in the place of what the request claims."""
+    if caller.is_among(settings.oidc_proxies):
+        return list(headers)
+    kept = [(name, value) for name, value in headers if name not in _CLAIMED]
+    kept.append((b"x-user", quote(caller.subject, safe="@: ").encode()))
+    if caller.service_account:
+        kept.append((b"x-service-name", caller.service_account.encode()))
+    return kept
+
+
+def _token_keys(resources: Resources) -> TokenKeys:
+    settings = resources.settings(IssuerSettings)
+    return TokenKeys(settings, resources.trusting(settings.oidc_issuer_ca_file))
+
+
+async def _caller(headers: cloudevents.Headers, ctx: Context, audience: str) -> Caller:
+    import jwt
+
+    token = _bearer(headers, audience)
+    try:
+        id = jwt.get_unverified_header(token).get("kid")
+        keys = ctx.part(_token_keys)
+        key = await keys.find(id) if isinstance(id, str) else None
+        if key is None:
+            raise Unauthenticated("the token was not signed by a key of the issuer")
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],  # the key's, whatever the token says
+            audience=audience,
+            issuer=keys.issuer,
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+    except jwt.PyJWTError as error:
+        raise Unauthenticated(_what_is_wrong(error, audience)) from None
+    except (ValueError, RecursionError):  # JSON that no token has
+        raise Unauthenticated("the bearer token is no JSON Web Token") from None
+    if not claims["sub"].isprintable():  # it goes into logs, headers and the audit
+        raise Unauthenticated("the token's subject is no name")
+    return Caller(claims["sub"])
+
+
+def _bearer(headers: cloudevents.Headers, audience: str) -> str:
+    given = [value for name, value in headers if name == b"authorization"]
+    scheme, _, token = (given[0] if len(given) == 1 else b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not token.strip():
+        raise Unauthenticated(
+            "Authorization: send one bearer token for the audience "
+            f"{audience}, as `kubectl create token ACCOUNT --audience {audience}` makes it"
+        )
+    if len(token) > MAX_TOKEN_BYTES:
+        raise Unauthenticated(f"the bearer token is over {MAX_TOKEN_BYTES} bytes")
+    return token.strip().decode("latin-1")
+
+
+def _what_is_wrong(error: jwt.PyJWTError, audience: str) -> str:
+    import jwt
+
+    match error:
+        case jwt.ExpiredSignatureError():
+            return "the token has expired: ask for a new one"
+        case jwt.InvalidAudienceError():
+            return f"the token is for another audience than {audience}"
+        case jwt.InvalidIssuerError():
+            return "the token is of another issuer"
+        case jwt.InvalidSignatureError() | jwt.InvalidAlgorithmError():
+            return "the token was not signed by a key of the issuer"
+        case jwt.MissingRequiredClaimError():
+            return f"the token lacks the claim {error.claim}"
+        case jwt.ImmatureSignatureError():
+            return "the token is not valid yet"
+        case _:
+            return "the bearer token is no JSON Web Token"
