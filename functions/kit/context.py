@@ -24,8 +24,9 @@ from functions.kit.telemetry.metrics import Meter
 if TYPE_CHECKING:
     import httpx
 
-    from functions.kit.clients.broker import Publisher
+    from functions.kit.clients.broker import Post, Publisher
     from functions.kit.clients.kubernetes import Cluster
+    from functions.kit.clients.service_tokens import ServiceTokens
     from functions.kit.durable.database import Connection
     from functions.kit.durable.locks import Lock
 
@@ -111,22 +112,32 @@ class Resources:
         return client
 
     def _hooks(self) -> dict[str, list[Callable[..., Any]]]:
-        folder = self.settings(HttpSettings).service_tokens
-        if not folder:
-            return {"request": [_reported]}
-        from functions.kit.clients.service_tokens import ServiceTokens
-
-        return {"request": [_reported, ServiceTokens(folder, self.process.cluster_domain)]}
+        tokens = self._service_tokens
+        return {"request": [_reported] if tokens is None else [_reported, tokens]}
 
     @cached_property
-    def sink_http(self) -> httpx.AsyncClient:
-        """The sink's client: its own where K_CA_CERTS holds the sink's authority."""
-        if not self.process.k_ca_certs:
-            return self.http
+    def _service_tokens(self) -> ServiceTokens | None:
+        folder = self.settings(HttpSettings).service_tokens
+        if not folder:
+            return None
+        from functions.kit.clients.service_tokens import ServiceTokens
+
+        return ServiceTokens(folder, self.process.cluster_domain)
+
+    @cached_property
+    def post(self) -> Post:
+        """The way to the sink."""
+        from functions.kit.clients.sink import AiohttpPost, HttpxPost
+
+        if self._transport is not None:
+            return HttpxPost(self.http)
+        if not trace.is_on():
+            return AiohttpPost(self.process, self._service_tokens)
         from functions.kit.clients.broker import trust
         from functions.kit.clients.http import Client
 
-        return trace.client_class(Client)(verify=trust(self.process), event_hooks=self._hooks())
+        client = trace.client_class(Client)(verify=trust(self.process), event_hooks=self._hooks())
+        return HttpxPost(client)
 
     @cached_property
     def store(self) -> Store:
@@ -140,7 +151,7 @@ class Resources:
     def publisher(self) -> Publisher:
         from functions.kit.clients.broker import Publisher
 
-        return Publisher(self.process, self.sink_http)
+        return Publisher(self.process, self.post)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -163,9 +174,10 @@ class Resources:
                 await close()
         if "cluster" in self.__dict__:
             await self.cluster.close()
-        for name in ("http", "sink_http"):
-            if name in self.__dict__:
-                self._clients.append(getattr(self, name))
+        if "post" in self.__dict__:
+            await self.post.close()
+        if "http" in self.__dict__:
+            self._clients.append(self.http)
         for client in self._clients:
             await client.aclose()
         if "store" in self.__dict__:

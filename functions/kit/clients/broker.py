@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from functions.kit import cloudevents
 from functions.kit.errors import PermanentError, TemporaryError
@@ -18,8 +18,6 @@ from functions.kit.settings import BadSetting, ProcessSettings
 
 if TYPE_CHECKING:
     import ssl
-
-    import httpx
 
 # What any other status complains of can be put right: 401 may be a token that has just expired,
 # 403 a policy that is missing. The event is as good as before.
@@ -48,6 +46,16 @@ SINK_TIMEOUT_S = 900.0
 MAX_AT_ONCE = 128
 
 
+class Post(Protocol):
+    """The way to a sink."""
+
+    async def __call__(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+        """POST, and return the status of the answer; `TemporaryError` where there is none."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
 class Refused(PermanentError):
     """The sink will never take this event."""
 
@@ -59,9 +67,9 @@ class Refused(PermanentError):
 class Publisher:
     """Posts events to K_SINK, many at a time."""
 
-    def __init__(self, settings: ProcessSettings, http: httpx.AsyncClient) -> None:
+    def __init__(self, settings: ProcessSettings, post: Post) -> None:
         self._settings = settings
-        self._http = http
+        self._post = post
         self._token = Path(settings.oidc_token_file)
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -82,36 +90,26 @@ class Publisher:
         failure = {"knativeerrordest": self._settings.k_sink, "knativeerrorcode": str(status)}
         verbatim = None if message.verbatim is None else {**message.verbatim, **failure}
         dead = replace(message, extensions={**message.extensions, **failure}, verbatim=verbatim)
-        response = await self._post(self._settings.dead_letter_url, dead)
-        if not response.is_success:
+        answered = await self._answer(self._settings.dead_letter_url, dead)
+        if not 200 <= answered < 300:
             raise TemporaryError(
-                f"the sink refused it with {status}, and the dead letter sink answered "
-                f"{response.status_code}"
+                f"the sink refused it with {status}, and the dead letter sink answered {answered}"
             )
 
     async def _send(self, message: cloudevents.Message) -> None:
-        response = await self._post(self._settings.k_sink, message, self._authorization())
-        if response.is_success:
+        answered = await self._answer(self._settings.k_sink, message, self._authorization())
+        if 200 <= answered < 300:
             return
-        if response.status_code in _ABOUT_THE_EVENT:
-            raise Refused(message.type, response.status_code)
-        raise TemporaryError(f"sink answered {response.status_code} to {message.type}")
+        if answered in _ABOUT_THE_EVENT:
+            raise Refused(message.type, answered)
+        raise TemporaryError(f"sink answered {answered} to {message.type}")
 
-    async def _post(
+    async def _answer(
         self, url: str, message: cloudevents.Message, authorization: Sequence[tuple[str, str]] = ()
-    ) -> httpx.Response:
-        import httpx
-
-        from functions.kit.clients.request import request
-
+    ) -> int:
         headers, body = cloudevents.encode(message)
-        raw = [(name.encode(), value.encode()) for name, value in (*headers, *authorization)]
-        timeout = httpx.Timeout(SINK_TIMEOUT_S, connect=5.0)
-        try:
-            async with self._turns:
-                return await self._http.send(request("POST", url, raw, body, timeout))
-        except httpx.HTTPError as error:
-            raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
+        async with self._turns:
+            return await self._post(url, [*headers, *authorization], body)
 
     def _authorization(self) -> list[tuple[str, str]]:
         """Read at each send, as tokens are replaced before they run out."""

@@ -60,6 +60,11 @@ def start(settings: TraceSettings, process: ProcessSettings) -> None:
         _spans = Spans(name, settings.k_revision)
 
 
+def is_on() -> bool:
+    """Is this process traced?"""
+    return _spans is not None
+
+
 def served(app: Any) -> Any:
     """An ASGI application with a span for each request."""
     return app if _spans is None else _spans.served(app)

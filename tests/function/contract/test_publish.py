@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,39 @@ async def test_without_a_token_none_is_sent(authority: trustme.CA, tmp_path: Pat
     ):
         with pytest.raises(TemporaryError, match="401"):
             await resources.publisher.publish([MESSAGE])
+
+
+async def test_an_event_goes_by_the_proxy_with_the_token_of_the_service_and_no_header_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[list[str]] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+            heads.append(head.lower().split("\r\n"))
+            await reader.readexactly(len(MESSAGE.data))
+            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://local:secret@127.0.0.1:{port}")
+    (tmp_path / "sink.shop").write_text("shown")
+    environ = {"K_SINK": "http://sink.shop.svc/", "SERVICE_TOKENS": str(tmp_path)}
+    resources = Resources({**environ, "OIDC_TOKEN_FILE": str(tmp_path / "none")})
+    await resources.publisher.publish([MESSAGE])
+    await resources.publisher.publish([replace(MESSAGE, datacontenttype=None)])
+    await resources.close()
+    server.close()
+    assert len(heads) == 2
+    for head in heads:  # the second goes over the connection of the first
+        assert head[0] == "post http://sink.shop.svc/ http/1.1"
+        assert "authorization: bearer shown" in head
+        assert any(line.startswith("proxy-authorization: basic ") for line in head)
+    names = {line.partition(":")[0] for line in heads[1][1:] if line}
+    assert {n for n in names if not n.startswith("ce-")} == {
+        *("host", "content-length", "authorization", "proxy-authorization")
+    }
 
 
 def test_what_is_no_certificate_is_said_by_its_setting() -> None:
