@@ -19,6 +19,7 @@ from functions.kit.clients import transaction_guard
 from functions.kit.durable import migrate
 from knative.local.postgres_folder import lend_user
 from tests.support.cluster import Cluster
+from tests.support.warm_data import WarmData
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
 
@@ -91,6 +92,13 @@ async def cluster() -> AsyncIterator[Cluster]:
     cluster = Cluster()
     yield cluster
     await cluster.close()
+
+
+@pytest.fixture(scope="session")
+def warm_data(tmp_path_factory: pytest.TempPathFactory) -> WarmData:
+    """Data folders that are made once in a test run, by whichever process needs one first."""
+    base = tmp_path_factory.getbasetemp()
+    return WarmData(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture(autouse=True)

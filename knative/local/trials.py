@@ -9,6 +9,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from urllib.parse import quote
 
 from knative.local.environment import Launch
 
@@ -45,8 +46,11 @@ class Trials:
         env = sorted(pair for pair in launch.env.items() if pair[0] not in _VARIES)
         if launch.cwd not in self._code:
             self._code[launch.cwd] = _code_fingerprint(launch.cwd)
-        told = json.dumps([self._code[launch.cwd], launch.argv, env, str(launch.cwd)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        facts = json.dumps([self._code[launch.cwd], launch.argv, env, str(launch.cwd)])
+        # A data folder may be moved or copied.
+        for data in (str(self._file.parent), quote(str(self._file.parent), safe="")):
+            facts = facts.replace(data, "")
+        return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def _code_fingerprint(folder: Path) -> str:

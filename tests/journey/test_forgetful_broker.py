@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -11,13 +12,15 @@ import pytest
 
 from tests.support import eventually
 from tests.support.morning_story import WITHIN_S, Story
+from tests.support.warm_data import WarmData
 
 LOSSES = 3  # after each schedule
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-async def story(tmp_path: Path) -> AsyncIterator[Story]:
+async def story(tmp_path: Path, warm_data: WarmData) -> AsyncIterator[Story]:
+    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
     story = Story(tmp_path, random.Random(3))
     await story.begin()
     yield story

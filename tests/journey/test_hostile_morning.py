@@ -11,12 +11,12 @@ from urllib.parse import quote
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import LocalKnative
+from tests.support.warm_data import OVERLAY, WarmData
 from tests.support.watched import misdeeds, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-OVERLAY = ROOT / "knative/overlays/local"
 # Letters of many alphabets, quotes, markup, a path, a format, right to left, and as long as may be.
 PROJECT = ("Ü漢🎉ع '\"<b>{{x}}%00\u202e--;$(id)" + "ÿ" * 200)[:200]
 TEXT = "<script>alert(1)</script>\n\t\r'; DROP TABLE tasks; -- \u202e\u2028ÿ🎉{{7*7}}=cmd|'!A0"
@@ -60,8 +60,9 @@ class Morning:
 
 
 @pytest.fixture
-async def morning(tmp_path: Path) -> AsyncIterator[Morning]:
-    runtime = LocalKnative(watched(OVERLAY, tmp_path / "overlay"), tmp_path / "data")
+async def morning(tmp_path: Path, warm_data: WarmData) -> AsyncIterator[Morning]:
+    data = await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
+    runtime = LocalKnative(watched(OVERLAY, tmp_path / "overlay"), data)
     await asyncio.to_thread(runtime.start)
     yield Morning(runtime)
     await asyncio.to_thread(runtime.stop)

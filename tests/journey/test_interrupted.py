@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-OVERLAY = ROOT / "knative/overlays/local"
 AWAY, STOPPING = "PostgreSQL has ended and is started again", "Stopping; Ctrl-C again kills"
 
 
@@ -23,8 +23,10 @@ async def postgres(runtime: LocalKnative) -> tuple[str, int]:
     return found["state"], int(found["pid"] or 0)
 
 
-async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(tmp_path: Path) -> None:
-    data = tmp_path / "d"
+async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(
+    tmp_path: Path, warm_data: WarmData
+) -> None:
+    data = warm_data.copy_to(tmp_path / "d")
     with local_knative(OVERLAY, data) as runtime:
         _, pid = await postgres(runtime)
         with (data / "postgres" / "postgresql.conf").open("a") as config:

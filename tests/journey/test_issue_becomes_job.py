@@ -12,16 +12,19 @@ import pytest
 
 from knative.demo.agents import sample_issue
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
+def knative(
+    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
+) -> Iterator[LocalKnative]:
     # A unix socket's path may have 107 characters at most: PostgreSQL's is below the data.
-    data = tmp_path_factory.mktemp("k")
-    with local_knative(ROOT / "knative/overlays/local", data) as runtime:
+    data = warm_data.copy_to(tmp_path_factory.mktemp("k") / "d")
+    with local_knative(OVERLAY, data) as runtime:
         yield runtime
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from tests.support import documented_shell, eventually
 from tests.support.local_knative import ROOT, LocalKnative, local_knative
+from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-OVERLAY = ROOT / "knative/overlays/local"
 SPRINT = "TEST-001-S01"
 QUICK_S = 120.0  # a machine that does much else takes its time
 
@@ -108,7 +108,7 @@ def test_a_second_morning_has_no_cycle_to_run_and_succeeds(mornings: Mornings) -
     ],
 )
 def test_a_morning_in_which_an_event_has_no_consumer_fails(
-    tmp_path: Path, triggers: tuple[str, ...], failures: tuple[str, ...]
+    tmp_path: Path, warm_data: WarmData, triggers: tuple[str, ...], failures: tuple[str, ...]
 ) -> None:
     patches = "".join(
         f"""
@@ -126,7 +126,7 @@ resources: [{os.path.relpath(OVERLAY, tmp_path)}]
 patches:{patches}
 """
     )
-    run = morning(tmp_path / "d", tmp_path)
+    run = morning(warm_data.copy_to(tmp_path / "d"), tmp_path)
     assert run.code == 1, run.said
     for failure in failures:
         assert failure in run.said

@@ -22,11 +22,11 @@ import httpx
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import LocalKnative
 from tests.support.saga_world import TENANT
+from tests.support.warm_data import OVERLAY, WarmData
 from tests.support.watched import misdeeds, watched
 
-OVERLAY = ROOT / "knative/overlays/local"
 RUNS = int(os.environ.get("SAGA_RUNS", "300"))
 RUNTIME, MEMORY = "the runtime", "the broker's memory"
 VICTIMS = ["orchestrator", "realm-service", "client-service", MEMORY] * 4 + [RUNTIME] * 2
@@ -216,7 +216,10 @@ class Story:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_every_run_ends_right_and_every_effect_is_there_once(tmp_path: Path) -> None:
+async def test_every_run_ends_right_and_every_effect_is_there_once(
+    tmp_path: Path, warm_data: WarmData
+) -> None:
+    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
     story = Story(tmp_path)
     await asyncio.to_thread(story.runtime.start)
     try:

@@ -18,10 +18,10 @@ import psutil
 from knative.local.broker.broker import LOST
 from knative.local.postgres import stop_left
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import LocalKnative
+from tests.support.warm_data import OVERLAY
 from tests.support.watched import misdeeds, watched
 
-OVERLAY = ROOT / "knative/overlays/local"
 FINISHED, HALF_DONE = "PHE001", "ORI002"
 SCHEDULES = ("sprint-report", "scrum-simulate")
 RUNTIME, MEMORY = "the runtime", "the broker's memory"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +14,12 @@ from functions.events.sprint import SprintCompleted, SprintsReported, SprintStar
 from functions.events.task import TaskUpdated
 from functions.kit.telemetry import trace
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import LocalKnative
 from tests.support.otlp_collector import Collector, collector
+from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow]
 
-OVERLAY = ROOT / "knative/overlays/local"
 # What each tick leads to, and who has a part in it.
 CAUSED = {
     "sprint-report": {
@@ -42,9 +41,9 @@ WORKED = {
 
 
 async def test_every_event_of_a_morning_is_in_the_trace_and_the_chain_of_its_tick(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
 ) -> None:
-    data: Path = tmp_path_factory.mktemp("t")
+    data = await asyncio.to_thread(warm_data.copy_to, tmp_path_factory.mktemp("t") / "d")
     with collector() as seen:
         runtime = LocalKnative(OVERLAY, data, env={"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url})
         try:
