@@ -44,7 +44,7 @@ class Peer(ServiceClient):
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Any:
         """A user's action, sent once: the user sees the outcome and may send it again."""
-        # A header has letters of Latin-1 at most; a name has any.
+        # A header has characters of Latin-1 at most; a name has any.
         sent = {
             "X-User": quote(who, safe="@ "),
             "Content-Type": "application/json",

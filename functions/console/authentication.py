@@ -72,7 +72,7 @@ class Authentication:
         self.request = request
         self._ended = ended
         self._settings = settings
-        # Without a token nobody can sign in: there the Origin and the cookie's site protect.
+        # Without a token no user can sign in: there the Origin and the cookie's site protect.
         secret = hashlib.sha256(b"console " + settings.console_token.encode()).digest()
         self._sessions = URLSafeTimedSerializer(secret, salt="session")
         self._forms = URLSafeSerializer(secret, salt="form")

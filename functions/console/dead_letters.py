@@ -55,7 +55,7 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 def cause(found: Row) -> str:
-    """Why an event was given up, in words.
+    """Why an event was given up.
 
     >>> cause({"function": "scrum-report", "code": 503, "detail": '{"detail": "no room"}'})
     'scrum-report was unavailable or busy: no room'
@@ -80,7 +80,7 @@ def cause(found: Row) -> str:
 
 
 def _detail_of(detail: str | None) -> str:
-    """The words of an error body: ours are {"detail": ...}."""
+    """The message of an error body: ours are {"detail": ...}."""
     text = (detail or "").strip()
     try:
         found = json.loads(text)

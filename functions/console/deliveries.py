@@ -10,12 +10,12 @@ from functions.console.attention_item import SHOWN, Item
 from functions.console.panels import Query
 
 FUNCTION = "webhook-receiver"
-# What a user can do something about; what is gone is only told.
+# What a user can do something about; what is gone is only shown.
 OPEN = ("missing", "refused")
 
 
 async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """Each comparison in words, and each delivery that is not here."""
+    """The message of each comparison, and each delivery that is not here."""
     health = await _health(ask)
     compared = [*health["hooks"], *health["issues"], *health["alerts"]]
     for one in compared:

@@ -13,7 +13,7 @@ _MAX_DAYS = 3650
 
 @dataclass(frozen=True)
 class Forecast:
-    """`ends` is the day on which the last task is done; None where nothing can be said."""
+    """`ends` is the day on which the last task is done; None where it cannot be known."""
 
     ends: date | None
     is_late: bool

@@ -138,7 +138,7 @@ async def _load(panel: Panel, ask: Ask, query: Query, base: str, draw: Draw) -> 
         return Shown(panel, "error", url, message=error.detail)
     except Exception as error:
         # A peer of another version may say things in another shape, which may come out as late as
-        # in the template: that is its panel's trouble and nobody else's.
+        # in the template: that is its panel's trouble and no other's.
         logger.error("panel %s", panel.name, exc_info=error)
         message = f"An answer could not be understood ({type(error).__name__})."
         return Shown(panel, "error", url, message=message)

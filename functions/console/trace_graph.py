@@ -1,4 +1,4 @@
-"""A trace as a graph: an event, who got it, and what they said in turn."""
+"""A trace as a graph: an event, who got it, and what they emitted in turn."""
 
 from __future__ import annotations
 

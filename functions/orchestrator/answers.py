@@ -37,7 +37,7 @@ class Started(Answer):
     flow_id: str
     run: RunStatus = Field(description="how the run stands now")
     reason: str | None = Field(None, description="why it has not completed")
-    waiting_for: str | None = Field(None, description="what it waits for, in words")
+    waiting_for: str | None = Field(None, description="what it waits for")
     results: dict[str, Any] | None = Field(None, description="of a run that has completed")
 
 
@@ -111,7 +111,7 @@ class FoundExecution(Execution):
     paused_by: str | None
 
 
-class RetryPolicySaid(Answer):
+class RetryPolicyAnswer(Answer):
     max_retries: int
     backoff_ms: int
 
@@ -124,7 +124,7 @@ class ExecutionStep(Answer):
     attempts: int
     undo_attempts: int
     round: int
-    retry_policy: RetryPolicySaid
+    retry_policy: RetryPolicyAnswer
     depends_on: list[str]
     result: Any
     error: str | None
@@ -172,7 +172,7 @@ class UndoPlan(Answer):
     waves: list[list[str]] = Field(description="steps that are undone together, wave after wave")
     kept: list[str] = Field(description="steps whose effects stay")
     awaited: list[str] = Field(description="steps in flight, which are awaited first")
-    unsure: list[str] = Field(description="steps that may have taken effect: nobody has answered")
+    unsure: list[str] = Field(description="steps that may have taken effect: no answer came")
 
 
 class OrchestrationPage(Answer):
@@ -259,7 +259,7 @@ def _step_of(definition: StepDef, step: Step) -> ExecutionStep:
         attempts=step.attempt,
         undo_attempts=step.undo_attempt,
         round=step.round,
-        retry_policy=RetryPolicySaid(
+        retry_policy=RetryPolicyAnswer(
             max_retries=retry.attempts - 1, backoff_ms=round(retry.backoff_s * 1000)
         ),
         depends_on=list(definition.after),

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Somebody starts a run."""
+    """A request to start a run."""
 
     orch_name: str
     payload: Any = None
@@ -162,9 +162,9 @@ class Batch:
         given = [item.claim for item, _ in again.values() if item.claim is not None]
         for key in await deduplication.first_repeat(self._tx, given):
             item, answer = again[key]
-            said = "the same event again; it was taken before"
+            message = "the same event again; it was taken before"
             audit = Audit(
-                *("ANSWER_REPEATED", said, answer.step, answer.action),
+                *("ANSWER_REPEATED", message, answer.step, answer.action),
                 *(answer.attempt, answer.worker),
             )
             self._writes.audits.append((item.flow_id, audit))
@@ -228,7 +228,7 @@ class Batch:
         touched = self._runs.get(item.flow_id)
         if touched is None:
             if isinstance(given, Woken):
-                return Done()  # somebody else works on it, and will see what is due
+                return Done()  # another process works on it, and will see what is due
             reason = f"flowId: there is no run {item.flow_id}"
             if isinstance(given, Answered):
                 audit = Audit(

@@ -50,7 +50,7 @@ from functions.orchestrator.problems import documented
 
 router = APIRouter(prefix="/api/orchestration", tags=["orchestration"])
 
-# Another process may end the run that somebody here waits for.
+# Another process may end the run that a request here waits for.
 _LOOK_AGAIN_S = 0.5  # at first; a long run is looked at less and less often
 _MAX_LOOK_AGAIN_S = 5.0
 _SCHEMA = {"$ref": "#/components/schemas/RegistrationRequested"}

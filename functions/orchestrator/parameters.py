@@ -60,7 +60,7 @@ def _sane(at: datetime) -> datetime:
 
 
 Instant = Annotated[datetime, AfterValidator(_sane)]
-Words = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
+Text100 = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
 
 
 Direction = Literal["asc", "desc"]
@@ -107,7 +107,7 @@ class OrchestrationList(_Paged):
     )
     status: Literal["SUCCESS", "PENDING", "FAILED"] | None = None
     type: Literal["sequential", "simultaneous"] | None = None
-    orch_name: Words | None = Field(None, alias="orchName", description="a part of the name")
+    orch_name: Text100 | None = Field(None, alias="orchName", description="a part of the name")
     registered_from: Instant | None = Field(None, alias="registeredFrom")
     registered_to: Instant | None = Field(None, alias="registeredTo")
 
@@ -126,7 +126,7 @@ class ExecutionList(_Executions, _Paged):
 class ExecutionSearch(_Executions, _Listed):
     """Which runs are wanted, of all orchestrations."""
 
-    orch_name: Words | None = Field(None, alias="orchName", description="a part of the name")
+    orch_name: Text100 | None = Field(None, alias="orchName", description="a part of the name")
     stuck: bool = Field(False, description="only runs that wait, are paused, or are half undone")
 
 
@@ -135,7 +135,7 @@ class AuditFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    event_type: Words | None = Field(None, alias="eventType")
+    event_type: Text100 | None = Field(None, alias="eventType")
     since: Instant | None = Field(None, alias="from")
     until: Instant | None = Field(None, alias="to")
 

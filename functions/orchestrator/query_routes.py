@@ -160,7 +160,7 @@ async def undo_plan(orch_name: OrchName, flow_id: FlowId, ctx: Ctx, to: ToStep =
 
 @router.get("/audit/{flow_id}", response_model=list[TimelineEntry], responses=documented(404, 422))
 async def audit(flow_id: FlowId, ctx: Ctx, query: Annotated[AuditFilter, Query()]) -> Any:
-    """The audit of a run; also of a flow that never was, if somebody spoke of it."""
+    """The audit of a run; also of a flow that never was, if a message named it."""
     async with ctx.store.connection() as connection:
         found = await queries.history(
             connection, flow_id, type_=query.event_type, since=query.since, until=query.until

@@ -9,7 +9,7 @@ from datetime import datetime
 from functions.kit.context import Context
 from functions.kit.durable import Connection
 from functions.webhook_receiver import alert_state, issue_state
-from functions.webhook_receiver.alert_state import Told
+from functions.webhook_receiver.alert_state import Alert
 from functions.webhook_receiver.issue_state import Labelled
 from functions.webhook_receiver.reconcile_settings import compares_alerts, compares_issues
 from functions.webhook_receiver.state import Receiver
@@ -25,44 +25,44 @@ async def accept(found: Delivery, ctx: Context) -> bool:
     ledger = ctx.part(Receiver).ledger
     if found.source == "grafana" and compares_alerts(ctx):
 
-        async def is_untold(tx: Connection) -> bool:
+        async def is_new(tx: Connection) -> bool:
             return not await alert_state.all_found(tx, found)
 
-        return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_untold))
-    said = issue_state.labelled(found) if compares_issues(ctx) else None
-    if said is None:
+        return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_new))
+    labelled = issue_state.labelled(found) if compares_issues(ctx) else None
+    if labelled is None:
         return _logged(found, await ledger.accept(found))
 
     async def is_news(tx: Connection) -> bool:
-        known = await issue_state.told(tx, said, only_found=True)
-        return all(one.as_of < said.as_of for one in known)
+        known = await issue_state.notified(tx, labelled, only_found=True)
+        return all(one.as_of < labelled.as_of for one in known)
 
-    return _logged(found, await ledger.accept_if(found, said.state, is_news))
+    return _logged(found, await ledger.accept_if(found, labelled.state, is_news))
 
 
-async def accept_found(found: Delivery, said: Labelled, since: datetime, ctx: Context) -> bool:
-    """Accept what was found of a state that began at `since`, unless a delivery has said it."""
+async def accept_found(found: Delivery, labelled: Labelled, since: datetime, ctx: Context) -> bool:
+    """Accept what was found of a state that began at `since`, unless a delivery brought it."""
 
-    async def is_untold(tx: Connection) -> bool:
-        return all(one.as_of < since for one in await issue_state.told(tx, said))
+    async def is_news(tx: Connection) -> bool:
+        return all(one.as_of < since for one in await issue_state.notified(tx, labelled))
 
     ledger = ctx.part(Receiver).ledger
-    return _logged(found, await ledger.accept_if(found, said.state, is_untold))
+    return _logged(found, await ledger.accept_if(found, labelled.state, is_news))
 
 
-async def accept_alert(found: Delivery, said: Told, after: int, ctx: Context) -> bool:
-    """Accept what was found of an alert, unless a notification after that number has said it."""
-    id = said.found_id
+async def accept_alert(found: Delivery, alert: Alert, after: int, ctx: Context) -> bool:
+    """Accept what was found of an alert, unless a notification after that number brought it."""
+    id = alert.found_id
     named = {"id": id, "correlationid": id, "via": alert_state.FOUND}
     found = replace(found, id=id, attributes={**found.attributes, **named})
 
-    async def is_untold(tx: Connection) -> bool:
+    async def is_news(tx: Connection) -> bool:
         rows = await alert_state.notifications(tx, after, ALL)
-        told = {(one.name, one.status) for _, every in rows for one in every}
-        return (said.name, said.status) not in told
+        notified = {(one.name, one.status) for _, every in rows for one in every}
+        return (alert.name, alert.status) not in notified
 
     ledger = ctx.part(Receiver).ledger
-    return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_untold))
+    return _logged(found, await ledger.accept_if(found, alert_state.LOCK, is_news))
 
 
 def _logged(found: Delivery, new: bool) -> bool:

@@ -24,7 +24,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Told:
+class Alert:
     """What one notification says of one alert. `start` is a time of whole seconds, in UTC."""
 
     fingerprint: str
@@ -43,28 +43,28 @@ class Told:
         return f"state:{hashlib.sha256(f'{self.name} {self.status}'.encode()).hexdigest()}"
 
 
-def told(notification: Json) -> list[Told]:
+def alerts_in(notification: Json) -> list[Alert]:
     """What a notification says of each alert that has a fingerprint and a start.
 
     >>> alert = {"fingerprint": "f", "startsAt": "2026-01-02T04:04:05.678+01:00"}
-    >>> [(one.name, one.status) for one in told({"alerts": [alert], "status": "firing"})]
+    >>> [(one.name, one.status) for one in alerts_in({"alerts": [alert], "status": "firing"})]
     [('f 2026-01-02T03:04:05Z', 'firing')]
     """
-    return list(_told(notification))
+    return list(_alerts_in(notification))
 
 
-def _told(notification: Json) -> Iterator[Told]:
+def _alerts_in(notification: Json) -> Iterator[Alert]:
     for alert in notification.get("alerts") or []:
         try:
             start = whole_second(alert["startsAt"])
             status = str(alert.get("status") or notification["status"])
-            yield Told(str(alert["fingerprint"]), start, status, alert)
+            yield Alert(str(alert["fingerprint"]), start, status, alert)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
 
 
-def _read(data: bytes) -> list[Told]:
-    return told(json.loads(data))
+def _read(data: bytes) -> list[Alert]:
+    return alerts_in(json.loads(data))
 
 
 def whole_second(text: str) -> str:
@@ -103,7 +103,7 @@ def notification(alert: Json, status: str, receiver: str, now: datetime) -> byte
 
 async def notifications(
     connection: Connection, after: int, limit: int
-) -> list[tuple[int, Sequence[Told]]]:
+) -> list[tuple[int, Sequence[Alert]]]:
     """What the ledger's notifications after a number say, in their order."""
     rows = await connection.fetch(
         """SELECT number, data FROM delivery WHERE source = 'grafana' AND number > $1

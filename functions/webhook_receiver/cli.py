@@ -83,9 +83,9 @@ def _task_create(client: Client, given: argparse.Namespace, out: TextIO) -> None
     _print(answer, given, out, f"{task} {answer['message']}")
 
 
-def _wait(client: Client, task: str, most_s: float, out: TextIO, *, quiet: bool) -> dict[str, Any]:
+def _wait(client: Client, task: str, max_s: float, out: TextIO, *, quiet: bool) -> dict[str, Any]:
     """Poll until the task's Jobs have ended, with each change on the terminal."""
-    deadline, shown, status = time.monotonic() + most_s, "", "not seen yet"
+    deadline, shown, status = time.monotonic() + max_s, "", "not seen yet"
     while time.monotonic() < deadline:
         try:
             answer: dict[str, Any] = client.command("get_task_status", task)
@@ -99,7 +99,7 @@ def _wait(client: Client, task: str, most_s: float, out: TextIO, *, quiet: bool)
             print(f"{task} {status} ...", file=out, flush=True)
             shown = status
         time.sleep(1.0)
-    raise Unreachable(f"task {task} has not ended within {most_s:g} s; it is {status}")
+    raise Unreachable(f"task {task} has not ended within {max_s:g} s; it is {status}")
 
 
 def _task_status(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -124,11 +124,11 @@ def _jobs_get(client: Client, given: argparse.Namespace, out: TextIO) -> None:
 
 
 def _jobs_logs(client: Client, given: argparse.Namespace, out: TextIO) -> None:
-    rest, told = b"", ""
+    rest, shown_reason = b"", ""
     for page in client.log(given.job, follow=given.follow, tail=given.tail):
-        if page.why and page.why != told:
+        if page.why and page.why != shown_reason:
             print(f"{given.job} {page.why} ...", file=sys.stderr, flush=True)
-            told = page.why
+            shown_reason = page.why
         *lines, rest = (rest + page.data).split(b"\n")
         _say_lines(lines, given, out)
     _say_lines([rest] if rest else [], given, out)
@@ -163,8 +163,8 @@ def _deliveries_redeliver(client: Client, given: argparse.Namespace, out: TextIO
     _print(answer, given, out, f"{given.id} {answer['state']}")
 
 
-def _print(answer: Any, given: argparse.Namespace, out: TextIO, words: str) -> None:
-    print(json.dumps(answer) if given.json else words, file=out)
+def _print(answer: Any, given: argparse.Namespace, out: TextIO, text: str) -> None:
+    print(json.dumps(answer) if given.json else text, file=out)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:

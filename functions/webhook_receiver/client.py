@@ -18,15 +18,15 @@ from functions.webhook_receiver import standard_webhooks
 ENDED = ("succeeded", "failed", "cancelled")
 WAIT_S = 10  # of one question for more of a log
 PAUSE_S = 1.0
-PATIENCE_S = 60.0
+UNREACHABLE_S = 60.0
 
 
 class Refused(Exception):
-    """The receiver, or job-launcher behind it, said no; the text is its own words."""
+    """The receiver, or job-launcher behind it, refused; the text is its own message."""
 
 
 class Unreachable(Exception):
-    """Nobody answered, or only with errors that pass."""
+    """No answer came, or only errors that pass."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Client:
         """A Job's log, page by page; with `follow` until the Job has ended.
 
         Each page is a request of its own: whatever on the way ends what takes long, a gateway's
-        patience or a connection that breaks, costs one question more and no line.
+        timeout or a connection that breaks, costs one question more and no line.
         """
         place, wait_s, reached = "", 0, None
         while True:
@@ -76,9 +76,9 @@ class Client:
             try:
                 answer = self._ask("get_job_logs", (job,), {**asked, **waits}, None)
             except Unreachable:
-                if reached is None or time.monotonic() - reached > PATIENCE_S:
+                if reached is None or time.monotonic() - reached > UNREACHABLE_S:
                     raise
-                wait_s = 0  # somebody on the way does not wait so long
+                wait_s = 0  # a proxy on the way does not wait so long
                 continue
             place = answer.headers.get("x-log-next", "")
             state = answer.headers.get("x-job-state", "")
@@ -146,8 +146,8 @@ def _check(response: httpx.Response) -> None:
     if response.is_success:
         return
     try:
-        words = str(response.json()["detail"])
+        detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        words = response.reason_phrase or "no words"
-    text = f"{response.status_code}: {words}"
+        detail = response.reason_phrase or "no words"
+    text = f"{response.status_code}: {detail}"
     raise (Unreachable if response.status_code >= 500 else Refused)(text)

@@ -21,7 +21,7 @@ Body = Mapping[str, Any]
 Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
 
 PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
-MOST_WORD = 500
+MAX_NAME = 500
 _LOST = (".", "..")  # steps of a path, which every client of HTTP resolves
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
 
@@ -143,7 +143,7 @@ def _take(fields: dict[str, Any], given: str, ours: str) -> None:
 
 
 def _named(names: list[Any], what: str) -> str:
-    if not names or not isinstance(names[0], str) or not 0 < len(names[0]) <= MOST_WORD:
+    if not names or not isinstance(names[0], str) or not 0 < len(names[0]) <= MAX_NAME:
         raise ValueError(f"{what}: name which")
     if names[0] in _LOST:
         raise ValueError(f"{what}: {names[0]!r} is no id: a URL loses it")
@@ -151,16 +151,16 @@ def _named(names: list[Any], what: str) -> str:
 
 
 def _query(options: Body) -> dict[str, str]:
-    words = {True: "true", False: "false"}
+    literals = {True: "true", False: "false"}
     query = {}
     for name, value in options.items():
         if value is None:
             continue
         if not isinstance(value, str | int | bool):
             raise ValueError("options: must be strings, numbers or booleans")
-        text = words[value] if isinstance(value, bool) else str(value)
-        if len(name) + len(text) > MOST_WORD:
-            raise ValueError(f"options: over {MOST_WORD} characters")
+        text = literals[value] if isinstance(value, bool) else str(value)
+        if len(name) + len(text) > MAX_NAME:
+            raise ValueError(f"options: over {MAX_NAME} characters")
         query[_plain(name)] = _plain(text)
     # As the command line has always called them.
     for old, ours in (("microservice", "service"), ("status", "state"), ("task_id", "task")):

@@ -70,7 +70,7 @@ async def redeliver_all(request: Request, ctx: Context) -> Response:
 
 
 def prove(request: Request, ctx: Context) -> None:
-    """Return where the request is of somebody who may look; else `Unauthorised` or `Unarmed`."""
+    """Return where the request is of a user who may look; else `Unauthorised` or `Unarmed`."""
     settings: ReceiverSettings = ctx.part(Receiver).settings
     keys = settings.secrets["cli"]
     if not settings.tokens and not keys:

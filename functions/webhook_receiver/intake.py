@@ -100,9 +100,9 @@ def _read_github(arrival: Arrival) -> Delivery:
         github_shape.check(event, payload)
     except ValueError as error:
         raise Malformed(f"header X-GitHub-Event: {error}") from None
-    said = github_adapter.adapt(event, payload, arrival.at)
+    adapted = github_adapter.adapt(event, payload, arrival.at)
     message = cloudevents.Message(
-        id, said.source, said.type, data, said.subject, said.time, "application/json"
+        id, adapted.source, adapted.type, data, adapted.subject, adapted.time, "application/json"
     )
     digest = hashlib.sha256(arrival.body).digest()
     return replace(_delivery("github", arrival, message), body_digest=digest)
@@ -114,11 +114,11 @@ def _read_grafana(arrival: Arrival) -> Delivery:
     if kind.rpartition(".")[2] not in ("firing", "resolved"):
         raise Malformed("status: must be firing or resolved")
     try:
-        said = GrafanaNotified.model_validate({**body, "event_type": kind})
+        adapted = GrafanaNotified.model_validate({**body, "event_type": kind})
         id = decide.grafana_id(body)
     except ValidationError as error:
         raise Malformed(describe(error)) from None
-    subject = "".join(c for c in said.receiver[:200] if c.isprintable()) or None
+    subject = "".join(c for c in adapted.receiver[:200] if c.isprintable()) or None
     time = cloudevents.format_time(arrival.at)
     message = cloudevents.Message(
         id, f"{HERE}/grafana", kind, arrival.body, subject, time, "application/json"

@@ -38,9 +38,9 @@ class Labelled:
 def labelled(delivery: Delivery) -> Labelled | None:
     """What it says of an issue's label; None where it is about something else.
 
-    >>> said = b'{"label": {"name": "Agent"}, "issue": {"updated_at": "2026-01-02T03:04:05Z"}}'
+    >>> payload = b'{"label": {"name": "Agent"}, "issue": {"updated_at": "2026-01-02T03:04:05Z"}}'
     >>> at = {"source": "https://api.github.com/repos/o/r", "subject": "7"}
-    >>> labelled(Delivery("github", "d", TYPE, at, said)).state
+    >>> labelled(Delivery("github", "d", TYPE, at, payload)).state
     'https://api.github.com/repos/o/r/issues/7 agent'
     >>> labelled(Delivery("github", "d", TYPE, at, b'{"label": {}}')) is None
     True
@@ -48,18 +48,18 @@ def labelled(delivery: Delivery) -> Labelled | None:
     if delivery.source != "github" or delivery.type != TYPE:
         return None
     try:
-        said = json.loads(delivery.data)
+        payload = json.loads(delivery.data)
         return Labelled(
             delivery.attributes["source"],
             delivery.attributes["subject"],
-            str(said["label"]["name"]),
-            datetime.fromisoformat(said["issue"]["updated_at"]),
+            str(payload["label"]["name"]),
+            datetime.fromisoformat(payload["issue"]["updated_at"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-async def told(
+async def notified(
     connection: Connection, state: Labelled, *, only_found: bool = False
 ) -> Sequence[Labelled]:
     """What the ledger's deliveries say of a state; `only_found`: those that were found so."""

@@ -51,7 +51,7 @@ class Ledger:
     async def accept_if(
         self, delivery: Delivery, state: str, wanted: Callable[[Connection], Awaitable[bool]]
     ) -> bool:
-        """The same where `wanted` says so, asked while nobody else stores anything of `state`."""
+        """The same where `wanted` says so, with no other storing anything of `state`."""
         async with self._store.transaction() as tx:
             await ISSUE.hold(tx, state)
             if not await wanted(tx):

@@ -74,15 +74,15 @@ async def receive(request: Request, ctx: Context) -> Response:
 async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
     """Acknowledge or answer what has proved whose it is."""
     settings = ctx.part(Receiver).settings
-    # A large body takes seconds to read, in which nobody else would be answered.
+    # A large body takes seconds to read, in which no other request would be answered.
     large = len(arrival.body) > INLINE_BYTES
     found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
     _check_agent(found, settings.agents)
-    words = await _about(found, ctx) if found.type == JobCancelRequested.type else ""
+    about = await _about(found, ctx) if found.type == JobCancelRequested.type else ""
     new = await accept(found, ctx)
-    return JSONResponse(_acknowledgement(found, words, repeated=not new), 202)
+    return JSONResponse(_acknowledgement(found, about, repeated=not new), 202)
 
 
 async def start(ctx: Context) -> None:
@@ -100,7 +100,7 @@ async def start(ctx: Context) -> None:
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """Deliveries are forgotten once nobody repeats them; so is what comparisons found."""
+    """Deliveries are forgotten once no sender repeats them; so is what comparisons found."""
     days = ctx.part(Receiver).settings.delivery_retention_days
     return (tables.retention(days), *rounds.retention(ctx))
 
@@ -154,13 +154,13 @@ async def _about(found: tables.Delivery, ctx: Context) -> str:
     return await what_it_cancels(ctx.http, settings.job_launcher_url, wanted)
 
 
-def _acknowledgement(found: tables.Delivery, words: str, *, repeated: bool) -> dict[str, Any]:
-    said = "pong" if found.type == "com.github.ping" else words or "accepted"
+def _acknowledgement(found: tables.Delivery, about: str, *, repeated: bool) -> dict[str, Any]:
+    message = "pong" if found.type == "com.github.ping" else about or "accepted"
     answer: dict[str, Any] = {
         "accepted": True,
         "id": found.id,
         "repeated": repeated,
-        "message": "this delivery was accepted before" if repeated else said,
+        "message": "this delivery was accepted before" if repeated else message,
     }
     if found.source in ("pm", "cli"):
         task = found.attributes.get("subject") if found.type != JobCancelRequested.type else None

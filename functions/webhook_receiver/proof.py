@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from functions.webhook_receiver.refusals import Unauthorised
 
-_MAX_GIVEN = 16  # signatures of one request: nobody rotates through more
+_MAX_GIVEN = 16  # signatures of one request: no rotation has more
 
 
 class Proof:

@@ -26,6 +26,6 @@ class Unauthorised(PermanentError):
 
 
 class Unarmed(PermanentError):
-    """No secret is configured, so nobody can prove who they are."""
+    """No secret is configured, so no sender can be authenticated."""
 
     status = 403

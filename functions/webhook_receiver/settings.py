@@ -1,4 +1,4 @@
-"""What the receiver is told by its environment."""
+"""The receiver's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0: who asked, when, and that nobody changed it.
+"""Standard Webhooks 1.0: who sent it, when, and that it was not changed.
 
 `webhook-id`, `webhook-timestamp` (Unix seconds) and `webhook-signature`, a list separated by
 spaces of `v1,<base64 HMAC SHA-256 of id.timestamp.body>`. Source: standardwebhooks.com.

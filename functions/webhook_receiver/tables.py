@@ -165,7 +165,7 @@ async def standing(connection: Connection) -> dict[str, int]:
 
 
 def retention(days: int) -> Rule:
-    """Deliveries that were received so long ago that nobody repeats them; never an unsent one."""
+    """Deliveries that are so old that no sender repeats them; never an unsent one."""
     return rule(
         "delivery",
         "received_at",

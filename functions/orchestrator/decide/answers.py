@@ -59,7 +59,7 @@ def _apply_do(draft: Draft, answer: Answered) -> str | None:
         return _too_late(step, attempt, step.attempt)
     if answer.success and current and step.status in _DOING:
         if answer.unstorable is not None:
-            # Nobody can go on without the result, so the step has failed; its effect is there.
+            # No step can go on without the result, so the step has failed; its effect is there.
             draft.set(
                 answer.step,
                 status=StepStatus.DO_FAIL,

@@ -81,7 +81,7 @@ class Retry:
     attempts: int = 4
     backoff_s: float = 1.0
     factor: float = 2.0
-    most_s: float = 60.0
+    max_s: float = 60.0
     jitter: float = 0.2
     final: tuple[str, ...] = ()
 
@@ -282,7 +282,7 @@ class World:
 
     `workers`: step name to the service that has registered for it.
     `holds`: does a step's condition hold over `{"payload": ..., "results": ...}`? It raises
-    `ValueError` where that cannot be told.
+    `ValueError` where that cannot be known.
     """
 
     now: datetime

@@ -153,7 +153,7 @@ def _retry(policy: RetryPolicy) -> Retry:
         attempts=policy.attempts,
         backoff_s=policy.backoff.total_seconds(),
         factor=policy.factor,
-        most_s=policy.max_backoff.total_seconds(),
+        max_s=policy.max_backoff.total_seconds(),
         jitter=policy.jitter,
         final=tuple(policy.final_errors),
     )

@@ -31,12 +31,12 @@ def pause_s(retry: Retry, failures: int, seed: str) -> float:
 
     >>> [pause_s(Retry(backoff_s=1, jitter=0), n, "") for n in (1, 2, 3)]
     [1.0, 2.0, 4.0]
-    >>> pause_s(Retry(backoff_s=10, most_s=15, jitter=0), 5, "")
+    >>> pause_s(Retry(backoff_s=10, max_s=15, jitter=0), 5, "")
     15.0
     >>> 0.8 <= pause_s(Retry(backoff_s=1, jitter=0.2), 1, "flow/step/1") <= 1.2
     True
     """
-    pause = min(retry.most_s, retry.backoff_s * retry.factor ** min(failures - 1, 64))
+    pause = min(retry.max_s, retry.backoff_s * retry.factor ** min(failures - 1, 64))
     if not retry.jitter:
         return float(pause)
     draw = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=4).digest()) / 2**32

@@ -1,6 +1,7 @@
 """Events leave by the outbox that all functions share; what was not sent yet moves there.
 
-The old table goes: what an older process would still write to it, nobody would send. It answers 503
+The old table goes: what an older process would still write
+to it would never be sent. It answers 503
 instead, and its broker comes again.
 """
 

@@ -19,7 +19,7 @@ from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.webhook_receiver import alert_state
 from functions.webhook_receiver.acceptance import accept_alert
-from functions.webhook_receiver.alert_state import Told
+from functions.webhook_receiver.alert_state import Alert
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.reconcile import comparison, decide
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
@@ -29,7 +29,7 @@ NAME = "grafana"
 PATH = "/api/alertmanager/grafana/api/v2/alerts"
 # A group waits for more alerts, and before it says more: half a minute and five, where not set.
 GRACE = timedelta(minutes=15)
-# What began so long before the first look was somebody else's to see.
+# What began so long before the first look is left alone.
 BEFORE = timedelta(days=1)
 BATCH = 20
 # Transactions may end in another order than they began: so many rows are read again.
@@ -92,7 +92,7 @@ class Alerts:
         }
         earliest, latest = datetime.fromisoformat(known.since), now - GRACE
         made = 0
-        for name in decide.untold(active, known.firing, earliest, latest):
+        for name in decide.unnotified(active, known.firing, earliest, latest):
             made += await self._make(present[name].alert, "firing", known.number)
         ended = decide.ended(known.firing, present, known.ended, now.isoformat())
         for name, at in ended.items():
@@ -106,7 +106,7 @@ class Alerts:
         return True
 
     async def _read(self, known: _Memory) -> _Memory:
-        """What the ledger has been told since."""
+        """What the ledger has received since."""
         firing, number = dict(known.firing), max(0, known.number - OVERLAP)
         while True:
             async with self._ctx.store.connection() as connection:
@@ -121,7 +121,7 @@ class Alerts:
             if len(found) < BATCH:
                 return replace(known, firing=firing, number=max(number, known.number))
 
-    async def _alerts(self) -> list[Told]:
+    async def _alerts(self) -> list[Alert]:
         """Those of our contact point, each with its state as the status."""
         url = f"{self._settings.grafana_url.rstrip('/')}{PATH}"
         headers = {"Authorization": f"Bearer {self._settings.grafana_token}"}
@@ -135,7 +135,7 @@ class Alerts:
             raise PermanentError(f"Grafana answered {answer.status_code}: is GRAFANA_TOKEN right?")
         point = self._settings.grafana_contact_point
         return [
-            Told(
+            Alert(
                 one.fingerprint,
                 alert_state.whole_second(one.startsAt),
                 one.status.state,
@@ -151,13 +151,12 @@ class Alerts:
         body = alert_state.notification(alert, status, point, now)
         found = SOURCES["grafana"].read(Arrival({}, body, now))
         assert isinstance(found, Delivery), "Grafana asks nothing"
-        said = Told(
-            alert["fingerprint"], alert_state.whole_second(alert["startsAt"]), status, alert
-        )
-        return await accept_alert(found, said, max(0, number - OVERLAP), self._ctx)
+        start = alert_state.whole_second(alert["startsAt"])
+        one = Alert(alert["fingerprint"], start, status, alert)
+        return await accept_alert(found, one, max(0, number - OVERLAP), self._ctx)
 
 
-def _kept(one: Told) -> dict[str, Any]:
+def _kept(one: Alert) -> dict[str, Any]:
     """What is needed to say that it has ended."""
     given = one.alert
     return {

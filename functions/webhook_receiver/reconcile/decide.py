@@ -188,18 +188,18 @@ def found_id(repository: str, number: int, event: Mapping[str, Any]) -> str:
     return f"state:{owner}:{name}:{number}:{event['id']}"
 
 
-def untold(
+def unnotified(
     active: Mapping[str, datetime],
     firing: Collection[str],
     earliest: datetime,
     latest: datetime,
 ) -> list[str]:
-    """Alerts that fire, by name with their starts, of which nobody has told that they do.
+    """Alerts that fire, by name with their starts, of which no notification has come.
 
-    One that has begun after `latest` may be told of yet; before `earliest` is none of ours.
+    One that has begun after `latest` may be notified of yet; before `earliest` is none of ours.
 
     >>> day = [datetime(2026, 1, day) for day in range(1, 6)]
-    >>> untold({"a": day[0], "b": day[1], "c": day[2], "d": day[4]}, ["c"], day[1], day[3])
+    >>> unnotified({"a": day[0], "b": day[1], "c": day[2], "d": day[4]}, ["c"], day[1], day[3])
     ['b']
     """
     return [
@@ -210,7 +210,7 @@ def untold(
 def ended(
     firing: Collection[str], present: Collection[str], known: Mapping[str, str], now: str
 ) -> dict[str, str]:
-    """Alerts that were told to fire and are there no more, each with when that was first seen.
+    """Alerts that fired by notification and are gone, each with when that was first seen.
 
     >>> ended(["a", "b", "c"], ["a"], {"b": "earlier", "a": "before it fired again"}, "now")
     {'b': 'earlier', 'c': 'now'}

@@ -1,7 +1,7 @@
 """A delivery as GitHub's API tells it, as the request that it was.
 
 The API has the payload as JSON, and a signature is over bytes: those that GitHub writes, without a
-space, and with capital letters in what it escapes. (octokit/webhooks.js signs a parsed payload by
+space, and with upper case in what it escapes. (octokit/webhooks.js signs a parsed payload by
 the same rule.)
 """
 
@@ -24,7 +24,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Request:
-    """Headers, by their names in small letters, and the body."""
+    """Headers, by their names in lower case, and the body."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -35,13 +35,13 @@ def request_of(delivery: Any, secrets: Sequence[bytes]) -> Request:
 
     One without a signature, or where we have no secret, is GitHub's word over TLS.
     """
-    said = delivery["request"]
-    if said["payload"] is None:
+    request = delivery["request"]
+    if request["payload"] is None:
         raise NotFound("GitHub keeps no payload of it")
-    headers = {name.lower(): str(value) for name, value in (said["headers"] or {}).items()}
+    headers = {name.lower(): str(value) for name, value in (request["headers"] or {}).items()}
     headers |= {"x-github-event": delivery["event"], "x-github-delivery": delivery["guid"]}
     is_form = headers.get("content-type", "").startswith(_FORM)
-    bodies = list(_bodies(said["payload"], is_form=is_form))
+    bodies = list(_bodies(request["payload"], is_form=is_form))
     signature = headers.get(github.HEADER)
     if signature is None or not secrets:
         return Request(headers, bodies[0])

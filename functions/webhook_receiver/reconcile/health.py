@@ -15,7 +15,7 @@ from functions.kit.context import Context
 from functions.kit.contract import callers
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
-from functions.webhook_receiver.reconcile import comparison, hook_tables, words
+from functions.webhook_receiver.reconcile import comparison, hook_tables, messages
 from functions.webhook_receiver.reconcile.alerts import NAME
 from functions.webhook_receiver.reconcile.comparison import Comparison
 from functions.webhook_receiver.reconcile.issues import name_of
@@ -27,7 +27,7 @@ from functions.webhook_receiver.reconcile_settings import (
 )
 
 DAY = timedelta(days=1)
-MOST_SHOWN = 200
+MAX_SHOWN = 200
 
 
 async def health(request: Request, ctx: Context) -> Response:
@@ -45,7 +45,7 @@ async def standing(ctx: Context) -> dict[str, Any]:
     async with ctx.store.connection() as connection:
         compared = await comparison.every(connection)
         counts = await hook_tables.counts(connection, ctx.now() - DAY)
-        troubled = await hook_tables.troubled(connection, MOST_SHOWN)
+        troubled = await hook_tables.troubled(connection, MAX_SHOWN)
     keeps = timedelta(days=settings.github_delivery_retention_days)
     shown = [_delivery(row, keeps) for row in troubled]
     hooks = []
@@ -56,26 +56,26 @@ async def standing(ctx: Context) -> dict[str, Any]:
             default="",
         )
         known = compared.get(name)
-        said = words.of_hook(found, until, known.problem) if known else words.NOT_YET
+        message = messages.of_hook(found, until, known.problem) if known else messages.NOT_YET
         if known and (gap := known.memory.get("forgotten")):
-            said = f"{said} {words.forgotten(*gap)}"
-        hooks.append({"name": name, "words": said, **found, **_standing(known)})
+            message = f"{message} {messages.forgotten(*gap)}"
+        hooks.append({"name": name, "message": message, **found, **_standing(known)})
     issues = []
     for name in issue_names(ctx):
         known = compared.get(name)
-        said = words.of_issues(known.memory, known.problem) if known else words.NOT_YET
-        issues.append({"name": name, "words": said, **_standing(known)})
+        message = messages.of_issues(known.memory, known.problem) if known else messages.NOT_YET
+        issues.append({"name": name, "message": message, **_standing(known)})
     alerts = []
     for name in alert_names(ctx):
         known = compared.get(name)
-        said = words.of_alerts(known.memory, known.problem) if known else words.NOT_YET
-        alerts.append({"name": name, "words": said, **_standing(known)})
+        message = messages.of_alerts(known.memory, known.problem) if known else messages.NOT_YET
+        alerts.append({"name": name, "message": message, **_standing(known)})
     every = [*hooks, *issues, *alerts]
-    summary = " ".join(f"{one['name']}: {one['words']}" for one in every)
+    summary = " ".join(f"{one['name']}: {one['message']}" for one in every)
     if not hooks and not issues:
-        summary = f"{words.NOT_ASKED} {summary}".strip()
+        summary = f"{messages.NOT_ASKED} {summary}".strip()
     return {
-        "words": summary,
+        "message": summary,
         "asks_github": bool(hooks or issues),
         "hooks": hooks,
         "issues": issues,

@@ -1,7 +1,7 @@
 """The deliveries that GitHub's hooks have made, beside what is in the ledger.
 
 A delivery is `here` once it is in the ledger, or what it says is; `fetched` where it came there
-from GitHub's list. One that is not is `missing`, or `unwanted` where nobody takes its type;
+from GitHub's list. One that is not is `missing`, or `unwanted` where its type has no consumer;
 `refused` where it cannot be taken in, and `gone` once GitHub keeps it no longer.
 """
 

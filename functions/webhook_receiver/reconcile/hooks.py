@@ -95,7 +95,7 @@ class Hook:
             await comparison.remember(tx, self.name, asdict(walk))
 
     async def _fetch(self, until: float) -> bool:
-        """Take in what is missing and wanted; what nobody takes needs no request."""
+        """Take in what is missing and wanted; what has no consumer needs no request."""
         async with self._ctx.store.transaction() as tx:
             await hook_tables.look_again(tx, self.name, self._github.time - self._keeps)
             kinds = await hook_tables.open_kinds(tx, self.name)
@@ -117,11 +117,11 @@ class Hook:
     async def _take_in(self, made: Made) -> tuple[str, str | None]:
         """Fetch a delivery and accept it as if it had come; its state then, and why."""
         try:
-            told = await self._ask(f"/{made.attempt}")
+            detail = await self._ask(f"/{made.attempt}")
         except NotFound as error:
             return "missing", shortened(error.detail)
         try:
-            request = request_of(told.body, self._ctx.part(Receiver).settings.secrets["github"])
+            request = request_of(detail.body, self._ctx.part(Receiver).settings.secrets["github"])
             arrival = Arrival(request.headers, request.body, made.delivered_at)
             found = SOURCES["github"].read(arrival)
         except PermanentError as error:

@@ -52,7 +52,7 @@ class Issues:
     """The open issues of a repository, `owner/name`.
 
     Looked at for the first time, states that are older than what GitHub keeps of deliveries, which
-    is `keeps`, were somebody else's to see; `remembers` is for how long the ledger knows.
+    is `keeps`, are left alone; `remembers` is for how long the ledger knows.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Issues:
         unchanged = known.seen.get(str(issue.number)) == given["updated_at"]
         if issue.pull_request is not None or unchanged:
             return False, True
-        said = Labelled(issue.repository_url, str(issue.number), label, issue.updated_at)
+        labelled = Labelled(issue.repository_url, str(issue.number), label, issue.updated_at)
         async with self._ctx.store.connection() as connection:
-            told = [one.as_of for one in await issue_state.told(connection, said)]
-        if any(as_of >= issue.updated_at for as_of in told):
+            notified = [one.as_of for one in await issue_state.notified(connection, labelled)]
+        if any(as_of >= issue.updated_at for as_of in notified):
             return False, True
         event = decide.standing_label(await self._timeline(issue.number), label)
         if event is None:
@@ -126,7 +126,7 @@ class Issues:
         if since > now - GRACE:
             return False, False
         earliest = max(datetime.fromisoformat(known.since), now - self._remembers)
-        if since < earliest or any(as_of >= since for as_of in told):
+        if since < earliest or any(as_of >= since for as_of in notified):
             return False, True
         return await self._make(given, event, since), True
 
@@ -148,9 +148,9 @@ class Issues:
         found = SOURCES["github"].read(Arrival(headers, body, since))
         assert isinstance(found, Delivery), "GitHub asks nothing"
         found = replace(found, attributes={**found.attributes, "via": issue_state.FOUND})
-        said = issue_state.labelled(found)
-        assert said is not None, "it was made so"
-        return await accept_found(found, said, since, self._ctx)
+        labelled = issue_state.labelled(found)
+        assert labelled is not None, "it was made so"
+        return await accept_found(found, labelled, since, self._ctx)
 
     async def _timeline(self, number: int) -> list[Json]:
         found: list[Json] = []

@@ -50,10 +50,10 @@ def check(ctx: Context) -> None:
         signed(settings, ctx.now())
 
 
-async def compare(ctx: Context, patience_s: float) -> None:
+async def compare(ctx: Context, timeout_s: float) -> None:
     """Compare what is due; what goes wrong is on its record, and costs no other."""
     settings = ctx.settings(ReconcileSettings)
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + timeout_s
     keeps = timedelta(days=settings.github_delivery_retention_days)
     if compares_hooks(ctx):
         for name in settings.hooks:
@@ -84,8 +84,8 @@ async def _turn(compared: Compared, every: timedelta, ctx: Context, until: float
     except Exception as error:
         # A source of another version may say things in another shape: no reason to send no event.
         logger.error("cannot compare %s", name, exc_info=error)
-        words = f"an answer could not be understood ({type(error).__name__})"
-        await _later(name, now + EVERY, words, ctx)
+        problem = f"an answer could not be understood ({type(error).__name__})"
+        await _later(name, now + EVERY, problem, ctx)
         return
     async with ctx.store.connection() as connection:
         if finished:
@@ -100,7 +100,7 @@ async def _later(name: str, due_at: datetime, problem: str, ctx: Context) -> Non
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """What GitHub keeps no longer is listed no more; what was lost for good is told for a month.
+    """What GitHub keeps no longer is listed no more; what was lost for good is shown for a month.
 
     A comparison that has been due for so long is of something that is configured no more.
     """

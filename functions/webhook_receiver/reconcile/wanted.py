@@ -1,4 +1,4 @@
-"""Which events of GitHub somebody takes: job-launcher's routes say it, and a setting."""
+"""Which events of GitHub are consumed: by job-launcher's routes, and a setting."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ async def holder(functions_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-async def test_what_two_pods_are_told_at_once_happens_one_after_the_other(
+async def test_what_two_pods_receive_at_once_happens_one_after_the_other(
     pods: Pods, holder: asyncpg.Connection, situation: str
 ) -> None:
     pairs = list(product(INPUTS, repeat=2))

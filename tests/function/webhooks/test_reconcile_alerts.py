@@ -134,4 +134,4 @@ async def test_grafana_that_does_not_answer_ends_no_alert_and_is_told(
     world.grafana.status = 200
     await world.minutes(10)
     [alerts] = (await world.all.health())["alerts"]
-    assert alerts["words"] == "Each alert has its notification, 1 fires."
+    assert alerts["message"] == "Each alert has its notification, 1 fires."

@@ -60,7 +60,7 @@ async def test_a_lost_delivery_is_fetched_as_if_it_had_come(world: DeliveriesWor
     assert (message.source, message.subject) == ("https://api.github.com/repos/o/r", "1")
     assert (message.data, message.extensions["via"]) == (sent.body, "fetched")
     hook = await hook_of(world)
-    assert hook["words"] == "GitHub made 1 in the last day, 1 are here."
+    assert hook["message"] == "GitHub made 1 in the last day, 1 are here."
     assert (hook["fetched"], hook["problem"]) == (1, None)
 
     assert await world.github.tries(sent, again=True) == 202, "a repeat"
@@ -76,7 +76,7 @@ async def test_what_is_here_costs_no_request_but_the_list(world: DeliveriesWorld
 
     assert asked(world) == [f"GET /{HOOK}/deliveries"] * 2
     assert world.github.remaining == world.github.limit - 2, "the second list had not changed"
-    assert (await hook_of(world))["words"] == "GitHub made 3 in the last day, 3 are here."
+    assert (await hook_of(world))["message"] == "GitHub made 3 in the last day, 3 are here."
 
 
 async def test_only_what_somebody_takes_is_fetched(world: DeliveriesWorld) -> None:
@@ -89,8 +89,8 @@ async def test_only_what_somebody_takes_is_fetched(world: DeliveriesWorld) -> No
     assert [one for one in asked(world) if not one.endswith("deliveries")] == [
         f"GET /{HOOK}/deliveries/2"
     ]
-    assert (await hook_of(world))["words"] == (
-        "GitHub made 3 in the last day, 2 are here; 1 of types that nobody takes."
+    assert (await hook_of(world))["message"] == (
+        "GitHub made 3 in the last day, 2 are here; 1 of types without a consumer."
     )
 
 
@@ -192,7 +192,7 @@ async def test_what_github_forgot_is_gone_and_said_so(world: DeliveriesWorld) ->
     [missing] = health["deliveries"]
     assert (missing["guid"], missing["state"]) == (sent.guid, "missing")
     assert missing["until"] == "2026-03-05T14:00:00Z"
-    assert health["words"].startswith(
+    assert health["message"].startswith(
         f"{HOOK}: GitHub made 1 in the last day, 0 are here; 1 missing, which can be had until "
         "2026-03-05T14:00:00Z. Not up to date: job-launcher: "
     )
@@ -210,12 +210,12 @@ async def test_a_time_in_which_nobody_compared_and_that_github_forgot_is_told(
     await world.minute()
     world.clock.passes(days=2)
     await world.minute()
-    assert "nobody compared" not in (await hook_of(world))["words"]
+    assert "nothing was compared" not in (await hook_of(world))["message"]
     world.clock.passes(days=5)
     await world.minute()
-    assert (await hook_of(world))["words"] == (
+    assert (await hook_of(world))["message"] == (
         "GitHub made 0 in the last day, 0 are here. From 2026-03-04 14:10 to 2026-03-06 14:15 UTC "
-        "nobody compared, and GitHub has forgotten it."
+        "nothing was compared, and GitHub has forgotten it."
     )
 
 
@@ -286,8 +286,8 @@ async def test_without_credentials_it_says_so_and_how_to_change_that(
         await world.minute()
         health = await world.health()
         assert (health["asks_github"], health["hooks"], world.github.requests) == (False, [], [])
-        assert "cannot be found" in health["words"]
-        assert "GITHUB_APP_ID" in health["words"]
+        assert "cannot be found" in health["message"]
+        assert "GITHUB_APP_ID" in health["message"]
 
 
 async def test_health_is_for_the_cluster_and_for_those_who_may_look(

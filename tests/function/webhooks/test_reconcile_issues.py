@@ -172,7 +172,7 @@ async def test_health_says_that_each_has_its_request(world: DeliveriesWorld) -> 
     await world.minute(60)
     [issues] = (await world.health())["issues"]
     assert issues["name"] == "repos/o/r/issues"
-    assert issues["words"] == (
+    assert issues["message"] == (
         "Each open issue labelled agent has its request; 1 had to be made, the last one "
         "2026-03-02T15:00:00Z."
     )

@@ -120,8 +120,8 @@ async def test_a_morning_of_losses(cluster: Cluster, webhook_database: str, tmp_
         for _ in range(3):
             await world.minute(60)
         health = await world.health()
-        assert health["hooks"][0]["words"] == "GitHub made 195 in the last day, 195 are here."
-        assert health["issues"][0]["words"].startswith(
+        assert health["hooks"][0]["message"] == "GitHub made 195 in the last day, 195 are here."
+        assert health["issues"][0]["message"].startswith(
             "Each open issue labelled agent has its request; 5 had to be made"
         )
         assert health["hooks"][0]["name"] == HOOK

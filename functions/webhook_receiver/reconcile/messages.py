@@ -1,4 +1,4 @@
-"""How a comparison stands, in words."""
+"""The messages about how a comparison ended."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_ASKED = (
-    "Deliveries that GitHub lost cannot be found: nobody may ask GitHub. Set GITHUB_HOOKS, and "
-    "GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of webhook-receiver, "
-    "section Lost deliveries, has the steps."
+    "Deliveries that GitHub lost cannot be found: there are no credentials for GitHub. Set "
+    "GITHUB_HOOKS, and GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of "
+    "webhook-receiver, section Lost deliveries, has the steps."
 )
 NOT_YET = "Not compared yet."
 _STATES = {
-    "unwanted": "{} of types that nobody takes",
+    "unwanted": "{} of types without a consumer",
     "missing": "{} missing",
     "refused": "{} refused",
     "gone": "{} gone for good",
@@ -27,26 +27,27 @@ def of_hook(counts: Mapping[str, int], until: str = "", problem: str | None = No
     >>> of_hook({"made": 214, "here": 210, "fetched": 4})
     'GitHub made 214 in the last day, 214 are here.'
     >>> of_hook({"made": 9, "here": 6, "unwanted": 1, "missing": 2}, "2026-03-05 14:00 UTC")
-    'GitHub made 9 in the last day, 6 are here; 1 of types that nobody takes; 2 missing, which can \
-be had until 2026-03-05 14:00 UTC.'
+    'GitHub made 9 in the last day, 6 are here; 1 of types without a consumer; 2 missing, which \
+can be had until 2026-03-05 14:00 UTC.'
     """
     here = counts.get("here", 0) + counts.get("fetched", 0)
     parts = [f"GitHub made {counts.get('made', 0)} in the last day, {here} are here"]
-    for state, words in _STATES.items():
+    for state, template in _STATES.items():
         if number := counts.get(state, 0):
             later = f", which can be had until {until}" if state == "missing" and until else ""
-            parts.append(words.format(number) + later)
+            parts.append(template.format(number) + later)
     return _up_to_date("; ".join(parts), problem)
 
 
 def forgotten(since: str, until: str) -> str:
-    """What nobody will ever know.
+    """A time of which nothing can be known any more.
 
     >>> forgotten("2026-01-02T00:00:00+00:00", "2026-01-06T12:30:00+00:00")
-    'From 2026-01-02 00:00 to 2026-01-06 12:30 UTC nobody compared, and GitHub has forgotten it.'
+    'From 2026-01-02 00:00 to 2026-01-06 12:30 UTC nothing was compared, and GitHub has \
+forgotten it.'
     """
     return (
-        f"From {_minute(since)} to {_minute(until)} UTC nobody compared, and GitHub has "
+        f"From {_minute(since)} to {_minute(until)} UTC nothing was compared, and GitHub has "
         "forgotten it."
     )
 
@@ -82,5 +83,5 @@ def of_alerts(memory: Mapping[str, Any], problem: str | None = None) -> str:
     return _up_to_date("; ".join(parts), problem)
 
 
-def _up_to_date(said: str, problem: str | None) -> str:
-    return f"{said}. Not up to date: {problem.rstrip('.')}." if problem else f"{said}."
+def _up_to_date(message: str, problem: str | None) -> str:
+    return f"{message}. Not up to date: {problem.rstrip('.')}." if problem else f"{message}."
