@@ -35,7 +35,7 @@ WITHOUT_RULE = {
         "dead_letter": {"redrive"},
         "scheduler": {"backfill_item"},
     },
-    "deleted once it is sent": {"sprint_service": {"outbox"}},
+    "of the version before: its rows are moved to the kit's outbox": {"sprint_service": {"outbox"}},
     "its function deletes so many at each tick, or puts the end of each on record": {
         "dead_letter": {"dead_letter"},
         "event_recorder": {"event"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import asyncpg
 import httpx
 import pytest
 
-from functions.dsm.sprint_service.main import sprint_service
-from functions.dsm.sprint_service.unsent import send
+from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
 from functions.kit import cloudevents
@@ -60,20 +62,34 @@ async def test_what_one_request_says_belongs_together_also_without_a_cause(dsm: 
     assert all("causationid" not in m.extensions for m in said)
 
 
-async def test_an_event_of_an_older_version_still_leaves(
+async def test_what_an_older_version_has_kept_still_leaves(
     dsm: Dsm, dsm_databases: dict[str, str]
 ) -> None:
-    url = dsm_databases["sprint_service"]
-    connection = await asyncpg.connect(url)
-    await connection.execute(
-        """INSERT INTO outbox (request, project_id, kind, body) VALUES ('r', 'P', 'event',
-           '{"type": "t", "subject": "s", "time": "2025-08-29T13:30:00Z", "data": {}}')"""
+    sprint = await dsm.sprint()
+    dsm.cluster.sink.messages.clear()
+    task = (await dsm.get("sprint-service", f"/sprints/{sprint}/tasks"))[0]["task_id"]
+    notes = {"project_id": "GEM-001"}
+    again = notes | {"sprint_id": sprint, "sprint_goal": "again", "planned_tasks": [task]}
+    placed = {"task_id": task, "status": "x", "progress_percentage": 7, "assigned_to": None}
+    placements = {"updated_at": "2099-01-01T00:00:00Z", "tasks": [placed | {"sprint_id": sprint}]}
+    event = {"type": "t", "subject": "s", "time": "2025-08-29T13:30:00Z", "data": {}}
+    kept = {"placements": placements, "sprint_planning": again, "event": event}
+    connection = await asyncpg.connect(dsm_databases["sprint_service"])
+    await connection.executemany(
+        """INSERT INTO outbox (request, project_id, sprint_id, kind, body)
+           VALUES ('r', 'GEM-001', $1, $2, $3)""",
+        [(sprint, kind, json.dumps(body)) for kind, body in kept.items()],
     )
     await connection.close()
 
-    await send(dsm.cluster.deploy(sprint_service, {"DATABASE_URL": url}), 0)
+    tick = ScheduleDue(schedule="sprint-outbox", time=datetime.now(UTC))
+    assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 202
+
     said = await _sent(dsm)
     assert said.extensions == {"partitionkey": "s", "correlationid": said.id}
+    backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
+    assert [t["progress_percentage"] for t in backlog if t["task_id"] == task] == [7]
+    assert len(await dsm.get("chronicle-service", "/v1/notes/sprint_planning", **notes)) == 2
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.dsm.sprint_service.main import sprint_service
-from functions.dsm.sprint_service.unsent import send
+from functions.dsm.sprint_service.outgoing import relay
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintStarted
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.durable.outbox import unsent
 from functions.kit.process import metrics_page
 from tests.dsm.conftest import Dsm
 from tests.function.contract.test_serve import served
@@ -53,9 +54,11 @@ async def prompt(dsm: Dsm) -> AsyncIterator[set[asyncio.Task[None]]]:
 
         return answered
 
-    for name in ("sprint-service", "project-orchestrator"):
-        dsm.cluster.add(name, served(dsm.cluster.apps[name]))
+    dsm.cluster.add("project-orchestrator", served(dsm.cluster.apps["project-orchestrator"]))
+    dsm.cluster.waits = False
     yield behind
+    dsm.cluster.waits = True
+    await dsm.cluster.crash("sprint-service")
     await _end(behind)
 
 
@@ -66,7 +69,7 @@ async def _end(behind: set[asyncio.Task[None]]) -> None:
 
 
 async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
-    dsm: Dsm, prompt: set[asyncio.Task[None]]
+    dsm: Dsm, dsm_databases: dict[str, str], prompt: set[asyncio.Task[None]]
 ) -> None:
     sprint = await dsm.sprint()
     await dsm.orchestrate()
@@ -87,10 +90,13 @@ async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
     assert started["sprint_id"] == "GEM-001-S02"
 
     await _end(prompt)  # the processes die, too
+    await dsm.cluster.crash("sprint-service")
+    dsm.cluster.waits = True
     dsm.cluster.add("chronicle-service", chronicle)
-    await dsm.post("sprint-service", "/sprints/GEM-001-S02/close")
+    await leases_end(dsm_databases)
+    await sent(_process(dsm, dsm_databases))
     at = "/v1/notes/sprint_retrospective"
-    assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 2
+    assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
 
 
 async def test_a_chronicle_that_needs_time_to_start_has_all_notes_in_the_end(dsm: Dsm) -> None:
@@ -156,12 +162,9 @@ async def test_a_round_tells_what_a_service_that_was_away_has_missed(
     await dsm.sprint()
     dsm.cluster.down.clear()
 
-    await send(_process(dsm, dsm_databases), 0)
+    await sent(_process(dsm, dsm_databases))
 
-    async def all_left() -> bool:
-        return len(dsm.cluster.sink.messages) == 11
-
-    assert await eventually(all_left)
+    assert len(dsm.cluster.sink.messages) == 11
     at = "/v1/notes/sprint_planning"
     assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
 
@@ -191,7 +194,7 @@ async def test_a_round_tells_the_backlog_what_nobody_repeats(
     )
     dsm.cluster.down.clear()
 
-    await send(_process(dsm, dsm_databases), 0)
+    await sent(_process(dsm, dsm_databases))
 
     backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
     assert {task["status"] for task in backlog} == {"unassigned"}
@@ -206,21 +209,15 @@ async def test_the_tick_alone_sends_what_a_killed_process_left(
         await dsm.call("POST", "sprint-service", f"/sprints/{sprint}/close")
     assert dsm.cluster.revive()
     _process(dsm, dsm_databases)
-    connection = await asyncpg.connect(dsm_databases["sprint_service"])
-    await connection.execute("UPDATE outbox SET created_at = now() - interval '1 minute'")
-    kinds = await connection.fetch("SELECT kind FROM outbox ORDER BY number")
-    assert [row["kind"] for row in kinds] == ["placements", "sprint_retrospective"]
+    calls = await leases_end(dsm_databases)
+    assert calls == ["placements", "sprint_retrospective"]
 
     tick = ScheduleDue(schedule="sprint-outbox", time=datetime.now(UTC))
     assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 202
     (run,) = (await dsm.get("sprint-service", "/runs", type=tick.type))["runs"]
     assert run["id"] == tick.identity()
 
-    async def all_left() -> bool:
-        return not await connection.fetchval("SELECT count(*) FROM outbox")
-
-    assert await eventually(all_left)
-    await connection.close()
+    await dsm.cluster.relayed()
     backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
     assert {task["status"] for task in backlog} == {"unassigned"}
     at = "/v1/notes/sprint_retrospective"
@@ -237,9 +234,7 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
     await dsm.sprint()
     await dsm.cluster.close()  # what could not be sent is given back
     url = dsm_databases["sprint_service"]
-    connection = await asyncpg.connect(url)
-    await connection.execute("UPDATE outbox_event SET leased_until = now()")
-    await connection.close()
+    await leases_end(dsm_databases)
     got: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,12 +259,31 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
 
 
 async def _outbox(process: Context) -> dict[str, float]:
-    page = await metrics_page.page(
-        process, metrics_page.Tables([sprint_service.__dict__["api"].gauges])
-    )
+    page = await metrics_page.page(process, metrics_page.Tables([metrics_page.outbox]))
     families = text_string_to_metric_families(page)
     samples = [sample for family in families for sample in family.samples]
     return {s.name: s.value for s in samples if s.name.startswith("function_outbox")}
+
+
+async def leases_end(databases: dict[str, str]) -> list[str]:
+    """Let another process take over what a dead one has leased; the calls that it has not made."""
+    connection = await asyncpg.connect(databases["sprint_service"])
+    await connection.execute("UPDATE outbox_event SET leased_until = now()")
+    calls = await connection.fetch(
+        "SELECT message ->> 'type' AS type FROM outbox_event WHERE is_call ORDER BY number"
+    )
+    await connection.close()
+    return [row["type"] for row in calls]
+
+
+async def sent(process: Context) -> None:
+    """Return once a process has sent all that waits."""
+    relay(process).start()
+
+    async def none_waits() -> bool:
+        return (await unsent(process.store)).count == 0
+
+    assert await eventually(none_waits)
 
 
 def _process(dsm: Dsm, databases: dict[str, str]) -> Context:

@@ -82,6 +82,7 @@ class Cluster(httpx.AsyncBaseTransport):
         self.down: set[str] = set()
         self.requests: list[httpx.Request] = []
         self.sink = Sink()
+        self.waits = True  # does a client get its answer once all events of it have left?
         self._resources: list[Resources] = []
         self._served: dict[str, Resources] = {}
         self.add("broker-ingress", self.sink)
@@ -95,6 +96,10 @@ class Cluster(httpx.AsyncBaseTransport):
         answer = httpx.ASGITransport(self.apps[name]).handle_async_request(request)
         return await asyncio.create_task(answer, context=contextvars.Context())
 
+    def transport_of(self, name: str) -> httpx.AsyncBaseTransport:
+        """The way out of a Service's process."""
+        return self
+
     def add(self, name: str, app: App) -> None:
         self.apps[name] = app
 
@@ -105,11 +110,12 @@ class Cluster(httpx.AsyncBaseTransport):
         now: Callable[[], datetime] | None = None,
     ) -> Context:
         """Serve a target, function or API, under its Service's name."""
-        resources = Resources({"K_SINK": SINK, **(environ or {})}, transport=self)
         spec, api = getattr(target, "spec", None), getattr(target, "api", None)
-        self._resources.append(resources)
         assert isinstance(spec, Spec) or isinstance(api, Api), f"{target!r} is no target"
         name = spec.name if isinstance(spec, Spec) else api.name  # type: ignore[union-attr]
+        transport = self.transport_of(name.replace("_", "-"))
+        resources = Resources({"K_SINK": SINK, **(environ or {})}, transport=transport)
+        self._resources.append(resources)
         ctx = Context(resources, name)
         if now is not None:
             ctx = dataclasses.replace(ctx, now=now)
@@ -146,6 +152,8 @@ class Cluster(httpx.AsyncBaseTransport):
         for part in list(self._served[name]._parts.values()):
             for task in getattr(part, "running", list)():
                 task.cancel()
+        for task in self._served[name].durable.relay._tasks:
+            task.cancel()
 
     async def tell(self, name: str, event: Event | cloudevents.Message) -> httpx.Response:
         """Deliver an event as a broker does: binary mode, asking for a reply."""
@@ -190,7 +198,8 @@ class _Outside(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._cluster.handle_async_request(request)
-        await self._cluster.relayed()
+        if self._cluster.waits:
+            await self._cluster.relayed()
         return response
 
 

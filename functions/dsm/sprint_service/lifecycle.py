@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
 
-from functions.dsm.sprint_service import decide, outbox, tables
+from functions.dsm.sprint_service import decide, outgoing, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import SprintStarted
 from functions.events.task import TaskUpdated
@@ -45,7 +45,7 @@ async def _check_none_runs(connection: Connection, project_id: str) -> None:
 
 async def start(
     tx: Connection,
-    out: outbox.Outgoing,
+    out: outgoing.Outgoing,
     project_id: str,
     asked: Mapping[str, Any],
     found: Found,
@@ -87,8 +87,11 @@ async def start(
         "sprint_goal": f"Complete the tasks of sprint {asked['sprint_name']}",
         "planned_tasks": ids,
     }
-    calls = [outbox.placements(at, placed), outbox.note("sprint_planning", planning)]
-    await out.keep(tx, project_id, sprint_id, calls, outbox.events(facts, at, out.request))
+    calls = [
+        outgoing.placements(project_id, at, placed),
+        outgoing.note(outgoing.PLANNING, sprint_id, planning),
+    ]
+    await out.keep(tx, calls, outgoing.events(facts, at, out.request))
     return {
         "message": f"Sprint {sprint_id} started. Assigned {len(tasks)} tasks",
         "sprint_id": sprint_id,
@@ -97,7 +100,7 @@ async def start(
 
 
 async def move(
-    tx: Connection, out: outbox.Outgoing, sprint_id: str, made: Sequence[Mapping[str, Any]]
+    tx: Connection, out: outgoing.Outgoing, sprint_id: str, made: Sequence[Mapping[str, Any]]
 ) -> Row:
     """Move tasks of a sprint in progress on, all or none; who is done already stays so."""
     sprint = await tables.sprint(tx, sprint_id, lock=True)
@@ -129,7 +132,7 @@ async def move(
 
 
 async def set_progress(
-    tx: Connection, out: outbox.Outgoing, task_id: str, status: str | None, progress: int | None
+    tx: Connection, out: outgoing.Outgoing, task_id: str, status: str | None, progress: int | None
 ) -> Row:
     """Set where a task stands."""
     task = await tables.open_task(tx, task_id)
@@ -151,7 +154,7 @@ async def set_progress(
     }
 
 
-async def close(tx: Connection, out: outbox.Outgoing, sprint_id: str) -> Row:
+async def close(tx: Connection, out: outgoing.Outgoing, sprint_id: str) -> Row:
     """End a sprint: its unfinished tasks go back to the backlog, its rows stay."""
     sprint = await tables.sprint(tx, sprint_id, lock=True)
     if sprint["status"] != "in_progress":
@@ -162,11 +165,13 @@ async def close(tx: Connection, out: outbox.Outgoing, sprint_id: str) -> Row:
     at = await tables.clock(tx)
     project_id = sprint["project_id"]
     calls = [
-        outbox.placements(at, [*finished, *unfinished]),
-        outbox.note("sprint_retrospective", _retrospective(sprint, tasks, len(unfinished))),
+        outgoing.placements(project_id, at, [*finished, *unfinished]),
+        outgoing.note(
+            outgoing.RETROSPECTIVE, sprint_id, _retrospective(sprint, tasks, len(unfinished))
+        ),
     ]
-    facts = outbox.events(_updates(project_id, unfinished, at), at, out.request)
-    await out.keep(tx, project_id, sprint_id, calls, facts)
+    facts = outgoing.events(_updates(project_id, unfinished, at), at, out.request)
+    await out.keep(tx, calls, facts)
     return {
         "message": f"Sprint {sprint_id} closed",
         "sprint_id": sprint_id,
@@ -209,12 +214,12 @@ def _retrospective(sprint: Row, tasks: Sequence[Row], pending: int) -> Row:
 
 
 async def _announce(
-    tx: Connection, out: outbox.Outgoing, project_id: str, moved: Sequence[Mapping[str, Any]]
+    tx: Connection, out: outgoing.Outgoing, project_id: str, moved: Sequence[Mapping[str, Any]]
 ) -> None:
     for task in moved:
         at = task["updated_at"]
-        facts = outbox.events(_updates(project_id, [task], at), at, out.request)
-        await out.keep(tx, project_id, task["sprint_id"], [], facts)
+        facts = outgoing.events(_updates(project_id, [task], at), at, out.request)
+        await out.keep(tx, [], facts)
 
 
 def _updates(

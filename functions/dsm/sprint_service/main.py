@@ -1,8 +1,8 @@
 """Sprints: started with tasks of the backlog, measured while they run, closed at their end.
 
 Routes and shapes are those of the Digital Scrum Master's sprint-service. A write is one
-transaction here; what backlog-service, chronicle-service and the broker are to know leaves through
-the outbox, so a process that dies at any point loses and doubles nothing.
+transaction here; what backlog-service, chronicle-service and the broker are to know leaves by the
+outbox, so a process that dies at any point loses and doubles nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, model_validator
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.dsm.sprint_service import lifecycle, outbox, tables, unsent
-from functions.dsm.sprint_service.gauges import gauges
+from functions.dsm.sprint_service import lifecycle, outgoing, tables, wake
 from functions.dsm_client import dsm
 from functions.events.schedule import ScheduleDue
 from functions.kit.clients import ServiceClient
@@ -145,12 +143,12 @@ def _writes(app: FastAPI) -> None:
     async def start(
         project_id: Id, body: NewSprint, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
+        out = outgoing.Outgoing(ctx, lifecycle.new_request(idempotency_key))
         asked = body.model_dump(mode="json")
         if body.start_date is None:
             del asked["start_date"]  # as those who never knew of it have asked
         # The backlog must have what was sent before: then what it calls unassigned is so.
-        await outbox.place(ctx, project_id)
+        await outgoing.placed(ctx, project_id)
         found = lifecycle.Found()
         if not await answered(ctx, idempotency_key, "POST /sprints"):
             found = await lifecycle.find(ctx, project_id)
@@ -160,12 +158,12 @@ def _writes(app: FastAPI) -> None:
 
         answer = await once(ctx, idempotency_key, "POST /sprints", [project_id, asked], work)
         out.send()
-        warnings = await _sent(ctx, project_id)
-        return _answer(ctx, answer, 201, project_id, warnings)
+        warnings = await out.arrived(project_id, answer["sprint_id"])
+        return _answer(answer, 201, warnings)
 
     @app.post("/sprints/{sprint_id}/close")
     async def close(sprint_id: Id, ctx: Ctx, idempotency_key: IdempotencyKey = None) -> Response:
-        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
+        out = outgoing.Outgoing(ctx, lifecycle.new_request(idempotency_key))
 
         async def work(tx: Connection) -> Any:
             return await lifecycle.close(tx, out, sprint_id)
@@ -174,17 +172,17 @@ def _writes(app: FastAPI) -> None:
         out.send()
         async with ctx.store.connection() as connection:
             project_id = (await tables.sprint(connection, sprint_id))["project_id"]
-        warnings = await _sent(ctx, project_id)
+        warnings = await out.arrived(project_id, sprint_id)
         async with ctx.store.connection() as connection:
             retrospective = await tables.retrospective(connection, sprint_id)
         answer |= {"retrospective_report_id": retrospective}
-        return _answer(ctx, answer, 200, project_id, warnings)
+        return _answer(answer, 200, warnings)
 
     @app.post("/sprints/{sprint_id}/progress")
     async def move(
         sprint_id: Id, body: Moves, ctx: Ctx, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
+        out = outgoing.Outgoing(ctx, lifecycle.new_request(idempotency_key))
         moves = [one.model_dump() for one in body.moves]
 
         async def work(tx: Connection) -> Any:
@@ -200,7 +198,7 @@ def _writes(app: FastAPI) -> None:
     ) -> Response:
         if body.status is None and body.progress_percentage is None:
             raise PermanentError("give status, progress_percentage or both")
-        out = outbox.Outgoing(ctx, lifecycle.new_request(idempotency_key))
+        out = outgoing.Outgoing(ctx, lifecycle.new_request(idempotency_key))
         asked = body.model_dump()
 
         async def work(tx: Connection) -> Any:
@@ -213,19 +211,8 @@ def _writes(app: FastAPI) -> None:
         return JSONResponse(answer)
 
 
-def _answer(
-    ctx: Ctx, answer: dict[str, Any], status: int, project_id: str, warnings: list[str]
-) -> Response:
-    """The answer; notes that came too late for it are written behind it."""
-    if not warnings:
-        return JSONResponse(answer, status)
-    behind = BackgroundTask(outbox.write_later, ctx, project_id)
-    return JSONResponse(answer | {"warnings": warnings}, status, background=behind)
-
-
-async def _sent(ctx: Ctx, project_id: str) -> list[str]:
-    """The backlog must know before we answer; the chronicle gets a short try; returns warnings."""
-    return [*await outbox.place(ctx, project_id), *await outbox.write_notes(ctx, project_id)]
+def _answer(answer: dict[str, Any], status: int, warnings: list[str]) -> Response:
+    return JSONResponse(answer | ({"warnings": warnings} if warnings else {}), status)
 
 
 async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
@@ -239,9 +226,8 @@ async def _active(ctx: Ctx, project_id: str | None) -> dict[str, str]:
 sprint_service = api(
     "sprint_service",
     build,
-    gauges,
-    start=unsent.start,
+    start=wake.start,
     inputs=[ScheduleDue],
-    schedules=unsent.SCHEDULES,
-    consume=unsent.consume,
+    schedules=wake.SCHEDULES,
+    consume=wake.consume,
 )

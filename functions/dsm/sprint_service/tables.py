@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -187,98 +186,30 @@ async def set_retrospective(tx: Connection, sprint_id: str, retrospective_id: st
     )
 
 
-@dataclass(frozen=True)
-class Message:
-    """A message to a service."""
-
-    id: str
-    kind: str
-    body: Mapping[str, Any]
-
-
-async def put_out(
-    tx: Connection, request: str, project_id: str, sprint_id: str, messages: Iterable[Message]
-) -> None:
-    """Keep messages to others, in order."""
-    await tx.executemany(
-        """INSERT INTO outbox (request, project_id, sprint_id, id, kind, body)
-           VALUES ($1, $2, $3, $4, $5, $6)""",
-        [(request, project_id, sprint_id, m.id, m.kind, dict(m.body)) for m in messages],
-    )
-
-
-async def placements_out(connection: Connection, project_id: str) -> list[Row]:
-    """The messages of a project that the backlog has not got yet, in order."""
-    rows = await connection.fetch(
-        """SELECT number, id::text, kind, body FROM outbox
-           WHERE project_id = $1 AND kind = 'placements' ORDER BY number""",
-        project_id,
-    )
-    return [dict(row) for row in rows]
-
-
-async def note_out(
-    connection: Connection, project_id: str | None, after: int, old_s: float
-) -> Row | None:
-    """The first note beyond a number, `old_s` seconds old."""
-    row = await connection.fetchrow(
-        f"""SELECT number, id::text, sprint_id, kind, body FROM outbox
-            WHERE kind = any({_NOTES}) AND number > $2 AND ($1::text IS NULL OR project_id = $1)
-              AND created_at <= now() - make_interval(secs => $3)
-            ORDER BY number LIMIT 1""",
-        *(project_id, after, old_s),
-    )
-    return None if row is None else dict(row)
-
-
-_NOTES = "'{sprint_planning,sprint_retrospective}'"
-
-
-async def move_events(tx: Connection, function: str, old_s: float) -> bool:
-    """Move events of an older version, which kept them here, to the kit's outbox; any moved?"""
-    status: str = await tx.execute(
-        """WITH gone AS (
-               DELETE FROM outbox
-               WHERE kind = 'event' AND created_at <= now() - make_interval(secs => $2)
-               RETURNING number, id::text AS id, body, extensions)
-           INSERT INTO outbox_event (function, partition_key, message)
-           SELECT $1, body ->> 'subject', (jsonb_strip_nulls(jsonb_build_object(
+async def take_over(connection: Connection, function: str) -> None:
+    """Move what a process of the version before keeps in a table of its own to the kit's outbox."""
+    await connection.execute(
+        """WITH gone AS (DELETE FROM outbox
+                         RETURNING number, id::text, project_id, sprint_id, kind, body, extensions),
+                given AS (
+                    SELECT *, kind = 'event' AS is_event,
+                           CASE kind WHEN 'event' THEN body ->> 'subject'
+                                     WHEN 'placements' THEN project_id
+                                     ELSE sprint_id END AS subject
+                    FROM gone WHERE kind <> 'refused')
+           INSERT INTO outbox_event (function, is_call, partition_key, message)
+           SELECT $1, NOT is_event, key, (jsonb_strip_nulls(jsonb_build_object(
                    'specversion', '1.0', 'id', id, 'source', '/functions/sprint-service',
-                   'type', body -> 'type', 'subject', body -> 'subject', 'time', body -> 'time',
-                   'datacontenttype', 'application/json'))
-               || jsonb_build_object('data', body -> 'data')
-               || CASE extensions WHEN '{}' THEN jsonb_strip_nulls(jsonb_build_object(
-                      'partitionkey', body -> 'subject', 'correlationid', id))
-                  ELSE extensions END)::json
-           FROM gone ORDER BY number""",
-        *(function, old_s),
+                   'type', CASE WHEN is_event THEN body ->> 'type' ELSE kind END,
+                   'subject', subject, 'time', CASE WHEN is_event THEN body -> 'time' END,
+                   'datacontenttype', 'application/json', 'partitionkey', key))
+               || jsonb_build_object('data', CASE WHEN is_event THEN body -> 'data' ELSE body END)
+               || CASE WHEN is_event AND extensions = '{}'
+                  THEN jsonb_build_object('correlationid', id) ELSE extensions END)::json
+           FROM given CROSS JOIN LATERAL (
+               SELECT CASE kind WHEN 'event' THEN subject
+                                WHEN 'placements' THEN 'placements of ' || subject
+                                ELSE 'notes of ' || subject END) AS named (key)
+           ORDER BY number""",
+        function,
     )
-    return status != "INSERT 0 0"
-
-
-async def waiting(connection: Connection, old_s: float) -> list[str]:
-    """The projects with messages to the backlog that are `old_s` seconds old."""
-    rows = await connection.fetch(
-        """SELECT DISTINCT project_id FROM outbox
-           WHERE kind = 'placements' AND created_at <= now() - make_interval(secs => $1)
-           ORDER BY 1 LIMIT 100""",
-        old_s,
-    )
-    return [row["project_id"] for row in rows]
-
-
-async def delete(connection: Connection, numbers: Sequence[int]) -> None:
-    await connection.execute("DELETE FROM outbox WHERE number = any($1::bigint[])", list(numbers))
-
-
-async def standing(connection: Connection) -> tuple[int, float]:
-    """How many messages wait to leave, and for how long the oldest has, in seconds."""
-    row = await connection.fetchrow(
-        """SELECT count(*)::int AS waiting,
-                  coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
-           FROM (SELECT created_at FROM outbox WHERE kind <> 'refused'
-                 UNION ALL SELECT created_at FROM outbox_event
-                 WHERE dead_lettered_at IS NULL) AS message"""
-    )
-    assert row is not None, "a count has one row"
-    return row["waiting"], row["oldest_s"]

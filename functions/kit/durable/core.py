@@ -41,6 +41,9 @@ class Outcome:
     writes: Sequence[Write] = ()
 
 
+Finish = Callable[["Connection"], Awaitable[Outcome]]
+
+
 class _Settled(Exception):
     """Another has settled the same request; rolls the transaction back."""
 
@@ -61,10 +64,12 @@ class Durable:
         key: Key,
         kind: str,
         wait_s: float,
-        work: Callable[[], Awaitable[Outcome]],
+        work: Callable[[], Awaitable[Outcome | Finish]],
         digest: str | None = None,
     ) -> Answered:
         """Do `work` and settle what it came to, or return the recorded answer.
+
+        What depends on its own writes `work` leaves to a function of the settling transaction.
 
         While another request works on the same key, this one waits up to `wait_s` seconds, then
         raises `TemporaryError`. Work that raises leaves nothing behind. `digest` is of what was
@@ -81,10 +86,12 @@ class Durable:
             return await self._settle(key, kind, began, outcome, digest)
 
     async def _settle(
-        self, key: Key, kind: str, began: float, outcome: Outcome, digest: str | None
+        self, key: Key, kind: str, began: float, done: Outcome | Finish, digest: str | None
     ) -> Answered:
         try:
             async with self._store.transaction() as tx:
+                # Before the fence: whoever comes second is rolled back with all of it.
+                outcome = done if isinstance(done, Outcome) else await done(tx)
                 if not await inbox.add(tx, key, kind, outcome.answer, digest):
                     found = await inbox.find(tx, key, digest)
                     raise _Settled(found or Answered(outcome.answer, repeated=True))
@@ -118,10 +125,16 @@ class Durable:
         self.deliver(entries)
 
     async def put(
-        self, tx: Connection, function: str, events: Sequence[cloudevents.Message]
+        self,
+        tx: Connection,
+        function: str,
+        messages: Sequence[cloudevents.Message],
+        *,
+        is_call: bool = False,
     ) -> list[outbox.Entry]:
-        """Store events as the last statement of a transaction; `deliver` them after its commit."""
-        return await outbox.put(tx, function, events, lease=self.relay.accepts)
+        """Store events, or calls, as the last statement of a transaction; `deliver` them after its
+        commit."""
+        return await outbox.put(tx, function, messages, lease=self.relay.accepts, is_call=is_call)
 
     def deliver(self, entries: Sequence[outbox.Entry]) -> None:
         """Send what a transaction has committed."""

@@ -1,5 +1,8 @@
 """The outbox: events that were committed with what they report, until the broker has them.
 
+A call of a service may be such a row as well: who it is for is not the broker, and only processes
+of its own function know how to make it.
+
 Rows are inserted last in their transaction, when it holds all its row locks. So of two transactions
 that change the same entity, the later one has the higher number: per partition key, the order of
 the numbers is the order of the commits.
@@ -27,7 +30,10 @@ MAX_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. `leased`: by this process. `refusal`: with which status the broker refused it."""
+    """A row. `leased`: by this process. `refusal`: with which status the broker refused it.
+
+    `is_call`: the message is a call of a service, by its type.
+    """
 
     number: int
     partition_key: str | None
@@ -35,6 +41,7 @@ class Entry:
     attempts: int = 0
     refusal: int | None = None
     leased: bool = True
+    is_call: bool = False
 
 
 async def put(
@@ -44,8 +51,9 @@ async def put(
     *,
     lease: bool = True,
     ordered: bool = True,
+    is_call: bool = False,
 ) -> list[Entry]:
-    """Store events to be sent, in order; the last statement of a transaction.
+    """Store events, or calls, to be sent, in order; the last statement of a transaction.
 
     Returns their rows; those that are leased to the caller he sends after the commit. An event
     whose partition key has unsent events is not leased: it waits for its turn, unless the events
@@ -55,8 +63,8 @@ async def put(
         return []
     keys = [m.extensions.get("partitionkey") if ordered else None for m in messages]
     rows = await tx.fetch(
-        """INSERT INTO outbox_event (function, partition_key, message, leased_until)
-           SELECT $1, given.key, given.message::json,
+        """INSERT INTO outbox_event (function, partition_key, message, is_call, leased_until)
+           SELECT $1, given.key, given.message::json, $6,
                   CASE WHEN $4 AND NOT EXISTS (
                       SELECT FROM outbox_event earlier WHERE earlier.partition_key = given.key
                       AND earlier.refusal IS NULL)
@@ -66,10 +74,10 @@ async def put(
         function,
         keys,
         [_document(m) for m in messages],
-        *(lease, LEASE_S),
+        *(lease, LEASE_S, is_call),
     )
     return [
-        Entry(row["number"], key, message, leased=row["leased"])
+        Entry(row["number"], key, message, leased=row["leased"], is_call=is_call)
         for row, key, message in zip(rows, keys, messages, strict=True)
     ]
 
@@ -87,8 +95,12 @@ async def withdraw(tx: Connection, numbers: Sequence[int]) -> None:
     await tx.execute("DELETE FROM outbox_event WHERE number = ANY ($1::bigint[])", numbers)
 
 
-async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[Entry]:
+async def lease(
+    store: Store, limit: int, max_bytes: int = MAX_BYTES, caller: str | None = None
+) -> list[Entry]:
     """Take over at most `limit` rows that are due, oldest first, of whatever function.
+
+    Of calls only those of `caller`, which is to make them.
 
     At least one if there is any, and others as long as all together have at most `max_bytes`.
 
@@ -99,7 +111,8 @@ async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[En
         due = await connection.fetchval(
             """SELECT true FROM outbox_event
                WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
-               AND dead_lettered_at IS NULL LIMIT 1"""
+               AND dead_lettered_at IS NULL AND (NOT is_call OR function = $1) LIMIT 1""",
+            caller,
         )
     if not due:
         return []
@@ -110,7 +123,7 @@ async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[En
             """WITH due AS (
                    SELECT number, pg_column_size(message) AS size FROM outbox_event due
                    WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
-                   AND dead_lettered_at IS NULL
+                   AND dead_lettered_at IS NULL AND (NOT is_call OR function = $4)
                    AND (refusal IS NOT NULL OR NOT EXISTS (
                        SELECT FROM outbox_event earlier
                        WHERE earlier.partition_key = due.partition_key
@@ -123,8 +136,9 @@ async def lease(store: Store, limit: int, max_bytes: int = MAX_BYTES) -> list[En
                UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
                FROM taken
                WHERE outbox_event.number = taken.number AND (bytes <= $3 OR place = 1)
-               RETURNING outbox_event.number, partition_key, message, attempts, refusal""",
-            *(limit, LEASE_S, max_bytes),
+               RETURNING outbox_event.number, partition_key, message, attempts, refusal,
+                         is_call""",
+            *(limit, LEASE_S, max_bytes, caller),
         )
     return [_entry(row) for row in sorted(rows, key=lambda row: int(row["number"]))]
 
@@ -136,7 +150,10 @@ def _entry(row: Any) -> Entry:
         message = cloudevents.as_received(document["verbatim"], data)
     else:
         message = cloudevents.from_json(document)
-    return Entry(row["number"], row["partition_key"], message, row["attempts"], row["refusal"])
+    return Entry(
+        *(row["number"], row["partition_key"], message, row["attempts"], row["refusal"]),
+        is_call=row["is_call"],
+    )
 
 
 async def prolong(store: Store, numbers: Sequence[int]) -> None:
@@ -180,6 +197,37 @@ async def unsent(store: Store) -> Unsent:
     return Unsent(row["count"], row["oldest_s"])
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A row that is not sent: how often that was tried, and what came of the last attempt."""
+
+    number: int
+    attempts: int
+    detail: str | None
+
+
+async def first_of(store: Store, key: str) -> Waiting | None:
+    """The row that holds up the others of its partition key."""
+    async with store.connection() as connection:
+        row = await connection.fetchrow(
+            """SELECT number, attempts, detail FROM outbox_event
+               WHERE partition_key = $1 AND refusal IS NULL ORDER BY number LIMIT 1""",
+            key,
+        )
+    return None if row is None else Waiting(row["number"], row["attempts"], row["detail"])
+
+
+async def refusals(store: Store, numbers: Sequence[int]) -> list[str]:
+    """Why rows were refused for good, of those that were."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            """SELECT detail FROM outbox_event
+               WHERE number = ANY ($1::bigint[]) AND refusal IS NOT NULL ORDER BY number""",
+            numbers,
+        )
+    return [str(row["detail"]) for row in rows]
+
+
 async def postpone(store: Store, number: int, detail: str, again_in_s: float) -> None:
     """Record a failed attempt; the row is due again in so many seconds."""
     async with store.connection() as connection:
@@ -196,6 +244,17 @@ async def refuse(store: Store, number: int, status: int) -> None:
     async with store.connection() as connection:
         await connection.execute(
             "UPDATE outbox_event SET refusal = $2, attempts = 0 WHERE number = $1", number, status
+        )
+
+
+async def give_up(store: Store, number: int, status: int, detail: str) -> None:
+    """Record that a service refuses a call for good; the row stays on record for as long."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE outbox_event SET refusal = $2, detail = $3, leased_until = NULL,
+                   dead_lettered_at = clock_timestamp()
+               WHERE number = $1""",
+            *(number, status, detail),
         )
 
 

@@ -5,6 +5,9 @@ for rows without a lease: of a process that died, of one that gave back what it 
 send before its end, and of attempts that failed. So a row is sent at the latest `LEASE_S` plus
 `SWEEP_S` seconds after its holder has gone, as long as one process of the database is awake.
 
+A function may commit calls of services as well (`makes`): they are made as events are sent, by any
+process of that function.
+
 An event may be sent twice (a process dies between the broker's answer and the row's deletion); it
 has the same source and id both times.
 """
@@ -14,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +27,8 @@ from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import LEASE_S, MAX_BYTES, Entry
 from functions.kit.durable.yielding import Yielding
-from functions.kit.errors import FunctionError, shortened
+from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.telemetry import correlation, trace
 
 if TYPE_CHECKING:
     from functions.kit import cloudevents
@@ -32,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_S = 15.0  # longest pause between two looks at the table
 MIN_PAUSE_S = 0.05
+POLL_S = 0.25  # between two looks for what another process sends
 MIN_BACKOFF_S = 0.2
 GATHER_S = 0.02  # rows that hold up no other are deleted together
 MAX_BACKOFF_S = 30.0
@@ -50,8 +57,11 @@ class Sender(Protocol):
         """Send what the sink refused to the dead letters."""
 
 
+Call = Callable[["cloudevents.Message"], Awaitable[None]]
+
+
 class Relay:
-    """Sends the events of one process's database to its sink."""
+    """Sends the events of one process's database to its sink, and makes a function's calls."""
 
     def __init__(self, store: Store, publisher: Sender) -> None:
         self._store = store
@@ -61,6 +71,9 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
+        self._moved = asyncio.Event()  # set when rows were sent, or an attempt has failed
+        self._caller: str | None = None
+        self._calls: Mapping[str, Call] = {}
         self._pause_s = MIN_PAUSE_S
         self._behind: set[str] = set()  # partition keys of rows that wait for an earlier one
         self._holds_up = False  # may a sent row have others behind it?
@@ -71,6 +84,10 @@ class Relay:
     def yield_to(self, is_under_load: Callable[[], bool]) -> None:
         """Send little while the process has more urgent work to do."""
         self._yielding.is_under_load = is_under_load
+
+    def makes(self, function: str, calls: Mapping[str, Call]) -> None:
+        """Make the calls of `function`, by their type; what one raises is treated as a sink's."""
+        self._caller, self._calls = function, calls
 
     @property
     def accepts(self) -> bool:
@@ -111,6 +128,31 @@ class Relay:
         while self._tasks or (self._deleting and not self._deleting.done()):
             await asyncio.wait({*self._tasks, *([self._deleting] if self._deleting else [])})
 
+    async def until_sent(self, key: str, timeout_s: float, receiver: str) -> str | None:
+        """Return None once `receiver` has got all calls of a partition key, or else why not.
+
+        What waits for its next attempt, or is with another process, is made now: a receiver knows
+        a call that comes twice by its id.
+        """
+        deadline = time.monotonic() + timeout_s
+        first = await outbox.first_of(self._store, key)
+        if first and first.number not in self._in_flight:
+            await outbox.release(self._store, [first.number])
+            self._look_soon()
+        failed = {first.number: first.attempts} if first else {}
+        while first is not None:
+            if first.attempts > failed.get(first.number, 0):
+                return first.detail
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                return f"{receiver}: no answer within {timeout_s:g} s"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(remaining_s, POLL_S)):
+                    await self._moved.wait()
+            self._moved.clear()
+            first = await outbox.first_of(self._store, key)
+        return None
+
     async def close(self, drain_s: float = 10.0) -> None:
         """Send what is left for at most so long, then give the rest back."""
         self._closing = True
@@ -149,7 +191,8 @@ class Relay:
         if room <= 0 or room_bytes <= 0:
             return 0
         behind, self._behind = self._behind, set()
-        found = await outbox.lease(self._store, min(room, LEASE_ROWS), min(room_bytes, LEASE_BYTES))
+        limits = min(room, LEASE_ROWS), min(room_bytes, LEASE_BYTES)
+        found = await outbox.lease(self._store, *limits, self._caller)
         self.deliver(found)
         if found:
             self._pause_s = MIN_PAUSE_S
@@ -191,8 +234,13 @@ class Relay:
                     logger.error("cannot send event %s", entry.message.id, exc_info=error)
                 await self._failed(entry, str(error), [e.number for e in chain[place + 1 :]])
                 return
+            except BaseException:  # cancelled: the rest is in flight no more
+                for unsent in chain[place:]:
+                    self._in_flight.pop(unsent.number, None)
+                raise
             if not is_sent:
                 self._in_flight.pop(entry.number, None)
+                self._moved.set()
                 continue
             self._sent.append(entry.number)
             self._holds_up = self._holds_up or entry.partition_key is not None
@@ -201,6 +249,8 @@ class Relay:
 
     async def _send(self, entry: Entry) -> bool:
         """Send one row: True if the sink has it, False if the dead letters have it."""
+        if entry.is_call:
+            return await self._call(entry)
         status = entry.refusal
         if status is None:
             try:
@@ -214,6 +264,18 @@ class Relay:
         await outbox.dead_letter(self._store, entry.number)
         return False
 
+    async def _call(self, entry: Entry) -> bool:
+        """Make one call: True if it was answered, False if it was refused for good."""
+        message = entry.message
+        try:
+            with trace.processing(message), correlation.correlated(message.extensions):
+                await self._calls[message.type](message)
+        except PermanentError as error:
+            logger.error("gave up %s %s: %s", message.type, message.id, error.detail)
+            await outbox.give_up(self._store, entry.number, error.status, shortened(error.detail))
+            return False
+        return True
+
     async def _failed(self, entry: Entry, detail: str, following: list[int]) -> None:
         backoff_s = min(MIN_BACKOFF_S * 2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)
         logger.warning("event %s is sent again in %g s: %s", entry.message.id, backoff_s, detail)
@@ -225,6 +287,7 @@ class Relay:
             logger.warning("failed events wait for their lease to end: %s", unsaid)
         for number in (entry.number, *following):
             self._in_flight.pop(number, None)
+        self._moved.set()
         self._look_soon()
 
     async def _delete(self) -> None:
@@ -239,4 +302,5 @@ class Relay:
                 logger.warning("sent events may be sent again: %s", error)
             for number in numbers:
                 self._in_flight.pop(number, None)
+            self._moved.set()
             self._look_if_free(self._behind)

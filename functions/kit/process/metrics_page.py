@@ -37,7 +37,7 @@ async def outbox(ctx: Context) -> list[Gauge]:
     found = await unsent(ctx.store)
     oldest = "Seconds for which the oldest event has waited to be sent"
     return [
-        Gauge("function_outbox_waiting", "Events that are not sent yet", found.count),
+        Gauge("function_outbox_waiting", "Events and calls that are not sent yet", found.count),
         Gauge("function_outbox_oldest_seconds", oldest, found.oldest_s),
     ]
 

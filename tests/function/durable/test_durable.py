@@ -16,7 +16,7 @@ import pytest
 from functions.kit import cloudevents
 from functions.kit.clients import transaction_guard
 from functions.kit.context import Context, Resources
-from functions.kit.durable import Connection, Durable, Key, Outcome, inbox, outbox, relay
+from functions.kit.durable import Connection, Durable, Key, Outcome, Store, inbox, outbox, relay
 from functions.kit.durable.inbox import Answered
 from functions.kit.durable.locks import CLAIM, Lock
 from functions.kit.durable.retention import forget
@@ -227,6 +227,86 @@ class TestSettling:
             await resources.publisher.publish([event("2")])
         with pytest.raises(TypeError, match="is over name, not over"):
             Lock("one of them", of="name").key()
+
+
+class TestCalls:
+    """Calls of services, committed and made as events are sent."""
+
+    async def commit(self, durable: Durable, store: Store, *ids: str) -> list[outbox.Entry]:
+        calls = [event(id, "calls") for id in ids]
+        async with store.transaction() as tx:
+            entries = await durable.put(tx, "worker", calls, is_call=True)
+        durable.deliver(entries)
+        return entries
+
+    async def test_calls_of_one_key_are_made_in_order_and_forgotten(self, process: Process) -> None:
+        resources = process()
+        made: list[str] = []
+
+        async def make(call: cloudevents.Message) -> None:
+            made.append(call.id)
+
+        relay = resources.durable.relay
+        relay.makes("worker", {"test.happened.v1": make})
+        await self.commit(resources.durable, resources.store, "1", "2")
+        assert await relay.until_sent("calls", 10, "the service") is None
+        assert made == ["1", "2"]
+
+    async def test_what_a_service_refuses_for_good_stays_on_record_and_holds_up_no_other(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        resources = process()
+        made: list[str] = []
+
+        async def make(call: cloudevents.Message) -> None:
+            if call.id == "bad":
+                raise PermanentError("never")
+            made.append(call.id)
+
+        relay = resources.durable.relay
+        relay.makes("worker", {"test.happened.v1": make})
+        entries = await self.commit(resources.durable, resources.store, "bad", "good")
+        assert await relay.until_sent("calls", 10, "the service") is None
+        assert made == ["good"]
+        numbers = [entry.number for entry in entries]
+        assert await outbox.refusals(resources.store, numbers) == ["never"]
+        assert cluster.sink.messages == []
+
+    async def test_whoever_waits_learns_why_and_a_later_wait_tries_again(
+        self, process: Process
+    ) -> None:
+        resources = process()
+        away = True
+
+        async def make(call: cloudevents.Message) -> None:
+            if away:
+                raise TemporaryError("away")
+
+        relay = resources.durable.relay
+        relay.makes("worker", {"test.happened.v1": make})
+        await self.commit(resources.durable, resources.store, "1")
+        assert await relay.until_sent("calls", 10, "the service") == "away"
+        away = False
+        assert await relay.until_sent("calls", 10, "the service") is None
+
+    async def test_no_other_function_takes_over_a_call(
+        self, process: Process, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        dead, other, own = process(), process(), process()
+        async with dead.store.transaction() as tx:
+            await dead.durable.put(tx, "worker", [event("1")], is_call=True)
+        await database.execute("UPDATE outbox_event SET leased_until = NULL")
+        made: list[str] = []
+
+        async def make(call: cloudevents.Message) -> None:
+            made.append(call.id)
+
+        other.durable.relay.makes("another", {"test.happened.v1": make})
+        assert await other.durable.relay.sweep() == 0
+        own.durable.relay.makes("worker", {"test.happened.v1": make})
+        assert await own.durable.relay.sweep() == 1
+        await own.durable.relay.idle()
+        assert made == ["1"]
 
 
 class TestRelay:
