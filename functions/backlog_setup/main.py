@@ -3,8 +3,8 @@
 in      BacklogSetupRequested; plain JSON or YAML of an ad-hoc request
 out     BacklogSeeded
 asks    project-service, for the team
-writes  backlog-service's tables, in one transaction; it needs no inbox, as a repeat finds its rows
-        and says so, with `created` 0
+writes  backlog-service's tables, in the transaction of its answer and its event; another request
+        finds the rows and says so, with `created` 0
 fails   TemporaryError while the database is away or its tables are missing
 """
 
@@ -17,11 +17,12 @@ from typing import Literal
 from pydantic import Field
 
 from functions.backlog_setup import tables
-from functions.backlog_setup.decide import FALLBACK_TEAM, plan
+from functions.backlog_setup.decide import FALLBACK_TEAM, Backlog, plan
 from functions.dsm_client import dsm
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
 from functions.kit.context import Context
-from functions.kit.contract import function
+from functions.kit.contract import Settling, function
+from functions.kit.durable import Connection
 from functions.kit.errors import FunctionError
 from functions.kit.settings import Settings
 
@@ -44,8 +45,8 @@ class Team:
     reason: str | None = None
 
 
-@function(emits=[BacklogSeeded])
-async def backlog_setup(event: BacklogSetupRequested, ctx: Context) -> BacklogSeeded:
+@function(emits=[BacklogSeeded], inbox=True)
+async def backlog_setup(event: BacklogSetupRequested, ctx: Context) -> Settling:
     project_id = event.project_id or ctx.settings(BacklogSetupSettings).project_id
     _log("Starting backlog setup job...", project_id=project_id)
     async with ctx.store.connection() as connection:
@@ -53,17 +54,23 @@ async def backlog_setup(event: BacklogSetupRequested, ctx: Context) -> BacklogSe
     _log("Backlog database connection successful.")
     team = await _team(ctx, project_id)
     backlog = plan(event, project_id, team.ids)
-    async with ctx.store.transaction() as tx:
-        created = await tables.seed(tx, backlog, reset=event.reset)
+
+    async def settle(tx: Connection) -> BacklogSeeded:
+        return _seeded(backlog, team, await tables.seed(tx, backlog, reset=event.reset))
+
+    return settle
+
+
+def _seeded(backlog: Backlog, team: Team, created: int) -> BacklogSeeded:
     tasks, stories, links = len(backlog.tasks), len(backlog.stories), len(backlog.links)
     _log(f"Created {tasks} tasks, {stories} stories, and {links} story-task mappings")
     _log(
         f"Backlog setup completed successfully. Created {tasks} backlog items "
-        f"for project {project_id}",
+        f"for project {backlog.project_id}",
         new=created,
     )
     return BacklogSeeded(
-        project_id=project_id,
+        project_id=backlog.project_id,
         task_ids=[task.task_id for task in backlog.tasks],
         story_ids=[story_id for story_id, _ in backlog.stories],
         tasks_count=tasks,

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse
 from functions.backlog_setup.main import backlog_setup
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
 from functions.kit.contract import envelope
-from tests.conftest import MakeDatabase
-from tests.support.cluster import Cluster, reply_of
+from tests.conftest import MakeMigrated
+from tests.support.cluster import Cluster, message_of
 
 ORIGINAL_TABLES = """
     CREATE TABLE tasks (task_id varchar(255) PRIMARY KEY, project_id varchar(255) NOT NULL,
@@ -41,8 +41,8 @@ class Team:
 
 
 @pytest.fixture
-async def url(make_database: MakeDatabase) -> str:
-    url = await make_database()
+async def url(make_migrated: MakeMigrated) -> str:
+    url = await make_migrated()
     connection = await asyncpg.connect(url)
     await connection.execute(ORIGINAL_TABLES)
     await connection.close()
@@ -67,7 +67,8 @@ def team(cluster: Cluster, url: str) -> Team:
 
 
 async def seed(cluster: Cluster, **fields: Any) -> BacklogSeeded:
-    reply = reply_of(await cluster.tell("backlog-setup", BacklogSetupRequested(**fields)))
-    event = envelope.open_(reply, (BacklogSeeded,))
+    asked = message_of(BacklogSetupRequested(**fields))
+    assert (await cluster.tell("backlog-setup", asked)).status_code == 202
+    event = envelope.open_(await cluster.answer_to(asked), (BacklogSeeded,))
     assert isinstance(event, BacklogSeeded)
     return event

@@ -3,6 +3,7 @@ from .fastapi_app import new_app as new_app
 from .fastapi_app import new_app_with_fastapi_errors as new_app_with_fastapi_errors
 from .handle import Gauges as Gauges
 from .handle import Rules as Rules
+from .handle import Settling as Settling
 from .http_api import Api as Api
 from .http_api import Ctx as Ctx
 from .http_api import Db as Db

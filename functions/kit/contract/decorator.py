@@ -69,7 +69,9 @@ def function(
     `inbox`: the function writes; its answer to an event is recorded and given again. Its events
     are committed with the answer and leave afterwards. It writes with `ctx.settle`; "transaction"
     is for functions whose whole effect is in their own tables: they work inside `ctx.tx`, which
-    claims and settles, and call no service meanwhile.
+    claims and settles, and call no service meanwhile. Where events depend on the writes, the
+    handler calls the services and returns a function of the transaction, which writes and returns
+    the events.
     `recorded`: it has no inbox and tables of its own, but its runs are on record all the same.
     `renders`: media type -> how the result of an ad-hoc request may be rendered.
     `routes`: further HTTP routes, made with `route`.

@@ -17,7 +17,7 @@ from functions.kit.context import Context
 from functions.kit.contract import envelope
 from functions.kit.contract.routes import nothing_here
 from functions.kit.durable import inbox
-from functions.kit.durable.core import Outcome
+from functions.kit.durable.core import Finish, Outcome
 from functions.kit.durable.retention import Rule
 from functions.kit.errors import FunctionError, TemporaryError, shortened
 from functions.kit.telemetry import correlation, log, trace
@@ -30,7 +30,15 @@ if typing.TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Result = Event | Sequence[Event] | None
-Handler = Callable[[typing.Any, Context], Awaitable[Result]]
+
+
+class Settling(typing.Protocol):
+    """What a function leaves to the transaction that settles: writes on which its events depend."""
+
+    async def __call__(self, tx: Connection) -> Result: ...
+
+
+Handler = Callable[[typing.Any, Context], Awaitable[Result | Settling]]
 Render = Callable[[Sequence[Event]], str]
 Start = Callable[[Context], Awaitable[None]]
 Rules = Callable[[Context], Sequence[Rule]]
@@ -190,10 +198,15 @@ class _Call:
                 durable.deliver(entries)
         else:
 
-            async def work() -> Outcome:
-                events = await self._events(ctx)
-                answer = [cloudevents.to_json(m) for m in events]
-                return Outcome(answer, self._leaving(events), ctx.writes)
+            async def work() -> Outcome | Finish:
+                result = await self.spec.handler(self.event, ctx)
+                if not callable(result):
+                    return self._outcome(result, ctx)
+
+                async def finish(tx: Connection) -> Outcome:
+                    return self._outcome(await result(tx), ctx)
+
+                return finish
 
             done = await durable.once(self.key, kind, timeout_s, work, self.digest)
         if not done.repeated:
@@ -202,6 +215,11 @@ class _Call:
         return inbox.Answered(
             [cloudevents.from_json(document) for document in done.answer], done.repeated
         )
+
+    def _outcome(self, result: Result, ctx: Context) -> Outcome:
+        events = self._sealed(result)
+        answer = [cloudevents.to_json(m) for m in events]
+        return Outcome(answer, self._leaving(events), ctx.writes)
 
     async def again(self) -> inbox.Answered:
         """A function without an inbox, which may be called as often as one likes."""
@@ -246,7 +264,10 @@ class _Call:
         return events
 
     async def _events(self, ctx: Context) -> list[cloudevents.Message]:
-        return self._sealed(await self.spec.handler(self.event, ctx))
+        result = await self.spec.handler(self.event, ctx)
+        if callable(result):
+            raise TypeError(f"{self.spec.name}: only what is settled by itself can finish later")
+        return self._sealed(result)
 
     def _sealed(self, result: Result) -> list[cloudevents.Message]:
         if result is None:

@@ -11,10 +11,8 @@ import pytest
 from functions.backlog_setup.decide import FALLBACK_TEAM, SAMPLE_STORIES, SAMPLE_TASKS
 from functions.backlog_setup.main import backlog_setup
 from functions.events.backlog import BacklogSeeded, BacklogSetupRequested
-from functions.kit.contract import envelope
 from tests.support.backlog_world import Team, backlog, seed, team, url
 from tests.support.cluster import Cluster, message_of
-from tests.support.crashing_cluster import Killed, MortalCluster
 
 __all__ = ["backlog", "team", "url"]  # fixtures
 
@@ -151,19 +149,36 @@ async def test_the_log_tells_the_seeds_story(
     ]
 
 
-async def test_an_answer_that_a_dead_process_owes_comes_with_the_brokers_repeat(url: str) -> None:
-    """The rows are committed by then; the broker has no answer, so it delivers again."""
-    cluster = MortalCluster()
+async def test_rows_answer_and_event_are_committed_together(
+    url: str, backlog: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """A user's request is repeated by nobody: its event leaves although the process has died."""
+    cluster = Cluster()
     cluster.deploy(backlog_setup, {"DATABASE_URL": url})
     cluster.add("project-service", Team())
-    asked = message_of(BacklogSetupRequested())
-    cluster.doom(0, "after", "everything")
-    with pytest.raises(Killed):
-        await cluster.tell("backlog-setup", asked)
-    assert cluster.revive()
+    cluster.down.add("broker-ingress")
+    cluster.waits = False
+    async with cluster.client("backlog-setup") as client:
+        assert (await client.post("/", json={})).status_code == 200
+    await cluster.crash("backlog-setup")
+    assert await backlog.fetchval("SELECT count(*) FROM tasks") == 8
+    await backlog.execute("UPDATE outbox_event SET leased_until = NULL")
 
-    seeded = envelope.open_(await cluster.ask("backlog-setup", asked), (BacklogSeeded,))
+    another = cluster.deploy(backlog_setup, {"DATABASE_URL": url})
+    cluster.down.clear()
+    await another.resources.durable.relay.sweep()
+    await cluster.relayed()
 
-    assert isinstance(seeded, BacklogSeeded)
-    assert (seeded.tasks_count, seeded.created) == (8, 0)
+    (seeded,) = cluster.sink.of(BacklogSeeded)
+    assert (seeded.tasks_count, seeded.created) == (8, 8)
     await cluster.close()
+
+
+async def test_a_repeat_of_the_broker_gets_the_recorded_answer(
+    cluster: Cluster, team: Team, backlog: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    asked = message_of(BacklogSetupRequested())
+    for _ in range(2):
+        assert (await cluster.tell("backlog-setup", asked)).status_code == 202
+    assert len(cluster.sink.of(BacklogSeeded)) == 1
+    assert await backlog.fetchval("SELECT count(*) FROM inbox") == 1
