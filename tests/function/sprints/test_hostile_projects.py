@@ -25,21 +25,13 @@ from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
 from tests.support.cluster import Cluster, Sink
 from tests.support.dsm_services import FakeSprint, World
+from tests.support.hostile import anything, texts
 
 FUNCTIONS = (sprint_report, cycle_trigger, scrum_simulate, scrum_report)
 HEARS = {
     SprintCompleted.type: "cycle-trigger",
     SprintSimulated.type: "scrum-report",
 }
-
-texts = st.one_of(
-    st.text(st.characters(), max_size=40),  # surrogates and controls included
-    st.sampled_from(
-        ["ÜBER-1", "x" * 200, "漢" * 255, "a\x00b", "\n", " ", "..", "a/b", "%00", "\u202e"]
-    ),
-    st.integers(256, 5000).map(lambda n: "é" * n),
-)
-anything = st.one_of(texts, st.none(), st.integers(), st.floats(), st.lists(texts, max_size=2))
 
 
 class Hostile(FakeSprint):
