@@ -25,6 +25,7 @@ from knative.deploy.parts import RETRY_ANNOTATION, before_broker, split, with_re
 from knative.deploy.preflight import (
     require_prerequisites,
     require_same_broker_class,
+    warn_of_live_brokers,
     warn_of_rejected_pods,
 )
 from knative.deploy.waiting import await_jobs, await_ready
@@ -35,7 +36,7 @@ _JOBS, _EVENT_TYPES = ("jobs", "job"), ("eventtypes.eventing.knative.dev", "even
 
 def delete_immutable(kubectl: Kubectl, kind: str, component: str) -> None:
     label = f"app.kubernetes.io/part-of=dsm,app.kubernetes.io/component={component}"
-    print(kubectl("delete", "--ignore-not-manifests", "-n", "dsm", "-l", label, kind), end="")
+    print(kubectl("delete", "--ignore-not-found", "-n", "dsm", "-l", label, kind), end="")
 
 
 def apply(kubectl: Kubectl, manifests: Sequence[Manifest]) -> str:
@@ -101,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_prerequisites(kubectl, manifests)
     require_same_broker_class(kubectl, manifests)
     warn_of_rejected_pods(kubectl, manifests)
+    warn_of_live_brokers(kubectl, manifests)
     prerequisites, broker, rest = split(manifests)
     delete_immutable(kubectl, *_JOBS)
     apply(kubectl, prerequisites)

@@ -45,6 +45,25 @@ def warn_of_rejected_pods(kubectl: Kubectl, manifests: Sequence[Manifest]) -> No
             )
 
 
+def warn_of_live_brokers(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Print the Brokers that get their first EventPolicies: stale subscribers would remain."""
+    guarded = {namespace_of(policy) for policy in of_kind(manifests, "EventPolicy")}
+    for broker in of_kind(manifests, "Broker"):
+        namespace, name = namespace_of(broker), broker["metadata"]["name"]
+        at = ("-n", namespace, "-o", "name", "--ignore-not-found")
+        if (
+            namespace in guarded
+            and kubectl("get", "brokers.eventing.knative.dev", name, *at, quiet=True).strip()
+            and not kubectl("get", "eventpolicies.eventing.knative.dev", *at, quiet=True).strip()
+        ):
+            print(
+                f"Broker {namespace}/{name} was made without EventPolicies: each event would make "
+                f"an extra, empty dead letter. While nothing is on its way, `kubectl delete broker "
+                f"{name} -n {namespace}`, and deploy again (knative/DEPLOY.md).",
+                flush=True,
+            )
+
+
 def _pod(workload: Manifest) -> Manifest:
     spec = workload.get("spec", {})
     spec = spec.get("jobTemplate", {}).get("spec", spec)
@@ -83,7 +102,7 @@ def require_prerequisites(kubectl: Kubectl, manifests: Sequence[Manifest]) -> No
         )
     own = {(m["kind"], namespace_of(m), m["metadata"]["name"]) for m in manifests}
     for kind, namespace, name in sorted(set(_required(manifests)) - own):
-        get = ("get", kind.lower(), name, "-n", namespace, "-o", "name", "--ignore-not-manifests")
+        get = ("get", kind.lower(), name, "-n", namespace, "-o", "name", "--ignore-not-found")
         if not kubectl(*get).strip():
             raise SystemExit(
                 f"{kind} {namespace}/{name} is not in the cluster: create it first "
@@ -121,7 +140,7 @@ def require_same_broker_class(kubectl: Kubectl, manifests: Sequence[Manifest]) -
         name, namespace = broker["metadata"]["name"], namespace_of(broker)
         ours = broker["metadata"].get("annotations", {}).get(key)
         live = kubectl(
-            "get", "broker", name, "-n", namespace, "-o", path, "--ignore-not-manifests"
+            "get", "broker", name, "-n", namespace, "-o", path, "--ignore-not-found"
         ).strip()
         if ours and live and ours != live:
             raise SystemExit(

@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifests = objects(kubectl("kustomize", str(overlay)))
     text = yaml.safe_dump_all(m for m in manifests if m["kind"] != "Namespace")
     dry = () if arguments.yes else ("--dry-run=client",)
-    print(kubectl("delete", "-f", "-", "--ignore-not-manifests", *dry, stdin=text), end="")
+    print(kubectl("delete", "-f", "-", "--ignore-not-found", *dry, stdin=text), end="")
     kind, label = _SPRINT_SCHEDULES
-    print(kubectl("delete", kind, "-n", "dsm", "-l", label, "--ignore-not-manifests", *dry), end="")
+    print(kubectl("delete", kind, "-n", "dsm", "-l", label, "--ignore-not-found", *dry), end="")
     namespaces = ", ".join(
         sorted(m["metadata"]["name"] for m in manifests if m["kind"] == "Namespace")
     )

@@ -24,6 +24,9 @@ from pathlib import Path
 home, words = Path({home!r}), sys.argv[1:]
 if words[0] == "--context":
     words = words[2:]
+known = {flags!r}
+if unknown := [w for w in words if w.startswith("--") and w.partition("=")[0] not in known]:
+    sys.exit(f"error: unknown flag: {{unknown[0]}}\\nSee 'kubectl {{words[0]}} --help' for usage.")
 answers = json.loads((home / "answers.json").read_text())
 with (home / "log.jsonl").open("a") as log:
     log.write(json.dumps(words) + "\\n")
@@ -61,6 +64,11 @@ else:
         sys.exit("timed out waiting for the condition")
     print(said)
 """
+# Of kubectl's flags those that are used here; it refuses what it does not know.
+FLAGS = (
+    *("--ignore-not-found", "--overwrite", "--no-headers", "--tail", "--dry-run", "--timeout"),
+    *("--for", "--field-selector", "--selector", "--output", "--namespace", "--wait", "--all"),
+)
 DONE = {
     "get job migrate": "Complete",
     "get job migrate-dsm": "Complete",
@@ -119,7 +127,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def cluster(tmp_path: Path, built: Path) -> Cluster:
     path = [str(ROOT), *sys.path]
-    text = KUBECTL.format(python=sys.executable, home=str(tmp_path), built=str(built), path=path)
+    text = KUBECTL.format(
+        python=sys.executable, home=str(tmp_path), built=str(built), path=path, flags=FLAGS
+    )
     (tmp_path / "kubectl").write_text(text)
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "answers.json").write_text("{}")
@@ -500,3 +510,28 @@ def test_workloads_of_others_that_restricted_would_stop_are_named(cluster: Clust
     assert done.returncode == 0, done.stderr
     assert "Namespace dsm is going to enforce Pod Security `restricted`" in done.stdout
     assert "new pods of CronJob run-dailyscrum, Deployment root will be rejected" in done.stdout
+
+
+def test_nothing_is_tried_out_on_the_server(cluster: Cluster) -> None:
+    # An empty cluster rejects each Service so: the webhook's dry-run pod has no ServiceAccount yet.
+    assert cluster.deploy("OVERLAY=kind").returncode == 0
+    assert not [words for words in cluster.calls() if "--dry-run=server" in words]
+
+
+@pytest.mark.parametrize(
+    ("policies", "broker", "warned"),
+    [("", "default", True), ("eventpolicy/x", "default", False), ("", "", False)],
+    ids=["a live Broker", "with policies already", "no Broker yet"],
+)
+def test_policies_for_a_broker_that_was_made_without_are_warned_of(
+    cluster: Cluster, tmp_path: Path, policies: str, broker: str, warned: bool
+) -> None:
+    policy = made("eventing.knative.dev/v1alpha1", "EventPolicy", "p")
+    own = made("eventing.knative.dev/v1", "Broker", "default")
+    answers = {
+        "get eventpolicies.eventing.knative.dev -n": policies,
+        "get brokers.eventing.knative.dev default": f"broker/{broker}" if broker else "",
+    }
+    done = cluster.deploy(objects_in(tmp_path, policy, own), **answers)
+    assert done.returncode == 0, done.stderr
+    assert ("kubectl delete broker default -n dsm" in done.stdout) == warned, done.stdout
