@@ -86,6 +86,25 @@ def test_kubectl_builds_the_same(overlay: str) -> None:
     assert theirs == {title(m): m for m in objects(overlay)}
 
 
+def test_the_documents_say_on_which_cluster_all_was_applied() -> None:
+    said = (KNATIVE / "README.md").read_text()
+    assert f"Kubernetes {KUBERNETES}" in said
+    assert "never applied" not in said
+    deploy = (KNATIVE / "DEPLOY.md").read_text()
+    assert "--dry-run=server" in deploy, "what an empty cluster says of it"
+    assert re.search(r"component `oidc` is for a new Broker", deploy)
+    migration = (KNATIVE / "MIGRATION.md").read_text()
+    (way_back,) = re.findall(r"roll back, therefore.*?\n\n", migration, re.DOTALL)
+    assert "kubectl label namespace dsm pod-security.kubernetes.io/enforce-" in way_back
+
+
+def test_the_label_that_the_migration_takes_off_is_the_one_that_rejects() -> None:
+    for overlay in OVERLAYS:
+        for namespace in of(overlay, "Namespace"):
+            enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+            assert enforced in ("restricted", "baseline"), title(namespace)
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_fits_the_base(component: str, tmp_path: Path) -> None:
     # These patch what dsm brings; kubectl passes over a target that is not there, we do not.
