@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 # So many deliveries are sent again in one transaction.
 BATCH = 100
-# Once more than so many came together, little is sent for a while: a source waits ten seconds at
-# most, and does not come again by itself.
-CROWD = 3
+# Once more than so many came together, few are sent at once for a while: a source waits ten seconds
+# at most, and does not come again by itself.
+CROWD = 16
 CROWDED_S = 0.2
 
 

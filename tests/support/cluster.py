@@ -48,19 +48,24 @@ def assert_problem(response: httpx.Response) -> None:
 class Sink:
     """A broker that keeps what it is sent; `statuses` are answered first, then 202.
 
-    While it is not `open`, nothing is answered.
+    While it is not `open`, nothing is answered: so many are `waiting`.
     """
 
     def __init__(self) -> None:
         self.messages: list[cloudevents.Message] = []
         self.statuses: list[int] = []
+        self.waiting = 0
         self.open = asyncio.Event()
         self.open.set()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         body = await request.body()
-        await self.open.wait()
+        self.waiting += 1
+        try:
+            await self.open.wait()
+        finally:
+            self.waiting -= 1
         status = self.statuses.pop(0) if self.statuses else 202
         if status < 300:
             self.messages.append(cloudevents.decode(request.headers.raw, body))

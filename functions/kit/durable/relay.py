@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import LEASE_S, MAX_BYTES, Entry
-from functions.kit.durable.yielding import Yielding
+from functions.kit.durable.turns import Turns
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.telemetry import correlation, trace
 
@@ -44,7 +44,8 @@ GATHER_S = 0.02  # rows that hold up no other are deleted together
 MAX_BACKOFF_S = 30.0
 MAX_IN_FLIGHT = 512  # rows leased by one process
 LEASE_ROWS, LEASE_BYTES = 64, 1024 * 1024  # read back at once: reading holds up the event loop
-MAX_UNDER_LOAD = 16  # the same while there is more urgent work
+MAX_AT_ONCE = 128  # sends
+MAX_UNDER_LOAD = 4  # the same while there is more urgent work
 
 
 class Sender(Protocol):
@@ -79,11 +80,11 @@ class Relay:
         self._holds_up = False  # may a sent row have others behind it?
         self._deleting: asyncio.Task[None] | None = None
         self._closing = False
-        self._yielding = Yielding()
+        self._turns = Turns(MAX_AT_ONCE, MAX_UNDER_LOAD)
 
     def yield_to(self, is_under_load: Callable[[], bool]) -> None:
-        """Send little while the process has more urgent work to do."""
-        self._yielding.is_under_load = is_under_load
+        """Send few at once while the process has more urgent work to do."""
+        self._turns.is_under_load = is_under_load
 
     def makes(self, function: str, calls: Mapping[str, Call]) -> None:
         """Make the calls of `function`, by their type; what one raises is treated as a sink's."""
@@ -92,15 +93,12 @@ class Relay:
     @property
     def accepts(self) -> bool:
         """Can this process send what it commits right away? Otherwise the rows wait their turn."""
-        if self._closing or self._yielding.is_under_load():
-            return False
-        return min(self._room()) > 0
+        return not self._closing and min(self._room()) > 0
 
     def _room(self) -> tuple[int, int]:
         """How many rows more, and of how many bytes, this process may lease."""
-        limit = MAX_UNDER_LOAD if self._yielding.is_under_load() else MAX_IN_FLIGHT
         used = sum(len(entry.message.data) for entry in self._in_flight.values())
-        return limit - len(self._in_flight), MAX_BYTES - used
+        return MAX_IN_FLIGHT - len(self._in_flight), MAX_BYTES - used
 
     def start(self) -> None:
         """Look for rows to send from now on."""
@@ -203,7 +201,7 @@ class Relay:
     async def _keep_sweeping(self) -> None:
         while True:
             self._wake.clear()
-            await self._yielding.give_way()
+            self._turns.give()  # the load may have ended while all that are sending hang
             try:
                 await self.sweep()
             except FunctionError as error:
@@ -226,9 +224,9 @@ class Relay:
     async def _send_in_order(self, chain: list[Entry]) -> None:
         """Send the rows of one partition key; what follows a failed one waits for it."""
         for place, entry in enumerate(chain):
-            await self._yielding.give_way()
             try:
-                is_sent = await self._send(entry)
+                async with self._turns:
+                    is_sent = await self._send(entry)
             except Exception as error:
                 if not isinstance(error, FunctionError):
                     logger.error("cannot send event %s", entry.message.id, exc_info=error)
