@@ -120,5 +120,7 @@ class Ledger:
         return await self._durable.put(tx, FUNCTION, [self._message(d) for d in deliveries])
 
     def _message(self, delivery: Delivery) -> cloudevents.Message:
-        message = cloudevents.from_attributes(delivery.attributes, delivery.data)
+        message = cloudevents.unchecked(
+            {"specversion": "1.0", **delivery.attributes}, delivery.data
+        )
         return replace(message, extensions={**message.extensions, **self._overrides})

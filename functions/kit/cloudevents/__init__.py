@@ -17,3 +17,4 @@ from functions.kit.cloudevents.message import attributes as attributes
 from functions.kit.cloudevents.message import format_time as format_time
 from functions.kit.cloudevents.message import from_attributes as from_attributes
 from functions.kit.cloudevents.message import parse_time as parse_time
+from functions.kit.cloudevents.message import unchecked as unchecked

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LEASE_S = 30.0
 # Of all events that one process has leased.
 MAX_BYTES = 32 * 1024 * 1024
+# Larger data is stored as base64: to see if it is JSON takes longer than to store it.
+READABLE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,12 @@ async def put(
 
 def _document(message: cloudevents.Message) -> str:
     """The event in the JSON format; one that is passed on byte for byte as its headers and body."""
-    if message.verbatim is None:
+    if message.verbatim is None and len(message.data) <= READABLE_BYTES:
         return cloudevents.to_json_text(message)
     data = b64encode(message.data).decode()
+    if message.verbatim is None:
+        given = {"specversion": message.specversion, **cloudevents.attributes(message)}
+        return json.dumps({**given, "data_base64": data})
     return json.dumps({"verbatim": dict(message.verbatim), "data_base64": data})
 
 

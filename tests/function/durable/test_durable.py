@@ -420,6 +420,7 @@ class TestRelay:
             await outbox.put(tx, "worker", large, lease=False)
         taken = [await outbox.lease(store, 10, max_bytes) for max_bytes in (30_000, 1, 100_000)]
         assert [[e.message.id for e in entries] for entries in taken] == [["0", "1"], ["2"], []]
+        assert [e.message for entries in taken for e in entries] == large
 
     async def test_under_load_few_events_are_sent_at_once_and_all_in_the_end(
         self, process: Process, cluster: Cluster
