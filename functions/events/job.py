@@ -16,6 +16,9 @@ Outcome = Literal["completed", "recorded"]
 class JobFact(Event):
     """What is true of a Job; `job_id` is its name in Kubernetes.
 
+    `repository` (owner/name on GitHub) and `issue`, the number of an issue or pull request, are
+    where its people look; empty and None where it has no such place.
+
     Kubernetes reports what happens to it, but chain and trace are those of the request for it.
     """
 
@@ -28,6 +31,8 @@ class JobFact(Event):
     service: str
     group: str
     route: str
+    repository: str = ""
+    issue: int | None = None
 
     def subject(self) -> str | None:
         return self.job_id

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
 from contextvars import Context as ContextVars
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from functions.job_launcher.launching import launch_batch, stop_cancelled
 from functions.job_launcher.sweep import sweep
 from functions.kit.clients.kubernetes import Change
 from functions.kit.context import Context, Resources
+from functions.kit.durable.coalesced import CoalescedTask
 from functions.kit.errors import FunctionError, TemporaryError
 
 logger = logging.getLogger(__name__)
@@ -28,31 +28,6 @@ TIMEOUT_SHARE = 2 / 3
 WATCH_S = 300  # one watch; the next begins with a list
 MAX_BACKOFF_S = 30.0  # between two watches that fail
 DRAIN_S = 10.0
-
-
-class CoalescedTask:
-    """Run a coroutine in a task, one run at a time; triggers during a run share the next one."""
-
-    def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
-        self._run_once = run
-        self._triggered = False
-        self.task: asyncio.Task[None] | None = None
-
-    def trigger(self) -> None:
-        self._triggered = True
-        if self.task is None or self.task.done():
-            # An empty context: the caller may be inside a transaction or a trace.
-            self.task = asyncio.create_task(self._run(), context=ContextVars())
-
-    async def _run(self) -> None:
-        while self._triggered:
-            self._triggered = False
-            try:
-                await self._run_once()
-            except FunctionError as error:
-                logger.warning("the next sweep goes on: %s", error)
-            except Exception:
-                logger.exception("the next sweep goes on")
 
 
 class Controller:

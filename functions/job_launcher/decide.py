@@ -30,6 +30,22 @@ class SecretKey:
 
 
 @dataclass(frozen=True)
+class Workspace:
+    """The repository that an agent gets, owner/name: from `ref`, on a branch of its own.
+
+    `ref` is empty for the default branch; `setup` is a command of the agent's image; `image` has
+    the programs that prepare the workspace and collect what comes of it, for `outputs_url`.
+    """
+
+    repository: str
+    branch: str
+    image: str
+    outputs_url: str
+    ref: str = ""
+    setup: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """The parameters of a Job; times in seconds. `job_id` is the Job's name.
 
@@ -64,6 +80,12 @@ class JobRequest:
     secret_files: dict[str, SecretKey] = field(default_factory=dict)
     traceparent: str = ""
     refusal: str = ""
+    # The number of the issue or pull request, of `github`, owner/name.
+    github: str = ""
+    issue: int | None = None
+    workspace: Workspace | None = None
+    # What of the agent's outputs is applied, as in `job_grant.OutputRules`.
+    outputs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

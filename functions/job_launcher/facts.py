@@ -40,6 +40,8 @@ def common_fields(request: JobRequest) -> dict[str, Any]:
         "service": request.service,
         "group": request.group,
         "route": request.route,
+        "repository": request.github or (request.workspace.repository if request.workspace else ""),
+        "issue": request.issue,
         "correlation_id": request.correlation_id,
         "traceparent": request.traceparent,
     }

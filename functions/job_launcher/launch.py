@@ -75,10 +75,11 @@ class AdmissionDenied(Postponed):
 LaunchResult = Created | Rejected | Postponed
 
 
-async def create(cluster: Cluster, request: JobRequest) -> LaunchResult:
-    """Create the request's Job and its ConfigMap, or find them created."""
+async def create(cluster: Cluster, request: JobRequest, grant: str = "") -> LaunchResult:
+    """Create the request's Job, its ConfigMap and the Secret with its `grant`, or find them
+    created."""
     try:
-        return await _create(cluster, request)
+        return await _create(cluster, request, grant)
     except (NotFound, NoRight) as error:
         return Postponed(error.detail, 60)
     except QuotaUsedUp as error:
@@ -91,7 +92,7 @@ async def create(cluster: Cluster, request: JobRequest) -> LaunchResult:
         return Rejected(error.detail)
 
 
-async def _create(cluster: Cluster, request: JobRequest) -> LaunchResult:
+async def _create(cluster: Cluster, request: JobRequest, grant: str) -> LaunchResult:
     wanted = manifest.job_of(request)
     adopted = False
     try:
@@ -108,6 +109,13 @@ async def _create(cluster: Cluster, request: JobRequest) -> LaunchResult:
             return Postponed(
                 f"an older Job {request.job_id} is being deleted", 5, affects_all=False
             )
+    if grant:
+        secret = manifest.grant_secret_of(request, job, grant)
+        try:
+            await _with_retries(lambda: cluster.create("secrets", secret))
+        except Conflict:
+            # No right to read it: a grant of this Job, made before a crash.
+            logger.debug("job %s has its grant already", request.job_id)
     files = manifest.config_map_of(request, job)
     if files is not None:
         try:

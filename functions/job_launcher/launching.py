@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from functions import job_grant
 from functions.job_launcher import launch, queue, reconcile, tables
-from functions.job_launcher.decide import decide_queue
+from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context
+from functions.kit.settings import BadSetting
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ MAX_BATCH = 20  # requests leased at once
 MAX_ADMISSION_DENIALS = 10  # a minute apart
 MIN_REMAINING_S = 5.0  # for the calls of one Job
 LOCK_TIMEOUT_S = 10.0
+GRANT_SPARE_S = 3600  # of a grant beyond the Job's deadline: its sidecar tries to post
 
 
 async def launch_batch(ctx: Context) -> bool:
@@ -77,7 +80,9 @@ async def _lease(ctx: Context) -> list[JobRow]:
 
 async def _launch(ctx: Context, row: JobRow) -> launch.LaunchResult:
     try:
-        result = await launch.create(ctx.cluster, row.request)
+        result = await launch.create(ctx.cluster, row.request, _grant(ctx, row.request))
+    except BadSetting as error:
+        result = launch.Postponed(str(error), 60, affects_all=False)
     except Exception as error:
         # An error of one request does not stop the others.
         logger.exception("job %s cannot be created", row.id)
@@ -96,6 +101,32 @@ async def _launch(ctx: Context, row: JobRow) -> launch.LaunchResult:
             logger.warning("job %s waits: %s", row.id, result.message)
             await _postpone(ctx, [row.id], result)
     return result
+
+
+def _grant(ctx: Context, request: JobRequest) -> str:
+    """Return what the Job's pod shows to agent-outputs; empty without a workspace."""
+    workspace = request.workspace
+    if workspace is None:
+        return ""
+    settings = ctx.settings(LauncherSettings)
+    if len(settings.grant_key) < job_grant.MIN_KEY_LENGTH:
+        raise BadSetting("setting GRANT_KEY: missing or shorter than 32 characters")
+    grant = job_grant.JobGrant(
+        job_id=request.job_id,
+        task_id=request.task_id,
+        route=request.route,
+        repository=workspace.repository,
+        branch=workspace.branch,
+        ref=workspace.ref,
+        issue=request.issue,
+        rules=job_grant.OutputRules.model_validate(request.outputs),
+        correlation_id=request.correlation_id,
+        traceparent=request.traceparent,
+    )
+    seconds = settings.job_start_seconds + request.deadline_s + GRANT_SPARE_S
+    return job_grant.signed(
+        grant, settings.grant_key, ctx.now(), ctx.now() + timedelta(seconds=seconds)
+    )
 
 
 async def _postpone(ctx: Context, ids: list[str], result: launch.Postponed) -> None:

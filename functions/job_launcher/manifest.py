@@ -1,4 +1,5 @@
-"""A request as Kubernetes objects: the Job, and the ConfigMap with its files. Pure.
+"""A request as Kubernetes objects: the Job, the ConfigMap with its files, and the Secret with what
+may be done in its name. Pure.
 
 Secrets are references only: no secret value passes through the launcher, its events or its tables,
 and its Role does not include Secrets.
@@ -12,7 +13,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from functions.job_launcher import workspace
 from functions.job_launcher.decide import JobRequest, SecretKey
+from functions.job_launcher.workspace import WORKSPACE
 
 Object = dict[str, Any]
 
@@ -20,8 +23,14 @@ MANAGER = "job-launcher"
 SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
 CAUSE = "jobs.dsm.io/cause"
 FILES_AT = "/task"
-WORKSPACE = "/workspace"
 USER = 1000
+CONFINED: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+}
 
 
 def job_of(request: JobRequest) -> Object:
@@ -48,25 +57,30 @@ def config_map_of(request: JobRequest, job: Object) -> Object | None:
     """Return the ConfigMap with the request's files, owned by the created Job; None without."""
     if not request.files:
         return None
+    body = {"kind": "ConfigMap", "data": dict(request.files)}
+    return {"apiVersion": "v1", "metadata": _owned(request, job), "immutable": True, **body}
+
+
+def grant_secret_of(request: JobRequest, job: Object, token: str) -> Object:
+    """Return the Secret with the Job's grant, owned by the created Job."""
+    body = {"kind": "Secret", "type": "Opaque", "stringData": {workspace.GRANT: token}}
+    return {"apiVersion": "v1", "metadata": _owned(request, job), "immutable": True, **body}
+
+
+def _owned(request: JobRequest, job: Object) -> Object:
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": request.job_id,
-            "labels": labels_of(request),
-            "ownerReferences": [
-                {
-                    "apiVersion": "batch/v1",
-                    "kind": "Job",
-                    "name": request.job_id,
-                    "uid": job["metadata"]["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
-        },
-        "immutable": True,
-        "data": dict(request.files),
+        "name": request.job_id,
+        "labels": labels_of(request),
+        "ownerReferences": [
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "name": request.job_id,
+                "uid": job["metadata"]["uid"],
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ],
     }
 
 
@@ -128,8 +142,8 @@ def _cause(request: JobRequest) -> str:
 
 def _pod(request: JobRequest) -> Object:
     storage = request.limits.get("ephemeral-storage")
-    workspace: Object = {"sizeLimit": storage} if storage else {}
-    volumes: list[Object] = [{"name": "workspace", "emptyDir": workspace}]
+    limit: Object = {"sizeLimit": storage} if storage else {}
+    volumes: list[Object] = [{"name": "workspace", "emptyDir": limit}]
     mounts: list[Object] = [{"name": "workspace", "mountPath": WORKSPACE}]
     if request.files or request.secret_files:
         volumes.append({"name": "task", "projected": {"sources": _sources(request)}})
@@ -138,22 +152,21 @@ def _pod(request: JobRequest) -> Object:
         "name": "agent",
         "image": request.image,
         "env": _env(request),
-        "workingDir": WORKSPACE,
+        "workingDir": workspace.REPOSITORY_AT if request.workspace else WORKSPACE,
         "resources": {"requests": request.requests, "limits": request.limits},
         "volumeMounts": mounts,
         # The last lines of a failed container are also in its status.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": False,
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-        },
+        "securityContext": CONFINED,
     }
     container |= {"command": request.command} if request.command else {}
     container |= {"args": request.args} if request.args else {}
+    inits: Object = {}
+    if request.workspace is not None:
+        inits = workspace.pod_fields(request, request.workspace, container, CONFINED)
+        volumes += workspace.volumes(request.job_id)
     return {
+        **inits,
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -185,6 +198,8 @@ def _env(request: JobRequest) -> list[Object]:
     }
     if request.files or request.secret_files:
         plain.setdefault("TASK_DIR", FILES_AT)
+    if request.workspace is not None:
+        plain |= workspace.environment(request.workspace)
     variables: list[Object] = [
         {"name": name, "value": value}
         for name, value in plain.items()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from functions.events.base import AnyEvent
+from functions.job_grant import REF, REPOSITORY, OutputRules
 from functions.job_launcher import template
-from functions.job_launcher.decide import JobRequest, SecretKey
+from functions.job_launcher.decide import JobRequest, SecretKey, Workspace
 from functions.job_launcher.match import RouteChoice, RouteMatch
 from functions.job_launcher.route_file import JobTemplate, ResourceList, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
@@ -36,6 +38,19 @@ def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, ke
     digest = hashlib.sha256(named.encode()).hexdigest()[:12]
     readable = template.slug(f"{kind} {service} {task_id}")[:44].strip("-")
     return f"{readable or 'job'}-{digest}"
+
+
+def branch_of(task_id: str, repository: str) -> str:
+    """Return the branch of a task: the same for each of its Jobs, and of no other task.
+
+    >>> branch_of("acme/shop#42", "acme/shop"), branch_of("Fix it!", "acme/shop")
+    ('agent/42', 'agent/fix-it-84ce90')
+    """
+    number = task_id.removeprefix(f"{repository}#")
+    if number.isdecimal() and number != task_id:
+        return f"agent/{number}"
+    digest = hashlib.sha256(task_id.encode()).hexdigest()[:6]
+    return f"agent/{template.slug(f'{template.slug(task_id)[:60]} {digest}')}"
 
 
 def values_of(
@@ -182,6 +197,10 @@ class _Renderer:
             ),
             retries=self._number("retries", job.retries, settings.job_retries, 0),
             **_cause(event),
+            github=self._repository("github", job.github),
+            issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
+            workspace=self._workspace(task_id),
+            outputs=(job.outputs or OutputRules()).model_dump() if job.workspace else {},
         )
 
     def refused(self, event: AnyEvent, key: str, error: Exception) -> JobRequest:
@@ -216,6 +235,34 @@ class _Renderer:
             **_cause(event),
             refusal=refusal,
         )
+
+    def _workspace(self, task_id: str) -> Workspace | None:
+        wanted = self._job.workspace
+        if wanted is None:
+            return None
+        if not self._settings.workspace_image:
+            raise RenderError(
+                f"route {self._route}: workspace: set WORKSPACE_IMAGE of job-launcher to the image "
+                "of the functions"
+            )
+        repository = self._repository("workspace.repository", wanted.repository)
+        ref = self._text("workspace.ref", wanted.ref)
+        if not repository or not re.match(REF, ref):
+            raise RenderError(f"route {self._route}: workspace: no repository, or an invalid ref")
+        return Workspace(
+            repository,
+            branch_of(task_id, repository),
+            self._settings.workspace_image,
+            self._settings.agent_outputs_url,
+            ref,
+            self._texts("workspace.setup", wanted.setup),
+        )
+
+    def _repository(self, field: str, text: str) -> str:
+        name = self._text(field, text)
+        if name and not re.match(REPOSITORY, name):
+            raise RenderError(f"route {self._route}: {field}: {name[:40]!r} is not owner/name")
+        return name
 
     def _name_or_empty(self, field: str) -> str:
         try:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from functions.events.job import JobKind
+from functions.job_grant import OutputRules
 from functions.job_launcher import yaml_lines
 from functions.job_launcher.route_fields import (
     Count,
@@ -83,6 +84,14 @@ class JobResources(StrictModel):
     limits: ResourceList = ResourceList()
 
 
+class WorkspaceTemplate(StrictModel):
+    """The repository that the agent finds in its working folder, owner/name on GitHub."""
+
+    repository: Text
+    ref: Text = ""
+    setup: list[Text] = Field(default_factory=list)
+
+
 class JobTemplate(StrictModel):
     """The template of a route's Job. All texts and numbers are templates over the event."""
 
@@ -104,6 +113,10 @@ class JobTemplate(StrictModel):
     group: Text = ""
     group_limit: int | None = Field(None, ge=1)
     supersede: Text = ""
+    github: Text = ""
+    issue: Count | None = None
+    workspace: WorkspaceTemplate | None = None
+    outputs: OutputRules | None = None
 
     @model_validator(mode="after")
     def _each_name_once(self) -> JobTemplate:
@@ -111,6 +124,14 @@ class JobTemplate(StrictModel):
             twice = sorted(set(getattr(self, plain)) & set(getattr(self, secret)))
             if twice:
                 raise ValueError(f"{', '.join(twice)} is in {plain} and in {secret}: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_have_workspace(self) -> JobTemplate:
+        if self.outputs is not None and self.workspace is None:
+            raise ValueError("outputs requires workspace")
+        if self.issue is not None and not (self.github or self.workspace):
+            raise ValueError("issue requires github, its repository")
         return self
 
     @model_validator(mode="after")

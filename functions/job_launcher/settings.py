@@ -17,6 +17,20 @@ class LauncherSettings(Settings):
         description="container image of Jobs whose route names none; it gets the agents' keys, so "
         "name it by its digest: ghcr.io/acme/agent@sha256:...",
     )
+    workspace_image: str = Field(
+        "",
+        description="image of the functions, for the containers that prepare an agent's workspace "
+        "and collect its outputs; the image that job-launcher itself runs",
+    )
+    grant_key: str = Field(
+        "",
+        repr=False,
+        description="key that signs what a Job may have done in its name, shared with "
+        "agent-outputs; 32 characters at least",
+    )
+    agent_outputs_url: str = Field(
+        "http://agent-outputs.dsm.svc.cluster.local", description="base URL of agent-outputs"
+    )
     job_ttl_seconds: int = Field(
         1800, ge=0, description="how long a Job is kept after its end, seconds"
     )

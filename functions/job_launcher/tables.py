@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest, SecretKey, State
+from functions.job_launcher.decide import JobRequest, SecretKey, State, Workspace
 from functions.kit.durable import Connection
 
 MAX_DELETED = 1000  # rows in one statement
@@ -245,5 +245,7 @@ def row_of(row: Any) -> JobRow:
     request = dict(row["request"])
     for kind in ("secrets", "secret_files"):
         request[kind] = {name: SecretKey(**key) for name, key in request.get(kind, {}).items()}
+    if workspace := request.get("workspace"):
+        request["workspace"] = Workspace(**workspace)
     columns = {field.name: row[field.name] for field in fields(JobRow)}
     return JobRow(**columns | {"request": JobRequest(**request)})

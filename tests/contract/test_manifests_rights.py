@@ -13,6 +13,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
         "agents: batch/jobs": {"create", "get", "list", "watch", "delete"},
         "agents: /configmaps": {"create", "get"},
+        "agents: /secrets": {"create"},
         "agents: /pods": {"list", "watch"},
         "agents: /pods/log": {"get"},
         "agents: /events": {"list"},
@@ -96,7 +97,7 @@ def test_an_agent_reaches_names_and_the_world_and_nothing_inside(overlay: str) -
     spaces = {
         peer["namespaceSelector"]["matchLabels"][NAME] for peer in peers if "ipBlock" not in peer
     }
-    assert spaces == {"kube-system"}, "for names"
+    assert spaces == {"kube-system", "kourier-system"}, "for names, and for agent-outputs"
     wide = [block for peer in peers if (block := peer.get("ipBlock", {})).get("except")]
     assert wide
     assert all("10.0.0.0/8" in block["except"] for block in wide)

@@ -78,7 +78,9 @@ class GithubRights:
         given = self._tokens.get(token)
         if given is None or (now is not None and given["ends"] < now):
             raise HTTPException(401, "Bad credentials")
-        held = {given["permissions"].get(right) for right in rights.split("|")}
+        # Every token may read what a repository says of itself.
+        permissions = {**given["permissions"], "metadata": "read"}
+        held = {permissions.get(right) for right in rights.split("|")}
         if not held & ({"read", "write"} if level == "read" else {"write"}):
             raise HTTPException(403, "Resource not accessible by integration")
         if name and name not in given["repositories"]:

@@ -100,6 +100,8 @@ class GithubStandIn(GithubWorld):
             status = {"POST": 201}.get(request.method, 200)
             if request.url.path.endswith("/attempts"):
                 status = 202
+            elif request.url.path.endswith("/labels"):
+                status = 200
         except HTTPException as error:
             url = "https://docs.github.com/rest"
             found, headers = {"message": error.detail, "documentation_url": url}, {}
@@ -214,7 +216,7 @@ class GithubStandIn(GithubWorld):
         return page(request, self._known(request).timeline)
 
     async def _one_repository(self, request: Request) -> Found:
-        self._rights.check(request, self.time, "issues")
+        self._rights.check(request, self.time, "metadata")
         if self.late_now:
             self._arriving.append(asyncio.create_task(self.answered(self.late_now.pop(0))))
         return self.repository(repository_of(request)), {}

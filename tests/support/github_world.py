@@ -241,12 +241,13 @@ class GithubWorld:
         )
 
     def label(self, name: str) -> dict[str, Any]:
-        return {"id": 1, "name": name, "color": "ededed", "default": False}
+        return self.document.made("label", id=1, name=name, color="ededed", default=False)
 
     def repository(self, name: str) -> dict[str, Any]:
         return self.document.made(
             "full-repository",
             full_name=name,
+            default_branch="main",
             name=name.partition("/")[2],
             owner=self.user(name.partition("/")[0]),
             url=f"{API}/repos/{name}",

@@ -109,13 +109,42 @@ class Github:
         etag: str = "",
     ) -> Answer:
         """GET with the token, or as the App's installation in `repository` with `permissions`."""
-        if self._settings.github_token:
-            credential = self._held("token", self._settings.github_token)
-        elif repository and self._settings.is_app:
-            credential = await self._installed(repository, permissions or {})
-        else:
-            raise PermanentError(f"{at} answers a token only: set GITHUB_TOKEN")
+        credential = await self._credential(at, repository, permissions or {})
         return await self._request("GET", at, credential, query, etag=etag)
+
+    async def send(
+        self,
+        method: str,
+        at: str,
+        body: object,
+        *,
+        repository: str,
+        permissions: Mapping[str, str],
+    ) -> Answer:
+        """Change something, with the token or as the App's installation in `repository`."""
+        credential = await self._credential(at, repository, permissions)
+        return await self._request(method, at, credential, None, body=body)
+
+    async def narrow_token(self, repository: str, permissions: Mapping[str, str]) -> str:
+        """A token of the App that can do only this in one repository; empty without an App."""
+        if self._settings.github_token or not self._settings.is_app:
+            return ""
+        return (await self._installed(repository, permissions)).token
+
+    async def token(self, repository: str, permissions: Mapping[str, str]) -> str:
+        """The token, or one of the App for this alone; empty where there is neither."""
+        if not self._settings.can_ask:
+            return ""
+        return (await self._credential("git", repository, permissions)).token
+
+    async def _credential(
+        self, at: str, repository: str, permissions: Mapping[str, str]
+    ) -> _Credential:
+        if self._settings.github_token:
+            return self._held("token", self._settings.github_token)
+        if repository and self._settings.is_app:
+            return await self._installed(repository, permissions)
+        raise PermanentError(f"{at} answers a token only: set GITHUB_TOKEN")
 
     async def _installed(self, repository: str, permissions: Mapping[str, str]) -> _Credential:
         held = self._held(f"{repository} {sorted(permissions.items())}")

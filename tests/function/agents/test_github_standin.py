@@ -14,8 +14,8 @@ import httpx
 import jwt
 import pytest
 
-from tests.support.github_server import github_served
 from tests.support.github_standin import GithubStandIn
+from tests.support.listening import listening
 
 FILES = {"README.md": "# Shop\n", "src/basket.py": "items = []\n"}
 
@@ -56,7 +56,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         github = GithubStandIn(lambda: datetime.now(UTC), nobody, "secret", folder=tmp_path / "git")
         github.git.create("acme/shop", FILES)
         github.git.create("acme/other", FILES)
-        async with github_served(github) as url, httpx.AsyncClient(base_url=url) as api:
+        async with listening(github) as url, httpx.AsyncClient(base_url=url) as api:
             yield Served(github, url, api)
     assert github.document.violations == []
 

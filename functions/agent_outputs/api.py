@@ -1,0 +1,177 @@
+"""The HTTP API: what a Job's pod asks and posts, and what people look at."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from datetime import datetime
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions import job_grant
+from functions.agent_outputs import tables
+from functions.agent_outputs.applying import Applier, github_of
+from functions.agent_outputs.outputs import Outputs
+from functions.agent_outputs.settings import OutputsSettings
+from functions.job_grant import InvalidGrant, JobGrant
+from functions.kit import cloudevents
+from functions.kit.context import Context
+from functions.kit.contract import Query, page, route
+from functions.kit.contract.body import off_loop, read
+from functions.kit.errors import NotFound, PermanentError
+
+# A bundle of 20 MiB in base64, and the outputs.
+MAX_BYTES = 30 * 1024 * 1024
+READ_CONTENT = {"contents": "read"}
+
+
+class Unauthorized(PermanentError):
+    """The request has no grant of the Job."""
+
+    status = 401
+
+
+class _Posted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    outputs: str | None = Field(None, max_length=300_000)
+    bundle: str | None = None
+    problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
+
+
+async def workspace(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{job}/workspace`: what to clone, with a token that can read this repository.
+
+    Only until the Job's outputs have come: what happens then needs no token in a pod.
+    """
+    grant = granted(request, ctx)
+    async with ctx.store.connection() as connection:
+        if await tables.get(connection, grant.job_id) is not None:
+            raise Unauthorized("the outputs of this Job have come: it is over")
+    settings = ctx.settings(OutputsSettings)
+    token = await github_of(ctx).narrow_token(grant.repository, READ_CONTENT)
+    found = {
+        "clone_url": f"{settings.github_url.rstrip('/')}/{grant.repository}.git",
+        "token": token,
+        "ref": grant.ref,
+        "branch": grant.branch,
+        "author_name": settings.agent_name,
+        "author_email": settings.agent_email,
+    }
+    return JSONResponse(found, headers={"Cache-Control": "no-store"})
+
+
+async def outputs(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{job}/outputs`: keep what the Job has left; the first post counts."""
+    grant = granted(request, ctx)
+    body = await read(request, MAX_BYTES)
+    posted, bundle = await off_loop(len(body), _posted, body)
+    async with ctx.store.transaction() as tx:
+        new = await tables.insert(
+            tx, grant, _storable(posted.outputs), bundle, posted.problems, ctx.now()
+        )
+    if new:
+        ctx.part(Applier).trigger(ctx)
+    return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
+
+
+async def listing(request: Request, ctx: Context) -> Response:
+    """`GET /outputs?state=&repository=&limit=50&cursor=`: newest first."""
+    query = Query(request)
+    query.refuse_others("state", "repository", "limit", "cursor")
+    limit = query.limit()
+    state = query.choice("state", get_args(tables.State))
+    async with ctx.store.connection() as connection:
+        rows = await tables.page(
+            connection, state, query.text("repository"), query.cursor(), limit + 1
+        )
+    shown, following = page(rows, limit, lambda row: row.position)
+    return JSONResponse({"outputs": [_described(row) for row in shown], "next": following})
+
+
+async def one(request: Request, ctx: Context) -> Response:
+    """`GET /outputs/{job}`: what became of a Job's outputs."""
+    async with ctx.store.connection() as connection:
+        row = await tables.get(connection, request.path_params["job"])
+    if row is None:
+        raise NotFound("no outputs of such a job")
+    return JSONResponse(_described(row) | {"asked": row.outputs})
+
+
+async def bundle(request: Request, ctx: Context) -> Response:
+    """`GET /outputs/{job}/bundle`: the commits, for `git fetch FILE work`."""
+    async with ctx.store.connection() as connection:
+        found = await tables.bundle_of(connection, request.path_params["job"])
+    if found is None:
+        raise NotFound("no commits of such a job")
+    return Response(found, media_type="application/x-git-bundle")
+
+
+async def schema(request: Request, ctx: Context) -> Response:
+    """`GET /outputs-schema`: the JSON schema of the file that an agent writes."""
+    return JSONResponse(Outputs.model_json_schema())
+
+
+def granted(request: Request, ctx: Context) -> JobGrant:
+    """The grant that the request shows; `Unauthorized` where it is not of the Job in its path."""
+    key = ctx.settings(OutputsSettings).grant_key
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if len(key) < job_grant.MIN_KEY_LENGTH or kind.lower() != "bearer":
+        raise Unauthorized("show the grant of the Job, or set GRANT_KEY here")
+    try:
+        grant = job_grant.verified(token.strip(), key, ctx.now())
+    except InvalidGrant as error:
+        raise Unauthorized(f"the grant is not valid: {error}") from None
+    if grant.job_id != request.path_params["job"]:
+        raise Unauthorized("the grant is of another Job")
+    return grant
+
+
+def _posted(body: bytes) -> tuple[_Posted, bytes | None]:
+    try:
+        found = _Posted.model_validate_json(body)
+        decoded = b64decode(found.bundle, validate=True) if found.bundle else None
+    except (ValidationError, binascii.Error) as error:
+        raise PermanentError(f"not what a Job posts: {type(error).__name__}") from None
+    return found, decoded
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else text.replace("\0", "")
+
+
+def _described(row: tables.OutputRow) -> dict[str, Any]:
+    grant = row.grant
+    return {
+        "job_id": grant.job_id,
+        "task_id": grant.task_id,
+        "route": grant.route,
+        "repository": grant.repository,
+        "issue": grant.issue,
+        "branch": grant.branch,
+        "state": row.state,
+        "result": row.result,
+        "has_commits": row.has_bundle,
+        "problems": row.problems,
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "received_at": cloudevents.format_time(row.received_at),
+        "settled_at": _time(row.settled_at),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return cloudevents.format_time(at) if at else None
+
+
+ROUTES = (
+    route("/jobs/{job}/workspace", workspace, ["POST"]),
+    route("/jobs/{job}/outputs", outputs, ["POST"]),
+    route("/outputs", listing),
+    route("/outputs/{job}", one),
+    route("/outputs/{job}/bundle", bundle),
+    route("/outputs-schema", schema),
+)

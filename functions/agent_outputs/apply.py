@@ -1,0 +1,135 @@
+"""One Job's outputs, applied to GitHub as far as its grant goes, or the reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from functions.agent_outputs import decide
+from functions.agent_outputs.outputs import InvalidOutputs, Outputs, parse
+from functions.agent_outputs.pull_request import PULLS, Writer
+from functions.agent_outputs.repository import (
+    BadBundle,
+    BranchMoved,
+    checked_out,
+    has_work,
+)
+from functions.agent_outputs.settings import OutputsSettings
+from functions.agent_outputs.tables import OutputRow
+from functions.events.agent import AgentUsage, UndeliveredReason
+from functions.job_grant import JobGrant
+from functions.kit.clients.github import Github
+from functions.kit.errors import PermanentError
+
+# Of the file names in an event.
+MAX_NAMES = 100
+
+
+@dataclass
+class Applied:
+    """What was done."""
+
+    pull_request: int | None = None
+    url: str = ""
+    commits: int = 0
+    files: list[str] = field(default_factory=list)
+    commented: bool = False
+    labels: list[str] = field(default_factory=list)
+    usage: AgentUsage = field(default_factory=AgentUsage)
+    summary: str = ""
+
+
+@dataclass
+class Unapplied:
+    """Why nothing was done."""
+
+    reason: UndeliveredReason
+    details: list[str] = field(default_factory=list)
+    usage: AgentUsage = field(default_factory=AgentUsage)
+    summary: str = ""
+
+
+async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Applied | Unapplied:
+    """Check everything, then do it; `TemporaryError` where another attempt may help."""
+    if row.outputs is None:
+        return Unapplied("no_outputs")
+    try:
+        wanted = parse(row.outputs)
+    except InvalidOutputs as error:
+        return Unapplied("invalid_outputs", [str(error)])
+    found = await _applied(row, wanted, github, settings)
+    found.usage, found.summary = wanted.usage, decide.harmless(wanted.summary)
+    return found
+
+
+async def _applied(
+    row: OutputRow, wanted: Outputs, github: Github, settings: OutputsSettings
+) -> Applied | Unapplied:
+    if wanted.nothing_to_do:
+        return Unapplied("nothing_to_do", [decide.harmless(wanted.nothing_to_do)])
+    grant = row.grant
+    if problems := _refused_texts(wanted, grant):
+        return Unapplied("refused", problems)
+    writer = Writer(github, grant)
+    applied = Applied()
+    try:
+        if wanted.pull_request is not None:
+            if row.bundle is None or not has_work(row.bundle):
+                return Unapplied("no_commits", ["a pull request needs a commit on the branch"])
+            token = await github.token(grant.repository, PULLS)
+            url = f"{settings.github_url.rstrip('/')}/{grant.repository}.git"
+            work, problems = await asyncio.to_thread(_pushed, url, token, row.bundle, grant)
+            if problems:
+                return Unapplied("refused", problems)
+            applied.commits, applied.files = work.commits, list(work.files[:MAX_NAMES])
+            opened = await writer.pull_request(wanted.pull_request)
+            applied.pull_request, applied.url = opened.number, opened.html_url
+        if wanted.labels:
+            await writer.label(wanted.labels)
+            applied.labels = wanted.labels
+        if wanted.comment:
+            await writer.comment(wanted.comment)
+            applied.commented = True
+    except BadBundle as error:
+        return Unapplied("refused", [error.detail])
+    except BranchMoved as error:
+        return Unapplied("branch_moved", [error.detail])
+    except PermanentError as error:
+        return Unapplied("github_refused", [error.detail])
+    return applied
+
+
+def _pushed(url: str, token: str, bundle: bytes, grant: JobGrant) -> tuple[decide.Work, list[str]]:
+    """Push the commits where the rules allow it; what they are, and why not."""
+    rules = grant.rules
+    limits = decide.Limits(
+        rules.forbidden_paths, rules.max_files, rules.max_bytes, rules.max_commits
+    )
+    with checked_out(url, token, bundle) as checkout:
+        work = checkout.work()
+        problems = decide.refusals(work, limits)
+        if not problems:
+            checkout.push(grant.branch)
+    return work, problems
+
+
+def _refused_texts(wanted: Outputs, grant: JobGrant) -> list[str]:
+    """What is refused before anything of GitHub is asked."""
+    rules, problems = grant.rules, []
+    if wanted.pull_request and not rules.pull_request:
+        problems.append("the route lets it open no pull request")
+    if wanted.comment and not rules.comment:
+        problems.append("the route lets it write no comment")
+    if (wanted.comment or wanted.labels) and grant.issue is None:
+        problems.append("there is no issue to comment on or to label")
+    for name in decide.refused_labels(wanted.labels, rules.labels):
+        problems.append(f"the route does not let it set the label {name}")
+    texts = {"the comment": wanted.comment or "", "the summary": wanted.summary}
+    if wanted.pull_request:
+        texts |= {
+            "the title": wanted.pull_request.title,
+            "the description": wanted.pull_request.body,
+        }
+    for where, text in texts.items():
+        problems += decide.secrets_in(text, where)
+    return decide.shown(problems)

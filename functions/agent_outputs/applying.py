@@ -1,0 +1,163 @@
+"""Apply outputs, one Job's after the other: lease a row, work without a transaction, settle.
+
+Every step finds out by itself whether it was done, so that an attempt after a crash repeats none.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from functions.agent_outputs import tables
+from functions.agent_outputs.apply import Applied, Unapplied, apply
+from functions.agent_outputs.settings import OutputsSettings
+from functions.agent_outputs.tables import OutputRow
+from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered
+from functions.kit import cloudevents
+from functions.kit.clients.github import Github
+from functions.kit.clients.github_app import GithubSettings
+from functions.kit.context import Context, Resources
+from functions.kit.contract import envelope
+from functions.kit.durable import Key
+from functions.kit.durable.coalesced import CoalescedTask
+from functions.kit.errors import TemporaryError, shortened
+
+logger = logging.getLogger(__name__)
+
+EMITS: tuple[type[AgentFact], ...] = (AgentDelivered, AgentUndelivered)
+MIN_DELAY_S, MAX_DELAY_S = 5.0, 60.0
+
+
+class _Clients:
+    """What the process keeps: a client of GitHub knows its tokens and limits."""
+
+    def __init__(self, _: Resources) -> None:
+        self.github: Github | None = None
+
+
+def github_of(ctx: Context) -> Github:
+    """The process's client of GitHub."""
+    clients = ctx.part(_Clients)
+    if clients.github is None:
+        clients.github = Github(ctx.settings(GithubSettings), ctx.http, ctx.now)
+    return clients.github
+
+
+class Applier:
+    """The background work of one process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._ctx: Context | None = None
+        self._task = CoalescedTask(self._run)
+
+    def trigger(self, ctx: Context) -> None:
+        """Apply what is due."""
+        self._ctx = replace(ctx, tx=None)
+        self._task.trigger()
+
+    async def idle(self) -> None:
+        """Return when nothing is at work."""
+        if self._task.task is not None:
+            await self._task.task
+
+    def running(self) -> list[Any]:
+        task = self._task.task
+        return [task] if task is not None and not task.done() else []
+
+    async def close(self) -> None:
+        for task in self.running():
+            task.cancel()
+
+    async def _run(self) -> None:
+        assert self._ctx is not None, "triggered with a context"
+        while await apply_next(self._ctx):
+            pass
+
+
+async def apply_next(ctx: Context) -> bool:
+    """Apply the oldest outputs that are due; False where none are."""
+    async with ctx.store.transaction() as tx:
+        row = await tables.lease(tx, ctx.now())
+    if row is None:
+        return False
+    found: Applied | Unapplied | None
+    try:
+        found = await apply(row, github_of(ctx), ctx.settings(OutputsSettings))
+    except TemporaryError as error:
+        found = await _postponed(ctx, row, error.detail, error.delay_s)
+    except Exception as error:
+        logger.exception("outputs of %s", row.grant.job_id)
+        found = await _postponed(ctx, row, f"{type(error).__name__}: {error}", 0)
+    if found is not None:
+        await _settle(ctx, row, found)
+    return True
+
+
+async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -> Unapplied | None:
+    """Leave the row for later; what it came to where it is too old for that."""
+    now, settings = ctx.now(), ctx.settings(OutputsSettings)
+    if now - row.received_at > timedelta(hours=settings.outputs_give_up_hours):
+        return Unapplied("not_applied", [shortened(error)])
+    logger.warning("outputs of %s wait: %s", row.grant.job_id, error)
+    backoff_s = min(MIN_DELAY_S * 2 ** (row.attempts - 1), MAX_DELAY_S)
+    due = now + timedelta(seconds=max(delay_s, backoff_s))
+    async with ctx.store.connection() as connection:
+        await tables.postpone(connection, row.grant.job_id, shortened(error), due)
+    return None
+
+
+async def _settle(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> None:
+    fact = _fact(ctx, row, found)
+    state: tables.State = "delivered" if isinstance(found, Applied) else "undelivered"
+    durable = ctx.resources.durable
+    async with ctx.store.transaction() as tx:
+        result = fact.model_dump(mode="json", exclude={"correlation_id", "traceparent"})
+        if not await tables.settle(tx, row.grant.job_id, state, result, ctx.now()):
+            return
+        entries = await durable.put(tx, ctx.function, _sealed(ctx, fact))
+    durable.deliver(entries)
+
+
+def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact:
+    grant = row.grant
+    common: dict[str, Any] = {
+        "correlation_id": grant.correlation_id,
+        "traceparent": grant.traceparent,
+        "job_id": grant.job_id,
+        "task_id": grant.task_id,
+        "route": grant.route,
+        "repository": grant.repository,
+        "issue": grant.issue,
+        "settled_at": ctx.now(),
+        "usage": found.usage,
+        "summary": found.summary,
+    }
+    if isinstance(found, Unapplied):
+        details = [*found.details, *row.problems]
+        kept = row.bundle is not None
+        return AgentUndelivered(**common, reason=found.reason, details=details, kept=kept)
+    return AgentDelivered(
+        **common,
+        pull_request=found.pull_request,
+        url=found.url,
+        branch=grant.branch if found.pull_request else "",
+        commits=found.commits,
+        files=found.files,
+        commented=found.commented,
+        labels=found.labels,
+    )
+
+
+def _sealed(ctx: Context, fact: AgentFact) -> list[cloudevents.Message]:
+    cause = cloudevents.Message(fact.job_id, "/functions/job-launcher", "io.dsm.job.started.v1")
+    return envelope.seal(
+        fact,
+        cause=cause,
+        key=Key(ctx.function, "job", fact.job_id),
+        source="/functions/agent-outputs",
+        emits=EMITS,
+        overrides=ctx.resources.process.overrides,
+        at=ctx.now(),
+    )

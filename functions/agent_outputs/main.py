@@ -1,0 +1,67 @@
+"""Take what agents have left, check it by the rules of their routes, and do it with a token of its
+own.
+
+in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
+        ScheduleDue(schedule="agent-outputs-sweep")
+out     AgentDelivered, AgentUndelivered: one of both, once for each Job that posts
+asks    GitHub, after the commit
+fails   503 while the database is away; while GitHub is, outputs wait
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from functions.agent_outputs import tables
+from functions.agent_outputs.api import ROUTES
+from functions.agent_outputs.applying import EMITS, Applier
+from functions.agent_outputs.settings import OutputsSettings
+from functions.events.schedule import ScheduleDue
+from functions.job_grant import MIN_KEY_LENGTH
+from functions.kit.clients.github_app import GithubSettings
+from functions.kit.context import Context
+from functions.kit.contract import function
+from functions.kit.durable import Rule
+from functions.kit.telemetry import Gauge
+
+
+def health(ctx: Context) -> Mapping[str, object]:
+    """Is there a key for grants, and a way to ask GitHub?"""
+    return {
+        "takes_outputs": len(ctx.settings(OutputsSettings).grant_key) >= MIN_KEY_LENGTH,
+        "asks_github": ctx.settings(GithubSettings).can_ask,
+    }
+
+
+async def gauges(ctx: Context) -> list[Gauge]:
+    async with ctx.store.connection() as connection:
+        count, oldest_s = await tables.count_waiting(connection)
+    oldest = "Age of the oldest outputs that are not applied, seconds"
+    return [
+        Gauge("function_queue_waiting", "Outputs that are not applied", count),
+        Gauge("function_queue_oldest_seconds", oldest, oldest_s),
+    ]
+
+
+def retention(ctx: Context) -> Sequence[Rule]:
+    return tables.retention(ctx.settings(OutputsSettings).outputs_history_days)
+
+
+async def start(ctx: Context) -> None:
+    """Apply what a process before has left."""
+    ctx.part(Applier).trigger(ctx)
+
+
+@function(
+    emits=EMITS,
+    schedules=["agent-outputs-sweep"],
+    inbox="transaction",
+    routes=ROUTES,
+    start=start,
+    health=health,
+    gauges=gauges,
+    retention=retention,
+)
+async def agent_outputs(event: ScheduleDue, ctx: Context) -> None:
+    """Apply what is due: a Job's outputs that GitHub was away for, or whose process died."""
+    ctx.on_commit(lambda: ctx.part(Applier).trigger(ctx))

@@ -1,0 +1,86 @@
+"""What is written on GitHub for one Job: a draft pull request, labels, a comment. Each once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from functions.agent_outputs import decide
+from functions.agent_outputs.outputs import PullRequest
+from functions.job_grant import JobGrant
+from functions.kit.clients.github import Github
+from functions.kit.clients.github_comments import comment_with
+from functions.kit.clients.service import path, typed
+
+# One token for the push and the pull request, one for the issue.
+PULLS = {"contents": "write", "pull_requests": "write"}
+ISSUES = {"issues": "write"}
+
+
+class Opened(BaseModel):
+    """A pull request."""
+
+    number: int
+    html_url: str
+    draft: bool = False
+
+
+class _Repository(BaseModel):
+    default_branch: str
+
+
+class Writer:
+    """Writes in the repository of a grant, about its issue, from its branch."""
+
+    def __init__(self, github: Github, grant: JobGrant) -> None:
+        self._github, self._grant = github, grant
+        owner, _, name = grant.repository.partition("/")
+        self._owner, self._at = owner, path("repos", owner, name)
+
+    async def pull_request(self, wanted: PullRequest) -> Opened:
+        """Open the branch's draft pull request, or bring the open one up to date."""
+        grant, at = self._grant, f"{self._at}/pulls"
+        text = {"title": decide.harmless(wanted.title), "body": self._body(wanted.body)}
+        query = {"head": f"{self._owner}:{grant.branch}", "state": "open"}
+        found = await self._github.get(at, query, repository=grant.repository, permissions=PULLS)
+        if existing := typed("GitHub", list[Opened], found.body):
+            number = existing[0].number
+            answer = await self._send("PATCH", f"{at}/{number}", text, PULLS)
+            return typed("GitHub", Opened, answer)
+        base = grant.ref or await self._default_branch()
+        new = {**text, "head": grant.branch, "base": base, "draft": True}
+        return typed("GitHub", Opened, await self._send("POST", at, new, PULLS))
+
+    async def label(self, names: list[str]) -> None:
+        at = f"{self._at}/issues/{self._grant.issue}/labels"
+        await self._send("POST", at, {"labels": names}, ISSUES)
+
+    async def comment(self, text: str) -> None:
+        """Comment on the issue, unless this Job has."""
+        grant = self._grant
+        assert grant.issue is not None, "checked before"
+        marker = f"<!-- dsm agent {grant.job_id} -->"
+        if await comment_with(self._github, grant.repository, grant.issue, marker) is None:
+            at = f"{self._at}/issues/{grant.issue}/comments"
+            await self._send("POST", at, {"body": f"{decide.harmless(text)}\n\n{marker}"}, ISSUES)
+
+    def _body(self, given: str) -> str:
+        grant = self._grant
+        closes = f"Closes #{grant.issue}\n\n" if grant.issue is not None else ""
+        made = f"Made by an agent (Job `{grant.job_id}`, route `{grant.route}`)"
+        return f"{decide.harmless(given)}\n\n{closes}{made}. Review it as a stranger's work."
+
+    async def _default_branch(self) -> str:
+        found = await self._github.get(
+            self._at, repository=self._grant.repository, permissions=PULLS
+        )
+        return typed("GitHub", _Repository, found.body).default_branch
+
+    async def _send(
+        self, method: str, at: str, body: dict[str, Any], permissions: dict[str, str]
+    ) -> Any:
+        answer = await self._github.send(
+            method, at, body, repository=self._grant.repository, permissions=permissions
+        )
+        return answer.body

@@ -1,0 +1,150 @@
+"""The table of agents' outputs: one row for each Job, from its arrival to what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from functions.job_grant import JobGrant
+from functions.kit.durable import Connection, Rule, rule
+
+State = Literal["received", "delivered", "undelivered"]
+LEASE_S = 600.0  # longer than any attempt
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """A row; `bundle` only where it was asked for."""
+
+    grant: JobGrant
+    outputs: str | None
+    bundle: bytes | None
+    problems: list[str]
+    state: State
+    result: Mapping[str, Any] | None
+    attempts: int
+    last_error: str
+    received_at: datetime
+    settled_at: datetime | None
+    position: int
+    has_bundle: bool
+
+
+_COLUMNS = """job_grant, outputs, problems, state, result, attempts, last_error, received_at,
+    settled_at, position, bundle IS NOT NULL AS has_bundle"""
+
+
+def retention(days: int) -> tuple[Rule, ...]:
+    return (rule("agent_output", "settled_at", days, "state <> 'received'"),)
+
+
+async def insert(
+    tx: Connection,
+    grant: JobGrant,
+    outputs: str | None,
+    bundle: bytes | None,
+    problems: list[str],
+    at: datetime,
+) -> bool:
+    """Keep what a Job has left; False where it has come before."""
+    found = await tx.fetchval(
+        """INSERT INTO agent_output
+               (job_id, repository, task_id, job_grant, outputs, bundle, problems, received_at,
+                due_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+           ON CONFLICT (job_id) DO NOTHING RETURNING true""",
+        grant.job_id,
+        grant.repository,
+        grant.task_id,
+        grant.model_dump(mode="json"),
+        outputs,
+        bundle,
+        problems,
+        at,
+    )
+    return bool(found)
+
+
+async def get(connection: Connection, job_id: str) -> OutputRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS}, NULL::bytea AS bundle FROM agent_output WHERE job_id = $1", job_id
+    )
+    return _row(row) if row else None
+
+
+async def bundle_of(connection: Connection, job_id: str) -> bytes | None:
+    found: bytes | None = await connection.fetchval(
+        "SELECT bundle FROM agent_output WHERE job_id = $1", job_id
+    )
+    return found
+
+
+async def page(
+    connection: Connection,
+    state: str | None,
+    repository: str | None,
+    before: int | None,
+    limit: int,
+) -> list[OutputRow]:
+    """Newest first."""
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS}, NULL::bytea AS bundle FROM agent_output
+            WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR repository = $2)
+            AND ($3::bigint IS NULL OR position < $3) ORDER BY position DESC LIMIT $4""",
+        *(state, repository, before, limit),
+    )
+    return [_row(row) for row in rows]
+
+
+async def lease(tx: Connection, now: datetime) -> OutputRow | None:
+    """Take the oldest row that is due, for this process."""
+    row = await tx.fetchrow(
+        f"""UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
+                attempts = attempts + 1
+            WHERE job_id = (
+                SELECT job_id FROM agent_output WHERE state = 'received' AND due_at <= $1
+                AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING {_COLUMNS}, bundle""",
+        *(now, LEASE_S),
+    )
+    return _row(row) if row else None
+
+
+async def postpone(connection: Connection, job_id: str, error: str, due_at: datetime) -> None:
+    await connection.execute(
+        """UPDATE agent_output SET due_at = $3, last_error = $2, leased_until = NULL
+           WHERE job_id = $1 AND state = 'received'""",
+        *(job_id, error, due_at),
+    )
+
+
+async def settle(
+    tx: Connection, job_id: str, state: State, result: Mapping[str, Any], at: datetime
+) -> bool:
+    """Store what came of it; False where another process has."""
+    found = await tx.fetchval(
+        """UPDATE agent_output SET state = $2, result = $3, settled_at = $4, leased_until = NULL,
+               last_error = ''
+           WHERE job_id = $1 AND state = 'received' RETURNING true""",
+        *(job_id, state, dict(result), at),
+    )
+    return bool(found)
+
+
+async def count_waiting(connection: Connection) -> tuple[int, float]:
+    """How many wait to be applied, and the oldest's age in seconds."""
+    row = await connection.fetchrow(
+        """SELECT count(*) AS count,
+               coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_s
+           FROM agent_output WHERE state = 'received'"""
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["count"], row["oldest_s"]
+
+
+def _row(row: Any) -> OutputRow:
+    values = {name: row[name] for name in OutputRow.__dataclass_fields__ if name != "grant"}
+    return OutputRow(grant=JobGrant.model_validate(row["job_grant"]), **values)

@@ -1,0 +1,38 @@
+"""`python -m functions.agent_pod prepare|collect`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+_END = {signal.SIGTERM, signal.SIGINT}
+
+
+def main(arguments: list[str]) -> int:
+    """Return 0, or 1 with the reason on standard error."""
+    if arguments == ["collect"]:
+        # Before whatever takes time to import: the agent may end at once.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    from functions.agent_pod.collect import collect
+    from functions.agent_pod.environment import Failure, Places
+    from functions.agent_pod.prepare import prepare
+    from functions.kit.errors import FunctionError
+
+    try:
+        match arguments:
+            case ["prepare"]:
+                prepare(Places.read())
+            case ["collect"]:
+                places = Places.read()
+                signal.sigwait(_END)  # when the other containers have ended
+                collect(places)
+            case _:
+                raise Failure("name prepare or collect")
+    except (Failure, FunctionError) as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Where things are in the pod, and how agent-outputs is asked."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PAUSE_S = 1.0
+MAX_PAUSE_S = 15.0
+
+
+class Failure(Exception):
+    """The container cannot do its work; the text says why."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The agent may write below `repository` and to `outputs`, and sees nothing else of these."""
+
+    repository: Path
+    outputs: Path
+    collected: Path
+    grant: Path
+    outputs_url: str
+    job: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Places:
+        """The pod's environment; `Failure` names a variable that is missing."""
+        try:
+            return cls(
+                repository=Path(environ["REPOSITORY_DIR"]),
+                outputs=Path(environ["OUTPUTS_FILE"]),
+                collected=Path(environ["COLLECTED_DIR"]),
+                grant=Path(environ["GRANT_FILE"]),
+                outputs_url=environ["AGENT_OUTPUTS_URL"].rstrip("/"),
+                job=environ["JOB_NAME"],
+            )
+        except KeyError as error:
+            raise Failure(f"the variable {error.args[0]} is missing") from None
+
+    @property
+    def git(self) -> Path:
+        """A bare repository of our own, whose configuration the agent cannot write."""
+        return self.collected / "repository.git"
+
+
+def post(places: Places, what: str, body: Mapping[str, Any], timeout_s: float) -> Any:
+    """Post to agent-outputs, again while it is away; `Failure` at the timeout or a refusal."""
+    import httpx  # after the start: a sidecar has to be there at once
+
+    url = f"{places.outputs_url}/jobs/{places.job}/{what}"
+    headers = {"Authorization": f"Bearer {places.grant.read_text().strip()}"}
+    deadline = time.monotonic() + timeout_s
+    pause_s = PAUSE_S
+    while True:
+        try:
+            answer = httpx.post(url, json=body, headers=headers, timeout=30)
+        except httpx.HTTPError as error:
+            problem = f"{type(error).__name__} {error}".rstrip()
+        else:
+            if answer.is_success:
+                return answer.json()
+            problem = f"{answer.status_code} {answer.text[:500]}"
+            if answer.status_code not in (404, 408, 425, 429) and answer.status_code < 500:
+                raise Failure(f"agent-outputs refuses: {problem}")
+        if time.monotonic() + pause_s > deadline:
+            raise Failure(f"agent-outputs cannot be reached: {problem}")
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, MAX_PAUSE_S)

@@ -1,0 +1,79 @@
+"""Agents: what came of an agent's work, applied to its repository or not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from functions.events.base import Attribute, Event, Value
+
+UndeliveredReason = Literal[
+    "nothing_to_do",  # the agent says so, and why
+    "no_outputs",  # it ended without saying anything
+    "invalid_outputs",  # what it says does not fit the schema
+    "no_commits",  # it wants a pull request of nothing
+    "refused",  # the route's rules forbid it
+    "branch_moved",  # its branch has commits that it did not see
+    "github_refused",  # GitHub does
+    "not_applied",  # GitHub was away for too long
+]
+
+
+class AgentUsage(Value):
+    """What an agent says that it has used; cost in US dollars."""
+
+    turns: int | None = Field(None, ge=0)
+    input_tokens: int | None = Field(None, ge=0)
+    output_tokens: int | None = Field(None, ge=0)
+    cost_usd: float | None = Field(None, ge=0)
+    session: str | None = Field(None, max_length=200)
+
+
+class AgentFact(Event):
+    """What came of a Job's outputs; `repository` is owner/name on GitHub, `issue` the number of the
+    issue or pull request that it was about."""
+
+    correlation_id: Annotated[str, Attribute()] = ""
+    traceparent: Annotated[str, Attribute()] = ""
+
+    job_id: str
+    task_id: str
+    route: str
+    repository: str
+    issue: int | None = None
+    settled_at: datetime
+    usage: AgentUsage = AgentUsage()
+    summary: str = ""
+
+    def subject(self) -> str | None:
+        return self.job_id
+
+    def identity(self) -> str | None:
+        # The outputs of a Job are settled once.
+        return self.job_id
+
+
+class AgentDelivered(AgentFact):
+    """An agent's outputs were applied: a pull request, a comment, labels, as far as it asked."""
+
+    type: ClassVar[str] = "io.dsm.agent.delivered.v1"
+
+    pull_request: int | None = None
+    url: str = ""
+    branch: str = ""
+    commits: int = 0
+    files: list[str] = Field(default_factory=list)
+    commented: bool = False
+    labels: list[str] = Field(default_factory=list)
+
+
+class AgentUndelivered(AgentFact):
+    """Nothing of an agent's outputs was applied; what it committed is kept (`kept`)."""
+
+    type: ClassVar[str] = "io.dsm.agent.undelivered.v1"
+
+    reason: UndeliveredReason
+    details: list[str] = Field(default_factory=list)
+    kept: bool = False

@@ -1,0 +1,245 @@
+"""What an issue may lead an agent to try: nothing of it leaves, and each refusal is said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from functions import job_grant
+from functions.job_grant import OutputRules
+from tests.support.agent_world import CHANGED, KEY, REPOSITORY, WANTED, AgentWorld, Pod
+
+AWS = "AKIAIOSFODNN7EXAMPLE"
+
+
+def workflow(pod: Pod) -> None:
+    pod.commit({".github/workflows/ci.yml": "on: push\n"})
+
+
+def workflow_in_between(pod: Pod) -> None:
+    pod.commit({".github/workflows/ci.yml": "on: push\n"})
+    pod.git("rm", "--quiet", ".github/workflows/ci.yml")
+    pod.git("commit", "--quiet", "-m", "Away again")
+
+
+def owners(pod: Pod) -> None:
+    pod.commit({"docs/CODEOWNERS": "* @stranger\n"})
+
+
+def link(pod: Pod) -> None:
+    (pod.places.repository / "passwd").symlink_to("/etc/passwd")
+    pod.commit(CHANGED)
+
+
+def submodule(pod: Pod) -> None:
+    head = pod.git("rev-parse", "HEAD")
+    pod.git("update-index", "--add", "--cacheinfo", f"160000,{head},other")
+    pod.git("commit", "--quiet", "-m", "Take another repository in")
+
+
+def secret(pod: Pod) -> None:
+    pod.commit({"config.py": f'KEY = "{AWS}"\n'})
+
+
+def secret_in_between(pod: Pod) -> None:
+    pod.commit({"config.py": f'KEY = "{AWS}"\n'})
+    pod.commit({"config.py": "KEY = None\n"})
+
+
+def secret_in_message(pod: Pod) -> None:
+    pod.commit(CHANGED, f"The key is {AWS}")
+
+
+def large(pod: Pod) -> None:
+    pod.commit({"data.bin": "x" * 1_000_001})
+
+
+def many(pod: Pod) -> None:
+    pod.commit({f"file-{number}": "x" for number in range(101)})
+
+
+@pytest.mark.parametrize(
+    ("attack", "because"),
+    [
+        (workflow, ".github/workflows/ci.yml: agents may not change this path"),
+        (workflow_in_between, ".github/workflows/ci.yml: agents may not change this path"),
+        (owners, "docs/CODEOWNERS: agents may not change this path"),
+        (link, "passwd: is a symbolic link"),
+        (submodule, "other: is a submodule"),
+        (secret, "config.py: has what looks like an AWS access key"),
+        (secret_in_between, "config.py: has what looks like an AWS access key"),
+        (secret_in_message, "a commit message: has what looks like an AWS access key"),
+        (large, "1000001 bytes in new and changed files, 1000000 at most"),
+        (many, "101 files, 100 at most"),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+async def test_commits_that_the_rules_forbid_are_kept_and_not_pushed(
+    agents: AgentWorld, attack: Callable[[Pod], None], because: str
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    attack(pod)
+    pod.says(WANTED)
+    await pod.collect()
+
+    [fact] = agents.said()
+    assert (fact["reason"], fact["details"], fact["kept"]) == ("refused", [because], True)
+    assert agents.github.git.branches(REPOSITORY) == ["main"]
+    assert AWS not in str(fact)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "because"),
+    [
+        pytest.param(
+            {"comment": f"The key: {AWS}"}, "the comment: has what looks like", id="secret"
+        ),
+        pytest.param(
+            {"pull_request": {"title": "x", "body": AWS}}, "the description: has what", id="body"
+        ),
+        pytest.param(
+            {"labels": ["approved"]}, "the route does not let it set the label approved", id="label"
+        ),
+    ],
+)
+async def test_texts_and_labels_that_the_rules_forbid_are_refused(
+    agents: AgentWorld, outputs: dict[str, Any], because: str
+) -> None:
+    await (await agents.pod()).run(outputs=outputs)
+    [fact] = agents.said()
+    assert fact["reason"] == "refused"
+    assert fact["details"][0].startswith(because)
+    assert agents.github.conversation.on(REPOSITORY, 1) == []
+    assert agents.github.issues[REPOSITORY][1].labels == []
+
+
+async def test_a_route_may_forbid_more_paths_and_pull_requests_at_all(agents: AgentWorld) -> None:
+    rules = OutputRules(forbidden_paths=["src/*"])
+    await (await agents.pod("a", rules=rules)).run()
+    await (await agents.pod("b", rules=OutputRules(pull_request=False))).run()
+    assert [fact["details"] for fact in agents.said()] == [
+        ["src/basket.py: agents may not change this path"],
+        ["the route lets it open no pull request"],
+    ]
+
+
+async def test_nothing_that_the_agent_configures_is_run_beside_it(agents: AgentWorld) -> None:
+    """Hooks, filters, monitors and helpers of its repository, which the sidecar would run."""
+    pod = await agents.pod()
+    await pod.prepare()
+    mark = agents.folder / "ran"
+    evil = agents.folder / "evil.sh"
+    evil.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+    evil.chmod(0o755)
+    pod.commit(CHANGED | {".gitattributes": "* filter=evil diff=evil\n"})
+    for name in (
+        *("core.fsmonitor", "filter.evil.clean", "filter.evil.smudge", "filter.evil.process"),
+        *("diff.evil.command", "diff.evil.textconv", "uploadpack.packObjectsHook", "gpg.program"),
+        *("core.sshCommand", "core.editor", "core.pager", "credential.helper"),
+    ):
+        pod.git("config", name, str(evil))
+    for hook in ("pre-commit", "post-commit", "reference-transaction", "post-index-change"):
+        (file := pod.places.repository / ".git/hooks" / hook).parent.mkdir(exist_ok=True)
+        file.write_text(evil.read_text())
+        file.chmod(0o755)
+    pod.write({"src/basket.py": "uncommitted = True\n"})
+    pod.says(WANTED)
+    await pod.collect()
+
+    assert not mark.exists()
+    assert [fact["type"] for fact in agents.said()] == ["delivered"]
+
+
+@pytest.mark.parametrize("name", ["outputs", "HEAD"])
+async def test_what_the_agent_cannot_read_is_not_read_for_it(agents: AgentWorld, name: str) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    file = pod.places.outputs if name == "outputs" else pod.places.repository / ".git/HEAD"
+    file.unlink(missing_ok=True)
+    file.symlink_to(pod.places.grant)
+    await pod.collect()
+    [fact] = agents.said()
+    assert fact["type"] == "undelivered"
+    assert pod.places.grant.read_text() not in str(fact)
+
+
+async def test_a_pipe_holds_nothing_up(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    os.mkfifo(pod.places.outputs)
+    await pod.collect()
+    assert [fact["reason"] for fact in agents.said()] == ["invalid_outputs"]
+
+
+async def test_commits_of_people_are_not_overwritten(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    theirs = agents.github.git.commit(REPOSITORY, "agent/1", {"a.txt": "mine\n"}, "Mine")
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    await pod.collect()
+
+    [fact] = agents.said()
+    assert (fact["reason"], fact["kept"]) == ("branch_moved", True)
+    assert agents.github.git.head(REPOSITORY, "agent/1") == theirs
+
+
+async def test_the_agents_repository_has_no_token(agents: AgentWorld) -> None:
+    agents.github.git.private.add(REPOSITORY)
+    pod = await agents.pod()
+    await pod.prepare()
+    config = (pod.places.repository / ".git/config").read_text()
+    assert "ghs_" not in config
+    assert "uthorization" not in config
+    assert not any(
+        b"ghs_" in file.read_bytes() for file in pod.places.collected.rglob("*") if file.is_file()
+    )
+
+
+async def ask(agents: AgentWorld, job: str, token: str, what: str = "workspace") -> httpx.Response:
+    async with agents.cluster.client("agent-outputs") as client:
+        headers = {"Authorization": f"Bearer {token}"}
+        return await client.post(f"/jobs/{job}/{what}", json={}, headers=headers)
+
+
+async def test_a_grant_is_of_one_job_and_for_a_time(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    token = pod.places.grant.read_text()
+    now = agents.clock()
+    forged = job_grant.signed(pod.grant, "x" * 40, now, now + timedelta(hours=1))
+    assert (await ask(agents, "job-1", token)).status_code == 200
+    assert (await ask(agents, "job-2", token)).status_code == 401
+    assert (await ask(agents, "job-1", forged)).status_code == 401
+    assert (await ask(agents, "job-1", "")).status_code == 401
+    agents.clock.passes(hours=3)
+    assert (await ask(agents, "job-1", token)).status_code == 401
+
+
+async def test_a_workspace_token_reads_one_repository_until_the_outputs_have_come(
+    agents: AgentWorld,
+) -> None:
+    agents.github.git.create("acme/other", {"a": "b"})
+    pod = await agents.pod()
+    token = pod.places.grant.read_text()
+    given = (await ask(agents, "job-1", token)).json()["token"]
+    rights = agents.github._rights
+    assert (rights.may(given, "contents"), rights.may(given, "issues")) == ("read", "")
+    with pytest.raises(Exception, match="404"):
+        rights.check_git(given, "acme/other", writes=False)
+
+    await pod.run()
+    assert (await ask(agents, "job-1", token)).status_code == 401
+
+
+async def test_a_key_that_is_too_short_takes_nothing(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    agents.deploy({"GRANT_KEY": "short"})
+    assert (await ask(agents, "job-1", pod.places.grant.read_text())).status_code == 401
+    assert len(KEY) >= job_grant.MIN_KEY_LENGTH
