@@ -61,6 +61,7 @@ async def start(ctx: Context) -> None:
     health=health,
     gauges=gauges,
     retention=retention,
+    proven=["/jobs/"],  # by the grant of the Job
 )
 async def agent_outputs(event: ScheduleDue, ctx: Context) -> None:
     """Apply what is due: a Job's outputs that GitHub was away for, or whose process died."""

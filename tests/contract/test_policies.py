@@ -157,6 +157,8 @@ def test_all_whom_the_settings_name_are_among_the_called() -> None:
     for name, folder in all_folders().items():
         source = "".join(path.read_text() for path in folder.rglob("*settings.py"))
         named = set(re.findall(r"http://([a-z-]+)\.dsm\.svc", source))
+        # Jobs' pods call agent-outputs, with the grant of the Job in place of an identity.
+        named -= {"agent-outputs"}
         assert named <= set(callers.calls()[name.replace("_", "-")]), name
 
 

@@ -13,7 +13,11 @@ from tests.support.repository import all_folders, target
 from tests.support.slow_target import NapAsked
 
 # Whose requests are proven in another way: by a signature, by a session.
-PROVEN = {"webhook_receiver": ("/webhook/github", "/deliveries"), "console": ("/", "/jobs")}
+PROVEN = {
+    "agent_outputs": ("/jobs/x/outputs",),
+    "console": ("/", "/jobs"),
+    "webhook_receiver": ("/webhook/github", "/deliveries"),
+}
 
 
 @pytest.fixture
