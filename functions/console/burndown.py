@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -33,11 +33,9 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     last = sprint.end_date or date.fromisoformat(history[-1]["date"])
     today, left = ask.ctx.now().date(), history[-1]["remaining"]
     seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today)
-    days = ideal_and_real(history, total, first, last)
+    days = ideal_and_real(history, total, first, last, lambda day: why_off(day, holidays))
     add_forecast(days, seen.ends if left else None)
     add_scope(days, history)
-    for row in days:
-        row["off"] = why_off(row["date"], holidays)
     title = f"Burndown of {sprint_id}: {left} of {total:g} tasks are left"
     plot = line_plot(
         [day_label(day["date"]) for day in days],
@@ -131,21 +129,29 @@ def add_forecast(days: list[Row], ends: date | None) -> None:
             day["forecast"] = round(begin["left"] * (1 - share), 2) if share else begin["left"]
 
 
-def ideal_and_real(history: Sequence[Row], total: float, first: date, last: date) -> list[Row]:
+def ideal_and_real(
+    history: Sequence[Row], total: float, first: date, last: date, off: Callable[[date], str]
+) -> list[Row]:
     """One row per day from the first to the last; what is not known is None.
 
-    >>> rows = ideal_and_real([{"date": "2026-03-03", "remaining": 5}], 8,
-    ...                       date(2026, 3, 2), date(2026, 3, 4))
-    >>> [(row["ideal"], row["left"]) for row in rows]
-    [(8.0, None), (4.0, 5), (0.0, None)]
+    The ideal line falls by the same amount on each working day after the first one; `off` says why
+    a day is none. A sprint without a working day falls each day.
+
+    >>> rows = ideal_and_real([{"date": "2026-03-06", "remaining": 5}], 8,
+    ...                       date(2026, 3, 5), date(2026, 3, 9), lambda day: why_off(day, {}))
+    >>> [(row["ideal"], row["left"], row["off"]) for row in rows]
+    [(8.0, None, ''), (4.0, 5, ''), (4.0, None, 'weekend'), (4.0, None, 'weekend'), (0.0, None, '')]
     """
     reported = {date.fromisoformat(day["date"]): day["remaining"] for day in history}
     first, end = min([first, *reported]), max([last, *reported])
-    span = max((last - first).days, 1)
     length = min((end - first).days, MAX_DAYS) + 1
-    rows = []
+    rows: list[Row] = []
     for number in range(length):
         day = first + timedelta(days=number)
-        ideal = max(0.0, round(total * (1 - number / span), 2))
-        rows.append({"date": day, "ideal": ideal, "left": reported.get(day)})
+        rows.append({"date": day, "left": reported.get(day), "off": off(day)})
+    falling = [row["date"] for row in rows if first < row["date"] <= last]
+    falling = [day for day in falling if not off(day)] or falling
+    for row in rows:
+        fallen = sum(day <= row["date"] for day in falling) / max(len(falling), 1)
+        row["ideal"] = round(total * (1 - fallen), 2)
     return rows
