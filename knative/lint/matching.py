@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from knative.lint.filter_atoms import FilterAtoms, filter_atoms
-from knative.lint.manifest import Manifest
-from knative.local.broker.filters import Predicate, compile_filters
+from knative.lint.manifest import Manifest, Path
+from knative.local.broker.filters import Predicate, compile_filter, compile_filters
 
 _REQUIRED = frozenset({"id", "source", "type", "specversion"})
 _VERSIONS = frozenset({"1.0", "0.3"})  # what a Broker accepts
@@ -82,9 +82,26 @@ def filter_of(trigger: Manifest) -> Filter | None:
     return _compiled(trigger)[0]
 
 
-def filter_error(trigger: Manifest) -> str:
-    """Return why the API server would reject the Trigger's filter; empty when it accepts it."""
-    return _compiled(trigger)[1]
+def filter_errors(trigger: Manifest) -> list[tuple[Path, str]]:
+    """Return each part of the Trigger's filter that the API server would reject, and why."""
+    _, message = _compiled(trigger)
+    if not message:
+        return []
+    filters = trigger.items("spec", "filters")
+    errors = [(number, _entry_error(one)) for number, one in enumerate(filters)]
+    faulty: list[tuple[Path, str]] = [
+        (("spec", "filters", number), error) for number, error in errors if error
+    ]
+    where = "filters" if trigger.get("spec", "filters") else "filter"
+    return faulty or [(("spec", where), message)]
+
+
+def _entry_error(entry: Any) -> str:
+    try:
+        compile_filter(entry, "it")
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @cache

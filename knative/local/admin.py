@@ -64,7 +64,10 @@ def admin_app(runtime: Runtime) -> Starlette:
         return JSONResponse(await runtime.broker.values())
 
     async def event(request: Request) -> Response:
-        found = await histories(runtime.broker, request.query_params.get("id", ""))
+        try:
+            found = await histories(runtime.broker, request.query_params.get("id", ""))
+        except LookupError as error:
+            raise QueryError(error.args[0]) from None
         return JSONResponse(found)
 
     async def redrive(request: Request) -> Response:

@@ -25,6 +25,8 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"fault {number} is active: {fault['fault']}, injected into {calls} calls",
             f"knative-local fault clear {number}",
         )
+    for words in status["unapplied"]:
+        yield words, "mend it and save; what runs is as it was before"
     counts = status["counts"]
     if counts["dead-lettered"]:
         yield (
@@ -33,8 +35,9 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if counts["failed"]:
         yield (
-            f"{counts['failed']} deliveries failed, and no dead letter sink took them",
-            "knative-local dead-letters; spec.delivery.deadLetterSink keeps what fails",
+            f"{counts['failed']} deliveries failed, and no dead letter sink took them: there is "
+            "none (spec.delivery.deadLetterSink), or it failed as well",
+            "knative-local dead-letters says which, and `dead-letters redrive` delivers them again",
         )
     if status["retrying"]:
         yield (

@@ -123,7 +123,7 @@ async def await_ready(instance: Instance, probe: Probe | None, deadline_s: float
     """
     until = time.monotonic() + deadline_s
     path = probe.http_get.path if probe and probe.http_get else None
-    last = "it does not listen"
+    last = f"it does not listen on $PORT, {instance.port}"
     async with aiohttp.ClientSession(trust_env=False) as session:
         while instance.alive:
             if path is None:

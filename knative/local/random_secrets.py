@@ -11,12 +11,14 @@ import json
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from knative.local.data_folder import write_private
 from knative.local.errors import StartError
-from knative.local.manifests.core import Secret
-from knative.local.manifests.load import World
-from knative.local.manifests.meta import Manifest
+
+if TYPE_CHECKING:
+    from knative.local.manifests.load import World
+    from knative.local.manifests.meta import Manifest
 
 ANNOTATION = "local.knative/random"  # key names with blanks between them
 FILE = "secrets.json"
@@ -45,6 +47,8 @@ def read(data: Path) -> Values:
 
 
 def _filled(item: Manifest, values: Values) -> Manifest:
+    from knative.local.manifests.core import Secret  # whoever only reads need not load it
+
     names = item.metadata.annotations.get(ANNOTATION, "").split()
     if not isinstance(item, Secret) or not names:
         return item

@@ -81,6 +81,7 @@ class Runtime:
     ) -> None:
         self._progress = progress
         self.reset: asyncio.Event | None = None  # set when asked to begin anew, by whoever can
+        self.unapplied: Mapping[str, str] = {}  # changes of files that --watch could not apply
         self.world = world
         self.options = options
         self.data = options.data.resolve()

@@ -73,6 +73,7 @@ async def describe(runtime: Runtime) -> dict[str, Any]:
             "now": datetime.fromtimestamp(runtime.timeline.now(), UTC).isoformat(),
             "virtual": runtime.timeline.is_virtual,
         },
+        "unapplied": [*runtime.unapplied.values()],
         "unenforced": sorted(str(i) for i in runtime.world.objects if isinstance(i, UNENFORCED)),
     }
     return found | {"problems": problems(found)}

@@ -46,6 +46,7 @@ class Watcher:
         self._reload = reload
         self._restart = restart
         self._report = report
+        self.unapplied: dict[str, str] = {}  # why a change was not taken: of a host, of YAML ("")
 
     async def run(self) -> None:
         """Follow the file system, one batch of changes after the other."""
@@ -77,8 +78,10 @@ class Watcher:
                 if world.unmapped:
                     raise ManifestError(list(world.unmapped))
             except ManifestError as error:
+                self.unapplied[""] = f"{_names(manifests)} changed; what runs stays: {error}"
                 self._report(f"{_names(manifests)} changed; what runs stays:\n{error}")
                 return
+            self.unapplied.pop("", None)
             if _others(world) != _others(processes.world):
                 self._report(f"{_names(manifests)} changed: everything starts again")
                 self._restart(world)
@@ -93,8 +96,11 @@ class Watcher:
         try:
             name = await self._processes.replace(revision)
         except NotReadyError as error:
-            self._report(f"{_names(files)} changed; {revision.service.name} stays: {error}")
+            words = f"{_names(files)} changed; {revision.service.name} stays: {error}"
+            self.unapplied[revision.host] = words
+            self._report(words)
             return
+        self.unapplied.pop(revision.host, None)
         took_s = time.monotonic() - began
         self._report(f"{_names(files)} changed: {name} is ready after {took_s:.1f} s")
 
@@ -110,5 +116,7 @@ def _others(world: World) -> tuple[list[Manifest], set[str], dict[str, Program]]
 
 
 def _names(files: Iterable[Path]) -> str:
-    names = sorted({file.name for file in files})
+    files = list(files)
+    existing = [file for file in files if file.exists()]  # editors make files and rename them
+    names = sorted({file.name for file in existing or files})
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -83,6 +83,23 @@ def test_an_event_shows_its_whole_way(data: tuple[str, str]) -> None:
     assert one_line(run("event", "nobody", *data)).startswith("there is no event nobody")
 
 
+def test_the_beginning_of_an_id_is_enough_where_it_is_one(data: tuple[str, str]) -> None:
+    for id in ("abcdef-1", "abcdef-2", "abcdeg-3"):
+        run("send", "--type", GREETING, "--id", id, *data)
+    (found,) = lines("event", "abcdeg", *data)
+    assert found["attributes"]["id"] == "abcdeg-3"
+    words = one_line(run("event", "abcdef", *data), 2)
+    assert words == "'abcdef' begins several ids: abcdef-1, abcdef-2"
+    assert one_line(run("event", "abcde", *data)).startswith("there is no event abcde")
+
+
+def test_a_broker_is_named_in_short(data: tuple[str, str]) -> None:
+    (sent,) = lines("send", "--type", GREETING, "--broker", "default", *data)
+    assert sent["status"] == 202
+    words = one_line(run("send", "--type", GREETING, "--broker", "nope", *data), 2)
+    assert words == "'nope' is no Broker as NAMESPACE/NAME; there are: dsm/default"
+
+
 FILTERS: list[tuple[list[str], bool]] = [
     (["--type", "greet"], True),
     (["--type", "nothing"], False),
@@ -116,9 +133,9 @@ def test_what_there_is_not_is_answered_with_what_there_is(data: tuple[str, str])
     assert shown.startswith("no events match\ntypes there are: ")
     assert GREETING in shown
     assert "dsm/echo-takes-greetings" in shown
-    assert "there are: pending, " in one_line(run("events", "--state", "lost", *data))
-    assert "2026-11-25T08:00" in one_line(run("events", "--from", "noon", *data))
-    assert "name=value" in one_line(run("events", "--extension", "Tenant=1", *data))
+    assert "there are: pending, " in one_line(run("events", "--state", "lost", *data), 2)
+    assert "2026-11-25T08:00" in one_line(run("events", "--from", "noon", *data), 2)
+    assert "name=value" in one_line(run("events", "--extension", "Tenant=1", *data), 2)
 
 
 def test_schedules_have_their_next_times(data: tuple[str, str]) -> None:

@@ -151,6 +151,14 @@ def test_events_can_be_followed(knative: LocalKnative) -> None:
     assert listed == {name: changes[-1][name] for name in listed}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is full")
+def test_output_that_cannot_be_written_is_one_line(knative: LocalKnative) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "knative.local", "status", "--data", str(knative.data)]
+        failed = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (failed.returncode, failed.stderr) == (1, "[Errno 28] No space left on device\n")
+
+
 def test_an_unknown_schedule_is_told_with_those_that_exist(knative: LocalKnative) -> None:
     failed = run("fire", "evening", "--data", str(knative.data))
     assert failed.returncode == 1
@@ -327,6 +335,8 @@ def test_down_stops_the_runtime_and_what_a_killed_one_left(tmp_path: Path) -> No
     assert runtime.process.wait(5) == 0
     runtime.start()
     runtime.kill()
+    words = one_line(run("status", "--data", str(tmp_path)))
+    assert "has ended without a word; start it again with `" in words
     assert run("down", "--data", str(tmp_path)).stdout == "stopped PostgreSQL\n"
     assert run("down", "--data", str(tmp_path)).stdout == f"nothing runs on {tmp_path}\n"
 

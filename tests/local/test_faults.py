@@ -163,6 +163,11 @@ def data(knative: LocalKnative) -> Iterator[tuple[str, str]]:
     run("fault", "clear", "--data", str(knative.data))
 
 
+def test_a_fault_that_is_not_there_cannot_be_cleared(data: tuple[str, str]) -> None:
+    assert one_line(run("fault", "clear", "99", *data)).startswith("there is no fault 99")
+    assert one_line(run("fault", "clear", "all", *data), 2).startswith("id: must be a number")
+
+
 @pytest.mark.parametrize("kind", ["kill-before", "kill-after"])
 def test_a_process_is_killed_before_or_after_it_answers(data: tuple[str, str], kind: str) -> None:
     def crashes() -> int:
@@ -202,11 +207,11 @@ async def test_a_request_of_a_function_meets_the_faults_of_its_host(
 
 
 def test_a_fault_for_what_there_is_not_is_refused(data: tuple[str, str], tmp_path: Path) -> None:
-    told = one_line(run("fault", "twice", "trigger=dsm/nobody", *data))
+    told = one_line(run("fault", "twice", "trigger=dsm/nobody", *data), 2)
     assert told.startswith("no Trigger 'dsm/nobody'; there are: dsm/echo-takes-greetings, ")
-    told = one_line(run("fault", "twice", "service=dsm/nobody", *data))
+    told = one_line(run("fault", "twice", "service=dsm/nobody", *data), 2)
     assert told == "no Service 'dsm/nobody'; there are: dsm/echo, dsm/letters"
-    assert "needs a target that is a process" in one_line(run("fault", "kill-after", *data))
+    assert "needs a target that is a process" in one_line(run("fault", "kill-after", *data), 2)
     assert run("fault", *data).stdout == "no faults\n"
     failed = run("up", str(TINY), "--fault", "twise", "--port", "0", "--data", str(tmp_path))
     assert one_line(failed).startswith("--fault: no fault 'twise'; there are: ")

@@ -45,10 +45,20 @@ SLICE = """
       - {addresses: [192.0.2.1], conditions: {ready: false}}
 """
 
+TO_STOCK = """
+    apiVersion: eventing.knative.dev/v1
+    kind: Trigger
+    metadata: {name: to-stock}
+    spec:
+      broker: default
+      subscriber: {ref: {apiVersion: v1, kind: Service, name: stock}, uri: /events}
+"""
+
 
 async def _echo(request: Request) -> Response:
     if request.url.path == "/events":
-        return Response(status_code=202 if request.headers["host"].startswith("legacy.") else 500)
+        is_named = request.headers["host"].startswith(("legacy.", "stock."))
+        return Response(status_code=202 if is_named else 500)
     return JSONResponse(
         {
             "method": request.method,
@@ -89,7 +99,7 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
               subscriber: {{uri: "http://legacy.dsm.svc.cluster.local:{port}/events"}}
         """
         documents = [EXTERNAL.replace("NAME", "localhost"), WITHOUT_SELECTOR,
-                     SLICE.replace("PORT", str(port)), BROKER, trigger]  # fmt: skip
+                     SLICE.replace("PORT", str(port)), BROKER, trigger, TO_STOCK]  # fmt: skip
         overlay = write(tmp_path / "overlay", objects="---".join(documents))
         arguments = ["--map", f"prices.shop=http://127.0.0.1:{port}/v2"]
         knative = LocalKnative(overlay, tmp_path / "data", arguments)
@@ -112,8 +122,11 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
                 assert (gone.status_code, "nothing.invalid" in gone.text) == (502, True)
             assert await knative.send("t") == 202
             (event,) = await knative.ask("events")
-            (attempt,) = event["deliveries"][0]["attempts"]
-            assert (attempt["url"], attempt["status"]) == (f"http://{legacy}/events", 202)
+            attempts = [delivery["attempts"][0] for delivery in event["deliveries"]]
+            assert {(attempt["url"], attempt["status"]) for attempt in attempts} == {
+                (f"http://{legacy}/events", 202),
+                ("http://stock.dsm.svc.cluster.local/events", 202),
+            }
         finally:
             await asyncio.to_thread(knative.stop)
 

@@ -78,6 +78,9 @@ class Town:
 
         await eventually(does)
 
+    async def problems(self) -> list[str]:
+        return [one["problem"] for one in (await self.runtime.ask("status"))["problems"]]
+
     async def will_report(self, *parts: str) -> str:
         async def does() -> str:
             lines = self.runtime.data.with_name("data.log").read_text().splitlines()
@@ -112,9 +115,11 @@ async def test_a_broken_change_keeps_what_runs_and_says_why(town: Town) -> None:
     town.write("one.py", "this is no Python")
     report = await town.will_report("one.py changed; one stays")
     assert "SyntaxError" in report
+    assert await town.problems() == [report]
     assert await town.answer("one") == "one one-00001 red"
     town.write("one.py", PROGRAM.replace("WORDS", "mended"))
     await town.will_answer("one", "mended one-00003 red")
+    assert await town.problems() == []
 
 
 async def test_a_change_of_a_manifest_restarts_its_service_alone(town: Town) -> None:

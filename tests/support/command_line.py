@@ -31,9 +31,9 @@ def lines(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
 
 
-def one_line(failed: subprocess.CompletedProcess[str]) -> str:
-    """The one line in which a command says why it failed."""
-    assert failed.returncode == 1
+def one_line(failed: subprocess.CompletedProcess[str], code: int = 1) -> str:
+    """The one line in which a command says why it failed; its exit code is `code`."""
+    assert failed.returncode == code
     assert "Traceback" not in failed.stderr
     *progress, line = failed.stderr.splitlines()
     assert all(words.startswith(("Starting ", "Running ", "Trying ")) for words in progress)

@@ -16,10 +16,15 @@ MANIFESTS = Path(__file__).with_name("manifests")
 # What a cluster refuses, what never works there, and the place of it.
 FAULTS = {
     "apiserver-nosa": {("KN909", "spec.mode"), ("KN909", "spec.resources.0")},
+    "broker-misspelt": {("KN910", "kind")},
     "broker-unknown": {("KN908", "spec.deliveries")},
     "filtertype-mixed": {("KN403", "spec.filter.type")},
     "ksvc-name": {("KN909", "metadata.name"), ("KN909", "spec.template.metadata.name")},
     "ksvc-noimage": {("KN909", "spec.template.spec.containers.0")},
+    "ksvc-port": {
+        ("KN909", "spec.template.metadata.annotations.autoscaling.knative.dev/class"),
+        ("KN909", "spec.template.spec.containers.0.ports.0.containerPort"),
+    },
     "ksvc-probe": {("KN909", "spec.template.spec.containers.0.readinessProbe")},
     "ksvc-replicas": {
         ("KN908", "spec.replicas"),
@@ -32,6 +37,12 @@ FAULTS = {
     "ping-data-array": {("KN703", "spec.data")},
     "ping-data64-bad": {("KN703", "spec.dataBase64")},
     "ping-data64-notjson": {("KN703", "spec.dataBase64")},
+    "ping-everything": {
+        ("KN703", "metadata.name"),
+        ("KN703", "spec.schedule"),
+        ("KN703", "spec.sink.ref"),
+        ("KN703", "spec.timezone"),
+    },
     "ping-feb30": {("KN706", "spec.schedule")},
     "ping-unknown-field": {("KN908", "spec.jsonData")},
     "ping-utc8": {("KN703", "spec.timezone")},
@@ -42,7 +53,7 @@ FAULTS = {
     "svc-runlatest": {("KN910", "apiVersion")},
     "svc-v1beta1": {("KN910", "apiVersion")},
     "trigger-alpha": {("KN910", "apiVersion")},
-    "trigger-cesql-doubleeq": {("KN403", "spec.filters")},
+    "trigger-cesql-doubleeq": {("KN403", "spec.filters.0")},
     "trigger-delivery-ms": {
         ("KN502", "spec.delivery"),
         ("KN906", "spec.delivery.backoffDelay"),
@@ -50,19 +61,20 @@ FAULTS = {
         ("KN906", "spec.delivery.timeout"),
     },
     "trigger-filter-expression": {("KN403", "spec.filter.expression")},
+    "trigger-filters-all": {("KN403", "spec.filters.0"), ("KN403", "spec.filters.2")},
     "trigger-filters-map": {("KN403", "spec.filters")},
     "trigger-injection": {("KN909", "metadata.annotations.eventing.knative.dev/injection")},
     "trigger-injection-other": {("KN909", "metadata.annotations.eventing.knative.dev/injection")},
     "trigger-longname": {("KN911", "metadata.name")},
     "trigger-nobroker": {("KN909", "spec")},
     "trigger-nosub": {("KN106", "spec")},
-    "trigger-not-list": {("KN403", "spec.filters")},
+    "trigger-not-list": {("KN403", "spec.filters.0")},
     "trigger-sub-field-wrong": {("KN106", "spec"), ("KN908", "spec.subcriber")},
 }
 # What a cluster takes and runs as its author means it.
 FINE = {
     "anchors", "brokerref", "class-Kafka", "class-KafkaNamespaced", "class-RabbitMQBroker",
-    "nomatch", "ping-crontz", "ping-step-weekday", "ping-upper-ext", "remote",
+    "ksvc-class", "nomatch", "ping-crontz", "ping-step-weekday", "ping-upper-ext", "remote",
     "trigger-ksvc-core-api",
 }  # fmt: skip
 # These ask for more than that it works: probes, resources, who consumes it, where it belongs.

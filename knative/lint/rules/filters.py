@@ -12,7 +12,7 @@ from knative.lint.events import declared_attributes
 from knative.lint.filter_atoms import attributes_of, parse
 from knative.lint.finding import Violation, rule
 from knative.lint.manifest import Manifest, Path
-from knative.lint.matching import ANYTHING, PartialEvent, compiled, filter_error, filter_of
+from knative.lint.matching import ANYTHING, PartialEvent, compiled, filter_errors, filter_of
 from knative.lint.tree import Tree, broker_key
 
 _ALWAYS = {"id", "source", "type", "specversion"}
@@ -62,9 +62,8 @@ def empty_value(tree: Tree) -> Iterator[Violation]:
 )  # fmt: skip
 def refused_filter(tree: Tree) -> Iterator[Violation]:
     for trigger in tree.triggers:
-        message = filter_error(trigger)
-        if message:
-            yield Violation(trigger, _path(trigger), message)
+        for path, message in filter_errors(trigger):
+            yield Violation(trigger, path, message)
         for name in trigger.mapping("spec", "filter"):
             if name != "attributes":
                 message = f"filter has no {name}; write the attributes in filter.attributes"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from knative.lint.finding import Violation, rule
 from knative.lint.manifest import EVENTING, MESSAGING, SOURCES, Key, Manifest, Path, format_key
-from knative.lint.matching import filter_error
+from knative.lint.matching import filter_of
 from knative.lint.tree import Tree, broker_key, ref_key
 from knative.local.manifests.problems import show
 
@@ -106,7 +106,7 @@ def no_address(tree: Tree) -> Iterator[Violation]:
 def duplicate_triggers(tree: Tree) -> Iterator[Violation]:
     alike: dict[str, list[Manifest]] = defaultdict(list)
     for trigger in tree.triggers:
-        if not filter_error(trigger):
+        if filter_of(trigger) is not None:
             ref = trigger.mapping("spec", "subscriber", "ref")
             home = trigger.namespace if ref else ""
             wanted = [trigger.get("spec", name) for name in ("filter", "filters", "subscriber")]

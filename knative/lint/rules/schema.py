@@ -48,8 +48,8 @@ def refused(tree: Tree) -> Iterator[Violation]:
 
 @rule(
     "KN910", "error", "kind in a version that is not served",
-    why="Knative 1.22 serves this kind, but not in this apiVersion.",
-    fix="Write the named apiVersion; its fields may have other names.",
+    why="Knative 1.22 serves this kind, but not in this apiVersion; or the kind is misspelt.",
+    fix="Write the named apiVersion, whose fields may have other names; or the named kind.",
 )  # fmt: skip
 def not_served(tree: Tree) -> Iterator[Violation]:
     for manifest in tree.manifests:
@@ -57,6 +57,9 @@ def not_served(tree: Tree) -> Iterator[Violation]:
             yield Violation(
                 manifest, ("apiVersion",), f"{manifest.kind} is in {' and '.join(known)}"
             )
+        version = str(manifest.get("apiVersion"))
+        if manifest.is_knative and (near := openapi.misspelt(version, manifest.kind)):
+            yield Violation(manifest, ("kind",), f"{manifest.kind} is no kind; {near} is")
 
 
 @rule(

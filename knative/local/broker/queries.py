@@ -28,6 +28,10 @@ class Queries:
         """Events with deliveries and attempts, newest first unless `after` is given."""
         return await self._fresh(Reader.search, wanted)
 
+    async def ids(self, beginning: str) -> list[str]:
+        """Up to five ids of events that begin so."""
+        return await self._fresh(Reader.ids, beginning)
+
     async def caused_by(self, record: EventRecord) -> EventRecord | None:
         """The event that this one was made for, where it says so or is an answer."""
         return await self._fresh(Reader.caused_by, record)

@@ -102,6 +102,15 @@ class Reader:
         )
         return [name for (name,) in rows]
 
+    def ids(self, beginning: str) -> list[str]:
+        """Up to five ids that begin so."""
+        rows = self._reader.execute(
+            "select distinct json_extract(attributes, '$.id') from event"
+            " where substr(json_extract(attributes, '$.id'), 1, length(:part)) = :part limit 5",
+            {"part": beginning},
+        )
+        return [id for (id,) in rows]
+
     def caused_by(self, record: EventRecord) -> EventRecord | None:
         """The event that `record` answers, or names as its `causationid`."""
         if record.cause is not None:

@@ -21,9 +21,7 @@ def reset(arguments: argparse.Namespace) -> int:
     """Stop all, delete the data, start again on the same port; return once it serves."""
     data = Path(arguments.data)
     client = Client(data)
-    answer = client.request("POST", "reset")
-    if not answer.is_success:
-        raise StartError(answer.json()["detail"])
+    client.done("POST", "reset")
     deadline = time.monotonic() + RESET_WITHIN_S
     while not _is_replaced(client, data):
         if not _is_alive(client.pid) or time.monotonic() > deadline:
@@ -57,10 +55,7 @@ def clock(arguments: argparse.Namespace) -> int:
         found = client.ask("status")["clock"]
         words = f"{moment(found['now'])}, {clock_kind(found)}"
     else:
-        answer = client.request("POST", "clock/advance", by=arguments.by or "")
-        found = answer.json()
-        if not answer.is_success:
-            raise StartError(found["detail"])
+        found = client.done("POST", "clock/advance", by=arguments.by or "")
         words = f"{moment(found['now'])}, {found['timers']} timers were due"
     print(json.dumps(found) if arguments.json else words)
     return 0
@@ -70,15 +65,15 @@ def fault(arguments: argparse.Namespace) -> int:
     """List the faults, begin one, or clear one or all."""
     client, words = Client(Path(arguments.data)), arguments.words
     if words[:1] == ["clear"]:
-        answer = client.request("POST", "faults/clear", id=" ".join(words[1:]) or None)
+        number = " ".join(words[1:]) or None
+        found = client.done("POST", "faults/clear", id=number)
+        if number and not found["cleared"]:
+            raise StartError(f"there is no fault {number}: `knative-local fault` lists them")
     else:
         method = "POST" if words else "GET"
-        answer = client.request(method, "faults", fault=" ".join(words) or None)
-    found = answer.json()
-    if not answer.is_success:
-        raise StartError(found["detail"])
+        found = client.done(method, "faults", fault=" ".join(words) or None)
     if isinstance(found, dict):
-        say(json.dumps(found) if arguments.json else f"{found['cleared']} faults cleared")
+        say(json.dumps(found) if arguments.json else f"faults cleared: {found['cleared']}")
     elif arguments.json:
         for one in found:
             say(json.dumps(one))

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from knative.local.cli.typed import typed
-from knative.local.errors import StartError
+from knative.local.errors import StartError, UsageError
 
 TIMEOUT_S = 900.0  # an ingress answers after all deliveries, retries included
 
@@ -53,9 +53,14 @@ class Client:
 
     def ask(self, path: str, **query: Any) -> Any:
         """The JSON that the runtime answers to GET /_knative/`path`."""
-        answer = self.request("GET", path, **query)
+        return self.done("GET", path, **query)
+
+    def done(self, method: str, path: str, **query: Any) -> Any:
+        """The JSON of a success; StartError, or UsageError where the query is wrong."""
+        answer = self.request(method, path, **query)
         if not answer.is_success:
-            raise StartError(answer.json().get("detail") or f"{self.url} answers {answer.status}")
+            error = UsageError if answer.status == 422 else StartError
+            raise error(answer.json().get("detail") or f"{self.url} answers {answer.status}")
         return answer.json()
 
     def request(self, method: str, path: str, **query: Any) -> Answer:
@@ -110,6 +115,9 @@ class Client:
             raise self._away(error) from None
 
     def _away(self, error: Exception) -> StartError:
+        if isinstance(error, ConnectionRefusedError):
+            words = "has ended without a word; start it again with"
+            return StartError(f"the local Knative at {self.url} {words} `{typed('up')}`")
         return StartError(f"the local Knative at {self.url} does not answer: {error}")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from knative.local.cli.client import Client
 from knative.local.cli.show import takes
-from knative.local.errors import StartError
+from knative.local.errors import UsageError
 from knative.local.hosts import BROKER_HOST
 
 
@@ -18,7 +18,8 @@ def send_event(
 ) -> tuple[dict[str, Any], str]:
     """Send an event; its id, the status and the deliveries, and the same for a person.
 
-    `data` is JSON or empty, `broker` namespace/name, by default the only one.
+    `data` is JSON or empty; `broker` is namespace/name or a name that only one has, by default the
+    only one.
     """
     event = {"specversion": "1.0", "id": str(uuid.uuid4()), **attributes}
     headers = {f"ce-{name}": _encoded(value) for name, value in event.items()}
@@ -26,11 +27,13 @@ def send_event(
     if data:
         headers["content-type"] = "application/json"
     status = client.ask("status")
-    if broker is None:
-        if len(status["brokers"]) != 1:
-            there = ", ".join(status["brokers"]) or "none"
-            raise StartError(f"name a broker; there are: {there}")
-        (broker,) = status["brokers"]
+    if broker is None or "/" not in broker:
+        there = status["brokers"]
+        named = [one for one in there if broker in (None, one.partition("/")[2])]
+        if len(named) != 1:
+            words = f"{broker!r} is no Broker" if broker and not named else "name a Broker"
+            raise UsageError(f"{words} as NAMESPACE/NAME; there are: {', '.join(there) or 'none'}")
+        (broker,) = named
     answer = client.send("POST", f"/{quote(broker)}", data.encode(), headers)
     took, words = _outcome(client, broker, headers, answer.status, status)
     return {"id": event["id"], "status": answer.status, "deliveries": took}, words

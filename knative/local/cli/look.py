@@ -12,7 +12,7 @@ from typing import Any
 from knative.local.cli import show
 from knative.local.cli.client import Client
 from knative.local.cli.terminal import say
-from knative.local.errors import StartError
+from knative.local.errors import StartError, UsageError
 
 _FILTERS = ("type", "source", "subject", "trigger", "state", "extension", "to", "limit")
 
@@ -113,7 +113,7 @@ def dead_letters(arguments: argparse.Namespace) -> int:
 
 def _redrive(client: Client, arguments: argparse.Namespace) -> int:
     if arguments.all == bool(arguments.ids):
-        raise StartError("redrive what: give ids, or --all")
+        raise UsageError("redrive what: give ids, or --all")
     seqs: list[int | None] = [None] if arguments.all else []
     for name in arguments.ids:
         found = client.ask("event", id=name)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from knative.local.cli.parser import parser
-from knative.local.errors import StartError
+from knative.local.errors import StartError, UsageError
 from knative.local.manifests.problems import ManifestError
 
 
@@ -22,9 +22,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "knative-local") -> int:
         return int(command(arguments))
     except (StartError, ManifestError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except OSError as error:  # of the output, as a full disk; commands tell their own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        return 0
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(error, file=sys.stderr)
+        return 1

@@ -169,7 +169,12 @@ def _look(commands: _Commands) -> None:
         "events --follow --json | jq -r .attributes.type\n"
         "events --extension tenant=acme --trigger shop/mail --limit 5",
     )
-    events.add_argument("-f", "--follow", action="store_true", help="what happens from now on")
+    events.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="what happens from now on: a line for each event and each change of a delivery",
+    )
     events.add_argument("--type", help="a part of the type")
     events.add_argument("--source", help="a part of the source")
     events.add_argument("--subject", help="the subject")
@@ -187,7 +192,7 @@ def _look(commands: _Commands) -> None:
         "show one event's whole way: what caused it, each attempt, what it caused",
         "event 6f9d61\nevent '#12' --json",
     )
-    event.add_argument("id", help="the event's id, or its number in the list")
+    event.add_argument("id", help="the event's id or how it begins, or its number in the list")
 
     given_up = commands.add(
         "dead-letters",
@@ -196,7 +201,9 @@ def _look(commands: _Commands) -> None:
         "dead-letters\ndead-letters redrive 6f9d61\ndead-letters redrive --all",
     )
     given_up.add_argument("action", nargs="?", choices=("list", "redrive"), default="list")
-    given_up.add_argument("ids", nargs="*", metavar="ID", help="what to redrive: ids or numbers")
+    given_up.add_argument(
+        "ids", nargs="*", metavar="ID", help="what to redrive: ids, how they begin, or numbers"
+    )
     given_up.add_argument("--all", action="store_true", help="redrive whatever was given up")
     given_up.add_argument("--limit", type=count, default=100, help="the latest N (default: 100)")
 
@@ -217,7 +224,7 @@ def _act(commands: _Commands) -> None:
     send.add_argument("--source", default="/cli", help="default: /cli")
     send.add_argument("--subject", help="what the event is about")
     send.add_argument("--id", help="default: a new one")
-    send.add_argument("--broker", metavar="NAMESPACE/NAME", help="default: the only one")
+    send.add_argument("--broker", metavar="[NAMESPACE/]NAME", help="default: the only one")
     send.add_argument("--state", metavar="DIR", help=argparse.SUPPRESS)
     clock = commands.add(
         "clock",

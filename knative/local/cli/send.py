@@ -10,7 +10,7 @@ from pathlib import Path
 from knative.local.cli.client import Client
 from knative.local.cli.ingress import send_event
 from knative.local.cli.parser import DATA
-from knative.local.errors import StartError
+from knative.local.errors import StartError, UsageError
 
 
 def fire(arguments: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def send(arguments: argparse.Namespace) -> int:
     for extension in arguments.extension:
         name, equals, value = extension.partition("=")
         if not equals or not name.isalnum() or name != name.lower():
-            raise StartError(f"--extension {extension!r} is not name=value with a lower-case name")
+            raise UsageError(f"--extension {extension!r} is not name=value with a lower-case name")
         attributes[name] = value
     data = _event_data(arguments)
     body, words = send_event(
@@ -52,7 +52,7 @@ def _event_data(arguments: argparse.Namespace) -> str:
     elif arguments.state is not None:
         arguments.data = arguments.state
     if given is not None and not _is_json(given):
-        raise StartError(f"{name} is not JSON: {given[:200]}")
+        raise UsageError(f"{name} is not JSON: {given[:200]}")
     return given or ""
 
 

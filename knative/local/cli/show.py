@@ -67,10 +67,25 @@ def clock_kind(found: Record) -> str:
 def takes(trigger: Record) -> str:
     """The filter of a Trigger."""
     if trigger["filters"]:
-        return str(trigger["filters"])
+        return " and ".join(map(_filter, trigger["filters"]))
     pairs = trigger["filter"] or {}
     words = (value if key == "type" else f"{key}={value}" for key, value in pairs.items())
     return ", ".join(words) or "everything"
+
+
+def _filter(one: Any) -> str:
+    """An entry of `filters` in words, as `prefix source=/shop`."""
+    if not isinstance(one, dict) or len(one) != 1:
+        return json.dumps(one)
+    ((dialect, body),) = one.items()
+    if dialect in ("all", "any") and isinstance(body, list):
+        return f"({(' and ' if dialect == 'all' else ' or ').join(map(_filter, body))})"
+    if dialect == "not":
+        return f"not {_filter(body)}"
+    if not isinstance(body, dict):
+        return str(body)
+    before = "" if dialect == "exact" else f"{dialect} "
+    return " and ".join(f"{before}{name}={value}" for name, value in body.items())
 
 
 def services(found: Iterable[Record]) -> None:

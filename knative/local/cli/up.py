@@ -100,6 +100,7 @@ async def _run(
 
         data = runtime.options.data
         watcher = Watcher(runtime.processes, data, reload, changed.set_result, say)
+        runtime.unapplied = watcher.unapplied
         beside.append(asyncio.create_task(watcher.run()))
     try:
         if arguments.json:

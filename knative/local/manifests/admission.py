@@ -33,6 +33,8 @@ _POD: FieldPath = ("spec", "template", "spec")
 _HANDLERS = {"httpGet", "tcpSocket", "exec", "grpc"}
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _PORT_NAMES = {"", "http1", "h2c"}
+_MAX_PORT = 65_535
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def refusals(body: Body) -> Iterator[Fault]:
@@ -41,6 +43,9 @@ def refusals(body: Body) -> Iterator[Fault]:
     check = _CHECKS.get((group, str(body.get("kind"))))
     if check is not None:
         yield from check(body)
+    name = value_at(body, "metadata", "name")
+    if group in _GROUPS and check is not _service and name and not _NAME.fullmatch(str(name)):
+        yield ("metadata", "name"), f"{name!r} must be lower-case letters, digits, dashes and dots"
 
 
 def label_fault(name: str) -> str:
@@ -65,6 +70,7 @@ def _trigger(body: Body) -> Iterator[Fault]:
         fault = _dependency_fault(annotations[_DEPENDENCY], value_at(body, "metadata", "namespace"))
         if fault:
             yield (*path, _DEPENDENCY), fault
+    yield from _ref(body, ("spec", "subscriber"))
 
 
 def _dependency_fault(text: Any, namespace: Any) -> str:
@@ -88,10 +94,20 @@ def _ping(body: Body) -> Iterator[Fault]:
         Cron(str(schedule), str(zone))
     except UnknownZoneError as error:
         yield ("spec", "timezone" if zone else "schedule"), str(error)
+        if zone and (fault := _cron_fault(str(schedule))):
+            yield ("spec", "schedule"), fault
     except CronError as error:
         yield ("spec", "schedule"), str(error)
     yield from _ping_data(spec)
-    yield from _overrides(body)
+    yield from _source(body)
+
+
+def _cron_fault(schedule: str) -> str:
+    try:
+        Cron(schedule)
+    except CronError as error:
+        return str(error)
+    return ""
 
 
 def _ping_data(spec: Body) -> Iterator[Fault]:
@@ -114,6 +130,12 @@ def _ping_data(spec: Body) -> Iterator[Fault]:
         else:
             if value is not None and not isinstance(value, dict):
                 yield ("spec", field), f"must be a JSON object under contentType {_JSON}"
+
+
+def _source(body: Body) -> Iterator[Fault]:
+    """What all sources have: a sink and the extensions of their events."""
+    yield from _ref(body, ("spec", "sink"))
+    yield from _overrides(body)
 
 
 def _overrides(body: Body) -> Iterator[Fault]:
@@ -142,7 +164,7 @@ def _api_server(body: Body) -> Iterator[Fault]:
                 yield rule, f"needs a key and an operator of {', '.join(_OPERATORS)}"
     if _mapping(body, "spec", "owner"):
         yield from _missing(body, ("spec", "owner"), "apiVersion", "kind")
-    yield from _overrides(body)
+    yield from _source(body)
 
 
 def _sink_binding(body: Body) -> Iterator[Fault]:
@@ -153,7 +175,7 @@ def _sink_binding(body: Body) -> Iterator[Fault]:
         yield from _missing(body, ("spec", "subject"), "apiVersion", "kind")
         if bool(subject.get("name")) is (subject.get("selector") is not None):
             yield ("spec", "subject"), "needs exactly one of name or selector"
-    yield from _overrides(body)
+    yield from _source(body)
 
 
 def _container_source(body: Body) -> Iterator[Fault]:
@@ -162,7 +184,7 @@ def _container_source(body: Body) -> Iterator[Fault]:
         yield ("spec",), "template.spec.containers is missing"
     for number in range(len(containers)):
         yield from _missing(body, (*_POD, "containers", number), "name", "image")
-    yield from _overrides(body)
+    yield from _source(body)
 
 
 def _sequence(body: Body) -> Iterator[Fault]:
@@ -242,9 +264,13 @@ def _containers(body: Body) -> Iterator[Fault]:
             if len(handlers) > 1:
                 yield (*at, probe), f"has {' and '.join(handlers)}, of which one is allowed"
         for place in range(len(_items(body, *at, "ports"))):
-            port = value_at(body, *at, "ports", place, "name") or ""
-            if port not in _PORT_NAMES:
-                yield (*at, "ports", place, "name"), f"{port!r} must be http1, h2c or nothing"
+            name = value_at(body, *at, "ports", place, "name") or ""
+            if name not in _PORT_NAMES:
+                yield (*at, "ports", place, "name"), f"{name!r} must be http1, h2c or nothing"
+            port = value_at(body, *at, "ports", place, "containerPort")
+            if isinstance(port, int) and not 0 <= port <= _MAX_PORT:
+                path: FieldPath = (*at, "ports", place, "containerPort")
+                yield path, f"{port} is not within 0 to {_MAX_PORT}"
         if value_at(body, *at, "securityContext", "privileged"):
             yield (*at, "securityContext", "privileged"), "is not allowed"
         for place in range(len(_items(body, *at, "volumeMounts"))):
@@ -261,7 +287,11 @@ def _containers(body: Body) -> Iterator[Fault]:
 def _destination(body: Body, path: FieldPath) -> Iterator[Fault]:
     if not value_at(body, *path, "ref") and not value_at(body, *path, "uri"):
         yield path, "needs a ref or a uri"
-    elif value_at(body, *path, "ref"):
+    yield from _ref(body, path)
+
+
+def _ref(body: Body, path: FieldPath) -> Iterator[Fault]:
+    if value_at(body, *path, "ref"):
         yield from _missing(body, (*path, "ref"), "apiVersion", "kind", "name")
 
 
@@ -305,3 +335,4 @@ _CHECKS: dict[tuple[str, str], Callable[[Body], Iterator[Fault]]] = {
     ("sources", "PingSource"): _ping,
     ("sources", "SinkBinding"): _sink_binding,
 }
+_GROUPS = {group for group, _ in _CHECKS}

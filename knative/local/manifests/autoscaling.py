@@ -9,7 +9,7 @@ from typing import Any
 PREFIX = "autoscaling.knative.dev/"
 STABLE_WINDOW_S = 60  # config-autoscaler's default
 
-_KPA, _HPA = f"kpa.class.{PREFIX.strip('/')}", f"hpa.class.{PREFIX.strip('/')}"
+_KPA, _HPA = f"kpa.{PREFIX.strip('/')}", f"hpa.{PREFIX.strip('/')}"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _LONGEST_WINDOW_S = 3600

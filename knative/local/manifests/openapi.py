@@ -65,6 +65,18 @@ def served(version: str, kind: str) -> list[str]:
     return [] if version in known else known
 
 
+def misspelt(version: str, kind: str) -> str:
+    """The kind of this group that `kind` is nearly; empty where it is one, or like none.
+
+    >>> misspelt("eventing.knative.dev/v1", "Broekr"), misspelt("eventing.knative.dev/v1", "Broker")
+    ('Broker', '')
+    """
+    group = version.partition("/")[0]
+    there = {k for v, k in (*schemas(), *_OLDER) if v.partition("/")[0] == group} | _LEFT_OUT
+    near = get_close_matches(kind, there - {kind}, 1, cutoff=0.8) if kind not in there else []
+    return near[0] if near else ""
+
+
 def faults(body: Mapping[str, Any]) -> Iterator[Fault]:
     """What the schema of an object's kind refuses; nothing for a kind that has none here."""
     schema = schemas().get((str(body.get("apiVersion")), str(body.get("kind"))))

@@ -130,10 +130,11 @@ def _destination(
     kinds: dict[tuple[str, str], type[Manifest]] = {
         ("serving.knative.dev/v1", "Service"): serving.KnativeService,
         ("eventing.knative.dev/v1", "Broker"): eventing.Broker,
+        ("v1", "Service"): core.Service,
     }
     kind = kinds.get((ref.api_version, ref.kind))
     if kind is None:
-        words = "locally a ref is a Knative Service or a Broker"
+        words = "locally a ref is a Service, of Knative or v1, or a Broker"
         yield (*path, "ref", "kind"), f"{ref.api_version} {ref.kind}: {words}"
     elif world.get(kind, namespace, ref.name) is None:
         yield (*path, "ref", "name"), f"there is no {ref.kind} {namespace}/{ref.name}"
