@@ -99,7 +99,7 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
               subscriber: {{uri: "http://legacy.dsm.svc.cluster.local:{port}/events"}}
         """
         documents = [EXTERNAL.replace("NAME", "localhost"), WITHOUT_SELECTOR,
-                     SLICE.replace("PORT", str(port)), BROKER, trigger, TO_STOCK]  # fmt: skip
+                     SLICE.replace("PORT", str(port)), BROKER, TO_STOCK, trigger]  # fmt: skip
         overlay = write(tmp_path / "overlay", objects="---".join(documents))
         arguments = ["--map", f"prices.shop=http://127.0.0.1:{port}/v2"]
         knative = LocalKnative(overlay, tmp_path / "data", arguments)
