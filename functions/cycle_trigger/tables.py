@@ -32,11 +32,13 @@ async def _write(
 ) -> None:
     async with store.connection() as connection:
         await connection.execute(
-            """INSERT INTO cycle (project_id, sprint_id, state, step, detail)
-               VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project_id, sprint_id) DO UPDATE
+            """INSERT INTO cycle (project_id, sprint_id, state, step, detail, begun_at, updated_at)
+               SELECT $1, $2, $3, $4, $5, now, now
+               FROM (SELECT coalesce($6::timestamptz, now()) AS now) AS clock
+               ON CONFLICT (project_id, sprint_id) DO UPDATE
                SET state = excluded.state, step = excluded.step, detail = excluded.detail,
-                   updated_at = now()""",
-            *(cycle.project_id, cycle.sprint_id or _FIRST, state, step, detail),
+                   updated_at = excluded.updated_at""",
+            *(cycle.project_id, cycle.sprint_id or _FIRST, state, step, detail, store.now),
         )
 
 
@@ -45,8 +47,9 @@ async def left_open(store: Store, quiet_s: float, limit: int) -> list[Cycle]:
     async with store.connection() as connection:
         rows = await connection.fetch(
             """SELECT project_id, sprint_id FROM cycle WHERE state = 'open'
-               AND updated_at <= now() - make_interval(secs => $1) ORDER BY updated_at LIMIT $2""",
-            *(quiet_s, limit),
+               AND updated_at <= coalesce($3::timestamptz, now()) - make_interval(secs => $1)
+               ORDER BY updated_at LIMIT $2""",
+            *(quiet_s, limit, store.now),
         )
     return [Cycle(row["project_id"], row["sprint_id"] or None) for row in rows]
 

@@ -141,7 +141,7 @@ class Resources:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.settings(DatabaseSettings))
+        return Store(self.settings(DatabaseSettings), self.now if self.process.clock_file else None)
 
     @cached_property
     def durable(self) -> Durable:

@@ -58,7 +58,7 @@ JOIN worker_registration w ON w.orch_name = r.orch_name AND w.step_name = s.step
 JOIN orchestration_step_template t ON t.template_id = r.template_id AND t.step_name = s.step_name
 WHERE r.timer_at IS NOT NULL AND r.status = 'IN_PROGRESS' AND r.paused_by IS NULL AND r.flow_id > $2
     AND ($1::text IS NULL OR r.orch_name = $1)
-    AND (s.status = 'RETRYING' AND s.due_at <= now() OR s.status = 'PENDING' AND NOT EXISTS (
+    AND (s.status = 'RETRYING' AND s.due_at <= $4 OR s.status = 'PENDING' AND NOT EXISTS (
         SELECT FROM orchestration_step_run b WHERE b.flow_id = r.flow_id
         AND b.step_name = ANY(t.depends_on) AND b.status NOT IN ('DO_SUCCESS', 'SKIPPED')))
 ORDER BY flow_id LIMIT $3
@@ -66,13 +66,13 @@ ORDER BY flow_id LIMIT $3
 
 
 async def waiting(
-    connection: Connection, orch_name: str | None, after: UUID, limit: int
+    connection: Connection, orch_name: str | None, after: UUID, limit: int, now: datetime
 ) -> list[UUID]:
     """Return the runs that wait for workers, of one orchestration or of all, sorted by id.
 
     Either the whole run waits, or one branch does while others are in flight; that run has a timer.
     """
-    rows = await connection.fetch(_WAITING, orch_name, after, limit)
+    rows = await connection.fetch(_WAITING, orch_name, after, limit, now)
     return [row["flow_id"] for row in rows]
 
 
@@ -85,17 +85,18 @@ class Counts:
     timer_s: float
 
 
-async def counts(connection: Connection) -> Counts:
+async def counts(connection: Connection, now: datetime) -> Counts:
     rows = await connection.fetch(
         """SELECT status, count(*) AS n FROM orchestration_run
            WHERE status IN ('WAITING', 'IN_PROGRESS', 'UNDOING') GROUP BY status"""
     )
     row = await connection.fetchrow(
         """SELECT
-            (SELECT extract(epoch FROM now() - min(since)) FROM orchestration_run
+            (SELECT extract(epoch FROM $1 - min(since)) FROM orchestration_run
              WHERE status = 'WAITING')::float8 AS waiting_s,
-            (SELECT greatest(0, extract(epoch FROM now() - min(timer_at)))
-             FROM orchestration_run)::float8 AS timer_s"""
+            (SELECT greatest(0, extract(epoch FROM $1 - min(timer_at)))
+             FROM orchestration_run)::float8 AS timer_s""",
+        now,
     )
     assert row is not None, "a SELECT without FROM has one row"
     return Counts(

@@ -11,7 +11,7 @@ from functions.orchestrator.orchestrator import Orchestrator
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        found = await due_runs.counts(connection)
+        found = await due_runs.counts(connection, ctx.now())
     saga = ctx.part(Orchestrator)
     silent_s = (saga.now() - saga.timer_loop.last_fired_at).total_seconds()
     going = {s.value: 0 for s in RunStatus if not s.ended} | found.runs

@@ -93,10 +93,10 @@ class TimerLoop:
 
         `carried`: the correlation of the registration that they waited for.
         """
-        count, after = 0, FIRST
+        now, count, after = self._now(), 0, FIRST
         while True:
             async with self._store.connection() as connection:
-                waiting = await due_runs.waiting(connection, orch_name, after, BATCH)
+                waiting = await due_runs.waiting(connection, orch_name, after, BATCH, now)
             await self._wake(waiting, carried)
             count += len(waiting)
             if len(waiting) < BATCH:

@@ -269,7 +269,9 @@ class Runtime:
         if not self.timeline.is_virtual:
             raise ValueError("the clock is the machine's: start with `up --clock TIME`")
         self.clock.wake()
-        return await self.timeline.advance(by_s, partial(wait_until_idle, self._busy))
+        made = await self.timeline.advance(by_s, partial(wait_until_idle, self._busy))
+        await self.broker.sweep()  # by itself it sweeps by the machine's clock
+        return made
 
     async def _notice(self) -> None:
         """Have each tick fired for a while after an event that is none itself."""

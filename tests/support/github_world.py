@@ -106,7 +106,7 @@ class GithubWorld:
         self.pulls: dict[str, dict[int, Pull]] = {}
         self.document = Document(Path(__file__).parent / "github-rest.json")
         self._receiver = receiver
-        self._secret = secret
+        self.secret = secret
         self._late: list[Sent] = []
         self._numbers = 0
 
@@ -180,7 +180,7 @@ class GithubWorld:
                 "Content-Type": "application/json",
                 "X-GitHub-Event": event,
                 "X-GitHub-Delivery": guid,
-                "X-Hub-Signature-256": github.sign(self._secret.encode(), body),
+                "X-Hub-Signature-256": github.sign(self.secret.encode(), body),
             }
             every.append(Sent(hook, guid, event, payload.get("action"), headers, body))
         for sent in every:

@@ -74,7 +74,7 @@ async def start(
     }
     sprint_id = sprint["sprint_id"]
     await tables.start(tx, sprint, tasks)
-    at = await tables.clock(tx)
+    at = await tables.clock(tx, out.virtual_now)
     placed = [task | {"sprint_id": sprint_id} for task in tasks]
     ids = [task["task_id"] for task in tasks]
     facts = [
@@ -119,7 +119,7 @@ async def move(
         task["progress_percentage"] = min(100, before + one["progress_made"])
         task["status"] = decide.status_at(task["progress_percentage"])
         task["progress_made"] = task["progress_percentage"] - before
-        task["updated_at"] = await tables.clock(tx)
+        task["updated_at"] = await tables.clock(tx, out.virtual_now)
         moved.append(task)
     await tables.set_tasks(tx, sprint_id, moved)
     await _announce(tx, out, sprint["project_id"], moved)
@@ -142,7 +142,7 @@ async def set_progress(
         task["status"] = status
     elif progress:
         task["status"] = decide.status_at(progress)
-    at = await tables.clock(tx)
+    at = await tables.clock(tx, out.virtual_now)
     await tables.set_tasks(tx, task["sprint_id"], [task])
     await _announce(tx, out, task["project_id"], [task | {"updated_at": at}])
     return {
@@ -162,7 +162,7 @@ async def close(tx: Connection, out: outgoing.Outgoing, sprint_id: str) -> Row:
     tasks = await tables.tasks(tx, sprint_id)
     status, finished, unfinished = decide.closed(tasks)
     await tables.close(tx, sprint_id, status)
-    at = await tables.clock(tx)
+    at = await tables.clock(tx, out.virtual_now)
     project_id = sprint["project_id"]
     calls = [
         outgoing.placements(project_id, at, [*finished, *unfinished]),

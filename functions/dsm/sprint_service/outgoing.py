@@ -95,6 +95,7 @@ class Outgoing:
 
     def __init__(self, ctx: Context, request: str) -> None:
         self.request = request
+        self.virtual_now = ctx.store.now
         self._ctx = ctx
         self._durable = ctx.resources.durable
         relay(ctx)

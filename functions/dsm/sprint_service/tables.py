@@ -16,9 +16,11 @@ _SPRINT = "sprint_id, project_id, sprint_name, start_date, end_date, duration_we
 _TASK = "task_id, title, status, sprint_id, progress_percentage, assigned_to"
 
 
-async def clock(tx: Connection) -> datetime:
-    """The database's clock: the same for every process, so that later is later."""
-    now: datetime = await tx.fetchval("SELECT clock_timestamp()")
+async def clock(tx: Connection, virtual: datetime | None) -> datetime:
+    """The time: the database's, so that later is later in every process, or a virtual one."""
+    now: datetime = await tx.fetchval(
+        "SELECT coalesce($1::timestamptz, clock_timestamp())", virtual
+    )
     return now
 
 

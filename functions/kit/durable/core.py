@@ -98,7 +98,7 @@ class Durable:
                 for write in outcome.writes:
                     await write(tx)
                 took_ms = (time.perf_counter() - began) * 1000
-                await inbox.record(tx, key, kind, took_ms)
+                await inbox.record(tx, key, kind, took_ms, now=self._store.now)
                 entries = await self.put(tx, key.function, outcome.events)
         except _Settled as settled:
             logger.info("the same request was settled meanwhile: its answer is used")
@@ -117,7 +117,7 @@ class Durable:
         """Record a run that failed, and send the facts that are true all the same."""
         try:
             async with self._store.transaction() as tx:
-                await inbox.record(tx, key, kind, took_ms, failure)
+                await inbox.record(tx, key, kind, took_ms, failure, now=self._store.now)
                 entries = await self.put(tx, key.function, events)
         except FunctionError as error:
             logger.warning("could not record the failed run: %s", error)

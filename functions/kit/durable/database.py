@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from functions.kit.clients import transaction_guard
@@ -29,10 +30,15 @@ class Store:
 
     One small pool: transactions are short, as no service is called inside one. A task inside one
     uses it: a second connection could wait for the first for ever.
+
+    `virtual_now` tells a virtual time, by which rows are dated then; None: `now()` of the database.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, virtual_now: Callable[[], datetime] | None = None
+    ) -> None:
         self._settings = settings
+        self._virtual_now = virtual_now
         self._pool: Pool | None = None
 
     @asynccontextmanager
@@ -51,6 +57,11 @@ class Store:
             return await asyncpg.connect(
                 self._settings.session_url or self._url(), command_timeout=60, timeout=10
             )
+
+    @property
+    def now(self) -> datetime | None:
+        """The virtual time, None where the clock is none: `coalesce($1, now())` in a statement."""
+        return self._virtual_now() if self._virtual_now else None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

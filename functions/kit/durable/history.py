@@ -131,7 +131,7 @@ def _kinds(outcome: str, *columns: str) -> str:
         CROSS JOIN LATERAL (
             SELECT count(*) AS runs FROM run
             WHERE outcome = '{outcome}' AND ({kind}) = ({found})
-            AND ended_at > now() - interval '1 day') AS day"""
+            AND ended_at > coalesce($1::timestamptz, now()) - interval '1 day') AS day"""
 
 
 _TALLY = f"""SELECT c0 AS function, c1 AS type, 'ok' AS outcome, NULL AS failure_kind,
@@ -145,7 +145,7 @@ _TALLY = f"""SELECT c0 AS function, c1 AS type, 'ok' AS outcome, NULL AS failure
 async def tally(store: Store) -> list[dict[str, Any]]:
     """Of each function, type, outcome and kind of failure: the latest run's end, runs in a day."""
     async with store.connection() as connection:
-        return [dict(row) for row in await connection.fetch(_TALLY)]
+        return [dict(row) for row in await connection.fetch(_TALLY, store.now)]
 
 
 # What `ScheduleDue.identity` returns: the schedule, the minute, and what the tick is about.

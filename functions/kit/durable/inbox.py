@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit import cloudevents
@@ -95,17 +96,19 @@ async def once(
         )
         if not claimed:
             return await _recorded(tx, key, digest)
-        return await _first(tx, key, kind, began, work)
+        return await _first(tx, key, kind, began, work, store.now)
 
 
-async def _first(tx: Connection, key: Key, kind: str, began: float, work: Work) -> Answered:
+async def _first(
+    tx: Connection, key: Key, kind: str, began: float, work: Work, now: datetime | None
+) -> Answered:
     answer = await work(tx)
     took_ms = (time.perf_counter() - began) * 1000
     await tx.execute(
         f"""WITH answered AS (
-                UPDATE inbox SET answer = $12 WHERE function = $1 AND source = $2 AND id = $3)
+                UPDATE inbox SET answer = $13 WHERE function = $1 AND source = $2 AND id = $3)
             {_RECORD}""",
-        *(*_run(key, kind, took_ms), answer),
+        *(*_run(key, kind, took_ms, now), answer),
     )
     return Answered(answer, repeated=False)
 
@@ -151,7 +154,7 @@ async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitab
         raise
     took_ms = (time.perf_counter() - began) * 1000
     async with store.connection() as connection:
-        await record(connection, key, kind, took_ms)
+        await record(connection, key, kind, took_ms, now=store.now)
     return done
 
 
@@ -161,7 +164,7 @@ async def remember_failure(
     """Record a run that failed, if that can be; its transaction is gone, so this is its own."""
     try:
         async with store.connection() as connection:
-            await record(connection, key, kind, took_ms, failure)
+            await record(connection, key, kind, took_ms, failure, now=store.now)
     except FunctionError as error:
         logger.warning("could not record the failed run: %s", error)
 
@@ -169,18 +172,28 @@ async def remember_failure(
 # The column's default is when the transaction began, and so did the work.
 _RECORD = """INSERT INTO run (function, source, id, type, took_ms, outcome, detail,
                               failure_kind, event_source, event_id, requested_by, ended_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())"""
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+        coalesce($12::timestamptz, clock_timestamp()))"""
 
 
 async def record(
-    connection: Connection, key: Key, kind: str, took_ms: float, failure: Exception | None = None
+    connection: Connection,
+    key: Key,
+    kind: str,
+    took_ms: float,
+    failure: Exception | None = None,
+    *,
+    now: datetime | None = None,
 ) -> None:
-    """Add a run to the history: a good one, or one that ended with `failure`."""
-    await connection.execute(_RECORD, *_run(key, kind, took_ms, failure))
+    """Add a run to the history: a good one, or one that ended with `failure`.
+
+    `now`: when it ended, by default now by the database.
+    """
+    await connection.execute(_RECORD, *_run(key, kind, took_ms, now, failure))
 
 
 def _run(
-    key: Key, kind: str, took_ms: float, failure: Exception | None = None
+    key: Key, kind: str, took_ms: float, now: datetime | None, failure: Exception | None = None
 ) -> tuple[object, ...]:
     outcome: tuple[str | None, ...] = ("ok", None, None)
     if failure is not None:
@@ -188,5 +201,5 @@ def _run(
         outcome = ("failed", detail, kind_of(failure))
     return (
         *(key.function, key.source, key.id, kind, round(took_ms, 3), *outcome),
-        *(*(key.event or (key.source, key.id)), key.requested_by),
+        *(*(key.event or (key.source, key.id)), key.requested_by, now),
     )

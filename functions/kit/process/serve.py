@@ -153,7 +153,9 @@ class Application:
         settle_memory()
         await send({"type": "lifespan.startup.complete"})
         tidying: asyncio.Task[None] | None = None
-        if self._inbox or self._retention:
+        # Retention goes by the database's clock: beside a virtual one it would delete new rows.
+        has_real_time = not ctx.resources.process.clock_file
+        if (self._inbox or self._retention) and has_real_time:
             rules = self._retention(ctx) if self._retention else ()
             tidying = asyncio.create_task(keep_small(ctx.store, ctx.function, rules))
         if self._inbox and ctx.resources.process.k_sink:
