@@ -49,10 +49,9 @@ async def wake(ctx: Context) -> Woken:
     found = await sources.read(ctx)
     now = ctx.now()
     await close_ended(ctx, now)
-    if found is not None:
-        await follow(ctx, found, now)
-    async with ctx.store.connection() as connection:
-        ledgers = await tables.load(connection)
+    ledgers = await read_ledgers(ctx)
+    if found is not None and await follow(ctx, found, ledgers, now):
+        ledgers = await read_ledgers(ctx)
     changes = [
         change
         for ledger in ledgers.values()
@@ -113,10 +112,18 @@ async def close_ended(ctx: Context, now: datetime) -> None:
             await tables.move(tx, moves, now)
 
 
-async def follow(ctx: Context, found: Mapping[str, sources.Source], now: datetime) -> None:
-    """Take over what has changed in the PingSources that have policies."""
+async def read_ledgers(ctx: Context) -> Mapping[str, Ledger]:
     async with ctx.store.connection() as connection:
-        ledgers = await tables.load(connection)
+        return await tables.load(connection)
+
+
+async def follow(
+    ctx: Context,
+    found: Mapping[str, sources.Source],
+    ledgers: Mapping[str, Ledger],
+    now: datetime,
+) -> bool:
+    """Take over what has changed in the PingSources that have policies; False where nothing has."""
     wanted = {name: source for name, source in found.items() if source.policy}
     good = [source for source in wanted.values() if not source.problem]
     changed = [
@@ -133,10 +140,12 @@ async def follow(ctx: Context, found: Mapping[str, sources.Source], now: datetim
     for source in wanted.values():
         if source.problem:
             logger.warning("PingSource %s is not followed: %s", source.source, source.problem)
-    if changed or gone or problems:
-        async with ctx.store.transaction() as tx:
-            await tables.follow(tx, changed, gone, now)
-            await tables.remark(tx, problems)
+    if not (changed or gone or problems):
+        return False
+    async with ctx.store.transaction() as tx:
+        await tables.follow(tx, changed, gone, now)
+        await tables.remark(tx, problems)
+    return True
 
 
 async def settle(
