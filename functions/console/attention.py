@@ -22,7 +22,7 @@ from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
 from functions.console.rendering import View, render
-from functions.console.schedules import needs_attention, statuses, why_late
+from functions.console.schedules import needs_attention, paused_by_failures, statuses, why_late
 from functions.console.sprint_attention import late, stalled, without_next
 from functions.kit.clients import path
 from functions.kit.context import Resources
@@ -103,6 +103,8 @@ def _late(row: Row) -> Item:
     if row["overdue"]:
         at = f"{row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC"
         return Item(row["name"], f"was due {at}, and no run of it is on record", "overdue", href)
+    if reason := paused_by_failures(row):
+        return Item(row["name"], f"paused: {reason}; resume it once that is mended", "paused", href)
     tick = row["unsuccessful"][0]
     because = f"; {moment(tick['nominal'])} UTC: {tick['reason']}" if tick["reason"] else ""
     return Item(row["name"], f"{why_late(row)} in the last 7 days{because}", tick["state"], href)
@@ -113,7 +115,7 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
     ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
-    ("Schedules that were missed", "/schedules", "/schedules", schedules),
+    ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
     ("Sprints that will be late", "/sprints", "/sprints", late),

@@ -52,13 +52,20 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def needs_attention(row: Row) -> bool:
-    return bool(row["overdue"] or row["unsuccessful"])
+    return bool(row["overdue"] or row["unsuccessful"] or paused_by_failures(row))
+
+
+def paused_by_failures(row: Row) -> str:
+    """Why the scheduler itself has paused it, which only a user ends; empty where it has not."""
+    pause = (row.get("ledger") or {}).get("pause") or {}
+    return str(pause["reason"]) if pause.get("by") == "scheduler" else ""
 
 
 def why_late(row: Row) -> str:
     """What is overdue, was missed or failed, in a few words."""
     states = [tick["state"] for tick in row["unsuccessful"]]
     parts = ["overdue"] if row["overdue"] else []
+    parts += ["paused"] if paused_by_failures(row) else []
     parts += [f"{states.count(s)} {s}" for s in ("missed", "failed") if s in states]
     return ", ".join(parts)
 

@@ -57,3 +57,19 @@ class TickDue(ScheduleDue):
     @classmethod
     def covers(cls, type_: str) -> bool:
         return type_ == cls.type
+
+
+class ScheduleRecovered(Event):
+    """A schedule that its failures had paused works again: it was resumed, and a run was good.
+
+    `nominal_time` is the time that the run was for, `failing_since` when the schedule was paused.
+    """
+
+    type: ClassVar[str] = "io.dsm.schedule.recovered.v1"
+
+    schedule: Annotated[str, Attribute()]
+    nominal_time: Annotated[datetime, Attribute()]
+    failing_since: datetime
+
+    def subject(self) -> str | None:
+        return self.schedule

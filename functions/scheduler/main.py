@@ -1,7 +1,8 @@
 """Keep a ledger of every schedule: each nominal time has a row with what became of it.
 
 in      ScheduleDue: the ticks of all schedules, and the scheduler's own of each minute
-out     TickDue for each nominal time that is to run, late where it was missed
+out     TickDue for each nominal time that is to run, late where it was missed; ScheduleRecovered
+        when a schedule that its failures had paused works again
 asks    Kubernetes, for the PingSources: each is a schedule, its annotations are the policies
 fails   TemporaryError while the database is away: nothing is written, and the next wake-up makes
         good what this one left. While Kubernetes is away, schedules are followed as they were
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from functions.events.schedule import ScheduleDue, TickDue
+from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
 from functions.kit.context import Context
 from functions.kit.contract import function
 from functions.scheduler import backfill, tables
@@ -31,7 +32,7 @@ async def start(ctx: Context) -> None:
 
 
 @function(
-    emits=[TickDue],
+    emits=[TickDue, ScheduleRecovered],
     schedules=["*"],  # its Trigger chooses
     recorded=True,
     routes=ROUTES,

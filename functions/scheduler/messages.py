@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from functions.events.schedule import TickDue
+from functions.events.schedule import ScheduleRecovered, TickDue
 from functions.kit import cloudevents
 from functions.scheduler.decide.nominal import Version, cron_of
 from functions.scheduler.decide.tick import Tick
@@ -53,6 +53,28 @@ def due(
         time=cloudevents.format_time(now),
         datacontenttype="application/json",
         extensions=given,
+    )
+
+
+def recovered(
+    schedule: str, tick: Tick, failing_since: datetime, now: datetime
+) -> cloudevents.Message:
+    """The event of a schedule that works again, since the run of this tick."""
+    since = cloudevents.format_time(failing_since)
+    return cloudevents.Message(
+        id=f"{event_id(schedule, tick)}/recovered",
+        source=SOURCE,
+        type=ScheduleRecovered.type,
+        data=json.dumps({"failing_since": since}).encode(),
+        subject=schedule,
+        time=cloudevents.format_time(now),
+        datacontenttype="application/json",
+        extensions={
+            "schedule": schedule,
+            "nominaltime": tick.name,
+            "partitionkey": schedule,
+            "correlationid": event_id(schedule, tick),
+        },
     )
 
 

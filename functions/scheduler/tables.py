@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from functions.schedule_policy import PolicyError, parse
 from functions.scheduler.decide.ends import Moved
 from functions.scheduler.decide.nominal import Version
-from functions.scheduler.decide.reconcile import Pause, Schedule
+from functions.scheduler.decide.reconcile import BY_FAILURES, Pause, Schedule
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 from functions.scheduler.sources import Source
 
@@ -293,13 +293,16 @@ async def settle(tx: Connection, changes: Iterable[Change], now: datetime) -> se
     mine = [by_name[name] for name in sorted(won)]
     await tx.execute(
         """UPDATE schedule SET revision = schedule.revision + 1, pause = given.pause,
-               reconciled_until = greatest(reconciled_until, given.until)
+               reconciled_until = greatest(reconciled_until, given.until),
+               failing_since = CASE WHEN given.pause ->> 'by' = $2
+                   THEN coalesce(failing_since, $3) ELSE failing_since END
            FROM jsonb_to_recordset($1) AS given (name text, pause jsonb, until timestamptz)
            WHERE schedule.name = given.name""",
         [
             {"name": one.name, "pause": pause_json(one.pause), "until": one.until.isoformat()}
             for one in mine
         ],
+        *(BY_FAILURES, now),
     )
     await write(tx, [(one, tick) for one in mine for tick in one.ticks], now)
     return won
@@ -369,8 +372,13 @@ async def unfinished(connection: Connection, failed_since: datetime) -> list[Unf
     ]
 
 
-async def move(tx: Connection, moves: Sequence[tuple[str, Moved]], now: datetime) -> None:
-    """Write what became of ticks that were sent."""
+async def move(
+    tx: Connection, moves: Sequence[tuple[str, Moved]], now: datetime
+) -> list[tuple[str, Tick, datetime]]:
+    """Write what became of ticks that were sent.
+
+    Returns each schedule that works again: the tick that shows it, and since when it was failing.
+    """
     rows = [
         {
             "schedule": schedule,
@@ -403,7 +411,17 @@ async def move(tx: Connection, moves: Sequence[tuple[str, Moved]], now: datetime
         sorted({row["schedule"] for row in ended}),
     )
     done = {(row["schedule"], row["nominal"]) for row in ended}
-    await count(tx, [one.tick for name, one in moves if (name, one.tick.nominal) in done])
+    mine = [(name, one.tick) for name, one in moves if (name, one.tick.nominal) in done]
+    await count(tx, [tick for _, tick in mine])
+    good = {name: tick for name, tick in mine if tick.state is State.DONE}
+    failing = await tx.fetch(
+        """UPDATE schedule SET failing_since = NULL
+           FROM (SELECT name, failing_since AS since FROM schedule
+                 WHERE name = ANY ($1) AND failing_since IS NOT NULL AND pause IS NULL) AS was
+           WHERE schedule.name = was.name RETURNING was.name, was.since""",
+        sorted(good),
+    )
+    return [(row["name"], good[row["name"]], row["since"]) for row in failing]
 
 
 async def count(tx: Connection, ticks: Sequence[Tick]) -> None:

@@ -107,9 +107,13 @@ async def close_ended(ctx: Context, now: datetime) -> None:
         own = [run for run in runs.get(event_id, []) if run.number > one.after_run]
         if (move := moved(one.tick, one.since, own, now)) is not None:
             moves.append((one.schedule, move))
-    if moves:
-        async with ctx.store.transaction() as tx:
-            await tables.move(tx, moves, now)
+    if not moves:
+        return
+    durable = ctx.resources.durable
+    async with ctx.store.transaction() as tx:
+        recovered = [messages.recovered(*one, now) for one in await tables.move(tx, moves, now)]
+        entries = await durable.put(tx, ctx.function, trace.created(recovered))
+    durable.deliver(entries)
 
 
 async def read_ledgers(ctx: Context) -> Mapping[str, Ledger]:

@@ -16,6 +16,7 @@ from functions.scheduler.decide.nominal import Version, cron_of, jittered, times
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
+BY_FAILURES = "scheduler"  # who pauses a schedule whose runs fail
 MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
 
 
@@ -85,7 +86,7 @@ def _pause(schedule: Schedule, now: datetime) -> Pause | None:
         pause = None
     limit = _policy_at(schedule, now).pause_after
     if pause is None and limit and schedule.failures >= limit:
-        return Pause("scheduler", f"{schedule.failures} runs failed in a row")
+        return Pause(BY_FAILURES, f"{schedule.failures} runs failed in a row")
     return pause
 
 

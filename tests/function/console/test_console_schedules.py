@@ -104,6 +104,26 @@ async def test_a_pause_has_a_reason_and_an_end_and_is_resumed(
     assert "paused by" not in await panel(client, "following")
 
 
+async def test_a_schedule_that_its_failures_paused_needs_attention_until_it_is_resumed(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.ping("nightly", "0 1 * * *", missed="latest", pause_after="1")
+    await world.wake(MONDAY)
+    WORK.fails = True
+    await world.wake(MONDAY + HOUR)
+    await world.work()
+    for minutes in (1, 30):
+        await world.wake(MONDAY + HOUR + minutes * MINUTE)
+    await world.wake(MONDAY + 12 * HOUR)  # a sprint-report is not due before
+    world.now = MONDAY + 8 * DAY  # nothing of it is in the last seven days
+    attention = (await client.get("/panels/attention")).text
+    assert "paused: 1 runs failed in a row; resume it once that is mended" in attention
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "nightly (paused)" in page
+    assert (await press(client, "/schedules/nightly/resume")).status_code == 303
+    assert "nightly (paused)" not in (await client.get("/schedules/panels/schedules")).text
+
+
 async def test_run_now_leaves_who_asked_and_runs_a_minute_once(
     world: World, client: httpx.AsyncClient
 ) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from functions.events.schedule import ScheduleDue, TickDue
+from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
+from functions.kit import cloudevents
 from functions.kit.contract import envelope
+from functions.scheduler import tables
 from functions.scheduler.wake import wake
 from tests.support.cluster import Cluster
 from tests.support.kubernetes_peer import Say
@@ -178,6 +181,36 @@ async def test_failures_in_a_row_pause_a_schedule(world: World) -> None:
     assert (await world.rows("hourly"))[2]["reason"] == (
         "paused by scheduler: 2 runs failed in a row"
     )
+
+
+async def test_a_schedule_that_works_again_after_a_pause_by_failures_is_told_once(
+    world: World,
+) -> None:
+    world.ping("hourly", "0 * * * *", missed="latest", pause_after="1")
+    await world.wake(FRIDAY)
+    WORK.fails = True
+    await world.wake(FRIDAY + HOUR)
+    await world.work()
+    for minutes in (1, 30, 31):
+        await world.wake(FRIDAY + HOUR + minutes * MINUTE)
+    WORK.fails = False
+    await world.cluster.tell("worker", world.due()[0])  # a redrive, which is no resuming
+    await world.wake(FRIDAY + HOUR + 40 * MINUTE)
+    assert recovered(world) == []
+    async with world.ctx.store.transaction() as tx:
+        assert await tables.resume(tx, "hourly", world.now)
+    for hour in (2, 3):
+        await world.wake(FRIDAY + hour * HOUR)
+        await world.work()
+        await world.wake(FRIDAY + hour * HOUR + MINUTE)
+    (message,) = recovered(world)
+    assert message.id == "hourly@2026-03-06T02:00:00Z/recovered"
+    assert json.loads(message.data) == {"failing_since": "2026-03-06T01:30:00Z"}
+
+
+def recovered(world: World) -> list[cloudevents.Message]:
+    sent = world.cluster.sink.messages
+    return [one for one in sent if one.type == ScheduleRecovered.type]
 
 
 async def test_policies_that_cannot_be_read_leave_the_schedule_as_it_was(world: World) -> None:
