@@ -99,7 +99,7 @@ async def served_cold(ran: Morning) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
 
             async def is_up() -> bool:
                 try:

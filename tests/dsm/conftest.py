@@ -112,7 +112,9 @@ class Dsm:
 
     async def schedules(self) -> dict[str, Any]:
         """The PingSources that exist, by name."""
-        async with httpx.AsyncClient(base_url=self.kubernetes, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=self.kubernetes, trust_env=False, timeout=60
+        ) as client:
             answer = await client.get("/apis/sources.knative.dev/v1/namespaces/dsm/pingsources")
         return {item["metadata"]["name"]: item for item in answer.json()["items"]}
 

@@ -17,7 +17,7 @@ async def test_a_held_event_loop_and_calls_inside_a_transaction_are_found() -> N
         "FUNCTION_SOURCE": str(Path(offender.__file__)),
         "PYTHONPATH": WATCH,
     }
-    async with served(**environ) as (process, url), httpx.AsyncClient() as client:
+    async with served(**environ) as (process, url), httpx.AsyncClient(timeout=60) as client:
         assert (await client.post(url, json={})).status_code == 200
         process.terminate()
         output, errors = await process.communicate()

@@ -30,7 +30,7 @@ def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
 
 def outside(knative: LocalKnative, **headers: str) -> httpx.AsyncClient:
     """A client that has no token."""
-    return httpx.AsyncClient(base_url=knative.url, headers=headers, trust_env=False)
+    return httpx.AsyncClient(base_url=knative.url, headers=headers, trust_env=False, timeout=60)
 
 
 async def names(knative: LocalKnative) -> list[str]:
@@ -126,7 +126,7 @@ async def test_a_process_is_given_loopback_its_own_names_and_the_clusters_proxy(
         env: dict[str, str] = (await client.get("/")).json()["env"]
     assert env["SERVER_HOST"] == "127.0.0.1"
     assert {"echo.dsm.svc.cluster.local", "127.0.0.1"} <= set(env["ALLOWED_HOSTS"].split(","))
-    async with httpx.AsyncClient(proxy=env["HTTP_PROXY"], trust_env=False) as client:
+    async with httpx.AsyncClient(proxy=env["HTTP_PROXY"], trust_env=False, timeout=60) as client:
         assert (await client.get("http://knative.local/_knative/settled")).is_success
 
 

@@ -78,7 +78,7 @@ async def test_a_job_of_a_killed_runtime_is_taken_up(tmp_path: Path, limit: int,
         sys.executable, "-m", "tests.support.kube_victim", str(tmp_path / "store"), str(told)
     )
     url = await text_of(told)
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         made = await client.post(JOBS, json=once_hanging(marker, backoffLimit=limit))
         assert made.status_code == 201
         pid = await pid_in(marker)
@@ -182,7 +182,10 @@ async def test_changes_of_a_kind_are_told(tmp_path: Path) -> None:
         "metadata": {"name": "tick", "namespace": "dsm"},
         "spec": {"schedule": "30 8 * * *", "sink": {"uri": "http://sink"}},
     }
-    async with serving(kube) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with (
+        serving(kube) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client,
+    ):
         kube.apply(manifest)
         place = "/apis/sources.knative.dev/v1/namespaces/dsm/pingsources/tick"
         await client.delete(place)
@@ -194,7 +197,7 @@ async def test_a_process_that_a_jobs_process_left_behind_is_swept(tmp_path: Path
     victim = await serve_victim(tmp_path / "store", told)
     script = f"sleep 300 & echo $! > {marker}.new; mv {marker}.new {marker}; wait"
     url = await text_of(told)
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         await client.post(JOBS, json=job("one", "sh", "-c", script, backoffLimit=0))
         grandchild = await pid_in(marker)
     victim.kill()
@@ -211,7 +214,9 @@ async def test_every_job_ends_once_though_the_runtime_is_killed_again_and_again(
     for round_number, moment in enumerate((3, 7, 10)):
         told = tmp_path / f"url{round_number}"
         victim = await serve_victim(tmp_path / "store", told)
-        async with httpx.AsyncClient(base_url=await text_of(told), trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=await text_of(told), trust_env=False, timeout=60
+        ) as client:
             for name in names[:moment]:
                 answer = await client.post(JOBS, json=job(name, "sleep", "0.05"))
                 assert answer.status_code in (201, 409)

@@ -53,7 +53,10 @@ async def story(store: Path, sink: Sink, manifest: Mapping[str, Any], *names: st
     """Jobs with those names are made, end and are deleted."""
     kube = make_kube(store, publish=sink)
     kube.apply(manifest)
-    async with serving(kube) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with (
+        serving(kube) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client,
+    ):
         for name in names:
             body = job(name)
             body["metadata"]["labels"] = {"app": name}

@@ -105,7 +105,9 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
         knative = LocalKnative(overlay, tmp_path / "data", arguments)
         await asyncio.to_thread(knative.start)
         try:
-            async with httpx.AsyncClient(proxy=knative.proxy_url, trust_env=False) as http:
+            async with httpx.AsyncClient(
+                proxy=knative.proxy_url, trust_env=False, timeout=60
+            ) as http:
                 answer = await http.post("http://prices.shop.svc.cluster.local/a?b=c", content="x")
                 told = answer.json()
                 assert told["url"] == f"http://127.0.0.1:{port}/v2/a?b=c"

@@ -56,7 +56,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         github = GithubStandIn(lambda: datetime.now(UTC), nobody, "secret", folder=tmp_path / "git")
         github.git.create("acme/shop", FILES)
         github.git.create("acme/other", FILES)
-        async with listening(github) as url, httpx.AsyncClient(base_url=url) as api:
+        async with listening(github) as url, httpx.AsyncClient(base_url=url, timeout=60) as api:
             yield Served(github, url, api)
     assert github.document.violations == []
 

@@ -159,7 +159,7 @@ class TestSchedules:
             },
         }
         async with serving(make_kube(tmp_path / "kube")) as url:
-            async with httpx.AsyncClient(base_url=url) as kube:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as kube:
                 assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
             environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
             cluster.deploy(console, LOCAL | environ, now=lambda: NOW)

@@ -55,7 +55,7 @@ async def hung(
         cluster.add(name, empty)
     cluster.add("sprint-report", hung)
     async with serving(make_kube(tmp_path / "clock")) as url:
-        async with httpx.AsyncClient(base_url=url) as kube:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as kube:
             for name in ("sprint-report", "scrum-simulate"):
                 source = {
                     "apiVersion": "sources.knative.dev/v1",

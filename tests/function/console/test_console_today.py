@@ -111,7 +111,7 @@ MOVED = _event(
 @pytest.fixture
 async def days(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[Days]:
     async with serving(make_kube(tmp_path / "clock")) as url:
-        async with httpx.AsyncClient(base_url=url) as kube:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as kube:
             for name, cron in (
                 ("sprint-report", "30 13 * * *"),
                 ("scrum-simulate", "0 14 * * 1-5"),

@@ -45,7 +45,7 @@ async def test_a_body_over_the_limit_is_413(target: str) -> None:
     path = "/projects" if target == "project_service" else "/"
     async with (
         served("/health/live", **environ) as (_, url),
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
     ):
         declared = await client.post(url + path, content=b"x" * (LIMIT + 1))
         assert declared.status_code == 413

@@ -57,7 +57,7 @@ async def start(**environ: str) -> asyncio.subprocess.Process:
 
 async def _healthy(process: asyncio.subprocess.Process, url: str) -> bool:
     assert process.returncode is None, await process.communicate()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         try:
             return (await client.get(url)).status_code == 200
         except httpx.TransportError:
@@ -71,7 +71,7 @@ async def _nap(url: str, seconds: float) -> httpx.Response:
 
 
 async def _refuses(url: str) -> bool:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         try:
             await client.get(f"{url}/health")
         except httpx.TransportError:
@@ -113,7 +113,10 @@ async def test_draining_ends_when_the_timeout_does() -> None:
 async def test_a_process_lives_on_without_its_database_and_says_that_it_cannot_work() -> None:
     environ = {"FUNCTION_TARGET": "dead_letter", "FUNCTION_SOURCE": ""}
     environ |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
-    async with served("/health/live", **environ) as (_, url), httpx.AsyncClient() as client:
+    async with (
+        served("/health/live", **environ) as (_, url),
+        httpx.AsyncClient(timeout=60) as client,
+    ):
         ready = await client.get(f"{url}/health")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
         assert (await client.get(f"{url}/health/live")).json() == {"status": "ok"}
@@ -123,7 +126,7 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
     async with served(LOG_LEVEL="DEBUG") as (process, url):
         await _nap(url, 0)
         headers, _ = cloudevents.encode(message_of(NapAsked(), id="bad"))
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             await client.post(url, headers=headers, content=b'{"seconds":"x"}')
         process.terminate()
         assert process.stdout is not None
@@ -169,7 +172,7 @@ async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], w
     ids=["another origin", "an opaque origin", "another site"],
 )
 async def test_a_page_of_another_site_changes_nothing(headers: dict[str, str]) -> None:
-    async with served() as (_, url), httpx.AsyncClient(base_url=url) as client:
+    async with served() as (_, url), httpx.AsyncClient(base_url=url, timeout=60) as client:
         # A browser sends these without asking first: no preflight protects us.
         plain = {"Content-Type": "text/plain"}
         refused = await client.post("/", content='{"seconds": 0}', headers=plain | headers)
@@ -185,7 +188,10 @@ async def test_a_page_of_another_site_changes_nothing(headers: dict[str, str]) -
 
 async def test_a_process_is_not_reached_by_a_name_or_an_address_that_is_not_its_own() -> None:
     environ = {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": "nap.dsm.localhost,127.0.0.1"}
-    async with served(**environ) as (process, url), httpx.AsyncClient(base_url=url) as client:
+    async with (
+        served(**environ) as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
+    ):
         port = httpx.URL(url).port
         listening = {
             one.laddr.ip

@@ -73,7 +73,7 @@ def _prepare(url: str) -> None:
 def test_a_path_with_odd_characters_is_refused_in_words(
     orchestrator_url: str, name: str, status: int
 ) -> None:
-    answer = httpx.get(f"{orchestrator_url}/api/orchestrations/{name}")
+    answer = httpx.get(f"{orchestrator_url}/api/orchestrations/{name}", timeout=60)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]

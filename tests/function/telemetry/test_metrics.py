@@ -59,7 +59,7 @@ async def scraped(ctx: Context, *readers: Gauges) -> Samples:
 
 async def test_a_process_counts_what_it_answers() -> None:
     headers, body = cloudevents.encode(message_of(NapAsked(), id="a"))
-    async with served() as (_, url), httpx.AsyncClient() as client:
+    async with served() as (_, url), httpx.AsyncClient(timeout=60) as client:
         await client.post(url, headers=headers, content=body)
         await client.post(url, headers=headers, content=b"{broken")
         await client.get(f"{url}/no/such/path")
@@ -245,7 +245,7 @@ async def test_whether_the_database_answers_is_a_number(
     ids=["the-pod-itself", "queue-proxy", "forwarded", "activator"],
 )
 async def test_only_who_reads_the_pod_itself_is_told(header: dict[str, str], status: int) -> None:
-    async with served() as (_, url), httpx.AsyncClient() as client:
+    async with served() as (_, url), httpx.AsyncClient(timeout=60) as client:
         answer = await client.get(f"{url}/metrics", headers=header)
     assert answer.status_code == status
     assert ("function_handled_total" in answer.text) == (status == 200)

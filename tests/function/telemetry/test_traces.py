@@ -303,7 +303,7 @@ async def test_a_collector_that_takes_and_never_answers_holds_up_no_end() -> Non
         began = time.monotonic()
         async with served(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (process, url):
             headers, body = cloudevents.encode(event)
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 assert (await client.post(url, headers=headers, content=body)).status_code == 200
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
@@ -315,7 +315,7 @@ async def _logged(event: cloudevents.Message, **environ: str) -> list[dict[str, 
     """The lines of a process that got one event and then had to go."""
     async with served(LOG_LEVEL="INFO", **environ) as (process, url):
         headers, body = cloudevents.encode(event)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             assert (await client.post(url, headers=headers, content=body)).status_code == 200
         process.send_signal(signal.SIGTERM)
         output, _ = await asyncio.wait_for(process.communicate(), timeout=60)

@@ -14,7 +14,7 @@ TARGET = {"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "webhook_receiver"}
 
 async def test_health_says_which_sources_are_armed(webhook_database: str) -> None:
     environ = {"DATABASE_URL": webhook_database, "GITHUB_WEBHOOK_SECRETS": make.GITHUB}
-    async with served(**environ, **TARGET) as (_, url), httpx.AsyncClient() as client:
+    async with served(**environ, **TARGET) as (_, url), httpx.AsyncClient(timeout=60) as client:
         answer = (await client.get(f"{url}/health")).json()
     assert answer == {
         "status": "ok",
