@@ -60,7 +60,7 @@ class Access:
         return any(self.is_token(headers.get(name, b"")) for name in _CREDENTIALS)
 
     def is_token(self, credentials: bytes) -> bool:
-        """Is this header's value our token, which is nobody else's business?"""
+        """Is this header's value our token?"""
         scheme, _, value = credentials.partition(b" ")
         if scheme.lower() == b"basic":
             try:

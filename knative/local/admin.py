@@ -74,7 +74,7 @@ def admin_app(runtime: Runtime) -> Starlette:
         return JSONResponse({"redriven": await runtime.broker.redrive(_number(request, "seq"))})
 
     async def dead_letters(request: Request) -> Response:
-        limit = _number(request, "limit", least=1) or 100
+        limit = _number(request, "limit", minimum=1) or 100
         found = await runtime.broker.dead_letters(limit)
         return JSONResponse([event_json(record) for record in found])
 
@@ -101,8 +101,8 @@ def admin_app(runtime: Runtime) -> Starlette:
 
     async def reset(_: Request) -> Response:
         if runtime.reset is None:
-            words = "what runs here cannot begin anew by itself: end it, and run `clean`"
-            return JSONResponse({"detail": words}, 409)
+            message = "what runs here cannot begin anew by itself: end it, and run `clean`"
+            return JSONResponse({"detail": message}, 409)
         try:
             data_folder.check_deletable(runtime.options.data)
         except StartError as error:
@@ -179,7 +179,7 @@ def _wanted(request: Request, runtime: Runtime) -> Wanted:
         until=_time(query, "to", now),
         before=_number(request, "cursor") or _number(request, "before"),
         after=_number(request, "since"),
-        limit=_number(request, "limit", least=1) or 50,
+        limit=_number(request, "limit", minimum=1) or 50,
     )
 
 
@@ -195,12 +195,12 @@ def _time(query: Mapping[str, str], name: str, now: float) -> float | None:
         raise QueryError(f"{name}: {text!r} is no time like 2026-11-25T08:00, nor 15m") from None
 
 
-def _number(request: Request, name: str, *, least: int = 0) -> int | None:
+def _number(request: Request, name: str, *, minimum: int = 0) -> int | None:
     text = request.query_params.get(name)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 1000 and int(text) >= least):
-        raise QueryError(f"{name}: must be a number, {least} or more")
+    if not (text.isascii() and text.isdecimal() and len(text) < 1000 and int(text) >= minimum):
+        raise QueryError(f"{name}: must be a number, {minimum} or more")
     return min(int(text), 10**15)
 
 

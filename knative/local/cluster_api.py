@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from knative.local.broker.lane import CallLater
+from knative.local.broker.limiter import CallLater
 from knative.local.clock import Clock
 from knative.local.environment import Site, api_object, injected
 from knative.local.errors import StartError
@@ -81,23 +81,23 @@ class ClusterApi:
     async def stop(self) -> None:
         await self.app.stop()
 
-    async def run_jobs(self, within_s: float) -> None:
+    async def run_jobs(self, timeout_s: float) -> None:
         """Run every Job of the overlay and wait; StartError says which failed, and its log."""
         jobs = self._world.all(Job)
         for job in jobs:
             if any(_finished(held) for held in self._held(job)):
                 await self._delete(f"/apis/batch/v1/namespaces/{job.namespace}", "Job", job.name)
             self._apply(job, _with_sinks(job, self._world))
-        deadline = asyncio.get_running_loop().time() + within_s
+        deadline = asyncio.get_running_loop().time() + timeout_s
         for job in jobs:
             while not (state := _finished(next(iter(self._held(job)), {}))):
                 if asyncio.get_running_loop().time() > deadline:
                     raise StartError(
-                        f"{job} did not end within {within_s:g} s{await self._said(job)}"
+                        f"{job} did not end within {timeout_s:g} s{await self._last_log_line(job)}"
                     )
                 await asyncio.sleep(_JOB_POLL_S)
             if state == "Failed":
-                raise StartError(f"{job} failed{await self._said(job)}")
+                raise StartError(f"{job} failed{await self._last_log_line(job)}")
 
     def jobs(self) -> dict[str, int]:
         """How many Jobs are "running", "complete", "failed"."""
@@ -135,7 +135,7 @@ class ClusterApi:
         if answer.status_code not in (200, 202, 404):
             raise StartError(f"{kind} {name} cannot be deleted: {answer.text[:200]}")
 
-    async def _said(self, job: Job) -> str:
+    async def _last_log_line(self, job: Job) -> str:
         """The last line of the log of the Job's last pod."""
         labels = {"job-name": job.name}
         pods = [
@@ -155,7 +155,7 @@ class ClusterApi:
             found = faults_of(_typed(held), self._world.objects)
         except ValidationError as error:
             found = list(faults(error))
-        return [f"{'.'.join(map(str, path))}: {words}" for path, words in found]
+        return [f"{'.'.join(map(str, path))}: {reason}" for path, reason in found]
 
     def _follow(self, change: str, held: Mapping[str, Any]) -> None:
         key = f"{held['metadata']['namespace']}/{held['metadata']['name']}"

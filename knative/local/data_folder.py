@@ -10,7 +10,9 @@ from pathlib import Path
 from knative.local.errors import StartError
 
 MARKER = ".knative-local"
-_WORDS = "The data folder of a local Knative: `make clean` deletes it with all that is in it.\n"
+_MARKER_TEXT = (
+    "The data folder of a local Knative: `make clean` deletes it with all that is in it.\n"
+)
 # What a folder may hold that was ours before folders were marked.
 _OURS = {
     "lock", "runtime.json", "kubeconfig", "broker.sqlite", "broker.sqlite-shm",
@@ -22,7 +24,7 @@ _DATABASES = ("broker.sqlite", "kube/kube.sqlite")
 
 
 def prepare(data: Path) -> None:
-    """Make the folder, for nobody else to enter; StartError where another user owns it.
+    """Make the folder, for no other user to enter; StartError where another user owns it.
 
     A folder that held something else before is used and not marked.
     """
@@ -33,7 +35,7 @@ def prepare(data: Path) -> None:
     data.chmod(0o700)
     marker = data / MARKER
     if not marker.exists() and {entry.name for entry in data.iterdir()} <= _OURS:
-        marker.write_text(_WORDS)
+        marker.write_text(_MARKER_TEXT)
     for database in _DATABASES:
         file = data / database
         file.parent.mkdir(mode=0o700, exist_ok=True)

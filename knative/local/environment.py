@@ -77,7 +77,7 @@ class Site:
                 "NO_PROXY": collector,
                 "no_proxy": collector,
                 "KUBECONFIG": str(self.kubeconfig),
-                "NODE_USE_ENV_PROXY": "1",  # Node asks no proxy unless it is told to
+                "NODE_USE_ENV_PROXY": "1",  # Node asks no proxy without it
                 "PATH": search_path(env.get("PATH", os.defpath)),
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),

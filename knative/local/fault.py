@@ -69,11 +69,11 @@ class Fault:
         )
 
     def __str__(self) -> str:
-        words = [self.kind if self.value is None else f"{self.kind}={self.value:g}"]
+        parts = [self.kind if self.value is None else f"{self.kind}={self.value:g}"]
         for name in (*_TARGETS, "nth", "probability"):
             if (given := getattr(self, name)) is not None:
-                words.append(f"{name}={given}")
-        return " ".join(words) + (f" seed={self.seed}" if self.probability is not None else "")
+                parts.append(f"{name}={given}")
+        return " ".join(parts) + (f" seed={self.seed}" if self.probability is not None else "")
 
     def matches(self, trigger: str, host: str, schedule: str = "") -> bool:
         """Is a call to `host`, for `trigger` or of `schedule`, of the target?"""
@@ -93,17 +93,17 @@ def _value(kind: str, text: str | None) -> float | None:
         if text is not None:
             raise ValueError(f"{kind} takes no value, it has {text!r}")
         return None
-    least, most, default = wants
+    minimum, maximum, default = wants
     if text is None and default is None:
-        raise ValueError(f"{kind} takes a value: {kind}=NUMBER, from {least:g} to {most:g}")
-    return default if text is None else _number(kind, text, least, most)
+        raise ValueError(f"{kind} takes a value: {kind}=NUMBER, from {minimum:g} to {maximum:g}")
+    return default if text is None else _number(kind, text, minimum, maximum)
 
 
-def _number(name: str, text: str, least: float, most: float) -> float:
+def _number(name: str, text: str, minimum: float, maximum: float) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = least - 1
-    if not least <= number <= most or (name in ("nth", "seed", "status") and number % 1):
-        raise ValueError(f"{name}={text} is no number from {least:g} to {most:g}")
+        number = minimum - 1
+    if not minimum <= number <= maximum or (name in ("nth", "seed", "status") and number % 1):
+        raise ValueError(f"{name}={text} is no number from {minimum:g} to {maximum:g}")
     return number

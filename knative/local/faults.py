@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
-from knative.local.broker.courier import FAN_OUT_S
+from knative.local.broker.dispatcher import FAN_OUT_S
 from knative.local.broker.http import Answer, Outcome
 from knative.local.fault import Fault
 
@@ -170,8 +170,8 @@ class Faults:
                 await self._kill(host)
         return outcome
 
-    async def _overtaken(self, trigger: str, most_s: float) -> None:
+    async def _overtaken(self, trigger: str, max_s: float) -> None:
         held = asyncio.Event()
         self._held.setdefault(trigger, []).append(held)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(held.wait(), most_s)
+            await asyncio.wait_for(held.wait(), max_s)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from knative.local.access import Access, check_no_page
-from knative.local.broker.courier import FAN_OUT_S
+from knative.local.broker.dispatcher import FAN_OUT_S
 from knative.local.broker.http import Answer
 from knative.local.faults import Faults
 from knative.local.hosts import BROKER_HOST

@@ -17,16 +17,16 @@ def _found(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if service["state"] == "failed":
             yield service["reason"], f"knative-local logs {name}; the next request tries again"
         elif service["reason"]:
-            words = f"{name}: {service['reason']}; it has crashed {service['crashes']} times"
-            yield words, f"knative-local logs {name}; the next request starts it again"
+            problem = f"{name}: {service['reason']}; it has crashed {service['crashes']} times"
+            yield problem, f"knative-local logs {name}; the next request starts it again"
     for fault in status["faults"]:
         number, calls = fault["id"], fault["injected"]
         yield (
             f"fault {number} is active: {fault['fault']}, injected into {calls} calls",
             f"knative-local fault clear {number}",
         )
-    for words in status["unapplied"]:
-        yield words, "mend it and save; what runs is as it was before"
+    for problem in status["unapplied"]:
+        yield problem, "mend it and save; what runs is as it was before"
     counts = status["counts"]
     if counts["dead-lettered"]:
         yield (

@@ -71,7 +71,7 @@ class Instance:
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses, below those that the system gives to outgoing connections."""
+    """A free TCP port, below those that the system gives to outgoing connections."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -127,16 +127,16 @@ async def await_ready(instance: Instance, probe: Probe | None, deadline_s: float
     async with aiohttp.ClientSession(trust_env=False) as session:
         while instance.alive:
             if path is None:
-                ready, words = await _listens(instance)
+                ready, reason = await _listens(instance)
             else:
-                ready, words = await _answers(session, instance, path)
+                ready, reason = await _answers(session, instance, path)
             if ready:
                 return
-            last = words or last
+            last = reason or last
             if time.monotonic() > until:
                 raise NotReadyError(f"not ready after {deadline_s:g} s: {last}")
             await asyncio.sleep(PROBE_EVERY_S)
-    raise NotReadyError(f"it ended with {exit_words(instance.process.returncode)}")
+    raise NotReadyError(f"it ended with {exit_message(instance.process.returncode)}")
 
 
 async def _listens(instance: Instance) -> tuple[bool, str]:
@@ -163,14 +163,14 @@ async def _answers(
         return False, f"GET {path}: {error or type(error).__name__}"
 
 
-def exit_words(code: int | None) -> str:
+def exit_message(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
 
 
-def last_words(log: Path, start: int = 0) -> str:
-    """What the process said last: the line that names the cause, else its final line."""
+def last_message(log: Path, start: int = 0) -> str:
+    """The last message of the process: the line that names the cause, else its final line."""
     try:
         with log.open("rb") as file:
             file.seek(max(start, log.stat().st_size - 20_000))

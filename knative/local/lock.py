@@ -34,7 +34,7 @@ class DataLock:
         return self._file is not None
 
     def owner(self) -> int | None:
-        """The process id of the runtime that owns the directory, None when nobody does."""
+        """The process id of the runtime that owns the directory, None when none does."""
         if not self._path.exists():
             return None
         with self._path.open("r") as file:

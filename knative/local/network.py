@@ -23,9 +23,9 @@ ERROR_BODY_BYTES = 512
 _TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
-def trouble(status: int, words: str) -> Answer:
+def trouble(status: int, message: str) -> Answer:
     """A plain text error that no dispatcher stumbles over."""
-    return Answer(status, _TEXT, words.encode()[:ERROR_BODY_BYTES])
+    return Answer(status, _TEXT, message.encode()[:ERROR_BODY_BYTES])
 
 
 def forwarded(host: bytes, client: str = "127.0.0.1") -> list[tuple[bytes, bytes]]:
@@ -82,19 +82,19 @@ class Network:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         # An answer to an event comes in one piece: its first byte is as good as its last.
-        most_s = revision.response_start_s
-        deadline = loop.time() + (most_s if timeout_s is None else min(timeout_s, most_s))
+        max_s = revision.response_start_s
+        deadline = loop.time() + (max_s if timeout_s is None else min(timeout_s, max_s))
         host = revision.host.encode()
         sent = [*headers, (b"host", host), *forwarded(host)]
         try:
             async with revision.lease(deadline) as instance:
                 url = f"http://{instance.host}:{instance.port}{path}"
-                left_s = max(deadline - loop.time(), 0.001)
-                return await self._client(method, url, sent, body, left_s)
+                remaining_s = max(deadline - loop.time(), 0.001)
+                return await self._client(method, url, sent, body, remaining_s)
         except NotReadyError as error:
             return trouble(503, str(error))
         except (OverdueError, TimeoutError) as error:
-            if timeout_s is not None and timeout_s <= most_s:
+            if timeout_s is not None and timeout_s <= max_s:
                 raise TimeoutError(f"no answer within {timeout_s:g} s") from error
             return trouble(504, "activator request timeout")
         except OSError as error:

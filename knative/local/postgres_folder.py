@@ -147,8 +147,8 @@ def _discard_half_made(home: Path) -> None:
 def bury(home: Path) -> None:
     """End the sessions that a killed server has left, and remove a lock file that misleads.
 
-    Its number may be another program's by now, or a zombie's. A number of nobody is PostgreSQL's
-    to judge: it looks whether the dead one's memory is in use.
+    Its number may be another program's by now, or a zombie's. A number of no process is
+    PostgreSQL's to judge: it looks whether the dead one's memory is in use.
     """
     for left in psutil.process_iter(("name", "cwd")):
         if left.info["name"] == "postgres" and left.info["cwd"] == str(home):

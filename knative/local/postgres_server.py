@@ -108,8 +108,8 @@ class PostgresServer:
         again_until = time.monotonic() + _LEFT_WITHIN_S
         while not self._spawn(deadline):
             if time.monotonic() > min(again_until, deadline):
-                said = self.log.read_text(errors="replace").splitlines()
-                self._fail(said[-1] if said else "it says nothing")
+                lines = self.log.read_text(errors="replace").splitlines()
+                self._fail(lines[-1] if lines else "it says nothing")
 
     def _joined(self, deadline: float) -> bool:
         """Attach to the server that runs on the folder; wait while it recovers from a crash."""
@@ -148,16 +148,16 @@ class PostgresServer:
             return self._process.poll() is None
         return self._process is not None and lives(self._process)
 
-    def _fail(self, words: str) -> NoReturn:
-        self.state, self.reason = "failed", words
-        raise StartError(f"PostgreSQL does not start in {self.home}: {words}") from None
+    def _fail(self, reason: str) -> NoReturn:
+        self.state, self.reason = "failed", reason
+        raise StartError(f"PostgreSQL does not start in {self.home}: {reason}") from None
 
 
 def _end(process: psutil.Process) -> None:
-    for number, within_s in ((signal.SIGINT, STOP_WITHIN_S), (signal.SIGQUIT, 5.0)):
+    for number, timeout_s in ((signal.SIGINT, STOP_WITHIN_S), (signal.SIGQUIT, 5.0)):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
             process.send_signal(number)
-            process.wait(within_s)
+            process.wait(timeout_s)
             return
     with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()

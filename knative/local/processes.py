@@ -18,7 +18,7 @@ from knative.local.manifests.core import ConfigMap, Secret
 from knative.local.manifests.load import World
 from knative.local.manifests.serving import KnativeService
 from knative.local.revision import Limits, Revision
-from knative.local.trials import Trials
+from knative.local.startup_cache import StartupCache
 
 LOG_BYTES = 10_000_000  # a longer log is put aside at the next start
 
@@ -59,18 +59,18 @@ class Processes:
 
         One that has started before, with the same code and manifest, is no new revision.
         """
-        trials = Trials(self._tried)
+        startup_cache = StartupCache(self._tried)
         few = asyncio.Semaphore(max(2, os.cpu_count() or 2))
 
         async def attempt(revision: Revision) -> str:
             how = revision.launch(0)
             wanted = revision.service.spec.template.scale("initial-scale", 1) > 0
-            if not wanted or trials.passed(revision.host, how):
+            if not wanted or startup_cache.passed(revision.host, how):
                 return ""
             async with few:
                 try:
                     await revision.start()
-                    trials.note(revision.host, how)
+                    startup_cache.note(revision.host, how)
                 except NotReadyError as error:
                     return str(error)
             return ""

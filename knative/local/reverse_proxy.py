@@ -52,7 +52,7 @@ class ReverseProxy:
         send: Send,
         headers: Mapping[bytes, bytes],
     ) -> None:
-        """Until the answer has ended or the client has hung up: then nobody needs it."""
+        """Until the answer has ended or the client has hung up: then it is not needed."""
         upload = _Upload(receive)
         await self._attended(upload, self._relay(revision, scope, upload, send, headers))
 

@@ -21,9 +21,9 @@ from knative.local.instance import (
     Instance,
     NotReadyError,
     await_ready,
-    exit_words,
+    exit_message,
     free_port,
-    last_words,
+    last_message,
     spawn,
 )
 from knative.local.manifests.serving import KnativeService
@@ -153,7 +153,7 @@ class Revision:
             return self._instance
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._start())
-            # A failure that nobody waits for any more is already told in `reason`.
+            # A failure that no request waits for any more stands in `reason`.
             self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             return await asyncio.shield(self._starting)
@@ -176,7 +176,7 @@ class Revision:
         except BaseException as error:
             await new.stop(grace_s=2.0)
             if isinstance(error, NotReadyError):
-                raise NotReadyError(f"{error}: {last_words(self.log, offset)}") from None
+                raise NotReadyError(f"{error}: {last_message(self.log, offset)}") from None
             raise
         old, self._instance = self._instance, new
         self.launch = launch
@@ -195,7 +195,7 @@ class Revision:
             await asyncio.sleep(pause_s)
         self.state = State.STARTING
         self.counts.starts += 1
-        said_before = self.log.stat().st_size if self.log.exists() else 0
+        log_size_before = self.log.stat().st_size if self.log.exists() else 0
         instance: Instance | None = None
         try:
             port = free_port()
@@ -206,12 +206,12 @@ class Revision:
         except NotReadyError as error:
             if instance is not None:
                 await instance.stop(grace_s=2.0)
-            said = last_words(self.log, said_before)
-            words = f"{error}: {said}" if said else str(error)
+            message = last_message(self.log, log_size_before)
+            reason = f"{error}: {message}" if message else str(error)
             self._back_off()
             self.state, self.reason = (
                 State.FAILED,
-                f"service {self.service.name} cannot start: {words}",
+                f"service {self.service.name} cannot start: {reason}",
             )
             raise NotReadyError(self.reason) from None
         except BaseException:
@@ -237,14 +237,14 @@ class Revision:
             self._not_before = time.monotonic() + min(pause_s, CRASH_BACKOFF_MAX_S)
 
     async def _watch(self, instance: Instance) -> None:
-        """Note the end of a process; one that nobody asked to stop is a crash."""
+        """Note the end of a process; one that was not to be stopped is a crash."""
         await instance.process.wait()
         instance.end_group()
         if self._instance is not instance or self.state is not State.READY:
             return
         self.counts.crashes += 1
         self.state = State.ZERO
-        self.reason = f"the process ended with {exit_words(instance.process.returncode)}"
+        self.reason = f"the process ended with {exit_message(instance.process.returncode)}"
         if time.monotonic() - instance.started >= STEADY_AFTER_S:
             self._failures = 0
         self._back_off(forgiven=1)  # as a kubelet, restart the first time at once

@@ -70,7 +70,7 @@ class Options:
     front: str | None = None
     maps: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
-    jobs_within_s: float = 120.0
+    jobs_timeout_s: float = 120.0
 
 
 class Runtime:
@@ -106,8 +106,8 @@ class Runtime:
             data_folder.prepare(self.data)
             free = self._lock.take()
         if not free:
-            words = f"another local Knative runs on {self.data}; stop it or give another --data"
-            raise StartError(words)
+            reason = f"another local Knative runs on {self.data}; stop it or give another --data"
+            raise StartError(reason)
         self.world = random_secrets.filled(self.world, self.data)
         listener = bind(self.options.port)
         self.port = int(listener.getsockname()[1])
@@ -174,7 +174,7 @@ class Runtime:
         self._stack.append(self.kube.stop)
         if jobs := self.world.all(Job):
             self._progress(f"Running {', '.join(job.name for job in jobs)}")
-        await self.kube.run_jobs(self.options.jobs_within_s)
+        await self.kube.run_jobs(self.options.jobs_timeout_s)
         # Before the services: one that has kept events of its last life sends them as it starts.
         with _usable(self.data / "broker.sqlite"):
             await self.broker.start()
@@ -257,8 +257,8 @@ class Runtime:
         return f"http://{USER}:{self._token}@127.0.0.1:{self.port}"
 
     def _announce(self) -> None:
-        told = {"pid": os.getpid(), "port": self.port, "url": self.url, "token": self._token}
-        data_folder.write_private(self.data / "runtime.json", json.dumps(told))
+        state = {"pid": os.getpid(), "port": self.port, "url": self.url, "token": self._token}
+        data_folder.write_private(self.data / "runtime.json", json.dumps(state))
 
     async def advance(self, by_s: float) -> int:
         """Advance the virtual clock; how many timers that made due.

@@ -1,4 +1,4 @@
-"""The gateway's port: bound first, so that a taken port is told at once."""
+"""The gateway's port: bound first, so that a taken port is reported at once."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def bind(port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
-        words = f"cannot listen on port {port}: {error}; give another --port"
+        message = f"cannot listen on port {port}: {error}; give another --port"
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            words = f"port {port} is taken; stop what uses it or give another --port"
-        raise StartError(words) from None
+            message = f"port {port} is taken; stop what uses it or give another --port"
+        raise StartError(message) from None
     return listener
 
 

@@ -41,7 +41,7 @@ class KnativeProcess:
     folder: Path | None = None
     process: subprocess.Popen[str] | None = None
 
-    def start(self, *, within_s: float = 180.0) -> Self:
+    def start(self, *, timeout_s: float = 180.0) -> Self:
         """Return when it is ready; AssertionError with its words when it ends instead.
 
         After `kill` it goes on with its data.
@@ -57,7 +57,7 @@ class KnativeProcess:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=output, stderr=output, text=True, env=env
             )
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + timeout_s
         while not (self.data / "runtime.json").exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -82,13 +82,13 @@ class KnativeProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, within_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 30.0) -> int:
         """SIGTERM and wait; the exit code."""
         if self.process is None or self.process.poll() is not None:
             return 0
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(within_s)
+            return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -150,13 +150,13 @@ class LocalKnative(KnativeProcess):
             for one in event["deliveries"]
         ]
 
-    def wait_until_settled(self, within_s: float = 60.0) -> None:
+    def wait_until_settled(self, timeout_s: float = 60.0) -> None:
         """Return when nothing is on its way any more, retries included; else AssertionError."""
-        deadline, settled = time.monotonic() + within_s, 0
+        deadline, settled = time.monotonic() + timeout_s, 0
         while settled < LOOKS:
             settled = settled + 1 if self.admin.ask("settled")["settled"] else 0
             if not settled and time.monotonic() > deadline:
-                raise AssertionError(f"not settled within {within_s:g} s: {self.status()}")
+                raise AssertionError(f"not settled within {timeout_s:g} s: {self.status()}")
             time.sleep(EVERY_S)
 
     def fault(self, text: str) -> None:

@@ -22,17 +22,17 @@ BETWEEN_LOOKS_S = 0.005
 IDLE_WITHIN_S = 60.0
 
 
-async def wait_until_idle(busy: Callable[[], list[str]], within_s: float = IDLE_WITHIN_S) -> None:
+async def wait_until_idle(busy: Callable[[], list[str]], timeout_s: float = IDLE_WITHIN_S) -> None:
     """Return when `busy` has been empty at several looks in a row; TimeoutError with its names.
 
     Looks are counted, not seconds: a machine under load may let a second pass between two.
     """
-    deadline, idle = time.monotonic() + within_s, 0
+    deadline, idle = time.monotonic() + timeout_s, 0
     while idle < LOOKS:
         names = busy()
         idle = 0 if names else idle + 1
         if names and time.monotonic() > deadline:
-            raise TimeoutError(f"{', '.join(names)} did not end in {within_s:g} s")
+            raise TimeoutError(f"{', '.join(names)} did not end in {timeout_s:g} s")
         await asyncio.sleep(BETWEEN_LOOKS_S)
 
 

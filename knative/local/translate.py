@@ -1,4 +1,4 @@
-"""From manifests to what the broker is told."""
+"""From manifests to the Broker's configuration."""
 
 from __future__ import annotations
 

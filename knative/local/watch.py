@@ -96,9 +96,9 @@ class Watcher:
         try:
             name = await self._processes.replace(revision)
         except NotReadyError as error:
-            words = f"{_names(files)} changed; {revision.service.name} stays: {error}"
-            self.unapplied[revision.host] = words
-            self._report(words)
+            message = f"{_names(files)} changed; {revision.service.name} stays: {error}"
+            self.unapplied[revision.host] = message
+            self._report(message)
             return
         self.unapplied.pop(revision.host, None)
         took_s = time.monotonic() - began

@@ -24,7 +24,7 @@ async def run() -> list[Row]:
         await store_runs(ran.runtime.data / "postgres")
         ran.runtime.stop()
         store_events(ran.runtime.data / "broker.sqlite")
-        ran.runtime.start(within_s=120)
+        ran.runtime.start(timeout_s=120)
         found = [
             (name, await page_ms(ran, path))
             for name, path in (
@@ -49,9 +49,9 @@ async def page_ms(ran: Morning, path: str) -> float:
     return statistics.median(took)
 
 
-async def whole(client: httpx.AsyncClient, path: str, within_s: float = 60) -> None:
+async def whole(client: httpx.AsyncClient, path: str, timeout_s: float = 60) -> None:
     """Ask until every part answers at once: until then processes start."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + timeout_s
     while "aria-busy" in (await client.get(path)).text:
         assert time.monotonic() < deadline, f"{path} is still loading"
 

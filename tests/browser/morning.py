@@ -67,7 +67,7 @@ class Morning:
         async def calm() -> bool:
             return bool((await self.runtime.ask("settled"))["settled"])
 
-        assert await eventually(calm, within_s=90, every_s=0.1)
+        assert await eventually(calm, timeout_s=90, every_s=0.1)
 
     async def happen(self, *, badly: bool = True) -> None:
         """Sample data, the report with a cycle, the scrum, an orchestration; and what goes badly.
@@ -161,7 +161,7 @@ async def morning(*, badly: bool = True) -> AsyncIterator[Morning]:
     made_overlay = overlay(folder / "overlay") if badly else OVERLAY
     runtime = LocalKnative(made_overlay, folder / "data", ["--idle", "600"])
     try:
-        await asyncio.to_thread(runtime.start, within_s=120)
+        await asyncio.to_thread(runtime.start, timeout_s=120)
         made = Morning(runtime)
         await made.happen(badly=badly)
         yield made

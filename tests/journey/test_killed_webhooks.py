@@ -166,7 +166,7 @@ class Story:
         chance.shuffle(victims)
         points = sorted(chance.sample(range(DELIVERIES // 20, DELIVERIES), len(victims)))
         for victim, point in zip(victims, points, strict=True):
-            await eventually(partial(self._far_enough, point), within_s=240, every_s=0.05)
+            await eventually(partial(self._far_enough, point), timeout_s=240, every_s=0.05)
             await self._kill(victim)
 
     async def _far_enough(self, point: int) -> bool:
@@ -191,7 +191,7 @@ class Story:
 
     async def all_is_done(self) -> bool:
         """Nothing is on its way, and each Job ran; what waits for a minute's tick gets one."""
-        await eventually(self.runtime.settled, within_s=120, every_s=0.1)
+        await eventually(self.runtime.settled, timeout_s=120, every_s=0.1)
         if set(self.ids) <= set(self.jobs_that_ran()) & set(self.jobs_made):
             return True
         for schedule in ("webhook-relay", "job-sweep"):
@@ -240,7 +240,7 @@ async def test_each_delivery_is_one_event_by_id_and_one_job_whoever_is_killed(
     async with asyncio.TaskGroup() as together:
         together.create_task(story.send_all(chance))
         together.create_task(story.kill_them_all(chance))
-    await eventually(story.all_is_done, within_s=240, every_s=0.5)
+    await eventually(story.all_is_done, timeout_s=240, every_s=0.5)
     assert not watching.done()
     watching.cancel()
 

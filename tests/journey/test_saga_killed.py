@@ -91,7 +91,7 @@ class Story:
                     return response.json()
             return None
 
-        return await eventually(answer, within_s=120, every_s=0.2)
+        return await eventually(answer, timeout_s=120, every_s=0.2)
 
     async def get(self, path: str) -> Any:
         async def answer() -> Any:
@@ -101,7 +101,7 @@ class Story:
                 return response.json() if response.status_code == 200 else None
             return None
 
-        return await eventually(answer, within_s=120, every_s=0.2)
+        return await eventually(answer, timeout_s=120, every_s=0.2)
 
     async def register(self) -> None:
         await self.post("register", json=TENANT, headers={"X-Service-Name": "tenant-service"})
@@ -144,21 +144,21 @@ class Story:
                     undone.add(flow)
             return all_started and wanted == undone
 
-        await eventually(all_undone, within_s=600, every_s=0.2)
+        await eventually(all_undone, timeout_s=600, every_s=0.2)
 
     async def others(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """The runs that have not ended as they should."""
         runs = await self.runs()
         return {flow: runs[flow] for flow in runs if runs[flow] != wanted.get(flow)}
 
-    async def ended(self, wanted: Mapping[str, str], within_s: float) -> None:
+    async def ended(self, wanted: Mapping[str, str], timeout_s: float) -> None:
         """Wait until every run has ended as it should; the others tell what they wait for."""
         with contextlib.suppress(AssertionError):
 
             async def all_have() -> bool:
                 return not await self.others(wanted)
 
-            await eventually(all_have, within_s=within_s, every_s=0.5)
+            await eventually(all_have, timeout_s=timeout_s, every_s=0.5)
         path = "orchestrations/tenantCreation/executions"
         others = [await self.get(f"{path}/{flow}") for flow in await self.others(wanted)]
         assert others == []
@@ -184,7 +184,7 @@ class Story:
         chance.shuffle(victims)
         for victim in victims:
             wanted = min(RUNS, await self._ended() + RUNS // 25)
-            await eventually(partial(self._ended_at_least, wanted), within_s=120, every_s=0.1)
+            await eventually(partial(self._ended_at_least, wanted), timeout_s=120, every_s=0.1)
             await self._kill(victim)
 
     async def _ended(self) -> int:
@@ -202,9 +202,9 @@ class Story:
         # One that stays at zero has nothing to do any more: its next turn may find it at work.
         with contextlib.suppress(AssertionError, ProcessLookupError):
             if victim == MEMORY:
-                self.killed[victim] += await eventually(self.runtime.crash_broker, within_s=5)
+                self.killed[victim] += await eventually(self.runtime.crash_broker, timeout_s=5)
                 return
-            pid = await eventually(partial(self._pid, victim), within_s=5)
+            pid = await eventually(partial(self._pid, victim), timeout_s=5)
             os.kill(pid, signal.SIGKILL)
             self.killed[victim] += 1
 
@@ -234,7 +234,7 @@ async def test_every_run_ends_right_and_every_effect_is_there_once(
         assert len(flows) == RUNS
         await asyncio.gather(killing, undoing)
         kinds = {flow: kind_of(number) for flow, number in flows.items()}
-        await story.ended({flow: kind.status for flow, kind in kinds.items()}, within_s=400)
+        await story.ended({flow: kind.status for flow, kind in kinds.items()}, timeout_s=400)
         histories = await story.histories()
         assert {flow: histories.get(flow, []) for flow in flows} == {
             flow: kind.history for flow, kind in kinds.items()

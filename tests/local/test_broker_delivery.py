@@ -26,7 +26,7 @@ from tests.support import eventually
 from tests.support.broker import Open, publish, wait_settled
 from tests.support.receiver import Receiver, Say
 
-LANE_WIDTH = 40
+CONCURRENCY = 40
 
 
 def event_headers(event_id: str, type_: str) -> dict[str, str]:
@@ -146,24 +146,24 @@ async def test_a_subscriber_may_publish_and_wait_while_it_is_called(
 
         return through
 
-    async with open_broker("a", "b", through=publishing, lane_width=LANE_WIDTH) as broker:
-        answers = await asyncio.gather(*(publish(broker, "a") for _ in range(2 * LANE_WIDTH)))
+    async with open_broker("a", "b", through=publishing, concurrency=CONCURRENCY) as broker:
+        answers = await asyncio.gather(*(publish(broker, "a") for _ in range(2 * CONCURRENCY)))
     assert {answer.status for answer in answers} == {202}
-    assert len(receiver.requests("/b")) == 2 * LANE_WIDTH
+    assert len(receiver.requests("/b")) == 2 * CONCURRENCY
 
 
 async def test_a_triggers_deliveries_are_bounded(open_broker: Open, receiver: Receiver) -> None:
-    count = 3 * LANE_WIDTH
+    count = 3 * CONCURRENCY
     for n in range(count):
         receiver.will_say("/a", str(n), Say(hold_s=0.1))
     most = 0
-    async with open_broker(lane_width=LANE_WIDTH) as broker:
+    async with open_broker(concurrency=CONCURRENCY) as broker:
         producers = [asyncio.create_task(publish(broker, "a", str(n))) for n in range(count)]
         while any(not p.done() for p in producers):
             most = max(most, receiver.busy)
             await asyncio.wait(producers, timeout=0.005)
     assert len(receiver.requests("/a")) == count
-    assert 1 < most <= LANE_WIDTH
+    assert 1 < most <= CONCURRENCY
 
 
 async def test_many_deliveries_that_hang_do_not_hold_up_the_next(open_broker: Open) -> None:

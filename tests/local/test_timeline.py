@@ -82,7 +82,7 @@ async def test_a_loop_that_stalls_does_not_make_what_is_busy_idle() -> None:
 
 async def test_what_does_not_end_is_named() -> None:
     with pytest.raises(TimeoutError, match=r"echo, a Job did not end in 0\.05 s"):
-        await wait_until_idle(lambda: ["echo", "a Job"], within_s=0.05)
+        await wait_until_idle(lambda: ["echo", "a Job"], timeout_s=0.05)
 
 
 async def test_a_file_tells_processes_the_time(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_a_clock_that_cannot_be_advanced_says_why(tmp_path: Path) -> None:
     assert (wrong.returncode, "2026-11-25T08:00-06:00" in wrong.stderr) == (2, True)
     with local_knative(TINY, tmp_path) as knative:
         data = ("--data", str(knative.data))
-        assert "up --clock TIME" in one_line(run("clock", "advance", "3d", *data))
-        assert "no duration like 90s" in one_line(run("clock", "advance", "soon", *data))
+        assert "up --clock TIME" in one_line(run("clock", "advance", "3d", *data), 2)
+        assert "no duration like 90s" in one_line(run("clock", "advance", "soon", *data), 2)
         assert "the machine's clock" in run("clock", *data).stdout
 
 

@@ -80,7 +80,7 @@ class Story:
             killing = together.create_task(self._kill_all(victims))
             while not killing.done():
                 await self.morning()
-        await eventually(self.has_cycled, within_s=WITHIN_S)
+        await eventually(self.has_cycled, timeout_s=WITHIN_S)
         # A tick of the minute in which the new sprint was not there yet is a repeated one.
         async with asyncio.timeout(60 + WITHIN_S):
             while not await self.is_reported():
@@ -89,8 +89,8 @@ class Story:
     async def morning(self) -> None:
         """Both schedules are due; each is over before the next."""
         for schedule in SCHEDULES:
-            await eventually(partial(self.fired, schedule), within_s=120)
-            await eventually(self.settled, within_s=120, every_s=0.1)
+            await eventually(partial(self.fired, schedule), timeout_s=120)
+            await eventually(self.settled, timeout_s=120, every_s=0.1)
 
     async def fired(self, schedule: str) -> bool:
         # A tick that nobody took is lost, as on a cluster: the schedule comes again.
@@ -108,7 +108,7 @@ class Story:
         seen = await self.progress()
         for victim in victims:
             wanted = seen + self._chance.randint(1, 4)
-            seen = await eventually(partial(self.at_least, wanted), within_s=300, every_s=0.05)
+            seen = await eventually(partial(self.at_least, wanted), timeout_s=300, every_s=0.05)
             await self.kill(victim)
 
     async def at_least(self, wanted: int) -> int:
@@ -179,8 +179,8 @@ class Story:
 
     async def check(self) -> None:
         """Everything is done, and nothing twice; nobody did what a function must not do."""
-        await eventually(self.has_cycled, within_s=WITHIN_S)
-        await eventually(self.is_reported, within_s=WITHIN_S)
+        await eventually(self.has_cycled, timeout_s=WITHIN_S)
+        await eventually(self.is_reported, timeout_s=WITHIN_S)
         await self._check_cycle()
         days = await self._check_progress()
         for sprint_id, day in days:
@@ -189,7 +189,7 @@ class Story:
             notes = await self.get("chronicle-service", path, **query)
             assert len(notes) == 1, f"one note for {sprint_id} on {day}"
         assert await self.runtime.given_up() == []
-        await eventually(self._all_is_made_good, within_s=WITHIN_S)
+        await eventually(self._all_is_made_good, timeout_s=WITHIN_S)
         await eventually(self.runtime.settled)  # a tick of each minute may be on its way
         assert misdeeds(self.runtime) == []
 

@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 async def eventually(
-    probe: Callable[[], Awaitable[T]], *, within_s: float = 60.0, every_s: float = 0.02
+    probe: Callable[[], Awaitable[T]], *, timeout_s: float = 60.0, every_s: float = 0.02
 ) -> T:
-    """Call `probe` until it returns a truth; fail after `within_s` with its last answer."""
-    deadline = time.monotonic() + within_s
+    """Call `probe` until it returns a truth; fail after `timeout_s` with its last answer."""
+    deadline = time.monotonic() + timeout_s
     while True:
         answer = await probe()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"not true within {within_s} s; last answer: {answer!r}")
+            raise AssertionError(f"not true within {timeout_s} s; last answer: {answer!r}")
         await asyncio.sleep(every_s)
 
 

@@ -11,7 +11,7 @@ Where it differs from the stock Broker, on purpose:
 - A reply is accepted once, together with the end of the delivery it answers. If one of the
   reply's own deliveries fails for good, the producer is answered 500, as there; but the reply is
   not accepted once more for each retry, and the original is not dead-lettered for it.
-- At most LANE_WIDTH (1000) deliveries of one Trigger are under way; the others wait for their
+- At most CONCURRENCY (1000) deliveries of one Trigger are under way; the others wait for their
   turn. So many subscribers that hang, or that publish what comes back to their own Trigger and
   wait for it, hold it up until their timeouts; the stock Broker has no such bound.
 - An attribute with a control character is refused with 400; there, its delivery fails.

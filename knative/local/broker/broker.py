@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from knative.local.broker.courier import FAN_OUT_S, Courier
+from knative.local.broker.dispatcher import FAN_OUT_S, Dispatcher
 from knative.local.broker.event import (
     ARRIVAL,
     TTL,
@@ -23,9 +23,9 @@ from knative.local.broker.event import (
     validate,
 )
 from knative.local.broker.http import Answer, Around, Headers, Send
-from knative.local.broker.job import Flight, Job, Route
 from knative.local.broker.journal import Journal
-from knative.local.broker.lane import CallLater, Lane, call_later
+from knative.local.broker.limiter import CallLater, ConcurrencyLimiter, call_later
+from knative.local.broker.pending import Completion, PendingDelivery, Route
 from knative.local.broker.queries import Queries
 from knative.local.broker.reader import OpenDelivery, Reader
 from knative.local.broker.records import Change, State
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TTL = 255
 LOST = "lost with the memory of the Broker"
-LANE_WIDTH = 1000  # deliveries of one Trigger at a time
+CONCURRENCY = 1000  # deliveries of one Trigger at a time
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class LocalBroker(Queries):
         around: Around | None = None,
         durable: bool = True,
         retention_s: float = RETENTION_S,
-        lane_width: int = LANE_WIDTH,
+        concurrency: int = CONCURRENCY,
         clock: Callable[[], float] = time.time,
         call_later: CallLater = call_later,
         answers_before_retries: bool = False,
@@ -80,7 +80,7 @@ class LocalBroker(Queries):
         self._answers_before_retries = answers_before_retries
         specs = {(b.namespace, b.name): b for b in brokers}
         self._routes: dict[tuple[str, str], list[Route]] = {key: [] for key in specs}
-        self._lanes: dict[str, tuple[Route, Lane[Job]]] = {}
+        self._limiters: dict[str, tuple[Route, ConcurrencyLimiter[PendingDelivery]]] = {}
         for trigger in triggers:
             key = (trigger.namespace, trigger.broker)
             if key not in specs:
@@ -89,11 +89,14 @@ class LocalBroker(Queries):
                     f"does not exist in namespace {trigger.namespace}"
                 )
             route = Route(trigger, specs[key])
-            if route.key in self._lanes:
+            if route.key in self._limiters:
                 raise ValueError(f"trigger {route.key}: there are two of this name")
             self._routes[key].append(route)
-            self._lanes[route.key] = (route, Lane(self._deliver, lane_width, call_later))
-        self._open: set[Job] = set()
+            self._limiters[route.key] = (
+                route,
+                ConcurrencyLimiter(self._deliver, concurrency, call_later),
+            )
+        self._open: set[PendingDelivery] = set()
         self._watchers = Watchers()
         self._running = False
         self._paused = False
@@ -106,7 +109,7 @@ class LocalBroker(Queries):
         self._journal = Journal(self._store.commit)
         self._reader = Reader(self._path, "broker-reader")
         self._lister = Reader(self._path, "broker-lister")
-        self._courier = Courier(self, self._journal, self._send, self._clock, self._around)
+        self._dispatcher = Dispatcher(self, self._journal, self._send, self._clock, self._around)
         self._seq, self._delivery = await self._reader(Reader.last_ids)
         self._running, self._paused = True, False
         for left in await self._reader(Reader.open_deliveries):
@@ -124,10 +127,10 @@ class LocalBroker(Queries):
         """
         self._paused = True
         self._sweeping.cancel()
-        await asyncio.gather(*(lane.close(grace_s) for _, lane in self._lanes.values()))
-        for job in self._open:
-            if job.flight:
-                job.flight.release(ok=self._durable)
+        await asyncio.gather(*(limiter.close(grace_s) for _, limiter in self._limiters.values()))
+        for delivery in self._open:
+            if delivery.completion:
+                delivery.completion.release(ok=self._durable)
 
     async def stop(self, *, grace_s: float = 2.0) -> None:
         """Pause, and accept nothing more."""
@@ -148,11 +151,13 @@ class LocalBroker(Queries):
 
     def in_flight(self) -> int:
         """How many deliveries go on without waiting for a time; 1 while some are being stored."""
-        return sum(len(lane) for _, lane in self._lanes.values()) or int(not self._journal.idle)
+        return sum(len(limiter) for _, limiter in self._limiters.values()) or int(
+            not self._journal.idle
+        )
 
     def retrying(self) -> int:
         """How many deliveries have failed at least once, and go on."""
-        return sum(1 for job in self._open if job.attempts)
+        return sum(1 for delivery in self._open if delivery.attempts)
 
     async def lose_deliveries(self) -> int:
         """Lose what Knative's in-memory channel loses when its process is killed.
@@ -160,13 +165,13 @@ class LocalBroker(Queries):
         Each delivery under way fails: its call is broken off, it is not retried and leaves no dead
         letter, and a producer that waits is answered 500. Returns how many there were.
         """
-        for _, lane in self._lanes.values():
-            lane.drop()
+        for _, limiter in self._limiters.values():
+            limiter.drop()
         lost = list(self._open)
-        for job in lost:
-            job.state = State.FAILED
-            self._journal.open_batch().updates.append(job.update(self._clock(), LOST))
-            self.finish(job)
+        for delivery in lost:
+            delivery.state = State.FAILED
+            self._journal.open_batch().updates.append(delivery.update(self._clock(), LOST))
+            self.finish(delivery)
         await self._journal.flush()
         return len(lost)
 
@@ -177,35 +182,39 @@ class LocalBroker(Queries):
         """
         begun = 0
         for left in await self._fresh(Reader.lost_deliveries, seq):
-            route, _ = self._lanes.get(left.trigger, (None, None))
-            if route is None or self._paused or any(job.id == left.id for job in self._open):
+            route, _ = self._limiters.get(left.trigger, (None, None))
+            if (
+                route is None
+                or self._paused
+                or any(delivery.id == left.id for delivery in self._open)
+            ):
                 continue
             left = replace(left, state=State.PENDING, base=left.attempts, error=None)
-            job = Job.resumed(left, route)
-            self._open.add(job)
+            delivery = PendingDelivery.resumed(left, route)
+            self._open.add(delivery)
             begun += 1
 
-            def stored(error: Exception | None, job: Job = job) -> None:
+            def stored(error: Exception | None, delivery: PendingDelivery = delivery) -> None:
                 if error is None:
-                    self._launch(job)
+                    self._launch(delivery)
                 else:
-                    self._open.discard(job)
+                    self._open.discard(delivery)
 
             batch = self._journal.open_batch(stored)
-            batch.updates.append(job.update(self._clock(), None))
+            batch.updates.append(delivery.update(self._clock(), None))
         return begun
 
     def _resume(self, left: OpenDelivery) -> None:
-        route, lane = self._lanes.get(left.trigger, (None, None))
-        if route is None or lane is None:
+        route, limiter = self._limiters.get(left.trigger, (None, None))
+        if route is None or limiter is None:
             logger.error("delivery %d failed: its trigger %s is gone", left.id, left.trigger)
             reason = "its trigger is gone"
             row = (State.FAILED, left.attempts, left.base, left.due, reason, left.error, left.id)
             self._journal.open_batch().updates.append(row)
             return
-        job = Job.resumed(left, route)
-        self._open.add(job)
-        lane.push_later(job, left.due - self._clock())
+        delivery = PendingDelivery.resumed(left, route)
+        self._open.add(delivery)
+        limiter.push_later(delivery, left.due - self._clock())
 
     # -- in
 
@@ -237,10 +246,10 @@ class LocalBroker(Queries):
         if key not in self._routes:
             logger.info("event to %s/%s refused: there is no such broker", *key)
             return _ANSWERS[404]
-        flight = Flight()
-        self._accept(key, event, ttl, flight)
+        completion = Completion()
+        self._accept(key, event, ttl, completion)
         try:
-            return _ANSWERS[202 if await flight.landed(FAN_OUT_S) else 500]
+            return _ANSWERS[202 if await completion.completed(FAN_OUT_S) else 500]
         except TimeoutError:
             return _ANSWERS[500]
 
@@ -249,8 +258,8 @@ class LocalBroker(Queries):
         key: tuple[str, str],
         event: Event,
         ttl: int,
-        flight: Flight,
-        cause: Job | None = None,
+        completion: Completion,
+        cause: PendingDelivery | None = None,
     ) -> None:
         """Store an event with its deliveries; they begin once it is durable.
 
@@ -261,85 +270,94 @@ class LocalBroker(Queries):
         event.attributes[ARRIVAL] = stamp(now)
         self._seq += 1
         seq = self._seq
-        jobs = [
-            Job(self._new_id(), seq, ttl, route, event, flight)
+        deliveries = [
+            PendingDelivery(self._new_id(), seq, ttl, route, event, completion)
             for route in self._routes[key]
             if route.matches(event.attributes)
         ]
 
         def stored(error: Exception | None) -> None:
             if error is None:
-                flight.expect(len(jobs))
-                for job in jobs:
-                    self._launch(job)
+                completion.expect(len(deliveries))
+                for delivery in deliveries:
+                    self._launch(delivery)
                 if self._watchers:
                     self._watchers.tell(Change(seq, event.attributes["type"]))
-            flight.finish(ok=error is None)
+            completion.finish(ok=error is None)
             if self._paused:
-                flight.release(ok=self._durable and error is None)
+                completion.release(ok=self._durable and error is None)
 
         batch = self._journal.open_batch(stored)
         batch.events.append(event_row(seq, *key, now, ttl, cause.id if cause else None, event))
-        batch.deliveries.extend(job.row(job.route.key, now) for job in jobs)
+        batch.deliveries.extend(delivery.row(delivery.route.key, now) for delivery in deliveries)
 
     def _new_id(self) -> int:
         self._delivery += 1
         return self._delivery
 
-    def _launch(self, job: Job) -> None:
-        self._open.add(job)
-        self._lanes[job.route.key][1].push(job)
+    def _launch(self, delivery: PendingDelivery) -> None:
+        self._open.add(delivery)
+        self._limiters[delivery.route.key][1].push(delivery)
 
-    # -- out: what the courier calls
+    # -- out: what the dispatcher calls
 
-    async def _deliver(self, job: Job) -> None:
-        await self._courier.attempt(job)
+    async def _deliver(self, delivery: PendingDelivery) -> None:
+        await self._dispatcher.attempt(delivery)
 
     async def load(self, seq: int) -> Event:
         return await self._reader(Reader.event, seq)
 
-    def take_reply(self, job: Job, reply: Event) -> None:
+    def take_reply(self, delivery: PendingDelivery, reply: Event) -> None:
         """The subscriber's event enters the same Broker. Raises IncompleteError to refuse it."""
         validate(reply)
-        if job.ttl <= 1:
+        if delivery.ttl <= 1:
             raise IncompleteError(f"{TTL} has run out")
-        flight = job.flight or Flight()
-        if job.flight:
-            flight.expect(1)
-        self._accept(job.route.broker, reply, job.ttl - 1, flight, cause=job)
-        job.state = State.DELIVERED
-        self._journal.open_batch().updates.append(job.update(self._clock(), None))
-        self.finish(job)
+        completion = delivery.completion or Completion()
+        if delivery.completion:
+            completion.expect(1)
+        self._accept(delivery.route.broker, reply, delivery.ttl - 1, completion, cause=delivery)
+        delivery.state = State.DELIVERED
+        self._journal.open_batch().updates.append(delivery.update(self._clock(), None))
+        self.finish(delivery)
 
-    def finish(self, job: Job) -> None:
-        self._open.discard(job)
-        if job.flight:
-            job.flight.finish(ok=job.state is not State.FAILED)
-        if job.twice and job.state is State.DELIVERED:
-            self._repeat(job)
+    def finish(self, delivery: PendingDelivery) -> None:
+        self._open.discard(delivery)
+        if delivery.completion:
+            delivery.completion.finish(ok=delivery.state is not State.FAILED)
+        if delivery.twice and delivery.state is State.DELIVERED:
+            self._repeat(delivery)
 
-    def go_on(self, job: Job, delay_s: float) -> None:
-        if delay_s > 0 and self._answers_before_retries and job.flight:
-            job.flight.release(ok=True)
-        self._lanes[job.route.key][1].push_later(job, delay_s)
+    def go_on(self, delivery: PendingDelivery, delay_s: float) -> None:
+        if delay_s > 0 and self._answers_before_retries and delivery.completion:
+            delivery.completion.release(ok=True)
+        self._limiters[delivery.route.key][1].push_later(delivery, delay_s)
 
-    def report(self, job: Job, event: Event, status: int | None, reason: str | None) -> None:
+    def report(
+        self, delivery: PendingDelivery, event: Event, status: int | None, reason: str | None
+    ) -> None:
         if self._watchers:
             self._watchers.tell(
                 Change(
-                    job.seq,
+                    delivery.seq,
                     event.attributes["type"],
-                    job.id,
-                    job.route.key,
-                    job.state,
-                    job.attempts,
+                    delivery.id,
+                    delivery.route.key,
+                    delivery.state,
+                    delivery.attempts,
                     status,
                     reason,
                 )
             )
 
-    def _repeat(self, job: Job) -> None:
-        again = Job(self._new_id(), job.seq, job.ttl, job.route, job.event, repeated=True)
+    def _repeat(self, delivery: PendingDelivery) -> None:
+        again = PendingDelivery(
+            self._new_id(),
+            delivery.seq,
+            delivery.ttl,
+            delivery.route,
+            delivery.event,
+            repeated=True,
+        )
         self._open.add(again)
 
         def stored(error: Exception | None) -> None:
@@ -347,7 +365,7 @@ class LocalBroker(Queries):
                 self._launch(again)
 
         batch = self._journal.open_batch(stored)
-        batch.deliveries.append(again.row(job.route.key, self._clock()))
+        batch.deliveries.append(again.row(delivery.route.key, self._clock()))
 
     # -- what can be read
 

@@ -181,7 +181,7 @@ class _Compiler(Transformer[Token, Expression]):
     def call(self, children: list[Any]) -> Expression:
         name, arguments = str(children[0]).upper(), children[1:]
         function = FUNCTIONS.get((name, len(arguments))) or FUNCTIONS.get((name, None))
-        if function is None or len(arguments) < function.least:
+        if function is None or len(arguments) < function.minimum:
             raise ExpressionError(f"there is no function {name} with {len(arguments)} arguments")
         return lambda event: function([argument(event) for argument in arguments])
 

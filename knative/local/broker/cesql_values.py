@@ -90,7 +90,7 @@ class _Function:
 
     body: Callable[..., Value]
     parameters: tuple[Callable[[Value], Value], ...]
-    least: int
+    minimum: int
 
     def __call__(self, arguments: list[Value]) -> Value:
         last = len(self.parameters) - 1

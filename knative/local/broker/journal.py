@@ -1,6 +1,6 @@
 """Group commit: what arrives while one transaction is written goes into the next one.
 
-Alone, a write that somebody waits for waits for nobody. One that nobody waits for (the outcome of
+Alone, a write that a caller waits for is made at once. One without a caller (the outcome of
 a delivery) lingers a moment for company, which spares a lone event its second sync of the disk.
 Used from the event loop; the writing happens in one thread.
 """

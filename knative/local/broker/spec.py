@@ -1,4 +1,4 @@
-"""What a Broker and its Triggers are told: frozen, and checked when they are made."""
+"""The configuration of a Broker and its Triggers: frozen, and checked when they are made."""
 
 from __future__ import annotations
 

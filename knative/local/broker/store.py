@@ -131,7 +131,7 @@ class Store:
     def forget(self, before: float, limit: int) -> int:
         """Delete at most `limit` events that arrived before then; returns how many.
 
-        What is under way stays, and what failed for good, as nobody else has it. So do the newest
+        What is under way stays, and what failed for good, as it is nowhere else. So do the newest
         event and delivery, whose numbers must not be given again.
         """
         db = self._writer

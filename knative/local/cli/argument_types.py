@@ -18,8 +18,8 @@ def time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
-        words = f"{text!r} is no time like 2026-11-25T08:00-06:00"
-        raise argparse.ArgumentTypeError(words) from None
+        message = f"{text!r} is no time like 2026-11-25T08:00-06:00"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def days(text: str) -> float:

@@ -27,8 +27,8 @@ def reset(arguments: argparse.Namespace) -> int:
         if not _is_alive(client.pid) or time.monotonic() > deadline:
             raise StartError("it does not start again; what `up` prints says why")
         time.sleep(EVERY_S)
-    words = f"began anew at {client.url}, with nothing stored"
-    print(json.dumps({"url": client.url}) if arguments.json else words)
+    message = f"began anew at {client.url}, with nothing stored"
+    print(json.dumps({"url": client.url}) if arguments.json else message)
     return 0
 
 
@@ -53,25 +53,25 @@ def clock(arguments: argparse.Namespace) -> int:
     client = Client(Path(arguments.data))
     if arguments.action == "show":
         found = client.ask("status")["clock"]
-        words = f"{moment(found['now'])}, {clock_kind(found)}"
+        message = f"{moment(found['now'])}, {clock_kind(found)}"
     else:
         found = client.done("POST", "clock/advance", by=arguments.by or "")
-        words = f"{moment(found['now'])}, {found['timers']} timers were due"
-    print(json.dumps(found) if arguments.json else words)
+        message = f"{moment(found['now'])}, {found['timers']} timers were due"
+    print(json.dumps(found) if arguments.json else message)
     return 0
 
 
 def fault(arguments: argparse.Namespace) -> int:
     """List the faults, begin one, or clear one or all."""
-    client, words = Client(Path(arguments.data)), arguments.words
-    if words[:1] == ["clear"]:
-        number = " ".join(words[1:]) or None
+    client, fault = Client(Path(arguments.data)), arguments.fault
+    if fault[:1] == ["clear"]:
+        number = " ".join(fault[1:]) or None
         found = client.done("POST", "faults/clear", id=number)
         if number and not found["cleared"]:
             raise StartError(f"there is no fault {number}: `knative-local fault` lists them")
     else:
-        method = "POST" if words else "GET"
-        found = client.done(method, "faults", fault=" ".join(words) or None)
+        method = "POST" if fault else "GET"
+        found = client.done(method, "faults", fault=" ".join(fault) or None)
     if isinstance(found, dict):
         say(json.dumps(found) if arguments.json else f"faults cleared: {found['cleared']}")
     elif arguments.json:

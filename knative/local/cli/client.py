@@ -48,8 +48,8 @@ class Client:
         except PermissionError:
             raise StartError(f"{file} may be read by its owner only") from None
         except (OSError, ValueError, KeyError, TypeError):
-            words = f"no local Knative runs on {data}; start one with `{typed('up')}`"
-            raise StartError(words) from None
+            message = f"no local Knative runs on {data}; start one with `{typed('up')}`"
+            raise StartError(message) from None
 
     def ask(self, path: str, **query: Any) -> Any:
         """The JSON that the runtime answers to GET /_knative/`path`."""
@@ -67,13 +67,13 @@ class Client:
         """The runtime's answer to /_knative/`path`, whatever its status."""
         answer = self.send(method, _admin(path, query))
         if answer.status >= 500 and "application/json" not in answer.content_type:
-            words = f"the local Knative at {self.url} failed on {path}: {answer.status}"
-            raise StartError(f"{words}; what `up` prints says why")
+            message = f"the local Knative at {self.url} failed on {path}: {answer.status}"
+            raise StartError(f"{message}; what `up` prints says why")
         try:
             answer.json()
         except (ValueError, RecursionError):
-            words = f"what answers at {self.url} is no local Knative; start one with "
-            raise StartError(f"{words}`{typed('up')}`") from None
+            message = f"what answers at {self.url} is no local Knative; start one with "
+            raise StartError(f"{message}`{typed('up')}`") from None
         return answer
 
     def send(
@@ -116,8 +116,8 @@ class Client:
 
     def _away(self, error: Exception) -> StartError:
         if isinstance(error, ConnectionRefusedError):
-            words = "has ended without a word; start it again with"
-            return StartError(f"the local Knative at {self.url} {words} `{typed('up')}`")
+            message = "has ended without a word; start it again with"
+            return StartError(f"the local Knative at {self.url} {message} `{typed('up')}`")
         return StartError(f"the local Knative at {self.url} does not answer: {error}")
 
 

@@ -20,15 +20,15 @@ complete -o default -F _knative_local knative-local"""
 
 def completion(arguments: argparse.Namespace) -> int:
     """Print the script; zsh reads bash's through its own emulation."""
-    there = {name: " ".join(_words(parser)) for name, parser in commands().items()}
-    cases = "\n".join(f'    {name}) words="{words}";;' for name, words in there.items())
+    there = {name: " ".join(_choices(parser)) for name, parser in commands().items()}
+    cases = "\n".join(f'    {name}) words="{choices}";;' for name, choices in there.items())
     if arguments.shell == "zsh":
         say("autoload -U +X compinit bashcompinit && compinit && bashcompinit")
     say(_SCRIPT.format(cases=cases, commands=" ".join(there)))
     return 0
 
 
-def _words(parser: argparse.ArgumentParser) -> list[str]:
+def _choices(parser: argparse.ArgumentParser) -> list[str]:
     return [
         word
         for action in parser._actions

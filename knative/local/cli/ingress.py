@@ -31,12 +31,14 @@ def send_event(
         there = status["brokers"]
         named = [one for one in there if broker in (None, one.partition("/")[2])]
         if len(named) != 1:
-            words = f"{broker!r} is no Broker" if broker and not named else "name a Broker"
-            raise UsageError(f"{words} as NAMESPACE/NAME; there are: {', '.join(there) or 'none'}")
+            outcome = f"{broker!r} is no Broker" if broker and not named else "name a Broker"
+            raise UsageError(
+                f"{outcome} as NAMESPACE/NAME; there are: {', '.join(there) or 'none'}"
+            )
         (broker,) = named
     answer = client.send("POST", f"/{quote(broker)}", data.encode(), headers)
-    took, words = _outcome(client, broker, headers, answer.status, status)
-    return {"id": event["id"], "status": answer.status, "deliveries": took}, words
+    took, outcome = _outcome(client, broker, headers, answer.status, status)
+    return {"id": event["id"], "status": answer.status, "deliveries": took}, outcome
 
 
 def _outcome(
@@ -53,8 +55,8 @@ def _outcome(
             took = [
                 {name: item[name] for name in ("trigger", "state")} for item in record["deliveries"]
             ]
-            said = ", ".join(f"{item['trigger']}: {item['state']}" for item in took)
-            return took, said or f"no Trigger takes it; {_triggers(broker, status)}"
+            summary = ", ".join(f"{item['trigger']}: {item['state']}" for item in took)
+            return took, summary or f"no Trigger takes it; {_triggers(broker, status)}"
     return [], "the Broker did not store it"
 
 

@@ -61,8 +61,8 @@ def worth_showing(line: str) -> str:
 
     >>> worth_showing('{"severity": "ERROR", "message": "no such sprint"}')
     'ERROR no such sprint'
-    >>> worth_showing('{"level": "warning", "event": "dead letter", "dead_letter": 1}')
-    'WARNING dead letter'
+    >>> worth_showing('{"level": "warning", "event": "no room", "number": 1}')
+    'WARNING no room'
     >>> worth_showing('{"severity": "INFO", "message": "fine"}')
     ''
     >>> worth_showing("ValueError: broken")

@@ -121,8 +121,8 @@ def _redrive(client: Client, arguments: argparse.Namespace) -> int:
             raise StartError(f"there is no event {name}; nothing is redriven")
         seqs += [record["seq"] for record in found]
     redriven = sum(client.request("POST", "redrive", seq=seq).json()["redriven"] for seq in seqs)
-    words = f"{redriven} deliveries begin anew" if redriven else "nothing of it was given up"
-    print(json.dumps({"redriven": redriven}) if arguments.json else words)
+    message = f"{redriven} deliveries begin anew" if redriven else "nothing of it was given up"
+    print(json.dumps({"redriven": redriven}) if arguments.json else message)
     return 0 if redriven or arguments.all else 1
 
 

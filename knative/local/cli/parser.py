@@ -243,7 +243,7 @@ def _act(commands: _Commands) -> None:
         "fault clear 1\nfault clear",
     )
     fault.add_argument(
-        "words",
+        "fault",
         nargs="*",
         metavar="WORD",
         help="KIND[=VALUE] [trigger=|service=NAMESPACE/NAME or host=] [nth=|probability= seed=]; "

@@ -34,10 +34,10 @@ def send(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--extension {extension!r} is not name=value with a lower-case name")
         attributes[name] = value
     data = _event_data(arguments)
-    body, words = send_event(
+    body, outcome = send_event(
         Client(Path(arguments.data)), attributes, data, broker=arguments.broker
     )
-    line = f"event {body['id']}: {body['status']}, {words}"
+    line = f"event {body['id']}: {body['status']}, {outcome}"
     print(json.dumps(body) if arguments.json else line)
     return 0 if 200 <= body["status"] < 300 else 1
 

@@ -69,8 +69,8 @@ def takes(trigger: Record) -> str:
     if trigger["filters"]:
         return " and ".join(map(_filter, trigger["filters"]))
     pairs = trigger["filter"] or {}
-    words = (value if key == "type" else f"{key}={value}" for key, value in pairs.items())
-    return ", ".join(words) or "everything"
+    filters = (value if key == "type" else f"{key}={value}" for key, value in pairs.items())
+    return ", ".join(filters) or "everything"
 
 
 def _filter(one: Any) -> str:
@@ -179,11 +179,11 @@ def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None
     if plain_success and not every_attempt and not item["attempts"][0]["fault"]:
         return
     for attempt in item["attempts"]:
-        words = attempt["reason"] or f"taken with {attempt['status']}"
+        filters = attempt["reason"] or f"taken with {attempt['status']}"
         took = f" after {attempt['took_s']:.3f} s" if every_attempt else ""
         answer = f": {attempt['answer']}" if attempt["answer"] else ""
         fault = f" [fault: {attempt['fault']}]" if attempt["fault"] else ""
-        line = f"{attempt['number']}. {attempt['url']}: {words}{took}{answer}{fault}"
+        line = f"{attempt['number']}. {attempt['url']}: {filters}{took}{answer}{fault}"
         say(plain(f"{indent}    {line}"))
     if every_attempt and item["state"] in ("pending", "dead-lettering"):
         say(f"{indent}    next at {datetime.fromtimestamp(item['due']):%H:%M:%S}")

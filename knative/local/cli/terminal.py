@@ -13,7 +13,7 @@ COLOURS = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 
 
 def say(text: str = "") -> None:
-    """Print a line; go silent, and on, when nobody reads it any more (`up | head`)."""
+    """Print a line; go silent, and on, when its reader is gone (`up | head`)."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

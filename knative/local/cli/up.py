@@ -42,8 +42,8 @@ async def _up(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     targets = [Path(name) for name in (*arguments.folders, *arguments.overlay)] or [Path()]
     world = load(*targets, stand_ins=arguments.stand_ins)
-    for words in world.notes:
-        print(words, file=sys.stderr)
+    for note in world.notes:
+        print(note, file=sys.stderr)
     options = Options(
         data=Path(arguments.data),
         port=arguments.port,
@@ -66,7 +66,7 @@ async def _up(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop_or_kill, stop)
     while True:
-        runtime = Runtime(world, options, progress=lambda words: print(words, file=sys.stderr))
+        runtime = Runtime(world, options, progress=lambda note: print(note, file=sys.stderr))
         runtime.reset = asyncio.Event()
         changed: asyncio.Future[World] = loop.create_future()
         code = await _run(runtime, stop, changed, reload, arguments)
@@ -145,8 +145,8 @@ async def _tail(data: Path) -> None:
         await asyncio.sleep(EVERY_S)
         try:
             for service, line in tail.new():
-                if words := worth_showing(line):
-                    say(plain(f"{service}: {words}"))
+                if note := worth_showing(line):
+                    say(plain(f"{service}: {note}"))
         except OSError as error:  # whatever happens to the terminal or a file, the rest goes on
             logging.getLogger(__name__).warning("the logs are not shown: %s", error)
 
@@ -169,9 +169,9 @@ async def _outcomes(runtime: Runtime) -> dict[str, int]:
 
 
 def _report(counts: dict[str, int], bad: dict[str, int], as_json: bool) -> None:
-    words: dict[str, Any] = {"settled": True, "counts": counts, "new": bad}
+    note: dict[str, Any] = {"settled": True, "counts": counts, "new": bad}
     if as_json:
-        print(json.dumps(words), flush=True)
+        print(json.dumps(note), flush=True)
     else:
         listed = ", ".join(f"{number} {state}" for state, number in counts.items())
         say(f"Settled: {listed}")

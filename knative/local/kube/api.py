@@ -61,8 +61,8 @@ class Api:
             return
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.scope["path"])
-            words = f"Internal error occurred: {type(error).__name__}"
-            answer = _refusal(status.ApiError(500, "InternalError", words))
+            message = f"Internal error occurred: {type(error).__name__}"
+            answer = _refusal(status.ApiError(500, "InternalError", message))
         if isinstance(answer, Response):
             await answer(scope, receive, send)
         else:
@@ -71,8 +71,8 @@ class Api:
     async def _answer(self, request: Request) -> Response | Stream:
         path = request.scope["path"].removeprefix(request.scope.get("root_path") or "")
         if self._closed:
-            words = "the local Kubernetes API is shutting down"
-            raise status.ApiError(503, "ServiceUnavailable", words)
+            message = "the local Kubernetes API is shutting down"
+            raise status.ApiError(503, "ServiceUnavailable", message)
         if request.method in ("GET", "HEAD"):
             if path in _HEALTH:
                 return PlainTextResponse("ok")
@@ -105,8 +105,8 @@ class Api:
         query = request.query_params
         since = integer(query, "resourceVersion")
         if since is not None and since > self._store.version:
-            words = f"Too large resource version: {since}, current: {self._store.version}"
-            raise status.ApiError(504, "Timeout", words)
+            message = f"Too large resource version: {since}, current: {self._store.version}"
+            raise status.ApiError(504, "Timeout", message)
         namespace = where.namespace if where.resource.namespaced else None
         watch = Watch(self._store, where.resource.kind, namespace, matching(where, query), since)
         timeout_s = integer(query, "timeoutSeconds")
@@ -158,11 +158,11 @@ class Api:
     def _patch(self, where: Route, request: Request, body: Any, *, dry_run: bool) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind not in PATCHES:
-            words = (
+            message = (
                 "the body of the request was in an unknown format - accepted media types include: "
                 f"{', '.join(PATCHES)}"
             )
-            raise status.ApiError(415, "UnsupportedMediaType", words)
+            raise status.ApiError(415, "UnsupportedMediaType", message)
         resource, namespace, name = where.resource, where.namespace or "", where.name
         held = self._store.get(self._objects.key(resource, namespace, name))
         if kind == APPLY and held is None and isinstance(body, Mapping):
@@ -203,8 +203,8 @@ def _verb(request: Request, where: Route) -> str:
         del single["DELETE"]
     verb = (single if where.name else collection).get(request.method)
     if verb is None:
-        words = "the server does not allow this method on the requested resource"
-        raise status.method_not_allowed(words)
+        message = "the server does not allow this method on the requested resource"
+        raise status.method_not_allowed(message)
     return verb
 
 

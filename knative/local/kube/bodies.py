@@ -26,8 +26,8 @@ async def read_body(request: Request) -> Any:
     async for part in request.stream():
         parts.append(part)
         if sum(map(len, parts)) > MAX_BODY:
-            words = f"Request entity too large: limit is {MAX_BODY}"
-            raise ApiError(413, "RequestEntityTooLarge", words)
+            message = f"Request entity too large: limit is {MAX_BODY}"
+            raise ApiError(413, "RequestEntityTooLarge", message)
     raw = b"".join(parts)
     if not raw:
         return None

@@ -80,7 +80,7 @@ class Collector:
         body = self._store.get(key)
         if body is None:
             return None
-        # batch/v1 orphans a Job's pods unless told otherwise, as it has since 2016.
+        # batch/v1 orphans a Job's pods unless asked otherwise, as it has since 2016.
         policy = options.policy or ("Orphan" if key.kind == JOB.kind else "Background")
         metadata = body["metadata"]
         if policy == "Orphan":
@@ -154,7 +154,7 @@ class Collector:
     def _exists(self, owner: Mapping[str, Any], namespace: str) -> bool:
         resource = BY_TYPE.get((owner["apiVersion"], owner["kind"]))
         if resource is None:
-            return True  # a kind that is not served here: nobody can say that it is gone
+            return True  # a kind that is not served here: it cannot be known that it is gone
         held = self._store.by_uid(owner["uid"])
         return held is not None and held.namespace in ("", namespace)
 

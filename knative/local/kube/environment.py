@@ -59,8 +59,8 @@ def resolve(container: Mapping[str, Any], pod: Mapping[str, Any], lookup: Lookup
 def expand(text: str, known: Mapping[str, str]) -> str:
     """Replace `$(NAME)` where NAME is known; `$$` is one dollar, wherever it stands.
 
-    >>> expand("$(HOST):80 $$(HOST) $(NOBODY)", {"HOST": "db"})
-    'db:80 $(HOST) $(NOBODY)'
+    >>> expand("$(HOST):80 $$(HOST) $(UNKNOWN)", {"HOST": "db"})
+    'db:80 $(HOST) $(UNKNOWN)'
     >>> expand("$$$(HOST) costs $$5 or $6", {"HOST": "db"})
     '$db costs $5 or $6'
     """

@@ -8,7 +8,7 @@ import uuid
 from functools import partial
 from typing import Any
 
-from knative.local.broker.lane import CallLater, Handle
+from knative.local.broker.limiter import CallLater, Handle
 from knative.local.kube import jobs
 from knative.local.kube.clock import now, stamp
 from knative.local.kube.collector import Collector, DeleteOptions
@@ -68,7 +68,7 @@ class JobController:
         self._wake.set()
 
     def _release(self, key: Key, pod: Object) -> None:
-        """Nobody counts a pod whose Job is gone: take the finalizer off."""
+        """A pod whose Job is gone is not counted: take the finalizer off."""
         owners = pod["metadata"].get("ownerReferences", ())
         if not any(self._store.by_uid(owner["uid"]) for owner in owners):
             self._untrack(key, pod)

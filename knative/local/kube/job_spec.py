@@ -90,12 +90,12 @@ def job_causes(body: Object) -> Causes:
         if value is None:
             continue
         if value < (1 if field == "activeDeadlineSeconds" else 0):
-            least = (
+            minimum = (
                 "greater than 0"
                 if field == "activeDeadlineSeconds"
                 else ("greater than or equal to 0")
             )
-            yield _invalid(f"spec.{field}", value, f"must be {least}")
+            yield _invalid(f"spec.{field}", value, f"must be {minimum}")
     for field in ("parallelism", "completions"):
         if spec[field] > 1:
             rule = "the local Kubernetes API runs one pod per Job; only 1 is supported"

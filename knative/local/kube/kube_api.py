@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from knative.local.broker.lane import CallLater, call_later
+from knative.local.broker.limiter import CallLater, call_later
 from knative.local.kube.api import Api
 from knative.local.kube.collector import Collector
 from knative.local.kube.job_controller import JobController

@@ -115,8 +115,8 @@ class Kubelet:
                 record.unlink(missing_ok=True)
             self._collector.finalize(key)
 
-    def _fail(self, key: Key, words: str) -> None:
+    def _fail(self, key: Key, reason: str) -> None:
         pod = self._store.get(key)
         if pod is not None:
-            status = {**pod_status.lost(pod), "reason": "StartError", "message": words}
+            status = {**pod_status.lost(pod), "reason": "StartError", "message": reason}
             self._store.put(key, {**pod, "status": status})

@@ -41,8 +41,8 @@ class LogRequest:
         if _true(query.get("previous")):
             restarts, waiting = restarts - 1, None
             if restarts < 0:
-                words = f'previous terminated container "{name}" in pod "{pod_name}" not found'
-                raise status.bad_request(words)
+                message = f'previous terminated container "{name}" in pod "{pod_name}" not found'
+                raise status.bad_request(message)
         elif waiting == "CrashLoopBackOff":
             restarts, waiting = restarts - 1, None
         if waiting is not None:

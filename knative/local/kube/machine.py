@@ -30,7 +30,7 @@ class Machine:
     `programs` says what runs for an image, by its name without a tag. Of any other image only the
     command matters: it runs if this machine has it.
     With `waits_for_secrets` a pod waits for a Secret that it needs, as on a cluster; else it is
-    only recorded, as nobody on a laptop may ever make that Secret.
+    only recorded, as a laptop may never have that Secret.
     """
 
     programs: Mapping[str, Program]
@@ -75,9 +75,9 @@ class Machine:
         self, container: Container, env: Mapping[str, str], places: Mapping[str, str]
     ) -> list[str]:
         """The process's arguments, resolved; call only if there is no `refusal`."""
-        words = [*self._command(container), *(container.get("args") or ())]
-        words = rewrite_all(expand_all(words, env), places)
-        return [self._executable(words[0]) or words[0], *words[1:]]
+        arguments = [*self._command(container), *(container.get("args") or ())]
+        arguments = rewrite_all(expand_all(arguments, env), places)
+        return [self._executable(arguments[0]) or arguments[0], *arguments[1:]]
 
     def folder(self, container: Container, work: Path, places: Mapping[str, str]) -> Path:
         """The working directory: that of the image's program, else one below `work`."""

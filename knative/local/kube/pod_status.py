@@ -92,7 +92,7 @@ def pod_status(
 def lost(pod: Object) -> Object:
     """The status of a pod whose process went with an earlier runtime: like a lost node.
 
-    If all its containers had already completed, only that was left to be said.
+    If all its containers had already completed, only that was left to be recorded.
     """
     message = "the local runtime ended while this pod ran; its process is gone"
     held = pod["status"]

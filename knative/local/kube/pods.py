@@ -150,8 +150,8 @@ class PodRun:
                 return code
             pause_s = min(self._backoff_base_s * 2.0**restarts, MAX_RESTART_PAUSE_S)
             restarts += 1
-            words = f"back-off {pause_s:g}s restarting failed container={container['name']}"
-            self._set(entries, container, pod_status.waiting("CrashLoopBackOff", words), restarts)
+            message = f"back-off {pause_s:g}s restarting failed container={container['name']}"
+            self._set(entries, container, pod_status.waiting("CrashLoopBackOff", message), restarts)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.requested.wait(), pause_s)
                 return code
@@ -232,22 +232,22 @@ class PodRun:
         self._write("Succeeded" if not any(codes) else "Failed", **self._why)
 
     def _record_only(self, reason: str) -> None:
-        """Complete without running, and say so wherever somebody may look."""
-        words = f"recorded only, not run: {reason}"
+        """Complete without running, and say so wherever a user may look."""
+        message = f"recorded only, not run: {reason}"
         for container in (
             *(self._pod["spec"].get("initContainers") or ()),
             *self._pod["spec"]["containers"],
         ):
-            log_path(self.folder, container["name"], 0).write_text(words + "\n")
+            log_path(self.folder, container["name"], 0).write_text(message + "\n")
         pod = self._store.get(self._key) or self._pod
         notes = {**(pod["metadata"].get("annotations") or {}), pod_status.RECORDED_ONLY: reason}
         metadata = {**pod["metadata"], "annotations": notes}
         self._store.put(self._key, {**pod, "metadata": metadata})
         for entries in (self._init, self._main):
             for name, entry in entries.items():
-                end = pod_status.terminated(0, stamp(), message=words)
+                end = pod_status.terminated(0, stamp(), message=message)
                 entries[name] = pod_status.with_state(entry, end, 0)
-        self._write("Succeeded", reason="RecordedOnly", message=words)
+        self._write("Succeeded", reason="RecordedOnly", message=message)
 
     def _write(self, phase: str, **more: str) -> None:
         pod = self._store.get(self._key)

@@ -40,7 +40,7 @@ class Resource:
 JOB = Resource("batch", "Job", "jobs", generation=True, status=True)
 CONFIG_MAP = Resource("", "ConfigMap", "configmaps")
 SECRET = Resource("", "Secret", "secrets")
-# Pods are made by Jobs only: a process without an owner would have nobody to retry or remove it.
+# Pods are made by Jobs only: no controller would retry or remove one without an owner.
 POD = Resource("", "Pod", "pods", verbs=READ | {"delete", "deletecollection"}, status=True)
 NAMESPACE = Resource("", "Namespace", "namespaces", verbs=READ, namespaced=False)
 PING_SOURCE = Resource(

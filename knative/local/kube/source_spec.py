@@ -13,10 +13,10 @@ _WEBHOOK = 'admission webhook "validation.webhook.eventing.knative.dev" denied t
 
 def check_source(body: Mapping[str, Any]) -> None:
     """ApiError 400 if the source does not fit its schema, or in the webhook's words."""
-    refuse_source(f"{'.'.join(map(str, path))}: {words}" for path, words in openapi.faults(body))
+    refuse_source(f"{'.'.join(map(str, path))}: {reason}" for path, reason in openapi.faults(body))
     problems = [
-        f"invalid value: {words}: {'.'.join(map(str, path))}"
-        for path, words in admission.refusals(body)
+        f"invalid value: {reason}: {'.'.join(map(str, path))}"
+        for path, reason in admission.refusals(body)
     ]
     sink = (body.get("spec") or {}).get("sink") or {}
     if not (sink.get("ref") or sink.get("uri")):
@@ -26,5 +26,5 @@ def check_source(body: Mapping[str, Any]) -> None:
 
 def refuse_source(problems: Iterable[str]) -> None:
     """ApiError 400 as from the webhook if there are problems."""
-    if words := "; ".join(problems):
-        raise bad_request(f"{_WEBHOOK}: validation failed: {words}")
+    if reason := "; ".join(problems):
+        raise bad_request(f"{_WEBHOOK}: validation failed: {reason}")

@@ -1,4 +1,4 @@
-"""ApiServerSource: what happens to objects, said as CloudEvents.
+"""ApiServerSource: what happens to objects, as CloudEvents.
 
 As knative.dev/eventing `pkg/adapter/apiserver`: one event per change of a selected object in the
 source's own namespace. Mode Reference (the default) sends an ObjectReference with the types

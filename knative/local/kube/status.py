@@ -73,8 +73,8 @@ def conflict(resource: Resource, name: str, why: str) -> ApiError:
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     """422 with one cause per field, and all of them in the message."""
-    words = [f"{cause.field}: {cause.message}" for cause in causes]
-    listed = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
+    parts = [f"{cause.field}: {cause.message}" for cause in causes]
+    listed = parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
     details = {
         **_details(resource, name),

@@ -186,7 +186,7 @@ class Store:
                 del self._dependents[owner["uid"]]
 
     def _tell(self, change: Change) -> None:
-        # A listener may write: its change waits, so that every listener hears them in order.
+        # A listener may write: its change waits, so that every listener gets them in order.
         self.history.append(change)
         self._untold.append(change)
         if len(self._untold) > 1:

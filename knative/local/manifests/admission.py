@@ -226,8 +226,8 @@ def _channel_template(body: Body) -> Iterator[Fault]:
 def _service(body: Body) -> Iterator[Fault]:
     name = str(value_at(body, "metadata", "name") or "")
     if name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
-        words = "lower-case letters, digits and dashes, a letter first, at most 63 characters"
-        yield ("metadata", "name"), f"{name!r} must be {words}"
+        message = "lower-case letters, digits and dashes, a letter first, at most 63 characters"
+        yield ("metadata", "name"), f"{name!r} must be {message}"
     revision = value_at(body, "spec", "template", "metadata", "name")
     if revision and not str(revision).startswith(f"{name}-"):
         yield ("spec", "template", "metadata", "name"), f"must begin with {name}-"

@@ -54,14 +54,16 @@ def faults(annotations: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     """Name and fault of each annotation that the webhook refuses, the scale bounds aside."""
     for name, (low, high) in _NUMBERS.items():
         yield from _number(annotations, name, low, high)
-    for name, least in _WHOLE.items():
+    for name, minimum in _WHOLE.items():
         value = setting(annotations, name)
-        if value is not None and not (re.fullmatch(r"\+?\d+", str(value)) and int(value) >= least):
-            yield name, f"{value!r} is no whole number from {least}"
-    for name, least in _DURATIONS.items():
+        if value is not None and not (
+            re.fullmatch(r"\+?\d+", str(value)) and int(value) >= minimum
+        ):
+            yield name, f"{value!r} is no whole number from {minimum}"
+    for name, minimum in _DURATIONS.items():
         value = setting(annotations, name)
         if value is not None:
-            yield from _duration(name, str(value), least)
+            yield from _duration(name, str(value), minimum)
     class_, metric = setting(annotations, "class") or _KPA, setting(annotations, "metric")
     if str(class_).endswith(PREFIX.strip("/")) and class_ not in (_KPA, _HPA):
         yield "class", f"{class_!r} is neither {_KPA} nor {_HPA}"
@@ -87,11 +89,11 @@ def _number(
         )
 
 
-def _duration(name: str, value: str, least_s: int) -> Iterator[tuple[str, str]]:
+def _duration(name: str, value: str, minimum_s: int) -> Iterator[tuple[str, str]]:
     try:
         length_s = go_duration_s(value)
     except ValueError as error:
         yield name, str(error)
         return
-    if not least_s <= length_s <= _LONGEST_WINDOW_S or length_s % 1:
-        yield name, f"{value!r} is not within {least_s}s to 1h, in whole seconds"
+    if not minimum_s <= length_s <= _LONGEST_WINDOW_S or length_s % 1:
+        yield name, f"{value!r} is not within {minimum_s}s to 1h, in whole seconds"

@@ -31,11 +31,11 @@ def hash_names(resources: list[Resource]) -> list[Problem]:
             if new_name is None:
                 continue
             if "knative.dev" in str(resource.body["apiVersion"]) and path[-1] != "secretKeyRef":
-                words = (
+                message = (
                     f"kustomize does not rewrite the generated name {holder[key]} here in a "
                     "Knative Service; set disableNameSuffixHash: true on its generator"
                 )
-                problems.append(resource.problem((*path, key), words))
+                problems.append(resource.problem((*path, key), message))
             holder[key] = new_name
     return problems
 

@@ -137,5 +137,5 @@ def missing_program(
     if program is not None and (program.command or container.get("command")):
         return None
     lines = f"images:\n  {name}:\n    command: [python, main.py]\n    workingDir: ."
-    words = f"which program is {name} on this machine? Say it in {folder / FILE}, for instance"
-    return resource.problem(_IMAGE, f"{words}:\n{lines}")
+    message = f"which program is {name} on this machine? Say it in {folder / FILE}, for instance"
+    return resource.problem(_IMAGE, f"{message}:\n{lines}")

@@ -151,8 +151,8 @@ class _Builder:
     def _read(self, directory: Path, as_component: bool) -> Document | None:
         file = kustomization(directory)
         if file is None:
-            words = "there is no kustomization.yaml and no other YAML in this directory"
-            self.problems.append(Problem(directory, None, "", "", words))
+            problem = "there is no kustomization.yaml and no other YAML in this directory"
+            self.problems.append(Problem(directory, None, "", "", problem))
             return None
         try:
             documents = read_documents(file)
@@ -175,8 +175,8 @@ class _Builder:
     ) -> None:
         target = _target(home, entry)
         if target is None or (_REMOTE.match(entry) and not target.exists()):
-            words = "remote resources are not supported" if target else "is a link to itself"
-            self._fault(parent, at, f"{entry}: {words}")
+            problem = "remote resources are not supported" if target else "is a link to itself"
+            self._fault(parent, at, f"{entry}: {problem}")
             return
         if target.is_dir():
             self.accumulate(target, own, as_component=False)
@@ -197,8 +197,8 @@ class _Builder:
             if not isinstance(document.body, dict) or not {"kind", "apiVersion"} <= set(
                 document.body
             ):
-                words = "is not a Kubernetes object: apiVersion or kind is missing"
-                self.problems.append(Problem(target, document.line, "", "", words))
+                problem = "is not a Kubernetes object: apiVersion or kind is missing"
+                self.problems.append(Problem(target, document.line, "", "", problem))
             else:
                 for resource in expanded(Resource(document.body, document)):
                     self._add(own, resource)

@@ -50,7 +50,7 @@ KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("sources.knative.dev/v1", "ApiServerSource"): sources.ApiServerSource,
 }
 
-# Taken as they are: nobody enforces them on a laptop.
+# Taken as they are: nothing enforces them on a laptop.
 UNENFORCED = (
     core.ServiceAccount,
     core.Role,
@@ -108,10 +108,10 @@ def load(*targets: Path, stand_ins: bool = False) -> World:
     built = build_all(targets)
     resources = built.resources
     problems: list[Problem] = []
-    told: list[str] = []
+    notes: list[str] = []
     if stand_ins:
         problems += _cluster_only_faults(resources)
-        told = stand_in(resources)
+        notes = stand_in(resources)
     objects: list[tuple[Manifest, Resource]] = []
     for resource in resources:
         try:
@@ -140,10 +140,10 @@ def load(*targets: Path, stand_ins: bool = False) -> World:
         problems += check_references(objects)
     if problems:
         raise ManifestError(problems)
-    told += [f"Warning: {warning}" for warning in warnings(objects)]
+    notes += [f"Warning: {warning}" for warning in warnings(objects)]
     return World(
         tuple(item for item, _ in objects),
-        tuple(told),
+        tuple(notes),
         programs,
         annotations,
         tuple(unmapped),

@@ -45,9 +45,9 @@ def show(path: Path) -> str:
 def faults(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Each fault as (path of the field, words)."""
     for detail in error.errors(include_url=False):
-        words = detail["msg"]
+        message = detail["msg"]
         if detail["type"] == "extra_forbidden":
-            words = "is not supported by the local Knative"
+            message = "is not supported by the local Knative"
         elif detail["type"] == "missing":
-            words = "is missing"
-        yield tuple(detail["loc"]), words[:1].lower() + words[1:]
+            message = "is missing"
+        yield tuple(detail["loc"]), message[:1].lower() + message[1:]

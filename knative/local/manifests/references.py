@@ -33,9 +33,9 @@ def warnings(objects: Objects) -> list[Problem]:
     """What a cluster takes all the same: sources that are never ready, or never fire."""
     world = _Names([item for item, _ in objects])
     return [
-        resource.problem(path, f"{words}; a cluster takes it, and it never fires")
+        resource.problem(path, f"{reason}; a cluster takes it, and it never fires")
         for item, resource in objects
-        for path, words in _silent(item, world)
+        for path, reason in _silent(item, world)
     ]
 
 
@@ -134,8 +134,8 @@ def _destination(
     }
     kind = kinds.get((ref.api_version, ref.kind))
     if kind is None:
-        words = "locally a ref is a Service, of Knative or v1, or a Broker"
-        yield (*path, "ref", "kind"), f"{ref.api_version} {ref.kind}: {words}"
+        reason = "locally a ref is a Service, of Knative or v1, or a Broker"
+        yield (*path, "ref", "kind"), f"{ref.api_version} {ref.kind}: {reason}"
     elif world.get(kind, namespace, ref.name) is None:
         yield (*path, "ref", "name"), f"there is no {ref.kind} {namespace}/{ref.name}"
 
@@ -170,21 +170,21 @@ def _pod(item: Manifest, pod: PodSpec, world: _Names) -> Iterator[Fault]:
         for prefix, kind in kinds:
             ref = getattr(source, f"{prefix}_ref")
             if ref and not ref.optional and world.get(kind, item.namespace, ref.name) is None:
-                words = f"there is no {kind.__name__} {item.namespace}/{ref.name}"
-                yield (*top, "envFrom", at), words
+                reason = f"there is no {kind.__name__} {item.namespace}/{ref.name}"
+                yield (*top, "envFrom", at), reason
     for at, volume in enumerate(pod.volumes):
         tokens = volume.projected.sources if volume.projected else ()
         if any(source.service_account_token for source in tokens):
-            words = "holds a ServiceAccount's token, and no token is issued on a laptop"
-            yield ("spec", "template", "spec", "volumes", at), words
+            reason = "holds a ServiceAccount's token, and no token is issued on a laptop"
+            yield ("spec", "template", "spec", "volumes", at), reason
         for prefix, kind in kinds:
             held = getattr(volume, prefix)
             if held is None or held.optional:
                 continue
             name = held.name if prefix == "config_map" else held.secret_name
             if world.get(kind, item.namespace, name) is None:
-                words = f"there is no {kind.__name__} {item.namespace}/{name}"
-                yield ("spec", "template", "spec", "volumes", at), words
+                reason = f"there is no {kind.__name__} {item.namespace}/{name}"
+                yield ("spec", "template", "spec", "volumes", at), reason
 
 
 def _leads_somewhere(item: core.Service, world: _Names) -> Iterator[Fault]:
@@ -200,5 +200,5 @@ def _leads_somewhere(item: core.Service, world: _Names) -> Iterator[Fault]:
             labels = other.spec.template.metadata.labels
             if item.spec.selector and item.spec.selector.items() <= labels.items():
                 return
-    words = "selects no StatefulSet; locally a v1 Service with a selector stands for PostgreSQL"
-    yield ("spec", "selector"), words
+    reason = "selects no StatefulSet; locally a v1 Service with a selector stands for PostgreSQL"
+    yield ("spec", "selector"), reason

@@ -33,10 +33,10 @@ class RevisionSpec(PodSpec):
         if self.init_containers or self.termination_grace_period_seconds is not None:
             raise refuse("initContainers and terminationGracePeriodSeconds are not allowed here")
         if self.security_context is not None:
-            words = (
+            message = (
                 "a pod's securityContext needs the feature podspec-securitycontext, which is off"
             )
-            raise refuse(f"{words}; write it in the container")
+            raise refuse(f"{message}; write it in the container")
         container = self.containers[0]
         for variable in container.env:
             if variable.name in _RESERVED_ENV:
@@ -63,8 +63,8 @@ class RevisionSpec(PodSpec):
             own += [port.container_port, port.name]
         for probe in (container.readiness_probe, container.liveness_probe):
             if probe and probe.http_get and probe.http_get.port not in own:
-                words = f"a probe's port {probe.http_get.port} is not the container's"
-                raise refuse(f"{words}; leave it out: the local Knative asks the one that serves")
+                message = f"a probe's port {probe.http_get.port} is not the container's"
+                raise refuse(f"{message}; leave it out: the local Knative asks the one that serves")
 
 
 class RevisionTemplate(Strict):

@@ -17,7 +17,7 @@ FieldPath = tuple[str | int, ...]
 
 
 # A document of a cluster has thousands; aliases of aliases make millions of a few lines.
-_MOST_FIELDS = 500_000
+_MAX_FIELDS = 500_000
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 _TAG = "tag:yaml.org,2002:"
 _CONSTRUCTED = {_TAG + name for name in ("null", "bool", "int", "float")}
@@ -80,8 +80,8 @@ def parse_documents(text: str, file: Path, first_line: int = 1) -> list[Document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         broken = mark.line + first_line if mark else None
-        words = error.problem or error.context or "not YAML"
-        raise ManifestError([Problem(file, broken, "", "", f"broken YAML: {words}")]) from None
+        message = error.problem or error.context or "not YAML"
+        raise ManifestError([Problem(file, broken, "", "", f"broken YAML: {message}")]) from None
     except yaml.YAMLError as error:
         raise ManifestError([Problem(file, None, "", "", f"broken YAML: {error}")]) from None
     except RecursionError:
@@ -195,9 +195,9 @@ class _Composer:
 
     def _place(self, path: FieldPath, line: int, event: yaml.Event) -> None:
         self._lines[path] = line + self._first_line
-        if len(self._lines) > _MOST_FIELDS:
-            words = f"more than {_MOST_FIELDS} fields, its aliases written out"
-            raise _fault(words, event)
+        if len(self._lines) > _MAX_FIELDS:
+            message = f"more than {_MAX_FIELDS} fields, its aliases written out"
+            raise _fault(message, event)
 
 
 def _line(event: yaml.Event) -> int:
@@ -205,9 +205,9 @@ def _line(event: yaml.Event) -> int:
     return int(mark.line)
 
 
-def _fault(words: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _fault(message: str, event: yaml.Event) -> yaml.MarkedYAMLError:
     mark: Any = event.start_mark
-    return yaml.MarkedYAMLError(problem=words, problem_mark=mark)
+    return yaml.MarkedYAMLError(problem=message, problem_mark=mark)
 
 
 def _scalar(event: yaml.ScalarEvent) -> Any:

@@ -27,8 +27,8 @@ _MEANINGLESS = "stand-in"
 
 def stand_in(resources: list[Resource]) -> list[str]:
     """Change `resources` in place; what was changed, in words."""
-    told = [*_brokers(resources), *_left_out(resources), *_databases(resources)]
-    return told + _secrets(resources)
+    notes = [*_brokers(resources), *_left_out(resources), *_databases(resources)]
+    return notes + _secrets(resources)
 
 
 def _brokers(resources: list[Resource]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _secrets(resources: list[Resource]) -> list[str]:
     secrets = {
         (r.metadata.get("namespace"), r.name): r for r in resources if _key(r) == ("v1", "Secret")
     }
-    told = []
+    notes = []
     for resource in list(resources):
         namespace = resource.metadata.get("namespace")
         for reference in _references(resource.body):
@@ -91,11 +91,11 @@ def _secrets(resources: list[Resource]) -> list[str]:
                 nowhere = Document(resource.source.file, resource.source.line, body)
                 secrets[namespace, name] = Resource(body, nowhere)
                 resources.append(secrets[namespace, name])
-                told.append(f"Secret {name}: a value of no meaning")
+                notes.append(f"Secret {name}: a value of no meaning")
             held = secrets[namespace, name].body
             if key not in {**held.get("data", {}), **held.get("stringData", {})}:
                 held.setdefault("stringData", {})[key] = _MEANINGLESS
-    return told
+    return notes
 
 
 def _references(value: Any) -> Iterator[dict[str, Any]]:

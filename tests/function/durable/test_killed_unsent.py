@@ -74,7 +74,7 @@ async def test_what_a_killed_process_left_unsent_others_send_once(functions_data
         async def all_is_sent() -> bool:
             return await _unsent(functions_database) == 0
 
-        await eventually(all_is_sent, within_s=WITHIN_S, every_s=0.2)
+        await eventually(all_is_sent, timeout_s=WITHIN_S, every_s=0.2)
         said: list[Said] = sink.of(Said)
         assert sorted(one.word for one in said) == sorted(WORDS), "each once"
         assert len({message.id for message in sink.messages}) == len(WORDS)

@@ -48,14 +48,14 @@ async def test_every_event_of_a_morning_is_in_the_trace_and_the_chain_of_its_tic
         runtime = LocalKnative(OVERLAY, data, env={"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url})
         try:
             # Each process imports OpenTelemetry.
-            await asyncio.to_thread(runtime.start, within_s=150)
+            await asyncio.to_thread(runtime.start, timeout_s=150)
             async with runtime.client("project-orchestrator") as client:
                 (await client.post("/sample-data")).raise_for_status()
             await eventually(runtime.settled)
             before = len(await _events(runtime))
             for schedule in CAUSED:
                 assert await runtime.fire(schedule) == 202
-                await eventually(runtime.settled, within_s=90)
+                await eventually(runtime.settled, timeout_s=90)
             events = (await _events(runtime))[before:]
         finally:
             await asyncio.to_thread(runtime.stop)

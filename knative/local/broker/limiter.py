@@ -29,7 +29,7 @@ def call_later(delay_s: float, callback: Callable[[], None]) -> Handle:
     return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
-class Lane(Generic[T]):
+class ConcurrencyLimiter(Generic[T]):
     """Runs `work` for each item, at most `width` at a time; the others wait in order."""
 
     def __init__(

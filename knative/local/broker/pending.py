@@ -36,7 +36,7 @@ class Route:
         self.headers: Headers = (*self.sink_headers, (b"Prefer", b"reply"))
 
 
-class Flight:
+class Completion:
     """What a producer waits for: one event, its deliveries, and those of all replies to it."""
 
     __slots__ = ("_done", "_failed", "_open")
@@ -60,14 +60,14 @@ class Flight:
         if not self._done.done():
             self._done.set_result(ok)
 
-    async def landed(self, within_s: float) -> bool:
+    async def completed(self, timeout_s: float) -> bool:
         """True when all ended well. Raises TimeoutError."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(timeout_s):
             return await self._done
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class PendingDelivery:
     """One delivery. `event` is loaded from the store when it is None."""
 
     id: int
@@ -75,7 +75,7 @@ class Job:
     ttl: int
     route: Route
     event: Event | None
-    flight: Flight | None = None
+    completion: Completion | None = None
     repeated: bool = False
     twice: bool = False  # to be made once more, after it succeeded
     state: State = State.PENDING
@@ -84,21 +84,21 @@ class Job:
     error: ErrorInfo | None = None
 
     @classmethod
-    def resumed(cls, left: OpenDelivery, route: Route) -> Job:
-        """A delivery from the store; its producer is gone, nobody waits for it."""
-        job = cls(left.id, left.event, left.ttl, route, event=None, repeated=left.repeated)
-        job.state, job.attempts, job.base = left.state, left.attempts, left.base
-        job.error = ErrorInfo(**json.loads(left.error)) if left.error else None
-        return job
+    def resumed(cls, left: OpenDelivery, route: Route) -> PendingDelivery:
+        """A delivery from the store; its producer is gone."""
+        delivery = cls(left.id, left.event, left.ttl, route, event=None, repeated=left.repeated)
+        delivery.state, delivery.attempts, delivery.base = left.state, left.attempts, left.base
+        delivery.error = ErrorInfo(**json.loads(left.error)) if left.error else None
+        return delivery
 
     def request(self, event: Event) -> tuple[str, Headers, bytes]:
         """Where this delivery goes next, and with which headers and body."""
         route = self.route
         if self.state is State.DEAD_LETTERING:
             extra = {TTL: str(self.ttl)} | (self.error.attributes() if self.error else {})
-            letter = Event(event.attributes | extra, event.data, event.headers)
+            dead_letter = Event(event.attributes | extra, event.data, event.headers)
             sink = route.delivery.dead_letter_uri or ""
-            return sink, [*letter.wire_headers(), *route.sink_headers], event.data
+            return sink, [*dead_letter.wire_headers(), *route.sink_headers], event.data
         if route.structured:
             kind = (b"Content-Type", b"application/cloudevents+json")
             return route.url, [kind, *event.headers, *route.headers], event.structured()

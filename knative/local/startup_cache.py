@@ -23,7 +23,7 @@ _VARIES = {
 _NO_CODE = {"__pycache__", "node_modules", "venv"}
 
 
-class Trials:
+class StartupCache:
     """Remembers in `file` the fingerprint that each service last started with."""
 
     def __init__(self, file: Path) -> None:
