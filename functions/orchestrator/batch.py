@@ -15,16 +15,16 @@ from typing import Any
 from uuid import UUID
 
 from functions.kit import cloudevents
-from functions.kit.durable import Connection
+from functions.kit.durable import Connection, inbox
 from functions.kit.errors import NotFound, PermanentError
-from functions.orchestrator import batch_writes, deduplication, messages, run_store
+from functions.orchestrator import batch_writes, messages, run_store
 from functions.orchestrator.batch_writes import Writes
 from functions.orchestrator.conditions import Conditions
 from functions.orchestrator.decide.inputs import Answered, Input, Woken
 from functions.orchestrator.decide.model import Audit, Decision, Run, World
 from functions.orchestrator.decide.run import begin, changed, decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.deduplication import Claim
+from functions.orchestrator.deduplication import FUNCTION, Claim
 from functions.orchestrator.run_store import Known, Stored
 
 logger = logging.getLogger(__name__)
@@ -127,16 +127,15 @@ class Batch:
         by_key: dict[tuple[str, str], Claim] = {}
         for item in items:
             if item.claim is not None:
-                by_key.setdefault((item.claim.source, item.claim.id), item.claim)
+                by_key.setdefault(item.claim.name, item.claim)
         if not by_key:
             return [None] * len(items)
-        given = list(by_key.values())
-        new = await deduplication.claim(self._tx, given)
-        old = [c for c in given if (c.source, c.id) not in new]
-        answers = await deduplication.recorded(self._tx, old) if old else {}
+        new = await inbox.add_all(self._tx, FUNCTION, by_key.values())
+        old = by_key.keys() - new
+        answers = await inbox.find_all(self._tx, FUNCTION, old) if old else {}
         found: list[Done | Exception | None] = []
         for item in items:
-            key = None if item.claim is None else (item.claim.source, item.claim.id)
+            key = None if item.claim is None else item.claim.name
             if key is None or key in new:
                 new.discard(key or ("", ""))
                 found.append(None)
@@ -150,7 +149,7 @@ class Batch:
     ) -> None:
         """Write down that an answer came again, however often it does."""
         again = {
-            (item.claim.source, item.claim.id): (item, item.what)
+            item.claim.name: (item, item.what)
             for item, result in zip(items, results, strict=True)
             if item.claim is not None
             and isinstance(item.what, Answered)
@@ -159,8 +158,7 @@ class Batch:
         }
         if not again:
             return
-        given = [item.claim for item, _ in again.values() if item.claim is not None]
-        for key in await deduplication.first_repeat(self._tx, given):
+        for key in await inbox.answer_all(self._tx, FUNCTION, again, "repeated"):
             item, answer = again[key]
             message = "the same event again; it was taken before"
             audit = Audit(
@@ -171,12 +169,12 @@ class Batch:
 
     async def _let_go(self, items: Sequence[Item], results: Sequence[Done | Exception]) -> None:
         failed = [
-            item.claim
+            item.claim.name
             for item, result in zip(items, results, strict=True)
             if item.claim is not None and isinstance(result, Exception)
         ]
         if failed:
-            await deduplication.forget(self._tx, failed)
+            await inbox.forget_all(self._tx, FUNCTION, failed)
 
     @property
     def _conditional(self) -> bool:

@@ -11,13 +11,14 @@ from uuid import UUID
 from pydantic import Field
 
 from functions.kit.context import Resources
+from functions.kit.durable import inbox
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 from functions.kit.telemetry import correlation
-from functions.orchestrator import deduplication, registration
+from functions.orchestrator import registration
 from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.decide.inputs import Input
-from functions.orchestrator.deduplication import Claim
+from functions.orchestrator.deduplication import FUNCTION, Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
 from functions.orchestrator.registration import Registered, RegistrationRejected
@@ -87,15 +88,15 @@ class Orchestrator:
         """
         submitted, now, carried = read(document), self.now(), correlation.extensions()
         async with self._store.transaction() as tx:
-            if claim is not None and not await deduplication.claim(tx, [claim]):
-                answer = (await deduplication.recorded(tx, [claim]))[claim.source, claim.id]
+            if claim is not None and not await inbox.add_all(tx, FUNCTION, [claim]):
+                answer = (await inbox.find_all(tx, FUNCTION, [claim.name]))[claim.name]
                 _first(answer, "decided")
                 return _require_valid(Registered.from_json(answer))
             done = await registration.register(tx, submitted, caller, now)
             if claim is not None:
-                await deduplication.answer(tx, claim, done.to_json())
+                await inbox.answer_all(tx, FUNCTION, [claim.name], done.to_json())
             messages = [of_registration(done.decided, about, now, carried)]
-            entries = await self._durable.put(tx, deduplication.FUNCTION, messages)
+            entries = await self._durable.put(tx, FUNCTION, messages)
         self._durable.deliver(entries)
         _require_valid(done)
         await self.timer_loop.wake_waiting(submitted.orch_name, carried)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -142,6 +142,79 @@ async def add(tx: Connection, key: Key, kind: str, answer: Any, digest: str | No
             *(key.function, key.source, key.id, kind, answer, digest),
         )
     )
+
+
+Name = tuple[str, str]  # source and id
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The identity of a request that shares its transaction with others, and its answer."""
+
+    source: str
+    id: str
+    type: str
+    answer: Any = None
+
+    @property
+    def name(self) -> Name:
+        return self.source, self.id
+
+
+async def add_all(tx: Connection, function: str, claims: Iterable[Claim]) -> set[Name]:
+    """Record the answers to several requests; return the names of those that are new."""
+    given = [{"source": c.source, "id": c.id, "type": c.type, "answer": c.answer} for c in claims]
+    rows = await tx.fetch(
+        """INSERT INTO inbox (function, source, id, type, answer)
+           SELECT $1, source, id, type, answer
+           FROM json_to_recordset($2) AS given (source text, id text, type text, answer json)
+           ORDER BY source, id ON CONFLICT DO NOTHING RETURNING source, id""",
+        *(function, given),
+    )
+    return {(row["source"], row["id"]) for row in rows}
+
+
+async def find_all(tx: Connection, function: str, names: Iterable[Name]) -> dict[Name, Any]:
+    """The answers that are recorded."""
+    rows = await tx.fetch(
+        f"""SELECT source, id, answer FROM inbox JOIN {_NAMED} USING (source, id)
+            WHERE function = $1""",
+        *(function, _named(names)),
+    )
+    return {(row["source"], row["id"]): row["answer"] for row in rows}
+
+
+async def answer_all(
+    tx: Connection, function: str, names: Iterable[Name], answer: Any
+) -> set[Name]:
+    """Record another answer to requests; return the names of those that had not got that one."""
+    rows = await tx.fetch(
+        f"""WITH found AS (
+                SELECT source, id FROM inbox JOIN {_NAMED} USING (source, id)
+                WHERE function = $1 AND answer::text IS DISTINCT FROM $3::json::text
+                ORDER BY source, id FOR UPDATE OF inbox)
+            UPDATE inbox SET answer = $3::json FROM found
+            WHERE function = $1 AND inbox.source = found.source AND inbox.id = found.id
+            RETURNING inbox.source, inbox.id""",
+        *(function, _named(names), answer),
+    )
+    return {(row["source"], row["id"]) for row in rows}
+
+
+async def forget_all(tx: Connection, function: str, names: Iterable[Name]) -> None:
+    """Forget requests that were refused, which may be corrected and repeated."""
+    await tx.execute(
+        f"""DELETE FROM inbox USING {_NAMED}
+            WHERE function = $1 AND inbox.source = given.source AND inbox.id = given.id""",
+        *(function, _named(names)),
+    )
+
+
+_NAMED = "json_to_recordset($2) AS given (source text, id text)"
+
+
+def _named(names: Iterable[Name]) -> list[dict[str, str]]:
+    return [{"source": source, "id": id} for source, id in names]
 
 
 async def recorded(store: Store, key: Key, kind: str, work: Callable[[], Awaitable[T]]) -> T:
