@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from functions.backlog_setup.decide import Backlog
 from functions.kit.durable import Connection
 from functions.kit.durable.locks import SEED
@@ -54,9 +56,9 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
     tasks, stories, links = backlog.tasks, backlog.stories, backlog.links
     created: int = await tx.fetchval(
         f"""WITH given AS (
-                SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                                     $7::int[])
-                AS g (task_id, title, description, status, assigned_to, progress_percentage)
+                SELECT * FROM json_to_recordset($2) AS task
+                (task_id text, title text, description text, status text, assigned_to text,
+                 progress_percentage int)
             ), written AS (
                 INSERT INTO tasks (task_id, project_id, title, description, status, assigned_to,
                                    sprint_id, progress_percentage)
@@ -67,23 +69,19 @@ async def seed(tx: Connection, backlog: Backlog, *, reset: bool) -> int:
                 RETURNING (xmax = 0) AS created
             )
             SELECT count(*) FILTER (WHERE created) FROM written""",
-        backlog.project_id,
-        [t.task_id for t in tasks],
-        [t.title for t in tasks],
-        [t.description for t in tasks],
-        [t.status for t in tasks],
-        [t.assigned_to for t in tasks],
-        [t.progress_percentage for t in tasks],
+        *(backlog.project_id, [asdict(task) for task in tasks]),
     )
     await tx.execute(
-        f"""INSERT INTO stories (id, description) SELECT * FROM unnest($1::text[], $2::text[])
+        f"""INSERT INTO stories (id, description)
+            SELECT id, description FROM json_to_recordset($1) AS story (id text, description text)
             ON CONFLICT (id) DO {_RESET_STORY if reset else "NOTHING"}""",
-        *([s for s, _ in stories], [text for _, text in stories]),
+        [{"id": id, "description": text} for id, text in stories],
     )
     await tx.execute(
-        """INSERT INTO story_tasks (story_id, task_id) SELECT * FROM unnest($1::text[], $2::text[])
+        """INSERT INTO story_tasks (story_id, task_id)
+           SELECT story_id, task_id FROM json_to_recordset($1) AS link (story_id text, task_id text)
            ON CONFLICT DO NOTHING""",
-        *([s for s, _ in links], [t for _, t in links]),
+        [{"story_id": story_id, "task_id": task_id} for story_id, task_id in links],
     )
     # Last, when no other can write these rows any more: an error undoes all of it.
     await _refuse_foreign(tx, backlog)

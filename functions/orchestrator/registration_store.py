@@ -71,12 +71,21 @@ async def store(tx: Connection, definition: Definition, version: int, now: datet
         definition_to_json(definition),
         now,
     )
-    await tx.executemany(
+    await tx.execute(
         """INSERT INTO orchestration_step_template
                (template_id, step_name, seq, object_type, max_retries, depends_on)
-           VALUES ($1, $2, $3, $4, $5, $6)""",
+           SELECT $1, step_name, seq, object_type, max_retries, depends_on
+           FROM json_to_recordset($2) AS step (step_name text, seq int, object_type text,
+                                               max_retries int, depends_on text[])""",
+        template_id,
         [
-            (template_id, s.name, s.seq, s.object_type, s.retry.attempts - 1, list(s.after))
+            {
+                "step_name": s.name,
+                "seq": s.seq,
+                "object_type": s.object_type,
+                "max_retries": s.retry.attempts - 1,
+                "depends_on": s.after,
+            }
             for s in definition.steps
         ],
     )

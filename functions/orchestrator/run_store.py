@@ -84,14 +84,13 @@ async def _stored(tx: Connection, known: Known, rows: Sequence[Any]) -> dict[UUI
     # one, which waited, sees the locked rows as they are now, but all other tables as they were.
     found = await tx.fetch(
         f"""SELECT s.flow_id, s.step_name, w.worker_service AS registered, {_STEP_COLUMNS}
-           FROM unnest($1::uuid[], $2::text[]) AS locked (flow_id, orch_name)
+           FROM json_to_recordset($1) AS locked (flow_id uuid, orch_name text)
            CROSS JOIN LATERAL (SELECT * FROM orchestration_step_run step
                WHERE step.flow_id = locked.flow_id OFFSET 0) AS s
            LEFT JOIN worker_registration w
                 ON w.orch_name = locked.orch_name AND w.step_name = s.step_name
            ORDER BY s.flow_id, s.seq""",
-        ids,
-        [row["orch_name"] for row in rows],
+        [{"flow_id": str(row["flow_id"]), "orch_name": row["orch_name"]} for row in rows],
     )
     await _load_definitions(tx, known, {row["template_id"] for row in rows})
     steps: dict[UUID, dict[str, Step]] = {flow_id: {} for flow_id in ids}

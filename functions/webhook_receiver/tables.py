@@ -6,7 +6,6 @@ for good, and else `published`. `attributes` is the event without its data, in t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,19 +47,25 @@ async def insert(tx: Connection, deliveries: Sequence[Delivery], events: Sequenc
     rows = await tx.fetch(
         """INSERT INTO delivery (source, id, type, attributes, data, size, body_digest, event,
                                  state)
-           SELECT source, id, type, attributes::jsonb, data, length(data), body_digest, event,
+           SELECT source, id, type, attributes, data, length(data), decode(digest, 'hex'), event,
                   'published'
-           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[],
-                       $7::bigint[])
-                AS given (source, id, type, attributes, data, body_digest, event)
+           FROM json_to_recordset($1) AS given (place int, source text, id text, type text,
+                                                attributes jsonb, digest text, event bigint),
+                LATERAL (SELECT ($2::bytea[])[place]) AS body (data)
            ON CONFLICT DO NOTHING RETURNING event""",
-        [d.source for d in deliveries],
-        [d.id for d in deliveries],
-        [d.type for d in deliveries],
-        [json.dumps(d.attributes) for d in deliveries],
+        [
+            {
+                "place": place,
+                "source": d.source,
+                "id": d.id,
+                "type": d.type,
+                "attributes": d.attributes,
+                "digest": d.body_digest.hex() if d.body_digest else None,
+                "event": event,
+            }
+            for place, (d, event) in enumerate(zip(deliveries, events, strict=True), 1)
+        ],
         [d.data for d in deliveries],
-        [d.body_digest for d in deliveries],
-        events,
     )
     return {row["event"] for row in rows}
 
@@ -149,9 +154,9 @@ async def link(tx: Connection, numbers: Sequence[int], events: Sequence[int]) ->
     """Note the events as which deliveries leave now."""
     await tx.execute(
         """UPDATE delivery SET event = given.event
-           FROM unnest($1::bigint[], $2::bigint[]) AS given (number, event)
+           FROM json_to_recordset($1) AS given (number bigint, event bigint)
            WHERE delivery.number = given.number""",
-        *(numbers, events),
+        [{"number": n, "event": event} for n, event in zip(numbers, events, strict=True)],
     )
 
 

@@ -39,8 +39,8 @@ async def generate(tx: Connection, project_id: str, titles: Sequence[str]) -> li
     await tx.execute(
         """INSERT INTO tasks (task_id, project_id, title, description)
            SELECT given.id, $1, given.title, given.title
-           FROM unnest($2::text[], $3::text[]) AS given(id, title)""",
-        *(project_id, ids, list(titles)),
+           FROM json_to_recordset($2) AS given (id text, title text)""",
+        *(project_id, [{"id": id, "title": t} for id, t in zip(ids, titles, strict=True)]),
     )
     return ids
 
@@ -100,17 +100,15 @@ async def place(
     tx: Connection, project_id: str, at: datetime, placed: Sequence[Mapping[str, Any]]
 ) -> int:
     """Set where each task stands as of `at`, unless it has moved since; returns how many did."""
+    names = ("task_id", "status", "progress_percentage", "sprint_id", "assigned_to")
     moved = await tx.fetch(
-        """UPDATE tasks t SET status = given.status, progress_percentage = given.progress,
+        """UPDATE tasks t SET status = given.status,
+                  progress_percentage = given.progress_percentage,
                   sprint_id = given.sprint_id, assigned_to = given.assigned_to, moved_at = $2
-           FROM unnest($3::text[], $4::text[], $5::int[], $6::text[], $7::text[])
-                AS given(task_id, status, progress, sprint_id, assigned_to)
+           FROM json_to_recordset($3) AS given (task_id text, status text,
+                    progress_percentage int, sprint_id text, assigned_to text)
            WHERE t.task_id = given.task_id AND t.project_id = $1 AND t.moved_at <= $2
            RETURNING t.task_id""",
-        *(project_id, at),
-        *(
-            [row[name] for row in placed]
-            for name in ("task_id", "status", "progress_percentage", "sprint_id", "assigned_to")
-        ),
+        *(project_id, at, [{name: row[name] for name in names} for row in placed]),
     )
     return len(moved)

@@ -111,11 +111,14 @@ async def teams(connection: Connection, limit: int, offset: int) -> list[Row]:
 
 
 async def put_holidays(tx: Connection, holidays: Sequence[Row]) -> None:
-    await tx.executemany(
-        """INSERT INTO holidays (holiday_date, holiday_name, type) VALUES ($1, $2, $3)
+    last = {h["holiday_date"]: h for h in holidays}
+    await tx.execute(
+        """INSERT INTO holidays (holiday_date, holiday_name, type)
+           SELECT holiday_date, holiday_name, type FROM json_to_recordset($1)
+               AS given (holiday_date date, holiday_name text, type text)
            ON CONFLICT (holiday_date) DO UPDATE
            SET holiday_name = excluded.holiday_name, type = excluded.type""",
-        [(h["holiday_date"], h["holiday_name"], h["type"]) for h in holidays],
+        [h | {"holiday_date": str(day)} for day, h in last.items()],
     )
 
 

@@ -130,11 +130,12 @@ async def start(tx: Connection, sprint: Row, tasks: Sequence[Row]) -> None:
         raise Conflict(
             "Already in a sprint in progress: " + ", ".join(row["task_id"] for row in elsewhere)
         )
-    fields = ("task_id", "title", "status", "progress_percentage", "assigned_to")
-    await tx.executemany(
+    await tx.execute(
         """INSERT INTO tasks (sprint_id, task_id, title, status, progress_percentage, assigned_to)
-           VALUES ($1, $2, $3, $4, $5, $6)""",
-        [(sprint["sprint_id"], *(task[name] for name in fields)) for task in tasks],
+           SELECT $1, task_id, title, status, progress_percentage, assigned_to
+           FROM json_to_recordset($2) AS task (task_id text, title text, status text,
+                                               progress_percentage int, assigned_to text)""",
+        *(sprint["sprint_id"], tasks),
     )
 
 
@@ -158,13 +159,12 @@ async def open_task(tx: Connection, task_id: str) -> Row:
 
 async def set_tasks(tx: Connection, sprint_id: str, moved: Iterable[Mapping[str, Any]]) -> None:
     """Set status and progress of tasks in a sprint."""
-    given = list(moved)
+    names = ("task_id", "status", "progress_percentage")
     await tx.execute(
-        """UPDATE tasks t SET status = g.status, progress_percentage = g.progress
-           FROM unnest($2::text[], $3::text[], $4::int[]) AS g(task_id, status, progress)
+        """UPDATE tasks t SET status = g.status, progress_percentage = g.progress_percentage
+           FROM json_to_recordset($2) AS g (task_id text, status text, progress_percentage int)
            WHERE t.sprint_id = $1 AND t.task_id = g.task_id""",
-        sprint_id,
-        *([m[name] for m in given] for name in ("task_id", "status", "progress_percentage")),
+        *(sprint_id, [{name: m[name] for name in names} for m in moved]),
     )
 
 

@@ -9,6 +9,7 @@ business.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ MAX_PAUSE_S = 1.0
 
 _STATEMENT = """SELECT CASE WHEN wanted THEN pg_try_advisory_lock(key)
                             ELSE pg_advisory_unlock(key) END
-                FROM unnest($1::bigint[], $2::boolean[]) AS change (key, wanted)"""
+                FROM json_to_recordset($1) AS change (key bigint, wanted boolean)"""
 
 
 class Claims:
@@ -112,11 +113,8 @@ class Claims:
                         continue  # what is to be unlocked went with its session
                     self._connection = await self._store.session()
                 with explained():
-                    rows = await self._connection.fetch(
-                        _STATEMENT,
-                        [key for key, _ in changes],
-                        [locked is not None for _, locked in changes],
-                    )
+                    wishes = [{"key": key, "wanted": locked is not None} for key, locked in changes]
+                    rows = await self._connection.fetch(_STATEMENT, json.dumps(wishes))
             except TemporaryError as error:
                 self._drop()
                 for refused in wanted:

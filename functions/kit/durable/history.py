@@ -98,11 +98,10 @@ async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[
     async with store.connection() as connection:
         rows = await connection.fetch(
             """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail
-               FROM run JOIN unnest($1::text[], $2::text[]) AS event (source, id)
+               FROM run JOIN json_to_recordset($1) AS event (source text, id text)
                    ON event_id = event.id AND event_source = event.source
                ORDER BY number""",
-            [source for source, _ in events],
-            [id for _, id in events],
+            [{"source": source, "id": id} for source, id in events],
         )
     return [dict(row) for row in rows]
 

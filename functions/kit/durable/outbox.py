@@ -64,17 +64,18 @@ async def put(
     if not messages:
         return []
     keys = [m.extensions.get("partitionkey") if ordered else None for m in messages]
+    given = [{"place": place, "key": key} for place, key in enumerate(keys, 1)]
     rows = await tx.fetch(
         """INSERT INTO outbox_event (function, partition_key, message, is_call, leased_until)
-           SELECT $1, given.key, given.message::json, $6,
+           SELECT $1, given.key, ($3::text[])[given.place]::json, $6,
                   CASE WHEN $4 AND NOT EXISTS (
                       SELECT FROM outbox_event earlier WHERE earlier.partition_key = given.key
                       AND earlier.refusal IS NULL)
                   THEN clock_timestamp() + make_interval(secs => $5) END
-           FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (key, message, place)
+           FROM json_to_recordset($2) AS given (place int, key text)
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
-        keys,
+        given,
         [_document(m) for m in messages],
         *(lease, LEASE_S, is_call),
     )

@@ -8,7 +8,7 @@ from GitHub's list. One that is not is `missing`, or `unwanted` where its type h
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -38,17 +38,13 @@ async def note(tx: Connection, hook: str, made: Sequence[Made]) -> None:
                 (hook, guid, event, action, attempt, delivered_at, state)
             SELECT $1, guid, event, action, attempt, delivered_at,
                    CASE WHEN {_IN_LEDGER} THEN 'here' ELSE 'missing' END
-            FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[])
-                 AS given (guid, event, action, attempt, delivered_at)
+            FROM json_to_recordset($2) AS given (guid text, event text, action text,
+                                                 attempt bigint, delivered_at timestamptz)
             ON CONFLICT (hook, guid) DO UPDATE
             SET attempt = greatest(known.attempt, excluded.attempt),
                 delivered_at = least(known.delivered_at, excluded.delivered_at)""",
         hook,
-        [one.guid for one in made],
-        [one.event for one in made],
-        [one.action for one in made],
-        [one.attempt for one in made],
-        [one.delivered_at for one in made],
+        [asdict(one) | {"delivered_at": one.delivered_at.isoformat()} for one in made],
     )
 
 
@@ -79,10 +75,10 @@ async def sort_out(tx: Connection, hook: str, wanted: Collection[Kind]) -> None:
            SET state = CASE WHEN known.state = 'missing' THEN 'unwanted' ELSE 'missing' END
            WHERE hook = $1 AND state IN ('missing', 'unwanted')
              AND (state = 'missing') <> EXISTS (
-                 SELECT FROM unnest($2::text[], $3::text[]) AS kind (event, action)
+                 SELECT FROM json_to_recordset($2) AS kind (event text, action text)
                  WHERE kind.event = known.event
                    AND kind.action IS NOT DISTINCT FROM known.action)""",
-        *(hook, [kind[0] for kind in wanted], [kind[1] for kind in wanted]),
+        *(hook, [{"event": event, "action": action} for event, action in wanted]),
     )
 
 
