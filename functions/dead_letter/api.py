@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from functions.dead_letter import audit, tables
 from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
-from functions.dead_letter.retention import sweep_if_due
 from functions.kit import cloudevents
 from functions.kit.clients import each
 from functions.kit.context import Context
@@ -58,7 +57,6 @@ class Dismissal(Filter, Why):
 
 async def dead_letters(request: Request, ctx: Context) -> Response:
     """`?type=&function=&state=&limit=50&cursor=`: newest first, and how many fit in all."""
-    sweep_if_due(ctx)
     query = Query(request)
     query.refuse_others("type", "function", "state", "limit", "cursor", "before")
     state = query.choice("state", get_args(tables.State))

@@ -33,21 +33,21 @@ async def delete(tx: Connection, number: int, who: str, reason: str, now: dateti
     return found is not None
 
 
-async def expire(tx: Connection, before: datetime, reason: str, now: datetime, limit: int) -> int:
-    """Delete the dead letters that last failed before an instant, oldest first; returns how many.
-
-    One that is being sent is left; what another process deletes is not waited for.
-    """
-    rows = await tx.fetch(
-        f"""WITH old AS (SELECT number FROM dead_letter WHERE last_at < $5 AND state <> 'redriving'
-                ORDER BY last_at LIMIT $6 FOR UPDATE SKIP LOCKED),
-            ended AS (DELETE FROM dead_letter USING old
-                WHERE dead_letter.number = old.number
-                RETURNING dead_letter.*)
-            {_INSERT} SELECT {_AUDITED} FROM ended RETURNING 1""",
-        *(now, "dead-letter", "expired", reason, before, limit),
-    )
-    return len(rows)
+# Of retention. One that is being sent is left; what another process deletes is not waited for.
+EXPIRE = f"""
+    WITH old AS (
+            SELECT number FROM dead_letter
+            WHERE last_at < now() - make_interval(days => $1) AND state <> 'redriving'
+            ORDER BY last_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+        ended AS (
+            DELETE FROM dead_letter USING old WHERE dead_letter.number = old.number
+            RETURNING dead_letter.*),
+        audited AS (
+            {_INSERT}
+            SELECT number, now(), 'dead-letter', 'expired', 'kept for ' || $1 || ' days',
+                   source, id, type, dest
+            FROM ended RETURNING true)
+    SELECT count(*) FROM audited"""
 
 
 async def of(connection: Connection, number: int) -> list[dict[str, Any]]:

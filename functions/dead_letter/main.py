@@ -13,7 +13,7 @@ import logging
 from functions.dead_letter import decide, tables
 from functions.dead_letter.api import ROUTES
 from functions.dead_letter.gauges import gauges
-from functions.dead_letter.retention import DeadLetterSettings, retention, sweep_if_due
+from functions.dead_letter.retention import DeadLetterSettings, retention
 from functions.events.base import AnyEvent
 from functions.kit.context import Context
 from functions.kit.contract import function
@@ -31,4 +31,3 @@ async def dead_letter(event: AnyEvent, ctx: Context) -> None:
         "dead letter",
         extra={"fields": {"dead_letter": number, "count": count, "failed_at": failure.function}},
     )
-    sweep_if_due(ctx)

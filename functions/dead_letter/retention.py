@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import Sequence
-from datetime import timedelta
 
 from pydantic import Field
 
-from functions.dead_letter import audit, tables
-from functions.kit.context import Context, Resources
+from functions.dead_letter import audit
+from functions.kit.context import Context
 from functions.kit.durable import Rule, rule
-from functions.kit.errors import FunctionError
 from functions.kit.settings import Settings
-
-logger = logging.getLogger(__name__)
-
-# So many are deleted in one transaction: none takes long.
-_BATCH = 500
-# A process looks for what is old no more often than this, seconds.
-_EVERY_S = 3600.0
 
 
 class DeadLetterSettings(Settings):
@@ -44,46 +32,9 @@ class DeadLetterSettings(Settings):
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """The audit; dead letters are swept, for the end of each is put on record."""
-    return (rule("audit", "at", ctx.settings(DeadLetterSettings).dead_letter_audit_days),)
-
-
-class Sweeps:
-    """When this process looks for what is old again, and the look that goes on."""
-
-    def __init__(self, resources: Resources) -> None:
-        self.next_at = float("-inf")
-        self.going_on: asyncio.Task[None] | None = None
-
-    async def close(self) -> None:
-        if self.going_on is not None:
-            await asyncio.gather(self.going_on, return_exceptions=True)
-
-
-def sweep_if_due(ctx: Context) -> None:
-    """Delete what is old, behind the request that is being answered, which does not wait for it."""
-    sweeps = ctx.part(Sweeps)
-    if time.monotonic() < sweeps.next_at:
-        return
-    sweeps.next_at = time.monotonic() + _EVERY_S
-    sweeps.going_on = asyncio.create_task(_swept(ctx))
-
-
-async def _swept(ctx: Context) -> None:
-    try:
-        await sweep(ctx)
-    except FunctionError as error:
-        logger.warning("could not delete old dead letters: %s", error)
-
-
-async def sweep(ctx: Context) -> None:
-    """Delete the dead letters that are older than the settings allow, in batches."""
-    days = ctx.settings(DeadLetterSettings).dead_letter_retention_days
-    before = ctx.now() - timedelta(days=days)
-    async with ctx.store.connection() as connection:
-        await tables.settle(connection)
-    reason = f"kept for {days} days"
-    gone = _BATCH
-    while gone == _BATCH:
-        async with ctx.store.transaction() as tx:
-            gone = await audit.expire(tx, before, reason, ctx.now(), _BATCH)
+    """Dead letters, the end of each on record, and that record."""
+    settings = ctx.settings(DeadLetterSettings)
+    return (
+        Rule(settings.dead_letter_retention_days, audit.EXPIRE),
+        rule("audit", "at", settings.dead_letter_audit_days),
+    )

@@ -9,9 +9,8 @@ fails   TemporaryError while the database is unavailable
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
-from datetime import timedelta
+from collections.abc import Sequence
 
 from pydantic import Field
 from starlette.requests import Request
@@ -24,11 +23,9 @@ from functions.kit.context import Context
 from functions.kit.contract import Query, function, page
 from functions.kit.contract.decorator import route
 from functions.kit.contract.runs import runs
-from functions.kit.durable import history, inbox
+from functions.kit.durable import Rule, history, inbox, rule
+from functions.kit.durable.retention import forget
 from functions.kit.settings import Settings
-
-# A statement that deletes more holds its locks too long.
-_BATCH_SIZE = 2000
 
 
 class RecorderSettings(Settings):
@@ -65,7 +62,15 @@ async def search(request: Request, ctx: Context) -> Response:
     )
 
 
-@function(routes=[route("/events/search", search), route("/runs", runs)])
+def retention(ctx: Context) -> Sequence[Rule]:
+    """Events are kept for as long as the setting says."""
+    return (rule("event", "recorded_at", ctx.settings(RecorderSettings).event_retention_days),)
+
+
+@function(
+    routes=[route("/events/search", search), route("/runs", runs)],
+    retention=retention,
+)
 async def event_recorder(event: AnyEvent, ctx: Context) -> None:
     max_bytes = ctx.settings(RecorderSettings).event_data_bytes
     async with ctx.store.connection() as connection:
@@ -73,14 +78,8 @@ async def event_recorder(event: AnyEvent, ctx: Context) -> None:
     if (tick := decide.retention_tick(event.ce_attributes)) is not None:
         due = (event.ce_attributes["source"], event.ce_attributes["id"])
         key = inbox.Key(ctx.function, tick.type, tick.identity() or "", due)
-        await inbox.recorded(ctx.store, key, tick.type, lambda: delete_old(ctx))
 
+        async def forget_old() -> None:
+            await forget(ctx.store, ctx.function, rules=retention(ctx))
 
-async def delete_old(ctx: Context) -> None:
-    """Delete old events for half of the timeout; the next tick goes on."""
-    before = ctx.now() - timedelta(days=ctx.settings(RecorderSettings).event_retention_days)
-    deadline = time.monotonic() + ctx.resources.process.timeout_seconds / 2
-    deleted = _BATCH_SIZE
-    while deleted == _BATCH_SIZE and time.monotonic() < deadline:
-        async with ctx.store.connection() as connection:
-            deleted = await tables.delete_before(connection, before, _BATCH_SIZE)
+        await inbox.recorded(ctx.store, key, tick.type, forget_old)

@@ -67,15 +67,3 @@ async def search(
         limit,
     )
     return [dict(row) for row in rows]
-
-
-async def delete_before(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete the oldest events that were recorded before a time; return their number."""
-    deleted = await connection.fetch(
-        """DELETE FROM event WHERE seq IN (
-               SELECT seq FROM event WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)
-           RETURNING 1""",
-        before,
-        limit,
-    )
-    return len(deleted)

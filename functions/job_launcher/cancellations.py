@@ -40,12 +40,3 @@ async def reason_of(tx: Connection, task_id: str, since: datetime) -> str | None
         since,
     )
     return found
-
-
-async def delete_before(tx: Connection, before: datetime, limit: int) -> None:
-    """Delete cancellations from before a time, at most `limit`; the next call goes on."""
-    await tx.execute(
-        """DELETE FROM cancellation WHERE task_id IN
-               (SELECT task_id FROM cancellation WHERE cancelled_at < $1 LIMIT $2)""",
-        *(before, limit),
-    )

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import commands
+from functions.job_launcher import commands, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
@@ -82,6 +82,7 @@ async def ignores(event: Event, ctx: Context) -> bool:
     health=health,
     gauges=gauges,
     ignores=ignores,
+    retention=lambda ctx: tables.retention(ctx.settings(LauncherSettings).job_history_days),
 )
 async def job_launcher(
     event: JobCancelRequested | TaskUpdateRequested | ScheduleDue | AnyEvent, ctx: Context

@@ -1,4 +1,4 @@
-"""The sweep of each minute: reconcile what a watch missed, and delete old rows."""
+"""The sweep of each minute: reconcile what a watch missed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import cancellations, launch, manifest, queue, reconcile, tables
+from functions.job_launcher import launch, manifest, queue, reconcile, tables
 from functions.job_launcher.decide import job_status
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
@@ -20,25 +20,15 @@ JobsByName = dict[str, dict[str, Any]]
 
 
 async def sweep(ctx: Context) -> None:
-    """Reconcile open rows with Kubernetes, fail those that waited too long, delete old ones.
+    """Reconcile open rows with Kubernetes, and fail those that waited too long.
 
     Each row has its own transaction. The next sweep goes on where the time ends.
     """
-    await _delete_old(ctx)
     try:
         await _reconcile(ctx)
     except FunctionError as error:
         logger.warning("cannot compare with Kubernetes: %s", error)
     await _expire(ctx)
-
-
-async def _delete_old(ctx: Context) -> None:
-    now = ctx.now()
-    async with ctx.store.connection() as connection:
-        days = ctx.settings(LauncherSettings).job_history_days
-        await tables.delete_ended(connection, now - timedelta(days=days))
-        yesterday = now - timedelta(days=1)
-        await cancellations.delete_before(connection, yesterday, tables.MAX_DELETED)
 
 
 async def _expire(ctx: Context) -> None:

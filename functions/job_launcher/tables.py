@@ -11,12 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from functions.job_launcher.decide import JobRequest, SecretKey, State, Workspace
-from functions.kit.durable import Connection
+from functions.kit.durable import Connection, Rule, rule
 
-MAX_DELETED = 1000  # rows in one statement
-_DELETE_ENDED = """
-    DELETE FROM job WHERE id IN
-        (SELECT id FROM job WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)"""
 OPEN = "state IN ('queued', 'starting', 'running')"
 NOT_LEASED = "(launching_until IS NULL OR launching_until <= clock_timestamp())"
 
@@ -231,9 +227,12 @@ async def cancellation_requested(tx: Connection) -> list[JobRow]:
     return [row_of(row) for row in rows]
 
 
-async def delete_ended(connection: Connection, before: datetime) -> None:
-    """Delete Jobs that ended before a time, at most `MAX_DELETED`."""
-    await connection.execute(_DELETE_ENDED, before, MAX_DELETED)
+def retention(job_history_days: int) -> Sequence[Rule]:
+    """Jobs that ended long ago, and cancellations of tasks that got no Job within a day."""
+    return (
+        rule("job", "ended_at", job_history_days),
+        rule("cancellation", "cancelled_at", days=1),
+    )
 
 
 async def changes_row(tx: Connection, statement: str, *values: object) -> bool:

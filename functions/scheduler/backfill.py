@@ -32,9 +32,12 @@ _RUNS_AGAIN = (State.SKIPPED, State.MISSED, State.FAILED)
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """Backfills that have ended, as long as the ledger says what became of their times."""
+    """Nominal times that have an end, and backfills that have ended."""
     days = ctx.settings(SchedulerSettings).tick_retention_days
-    return (rule("backfill", "changed_at", days, "state IN ('done', 'cancelled')"),)
+    return (
+        rule("tick", "nominal", days, "state NOT IN ('due', 'sent', 'running')"),
+        rule("backfill", "changed_at", days, "state IN ('done', 'cancelled')"),
+    )
 
 
 async def planned(

@@ -10,20 +10,16 @@ fails   TemporaryError while the database is away: nothing is written, and the n
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
 from functions.kit.context import Context
 from functions.kit.contract import function
-from functions.scheduler import backfill, tables
+from functions.scheduler import backfill
 from functions.scheduler.api import ROUTES
 from functions.scheduler.fire import fire
 from functions.scheduler.gauges import gauges
 from functions.scheduler.loop import Loop
-from functions.scheduler.settings import SchedulerSettings
 
 OWN = "scheduler"
-FORGOTTEN = 5000  # old ticks deleted at a wake-up
 
 
 async def start(ctx: Context) -> None:
@@ -46,8 +42,4 @@ async def scheduler(event: ScheduleDue, ctx: Context) -> None:
     woken = await loop.wake(ctx)
     if event.schedule != OWN:
         await fire(event, woken.sources, ctx)
-    else:
-        days = ctx.settings(SchedulerSettings).tick_retention_days
-        async with ctx.store.connection() as connection:
-            await tables.forget(connection, ctx.now() - timedelta(days=days), FORGOTTEN)
     loop.begin(ctx)

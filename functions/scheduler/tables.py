@@ -438,17 +438,6 @@ async def count(tx: Connection, ticks: Sequence[Tick]) -> None:
         )
 
 
-async def forget(connection: Connection, before: datetime, limit: int) -> None:
-    """Delete up to `limit` of the oldest ticks that ended before; the rest is for the next."""
-    await connection.execute(
-        """DELETE FROM tick WHERE (schedule, nominal) IN (
-               SELECT schedule, nominal FROM tick
-               WHERE nominal < $1 AND state NOT IN ('due', 'sent', 'running')
-               ORDER BY nominal LIMIT $2)""",
-        *(before, limit),
-    )
-
-
 def tick_of(row: Any) -> Tick:
     return Tick(
         nominal=row["nominal"].astimezone(UTC),

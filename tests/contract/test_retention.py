@@ -36,12 +36,6 @@ WITHOUT_RULE = {
         "scheduler": {"backfill_item"},
     },
     "of the version before: its rows are moved to the kit's outbox": {"sprint_service": {"outbox"}},
-    "its function deletes so many at each tick, or puts the end of each on record": {
-        "dead_letter": {"dead_letter"},
-        "event_recorder": {"event"},
-        "job_launcher": {"job", "cancellation"},
-        "scheduler": {"tick"},
-    },
 }
 CREATED = re.compile(r"\bCREATE TABLE (?:IF NOT EXISTS )?(\w+)|\bcreate_table\(\s*\"(\w+)", re.I)
 DROPPED = re.compile(r"\bDROP TABLE (?:IF EXISTS )?([\w, ]+)", re.I)

@@ -1,12 +1,11 @@
-"""What the sweep deletes each minute is found however many Jobs are on record."""
+"""What retention deletes is found however many Jobs are on record."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from functions.job_launcher import tables
+from functions.kit.durable import retention
 from tests.support.explained import pages
 
 # A month of Jobs, one in a hundred still open.
@@ -27,8 +26,8 @@ async def test_old_jobs_are_found_by_their_end(functions_database: str) -> None:
         await connection.execute(MONTH)
         await connection.execute("VACUUM ANALYZE job")
         whole = await pages(connection, "SELECT count(*) FROM job WHERE request <> '[]'")
-        nothing_is_old = datetime.now(UTC) - timedelta(days=60)
-        read = await pages(connection, tables._DELETE_ENDED, nothing_is_old, tables.MAX_DELETED)
+        ended, _ = tables.retention(60)
+        read = await pages(connection, ended.statement, ended.days, retention.BATCH)
     finally:
         await connection.close()
     assert whole > 200
