@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from knative.lint.manifest import EVENTING, SOURCES, Manifest
-from knative.lint.matching import PartialEvent, filter_of
-from knative.lint.tree import Tree, ref_key
+from knative.lint.matching import Filter, PartialEvent, filter_of, only_type
+from knative.lint.tree import Tree, broker_key, ref_key
 
 NAME_LABEL = "app.kubernetes.io/name"
 PING = "dev.knative.sources.ping"
@@ -70,11 +71,59 @@ def _all_declared(tree: Tree) -> dict[tuple[str, str], list[Event]]:
 
 def consumers(tree: Tree, event: Event) -> list[Manifest]:
     """Return the Triggers whose valid filter may match `event`."""
+    by_type = _triggers_by_type(tree, event.broker)
+    candidates = sorted([*by_type.get(event.type, ()), *by_type.get(None, ())], key=_place)
     return [
         trigger
-        for trigger in tree.triggers_of(event.broker)
+        for _, trigger in candidates
         if (filter_ := filter_of(trigger)) is not None and filter_.may_match(event.attributes)
     ]
+
+
+def has_producer(tree: Tree, trigger: Manifest, filter_: Filter) -> bool:
+    """May the valid filter of a Trigger match an event of its Broker?"""
+    broker, type_ = broker_key(trigger), only_type(trigger)
+    events = catalogue(tree, broker).events
+    if type_ is not None:
+        events = _events_by_type(tree, broker).get(type_, ())
+    return any(filter_.may_match(event.attributes) for event in events)
+
+
+@cache
+def events_by_producer(tree: Tree) -> dict[Manifest, list[Event]]:
+    """Return the events of all Brokers of the tree that have a producer, by that."""
+    found: dict[Manifest, list[Event]] = {}
+    for broker in tree.brokers:
+        for event in catalogue(tree, (broker.namespace, broker.name)).events:
+            if event.producer is not None:
+                found.setdefault(event.producer, []).append(event)
+    return found
+
+
+@cache
+def _triggers_by_type(
+    tree: Tree, broker: tuple[str, str]
+) -> dict[str | None, list[tuple[int, Manifest]]]:
+    """Return a Broker's Triggers, with their places, by the only type that they take."""
+    found: dict[str | None, list[tuple[int, Manifest]]] = {}
+    for numbered in enumerate(tree.triggers_of(broker)):
+        found.setdefault(only_type(numbered[1]), []).append(numbered)
+    return found
+
+
+def _place(numbered: tuple[int, Manifest]) -> int:
+    return numbered[0]
+
+
+@cache
+def _events_by_type(tree: Tree, broker: tuple[str, str]) -> dict[str, tuple[Event, ...]]:
+    found: dict[str, tuple[Event, ...]] = {}
+    for type_, events in groupby(
+        sorted(catalogue(tree, broker).events, key=lambda event: event.type),
+        key=lambda event: event.type,
+    ):
+        found[type_] = tuple(events)
+    return found
 
 
 def _declared(tree: Tree, manifest: Manifest) -> list[Event]:
@@ -111,13 +160,25 @@ def _home(manifest: Manifest) -> tuple[str, str] | None:
 def _producer(tree: Tree, manifest: Manifest, fixed: dict[str, str]) -> Manifest | None:
     wanted = manifest.texts("metadata", "labels").get(NAME_LABEL, "")
     last = fixed.get("source", "").rstrip("/").rpartition("/")[2]
-    homes = [service for service in tree.services if service.namespace == manifest.namespace]
-    by_name = {service.name: service for service in homes if service.name}
+    by_name, by_label = _services_of(tree, manifest.namespace)
     if found := by_name.get(wanted) or by_name.get(last):
         return found
-    labelled = [s for s in homes if s.texts("metadata", "labels").get(NAME_LABEL) == wanted]
+    labelled = by_label.get(wanted, [])
     # A label of several Services names their application.
     return labelled[0] if wanted and len(labelled) == 1 else None
+
+
+@cache
+def _services_of(
+    tree: Tree, namespace: str
+) -> tuple[dict[str, Manifest], dict[str, list[Manifest]]]:
+    """Return the Knative Services of a namespace by name and by label."""
+    homes = [service for service in tree.services if service.namespace == namespace]
+    by_label: dict[str, list[Manifest]] = {}
+    for service in homes:
+        label = service.texts("metadata", "labels").get(NAME_LABEL, "")
+        by_label.setdefault(label, []).append(service)
+    return {service.name: service for service in homes if service.name}, by_label
 
 
 def _sent(source: Manifest, broker: tuple[str, str]) -> list[Event]:

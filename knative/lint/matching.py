@@ -104,6 +104,18 @@ def _entry_error(entry: Any) -> str:
     return ""
 
 
+def only_type(trigger: Manifest) -> str | None:
+    """Return the one type of events that a Trigger's filter passes; None where others may pass."""
+    for one in trigger.items("spec", "filters"):  # events must pass them all
+        exact = one.get("exact") if isinstance(one, dict) else None
+        type_ = exact.get("type") if isinstance(exact, dict) else None
+        if isinstance(type_, str):
+            return type_
+    if trigger.items("spec", "filters"):
+        return None
+    return trigger.text("spec", "filter", "attributes", "type") or None
+
+
 @cache
 def _compiled(trigger: Manifest) -> tuple[Filter | None, str]:
     attributes: Any = trigger.get("spec", "filter", "attributes")

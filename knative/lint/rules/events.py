@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knative.lint.events import PING, catalogue, consumers
+from knative.lint.events import PING, catalogue, consumers, has_producer
 from knative.lint.finding import Violation, rule
 from knative.lint.manifest import EVENTING, Manifest, format_key
 from knative.lint.matching import ANYTHING, PartialEvent, filter_of
@@ -45,9 +45,9 @@ def trigger_without_producer(tree: Tree) -> Iterator[Violation]:
         filter_ = filter_of(trigger)
         if filter_ is None or not filter_.may_match(ANYTHING):
             continue  # KN403, KN401
-        declared = catalogue(tree, broker_key(trigger))
-        if any(filter_.may_match(event.attributes) for event in declared.events):
+        if has_producer(tree, trigger, filter_):
             continue
+        declared = catalogue(tree, broker_key(trigger))
         pings_only = not filter_.may_match(PartialEvent(excluded={"type": PING}))
         is_ping = filter_.may_match(PartialEvent({"type": PING}))
         if is_ping and pings_only and tree.complete and not _makes_pings(tree):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knative.lint.events import Event, catalogue, consumers
+from knative.lint.events import Event, consumers, events_by_producer
 from knative.lint.finding import Violation, rule
-from knative.lint.manifest import EVENTING, Manifest
+from knative.lint.manifest import EVENTING, SERVING, Manifest
 from knative.lint.matching import ANYTHING, all_of, filter_of
 from knative.lint.tree import Tree, broker_at, broker_key, ref_key
 
@@ -134,12 +134,11 @@ def dead_letter_loop(tree: Tree) -> Iterator[Violation]:
 
 def _edges(tree: Tree) -> Iterator[tuple[Event, Manifest, Manifest]]:
     """Return each declared event with a Trigger that matches it and its Knative Service."""
-    for broker in tree.brokers:
-        for event in catalogue(tree, (broker.namespace, broker.name)).events:
-            for trigger in consumers(tree, event) if event.producer else ():
+    for events in events_by_producer(tree).values():
+        for event in events:
+            for trigger in consumers(tree, event):
                 service = tree.at(trigger, "spec", "subscriber")
-                if service in tree.services:
-                    assert service is not None
+                if service is not None and service.is_a(SERVING, "Service"):
                     yield event, trigger, service
 
 

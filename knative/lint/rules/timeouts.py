@@ -17,7 +17,7 @@ from knative.lint.delivery import (
     on_channel,
     service_timeout_s,
 )
-from knative.lint.events import Event, catalogue, consumers
+from knative.lint.events import Event, consumers, events_by_producer
 from knative.lint.finding import Violation, rule
 from knative.lint.manifest import POD, SERVING, SOURCES, Manifest, Path
 from knative.lint.tree import Tree
@@ -142,7 +142,7 @@ def _reply_time(tree: Tree, trigger: Manifest) -> DeliveryTime:
     subscriber, broker = tree.at(trigger, "spec", "subscriber"), tree.broker_of(trigger)
     if subscriber is None or broker is None:
         return NO_DELIVERY
-    events = [event for event in _produced_events(tree) if event.producer == subscriber]
+    events = [] if _has_outbox(subscriber) else events_by_producer(tree).get(subscriber, [])
     if len(events) != 1 or events[0].broker != (broker.namespace, broker.name):
         return NO_DELIVERY
     return _delivery_time(tree, events[0], besides=subscriber)
@@ -151,9 +151,9 @@ def _reply_time(tree: Tree, trigger: Manifest) -> DeliveryTime:
 @cache
 def _produced_events(tree: Tree) -> list[Event]:
     """Return the events whose producer is a Service of the tree, sorted by producer."""
-    brokers = [(broker.namespace, broker.name) for broker in tree.brokers]
-    events = [event for broker in brokers for event in catalogue(tree, broker).events]
-    return sorted((e for e in events if e.producer and not _has_outbox(e.producer)), key=_producer)
+    produced = events_by_producer(tree).items()
+    events = [event for service, own in produced if not _has_outbox(service) for event in own]
+    return sorted(events, key=_producer)
 
 
 def _has_outbox(service: Manifest) -> bool:
