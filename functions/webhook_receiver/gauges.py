@@ -11,10 +11,13 @@ from functions.webhook_receiver.reconcile.health import alert_names, hook_names,
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        count = await tables.standing(connection)
+        count = await tables.counts(connection)
         compared = await comparison.every(connection)
         lacking = await hook_tables.lacking(connection)
-    found = [Gauge("deliveries", "Deliveries by state", count[s], {"state": s}) for s in count]
+    states = {"accepted": count.accepted, "failed": count.failed}
+    unsent, day = "Deliveries that are not sent", "Deliveries that came in the last 24 hours"
+    found = [Gauge("deliveries", unsent, states[s], {"state": s}) for s in states]
+    found.append(Gauge("deliveries_last_day", day, count.last_day))
     found += [
         _compared(compared[name], ctx)
         for name in (*hook_names(ctx), *issue_names(ctx), *alert_names(ctx))
