@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from functions.console.ask import Ask, Row
@@ -13,17 +14,16 @@ from functions.console.formatting import day as format_day
 from functions.console.panels import Query
 from functions.console.plot import line_plot
 from functions.console.sprints import detail_of, history_of
-from functions.kit.errors import FunctionError
+from functions.console.working_days import holidays_of, why_off
 
 MAX_DAYS = 400
-WEEKEND = (5, 6)
 
 
 async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What is left, day by day, beside what would be left on a straight way to the end."""
     sprint_id = query["sprint_id"]
     history, detail, holidays = await asyncio.gather(
-        history_of(ask, sprint_id), detail_of(ask, sprint_id), _holidays(ask)
+        history_of(ask, sprint_id), detail_of(ask, sprint_id), holidays_of(ask)
     )
     sprint = detail.sprint
     if not history:
@@ -32,8 +32,9 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     first = sprint.start_date or date.fromisoformat(history[0]["date"])
     last = sprint.end_date or date.fromisoformat(history[-1]["date"])
     today, left = ask.ctx.now().date(), history[-1]["remaining"]
-    seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today)
-    days = ideal_and_real(history, total, first, last, lambda day: why_off(day, holidays))
+    off = partial(why_off, holidays=holidays)
+    seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today, off)
+    days = ideal_and_real(history, total, first, last, off)
     add_forecast(days, seen.ends if left else None)
     add_scope(days, history)
     title = f"Burndown of {sprint_id}: {left} of {total:g} tasks are left"
@@ -56,28 +57,9 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         "title": title,
         "tone": "bad" if seen.is_late else "good",
         "forecast": seen.message,
+        "reported": date.fromisoformat(history[-1]["date"]),
         "has_scope": any(row["scope"] for row in days),
     }
-
-
-async def _holidays(ask: Ask) -> dict[date, str]:
-    """The holidays of project-service by day; none where it is unavailable."""
-    try:
-        found = await ask.service(ask.services.projects).read("/calendar/holidays")
-    except FunctionError:
-        return {}
-    return {date.fromisoformat(row["holiday_date"]): row["holiday_name"] for row in found}
-
-
-def why_off(day: date, holidays: Mapping[date, str]) -> str:
-    """Why a day is no working day; empty where it is one.
-
-    >>> why_off(date(2026, 3, 7), {}), why_off(date(2026, 3, 9), {})
-    ('weekend', '')
-    >>> why_off(date(2026, 5, 25), {date(2026, 5, 25): "Memorial Day"})
-    'Memorial Day'
-    """
-    return holidays.get(day) or ("weekend" if day.weekday() in WEEKEND else "")
 
 
 def day_label(day: date) -> str:
@@ -138,7 +120,7 @@ def ideal_and_real(
     a day is none. A sprint without a working day falls each day.
 
     >>> rows = ideal_and_real([{"date": "2026-03-06", "remaining": 5}], 8,
-    ...                       date(2026, 3, 5), date(2026, 3, 9), lambda day: why_off(day, {}))
+    ...                       date(2026, 3, 5), date(2026, 3, 9), partial(why_off, holidays={}))
     >>> [(row["ideal"], row["left"], row["off"]) for row in rows]
     [(8.0, None, ''), (4.0, 5, ''), (4.0, None, 'weekend'), (4.0, None, 'weekend'), (0.0, None, '')]
     """

@@ -109,6 +109,8 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What every function handled last, merged, newest first."""
     only = query.get("trigger", "")
     names = [name for name in RECORDS if only in name]
+    if unknown := [name for name in ("subject", "source", "state") if query.get(name)]:
+        return {"runs": [], "unknown": unknown, "away": {}, "older": "", "newer": ""}
 
     async def of(name: str) -> list[Row] | str:
         try:

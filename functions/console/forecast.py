@@ -1,8 +1,12 @@
-"""When a sprint will be done at its pace so far; a task that is begun counts in part."""
+"""When a sprint will be done at its pace so far; a task that is begun counts in part.
+
+The pace is of working days: nothing is done on the others, before today or after it.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -21,18 +25,24 @@ class Forecast:
 
 
 def forecast(
-    start: date | None, end: date | None, completed: float, total: float, today: date
+    start: date | None,
+    end: date | None,
+    completed: float,
+    total: float,
+    today: date,
+    off: Callable[[date], str],
 ) -> Forecast:
-    """A sprint's forecast on a day.
+    """A sprint's forecast on a day; `off` says why a day is no working day.
 
     >>> start, end = date(2026, 3, 2), date(2026, 3, 16)
-    >>> forecast(start, end, 5, 10, date(2026, 3, 6)).message
-    'at its pace it is done on 2026-03-10, in time for 2026-03-16'
-    >>> forecast(start, end, 1, 10, date(2026, 3, 6)).message
-    'at its pace it is done on 2026-04-11, after its end on 2026-03-16'
-    >>> forecast(start, end, 0, 10, date(2026, 3, 10)).message
-    'no task is done, and 57 % of its time is over'
-    >>> forecast(start, end, 9, 10, date(2026, 3, 20)).message
+    >>> weekend = lambda day: "weekend" if day.weekday() > 4 else ""
+    >>> forecast(start, end, 5, 10, date(2026, 3, 6), weekend).message
+    'at its pace it is done on 2026-03-12, in time for 2026-03-16'
+    >>> forecast(start, end, 1, 10, date(2026, 3, 6), weekend).message
+    'at its pace it is done on 2026-04-27, after its end on 2026-03-16'
+    >>> forecast(start, end, 0, 10, date(2026, 3, 10), weekend).message
+    'no task is done, and 60 % of its time is over'
+    >>> forecast(start, end, 9, 10, date(2026, 3, 20), weekend).message
     'it should have ended on 2026-03-16; 9 of 10 tasks are done'
     """
     if total and completed >= total:
@@ -42,14 +52,30 @@ def forecast(
     if today > end:
         message = f"it should have ended on {end}; {completed:g} of {total:g} tasks are done"
         return Forecast(None, True, message)
-    elapsed, length = (today - start).days, (end - start).days
+    elapsed, length = _working(start, today, off), max(1, _working(start, end, off))
     if elapsed <= 0:
         return Forecast(None, False, "it has just begun")
     if not completed:
         share = elapsed / length
         message = f"no task is done, and {share:.0%} of its time is over".replace("%", " %")
         return Forecast(None, share >= _IDLE_SHARE, message)
-    days = min(math.ceil(elapsed * total / completed), _MAX_DAYS)
-    ends = start + timedelta(days=days)
+    ends = _after(start, math.ceil(elapsed * total / completed), off)
     where = f"after its end on {end}" if ends > end else f"in time for {end}"
     return Forecast(ends, ends > end, f"at its pace it is done on {ends}, {where}")
+
+
+def _working(start: date, until: date, off: Callable[[date], str]) -> int:
+    """How many working days there are after `start`, up to `until`."""
+    days = min((until - start).days, _MAX_DAYS)
+    return sum(not off(start + timedelta(days=number)) for number in range(1, days + 1))
+
+
+def _after(start: date, days: int, off: Callable[[date], str]) -> date:
+    """The day that is so many working days after `start`, at most ten years."""
+    day = start
+    for _ in range(_MAX_DAYS):
+        if days <= 0:
+            break
+        day += timedelta(days=1)
+        days -= not off(day)
+    return day

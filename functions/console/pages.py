@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,7 +82,9 @@ class Page:
         shown, _ = await self._one(view, ".csv")
         if shown.state != "ready":
             raise TemporaryError(shown.message)
-        headers = {"Content-Disposition": f'attachment; filename="{shown.panel.name}.csv"'}
+        place = view.request.url.path.removesuffix(f"panels/{shown.panel.name}.csv")
+        name = re.sub(r"[^A-Za-z0-9._]+", "-", place + shown.panel.name).strip("-")
+        headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
         return Response(as_csv(shown.html), media_type="text/csv", headers=headers)
 
     async def _one(self, view: View, ending: str) -> tuple[Shown, Query]:

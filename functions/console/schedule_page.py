@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from functions.console.ask import Ask, Row
 from functions.console.pages import Page
 from functions.console.panels import NotHere, Panel, Query
 from functions.console.ping_sources import coming, described, source_of
-from functions.console.schedules import LOOKED_BACK, needs_attention, why_late
+from functions.console.schedules import LOOKED_BACK, is_under_way, needs_attention, why_late
 from functions.kit.clients import path
 from functions.kit.errors import NotFound
 
@@ -36,18 +37,21 @@ async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
     found = await ledger_of(ask, name)
     if found is None:
         return {"row": described(await source_of(ask, name), now), "ledger": None}
-    wrong = (await ledger.unsuccessful(ask, now - LOOKED_BACK)).get(name, [])
+    unsuccessful, newest = await asyncio.gather(
+        ledger.unsuccessful(ask, now - LOOKED_BACK), ledger.ticks(ask, 1, schedule=name)
+    )
     row = {
         "name": name,
         "cron": found["expression"],
         "zone": found["zone"] or "UTC",
         "problem": found["problem"],
         "overdue": ledger.overdue(found, now),
-        "unsuccessful": wrong,
+        "unsuccessful": unsuccessful.get(name, []),
     }
     late = why_late(row) if needs_attention(row) else ""
     policies = {key.partition("/")[2]: value for key, value in found["policy"].items()}
-    return {"row": row, "ledger": found, "late": late, "policies": policies}
+    running = is_under_way(newest[0] if newest else None)
+    return {"row": row, "ledger": found, "late": late, "policies": policies, "running": running}
 
 
 async def following(ask: Ask, query: Query) -> Mapping[str, Any]:

@@ -40,6 +40,8 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
     ('good', 'All that was due was handled.')
     >>> verdict([well | {"unsuccessful": [{"state": "missed"}]}])[1]
     'Not everything that was due was handled: a (1 missed).'
+    >>> verdict([well | {"last_tick": {"state": "sent"}}])[1]
+    'Under way: a; all else that was due was handled.'
     """
     if late := [f"{row['name']} ({why_late(row)})" for row in rows if needs_attention(row)]:
         return "bad", f"Not everything that was due was handled: {', '.join(late)}."
@@ -48,7 +50,17 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
             "wait",
             f"Nothing is known of {', '.join(unknown)}; all else that was due was handled.",
         )
+    if running := [row["name"] for row in rows if is_under_way(row.get("last_tick"))]:
+        return (
+            "wait",
+            f"Under way: {', '.join(running)}; all else that was due was handled.",
+        )
     return "good", "All that was due was handled."
+
+
+def is_under_way(tick: Row | None) -> bool:
+    """Was a tick sent whose function has not said how it ended?"""
+    return tick is not None and tick["state"] in ("sent", "running")
 
 
 def needs_attention(row: Row) -> bool:

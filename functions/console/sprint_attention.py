@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.forecast import forecast
 from functions.console.formatting import count, instant
+from functions.console.working_days import holidays_of, why_off
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCounts, SprintsReported
 from functions.kit.clients import path
@@ -127,20 +129,21 @@ async def late(ask: Ask) -> tuple[int, list[Item]]:
     counted = await ask.within(sprints.name, "overview", sprints.overview)
     if counted is None:
         return 0, []  # sprint-service has no such route: each sprint's page has its forecast
-    today = ask.ctx.now().date()
+    today, holidays = ask.ctx.now().date(), await holidays_of(ask)
+    off = partial(why_off, holidays=holidays)
     candidates = [
         one
         for one in counted
         if isinstance(one, SprintCounts)
         and one.status == "in_progress"
         and forecast(
-            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today
+            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today, off
         ).is_late
     ][:MAX_CANDIDATES]
     done = await asyncio.gather(*(_done(ask, one) for one in candidates))
     items = []
     for one, completed in zip(candidates, done, strict=True):
-        seen = forecast(one.start_date, one.end_date, completed, one.total_tasks, today)
+        seen = forecast(one.start_date, one.end_date, completed, one.total_tasks, today, off)
         if seen.is_late:
             items.append(Item(one.sprint_id, seen.message, "late", path("sprints", one.sprint_id)))
     return len(items), items[:SHOWN]

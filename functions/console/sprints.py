@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.forecast import Forecast, forecast
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
-from functions.events.sprint import SprintDetail
+from functions.console.working_days import holidays_of, why_off
+from functions.events.sprint import SprintCounts, SprintDetail
 from functions.kit.clients import path
-from functions.kit.errors import NotFound
+from functions.kit.errors import FunctionError, NotFound
 
 PROJECTS = 25
 NOTES = 15
@@ -33,7 +36,30 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
         for sprint in project["sprints"]
     ]
     rows.sort(key=lambda s: (s["status"] != "in_progress", s["project_id"]))
+    if active := [row for row in rows if row["status"] == "in_progress"]:
+        forecasts = await _forecasts(ask)
+        for row in active:
+            row["forecast"] = forecasts.get(row["sprint_id"])
     return {"sprints": rows, **beside(page, len(projects) > PROJECTS)}
+
+
+async def _forecasts(ask: Ask) -> dict[str, Forecast]:
+    """The forecast of each active sprint by its completed tasks; none where it is unavailable."""
+    sprints, today = ask.services.sprints, ask.ctx.now().date()
+    try:
+        counted, holidays = await asyncio.gather(
+            ask.within(sprints.name, "overview", sprints.overview), holidays_of(ask)
+        )
+    except FunctionError:
+        return {}
+    off = partial(why_off, holidays=holidays)
+    return {
+        one.sprint_id: forecast(
+            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today, off
+        )
+        for one in counted or ()
+        if isinstance(one, SprintCounts) and one.status == "in_progress"
+    }
 
 
 async def there_is(ask: Ask, query: Query) -> None:

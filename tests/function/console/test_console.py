@@ -193,7 +193,8 @@ class TestDeadLetters:
             [link] = re.findall(r'href="([^"]+\.csv[^"]*)"', page)
             answer = await client.get(html.unescape(link))
         assert answer.headers["content-type"].startswith("text/csv")
-        assert answer.headers["content-disposition"] == 'attachment; filename="dead_letters.csv"'
+        name = "dead-letters-dead_letters.csv"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
         head, *rows = csv.reader(answer.text.splitlines())
         assert head == ["Event", "Status", "Why", "From", "Times", "Last"]
         assert [row[1] for row in rows] == ["open", "open", "open"]
