@@ -70,6 +70,12 @@ class ProcessSettings(Settings):
         description="host names that are answered, with commas between; none answers to any, as a "
         "route in front decides",
     )
+    gateway_token: str = Field(
+        "",
+        repr=False,
+        description="what requests must show in X-Gateway-Token: the local Knative's gateway does, "
+        "and no other account of the machine; empty asks for none",
+    )
     port: int = Field(
         8080,
         ge=1,

@@ -8,6 +8,7 @@ and, by DNS rebinding, under any name; and with other accounts, which reach ever
 - A name that leads to this machine on every machine (`localhost`, `*.localhost`, a loopback
   address) is the public ingress: a Service needs no token there. Any other name is the cluster's
   own DNS, and only what has the token is inside of the cluster.
+- Without the token no other account is answered (`peer`), as a Service may run commands for it.
 - No page asks for the Kubernetes API or the administration, or sends events to the broker.
 """
 
@@ -20,8 +21,10 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from knative.local.kube import ApiError
+from knative.local.peer import is_another_account
 
 USER = "knative"  # of the proxy's address; the token is the password
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -71,9 +74,19 @@ class Access:
             value.strip(), self._token
         )
 
-    def check_host(self, host: str, headers: Headers) -> None:
-        """Names that other machines may own are known to the cluster's own processes only."""
-        if not is_loopback(host) and not self.is_inside(headers):
+    def check_caller(self, host: str, headers: Headers, scope: Mapping[str, Any]) -> None:
+        """Names that other machines may own are known to the cluster's own processes only, and
+        without the token no other account of this machine is answered."""
+        if self.is_inside(headers):
+            return
+        if is_another_account(scope.get("client"), scope.get("server")):
+            raise ApiError(
+                403,
+                "Forbidden",
+                "this is another account's local Knative: it answers others with the token of the "
+                "run only",
+            )
+        if not is_loopback(host):
             raise ApiError(
                 403,
                 "Forbidden",

@@ -44,12 +44,17 @@ class Launch:
     env: dict[str, str]
     cwd: Path
 
+    @property
+    def gateway_token(self) -> str:
+        return self.env.get("GATEWAY_TOKEN", "")
+
 
 @dataclass(frozen=True)
 class Site:
     """Where things are on this machine. `hosts` maps a cluster host to a socket directory.
 
     `gateway`: the proxy's URL with the token of the run. `clock_file`: what tells a virtual time.
+    `gateway_token`: what the gateway shows a process, whose port any account may reach.
     """
 
     data: Path
@@ -57,6 +62,7 @@ class Site:
     kubeconfig: Path
     hosts: Mapping[str, Path]
     clock_file: Path | None = None
+    gateway_token: str = ""
 
     def base_env(self) -> dict[str, str]:
         """What every process gets, whatever its container says."""
@@ -145,6 +151,7 @@ def launch(
     # another name for this one.
     own_names = [*host_names(item), "localhost", "127.0.0.1"]
     env |= {"SERVER_HOST": "127.0.0.1", "ALLOWED_HOSTS": ",".join(own_names)}
+    env |= {"GATEWAY_TOKEN": site.gateway_token}
     command = (not program.forced and container.get("command")) or program.command
     argv = [*command, *container.get("args", [])]
     argv = rewrite_all(expand_all(argv, env), places)

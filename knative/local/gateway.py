@@ -103,7 +103,7 @@ class Gateway:
         self, scope: Message, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
     ) -> None:
         host, path = _host_name(headers.get(b"host", b"")), scope["path"]
-        self._access.check_host(host, headers)
+        self._access.check_caller(host, headers, scope)
         is_own = host in _OWN_HOSTS
         if host in _BROKER_HOSTS:
             check_no_page(headers)

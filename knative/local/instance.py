@@ -24,6 +24,8 @@ from knative.local.manifests.pods import Probe
 
 LOG_TAIL_LINES = 12
 PROBE_EVERY_S = 0.02
+# What shows a process that a request is the gateway's; functions of the kit ask for it.
+GATEWAY_HEADER = "x-gateway-token"
 PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 _given: deque[int] = deque(maxlen=1000)  # ports whose process may not listen yet
@@ -40,6 +42,7 @@ class Instance:
     process: asyncio.subprocess.Process
     port: int
     started: float  # monotonic seconds
+    gateway_token: str = ""
     host: str = "127.0.0.1"
 
     @property
@@ -154,7 +157,10 @@ async def _answers(
     url = f"http://{instance.host}:{instance.port}{path}"
     try:
         timeout = aiohttp.ClientTimeout(total=5)
-        async with session.get(url, timeout=timeout, allow_redirects=False) as answer:
+        headers = {GATEWAY_HEADER: instance.gateway_token}
+        async with session.get(
+            url, timeout=timeout, headers=headers, allow_redirects=False
+        ) as answer:
             text = (await answer.text(errors="replace"))[:300]
             return 200 <= answer.status < 400, f"GET {path} answers {answer.status} {text}"
     except aiohttp.ClientConnectorError:

@@ -15,7 +15,7 @@ from knative.local.broker.broker import LocalBroker
 from knative.local.broker.client import AiohttpSend
 from knative.local.broker.http import Answer, Headers
 from knative.local.hosts import BROKER_HOST
-from knative.local.instance import NotReadyError
+from knative.local.instance import GATEWAY_HEADER, NotReadyError
 from knative.local.outside import Outside
 from knative.local.revision import OverdueError, Revision
 
@@ -85,10 +85,11 @@ class Network:
         max_s = revision.response_start_s
         deadline = loop.time() + (max_s if timeout_s is None else min(timeout_s, max_s))
         host = revision.host.encode()
-        sent = [*headers, (b"host", host), *forwarded(host)]
         try:
             async with revision.lease(deadline) as instance:
                 url = f"http://{instance.host}:{instance.port}{path}"
+                shown = (GATEWAY_HEADER.encode(), instance.gateway_token.encode())
+                sent = [*headers, (b"host", host), *forwarded(host), shown]
                 remaining_s = max(deadline - loop.time(), 0.001)
                 return await self._client(method, url, sent, body, remaining_s)
         except NotReadyError as error:

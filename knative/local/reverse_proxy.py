@@ -20,7 +20,7 @@ from yarl import URL
 
 from knative.local.access import Access
 from knative.local.broker.http import Answer
-from knative.local.instance import NotReadyError
+from knative.local.instance import GATEWAY_HEADER, NotReadyError
 from knative.local.network import forwarded, trouble
 from knative.local.outside import Target
 from knative.local.revision import OverdueError, Revision
@@ -98,7 +98,7 @@ class ReverseProxy:
                 async with self._client().request(
                     scope["method"],
                     _url(target),
-                    headers=self._request_headers(scope, headers),
+                    headers=self._request_headers(scope, headers, instance.gateway_token),
                     data=body,
                     allow_redirects=False,
                 ) as upstream:
@@ -152,7 +152,9 @@ class ReverseProxy:
                 raise ConnectionAbortedError("the answer ended early") from error
             await reply(send, trouble(502, f"{target.url} does not answer: {error}"))
 
-    def _request_headers(self, scope: Message, headers: Mapping[bytes, bytes]) -> CIMultiDict[str]:
+    def _request_headers(
+        self, scope: Message, headers: Mapping[bytes, bytes], gateway_token: str = ""
+    ) -> CIMultiDict[str]:
         client = scope.get("client")
         sent = [
             (name, value)
@@ -161,7 +163,10 @@ class ReverseProxy:
             and not (name == b"authorization" and self._access.is_token(value))
         ]
         sent += forwarded(headers.get(b"host", b""), client[0] if client else "127.0.0.1")
-        return CIMultiDict((k.decode("latin-1"), _text(v)) for k, v in sent)
+        made = CIMultiDict((k.decode("latin-1"), _text(v)) for k, v in sent)
+        if gateway_token:
+            made[GATEWAY_HEADER] = gateway_token
+        return made
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:

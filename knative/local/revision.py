@@ -170,7 +170,8 @@ class Revision:
         """
         offset = self.log.stat().st_size if self.log.exists() else 0
         port = free_port()
-        new = Instance(await spawn(launch(port), self.log), port, time.monotonic())
+        how = launch(port)
+        new = Instance(await spawn(how, self.log), port, time.monotonic(), how.gateway_token)
         try:
             await await_ready(new, service.container.readiness_probe, self._limits.ready_s)
         except BaseException as error:
@@ -199,8 +200,9 @@ class Revision:
         instance: Instance | None = None
         try:
             port = free_port()
-            process = await spawn(self.launch(port), self.log)
-            instance = Instance(process, port, time.monotonic())
+            how = self.launch(port)
+            process = await spawn(how, self.log)
+            instance = Instance(process, port, time.monotonic(), how.gateway_token)
             self._instance = instance
             await await_ready(instance, self._probe, self._limits.ready_s)
         except NotReadyError as error:

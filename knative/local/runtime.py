@@ -117,7 +117,7 @@ class Runtime:
         self._stack.append(self._stop_timeline)
         kube_clock.follow(self.timeline.now)
         kubeconfig = self.data / "kubeconfig"
-        site = Site(self.data, self.proxy_url, kubeconfig, hosts, clock_file)
+        site = Site(self.data, self.proxy_url, kubeconfig, hosts, clock_file, new_token())
         data_folder.write_private(
             kubeconfig, kubeconfig_text(f"{self.url}{KUBERNETES}", self._token)
         )

@@ -18,6 +18,7 @@ _VARIES = {
     "HTTP_PROXY",
     "http_proxy",
     "CLOCK_FILE",
+    "GATEWAY_TOKEN",
 }  # from run to run, without a meaning for a start
 
 _NO_CODE = {"__pycache__", "node_modules", "venv"}

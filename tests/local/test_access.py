@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.support.local_knative import LocalKnative, local_knative
 TINY = Path(__file__).parent / "overlays" / "tiny"
 JOBS = "/kubernetes/apis/batch/v1/namespaces/dsm/jobs"
 SECRETS = "/kubernetes/api/v1/namespaces/dsm/secrets"
+NOBODY = 65534
 PAGE = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
 
 
@@ -157,3 +160,47 @@ def test_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
     else:
         with pytest.raises(StartError, match="belongs to root"):
             data_folder.prepare(Path("/"))
+
+
+ASK = """
+import sys, urllib.request, urllib.error
+url, *headers = sys.argv[1:]
+request = urllib.request.Request(url, headers=dict(h.split("=", 1) for h in headers))
+try:
+    print(urllib.request.urlopen(request, timeout=20).status)
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+"""
+
+
+def asked(url: str, user: int, **headers: str) -> str:
+    """The status that an account of this machine gets, and the words of a refusal."""
+    command = [python_for_all(), "-I", "-c", ASK, url]
+    command += [f"{name}={value}" for name, value in headers.items()]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd="/", env={}, timeout=60,
+        user=user, group=user, extra_groups=[],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def python_for_all() -> str:
+    """A Python that every account may run."""
+    for python in ("/usr/bin/python3", "/usr/local/bin/python3"):
+        if Path(python).exists():
+            return python
+    pytest.skip("no Python that another account may run")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="only root can be another account"
+)
+def test_another_account_reaches_no_service(knative: LocalKnative) -> None:
+    for host in ("echo.dsm.localhost", "localhost", "broker-ingress.knative-eventing.localhost"):
+        assert asked(knative.url, 0, Host=host).startswith(("200", "404", "405")), host
+        refusal = asked(knative.url, NOBODY, Host=host)
+        assert refusal.startswith("403"), refusal
+        assert "another account's" in refusal
+    token = {"Host": "echo.dsm.localhost", "Authorization": f"Bearer {knative.token}"}
+    assert asked(knative.url, NOBODY, **token) == "200", "who has the token has it of its owner"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
 import logging
 import sys
 from pathlib import Path
@@ -73,7 +74,9 @@ class Application:
     the work in progress. `/health` reports whether the process can work.
     """
 
-    def __init__(self, target: str, source: Path, allowed_hosts: str = "") -> None:
+    def __init__(
+        self, target: str, source: Path, allowed_hosts: str = "", gateway_token: str = ""
+    ) -> None:
         create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
         self._function = create(target, str(source), "http")
         # Its route for any path takes no line break: that is for the function to refuse as well.
@@ -81,6 +84,7 @@ class Application:
         router.default = router.routes[-1].app
         self._target = target
         self._allowed_hosts = frozenset(filter(None, allowed_hosts.lower().split(",")))
+        self._gateway_token = gateway_token.encode()
         self._folder = source.parent
         # The framework loads a source under its file's name.
         loaded = getattr(sys.modules.get(source.stem), target, None)
@@ -104,6 +108,8 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._is_addressed(scope):
             await refusal(421, "this function has no such host name")(scope, receive, send)
+        elif not self._is_from_gateway(scope):
+            await refusal(403, "ask the local Knative's gateway")(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/health":
             await (await self._health())(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/health/live":
@@ -123,6 +129,13 @@ class Application:
         """Is the host name one of ours? A page that resolves its own name to us has another."""
         known = self._allowed_hosts
         return not known or scope["type"] != "http" or host_of(scope) in known
+
+    def _is_from_gateway(self, scope: Any) -> bool:
+        """Does the request come as it should, where other accounts reach this port as well?"""
+        if not self._gateway_token or scope["type"] != "http":
+            return True
+        shown = dict(scope["headers"]).get(b"x-gateway-token", b"")
+        return hmac.compare_digest(shown, self._gateway_token)
 
     async def _metrics(self, headers: cloudevents.Headers) -> Response:
         """The numbers of all functions, for who reads the pod itself and not over a route."""
@@ -176,7 +189,9 @@ def main() -> int:
         target = settings.function_target
         trace.start(TraceSettings.read(), settings)
         found = source or source_of(target)
-        app = trace.served(Application(target, found, settings.allowed_hosts))
+        app = trace.served(
+            Application(target, found, settings.allowed_hosts, settings.gateway_token)
+        )
     except (BadSetting, LookupError, FunctionError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ import pytest
 from functions.kit import cloudevents
 from tests.support import eventually, slow_target
 from tests.support.cluster import message_of
+from tests.support.issuer import Issuer, bearer
 from tests.support.slow_target import NapAsked, Napped
 
 SOURCE = Path(slow_target.__file__)
@@ -36,7 +37,8 @@ async def served(
     url = f"http://127.0.0.1:{port}"
     process = await start(PORT=str(port), **environ)
     try:
-        await eventually(lambda: _healthy(process, f"{url}{at}"))
+        shown = {"X-Gateway-Token": environ.get("GATEWAY_TOKEN", "")}
+        await eventually(lambda: _healthy(process, f"{url}{at}", shown))
         yield process, url
     finally:
         if process.returncode is None:
@@ -55,11 +57,11 @@ async def start(**environ: str) -> asyncio.subprocess.Process:
     )
 
 
-async def _healthy(process: asyncio.subprocess.Process, url: str) -> bool:
+async def _healthy(process: asyncio.subprocess.Process, url: str, headers: dict[str, str]) -> bool:
     assert process.returncode is None, await process.communicate()
     async with httpx.AsyncClient(timeout=60) as client:
         try:
-            return (await client.get(url)).status_code == 200
+            return (await client.get(url, headers=headers)).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -211,3 +213,28 @@ async def test_a_process_is_not_reached_by_a_name_or_an_address_that_is_not_its_
             assert answer.status_code == status, (host, answer.text)
         health = await client.get("/health", headers={"host": "evil.example"})
         assert health.status_code == 421
+
+
+async def test_a_process_behind_a_gateway_answers_nobody_else_at_its_port() -> None:
+    async with (
+        served(GATEWAY_TOKEN="secret") as (_, url),
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        for path in ("/", "/health", "/metrics", "/runs"):
+            for shown in ({}, {"X-Gateway-Token": "wrong"}):
+                assert (await client.get(path, headers=shown)).status_code == 403, path
+        answer = await client.post("/", json={}, headers={"X-Gateway-Token": "secret"})
+    assert answer.status_code == 200
+
+
+async def test_a_process_that_asks_for_tokens_counts_who_has_none() -> None:
+    async with (
+        served(OIDC_AUDIENCE="a", OIDC_ISSUER_URL="http://127.0.0.1:1") as (_, url),
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        assert (await client.post("/", json={})).status_code == 401
+        unread = await client.post("/", json={}, headers=bearer(Issuer().token()))
+        assert unread.status_code == 503, "its issuer is away"
+        counted = (await client.get("/metrics")).text
+    assert 'function_failed_total{function="slow-target",kind="unauthenticated"} 1' in counted
+    assert 'function_failed_total{function="slow-target",kind="temporary"} 1' in counted
