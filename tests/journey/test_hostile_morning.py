@@ -13,7 +13,7 @@ import pytest
 from tests.support import eventually
 from tests.support.local_knative import LocalKnative
 from tests.support.warm_data import OVERLAY, WarmData
-from tests.support.watched import misdeeds, watched
+from tests.support.watched import misdeeds, watching
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -62,7 +62,7 @@ class Morning:
 @pytest.fixture
 async def morning(tmp_path: Path, warm_data: WarmData) -> AsyncIterator[Morning]:
     data = await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
-    runtime = LocalKnative(watched(OVERLAY, tmp_path / "overlay"), data)
+    runtime = watching(OVERLAY, data)
     await asyncio.to_thread(runtime.start)
     yield Morning(runtime)
     await asyncio.to_thread(runtime.stop)

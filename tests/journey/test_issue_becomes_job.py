@@ -12,8 +12,9 @@ import pytest
 
 from knative.demo.agents import sample_issue
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.local_knative import LocalKnative
 from tests.support.warm_data import OVERLAY, WarmData
+from tests.support.watched import watched_knative
 
 pytestmark = [pytest.mark.slow]
 
@@ -23,8 +24,8 @@ def knative(
     tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
 ) -> Iterator[LocalKnative]:
     # A unix socket's path may have 107 characters at most: PostgreSQL's is below the data.
-    data = warm_data.copy_to(tmp_path_factory.mktemp("k") / "d")
-    with local_knative(OVERLAY, data) as runtime:
+    data = warm_data.copy_to(tmp_path_factory.mktemp("k") / "d", watch=True)
+    with watched_knative(OVERLAY, data) as runtime:
         yield runtime
 
 

@@ -39,9 +39,9 @@ import yaml
 from knative.demo.agents import sample_issue
 from tests.support import eventually
 from tests.support import webhook_requests as make
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import ROOT
 from tests.support.repository import container, services
-from tests.support.watched import misdeeds, watched
+from tests.support.watched import misdeeds, watching
 
 DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
 REPEATS = DELIVERIES * 3 // 10
@@ -122,8 +122,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.record = folder / "record"
         self.record.touch()
-        overlaid = watched(overlay(folder / "overlay", self.record), folder / "watched")
-        self.runtime = LocalKnative(overlaid, folder / "k")
+        self.runtime = watching(overlay(folder / "overlay", self.record), folder / "k")
         self.ids = [f"d-{number}" for number in range(DELIVERIES)]
         self.new: Counter[str] = Counter()
         self.acknowledged = 0

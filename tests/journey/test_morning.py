@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from tests.support import documented_shell, eventually
-from tests.support.local_knative import ROOT, LocalKnative, local_knative
+from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.warm_data import OVERLAY, WarmData
+from tests.support.watched import WATCH, found_in, watched, watched_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,7 +42,11 @@ def morning(data: Path, overlay: Path = OVERLAY) -> Morning:
     began = time.monotonic()
     # Wide, so that no line of a table is broken.
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True
+        command,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": WATCH},
+        capture_output=True,
+        text=True,
     )
     return Morning(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
 
@@ -59,7 +64,8 @@ class Mornings:
 async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
     # A unix socket's path may have 107 characters at most: PostgreSQL's is below the data.
     data = tmp_path_factory.mktemp("m")
-    first = await asyncio.to_thread(morning, data)
+    overlay = watched(OVERLAY, data.with_name("m-watched"))
+    first = await asyncio.to_thread(morning, data, overlay)
     minute = datetime.now().minute
 
     async def another_minute() -> bool:
@@ -67,13 +73,13 @@ async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
 
     # A schedule is due once a minute: within one, the first morning's answers would come again.
     await eventually(another_minute, timeout_s=70)
-    return Mornings(first, await asyncio.to_thread(morning, data), data)
+    return Mornings(first, await asyncio.to_thread(morning, data, overlay), data)
 
 
 @pytest.fixture(scope="module")
 def after(mornings: Mornings) -> Iterator[LocalKnative]:
     """A local Knative that goes on with the mornings' data, as `make run` serves it."""
-    with local_knative(OVERLAY, mornings.data, "--front", "dsm/orchestrator") as runtime:
+    with watched_knative(OVERLAY, mornings.data, "--front", "dsm/orchestrator") as runtime:
         yield runtime
 
 
@@ -86,6 +92,10 @@ def test_the_first_morning_shows_report_cycle_and_filed_notes(mornings: Mornings
         assert f"Daily scrum of {sprint}" in said, said
     assert said.count("(note ") == 2
     assert "given up" not in said.replace("what was given up", "")
+
+
+def test_no_event_loop_was_held(mornings: Mornings) -> None:
+    assert found_in(mornings.first.said + mornings.second.said) == []
 
 
 def test_a_second_morning_has_no_cycle_to_run_and_succeeds(mornings: Mornings) -> None:

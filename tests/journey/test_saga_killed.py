@@ -22,10 +22,9 @@ import httpx
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative
 from tests.support.saga_world import TENANT
 from tests.support.warm_data import OVERLAY, WarmData
-from tests.support.watched import misdeeds, watched
+from tests.support.watched import misdeeds, watching
 
 RUNS = int(os.environ.get("SAGA_RUNS", "300"))
 RUNTIME, MEMORY = "the runtime", "the broker's memory"
@@ -75,8 +74,7 @@ class Story:
     """One runtime, and how to ask it while parts of it may be dead."""
 
     def __init__(self, folder: Path) -> None:
-        overlay = watched(OVERLAY, folder / "overlay")
-        self.runtime = LocalKnative(overlay, folder / "data", ["--deliver-twice"])
+        self.runtime = watching(OVERLAY, folder / "data", "--deliver-twice")
         self.killed: Counter[str] = Counter()
 
     async def post(self, path: str, *, but: int = 200, **options: Any) -> Any:

@@ -18,9 +18,8 @@ import psutil
 from knative.local.broker.broker import LOST
 from knative.local.postgres import stop_left
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative
 from tests.support.warm_data import OVERLAY
-from tests.support.watched import misdeeds, watched
+from tests.support.watched import misdeeds, watching
 
 FINISHED, HALF_DONE = "PHE001", "ORI002"
 SCHEDULES = ("sprint-report", "scrum-simulate")
@@ -41,8 +40,7 @@ class Story:
     """One runtime, what it has been through, and how to ask it while it may be dead."""
 
     def __init__(self, folder: Path, chance: random.Random, *options: str) -> None:
-        overlay = watched(OVERLAY, folder / "overlay")
-        self.runtime = LocalKnative(overlay, folder / "data", options)
+        self.runtime = watching(OVERLAY, folder / "data", *options)
         self.before: dict[str, int] = {}
         self._chance = chance
 

@@ -1,9 +1,11 @@
-"""An overlay whose functions write down what they must not do, and what they wrote."""
+"""A local Knative that writes down what it and its functions must not do, and what it wrote."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -14,6 +16,23 @@ from tests.support.local_knative import LocalKnative
 WATCH = "tests/support/loop_watch"
 # What `functions.kit.clients.transaction_guard` logs, and what the watch tells.
 _MISDEEDS = ("while a transaction is open", "while the lock", "the event loop was held")
+
+
+def watching(overlay: Path, data: Path, *arguments: str) -> LocalKnative:
+    """A runtime for `overlay`, with a watch over its event loop and those of its functions."""
+    made = watched(overlay, data.with_name(f"{data.name}-overlay"))
+    return LocalKnative(made, data, arguments, {"PYTHONPATH": WATCH})
+
+
+@contextlib.contextmanager
+def watched_knative(overlay: Path, data: Path, *arguments: str) -> Iterator[LocalKnative]:
+    """One that has started, and is stopped at the end; AssertionError where it wrote down any."""
+    runtime = watching(overlay, data, *arguments).start()
+    try:
+        yield runtime
+    finally:
+        runtime.stop()
+    assert misdeeds(runtime) == []
 
 
 def watched(overlay: Path, folder: Path) -> Path:
@@ -35,9 +54,12 @@ def watched(overlay: Path, folder: Path) -> Path:
 
 def misdeeds(runtime: LocalKnative) -> list[str]:
     """Long turns of event loops, and calls while a transaction was open."""
-    logs = sorted((runtime.data / "logs").glob("*.log"))
-    assert logs, "functions have run"
-    return [f"{log.name}: {line}" for log in logs for line in found_in(log.read_text())]
+    functions = sorted((runtime.data / "logs").glob("*.log"))
+    assert functions, "functions have run"
+    own = runtime.data.with_name(f"{runtime.data.name}.log")
+    return [
+        f"{log.name}: {line}" for log in (own, *functions) for line in found_in(log.read_text())
+    ]
 
 
 def found_in(said: str) -> list[str]:
