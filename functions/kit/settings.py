@@ -106,6 +106,9 @@ class ProcessSettings(Settings):
         "http://dead-letter.dsm.svc.cluster.local",
         description="where events go that the sink refuses for good",
     )
+    head_timeout_s: float = Field(
+        20, gt=0, description="how long the head of a request may take to arrive, seconds"
+    )
     max_event_bytes: int = Field(
         32 * 1024 * 1024,
         ge=1024,

@@ -31,6 +31,12 @@ class TooLarge(PermanentError):
     status = 413
 
 
+class TooSlow(PermanentError):
+    """The body did not come in time."""
+
+    status = 408
+
+
 class CutShort(PermanentError):
     """The connection ended before the body did."""
 
@@ -48,17 +54,21 @@ class ApiSettings(Settings):
     )
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
-    """The body; `TooLarge` as soon as it has more than `max_bytes`, without keeping them."""
+async def read(request: Request, max_bytes: int, timeout_s: float | None = None) -> bytes:
+    """The body; `TooLarge` as soon as it has more than `max_bytes`, without keeping them, and
+    `TooSlow` where it takes longer than `timeout_s`."""
     if declares_more(request.scope, max_bytes):
         raise TooLarge(f"the body is over {max_bytes} bytes")
     chunks, size = [], 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_bytes:
-                raise TooLarge(f"the body is over {max_bytes} bytes")
-            chunks.append(chunk)
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise TooLarge(f"the body is over {max_bytes} bytes")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise TooSlow(f"the body took over {timeout_s:g} s") from None
     except ClientDisconnect:
         raise CutShort("the connection ended before the body did") from None
     return b"".join(chunks)

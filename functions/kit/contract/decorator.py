@@ -28,6 +28,7 @@ from functions.kit.contract.ad_hoc import answer_ad_hoc
 from functions.kit.contract.body import off_loop, read
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import (
+    WORK,
     Gauges,
     Handler,
     Health,
@@ -146,7 +147,8 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
         # The framework sends what a target returns by calling it as ASGI: a router will do.
         return typing.cast(Response, spec.router)
     try:
-        body = await read(request, ctx.resources.process.max_event_bytes)
+        process = ctx.resources.process
+        body = await read(request, process.max_event_bytes, process.timeout_seconds * WORK)
     except PermanentError as error:
         return failure(error, api=True)
     headers = request.scope["headers"]

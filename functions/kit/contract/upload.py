@@ -15,8 +15,8 @@ from typing import IO, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from functions.kit.contract.body import CutShort, TooLarge, declares_more
-from functions.kit.errors import PermanentError, TemporaryError
+from functions.kit.contract.body import CutShort, TooLarge, TooSlow, declares_more
+from functions.kit.errors import TemporaryError
 
 SPOOL_BYTES = 256 * 1024
 DEADLINE_S = 15.0
@@ -32,12 +32,6 @@ class Proof(Protocol):
 
     def check(self) -> None:
         """Raise a `PermanentError` where the body that has come proves nothing."""
-
-
-class TooSlow(PermanentError):
-    """The body did not come in time."""
-
-    status = 408
 
 
 class Budget:

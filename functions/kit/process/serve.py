@@ -11,6 +11,7 @@ import gc
 import hmac
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from functions.kit.durable.migrate import owner_of
 from functions.kit.durable.retention import keep_small
 from functions.kit.errors import FunctionError
 from functions.kit.process import metrics_page
+from functions.kit.process.bounded_head import BoundedHead
 from functions.kit.process.health import problems
 from functions.kit.settings import BadSetting, ProcessSettings
 from functions.kit.telemetry import log, trace
@@ -205,6 +207,7 @@ def main() -> int:
         return 1
     config = uvicorn.Config(
         app,
+        http=partial(BoundedHead, head_timeout_s=settings.head_timeout_s),  # type: ignore[arg-type]
         host=settings.server_host,
         port=settings.port,
         log_config=None,

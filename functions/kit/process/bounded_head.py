@@ -1,0 +1,62 @@
+"""uvicorn's protocol with bounds for the head of a request: it has so many bytes, and so much time.
+
+Who sends a head for ever would hold a connection for ever; a body has its own limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class BoundedHead(HttpToolsProtocol):
+    def __init__(self, *args: Any, head_timeout_s: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_timeout_s = head_timeout_s
+        self._head_bytes = 0
+        self._until: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._until is not None and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._until is None:  # a further request of the connection
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._have_head()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._until = self.loop.call_later(
+            self._head_timeout_s, self._refuse, b"408 Request Timeout"
+        )
+
+    def _have_head(self) -> None:
+        if self._until is not None:
+            self._until.cancel()
+            self._until = None
+
+    def _refuse(self, status: bytes) -> None:
+        self._have_head()
+        if not self.transport.is_closing():
+            head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(head % status)
+            self.transport.close()
