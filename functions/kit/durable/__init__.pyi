@@ -13,3 +13,5 @@ from .relay import Relay as Relay
 from .retention import Rule as Rule
 from .retention import rule as rule
 from .retention import rule_of_log as rule_of_log
+from .user_actions import UserAction as UserAction
+from .user_actions import record_action as record_action
