@@ -17,7 +17,8 @@ import uvloop
 from rich.markup import escape
 
 from knative.demo import tables
-from knative.demo.agents import agent
+from knative.demo.agents import agent, lost
+from knative.demo.github import NAME, Github, asked
 from knative.demo.sagas import saga
 from knative.demo.stages import STAGES, Demo, Failure
 from knative.local.errors import StartError
@@ -33,12 +34,13 @@ EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 int
 async def run(arguments: argparse.Namespace) -> int:
     """Return 0 when every stage succeeded without a dead letter."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    world = load(Path(arguments.overlay))
+    world, github = asked(load(Path(arguments.overlay))), Github()
     options = Options(
         Path(arguments.data),
         arguments.port,
         automatic=not arguments.once,
         front=arguments.front,
+        maps={NAME: github.url},
     )
     runtime = Runtime(world, options)
     stop = asyncio.Event()
@@ -46,12 +48,13 @@ async def run(arguments: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     tables.console.print("Starting the local Knative and PostgreSQL ...")
-    await runtime.start()
+    await github.start()
     try:
+        await runtime.start()
         start_s = time.monotonic() - started
         services = len(runtime.processes.revisions)
         tables.console.print(f"{services} services are ready after {start_s:.1f} s\n")
-        stages = asyncio.create_task(_stages(runtime))
+        stages = asyncio.create_task(_stages(runtime, github))
         await asyncio.wait(
             {stages, stopped := asyncio.create_task(stop.wait())},
             return_when=asyncio.FIRST_COMPLETED,
@@ -76,12 +79,13 @@ async def run(arguments: argparse.Namespace) -> int:
         return code
     finally:
         await runtime.stop()
+        await github.stop()
 
 
-async def _stages(runtime: Runtime) -> int:
+async def _stages(runtime: Runtime, github: Github) -> int:
     failed = False
-    async with Demo(runtime) as demo:
-        for stage in (*STAGES, agent, saga):
+    async with Demo(runtime, github) as demo:
+        for stage in (*STAGES, agent, lost, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]", soft_wrap=True)
             try:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import time
 from typing import Any
 from uuid import uuid4
 
+from knative.demo.github import REPOSITORY, as_text, is_asked
 from knative.demo.stages import Demo, Failure
 from knative.local.manifests.core import Secret
 
-REPOSITORY = "acme/shop"
 TIMEOUT_S = 60.0
 _ENDED = ("succeeded", "failed", "cancelled")
 
@@ -43,14 +42,10 @@ def sample_issue(number: int) -> dict[str, Any]:
 async def agent(demo: Demo) -> None:
     """A GitHub issue labelled `agent`: a Kubernetes Job works on it."""
     number = int(time.time()) % 1_000_000
-    body = json.dumps(sample_issue(number)).encode()
-    signature = hmac.digest(_secret(demo), body, "sha256").hex()
-    headers = {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": "issues",
-        "X-GitHub-Delivery": str(uuid4()),
-        "X-Hub-Signature-256": f"sha256={signature}",
-    }
+    issue = sample_issue(number)
+    body = as_text(issue)
+    headers = _headers(demo, body)
+    demo.github.made(headers, issue, status=202)
     await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
     job = await _ended(demo, f"{REPOSITORY}#{number}")
     await demo.settled()
@@ -58,6 +53,42 @@ async def agent(demo: Demo) -> None:
         demo.print_line(f"    {line}")
     if job["state"] != "succeeded":
         raise Failure(f"job {job['job_id']} {job['state']}: {job['reason']}")
+
+
+async def lost(demo: Demo) -> None:
+    """A second issue whose delivery was lost: it is found in GitHub's list, and made good."""
+    if not is_asked(demo.runtime.world):
+        demo.print_line("the receiver asks another GitHub: nothing is lost here")
+        return
+    number = int(time.time()) % 1_000_000 + 1
+    issue = sample_issue(number)
+    demo.github.made(_headers(demo, as_text(issue)), issue)
+    compared = (await _hook(demo))["checked_at"]
+    await demo.fire("webhook-relay", demo.always)
+    hook = await _hook(demo)
+    if hook["checked_at"] == compared:
+        demo.print_line(f"compared a moment ago, and again at {hook['due_at'][11:16]} UTC")
+        return
+    await _ended(demo, f"{REPOSITORY}#{number}")
+    await demo.settled()
+    demo.print_line(f"webhook-receiver: {hook['message']}")
+
+
+async def _hook(demo: Demo) -> dict[str, Any]:
+    health = await demo.call("GET", "webhook-receiver", "/deliveries/health")
+    found: dict[str, Any] = health["hooks"][0]
+    return found
+
+
+def _headers(demo: Demo, body: bytes) -> dict[str, str]:
+    """Those of GitHub's delivery of an issue."""
+    signature = hmac.digest(_secret(demo), body, "sha256").hex()
+    return {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "issues",
+        "X-GitHub-Delivery": str(uuid4()),
+        "X-Hub-Signature-256": f"sha256={signature}",
+    }
 
 
 def _secret(demo: Demo) -> bytes:

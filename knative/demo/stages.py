@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from knative.demo import expected, messages, tables
+from knative.demo.github import Github
 from knative.local.event_json import event_json
 from knative.local.runtime import Runtime
 
@@ -29,8 +30,9 @@ class Failure(Exception):
 class Demo:
     """The runtime, an HTTP client inside its cluster, and the events so far."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, github: Github) -> None:
         self.runtime = runtime
+        self.github = github
         self.http = httpx.AsyncClient(proxy=runtime.proxy_url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
         self.finished: str | None = None  # the sample data's sprint with every task done
@@ -91,6 +93,10 @@ class Demo:
         await self.settled()
         if not await complete():
             await self.settled(LATE_EVENT_S)
+
+    async def always(self) -> bool:
+        """Nothing more is to come."""
+        return True
 
     async def settled(self, for_s: float = IDLE_S, timeout_s: float = 600.0) -> None:
         """Wait until no event and no request has been in flight for `for_s` seconds."""
