@@ -1,3 +1,4 @@
+from .calls import call_of as call_of
 from .checkpoints import Checkpoints as Checkpoints
 from .checkpoints import Step as Step
 from .core import Durable as Durable
