@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -19,6 +17,7 @@ from functions.kit.clients import transaction_guard
 from functions.kit.durable import migrate
 from knative.local.postgres_folder import lend_user
 from tests.support.cluster import Cluster
+from tests.support.databases import Databases
 from tests.support.warm_data import WarmData
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
@@ -45,45 +44,32 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def make_database(postgres_url: str) -> AsyncIterator[MakeDatabase]:
-    """Makes fresh, empty databases on the test server; returns each one's URL."""
+async def databases(postgres_url: str) -> AsyncIterator[Databases]:
+    """The databases of the test server."""
     admin = await asyncpg.connect(postgres_url)
-    numbers = itertools.count()
-
-    async def make() -> str:
-        name = f"test_{next(numbers)}"
-        await admin.execute(f"CREATE DATABASE {name}")
-        return postgres_url.replace("/postgres?", f"/{name}?")
-
-    yield make
+    yield Databases(postgres_url, admin)
     await admin.close()
 
 
 @pytest.fixture(scope="session")
-async def make_migrated(postgres_url: str, make_database: MakeDatabase) -> MakeMigrated:
-    """Makes databases with the tables of the named owners: copies of a template, so it is quick."""
-    templates: dict[tuple[str, ...], str] = {}
-    known = migrate.owners() | migrate.owners(migrate.FUNCTIONS / "dsm")
-    numbers = itertools.count()
+def make_database(databases: Databases) -> MakeDatabase:
+    """Makes fresh, empty databases on the test server; returns each one's URL."""
+    return databases.make
 
-    async def make(*names: str) -> str:
-        if names not in templates:
-            template = await make_database()
-            await migrate.upgrade(template, *(known[name] for name in names))
-            templates[names] = urlsplit(template).path.strip("/")
-        name = f"copy_{next(numbers)}"
-        admin = await asyncpg.connect(postgres_url)
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {templates[names]}")
-        await admin.close()
-        return urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
 
-    return make
+@pytest.fixture(scope="session")
+def make_migrated(databases: Databases) -> MakeMigrated:
+    """Makes databases with the tables of the named owners."""
+    return databases.copy
 
 
 @pytest.fixture
-async def functions_database(make_migrated: MakeMigrated) -> str:
-    """A fresh database with the tables of the kit and of every function."""
-    return await make_migrated(*migrate.owners())
+async def functions_database(databases: Databases) -> AsyncIterator[str]:
+    """A database with the tables of the kit and of every function, as after the migrations."""
+    owners = tuple(migrate.owners())
+    url = await databases.lend(*owners)
+    yield url
+    databases.give_back(url, *owners)
 
 
 @pytest.fixture
