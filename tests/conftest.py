@@ -73,6 +73,12 @@ async def functions_database(databases: Databases) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def new_database(databases: Databases) -> str:
+    """The same, of which the planner remembers nothing."""
+    return await databases.copy(*migrate.owners())
+
+
+@pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     """An empty cluster with a sink."""
     cluster = Cluster()

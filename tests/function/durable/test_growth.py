@@ -29,8 +29,8 @@ MONTH = """
 
 
 @pytest.fixture
-async def month(functions_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await asyncpg.connect(functions_database)
+async def month(new_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(new_database)
     await connection.execute("SET synchronous_commit = on")  # or VACUUM knows of no commit yet
     await connection.execute(MONTH)
     await connection.execute("VACUUM ANALYZE run")
@@ -39,8 +39,8 @@ async def month(functions_database: str) -> AsyncIterator[asyncpg.Connection[asy
 
 
 @pytest.fixture
-async def store(functions_database: str) -> AsyncIterator[Store]:
-    store = Store(DatabaseSettings.read({"DATABASE_URL": functions_database}))
+async def store(new_database: str) -> AsyncIterator[Store]:
+    store = Store(DatabaseSettings.read({"DATABASE_URL": new_database}))
     yield store
     await store.close()
 
@@ -99,9 +99,9 @@ async def test_old_runs_are_deleted_in_batches_and_young_ones_stay(
 
 
 async def test_what_gets_old_while_a_process_lives_is_deleted_in_a_later_round(
-    functions_database: str, store: Store
+    new_database: str, store: Store
 ) -> None:
-    connection = await asyncpg.connect(functions_database)
+    connection = await asyncpg.connect(new_database)
 
     async def grow_old() -> None:
         await connection.execute(

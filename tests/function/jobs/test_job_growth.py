@@ -19,8 +19,8 @@ MONTH = """
     FROM generate_series(1, 20000) AS n"""
 
 
-async def test_old_jobs_are_found_by_their_end(functions_database: str) -> None:
-    connection = await asyncpg.connect(functions_database)
+async def test_old_jobs_are_found_by_their_end(new_database: str) -> None:
+    connection = await asyncpg.connect(new_database)
     try:
         await connection.execute("SET synchronous_commit = on")  # or VACUUM knows of no commit yet
         await connection.execute(MONTH)

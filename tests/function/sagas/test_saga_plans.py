@@ -37,8 +37,8 @@ READ = """SELECT sum(seq_tup_read)::integer FROM pg_stat_xact_user_tables
     WHERE relname IN ('orchestration_run', 'orchestration_step_run')"""
 
 
-async def test_a_batch_reads_its_own_runs_and_no_others(functions_database: str) -> None:
-    store = Store(DatabaseSettings.read({"DATABASE_URL": functions_database}))
+async def test_a_batch_reads_its_own_runs_and_no_others(new_database: str) -> None:
+    store = Store(DatabaseSettings.read({"DATABASE_URL": new_database}))
     flow_id = new_flow_id()
 
     async def batch(what: Start | Input) -> int:
