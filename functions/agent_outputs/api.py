@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions import job_grant
 from functions.agent_outputs import tables
-from functions.agent_outputs.applying import Applier, github_of
+from functions.agent_outputs.applying import Applier
 from functions.agent_outputs.outputs import Outputs
 from functions.agent_outputs.settings import OutputsSettings
 from functions.job_grant import InvalidGrant, JobGrant
@@ -52,7 +52,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
         if await tables.get(connection, grant.job_id) is not None:
             raise Unauthorized("the outputs of this Job have come: it is over")
     settings = ctx.settings(OutputsSettings)
-    token = await github_of(ctx).narrow_token(grant.repository, READ_CONTENT)
+    token = await ctx.github.narrow_token(grant.repository, READ_CONTENT)
     found = {
         "clone_url": f"{settings.github_url.rstrip('/')}/{grant.repository}.git",
         "token": token,

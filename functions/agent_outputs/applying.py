@@ -16,8 +16,6 @@ from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered
 from functions.kit import cloudevents
-from functions.kit.clients.github import Github
-from functions.kit.clients.github_app import GithubSettings
 from functions.kit.context import Context, Resources
 from functions.kit.contract import envelope
 from functions.kit.durable import Key
@@ -28,21 +26,6 @@ logger = logging.getLogger(__name__)
 
 EMITS: tuple[type[AgentFact], ...] = (AgentDelivered, AgentUndelivered)
 MIN_DELAY_S, MAX_DELAY_S = 5.0, 60.0
-
-
-class _Clients:
-    """What the process keeps: a client of GitHub knows its tokens and limits."""
-
-    def __init__(self, _: Resources) -> None:
-        self.github: Github | None = None
-
-
-def github_of(ctx: Context) -> Github:
-    """The process's client of GitHub."""
-    clients = ctx.part(_Clients)
-    if clients.github is None:
-        clients.github = Github(ctx.settings(GithubSettings), ctx.http, ctx.now)
-    return clients.github
 
 
 class Applier:
@@ -84,7 +67,7 @@ async def apply_next(ctx: Context) -> bool:
         return False
     found: Applied | Unapplied | None
     try:
-        found = await apply(row, github_of(ctx), ctx.settings(OutputsSettings))
+        found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
     except TemporaryError as error:
         found = await _postponed(ctx, row, error.detail, error.delay_s)
     except Exception as error:

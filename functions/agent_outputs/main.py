@@ -18,7 +18,6 @@ from functions.agent_outputs.applying import EMITS, Applier
 from functions.agent_outputs.settings import OutputsSettings
 from functions.events.schedule import ScheduleDue
 from functions.job_grant import MIN_KEY_LENGTH
-from functions.kit.clients.github_app import GithubSettings
 from functions.kit.context import Context
 from functions.kit.contract import function
 from functions.kit.durable import Rule
@@ -29,7 +28,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     """Is there a key for grants, and a way to ask GitHub?"""
     return {
         "takes_outputs": len(ctx.settings(OutputsSettings).grant_key) >= MIN_KEY_LENGTH,
-        "asks_github": ctx.settings(GithubSettings).can_ask,
+        "asks_github": ctx.asks_github,
     }
 
 

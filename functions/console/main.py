@@ -36,7 +36,6 @@ from functions.console import (
     sprint_page,
     sprints,
     today,
-    user_actions,
 )
 from functions.console.ask import Ask
 from functions.console.authentication import Authentication, EndedSessions
@@ -48,7 +47,6 @@ from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (
     today,
-    user_actions,
     search,
     attention,
     sprints,

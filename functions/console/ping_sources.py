@@ -22,7 +22,14 @@ from functions.kit.errors import FunctionError, NotFound, PermanentError
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
 # The functions that handle ticks: those of the stream's records, and those that only sweep.
-TICKED = (*RECORDS, "agent-outputs", "orchestrator", "scheduler", "webhook-receiver")
+TICKED = (
+    *RECORDS,
+    "agent-outputs",
+    "agent-status",
+    "orchestrator",
+    "scheduler",
+    "webhook-receiver",
+)
 # Those that are not everywhere, by their schedules: they are asked where the schedule is.
 OPTIONAL = {"event-recorder": "event-recorder", "sprint-outbox": "sprint-service"}
 # A tick is sent, handled and recorded a while after it was due.

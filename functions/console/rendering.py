@@ -37,7 +37,6 @@ NAVIGATION = (
     ("/jobs", "Jobs"),
     ("/schedules", "Schedules"),
     ("/dead-letters", "Dead letters"),
-    ("/actions", "Actions"),
 )
 
 SECURITY = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
     from functions.kit.clients.broker import Post, Publisher
+    from functions.kit.clients.github import Github
     from functions.kit.clients.kubernetes import Cluster
     from functions.kit.clients.service_tokens import ServiceTokens
     from functions.kit.durable.database import Connection
@@ -64,6 +65,7 @@ class Resources:
         self._transport = transport
         self._settings: dict[type[Settings], Settings] = {}
         self._parts: dict[Callable[[Resources], Any], Any] = {}
+        self._github: Github | None = None
         self._clients: list[httpx.AsyncClient] = []
         self.process = self.settings(ProcessSettings)
         self.meter = Meter()
@@ -159,6 +161,15 @@ class Resources:
 
         return Cluster(self.settings(ClusterSettings))
 
+    def github(self, now: Callable[[], datetime]) -> Github:
+        """The one client of GitHub: it knows its tokens and limits."""
+        if self._github is None:
+            from functions.kit.clients.github import Github
+            from functions.kit.clients.github_app import GithubSettings
+
+            self._github = Github(self.settings(GithubSettings), self.http, now)
+        return self._github
+
     def part(self, make: Callable[[Resources], P]) -> P:
         """What a function keeps for its process, made once; closed by its `close` if it has one."""
         if make not in self._parts:
@@ -220,6 +231,18 @@ class Context:
     @property
     def cluster(self) -> Cluster:
         return self.resources.cluster.until(self.until)
+
+    @property
+    def github(self) -> Github:
+        """GitHub, as the App or with the token of the settings."""
+        return self.resources.github(self.now)
+
+    @property
+    def asks_github(self) -> bool:
+        """Are there credentials for GitHub?"""
+        from functions.kit.clients.github_app import GithubSettings
+
+        return self.settings(GithubSettings).can_ask
 
     @property
     def publisher(self) -> Publisher:

@@ -1,17 +1,20 @@
-"""The stage of the agents: a signed sample issue becomes a Job, which runs to its end."""
+"""The stage of the agents: an issue that is labelled on GitHub becomes a draft pull request."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 from typing import Any
 from uuid import uuid4
 
-from knative.demo.github import REPOSITORY, as_text, is_asked
-from knative.demo.stages import Demo, Failure
-from knative.local.manifests.core import Secret
+import httpx
 
+from knative.demo.stages import Demo, Failure
+
+REPOSITORY = "acme/shop"
+FILES = {"README.md": "# Shop\n", "src/basket.py": "def reloaded(items):\n    return items[:-1]\n"}
 TIMEOUT_S = 60.0
 _ENDED = ("succeeded", "failed", "cancelled")
 
@@ -40,63 +43,70 @@ def sample_issue(number: int) -> dict[str, Any]:
 
 
 async def agent(demo: Demo) -> None:
-    """A GitHub issue labelled `agent`: a Kubernetes Job works on it."""
+    """A GitHub issue labelled `agent`: an agent works on it, and a draft pull request is opened."""
+    if not demo.github:
+        await _without_github(demo)
+        return
+    number = int(time.time()) % 100
+    issue = {
+        "token": demo.secret("github", "token"),
+        "secret": demo.secret("webhook-secrets", "github").split(",")[0],
+        "proxy": demo.runtime.proxy_url,
+        "url": "http://webhook-receiver.dsm.svc.cluster.local",
+        "repository": REPOSITORY,
+        "files": FILES,
+        "number": number + 1,
+        "title": "The basket forgets its last item",
+        "body": "In `src/basket.py`, replace `items[:-1]` by `items`.",
+        "label": "agent",
+    }
+    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+        opened = (await github.post("/_world/issue", json=issue)).json()
+        demo.print_line(f"issue {REPOSITORY}#{opened['number']} gets the label agent")
+        job = await _ended(demo, f"{REPOSITORY}#{opened['number']}")
+        outcome = await _outcome(github, opened["number"])
+    if not outcome["pulls"]:
+        raise Failure(f"job {job['job_id']} {job['state']}, no pull request: {job['last_lines']}")
+    for pull in outcome["pulls"]:
+        draft = "draft pull request" if pull["draft"] else "pull request"
+        demo.print_line(f"{draft} #{pull['number']}: {pull['title']} ({pull['branch']})")
+        for line in pull["diff"].splitlines():
+            demo.print_line(f"    {line}")
+    for comment in outcome["comments"]:
+        demo.print_line(f"comment: {comment.splitlines()[0]}")
+
+
+async def _outcome(github: httpx.AsyncClient, number: int) -> dict[str, Any]:
+    """What GitHub has once the comment names the pull request; as it is at the timeout."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        query = {"repository": REPOSITORY, "number": str(number)}
+        found: dict[str, Any] = (await github.get("/_world/outcome", params=query)).json()
+        is_shown = any("pull request #" in comment for comment in found["comments"])
+        if (found["pulls"] and is_shown) or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.2)
+
+
+async def _without_github(demo: Demo) -> None:
+    """The same as far as the Job: there is no repository that it could work on."""
     number = int(time.time()) % 1_000_000
-    issue = sample_issue(number)
-    body = as_text(issue)
-    headers = _headers(demo, body)
-    demo.github.made(headers, issue, status=202)
-    await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
-    job = await _ended(demo, f"{REPOSITORY}#{number}")
-    await demo.settled()
-    for line in job["last_lines"]:
-        demo.print_line(f"    {line}")
-    if job["state"] != "succeeded":
-        raise Failure(f"job {job['job_id']} {job['state']}: {job['reason']}")
-
-
-async def lost(demo: Demo) -> None:
-    """A second issue whose delivery was lost: it is found in GitHub's list, and made good."""
-    if not is_asked(demo.runtime.world):
-        demo.print_line("the receiver asks another GitHub: nothing is lost here")
-        return
-    number = int(time.time()) % 1_000_000 + 1
-    issue = sample_issue(number)
-    demo.github.made(_headers(demo, as_text(issue)), issue)
-    compared = (await _hook(demo))["checked_at"]
-    await demo.fire("webhook-relay", demo.always)
-    hook = await _hook(demo)
-    if hook["checked_at"] == compared:
-        demo.print_line(f"compared a moment ago, and again at {hook['due_at'][11:16]} UTC")
-        return
-    await _ended(demo, f"{REPOSITORY}#{number}")
-    await demo.settled()
-    demo.print_line(f"webhook-receiver: {hook['message']}")
-
-
-async def _hook(demo: Demo) -> dict[str, Any]:
-    health = await demo.call("GET", "webhook-receiver", "/deliveries/health")
-    found: dict[str, Any] = health["hooks"][0]
-    return found
-
-
-def _headers(demo: Demo, body: bytes) -> dict[str, str]:
-    """Those of GitHub's delivery of an issue."""
+    body = json.dumps(sample_issue(number)).encode()
     signature = hmac.digest(_secret(demo), body, "sha256").hex()
-    return {
+    headers = {
         "Content-Type": "application/json",
         "X-GitHub-Event": "issues",
         "X-GitHub-Delivery": str(uuid4()),
         "X-Hub-Signature-256": f"sha256={signature}",
     }
+    await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
+    job = await _ended(demo, f"{REPOSITORY}#{number}")
+    await demo.settled()
+    demo.print_line(f"job {job['job_id']} {job['state']}: GitHub's stand-in is in a checkout only")
 
 
 def _secret(demo: Demo) -> bytes:
-    found = demo.runtime.world.get(Secret, "dsm", "webhook-secrets")
-    values = found.files() if found else {}
-    if "github" not in values:
-        raise Failure("the overlay has no Secret webhook-secrets with a key github")
-    return values["github"].split(b",")[0].strip()
+    return demo.secret("webhook-secrets", "github").split(",")[0].strip().encode()
 
 
 async def _ended(demo: Demo, task: str) -> dict[str, Any]:

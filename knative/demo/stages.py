@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from knative.demo import expected, messages, tables
-from knative.demo.github import Github
 from knative.local.event_json import event_json
+from knative.local.manifests.core import Secret
 from knative.local.runtime import Runtime
 
 IDLE_S = 0.5  # a stage ends after that long without events and requests in flight
@@ -28,11 +28,11 @@ class Failure(Exception):
 
 
 class Demo:
-    """The runtime, an HTTP client inside its cluster, and the events so far."""
+    """The runtime, an HTTP client inside its cluster, GitHub, and the events so far."""
 
-    def __init__(self, runtime: Runtime, github: Github) -> None:
+    def __init__(self, runtime: Runtime, github: str = "") -> None:
         self.runtime = runtime
-        self.github = github
+        self.github = github  # the URL of the stand-in
         self.http = httpx.AsyncClient(proxy=runtime.proxy_url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
         self.finished: str | None = None  # the sample data's sprint with every task done
@@ -85,6 +85,14 @@ class Demo:
             raise Failure(f"{service} answered {response.status_code}: {response.text[:300]}")
         return response.json()
 
+    def secret(self, name: str, key: str) -> str:
+        """Return a value of a Secret of the overlay."""
+        found = self.runtime.world.get(Secret, "dsm", name)
+        values = found.files() if found else {}
+        if key not in values:
+            raise Failure(f"the overlay has no Secret {name} with a key {key}")
+        return values[key].decode()
+
     async def fire(self, schedule: str, complete: Callable[[], Awaitable[bool]]) -> None:
         """Fire a schedule and wait until it is settled and `complete` returns true."""
         tick = await self.runtime.clock.fire(self.runtime.clock.find(schedule))
@@ -93,10 +101,6 @@ class Demo:
         await self.settled()
         if not await complete():
             await self.settled(LATE_EVENT_S)
-
-    async def always(self) -> bool:
-        """Nothing more is to come."""
-        return True
 
     async def settled(self, for_s: float = IDLE_S, timeout_s: float = 600.0) -> None:
         """Wait until no event and no request has been in flight for `for_s` seconds."""

@@ -14,6 +14,8 @@ from knative.deploy.kubectl import Kubectl
 
 Manifest = Mapping[str, Any]
 
+WORKSPACE_IMAGE = "WORKSPACE_IMAGE"
+
 OVERLAYS = Path(__file__).resolve().parents[1] / "overlays"
 
 
@@ -34,14 +36,31 @@ def render(kubectl: Kubectl, overlay: Path, image: str, tag: str) -> str:
     with tempfile.TemporaryDirectory(prefix="deploy-") as name:
         above = Path(name).resolve()
         other = {"newName": image, "digest" if tag.startswith("sha256:") else "newTag": tag}
-        body = {
+        body: dict[str, Any] = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [os.path.relpath(overlay, above)],
             "images": [{"name": _image(text)} | {key: new for key, new in other.items() if new}],
         }
+        body["patches"] = list(_workspace_patches(text, image, tag))
         (above / "kustomization.yaml").write_text(yaml.safe_dump(body))
         return kubectl("kustomize", str(above))
+
+
+def _workspace_patches(text: str, image: str, tag: str) -> Iterator[Manifest]:
+    """Give the containers around agents, which a variable names, the same image."""
+    for service in of_kind(objects(text), "Service"):
+        container = service["spec"]["template"]["spec"]["containers"][0]
+        for number, variable in enumerate(container.get("env", [])):
+            if variable["name"] == WORKSPACE_IMAGE:
+                name = image or _name(container["image"])
+                mark = "@" if tag.startswith("sha256:") else ":"
+                end = container["image"].removeprefix(_name(container["image"]))
+                path = f"/spec/template/spec/containers/0/env/{number}/value"
+                value = name + (f"{mark}{tag}" if tag else end)
+                patch = [{"op": "replace", "path": path, "value": value}]
+                target = {"kind": "Service", "name": service["metadata"]["name"]}
+                yield {"target": target, "patch": yaml.safe_dump(patch)}
 
 
 def _image(text: str) -> str:

@@ -253,6 +253,17 @@ CLAIMS = re.compile(r"ctx\.alone|called_once|inbox=True")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_containers_around_an_agent_have_the_functions_image(overlay: str) -> None:
+    (launcher,) = (
+        service
+        for service in of(overlay, "Service", "serving.knative.dev/")
+        if service["metadata"]["name"] == "job-launcher"
+    )
+    known = {e["name"]: e.get("value") for e in container(launcher)["env"]}
+    assert known["WORKSPACE_IMAGE"] == container(launcher)["image"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_all_pods_together_open_at_most_a_hundred_connections(overlay: str) -> None:
     most = {}
     for service in of(overlay, "Service", "serving.knative.dev/"):

@@ -91,7 +91,6 @@ def test_the_first_morning_shows_report_cycle_and_filed_notes(mornings: Mornings
     for sprint in ("ORI002-S01", "PHE001-S02"):
         assert f"Daily scrum of {sprint}" in said, said
     assert said.count("(note ") == 2
-    assert "webhook-receiver: GitHub made 2 in the last day, 2 are here." in said
     assert "given up" not in said.replace("what was given up", "")
 
 

@@ -28,7 +28,7 @@ from tests.support.github_answers import API, Found, Handler, page, repository_o
 from tests.support.github_conversation import GithubConversation
 from tests.support.github_git import GithubGit
 from tests.support.github_rights import GithubRights
-from tests.support.github_world import Attempt, GithubWorld, Issue, Pull, Sent, written
+from tests.support.github_world import Attempt, GithubWorld, Issue, Sent, written
 
 KEEPS = timedelta(days=3)
 _GIT = re.compile(r"/([\w.-]+/[\w.-]+?)\.git/(.+)")
@@ -52,6 +52,8 @@ class GithubStandIn(GithubWorld):
         self.busy: list[tuple[int, dict[str, str]] | None] = []
         self.loops = False
         self.late_now: list[Sent] = []
+        # Of the next POST whose path ends so, GitHub does what is asked and the answer is lost.
+        self.lose_answer_of = ""
         self._arriving: list[asyncio.Task[httpx.Response]] = []
         self.requests: list[str] = []
 
@@ -59,6 +61,10 @@ class GithubStandIn(GithubWorld):
     def token(self) -> str:
         """Of somebody who may do everything."""
         return self._rights.token
+
+    def knows(self, token: str) -> None:
+        """Let another token do everything."""
+        self._rights.token = token
 
     @property
     def private_key(self) -> str:
@@ -82,6 +88,9 @@ class GithubStandIn(GithubWorld):
         body = json.loads(await request.body() or b"null")
         self.document.request(request.method, request.url.path, request.query_params, body)
         response = await self._answered(request)
+        if self.lose_answer_of and request.url.path.endswith(self.lose_answer_of):
+            self.lose_answer_of = ""
+            response = _json({"message": "Bad gateway"}, 502)
         response.headers["Date"] = format_datetime(self.time.astimezone(UTC), usegmt=True)
         hour = self.time.replace(minute=0, second=0) + timedelta(hours=1)
         response.headers["x-ratelimit-limit"] = str(self.limit)
@@ -195,20 +204,13 @@ class GithubStandIn(GithubWorld):
         token, ends = self._rights.given(await request.json(), self.time)
         return self.document.made("installation-token", token=token, expires_at=written(ends)), {}
 
-    def about(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
-        if isinstance(issue, Issue):
-            return super().about(repository, issue)
-        shown = self.conversation.shown_pull(repository, issue)
-        return {"number": issue.number, "pull_request": shown}
-
     async def _issues(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
         repository, query = repository_of(request), request.query_params
         wanted = {one.lower() for one in query.get("labels", "").split(",") if one}
         found = [
             self.issue(repository, issue)
-            for kind in (self.issues, self.pulls)
-            for issue in kind.get(repository, {}).values()
+            for issue in self.issues.get(repository, {}).values()
             if query.get("state", "open") in ("all", issue.state)
             and wanted <= {one.lower() for one in issue.labels}
         ]
@@ -228,10 +230,8 @@ class GithubStandIn(GithubWorld):
             self._arriving.append(asyncio.create_task(self.answered(self.late_now.pop(0))))
         return self.repository(repository_of(request)), {}
 
-    def _known(self, request: Request) -> Issue | Pull:
-        repository, number = repository_of(request), request.path_params["number"]
-        pull = self.pulls.get(repository, {}).get(number)
-        found = pull or self.issues.get(repository, {}).get(number)
+    def _known(self, request: Request) -> Issue:
+        found = self.issues.get(repository_of(request), {}).get(request.path_params["number"])
         if found is None:
             raise HTTPException(404, "Not Found")
         return found

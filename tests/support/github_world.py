@@ -86,8 +86,6 @@ class Pull:
     state: str = "open"
     # Of the head; another one is a fork.
     repository: str = ""
-    labels: list[str] = field(default_factory=list)
-    timeline: list[dict[str, Any]] = field(default_factory=list)
 
 
 class GithubWorld:
@@ -111,6 +109,10 @@ class GithubWorld:
         self.secret = secret
         self._late: list[Sent] = []
         self._numbers = 0
+
+    def reaches(self, receiver: httpx.AsyncClient, secret: str) -> None:
+        """Deliver there from now on."""
+        self._receiver, self.secret = receiver, secret
 
     @property
     def time(self) -> datetime:
@@ -136,13 +138,6 @@ class GithubWorld:
         """Somebody labels an issue; returns the delivery of the first hook."""
         return await self._changed(repository, number, label, "labeled", fate, by)
 
-    def proposed(self, repository: str, title: str = "Make it so", branch: str = "change") -> int:
-        """Somebody opens a pull request; returns its number."""
-        number = self.next_number(repository)
-        pull = Pull(number, title, "", branch, "main", False, "octocat", self.time)
-        self.pulls.setdefault(repository, {})[number] = pull
-        return number
-
     def commented(self, repository: str, number: int) -> None:
         """Somebody writes under an issue, which no hook of ours is about."""
         self.issues[repository][number].updated_at = self.time
@@ -153,8 +148,7 @@ class GithubWorld:
     async def _changed(
         self, repository: str, number: int, label: str, event: str, fate: Fate, by: str
     ) -> Sent:
-        pull = self.pulls.get(repository, {}).get(number)
-        issue = pull or self.issues[repository][number]
+        issue = self.issues[repository][number]
         others = [one for one in issue.labels if one.lower() != label.lower()]
         issue.labels = [*others, label] if event == "labeled" else others
         issue.updated_at = self.time
@@ -171,17 +165,12 @@ class GithubWorld:
         payload = {
             "action": event,
             "label": self.label(label),
-            **self.about(repository, issue),
+            "issue": self.issue(repository, issue),
             "repository": self.repository(repository),
             "organization": {"login": repository.partition("/")[0]},
             "sender": self.user(by),
         }
-        return await self.delivers("pull_request" if pull else "issues", payload, fate)
-
-    def about(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
-        """What a delivery says of it."""
-        assert isinstance(issue, Issue), "a stand-in shows pull requests"
-        return {"issue": self.issue(repository, issue)}
+        return await self.delivers("issues", payload, fate)
 
     async def delivers(self, event: str, payload: dict[str, Any], fate: Fate = "arrives") -> Sent:
         """Something happens of which every hook is told; returns what the first one sends."""
@@ -238,15 +227,9 @@ class GithubWorld:
             "repository_id": None,
         }
 
-    def issue(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
-        """As GitHub lists it; a pull request is an issue, too."""
-        pulls = f"{API}/repos/{repository}/pulls/{issue.number}"
-        page = f"https://github.com/{repository}/pull/{issue.number}"
-        urls = {"url": pulls, "html_url": page, "diff_url": f"{page}.diff"}
-        pull = {"pull_request": {**urls, "patch_url": f"{page}.patch"}}
+    def issue(self, repository: str, issue: Issue) -> dict[str, Any]:
         return self.document.made(
             "issue",
-            **(pull if isinstance(issue, Pull) else {}),
             number=issue.number,
             title=issue.title,
             body=issue.body,

@@ -9,7 +9,8 @@ from functions.events.base import AnyEvent
 from functions.job_launcher.settings import LauncherSettings
 
 IMAGE = f"ghcr.io/acme/agent@sha256:{'0' * 64}"
-LAUNCHER = LauncherSettings(job_image=IMAGE)
+FUNCTIONS = "ghcr.io/acme/dsm-functions:1"
+LAUNCHER = LauncherSettings(job_image=IMAGE, workspace_image=FUNCTIONS)
 REPOSITORY = {"full_name": "acme/shop", "html_url": "https://github.com/acme/shop"}
 ISSUE: dict[str, Any] = {
     "action": "labeled",

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 _EXAMPLES = {
     "string": "x",
     "integer": 1,
@@ -28,8 +26,9 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self._document: dict[str, Any] = json.loads(path.read_text())
-        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
+        self._validators: dict[str, Any] = {}
         self.violations: list[str] = []
+        self.judges = True
 
     def request(self, method: str, path: str, query: Mapping[str, str], body: object) -> None:
         """Judge a request: its path, its parameters, and its JSON body."""
@@ -127,6 +126,10 @@ class Document:
         return _nullable({"schemas": self._schemas})
 
     def _judge(self, what: str, schema: Mapping[str, Any], value: object) -> None:
+        if not self.judges:
+            return
+        import jsonschema  # of the tests: what only runs has no need of it
+
         key = json.dumps(schema, sort_keys=True)
         if key not in self._validators:
             whole = {"allOf": [_nullable(schema)], "components": self._converted}

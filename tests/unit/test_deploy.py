@@ -113,6 +113,19 @@ class Cluster:
 
         return found(self.applied())
 
+    def variables(self, name: str) -> set[str]:
+        """The values of a variable of all containers."""
+
+        def found(value: Any) -> set[str]:
+            if isinstance(value, list):
+                return set().union(*map(found, value))
+            if isinstance(value, dict):
+                own = {value["value"]} if value.get("name") == name and "value" in value else set()
+                return own.union(*map(found, value.values()))
+            return set()
+
+        return found(self.applied())
+
     def applied(self) -> list[list[dict[str, Any]]]:
         """The objects, apply by apply."""
         lines = (self.home / "applied.jsonl").read_text().splitlines()
@@ -174,6 +187,7 @@ def test_image_and_tag_stand_in_for_the_overlays_own(
 ) -> None:
     assert cluster.deploy("OVERLAY=kind", *options).returncode == 0
     assert {i for i in cluster.images() if "postgres" not in i} == {image}
+    assert cluster.variables("WORKSPACE_IMAGE") == {image}
 
 
 def test_the_wrong_overlay_changes_nothing_where_the_brokers_differ(cluster: Cluster) -> None:

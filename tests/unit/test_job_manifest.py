@@ -19,7 +19,7 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import RenderError, job_id, render_requests
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
-from tests.support.job_events import IMAGE, ISSUE, LAUNCHER, event
+from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, PULL, TASK, event
 from tests.support.job_world import shipped_routes
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -31,7 +31,9 @@ TEXT = st.text(max_size=300)
 def request(asked: AnyEvent | None = None, environ: Mapping[str, str] | None = None) -> JobRequest:
     asked = asked or event("com.github.issue.labeled", ISSUE)
     choice = choose(parse(shipped_routes()), asked)
-    settings = LauncherSettings.read({"JOB_IMAGE": IMAGE, **(environ or {})})
+    settings = LauncherSettings.read(
+        {"JOB_IMAGE": IMAGE, "WORKSPACE_IMAGE": FUNCTIONS, **(environ or {})}
+    )
     (made,) = render_requests(choice, asked, settings)
     return made
 
@@ -66,7 +68,7 @@ def test_the_manifests_fit_kubernetes_openapi(title: str, body: str, name: str) 
     data = {
         **ISSUE,
         "issue": {"number": 7, "title": title, "body": body},
-        "repository": {"full_name": name},
+        "repository": {"full_name": "acme/shop"},
     }
     asked = request(event("com.github.issue.labeled", data, id=name))
     job = manifest.job_of(asked)
@@ -85,6 +87,42 @@ def test_a_job_runs_without_any_privilege() -> None:
     assert spec["securityContext"]["runAsUser"] == 1000
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
+    job = manifest.job_of(request())
+    validate(job)
+    spec = job["spec"]["template"]["spec"]
+    (agent,) = spec["containers"]
+    prepare, collect = spec["initContainers"]
+
+    assert [one["name"] for one in (prepare, collect)] == ["workspace", "outputs"]
+    assert (prepare.get("restartPolicy"), collect["restartPolicy"]) == (None, "Always")
+    assert {one["image"] for one in (prepare, collect)} == {FUNCTIONS}
+    assert {mount["name"] for mount in agent["volumeMounts"]} == {"workspace", "task"}
+    assert "GITHUB_TOKEN" not in {variable["name"] for variable in agent["env"]}
+    assert {mount["name"] for mount in collect["volumeMounts"]} >= {"grant", "collected"}
+    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect))
+
+
+def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:
+    routes = shipped_routes().replace("workspace:\n", "workspace:\n        setup: [npm, ci]\n", 1)
+    asked = event("com.github.issue.labeled", ISSUE)
+    (made,) = render_requests(choose(parse(routes), asked), asked, LAUNCHER)
+    job = manifest.job_of(made)
+    validate(job)
+    *_, setup = job["spec"]["template"]["spec"]["initContainers"]
+    assert (setup["name"], setup["command"], setup["image"]) == ("setup", ["npm", "ci"], IMAGE)
+    assert "env" not in setup
+    assert {mount["name"] for mount in setup["volumeMounts"]} == {"workspace", "task"}
+
+
+def test_the_grant_is_a_secret_of_the_job() -> None:
+    asked = request()
+    secret = manifest.grant_secret_of(asked, {"metadata": {"uid": "u-1"}}, "token")
+    validate(secret)
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+    assert secret["metadata"]["name"] == asked.job_id
 
 
 def test_a_job_has_the_defaults_of_the_settings() -> None:
@@ -110,7 +148,8 @@ def test_the_settings_are_read_from_the_environment() -> None:
 
 
 def test_secrets_come_by_reference_only() -> None:
-    (container,) = manifest.job_of(request())["spec"]["template"]["spec"]["containers"]
+    asked = request(event("com.github.pull_request.opened", PULL))
+    (container,) = manifest.job_of(asked)["spec"]["template"]["spec"]["containers"]
     by_name = {variable["name"]: variable for variable in container["env"]}
     assert by_name["ANTHROPIC_API_KEY"] == {
         "name": "ANTHROPIC_API_KEY",
@@ -146,10 +185,8 @@ def test_secret_files_are_keys_of_secrets_beside_our_own_files(files: str) -> No
 
 def test_an_event_cannot_read_a_variable() -> None:
     stealing = "$(ANTHROPIC_API_KEY)"
-    data = {**ISSUE, "repository": {"full_name": stealing, "html_url": stealing}}
-    (container,) = manifest.job_of(request(event("com.github.issue.labeled", data)))["spec"][
-        "template"
-    ]["spec"]["containers"]
+    asked = request(event("io.dsm.task.requested.v1", {**TASK, "service": stealing}))
+    (container,) = manifest.job_of(asked)["spec"]["template"]["spec"]["containers"]
     values = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     assert values["SERVICE_NAME"] == "$$(ANTHROPIC_API_KEY)"
     assert all("$(" not in value.replace("$$", "") for value in values.values())

@@ -29,6 +29,7 @@ routes:
 def _image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line reads the launcher's settings."""
     monkeypatch.setenv("JOB_IMAGE", "ghcr.io/acme/agent:1")
+    monkeypatch.setenv("WORKSPACE_IMAGE", "ghcr.io/acme/dsm-functions:1")
 
 
 def also(line: str) -> tuple[str, str]:

@@ -21,6 +21,8 @@ _ALONE = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ALLOW_PROTOCOL": "http:https:file",
     "GIT_LFS_SKIP_SMUDGE": "1",
+    # A proxy that wants a password may not ask for it.
+    "GIT_HTTP_PROXY_AUTHMETHOD": "basic",
     "LC_ALL": "C",
 }
 # Where programs and temporary files are, and a proxy.

@@ -206,8 +206,7 @@ class Github:
             )
         except httpx.HTTPError as error:
             raise TemporaryError(f"GitHub: {type(error).__name__} {error}".rstrip()) from error
-        date = answer.headers.get("Date", "")
-        now = parsedate_to_datetime(date) if date else self.time
+        now = _date(answer.headers.get("Date", "")) or self.time
         self._ahead = now - self._now()
         reserve = self._settings.github_reserve
         rests = rests_until(answer.status_code, answer.headers, now, reserve)
@@ -235,9 +234,11 @@ def _date(text: str) -> datetime | None:
     2026-03-02 14:00:00+00:00 None
     """
     try:
-        return parsedate_to_datetime(text)
+        found = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
+    # A zone is missing where a server and a proxy have written one each.
+    return found if found.tzinfo else None
 
 
 def _next(answer: httpx.Response) -> Mapping[str, str] | None:

@@ -1,0 +1,185 @@
+"""What is shown of Jobs on an issue: facts in whatever order, one text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered, AgentUsage
+from functions.events.job import (
+    JobCancelled,
+    JobFact,
+    JobFailed,
+    JobStarted,
+    JobSucceeded,
+)
+
+MAX_JOBS = 5  # of one comment, the newest
+MAX_FILES = 20
+# A state is never replaced by one that comes before it, as events may overtake one another.
+_RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
+_REASONS = {
+    "nothing_to_do": "There was nothing to do.",
+    "no_outputs": "The agent ended without saying what it has done.",
+    "invalid_outputs": "The agent's outputs file does not fit its schema.",
+    "no_commits": "The agent asked for a pull request and has committed nothing.",
+    "refused": "What the agent has made breaks the rules of its route, so nothing was applied.",
+    "branch_moved": "Its branch has new commits, which were not overwritten.",
+    "github_refused": "GitHub does not accept it.",
+    "not_applied": "GitHub was away for too long.",
+}
+_NEXT = {
+    "nothing_to_do": "Close the issue, or describe what is missing and set the label again.",
+    "branch_moved": "Set the label again: the agent begins from the branch as it is now.",
+    "github_refused": "Look at the App's permissions in this repository, then set the label again.",
+}
+_LABEL_AGAIN = "Set the label again to let it try once more."
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One Job as it is shown; times in ISO 8601."""
+
+    number: int
+    state: str = "queued"
+    started_at: str = ""
+    ended_at: str = ""
+    reason: str = ""
+    outcome: str = ""
+    agent: Mapping[str, Any] = field(default_factory=dict)
+
+
+def merged(jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact) -> dict[str, Any]:
+    """Return the Jobs of a thread with one more fact, the newest `MAX_JOBS` of them.
+
+    >>> fact = JobQueued(job_id="j", kind="execute", task_id="t", service="s", group="", route="r",
+    ...     cause_id="1", cause_source="/s", cause_type="t")
+    >>> merged({}, fact)["j"]["state"]
+    'queued'
+    """
+    last = max((int(job["number"]) for job in jobs.values()), default=0)
+    held = Shown(**jobs[fact.job_id]) if fact.job_id in jobs else Shown(last + 1)
+    changed = {**asdict(held), **_change(held, fact)}
+    found = {**jobs, fact.job_id: changed}
+    newest = sorted(found, key=lambda job_id: int(found[job_id]["number"]))[-MAX_JOBS:]
+    return {job_id: dict(found[job_id]) for job_id in newest}
+
+
+def _change(held: Shown, fact: JobFact | AgentFact) -> dict[str, Any]:
+    match fact:
+        case AgentDelivered() | AgentUndelivered():
+            excluded = {"correlation_id", "traceparent", "job_id", "task_id", "route"}
+            data = fact.model_dump(mode="json", exclude=excluded)
+            return {"agent": {**data, "delivered": isinstance(fact, AgentDelivered)}}
+        case JobStarted():
+            change: dict[str, Any] = {"state": "running", "started_at": _time(fact.started_at)}
+        case JobSucceeded():
+            times = {"started_at": _time(fact.started_at), "ended_at": _time(fact.ended_at)}
+            change = {"state": "succeeded", "outcome": fact.outcome, **times}
+        case JobFailed():
+            text = f"{fact.reason}: {fact.message}" if fact.message else fact.reason
+            change = {"state": "failed", "ended_at": _time(fact.ended_at), "reason": text[:500]}
+        case JobCancelled():
+            change = {"state": "cancelled", "ended_at": _time(fact.ended_at)}
+            change["reason"] = fact.reason[:500]
+        case _:
+            change = {"state": "queued"}
+    if _RANK[change["state"]] < _RANK[held.state]:
+        return {name: value for name, value in change.items() if name == "started_at"}
+    return change
+
+
+def marker(route: str) -> str:
+    """Return what tells our comment for a route from all others; no reader sees it."""
+    return f"<!-- dsm status {route} -->"
+
+
+def text(route: str, jobs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the comment: the newest Job in full, the others in a line each."""
+    newest_first = sorted(jobs, key=lambda job_id: -int(jobs[job_id]["number"]))
+    job_id, *others = newest_first
+    lines = [*_full(job_id, Shown(**jobs[job_id]))]
+    if others:
+        lines += ["", "Before:", ""]
+        lines += [f"- `{one}`: {_headline(Shown(**jobs[one]))}" for one in others]
+    return "\n".join([*lines, "", f"<sub>Route `{route}`</sub>", marker(route)])
+
+
+def _full(job_id: str, job: Shown) -> list[str]:
+    lines = [f"**{_headline(job)}**"]
+    agent = job.agent
+    if summary := _line(agent.get("summary", "")):
+        lines += ["", summary]
+    if details := agent.get("details"):
+        lines += ["", *(f"- {_line(detail)}" for detail in details)]
+    if job.reason and job.state in ("failed", "cancelled"):
+        lines += ["", f"> {_line(job.reason)}"]
+    if files := agent.get("files"):
+        names = ", ".join(f"`{_line(name)}`" for name in files[:MAX_FILES])
+        more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+        lines += ["", f"{agent['commits']} commit(s) to {names}{more}."]
+    if advice := _advice(job):
+        lines += ["", advice]
+    rows = [
+        ("Job", f"`{job_id}`"),
+        ("Started", job.started_at),
+        ("Ended", job.ended_at),
+        ("Used", used(AgentUsage(**agent.get("usage", {})))),
+    ]
+    table = [f"| {name} | {value} |" for name, value in rows if value]
+    return [*lines, "", "| | |", "|---|---|", *table]
+
+
+def _headline(job: Shown) -> str:
+    agent = job.agent
+    if agent.get("delivered"):
+        if number := agent.get("pull_request"):
+            return f"Draft pull request #{number} is ready for review."
+        return "Done: the agent has answered here."
+    if agent:
+        return _REASONS[agent["reason"]]
+    if job.state == "succeeded" and job.outcome == "recorded":
+        return "Recorded only: this machine cannot run the agent, so nothing was done."
+    return {
+        "queued": "An agent is queued for this.",
+        "running": "An agent is working on this.",
+        "succeeded": "The agent has ended.",
+        "failed": "The agent failed.",
+        "cancelled": "The agent was stopped.",
+    }[job.state]
+
+
+def _advice(job: Shown) -> str:
+    if job.agent.get("delivered"):
+        return ""
+    kept = " What it has committed is kept." if job.agent.get("kept") else ""
+    if job.agent:
+        return f"{_NEXT.get(job.agent['reason'], _LABEL_AGAIN)}{kept}"
+    return _LABEL_AGAIN if job.state in ("failed", "cancelled") else ""
+
+
+def used(usage: AgentUsage) -> str:
+    """Return what an agent has used, as far as it says so.
+
+    >>> used(AgentUsage(turns=14, input_tokens=51200, output_tokens=4100, cost_usd=0.42))
+    '14 turns, 55,300 tokens, $0.42'
+    """
+    tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+    parts: Sequence[str] = (
+        f"{usage.turns} turns" if usage.turns is not None else "",
+        f"{tokens:,} tokens" if tokens else "",
+        f"${usage.cost_usd:.2f}" if usage.cost_usd is not None else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _line(given: str) -> str:
+    """One line that ends no table, mentions no user and hides nothing."""
+    plain = " ".join(str(given).split()).replace("<!--", "&lt;!--").replace("|", "\\|")
+    return plain.replace("@", "@\u200b")[:500]
+
+
+def _time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")

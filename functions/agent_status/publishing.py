@@ -1,0 +1,149 @@
+"""Bring comments up to date: one request for a change, at most one in ten seconds for a thread.
+
+A comment is written anew from all that is known, so edits can be left out but not be confused. The
+comment of a thread is found by its mark where a process died before it had stored the id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from functions.agent_status import decide, tables
+from functions.agent_status.tables import Thread
+from functions.kit.clients.github_comments import comment_with
+from functions.kit.clients.service import path, typed
+from functions.kit.context import Context, Resources
+from functions.kit.durable.coalesced import CoalescedTask
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
+
+logger = logging.getLogger(__name__)
+
+EDIT_EVERY = timedelta(seconds=10)
+MIN_DELAY_S, MAX_DELAY_S = 5.0, 60.0
+# A refusal of GitHub may end with a permission that is given.
+REFUSED_DELAY_S = 600.0
+PERMISSIONS = {"issues": "write"}
+
+
+class _Comment(BaseModel):
+    id: int
+
+
+class Publisher:
+    """The background work of one process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._ctx: Context | None = None
+        self._task = CoalescedTask(self._run)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def trigger(self, ctx: Context) -> None:
+        """Show what is due."""
+        self._ctx = replace(ctx, tx=None)
+        self._task.trigger()
+
+    async def idle(self) -> None:
+        """Return when nothing is at work; a later edit may be planned."""
+        if self._task.task is not None:
+            await self._task.task
+
+    def running(self) -> list[Any]:
+        task = self._task.task
+        return [task] if task is not None and not task.done() else []
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self.running():
+            task.cancel()
+
+    async def _run(self) -> None:
+        ctx = self._ctx
+        assert ctx is not None, "triggered with a context"
+        if not ctx.asks_github:
+            return
+        while await publish_next(ctx):
+            pass
+        async with ctx.store.connection() as connection:
+            due = await tables.next_due(connection)
+        if self._timer is not None:
+            self._timer.cancel()
+        if due is not None:
+            delay_s = max(0.5, (due - ctx.now()).total_seconds())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._task.trigger)
+
+
+async def publish_next(ctx: Context) -> bool:
+    """Show the thread that is due for longest; False where none is."""
+    async with ctx.store.transaction() as tx:
+        thread = await tables.lease(tx, ctx.now())
+    if thread is None:
+        return False
+    try:
+        deleted = await _publish(ctx, thread)
+    except (TemporaryError, PermanentError) as error:
+        known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
+        await _postpone(ctx, thread, error.detail, known_s)
+        return True
+    except Exception as error:
+        logger.exception("status of %s", thread.key)
+        await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
+        return True
+    async with ctx.store.connection() as connection:
+        await tables.shown(connection, thread, ctx.now() + EDIT_EVERY, deleted=deleted)
+    return True
+
+
+async def _publish(ctx: Context, thread: Thread) -> bool:
+    """Write the comment; True where a person has deleted it."""
+    owner, _, name = thread.repository.partition("/")
+    at = path("repos", owner, name)
+    body = {"body": decide.text(thread.route, thread.jobs)}
+    comment_id = thread.comment_id
+    if comment_id is None and thread.attempts > 1:
+        mark = decide.marker(thread.route)
+        found = await comment_with(ctx.github, thread.repository, thread.issue, mark)
+        comment_id = found.id if found else None
+    if comment_id is None:
+        made = await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/comments", body)
+        comment_id = typed("GitHub", _Comment, made).id
+        await _store_comment(ctx, thread, comment_id)
+    else:
+        try:
+            await _send(ctx, thread, "PATCH", f"{at}/issues/comments/{comment_id}", body)
+        except NotFound:
+            return True
+        await _store_comment(ctx, thread, comment_id)
+    if not thread.reacted:
+        eyes = {"content": "eyes"}
+        await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/reactions", eyes)
+        async with ctx.store.connection() as connection:
+            await tables.reacted(connection, thread)
+    return False
+
+
+async def _store_comment(ctx: Context, thread: Thread, comment_id: int) -> None:
+    if comment_id != thread.comment_id:
+        async with ctx.store.connection() as connection:
+            await tables.commented(connection, thread, comment_id)
+
+
+async def _send(ctx: Context, thread: Thread, method: str, at: str, body: Any) -> Any:
+    answer = await ctx.github.send(
+        method, at, body, repository=thread.repository, permissions=PERMISSIONS
+    )
+    return answer.body
+
+
+async def _postpone(ctx: Context, thread: Thread, error: str, delay_s: float) -> None:
+    logger.warning("status of %s waits: %s", thread.key, error)
+    backoff_s = min(MIN_DELAY_S * 2 ** (thread.attempts - 1), MAX_DELAY_S)
+    due = ctx.now() + timedelta(seconds=max(delay_s, backoff_s))
+    async with ctx.store.connection() as connection:
+        await tables.postpone(connection, thread, shortened(error), due)

@@ -1,0 +1,132 @@
+"""The table of threads: one row for each route on each issue or pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from functions.kit.durable import Connection, Rule, rule
+
+LEASE_S = 60.0
+RETENTION_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Thread:
+    """What is known and what is shown. `version` counts changes of `jobs`."""
+
+    repository: str
+    issue: int
+    route: str
+    jobs: Mapping[str, Mapping[str, Any]]
+    version: int
+    shown_version: int
+    comment_id: int | None
+    comment_deleted: bool
+    reacted: bool
+    attempts: int
+    last_error: str
+    due_at: datetime
+    changed_at: datetime
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.repository, self.issue, self.route
+
+
+RETENTION: tuple[Rule, ...] = (rule("status_thread", "changed_at", RETENTION_DAYS),)
+_WAITS = "shown_version < version AND NOT comment_deleted"
+
+
+async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thread:
+    """The thread, made where it is not there, and locked until the transaction ends."""
+    row = await tx.fetchrow(
+        """INSERT INTO status_thread (repository, issue, route, due_at, changed_at)
+           VALUES ($1, $2, $3, $4, $4)
+           ON CONFLICT (repository, issue, route) DO UPDATE SET changed_at = $4 RETURNING *""",
+        *(*key, at),
+    )
+    return _thread(row)
+
+
+async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any]) -> None:
+    await tx.execute(
+        """UPDATE status_thread SET jobs = $4, version = version + 1
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, dict(jobs)),
+    )
+
+
+async def lease(tx: Connection, now: datetime) -> Thread | None:
+    """Take the thread that has been due for longest, for this process."""
+    row = await tx.fetchrow(
+        f"""UPDATE status_thread SET attempts = attempts + 1,
+                leased_until = clock_timestamp() + make_interval(secs => $2)
+            WHERE (repository, issue, route) = (
+                SELECT repository, issue, route FROM status_thread
+                WHERE {_WAITS} AND due_at <= $1
+                AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING *""",
+        *(now, LEASE_S),
+    )
+    return _thread(row) if row else None
+
+
+async def commented(connection: Connection, thread: Thread, comment_id: int) -> None:
+    """Store the comment's id, before anything else can fail."""
+    await connection.execute(
+        """UPDATE status_thread SET comment_id = $4
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, comment_id),
+    )
+
+
+async def reacted(connection: Connection, thread: Thread) -> None:
+    await connection.execute(
+        """UPDATE status_thread SET reacted = true
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *thread.key,
+    )
+
+
+async def shown(connection: Connection, thread: Thread, due_at: datetime, *, deleted: bool) -> None:
+    """Store that a version is shown; the next one is due at the earliest at `due_at`."""
+    await connection.execute(
+        """UPDATE status_thread SET shown_version = $4, due_at = $5, comment_deleted = $6,
+               attempts = 0, last_error = '', leased_until = NULL
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, thread.version, due_at, deleted),
+    )
+
+
+async def postpone(connection: Connection, thread: Thread, error: str, due_at: datetime) -> None:
+    await connection.execute(
+        """UPDATE status_thread SET due_at = $5, last_error = $4, leased_until = NULL
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, error, due_at),
+    )
+
+
+async def next_due(connection: Connection) -> datetime | None:
+    found: datetime | None = await connection.fetchval(
+        f"SELECT min(due_at) FROM status_thread WHERE {_WAITS}"
+    )
+    return found
+
+
+async def count_waiting(connection: Connection) -> tuple[int, float]:
+    """How many threads show less than is known, and since when the oldest, in seconds."""
+    row = await connection.fetchrow(
+        f"""SELECT count(*) AS count,
+                coalesce(extract(epoch FROM now() - min(changed_at)), 0)::float8 AS oldest_s
+            FROM status_thread WHERE {_WAITS}"""
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["count"], row["oldest_s"]
+
+
+def _thread(row: Any) -> Thread:
+    return Thread(**{one.name: row[one.name] for one in fields(Thread)})

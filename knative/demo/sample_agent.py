@@ -1,0 +1,64 @@
+"""An agent without a model: it does what an issue asks for in one plain sentence, and no more.
+
+    In `src/basket.py`, replace `items[:-1]` by `items`.
+
+It shows what an image owes: commits on its branch, and an outputs file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_ASKED = re.compile(r"In `([\w./-]+)`, replace `([^`\n]+)` by `([^`\n]+)`")
+
+
+def main() -> int:
+    """Return 0 with an outputs file; 1 where there is no workspace."""
+    try:
+        repository, outputs = Path(os.environ["REPOSITORY_DIR"]), Path(os.environ["OUTPUTS_FILE"])
+        task = (Path(os.environ["TASK_DIR"]) / "task.md").read_text()
+    except KeyError as error:
+        print(f"the variable {error.args[0]} is missing: this agent needs a workspace")
+        return 1
+    asked_for = work(repository, task)
+    outputs.write_text(json.dumps(asked_for))
+    print(json.dumps(asked_for, indent=2))
+    return 0
+
+
+def work(repository: Path, task: str) -> dict[str, object]:
+    """Do what the task asks; return the outputs."""
+    asked = _ASKED.findall(task)
+    if not asked:
+        reason = "The issue has no sentence of the form: In `FILE`, replace `A` by `B`."
+        return {"nothing_to_do": reason}
+    changed = []
+    for name, old, new in asked:
+        file = (repository / name).resolve()
+        if not file.is_relative_to(repository.resolve()) or not file.is_file():
+            return {"nothing_to_do": f"There is no file {name}."}
+        text = file.read_text()
+        if old in text:
+            file.write_text(text.replace(old, new))
+            changed.append(name)
+    if not changed:
+        return {"nothing_to_do": "What should be replaced is not there."}
+    title = task.partition("\n")[0].lstrip("# ").strip() or "Do what the issue asks"
+    git = ["git", "-C", str(repository)]
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", title], check=True)
+    names = ", ".join(f"`{name}`" for name in changed)
+    return {
+        "pull_request": {"title": title, "body": f"Changes {names}, as the issue asks."},
+        "summary": f"Replaced what the issue names in {names}.",
+        "usage": {"turns": 1},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

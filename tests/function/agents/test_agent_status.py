@@ -1,0 +1,226 @@
+"""One comment for each route and issue, that says what its agent does and has done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from functions.agent_status.main import agent_status
+from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
+from functions.events.base import Event
+from functions.events.job import JobFailed, JobQueued, JobStarted, JobSucceeded
+from functions.events.schedule import ScheduleDue
+from tests.conftest import MakeMigrated
+from tests.support.cluster import Cluster
+from tests.support.deliveries_world import Clock
+from tests.support.github_conversation import Comment
+from tests.support.github_standin import GithubStandIn
+
+REPOSITORY = "acme/shop"
+AT = datetime(2026, 3, 2, 14, tzinfo=UTC)
+JOB: dict[str, Any] = {
+    "job_id": "execute-1",
+    "kind": "execute",
+    "task_id": "acme/shop#1",
+    "service": "acme/shop",
+    "group": "",
+    "route": "issue-labelled-agent",
+    "repository": REPOSITORY,
+    "issue": 1,
+}
+PLACE = {name: JOB[name] for name in ("job_id", "task_id", "route", "repository", "issue")}
+QUEUED = JobQueued(**JOB, cause_id="1", cause_source="/s", cause_type="com.github")
+STARTED = JobStarted(**JOB, started_at=AT)
+SUCCEEDED = JobSucceeded(**JOB, started_at=AT, ended_at=AT)
+FAILED = JobFailed(**JOB, ended_at=AT, reason="DeadlineExceeded", message="too long, @octocat")
+DELIVERED = AgentDelivered(
+    **PLACE,
+    settled_at=AT,
+    pull_request=57,
+    commits=2,
+    files=["src/a.py"],
+    usage=AgentUsage(turns=14, cost_usd=0.42),
+)
+REFUSED = AgentUndelivered(
+    **PLACE, settled_at=AT, reason="refused", details=[".github/workflows/x: no"], kept=True
+)
+
+
+@dataclass
+class StatusWorld:
+    cluster: Cluster
+    clock: Clock
+    github: GithubStandIn
+    environ: dict[str, str]
+
+    def deploy(self) -> None:
+        self.cluster.deploy(agent_status, self.environ, now=self.clock)
+
+    async def tell(self, *events: Event) -> None:
+        for event in events:
+            answer = await self.cluster.tell("agent-status", event)
+            assert answer.status_code == 202, answer.text
+
+    async def passes(self, seconds: float) -> None:
+        """Time passes, and a tick comes."""
+        self.clock.passes(seconds=seconds)
+        await self.tell(ScheduleDue(schedule="agent-status-sweep", time=self.clock()))
+
+    @property
+    def comments(self) -> list[Comment]:
+        return self.github.conversation.on(REPOSITORY, 1)
+
+    @property
+    def comment(self) -> Comment:
+        [found] = self.comments
+        return found
+
+
+@pytest.fixture(scope="module")
+async def status_database(make_migrated: MakeMigrated) -> str:
+    return await make_migrated("agent_status")
+
+
+@pytest.fixture
+async def status(
+    cluster: Cluster, status_database: str, tmp_path: Path
+) -> AsyncIterator[StatusWorld]:
+    connection = await asyncpg.connect(status_database)
+    await connection.execute("TRUNCATE status_thread, inbox, run")
+    await connection.close()
+    clock = Clock()
+    async with httpx.AsyncClient() as no_receiver:
+        github = GithubStandIn(clock, no_receiver, "secret", folder=tmp_path)
+        cluster.add("api", github)
+        await github.opened(REPOSITORY)
+        environ = {
+            "DATABASE_URL": status_database,
+            "GITHUB_APP_ID": "1",
+            "GITHUB_APP_PRIVATE_KEY": github.private_key,
+        }
+        world = StatusWorld(cluster, clock, github, environ)
+        world.deploy()
+        yield world
+    assert not github.document.violations, github.document.violations
+
+
+async def test_one_comment_and_a_reaction_say_that_the_issue_was_seen(status: StatusWorld) -> None:
+    await status.tell(QUEUED)
+    assert status.comment.body.startswith("**An agent is queued for this.**")
+    assert status.github.conversation.reactions == [
+        (f"/repos/{REPOSITORY}/issues/1/reactions", "eyes")
+    ]
+
+
+async def test_the_same_comment_is_edited_at_most_once_in_ten_seconds(status: StatusWorld) -> None:
+    await status.tell(QUEUED, STARTED, SUCCEEDED)
+    assert len(status.comment.edits) == 1, "what came within ten seconds waits"
+    status.github.requests.clear()
+    await status.passes(10)
+    assert len(status.comment.edits) == 2
+    assert [one.split()[0] for one in status.github.requests] == ["PATCH"], "one request an edit"
+    await status.tell(DELIVERED)
+    await status.passes(60)
+
+    assert len(status.comment.edits) == 3
+    assert status.comment.body.startswith("**Draft pull request #57 is ready for review.**")
+    assert "14 turns, $0.42" in status.comment.body
+    await status.passes(60)
+    assert len(status.comment.edits) == 3, "nothing has changed"
+
+
+async def test_events_in_any_order_and_twice_end_in_the_same_text(status: StatusWorld) -> None:
+    await status.tell(DELIVERED, SUCCEEDED, STARTED, QUEUED)
+    await status.passes(10)
+    first = status.comment.body
+    await status.tell(QUEUED, STARTED, SUCCEEDED, DELIVERED)
+    await status.passes(60)
+    assert status.comment.body == first
+    assert "#57" in first
+    assert len(status.comments) == 1
+
+
+async def test_what_was_refused_is_said_with_the_reason(status: StatusWorld) -> None:
+    await status.tell(QUEUED, REFUSED)
+    await status.passes(10)
+    body = status.comment.body
+    assert "breaks the rules of its route" in body
+    assert "- .github/workflows/x: no" in body
+    assert "What it has committed is kept." in body
+
+
+async def test_a_failure_mentions_no_user_and_says_what_to_do(status: StatusWorld) -> None:
+    await status.tell(QUEUED, FAILED)
+    await status.passes(10)
+    assert "> DeadlineExceeded: too long, @\u200boctocat" in status.comment.body
+    assert "Set the label again" in status.comment.body
+
+
+async def test_a_comment_that_a_person_deleted_stays_deleted(status: StatusWorld) -> None:
+    await status.tell(QUEUED)
+    status.github.conversation.delete(status.comment)
+    await status.tell(STARTED)
+    await status.passes(60)
+    await status.tell(SUCCEEDED, DELIVERED)
+    await status.passes(60)
+    assert status.comments == []
+
+
+async def test_while_github_is_away_nothing_is_lost_and_all_is_said_once(
+    status: StatusWorld,
+) -> None:
+    status.cluster.down.add("api")
+    await status.tell(QUEUED, STARTED)
+    for _ in range(10):
+        await status.passes(60)
+    status.cluster.down.clear()
+    status.github.refuses(2, 429, {"retry-after": "120"})
+    for _ in range(4):
+        await status.passes(60)
+    await status.tell(SUCCEEDED, DELIVERED)
+    await status.passes(60)
+
+    assert status.comment.edits[-1].startswith("**Draft pull request #57")
+    assert len(status.comments) == 1
+
+
+async def test_a_process_that_died_after_commenting_makes_no_second_comment(
+    status: StatusWorld,
+) -> None:
+    """Its comment is found by its mark: GitHub made it, the answer was lost."""
+    status.github.lose_answer_of = "/comments"
+    await status.tell(QUEUED)
+    assert len(status.comments) == 1
+    status.deploy()
+    await status.tell(STARTED)
+    await status.passes(60)
+    assert len(status.comments) == 1
+    assert "is working on this" in status.comment.body
+
+
+async def test_a_second_job_is_shown_above_the_first(status: StatusWorld) -> None:
+    await status.tell(QUEUED, FAILED)
+    again = QUEUED.model_copy(update={"job_id": "execute-2"})
+    await status.tell(again)
+    await status.passes(10)
+    head, _, before = status.comment.body.partition("Before:")
+    assert head.startswith("**An agent is queued")
+    assert "`execute-1`: The agent failed." in before
+
+
+async def test_what_is_about_no_issue_is_ignored(status: StatusWorld) -> None:
+    await status.tell(QUEUED.model_copy(update={"issue": None}))
+    assert status.github.requests == []
+
+
+async def test_without_credentials_nothing_is_asked(status: StatusWorld) -> None:
+    status.cluster.deploy(agent_status, {"DATABASE_URL": status.environ["DATABASE_URL"]})
+    await status.tell(QUEUED)
+    assert status.github.requests == []
