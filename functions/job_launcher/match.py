@@ -19,7 +19,8 @@ Item = Mapping[str, Any]
 class MatchFields:
     """The fields that routes match on. `labels` has each label's value, or its name again.
 
-    `author_association` is GitHub's field of that name; `fork` is None where it is unknown.
+    `author_association` is GitHub's field of that name; `fork`, and `bot` of
+    the sender, are None where that is unknown.
     """
 
     type: str
@@ -31,6 +32,7 @@ class MatchFields:
     agent: str = ""
     author_association: str = ""
     fork: bool | None = None
+    bot: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def match_fields(event: AnyEvent, data: Mapping[str, Any]) -> MatchFields:
         severity=_severity(labels, data),
         agent=str(data.get("agent_type") or ""),
         author_association=_author_association(data),
+        bot=_bot(_at(data, "sender")),
         fork=_fork(_at(data, "pull_request", "head"), _at(data, "repository")),
     )
 
@@ -145,8 +148,12 @@ def mismatch(route: Route, fields: MatchFields) -> str:
             continue
         actual = ", ".join(value for value in values if value) or "none"
         return f"{name} is {shortened(actual)}, not {' or '.join(patterns)}"
-    if wanted.fork is not None and fields.fork is not wanted.fork:
-        return f"fork is {'unknown' if fields.fork is None else fields.fork}, not {wanted.fork}"
+    for name, flag, value in (
+        ("fork", wanted.fork, fields.fork),
+        ("bot", wanted.bot, fields.bot),
+    ):
+        if flag is not None and value is not flag:
+            return f"{name} is {'unknown' if value is None else value}, not {flag}"
     return ""
 
 
@@ -172,6 +179,14 @@ def _fork(head: Mapping[str, Any], repository: Mapping[str, Any]) -> bool | None
     if "repo" not in head or not isinstance(ours, str):
         return None
     return bool(_at(head, "repo").get("full_name") != ours)
+
+
+def _bot(sender: Mapping[str, Any]) -> bool | None:
+    """Did a bot do it? GitHub's Apps have this type, and a login that ends so."""
+    login = sender.get("login")
+    if not isinstance(login, str):
+        return None
+    return sender.get("type") == "Bot" or login.endswith("[bot]")
 
 
 def _at(data: object, *path: str) -> Mapping[str, Any]:

@@ -48,7 +48,7 @@ class StrictModel(BaseModel):
 class Match(StrictModel):
     """The fields of an event that a route matches. A text matches exactly, or by its prefix where
     it ends with `*`; a list matches if one entry does. A field that is left out matches all events.
-    `author_association` and `fork` do not match an event without them."""
+    `author_association`, `fork` and `bot` do not match an event without them."""
 
     type: Patterns
     source: Patterns | None = None
@@ -59,6 +59,7 @@ class Match(StrictModel):
     agent: Patterns | None = None
     author_association: Patterns | None = None
     fork: bool | None = None
+    bot: bool | None = None
 
 
 class SecretKeyRef(StrictModel):

@@ -179,3 +179,21 @@ def test_data_that_is_no_json_object_is_read_as_none(data: str) -> None:
     said = event("com.github.issue.labeled", {}).ce_attributes
     choice = choose(ROUTES, AnyEvent(ce_attributes=said, data=data.encode()))
     assert (choice.route, choice.data) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("sender", "bot"),
+    [
+        ({"login": "octocat", "type": "User"}, False),
+        ({"login": "octocat"}, False),
+        ({"login": "renovate[bot]"}, True),
+        ({"login": "helper", "type": "Bot"}, True),
+        ({}, None),
+    ],
+)
+def test_a_route_may_tell_bots_from_people(sender: dict[str, str], bot: bool | None) -> None:
+    job = "{kind: execute, task_id: t, service: s}"
+    for wanted in (True, False):
+        text = f"routes:\n  - {{name: a, match: {{type: '*', bot: {wanted}}}, job: {job}}}"
+        choice = choose(parse(text), event("x", {**ISSUE, "sender": sender}))
+        assert (choice.route is not None) is (bot is wanted)
