@@ -36,6 +36,7 @@ from functions.console import (
     sprint_page,
     sprints,
     today,
+    user_actions,
 )
 from functions.console.ask import Ask
 from functions.console.authentication import Authentication, EndedSessions
@@ -47,6 +48,7 @@ from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (
     today,
+    user_actions,
     search,
     attention,
     sprints,

@@ -37,6 +37,7 @@ NAVIGATION = (
     ("/jobs", "Jobs"),
     ("/schedules", "Schedules"),
     ("/dead-letters", "Dead letters"),
+    ("/actions", "Actions"),
 )
 
 SECURITY = {

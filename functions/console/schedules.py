@@ -59,7 +59,7 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def is_under_way(tick: Row | None) -> bool:
-    """Was a tick sent whose function has not said how it ended?"""
+    """Was a tick sent whose function has not ended it?"""
     return tick is not None and tick["state"] in ("sent", "running")
 
 

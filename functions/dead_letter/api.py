@@ -15,9 +15,10 @@ from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
 from functions.kit import cloudevents
 from functions.kit.clients import each
 from functions.kit.context import Context
-from functions.kit.contract import Query, page, user_of
+from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
+from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
 
 M = TypeVar("M", bound=BaseModel)
@@ -126,10 +127,21 @@ async def dismiss_one(request: Request, ctx: Context) -> Response:
     """Mark an open dead letter as dismissed, with the reason: nothing is sent."""
     why = _read(Why, await _json(request))
     number = (await _found(request, ctx)).number
-    async with ctx.store.transaction() as tx:
-        if not await audit.dismiss(tx, number, _who(request), why.reason, ctx.now()):
-            raise Conflict(f"dead letter {number} is not open")
+    if not await _end("dismissed", number, request, why.reason, ctx):
+        raise Conflict(f"dead letter {number} is not open")
     return JSONResponse({"dead_letter": number, "outcome": "dismissed"})
+
+
+async def _end(action: str, number: int, request: Request, reason: str, ctx: Context) -> bool:
+    """Dismiss or delete a dead letter, and record who did it; False where it cannot be."""
+    end = {"dismissed": audit.dismiss, "deleted": audit.delete}[action]
+    who, now = _who(request), ctx.now()
+    async with ctx.store.transaction() as tx:
+        ended = await end(tx, number, who, reason, now)
+        if ended:
+            done = UserAction(who, action, f"dead letter {number}", reason)
+            await record_action(tx, ctx.function, done, now)
+    return ended
 
 
 async def dismiss_many(request: Request, ctx: Context) -> Response:
@@ -138,8 +150,7 @@ async def dismiss_many(request: Request, ctx: Context) -> Response:
     chosen = _chosen(Filter(type=given.type, function=given.function, state=given.state))
 
     async def dismiss(number: int) -> dict[str, Any]:
-        async with ctx.store.transaction() as tx:
-            done = await audit.dismiss(tx, number, _who(request), given.reason, ctx.now())
+        done = await _end("dismissed", number, request, given.reason, ctx)
         detail = None if done else _NOT_OPEN
         return {
             "dead_letter": number,
@@ -155,9 +166,8 @@ async def delete_one(request: Request, ctx: Context) -> Response:
     """Delete a dead letter with its payload; who did it and why stays on record."""
     why = _read(Why, await _json(request))
     number = _number(request)
-    async with ctx.store.transaction() as tx:
-        if not await audit.delete(tx, number, _who(request), why.reason, ctx.now()):
-            raise NotFound(f"there is no dead letter {number}")
+    if not await _end("deleted", number, request, why.reason, ctx):
+        raise NotFound(f"there is no dead letter {number}")
     return JSONResponse({"dead_letter": number, "outcome": "deleted"})
 
 
@@ -239,6 +249,7 @@ _POSTS: tuple[tuple[str, Endpoint], ...] = (
     ("/dismiss", dismiss_many),
 )
 ROUTES = (
+    ACTIONS,
     route("/", dead_letters),
     route("/dead-letters", dead_letters),
     route("/dead-letters/{number}", dead_letter),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from functions.dead_letter import decide, tables
 from functions.kit import cloudevents
 from functions.kit.context import Context
+from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, PermanentError
 
 
@@ -106,5 +107,8 @@ async def redrive(
             return False
         (entry,) = await durable.put(tx, ctx.function, [message or as_kept(claim.dead_letter)])
         await tables.link(tx, claim.redrive, entry.number)
+        action = "sent again, edited" if is_edited else "sent again"
+        done = UserAction(who, action, f"dead letter {number}")
+        await record_action(tx, ctx.function, done, ctx.now())
     durable.deliver([entry])
     return True

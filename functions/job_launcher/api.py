@@ -14,8 +14,9 @@ from functions.job_launcher.logs import logs
 from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract import Query, page, user_of
+from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.decorator import route
+from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, NotFound
 
 FILTERS = ("state", "group", "task", "service")
@@ -94,11 +95,15 @@ async def cancel(request: Request, ctx: Context) -> Response:
         time=cloudevents.format_time(ctx.now()),
         datacontenttype="application/json",
     )
+    async with ctx.store.transaction() as tx:
+        done = UserAction(user, "asked to cancel", f"job {row.id}")
+        await record_action(tx, ctx.function, done, ctx.now())
     await ctx.publisher.publish([message])
     return JSONResponse({"job_id": row.id, "state": row.state, "cancel": "requested"}, 202)
 
 
 ROUTES = (
+    ACTIONS,
     route("/jobs", jobs),
     route("/jobs/{id}", job),
     route("/jobs/{id}/logs", logs),

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 
 from functions.kit.contract import Ctx, IdempotencyKey
 from functions.kit.contract.body import off_loop
+from functions.kit.contract.callers import check_operator
 from functions.kit.contract.documents import parsed
 from functions.kit.errors import Conflict
 from functions.orchestrator import queries, registration
@@ -93,9 +94,10 @@ async def register(request: Request, saga: Saga, service: ServiceName = None) ->
 
 @router.delete("/register/{orch_name}/{service}", responses=documented(400, 404))
 async def leave(
-    orch_name: OrchName, service: OrchName, ctx: Ctx, who: ServiceName = None
+    request: Request, orch_name: OrchName, service: OrchName, ctx: Ctx, who: ServiceName = None
 ) -> Accepted:
     """Take back all that a service has registered as worker; its steps wait for another."""
+    check_operator(request.scope, ctx, owner=service)
     async with ctx.store.transaction() as tx:
         caller, now = who or "anonymous", ctx.resources.now()
         steps = await registration.leave(tx, orch_name, service, caller, now)

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from functions.kit.contract import Ctx, user_of
+from functions.kit.contract.callers import check_operator
 from functions.kit.contract.query import Paging
 from functions.kit.errors import NotFound
 from functions.orchestrator import run_store
@@ -32,11 +33,12 @@ ServiceName = Annotated[
 ]
 
 
-async def _who(request: Request, service: ServiceName = None) -> str:
+async def _who(request: Request, ctx: Ctx, service: ServiceName = None) -> str:
+    check_operator(request.scope, ctx)
     return user_of(request.headers) or service or "anonymous"
 
 
-# A person, whom the console names in X-User, or the service that asks.
+# An operator: a person, whom the console names in X-User, or the service that asks.
 Who = Annotated[str, Depends(_who)]
 ToStep = Annotated[
     str | None,

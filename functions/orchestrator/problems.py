@@ -25,13 +25,13 @@ def answer(request: Request, found: Problem) -> Response:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of a route's errors; every route may answer 503."""
+    """Return the OpenAPI responses of a route's errors; every route may answer 401, 403 and 503."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({503, *statuses})
+        for status in sorted({401, 403, 503, *statuses})
     }
 
 

@@ -13,9 +13,10 @@ from starlette.responses import Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract import Query, number, page
+from functions.kit.contract import ACTIONS, Query, number, page
 from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
+from functions.kit.durable import Connection, UserAction, record_action
 from functions.kit.errors import NotFound, PermanentError
 from functions.scheduler import backfill, tables
 from functions.scheduler.decide.backfill import Which
@@ -33,11 +34,12 @@ User = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Asked(BaseModel):
-    """The user; the action is in the path."""
+    """The user, and why; the action is in the path."""
 
     model_config = ConfigDict(extra="forbid")
 
     by: User
+    reason: str = Field("", max_length=300)
 
 
 class PauseAsked(Asked):
@@ -118,15 +120,18 @@ async def pause(request: Request, ctx: Context) -> Response:
     async with ctx.store.transaction() as tx:
         if not await tables.pause(tx, name, Pause(asked.by, asked.reason, asked.until)):
             raise NotFound(f"no schedule {name}")
+        until = f" until {cloudevents.format_time(asked.until)}" if asked.until else ""
+        await _record(tx, ctx, asked, f"paused{until}", name)
     return await schedule(request, ctx)
 
 
 async def resume(request: Request, ctx: Context) -> Response:
     name = request.path_params["name"]
-    await _asked(request, Asked)
+    asked = await _asked(request, Asked)
     async with ctx.store.transaction() as tx:
         if not await tables.resume(tx, name, ctx.now()):
             raise NotFound(f"no schedule {name}")
+        await _record(tx, ctx, asked, "resumed", name)
     return await schedule(request, ctx)
 
 
@@ -137,6 +142,8 @@ async def run(request: Request, ctx: Context) -> Response:
         _known(await tables.load(connection, [name]), name)
     minute = ctx.now().replace(second=0, microsecond=0)
     tick = await run_now(name, asked.by, minute, ctx)
+    async with ctx.store.transaction() as tx:  # the tick names the user as well
+        await _record(tx, ctx, asked, "run", f"{name}@{tick.name}")
     ctx.part(Loop).begin(ctx)
     return _json(_tick(tick), 202)
 
@@ -160,6 +167,8 @@ async def begin_backfill(request: Request, ctx: Context) -> Response:
     number = await backfill.begin(
         ctx, name, asked.since, asked.before, asked.which, asked.at_once, asked.by
     )
+    async with ctx.store.transaction() as tx:
+        await _record(tx, ctx, asked, "began", f"backfill {number} of {name}")
     ctx.part(Loop).begin(ctx)
     return _json(await backfill.read(ctx, number), 202)
 
@@ -176,11 +185,20 @@ async def change_backfill(request: Request, ctx: Context) -> Response:
         raise NotFound(f"no such action: there are {', '.join(actions)}")
     asked = await _asked(request, Asked)
     await backfill.change(ctx, _number(request), actions[action], asked.by)
+    async with ctx.store.transaction() as tx:
+        done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[action]
+        await _record(tx, ctx, asked, done, f"backfill {_number(request)}")
     ctx.part(Loop).begin(ctx)
     return await show_backfill(request, ctx)
 
 
+async def _record(tx: Connection, ctx: Context, asked: Asked, action: str, subject: str) -> None:
+    done = UserAction(asked.by, action, subject, asked.reason)
+    await record_action(tx, ctx.function, done, ctx.now())
+
+
 ROUTES = [
+    ACTIONS,
     route("/schedules", schedules),
     route("/schedules/{name}", schedule),
     route("/schedules/{name}/pause", pause, ["POST"]),

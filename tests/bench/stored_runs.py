@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,9 @@ from functions.kit.durable.retention import keep_small
 from functions.orchestrator.deduplication import FUNCTION
 from functions.orchestrator.retention import rules
 
+# Ids of runs grow with time (version 7), so those that are stored are neighbours, too.
+_RUN = "('0190' || lpad(to_hex(n), 28, '0'))::uuid"
+
 
 async def fill(url: str, stored: int) -> None:
     """Finished runs, as many as in a long life, each with as many rows as one really has.
@@ -20,6 +24,7 @@ async def fill(url: str, stored: int) -> None:
     Every second one is old enough to be deleted.
     """
     connection = await asyncpg.connect(url)
+    began = time.monotonic()
     try:
         runs = await connection.fetchval("SELECT count(*) FROM orchestration_run")
         audits = round(await connection.fetchval("SELECT count(*) FROM audit_event") / runs)
@@ -27,16 +32,16 @@ async def fill(url: str, stored: int) -> None:
         await connection.execute(
             f"""INSERT INTO orchestration_run (flow_id, template_id, orch_name, status, since,
                     payload, payload_encoding, correlation_id, started_at, completed_at)
-                SELECT md5('r' || n)::uuid, 1, 'o', 'COMPLETED', now(), '{{}}', 'json', 'c',
+                SELECT {_RUN}, 1, 'o', 'COMPLETED', now(), '{{}}', 'json', 'c',
                     now() - n * interval '1 s', now() - n % 2 * interval '400 days'
                 FROM generate_series(1, {stored}) n;
                 INSERT INTO orchestration_step_run (flow_id, step_name, seq, status, attempt, base,
                     undo_attempt, undo_base, round, round_base, calls)
-                SELECT md5('r' || n)::uuid, 's' || k, k, 'DO_SUCCESS', 1, 0, 0, 0, 1, 0,
+                SELECT {_RUN}, 's' || k, k, 'DO_SUCCESS', 1, 0, 0, 0, 1, 0,
                     '[["DO", 1, "w", "SUCCESS"]]'
                 FROM generate_series(1, {stored}) n, generate_series(1, 3) k;
                 INSERT INTO audit_event (flow_id, type, detail, at)
-                SELECT md5('r' || n)::uuid, 'STEP_SUCCESS', '', now()
+                SELECT {_RUN}, 'STEP_SUCCESS', '', now()
                 FROM generate_series(1, {stored}) n, generate_series(1, {audits}) k;
                 INSERT INTO inbox (function, source, id, type)
                 SELECT 'orchestrator', '/functions/w', 's' || n || '-' || k, 'answer'
@@ -45,6 +50,7 @@ async def fill(url: str, stored: int) -> None:
         )
         await connection.execute("VACUUM ANALYZE", timeout=600)
         await connection.execute("CHECKPOINT", timeout=600)
+        print(f"  {stored:,} finished runs stored in {time.monotonic() - began:.0f} s", flush=True)
     finally:
         await connection.close()
 

@@ -1,7 +1,7 @@
 """A year of data: each list, panel, scrape and sweep, against its time on an empty store.
 
 A local Knative has run a morning; then rows come by SQL (`year_rows`), and everything is timed
-again. YEAR_SCALE is how much of a year: ratios show at a twentieth what grows with it.
+again. YEAR_SCALE is how much of a year: ratios show at a fiftieth what grows with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.bench import year_rows
 from tests.bench.report import Row
 from tests.browser.morning import Morning, morning
 
-SCALE = float(os.environ.get("YEAR_SCALE", "0.05"))
+SCALE = float(os.environ.get("YEAR_SCALE", "0.02"))
 EVENTS = int(2_000_000 * SCALE)  # of the local broker's store
 TIMES, SWEEPS = 9, 3
 LIMIT = 2.0

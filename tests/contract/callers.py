@@ -192,6 +192,7 @@ def _own(name: str, service: Manifest) -> Iterator[Manifest]:
             "OIDC_AUDIENCE": audience(name),
             "OIDC_SENDERS": ",".join(senders(name)),
             "OIDC_CALLERS": ",".join(callers(name)),
+            "OIDC_OPERATORS": subject(OPERATOR),
             "OIDC_PROXIES": subject(CONSOLE),
         }
         for setting, value in settings.items():

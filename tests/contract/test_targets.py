@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from functions.events.base import AnyEvent
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.process.health import problems
+from tests.support import eventually
 from tests.support.cluster import Cluster, assert_problem
 from tests.support.repository import GOLDEN, all_folders, function_folders, of_kind, spec, target
 
@@ -170,3 +172,40 @@ async def test_a_scheduled_function_tells_when_it_ran_and_how_it_ended(
     (run,) = response.json()["runs"]
     assert run["id"].startswith(spec(name).schedules[0].rstrip("*"))
     assert run["outcome"] == ("ok" if answered.is_success else "failed")
+
+
+async def test_what_killed_functions_have_committed_another_function_sends(
+    deserted: Cluster, functions_database: str
+) -> None:
+    """The kill is between settle and relay: the commit is there, and no event has left."""
+    connection = await asyncpg.connect(functions_database)
+    deserted.down.add("broker-ingress")
+    deserted.waits = False
+    committed: dict[str, int] = {}
+    for name in (n for n in FUNCTIONS if spec(n).inbox and spec(n).emits):
+        for kind in (one for one in spec(name).inputs if one is not AnyEvent):
+            message = example(kind.type, spec(name).schedules)
+            worker = {"workername": service(name)}
+            told = replace(message, extensions={**message.extensions, **worker})
+            await deserted.tell(service(name), told)
+        await deserted.crash(service(name))
+        committed[name] = await connection.fetchval(
+            "SELECT count(*) FROM outbox_event WHERE function = $1", name
+        )
+    # Others need a service's answer before they have anything to tell.
+    assert {name for name, count in committed.items() if count} >= {
+        *("client_service", "orchestrator", "realm_service"),
+    }
+
+    await connection.execute("UPDATE outbox_event SET leased_until = NULL, attempts = 0")
+    deserted.down.clear()
+    another = deserted.deploy(target("dead_letter"), {"DATABASE_URL": functions_database})
+
+    async def all_are_sent() -> bool:
+        await another.resources.durable.relay.sweep()
+        return not await connection.fetchval("SELECT count(*) FROM outbox_event")
+
+    assert await eventually(all_are_sent)
+    await connection.close()
+    messages = deserted.sink.messages
+    assert len({(m.source, m.id) for m in messages}) == len(messages) == sum(committed.values())

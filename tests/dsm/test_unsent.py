@@ -36,40 +36,21 @@ async def hang(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-async def prompt(dsm: Dsm) -> AsyncIterator[set[asyncio.Task[None]]]:
-    """Services answer before their work behind the answer is over, as on a socket; that work."""
-    behind: set[asyncio.Task[None]] = set()
-
-    def served(app: Any) -> Any:
-        async def answered(scope: Any, receive: Any, send: Any) -> None:
-            done = asyncio.Event()
-
-            async def told(message: Any) -> None:
-                await send(message)
-                if message["type"] == "http.response.body" and not message.get("more_body"):
-                    done.set()
-
-            behind.add(asyncio.create_task(app(scope, receive, told)))
-            await done.wait()
-
-        return answered
-
-    dsm.cluster.add("project-orchestrator", served(dsm.cluster.apps["project-orchestrator"]))
+async def prompt(dsm: Dsm) -> AsyncIterator[None]:
+    """An answer comes before all that was committed with it has left, as on a socket."""
     dsm.cluster.waits = False
-    yield behind
+    yield
     dsm.cluster.waits = True
-    await dsm.cluster.crash("sprint-service")
-    await _end(behind)
+    await all_die(dsm)
 
 
-async def _end(behind: set[asyncio.Task[None]]) -> None:
-    for task in behind:
-        task.cancel()
-    await asyncio.gather(*behind, return_exceptions=True)
+async def all_die(dsm: Dsm) -> None:
+    for name in ("sprint-service", "project-orchestrator"):
+        await dsm.cluster.crash(name)
 
 
 async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
-    dsm: Dsm, dsm_databases: dict[str, str], prompt: set[asyncio.Task[None]]
+    dsm: Dsm, dsm_databases: dict[str, str], prompt: None
 ) -> None:
     sprint = await dsm.sprint()
     await dsm.orchestrate()
@@ -89,8 +70,7 @@ async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
     assert any("chronicle-service: no answer" in w for w in closed["decisions"]["warnings"])
     assert started["sprint_id"] == "GEM-001-S02"
 
-    await _end(prompt)  # the processes die, too
-    await dsm.cluster.crash("sprint-service")
+    await all_die(dsm)
     dsm.cluster.waits = True
     dsm.cluster.add("chronicle-service", chronicle)
     await leases_end(dsm_databases)
@@ -119,9 +99,7 @@ async def test_a_chronicle_that_needs_time_to_start_has_all_notes_in_the_end(dsm
         assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
 
 
-async def test_one_note_that_hangs_waits_in_nobody_elses_way(
-    dsm: Dsm, prompt: set[asyncio.Task[None]]
-) -> None:
+async def test_one_note_that_hangs_waits_in_nobody_elses_way(dsm: Dsm, prompt: None) -> None:
     chronicle = dsm.cluster.apps["chronicle-service"]
     dsm.cluster.add("chronicle-service", hang)
     await dsm.sprint("SLOW-001")

@@ -129,7 +129,7 @@ class GithubConversation:
         repository, query = repository_of(request), request.query_params
         owner = repository.partition("/")[0]
         found = [
-            self._shown_pull(repository, pull)
+            self.shown_pull(repository, pull)
             for pull in self._world.pulls.get(repository, {}).values()
             if query.get("state", "open") in ("all", pull.state)
             and query.get("head", f"{owner}:{pull.head}") == f"{owner}:{pull.head}"
@@ -160,18 +160,18 @@ class GithubConversation:
             self._world.time,
             repository=repository,
         )
-        return self._shown_pull(repository, pulls[number]), {}
+        return self.shown_pull(repository, pulls[number]), {}
 
     async def _one_pull(self, request: Request) -> Found:
         self._check(request, "pull_requests")
-        return self._shown_pull(repository_of(request), self._pull(request)), {}
+        return self.shown_pull(repository_of(request), self._pull(request)), {}
 
     async def _change(self, request: Request) -> Found:
         self._check(request, "pull_requests")
         pull = self._pull(request)
         for name, value in (await request.json()).items():
             setattr(pull, name, value)
-        return self._shown_pull(repository_of(request), pull), {}
+        return self.shown_pull(repository_of(request), pull), {}
 
     def _check(self, request: Request, right: str) -> None:
         self._rights.check(request, self._world.time, right)
@@ -213,7 +213,7 @@ class GithubConversation:
             html_url=f"{page}#issuecomment-{comment.id}",
         )
 
-    def _shown_pull(self, repository: str, pull: Pull) -> dict[str, Any]:
+    def shown_pull(self, repository: str, pull: Pull) -> dict[str, Any]:
         """As one of a list, which has everything that anybody reads here."""
         url = f"{API}/repos/{repository}/pulls/{pull.number}"
         made = self._world.document.made
@@ -226,6 +226,7 @@ class GithubConversation:
             draft=pull.draft,
             user=self._world.user(pull.author),
             author_association="MEMBER",
+            labels=[self._world.label(name) for name in pull.labels],
             head=self._side(pull.repository or repository, pull.head),
             base=self._side(repository, pull.base),
             created_at=written(pull.updated_at),

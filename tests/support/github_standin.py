@@ -28,7 +28,7 @@ from tests.support.github_answers import API, Found, Handler, page, repository_o
 from tests.support.github_conversation import GithubConversation
 from tests.support.github_git import GithubGit
 from tests.support.github_rights import GithubRights
-from tests.support.github_world import Attempt, GithubWorld, Issue, Sent, written
+from tests.support.github_world import Attempt, GithubWorld, Issue, Pull, Sent, written
 
 KEEPS = timedelta(days=3)
 _GIT = re.compile(r"/([\w.-]+/[\w.-]+?)\.git/(.+)")
@@ -204,13 +204,20 @@ class GithubStandIn(GithubWorld):
         token, ends = self._rights.given(await request.json(), self.time)
         return self.document.made("installation-token", token=token, expires_at=written(ends)), {}
 
+    def about(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
+        if isinstance(issue, Issue):
+            return super().about(repository, issue)
+        shown = self.conversation.shown_pull(repository, issue)
+        return {"number": issue.number, "pull_request": shown}
+
     async def _issues(self, request: Request) -> Found:
         self._rights.check(request, self.time, "issues")
         repository, query = repository_of(request), request.query_params
         wanted = {one.lower() for one in query.get("labels", "").split(",") if one}
         found = [
             self.issue(repository, issue)
-            for issue in self.issues.get(repository, {}).values()
+            for kind in (self.issues, self.pulls)
+            for issue in kind.get(repository, {}).values()
             if query.get("state", "open") in ("all", issue.state)
             and wanted <= {one.lower() for one in issue.labels}
         ]
@@ -230,8 +237,10 @@ class GithubStandIn(GithubWorld):
             self._arriving.append(asyncio.create_task(self.answered(self.late_now.pop(0))))
         return self.repository(repository_of(request)), {}
 
-    def _known(self, request: Request) -> Issue:
-        found = self.issues.get(repository_of(request), {}).get(request.path_params["number"])
+    def _known(self, request: Request) -> Issue | Pull:
+        repository, number = repository_of(request), request.path_params["number"]
+        pull = self.pulls.get(repository, {}).get(number)
+        found = pull or self.issues.get(repository, {}).get(number)
         if found is None:
             raise HTTPException(404, "Not Found")
         return found

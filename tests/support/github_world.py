@@ -86,6 +86,8 @@ class Pull:
     state: str = "open"
     # Of the head; another one is a fork.
     repository: str = ""
+    labels: list[str] = field(default_factory=list)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
 
 
 class GithubWorld:
@@ -138,6 +140,13 @@ class GithubWorld:
         """Somebody labels an issue; returns the delivery of the first hook."""
         return await self._changed(repository, number, label, "labeled", fate, by)
 
+    def proposed(self, repository: str, title: str = "Make it so", branch: str = "change") -> int:
+        """Somebody opens a pull request; returns its number."""
+        number = self.next_number(repository)
+        pull = Pull(number, title, "", branch, "main", False, "octocat", self.time)
+        self.pulls.setdefault(repository, {})[number] = pull
+        return number
+
     def commented(self, repository: str, number: int) -> None:
         """Somebody writes under an issue, which no hook of ours is about."""
         self.issues[repository][number].updated_at = self.time
@@ -148,7 +157,8 @@ class GithubWorld:
     async def _changed(
         self, repository: str, number: int, label: str, event: str, fate: Fate, by: str
     ) -> Sent:
-        issue = self.issues[repository][number]
+        pull = self.pulls.get(repository, {}).get(number)
+        issue = pull or self.issues[repository][number]
         others = [one for one in issue.labels if one.lower() != label.lower()]
         issue.labels = [*others, label] if event == "labeled" else others
         issue.updated_at = self.time
@@ -165,12 +175,17 @@ class GithubWorld:
         payload = {
             "action": event,
             "label": self.label(label),
-            "issue": self.issue(repository, issue),
+            **self.about(repository, issue),
             "repository": self.repository(repository),
             "organization": {"login": repository.partition("/")[0]},
             "sender": self.user(by),
         }
-        return await self.delivers("issues", payload, fate)
+        return await self.delivers("pull_request" if pull else "issues", payload, fate)
+
+    def about(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
+        """What a delivery says of it."""
+        assert isinstance(issue, Issue), "a stand-in shows pull requests"
+        return {"issue": self.issue(repository, issue)}
 
     async def delivers(self, event: str, payload: dict[str, Any], fate: Fate = "arrives") -> Sent:
         """Something happens of which every hook is told; returns what the first one sends."""
@@ -227,9 +242,15 @@ class GithubWorld:
             "repository_id": None,
         }
 
-    def issue(self, repository: str, issue: Issue) -> dict[str, Any]:
+    def issue(self, repository: str, issue: Issue | Pull) -> dict[str, Any]:
+        """As GitHub lists it; a pull request is an issue, too."""
+        pulls = f"{API}/repos/{repository}/pulls/{issue.number}"
+        page = f"https://github.com/{repository}/pull/{issue.number}"
+        urls = {"url": pulls, "html_url": page, "diff_url": f"{page}.diff"}
+        pull = {"pull_request": {**urls, "patch_url": f"{page}.patch"}}
         return self.document.made(
             "issue",
+            **(pull if isinstance(issue, Pull) else {}),
             number=issue.number,
             title=issue.title,
             body=issue.body,

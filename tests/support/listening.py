@@ -17,6 +17,7 @@ async def listening(app: App) -> AsyncIterator[str]:
     """Serve it on a free port; yields its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        # No date but the application's own: GitHub's stand-in has a clock that may be wrong.
         config = uvicorn.Config(app, log_config=None, lifespan="off", date_header=False)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -112,6 +112,45 @@ def test_each_nominal_time_has_one_row_whatever_wakes_the_scheduler(
     assert all(at <= now for at, now in book.sent)
 
 
+@given(
+    EXPRESSIONS,
+    st.sampled_from(ZONES),
+    st.sets(st.integers(0, 8)),
+    st.sampled_from(Holiday),
+    st.lists(st.integers(0, 4 * 1440), max_size=20),
+)
+@settings(max_examples=30, deadline=None)
+def test_each_nominal_time_has_one_row_and_runs_on_a_working_day_whatever_the_calendar(
+    expression: str, zone: str, offsets: set[int], holiday: Holiday, wakes: list[int]
+) -> None:
+    days = {date(2026, 3, 25) + number * DAY: "Feast" for number in offsets}
+    book = ledger(expression, zone=zone, missed=Missed.ALL, missed_window=30 * DAY)
+    version = book.schedule.versions[0]
+    policy = replace(version.policy, calendar="c", holiday=holiday)
+    book.schedule = replace(book.schedule, versions=[replace(version, policy=policy)])
+    book.calendars = {"c": Calendar("c", "1", days)}
+    until = START + 4 * DAY
+    for minute in [*sorted(wakes), 4 * 1440]:
+        book.wake(START + minute * MINUTE)
+        book.end()
+    wanted = model(expression, zone, START, until)
+    assert [at for at in sorted(book.rows) if at <= until] == wanted
+    sent = [at for at, _ in book.sent]
+    assert len(sent) == len(set(sent)), "none twice"
+    assert all(book.rows[at].due <= now for at, now in book.sent), "none before it is due"
+    for at, row in book.rows.items():
+        due = row.due.astimezone(ZoneInfo(zone or "UTC")).date()
+        if at.astimezone(ZoneInfo(zone or "UTC")).date() not in days:
+            assert (row.due, at in sent) == (at, True)
+        elif row.state is State.SKIPPED:
+            assert "Feast (c, 1)" in row.reason
+        else:
+            assert holiday is not Holiday.SKIP
+            assert due not in days, "it moved to a working day"
+            assert (row.due > at) is (holiday is Holiday.NEXT)
+            assert (at in sent) is (row.due <= until)
+
+
 @given(EXPRESSIONS, st.sampled_from(ZONES), st.integers(1, 3 * 1440))
 @settings(max_examples=30, deadline=None)
 def test_a_changed_expression_does_not_rewrite_the_past(

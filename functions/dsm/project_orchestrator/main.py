@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from fastapi import BackgroundTasks, FastAPI
+from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables
+from functions.dsm.project_orchestrator import audit, orchestration, sample, schedules, tables
 from functions.dsm.project_orchestrator.orchestration import Options
 from functions.kit.contract import (
     Ctx,
@@ -43,21 +43,16 @@ def build() -> FastAPI:
         project_id: Id,
         body: Orchestrate,
         ctx: Ctx,
-        background: BackgroundTasks,
         idempotency_key: IdempotencyKey = None,
     ) -> Any:
         request = idempotency_key or str(uuid4())
-        left: list[dict[str, Any]] = []
 
         async def work() -> Any:
             async with ctx.alone(ORCHESTRATION, project_id):
-                return await orchestration.orchestrate(ctx, project_id, body.options, request, left)
+                return await orchestration.orchestrate(ctx, project_id, body.options, request)
 
         asked = [project_id, body.model_dump(mode="json")]
-        answer = await called_once(ctx, idempotency_key, "POST /orchestrate", asked, work)
-        for audit in left:
-            background.add_task(orchestration.audit_later, ctx, audit)
-        return answer
+        return await called_once(ctx, idempotency_key, "POST /orchestrate", asked, work)
 
     @app.get("/orchestrate/project/{project_id}/status")
     async def status(project_id: Id, ctx: Ctx) -> dict[str, Any]:
@@ -91,4 +86,9 @@ def build() -> FastAPI:
     return app
 
 
-project_orchestrator = api("project_orchestrator", build, retention=lambda ctx: tables.RETENTION)
+project_orchestrator = api(
+    "project_orchestrator",
+    build,
+    start=audit.start,
+    retention=lambda ctx: tables.RETENTION,
+)

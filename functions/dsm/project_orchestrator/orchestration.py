@@ -8,7 +8,6 @@ decision that the world has overtaken (`Conflict`, so nothing was done) is made 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import asdict
 from datetime import timedelta
@@ -17,23 +16,17 @@ from typing import Any
 from pydantic import BaseModel, Field, field_validator
 
 from functions.cron import Cron, CronError
-from functions.dsm.project_orchestrator import decide, schedules, tables
+from functions.dsm.project_orchestrator import audit, decide, schedules, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
 from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
 from functions.kit.contract import Text
-from functions.kit.errors import Conflict, FunctionError, NotFound
-
-logger = logging.getLogger(__name__)
+from functions.kit.errors import Conflict, NotFound
 
 Row = dict[str, Any]
 
 _ATTEMPTS = 3
-# A chronicle that hangs is a warning, and must not outlast our caller's timeout; behind the
-# answer it gets the time to start from zero.
-_NOTE_S = 1.5
-_NOTE_LATER_S = 30.0
 _NO_TASKS = TaskSummary(total_tasks=0, completed_tasks=0, pending_tasks=0)
 
 
@@ -60,13 +53,8 @@ class Options(BaseModel):
         return schedule
 
 
-async def orchestrate(
-    ctx: Context, project_id: str, options: Options, request: str, left: list[Row]
-) -> Row:
-    """Do what is due for a project, once for each `request`.
-
-    `left` gets what the chronicle did not take in time: see `audit_later`.
-    """
+async def orchestrate(ctx: Context, project_id: str, options: Options, request: str) -> Row:
+    """Do what is due for a project, once for each `request`."""
     began = time.perf_counter()
     for attempt in range(1, _ATTEMPTS + 1):
         async with ctx.store.connection() as connection:
@@ -79,7 +67,6 @@ async def orchestrate(
             answer = await _act(
                 *(ctx, project_id, options, found),
                 derived_key(project_id, request, str(attempt)),
-                left,
             )
         except Conflict:
             if attempt == _ATTEMPTS:
@@ -152,9 +139,7 @@ async def _decide(ctx: Context, project_id: str, options: Options) -> Row:
     }
 
 
-async def _act(
-    ctx: Context, project_id: str, options: Options, decision: Row, key: str, left: list[Row]
-) -> Row:
+async def _act(ctx: Context, project_id: str, options: Options, decision: Row, key: str) -> Row:
     action, sprint_id = decision["action"], decision["situation"]["sprint_id"]
     actions: list[str] = []
     warnings = list(decision["warnings"])
@@ -198,7 +183,7 @@ async def _act(
     }
     answer["cronjob_name"] = cronjob
     if actions:
-        warnings += await _audit(ctx, project_id, sprint_id, decision, key, left)
+        warnings += await audit.record(ctx, project_id, sprint_id, decision, key)
     return answer
 
 
@@ -229,35 +214,3 @@ def _answer(
         "intelligence_metadata": {},
         "ai_agent_advisory": None,
     }
-
-
-async def _audit(
-    ctx: Context, project_id: str, sprint_id: str | None, decision: Row, key: str, left: list[Row]
-) -> list[str]:
-    """Put the decision into the chronicle; a chronicle that is away is a warning."""
-    body = {
-        "audit_id": key,
-        "project_id": project_id,
-        "sprint_id": sprint_id,
-        "timestamp": decision["decided_at"],
-        "base_decision": {"action": decision["action"]},
-        "final_decision": {"action": decision["action"]},
-        "combined_reasoning": decision["reasoning"],
-        "correlation_id": key,
-    }
-    try:
-        await dsm(ctx).chronicle.note("decision_audit", body, key=key, timeout_s=_NOTE_S)
-    except FunctionError as error:
-        left.append(body)
-        return [f"The decision is not in the chronicle yet: {error.detail}"]
-    return []
-
-
-async def audit_later(ctx: Context, body: Row) -> None:
-    """Put a decision into the chronicle behind an answer that warns of its absence."""
-    try:
-        await dsm(ctx).chronicle.note(
-            "decision_audit", body, key=body["audit_id"], timeout_s=_NOTE_LATER_S
-        )
-    except FunctionError as error:
-        logger.error("decision %s is not in the chronicle: %s", body["audit_id"], error)

@@ -19,7 +19,7 @@ from functions.events.base import Event
 from functions.kit import cloudevents
 from functions.kit.clients import path
 from functions.kit.context import Context, Resources
-from functions.kit.durable import Connection, Entry, Relay, outbox
+from functions.kit.durable import Connection, Entry, Relay, call_of, outbox
 from functions.kit.errors import TemporaryError
 from functions.kit.telemetry import correlation, trace
 
@@ -38,12 +38,12 @@ def placements(project_id: str, at: datetime, tasks: list[dict[str, Any]]) -> cl
     fields = ("task_id", "status", "progress_percentage", "sprint_id", "assigned_to")
     placed = [{name: task[name] for name in fields} for task in tasks]
     body = {"updated_at": at.isoformat(), "tasks": placed}
-    return _call(PLACEMENTS, project_id, _placements_of(project_id), body)
+    return call_of(FUNCTION, PLACEMENTS, _placements_of(project_id), body, subject=project_id)
 
 
 def note(kind: str, sprint_id: str, body: Mapping[str, Any]) -> cloudevents.Message:
     """The call that writes a note into the chronicle, in order for each sprint."""
-    return _call(kind, sprint_id, _notes_of(sprint_id), body)
+    return call_of(FUNCTION, kind, _notes_of(sprint_id), body, subject=sprint_id)
 
 
 def _placements_of(project_id: str) -> str:
@@ -52,19 +52,6 @@ def _placements_of(project_id: str) -> str:
 
 def _notes_of(sprint_id: str) -> str:
     return f"notes of {sprint_id}"
-
-
-def _call(kind: str, subject: str, key: str, body: Mapping[str, Any]) -> cloudevents.Message:
-    extensions = {**correlation.extensions(), "partitionkey": key}
-    return cloudevents.Message(
-        id=str(uuid4()),
-        source=SOURCE,
-        type=kind,
-        data=json.dumps(body, ensure_ascii=False).encode(),
-        subject=subject,
-        datacontenttype="application/json",
-        extensions=extensions,
-    )
 
 
 def events(facts: Sequence[Event], at: datetime, request: str) -> list[cloudevents.Message]:

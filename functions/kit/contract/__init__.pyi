@@ -1,3 +1,4 @@
+from .actions import ACTIONS as ACTIONS
 from .decorator import function as function
 from .fastapi_app import new_app as new_app
 from .fastapi_app import new_app_with_fastapi_errors as new_app_with_fastapi_errors

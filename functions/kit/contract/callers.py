@@ -43,6 +43,11 @@ class CallerSettings(Settings):
     )
     oidc_senders: str = Field("", description="subjects that may send events")
     oidc_callers: str = Field("", description="subjects that may make all other requests")
+    oidc_operators: str = Field(
+        "",
+        description="those of OIDC_CALLERS that may change what is not their own: other services' "
+        "registrations and runs at the orchestrator",
+    )
     oidc_proxies: str = Field(
         "", description="those of OIDC_CALLERS that name in X-User for whom they ask"
     )
@@ -111,8 +116,26 @@ async def refused(scope: Any, ctx: Context, proven: Sequence[str] = ()) -> Respo
         if isinstance(error, Unauthenticated):
             answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
+    scope["caller"] = caller
     scope["headers"] = _proven(scope["headers"], caller, settings)
     return None
+
+
+def check_operator(scope: Any, ctx: Context, owner: str | None = None) -> None:
+    """`Forbidden` where it is known who calls, and that is neither an operator nor a proxy, which
+    lets operators only, nor the service account `owner`."""
+    caller: Caller | None = scope.get("caller")
+    settings = ctx.settings(CallerSettings)
+    if (
+        caller is None
+        or caller.is_among(settings.oidc_operators)
+        or caller.is_among(settings.oidc_proxies)
+        or (owner is not None and caller.service_account == owner)
+    ):
+        return
+    raise Forbidden(
+        f"{shortened(caller.subject, 200)} may not do this: OIDC_OPERATORS does not name it"
+    )
 
 
 def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:

@@ -1,3 +1,4 @@
+from .calls import call_of as call_of
 from .checkpoints import Checkpoints as Checkpoints
 from .checkpoints import Step as Step
 from .core import Durable as Durable
@@ -13,3 +14,5 @@ from .relay import Relay as Relay
 from .retention import Rule as Rule
 from .retention import rule as rule
 from .retention import rule_of_log as rule_of_log
+from .user_actions import UserAction as UserAction
+from .user_actions import record_action as record_action

@@ -18,20 +18,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context as ContextVars
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
+from functions.kit.durable.delivery import Call, Delivery, Sender
 from functions.kit.durable.outbox import LEASE_S, MAX_BYTES, Entry
 from functions.kit.durable.turns import Turns
-from functions.kit.errors import FunctionError, PermanentError, shortened
-from functions.kit.telemetry import correlation, trace
+from functions.kit.errors import FunctionError, shortened
 
 if TYPE_CHECKING:
-    from functions.kit import cloudevents
     from functions.kit.durable.database import Store
 
 logger = logging.getLogger(__name__)
@@ -48,33 +46,18 @@ MAX_AT_ONCE = 128  # sends
 MAX_UNDER_LOAD = 4  # the same while there is more urgent work
 
 
-class Sender(Protocol):
-    """The way to the sink; `functions.kit.clients.broker.Publisher` is one."""
-
-    async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
-        """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""
-
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
-        """Send what the sink refused to the dead letters."""
-
-
-Call = Callable[["cloudevents.Message"], Awaitable[None]]
-
-
 class Relay:
     """Sends the events of one process's database to its sink, and makes a function's calls."""
 
     def __init__(self, store: Store, publisher: Sender) -> None:
         self._store = store
-        self._publisher = publisher
+        self._delivery = Delivery(store, publisher)
         self._in_flight: dict[int, Entry] = {}
         self._sent: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()  # set when rows were sent, or an attempt has failed
-        self._caller: str | None = None
-        self._calls: Mapping[str, Call] = {}
         self._pause_s = MIN_PAUSE_S
         self._behind: set[str] = set()  # partition keys of rows that wait for an earlier one
         self._holds_up = False  # may a sent row have others behind it?
@@ -88,7 +71,7 @@ class Relay:
 
     def makes(self, function: str, calls: Mapping[str, Call]) -> None:
         """Make the calls of `function`, by their type; what one raises is treated as a sink's."""
-        self._caller, self._calls = function, calls
+        self._delivery.makes(function, calls)
 
     @property
     def accepts(self) -> bool:
@@ -190,7 +173,7 @@ class Relay:
             return 0
         behind, self._behind = self._behind, set()
         limits = min(room, LEASE_ROWS), min(room_bytes, LEASE_BYTES)
-        found = await outbox.lease(self._store, *limits, self._caller)
+        found = await outbox.lease(self._store, *limits, self._delivery.caller)
         self.deliver(found)
         if found:
             self._pause_s = MIN_PAUSE_S
@@ -226,7 +209,7 @@ class Relay:
         for place, entry in enumerate(chain):
             try:
                 async with self._turns:
-                    is_sent = await self._send(entry)
+                    is_sent = await self._delivery.send(entry)
             except Exception as error:
                 if not isinstance(error, FunctionError):
                     logger.error("cannot send event %s", entry.message.id, exc_info=error)
@@ -244,35 +227,6 @@ class Relay:
             self._holds_up = self._holds_up or entry.partition_key is not None
             if self._deleting is None or self._deleting.done():
                 self._deleting = self._spawn(self._delete())
-
-    async def _send(self, entry: Entry) -> bool:
-        """Send one row: True if the sink has it, False if the dead letters have it."""
-        if entry.is_call:
-            return await self._call(entry)
-        status = entry.refusal
-        if status is None:
-            try:
-                await self._publisher.publish([entry.message])
-                return True
-            except Refused as error:
-                logger.error("event %s is a dead letter: %s", entry.message.id, error.detail)
-                status = error.answered
-                await outbox.refuse(self._store, entry.number, status)
-        await self._publisher.dead_letter(entry.message, status)
-        await outbox.dead_letter(self._store, entry.number)
-        return False
-
-    async def _call(self, entry: Entry) -> bool:
-        """Make one call: True if it was answered, False if it was refused for good."""
-        message = entry.message
-        try:
-            with trace.processing(message), correlation.correlated(message.extensions):
-                await self._calls[message.type](message)
-        except PermanentError as error:
-            logger.error("gave up %s %s: %s", message.type, message.id, error.detail)
-            await outbox.give_up(self._store, entry.number, error.status, shortened(error.detail))
-            return False
-        return True
 
     async def _failed(self, entry: Entry, detail: str, following: list[int]) -> None:
         backoff_s = min(MIN_BACKOFF_S * 2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DAYS = 30  # no broker and no service repeats itself for so long
+ACTION_DAYS = 400  # of what users did: an audit asks for a year
 BATCH = 1000
 EVERY_S = 600.0
 # Between two batches: requests come first.
@@ -77,6 +78,7 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
         rule("journal", "done_at", days, f"{mine} AND {_UNDONE}"),
         rule("run", "ended_at", days, mine),
         rule("outbox_event", "dead_lettered_at", days),
+        rule("user_action", "at", ACTION_DAYS, mine),
     )
 
 

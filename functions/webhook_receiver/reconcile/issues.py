@@ -1,10 +1,11 @@
-"""The open issues that have a label which asks for work: each has its request, or gets it."""
+"""The open issues and pull requests with a label that asks for work: each has its request, or gets
+it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,12 +19,13 @@ from functions.kit.context import Context
 from functions.webhook_receiver import issue_state
 from functions.webhook_receiver.acceptance import accept_found
 from functions.webhook_receiver.intake import SOURCES, Arrival
-from functions.webhook_receiver.issue_state import Labelled
+from functions.webhook_receiver.issue_state import ISSUE, PULL_REQUEST, Kind, Labelled
 from functions.webhook_receiver.reconcile import comparison, decide
 from functions.webhook_receiver.reconcile.wanted import wanted_labels
 from functions.webhook_receiver.tables import Delivery
 
 READ = {"issues": "read"}
+READ_PULLS = {**READ, "pull_requests": "read"}
 # A delivery may be under way; five minutes later the list of deliveries has it.
 GRACE = timedelta(minutes=15)
 Json = Mapping[str, Any]
@@ -39,13 +41,14 @@ class _Issue(BaseModel):
 @dataclass(frozen=True)
 class _Memory:
     """`since`: what began before is none of our business. `seen`: issues that had their request,
-    as of when; `made`: so many requests, the last one `made_at`."""
+    as of when; `made`: so many requests, the last one `made_at`. `kinds`: what is looked at."""
 
     since: str = ""
     etag: str = ""
     seen: Mapping[str, str] = field(default_factory=dict)
     made: int = 0
     made_at: str = ""
+    kinds: Sequence[str] = (ISSUE.type,)
 
 
 class Issues:
@@ -67,8 +70,9 @@ class Issues:
 
     async def compare(self, memory: Json, until: float) -> bool:
         """Ask for each label that wants work; True if all is done."""
-        for label in await wanted_labels(self._ctx):
-            known, finished = await self._label(label, _Memory(**memory.get(label, {})), until)
+        for label, kinds in (await wanted_labels(self._ctx)).items():
+            known = _of_kinds(_Memory(**memory.get(label, {})), kinds)
+            known, finished = await self._label(label, known, until)
             memory = {**memory, label: asdict(known)}
             async with self._ctx.store.connection() as connection:
                 await comparison.remember(connection, self.name, memory)
@@ -77,7 +81,7 @@ class Issues:
         return True
 
     async def _label(self, label: str, known: _Memory, until: float) -> tuple[_Memory, bool]:
-        """Ask for each issue since when it has the label, and make what request is missing."""
+        """Ask for each object since when it has the label, and make what request is missing."""
         query: Mapping[str, str] | None = {
             "labels": label,
             "state": "open",
@@ -109,12 +113,13 @@ class Issues:
     async def _look(
         self, given: Json, label: str, now: datetime, known: _Memory
     ) -> tuple[bool, bool]:
-        """Was a request made for an issue, and is there nothing to look at until it changes?"""
+        """Was a request made for an object, and is there nothing to look at until it changes?"""
         issue = typed("GitHub", _Issue, given)
         unchanged = known.seen.get(str(issue.number)) == given["updated_at"]
-        if issue.pull_request is not None or unchanged:
+        kind = ISSUE if issue.pull_request is None else PULL_REQUEST
+        if kind.type not in known.kinds or unchanged:
             return False, True
-        labelled = Labelled(issue.repository_url, str(issue.number), label, issue.updated_at)
+        labelled = Labelled(kind, issue.repository_url, str(issue.number), label, issue.updated_at)
         async with self._ctx.store.connection() as connection:
             notified = [one.as_of for one in await issue_state.notified(connection, labelled)]
         if any(as_of >= issue.updated_at for as_of in notified):
@@ -128,21 +133,25 @@ class Issues:
         earliest = max(datetime.fromisoformat(known.since), now - self._remembers)
         if since < earliest or any(as_of >= since for as_of in notified):
             return False, True
-        return await self._make(given, event, since), True
+        return await self._make(kind, given, event, since), True
 
-    async def _make(self, issue: Json, event: Json, since: datetime) -> bool:
+    async def _make(self, kind: Kind, issue: Json, event: Json, since: datetime) -> bool:
         """The delivery that should have come, accepted unless it has."""
-        repository = (await self._ask("")).body
+        repository, number = (await self._ask("")).body, issue["number"]
+        about: Json = {"issue": issue}
+        if kind is PULL_REQUEST:
+            pull_request = (await self._ask(f"/pulls/{number}", permissions=READ_PULLS)).body
+            about = {"number": number, "pull_request": pull_request}
         payload = {
             "action": "labeled",
             "label": decide.label_of(issue, event["label"]["name"]),
-            "issue": issue,
+            **about,
             "repository": repository,
             "sender": event.get("actor"),
         }
         headers = {
-            "x-github-event": "issues",
-            "x-github-delivery": decide.found_id(repository["full_name"], issue["number"], event),
+            "x-github-event": kind.event,
+            "x-github-delivery": decide.found_id(repository["full_name"], number, event),
         }
         body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
         found = SOURCES["github"].read(Arrival(headers, body, since))
@@ -161,14 +170,26 @@ class Issues:
             query = answer.next
         return found
 
-    async def _ask(self, at: str, query: Mapping[str, str] | None = None, etag: str = "") -> Answer:
+    async def _ask(
+        self,
+        at: str,
+        query: Mapping[str, str] | None = None,
+        etag: str = "",
+        permissions: Mapping[str, str] = READ,
+    ) -> Answer:
         return await self._github.get(
             f"/repos/{self._repository}{at}",
             query,
             repository=self._repository,
-            permissions=READ,
+            permissions=permissions,
             etag=etag,
         )
+
+
+def _of_kinds(known: _Memory, kinds: Sequence[Kind]) -> _Memory:
+    """What was seen counts only where the same kinds were looked at."""
+    types = [kind.type for kind in kinds]
+    return known if list(known.kinds) == types else replace(known, etag="", seen={}, kinds=types)
 
 
 def name_of(repository: str) -> str:

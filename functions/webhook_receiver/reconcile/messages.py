@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from functions.webhook_receiver.issue_state import PULL_REQUEST
+
 NOT_ASKED = (
     "Deliveries that GitHub lost cannot be found: there are no credentials for GitHub. Set "
     "GITHUB_HOOKS, and GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of "
@@ -61,8 +63,12 @@ def of_issues(memory: Mapping[str, Mapping[str, Any]], problem: str | None = Non
 
     >>> of_issues({"agent": {"made": 0}})
     'Each open issue labelled agent has its request.'
+    >>> of_issues({"agent": {"made": 0, "kinds": ["com.github.pull_request.labeled"]}})
+    'Each open issue or pull request labelled agent has its request.'
     """
-    parts = [f"Each open issue labelled {' or '.join(memory)} has its request"]
+    kinds = {kind for known in memory.values() for kind in known.get("kinds", ())}
+    what = "issue or pull request" if PULL_REQUEST.type in kinds else "issue"
+    parts = [f"Each open {what} labelled {' or '.join(memory)} has its request"]
     if made := sum(known["made"] for known in memory.values()):
         last = max(known["made_at"] for known in memory.values())
         parts.append(f"{made} had to be made, the last one {last}")

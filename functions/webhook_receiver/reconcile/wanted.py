@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from functions.kit.clients import ServiceClient
 from functions.kit.context import Context
+from functions.webhook_receiver.issue_state import KINDS, Kind
 from functions.webhook_receiver.launcher import NAME
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
 from functions.webhook_receiver.settings import ReceiverSettings
@@ -31,16 +32,16 @@ async def wanted_types(ctx: Context) -> list[str]:
     return [*types, *ctx.settings(ReconcileSettings).wanted_types]
 
 
-async def wanted_labels(ctx: Context) -> list[str]:
-    """The labels that make a request of an issue: an open one that has it is to be worked on."""
-    found = [
-        label
-        for route in await _routes(ctx)
-        if "com.github.issue.labeled" in route.match.type
-        for label in route.match.label
-        if not label.endswith("*")
-    ]
-    return list(dict.fromkeys(found))
+async def wanted_labels(ctx: Context) -> dict[str, list[Kind]]:
+    """The labels that make a request, each with what has to have it: that is to be worked on."""
+    found: dict[str, list[Kind]] = {}
+    for route in await _routes(ctx):
+        kinds = [kind for type_, kind in KINDS.items() if type_ in route.match.type]
+        for label in route.match.label:
+            if not label.endswith("*"):
+                known = found.setdefault(label, []) if kinds else []
+                known += [kind for kind in kinds if kind not in known]
+    return found
 
 
 async def _routes(ctx: Context) -> list[_Route]:

@@ -27,11 +27,15 @@ async def test_selected_dead_letters_are_dismissed_for_a_reason(dead_letters: Cl
         done = await press(client, asked, items="1\n2\n999", reason="a test of the sender")
         again = await press(client, asked, items="1", reason="once more")
         one = (await client.get("/dead-letters/1/panels/dead_letter")).text
+        actions = (await client.get("/actions/panels/actions")).text
     assert 'name="item" form="select-dead-letters"' in listed
     assert "Dismiss 2 dead letters?" in page
     assert results(done.text) == {"1": "dismissed", "2": "dismissed", "999": "failed"}
     assert results(again.text) == {"1": "failed"}
     assert "a test of the sender" in one
+    assert actions.count("a test of the sender") == 2
+    assert "dismissed dead letter 2<small>dead-letter</small>" in actions
+    assert "scheduler is unavailable" in actions
 
 
 async def test_selected_runs_are_cancelled(cluster: Cluster, functions_database: str) -> None:
@@ -62,6 +66,8 @@ async def test_selected_jobs_are_stopped(
             listed = (await client.get("/jobs/panels/jobs")).text
             asked = f"/bulk/jobs?action=cancel&item={job['job_id']}"
             done = await press(client, asked, items=job["job_id"])
+            actions = (await client.get("/actions/panels/actions")).text
+    assert f"asked to cancel job {job['job_id']}<" in actions
     assert f'value="{job["job_id"]}"' in listed
     assert results(done.text) == {job["job_id"]: "asked to stop"}
 

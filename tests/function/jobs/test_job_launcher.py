@@ -117,7 +117,7 @@ async def test_a_job_is_not_failed_while_retries_remain(world: World, tmp_path: 
 
 
 async def test_a_job_beyond_its_deadline_fails_for_that(world: World) -> None:
-    await world.tell(run_python(FOREVER, deadline="1"))
+    await world.tell(run_python(FOREVER, deadline="10"))
 
     await world.until("queued", "started", "failed")
     assert world.said("failed")[0]["reason"] == "DeadlineExceeded"

@@ -170,7 +170,7 @@ class TestRest:
             for operation in path.values()
             for status in operation["responses"]
         }
-        assert statuses == {"200", "400", "404", "409", "422", "503"}
+        assert statuses == {"200", "400", "401", "403", "404", "409", "422", "503"}
 
     async def test_health_says_up(self, world: SagaWorld) -> None:
         response = await world.api.get("/api/orchestration/health")

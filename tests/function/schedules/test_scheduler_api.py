@@ -126,6 +126,31 @@ async def test_a_paused_schedule_skips_until_it_is_resumed(
     assert await world.states("scrum") == {"03-02 14:00": "skipped", "03-03 14:00": "sent"}
 
 
+async def test_what_users_did_is_on_record_newest_first(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    until = (MONDAY + DAY).isoformat()
+    await asked(api, "/schedules/scrum/pause", 200, reason="the server moves", until=until)
+    await asked(api, "/schedules/scrum/resume", 200)
+    await asked(api, "/schedules/scrum/run", 202, reason="a demo")
+    first = (await api.get("/actions", params={"limit": 1})).json()
+    rest = (await api.get("/actions", params={"cursor": first["next"]})).json()
+    assert rest["next"] is None
+    assert [
+        (one["who"], one["action"], one["subject"].partition("@")[0], one["reason"])
+        for one in first["actions"] + rest["actions"]
+    ] == [
+        ("ada", "run", "scrum", "a demo"),
+        ("ada", "resumed", "scrum", ""),
+        ("ada", f"paused until {until[:19]}Z", "scrum", "the server moves"),
+    ]
+
+
+async def test_what_is_refused_is_not_on_record(world: World, api: httpx.AsyncClient) -> None:
+    await asked(api, "/schedules/nobody/pause", 404, reason="r")
+    assert (await api.get("/actions")).json()["actions"] == []
+
+
 async def test_a_pause_ends_by_itself(world: World, api: httpx.AsyncClient) -> None:
     until = (MONDAY + DAY).isoformat()
     await asked(api, "/schedules/scrum/pause", 200, reason="a day off", until=until)

@@ -52,10 +52,9 @@ class Town:
 
     async def told(self) -> Collector:
         """Everything: a process sends what is left when it ends."""
-        for process in self.processes:
+        for process in reversed(self.processes):  # the services last, and the sink of what is left
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-        for process in self.processes:
             await process.wait()
         return self.collector
 
@@ -133,7 +132,7 @@ async def test_one_trace_holds_the_tick_and_all_that_it_causes(town: Town) -> No
         ours,
         "sprint-report: POST /",
     ]
-    stored = seen.above(seen.of("dead-letter", "INSERT letter")[0])
+    stored = seen.above(seen.of("dead-letter", "INSERT dead_letter")[0])
     created = f"sprint-report: create {SprintsReported.type}"
     assert stored == [
         "dead-letter: transaction",
@@ -268,7 +267,7 @@ async def test_what_the_orchestrator_says_is_created_where_it_was_asked_for(
     made = otlp.one("orchestrator", f"create {StepCommanded.type}")
     assert (made.kind, made.trace) == ("PRODUCER", trace_id)
     assert otlp.above(made)[-1] == "orchestrator: POST /api/orchestration/execute/{orch_name}"
-    kept = [s for s in otlp.of("dead-letter", "INSERT letter") if s.trace == trace_id]
+    kept = [s for s in otlp.of("dead-letter", "INSERT dead_letter") if s.trace == trace_id]
     assert f"orchestrator: create {StepCommanded.type}" in otlp.above(kept[0])
     assert len(otlp.of("orchestrator", f"create {RegistrationDecided.type}")) == 2
 

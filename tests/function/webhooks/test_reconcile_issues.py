@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.job_launcher.main import job_launcher
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import DeliveriesWorld, deliveries_world
@@ -57,6 +58,42 @@ async def test_an_issue_that_nobody_told_of_gets_its_request(world: DeliveriesWo
     for part in ("action", "issue", "repository", "sender"):
         assert told[part] == meant[part]
     assert told["label"]["name"] == meant["label"]["name"] == "Agent"
+
+
+REVIEW = """
+  - name: pull-request-labelled
+    match: {type: com.github.pull_request.labeled, label: agent}
+    job: {kind: review, task_id: "{{ data.number }}", service: s, group: s, command: [claude]}
+"""
+
+
+async def test_a_pull_request_that_nobody_told_of_gets_its_request_where_a_route_names_its_label(
+    world: DeliveriesWorld, tmp_path: Path
+) -> None:
+    number = world.github.proposed("o/r", "Mend it")
+    sent = await world.github.labelled("o/r", number, "Agent", "untried")
+    await world.minute(60)
+    assert world.said("com.github.pull_request.labeled") == [], "no route names it"
+
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(f"version: 1\nroutes:{REVIEW}")
+    world.cluster.deploy(job_launcher, {"ROUTES_FILE": str(routes)})
+    await world.minute(61)
+
+    async def there() -> bool:
+        return bool(world.said("com.github.pull_request.labeled"))
+
+    await eventually(there)
+    [message] = world.cluster.sink.messages
+    assert (message.id, message.subject) == ("state:o:r:1:1", "1")
+    told, meant = json.loads(message.data), sent.payload
+    for part in ("action", "number", "pull_request", "repository", "sender"):
+        assert told[part] == meant[part], part
+    health = await world.health()
+    assert "Each open issue or pull request labelled agent has its request" in health["message"]
+    await world.github.answered(sent)
+    await world.minute(61)
+    assert len(world.said("com.github.pull_request.labeled")) == 1, "it is a repeat"
 
 
 async def test_it_is_made_once_and_the_delivery_that_comes_later_is_a_repeat(
