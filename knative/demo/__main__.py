@@ -16,8 +16,9 @@ from pathlib import Path
 import uvloop
 from rich.markup import escape
 
-from knative.demo import github, tables
-from knative.demo.agents import agent
+from knative.demo import agent_github, tables
+from knative.demo.agents import agent, lost
+from knative.demo.github import NAME, Github, asked
 from knative.demo.sagas import saga
 from knative.demo.stages import STAGES, Demo, Failure
 from knative.local.errors import StartError
@@ -32,19 +33,19 @@ EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 int
 
 async def run(arguments: argparse.Namespace) -> int:
     """Return 0 when every stage succeeded without a dead letter."""
-    async with github.standin() as url:
+    async with agent_github.standin() as url:
         return await _run(arguments, url)
 
 
-async def _run(arguments: argparse.Namespace, github_url: str) -> int:
+async def _run(arguments: argparse.Namespace, repositories: str) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    world = load(Path(arguments.overlay))
+    world, github = asked(load(Path(arguments.overlay))), Github()
     options = Options(
         Path(arguments.data),
         arguments.port,
         automatic=not arguments.once,
         front=arguments.front,
-        maps={github.SERVICE: github_url} if github_url else {},
+        maps={NAME: github.url, **({agent_github.SERVICE: repositories} if repositories else {})},
     )
     runtime = Runtime(world, options)
     stop = asyncio.Event()
@@ -52,12 +53,13 @@ async def _run(arguments: argparse.Namespace, github_url: str) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     tables.console.print("Starting the local Knative and PostgreSQL ...")
-    await runtime.start()
+    await github.start()
     try:
+        await runtime.start()
         start_s = time.monotonic() - started
         services = len(runtime.processes.revisions)
         tables.console.print(f"{services} services are ready after {start_s:.1f} s\n")
-        stages = asyncio.create_task(_stages(runtime, github_url))
+        stages = asyncio.create_task(_stages(runtime, github, repositories))
         await asyncio.wait(
             {stages, stopped := asyncio.create_task(stop.wait())},
             return_when=asyncio.FIRST_COMPLETED,
@@ -82,12 +84,13 @@ async def _run(arguments: argparse.Namespace, github_url: str) -> int:
         return code
     finally:
         await runtime.stop()
+        await github.stop()
 
 
-async def _stages(runtime: Runtime, github_url: str) -> int:
+async def _stages(runtime: Runtime, github: Github, repositories: str) -> int:
     failed = False
-    async with Demo(runtime, github_url) as demo:
-        for stage in (*STAGES, agent, saga):
+    async with Demo(runtime, github, repositories) as demo:
+        for stage in (*STAGES, agent, lost, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]", soft_wrap=True)
             try:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import time
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from knative.demo.github import REPOSITORY, as_text, is_asked
 from knative.demo.stages import Demo, Failure
 
-REPOSITORY = "acme/shop"
 FILES = {"README.md": "# Shop\n", "src/basket.py": "def reloaded(items):\n    return items[:-1]\n"}
 TIMEOUT_S = 60.0
 _ENDED = ("succeeded", "failed", "cancelled")
@@ -44,7 +43,7 @@ def sample_issue(number: int) -> dict[str, Any]:
 
 async def agent(demo: Demo) -> None:
     """A GitHub issue labelled `agent`: an agent works on it, and a draft pull request is opened."""
-    if not demo.github:
+    if not demo.repositories:
         await _without_github(demo)
         return
     number = int(time.time()) % 100
@@ -60,7 +59,7 @@ async def agent(demo: Demo) -> None:
         "body": "In `src/basket.py`, replace `items[:-1]` by `items`.",
         "label": "agent",
     }
-    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+    async with httpx.AsyncClient(base_url=demo.repositories, timeout=30, trust_env=False) as github:
         opened = (await github.post("/_world/issue", json=issue)).json()
         demo.print_line(f"issue {REPOSITORY}#{opened['number']} gets the label agent")
         job = await _ended(demo, f"{REPOSITORY}#{opened['number']}")
@@ -91,18 +90,50 @@ async def _outcome(github: httpx.AsyncClient, number: int) -> dict[str, Any]:
 async def _without_github(demo: Demo) -> None:
     """The same as far as the Job: there is no repository that it could work on."""
     number = int(time.time()) % 1_000_000
-    body = json.dumps(sample_issue(number)).encode()
+    issue = sample_issue(number)
+    body = as_text(issue)
+    headers = _headers(demo, body)
+    demo.github.made(headers, issue, status=202)
+    await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
+    job = await _ended(demo, f"{REPOSITORY}#{number}")
+    await demo.settled()
+    demo.print_line(f"job {job['job_id']} {job['state']}: GitHub's stand-in is in a checkout only")
+
+
+async def lost(demo: Demo) -> None:
+    """A second issue whose delivery was lost: it is found in GitHub's list, and made good."""
+    if not is_asked(demo.runtime.world):
+        demo.print_line("the receiver asks another GitHub: nothing is lost here")
+        return
+    number = int(time.time()) % 1_000_000 + 1
+    issue = sample_issue(number)
+    demo.github.made(_headers(demo, as_text(issue)), issue)
+    compared = (await _hook(demo))["checked_at"]
+    await demo.fire("webhook-relay", demo.always)
+    hook = await _hook(demo)
+    if hook["checked_at"] == compared:
+        demo.print_line(f"compared a moment ago, and again at {hook['due_at'][11:16]} UTC")
+        return
+    await _ended(demo, f"{REPOSITORY}#{number}")
+    await demo.settled()
+    demo.print_line(f"webhook-receiver: {hook['message']}")
+
+
+async def _hook(demo: Demo) -> dict[str, Any]:
+    health = await demo.call("GET", "webhook-receiver", "/deliveries/health")
+    found: dict[str, Any] = health["hooks"][0]
+    return found
+
+
+def _headers(demo: Demo, body: bytes) -> dict[str, str]:
+    """Those of GitHub's delivery of an issue."""
     signature = hmac.digest(_secret(demo), body, "sha256").hex()
-    headers = {
+    return {
         "Content-Type": "application/json",
         "X-GitHub-Event": "issues",
         "X-GitHub-Delivery": str(uuid4()),
         "X-Hub-Signature-256": f"sha256={signature}",
     }
-    await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
-    job = await _ended(demo, f"{REPOSITORY}#{number}")
-    await demo.settled()
-    demo.print_line(f"job {job['job_id']} {job['state']}: GitHub's stand-in is in a checkout only")
 
 
 def _secret(demo: Demo) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from knative.demo import expected, messages, tables
+from knative.demo.github import Github
 from knative.local.event_json import event_json
 from knative.local.manifests.core import Secret
 from knative.local.runtime import Runtime
@@ -28,11 +29,12 @@ class Failure(Exception):
 
 
 class Demo:
-    """The runtime, an HTTP client inside its cluster, GitHub, and the events so far."""
+    """The runtime, an HTTP client inside its cluster, and the events so far."""
 
-    def __init__(self, runtime: Runtime, github: str = "") -> None:
+    def __init__(self, runtime: Runtime, github: Github, repositories: str = "") -> None:
         self.runtime = runtime
-        self.github = github  # the URL of the stand-in
+        self.repositories = repositories  # the URL of a stand-in that has some
+        self.github = github
         self.http = httpx.AsyncClient(proxy=runtime.proxy_url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
         self.finished: str | None = None  # the sample data's sprint with every task done
@@ -101,6 +103,10 @@ class Demo:
         await self.settled()
         if not await complete():
             await self.settled(LATE_EVENT_S)
+
+    async def always(self) -> bool:
+        """Nothing more is to come."""
+        return True
 
     async def settled(self, for_s: float = IDLE_S, timeout_s: float = 600.0) -> None:
         """Wait until no event and no request has been in flight for `for_s` seconds."""

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from knative.demo.agents import FILES, REPOSITORY
+from knative.demo.agents import FILES
+from knative.demo.github import REPOSITORY
 from tests.support import eventually
 from tests.support.github_conversation import Comment
 from tests.support.github_standin import GithubStandIn
