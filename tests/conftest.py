@@ -35,7 +35,7 @@ def postgres_url() -> Iterator[str]:
     if os.geteuid() == 0:
         lend_user()
     with get_server(home / "data", cleanup_mode="stop") as server:
-        # Nobody pulls the plug in a test, and hundreds of databases are made and dropped.
+        # No power is lost in a test, and hundreds of databases are made and dropped.
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")
@@ -102,5 +102,5 @@ def nothing_waits_while_much_is_held() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that nobody waits at the end for one that began last."""
+    """What takes long begins first, so that no process waits at the end for one that began last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -25,7 +25,7 @@ class Row:
     peer: str = ""
     peer_value: float | None = None
     aim: float | None = None
-    at_least: bool = True
+    minimum: bool = True
 
     @property
     def ratio(self) -> float | None:
@@ -35,7 +35,7 @@ class Row:
     def met(self) -> bool | None:
         if self.ratio is None or self.aim is None:
             return None
-        return self.ratio >= self.aim if self.at_least else self.ratio <= self.aim
+        return self.ratio >= self.aim if self.minimum else self.ratio <= self.aim
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -43,7 +43,7 @@ def show(rows: Sequence[Row]) -> None:
     for heading in ("what", "value", "against", "ratio", "aim", ""):
         table.add_column(heading, justify="right" if heading in ("value", "ratio") else "left")
     for row in rows:
-        sign = ">=" if row.at_least else "<="
+        sign = ">=" if row.minimum else "<="
         peer = f"{row.peer} {row.peer_value:,.4g}" if row.peer_value is not None else row.peer
         table.add_row(
             row.name,

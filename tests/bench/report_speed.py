@@ -39,7 +39,7 @@ async def run() -> list[Row]:
     return [
         Row("report of 1,000 projects", at_once, "projects/s", "one at a time", slow, 25.0),
         Row("report, project by project", rate, "projects/s", "one at a time", slow, 20.0),
-        Row("its memory", memory[0], "MB", "100 projects", memory[1], 1.1, at_least=False),
+        Row("its memory", memory[0], "MB", "100 projects", memory[1], 1.1, minimum=False),
     ]
 
 

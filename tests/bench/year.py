@@ -83,8 +83,8 @@ async def run() -> list[Row]:
         worst = max(ratios, key=lambda n: ratios[n])
         name = f"{SCALE:g} of a year: {worst}, worst of {len(ratios)}"
         before = max(empty[worst], FLOOR_MS)
-        rows.append(Row(name, full[worst], "ms", "empty", before, LIMIT, at_least=False))
-    first = Row("console: today", full["console /"], "ms", "limit", LIMIT_MS, 1.0, at_least=False)
+        rows.append(Row(name, full[worst], "ms", "empty", before, LIMIT, minimum=False))
+    first = Row("console: today", full["console /"], "ms", "limit", LIMIT_MS, 1.0, minimum=False)
     return [first, *rows]
 
 
@@ -119,9 +119,9 @@ async def _ok(client: httpx.AsyncClient, path: str) -> None:
     assert response.is_success, f"{client.headers['host']}{path}: {response.text[:300]}"
 
 
-async def _page(client: httpx.AsyncClient, path: str, within_s: float = 60) -> None:
+async def _page(client: httpx.AsyncClient, path: str, timeout_s: float = 60) -> None:
     """A page with all its panels: while processes start, some are missing."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + timeout_s
     while True:
         text = (await client.get(path)).text
         if "aria-busy" not in text:
@@ -173,13 +173,13 @@ def _store_events(broker: Path) -> None:
         (delivery,) = db.execute("select max(id) from delivery").fetchone()
         now = time.time()
         for number in range(1, EVENTS + 1):
-            said = {"id": f"b{number}", "type": "io.example.bench.v1", "source": "/bench"}
-            said |= {"specversion": "1.0", "subject": f"S-{number % 1000}"}
+            output = {"id": f"b{number}", "type": "io.example.bench.v1", "source": "/bench"}
+            output |= {"specversion": "1.0", "subject": f"S-{number % 1000}"}
             at = now - EVENTS + number
-            row = (last + number, "dsm", "default", said["type"], at, 255, None)
+            row = (last + number, "dsm", "default", output["type"], at, 255, None)
             db.execute(
                 "insert into event values (?,?,?,?,?,?,?,?,?,?)",
-                (*row, json.dumps(said), "[]", b"{}"),
+                (*row, json.dumps(output), "[]", b"{}"),
             )
             db.execute(
                 "insert into delivery values (?,?,?,0,'delivered',1,0,?,null,null)",

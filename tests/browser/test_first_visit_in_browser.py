@@ -38,7 +38,7 @@ async def test_what_is_seen_stays_where_it_is(
     page = await context.new_page()
     await page.add_init_script(OBSERVE)
     await Tab(page, cold).open(PAGES[name].format_map(vars(ran)))
-    # Two frames, as the observer is told of the last one after it was drawn.
+    # Two frames, as the observer is notified of the last one after it was drawn.
     await page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
     assert await page.evaluate("window.shift") < MAX_SHIFT
     await context.close()

@@ -50,8 +50,8 @@ async def test_a_reply_has_the_requests_time_to_live_less_one(wire: Wire) -> Non
     wire.receiver.will_say("/answer", answer_id, Say(422))
     headers = reply(answer_id, **{"ce-knativebrokerttl": "200"})
     await wire.publish("plain", Say(200, headers), knativebrokerttl="50")
-    (letter,) = wire.receiver.requests("/dead/answer", answer_id)
-    assert letter.headers["ce-knativebrokerttl"] == "48"
+    (dead_letter,) = wire.receiver.requests("/dead/answer", answer_id)
+    assert dead_letter.headers["ce-knativebrokerttl"] == "48"
 
 
 async def test_knative_headers_of_a_reply_travel_and_the_requests_do_not(wire: Wire) -> None:
@@ -88,8 +88,8 @@ async def test_a_body_that_is_no_event_is_a_failure_without_error_attributes(
     event, answer = await wire.publish("once-more", say)
     assert answer.status_code == 202
     assert len(wire.receiver.requests("/once-more", event)) == 2
-    (letter,) = wire.receiver.requests("/dead/once-more", event)
-    assert not [name for name in letter.headers if name.startswith("ce-knativeerror")]
+    (dead_letter,) = wire.receiver.requests("/dead/once-more", event)
+    assert not [name for name in dead_letter.headers if name.startswith("ce-knativeerror")]
 
 
 async def test_a_reply_that_cannot_be_read_is_retried(wire: Wire) -> None:
@@ -103,10 +103,10 @@ async def test_a_reply_without_a_required_attribute_is_dead_lettered_at_once_for
 ) -> None:
     event, _ = await wire.publish("once-more", Say(200, {"ce-specversion": "1.0", "ce-id": "1"}))
     assert len(wire.receiver.requests("/once-more", event)) == 1
-    (letter,) = wire.receiver.requests("/dead/once-more", event)
-    assert letter.headers["ce-knativeerrorcode"] == "400"
+    (dead_letter,) = wire.receiver.requests("/dead/once-more", event)
+    assert dead_letter.headers["ce-knativeerrorcode"] == "400"
     namespace, name = wire.url.rsplit("/", 2)[1:]
-    assert letter.headers["ce-knativeerrordest"].endswith(f"/{namespace}/{name}")
+    assert dead_letter.headers["ce-knativeerrordest"].endswith(f"/{namespace}/{name}")
 
 
 async def test_a_redirect_is_followed_by_a_get_without_body(wire: Wire) -> None:
@@ -124,5 +124,5 @@ async def test_a_trigger_that_answers_itself_stops_after_255_deliveries(wire: Wi
     answer = await wire.post(loop, "conformance.loop", b"", {})
     assert answer.status_code == 202
     assert len(wire.receiver.requests("/loop", loop)) == 255
-    (letter,) = wire.receiver.requests("/dead/loop", loop)
-    assert letter.headers["ce-knativeerrorcode"] == "400"
+    (dead_letter,) = wire.receiver.requests("/dead/loop", loop)
+    assert dead_letter.headers["ce-knativeerrorcode"] == "400"

@@ -32,11 +32,11 @@ async def test_this_status_goes_straight_to_the_dead_letter(wire: Wire, status: 
     event, answer = await wire.publish("once-more", Say(status))
     assert answer.status_code == 202
     assert len(wire.receiver.requests("/once-more", event)) == 1
-    (letter,) = wire.receiver.requests("/dead/once-more", event)
+    (dead_letter,) = wire.receiver.requests("/dead/once-more", event)
     # Of a 304 alone, Knative's dead letter says nothing.
     expected = None if status == 304 else str(status)
-    assert letter.headers.get("ce-knativeerrorcode") == expected
-    assert ("ce-knativeerrordest" in letter.headers) == (status != 304)
+    assert dead_letter.headers.get("ce-knativeerrorcode") == expected
+    assert ("ce-knativeerrordest" in dead_letter.headers) == (status != 304)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ async def test_retries_wait_as_the_policy_says(
 async def test_a_lost_connection_is_retried_and_dead_lettered_as_500(wire: Wire) -> None:
     event, _ = await wire.publish("once-more", Say(hang_up=True))
     assert len(wire.receiver.requests("/once-more", event)) == 2
-    (letter,) = wire.receiver.requests("/dead/once-more", event)
-    assert letter.headers["ce-knativeerrorcode"] == "500"
-    data = base64.b64decode(letter.headers["ce-knativeerrordata"]).decode()
+    (dead_letter,) = wire.receiver.requests("/dead/once-more", event)
+    assert dead_letter.headers["ce-knativeerrorcode"] == "500"
+    data = base64.b64decode(dead_letter.headers["ce-knativeerrordata"]).decode()
     assert data.startswith("dispatch error: Post ")
 
 
@@ -73,8 +73,8 @@ async def test_a_timeout_is_retried_and_dead_lettered_without_error_attributes(w
     event, answer = await wire.publish("timeout", Say(hold_s=30.0))
     assert answer.elapsed.total_seconds() < 30.0
     assert len(wire.receiver.requests("/timeout", event)) == 2
-    (letter,) = wire.receiver.requests("/dead/timeout", event)
-    assert not [name for name in letter.headers if name.startswith("ce-knativeerror")]
+    (dead_letter,) = wire.receiver.requests("/dead/timeout", event)
+    assert not [name for name in dead_letter.headers if name.startswith("ce-knativeerror")]
 
 
 async def test_a_delivery_of_a_dead_letter_sink_alone_has_no_retries(wire: Wire) -> None:
@@ -90,9 +90,9 @@ async def test_retry_after_is_ignored(wire: Wire) -> None:
 async def test_a_dead_letter_is_the_event_with_the_reason_and_its_time_to_live(wire: Wire) -> None:
     say = Say(422, {"Content-Type": "application/json"}, b'{"detail": "no"}')
     event, _ = await wire.publish("plain", say, data=b'{"x": 1}', subject="s")
-    (letter,) = wire.receiver.requests("/dead/plain", event)
-    headers = letter.headers
-    assert letter.body == b'{"x": 1}'
+    (dead_letter,) = wire.receiver.requests("/dead/plain", event)
+    headers = dead_letter.headers
+    assert dead_letter.body == b'{"x": 1}'
     assert (headers["ce-type"], headers["ce-subject"]) == ("conformance.plain", "s")
     assert headers["content-type"] == "application/json"
     assert headers["ce-knativeerrordest"].endswith("/plain")
@@ -104,9 +104,9 @@ async def test_a_dead_letter_is_the_event_with_the_reason_and_its_time_to_live(w
 
 async def test_an_error_body_of_768_bytes_still_fits(wire: Wire) -> None:
     event, answer = await wire.publish("plain", Say(422, body=b"x" * 768))
-    (letter,) = wire.receiver.requests("/dead/plain", event)
+    (dead_letter,) = wire.receiver.requests("/dead/plain", event)
     assert answer.status_code == 202
-    assert len(letter.headers["ce-knativeerrordata"]) == 1024
+    assert len(dead_letter.headers["ce-knativeerrordata"]) == 1024
 
 
 async def test_the_dead_letter_of_a_json_delivery_is_binary(wire: Wire) -> None:
@@ -114,8 +114,8 @@ async def test_the_dead_letter_of_a_json_delivery_is_binary(wire: Wire) -> None:
     # A structured request has no ce-id header, so the receiver knows it by the empty one.
     wire.receiver.will_say("/as-json", "", Say(422), Say(202))
     await wire.post(event, "conformance.as-json", b'{"x": 1}', {})
-    (letter,) = wire.receiver.requests("/dead/as-json", event)
-    assert letter.body == b'{"x": 1}'
+    (dead_letter,) = wire.receiver.requests("/dead/as-json", event)
+    assert dead_letter.body == b'{"x": 1}'
 
 
 async def test_the_sinks_own_reply_is_discarded(wire: Wire) -> None:

@@ -70,8 +70,8 @@ class Expected:
 
     def spec(self, namespace: str, broker: str, sink: str) -> TriggerSpec:
         wanted = self.manifest(namespace, broker, sink)["spec"]
-        letters = f"{sink}/dead/{self.name}" if self.dead_letter else None
-        delivery = Delivery(dead_letter_uri=letters)
+        dead_letters = f"{sink}/dead/{self.name}" if self.dead_letter else None
+        delivery = Delivery(dead_letter_uri=dead_letters)
         if not self.only_sink:
             delivery = Delivery(
                 self.retry,
@@ -79,7 +79,7 @@ class Expected:
                 self.delay_s,
                 self.timeout_s,
                 "json" if self.format == "json" else None,
-                letters,
+                dead_letters,
             )
         return TriggerSpec(
             namespace,

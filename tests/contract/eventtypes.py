@@ -35,8 +35,8 @@ def files() -> dict[Path, str]:
 
 
 def _is_of_dsm(kind: type[Event]) -> bool:
-    said_by = [all_folders()[name].parent.name for name in speakers(kind)]
-    return bool(said_by) and set(said_by) == {"dsm"}
+    produced_by = [all_folders()[name].parent.name for name in speakers(kind)]
+    return bool(produced_by) and set(produced_by) == {"dsm"}
 
 
 def _manifest(kind: type[Event]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _manifest(kind: type[Event]) -> dict[str, Any]:
 
 
 def _annotations(kind: type[Event]) -> dict[str, Any]:
-    """Said to the linter: this event is for others than us."""
+    """For the linter: this event is for others than us."""
     if listeners(kind):
         return {}
     return {"annotations": {"knative-lint/ignore": "KN201 for whoever subscribes"}}

@@ -61,9 +61,9 @@ def functions() -> str:
         heard = [f"`{kind.type}`" for kind in declared.inputs if kind is not AnyEvent]
         if AnyEvent in declared.inputs:
             heard.append("any event")
-        said = [f"`{kind.type}`" for kind in declared.emits]
+        output = [f"`{kind.type}`" for kind in declared.emits]
         about = declared.about.partition("\n")[0]
-        rows.append([_dashed(name), about, ", ".join(heard), ", ".join(said) or "nothing"])
+        rows.append([_dashed(name), about, ", ".join(heard), ", ".join(output) or "nothing"])
     return _table(["function", "what it does", "consumes", "produces"], rows)
 
 
@@ -104,7 +104,7 @@ def _relations() -> Iterator[str]:
     yield from _ticks()
     yield from _facts()
     yield from _everything()
-    yield from _letters()
+    yield from _dead_letters()
 
 
 def _diagram(relations: Iterable[str]) -> str:
@@ -150,7 +150,7 @@ def _everything() -> Iterator[str]:
             yield f"broker[(broker)] -- every event --> {trigger.service}"
 
 
-def _letters() -> Iterator[str]:
+def _dead_letters() -> Iterator[str]:
     for broker in of_kind("Broker", "eventing"):
         sink = broker["spec"]["delivery"]["deadLetterSink"]["ref"]["name"]
         yield f"broker[(broker)] -. what could not be handled .-> {sink}"

@@ -54,14 +54,14 @@ def test_both_stages_stand_on_the_slim_image_that_a_digest_can_pin() -> None:
     assert version in CHECKED, "what runs in the image is what was tested"
 
 
-def test_nobody_runs_as_root() -> None:
+def test_no_container_runs_as_root() -> None:
     assert ("USER", "1000:1000") in last_stage()
 
 
 def test_the_image_holds_the_functions_and_what_they_need_only() -> None:
     copied = [shlex.split(rest) for word, rest in instructions() if word in ("COPY", "ADD")]
-    outside = [words for words in copied if not words[0].startswith("--from=")]
-    assert {source for words in outside for source in words[:-1]} == {
+    outside = [message for message in copied if not message[0].startswith("--from=")]
+    assert {source for message in outside for source in message[:-1]} == {
         "requirements.lock",
         "functions",
     }
@@ -90,9 +90,11 @@ def test_bytecode_is_compiled_and_stays_true_whatever_the_layers_times() -> None
     """Of all that a start imports: the packages, the functions, and the standard library."""
     ran = [c for word, rest in instructions() if word == "RUN" for c in rest.split("&&")]
     compiled = [shlex.split(command) for command in ran if "compileall" in command]
-    assert {place for words in compiled for place in words[-2:] if place in COMPILED} == COMPILED
-    for words in compiled:
-        assert words[words.index("--invalidation-mode") + 1] == "unchecked-hash"
+    assert {
+        place for message in compiled for place in message[-2:] if place in COMPILED
+    } == COMPILED
+    for message in compiled:
+        assert message[message.index("--invalidation-mode") + 1] == "unchecked-hash"
     assert any("compileall" in rest for word, rest in last_stage() if word == "RUN"), (
         "the standard library is the last stage's own"
     )
@@ -116,19 +118,21 @@ def test_the_library_is_compiled_without_a_fault_and_then_read_from_bytecode(
             shutil.copytree(
                 library / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__")
             )
-    words = shlex.split(command)
-    words[0] = sys.executable
-    words[-1] = str(tmp_path)
-    subprocess.run(words, check=True, timeout=60)
+    message = shlex.split(command)
+    message[0] = sys.executable
+    message[-1] = str(tmp_path)
+    subprocess.run(message, check=True, timeout=60)
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     read = subprocess.run(
         [sys.executable, "-v", "-c", "import json, email.message"],
         env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    told = [line for line in read.stderr.splitlines() if str(tmp_path) in line]
-    assert any(line.startswith("# ") and "matches" in line for line in told)
+    received = [line for line in read.stderr.splitlines() if str(tmp_path) in line]
+    assert any(line.startswith("# ") and "matches" in line for line in received)
     assert not [
-        line for line in told if line.startswith("# code object from '") and line.endswith(".py'")
+        line
+        for line in received
+        if line.startswith("# code object from '") and line.endswith(".py'")
     ]
     assert not list(tmp_path.glob("idlelib/**/*.pyc"))
 
@@ -153,7 +157,7 @@ def test_a_workflow_is_one_that_github_takes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_what_a_workflow_uses_is_a_commit_that_nobody_can_move(path: Path) -> None:
+def test_what_a_workflow_uses_is_a_commit_that_cannot_be_moved(path: Path) -> None:
     used = re.findall(r"uses: ([^.].+)$", path.read_text(), re.MULTILINE)
     assert used
     # Dependabot reads the version behind it.
@@ -198,9 +202,9 @@ def _builds(job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_laptop_starts_the_image_as_its_dockerfile_does() -> None:
-    told = yaml.safe_load((ROOT / "knative" / "base" / "knative-local.yaml").read_text())
+    received = yaml.safe_load((ROOT / "knative" / "base" / "knative-local.yaml").read_text())
     (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
-    assert told["images"]["dsm-functions"]["command"] == json.loads(entrypoint)
+    assert received["images"]["dsm-functions"]["command"] == json.loads(entrypoint)
 
 
 def test_nothing_is_published_before_it_was_checked_tried_and_scanned_on_each_machine() -> None:

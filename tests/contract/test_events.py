@@ -60,9 +60,9 @@ def test_each_example_is_of_a_type_that_exists() -> None:
 
 @pytest.mark.parametrize("kind", OURS)
 def test_our_types_are_reverse_dns_facts_with_a_version(kind: type[Event]) -> None:
-    *words, version = kind.type.split(".")
-    assert len(words) >= 3
-    assert all(word.isalpha() for word in words)
+    *expected_text, version = kind.type.split(".")
+    assert len(expected_text) >= 3
+    assert all(word.isalpha() for word in expected_text)
     assert version.startswith("v")
     assert version[1:].isdecimal()
     assert kind.__doc__

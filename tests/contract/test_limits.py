@@ -19,17 +19,17 @@ HEADERS = 64 * 1024  # an event's attributes, beside its data
 def test_kafka_takes_the_largest_delivery() -> None:
     text = (ROOT / "knative/components/kafka/broker.yaml").read_text()
     config = next(d for d in yaml.safe_load_all(text) if d["kind"] == "ConfigMap")["data"]
-    most = ReceiverSettings.read(environment(services()["webhook-receiver"])).max_body_bytes
+    highest = ReceiverSettings.read(environment(services()["webhook-receiver"])).max_body_bytes
     size = config["default.topic.config.max.message.bytes"]
-    assert int(size) >= most + HEADERS
+    assert int(size) >= highest + HEADERS
     assert f"max.request.size={size}" in (ROOT / "knative/DEPLOY.md").read_text()
 
 
 def test_a_function_takes_the_largest_delivery() -> None:
-    most = ReceiverSettings.read(environment(services()["webhook-receiver"])).max_body_bytes
+    highest = ReceiverSettings.read(environment(services()["webhook-receiver"])).max_body_bytes
     for name in ("job-launcher", "dead-letter"):
         taken = ProcessSettings.read(environment(services()[name])).max_event_bytes
-        assert taken >= most + HEADERS, name
+        assert taken >= highest + HEADERS, name
 
 
 def test_the_longest_task_fits_into_its_files() -> None:

@@ -21,7 +21,7 @@ from knative.local.manifests.kustomize import KUSTOMIZATIONS
 from tests.support.lint_tree import GOOD, trigger
 
 ROOT = Path(__file__).parents[2]
-# The whole, overlays included, and each part that somebody may point at.
+# The whole, overlays included, and each part that a user may point at.
 TREES = [
     ROOT / "knative",
     ROOT / "knative" / "base",
@@ -44,7 +44,9 @@ def test_nothing_is_found_in_our_own_tree(tree: Path) -> None:
     found = [f"{one.file}:{one.line} {one.rule} {one.message}" for one in lint(read(tree))]
     # Of a Component alone it can only say what it did not see.
     alone = tree.parent.name == "components"
-    assert [words for words in found if not (alone and " KN002 is a Component" in words)] == []
+    assert [
+        message for message in found if not (alone and " KN002 is a Component" in message)
+    ] == []
 
 
 def test_the_command_answers_one_with_place_reason_and_fix(bad: Path) -> None:
@@ -88,7 +90,7 @@ def test_the_exit_code_says_whether_something_was_found(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ([], "name a directory"),
         (["knative/lint/rules"], "no Kubernetes object in knative/lint/rules"),
@@ -102,12 +104,12 @@ def test_the_exit_code_says_whether_something_was_found(
     ],
 )
 def test_a_wrong_command_is_two_and_says_why(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_json_holds_every_field(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,9 +177,9 @@ def test_standard_input_is_read(bad: Path) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_can_be_explained(rule: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--explain", rule.lower()]) == 0
-    told = capsys.readouterr().out
-    for words in (rule, RULES[rule].title, RULES[rule].why, RULES[rule].fix):
-        assert words in told
+    received = capsys.readouterr().out
+    for message in (rule, RULES[rule].title, RULES[rule].why, RULES[rule].fix):
+        assert message in received
 
 
 def test_all_rules_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,7 +199,7 @@ def test_a_kustomization_goes_by_each_of_its_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (b'apiVersion: "\x07"\nkind: Job', "broken YAML"),
         (b"apiVersion: &x [*x]\nkind: Job", "an alias that holds itself"),
@@ -207,17 +209,17 @@ def test_a_kustomization_goes_by_each_of_its_names() -> None:
     ids=["control", "alias", "deep", "bytes"],
 )
 def test_what_is_no_yaml_is_a_finding_and_no_traceback(
-    text: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd.yaml").write_bytes(text)
     assert main([str(tmp_path), "--json"]) == 1
     (one,) = json.loads(capsys.readouterr().out)
     assert one["rule"] == "KN001"
-    assert words in one["message"]
+    assert message in one["message"]
     command = [sys.executable, "-m", "knative.lint", "-", "--json"]
     ran = subprocess.run(command, input=text, capture_output=True, cwd=ROOT, check=False)
     assert ran.returncode == 1
-    assert words in json.loads(ran.stdout)[0]["message"]
+    assert message in json.loads(ran.stdout)[0]["message"]
 
 
 def test_a_fault_of_the_linter_is_two(

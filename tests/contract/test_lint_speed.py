@@ -18,8 +18,8 @@ LIMIT_S = 4.0  # of processor time: three times what it takes
 
 def definition(number: int) -> str:
     """A CustomResourceDefinition of 1.3 MB, as operators ship them."""
-    said = "What the field is for, in a sentence of some words, as a generator writes it. " * 2
-    part = {"type": "object", "description": said, "properties": {"a": {"type": "string"}}}
+    output = "What the field is for, in a sentence of some words, as a generator writes it. " * 2
+    part = {"type": "object", "description": output, "properties": {"a": {"type": "string"}}}
     schema = {"type": "object", "properties": {f"field{n}": part for n in range(3900)}}
     body = {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -87,9 +87,9 @@ def test_kubectl_builds_the_same(overlay: str) -> None:
 
 
 def test_the_documents_say_on_which_cluster_all_was_applied() -> None:
-    said = (KNATIVE / "README.md").read_text()
-    assert f"Kubernetes {KUBERNETES}" in said
-    assert "never applied" not in said
+    output = (KNATIVE / "README.md").read_text()
+    assert f"Kubernetes {KUBERNETES}" in output
+    assert "never applied" not in output
     deploy = (KNATIVE / "DEPLOY.md").read_text()
     assert "--dry-run=server" in deploy, "what an empty cluster says of it"
     assert re.search(r"component `oidc` is for a new Broker", deploy)
@@ -120,8 +120,8 @@ def test_with_tracing_every_function_knows_the_collector_and_may_reach_it(tmp_pa
     addresses = set()
     for service in services:
         (container,) = service["spec"]["template"]["spec"]["containers"]
-        said = {e["name"]: e.get("value") for e in container["env"]}
-        addresses.add(said.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+        output = {e["name"]: e.get("value") for e in container["env"]}
+        addresses.add(output.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
     (address,) = addresses
     collector = urlsplit(address)
     (policy,) = (m for m in found if m["metadata"]["name"] == "to-the-platform")
@@ -152,7 +152,7 @@ def _is_published(api_version: str, kind: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "words"),
+    ("kind", "path", "message"),
     [
         ("Service", "spec/template/spec/containers/0/imagePulPolicy", "imagePulPolicy"),
         ("Service", "spec/template/spec/timeoutSeconds", "timeoutSeconds"),
@@ -164,7 +164,7 @@ def _is_published(api_version: str, kind: str) -> bool:
         ("PrometheusRule", "spec/groups/0/rules/0/expression", "expression"),
     ],
 )
-def test_a_wrong_field_is_named_by_the_published_schema(kind: str, path: str, words: str) -> None:
+def test_a_wrong_field_is_named_by_the_published_schema(kind: str, path: str, message: str) -> None:
     group = "serving.knative.dev/" if kind == "Service" else ""
     manifest = copy.deepcopy(of("production", kind, group)[0])
     *way, last = path.split("/")
@@ -172,7 +172,7 @@ def test_a_wrong_field_is_named_by_the_published_schema(kind: str, path: str, wo
     for step in way:
         place = place[int(step) if step.isdecimal() else step]
     place[last] = "wrong"
-    assert words in str(published.complaint(manifest))
+    assert message in str(published.complaint(manifest))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -264,8 +264,8 @@ def test_the_containers_around_an_agent_have_the_functions_image(overlay: str) -
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_all_pods_together_open_at_most_a_hundred_connections(overlay: str) -> None:
-    most = {}
+def test_all_pods_together_open_no_more_than_a_hundred_connections(overlay: str) -> None:
+    highest = {}
     for service in of(overlay, "Service", "serving.knative.dev/"):
         known = {e["name"]: e.get("value") for e in container(service).get("env", [])}
         if {"DATABASE_URL", "POSTGRES_HOST"} & set(known):
@@ -274,9 +274,9 @@ def test_all_pods_together_open_at_most_a_hundred_connections(overlay: str) -> N
             claims = any(CLAIMS.search(path.read_text()) for path in folder.glob("*.py"))
             notes = service["spec"]["template"]["metadata"]["annotations"]
             pods = int(notes["autoscaling.knative.dev/max-scale"])
-            most[service["metadata"]["name"]] = pods * (size + claims)
-    assert 50 < sum(most.values()) <= 100, most
+            highest[service["metadata"]["name"]] = pods * (size + claims)
+    assert 50 < sum(highest.values()) <= 100, highest
     (limit,) = re.findall(r"max_connections=(\d+)", (POSTGRES / "postgres.yaml").read_text())
-    assert sum(most.values()) + RESERVED <= int(limit)
+    assert sum(highest.values()) + RESERVED <= int(limit)
     docs = re.sub(r"\s+", " ", (KNATIVE / "DEPLOY.md").read_text())
     assert f"take {limit} connections" in docs, f"say {limit} in knative/DEPLOY.md"

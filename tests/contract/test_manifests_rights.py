@@ -63,7 +63,7 @@ def test_these_rights_and_no_others(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nobody_has_rights_over_the_whole_cluster(overlay: str) -> None:
+def test_no_account_has_rights_over_the_whole_cluster(overlay: str) -> None:
     wide = ("ClusterRole", "ClusterRoleBinding")
     assert [title(m) for m in objects(overlay) if m["kind"] in wide] == []
 

@@ -33,7 +33,7 @@ services = pytest.mark.parametrize(("overlay", "service"), SERVICES)
 
 @services
 def test_a_container_can_do_nothing_but_its_work(overlay: str, service: Manifest) -> None:
-    """Said in the container: Knative refuses it in the pod while its feature flag is off."""
+    """Set in the container: Knative refuses it in the pod while its feature flag is off."""
     pod = service["spec"]["template"]["spec"]
     assert "securityContext" not in pod
     assert len(pod["containers"]) == 1
@@ -50,7 +50,7 @@ def test_a_service_asks_for_what_it_needs(overlay: str, service: Manifest) -> No
 @services
 def test_a_service_is_asked_how_it_is(overlay: str, service: Manifest) -> None:
     one = container(service)
-    # Liveness asks nobody else: a restart brings no database back and ends what goes on.
+    # Liveness asks no other service: a restart brings no database back and ends what goes on.
     for probe, path in (("readinessProbe", "/health"), ("livenessProbe", "/health/live")):
         assert one[probe]["httpGet"]["path"] == path
         assert one[probe]["timeoutSeconds"] >= 2, "a database may take a second"
@@ -69,10 +69,10 @@ def test_a_service_has_an_account_of_its_own(overlay: str, service: Manifest) ->
 @services
 def test_a_service_scales_within_limits_on_its_template(overlay: str, service: Manifest) -> None:
     scaling = service["spec"]["template"]["metadata"]["annotations"]
-    least = int(scaling["autoscaling.knative.dev/min-scale"])
-    most = int(scaling["autoscaling.knative.dev/max-scale"])
-    assert 0 <= least <= most
-    assert most > 0, "0 would mean without limit, and each process has connections"
+    lowest = int(scaling["autoscaling.knative.dev/min-scale"])
+    highest = int(scaling["autoscaling.knative.dev/max-scale"])
+    assert 0 <= lowest <= highest
+    assert highest > 0, "0 would mean without limit, and each process has connections"
     own = service["metadata"].get("annotations", {})
     assert not any(name.startswith("autoscaling.knative.dev/") for name in own)
 

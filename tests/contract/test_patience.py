@@ -80,6 +80,6 @@ def _document(lines: list[str], place: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [n for n in function_folders() if spec(n).inbox])
-def test_the_linter_is_told_whose_events_leave_after_the_answer(name: str) -> None:
+def test_the_linter_knows_whose_events_leave_after_the_answer(name: str) -> None:
     labels = services()[name.replace("_", "-")]["metadata"]["labels"]
     assert not spec(name).emits or labels.get("dsm.io/outbox") == "true"

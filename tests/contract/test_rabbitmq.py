@@ -1,4 +1,4 @@
-"""The Broker on RabbitMQ binds queues by exact attributes: nobody gets what it does not take."""
+"""The Broker on RabbitMQ binds queues by exact attributes: none gets what it does not take."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_no_trigger_has_filters_which_that_broker_takes_for_none(
 def test_an_event_goes_to_whom_it_goes_elsewhere(
     event: dict[str, str], rabbit: tuple[Manifest, ...]
 ) -> None:
-    """And once; job-launcher, which ignores what no route names, hears it in any case."""
+    """And once; job-launcher, which ignores what no route names, gets it in any case."""
     plain = takers([m for m in objects("kind") if m["kind"] == "Trigger"], event)
     there = takers([m for m in rabbit if m["kind"] == "Trigger"], event)
     assert there == sorted({*plain, "job-launcher"})

@@ -105,14 +105,14 @@ def _anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_deploy_in_the_docs_names_its_overlay(path: Path) -> None:
     """Without it a reader at night would apply another installation's."""
-    for words in re.findall(r"make [a-z ]*deploy\b([^`#\n]*)", path.read_text()):
-        assert "OVERLAY=" in words, words
+    for message in re.findall(r"make [a-z ]*deploy\b([^`#\n]*)", path.read_text()):
+        assert "OVERLAY=" in message, message
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_logs_are_asked_of_somebody(path: Path) -> None:
-    for words in re.findall(r"kubectl logs ([^`]*)", path.read_text().replace("\n", " ")):
-        assert re.search(r"-l \S+=\S+|(job|pod)/\S+|\.\.\.", words), words
+def test_logs_are_asked_of_a_service(path: Path) -> None:
+    for message in re.findall(r"kubectl logs ([^`]*)", path.read_text().replace("\n", " ")):
+        assert re.search(r"-l \S+=\S+|(job|pod)/\S+|\.\.\.", message), message
 
 
 OWN = re.findall(

@@ -37,7 +37,7 @@ def example(type_: str, schedules: Sequence[str] = ()) -> cloudevents.Message:
 
 @pytest.fixture
 def deserted(cluster: Cluster, functions_database: str, tmp_path: Path) -> Cluster:
-    """A cluster where nobody but our functions and a sink is there."""
+    """A cluster with our functions and a sink only."""
     (routes,) = (m for m in of_kind("ConfigMap", "v1") if m["metadata"]["name"] == "job-routes")
     (tmp_path / "routes.yaml").write_text(routes["data"]["routes.yaml"])
     known = {"DATABASE_URL": functions_database, "ROUTES_FILE": str(tmp_path / "routes.yaml")}
@@ -128,9 +128,9 @@ async def test_an_answer_is_one_that_a_broker_understands(
     for response in answers:
         assert response.status_code in (200, 202, 422, 503), response.text
         if response.status_code == 200:
-            told = cloudevents.decode(response.headers.raw, response.content)
-            assert any(kind.covers(told.type) for kind in spec(name).emits)
-            assert told.source == spec(name).source
+            received = cloudevents.decode(response.headers.raw, response.content)
+            assert any(kind.covers(received.type) for kind in spec(name).emits)
+            assert received.source == spec(name).source
         elif response.status_code == 202:
             assert response.content == b""
         else:
@@ -186,8 +186,8 @@ async def test_what_killed_functions_have_committed_another_function_sends(
         for kind in (one for one in spec(name).inputs if one is not AnyEvent):
             message = example(kind.type, spec(name).schedules)
             worker = {"workername": service(name)}
-            told = replace(message, extensions={**message.extensions, **worker})
-            await deserted.tell(service(name), told)
+            received = replace(message, extensions={**message.extensions, **worker})
+            await deserted.tell(service(name), received)
         await deserted.crash(service(name))
         committed[name] = await connection.fetchval(
             "SELECT count(*) FROM outbox_event WHERE function = $1", name

@@ -21,10 +21,10 @@ from tests.support.repository import (
     Pattern,
     Trigger,
     all_folders,
+    consumes,
     environment,
     event_types,
     function_folders,
-    hears,
     named,
     of_kind,
     services,
@@ -36,7 +36,9 @@ from tests.support.repository import (
 SERVICES = named(list(services().values()))
 TRIGGERS = [pytest.param(t, id=t.name) for t in triggers()]
 TICKED = [
-    pytest.param(t, id=t.name) for t in triggers() if ScheduleDue in hears(t) and not t.everything
+    pytest.param(t, id=t.name)
+    for t in triggers()
+    if ScheduleDue in consumes(t) and not t.everything
 ]
 
 
@@ -57,7 +59,7 @@ def test_a_service_runs_a_target_within_its_deadline(service: Manifest) -> None:
 
 
 @pytest.mark.parametrize("name", function_folders())
-def test_a_function_hears_what_it_is_annotated_with_and_no_more(name: str) -> None:
+def test_a_function_consumes_what_it_is_annotated_with_and_no_more(name: str) -> None:
     mine = [t for t in triggers() if t.service == name.replace("_", "-")]
     inputs = [kind for kind in spec(name).inputs if kind is not AnyEvent]
     for kind in inputs:
@@ -80,10 +82,12 @@ def test_a_trigger_has_all_of_its_delivery(trigger: Trigger) -> None:
     assert trigger.service in services()
 
 
-def test_who_hears_everything_says_nothing() -> None:
+def test_who_consumes_everything_produces_nothing() -> None:
     """What it says would come back to it, for ever."""
-    said = {t.service: spec(t.service.replace("-", "_")).emits for t in triggers() if t.everything}
-    assert said == {"event-recorder": ()}
+    output = {
+        t.service: spec(t.service.replace("-", "_")).emits for t in triggers() if t.everything
+    }
+    assert output == {"event-recorder": ()}
 
 
 @pytest.mark.parametrize("trigger", TICKED)
@@ -92,7 +96,7 @@ def test_a_trigger_of_ticks_names_its_schedules(trigger: Trigger) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, id=k.type) for k in event_types()])
-def test_what_is_heard_is_said_by_somebody(kind: type[Event]) -> None:
+def test_what_is_consumed_has_a_producer(kind: type[Event]) -> None:
     heard = [name for name in function_folders() if kind in spec(name).inputs]
     if not heard or issubclass(kind, Request):
         return
@@ -114,15 +118,15 @@ def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
             "time": "2025-01-01T00:00:00Z",
         }
     )
-    # Who hears everything knows its own schedule by its name.
-    heard = any(t.service == name if t.everything else _hears(t, name) for t in triggers())
+    # Who consumes everything knows its own schedule by its name.
+    heard = any(t.service == name if t.everything else _consumes(t, name) for t in triggers())
     assert heard, "nobody hears it"
 
 
 @pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
 def test_the_console_asks_who_handles_a_schedule(source: Manifest) -> None:
     name = _name(source)
-    handlers = {t.service for t in triggers() if not t.everything and _hears(t, name)}
+    handlers = {t.service for t in triggers() if not t.everything and _consumes(t, name)}
     assert handlers <= {*ASKED, OPTIONAL.get(name)}
     assert handlers or name in OPTIONAL, "the console takes it for one that never ran"
 
@@ -188,7 +192,7 @@ def _name(manifest: Manifest) -> str:
     return str(manifest["metadata"]["name"])
 
 
-def _hears(trigger: Trigger, schedule: str) -> bool:
+def _consumes(trigger: Trigger, schedule: str) -> bool:
     return any(_lets(pattern, schedule) for pattern in trigger.schedules)
 
 

@@ -18,7 +18,7 @@ from functions.dsm.project_orchestrator.main import project_orchestrator
 from functions.dsm.project_service.main import project_service
 from functions.dsm.sprint_service.main import sprint_service
 from tests.conftest import MakeMigrated
-from tests.support.crashing_cluster import MortalCluster
+from tests.support.crashing_cluster import CrashingCluster
 from tests.support.kube_server import make_kube, serving
 from tests.support.kubeconfig import kubeconfig
 
@@ -36,7 +36,7 @@ TARGETS = (
 class Dsm:
     """A person's view of the services: HTTP and nothing else."""
 
-    cluster: MortalCluster
+    cluster: CrashingCluster
     kubernetes: str
 
     async def call(
@@ -127,9 +127,9 @@ async def kubernetes(tmp_path: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[MortalCluster]:
+async def cluster() -> AsyncIterator[CrashingCluster]:
     """An empty cluster whose processes may die."""
-    cluster = MortalCluster()
+    cluster = CrashingCluster()
     yield cluster
     await cluster.close()
 
@@ -143,7 +143,7 @@ async def dsm_databases(make_migrated: MakeMigrated) -> dict[str, str]:
 
 @pytest.fixture
 async def dsm(
-    cluster: MortalCluster, dsm_databases: dict[str, str], kubernetes: str, tmp_path: Path
+    cluster: CrashingCluster, dsm_databases: dict[str, str], kubernetes: str, tmp_path: Path
 ) -> Dsm:
     """The six services with nothing in them, a broker's stand-in and a Kubernetes API."""
     config = kubeconfig(tmp_path, kubernetes)

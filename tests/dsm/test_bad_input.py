@@ -121,13 +121,13 @@ CASES: list[Case] = [
 ]
 
 
-async def test_what_is_wrong_is_said_with_the_right_status(dsm: Dsm) -> None:
+async def test_what_is_wrong_is_reported_with_the_right_status(dsm: Dsm) -> None:
     await dsm.sprint()
     await dsm.project("EMPTY")
     wrong = []
-    for status, method, service, at, body, words in CASES:
+    for status, method, service, at, body, message in CASES:
         answer = await dsm.call(method, service, at, json=body)
-        if answer.status_code != status or words not in answer.text:
+        if answer.status_code != status or message not in answer.text:
             wrong.append(f"{method} {service}{at} {body}: {answer.status_code} {answer.text}")
     assert wrong == []
 
@@ -191,8 +191,8 @@ async def test_an_odd_idempotency_key_is_refused_or_taken(dsm: Dsm) -> None:
 async def test_a_key_that_names_another_request_is_refused(dsm: Dsm) -> None:
     await dsm.post("project-service", "/projects", PROJECT, key="k")
     other = PROJECT | {"id": "Q"}
-    words = await dsm.refused(422, "POST", "project-service", "/projects", json=other, key="k")
-    assert "another request" in words
+    message = await dsm.refused(422, "POST", "project-service", "/projects", json=other, key="k")
+    assert "another request" in message
 
 
 @pytest.mark.parametrize(

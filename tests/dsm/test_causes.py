@@ -36,9 +36,9 @@ async def test_events_carry_the_cause_that_came_by_way_of_another_service(dsm: D
         answer = await client.post("/orchestrate/project/GEM-001", json={}, headers=CAUSE)
 
     assert answer.is_success, answer.text
-    said = dsm.cluster.sink.messages
-    assert {m.type for m in said} == {SprintStarted.type, TaskUpdated.type}
-    assert [_why(m) for m in said] == [CARRIED] * 11
+    emitted = dsm.cluster.sink.messages
+    assert {m.type for m in emitted} == {SprintStarted.type, TaskUpdated.type}
+    assert [_why(m) for m in emitted] == [CARRIED] * 11
 
 
 async def test_an_event_that_leaves_later_carries_the_same(dsm: Dsm) -> None:
@@ -57,9 +57,9 @@ async def test_an_event_that_leaves_later_carries_the_same(dsm: Dsm) -> None:
 
 async def test_what_one_request_says_belongs_together_also_without_a_cause(dsm: Dsm) -> None:
     await dsm.sprint()
-    said = dsm.cluster.sink.messages
-    assert len({m.extensions["correlationid"] for m in said}) == 1
-    assert all("causationid" not in m.extensions for m in said)
+    emitted = dsm.cluster.sink.messages
+    assert len({m.extensions["correlationid"] for m in emitted}) == 1
+    assert all("causationid" not in m.extensions for m in emitted)
 
 
 async def test_what_an_older_version_has_kept_still_leaves(
@@ -85,8 +85,8 @@ async def test_what_an_older_version_has_kept_still_leaves(
     tick = ScheduleDue(schedule="sprint-outbox", time=datetime.now(UTC))
     assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 202
 
-    said = await _sent(dsm)
-    assert said.extensions == {"partitionkey": "s", "correlationid": said.id}
+    emitted = await _sent(dsm)
+    assert emitted.extensions == {"partitionkey": "s", "correlationid": emitted.id}
     backlog = await dsm.get("backlog-service", "/backlogs/GEM-001")
     assert [t["progress_percentage"] for t in backlog if t["task_id"] == task] == [7]
     assert len(await dsm.get("chronicle-service", "/v1/notes/sprint_planning", **notes)) == 2
@@ -124,8 +124,8 @@ async def _sent(dsm: Dsm) -> cloudevents.Message:
         return bool(dsm.cluster.sink.messages)
 
     assert await eventually(any_left)
-    (said,) = dsm.cluster.sink.messages
-    return said
+    (emitted,) = dsm.cluster.sink.messages
+    return emitted
 
 
 def _why(message: cloudevents.Message) -> dict[str, str]:

@@ -39,12 +39,12 @@ def report(
 async def test_there_is_one_daily_report_for_a_sprint_and_day(dsm: Dsm) -> None:
     first = await dsm.post("chronicle-service", REPORT, report(), key="k1")
     same_key = await dsm.post("chronicle-service", REPORT, report(summary="later"), key="k1")
-    same_words = await dsm.post("chronicle-service", REPORT, report(), key="k2")
+    same_text = await dsm.post("chronicle-service", REPORT, report(), key="k2")
 
-    assert first == same_key == same_words
+    assert first == same_key == same_text
     other = report(summary="other")
-    words = await dsm.refused(409, "POST", "chronicle-service", REPORT, json=other)
-    assert first["note_id"] in words
+    message = await dsm.refused(409, "POST", "chronicle-service", REPORT, json=other)
+    assert first["note_id"] in message
     assert len(await dsm.get("chronicle-service", f"{REPORT}/notes")) == 1
 
 

@@ -68,13 +68,13 @@ async def test_a_service_that_is_away_is_503_and_changes_nothing(dsm: Dsm, down:
     dsm.cluster.down.add(down)
     body = {"sprint_name": "s", "duration_weeks": 2}
 
-    words = await dsm.refused(503, "POST", "sprint-service", "/sprints/GEM-001", json=body)
+    message = await dsm.refused(503, "POST", "sprint-service", "/sprints/GEM-001", json=body)
 
-    assert down in words
+    assert down in message
     assert await dsm.get("sprint-service", "/sprints/by-project/GEM-001") == []
 
 
-async def test_a_chronicle_that_is_away_is_a_warning_and_told_later(dsm: Dsm) -> None:
+async def test_a_chronicle_that_is_away_is_a_warning_and_notified_later(dsm: Dsm) -> None:
     dsm.cluster.down.add("chronicle-service")
     sprint = await dsm.sprint()
     dsm.cluster.down.clear()

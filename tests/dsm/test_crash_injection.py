@@ -25,7 +25,7 @@ from tests.support.crashing_cluster import Killed, Moment, Victim
 Act = Callable[[str, str], Awaitable[Any]]  # (project, key) -> answer
 Prepare = Callable[[str], Awaitable[None]]
 
-MOST_CALLS = 80
+MAX_CALLS = 80
 # Of a note: ids and instants.
 DIFFERS = (
     *("id", "retrospective_id", "audit_id", "correlation_id"),
@@ -71,7 +71,7 @@ async def state(dsm: Dsm, project: str) -> dict[str, Any]:
         for m in dsm.cluster.sink.messages
         if project in str(m.subject)
     }
-    told: dict[str, Any] = {
+    sent: dict[str, Any] = {
         "sprints": sprints,
         "tasks": [
             await dsm.get("sprint-service", f"/sprints/{sprint['sprint_id']}/tasks")
@@ -86,8 +86,8 @@ async def state(dsm: Dsm, project: str) -> dict[str, Any]:
             "GET", "chronicle-service", f"/v1/notes/{kind}", params={"project_id": project}
         )
         notes = answer.json() if answer.status_code == 200 else []
-        told[kind] = [{k: v for k, v in note.items() if k not in DIFFERS} for note in notes]
-    text = json.dumps(told).replace(project, "P").replace(project.lower(), "p")
+        sent[kind] = [{k: v for k, v in note.items() if k not in DIFFERS} for note in notes]
+    text = json.dumps(sent).replace(project, "P").replace(project.lower(), "p")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -100,7 +100,7 @@ async def survives(
     await prepare("WHOLE")
     await act("WHOLE", "key-WHOLE")
     expected = await state(dsm, "WHOLE")
-    for call in range(MOST_CALLS):
+    for call in range(MAX_CALLS):
         project = f"K{call:02d}X"
         await prepare(project)
         cluster.doom(call, moment, victim)
@@ -115,7 +115,7 @@ async def survives(
         if not happened:
             assert call > 2, "nothing was killed"
             return
-    raise AssertionError(f"more than {MOST_CALLS} calls")
+    raise AssertionError(f"more than {MAX_CALLS} calls")
 
 
 @deaths

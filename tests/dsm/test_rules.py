@@ -56,7 +56,7 @@ async def test_completion_counts_progress_whatever_the_status_says(dsm: Dsm) -> 
     assert summary == {"total_tasks": 10, "completed_tasks": 1, "pending_tasks": 9}
 
 
-async def test_the_most_tasks_of_a_sprint_are_honoured(dsm: Dsm) -> None:
+async def test_the_maximum_of_tasks_of_a_sprint_are_honoured(dsm: Dsm) -> None:
     await dsm.project()
     await dsm.backlog()
 
@@ -124,8 +124,8 @@ async def test_closing_keeps_the_rows_and_moves_what_is_unfinished(dsm: Dsm) -> 
         60,
     )
     at = "/v1/notes/sprint_retrospective"
-    [told] = await dsm.get("chronicle-service", at, sprint_id=sprint)
-    assert told["retrospective_id"] == retrospective
+    [sent] = await dsm.get("chronicle-service", at, sprint_id=sprint)
+    assert sent["retrospective_id"] == retrospective
     assert "closed" in await dsm.refused(409, "POST", "sprint-service", f"/sprints/{sprint}/close")
 
 
@@ -146,7 +146,7 @@ async def test_an_unfinished_task_goes_on_in_the_next_sprint(dsm: Dsm) -> None:
     ] == 60
 
 
-async def test_a_closed_sprints_schedule_goes_even_if_somebody_else_closed_it(dsm: Dsm) -> None:
+async def test_a_closed_sprints_schedule_goes_even_if_another_request_closed_it(dsm: Dsm) -> None:
     await dsm.project()
     await dsm.backlog()
     await dsm.orchestrate()
@@ -204,7 +204,7 @@ async def test_sprint_creation_may_be_unwanted(dsm: Dsm) -> None:
 
 
 @pytest.mark.parametrize("project", ["INTEL-AUDIT-PROJ", "x" * 200, "Ünï_code id"])
-async def test_ids_of_any_length_and_letters_go_through_a_cycle(dsm: Dsm, project: str) -> None:
+async def test_ids_of_any_length_and_characters_go_through_a_cycle(dsm: Dsm, project: str) -> None:
     await dsm.project(project)
     await dsm.backlog(project)
     answer = await dsm.orchestrate(project)

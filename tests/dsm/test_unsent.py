@@ -27,7 +27,7 @@ from tests.function.contract.test_serve import served
 from tests.support import eventually
 from tests.support.crashing_cluster import Killed
 
-PATIENCE_S = 5.0  # of cycle-trigger with a call
+TIMEOUT_S = 5.0  # of cycle-trigger with a call
 
 
 async def hang(scope: Any, receive: Any, send: Any) -> None:
@@ -49,7 +49,7 @@ async def all_die(dsm: Dsm) -> None:
         await dsm.cluster.crash(name)
 
 
-async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
+async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_timeout(
     dsm: Dsm, dsm_databases: dict[str, str], prompt: None
 ) -> None:
     sprint = await dsm.sprint()
@@ -59,14 +59,14 @@ async def test_a_chronicle_that_hangs_is_a_warning_within_the_callers_patience(
     dsm.cluster.add("chronicle-service", hang)
     began = time.monotonic()
 
-    async with asyncio.timeout(2 * PATIENCE_S):
+    async with asyncio.timeout(2 * TIMEOUT_S):
         closed = await dsm.orchestrate(key="close")
         started_at = time.monotonic()
         await dsm.backlog()
         started = await dsm.orchestrate(key="start")
 
-    assert started_at - began < PATIENCE_S
-    assert time.monotonic() - started_at < PATIENCE_S
+    assert started_at - began < TIMEOUT_S
+    assert time.monotonic() - started_at < TIMEOUT_S
     assert any("chronicle-service: no answer" in w for w in closed["decisions"]["warnings"])
     assert started["sprint_id"] == "GEM-001-S02"
 
@@ -99,7 +99,7 @@ async def test_a_chronicle_that_needs_time_to_start_has_all_notes_in_the_end(dsm
         assert len(await dsm.get("chronicle-service", at, project_id="GEM-001")) == 1
 
 
-async def test_one_note_that_hangs_waits_in_nobody_elses_way(dsm: Dsm, prompt: None) -> None:
+async def test_one_note_that_hangs_is_in_no_others_way(dsm: Dsm, prompt: None) -> None:
     chronicle = dsm.cluster.apps["chronicle-service"]
     dsm.cluster.add("chronicle-service", hang)
     await dsm.sprint("SLOW-001")
@@ -162,7 +162,7 @@ async def test_what_waits_to_leave_is_a_number(dsm: Dsm, dsm_databases: dict[str
     assert await eventually(none_waits)
 
 
-async def test_a_round_tells_the_backlog_what_nobody_repeats(
+async def test_a_sweep_sends_the_backlog_what_is_not_repeated(
     dsm: Dsm, dsm_databases: dict[str, str]
 ) -> None:
     sprint = await dsm.sprint()
@@ -221,7 +221,7 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
         await writer.drain()
         writer.close()
 
-    async def all_told() -> bool:
+    async def all_sent() -> bool:
         return len(got) == 11
 
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
@@ -233,7 +233,7 @@ async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, 
             "K_SINK": f"http://127.0.0.1:{port}",
         }
         async with served(**sprint_service_process):
-            await eventually(all_told)
+            await eventually(all_sent)
 
 
 async def _outbox(process: Context) -> dict[str, float]:

@@ -17,7 +17,7 @@ from tests.support.watched import misdeeds, watching
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# Letters of many alphabets, quotes, markup, a path, a format, right to left, and as long as may be.
+# Many alphabets, quotes, markup, a path, a format, right to left, and as long as may be.
 PROJECT = ("Ü漢🎉ع '\"<b>{{x}}%00\u202e--;$(id)" + "ÿ" * 200)[:200]
 TEXT = "<script>alert(1)</script>\n\t\r'; DROP TABLE tasks; -- \u202e\u2028ÿ🎉{{7*7}}=cmd|'!A0"
 

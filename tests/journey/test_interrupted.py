@@ -41,9 +41,9 @@ async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(
         assert runtime.process is not None
         runtime.process.send_signal(signal.SIGINT)
         code = runtime.process.wait(60)
-    said = (tmp_path / "d.log").read_text()
-    assert code in (0, 130), said
-    assert AWAY in said, said
-    assert STOPPING in said, said
-    assert "Traceback" not in said, said
-    assert "ERROR" not in said.partition(STOPPING)[2], said
+    output = (tmp_path / "d.log").read_text()
+    assert code in (0, 130), output
+    assert AWAY in output, output
+    assert STOPPING in output, output
+    assert "Traceback" not in output, output
+    assert "ERROR" not in output.partition(STOPPING)[2], output

@@ -49,11 +49,11 @@ class Story:
     async def says(self, number: int, text: str) -> Comment:
         """The one comment on an issue, once it has a text."""
 
-        async def is_said() -> Comment | None:
+        async def is_written() -> Comment | None:
             found = self.comments(number)
             return found[0] if found and text in found[0].body else None
 
-        comment = await eventually(is_said, every_s=0.1)
+        comment = await eventually(is_written, every_s=0.1)
         assert comment is not None
         assert len(self.comments(number)) == 1
         return comment
@@ -64,10 +64,10 @@ class Story:
             return list(answer.json()["jobs"])
 
     async def facts(self, job_id: str) -> list[str]:
-        """The types of what is said of a Job, each id once."""
+        """The types of events about a Job, each id once."""
         found = await self.knative.ask("events", since=0, limit=1000)
-        said = {e["attributes"]["id"]: e["attributes"] for e in found}
-        mine = [e["type"] for e in said.values() if e.get("subject") == job_id]
+        output = {e["attributes"]["id"]: e["attributes"] for e in found}
+        mine = [e["type"] for e in output.values() if e.get("subject") == job_id]
         return sorted(kind.split(".")[3] for kind in mine)
 
 

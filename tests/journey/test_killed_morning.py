@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("seed", [1, 2], ids=["one order", "another order"])
-async def test_whoever_is_killed_whenever_all_ends_as_if_nobody_had_been(
+async def test_whoever_is_killed_whenever_all_ends_as_if_none_had_been(
     seed: int, tmp_path: Path, warm_data: WarmData
 ) -> None:
     chance = random.Random(seed)

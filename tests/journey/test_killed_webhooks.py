@@ -1,4 +1,4 @@
-"""Signed webhooks while everything is killed: each is said once by id, and has exactly one Job.
+"""Signed webhooks while everything is killed: each is emitted once by id, and has exactly one Job.
 
 500 deliveries, 150 of them sent again, go the whole way: webhook-receiver, the broker,
 job-launcher, Kubernetes, a process. Meanwhile receiver, launcher, and the runtime with its broker,
@@ -246,11 +246,11 @@ async def test_each_delivery_is_one_event_by_id_and_one_job_whoever_is_killed(
     assert story.killed == Counter(VICTIMS)
     assert set(story.new.values()) <= {0, 1}, "of an id one answer at most says that it is new"
 
-    said = await story.runtime.ask("events", type="com.github.issue.labeled", limit=10_000)
-    assert {event["attributes"]["id"] for event in said} == set(story.ids)
+    output = await story.runtime.ask("events", type="com.github.issue.labeled", limit=10_000)
+    assert {event["attributes"]["id"] for event in output} == set(story.ids)
     different = {
         json.dumps([[event["attributes"][n] for n in ("id", "source", "type")], event["data"]])
-        for event in said
+        for event in output
     }
     assert len(different) == DELIVERIES, "what came twice was a copy"
 

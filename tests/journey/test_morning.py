@@ -32,7 +32,7 @@ class Morning:
     """How a run ended."""
 
     code: int
-    said: str
+    output: str
     took_s: float
 
 
@@ -84,26 +84,26 @@ def after(mornings: Mornings) -> Iterator[LocalKnative]:
 
 
 def test_the_first_morning_shows_report_cycle_and_filed_notes(mornings: Mornings) -> None:
-    code, said = mornings.first.code, mornings.first.said
-    assert code == 0, said
-    assert "Sprint report" in said
-    assert "Cycle of PHE001" in said
+    code, output = mornings.first.code, mornings.first.output
+    assert code == 0, output
+    assert "Sprint report" in output
+    assert "Cycle of PHE001" in output
     for sprint in ("ORI002-S01", "PHE001-S02"):
-        assert f"Daily scrum of {sprint}" in said, said
-    assert said.count("(note ") == 2
-    assert "given up" not in said.replace("what was given up", "")
+        assert f"Daily scrum of {sprint}" in output, output
+    assert output.count("(note ") == 2
+    assert "given up" not in output.replace("what was given up", "")
 
 
 def test_no_event_loop_was_held(mornings: Mornings) -> None:
-    assert found_in(mornings.first.said + mornings.second.said) == []
+    assert found_in(mornings.first.output + mornings.second.output) == []
 
 
 def test_a_second_morning_has_no_cycle_to_run_and_succeeds(mornings: Mornings) -> None:
-    code, said = mornings.second.code, mornings.second.said
-    assert code == 0, said
-    assert "nothing was changed" in said
-    assert "No sprint is complete: no cycle was due." in said
-    assert "Cycle of" not in said
+    code, output = mornings.second.code, mornings.second.output
+    assert code == 0, output
+    assert "nothing was changed" in output
+    assert "No sprint is complete: no cycle was due." in output
+    assert "Cycle of" not in output
     assert mornings.second.took_s < QUICK_S
 
 
@@ -137,9 +137,9 @@ patches:{patches}
 """
     )
     run = morning(warm_data.copy_to(tmp_path / "d"), tmp_path)
-    assert run.code == 1, run.said
+    assert run.code == 1, run.output
     for failure in failures:
-        assert failure in run.said
+        assert failure in run.output
 
 
 async def test_a_sprint_of_the_seeded_tasks_is_planned_for_the_test_project(

@@ -182,13 +182,13 @@ class Story:
         chance.shuffle(victims)
         for victim in victims:
             wanted = min(RUNS, await self._ended() + RUNS // 25)
-            await eventually(partial(self._ended_at_least, wanted), timeout_s=120, every_s=0.1)
+            await eventually(partial(self._ended_min, wanted), timeout_s=120, every_s=0.1)
             await self._kill(victim)
 
     async def _ended(self) -> int:
         return sum(status in ENDED for status in (await self.runs()).values())
 
-    async def _ended_at_least(self, wanted: int) -> bool:
+    async def _ended_min(self, wanted: int) -> bool:
         return await self._ended() >= wanted
 
     async def _kill(self, victim: str) -> None:

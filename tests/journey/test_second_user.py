@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user"),
 ]
 
-NOBODY = 65534
+OTHER_USER = 65534
 WITHIN_S = 300
 
 
@@ -29,7 +29,7 @@ WITHIN_S = 300
 def home() -> Iterator[Path]:
     """A folder that is the second user's; pytest's own ones are closed to others."""
     with tempfile.TemporaryDirectory(prefix="second", dir="/tmp") as name:
-        os.chown(name, NOBODY, NOBODY)
+        os.chown(name, OTHER_USER, OTHER_USER)
         yield Path(name)
 
 
@@ -39,7 +39,7 @@ def as_second(
     """What a command says and how it ends, as a user who has nothing but this home."""
     env = {"HOME": str(home), "PATH": f"{home / 'bin'}:/usr/bin:/bin", "COLUMNS": "200"}
     return subprocess.run(
-        command, cwd=cwd or home, env=env, user=NOBODY, group=NOBODY, extra_groups=[],
+        command, cwd=cwd or home, env=env, user=OTHER_USER, group=OTHER_USER, extra_groups=[],
         capture_output=True, text=True, timeout=WITHIN_S,
     )  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_a_second_user_runs_everything_from_a_path_with_a_blank(
     home: Path, checkout: Path, claude: None
 ) -> None:
     for path in (checkout, *checkout.rglob("*")):
-        shutil.chown(path, NOBODY, NOBODY)
+        shutil.chown(path, OTHER_USER, OTHER_USER)
     python = python_of(home, checkout)
     done = as_second(
         home,
@@ -95,6 +95,6 @@ def test_a_second_user_runs_everything_from_a_path_with_a_blank(
         *(f"RUN={python}", "RUNNABLE="),
         cwd=checkout,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "of tenantCreation is completed" in said, said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "of tenantCreation is completed" in output, output

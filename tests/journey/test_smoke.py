@@ -60,7 +60,7 @@ async def the_console_tells_the_cycle(knative: LocalKnative) -> bool:
     return 'cycle-trigger <span class="chip good">handled</span>' in page
 
 
-def test_nobody_there_is_said_in_words() -> None:
+def test_a_missing_server_is_reported_with_a_reason() -> None:
     done = smoke("http://127.0.0.1:1")
     assert done.returncode == 1
     assert "project-service: ConnectError" in done.stdout
@@ -68,22 +68,22 @@ def test_nobody_there_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "ftp://host", "host:80"])
-def test_what_is_no_address_is_said_in_words(url: str) -> None:
+def test_what_is_no_address_is_reported_with_a_reason(url: str) -> None:
     done = smoke(url)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"--url {url}: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (200, "<html>Sign in</html>", "project-service answered what is no JSON: '<html>Sign in"),
         (404, "", "knows no host project-service.dsm.svc.cluster.local: is it the gateway inside"),
         (200, "{}", "an answer has another format"),
     ],
 )
-async def test_a_gateway_of_something_else_is_said_in_words(
-    status: int, body: str, words: str
+async def test_a_gateway_of_something_else_is_reported_with_a_reason(
+    status: int, body: str, message: str
 ) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, text=body)
@@ -96,4 +96,4 @@ async def test_a_gateway_of_something_else_is_said_in_words(
     done = await asyncio.to_thread(smoke, f"http://127.0.0.1:{runner.addresses[0][1]}")
     await runner.cleanup()
     assert done.returncode == 1, done.stderr
-    assert words in done.stdout
+    assert message in done.stdout

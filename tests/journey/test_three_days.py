@@ -41,7 +41,7 @@ def named(days: ThreeDays, type_: str) -> dict[str, Any]:
 
 
 def page(days: ThreeDays, path: str) -> str:
-    """The words of a page of the console."""
+    """The text of a page of the console."""
     text = re.sub(r"<[^>]+>", " ", days.ask("console", path))
     return re.sub(r"\s+", " ", html.unescape(text)).replace(" :", ":")
 
@@ -104,11 +104,11 @@ async def test_the_console_says_so_in_words(days: ThreeDays) -> None:
     async def complete(path: str) -> str:
         """A page once all functions answer: one that is asleep starts, and does the next time."""
 
-        async def words() -> str:
+        async def message() -> str:
             found = page(days, path)
             return "" if "has not answered" in found else found
 
-        return await eventually(words, every_s=0.5)
+        return await eventually(message, every_s=0.5)
 
     assert "All that was due was handled." in await complete("/schedules/panels/schedules")
     assert LATE.search(page(days, "/schedules/sprint-report/panels/ticks"))

@@ -22,7 +22,7 @@ async def test_a_held_event_loop_and_calls_inside_a_transaction_are_found() -> N
         process.terminate()
         output, errors = await process.communicate()
     found = found_in((output + errors).decode())
-    for words in ("a call to http://127.0.0.1:1/ while", "a call to Kubernetes while"):
-        assert any(words in line for line in found), found
+    for message in ("a call to http://127.0.0.1:1/ while", "a call to Kubernetes while"):
+        assert any(message in line for line in found), found
     (held,) = (line for line in found if "was held" in line)
     assert "offender.py" in held

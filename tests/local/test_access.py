@@ -21,7 +21,7 @@ from tests.support.local_knative import LocalKnative, local_knative
 TINY = Path(__file__).parent / "overlays" / "tiny"
 JOBS = "/kubernetes/apis/batch/v1/namespaces/dsm/jobs"
 SECRETS = "/kubernetes/api/v1/namespaces/dsm/secrets"
-NOBODY = 65534
+UNKNOWN = 65534
 PAGE = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
 
 
@@ -118,8 +118,8 @@ async def test_the_public_names_need_no_token_and_the_services_never_see_it(
     async with outside(knative, host="echo.dsm.localhost", authorization="Bearer mine") as client:
         assert (await client.get("/")).json()["headers"]["authorization"] == "Bearer mine"
     async with knative.client("echo") as client:
-        told = (await client.get("/")).json()["headers"]
-    assert "authorization" not in told
+        received = (await client.get("/")).json()["headers"]
+    assert "authorization" not in received
 
 
 async def test_a_process_is_given_loopback_its_own_names_and_the_clusters_proxy(
@@ -199,8 +199,8 @@ def python_for_all() -> str:
 def test_another_account_reaches_no_service(knative: LocalKnative) -> None:
     for host in ("echo.dsm.localhost", "localhost", "broker-ingress.knative-eventing.localhost"):
         assert asked(knative.url, 0, Host=host).startswith(("200", "404", "405")), host
-        refusal = asked(knative.url, NOBODY, Host=host)
+        refusal = asked(knative.url, UNKNOWN, Host=host)
         assert refusal.startswith("403"), refusal
         assert "another account's" in refusal
     token = {"Host": "echo.dsm.localhost", "Authorization": f"Bearer {knative.token}"}
-    assert asked(knative.url, NOBODY, **token) == "200", "who has the token has it of its owner"
+    assert asked(knative.url, UNKNOWN, **token) == "200", "who has the token has it of its owner"

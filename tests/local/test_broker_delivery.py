@@ -156,14 +156,14 @@ async def test_a_triggers_deliveries_are_bounded(open_broker: Open, receiver: Re
     count = 3 * CONCURRENCY
     for n in range(count):
         receiver.will_say("/a", str(n), Say(hold_s=0.1))
-    most = 0
+    highest = 0
     async with open_broker(concurrency=CONCURRENCY) as broker:
         producers = [asyncio.create_task(publish(broker, "a", str(n))) for n in range(count)]
         while any(not p.done() for p in producers):
-            most = max(most, receiver.busy)
+            highest = max(highest, receiver.busy)
             await asyncio.wait(producers, timeout=0.005)
     assert len(receiver.requests("/a")) == count
-    assert 1 < most <= CONCURRENCY
+    assert 1 < highest <= CONCURRENCY
 
 
 async def test_many_deliveries_that_hang_do_not_hold_up_the_next(open_broker: Open) -> None:

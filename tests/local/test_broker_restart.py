@@ -210,10 +210,10 @@ async def test_dead_lettering_goes_on_after_a_restart_with_the_same_reason(
             broker.ingress("ns", "default", "POST", headers("1", "question"), b"")
         )
 
-        async def first_letter() -> bool:
+        async def first_dead_letter() -> bool:
             return bool(receiver.requests("/dead", "1"))
 
-        await eventually(first_letter)
+        await eventually(first_dead_letter)
         publishing.cancel()
     async with running(tmp_path / "b.db", receiver, delivery) as broker:
 
@@ -224,12 +224,12 @@ async def test_dead_lettering_goes_on_after_a_restart_with_the_same_reason(
         (lost,) = await broker.dead_letters()
     assert lost.deliveries[0].state is State.DEAD_LETTERED
     assert len(receiver.requests("/question", "1")) == 1
-    letters = receiver.requests("/dead", "1")
-    codes = {s.headers["ce-knativeerrorcode"] for s in letters}
-    assert (codes, len({s.headers["ce-knativeerrordata"] for s in letters})) == ({"422"}, 1)
+    failed_events = receiver.requests("/dead", "1")
+    codes = {s.headers["ce-knativeerrorcode"] for s in failed_events}
+    assert (codes, len({s.headers["ce-knativeerrordata"] for s in failed_events})) == ({"422"}, 1)
 
 
-async def test_a_delivery_whose_trigger_is_gone_fails_in_words(
+async def test_a_delivery_whose_trigger_is_gone_fails_with_a_reason(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.will_say("/question", "1", Say(503))
@@ -250,7 +250,7 @@ async def test_a_delivery_whose_trigger_is_gone_fails_in_words(
     assert (delivery.state, delivery.reason) == (State.FAILED, "its trigger is gone")
 
 
-async def test_a_producer_whose_event_is_stored_while_the_broker_stops_is_told_at_once(
+async def test_a_producer_whose_event_is_stored_while_the_broker_stops_is_reported_at_once(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with running(tmp_path / "b.db", receiver) as broker:
@@ -269,7 +269,7 @@ async def _settled(broker: LocalBroker) -> bool:
     return broker.settled()
 
 
-async def test_a_store_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
+async def test_a_store_of_another_version_is_refused_with_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("pragma user_version=99")

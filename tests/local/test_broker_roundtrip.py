@@ -66,7 +66,7 @@ def messages(text: st.SearchStrategy[str]) -> st.SearchStrategy[cloudevents.Mess
 # In binary mode every text is encoded, control characters too.
 any_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 # A structured one becomes a header as it stands: HTTP trims its ends, and what looks as if the
-# binding had encoded it cannot be told from that.
+# binding had encoded it cannot be distinguished from that.
 plain_text = any_text.map(
     lambda text: "".join(c for c in text if c.isprintable() and c not in '%"').strip() or "x"
 )

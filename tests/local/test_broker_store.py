@@ -250,7 +250,7 @@ async def test_a_crash_of_memory_loses_what_was_under_way(
 
 
 @pytest.mark.parametrize("durable", [True, False], ids=["durable", "in memory"])
-async def test_an_end_of_the_process_loses_what_was_under_way_only_if_it_is_told_so(
+async def test_an_end_of_the_process_loses_what_was_under_way_only_if_it_is_configured_so(
     open_broker: Open, receiver: Receiver, durable: bool
 ) -> None:
     receiver.will_say("/a", "1", Say(503))

@@ -88,16 +88,16 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_one(data: tuple[str, str])
         run("send", "--type", GREETING, "--id", id, *data)
     (found,) = lines("event", "abcdeg", *data)
     assert found["attributes"]["id"] == "abcdeg-3"
-    words = one_line(run("event", "abcdef", *data), 2)
-    assert words == "'abcdef' begins several ids: abcdef-1, abcdef-2"
+    expected_text = one_line(run("event", "abcdef", *data), 2)
+    assert expected_text == "'abcdef' begins several ids: abcdef-1, abcdef-2"
     assert one_line(run("event", "abcde", *data)).startswith("there is no event abcde")
 
 
 def test_a_broker_is_named_in_short(data: tuple[str, str]) -> None:
     (sent,) = lines("send", "--type", GREETING, "--broker", "default", *data)
     assert sent["status"] == 202
-    words = one_line(run("send", "--type", GREETING, "--broker", "nope", *data), 2)
-    assert words == "'nope' is no Broker as NAMESPACE/NAME; there are: dsm/default"
+    expected_text = one_line(run("send", "--type", GREETING, "--broker", "nope", *data), 2)
+    assert expected_text == "'nope' is no Broker as NAMESPACE/NAME; there are: dsm/default"
 
 
 FILTERS: list[tuple[list[str], bool]] = [
@@ -180,9 +180,9 @@ def test_every_command_has_help_with_examples_that_are_right(name: str) -> None:
     assert helped.startswith(f"usage: knative-local {name} ")
     assert "Error when" not in helped, "what a docstring says of its exceptions"
     for line in helped.partition("examples:\n")[2].splitlines():
-        words = shlex.split(re.split(r" [|>] ", line)[0])
-        assert words[:2] == ["knative-local", name]
-        assert parser().parse_args(words[1:]).command == name
+        expected_text = shlex.split(re.split(r" [|>] ", line)[0])
+        assert expected_text[:2] == ["knative-local", name]
+        assert parser().parse_args(expected_text[1:]).command == name
 
 
 HEAVY = {"httpx", "uvloop", "aiohttp", "psutil", "rich", "pydantic", "asyncio", "yaml", "asyncpg"}
@@ -192,12 +192,12 @@ READING: list[list[str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+@pytest.mark.parametrize("expected_text", READING, ids=lambda expected_text: expected_text[0])
 def test_a_command_imports_nothing_that_it_does_not_need(
-    words: list[str], data: tuple[str, str]
+    expected_text: list[str], data: tuple[str, str]
 ) -> None:
     """What it costs to start is felt with every command."""
-    command = [sys.executable, "-X", "importtime", "-m", "knative.local", *words, *data]
+    command = [sys.executable, "-X", "importtime", "-m", "knative.local", *expected_text, *data]
     shown = subprocess.run(
         command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
     )

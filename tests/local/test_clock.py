@@ -123,7 +123,7 @@ async def test_what_was_fired_is_not_fired_again_after_a_restart(tmp_path: Path)
     sink, now = Sink([202]), running_from(datetime(2026, 1, 2, 8, 29, 59, 800000, tzinfo=UTC))
     clock = Clock(sink, memory, Timeline(machine=now))
     clock.put(source("30 8 * * *"))
-    clock.put(named("other", "30 8 * * *"))  # nobody remembers that it was fired
+    clock.put(named("other", "30 8 * * *"))  # it is not on record that it was fired
     clock.start()
 
     async def other_fired() -> int:

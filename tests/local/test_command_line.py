@@ -43,7 +43,7 @@ def test_a_newcomer_can_fire_send_and_look(knative: LocalKnative) -> None:
     assert run("dead-letters", "--data", data).stdout == "no dead letters\n"
 
 
-def test_an_event_for_nobody_and_a_broker_that_does_not_exist_are_said(
+def test_an_event_without_a_consumer_and_an_unknown_broker_are_reported(
     knative: LocalKnative,
 ) -> None:
     data = ("--data", str(knative.data))
@@ -159,7 +159,7 @@ def test_output_that_cannot_be_written_is_one_line(knative: LocalKnative) -> Non
     assert (failed.returncode, failed.stderr) == (1, "[Errno 28] No space left on device\n")
 
 
-def test_an_unknown_schedule_is_told_with_those_that_exist(knative: LocalKnative) -> None:
+def test_an_unknown_schedule_is_reported_with_those_that_exist(knative: LocalKnative) -> None:
     failed = run("fire", "evening", "--data", str(knative.data))
     assert failed.returncode == 1
     assert failed.stderr == "schedule 'evening' does not exist; there are: dsm/morning\n"
@@ -244,7 +244,7 @@ def test_a_runtime_json_of_long_ago_is_one_line(tmp_path: Path) -> None:
         assert one_line(one).startswith(f"what answers at {url} is no local Knative")
 
 
-def test_foreign_words_are_no_markup_and_no_bytes_that_a_header_cannot_hold(
+def test_foreign_text_is_no_markup_and_no_bytes_that_a_header_cannot_hold(
     knative: LocalKnative,
 ) -> None:
     data = str(knative.data)
@@ -256,7 +256,7 @@ def test_foreign_words_are_no_markup_and_no_bytes_that_a_header_cannot_hold(
     assert "io.example.odd.v1 Zo%C3%AB%20:x: from [bold] id [/x]" in shown.stdout
 
 
-def test_a_runtime_goes_on_when_nobody_reads_its_words(tmp_path: Path) -> None:
+def test_a_runtime_goes_on_when_its_reader_is_gone(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "knative.local", "up", "--overlay", str(TINY)]
     command += ["--data", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as runtime:
@@ -335,16 +335,16 @@ def test_down_stops_the_runtime_and_what_a_killed_one_left(tmp_path: Path) -> No
     assert runtime.process.wait(5) == 0
     runtime.start()
     runtime.kill()
-    words = one_line(run("status", "--data", str(tmp_path)))
-    assert "has ended without a word; start it again with `" in words
+    expected_text = one_line(run("status", "--data", str(tmp_path)))
+    assert "has ended without a word; start it again with `" in expected_text
     assert run("down", "--data", str(tmp_path)).stdout == "stopped PostgreSQL\n"
     assert run("down", "--data", str(tmp_path)).stdout == f"nothing runs on {tmp_path}\n"
 
 
 def test_without_a_runtime_the_commands_say_so(tmp_path: Path) -> None:
-    words = one_line(run("services", "--data", str(tmp_path)))
-    assert words.startswith("no local Knative runs")
-    python = words.partition("`")[2].split()[0]
+    expected_text = one_line(run("services", "--data", str(tmp_path)))
+    assert expected_text.startswith("no local Knative runs")
+    python = expected_text.partition("`")[2].split()[0]
     assert shutil.which(python, path=f"{ROOT}:{os.environ['PATH']}") or (ROOT / python).exists()
 
 

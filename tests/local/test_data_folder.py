@@ -17,8 +17,8 @@ from tests.support.local_knative import ROOT, local_knative
 TINY = Path(__file__).parent / "overlays" / "tiny"
 
 
-def make(*words: str, run: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", f"RUN={run}", *words]
+def make(*expected_text: str, run: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", f"RUN={run}", *expected_text]
     # As from a shell, also where the tests themselves were started by make.
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
@@ -120,7 +120,7 @@ def test_a_half_made_virtual_environment_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "words"),
+    ("script", "expected_text"),
     [
         ("echo 'pyenv: python3.9: command not found' >&2; exit 127", "is needed, and"),
         ("echo noise; exit 1", "is needed, and"),
@@ -129,15 +129,15 @@ def test_a_half_made_virtual_environment_is_made_anew(tmp_path: Path) -> None:
     ids=["a shim", "too old", "not there"],
 )
 def test_a_python_that_will_not_do_is_one_plain_sentence(
-    tmp_path: Path, script: str | None, words: str
+    tmp_path: Path, script: str | None, expected_text: str
 ) -> None:
     fake = python(tmp_path, "python3.9", script) if script else tmp_path / "python3.9"
     done = make("setup", f"PYTHON={fake}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode == 2
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "make: ***" not in line]
-    assert len(said) == 1
-    assert words in said[0]
-    assert "make PYTHON=python3.12" in said[0]
+    output = [line for line in (done.stdout + done.stderr).splitlines() if "make: ***" not in line]
+    assert len(output) == 1
+    assert expected_text in output[0]
+    assert "make PYTHON=python3.12" in output[0]
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ async def test_a_store_of_before_the_faults_keeps_its_attempts(
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected_text"),
     [
         ("", "no fault ''; there are: twice, late"),
         ("twise", "no fault 'twise'"),
@@ -139,8 +139,10 @@ async def test_a_store_of_before_the_faults_keeps_its_attempts(
         ("twice nth=1 probability=1", "one of nth, probability"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused_with_what_there_is(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words.replace("'", ".")):
+def test_a_fault_that_cannot_be_is_refused_with_what_there_is(
+    text: str, expected_text: str
+) -> None:
+    with pytest.raises(ValueError, match=expected_text.replace("'", ".")):
         Fault.parse(text)
 
 
@@ -207,10 +209,10 @@ async def test_a_request_of_a_function_meets_the_faults_of_its_host(
 
 
 def test_a_fault_for_what_there_is_not_is_refused(data: tuple[str, str], tmp_path: Path) -> None:
-    told = one_line(run("fault", "twice", "trigger=dsm/nobody", *data), 2)
-    assert told.startswith("no Trigger 'dsm/nobody'; there are: dsm/echo-takes-greetings, ")
-    told = one_line(run("fault", "twice", "service=dsm/nobody", *data), 2)
-    assert told == "no Service 'dsm/nobody'; there are: dsm/echo, dsm/letters"
+    sent = one_line(run("fault", "twice", "trigger=dsm/nobody", *data), 2)
+    assert sent.startswith("no Trigger 'dsm/nobody'; there are: dsm/echo-takes-greetings, ")
+    sent = one_line(run("fault", "twice", "service=dsm/nobody", *data), 2)
+    assert sent == "no Service 'dsm/nobody'; there are: dsm/echo, dsm/letters"
     assert "needs a target that is a process" in one_line(run("fault", "kill-after", *data), 2)
     assert run("fault", *data).stdout == "no faults\n"
     failed = run("up", str(TINY), "--fault", "twise", "--port", "0", "--data", str(tmp_path))

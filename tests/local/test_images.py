@@ -1,4 +1,4 @@
-"""Which program an image is: said once, or refused with the lines to add."""
+"""Which program an image is: given once, or refused with the lines to add."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def test_a_renamed_image_is_still_known(tmp_path: Path) -> None:
 
 def test_an_annotation_wins(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
-    words = "knative-local/command: \"node 'a b.js'\", knative-local/working-dir: src"
-    world = load(overlay(tmp_path, annotated(words), "images: {echo: {command: [x]}}"))
+    text = "knative-local/command: \"node 'a b.js'\", knative-local/working-dir: src"
+    world = load(overlay(tmp_path, annotated(text), "images: {echo: {command: [x]}}"))
     assert program(world) == (("node", "a b.js"), tmp_path / "src")
 
 
-async def test_what_nobody_has_mapped_is_refused_at_start(tmp_path: Path) -> None:
+async def test_what_is_not_mapped_is_refused_at_start(tmp_path: Path) -> None:
     world = load(overlay(tmp_path / "overlay"))
     with pytest.raises(ManifestError) as refused:
         await Runtime(world, Options(tmp_path / "data")).start()
-    words = str(refused.value)
-    assert "overlay/objects.yaml:8: Service echo: spec.template.spec.containers.0.image: " in words
-    assert words.endswith(
+    text = str(refused.value)
+    assert "overlay/objects.yaml:8: Service echo: spec.template.spec.containers.0.image: " in text
+    assert text.endswith(
         f"Say it in {tmp_path}/overlay/knative-local.yaml, for instance:\n"
         "images:\n  echo:\n    command: [python, main.py]\n    workingDir: ."
     )
@@ -102,7 +102,7 @@ def test_a_faulty_file_is_refused_by_line_and_field(
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("text", "fault"),
     [
         ("knative-local/working-dir: .", "needs knative-local/command beside it"),
         ("knative-local/command: ''", "knative-local/command is empty"),
@@ -110,8 +110,8 @@ def test_a_faulty_file_is_refused_by_line_and_field(
         ('knative-local/command: "a \'b"', "No closing quotation"),
     ],
 )
-def test_a_faulty_annotation_is_refused(tmp_path: Path, words: str, fault: str) -> None:
-    (found,) = problems(overlay(tmp_path, annotated(words)))
+def test_a_faulty_annotation_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    (found,) = problems(overlay(tmp_path, annotated(text)))
     assert "objects.yaml:" in found
     assert "metadata.annotations: " in found
     assert fault in found

@@ -101,7 +101,7 @@ async def test_a_log_is_followed_line_by_line(api: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "name", "code", "words"),
+    ("namespace", "name", "code", "text"),
     [
         pytest.param("dsm", "taken", 409, "AlreadyExists", id="name taken"),
         pytest.param("nope", "one", 404, "nope", id="no namespace"),
@@ -109,7 +109,7 @@ async def test_a_log_is_followed_line_by_line(api: Any) -> None:
     ],
 )
 async def test_a_refusal_is_an_api_exception(
-    api: Any, namespace: str, name: str, code: int, words: str
+    api: Any, namespace: str, name: str, code: int, text: str
 ) -> None:
     def story() -> ApiException:
         batch = k8s.BatchV1Api(api)
@@ -120,7 +120,7 @@ async def test_a_refusal_is_an_api_exception(
 
     error = await asyncio.to_thread(story)
     assert error.status == code
-    assert words in str(error.body)
+    assert text in str(error.body)
 
 
 @pytest.mark.parametrize("policy", ["Background", "Foreground"])

@@ -1,4 +1,4 @@
-"""Whatever is sent, the API answers with a refusal in words or does it; it never breaks."""
+"""Whatever is sent, the API answers with a reason or does it; it never breaks."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def changed(body: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
 
 
 class Complaints(logging.Handler):
-    """Hears what a controller logs when it cannot go on."""
+    """Keeps what a controller logs when it cannot go on."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -22,7 +22,7 @@ LONG = "x" * 64
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "code", "reason", "words"),
+    ("method", "path", "body", "code", "reason", "expected_text"),
     [
         ("GET", f"{JOBS}/none", None, 404, "NotFound", 'jobs.batch "none" not found'),
         ("DELETE", f"{JOBS}/none", None, 404, "NotFound", 'jobs.batch "none" not found'),
@@ -114,21 +114,21 @@ LONG = "x" * 64
         ),
     ],
 )
-async def test_a_refusal_is_a_status_with_code_reason_and_words(
+async def test_a_refusal_is_a_status_with_code_reason_and_message(
     client: httpx.AsyncClient,
     method: str,
     path: str,
     body: object,
     code: int,
     reason: str,
-    words: str,
+    expected_text: str,
 ) -> None:
     await client.post(CONFIG_MAPS, json=config_map("taken"))
     answer = await client.request(method, path, json=body)
     status = answer.json()
     assert (answer.status_code, status["code"], status["reason"]) == (code, code, reason)
     assert (status["kind"], status["apiVersion"], status["status"]) == ("Status", "v1", "Failure")
-    assert words in status["message"]
+    assert expected_text in status["message"]
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,10 @@ async def text_of(path: Path) -> str:
     return await eventually(written)
 
 
-async def serve_victim(store: Path, told: Path) -> asyncio.subprocess.Process:
+async def serve_victim(store: Path, sent: Path) -> asyncio.subprocess.Process:
     """A runtime of its own, to be killed; its URL appears in `told`."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.kube_victim", str(store), str(told)
+        sys.executable, "-m", "tests.support.kube_victim", str(store), str(sent)
     )
 
 
@@ -73,11 +73,11 @@ async def died(pid: int) -> None:
     ("limit", "end"), [(1, "Complete"), (0, "Failed")], ids=["retries left", "no retry left"]
 )
 async def test_a_job_of_a_killed_runtime_is_taken_up(tmp_path: Path, limit: int, end: str) -> None:
-    told, marker = tmp_path / "url", tmp_path / "pid"
+    sent, marker = tmp_path / "url", tmp_path / "pid"
     victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.kube_victim", str(tmp_path / "store"), str(told)
+        sys.executable, "-m", "tests.support.kube_victim", str(tmp_path / "store"), str(sent)
     )
-    url = await text_of(told)
+    url = await text_of(sent)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         made = await client.post(JOBS, json=once_hanging(marker, backoffLimit=limit))
         assert made.status_code == 201
@@ -172,7 +172,7 @@ async def test_applying_again_removes_what_the_manifest_no_longer_has(tmp_path: 
         assert fresh["data"] == {"a": "1"}
 
 
-async def test_changes_of_a_kind_are_told(tmp_path: Path) -> None:
+async def test_changes_of_a_kind_are_reported(tmp_path: Path) -> None:
     kube = make_kube(tmp_path)
     heard: list[tuple[str, str]] = []
     kube.on_change("PingSource", lambda kind, one: heard.append((kind, one["metadata"]["name"])))
@@ -193,10 +193,10 @@ async def test_changes_of_a_kind_are_told(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_a_jobs_process_left_behind_is_swept(tmp_path: Path) -> None:
-    told, marker = tmp_path / "url", tmp_path / "pid"
-    victim = await serve_victim(tmp_path / "store", told)
+    sent, marker = tmp_path / "url", tmp_path / "pid"
+    victim = await serve_victim(tmp_path / "store", sent)
     script = f"sleep 300 & echo $! > {marker}.new; mv {marker}.new {marker}; wait"
-    url = await text_of(told)
+    url = await text_of(sent)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
         await client.post(JOBS, json=job("one", "sh", "-c", script, backoffLimit=0))
         grandchild = await pid_in(marker)
@@ -212,10 +212,10 @@ async def test_every_job_ends_once_though_the_runtime_is_killed_again_and_again(
 ) -> None:
     names = [f"job-{number}" for number in range(12)]
     for round_number, moment in enumerate((3, 7, 10)):
-        told = tmp_path / f"url{round_number}"
-        victim = await serve_victim(tmp_path / "store", told)
+        sent = tmp_path / f"url{round_number}"
+        victim = await serve_victim(tmp_path / "store", sent)
         async with httpx.AsyncClient(
-            base_url=await text_of(told), trust_env=False, timeout=60
+            base_url=await text_of(sent), trust_env=False, timeout=60
         ) as client:
             for name in names[:moment]:
                 answer = await client.post(JOBS, json=job(name, "sleep", "0.05"))

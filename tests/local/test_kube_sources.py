@@ -121,10 +121,10 @@ async def test_another_namespace_is_not_watched(tmp_path: Path) -> None:
         kube.apply({**job("far"), "metadata": {"name": "far", "namespace": "agents"}})
         kube.apply({**job("near"), "metadata": {"name": "near", "namespace": "dsm"}})
 
-        async def told() -> bool:
+        async def sent() -> bool:
             return bool(sink.events)
 
-        await eventually(told)
+        await eventually(sent)
     assert {headers["ce-name"] for headers, _ in sink.events} == {"near"}
 
 

@@ -1,4 +1,4 @@
-"""The store of the local Kubernetes API: what its listeners are told."""
+"""The store of the local Kubernetes API: what its listeners get."""
 
 from __future__ import annotations
 

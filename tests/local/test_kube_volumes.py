@@ -96,8 +96,8 @@ async def test_on_a_laptop_a_job_without_its_secret_is_recorded_and_says_how_to_
     async with kube_client(tmp_path, **options) as client:
         await start(client, job("one", pod={"container": container}))
         await finished(client)
-        said = await log_of(client)
-        assert said == (
+        output = await log_of(client)
+        assert output == (
             "recorded only, not run: there is no Secret keys with the key api. Make it, and the "
             "next Job runs: kubectl --kubeconfig /data/kubeconfig -n dsm create secret generic "
             "keys --from-literal=api=...\n"
@@ -157,8 +157,11 @@ async def test_a_projected_volume_has_files_of_config_maps_and_keys_of_secrets(
     await client.post("/api/v1/namespaces/dsm/secrets", json=secret)
     chosen = {"name": "keys", "items": [{"key": "token", "path": "login"}]}
     absent = {"name": "keys", "items": [{"key": "none", "path": "none"}], "optional": True}
-    nobody = {"name": "nobody", "items": [{"key": "x", "path": "y"}], "optional": True}
-    sources = [{"configMap": {"name": "task"}}, *({"secret": s} for s in (chosen, absent, nobody))]
+    unmounted = {"name": "nobody", "items": [{"key": "x", "path": "y"}], "optional": True}
+    sources = [
+        {"configMap": {"name": "task"}},
+        *({"secret": s} for s in (chosen, absent, unmounted)),
+    ]
     code = "import pathlib, sys\nfiles = pathlib.Path(sys.argv[1]).iterdir()\n"
     code += "print({file.name: file.read_text() for file in files})"
     container = {

@@ -152,7 +152,7 @@ async def test_a_log_is_cut_as_asked(client: httpx.AsyncClient, query: str, text
 
 
 @pytest.mark.parametrize(
-    ("query", "code", "words"),
+    ("query", "code", "expected_text"),
     [
         ("container=other", 400, "container other is not valid for pod"),
         ("tailLines=x", 400, "tailLines"),
@@ -161,7 +161,7 @@ async def test_a_log_is_cut_as_asked(client: httpx.AsyncClient, query: str, text
     ],
 )
 async def test_a_log_request_that_makes_no_sense_is_refused(
-    client: httpx.AsyncClient, query: str, code: int, words: str
+    client: httpx.AsyncClient, query: str, code: int, expected_text: str
 ) -> None:
     await client.post(JOBS, json=job("one"))
 
@@ -171,4 +171,4 @@ async def test_a_log_request_that_makes_no_sense_is_refused(
     (pod,) = await eventually(ended)
     answer = await client.get(f"{PODS}/{pod['metadata']['name']}/log?{query}")
     assert answer.status_code == code
-    assert words in answer.json()["message"]
+    assert expected_text in answer.json()["message"]

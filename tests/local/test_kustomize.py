@@ -157,7 +157,7 @@ def test_a_patch_without_a_target_finds_its_object_by_name(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("kustomization", "words"),
+    ("kustomization", "text"),
     [
         ("namePrefix: a-", "namePrefix: is not supported"),
         ("replacements: []", "replacements: is not supported"),
@@ -170,12 +170,12 @@ def test_a_patch_without_a_target_finds_its_object_by_name(tmp_path: Path) -> No
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
-    tmp_path: Path, kustomization: str, words: str
+    tmp_path: Path, kustomization: str, text: str
 ) -> None:
     write(tmp_path, kustomization=kustomization)
     (found,) = problems(tmp_path)
     assert found.startswith("kustomization.yaml:1: ")
-    assert words in found
+    assert text in found
 
 
 JOB = {

@@ -172,15 +172,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("document", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_with_file_and_field(tmp_path: Path, document: str, words: str) -> None:
+@pytest.mark.parametrize(("document", "expected_text"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_with_file_and_field(tmp_path: Path, document: str, expected_text: str) -> None:
     found = refusals(tmp_path, BROKER, document)
     assert len(found) == 1
     assert found[0].startswith("objects.yaml:")
-    assert words in found[0]
+    assert expected_text in found[0]
 
 
-def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_each_with_its_line(tmp_path: Path) -> None:
     text = """\
     apiVersion: eventing.knative.dev/v1
     kind: Broker
@@ -204,7 +204,7 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
     ]
 
 
-def test_broken_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+def test_broken_yaml_is_reported_with_its_line(tmp_path: Path) -> None:
     write(tmp_path, objects="a: 1\nb: [1\nc: 2\n")
     assert problems(tmp_path)[0].startswith("objects.yaml:3: broken YAML: ")
 

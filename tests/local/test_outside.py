@@ -109,13 +109,13 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
                 proxy=knative.proxy_url, trust_env=False, timeout=60
             ) as http:
                 answer = await http.post("http://prices.shop.svc.cluster.local/a?b=c", content="x")
-                told = answer.json()
-                assert told["url"] == f"http://127.0.0.1:{port}/v2/a?b=c"
-                assert (told["method"], told["body"]) == ("POST", "x")
-                assert not {"proxy-authorization", "authorization"} & told["headers"].keys()
+                sent = answer.json()
+                assert sent["url"] == f"http://127.0.0.1:{port}/v2/a?b=c"
+                assert (sent["method"], sent["body"]) == ("POST", "x")
+                assert not {"proxy-authorization", "authorization"} & sent["headers"].keys()
                 legacy = f"legacy.dsm.svc.cluster.local:{port}"
-                told = (await http.get(f"http://{legacy}/x")).json()
-                assert told["headers"]["host"] == legacy, "as a cluster's DNS leaves it"
+                sent = (await http.get(f"http://{legacy}/x")).json()
+                assert sent["headers"]["host"] == legacy, "as a cluster's DNS leaves it"
                 assert (await http.get("http://stock.dsm/x")).status_code == 200
                 assert (
                     await http.get("http://stock.dsm.svc.cluster.local:81/x")

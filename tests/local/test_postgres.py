@@ -67,9 +67,7 @@ async def test_a_pid_file_that_names_another_program_is_ignored(make: Make, tmp_
     assert await _answers(again)
 
 
-async def test_a_killed_server_that_nobody_has_buried_is_no_server(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_killed_server_that_is_a_zombie_is_no_server(make: Make, tmp_path: Path) -> None:
     server = make()
     server.start()
     assert await _answers(server)

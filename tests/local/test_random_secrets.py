@@ -45,7 +45,7 @@ def test_each_key_gets_a_value_that_stays_with_the_data_folder(data: Path, tmp_p
     assert not set(values(filled(world, other)).values()) & set(made.values())
 
 
-def test_nobody_else_may_read_them(data: Path) -> None:
+def test_no_other_user_may_read_them(data: Path) -> None:
     filled(load(LOCAL), data)
     assert stat.S_IMODE((data / FILE).stat().st_mode) == 0o600
 

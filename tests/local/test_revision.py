@@ -81,7 +81,7 @@ async def test_requests_at_the_same_time_share_one_start(make: Make) -> None:
     assert (revision.counts.starts, revision.counts.requests) == (1, 5)
 
 
-async def test_a_start_that_fails_tells_the_last_words_and_is_not_repeated_at_once(
+async def test_a_start_that_fails_tells_the_last_message_and_is_not_repeated_at_once(
     make: Make,
 ) -> None:
     revision = make({"CRASH": "no such table"})
@@ -194,14 +194,14 @@ async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
 async def test_a_request_whose_process_is_starting_when_all_stops_is_answered(make: Make) -> None:
     revision = make({"SLOW_START_S": "30"})
     gateway = _gateway(revision)
-    told: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         await asyncio.Event().wait()
         raise AssertionError("nobody hangs up")
 
     async def send(message: Any) -> None:
-        told.append(message)
+        sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
     scope["headers"] = [(b"host", b"echo.dsm.localhost")]
@@ -214,7 +214,7 @@ async def test_a_request_whose_process_is_starting_when_all_stops_is_answered(ma
     await revision.close()
     async with asyncio.timeout(60):
         await request
-    assert (told[0]["status"], told[1]["body"]) == (503, b"the local Knative is stopping")
+    assert (sent[0]["status"], sent[1]["body"]) == (503, b"the local Knative is stopping")
     await gateway.close()
 
 
@@ -234,14 +234,14 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
     revision = make(**limits)
     await revision.start()
     gateway = _gateway(revision)
-    told: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         await asyncio.Event().wait()
         raise AssertionError("nobody hangs up")
 
     async def send(message: Any) -> None:
-        told.append(message)
+        sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode()}
     scope["headers"] = [(b"host", b"echo.dsm.localhost")]
@@ -251,18 +251,18 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
         else:
             with pytest.raises(ConnectionAbortedError):
                 await gateway(scope, receive, send)
-    assert told[0]["status"] == status
+    assert sent[0]["status"] == status
     await gateway.close()
 
 
 def _gateway(revision: Revision) -> Gateway:
     hosts, outside = {"echo.dsm.localhost": revision}, Outside(World(()), {})
     return Gateway(
-        hosts, _nobody, _nobody, _nobody, Access("token"), outside, Faults(_nobody, Targets({}, {}))
+        hosts, _unused, _unused, _unused, Access("token"), outside, Faults(_unused, Targets({}, {}))
     )
 
 
-async def _nobody(*_: Any) -> None:
+async def _unused(*_: Any) -> None:
     raise AssertionError("goes to the Service")
 
 

@@ -27,10 +27,10 @@ def knative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKnative]:
 async def test_a_service_is_reached_by_its_cluster_host_name(knative: LocalKnative) -> None:
     async with knative.client("echo") as client:
         answer = await client.post("/some/path?a=1", content=b"hello")
-    told = answer.json()
-    assert (told["method"], told["path"], told["body"]) == ("POST", "/some/path?a=1", "hello")
-    assert told["headers"]["k-proxy-request"] == "activator"
-    assert told["headers"]["x-forwarded-host"] == "echo.dsm.svc.cluster.local"
+    sent = answer.json()
+    assert (sent["method"], sent["path"], sent["body"]) == ("POST", "/some/path?a=1", "hello")
+    assert sent["headers"]["k-proxy-request"] == "activator"
+    assert sent["headers"]["x-forwarded-host"] == "echo.dsm.svc.cluster.local"
 
 
 async def test_the_bytes_of_a_header_arrive_as_they_were_sent(knative: LocalKnative) -> None:
@@ -43,8 +43,8 @@ async def test_the_bytes_of_a_header_arrive_as_they_were_sent(knative: LocalKnat
 
 async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnative) -> None:
     async with knative.client("echo") as client:
-        told = (await client.get("/")).json()
-    env = told["env"]
+        sent = (await client.get("/")).json()
+    env = sent["env"]
     expected = {
         "PLAIN": "plain",
         "EXPANDED": "plain and s3cret",
@@ -61,7 +61,7 @@ async def test_a_process_gets_its_environment_from_the_yaml(knative: LocalKnativ
     assert {name: env.get(name) for name in expected} == expected
     routes = Path(env["ROUTES"])
     assert routes.read_text() == '{"a": 1}'  # a small local file
-    assert told["argv"][1:] == ["hello", env["ROUTES"]]
+    assert sent["argv"][1:] == ["hello", env["ROUTES"]]
 
 
 async def test_an_event_reaches_the_service_whose_trigger_matches(knative: LocalKnative) -> None:
@@ -87,9 +87,9 @@ async def test_events_are_searched_newest_first_by_what_they_carry(knative: Loca
 
 async def test_a_refused_event_ends_as_a_dead_letter(knative: LocalKnative) -> None:
     assert await knative.send("io.example.refused.v1", {}) == 202
-    letters = await knative.ask("dead-letters")
-    assert letters[-1]["attributes"]["type"] == "io.example.refused.v1"
-    assert letters[-1]["deliveries"][0]["state"] == "dead-lettered"
+    dead_letters = await knative.ask("dead-letters")
+    assert dead_letters[-1]["attributes"]["type"] == "io.example.refused.v1"
+    assert dead_letters[-1]["deliveries"][0]["state"] == "dead-lettered"
 
 
 async def test_a_fired_schedule_brings_its_tick_and_the_reply(knative: LocalKnative) -> None:
@@ -102,7 +102,7 @@ async def test_a_fired_schedule_brings_its_tick_and_the_reply(knative: LocalKnat
     assert await knative.ask("events", type="io.example.ticked.v1")
 
 
-async def test_an_unknown_host_is_told_which_hosts_there_are(knative: LocalKnative) -> None:
+async def test_an_unknown_host_is_answered_with_the_known_ones(knative: LocalKnative) -> None:
     async with knative.client("nobody") as client:
         answer = await client.get("/")
     assert answer.status_code == 502
@@ -151,12 +151,12 @@ async def test_a_proxys_absolute_url_names_the_host_with_or_without_a_path(
     writer.write(f"GET {url} HTTP/1.1\r\nhost: elsewhere\r\n{inside}".encode())
     answer = (await reader.read()).decode()
     writer.close()
-    told = json.loads(answer.partition("\r\n\r\n")[2])
-    assert (told["env"]["K_SERVICE"], told["path"]) == ("letters", "/")
-    assert told["headers"]["x-forwarded-host"] == "letters.dsm.svc.cluster.local"
+    sent = json.loads(answer.partition("\r\n\r\n")[2])
+    assert (sent["env"]["K_SERVICE"], sent["path"]) == ("letters", "/")
+    assert sent["headers"]["x-forwarded-host"] == "letters.dsm.svc.cluster.local"
 
 
-async def test_https_through_the_gateway_is_refused_in_words(knative: LocalKnative) -> None:
+async def test_https_through_the_gateway_is_refused_with_a_reason(knative: LocalKnative) -> None:
     port = int(knative.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n")
@@ -166,7 +166,7 @@ async def test_https_through_the_gateway_is_refused_in_words(knative: LocalKnati
     assert "CONNECT is not supported" in answer
 
 
-async def test_a_job_sink_is_refused_in_words(knative: LocalKnative) -> None:
+async def test_a_job_sink_is_refused_with_a_reason(knative: LocalKnative) -> None:
     async with knative.client("job-sink", "knative-eventing") as client:
         answer = await client.post("/dsm/sink")
     assert (answer.status_code, answer.text) == (

@@ -162,10 +162,10 @@ async def test_a_schedule_that_cannot_run_is_refused_and_not_stored(
         ({"sink": {"uri": "/relative"}}, "spec.sink: the uri '/relative' must be absolute"),
     ]
     async with knative.client() as client:
-        for spec, words in bad:
+        for spec, text in bad:
             answer = await client.post(PING_SOURCES, json=ping_source(**spec))
             assert answer.status_code == 400
-            assert words in answer.json()["message"]
+            assert text in answer.json()["message"]
         held = (await client.get(PING_SOURCES)).json()["items"]
     assert [one["metadata"]["name"] for one in held] == ["morning"]
 
@@ -256,11 +256,11 @@ async def test_an_api_server_source_tells_the_broker_of_jobs(tmp_path: Path) -> 
             base = "/kubernetes/apis/batch/v1/namespaces/dsm/jobs"
             assert (await client.post(base, json=job)).status_code == 201
 
-        async def told() -> bool:
+        async def sent() -> bool:
             kinds = [e["attributes"]["type"] for e in await runtime.ask("events")]
             return "dev.knative.apiserver.ref.add" in kinds
 
-        assert await eventually(told)
+        assert await eventually(sent)
 
 
 async def test_a_service_that_started_before_stays_at_zero_at_the_next_up(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ PRODUCTION = KNATIVE / "overlays" / "production"
 def test_a_production_overlay_is_refused_by_name_without_them() -> None:
     with pytest.raises(ManifestError) as refused:
         load(PRODUCTION)
-    words = str(refused.value)
-    assert "a KafkaSource needs a cluster; --stand-ins goes without it" in words
-    assert "broker class 'Kafka'" in words
-    assert "an ExternalName leads out of the cluster" in words
+    text = str(refused.value)
+    assert "a KafkaSource needs a cluster; --stand-ins goes without it" in text
+    assert "broker class 'Kafka'" in text
+    assert "an ExternalName leads out of the cluster" in text
 
 
 def test_with_them_it_has_a_broker_and_a_database_of_the_laptop() -> None:

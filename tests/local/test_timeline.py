@@ -27,10 +27,10 @@ async def _at_once() -> None:
 
 async def test_what_is_due_happens_in_order_at_its_own_time() -> None:
     timeline = Timeline(START)
-    told: list[tuple[str, float]] = []
+    sent: list[tuple[str, float]] = []
 
     def tell(name: str) -> None:
-        told.append((name, timeline.now() - START.timestamp()))
+        sent.append((name, timeline.now() - START.timestamp()))
 
     base = timeline.now()
     timeline.call_at(START.timestamp() + 20, lambda: tell("b"), "b")
@@ -44,7 +44,7 @@ async def test_what_is_due_happens_in_order_at_its_own_time() -> None:
 
     timeline.call_at(START.timestamp() + 10, first)
     assert await timeline.advance(60, _at_once) == 4
-    assert told == [("first", 10), ("retry", 10.5), ("a", 20), ("b", 20)]
+    assert sent == [("first", 10), ("retry", 10.5), ("a", 20), ("b", 20)]
     assert 60 <= timeline.now() - base < 65
     timeline.close()
 
@@ -88,10 +88,10 @@ async def test_what_does_not_end_is_named() -> None:
 async def test_a_file_tells_processes_the_time(tmp_path: Path) -> None:
     file = tmp_path / "clock"
     timeline = Timeline(START, file)
-    told: list[str] = []
-    timeline.call_at(START.timestamp() + 10, lambda: told.append(file.read_text()))
+    sent: list[str] = []
+    timeline.call_at(START.timestamp() + 10, lambda: sent.append(file.read_text()))
     await timeline.advance(20, _at_once)
-    assert told == [f"at {START.timestamp() + 10}"]
+    assert sent == [f"at {START.timestamp() + 10}"]
     kind, offset = file.read_text().split()
     assert kind == "offset"
     assert float(offset) + time.time() == pytest.approx(timeline.now(), abs=1)
@@ -189,8 +189,8 @@ def test_a_function_of_the_kit_has_the_time_of_the_file(tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        told = datetime.fromisoformat(done.stdout.strip())
-        assert abs(told - datetime.fromisoformat(moment)) < timedelta(minutes=5)
+        sent = datetime.fromisoformat(done.stdout.strip())
+        assert abs(sent - datetime.fromisoformat(moment)) < timedelta(minutes=5)
 
 
 def _tomorrow() -> str:

@@ -85,15 +85,15 @@ def test_a_command_says_its_version_and_helps(programs: Path, command: str, tmp_
 
 
 @pytest.mark.parametrize(
-    "words", ["run", "task create", "jobs list", "deliveries list", "fire", "send", "events",
-              "services", "dead-letters"]
+    "command", ["run", "task create", "jobs list", "deliveries list", "fire", "send", "events",
+                "services", "dead-letters"]
 )  # fmt: skip
 def test_each_command_of_dsm_is_called_by_that_name(
-    programs: Path, words: str, tmp_path: Path
+    programs: Path, command: str, tmp_path: Path
 ) -> None:
-    helped = run(programs / "dsm", *words.split(), "--help", cwd=tmp_path)
+    helped = run(programs / "dsm", *command.split(), "--help", cwd=tmp_path)
     assert (helped.returncode, helped.stderr) == (0, "")
-    assert helped.stdout.startswith(f"usage: dsm {words} ")
+    assert helped.stdout.startswith(f"usage: dsm {command} ")
 
 
 def test_a_hint_names_the_command_that_is_installed(programs: Path, tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_a_page_works_as_it_stands(programs: Path, tmp_path: Path, page: str) ->
                 if command.startswith("pip "):
                     continue
                 if command.endswith(" &"):
-                    words = f"exec {command.removesuffix(' &')} --port 0"
-                    running.append(subprocess.Popen(["bash", "-c", words], **shell))  # type: ignore[call-overload]
+                    expected_text = f"exec {command.removesuffix(' &')} --port 0"
+                    running.append(subprocess.Popen(["bash", "-c", expected_text], **shell))  # type: ignore[call-overload]
                     wait_for(tmp_path / ".data" / "runtime.json", running[0])
                     continue
                 done = subprocess.run(

@@ -56,11 +56,11 @@ class Pod:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
 
-    def git(self, *words: str) -> str:
+    def git(self, *expected_text: str) -> str:
         """What the agent runs, with the configuration of its own repository."""
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.places.repository.parent)}
         done = subprocess.run(
-            ["git", *words],
+            ["git", *expected_text],
             cwd=self.places.repository,
             env=environ,
             check=True,
@@ -142,7 +142,7 @@ class AgentWorld:
         answer = await self.cluster.tell("agent-outputs", due)
         assert answer.status_code == 202, answer.text
 
-    def said(self) -> list[dict[str, Any]]:
+    def emitted(self) -> list[dict[str, Any]]:
         """The facts of agents that the broker has, each id once: `type`, and the data."""
         found = {m.id: m for m in self.cluster.sink.messages if m.type.startswith("io.dsm.agent.")}
         return [{"type": m.type.split(".")[3], **json.loads(m.data)} for m in found.values()]
@@ -157,8 +157,8 @@ async def agent_world(cluster: Cluster, database: str, folder: Path) -> AsyncIte
     """GitHub with one repository, its App, and agent-outputs that asks as that App."""
     clock = Clock()
     clock.time = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-    async with httpx.AsyncClient() as nobody:
-        github = GithubStandIn(clock, nobody, "secret", folder=folder / "github")
+    async with httpx.AsyncClient() as anonymous:
+        github = GithubStandIn(clock, anonymous, "secret", folder=folder / "github")
         github.git.create(REPOSITORY, FILES)
         cluster.add("api", github)
 

@@ -37,10 +37,10 @@ def brokers(folder: Path, receiver: Receiver) -> Open:
         **options: Any,
     ) -> AsyncIterator[LocalBroker]:
         send = AiohttpSend()
-        letters = Delivery(dead_letter_uri=f"{sink}/dead" if dead else None)
+        dead_letters = Delivery(dead_letter_uri=f"{sink}/dead" if dead else None)
         broker = LocalBroker(
             folder / "broker.db",
-            [BrokerSpec("ns", "default", letters)],
+            [BrokerSpec("ns", "default", dead_letters)],
             [
                 TriggerSpec("ns", t, "default", {"type": t}, None, f"{sink}/{t}", delivery)
                 for t in types or ("a",)

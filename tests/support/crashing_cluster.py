@@ -17,7 +17,7 @@ class Killed(BaseException):
     """The end of a process: nothing in it may catch this."""
 
 
-class MortalCluster(Cluster):
+class CrashingCluster(Cluster):
     """`doom(n)` kills whoever makes call n from now on, 0 being the person's own.
 
     Of `everything` all processes die with it and stay dead until `revive`; of the `caller` alone,
@@ -102,7 +102,7 @@ class MortalCluster(Cluster):
 class _Process(httpx.AsyncBaseTransport):
     """The way out of one process."""
 
-    def __init__(self, cluster: MortalCluster, name: str) -> None:
+    def __init__(self, cluster: CrashingCluster, name: str) -> None:
         self._cluster = cluster
         self._name = name
 

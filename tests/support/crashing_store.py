@@ -16,8 +16,8 @@ from functions.kit.durable import Connection, Store
 from functions.kit.settings import DatabaseSettings
 
 
-class MortalStore(Store):
-    """Counts statements, commits and whatever else is told to it; at number `dies_at` all is gone.
+class CrashingStore(Store):
+    """Counts statements, commits and whatever else is given to it; at number `dies_at` all is gone.
 
     What was not committed by then is rolled back by the server; a dead store does nothing more.
     """
@@ -47,7 +47,7 @@ class MortalStore(Store):
 class _Watched:
     """A connection whose statements are counted before they run, transactions after."""
 
-    def __init__(self, connection: Any, store: MortalStore) -> None:
+    def __init__(self, connection: Any, store: CrashingStore) -> None:
         self._connection = connection
         self._store = store
 

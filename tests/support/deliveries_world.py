@@ -65,7 +65,7 @@ class DeliveriesWorld:
         found: dict[str, Any] = answer.json()
         return found
 
-    def said(self, type: str = "com.github.issue.labeled") -> list[str]:
+    def emitted(self, type: str = "com.github.issue.labeled") -> list[str]:
         """The ids of the events of a type that the broker has."""
         return [message.id for message in self.cluster.sink.messages if message.type == type]
 
@@ -83,10 +83,10 @@ async def deliveries_world(
     (folder / "routes.yaml").write_text(shipped_routes())
     cluster.deploy(job_launcher, {"ROUTES_FILE": str(folder / "routes.yaml")})
     async with (
-        httpx.AsyncClient(transport=cluster, base_url="http://webhook-receiver") as door,
+        httpx.AsyncClient(transport=cluster, base_url="http://webhook-receiver") as receiver,
         cluster.client("webhook-receiver") as client,
     ):
-        github = GithubStandIn(clock, door, make.GITHUB, hooks)
+        github = GithubStandIn(clock, receiver, make.GITHUB, hooks)
         cluster.add("api", github)
         by_token = {"GITHUB_TOKEN": github.token, "GITHUB_HOOKS": ",".join(hooks)}
         environ = {"DATABASE_URL": database, **make.SECRETS, **by_token}

@@ -1,4 +1,4 @@
-"""The DSM services in memory: real ASGI applications that can be told to misbehave.
+"""The DSM services in memory: real ASGI applications that can be made to misbehave.
 
 They answer as the real services do, Idempotency-Key included. What only a broken service says is
 set on `World.answers`, and the calls that were made are in `World.writes`.

@@ -1,4 +1,4 @@
-"""A Service for tests, standard library only: says what it was asked, and does as told.
+"""A Service for tests, standard library only: says what it was asked, and does as asked.
 
 The environment directs it: CRASH ends it at once, SLOW_START_S delays its port. A request's
 query directs the answer: status, sleep_s, reply (a CloudEvent type), die, every_s (a pause
@@ -48,7 +48,7 @@ class Echo(BaseHTTPRequestHandler):
             )
         if self.headers.get("ce-id"):
             return self._answer(int(orders.get("status", 202)), b"")
-        told: dict[str, object] = {
+        answer: dict[str, object] = {
             "method": self.command,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
@@ -57,7 +57,7 @@ class Echo(BaseHTTPRequestHandler):
             "argv": sys.argv,
             "pid": os.getpid(),
         }
-        self._answer(int(orders.get("status", 200)), json.dumps(told).encode())
+        self._answer(int(orders.get("status", 200)), json.dumps(answer).encode())
 
     do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names are http.server's
 
@@ -93,8 +93,8 @@ class Echo(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    if words := os.environ.get("CRASH"):
-        raise SystemExit(f"RuntimeError: {words}")
+    if message := os.environ.get("CRASH"):
+        raise SystemExit(f"RuntimeError: {message}")
     time.sleep(float(os.environ.get("SLOW_START_S", 0)))
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Echo)
     server.request_queue_size = 128

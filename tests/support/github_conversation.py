@@ -1,4 +1,4 @@
-"""What is said on GitHub: comments, reactions, labels and pull requests, and who may do it."""
+"""What is written on GitHub: comments, reactions, labels and pull requests, and who may do it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GithubConversation:
         ]
 
     def delete(self, comment: Comment) -> None:
-        """Somebody deletes a comment."""
+        """A user deletes a comment."""
         del self.comments[comment.id]
 
     def routes(self) -> Routes:
@@ -109,8 +109,8 @@ class GithubConversation:
     async def _react(self, request: Request) -> Found:
         self._check(request, _EITHER)
         content = (await request.json())["content"]
-        if (said := (request.url.path, content)) not in self.reactions:
-            self.reactions.append(said)
+        if (emitted := (request.url.path, content)) not in self.reactions:
+            self.reactions.append(emitted)
         document = self._world.document
         return document.made("reaction", content=content, user=self._world.user(self.bot)), {}
 

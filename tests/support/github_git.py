@@ -45,7 +45,7 @@ class GithubGit:
         return self.commit(repository, "main", files, "Begin")
 
     def commit(self, repository: str, branch: str, files: Mapping[str, str], message: str) -> str:
-        """Somebody pushes a commit with these files to a branch, which may be new."""
+        """A user pushes a commit with these files to a branch, which may be new."""
         bare = self.path(repository)
         tree = self.folder / "work" / repository
         tree.mkdir(parents=True, exist_ok=True)
@@ -128,10 +128,10 @@ class GithubGit:
         return Response(body, status, headers)
 
 
-def git(*words: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+def git(*expected_text: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run git alone on its settings; returns what it prints."""
     place = [f"--git-dir={at}"] if at else []
-    command = ["git", *place, *words]
+    command = ["git", *place, *expected_text]
     environ = {**_ALONE, **(env or {})}
     ran = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
     return ran.stdout.strip()

@@ -59,7 +59,7 @@ class GithubStandIn(GithubWorld):
 
     @property
     def token(self) -> str:
-        """Of somebody who may do everything."""
+        """Of a user who may do everything."""
         return self._rights.token
 
     def knows(self, token: str) -> None:
@@ -173,9 +173,9 @@ class GithubStandIn(GithubWorld):
 
     async def _one(self, request: Request) -> Found:
         found = self._attempt(request)
-        said = {"headers": found.sent.headers, "payload": found.sent.payload}
+        emitted = {"headers": found.sent.headers, "payload": found.sent.payload}
         response = {"headers": {}, "payload": ""}
-        return {**self.item(found), "url": "", "request": said, "response": response}, {}
+        return {**self.item(found), "url": "", "request": emitted, "response": response}, {}
 
     async def _again(self, request: Request) -> Found:
         await self.tries(self._attempt(request).sent, again=True)

@@ -123,7 +123,7 @@ class GithubWorld:
     async def opened(
         self, repository: str, title: str = "Make it so", body: str = "", author: str = "octocat"
     ) -> int:
-        """Somebody opens an issue; returns its number."""
+        """A user opens an issue; returns its number."""
         issues = self.issues.setdefault(repository, {})
         number = self.next_number(repository)
         issues[number] = Issue(number, title, self.time, body=body, author=author)
@@ -137,18 +137,18 @@ class GithubWorld:
         fate: Fate = "arrives",
         by: str = "octocat",
     ) -> Sent:
-        """Somebody labels an issue; returns the delivery of the first hook."""
+        """A user labels an issue; returns the delivery of the first hook."""
         return await self._changed(repository, number, label, "labeled", fate, by)
 
     def proposed(self, repository: str, title: str = "Make it so", branch: str = "change") -> int:
-        """Somebody opens a pull request; returns its number."""
+        """A user opens a pull request; returns its number."""
         number = self.next_number(repository)
         pull = Pull(number, title, "", branch, "main", False, "octocat", self.time)
         self.pulls.setdefault(repository, {})[number] = pull
         return number
 
     def commented(self, repository: str, number: int) -> None:
-        """Somebody writes under an issue, which no hook of ours is about."""
+        """A user writes under an issue, which no hook of ours is about."""
         self.issues[repository][number].updated_at = self.time
 
     async def unlabelled(self, repository: str, number: int, label: str) -> Sent:
@@ -188,7 +188,7 @@ class GithubWorld:
         return {"issue": self.issue(repository, issue)}
 
     async def delivers(self, event: str, payload: dict[str, Any], fate: Fate = "arrives") -> Sent:
-        """Something happens of which every hook is told; returns what the first one sends."""
+        """Something happens of which every hook is notified; returns what the first one sends."""
         text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
         # GitHub writes what it escapes in capitals.
         body = re.sub(r"(?<!\\)\\u001f", r"\\u001F", text).encode()

@@ -41,17 +41,17 @@ class GrafanaStandIn:
         self._receiver = receiver
         self._secret = secret
 
-    async def fires(self, name: str, *, told: bool = True, receiver: str = POINT) -> Alert:
+    async def fires(self, name: str, *, received: bool = True, receiver: str = POINT) -> Alert:
         """An alert begins."""
         alert = self.alerts[name] = Alert(name, self.now(), receiver=receiver)
-        if told:
+        if received:
             await self.notifies("firing", alert)
         return alert
 
-    async def ends(self, name: str, *, told: bool = True) -> Alert:
+    async def ends(self, name: str, *, received: bool = True) -> Alert:
         """It is over: the list has it no more."""
         alert = self.alerts.pop(name)
-        if told:
+        if received:
             await self.notifies("resolved", alert)
         return alert
 
@@ -62,7 +62,7 @@ class GrafanaStandIn:
                 "receiver": POINT,
                 "status": status,
                 "groupKey": "{}:{}",
-                "alerts": [self._told(alert, status) for alert in alerts],
+                "alerts": [self._notified(alert, status) for alert in alerts],
             }
         ).encode()
         signature = grafana.sign(self._secret.encode(), body)
@@ -80,7 +80,7 @@ class GrafanaStandIn:
             return JSONResponse({"message": "Unauthorized"}, 401)
         return JSONResponse([self._listed(one) for one in self.alerts.values()], self.status)
 
-    def _told(self, alert: Alert, status: str) -> dict[str, Any]:
+    def _notified(self, alert: Alert, status: str) -> dict[str, Any]:
         return {
             "status": status,
             "labels": self._labels(alert),

@@ -1,4 +1,4 @@
-"""Ids, names and texts that somebody may send: all alphabets, lengths and control characters."""
+"""Ids, names and texts that a client may send: all alphabets, lengths and control characters."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def spoilt(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return made
 
 
-def versions_of(document: Any, at_most: int = 3) -> st.SearchStrategy[Any]:
+def versions_of(document: Any, maximum: int = 3) -> st.SearchStrategy[Any]:
     """A document of which some values are others, or are missing."""
     one = st.tuples(st.sampled_from(list(places(document))), st.one_of(anything, st.just(...)))
 
@@ -70,4 +70,4 @@ def versions_of(document: Any, at_most: int = 3) -> st.SearchStrategy[Any]:
                 continue  # it went with one before
         return made
 
-    return st.lists(one, min_size=1, max_size=at_most).map(spoil)
+    return st.lists(one, min_size=1, max_size=maximum).map(spoil)

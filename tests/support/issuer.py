@@ -19,7 +19,7 @@ URL = "http://issuer.kube.svc"
 AUDIENCE = "serving.knative.dev/service/dsm/function"
 SENDER = "system:serviceaccount:dsm:trigger-oidc-eventing.knative.dev-trigger"
 CALLER = "system:serviceaccount:dsm:console"
-# What a function is told, to ask this issuer.
+# The settings of a function, to ask this issuer.
 ENVIRON = {
     "OIDC_AUDIENCE": AUDIENCE,
     "OIDC_ISSUER_URL": URL,

@@ -57,5 +57,5 @@ TASK: dict[str, Any] = {
 
 def event(type: str, data: Any, *, id: str = "d-1", source: str = "/s") -> AnyEvent:
     """An event as the launcher gets it."""
-    said = {"id": id or "d", "source": source, "type": type, "specversion": "1.0"}
-    return AnyEvent(ce_attributes=said, data=json.dumps(data).encode())
+    emitted = {"id": id or "d", "source": source, "type": type, "specversion": "1.0"}
+    return AnyEvent(ce_attributes=emitted, data=json.dumps(data).encode())

@@ -101,7 +101,7 @@ class World:
         first = {fact.id: fact for fact in self.facts}
         return [fact.type.split(".")[3] for fact in first.values()]
 
-    def said(self, name: str) -> list[dict[str, Any]]:
+    def emitted(self, name: str) -> list[dict[str, Any]]:
         """The data of the facts of one short name."""
         return [json.loads(fact.data) for fact in self.facts if fact.type.split(".")[3] == name]
 
@@ -114,13 +114,13 @@ class World:
     async def until(self, *types: str, sweeping: bool = False) -> None:
         """Wait until the facts are these, in this order."""
 
-        async def are_said() -> bool:
+        async def are_reported() -> bool:
             if sweeping:
                 await self.sweep()
             return self.types() == list(types)
 
         try:
-            await eventually(are_said, every_s=0.05)
+            await eventually(are_reported, every_s=0.05)
         except AssertionError:
             raise AssertionError(f"said {self.types()}, not {list(types)}") from None
 
@@ -159,7 +159,7 @@ def _without_watches(kube: KubeApi) -> Any:
 
 @asynccontextmanager
 async def queue_locked(database: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """Another process is at work on the order of the queue: nobody takes anything from it.
+    """Another process is at work on the order of the queue: no other takes anything from it.
 
     Yields a question: how many wait?
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.support.kube_server import make_kube, serving
 
 
-async def main(store: Path, told: Path) -> None:
+async def main(store: Path, received: Path) -> None:
     async with serving(make_kube(store)) as url:
-        draft = told.with_suffix(".draft")
+        draft = received.with_suffix(".draft")
         draft.write_text(url)
-        draft.rename(told)
+        draft.rename(received)
         await asyncio.Event().wait()
 
 

@@ -15,7 +15,7 @@ _BEAT_S = 0.005
 async def serving_others(max_turn_s: float = MAX_TURN_S) -> AsyncIterator[None]:
     """Fail where the loop is held for more than `max_turn_s` of its thread's processor time.
 
-    Processor time, as a busy machine is nobody's fault.
+    Processor time, as a busy machine is no fault.
     """
     longest_s = 0.0
 

@@ -91,7 +91,7 @@ class Story:
             await eventually(self.settled, timeout_s=120, every_s=0.1)
 
     async def fired(self, schedule: str) -> bool:
-        # A tick that nobody took is lost, as on a cluster: the schedule comes again.
+        # A tick that was not accepted is lost, as on a cluster: the schedule comes again.
         with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
             return await self.runtime.fire(schedule) == 202
         return False
@@ -106,10 +106,10 @@ class Story:
         seen = await self.progress()
         for victim in victims:
             wanted = seen + self._chance.randint(1, 4)
-            seen = await eventually(partial(self.at_least, wanted), timeout_s=300, every_s=0.05)
+            seen = await eventually(partial(self.reached, wanted), timeout_s=300, every_s=0.05)
             await self.kill(victim)
 
-    async def at_least(self, wanted: int) -> int:
+    async def reached(self, wanted: int) -> int:
         done = await self.progress()
         return done if done >= wanted else 0
 
@@ -176,7 +176,7 @@ class Story:
         return noted == {f"{HALF_DONE}-S01", f"{FINISHED}-S02"}
 
     async def check(self) -> None:
-        """Everything is done, and nothing twice; nobody did what a function must not do."""
+        """Everything is done, and nothing twice; no function did what it must not do."""
         await eventually(self.has_cycled, timeout_s=WITHIN_S)
         await eventually(self.is_reported, timeout_s=WITHIN_S)
         await self._check_cycle()
@@ -195,13 +195,13 @@ class Story:
         """Each delivery that the broker forgot was made later: its event was sent again."""
         lost, made = set[tuple[str, str, str]](), set[tuple[str, str, str]]()
         for event in await self.runtime.ask("events", limit=10_000):
-            said = event["attributes"]
+            emitted = event["attributes"]
             for one in event["deliveries"]:
-                key = (said["source"], said["id"], one["trigger"])
+                key = (emitted["source"], emitted["id"], one["trigger"])
                 if one["state"] == "delivered":
                     made.add(key)
                 # What the clock sends is as good the next minute.
-                elif one["reason"] == LOST and said["type"] != PING:
+                elif one["reason"] == LOST and emitted["type"] != PING:
                     lost.add(key)
         return lost <= made
 

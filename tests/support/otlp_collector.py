@@ -81,7 +81,7 @@ def collector() -> Iterator[Collector]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *message: object) -> None:
             """Not on the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,4 +1,4 @@
-"""A subscriber on a real socket: records every request, answers as it was told to."""
+"""A subscriber on a real socket: records every request, answers as configured."""
 
 from __future__ import annotations
 

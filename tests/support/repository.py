@@ -75,7 +75,7 @@ class Declared:
 
 @cache
 def spec(name: str) -> Declared:
-    """What a function declares: one that hears no events is a KeyError."""
+    """What a function declares: one that consumes no events is a KeyError."""
     function_folders()[name]
     return _declared(name)
 
@@ -209,7 +209,7 @@ def triggers() -> list[Trigger]:
     ]
 
 
-def hears(trigger: Trigger) -> list[type[Event]]:
+def consumes(trigger: Trigger) -> list[type[Event]]:
     """The event classes that a Trigger lets through to its subscriber."""
     kinds = event_types()
     if trigger.everything:
@@ -221,7 +221,7 @@ def listeners(kind: type[Event]) -> list[str]:
     """Who gets an event class: by what a function takes, and by the Triggers that name it."""
     by_type = {n for n in function_folders() if kind in spec(n).inputs}
     named = (t for t in triggers() if not t.everything)
-    return sorted(by_type | {t.service.replace("-", "_") for t in named if kind in hears(t)})
+    return sorted(by_type | {t.service.replace("-", "_") for t in named if kind in consumes(t)})
 
 
 def speakers(kind: type[Event]) -> list[str]:

@@ -31,7 +31,7 @@ from functions.orchestrator.engine import Engine
 from functions.orchestrator.intake import answer_of, event_in
 from functions.orchestrator.registration_request import read
 from functions.orchestrator.timer_loop import TimerLoop
-from tests.support.crashing_store import MortalStore
+from tests.support.crashing_store import CrashingStore
 from tests.support.saga_model import Key, Sent, Workers
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -56,9 +56,9 @@ class Process:
     """One life of an orchestrator."""
 
     def __init__(self, settings: DatabaseSettings, world: SagaMachine) -> None:
-        self.store = MortalStore(settings)
+        self.store = CrashingStore(settings)
         self._broker = world.broker
-        # Nothing in the background: the relay looks for rows when it is told to.
+        # Nothing in the background: the relay looks for rows when it is asked to.
         self.relay = Relay(self.store, self)
         # One lane: which of two takes an item would be the event loop's choice.
         self.engine = Engine(self.store, self.relay, world.now, lanes=1)
@@ -80,13 +80,13 @@ class Process:
 
 
 class SagaMachine:
-    """One run of one orchestration. What it is told to do, it also tells, in words."""
+    """One run of one orchestration. What it is asked to do, it also prints."""
 
     def __init__(self, settings: DatabaseSettings, reader: Store) -> None:
         self._settings = settings
         self._reader = reader
         self._now = START
-        self._said = 0
+        self._answers_made = 0
         self.broker: dict[str, cloudevents.Message] = {}
         self.workers = Workers()
         self.heard: dict[Key, datetime] = {}
@@ -101,8 +101,8 @@ class SagaMachine:
     def passes(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
 
-    def tell(self, words: str) -> None:
-        note(f"{self._now:%H:%M:%S} {words}")
+    def tell(self, expected_text: str) -> None:
+        note(f"{self._now:%H:%M:%S} {expected_text}")
 
     async def empty(self) -> None:
         async with self._reader.transaction() as tx:
@@ -117,15 +117,15 @@ class SagaMachine:
 
     async def register(self, document: dict[str, Any], by: By, *, wakes: bool = True) -> None:
         """Register, and wake what waited for it, as the API does, unless it dies in between."""
-        said = False
+        emitted = False
 
         async def registered(process: Process) -> None:
-            nonlocal said
-            if said:
+            nonlocal emitted
+            if emitted:
                 return
             async with process.store.transaction() as tx:
                 done = await registration.register(tx, read(document), None, self.now())
-            said = True
+            emitted = True
             for problem in done.problems:
                 self.tell(f"{problem.field}: {problem.reason}")
             if wakes and not done.problems:
@@ -224,7 +224,7 @@ class SagaMachine:
 
     def say(self, answer: Answered) -> cloudevents.Message:
         """An answer on the wire, with an id of its own."""
-        self._said += 1
+        self._answers_made += 1
         status = "SUCCESS" if answer.success else "FAILED"
         data = {
             "flowId": str(FLOW),
@@ -236,7 +236,7 @@ class SagaMachine:
             "metadata": {"status": status, "error": answer.error, "final": answer.final},
         }
         return cloudevents.Message(
-            f"answer-{self._said}", "/w", StepAnswered.type, json.dumps(data).encode()
+            f"answer-{self._answers_made}", "/w", StepAnswered.type, json.dumps(data).encode()
         )
 
     async def deliver(self, messages: Sequence[cloudevents.Message], by: By) -> list[Done]:
@@ -257,8 +257,8 @@ class SagaMachine:
             else:
                 how = f"is refused, {done.refused}" if done.refused else "counts"
             ok = "success" if answered.success else "failure"
-            said = f"{answered.action} {answered.step} {answered.attempt} by {answered.worker}"
-            self.tell(f"process {by.process}: {ok} of {said} {how}")
+            emitted = f"{answered.action} {answered.step} {answered.attempt} by {answered.worker}"
+            self.tell(f"process {by.process}: {ok} of {emitted} {how}")
             if answered.success and answered.action is Action.DO and how == "counts":
                 key = before[answered.step, Action.DO, answered.attempt or 0]
                 self.heard.setdefault(key, self._now)

@@ -26,7 +26,7 @@ _ENDS_BADLY = (RunStatus.FAILED, RunStatus.UNDONE, RunStatus.CANCELLED)
 
 @st.composite
 def registrations(draw: st.DrawFn) -> dict[str, Any]:
-    """An orchestration of up to five steps, one after the other or as a graph, as it is told."""
+    """An orchestration of up to five steps, one after the other or as a graph, as drawn."""
     kind = draw(st.sampled_from(["sequential", "simultaneous"]))
     names = NAMES[: draw(st.sampled_from([1, 2, 3, 3, 4, 5]))]
     steps = []

@@ -1,4 +1,4 @@
-"""A run told as a script: what happens to it, and what it sends."""
+"""A run written as a script: what happens to it, and what it sends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chain(*names: str, **options: Any) -> Definition:
 
 
 def graph(after: dict[str, str], **options: Any) -> Definition:
-    """Steps by name, each with the letters of the steps that it waits for."""
+    """Steps by name, each with the names of the steps that it waits for."""
     steps = [StepDef(n, i + 1, after=tuple(b), **options) for i, (n, b) in enumerate(after.items())]
     return Definition("o", "simultaneous", tuple(steps))
 

@@ -79,10 +79,12 @@ class World:
         self.ctx = self.cluster.deploy(scheduler, self.environ, now=lambda: self.now)
         return self.ctx
 
-    async def wake(self, at: datetime, schedule: str = "scheduler", **said: Any) -> httpx.Response:
+    async def wake(
+        self, at: datetime, schedule: str = "scheduler", **emitted: Any
+    ) -> httpx.Response:
         """Let the scheduler's own schedule, or another, tick at a time."""
         self.now = at
-        response = await self.tick(ScheduleDue(schedule=schedule, time=at, **said))
+        response = await self.tick(ScheduleDue(schedule=schedule, time=at, **emitted))
         assert response.status_code == 202, response.text
         return response
 

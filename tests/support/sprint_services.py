@@ -28,9 +28,9 @@ TASKS = [("T1", 100, "E1"), ("T2", 40, "E1"), ("T3", 40, "E2"), ("T4", 0, None)]
 
 
 def day(date: str, *progress: int) -> dict[str, Any]:
-    told = {f"T{number}": percent for number, percent in enumerate(progress, 1)}
+    received = {f"T{number}": percent for number, percent in enumerate(progress, 1)}
     left = sum(100 - percent for percent in progress) / 100
-    return {"date": date, "total_tasks": len(progress), "remaining": left, "progress": told}
+    return {"date": date, "total_tasks": len(progress), "remaining": left, "progress": received}
 
 
 HISTORY = [

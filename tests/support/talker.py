@@ -9,12 +9,12 @@ from functions.kit.context import Context
 from functions.kit.contract import function
 
 
-class WordsAsked(Request):
+class RepeatRequested(Request):
     type: ClassVar[str] = "test.words.asked.v1"
-    words: list[str]
+    texts: list[str]
 
 
-class Said(Event):
+class Repeated(Event):
     type: ClassVar[str] = "test.said.v1"
     word: str
     about: str
@@ -23,11 +23,11 @@ class Said(Event):
         return self.about
 
 
-@function(emits=[Said], inbox=True)
-async def talker(event: WordsAsked, ctx: Context) -> list[Said]:
+@function(emits=[Repeated], inbox=True)
+async def talker(event: RepeatRequested, ctx: Context) -> list[Repeated]:
     """Of every other word the subject is the same: those leave in order, one after the other."""
     subjects = ("all", "")
     return [
-        Said(word=word, about=subjects[number % 2] or word)
-        for number, word in enumerate(event.words)
+        Repeated(word=word, about=subjects[number % 2] or word)
+        for number, word in enumerate(event.texts)
     ]

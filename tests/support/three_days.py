@@ -1,5 +1,5 @@
 """Three working days of virtual time: ticks lost and doubled, a night and a morning without the
-runtime, and webhooks of which some are lost at the door and some are never tried."""
+runtime, and webhooks of which some are lost at the entrance and some are never tried."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ async def three_days(folder: Path) -> AsyncIterator[ThreeDays]:
     outside = {"host": f"webhook-receiver.dsm.localhost:{port}"}
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", headers=outside, trust_env=False, timeout=60
-    ) as door:
-        github = GithubStandIn(now, door, "", (HOOK,))
+    ) as receiver:
+        github = GithubStandIn(now, receiver, "", (HOOK,))
         async with listening(github) as url:
             arguments = ["--port", str(port), "--map", f"github.outside={url}"]
             arguments += [word for fault in FAULTS for word in ("--fault", fault)]

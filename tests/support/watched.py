@@ -62,6 +62,6 @@ def misdeeds(runtime: LocalKnative) -> list[str]:
     ]
 
 
-def found_in(said: str) -> list[str]:
+def found_in(output: str) -> list[str]:
     """The lines that tell of a misdeed."""
-    return [line for line in said.splitlines() if any(words in line for words in _MISDEEDS)]
+    return [line for line in output.splitlines() if any(message in line for message in _MISDEEDS)]

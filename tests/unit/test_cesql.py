@@ -174,7 +174,7 @@ def test_an_expression_fails_rather_than_guess(expression: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "words"),
+    ("expression", "message"),
     [
         ("", "not valid CESQL"),
         ("a =", "not valid CESQL"),
@@ -192,8 +192,8 @@ def test_an_expression_fails_rather_than_guess(expression: str) -> None:
         ("2147483649", "beyond 32 bits"),
     ],
 )
-def test_what_is_no_cesql_is_refused_in_words(expression: str, words: str) -> None:
-    with pytest.raises(ExpressionError, match=words.replace("(", r"\(")):
+def test_what_is_no_cesql_is_refused_with_a_reason(expression: str, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message.replace("(", r"\(")):
         compile_expression(expression)
 
 

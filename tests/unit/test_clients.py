@@ -102,7 +102,7 @@ async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx:
     assert len([one for one in found if isinstance(one, Unreadable)]) == 3
 
 
-async def test_a_connection_that_is_refused_is_said_so() -> None:
+async def test_a_connection_that_is_refused_is_reported_so() -> None:
     resources = Resources({"SPRINT_SERVICE_URL": "http://127.0.0.1:1"})
     with pytest.raises(NotSent, match="sprint-service: connection refused"):
         await dsm(Context(resources, "test")).sprints.summary("S1")
@@ -147,7 +147,7 @@ async def test_a_call_says_what_it_is_made_for(cluster: Cluster, ctx: Context) -
         (503, TemporaryError, 3),
     ],
 )
-async def test_an_error_is_raised_in_the_services_own_words(
+async def test_an_error_is_raised_with_the_services_own_message(
     cluster: Cluster, ctx: Context, status: int, kind: type[Exception], tries: int
 ) -> None:
     peer = Peer((status, {"detail": "the words " + "x" * 1000}, {"Retry-After": "9"}))
@@ -182,7 +182,7 @@ async def test_ids_are_quoted_in_paths(cluster: Cluster, ctx: Context) -> None:
     assert path("a b", "ü") == "/a%20b/%C3%BC"
 
 
-async def test_connections_are_limited_and_patience_is_in_seconds() -> None:
+async def test_connections_are_limited_and_timeouts_are_in_seconds() -> None:
     resources = Resources({"SERVICE_TIMEOUT_S": "3", "SERVICE_CONNECTIONS": "5"})
     assert resources.http.timeout == httpx.Timeout(3, connect=5.0)
     await resources.close()

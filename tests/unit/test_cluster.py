@@ -33,7 +33,7 @@ def cluster_of(peer: KubePeer, timeout_s: float = 5) -> Cluster:
 
 
 @pytest.mark.parametrize(
-    ("say", "error", "words"),
+    ("say", "error", "message"),
     [
         pytest.param(
             Say(403, NO_RIGHT), Forbidden, "service account may not create jobs in agents", id="403"
@@ -67,11 +67,11 @@ def cluster_of(peer: KubePeer, timeout_s: float = 5) -> Cluster:
         pytest.param(Say(401), TemporaryError, "the token is wrong or has expired", id="401"),
     ],
 )
-async def test_an_answer_becomes_an_error_in_words(
-    tmp_path: Path, say: Say, error: type[FunctionError], words: str
+async def test_an_answer_becomes_an_error_with_a_reason(
+    tmp_path: Path, say: Say, error: type[FunctionError], message: str
 ) -> None:
     async with kube_peer(tmp_path, say) as peer:
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             await cluster_of(peer).create("jobs", JOB)
 
 
@@ -153,10 +153,10 @@ async def test_a_watch_yields_each_change_until_its_reader_leaves(tmp_path: Path
         waiting = asyncio.ensure_future(anext(watch))
         waiting.cancel()
         await asyncio.wait([waiting])
-        await eventually(_nobody_reads)
+        await eventually(_no_reader)
 
 
-async def _nobody_reads() -> bool:
+async def _no_reader() -> bool:
     return not [one for one in threading.enumerate() if one.name == "kubernetes-watch"]
 
 

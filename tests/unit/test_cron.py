@@ -52,7 +52,7 @@ def test_what_robfig_cron_refuses_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/Land", "America", "../etc/passwd", "/etc/localtime"])
-def test_an_unknown_zone_is_told_from_a_wrong_expression(zone: str) -> None:
+def test_an_unknown_zone_is_no_wrong_expression(zone: str) -> None:
     with pytest.raises(UnknownZoneError, match="is not a time zone"):
         Cron("0 6 * * *", zone)
 

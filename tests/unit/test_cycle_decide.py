@@ -11,13 +11,13 @@ from functions.events.sprint import TaskSummary
 CYCLE = decide.Cycle("P", "P-S01")
 
 
-def said(**decisions: object) -> Orchestration:
+def emitted(**decisions: object) -> Orchestration:
     return Orchestration(project_id="P", decisions=Decisions.model_validate(decisions))
 
 
-CLOSED = said(sprint_closure_triggered=True, sprint_id_to_close="P-S01")
-STARTED = said(create_new_sprint=True, sprint_id="P-S02")
-IDLE = said(reasoning="Nothing to do.")
+CLOSED = emitted(sprint_closure_triggered=True, sprint_id_to_close="P-S01")
+STARTED = emitted(create_new_sprint=True, sprint_id="P-S02")
+IDLE = emitted(reasoning="Nothing to do.")
 
 
 @pytest.mark.parametrize(

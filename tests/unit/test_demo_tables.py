@@ -18,5 +18,5 @@ def test_markup_in_a_name_is_shown_as_it_is() -> None:
     console.print(tables.cycle({"project_id": "[/c]", "steps": [step]}))
     ids = {"sprint_id": "[/i]", "scrum_date": "2026-01-02", "note_id": "n"}
     console.print(tables.filed({"reports": {"team": [entry]}}, ids))
-    words = ("[/P]", "[red]S", "no [/b] :x:", "[/c]", "[/s]", "[/d]", "[/i]", "[/e]", "[/t]")
-    assert [word for word in (*words, "[/w]") if word not in out.getvalue()] == []
+    message = ("[/P]", "[red]S", "no [/b] :x:", "[/c]", "[/s]", "[/d]", "[/i]", "[/e]", "[/t]")
+    assert [word for word in (*message, "[/w]") if word not in out.getvalue()] == []

@@ -100,7 +100,7 @@ class Cluster:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def verbs(self) -> list[str]:
-        return [words[0] for words in self.calls()]
+        return [message[0] for message in self.calls()]
 
     def images(self) -> set[str]:
         def found(value: Any) -> set[str]:
@@ -165,7 +165,7 @@ def test_an_overlay_that_is_not_there_is_refused_with_those_that_are(cluster: Cl
     assert "apply" not in cluster.verbs()
 
 
-def test_the_context_is_told_before_anything_changes(cluster: Cluster) -> None:
+def test_the_context_is_shown_before_anything_changes(cluster: Cluster) -> None:
     done = cluster.deploy("OVERLAY=kind")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Overlay kind to context there\n")
@@ -213,14 +213,14 @@ def test_kinds_that_the_cluster_does_not_know_are_named_before_anything_changes(
     assert not {"apply", "delete"} & set(cluster.verbs())
 
 
-def test_a_secret_that_nobody_has_made_is_named_before_anything_changes(cluster: Cluster) -> None:
+def test_a_missing_secret_is_named_before_anything_changes(cluster: Cluster) -> None:
     done = cluster.deploy("OVERLAY=production", **{"get secret database": ""})
     assert done.returncode != 0
     assert "Secret dsm/database is not in the cluster" in done.stderr
     assert not {"apply", "delete"} & set(cluster.verbs())
 
 
-def test_a_config_map_that_nobody_has_made_is_named_too(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_missing_config_map_is_named_too(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "base").symlink_to(ROOT / "knative" / "base")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "kustomization.yaml").write_text('resources: ["../base"]')
@@ -301,12 +301,12 @@ def test_what_kubernetes_makes_itself_is_not_asked_for(cluster: Cluster, tmp_pat
 
 def test_a_secret_of_the_overlay_is_not_asked_of_the_cluster(cluster: Cluster) -> None:
     assert cluster.deploy("OVERLAY=kind").returncode == 0
-    assert not [words for words in cluster.calls() if words[:2] == ["get", "secret"]]
+    assert not [message for message in cluster.calls() if message[:2] == ["get", "secret"]]
 
 
 def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
     cluster.deploy("OVERLAY=production")
-    waited = [words[5].partition("/")[0] for words in cluster.calls() if words[0] == "wait"]
+    waited = [message[5].partition("/")[0] for message in cluster.calls() if message[0] == "wait"]
     assert waited == [
         "services.serving.knative.dev",  # the dead letter sink
         "brokers.eventing.knative.dev",
@@ -317,7 +317,7 @@ def test_it_waits_in_the_order_of_cause(cluster: Cluster) -> None:
         "kafkasinks.eventing.knative.dev",
         "kafkasources.sources.knative.dev",
     ]
-    asked = [words[2] for words in cluster.calls() if words[:2] == ["get", "job"]]
+    asked = [message[2] for message in cluster.calls() if message[:2] == ["get", "job"]]
     assert asked == ["migrate", "migrate-dsm"]
     steps = [verb for verb in cluster.verbs() if verb in ("apply", "delete", "wait")]
     waits = ["wait"] * 3, ["wait"] * 5
@@ -345,7 +345,7 @@ def test_a_dead_letter_sink_that_sends_events_finds_a_new_broker_bound(cluster: 
     )
     assert "deadLetterSink" not in first
     assert {**first, "deadLetterSink": second["deadLetterSink"]} == second
-    calls = [" ".join(words) for words in cluster.calls() if words[0] in ("apply", "wait")]
+    calls = [" ".join(message) for message in cluster.calls() if message[0] in ("apply", "wait")]
     bound = next(n for n, call in enumerate(calls) if "sinkbindings" in call)
     assert [call.split()[0] for call in calls[:bound]].count("apply") == 2
 
@@ -386,15 +386,17 @@ def test_a_service_that_knative_gave_up_is_tried_again(
 def test_what_does_not_become_ready_is_no_success(cluster: Cluster) -> None:
     ready = {"type": "Ready", "status": "False", "reason": "NoImage", "message": "no such image"}
     service = "services.serving.knative.dev/dead-letter"
-    said = json.dumps({"status": {"conditions": [ready]}})
-    answers = {"wait -n dsm": None, f"json of get {service} -n": said}
+    output = json.dumps({"status": {"conditions": [ready]}})
+    answers = {"wait -n dsm": None, f"json of get {service} -n": output}
     done = cluster.deploy("OVERLAY=kind", **answers)
     assert done.returncode != 0
     assert f"{service} is not ready: no such image" in done.stderr
     assert "ready" not in done.stdout
 
 
-def test_a_migration_that_failed_is_told_at_once_with_its_reason_and_log(cluster: Cluster) -> None:
+def test_a_migration_that_failed_is_reported_at_once_with_its_reason_and_log(
+    cluster: Cluster,
+) -> None:
     failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "6"}
     waits = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}}
     pod = {"metadata": {"name": "migrate-x"}, "status": {"containerStatuses": [waits]}}
@@ -433,8 +435,8 @@ def test_undeploy_leaves_namespaces_alone_and_asks_before(
     kinds = {m["kind"] for m in objects((cluster.home / "deleted.yaml").read_text())}
     assert "Broker" in kinds
     assert "Namespace" not in kinds
-    deletions = [words for words in cluster.calls() if words[0] == "delete"]
-    assert [("--dry-run=client" not in words) for words in deletions] == [agreed, agreed]
+    deletions = [message for message in cluster.calls() if message[0] == "delete"]
+    assert [("--dry-run=client" not in message) for message in deletions] == [agreed, agreed]
 
 
 def test_kubectl_may_come_with_options(cluster: Cluster) -> None:
@@ -459,7 +461,7 @@ def test_two_images_have_no_tag_in_common(cluster: Cluster, tmp_path: Path) -> N
     assert "the overlay has ['dev.local/dsm-functions', 'other']" in done.stderr
 
 
-def test_a_pod_of_a_migration_that_fails_is_told_while_the_job_tries_again(
+def test_a_pod_of_a_migration_that_fails_is_reported_while_the_job_tries_again(
     cluster: Cluster,
 ) -> None:
     pods = {"items": [{"metadata": {"name": "migrate-x"}, "status": {"phase": "Failed"}}]}
@@ -486,16 +488,16 @@ def test_a_binding_is_touched_once_its_broker_was_made_anew(
     cluster: Cluster, applied: str, touched: bool
 ) -> None:
     assert cluster.deploy("OVERLAY=kind", applied=applied).returncode == 0
-    marks = [words for words in cluster.calls() if words[0] == "annotate"]
-    assert [words[1:6] for words in marks] == (
+    marks = [message for message in cluster.calls() if message[0] == "annotate"]
+    assert [message[1:6] for message in marks] == (
         [["--overwrite", "sinkbinding.sources.knative.dev", "publishers", "-n", "dsm"]]
         if touched
         else []
     )
     if touched:
-        waits = [words for words in cluster.calls() if words[0] in ("wait", "annotate")]
+        waits = [message for message in cluster.calls() if message[0] in ("wait", "annotate")]
         kinds = [next((kind for kind in ("brokers", "annotate", "sinkbindings") if kind in
-                       " ".join(words)), "") for words in waits]  # fmt: skip
+                       " ".join(message)), "") for message in waits]  # fmt: skip
         assert kinds.index("brokers") < kinds.index("annotate") < kinds.index("sinkbindings")
 
 
@@ -529,7 +531,7 @@ def test_workloads_of_others_that_restricted_would_stop_are_named(cluster: Clust
 def test_nothing_is_tried_out_on_the_server(cluster: Cluster) -> None:
     # An empty cluster rejects each Service so: the webhook's dry-run pod has no ServiceAccount yet.
     assert cluster.deploy("OVERLAY=kind").returncode == 0
-    assert not [words for words in cluster.calls() if "--dry-run=server" in words]
+    assert not [message for message in cluster.calls() if "--dry-run=server" in message]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def trigger(**given: Any) -> TriggerSpec:
 
 
 @pytest.mark.parametrize(
-    ("filters", "words"),
+    ("filters", "message"),
     [
         pytest.param([{"nosuch": {}}], r"filters\[0\].nosuch is an unknown dialect", id="dialect"),
         pytest.param([{}], r"filters\[0\] must be an object", id="none"),
@@ -50,9 +50,9 @@ def trigger(**given: Any) -> TriggerSpec:
     ],
 )
 def test_a_bad_filter_is_refused_with_trigger_and_field(
-    filters: list[dict[str, Any]], words: str
+    filters: list[dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=words) as refused:
+    with pytest.raises(ValueError, match=message) as refused:
         trigger(filters=filters)
     assert str(refused.value).startswith("trigger dsm/report: ")
 
@@ -73,7 +73,7 @@ def test_an_empty_list_of_filters_leaves_filter_in_force() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ({"subscriber_uri": "report"}, "subscriber is no absolute HTTP address"),
         (
@@ -83,13 +83,13 @@ def test_an_empty_list_of_filters_leaves_filter_in_force() -> None:
         ({"filter": {"Type": "a"}}, "filter.attributes: attribute name 'Type'"),
     ],
 )
-def test_a_bad_trigger_is_refused_in_words(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_a_bad_trigger_is_refused_with_a_reason(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         trigger(**given)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ({"retry": -1}, "delivery.retry must be 0 or more"),
         ({"backoff_policy": "sudden"}, "delivery.backoffPolicy must be"),
@@ -98,8 +98,8 @@ def test_a_bad_trigger_is_refused_in_words(given: dict[str, Any], words: str) ->
         ({"format": "xml"}, "delivery.format must be json or binary"),
     ],
 )
-def test_a_bad_delivery_is_refused_in_words(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_a_bad_delivery_is_refused_with_a_reason(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Delivery(**given)
 
 

@@ -86,8 +86,8 @@ def test_other_routes_say_why_no_item_matches() -> None:
     none = choose(SHIPPED, event(FIRING, notified()))
     assert none.mismatches["alert-of-a-task"] == "data.alerts holds no item"
     some = choose(SHIPPED, event(FIRING, notified(alert(), alert())))
-    words = "none of 2 in data.alerts matches, in the last one label is alertname, alertname=slow"
-    assert some.mismatches["alert-of-a-task"].startswith(words)
+    message = "none of 2 in data.alerts matches, in the last one label is alertname, alertname=slow"
+    assert some.mismatches["alert-of-a-task"].startswith(message)
 
 
 def test_one_event_makes_no_more_jobs_than_the_limit() -> None:
@@ -112,9 +112,9 @@ def test_check_shows_each_job(
     given = ["check", str(tmp_path / "routes.yaml"), "--event", str(tmp_path / "event.json")]
 
     assert main(given) == 0
-    told = capsys.readouterr().out
-    assert "route alert-of-a-task makes 2 Jobs:" in told
-    assert told.count("job_id     assist-grafana-t-") == 2
+    received = capsys.readouterr().out
+    assert "route alert-of-a-task makes 2 Jobs:" in received
+    assert received.count("job_id     assist-grafana-t-") == 2
     assert main([*given, "--json"]) == 0
     assert [job["task_id"] for job in json.loads(capsys.readouterr().out)["jobs"]] == ["T-1", "T-2"]
 

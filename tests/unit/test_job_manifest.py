@@ -210,7 +210,7 @@ def test_the_files_are_owned_by_the_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"),
+    ("field", "value", "message"),
     [
         ("deadline_seconds", "'{{ \"0\" }}'", "deadline_seconds: '0' is no whole number from 1"),
         ("retries", "'{{ data.action }}'", "retries: 'labeled' is no whole number from 0"),
@@ -219,13 +219,13 @@ def test_the_files_are_owned_by_the_job() -> None:
     ],
 )
 def test_an_event_that_does_not_fit_its_route_is_refused_by_field(
-    field: str, value: str, words: str
+    field: str, value: str, message: str
 ) -> None:
     fields = {"kind": "execute", "task_id": "t", "service": "s", field: value}
     lines = "".join(f"      {name}: {text}\n" for name, text in fields.items())
     routes = parse(f"routes:\n  - name: a\n    match: {{type: '*'}}\n    job:\n{lines}")
     asked = event("x", {**ISSUE, "big": "x" * 1_000_000})
-    with pytest.raises(RenderError, match=words):
+    with pytest.raises(RenderError, match=message):
         render_requests(choose(routes, asked), asked, LAUNCHER)
 
 

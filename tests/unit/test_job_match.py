@@ -176,8 +176,8 @@ def test_what_no_reader_sees_is_in_no_agents_task(body: str, task: str) -> None:
     ["[" * 2000 + "]" * 2000, '{"a": ' + "[" * 2000 + "]" * 2000 + "}", '{"a": NaN}', "", "no"],
 )
 def test_data_that_is_no_json_object_is_read_as_none(data: str) -> None:
-    said = event("com.github.issue.labeled", {}).ce_attributes
-    choice = choose(ROUTES, AnyEvent(ce_attributes=said, data=data.encode()))
+    emitted = event("com.github.issue.labeled", {}).ce_attributes
+    choice = choose(ROUTES, AnyEvent(ce_attributes=emitted, data=data.encode()))
     assert (choice.route, choice.data) == (None, {})
 
 

@@ -180,9 +180,9 @@ def test_check_says_what_would_happen(
 ) -> None:
     (tmp_path / "r.yaml").write_text(ROUTE)
     assert main(["check", str(tmp_path / "r.yaml"), "--event", str(event), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["route"], told["outcome"]) == ("a", "jobs")
-    assert [job["task_id"] for job in told["jobs"]] == ["t"]
+    received = json.loads(capsys.readouterr().out)
+    assert (received["route"], received["outcome"]) == ("a", "jobs")
+    assert [job["task_id"] for job in received["jobs"]] == ["t"]
 
 
 def test_check_says_why_the_other_routes_did_not_match(
@@ -190,9 +190,9 @@ def test_check_says_why_the_other_routes_did_not_match(
 ) -> None:
     shipped = str(ROOT / "knative/base/functions/job-launcher.yaml")
     assert main(["check", shipped, "--event", str(event)]) == 0
-    told = capsys.readouterr().out
-    assert "issue-labelled-agent: type is test.run, not com.github.issue.labeled" in told
-    assert "ignored: no route matches" in told
+    received = capsys.readouterr().out
+    assert "issue-labelled-agent: type is test.run, not com.github.issue.labeled" in received
+    assert "ignored: no route matches" in received
 
 
 def test_check_says_what_the_event_lacks(

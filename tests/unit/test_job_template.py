@@ -59,7 +59,7 @@ def test_an_expression_is_replaced_by_its_value(text: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{{ data.title", "unexpected end of template"),
         ("{{ }}", "Expected an expression"),
@@ -72,8 +72,8 @@ def test_an_expression_is_replaced_by_its_value(text: str, expected: str) -> Non
         ("{% if data.x %}", "Unexpected end of template"),
     ],
 )
-def test_a_wrong_template_says_what_is_wrong(text: str, words: str) -> None:
-    with pytest.raises(BadTemplate, match=words):
+def test_a_wrong_template_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(BadTemplate, match=message):
         parse(text)
 
 

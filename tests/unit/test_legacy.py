@@ -74,10 +74,10 @@ def cluster(tmp_path: Path) -> Cluster:
 
 def test_a_dry_run_tells_and_deletes_nothing(cluster: Cluster) -> None:
     before = cluster.left()
-    told = cluster.clean_up()
-    assert "would delete cronjob run-dailyscrum-gem-001-gem-001-s01" in told
-    assert "A dry run" in told
-    assert told.startswith("Namespace dsm of context there\n")
+    received = cluster.clean_up()
+    assert "would delete cronjob run-dailyscrum-gem-001-gem-001-s01" in received
+    assert "A dry run" in received
+    assert received.startswith("Namespace dsm of context there\n")
     assert cluster.left() == before
 
 

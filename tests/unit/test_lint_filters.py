@@ -61,8 +61,8 @@ def test_what_can_match_is_not_accused(filters: str) -> None:
 
 
 def test_a_filter_of_too_many_attributes_is_believed() -> None:
-    words = ", ".join(f"{{exact: {{x{n}: a}}}}" for n in range(30))
-    assert "KN401" not in rules(*BASE, filtering(f"[{words}, {{exact: {{x0: b}}}}]"))
+    message = ", ".join(f"{{exact: {{x{n}: a}}}}" for n in range(30))
+    assert "KN401" not in rules(*BASE, filtering(f"[{message}, {{exact: {{x0: b}}}}]"))
 
 
 PAIRS = [

@@ -81,7 +81,7 @@ FINE = {
 ADVICE = ("KN002", "KN108", "KN2", "KN501", "KN506", "KN704", "KN8")
 
 
-def told(name: str) -> list[Finding]:
+def received(name: str) -> list[Finding]:
     place = MANIFESTS / name
     findings = found_in(place if place.is_dir() else place.with_suffix(".yaml"))
     return [one for one in findings if not one.rule.startswith(ADVICE)]
@@ -93,7 +93,7 @@ def test_each_manifest_has_its_right_answer() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_a_cluster_refuses_is_found_once_at_its_place(name: str) -> None:
-    findings = told(name)
+    findings = received(name)
     assert {(one.rule, one.field) for one in findings} == FAULTS[name]
     assert len(findings) == len(FAULTS[name])
     assert all(one.line for one in findings)
@@ -101,10 +101,10 @@ def test_what_a_cluster_refuses_is_found_once_at_its_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(FINE))
 def test_what_a_cluster_takes_is_left_alone(name: str) -> None:
-    assert told(name) == []
+    assert received(name) == []
 
 
-def test_what_is_remote_is_said_not_to_be_read() -> None:
+def test_what_is_remote_is_reported_as_not_read() -> None:
     assert [one.rule for one in found_in(MANIFESTS / "remote")] == ["KN002"]
 
 
@@ -186,7 +186,7 @@ def test_what_belongs_together_is_asked_for(bad: str, good: str, field: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("annotation", "words"),
+    ("annotation", "expected_text"),
     [
         ("not-json", "is not a JSON object"),
         ('{"kind": "Broker", "name": "b"}', "apiVersion is missing"),
@@ -194,15 +194,17 @@ def test_what_belongs_together_is_asked_for(bad: str, good: str, field: str) -> 
         ('{"kind": "B", "name": "b", "apiVersion": "v1", "namespace": "shop"}', ""),
     ],
 )
-def test_a_dependency_is_a_reference_within_the_namespace(annotation: str, words: str) -> None:
+def test_a_dependency_is_a_reference_within_the_namespace(
+    annotation: str, expected_text: str
+) -> None:
     text = (MANIFESTS / "trigger-nosub.yaml").read_text()
     annotated = text.replace(
         "{name: t, namespace: shop}",
         f"{{name: t, namespace: shop, annotations: {{knative.dev/dependency: '{annotation}'}}}}",
     )
     messages = [one.message for one in found(annotated) if one.rule == "KN909"]
-    assert len(messages) == bool(words)
-    assert all(words in message for message in messages)
+    assert len(messages) == bool(expected_text)
+    assert all(expected_text in message for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -232,8 +234,10 @@ def test_an_extension_is_named_as_an_event_can_have_it(name: str) -> None:
 def test_an_empty_value_below_a_not_says_that_brokers_stop() -> None:
     text = (MANIFESTS / "trigger-not-list.yaml").read_text()
     crash = text.replace("[{exact: {type: a}}]", "{exact: {color: ''}}")
-    told_of = {one.rule: one.message for one in found(crash) if one.rule in ("KN401", "KN402")}
-    assert told_of.keys() == {"KN401", "KN402"}
-    assert all("filter pods of all Brokers crash" in words for words in told_of.values())
+    reported = {one.rule: one.message for one in found(crash) if one.rule in ("KN401", "KN402")}
+    assert reported.keys() == {"KN401", "KN402"}
+    assert all(
+        "filter pods of all Brokers crash" in expected_text for expected_text in reported.values()
+    )
     tame = text.replace("[{exact: {type: a}}]", "{exact: {color: red}}")
     assert not [one for one in found(tame) if "crash" in one.message]

@@ -1,4 +1,4 @@
-"""What the linter reads, where it says a finding is, and what it is told not to say."""
+"""What the linter reads, where it says a finding is, and what it is asked not to report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_finding_says_file_and_line(tmp_path: Path, kustomization: str) -> Non
     assert "name: nosuch" in text[one.line - 1]
 
 
-def test_kinds_that_nobody_knows_are_left_alone(tmp_path: Path) -> None:
+def test_unknown_kinds_are_left_alone(tmp_path: Path) -> None:
     strange = (
         "\napiVersion: example.com/v1\nkind: Robot\nmetadata: {name: r}\nspec: [1, {ref: 5}]\n"
     )
@@ -165,7 +165,7 @@ def test_where_not_all_is_read_no_name_is_missing(tmp_path: Path, more: str) -> 
 
 
 @pytest.mark.parametrize("more", ["namePrefix: a-", "configurations: [c.yaml]", "replacements: []"])
-def test_of_what_cannot_be_built_nothing_is_said(tmp_path: Path, more: str) -> None:
+def test_of_what_cannot_be_built_nothing_is_reported(tmp_path: Path, more: str) -> None:
     top = folder(tmp_path, *GOOD, LOST, kustomization=KUSTOMIZATION + more)
     (one,) = found_in(top)
     assert (one.rule, one.field) == ("KN003", more.partition(":")[0])
@@ -194,7 +194,7 @@ def test_a_folder_of_overlays_is_one_tree_for_each(tmp_path: Path) -> None:
     assert [one.file.parent.name for one in lint(read(tmp_path))] == ["a", "b"]
 
 
-def test_a_fault_of_the_base_is_told_once(tmp_path: Path) -> None:
+def test_a_fault_of_the_base_is_reported_once(tmp_path: Path) -> None:
     folder(tmp_path / "base", *GOOD, LOST, kustomization=KUSTOMIZATION)
     for name in ("a", "b"):
         folder(tmp_path / name, kustomization="resources: [../base]\n")
@@ -219,7 +219,7 @@ WORD = "# knative-lint: ignore KN102 it comes later"
     ],
     ids=["document", "line above", "same line", "several rules", "annotation"],
 )  # fmt: skip
-def test_what_the_author_knows_is_not_told(tmp_path: Path, ignored: str) -> None:
+def test_what_the_author_knows_is_not_reported(tmp_path: Path, ignored: str) -> None:
     assert found_in(folder(tmp_path, *GOOD, ignored)) == []
 
 
@@ -228,7 +228,7 @@ def test_standard_input_has_comments_too() -> None:
 
 
 @pytest.mark.parametrize("word", [WORD.replace("102", "101"), WORD.replace("lint", "limt")])
-def test_another_rule_is_still_told(tmp_path: Path, word: str) -> None:
+def test_another_rule_is_still_reported(tmp_path: Path, word: str) -> None:
     spoilt = LOST.replace("  subscriber", f"  {word}\n  subscriber")
     assert [one.rule for one in found_in(folder(tmp_path, *GOOD, spoilt))] == ["KN102"]
 

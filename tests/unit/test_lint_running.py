@@ -1,4 +1,4 @@
-"""Delivery, patience, schedules and Services: each rule on a bad tree and on a good one."""
+"""Delivery, timeouts, schedules and Services: each rule on a bad tree and on a good one."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ DELIVERY = [
     ("KN605", replying(FULL), [ON_KAFKA, *replying(FULL)[1:]]),
     ("KN605", replying(FULL), [*BASE, service("shop"), SELLS[0], TO_SHOP]),
     ("KN605", replying(FULL), replying(FULL.replace(", timeout: PT70S", ""))),
-    (  # so much patience is for the reply
+    (  # so long a timeout is for the reply
         "KN603",
         [*BASE, service("shop"), trigger("t", to="shop", delivery=FULL.replace("PT70S", "PT8M"))],
         replying(FULL.replace("PT70S", "PT8M")),
@@ -249,7 +249,7 @@ SERVING = [
      serving(template=SCALE % ("'1'", "'2'"))),
     ("KN902", serving(template=SCALE % ("'3'", "'2'")), serving(template=SCALE % ("'3'", "'0'"))),
     ("KN902", serving(template=SCALE % ("1", "'2'")), serving(template=SCALE % ("'2'", "'2'"))),
-    (  # a sidecar may be told a port
+    (  # a sidecar may be given a port
         "KN903",
         serving(container="env: [{name: PORT, value: '1'}]"),
         serving(
@@ -312,7 +312,7 @@ def test_a_running_rule_tells_bad_from_good(rule: str, bad: list[str], good: lis
     assert rule not in rules(*good)
 
 
-def test_what_a_trigger_loses_is_told_in_full() -> None:
+def test_what_a_trigger_loses_is_reported_in_full() -> None:
     (one,) = found(*GOOD, service("shop"), trigger("t", to="shop", delivery="{format: json}"))
     assert one.rule == "KN502"
     assert one.message == "loses Broker default's retry: 4, timeout: 70 s"

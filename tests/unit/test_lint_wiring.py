@@ -67,7 +67,7 @@ SINK = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: %s}}"
 SHIPPED = [event_type("order.placed", "billing"), event_type("order.shipped", "shipping")]
 SHIPPING = service("shipping")
 NO_TICK = "filter: {attributes: {type: dev.knative.sources.ping, schedule: never}}"
-NO_TICK_IN_WORDS = """filters: [{cesql: "schedule='x' AND type='dev.knative.sources.ping'"}]"""
+NO_TICK_TEXT = """filters: [{cesql: "schedule='x' AND type='dev.knative.sources.ping'"}]"""
 SHIPPED_ONLY = "filter: {attributes: {type: order.shipped}}"
 TO_GRAVES = f"{{deadLetterSink: {SINK % 'graves'}}}"
 
@@ -140,10 +140,10 @@ CASES = [
     # Without EventTypes the tree does not say what arrives, so no type is missing ...
     (
         "KN202",
-        [*BASE, trigger(filter_=NO_TICK_IN_WORDS)],
+        [*BASE, trigger(filter_=NO_TICK_TEXT)],
         [*BASE, trigger()],
     ),
-    # ... but ticks come from PingSources only, unless somebody makes them at run time.
+    # ... but ticks come from PingSources only, unless a program makes them at run time.
     (
         "KN202",
         [*BASE, trigger(filter_=NO_TICK)],
@@ -225,7 +225,7 @@ metadata: {name: shop, labels: {eventing.knative.dev/injection: enabled}}
     ],
     ids=["another repository's Broker", "another namespace's sink", "another tree's Services"],
 )  # fmt: skip
-def test_what_may_be_somebody_elses_is_a_note(documents: list[str]) -> None:
+def test_what_may_be_of_another_owner_is_a_note(documents: list[str]) -> None:
     assert {one.rule for one in found(*documents) if one.rule < "KN2"} == {"KN108"}
 
 
@@ -310,7 +310,7 @@ def test_a_subscriber_of_an_unknown_kind_is_left_alone() -> None:
     assert rules(*GOOD, strange.replace("kind: Service", "kind: Robot")) == set()
 
 
-def test_an_attribute_that_no_v1beta3_type_lists_is_told() -> None:
+def test_an_attribute_that_no_v1beta3_type_lists_is_reported() -> None:
     here = trigger(filter_="filters: [{exact: {type: order.placed}}, {exact: {region: eu}}]")
     typo = here.replace("region", "regoin")
     known = [*BASE, V1BETA3.format(type="order.placed")]

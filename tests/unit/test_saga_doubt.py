@@ -1,4 +1,4 @@
-"""Who undoes a step, and what happens where nobody knows if it was done."""
+"""Who undoes a step, and what happens where it is unknown if it was done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def commands(story: Story) -> list[tuple[str, str, bool]]:
 
 
 class TestDoubt:
-    def test_a_step_that_nobody_answered_is_undone_before_what_it_builds_on(self) -> None:
+    def test_a_step_without_an_answer_is_undone_before_what_it_builds_on(self) -> None:
         story = Story(chain("a", "b", retry=ONCE, timeout_s=5))
         story.ok("a")
         story.after(5)
@@ -77,7 +77,7 @@ class TestDoubt:
         assert (story.status, story.takes()) == ("UNDONE", ["DO a 1", "UNDO a 1"])
         assert story.ok("a", attempt=1).refused == "too late: the step is UNDO_SUCCESS already"
 
-    def test_a_doubt_that_nobody_ends_is_left_in_words(self) -> None:
+    def test_a_doubt_without_an_end_is_left_with_a_reason(self) -> None:
         story = Story(chain("a", retry=ONCE, timeout_s=5))
         story.after(5)
         story.after(5)
@@ -139,7 +139,7 @@ class TestWhoUndoes:
         story.ok("a", UNDO, attempt=2)
         assert story.status == "UNDONE"
 
-    def test_an_answer_of_somebody_else_than_the_attempt_was_sent_to_is_refused(self) -> None:
+    def test_an_answer_of_another_worker_than_the_attempt_was_sent_to_is_refused(self) -> None:
         story = Story(chain("a", retry=TWICE, timeout_s=5))
         story.after(5)
         story.workers["a"] = "other"

@@ -46,7 +46,7 @@ class TestForward:
         assert (story.status, story.takes()) == ("COMPLETED", [])
         assert story.steps() == "a:SKIPPED b:SKIPPED"
 
-    def test_a_step_whose_condition_cannot_be_evaluated_fails_in_words(self) -> None:
+    def test_a_step_whose_condition_cannot_be_evaluated_fails_with_a_reason(self) -> None:
         definition = graph({"a": "", "b": "a"})
         steps = (definition.steps[0], replace(definition.steps[1], when="never"))
         story = Story(replace(definition, steps=steps), payload=FORBIDDEN)
@@ -61,8 +61,8 @@ class TestForward:
     def test_a_run_with_a_missing_worker_does_not_begin_and_says_for_whom_it_waits(self) -> None:
         story = Story(chain("a", "b"), "b")
         assert (story.status, story.takes()) == ("WAITING", [])
-        words = waiting_for(story.run, story.workers)
-        assert words == (
+        message = waiting_for(story.run, story.workers)
+        assert message == (
             "It waits: no service has registered as worker for step b,"
             " since 2026-01-05 09:00:00 UTC."
         )

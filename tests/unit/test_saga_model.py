@@ -174,23 +174,23 @@ class Saga(RuleBasedStateMachine):
         self.registered = None
 
     @rule()
-    def somebody_pauses(self) -> None:
+    def a_user_pauses(self) -> None:
         self.happens(PauseRequested("ada"))
 
     @rule()
-    def somebody_resumes(self) -> None:
+    def a_user_resumes(self) -> None:
         self.happens(ResumeRequested("ada"))
 
     @rule()
-    def somebody_cancels(self) -> None:
+    def a_user_cancels(self) -> None:
         self.happens(CancelRequested("ada"))
 
     @rule(to=st.sampled_from([None, "a", "b"]))
-    def somebody_undoes(self, to: str | None) -> None:
+    def a_user_undoes(self, to: str | None) -> None:
         self.happens(UndoRequested("ada", to))
 
     @rule()
-    def somebody_retries(self) -> None:
+    def a_user_retries(self) -> None:
         self.happens(RetryRequested("ada"))
 
     @invariant()
@@ -198,13 +198,13 @@ class Saga(RuleBasedStateMachine):
         if self.run.status.ended:
             assert waiting_for(self.run, self.world().workers) is None
             return
-        words = waiting_for(self.run, self.world().workers)
-        assert words
+        message = waiting_for(self.run, self.world().workers)
+        assert message
         if next_due(self.run, self.world().workers) is None:
-            assert "paused" in words or "registered" in words
+            assert "paused" in message or "registered" in message
 
     @invariant()
-    def an_ended_run_awaits_nobody(self) -> None:
+    def an_ended_run_awaits_no_worker(self) -> None:
         in_flight = [n for n, step in self.run.steps.items() if step.status in IN_FLIGHT]
         assert not (self.run.status.ended and in_flight), f"ended without {in_flight}"
 

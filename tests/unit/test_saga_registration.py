@@ -138,7 +138,7 @@ class TestWorkers:
     def test_a_worker_may_come_before_the_orchestration(self) -> None:
         assert self.check(["zz"], {}, known=False) == []
 
-    def test_all_that_is_wrong_is_said(self) -> None:
+    def test_all_that_is_wrong_is_reported(self) -> None:
         assert self.check(["a", "zz"], {"a": "other"}) == [
             "steps.0.name: other is the worker for 'a' already",
             "steps.1.name: 'zz' is no step of o; it has a, b",
@@ -156,7 +156,7 @@ class TestWorkers:
         ("no", "FAILED"),
     ],
 )
-def test_an_answer_may_say_words_or_booleans(status: object, expected: str) -> None:
+def test_an_answer_may_be_text_or_booleans(status: object, expected: str) -> None:
     document = {"flowId": "f", "stepName": "a", "metadata": {"status": status}}
     answer = StepAnswered.model_validate(document)
     assert (answer.action, answer.metadata.status) == ("DO", expected)

@@ -18,7 +18,7 @@ AGAIN = Retry(4, backoff_s=1, jitter=0)
 DAY_S = 86400
 
 
-def left_s(story: Story) -> float | None:
+def remaining_s(story: Story) -> float | None:
     """Seconds until the next timer."""
     due_at = next_due(story.run, story.workers)
     return None if due_at is None else (due_at - story.now) / timedelta(seconds=1)
@@ -42,34 +42,34 @@ def held(deadline_s: float | None = None) -> Story:
 class TestNextDue:
     def test_a_run_that_will_be_held_awaits_what_is_in_flight_and_nothing_else(self) -> None:
         story = held()
-        assert left_s(story) == DAY_S
+        assert remaining_s(story) == DAY_S
         story.after(10)
-        assert left_s(story) == DAY_S - 10
+        assert remaining_s(story) == DAY_S - 10
 
     def test_a_run_that_will_be_held_has_no_deadline_any_more(self) -> None:
         story = held(deadline_s=5)
         story.after(10)
-        assert left_s(story) == DAY_S - 10
+        assert remaining_s(story) == DAY_S - 10
 
     def test_an_undo_that_must_wait_for_another_has_no_time_of_its_own(self) -> None:
         story = Story(graph({"a": "", "b": "a"}, retry=AGAIN, timeout_s=60))
         story.ok("a")
         story.fails("b", final=True)
         story.fails("a", UNDO)
-        assert left_s(story) == 1
+        assert remaining_s(story) == 1
         story.ok("b", attempt=1)
         assert story.takes()[-1] == "UNDO b 1"
         story.after(10)
-        assert left_s(story) == 50
+        assert remaining_s(story) == 50
         story.ok("b", UNDO)
         assert story.takes() == ["UNDO a 2"]
 
-    def test_a_step_to_be_tried_again_by_nobody_has_no_time(self) -> None:
+    def test_a_step_to_be_tried_again_by_no_worker_has_no_time(self) -> None:
         story = Story(chain("a", retry=AGAIN))
         story.fails("a")
-        assert left_s(story) == 1
+        assert remaining_s(story) == 1
         del story.workers["a"]
-        assert left_s(story) is None
+        assert remaining_s(story) is None
 
 
 class TestPauses:

@@ -102,17 +102,17 @@ def test_two_calendars_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_holidays_of_project_service_become_a_calendar(tmp_path: Path) -> None:
-    told = [{"holiday_date": "2026-12-25", "holiday_name": 'A "day" off', "type": "company"}]
+    received = [{"holiday_date": "2026-12-25", "holiday_name": 'A "day" off', "type": "company"}]
     path = tmp_path / "company.yaml"
     asked = ["--name", "company", "--version", "2026.1", "--read", "-"]
     with path.open("w") as out:
-        assert calendar_document.main(asked, lines=io.StringIO(json.dumps(told)), out=out) == 0
+        assert calendar_document.main(asked, lines=io.StringIO(json.dumps(received)), out=out) == 0
     calendar = good(tmp_path)["company"]
     assert calendar.reason(date(2026, 12, 25)) == 'A "day" off (company, 2026.1)'
     assert calendar.reason(date(2026, 12, 26)) == "Saturday (company, 2026.1)"
 
 
-def test_holidays_that_cannot_be_had_are_told_in_a_line(
+def test_holidays_that_cannot_be_had_are_reported_in_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = ["--name", "company", "--version", "1", "--read", "-"]

@@ -15,7 +15,7 @@ from functions.scheduler.cli import main
 CRON = Path(__file__).with_name("cron.tsv")
 
 
-def told(*arguments: str, lines: str = "", answer: httpx.Response | None = None) -> Any:
+def received(*arguments: str, lines: str = "", answer: httpx.Response | None = None) -> Any:
     """What a command writes, its status, and the request that it made."""
     out, asked = io.StringIO(), list[httpx.Request]()
 
@@ -35,7 +35,7 @@ def told(*arguments: str, lines: str = "", answer: httpx.Response | None = None)
 
 def test_the_next_times_of_an_expression() -> None:
     asked = ("--zone", "America/Chicago", "--after", "2026-03-07T12:00:00Z", "--count", "3")
-    status, text, _ = told("next", "30 8 * * *", *asked)
+    status, text, _ = received("next", "30 8 * * *", *asked)
     assert status == 0
     assert text.split() == ["2026-03-07T14:30:00Z", "2026-03-08T13:30:00Z", "2026-03-09T13:30:00Z"]
 
@@ -43,23 +43,23 @@ def test_the_next_times_of_an_expression() -> None:
 def test_lines_come_back_as_the_table_of_robfig_cron_has_them() -> None:
     rows = [line for line in CRON.read_text().splitlines() if not line.startswith("#")]
     lines = "\n".join("\t".join(row.split("\t")[:3]) for row in rows)
-    status, text, _ = told("next", "-", "--count", "10", lines=lines)
+    status, text, _ = received("next", "-", "--count", "10", lines=lines)
     assert status == 0
     written = text.splitlines()
     assert len(written) == len(rows)
     for row, mine in zip(rows, written, strict=True):
         *given, verdict, expected = row.split("\t")
-        *again, said, times = mine.split("\t")
+        *again, output, times = mine.split("\t")
         assert again == given
         if "@every" in row:
             continue  # which robfig/cron takes and PingSource refuses
-        assert said == verdict, row
+        assert output == verdict, row
         if verdict == "next":
             assert times.split()[: len(expected.split())] == expected.split()
 
 
 def test_an_expression_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told("next", "0 0 * * 7")[0] == 1
+    assert received("next", "0 0 * * 7")[0] == 1
     assert "'0 0 * * 7'" in capsys.readouterr().err
 
 
@@ -95,12 +95,12 @@ def test_an_expression_that_is_none_is_refused(capsys: pytest.CaptureFixture[str
 def test_a_command_is_a_request(
     arguments: list[str], method: str, path: str, body: dict[str, Any] | None
 ) -> None:
-    status, _, (request,) = told(*arguments)
+    status, _, (request,) = received(*arguments)
     assert (status, request.method, request.url.raw_path.decode()) == (0, method, path)
     assert (json.loads(request.content) if request.content else None) == body
 
 
-def test_a_refusal_is_told_as_the_scheduler_says_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_shown_as_the_scheduler_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     refused = httpx.Response(404, json={"detail": "no schedule s has a ledger"})
-    assert told("show", "s", answer=refused)[0] == 1
+    assert received("show", "s", answer=refused)[0] == 1
     assert capsys.readouterr().err == "error: no schedule s has a ledger\n"

@@ -37,8 +37,8 @@ def test_completion_is_decided_on_counts(completed: int, total: int, state: str,
     status = measured(completed, total)
     assert status.state == state
     assert decide.as_csv([status]).splitlines()[1] == row
-    told = [e for e in decide.events([status], [], NOW) if isinstance(e, SprintCompleted)]
-    assert len(told) == (state == "complete")
+    received = [e for e in decide.events([status], [], NOW) if isinstance(e, SprintCompleted)]
+    assert len(received) == (state == "complete")
 
 
 def test_a_project_with_a_comma_keeps_its_column() -> None:
@@ -50,5 +50,5 @@ def test_the_report_counts_what_failed() -> None:
     assert decide.report(rows, NOW).failed == 1
 
 
-def test_nobody_waits_for_a_report_on_no_project() -> None:
+def test_no_request_waits_for_a_report_on_no_project() -> None:
     assert not decide.worth_waiting([])

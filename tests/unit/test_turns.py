@@ -8,20 +8,20 @@ from functions.kit.durable.turns import Turns
 
 
 async def test_under_load_fewer_go_at_once() -> None:
-    turns, at_once, most = Turns(4, 1), 0, dict.fromkeys((True, False), 0)
+    turns, at_once, highest = Turns(4, 1), 0, dict.fromkeys((True, False), 0)
     turns.is_under_load = lambda: is_under_load
 
     async def work() -> None:
         nonlocal at_once
         async with turns:
             at_once += 1
-            most[is_under_load] = max(most[is_under_load], at_once)
+            highest[is_under_load] = max(highest[is_under_load], at_once)
             await asyncio.sleep(0)
             at_once -= 1
 
     for is_under_load in (True, False):  # noqa: B007  # the lambda above reads it
         await asyncio.gather(*(work() for _ in range(12)))
-    assert most == {True: 1, False: 4}
+    assert highest == {True: 1, False: 4}
 
 
 async def test_a_cancelled_task_leaves_its_turn_to_the_next() -> None:

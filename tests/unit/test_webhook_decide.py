@@ -17,11 +17,11 @@ def command(name: str, *args: Any, **options: Any) -> dict[str, Any]:
 
 
 def test_a_pm_agents_new_task_is_requested_for_its_service() -> None:
-    said = decide.pm(TASK, "msg_1")
+    emitted = decide.pm(TASK, "msg_1")
 
-    assert isinstance(said, TaskRequested)
-    assert (said.task_id, said.service, said.project_id) == ("t-1", "docs", "PHE001")
-    assert (said.priority, said.origin, said.acceptance_criteria) == (
+    assert isinstance(emitted, TaskRequested)
+    assert (emitted.task_id, emitted.service, emitted.project_id) == ("t-1", "docs", "PHE001")
+    assert (emitted.priority, emitted.origin, emitted.acceptance_criteria) == (
         "high",
         "pm",
         ["it is written"],
@@ -29,7 +29,7 @@ def test_a_pm_agents_new_task_is_requested_for_its_service() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "emitted"),
     [
         (
             {"action": "update_task", "task": {"id": 7, "status": "blocked"}},
@@ -40,12 +40,12 @@ def test_a_pm_agents_new_task_is_requested_for_its_service() -> None:
     ],
     ids=["update", "cancel", "status"],
 )
-def test_what_else_a_pm_agent_asks(body: dict[str, Any], said: object) -> None:
-    assert decide.pm(body, "msg_1") == said
+def test_what_else_a_pm_agent_asks(body: dict[str, Any], emitted: object) -> None:
+    assert decide.pm(body, "msg_1") == emitted
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "emitted"),
     [
         (
             command("create_task", "Fix", "it", microservice="shop", task_id="9"),
@@ -70,28 +70,28 @@ def test_what_else_a_pm_agent_asks(body: dict[str, Any], said: object) -> None:
     ],
     ids=lambda value: value.get("command") if isinstance(value, dict) else None,
 )
-def test_what_a_person_asks(body: dict[str, Any], said: object) -> None:
-    assert decide.cli(body, "msg_1") == said
+def test_what_a_person_asks(body: dict[str, Any], emitted: object) -> None:
+    assert decide.cli(body, "msg_1") == emitted
 
 
 def test_a_pm_agents_task_that_names_no_service_is_for_its_project() -> None:
-    said = decide.pm(TASK | {"task": {"id": 1, "title": "t"}}, "msg_1")
+    emitted = decide.pm(TASK | {"task": {"id": 1, "title": "t"}}, "msg_1")
 
-    assert isinstance(said, TaskRequested)
-    assert said.service == "PHE001"
+    assert isinstance(emitted, TaskRequested)
+    assert emitted.service == "PHE001"
 
 
 def test_a_persons_task_without_an_id_gets_one_of_its_request() -> None:
-    said = [
+    emitted = [
         decide.cli(command("create_task", "x", service="s"), id)
         for id in ("msg_1", "msg_1", "msg_2")
     ]
-    ids = {one.task_id for one in said if isinstance(one, TaskRequested)}
+    ids = {one.task_id for one in emitted if isinstance(one, TaskRequested)}
     assert len(ids) == 2
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         ({}, "command: must be one of"),
         (command("explode"), "command: must be one of"),
@@ -107,12 +107,12 @@ def test_a_persons_task_without_an_id_gets_one_of_its_request() -> None:
         (command("cancel_task"), "either job or task_id"),
     ],
 )
-def test_what_is_wrong_is_named(body: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_what_is_wrong_is_named(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         decide.cli(body, "msg_1")
 
 
-def test_a_notification_is_the_same_whatever_the_order_and_words_of_its_alerts() -> None:
+def test_a_notification_is_the_same_whatever_the_order_and_texts_of_its_alerts() -> None:
     alert: Any = ALERT["alerts"][0]
     other = alert | {"fingerprint": "beef"}
     first = decide.grafana_id(ALERT | {"alerts": [alert, other]})

@@ -11,7 +11,7 @@ from functions.kit import cloudevents
 from functions.webhook_receiver.github_adapter import adapt
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SAID = "2026-01-02T03:04:05Z"
+TIME = "2026-01-02T03:04:05Z"
 THEN = "2020-02-02T20:20:20Z"
 REPO = "https://api.github.com/repos/o/r"
 USER = "https://api.github.com/users/u"
@@ -45,12 +45,12 @@ CASES: list[Case] = [
     (
         "create",
         {**REPOSITORY, "ref_type": "tag", "ref": "v1"},
-        (REPO, "create.tag", "v1", SAID),
+        (REPO, "create.tag", "v1", TIME),
     ),
     (
         "delete",
         {**REPOSITORY, "ref_type": "branch", "ref": "x"},
-        (REPO, "delete.branch", "x", SAID),
+        (REPO, "delete.branch", "x", TIME),
     ),
     (
         "deploy_key",
@@ -67,9 +67,9 @@ CASES: list[Case] = [
     (
         "github_app_authorization",
         {**A, "sender": {"url": USER}},
-        (USER, "github_app_authorization", None, SAID),
+        (USER, "github_app_authorization", None, TIME),
     ),
-    ("gollum", {**REPOSITORY, "pages": []}, (REPO, "gollum", None, SAID)),
+    ("gollum", {**REPOSITORY, "pages": []}, (REPO, "gollum", None, TIME)),
     (
         "installation",
         {**A, "installation": {"id": 5, "account": {"url": USER}, "updated_at": 1580674820}},
@@ -78,7 +78,7 @@ CASES: list[Case] = [
     (
         "installation_repositories",
         {**A, "installation": {"id": 5, "account": {"url": USER}}},
-        (USER, "installation_repository.done", "5", SAID),
+        (USER, "installation_repository.done", "5", TIME),
     ),
     (
         "issue_comment",
@@ -86,7 +86,7 @@ CASES: list[Case] = [
         (f"{REPO}/issues/7", "issue_comment.done", "1", THEN),
     ),
     ("issues", thing("issue", number=7), (REPO, "issue.done", "7", THEN)),
-    ("label", thing("label", name="bug"), (REPO, "label.done", "bug", SAID)),
+    ("label", thing("label", name="bug"), (REPO, "label.done", "bug", TIME)),
     (
         "marketplace_purchase",
         {
@@ -97,11 +97,11 @@ CASES: list[Case] = [
         },
         ("https://api.github.com/users", "marketplace_purchase.done", "u", THEN),
     ),
-    ("member", thing("member", login="u"), (REPO, "member.done", "u", SAID)),
+    ("member", thing("member", login="u"), (REPO, "member.done", "u", TIME)),
     (
         "membership",
         {**A, "scope": "team", "team": {"url": USER}, "member": {"login": "u"}},
-        (USER, "membership.team.done", "u", SAID),
+        (USER, "membership.team.done", "u", TIME),
     ),
     (
         "meta",
@@ -112,19 +112,19 @@ CASES: list[Case] = [
     (
         "organization",
         {**A, "organization": {"url": USER}, "membership": {"user": {"login": "u"}}},
-        (USER, "organization.done", "u", SAID),
+        (USER, "organization.done", "u", TIME),
     ),
     (
         "org_block",
         {**A, "organization": {"url": USER}, "blocked_user": {"login": "b"}},
-        (USER, "org_block.done", "b", SAID),
+        (USER, "org_block.done", "b", TIME),
     ),
     (
         "page_build",
         {**thing("build", url="b"), "pusher": {"updated_at": THEN}},
         (REPO, "page_build", "b", THEN),
     ),
-    ("ping", {"hook_id": 4, "organization": {"url": USER}}, (USER, "ping", "4", SAID)),
+    ("ping", {"hook_id": 4, "organization": {"url": USER}}, (USER, "ping", "4", TIME)),
     ("project_card", thing("project_card"), (REPO, "project_card.done", "1", THEN)),
     ("public", REPOSITORY, (USER, "public", "r", THEN)),
     (
@@ -142,7 +142,7 @@ CASES: list[Case] = [
         {**thing("comment"), "pull_request": {"url": USER, "updated_at": THEN}},
         (USER, "pull_request_review_comment.done", "1", THEN),
     ),
-    ("push", {**REPOSITORY, "ref": "refs/heads/m"}, (REPO, "push", "refs/heads/m", SAID)),
+    ("push", {**REPOSITORY, "ref": "refs/heads/m"}, (REPO, "push", "refs/heads/m", TIME)),
     (
         "registry_package",
         thing("registry_package", html_url="h"),
@@ -166,21 +166,21 @@ CASES: list[Case] = [
         {**REPOSITORY, "state": "success", "sha": "abc", "updated_at": THEN},
         (REPO, "status.success", "abc", THEN),
     ),
-    ("team_add", {**REPOSITORY, "team": {"id": 2}}, (REPO, "team_add", "2", SAID)),
-    ("watch", {**A, **REPOSITORY}, (REPO, "watch.done", None, SAID)),
+    ("team_add", {**REPOSITORY, "team": {"id": 2}}, (REPO, "team_add", "2", TIME)),
+    ("watch", {**A, **REPOSITORY}, (REPO, "watch.done", None, TIME)),
     ("discussion", thing("discussion", number=6), (REPO, "discussion.done", "6", THEN)),
     ("workflow_job", thing("workflow_job"), (REPO, "workflow_job.done", "1", THEN)),
-    ("not_yet_invented", {}, ("github.com", "not_yet_invented", None, SAID)),
+    ("not_yet_invented", {}, ("github.com", "not_yet_invented", None, TIME)),
 ]
 
 
-@pytest.mark.parametrize(("event", "payload", "said"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("event", "payload", "expected"), CASES, ids=[case[0] for case in CASES])
 def test_an_event_has_the_attributes_that_the_adapter_says(
-    event: str, payload: dict[str, Any], said: tuple[str, str, str | None, str]
+    event: str, payload: dict[str, Any], expected: tuple[str, str, str | None, str]
 ) -> None:
     found = adapt(event, payload, NOW)
 
-    source, kind, subject, time = said
+    source, kind, subject, time = expected
     assert (found.source, found.type, found.subject) == (source, f"com.github.{kind}", subject)
     assert cloudevents.parse_time(found.time) == cloudevents.parse_time(time)
 

@@ -170,10 +170,10 @@ class TestSecrets:
 
     def test_sources_without_a_secret_are_refused_unless_the_unsigned_are_allowed(self) -> None:
         environ = {"GITHUB_WEBHOOK_SECRETS": "s"}
-        said = ReceiverSettings.read(environ).armed()
-        assert (said["github"], said["pm"]) == ("armed", "refused")
-        said = ReceiverSettings.read(environ | {"ALLOW_UNSIGNED": "true"}).armed()
-        assert (said["github"], said["pm"]) == ("armed", "unsigned")
+        emitted = ReceiverSettings.read(environ).armed()
+        assert (emitted["github"], emitted["pm"]) == ("armed", "refused")
+        emitted = ReceiverSettings.read(environ | {"ALLOW_UNSIGNED": "true"}).armed()
+        assert (emitted["github"], emitted["pm"]) == ("armed", "unsigned")
 
     @pytest.mark.parametrize("secret", ["whsec_", "whsec_!", "not base64"])
     def test_a_bad_secret_is_named_and_not_shown(self, secret: str) -> None:

@@ -1,4 +1,4 @@
-"""What an issue may lead an agent to try: nothing of it leaves, and each refusal is said."""
+"""What an issue may lead an agent to try: nothing of it leaves, and each refusal is reported."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_commits_that_the_rules_forbid_are_kept_and_not_pushed(
     pod.says(WANTED)
     await pod.collect()
 
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["reason"], fact["details"], fact["kept"]) == ("refused", [because], True)
     assert agents.github.git.branches(REPOSITORY) == ["main"]
     assert AWS not in str(fact)
@@ -112,7 +112,7 @@ async def test_texts_and_labels_that_the_rules_forbid_are_refused(
     agents: AgentWorld, outputs: dict[str, Any], because: str
 ) -> None:
     await (await agents.pod()).run(outputs=outputs)
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert fact["reason"] == "refused"
     assert fact["details"][0].startswith(because)
     assert agents.github.conversation.on(REPOSITORY, 1) == []
@@ -123,7 +123,7 @@ async def test_a_route_may_forbid_more_paths_and_pull_requests_at_all(agents: Ag
     rules = OutputRules(forbidden_paths=["src/*"])
     await (await agents.pod("a", rules=rules)).run()
     await (await agents.pod("b", rules=OutputRules(pull_request=False))).run()
-    assert [fact["details"] for fact in agents.said()] == [
+    assert [fact["details"] for fact in agents.emitted()] == [
         ["src/basket.py: agents may not change this path"],
         ["the route lets it open no pull request"],
     ]
@@ -153,7 +153,7 @@ async def test_nothing_that_the_agent_configures_is_run_beside_it(agents: AgentW
     await pod.collect()
 
     assert not mark.exists()
-    assert [fact["type"] for fact in agents.said()] == ["delivered"]
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
 
 
 @pytest.mark.parametrize("name", ["outputs", "HEAD"])
@@ -165,7 +165,7 @@ async def test_what_the_agent_cannot_read_is_not_read_for_it(agents: AgentWorld,
     file.unlink(missing_ok=True)
     file.symlink_to(pod.places.grant)
     await pod.collect()
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert fact["type"] == "undelivered"
     assert pod.places.grant.read_text() not in str(fact)
 
@@ -175,7 +175,7 @@ async def test_a_pipe_holds_nothing_up(agents: AgentWorld) -> None:
     await pod.prepare()
     os.mkfifo(pod.places.outputs)
     await pod.collect()
-    assert [fact["reason"] for fact in agents.said()] == ["invalid_outputs"]
+    assert [fact["reason"] for fact in agents.emitted()] == ["invalid_outputs"]
 
 
 async def test_commits_of_people_are_not_overwritten(agents: AgentWorld) -> None:
@@ -186,7 +186,7 @@ async def test_commits_of_people_are_not_overwritten(agents: AgentWorld) -> None
     pod.says(WANTED)
     await pod.collect()
 
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["reason"], fact["kept"]) == ("branch_moved", True)
     assert agents.github.git.head(REPOSITORY, "agent/1") == theirs
 

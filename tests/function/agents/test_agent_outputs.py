@@ -1,4 +1,4 @@
-"""What an agent has committed and said becomes one draft pull request, or a reason why not."""
+"""What an agent has committed and written becomes one draft pull request, or a reason why not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ async def test_commits_become_a_draft_pull_request(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.run()
 
-    assert agents.pulls, str(agents.said())
+    assert agents.pulls, str(agents.emitted())
     [pull] = agents.pulls
     assert (pull.title, pull.head, pull.base, pull.draft) == (
         "Keep the last item",
@@ -21,7 +21,7 @@ async def test_commits_become_a_draft_pull_request(agents: AgentWorld) -> None:
     assert "Closes #1" in pull.body
     files = agents.github.git.file(REPOSITORY, "agent/1", "src/basket.py")
     assert files == CHANGED["src/basket.py"].strip()
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["type"], fact["pull_request"], fact["commits"]) == ("delivered", pull.number, 1)
     assert fact["files"] == ["src/basket.py"]
 
@@ -34,7 +34,7 @@ async def test_ten_deliveries_make_one_pull_request(agents: AgentWorld) -> None:
     await agents.minute()
 
     assert len(agents.pulls) == 1
-    assert len(agents.said()) == 1
+    assert len(agents.emitted()) == 1
 
 
 async def test_a_second_run_of_a_task_goes_on_in_the_same_pull_request(
@@ -48,20 +48,20 @@ async def test_a_second_run_of_a_task_goes_on_in_the_same_pull_request(
     again.says({"pull_request": {"title": "Keep the last item, with tax"}})
     await again.collect()
 
-    assert agents.pulls, str(agents.said())
+    assert agents.pulls, str(agents.emitted())
     [pull] = agents.pulls
     assert pull.title == "Keep the last item, with tax"
     assert agents.github.git.file(REPOSITORY, "agent/1", "src/tax.py") == "rate = 0.2"
-    assert [fact["pull_request"] for fact in agents.said()] == [pull.number] * 2
+    assert [fact["pull_request"] for fact in agents.emitted()] == [pull.number] * 2
 
 
-async def test_nothing_to_do_is_said_with_its_reason(agents: AgentWorld) -> None:
+async def test_nothing_to_do_is_reported_with_its_reason(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.prepare()
     pod.says({"nothing_to_do": "The basket keeps its last item already."})
     await pod.collect()
 
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["type"], fact["reason"]) == ("undelivered", "nothing_to_do")
     assert fact["details"] == ["The basket keeps its last item already."]
     assert agents.pulls == []
@@ -74,7 +74,7 @@ async def test_an_agent_that_says_nothing_has_not_delivered(agents: AgentWorld) 
     pod.commit(CHANGED)
     await pod.collect()
 
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["reason"], fact["kept"]) == ("no_outputs", True)
     assert agents.github.git.branches(REPOSITORY) == ["main"]
 
@@ -84,7 +84,7 @@ async def test_a_pull_request_of_nothing_is_none(agents: AgentWorld) -> None:
     await pod.prepare()
     pod.says(WANTED)
     await pod.collect()
-    assert [fact["reason"] for fact in agents.said()] == ["no_commits"]
+    assert [fact["reason"] for fact in agents.emitted()] == ["no_commits"]
 
 
 async def test_what_is_not_committed_is_kept_and_not_pushed(
@@ -96,7 +96,7 @@ async def test_what_is_not_committed_is_kept_and_not_pushed(
     pod.says(WANTED)
     await pod.collect()
 
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["reason"], fact["kept"]) == ("no_commits", True)
     async with agents.cluster.client("agent-outputs") as client:
         answer = await client.get("/outputs/job-1/bundle")
@@ -115,14 +115,14 @@ async def test_a_comment_and_labels_of_the_list_are_set_once(agents: AgentWorld)
     assert comment.body.startswith("Which tax, `@`octocat?\n")
     assert "hidden" not in comment.body
     assert agents.github.issues[REPOSITORY][1].labels == ["agent:done"]
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["type"], fact["commented"], fact["labels"]) == ("delivered", True, ["agent:done"])
 
 
 async def test_what_does_not_fit_the_schema_says_why(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.run(outputs='{"pull_request": {"titel": "x"}}')
-    [fact] = agents.said()
+    [fact] = agents.emitted()
     assert (fact["reason"], fact["kept"]) == ("invalid_outputs", True)
     assert fact["details"] == ["pull_request.title: Field required"]
 
@@ -136,13 +136,13 @@ async def test_while_github_is_away_outputs_wait(agents: AgentWorld) -> None:
     await pod.collect()
     for _ in range(10):
         await agents.minute()
-    assert agents.said() == []
+    assert agents.emitted() == []
     agents.cluster.down.clear()
     agents.github.refuses(0, 429, {"retry-after": "60"})
     for _ in range(8):
         await agents.minute()
 
-    assert [fact["type"] for fact in agents.said()] == ["delivered"]
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
     assert len(agents.pulls) == 1
 
 
@@ -157,4 +157,4 @@ async def test_outputs_of_a_process_that_died_are_applied_by_the_next(agents: Ag
     agents.cluster.down.clear()
     agents.deploy()
     await agents.minute()
-    assert [fact["type"] for fact in agents.said()] == ["delivered"]
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]

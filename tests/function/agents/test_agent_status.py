@@ -119,7 +119,9 @@ async def test_one_comment_and_a_reaction_say_that_the_issue_was_seen(status: St
     ]
 
 
-async def test_the_same_comment_is_edited_at_most_once_in_ten_seconds(status: StatusWorld) -> None:
+async def test_the_same_comment_is_edited_no_more_than_once_in_ten_seconds(
+    status: StatusWorld,
+) -> None:
     await status.tell(QUEUED, STARTED, SUCCEEDED)
     assert len(status.comment.edits) == 1, "what came within ten seconds waits"
     status.github.requests.clear()
@@ -147,7 +149,7 @@ async def test_events_in_any_order_and_twice_end_in_the_same_text(status: Status
     assert len(status.comments) == 1
 
 
-async def test_what_was_refused_is_said_with_the_reason(status: StatusWorld) -> None:
+async def test_what_was_refused_is_reported_with_the_reason(status: StatusWorld) -> None:
     await status.tell(QUEUED, REFUSED)
     await status.passes(10)
     body = status.comment.body
@@ -173,7 +175,7 @@ async def test_a_comment_that_a_person_deleted_stays_deleted(status: StatusWorld
     assert status.comments == []
 
 
-async def test_while_github_is_away_nothing_is_lost_and_all_is_said_once(
+async def test_while_github_is_away_nothing_is_lost_and_all_is_written_once(
     status: StatusWorld,
 ) -> None:
     status.cluster.down.add("api")

@@ -38,10 +38,12 @@ class Served:
         )
         return str(answer.json()["token"])
 
-    async def git(self, *words: str, at: Path, token: str = "") -> subprocess.CompletedProcess[str]:
-        """Run git as somebody with a token, or without."""
+    async def git(
+        self, *message: str, at: Path, token: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run git as a user with a token, or without."""
         url = self.url.replace("://", f"://x-access-token:{token}@") if token else self.url
-        command = ["git", *(word.replace("GITHUB", url) for word in words)]
+        command = ["git", *(word.replace("GITHUB", url) for word in message)]
         alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
         who = {f"GIT_{w}_{n}": "agent" for w in ("AUTHOR", "COMMITTER") for n in ("NAME", "EMAIL")}
         environ = {"PATH": os.environ["PATH"], "HOME": str(at), **alone, **who}
@@ -52,8 +54,10 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with httpx.AsyncClient() as nobody:
-        github = GithubStandIn(lambda: datetime.now(UTC), nobody, "secret", folder=tmp_path / "git")
+    async with httpx.AsyncClient() as anonymous:
+        github = GithubStandIn(
+            lambda: datetime.now(UTC), anonymous, "secret", folder=tmp_path / "git"
+        )
         github.git.create("acme/shop", FILES)
         github.git.create("acme/other", FILES)
         async with listening(github) as url, httpx.AsyncClient(base_url=url, timeout=60) as api:
@@ -94,10 +98,10 @@ async def test_a_token_pushes_what_it_may(
 async def test_a_private_repository_needs_a_token(served: Served, tmp_path: Path) -> None:
     served.github.git.private.add("acme/shop")
     (at := tmp_path / "clone").mkdir()
-    words = ("clone", "--depth=1", "GITHUB/acme/shop.git", ".")
-    assert (await served.git(*words, at=at)).returncode != 0
+    message = ("clone", "--depth=1", "GITHUB/acme/shop.git", ".")
+    assert (await served.git(*message, at=at)).returncode != 0
     token = await served.token({"contents": "read"})
-    assert (await served.git(*words, at=at, token=token)).returncode == 0
+    assert (await served.git(*message, at=at, token=token)).returncode == 0
 
 
 async def test_a_pull_request_is_opened_once(served: Served) -> None:

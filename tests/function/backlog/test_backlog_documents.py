@@ -41,7 +41,7 @@ async def test_a_persons_own_document_is_seeded_from_yaml(
 
 
 @pytest.mark.parametrize(
-    ("document", "words"),
+    ("document", "message"),
     [
         ({"tasks": [{"id": "T"}]}, "tasks.0.title: Field required"),
         ({"tasks": [{"id": "T", "title": " "}]}, "tasks.0.title"),
@@ -65,12 +65,12 @@ async def test_a_wrong_document_is_refused_as_a_whole_by_path(
     team: Team,
     backlog: asyncpg.Connection[asyncpg.Record],
     document: dict[str, Any],
-    words: str,
+    message: str,
 ) -> None:
     async with cluster.client("backlog-setup") as client:
         response = await client.post("/", json=document)
     assert response.status_code == 422
-    assert words in response.json()["detail"]
+    assert message in response.json()["detail"]
     assert await backlog.fetchval("SELECT count(*) FROM tasks") == 0
 
 
@@ -84,7 +84,7 @@ async def test_a_task_of_another_project_is_not_taken(cluster: Cluster, team: Te
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         ("DROP TABLE stories", "table stories"),
         ("DROP TABLE tasks, stories", "table tasks, table stories"),
@@ -96,12 +96,12 @@ async def test_missing_tables_and_columns_are_named_with_the_remedy(
     team: Team,
     backlog: asyncpg.Connection[asyncpg.Record],
     damage: str,
-    words: str,
+    message: str,
 ) -> None:
     await backlog.execute(damage)
     response = await cluster.tell("backlog-setup", BacklogSetupRequested())
     assert response.status_code == 503
-    assert f"{words}; run the migrations of backlog-service" in response.json()["detail"]
+    assert f"{message}; run the migrations of backlog-service" in response.json()["detail"]
 
 
 async def test_a_connection_cut_in_mid_transaction_leaves_nothing_half_written(
@@ -120,7 +120,7 @@ async def test_a_connection_cut_in_mid_transaction_leaves_nothing_half_written(
     assert (await seed(cluster)).created == 8
 
 
-async def test_a_wrong_password_is_said_without_showing_it(
+async def test_a_wrong_password_is_reported_without_showing_it(
     cluster: Cluster, url: str, backlog: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     rules = Path(await backlog.fetchval("SHOW hba_file"))

@@ -152,7 +152,7 @@ async def test_the_log_tells_the_seeds_story(
 async def test_rows_answer_and_event_are_committed_together(
     url: str, backlog: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    """A user's request is repeated by nobody: its event leaves although the process has died."""
+    """A user's request is never repeated: its event leaves although the process has died."""
     cluster = Cluster()
     cluster.deploy(backlog_setup, {"DATABASE_URL": url})
     cluster.add("project-service", Team())

@@ -163,7 +163,7 @@ class TestToday:
             page = (await client.get("/panels/cycles")).text
         assert "No cycle on this day" in page
 
-    async def test_a_day_that_is_none_is_refused_in_words(self, dead_letters: Cluster) -> None:
+    async def test_a_day_that_is_none_is_refused_with_a_reason(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
             page = (await client.get("/panels/report?day=yesterday")).text
         assert "yesterday is no day such as 2026-03-02" in page
@@ -228,7 +228,7 @@ class TestDeadLetters:
 
         assert await eventually(all_sent)
 
-    async def test_a_broker_that_takes_its_time_keeps_nobody_waiting(
+    async def test_a_broker_that_takes_its_time_keeps_no_user_waiting(
         self, dead_letters: Cluster
     ) -> None:
         free, whole = asyncio.Event(), dead_letters.apps["broker-ingress"]

@@ -95,7 +95,7 @@ class TestOrchestrations:
             assert (await press(client, f"{at}/resume")).status_code == 303
             assert "paused by local" not in (await client.get(at)).text
 
-    async def test_an_action_that_makes_no_sense_is_refused_in_words(
+    async def test_an_action_that_makes_no_sense_is_refused_with_a_reason(
         self, world: SagaWorld
     ) -> None:
         await world.register("realm-service", "client-service")
@@ -184,7 +184,7 @@ class TestSchedules:
 
 
 class TestJobs:
-    async def test_a_job_tells_what_it_said_and_can_be_stopped_by_name(
+    async def test_a_job_shows_its_log_and_can_be_stopped_by_name(
         self, cluster: Cluster, functions_database: str, tmp_path: Path
     ) -> None:
         async with job_world(cluster, functions_database, tmp_path) as world:

@@ -41,7 +41,7 @@ class TestWhoMayAct:
         assert dead_letters.sink.messages == []
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "console.dsm.localhost"])
-    async def test_it_only_reads_unless_it_is_told_who_may_act_whatever_host_is_claimed(
+    async def test_it_only_reads_unless_it_is_configured_who_may_act_whatever_host_is_claimed(
         self, dead_letters: Cluster, host: str
     ) -> None:
         dead_letters.deploy(console)
@@ -55,7 +55,7 @@ class TestWhoMayAct:
         assert dead_letters.sink.messages == []
 
     @pytest.mark.parametrize("host", ["evil.example", "console.dsm.svc.cluster.local", "[::2]"])
-    async def test_local_is_nobody_under_a_name_that_a_page_may_have_given_to_this_machine(
+    async def test_local_is_no_user_under_a_name_that_a_page_may_have_given_to_this_machine(
         self, dead_letters: Cluster, host: str
     ) -> None:
         async with browser(dead_letters) as client:
@@ -113,7 +113,7 @@ class TestWhoMayAct:
         assert int(answer.headers["retry-after"]) <= authentication.ATTEMPTS_S
         assert "Too many failed attempts" in answer.text
 
-    async def test_a_cookie_of_another_token_signs_nobody_in(self, dead_letters: Cluster) -> None:
+    async def test_a_cookie_of_another_token_signs_no_user_in(self, dead_letters: Cluster) -> None:
         dead_letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "old"})
         async with browser(dead_letters) as client:
             await press(client, "/sign-in", name="Ada", token="old")

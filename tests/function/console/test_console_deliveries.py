@@ -30,7 +30,7 @@ async def page(world: DeliveriesWorld, at: str) -> str:
         return (await client.get(at)).text
 
 
-async def test_each_hook_is_told_in_words(world: DeliveriesWorld) -> None:
+async def test_each_hook_is_shown_with_a_message(world: DeliveriesWorld) -> None:
     for fate in ("arrives", "lost"):
         number = await world.github.opened("o/r")
         await world.github.labelled("o/r", number, "agent", fate)
@@ -42,7 +42,7 @@ async def test_each_hook_is_told_in_words(world: DeliveriesWorld) -> None:
     assert "Each open issue labelled agent has its request." in shown
 
 
-async def test_what_is_missing_is_told_with_its_time_and_needs_attention(
+async def test_what_is_missing_is_reported_with_its_time_and_needs_attention(
     world: DeliveriesWorld,
 ) -> None:
     sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
@@ -59,11 +59,13 @@ async def test_what_is_missing_is_a_number_that_an_alert_reads(world: Deliveries
     await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
     world.cluster.down.add("job-launcher")
     await world.minute()
-    told = {(one.name, *one.labels.values()): one.value for one in await gauges(world.deploy({}))}
+    received = {
+        (one.name, *one.labels.values()): one.value for one in await gauges(world.deploy({}))
+    }
 
-    assert told["deliveries_missing", HOOK] == 1
-    assert told["deliveries_missing_oldest_seconds", HOOK] == 300
-    assert told["deliveries_compared_age_seconds", HOOK] == 0, "it began just now"
+    assert received["deliveries_missing", HOOK] == 1
+    assert received["deliveries_missing_oldest_seconds", HOOK] == 300
+    assert received["deliveries_compared_age_seconds", HOOK] == 0, "it began just now"
 
 
 async def test_without_credentials_it_says_how_to_change_that(world: DeliveriesWorld) -> None:

@@ -21,7 +21,7 @@ from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
 
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
-# So long nobody waits, whatever the machine does meanwhile; the test ends as soon as it may.
+# So long no reader waits, whatever the machine does meanwhile; the test ends as soon as it may.
 TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
 SOON_S = 20  # of a machine at its limit; a page that waited for the service would never come
 NOTHING: dict[str, Any] = {"runs": [], "tally": [], "schedules": [], "ticks": [], "next": None}
@@ -122,7 +122,7 @@ async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -
     assert took_s < SOON_S
 
 
-async def test_the_schedules_of_others_are_told(hung: tuple[Cluster, Hung]) -> None:
+async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) -> None:
     async with browser(hung[0]) as client:
         page = (await client.get("/schedules/panels/schedules")).text
     assert "sprint-report is unavailable" in page

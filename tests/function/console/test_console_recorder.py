@@ -67,11 +67,16 @@ async def test_the_stream_says_who_handled_what(morning: Cluster) -> None:
         usual = (await client.get("/events/panels/stream")).text
     assert "schedule tick" not in usual
     rows = {row.split("</a>")[0]: row for row in page.split('<a id="open-')[1:]}
-    said = {name.rpartition(">")[2]: row for name, row in rows.items()}
-    assert set(said) == {"schedule tick", "sprints.reported", "sprint.completed", "cycle.completed"}
-    assert 'sprint-report <span class="chip good">handled</span>' in said["schedule tick"]
-    assert 'cycle-trigger <span class="chip good">handled ×2</span>' in said["sprint.completed"]  # noqa: RUF001  # the sign, on purpose
-    assert "No run on record" in said["cycle.completed"]
+    emitted = {name.rpartition(">")[2]: row for name, row in rows.items()}
+    assert set(emitted) == {
+        "schedule tick",
+        "sprints.reported",
+        "sprint.completed",
+        "cycle.completed",
+    }
+    assert 'sprint-report <span class="chip good">handled</span>' in emitted["schedule tick"]
+    assert 'cycle-trigger <span class="chip good">handled ×2</span>' in emitted["sprint.completed"]  # noqa: RUF001  # the sign, on purpose
+    assert "No run on record" in emitted["cycle.completed"]
     assert "No subscriber" not in page
 
 
@@ -131,7 +136,7 @@ async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluste
     assert "no answer" not in attempts
 
 
-async def test_data_that_was_cut_is_said_to_be(morning: Cluster) -> None:
+async def test_data_that_was_cut_is_marked_so(morning: Cluster) -> None:
     async with browser(morning) as client:
         page = (await client.get("/events/trace/panels/trace?correlation=tick")).text
     assert "bytes of data only the beginning was kept" in page
@@ -147,7 +152,7 @@ async def test_a_recorder_that_is_away_takes_only_its_panel_with_it(morning: Clu
     assert "cycle-trigger" in inboxes
 
 
-async def test_an_event_that_is_forgotten_is_said_to_be_unknown(morning: Cluster) -> None:
+async def test_an_event_that_is_forgotten_is_reported_as_unknown(morning: Cluster) -> None:
     async with browser(morning) as client:
         page = (await client.get("/events/trace/panels/trace?correlation=long-ago")).text
     assert "There is no record of an event long-ago" in page

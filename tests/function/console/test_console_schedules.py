@@ -165,7 +165,7 @@ async def test_a_backfill_is_paused_and_cancelled(world: World, client: httpx.As
     assert "Cancelled: missed times" in (await client.get(f"{page}/panels/backfill")).text
 
 
-async def test_a_range_that_is_none_is_said_in_the_form(client: httpx.AsyncClient) -> None:
+async def test_a_range_that_is_none_is_reported_in_the_form(client: httpx.AsyncClient) -> None:
     fields = {"since": "2026-03-04T00:00", "before": "2026-03-03T00:00"}
     page = await client.get(f"{AT}/backfill", params=fields)
     assert page.status_code == 422

@@ -149,15 +149,15 @@ class TestMorning:
         assert "all of it went well" in await days.morning()
 
     @pytest.mark.parametrize(
-        ("lost", "words"),
+        ("lost", "message"),
         [("cycle_trigger", "no cycle of P-S01"), ("scrum_report", "no report of P-S02")],
     )
-    async def test_an_event_that_nobody_handled_is_missed(
-        self, days: Days, lost: str, words: str
+    async def test_an_event_that_was_not_handled_is_missed(
+        self, days: Days, lost: str, message: str
     ) -> None:
         await days.good_morning()
         await days.forget(lost)
-        assert f"{lost.replace('_', '-')}: {words}" in await days.morning()
+        assert f"{lost.replace('_', '-')}: {message}" in await days.morning()
 
     async def test_what_was_sent_a_moment_ago_is_on_its_way(self, days: Days) -> None:
         await days.good_morning()
@@ -165,7 +165,7 @@ class TestMorning:
         days.now = MONDAY - timedelta(hours=1, minutes=59)
         assert "The morning is under way." in await days.morning()
 
-    async def test_what_somebody_asked_for_in_between_is_not_the_morning(self, days: Days) -> None:
+    async def test_what_a_user_asked_for_in_between_is_not_the_morning(self, days: Days) -> None:
         await days.good_morning()
         asked = "io.dsm.cycle.requested.v1"
         await days.ran("cycle_trigger", "NOBODY", asked, outcome="failed", times=4)
@@ -228,10 +228,10 @@ class TestAttention:
         self, days: Days, functions_database: str, tmp_path: Path
     ) -> None:
         days.cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-        letter = cloudevents.Message(
+        failed_event = cloudevents.Message(
             id="lost", source="/ada", type="io.dsm.cycle.requested.v1", data=b"{}"
         )
-        assert (await days.cluster.tell("dead-letter", letter)).status_code == 202
+        assert (await days.cluster.tell("dead-letter", failed_event)).status_code == 202
         saga = SagaWorld(days.cluster, functions_database)
         await saga.register()
         flow = await saga.execute(tenantId="t", realmName="r")
@@ -253,7 +253,7 @@ class TestAttention:
         assert 'class="count">2<' in navigation  # both schedules
         assert 'href="/jobs" aria-current="page"' in navigation
 
-    async def test_who_is_away_is_said_and_hides_nothing_else(
+    async def test_who_is_away_is_reported_and_hides_nothing_else(
         self, days: Days, functions_database: str
     ) -> None:
         days.cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})

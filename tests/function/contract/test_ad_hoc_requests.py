@@ -18,11 +18,11 @@ from tests.support.cluster import Cluster
 class SayAsked(Request):
     type: ClassVar[str] = "test.say.asked.v1"
     word: str = ""
-    words: list[list[str]] = []
+    expected_text: list[list[str]] = []
     fail: bool = False
 
 
-class Said(Event):
+class Repeated(Event):
     type: ClassVar[str] = "test.said.v1"
     word: str
 
@@ -30,15 +30,15 @@ class Said(Event):
 failing: list[FunctionError] = []
 
 
-@function(emits=[Said], inbox=True)
-async def parrot(event: SayAsked, ctx: Context) -> Said:
+@function(emits=[Repeated], inbox=True)
+async def parrot(event: SayAsked, ctx: Context) -> Repeated:
     async def hear() -> str:
         return event.word
 
     word = (await ctx.checkpoints(ctx.key).step("hear", hear)).result
     if failing:
         raise failing.pop()
-    return Said(word=word)
+    return Repeated(word=word)
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ async def test_what_a_request_was_made_for_is_in_its_events(one: Cluster) -> Non
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     headers = {"Idempotency-Key": "me3", "traceparent": trace, "baggage": "correlationid=why"}
     async with one.client("parrot") as client:
-        (said,) = (await client.post("/", json={"word": "a"}, headers=headers)).json()["events"]
-    assert (said["traceparent"], said["correlationid"], said["causationid"]) == (
+        (emitted,) = (await client.post("/", json={"word": "a"}, headers=headers)).json()["events"]
+    assert (emitted["traceparent"], emitted["correlationid"], emitted["causationid"]) == (
         *(trace, "why"),
         "me3",
     )
@@ -82,7 +82,7 @@ async def test_a_request_that_failed_leaves_no_steps_to_another_under_its_key(
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "expected_text"),
     [
         ("a: &a [x]\nwords: [*a, *a]", "aliases"),
         ("words: " + "[" * 5000, "not valid YAML"),
@@ -90,11 +90,13 @@ async def test_a_request_that_failed_leaves_no_steps_to_another_under_its_key(
     ],
     ids=["aliases", "deep", "broken"],
 )
-async def test_yaml_that_grows_or_breaks_is_refused(one: Cluster, body: str, words: str) -> None:
+async def test_yaml_that_grows_or_breaks_is_refused(
+    one: Cluster, body: str, expected_text: str
+) -> None:
     async with one.client("parrot") as client:
         answer = await client.post("/", content=body, headers={"Content-Type": "application/yaml"})
     assert answer.status_code == 400
-    assert words in answer.json()["detail"]
+    assert expected_text in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,8 @@ async def test_json_that_python_cannot_keep_is_no_event(
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (PermanentError("one is wrong", events=[Said(word="true")]), 422),
-        (TemporaryError("one is late", delay_s=7, events=[Said(word="true")]), 503),
+        (PermanentError("one is wrong", events=[Repeated(word="true")]), 422),
+        (TemporaryError("one is late", delay_s=7, events=[Repeated(word="true")]), 503),
     ],
     ids=["permanent", "temporary"],
 )
@@ -143,7 +145,7 @@ async def test_facts_of_a_failed_request_leave_although_the_sink_was_down(
     assert "one is" in answer.json()["detail"]
 
     async def left() -> bool:
-        return [said.word for said in one.sink.of(Said)] == ["true"]
+        return [emitted.word for emitted in one.sink.of(Repeated)] == ["true"]
 
     assert await eventually(left)
 

@@ -101,7 +101,7 @@ async def test_half_a_body_changes_nothing_and_is_no_error_of_ours(
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
-async def test_large_bodies_find_room_or_are_told_to_come_again(
+async def test_large_bodies_find_room_or_are_asked_to_come_again(
     cluster: Cluster, functions_database: str
 ) -> None:
     environ = {"DATABASE_URL": functions_database, "MAX_BODY_BYTES": str(LIMIT)}

@@ -1,4 +1,4 @@
-"""With OIDC_AUDIENCE a function knows who calls by a token, and answers nobody else."""
+"""With OIDC_AUDIENCE a function knows who calls by a token, and answers no other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.slow_target import NapAsked, slow_target
 
 
 async def who(request: Request, ctx: Context) -> JSONResponse:
-    """The user and the service that a route of a function is told of."""
+    """The user and the service that a route of a function gets."""
     return JSONResponse([request.headers.getlist(name) for name in ("x-user", "x-service-name")])
 
 
@@ -230,7 +230,9 @@ async def test_no_token_that_anybody_makes_up_is_more_than_refused(token: str) -
     await cluster.close()
 
 
-async def test_while_the_issuer_is_away_nobody_comes_in(cluster: Cluster, issuer: Issuer) -> None:
+async def test_while_the_issuer_is_away_no_caller_comes_in(
+    cluster: Cluster, issuer: Issuer
+) -> None:
     issuer.away = True
     for response in (
         await tell(cluster, issuer.token(SENDER)),
@@ -294,7 +296,7 @@ async def test_a_new_key_is_found_and_a_withdrawn_one_forgotten(
     assert await kept.find("first") is None
 
 
-async def test_a_withdrawn_key_is_good_for_ten_minutes_at_most(
+async def test_a_withdrawn_key_is_good_for_no_more_than_ten_minutes(
     keys: tuple[TokenKeys, Clock], issuer: Issuer
 ) -> None:
     kept, clock = keys

@@ -39,16 +39,16 @@ def fits(response: httpx.Response, status: int) -> None:
         assert_problem(response)
 
 
-@pytest.mark.parametrize("letter", ODD, ids=IDS)
+@pytest.mark.parametrize("character", ODD, ids=IDS)
 async def test_a_long_name_of_a_field_is_shortened_as_it_is_sent(
-    cluster: Cluster, letter: str
+    cluster: Cluster, character: str
 ) -> None:
     cluster.deploy(speller)
     async with cluster.client("speller") as client:
-        fits(await client.post("/", json={letter * 600: 1}), 422)
+        fits(await client.post("/", json={character * 600: 1}), 422)
 
 
-async def test_a_type_with_half_a_surrogate_pair_is_still_refused_in_words(
+async def test_a_type_with_half_a_surrogate_pair_is_still_refused_with_a_reason(
     cluster: Cluster,
 ) -> None:
     cluster.deploy(speller)
@@ -84,10 +84,10 @@ async def _posted(app: FastAPI, body: object) -> httpx.Response:
         return await client.post("/", json=body)
 
 
-@pytest.mark.parametrize("letter", ODD, ids=IDS)
+@pytest.mark.parametrize("character", ODD, ids=IDS)
 @pytest.mark.parametrize("many", [1, 40], ids=["one", "forty"])
-async def test_an_api_names_as_many_wrong_fields_as_fit(letter: str, many: int) -> None:
-    body = {f"{letter * 600}{n}": letter * 900 for n in range(many)}
+async def test_an_api_names_as_many_wrong_fields_as_fit(character: str, many: int) -> None:
+    body = {f"{character * 600}{n}": character * 900 for n in range(many)}
     answer = await _posted(new_app("strict"), body)
 
     fits(answer, 422)
@@ -95,10 +95,10 @@ async def test_an_api_names_as_many_wrong_fields_as_fit(letter: str, many: int) 
     assert first == {"field": "body.number", "reason": "Field required"}
 
 
-@pytest.mark.parametrize("letter", ODD, ids=IDS)
+@pytest.mark.parametrize("character", ODD, ids=IDS)
 @pytest.mark.parametrize("many", [1, 40], ids=["one", "forty"])
-async def test_errors_as_fastapi_has_them_are_as_many_as_fit(letter: str, many: int) -> None:
-    body = {f"{letter * 600}{n}": letter * 900 for n in range(many)}
+async def test_errors_as_fastapi_has_them_are_as_many_as_fit(character: str, many: int) -> None:
+    body = {f"{character * 600}{n}": character * 900 for n in range(many)}
     answer = await _posted(new_app_with_fastapi_errors("strict"), body)
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")

@@ -88,8 +88,8 @@ class TestEveryFunction:
     async def test_one_event_out_is_about_its_cause(self, two: Cluster, name: str) -> None:
         cause = message_of(CountAsked(up_to=1))
         reply = await two.ask(name, cause)
-        said = (reply.type, reply.subject, reply.source)
-        assert said == (Counted.type, "n0", f"/functions/{name}")
+        emitted = (reply.type, reply.subject, reply.source)
+        assert emitted == (Counted.type, "n0", f"/functions/{name}")
         assert reply.extensions == {
             "correlationid": cause.id,
             "causationid": cause.id,
@@ -111,8 +111,8 @@ class TestEveryFunction:
         )
         one = await cluster.ask(name, CountAsked(up_to=1))
         await cluster.tell(name, CountAsked(up_to=2))
-        said = [one, *cluster.sink.messages[-2:]]
-        assert [m.extensions["region"] for m in said] == ["eu"] * 3
+        emitted = [one, *cluster.sink.messages[-2:]]
+        assert [m.extensions["region"] for m in emitted] == ["eu"] * 3
 
     @pytest.mark.parametrize(
         ("fail", "status", "detail"),
@@ -140,7 +140,7 @@ class TestEveryFunction:
         assert [e.number for e in two.sink.of(Counted)] == [1]
 
     @pytest.mark.parametrize(
-        ("message", "status", "words"),
+        ("message", "status", "expected_text"),
         [
             (cloudevents.Message("1", "/x", "other.type"), 400, "is not handled here"),
             (cloudevents.Message("1", "/x", CountAsked.type, b"{"), 400, "not valid JSON"),
@@ -150,15 +150,15 @@ class TestEveryFunction:
         ],
         ids=["unknown type", "broken JSON", "wrong field", "misspelt field", "no object"],
     )
-    async def test_bad_events_are_refused_in_words(
-        self, two: Cluster, name: str, message: cloudevents.Message, status: int, words: str
+    async def test_bad_events_are_refused_with_a_reason(
+        self, two: Cluster, name: str, message: cloudevents.Message, status: int, expected_text: str
     ) -> None:
         response = await two.tell(name, message)
         assert response.status_code == status
-        assert words in response.json()["detail"]
+        assert expected_text in response.json()["detail"]
         assert not calls
 
-    async def test_a_batch_is_refused_in_words(self, two: Cluster, name: str) -> None:
+    async def test_a_batch_is_refused_with_a_reason(self, two: Cluster, name: str) -> None:
         async with two.client(name) as client:
             response = await client.post(
                 "/", content=b"[]", headers={"Content-Type": cloudevents.BATCH}
@@ -194,7 +194,7 @@ class TestEveryFunction:
             ]
         assert answers[0]["events"][0]["id"] == answers[1]["events"][0]["id"]
 
-    async def test_an_unknown_path_or_method_is_said(self, two: Cluster, name: str) -> None:
+    async def test_an_unknown_path_or_method_is_reported(self, two: Cluster, name: str) -> None:
         async with two.client(name) as client:
             for response in (await client.get("/nothing"), await client.get("/")):
                 assert response.status_code in (404, 405)

@@ -50,7 +50,7 @@ async def odd(cluster: Cluster, world: World, make_migrated: MakeMigrated) -> Cl
 
 
 @pytest.mark.parametrize("name", [t.__dict__["spec"].name.replace("_", "-") for t in TARGETS])
-async def test_whatever_is_sent_is_answered_in_few_words(odd: Cluster, name: str) -> None:
+async def test_whatever_is_sent_is_answered_in_short(odd: Cluster, name: str) -> None:
     bodies = [json.dumps({field: value}).encode() for field in FIELDS for value in VALUES]
     asked = [(body, {"content-type": "application/json"}) for body in (*RAW, *bodies)]
     asked += [(body, {"content-type": kind}) for body in RAW for kind in TYPES]

@@ -32,13 +32,15 @@ def patient() -> Iterator[None]:
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
-    told = Peer()
+    received = Peer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            told.asked.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            status = told.statuses.pop(0) if len(told.statuses) > 1 else told.statuses[0]
+            received.asked.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            status = (
+                received.statuses.pop(0) if len(received.statuses) > 1 else received.statuses[0]
+            )
             answer = json.dumps({"detail": f"this is {status}"}).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(answer)))
@@ -50,8 +52,8 @@ def peer() -> Iterator[Peer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    told.url = f"http://127.0.0.1:{server.server_port}/"
-    yield told
+    received.url = f"http://127.0.0.1:{server.server_port}/"
+    yield received
     server.shutdown()
     server.server_close()
 
@@ -75,7 +77,7 @@ def test_what_may_pass_is_tried_again_under_the_same_key(peer: Peer, status: int
 
 
 @pytest.mark.parametrize("status", [400, 401, 422])
-def test_a_refusal_ends_it_at_once_in_words(
+def test_a_refusal_ends_it_at_once_with_a_reason(
     peer: Peer, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peer.statuses = [status]
@@ -84,7 +86,7 @@ def test_a_refusal_ends_it_at_once_in_words(
     assert f"this is {status}" in capsys.readouterr().err
 
 
-def test_nobody_there_is_given_up_in_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_server_is_given_up_in_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["http://127.0.0.1:1/", "--within", "0.5"]) == GAVE_UP
     assert "gave up after 0.5 s" in capsys.readouterr().err
 

@@ -100,7 +100,7 @@ async def test_a_sink_gets_the_token_under_the_authority_that_the_binding_names(
             await resources.publisher.publish([MESSAGE])
 
 
-async def test_a_sink_that_nobody_vouches_for_gets_no_token(
+async def test_a_sink_of_an_unknown_authority_gets_no_token(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
     sink = Guarded()
@@ -169,6 +169,6 @@ async def test_an_event_goes_by_the_proxy_with_the_token_of_the_service_and_no_h
     }
 
 
-def test_what_is_no_certificate_is_said_by_its_setting() -> None:
+def test_what_is_no_certificate_is_reported_by_its_setting() -> None:
     with pytest.raises(BadSetting, match="K_CA_CERTS"):
         trust(ProcessSettings(k_ca_certs="nonsense"))

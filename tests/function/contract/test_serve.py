@@ -142,7 +142,7 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "words"),
+    ("environ", "message"),
     [
         ({"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "nobody"}, "'nobody' is none of"),
         ({"PORT": "many"}, "setting PORT"),
@@ -160,11 +160,13 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
         "bad name",
     ],
 )
-async def test_what_cannot_start_says_why_in_one_line(environ: dict[str, str], words: str) -> None:
+async def test_what_cannot_start_says_why_in_one_line(
+    environ: dict[str, str], message: str
+) -> None:
     process = await start(**environ)
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
-    assert words in errors.decode()
+    assert message in errors.decode()
     assert len(errors.decode().splitlines()) == 1
 
 
@@ -215,7 +217,7 @@ async def test_a_process_is_not_reached_by_a_name_or_an_address_that_is_not_its_
         assert health.status_code == 421
 
 
-async def test_a_process_behind_a_gateway_answers_nobody_else_at_its_port() -> None:
+async def test_a_process_behind_a_gateway_answers_no_other_at_its_port() -> None:
     async with (
         served(GATEWAY_TOKEN="secret") as (_, url),
         httpx.AsyncClient(base_url=url) as client,

@@ -355,7 +355,7 @@ class TestRelay:
 
         assert await eventually(sent)
 
-    def test_a_lease_and_a_sweep_together_take_at_most_seventy_seconds(self) -> None:
+    def test_a_lease_and_a_sweep_together_take_no_more_than_seventy_seconds(self) -> None:
         assert outbox.LEASE_S + relay.SWEEP_S <= 70
 
     async def test_an_event_that_is_refused_is_a_dead_letter_and_stops_no_other(
@@ -371,10 +371,10 @@ class TestRelay:
 
         assert await eventually(both)
         assert [m.id for m in cluster.sink.messages] == ["next"]
-        (letter,) = dead.messages
-        assert letter.id == "big"
-        assert letter.extensions["knativeerrordest"] == SINK
-        assert letter.extensions["knativeerrorcode"] == "413"
+        (dead_letter,) = dead.messages
+        assert dead_letter.id == "big"
+        assert dead_letter.extensions["knativeerrordest"] == SINK
+        assert dead_letter.extensions["knativeerrorcode"] == "413"
 
     async def test_a_refused_event_waits_for_the_dead_letters_and_stops_no_other(
         self, process: Process, cluster: Cluster
@@ -481,7 +481,7 @@ class TestRelay:
 
         assert await eventually(gone)
 
-    async def test_a_table_that_is_away_fails_before_anything_is_said(
+    async def test_a_table_that_is_away_fails_before_anything_is_emitted(
         self, cluster: Cluster, postgres_url: str
     ) -> None:
         resources = Resources({"DATABASE_URL": postgres_url, "K_SINK": SINK}, transport=cluster)

@@ -17,14 +17,14 @@ from tests.function.contract.test_serve import served
 from tests.support import eventually, talker
 from tests.support.cluster import Sink, message_of
 from tests.support.listening import listening
-from tests.support.talker import Said, WordsAsked
+from tests.support.talker import Repeated, RepeatRequested
 
 TALKER = {
     "FUNCTION_TARGET": "talker",
     "FUNCTION_SOURCE": str(Path(talker.__file__)),
 }
 ANOTHER = {"FUNCTION_TARGET": "scrum_report", "FUNCTION_SOURCE": ""}
-WORDS = [f"word {number}" for number in range(40)]
+TEXTS = [f"word {number}" for number in range(40)]
 WITHIN_S = 70.0
 
 
@@ -52,20 +52,20 @@ async def test_what_a_killed_process_left_unsent_others_send_once(functions_data
     silence, sink = Silence(), Sink()
     database = {"DATABASE_URL": functions_database}
     async with (
-        silence.listening() as nobody,
+        silence.listening() as silent_url,
         listening(sink) as broker,
-        served("/health/live", **TALKER, **database, K_SINK=nobody) as (victim, url),
+        served("/health/live", **TALKER, **database, K_SINK=silent_url) as (victim, url),
         # Both are awake before it dies, and of one of them it is another function's.
         served("/health/live", **TALKER, **database, K_SINK=broker),
         served("/health/live", **ANOTHER, **database, K_SINK=broker),
         httpx.AsyncClient(timeout=30) as client,
     ):
-        headers, body = cloudevents.encode(message_of(WordsAsked(words=WORDS), id="asked"))
+        headers, body = cloudevents.encode(message_of(RepeatRequested(texts=TEXTS), id="asked"))
         answer = await client.post(url, headers=headers, content=body)
         assert answer.status_code == 202, answer.text
 
         async def is_sending() -> bool:
-            return len(silence.heard) > len(WORDS) // 2
+            return len(silence.heard) > len(TEXTS) // 2
 
         await eventually(is_sending)
         assert sink.messages == [], "while it lives, its events are its own"
@@ -75,11 +75,11 @@ async def test_what_a_killed_process_left_unsent_others_send_once(functions_data
             return await _unsent(functions_database) == 0
 
         await eventually(all_is_sent, timeout_s=WITHIN_S, every_s=0.2)
-        said: list[Said] = sink.of(Said)
-        assert sorted(one.word for one in said) == sorted(WORDS), "each once"
-        assert len({message.id for message in sink.messages}) == len(WORDS)
-        of_all = [one.word for one in said if one.about == "all"]
-        assert of_all == WORDS[::2], "in the order of the commit"
+        emitted: list[Repeated] = sink.of(Repeated)
+        assert sorted(one.word for one in emitted) == sorted(TEXTS), "each once"
+        assert len({message.id for message in sink.messages}) == len(TEXTS)
+        of_all = [one.word for one in emitted if one.about == "all"]
+        assert of_all == TEXTS[::2], "in the order of the commit"
 
 
 async def _unsent(url: str) -> int:

@@ -99,7 +99,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def test_a_server_that_never_begins_is_told_in_the_end() -> None:
+def test_a_server_that_never_begins_is_reported_in_the_end() -> None:
     done = run("postgresql://127.0.0.1:1/x", "--within", "0.5")
     assert done.returncode == 1
     assert "cannot migrate" in done.stderr

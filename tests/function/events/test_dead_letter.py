@@ -1,4 +1,4 @@
-"""dead-letter: nothing that failed is lost, and what is sent again is told truly."""
+"""dead-letter: nothing that failed is lost, and what is sent again is reported truly."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def again(message: cloudevents.Message, arrival: str, **changed: str) -> cloudev
 
 
 @pytest.fixture
-def letters(cluster: Cluster, functions_database: str) -> Cluster:
+def dead_letters(cluster: Cluster, functions_database: str) -> Cluster:
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     return cluster
 
@@ -72,36 +72,42 @@ async def keep(cluster: Cluster, message: cloudevents.Message) -> None:
     assert (response.status_code, response.content) == (202, b""), response.text
 
 
-async def test_a_letter_holds_the_whole_event_and_what_was_said(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    [row] = (await get(letters, "/"))["dead_letters"]
+async def test_a_dead_letter_holds_the_whole_event_and_what_was_answered(
+    dead_letters: Cluster,
+) -> None:
+    await keep(dead_letters, FAILED)
+    [row] = (await get(dead_letters, "/"))["dead_letters"]
     assert (row["id"], row["type"], row["function"]) == ("e-1", FAILED.type, "scrum-report")
     assert (row["code"], row["detail"]) == (503, '{"detail":"chronicle is away"}')
     assert (row["count"], row["state"], row["first_at"]) == (1, "open", row["last_at"])
-    one = await get(letters, f"/dead-letters/{row['number']}")
+    one = await get(dead_letters, f"/dead-letters/{row['number']}")
     assert one["event"] == cloudevents.to_json(FAILED)
     assert one["redrives"] == []
 
 
-async def test_a_letter_that_is_delivered_twice_counts_once(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    await keep(letters, FAILED)
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_a_dead_letter_that_is_delivered_twice_counts_once(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    await keep(dead_letters, FAILED)
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert row["count"] == 1
 
 
-async def test_a_failure_anew_counts_up(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", knativeerrorcode="422"))
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_a_failure_anew_counts_up(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    await keep(dead_letters, again(FAILED, "2025-08-30T00:00:00Z", knativeerrorcode="422"))
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert (row["count"], row["code"]) == (2, 422)
     assert row["first_at"] < row["last_at"]
 
 
-async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    await keep(letters, again(FAILED, "t", knativeerrordest="http://other.dsm.svc.cluster.local"))
-    rows = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_an_event_that_fails_at_two_functions_is_two_dead_letters(
+    dead_letters: Cluster,
+) -> None:
+    await keep(dead_letters, FAILED)
+    await keep(
+        dead_letters, again(FAILED, "t", knativeerrordest="http://other.dsm.svc.cluster.local")
+    )
+    rows = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert [row["function"] for row in rows] == ["other", "scrum-report"]
 
 
@@ -118,11 +124,11 @@ async def test_an_event_that_fails_at_two_functions_is_two_letters(letters: Clus
     ],
     ids=["nul", "empty", "nothing-said", "nonsense-said", "broken-data", "huge-code", "umlaut"],
 )
-async def test_no_event_is_too_odd_to_keep(letters: Cluster, odd: cloudevents.Message) -> None:
-    await keep(letters, odd)
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
-    await post(letters, f"/dead-letters/{row['number']}/redrive")
-    [sent] = letters.sink.messages
+async def test_no_event_is_too_odd_to_keep(dead_letters: Cluster, odd: cloudevents.Message) -> None:
+    await keep(dead_letters, odd)
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
+    await post(dead_letters, f"/dead-letters/{row['number']}/redrive")
+    [sent] = dead_letters.sink.messages
     plain = {k: v for k, v in odd.extensions.items() if not k.startswith("knative")}
     assert replace(sent, extensions={}) == replace(odd, extensions={})
     assert sent.extensions == {**plain, "redriveof": str(row["number"])}
@@ -139,15 +145,15 @@ async def hand_over(cluster: Cluster, headers: Headers, body: bytes = b"{}") -> 
     ("given", "shown"), [pytest.param(*rest, id=name) for name, *rest in ATTRIBUTES]
 )
 async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came(
-    letters: Cluster, given: Headers, shown: dict[str, str]
+    dead_letters: Cluster, given: Headers, shown: dict[str, str]
 ) -> None:
-    letters.add("broker-ingress", Response(status_code=202))  # as lenient as Knative's
-    await hand_over(letters, PLAIN | given, b'{"n": NaN}')
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
-    one = await get(letters, f"/dead-letters/{row['number']}")
+    dead_letters.add("broker-ingress", Response(status_code=202))  # as lenient as Knative's
+    await hand_over(dead_letters, PLAIN | given, b'{"n": NaN}')
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
+    one = await get(dead_letters, f"/dead-letters/{row['number']}")
     assert shown.items() <= one["event"].items()
-    await post(letters, f"/dead-letters/{row['number']}/redrive")
-    sent = letters.requests[-1]
+    await post(dead_letters, f"/dead-letters/{row['number']}/redrive")
+    sent = dead_letters.requests[-1]
     expected = PLAIN | given | {"ce-redriveof": str(row["number"]).encode()}
     headers = {n.decode().lower(): v for n, v in sent.headers.raw}
     assert {n: headers.get(n) for n in expected} == expected
@@ -155,148 +161,158 @@ async def test_whatever_a_broker_hands_over_is_kept_shown_and_sent_on_as_it_came
 
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data, _ in DATA])
-async def test_data_that_json_cannot_say_hides_no_letter(letters: Cluster, data: bytes) -> None:
-    await hand_over(letters, PLAIN, data)
-    await keep(letters, FAILED)
-    newest, oldest = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_data_that_json_cannot_hold_hides_no_dead_letter(
+    dead_letters: Cluster, data: bytes
+) -> None:
+    await hand_over(dead_letters, PLAIN, data)
+    await keep(dead_letters, FAILED)
+    newest, oldest = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert newest["id"] == FAILED.id
-    event = (await get(letters, f"/dead-letters/{oldest['number']}"))["event"]
+    event = (await get(dead_letters, f"/dead-letters/{oldest['number']}"))["event"]
     assert "data" in event or base64.b64decode(event["data_base64"]) == data
 
 
-async def test_the_list_is_filtered_and_paged_newest_first(letters: Cluster) -> None:
+async def test_the_list_is_filtered_and_paged_newest_first(dead_letters: Cluster) -> None:
     for number in range(5):
-        await keep(letters, replace(FAILED, id=f"e-{number}"))
-    await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
-    page = await get(letters, f"/dead-letters?type={FAILED.type}&limit=2")
+        await keep(dead_letters, replace(FAILED, id=f"e-{number}"))
+    await keep(dead_letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
+    page = await get(dead_letters, f"/dead-letters?type={FAILED.type}&limit=2")
     assert [row["id"] for row in page["dead_letters"]] == ["e-4", "e-3"]
-    rest = await get(letters, f"/dead-letters?type={FAILED.type}&limit=9&cursor={page['next']}")
+    rest = await get(
+        dead_letters, f"/dead-letters?type={FAILED.type}&limit=9&cursor={page['next']}"
+    )
     assert [row["id"] for row in rest["dead_letters"]] == ["e-2", "e-1", "e-0"]
     assert rest["next"] is None
-    assert (await get(letters, "/dead-letters?function=none"))["dead_letters"] == []
-    assert len((await get(letters, "/dead-letters?function=scrum-report"))["dead_letters"]) == 6
+    assert (await get(dead_letters, "/dead-letters?function=none"))["dead_letters"] == []
+    assert (
+        len((await get(dead_letters, "/dead-letters?function=scrum-report"))["dead_letters"]) == 6
+    )
 
 
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=x", "state=lost", "typo=1", "cursor=-1", "before=-1"]
 )
-async def test_a_bad_query_is_refused_by_name(letters: Cluster, query: str) -> None:
-    answer = await get(letters, f"/dead-letters?{query}", 422)
+async def test_a_bad_query_is_refused_by_name(dead_letters: Cluster, query: str) -> None:
+    answer = await get(dead_letters, f"/dead-letters?{query}", 422)
     assert query.split("=")[0] in answer["detail"]
 
 
 @pytest.mark.parametrize("number", ["99", "x", "9" * 30])
-async def test_a_letter_that_does_not_exist_is_404(letters: Cluster, number: str) -> None:
-    await get(letters, f"/dead-letters/{number}", 404)
-    assert (await post(letters, f"/dead-letters/{number}/redrive"))[0] == 404
+async def test_a_dead_letter_that_does_not_exist_is_404(dead_letters: Cluster, number: str) -> None:
+    await get(dead_letters, f"/dead-letters/{number}", 404)
+    assert (await post(dead_letters, f"/dead-letters/{number}/redrive"))[0] == 404
 
 
-async def test_a_redriven_letter_is_marked_with_who_did_it(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    status, answer = await post(letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
+async def test_a_redriven_dead_letter_is_marked_with_who_did_it(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    status, answer = await post(dead_letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
     assert (status, answer) == (202, {"dead_letter": 1, "state": "redriving", "id": FAILED.id})
 
-    [sent] = letters.sink.messages
+    [sent] = dead_letters.sink.messages
     assert (sent.id, sent.source, sent.data) == (FAILED.id, FAILED.source, FAILED.data)
     assert sent.extensions == {
         "partitionkey": "GEM-001-S01",
         "correlationid": "c-1",
         "redriveof": "1",
     }
-    one = await get(letters, "/dead-letters/1")
+    one = await get(dead_letters, "/dead-letters/1")
     assert one["state"] == "redriven"
     [audit] = one["redrives"]
     assert (audit["who"], audit["outcome"]) == ("ann", "sent")
-    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
+    assert (await post(dead_letters, "/dead-letters/1/redrive"))[0] == 409
 
 
-async def test_a_letter_that_comes_back_is_open_again(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    await post(letters, "/dead-letters/1/redrive")
-    await keep(letters, again(FAILED, "2025-08-30T00:00:00Z", redriveof="1"))
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_a_dead_letter_that_comes_back_is_open_again(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    await post(dead_letters, "/dead-letters/1/redrive")
+    await keep(dead_letters, again(FAILED, "2025-08-30T00:00:00Z", redriveof="1"))
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
 
 
-async def test_a_letter_that_comes_back_without_a_word_of_who_failed_is_open_again(
-    letters: Cluster,
+async def test_a_dead_letter_that_comes_back_without_a_word_of_who_failed_is_open_again(
+    dead_letters: Cluster,
 ) -> None:
-    await keep(letters, FAILED)
-    await post(letters, "/dead-letters/1/redrive")
+    await keep(dead_letters, FAILED)
+    await post(dead_letters, "/dead-letters/1/redrive")
     nameless = again(FAILED, "2025-08-30T00:00:00Z", redriveof="1")
-    said = {n: v for n, v in nameless.extensions.items() if not n.startswith("knativeerror")}
-    await keep(letters, replace(nameless, extensions=said))
-    await keep(letters, replace(nameless, extensions=said))
-    [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+    emitted = {n: v for n, v in nameless.extensions.items() if not n.startswith("knativeerror")}
+    await keep(dead_letters, replace(nameless, extensions=emitted))
+    await keep(dead_letters, replace(nameless, extensions=emitted))
+    [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert (row["number"], row["state"], row["count"]) == (1, "open", 2)
     assert row["function"] == "scrum-report"
 
 
 @pytest.mark.parametrize("number", ["1", "77", "x", "9" * 30])
-async def test_redriveof_reopens_no_letter_of_another_event(letters: Cluster, number: str) -> None:
-    await keep(letters, FAILED)
-    await post(letters, "/dead-letters/1/redrive")
+async def test_redriveof_reopens_no_dead_letter_of_another_event(
+    dead_letters: Cluster, number: str
+) -> None:
+    await keep(dead_letters, FAILED)
+    await post(dead_letters, "/dead-letters/1/redrive")
     plain = {"redriveof": number, "knativearrivaltime": "2025-08-30T00:00:00Z"}
-    await keep(letters, replace(FAILED, id="another", extensions=plain))
-    rows = (await get(letters, "/dead-letters"))["dead_letters"]
+    await keep(dead_letters, replace(FAILED, id="another", extensions=plain))
+    rows = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert [(row["id"], row["state"]) for row in rows] == [
         ("another", "open"),
         (FAILED.id, "redriven"),
     ]
 
 
-async def test_a_letter_that_comes_back_while_it_is_sent_stays_open(letters: Cluster) -> None:
+async def test_a_dead_letter_that_comes_back_while_it_is_sent_stays_open(
+    dead_letters: Cluster,
+) -> None:
     """A broker may answer only once all is delivered, dead letters too."""
 
     async def broker(scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         await request.body()
         headers, body = cloudevents.encode(again(FAILED, "2025-08-30T00:00:00Z"))
-        async with httpx.AsyncClient(transport=letters) as inside:
+        async with httpx.AsyncClient(transport=dead_letters) as inside:
             await inside.post("http://dead-letter/", headers=headers, content=body)
         await Response(status_code=202)(scope, receive, send)
 
-    await keep(letters, FAILED)
-    letters.add("broker-ingress", broker)
-    status, answer = await post(letters, "/dead-letters/1/redrive")
+    await keep(dead_letters, FAILED)
+    dead_letters.add("broker-ingress", broker)
+    status, answer = await post(dead_letters, "/dead-letters/1/redrive")
     assert (status, answer["state"]) == (202, "redriving")
-    one = await get(letters, "/dead-letters/1")
+    one = await get(dead_letters, "/dead-letters/1")
     assert (one["state"], one["count"]) == ("open", 2)
     assert one["redrives"][0]["outcome"] == "returned"
 
 
-async def test_a_broker_that_is_down_gets_it_when_it_is_back(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    letters.down.add("broker-ingress")
-    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 202
-    one = await get(letters, "/dead-letters/1")
+async def test_a_broker_that_is_down_gets_it_when_it_is_back(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    dead_letters.down.add("broker-ingress")
+    assert (await post(dead_letters, "/dead-letters/1/redrive"))[0] == 202
+    one = await get(dead_letters, "/dead-letters/1")
     assert (one["state"], one["redrives"][0]["outcome"]) == ("redriving", None)
-    assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
-    letters.down.clear()
+    assert (await post(dead_letters, "/dead-letters/1/redrive"))[0] == 409
+    dead_letters.down.clear()
 
     async def sent() -> bool:
-        one = await get(letters, "/dead-letters/1")
+        one = await get(dead_letters, "/dead-letters/1")
         return (one["state"], one["redrives"][0]["outcome"]) == ("redriven", "sent")
 
     assert await eventually(sent)
-    assert [m.id for m in letters.sink.messages] == [FAILED.id]
+    assert [m.id for m in dead_letters.sink.messages] == [FAILED.id]
 
 
-async def test_what_the_broker_refuses_is_a_dead_letter_of_its_own(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    letters.sink.statuses = [400]
-    await post(letters, "/dead-letters/1/redrive")
-    rows = (await get(letters, "/dead-letters"))["dead_letters"]
+async def test_what_the_broker_refuses_is_a_dead_letter_of_its_own(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    dead_letters.sink.statuses = [400]
+    await post(dead_letters, "/dead-letters/1/redrive")
+    rows = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert [(row["number"], row["state"], row["code"]) for row in rows] == [
         (2, "open", 400),
         (1, "redriven", 503),
     ]
-    [audit] = (await get(letters, "/dead-letters/1"))["redrives"]
+    [audit] = (await get(dead_letters, "/dead-letters/1"))["redrives"]
     assert (audit["outcome"], "400" in audit["detail"]) == ("failed", True)
 
 
-async def test_nobody_sends_again_without_a_name(letters: Cluster) -> None:
-    await keep(letters, FAILED)
+async def test_no_user_sends_again_without_a_name(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
     for path in (
         "/dead-letters/1/redrive",
         "/redrive",
@@ -306,30 +322,32 @@ async def test_nobody_sends_again_without_a_name(letters: Cluster) -> None:
         body = {"reason": "x"} if path.endswith(("dismiss", "delete")) else {}
         if path == "/redrive":
             body = {"state": "open"}
-        status, answer = await post(letters, path, body, **{"X-User": ""})
+        status, answer = await post(dead_letters, path, body, **{"X-User": ""})
         assert (status, "X-User" in answer["detail"]) == (422, True), path
-    assert letters.sink.messages == []
-    assert (await get(letters, "/dead-letters/1"))["state"] == "open"
+    assert dead_letters.sink.messages == []
+    assert (await get(dead_letters, "/dead-letters/1"))["state"] == "open"
 
 
-async def test_two_redrives_at_once_send_one(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    answers = await asyncio.gather(*(post(letters, "/dead-letters/1/redrive") for _ in range(4)))
+async def test_two_redrives_at_once_send_one(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    answers = await asyncio.gather(
+        *(post(dead_letters, "/dead-letters/1/redrive") for _ in range(4))
+    )
     assert sorted(status for status, _ in answers) == [202, 409, 409, 409]
-    assert len(letters.sink.messages) == 1
+    assert len(dead_letters.sink.messages) == 1
 
 
 async def test_an_odd_event_is_sent_as_it_stood_by_another_process_too(
-    letters: Cluster, functions_database: str
+    dead_letters: Cluster, functions_database: str
 ) -> None:
     odd = {"ce-id": "odd", "ce-type": "t", "ce-source": "https://example.com/a%20b c"}
     odd |= {"ce-specversion": "1.0", "ce-subject": "%ff%fe", "content-type": "application/json"}
-    async with letters.client("dead-letter") as client:
+    async with dead_letters.client("dead-letter") as client:
         assert (await client.post("/", content=b"[1e999,", headers=odd)).status_code == 202
-    letters.down.add("broker-ingress")
-    await post(letters, "/dead-letters/1/redrive")
-    letters.down.clear()
-    resources = letters.deploy(dead_letter, {"DATABASE_URL": functions_database}).resources
+    dead_letters.down.add("broker-ingress")
+    await post(dead_letters, "/dead-letters/1/redrive")
+    dead_letters.down.clear()
+    resources = dead_letters.deploy(dead_letter, {"DATABASE_URL": functions_database}).resources
     connection = await asyncpg.connect(functions_database)
     await connection.execute("UPDATE outbox_event SET leased_until = NULL")
     await connection.close()
@@ -341,70 +359,70 @@ async def test_an_odd_event_is_sent_as_it_stood_by_another_process_too(
         assert await request.body() == b"[1e999,"
         await Response(status_code=202)(scope, receive, send)
 
-    letters.add("broker-ingress", broker)
+    dead_letters.add("broker-ingress", broker)
     await resources.durable.relay.sweep()
     await resources.durable.relay.idle()
     assert {name: heard[0][name] for name in odd} == odd
 
 
-async def test_a_filter_is_redriven_and_no_more(letters: Cluster) -> None:
+async def test_a_filter_is_redriven_and_no_more(dead_letters: Cluster) -> None:
     for number in range(3):
-        await keep(letters, replace(FAILED, id=f"e-{number}"))
-    await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
-    status, answer = await post(letters, "/redrive", {"type": FAILED.type})
+        await keep(dead_letters, replace(FAILED, id=f"e-{number}"))
+    await keep(dead_letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
+    status, answer = await post(dead_letters, "/redrive", {"type": FAILED.type})
     assert status == 202
     assert [row["outcome"] for row in answer["redriven"]] == ["redriving"] * 3
     assert answer["left"] == 0
 
     async def all_sent() -> bool:
-        return [m.id for m in letters.sink.messages] == ["e-0", "e-1", "e-2"]
+        return [m.id for m in dead_letters.sink.messages] == ["e-0", "e-1", "e-2"]
 
     assert await eventually(all_sent)
-    status, answer = await post(letters, "/redrive", {})
+    status, answer = await post(dead_letters, "/redrive", {})
     assert (status, "give type, function or state" in answer["detail"]) == (422, True)
-    _, answer = await post(letters, "/redrive", {"state": "open"})
+    _, answer = await post(dead_letters, "/redrive", {"state": "open"})
     assert [row["dead_letter"] for row in answer["redriven"]] == [4]
 
 
-async def test_a_misspelt_filter_redrives_nothing(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    status, answer = await post(letters, "/redrive", {"typ": "x"})
+async def test_a_misspelt_filter_redrives_nothing(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    status, answer = await post(dead_letters, "/redrive", {"typ": "x"})
     assert status == 422
     assert "typ" in answer["detail"]
-    assert letters.sink.messages == []
+    assert dead_letters.sink.messages == []
 
 
-async def test_plain_json_is_no_dead_letter(letters: Cluster) -> None:
-    status, answer = await post(letters, "/", {"a": 1})
+async def test_plain_json_is_no_dead_letter(dead_letters: Cluster) -> None:
+    status, answer = await post(dead_letters, "/", {"a": 1})
     assert status == 400
     assert "CloudEvents only" in answer["detail"]
 
 
-async def test_a_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
-    letters: Cluster,
+async def test_a_dead_letter_that_no_header_can_hold_is_refused_and_holds_up_no_other(
+    dead_letters: Cluster,
 ) -> None:
     document = cloudevents.to_json(replace(FAILED, id="crlf")) | {
         "datacontenttype": "text/x\r\nEvil: 1"
     }
-    async with letters.client("dead-letter") as client:
+    async with dead_letters.client("dead-letter") as client:
         headers = {"content-type": cloudevents.STRUCTURED}
         kept = await client.post("/", content=json.dumps(document), headers=headers)
     assert kept.is_success, kept.text
-    await keep(letters, FAILED)
+    await keep(dead_letters, FAILED)
 
-    status, answer = await post(letters, "/redrive", {"state": "open"})
+    status, answer = await post(dead_letters, "/redrive", {"state": "open"})
 
     assert status == 202
     outcomes = {row["dead_letter"]: row["outcome"] for row in answer["redriven"]}
     assert sorted(outcomes.values()) == ["failed", "redriving"]
-    assert [sent.id for sent in letters.sink.messages] == [FAILED.id]
-    rows = (await get(letters, "/dead-letters"))["dead_letters"]
+    assert [sent.id for sent in dead_letters.sink.messages] == [FAILED.id]
+    rows = (await get(dead_letters, "/dead-letters"))["dead_letters"]
     assert {row["id"]: row["state"] for row in rows} == {"crlf": "open", FAILED.id: "redriven"}
 
 
-async def test_the_old_paths_lead_to_the_new_ones(letters: Cluster) -> None:
-    await keep(letters, FAILED)
-    async with letters.client("dead-letter") as client:
+async def test_the_old_paths_lead_to_the_new_ones(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    async with dead_letters.client("dead-letter") as client:
         listed = await client.get("/letters?state=open&limit=1")
         sent = await client.post("/letters/1/redrive")
     assert (listed.status_code, sent.status_code) == (308, 308)

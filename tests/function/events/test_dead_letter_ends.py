@@ -20,7 +20,7 @@ WHY = {"reason": "the sprint was closed by hand"}
 
 
 @pytest.fixture
-def letters(cluster: Cluster, functions_database: str) -> Cluster:
+def dead_letters(cluster: Cluster, functions_database: str) -> Cluster:
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     return cluster
 
@@ -43,11 +43,15 @@ async def control_characters(cluster: Cluster) -> None:
 
 
 class TestDismiss:
-    async def test_a_dismissed_letter_is_not_open_and_says_why(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        status, answer = await post(letters, "/dead-letters/1/dismiss", WHY, **{"X-User": "ann"})
+    async def test_a_dismissed_dead_letter_is_not_open_and_says_why(
+        self, dead_letters: Cluster
+    ) -> None:
+        await keep(dead_letters, FAILED)
+        status, answer = await post(
+            dead_letters, "/dead-letters/1/dismiss", WHY, **{"X-User": "ann"}
+        )
         assert (status, answer["outcome"]) == (200, "dismissed")
-        one = await get(letters, "/dead-letters/1")
+        one = await get(dead_letters, "/dead-letters/1")
         assert one["state"] == "dismissed"
         [entry] = one["audit"]
         assert (entry["who"], entry["action"], entry["reason"]) == (
@@ -55,50 +59,50 @@ class TestDismiss:
             "dismissed",
             WHY["reason"],
         )
-        assert letters.sink.messages == []
+        assert dead_letters.sink.messages == []
 
     @pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "x" * 1001}, {"why": "x"}])
-    async def test_a_reason_is_asked_for(self, letters: Cluster, body: Any) -> None:
-        await keep(letters, FAILED)
-        status, answer = await post(letters, "/dead-letters/1/dismiss", body)
+    async def test_a_reason_is_asked_for(self, dead_letters: Cluster, body: Any) -> None:
+        await keep(dead_letters, FAILED)
+        status, answer = await post(dead_letters, "/dead-letters/1/dismiss", body)
         assert status == 422
         assert "reason" in answer["detail"]
-        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
+        assert (await get(dead_letters, "/dead-letters/1"))["state"] == "open"
 
-    async def test_what_fails_anew_after_it_is_open_again(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        await post(letters, "/dead-letters/1/dismiss", WHY)
+    async def test_what_fails_anew_after_it_is_open_again(self, dead_letters: Cluster) -> None:
+        await keep(dead_letters, FAILED)
+        await post(dead_letters, "/dead-letters/1/dismiss", WHY)
         later = {**FAILED.extensions, "knativearrivaltime": "2025-08-30T00:00:00Z"}
-        await keep(letters, replace(FAILED, extensions=later))
-        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
+        await keep(dead_letters, replace(FAILED, extensions=later))
+        assert (await get(dead_letters, "/dead-letters/1"))["state"] == "open"
 
-    async def test_a_dismissed_letter_is_not_sent(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        await post(letters, "/dead-letters/1/dismiss", WHY)
-        assert (await post(letters, "/dead-letters/1/redrive"))[0] == 409
-        assert (await post(letters, "/dead-letters/1/dismiss", WHY))[0] == 409
+    async def test_a_dismissed_dead_letter_is_not_sent(self, dead_letters: Cluster) -> None:
+        await keep(dead_letters, FAILED)
+        await post(dead_letters, "/dead-letters/1/dismiss", WHY)
+        assert (await post(dead_letters, "/dead-letters/1/redrive"))[0] == 409
+        assert (await post(dead_letters, "/dead-letters/1/dismiss", WHY))[0] == 409
 
-    async def test_a_filter_is_dismissed_and_no_more(self, letters: Cluster) -> None:
+    async def test_a_filter_is_dismissed_and_no_more(self, dead_letters: Cluster) -> None:
         for number in range(3):
-            await keep(letters, replace(FAILED, id=f"e-{number}"))
-        await keep(letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
-        _, answer = await post(letters, "/dismiss", {"type": FAILED.type, **WHY})
+            await keep(dead_letters, replace(FAILED, id=f"e-{number}"))
+        await keep(dead_letters, replace(FAILED, id="other", type="io.dsm.other.v1"))
+        _, answer = await post(dead_letters, "/dismiss", {"type": FAILED.type, **WHY})
         assert [row["outcome"] for row in answer["dismissed"]] == ["dismissed"] * 3
         assert answer["left"] == 0
-        assert (await get(letters, "/dead-letters?state=open"))["total"] == 1
-        status, answer = await post(letters, "/dismiss", WHY)
+        assert (await get(dead_letters, "/dead-letters?state=open"))["total"] == 1
+        status, answer = await post(dead_letters, "/dismiss", WHY)
         assert (status, "give type, function or state" in answer["detail"]) == (422, True)
 
 
 class TestEdit:
     async def test_an_edited_event_is_another_one_caused_by_the_first(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        await keep(letters, FAILED)
+        await keep(dead_letters, FAILED)
         edit = {"data": {"sprint_id": "GEM-001-S02"}, "attributes": {"subject": "GEM-001-S02"}}
-        status, answer = await post(letters, "/dead-letters/1/redrive", edit)
+        status, answer = await post(dead_letters, "/dead-letters/1/redrive", edit)
         assert status == 202
-        [sent] = letters.sink.messages
+        [sent] = dead_letters.sink.messages
         assert json.loads(sent.data) == edit["data"]
         assert (sent.type, sent.source, sent.subject) == (
             FAILED.type,
@@ -112,21 +116,21 @@ class TestEdit:
             "causationid": FAILED.id,
             "redriveof": "1",
         }
-        one = await get(letters, "/dead-letters/1")
+        one = await get(dead_letters, "/dead-letters/1")
         assert (one["state"], one["redrives"][0]["edited"]) == ("redriven", True)
         assert one["event"]["id"] == FAILED.id  # what failed stays on record as it was
 
-    async def test_the_same_edit_has_the_same_id(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        first = (await post(letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"]
+    async def test_the_same_edit_has_the_same_id(self, dead_letters: Cluster) -> None:
+        await keep(dead_letters, FAILED)
+        first = (await post(dead_letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"]
         later = {**FAILED.extensions, "knativearrivaltime": "2025-08-30T00:00:00Z"}
-        await keep(letters, replace(FAILED, extensions=later))
-        assert (await post(letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"] == first
+        await keep(dead_letters, replace(FAILED, extensions=later))
+        assert (await post(dead_letters, "/dead-letters/1/redrive", {"data": 1}))[1]["id"] == first
 
-    async def test_text_stays_text(self, letters: Cluster) -> None:
-        await keep(letters, replace(FAILED, datacontenttype="text/plain", data=b"hi"))
-        await post(letters, "/dead-letters/1/redrive", {"data": "ho"})
-        assert letters.sink.messages[0].data == b"ho"
+    async def test_text_stays_text(self, dead_letters: Cluster) -> None:
+        await keep(dead_letters, replace(FAILED, datacontenttype="text/plain", data=b"hi"))
+        await post(dead_letters, "/dead-letters/1/redrive", {"data": "ho"})
+        assert dead_letters.sink.messages[0].data == b"ho"
 
     @pytest.mark.parametrize(
         ("edit", "field"),
@@ -141,41 +145,43 @@ class TestEdit:
         ],
     )
     async def test_a_bad_edit_is_refused_by_name(
-        self, letters: Cluster, edit: Any, field: str
+        self, dead_letters: Cluster, edit: Any, field: str
     ) -> None:
-        await keep(letters, FAILED)
-        status, answer = await post(letters, "/dead-letters/1/redrive", edit)
+        await keep(dead_letters, FAILED)
+        status, answer = await post(dead_letters, "/dead-letters/1/redrive", edit)
         assert status == 422
         assert field in answer["detail"]
-        assert (await get(letters, "/dead-letters/1"))["state"] == "open"
-        assert letters.sink.messages == []
+        assert (await get(dead_letters, "/dead-letters/1"))["state"] == "open"
+        assert dead_letters.sink.messages == []
 
 
 class TestOneOfMany:
-    async def test_one_that_the_broker_refuses_ends_no_bulk_redrive(self, letters: Cluster) -> None:
+    async def test_one_that_the_broker_refuses_ends_no_bulk_redrive(
+        self, dead_letters: Cluster
+    ) -> None:
         for number in range(3):
-            await keep(letters, replace(FAILED, id=f"e-{number}"))
-        letters.sink.statuses = [400]
-        status, answer = await post(letters, "/redrive", {"state": "open"})
+            await keep(dead_letters, replace(FAILED, id=f"e-{number}"))
+        dead_letters.sink.statuses = [400]
+        status, answer = await post(dead_letters, "/redrive", {"state": "open"})
         assert (status, len(answer["redriven"])) == (202, 3)
 
         async def all_ended() -> bool:
-            return bool((await get(letters, "/dead-letters?state=redriven"))["total"] == 3)
+            return bool((await get(dead_letters, "/dead-letters?state=redriven"))["total"] == 3)
 
         assert await eventually(all_ended)
-        [row] = (await get(letters, "/dead-letters?state=open"))["dead_letters"]
+        [row] = (await get(dead_letters, "/dead-letters?state=open"))["dead_letters"]
         assert row["code"] == 400, "the broker's own"
 
     async def test_a_content_type_that_no_header_can_hold_ends_none_either(
-        self, letters: Cluster
+        self, dead_letters: Cluster
     ) -> None:
-        await keep(letters, replace(FAILED, id="before"))
-        await control_characters(letters)
-        status, answer = await post(letters, "/redrive", {"state": "open"})
+        await keep(dead_letters, replace(FAILED, id="before"))
+        await control_characters(dead_letters)
+        status, answer = await post(dead_letters, "/redrive", {"state": "open"})
         assert status == 202
         assert {row["dead_letter"] for row in answer["redriven"]} == {1, 2}
-        assert (await get(letters, "/dead-letters?state=redriving"))["total"] == 0
-        assert not any("\n" in (sent.datacontenttype or "") for sent in letters.sink.messages)
+        assert (await get(dead_letters, "/dead-letters?state=redriving"))["total"] == 0
+        assert not any("\n" in (sent.datacontenttype or "") for sent in dead_letters.sink.messages)
 
 
 class TestLimits:
@@ -192,12 +198,12 @@ class TestLimits:
         assert (status, "only the beginning" in answer["detail"]) == (409, True)
         assert (await post(cluster, "/dead-letters/1/redrive", {"data": {}}))[0] == 202
 
-    async def test_a_list_carries_no_event(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        [row] = (await get(letters, "/dead-letters"))["dead_letters"]
+    async def test_a_list_carries_no_event(self, dead_letters: Cluster) -> None:
+        await keep(dead_letters, FAILED)
+        [row] = (await get(dead_letters, "/dead-letters"))["dead_letters"]
         assert not row.keys() & {"data", "attributes", "event"}
 
-    async def test_old_letters_expire_and_that_is_on_record(
+    async def test_old_dead_letters_expire_and_that_is_on_record(
         self, cluster: Cluster, functions_database: str
     ) -> None:
         now = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -218,14 +224,16 @@ class TestLimits:
         assert found == {(1, "expired", FAILED.id), (2, "expired", "open")}
         assert {row["reason"] for row in rows} == {"kept for 30 days"}
 
-    async def test_a_deleted_letter_leaves_its_audit_and_no_payload(self, letters: Cluster) -> None:
-        await keep(letters, FAILED)
-        await post(letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
+    async def test_a_deleted_dead_letter_leaves_its_audit_and_no_payload(
+        self, dead_letters: Cluster
+    ) -> None:
+        await keep(dead_letters, FAILED)
+        await post(dead_letters, "/dead-letters/1/redrive", **{"X-User": "ann"})
         body = {"reason": "personal data"}
-        status, _ = await post(letters, "/dead-letters/1/delete", body, **{"X-User": "ann"})
+        status, _ = await post(dead_letters, "/dead-letters/1/delete", body, **{"X-User": "ann"})
         assert status == 200
-        await get(letters, "/dead-letters/1", 404)
-        [row] = (await get(letters, "/audit"))["audit"]
+        await get(dead_letters, "/dead-letters/1", 404)
+        [row] = (await get(dead_letters, "/audit"))["audit"]
         assert (row["who"], row["action"], row["reason"]) == ("ann", "deleted", "personal data")
         assert (row["source"], row["id"], row["type"]) == (FAILED.source, FAILED.id, FAILED.type)
-        assert (await post(letters, "/dead-letters/1/delete", body))[0] == 404
+        assert (await post(dead_letters, "/dead-letters/1/delete", body))[0] == 404

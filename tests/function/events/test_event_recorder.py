@@ -1,4 +1,4 @@
-"""event-recorder: every event is there once, and what became of it is told."""
+"""event-recorder: every event is there once, and what became of it is reported."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def golden(kind: str) -> cloudevents.Message:
 
 
 class TestKeeping:
-    async def test_an_event_is_told_as_it_came(self, recorder: Cluster) -> None:
+    async def test_an_event_is_reported_as_it_came(self, recorder: Cluster) -> None:
         await keep(recorder, SOME)
         [event] = await search(recorder)
         assert event["attributes"] == {"specversion": "1.0", **cloudevents.attributes(SOME)}
@@ -121,7 +121,7 @@ class TestKeeping:
         assert event["arrived"] == NOON.timestamp()
 
     @pytest.mark.parametrize(
-        ("data", "told"),
+        ("data", "received"),
         [
             (b"x" * 1001, {"data": "x" * 1000}),
             ("é".encode() * 501, {"data": "é" * 500}),
@@ -130,13 +130,13 @@ class TestKeeping:
         ],
         ids=["text", "between letters", "within a letter", "bytes"],
     )
-    async def test_big_data_is_cut_and_said_to_be(
-        self, recorder: Cluster, data: bytes, told: dict[str, str]
+    async def test_big_data_is_cut_and_marked_so(
+        self, recorder: Cluster, data: bytes, received: dict[str, str]
     ) -> None:
         await keep(recorder, replace(SOME, data=data))
         [event] = await search(recorder)
         assert (event["size"], event["cut"]) == (len(data), True)
-        assert {name: event[name] for name in event if name.startswith("data")} == told
+        assert {name: event[name] for name in event if name.startswith("data")} == received
 
     @pytest.mark.parametrize(
         "odd",

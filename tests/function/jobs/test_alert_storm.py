@@ -1,4 +1,4 @@
-"""Large events cost little and hold up nobody."""
+"""Large events cost little and hold up no other."""
 
 from __future__ import annotations
 

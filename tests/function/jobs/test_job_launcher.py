@@ -50,9 +50,9 @@ async def test_every_fact_of_a_job_is_in_the_chain_and_the_trace_of_who_asked(
 
     await world.tell(run_python("raise SystemExit(7)", "e2"))
     await world.until("queued", "started", "succeeded", "queued", "started", "failed")
-    said = {fact.id: fact.extensions for fact in world.facts}.values()
-    assert [s["correlationid"] for s in said] == ["an-issue"] * 3 + ["e2"] * 3
-    assert [s.get("traceparent") for s in said] == [trace] * 3 + [None] * 3
+    emitted = {fact.id: fact.extensions for fact in world.facts}.values()
+    assert [s["correlationid"] for s in emitted] == ["an-issue"] * 3 + ["e2"] * 3
+    assert [s.get("traceparent") for s in emitted] == [trace] * 3 + [None] * 3
 
 
 async def test_an_event_that_comes_ten_times_makes_one_job(world: World) -> None:
@@ -98,7 +98,7 @@ async def test_a_failure_tells_reason_exit_code_and_last_lines(world: World) -> 
     await world.tell(run_python("print('so far'); raise SystemExit(7)"))
 
     await world.until("queued", "started", "failed")
-    (fact,) = world.said("failed")
+    (fact,) = world.emitted("failed")
     assert (fact["reason"], fact["pod_reason"], fact["exit_code"], fact["log"]) == (
         "BackoffLimitExceeded",
         "Error",
@@ -113,14 +113,14 @@ async def test_a_job_is_not_failed_while_retries_remain(world: World, tmp_path: 
     await world.tell(run_python(code, retries="1"))
 
     await world.until("queued", "started", "succeeded")
-    assert world.said("failed") == []
+    assert world.emitted("failed") == []
 
 
 async def test_a_job_beyond_its_deadline_fails_for_that(world: World) -> None:
     await world.tell(run_python(FOREVER, deadline="10"))
 
     await world.until("queued", "started", "failed")
-    assert world.said("failed")[0]["reason"] == "DeadlineExceeded"
+    assert world.emitted("failed")[0]["reason"] == "DeadlineExceeded"
 
 
 async def test_jobs_of_a_full_group_wait_in_order_and_say_why(world: World) -> None:
@@ -157,7 +157,7 @@ async def test_a_newer_request_supersedes_the_running_and_the_queued(world: Worl
 
     await eventually(newest_ran)
     newest = (await world.jobs())[0]["job_id"]
-    superseded = [fact["superseded_by"] for fact in world.said("cancelled")]
+    superseded = [fact["superseded_by"] for fact in world.emitted("cancelled")]
     assert superseded[-1] == newest
     assert len(await kube_jobs(world)) == 1
 
@@ -168,7 +168,7 @@ async def test_a_cancelled_job_is_stopped_and_deleted(world: World) -> None:
     await world.tell(JobCancelRequested(task_id="t9", reason="not wanted"))
 
     await world.until("queued", "started", "cancelled")
-    assert world.said("cancelled")[0]["reason"] == "not wanted"
+    assert world.emitted("cancelled")[0]["reason"] == "not wanted"
 
     async def is_gone() -> bool:
         return await kube_jobs(world) == []
@@ -183,10 +183,10 @@ async def test_a_job_deleted_by_hand_is_cancelled(world: World) -> None:
     await world.api.delete(f"{JOBS}/{job['job_id']}?propagationPolicy=Background")
 
     await world.until("queued", "started", "cancelled")
-    assert "deleted" in world.said("cancelled")[0]["reason"]
+    assert "deleted" in world.emitted("cancelled")[0]["reason"]
 
 
-async def test_what_an_event_says_reaches_the_agent_as_it_was_said(world: World) -> None:
+async def test_what_an_event_says_reaches_the_agent_as_it_came(world: World) -> None:
     title = "costs $5, $(HOME) and $$(HOME)"
     await world.tell(run_python("import os; print(os.environ['TASK_ID'])", task=title))
 
@@ -208,7 +208,7 @@ async def test_the_sweep_sees_what_no_watch_saw(unwatched: World) -> None:
     await unwatched.until("queued", "started", "succeeded", sweeping=True)
 
 
-async def test_a_job_that_went_unseen_is_said_to_be_gone(unwatched: World) -> None:
+async def test_a_job_that_went_unseen_is_reported_as_gone(unwatched: World) -> None:
     await unwatched.tell(run_python(FOREVER))
     (job,) = await unwatched.jobs()
     await unwatched.api.delete(f"{JOBS}/{job['job_id']}?propagationPolicy=Background")
@@ -219,8 +219,8 @@ async def test_a_job_that_went_unseen_is_said_to_be_gone(unwatched: World) -> No
     await eventually(is_gone)
     for _ in range(2):
         await unwatched.sweep()
-    assert unwatched.said("failed")[0]["reason"] == "Gone"
-    assert unwatched.said("failed")[0]["exit_code"] is None
+    assert unwatched.emitted("failed")[0]["reason"] == "Gone"
+    assert unwatched.emitted("failed")[0]["exit_code"] is None
 
 
 async def test_a_job_that_was_only_recorded_is_no_success(
@@ -234,7 +234,7 @@ async def test_a_job_that_was_only_recorded_is_no_success(
         (job,) = await world.jobs()
         assert (job["state"], job["outcome"]) == ("succeeded", "recorded")
         assert "recorded only, not run" in job["reason"]
-        (fact,) = world.said("succeeded")
+        (fact,) = world.emitted("succeeded")
         assert fact["outcome"] == "recorded"
         async with cluster.client("job-launcher") as client:
             assert (await client.get("/tasks/t")).json()["status"] == "recorded"

@@ -199,7 +199,7 @@ async def test_a_request_that_waits_too_long_fails_and_says_what_for(
         serve(cluster, functions_database, peer, now=lambda: later)
         await world.sweep()
 
-        (fact,) = world.said("failed")
+        (fact,) = world.emitted("failed")
         assert fact["reason"] == "NotLaunched"
         assert fact["message"].endswith("namespace agents does not exist")
 

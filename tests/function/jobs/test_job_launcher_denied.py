@@ -106,19 +106,19 @@ async def test_what_admission_denies_ten_times_has_failed_and_frees_its_group(
         await launcher.minutes(2)
 
         assert await launcher.states() == {"poison": "failed", "behind": "starting"}
-        (fact,) = launcher.world.said("failed")
+        (fact,) = launcher.world.emitted("failed")
         assert "image tag cannot be latest" in fact["message"]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "emitted",
     [Say(403, NO_RIGHT), Say(404, 'namespaces "agents" not found'), Say(429), Say(503)],
     ids=lambda say: str(say.status),
 )
 async def test_what_is_true_of_all_is_asked_once_a_round(
-    cluster: Cluster, functions_database: str, tmp_path: Path, said: Say
+    cluster: Cluster, functions_database: str, tmp_path: Path, emitted: Say
 ) -> None:
-    async with kube_peer(tmp_path, said) as peer:
+    async with kube_peer(tmp_path, emitted) as peer:
         launcher = Clocked(cluster, functions_database, peer)
 
         await launcher.claim(asked("e1", task="one", group="a"), asked("e2", task="two", group="b"))
@@ -140,7 +140,7 @@ async def test_an_end_that_is_on_its_way_is_waited_for(
         await launcher.minutes(1)
 
         assert await launcher.states() == {"one": "failed"}
-        assert launcher.world.said("failed")[0]["reason"] == "Gone"
+        assert launcher.world.emitted("failed")[0]["reason"] == "Gone"
 
 
 __all__ = ["Clocked", "World"]
@@ -149,7 +149,7 @@ __all__ = ["Clocked", "World"]
 async def test_a_job_whose_pod_a_quota_refuses_says_so(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
-    words = 'pods "x" is forbidden: exceeded quota: agents, requested: limits.cpu=2'
+    expected_text = 'pods "x" is forbidden: exceeded quota: agents, requested: limits.cpu=2'
     made: list[Any] = []
 
     def judge(request: str, body: Any) -> Say:
@@ -161,7 +161,7 @@ async def test_a_job_whose_pod_a_quota_refuses_says_so(
             name = made[0]["metadata"]["name"]
             about = {"involvedObject": {"name": name}, "reason": "FailedCreate"}
             older = {**about, "message": "older", "lastTimestamp": "2025-12-31T00:00:00Z"}
-            newer = {**about, "message": words, "lastTimestamp": "2026-01-01T00:00:00Z"}
+            newer = {**about, "message": expected_text, "lastTimestamp": "2026-01-01T00:00:00Z"}
             return Say(200, body={"items": [newer, older]})
         jobs = [job for job in made if job["kind"] == "Job"]
         return Say(200, body={"items": jobs} if "/jobs" in request else NOTHING)
@@ -172,4 +172,4 @@ async def test_a_job_whose_pod_a_quota_refuses_says_so(
         await clocked.claim(asked("e1"))
         await clocked.minutes(1)
         (job,) = await clocked.world.jobs()
-        assert (job["state"], job["reason"]) == ("starting", f"FailedCreate: {words}")
+        assert (job["state"], job["reason"]) == ("starting", f"FailedCreate: {expected_text}")

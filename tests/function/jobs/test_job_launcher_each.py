@@ -111,7 +111,7 @@ async def test_a_bad_item_has_its_own_failed_row_and_event(
             "two": "starting",
         }
         assert sorted(world.types()) == ["failed", "queued", "queued"]
-        (fact,) = world.said("failed")
+        (fact,) = world.emitted("failed")
         assert (fact["task_id"], fact["reason"]) == ("bad", "Refused")
         assert "the event has no item.what" in fact["message"]
         assert fact["message"] in (await world.jobs(task="bad"))[0]["reason"]

@@ -38,14 +38,14 @@ async def started(world: World, code: str, **data: str) -> str:
 
 async def read_on(client: httpx.AsyncClient, path: str) -> str:
     """All of a log, as a follower reads it."""
-    said, place, over = "", "", False
+    emitted, place, over = "", "", False
     while not over:
         answer = await client.get(path, params={"follow": "true", "after": place})
         assert answer.status_code == 200, answer.text
-        said, place = said + answer.text, answer.headers.get("x-log-next", "")
+        emitted, place = emitted + answer.text, answer.headers.get("x-log-next", "")
         state, more = answer.headers["x-job-state"], answer.headers["x-log-more"]
         over = state in ("succeeded", "failed", "cancelled") and more == "false"
-    return said
+    return emitted
 
 
 async def test_a_dozen_readers_of_a_quiet_log_hold_no_launch_up(

@@ -1,4 +1,4 @@
-"""Requests, changes and cancellations arrive in any order; what counts is when they were said."""
+"""Requests, changes and cancellations arrive in any order; what counts is when they were sent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def world(cluster: Cluster, functions_database: str, tmp_path: Path, peer:
     return world
 
 
-def said_at(id: str, time: str, **data: str) -> cloudevents.Message:
+def emitted_at(id: str, time: str, **data: str) -> cloudevents.Message:
     return dataclasses.replace(asked(id, task=id, **data), time=time)
 
 
@@ -64,18 +64,18 @@ async def states(world: World) -> dict[str, str]:
 
 
 async def test_an_older_request_that_comes_late_does_not_replace_the_newer(world: World) -> None:
-    await world.tell(said_at("newer", "2026-01-01T10:00:00Z", supersede="pr 1"))
-    await world.tell(said_at("older", "2026-01-01T09:00:00Z", supersede="pr 1"))
+    await world.tell(emitted_at("newer", "2026-01-01T10:00:00Z", supersede="pr 1"))
+    await world.tell(emitted_at("older", "2026-01-01T09:00:00Z", supersede="pr 1"))
 
     assert await states(world) == {"newer": "starting", "older": "cancelled"}
     (older,) = await world.jobs(task="older")
     (newer,) = await world.jobs(task="newer")
     assert older["superseded_by"] == newer["job_id"]
-    assert world.said("cancelled")[0]["reason"] == f"superseded by {newer['job_id']}"
+    assert world.emitted("cancelled")[0]["reason"] == f"superseded by {newer['job_id']}"
 
 
 async def test_a_time_that_is_still_to_come_is_now(world: World) -> None:
-    await world.tell(said_at("wrong clock", "2999-01-01T10:00:00Z", supersede="pr 1"))
+    await world.tell(emitted_at("wrong clock", "2999-01-01T10:00:00Z", supersede="pr 1"))
     await world.tell(asked("next", task="next", supersede="pr 1"))
 
     assert await states(world) == {"wrong clock": "cancelled", "next": "starting"}
@@ -99,16 +99,16 @@ def task(id: str, **more: Any) -> TaskRequested:
     return TaskRequested(task_id=id, service="shop", title="Fix it", **more)
 
 
-def now_said(event: Any, time: str) -> cloudevents.Message:
+def now_emitted(event: Any, time: str) -> cloudevents.Message:
     return dataclasses.replace(message_of(event), time=time)
 
 
 async def test_a_cancellation_that_overtakes_its_task_stops_it(world: World) -> None:
     await world.tell(JobCancelRequested(task_id="t", reason="never mind"))
-    await world.tell(now_said(task("t"), "2026-01-01T09:00:00Z"))
+    await world.tell(now_emitted(task("t"), "2026-01-01T09:00:00Z"))
 
     assert await states(world) == {"t": "cancelled"}
-    assert world.said("cancelled")[0]["reason"] == "never mind"
+    assert world.emitted("cancelled")[0]["reason"] == "never mind"
 
 
 async def test_a_task_that_is_asked_for_again_after_its_cancellation_runs(world: World) -> None:

@@ -110,7 +110,7 @@ async def test_it_fails_after_a_while_and_makes_room(
     assert world.types() == facts
     left = (await world.api.get("/apis/batch/v1/namespaces/agents/jobs")).json()["items"]
     assert bool(left) is (facts == ["queued"])
-    for fact in world.said("failed"):
+    for fact in world.emitted("failed"):
         assert fact["reason"] == "NotStarted"
         assert fact["message"].startswith("not within 600 s: CreateContainerConfigError: ")
         assert "agent-credentials" in fact["message"]

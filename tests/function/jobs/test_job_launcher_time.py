@@ -38,8 +38,8 @@ async def test_work_on_a_kubernetes_that_says_nothing_ends(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
     async with kube_peer(tmp_path, Say(SILENCE)) as peer:
-        patience = {"TIMEOUT_SECONDS": "2", "KUBERNETES_TIMEOUT_S": "60"}
-        world = deploy(cluster, functions_database, peer, **patience)
+        timeout = {"TIMEOUT_SECONDS": "2", "KUBERNETES_TIMEOUT_S": "60"}
+        world = deploy(cluster, functions_database, peer, **timeout)
         with stamina.set_testing(True, attempts=3):
             await world.tell(asked("e1"))
 
@@ -80,7 +80,7 @@ async def succeeded(world: World, *ids: str) -> Say:
     return Say(200, body={"items": items})
 
 
-async def test_what_a_sweep_saw_before_kubernetes_failed_is_said(
+async def test_what_a_sweep_saw_before_kubernetes_failed_is_reported(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
     async with kube_peer(tmp_path, Say(201, body=MADE)) as peer:

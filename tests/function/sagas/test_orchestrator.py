@@ -42,7 +42,7 @@ class TestStory:
         undone = [c.step_name for c in world.cluster.sink.of(StepCommanded) if c.action == "UNDO"]
         assert undone == ["createClient", "createRealm"]
 
-    async def test_a_run_waits_in_words_and_starts_when_the_worker_registers(
+    async def test_a_run_waits_with_a_reason_and_starts_when_the_worker_registers(
         self, world: SagaWorld
     ) -> None:
         await world.register("realm-service")

@@ -15,7 +15,7 @@ from tests.support.cluster import Cluster
 from tests.support.saga_world import TENANT, SagaWorld, kafka
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ steps:
         assert (await world.run(flow_id))["status"] == "COMPLETED"
         assert await world.count("orchestration_run") == 1
 
-    async def test_what_is_said_carries_the_cause_of_the_request(self, world: SagaWorld) -> None:
+    async def test_what_is_emitted_carries_the_correlation_of_the_request(
+        self, world: SagaWorld
+    ) -> None:
         why = {"correlationid": "an-order", "causationid": "a-click", "traceparent": TRACE}
         headers = {
             "traceparent": TRACE,
@@ -119,11 +121,11 @@ steps:
     async def test_a_registration_is_answered_with_an_event(self, world: SagaWorld) -> None:
         await world.register("realm-service")
 
-        async def said() -> list[Any]:
+        async def emitted() -> list[Any]:
             found = world.cluster.sink.of(RegistrationDecided)
             return found if len(found) == 2 else []
 
-        decided = sorted(await eventually(said), key=lambda d: d.as_)
+        decided = sorted(await eventually(emitted), key=lambda d: d.as_)
         assert [(d.as_, d.status) for d in decided] == [
             ("initiator", "PENDING"),
             ("worker", "PENDING"),
@@ -138,7 +140,7 @@ steps:
             ({"attempt": 7}, "attempt: 7 was never sent"),
             ({"workerName": "eve"}, "'eve' has not registered"),
             ({"stepName": "zz"}, "is no step of"),
-            ({"flowId": NOBODY}, "there is no run"),
+            ({"flowId": UNKNOWN}, "there is no run"),
         ],
         ids=[
             "other step",
@@ -174,7 +176,7 @@ steps:
         assert after["steps"] == before["steps"]
 
     @pytest.mark.parametrize(
-        ("message", "status", "words"),
+        ("message", "status", "expected_text"),
         [
             (cloudevents.Message("1", "/x", "other.type"), 400, "not handled here"),
             (kafka("some.topic", b"{}"), 422, "topic"),
@@ -189,10 +191,10 @@ steps:
             (kafka("orchestrator.execution.start", b'{"orchName":"nope"}'), 422, "nope"),
         ],
     )
-    async def test_bad_events_are_refused_in_words(
-        self, world: SagaWorld, message: cloudevents.Message, status: int, words: str
+    async def test_bad_events_are_refused_with_a_reason(
+        self, world: SagaWorld, message: cloudevents.Message, status: int, expected_text: str
     ) -> None:
         response = await world.cluster.tell("orchestrator", message)
         assert response.status_code == status
-        assert words in response.json()["detail"]
+        assert expected_text in response.json()["detail"]
         assert len(response.content) <= 512

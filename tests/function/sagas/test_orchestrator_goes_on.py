@@ -61,7 +61,7 @@ class TestOutbox:
 
 
 class TestTimers:
-    async def test_a_step_that_nobody_answers_times_out_and_goes_again(
+    async def test_a_step_without_an_answer_times_out_and_goes_again(
         self, world: SagaWorld
     ) -> None:
         retry = {"attempts": 2, "backoff": "PT0.05S"}

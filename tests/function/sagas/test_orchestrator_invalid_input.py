@@ -163,7 +163,7 @@ class TestFailures:
 
 class TestResults:
     @pytest.mark.parametrize(
-        ("result", "words"),
+        ("result", "expected_text"),
         [
             ("x" * 900_000, "has 900002 bytes, the maximum is 786432"),
             (json.loads("[" * 101 + "]" * 101), "is nested deeper than 100 levels"),
@@ -173,7 +173,7 @@ class TestResults:
         ids=["big", "deep", "half a pair", "zero"],
     )
     async def test_a_success_whose_result_cannot_be_kept_is_undone_and_audited(
-        self, world: SagaWorld, result: str, words: str
+        self, world: SagaWorld, result: str, expected_text: str
     ) -> None:
         await world.register("realm-service", "client-service")
         flow_id = await world.execute(tenantId="t")
@@ -181,7 +181,7 @@ class TestResults:
         assert (await world.cluster.tell("orchestrator", message)).status_code == 202
         run = await world.run(flow_id)
         assert [s["status"] for s in run["steps"]] == ["UNDOING", "PENDING"]
-        assert words in run["reason"]
+        assert expected_text in run["reason"]
         [line] = await world.get(f"audit/{flow_id}?eventType=STEP_FAILED")
         assert line["detail"].startswith("took effect, but result: ")
 
@@ -193,7 +193,7 @@ class TestResults:
         assert payload == {"number": 0.12345678901234568, "text": "0.12345678901234567890"}
 
     @pytest.mark.parametrize(
-        ("body", "words"),
+        ("body", "expected_text"),
         [
             (b'"' + b"x" * 1_048_000 + b'"', None),
             (b"\xff" * 800_000, "has 800000 bytes, the maximum without JSON is 786432"),
@@ -201,13 +201,13 @@ class TestResults:
         ids=["json", "binary"],
     )
     async def test_a_payload_is_refused_with_the_size_that_it_has(
-        self, world: SagaWorld, body: bytes, words: str | None
+        self, world: SagaWorld, body: bytes, expected_text: str | None
     ) -> None:
         await world.register()
         path = "/api/orchestration/execute/tenantCreation"
         response = await world.api.post(path, content=body)
-        assert response.status_code == (200 if words is None else 400)
-        assert words is None or words in response.json()["detail"]
+        assert response.status_code == (200 if expected_text is None else 400)
+        assert expected_text is None or expected_text in response.json()["detail"]
 
     async def test_a_deep_payload_is_kept_as_base64(self, world: SagaWorld) -> None:
         await world.register()
@@ -291,7 +291,7 @@ class TestNames:
 
 
 class TestRegistrations:
-    async def test_what_fits_no_model_and_what_is_unsound_are_said_at_once(
+    async def test_what_fits_no_model_and_what_is_unsound_are_reported_at_once(
         self, world: SagaWorld
     ) -> None:
         steps = [
@@ -315,10 +315,10 @@ class TestRegistrations:
         message = event(REGISTRATION, TENANT | {"steps": [{"name": "a", "timeout": -1}]})
         assert (await world.cluster.tell("orchestrator", message)).status_code == 422
 
-        async def said() -> list[Any]:
+        async def emitted() -> list[Any]:
             return world.cluster.sink.of(RegistrationDecided)
 
-        [decided] = await eventually(said)
+        [decided] = await eventually(emitted)
         assert (decided.status, decided.service_name) == ("FAILED", "tenantCreation-service")
         assert decided.errors == ["steps.0.timeout: Input should be greater than 0 seconds"]
 
@@ -338,7 +338,7 @@ class TestRegistrations:
         assert command.json()["payload"] == {"tenantId": "t", "since": "2026-01-05"}
 
     @pytest.mark.parametrize(
-        ("text", "words"),
+        ("text", "expected_text"),
         [
             (b"a: &x [1]\nb: *x", "aliases are not supported"),
             (b"2026-01-05: 1", "keys must be str"),
@@ -347,9 +347,9 @@ class TestRegistrations:
         ids=["alias", "key", "broken"],
     )
     async def test_yaml_that_json_cannot_say_is_refused(
-        self, world: SagaWorld, text: bytes, words: str
+        self, world: SagaWorld, text: bytes, expected_text: str
     ) -> None:
         message = event(REGISTRATION, text, media_type="application/yaml")
         response = await world.cluster.tell("orchestrator", message)
         assert response.status_code == 400
-        assert words in response.json()["detail"]
+        assert expected_text in response.json()["detail"]

@@ -70,7 +70,7 @@ def _prepare(url: str) -> None:
     [("a%0Ab", 422), ("%0D%0A", 422), ("a%00", 422), ("%20", 422), ("%C3%28", 422), ("a%2Fb", 404)],
     ids=["line break", "only line breaks", "zero", "space", "no UTF-8", "slash"],
 )
-def test_a_path_with_odd_characters_is_refused_in_words(
+def test_a_path_with_odd_characters_is_refused_with_a_reason(
     orchestrator_url: str, name: str, status: int
 ) -> None:
     answer = httpx.get(f"{orchestrator_url}/api/orchestrations/{name}", timeout=60)

@@ -1,4 +1,4 @@
-"""What is wrong with one run, one event or the database for a while, and harms nobody else."""
+"""What is wrong with one run, one event or the database for a while, and harms no other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.saga_world import SagaWorld
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 TICK = cloudevents.from_json(
     {"specversion": "1.0", "id": "1", "source": "/ping", "schedule": "saga-sweep"}
     | {"type": "dev.knative.sources.ping", "time": "2026-01-05T09:00:00Z", "data": {}}
@@ -73,7 +73,7 @@ def success(flow_id: str, step: str, action: str = "DO") -> cloudevents.Message:
 
 
 class TestConditions:
-    async def test_a_condition_that_raises_fails_its_step_and_nobody_else(
+    async def test_a_condition_that_raises_fails_its_step_and_no_other(
         self, world: SagaWorld
     ) -> None:
         await register(world, "bad", {"name": "a", "when": "payload[::0]"})
@@ -130,7 +130,7 @@ class TestConditions:
         assert (started["status"], started["run"]) == ("FAILED", "FAILED")
         assert "condition 'ceil(" in started["reason"]
 
-    async def test_who_waits_for_a_run_that_fails_is_told_why(self, world: SagaWorld) -> None:
+    async def test_who_waits_for_a_run_that_fails_gets_the_reason(self, world: SagaWorld) -> None:
         when = "payload.list[::0]"
         await register(world, "late", {"name": "a"}, {"name": "b", "when": when})
         await work(world, "late", "a", "b")
@@ -150,7 +150,7 @@ class TestConditions:
 
 
 class TestTimerLoop:
-    async def test_a_run_that_cannot_be_woken_starves_nobody(
+    async def test_a_run_that_cannot_be_woken_starves_no_other(
         self, world: SagaWorld, caplog: pytest.LogCaptureFixture
     ) -> None:
         await register(world, "one", {"name": "a", "timeout": 0.05, "retry": {"attempts": 1}})
@@ -170,7 +170,7 @@ class TestTimerLoop:
         response = await world.cluster.tell("orchestrator", TICK)
         assert response.status_code == 202
 
-    async def test_the_clock_outlives_an_error_that_nobody_has_thought_of(
+    async def test_the_timer_loop_outlives_an_unexpected_error(
         self, world: SagaWorld, caplog: pytest.LogCaptureFixture
     ) -> None:
         await world.register("realm-service", "client-service")
@@ -259,7 +259,7 @@ class TestNeighbours:
     async def test_an_identity_that_is_too_long_is_refused(
         self, world: SagaWorld, attribute: str
     ) -> None:
-        message = success(NOBODY, "a")
+        message = success(UNKNOWN, "a")
         message = (
             dataclasses.replace(message, id="x" * 256)
             if attribute == "id"

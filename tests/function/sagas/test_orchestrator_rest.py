@@ -11,7 +11,7 @@ from functions.orchestrator.main import orchestrator
 from tests.support.cluster import Cluster
 from tests.support.saga_world import TENANT, SagaWorld, kafka
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ class TestRest:
             ("orchestrations?colour=red", 422, "colour"),
             ("orchestrations/nope", 404, "orchName"),
             ("orchestrations/nope/executions", 404, "orchName"),
-            (f"orchestrations/nope/executions/{NOBODY}", 404, "flowId"),
+            (f"orchestrations/nope/executions/{UNKNOWN}", 404, "flowId"),
             ("orchestrations/nope/executions/x", 422, "flow_id"),
-            (f"audit/{NOBODY}", 404, "flowId"),
-            (f"audit/{NOBODY}?from=yesterday", 422, "from"),
+            (f"audit/{UNKNOWN}", 404, "flowId"),
+            (f"audit/{UNKNOWN}?from=yesterday", 422, "from"),
         ],
     )
     async def test_nonsense_is_refused_with_the_field(

@@ -1,7 +1,7 @@
 """A process dies at each statement, and after each commit, of a saga that goes forth and back.
 
 What comes next is what a broker and another process do: unanswered events come again, and what is
-left in the outbox is sent. The end must be that of a run which nobody disturbed.
+left in the outbox is sent. The end must be that of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
 from functions.orchestrator.registration_request import read
-from tests.support.crashing_store import MortalStore
+from tests.support.crashing_store import CrashingStore
 
 
 class Play:
@@ -38,7 +38,7 @@ class Play:
         self.now = datetime.now(UTC)
         self.broker: dict[str, cloudevents.Message] = {}
         self.settings = settings
-        self.store = MortalStore(settings, dies_at)
+        self.store = CrashingStore(settings, dies_at)
         self.flow_id = new_flow_id()
         self.deaths = 0
 
@@ -95,7 +95,7 @@ class Play:
         self.deaths += 1
         await self.rest(engine)
         await self.store.close()
-        self.store = MortalStore(self.settings)
+        self.store = CrashingStore(self.settings)
         return self.engine()
 
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
@@ -113,7 +113,7 @@ class Play:
         action = Action(data.get("action", "DO"))
         able = data.get("stepName") != "c"
         what = Answered(data.get("stepName", "?"), action, able, data.get("attempt"), "w", 1)
-        if message.type == RunEnded.type:  # nobody answers it: it comes back as nonsense
+        if message.type == RunEnded.type:  # nothing answers it: it comes back as nonsense
             what = Answered("no such step", Action.DO, True)
         return Item(UUID(data["flowId"]), what, Claim("/w", message.id, "answer"))
 

@@ -1,4 +1,4 @@
-"""Two orchestrators, one run: whatever two of them are told at once happens one after the other.
+"""Two orchestrators, one run: whatever two of them receive at once happens one after the other.
 
 A third connection holds the run's row until both wait for it: the second one then starts from what
 the first has written. Two inputs in every pair, in many situations, against the pure decision.
@@ -149,9 +149,9 @@ class Pods:
         return flow_ids
 
     async def at_once(
-        self, holder: asyncpg.Connection, flow_id: UUID, told: tuple[Input, ...]
+        self, holder: asyncpg.Connection, flow_id: UUID, received: tuple[Input, ...]
     ) -> None:
-        """Tell each pod one thing while nobody can go on, then let go."""
+        """Tell each pod one thing while neither can go on, then let go."""
         asked: list[asyncio.Task[Done]] = []
 
         async def stuck() -> bool:
@@ -167,7 +167,7 @@ class Pods:
             await holder.execute(
                 "SELECT FROM orchestration_run WHERE flow_id = $1 FOR UPDATE", flow_id
             )
-            for pod, what in enumerate(told):
+            for pod, what in enumerate(received):
                 asked.append(asyncio.create_task(self.tell(pod, flow_id, what)))
                 await eventually(stuck, every_s=0.001)
         await asyncio.gather(*asked)
@@ -195,11 +195,11 @@ async def test_what_two_pods_receive_at_once_happens_one_after_the_other(
     pairs = list(product(INPUTS, repeat=2))
     flow_ids = await pods.begun(*SITUATIONS[situation], len(pairs))
     for flow_id, pair in zip(flow_ids, pairs, strict=True):
-        before, told = await pods.look(flow_id), (INPUTS[pair[0]], INPUTS[pair[1]])
-        await pods.at_once(holder, flow_id, told)
+        before, received = await pods.look(flow_id), (INPUTS[pair[0]], INPUTS[pair[1]])
+        await pods.at_once(holder, flow_id, received)
         after = await pods.look(flow_id)
         story = f"{' and '.join(pair)}: {after.run.status}"
-        ways = [_pure(before, order, pods.now) for order in _orders(*told)]
+        ways = [_pure(before, order, pods.now) for order in _orders(*received)]
         assert after.run in [run for run, _ in ways], story
         right = [commands for run, commands in ways if run == after.run]
         assert await pods.commands_since(before.run, flow_id) in right, story
@@ -215,9 +215,9 @@ def _orders(first: Input, second: Input) -> list[list[Input]]:
     return [*orders, [w for w in (first, second) if not isinstance(w, Woken)]]
 
 
-def _pure(stored: Stored, told: list[Input], now: datetime) -> tuple[Run, Counter[str]]:
+def _pure(stored: Stored, received: list[Input], now: datetime) -> tuple[Run, Counter[str]]:
     run, commands = stored.run, Counter[str]()
-    for what in told:
+    for what in received:
         decision = decide(run, what, World(now, stored.workers, Conditions().holds))
         run = decision.run
         commands.update(f"{c.action} {c.step} {c.attempt}" for c in decision.commands)

@@ -49,8 +49,8 @@ async def replace_realm_service(world: SagaWorld) -> None:
 
 
 def undos(world: SagaWorld) -> list[tuple[str, str]]:
-    told = world.cluster.sink.of(StepCommanded)
-    return [(c.step_name, c.worker_name) for c in told if c.action == "UNDO"]
+    received = world.cluster.sink.of(StepCommanded)
+    return [(c.step_name, c.worker_name) for c in received if c.action == "UNDO"]
 
 
 async def forget_all(world: SagaWorld) -> None:
@@ -84,8 +84,8 @@ async def test_an_operator_lets_the_new_worker_undo_what_the_old_one_did(world: 
     flow_id = await created(world)
     await replace_realm_service(world)
     await world.post(f"undo/{flow_id}")
-    await world.answer(await told_to_undo(world, "createClient"))
-    await told_to_undo(world, "createRealm")
+    await world.answer(await undo_received(world, "createClient"))
+    await undo_received(world, "createRealm")
     await fail(world, flow_id, "realm-service")
     assert (await world.run(flow_id))["status"] == "UNDO_FAILED"
     await world.post(f"retry/{flow_id}?reassign=true", headers={"X-Service-Name": "ada"})
@@ -94,14 +94,14 @@ async def test_an_operator_lets_the_new_worker_undo_what_the_old_one_did(world: 
     assert await world.count("realm") == 0
 
 
-async def told_to_undo(world: SagaWorld, step: str) -> cloudevents.Message:
-    """Take the command; nobody else will deliver it."""
+async def undo_received(world: SagaWorld, step: str) -> cloudevents.Message:
+    """Take the command; no other will deliver it."""
     wanted = {"stepname": step, "action": "UNDO"}
 
-    async def told() -> list[cloudevents.Message]:
+    async def received() -> list[cloudevents.Message]:
         return [m for m in world.cluster.sink.messages if wanted.items() <= m.extensions.items()]
 
-    message = (await eventually(told))[-1]
+    message = (await eventually(received))[-1]
     world.carried.add(message.id)
     return message
 

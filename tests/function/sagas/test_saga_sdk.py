@@ -100,8 +100,8 @@ async def world(cluster: Cluster, functions_database: str) -> World:
 
 async def test_an_answer_says_whose_it_is_and_what_came_out(world: World) -> None:
     answer = await world.asked(attempt=3, results={"before": 1})
-    said = (answer.flow_id, answer.step_name, answer.action, answer.attempt, answer.worker_name)
-    assert said == ("f", "write", "DO", 3, "kit-worker")
+    emitted = (answer.flow_id, answer.step_name, answer.action, answer.attempt, answer.worker_name)
+    assert emitted == ("f", "write", "DO", 3, "kit-worker")
     assert answer.metadata.status == "SUCCESS"
     assert answer.result == {"wrote": "f/write/1", "saw": {"before": 1}}
 
@@ -119,14 +119,14 @@ async def test_attempts_at_the_same_time_have_one_effect(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "final", "words"),
+    ("payload", "final", "message"),
     [("passing", False, "not now"), ("final", True, "never"), ("bug", False, "KeyError: 'oops'")],
 )
-async def test_a_failure_is_said_and_leaves_nothing_behind(
-    world: World, payload: str, final: bool, words: str
+async def test_a_failure_is_reported_and_leaves_nothing_behind(
+    world: World, payload: str, final: bool, message: str
 ) -> None:
     answer = await world.asked(payload=payload)
-    assert answer.metadata.model_dump() == {"status": "FAILED", "error": words, "final": final}
+    assert answer.metadata.model_dump() == {"status": "FAILED", "error": message, "final": final}
     assert await world.effects() == []
     assert (await world.asked(attempt=2)).metadata.status == "SUCCESS"
 

@@ -2,7 +2,7 @@
 
 Hypothesis draws a definition and what workers, broker, operators and processes do; whatever that
 was, the run ends, what took effect and had to go is gone once and in order, and nothing is left.
-A story that goes wrong is told in as few words as it can be.
+A story that goes wrong is printed as short as it can be.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from functions.orchestrator.decide.waiting_reason import waiting_for
 from tests.support.saga_machine import By, SagaMachine
 from tests.support.saga_model import SERVICES, check_end, registrations
 
-MOST_ROUNDS = 30
+MAX_SWEEPS = 30
 T = TypeVar("T")
 
-# A batch has about eight statements: each of them is somebody's last.
+# A batch has about eight statements: each of them is the last of some run.
 by = st.builds(By, st.integers(0, 1), st.none() | st.none() | st.integers(1, 10))
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 services = st.sampled_from(SERVICES)
@@ -175,7 +175,7 @@ class Stories(RuleBasedStateMachine):
         self.go_on_to_the_end(able=True, by=By())
 
     def go_on_to_the_end(self, able: bool, by: By) -> None:
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_SWEEPS):
             self.wait(self.world.happens(ResumeRequested("ada"), by))
             busy = self.all_is_answered(able, by)
             self.world.passes(100)
@@ -185,8 +185,8 @@ class Stories(RuleBasedStateMachine):
                 return
             by = By(1 - by.process)
         assert run is not None
-        words = waiting_for(run, dict.fromkeys(self.names, "w"))
-        raise AssertionError(f"it hangs as {run.status}: {words}")
+        message = waiting_for(run, dict.fromkeys(self.names, "w"))
+        raise AssertionError(f"it hangs as {run.status}: {message}")
 
     def everything_comes_again(self) -> None:
         again = [self.world.work(sent, able=True) for sent in self.world.commands()]

@@ -185,7 +185,7 @@ async def test_failures_in_a_row_pause_a_schedule(world: World) -> None:
     )
 
 
-async def test_a_schedule_that_works_again_after_a_pause_by_failures_is_told_once(
+async def test_a_schedule_that_works_again_after_a_pause_by_failures_is_reported_once(
     world: World,
 ) -> None:
     world.ping("hourly", "0 * * * *", missed="latest", pause_after="1")

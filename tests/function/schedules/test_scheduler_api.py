@@ -32,8 +32,8 @@ async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def asked(api: httpx.AsyncClient, path: str, status: int, **said: Any) -> Any:
-    response = await api.post(path, json={"by": "ada", **said})
+async def asked(api: httpx.AsyncClient, path: str, status: int, **emitted: Any) -> Any:
+    response = await api.post(path, json={"by": "ada", **emitted})
     assert response.status_code == status, response.text
     return response.json()
 
@@ -117,9 +117,9 @@ async def test_ticks_are_found_by_state_and_range_a_page_at_a_time(
 async def test_a_paused_schedule_skips_until_it_is_resumed(
     world: World, api: httpx.AsyncClient
 ) -> None:
-    said = await asked(api, "/schedules/scrum/pause", 200, reason="the server moves")
-    assert said["pause"] == {"by": "ada", "reason": "the server moves", "until": None}
-    assert said["next"][0]["reason"] == "paused by ada: the server moves"
+    emitted = await asked(api, "/schedules/scrum/pause", 200, reason="the server moves")
+    assert emitted["pause"] == {"by": "ada", "reason": "the server moves", "until": None}
+    assert emitted["next"][0]["reason"] == "paused by ada: the server moves"
     await world.wake(MONDAY + 14 * HOUR)
     await asked(api, "/schedules/scrum/resume", 200)
     await world.wake(MONDAY + 38 * HOUR)
@@ -175,9 +175,9 @@ async def test_a_dry_run_tells_what_a_backfill_would_run_and_why(
     world: World, api: httpx.AsyncClient
 ) -> None:
     await a_lost_week(world)
-    told = await asked(api, "/schedules/scrum/backfill", 200, **WEEK)
-    assert [one["runs"] for one in told["times"]] == 5 * [True]
-    assert told["times"][0]["reason"].startswith("missed: nothing looked")
+    received = await asked(api, "/schedules/scrum/backfill", 200, **WEEK)
+    assert [one["runs"] for one in received["times"]] == 5 * [True]
+    assert received["times"][0]["reason"].startswith("missed: nothing looked")
     failed = await asked(api, "/schedules/scrum/backfill", 200, **WEEK, which="failed")
     assert not any(one["runs"] for one in failed["times"])
     earlier = {"since": "2026-02-26T00:00:00Z", "before": "2026-03-02T00:00:00Z"}
@@ -229,7 +229,7 @@ async def test_a_cancelled_backfill_leaves_what_waits(world: World, api: httpx.A
 
 
 @pytest.mark.parametrize(
-    ("path", "said", "words"),
+    ("path", "emitted", "message"),
     [
         ("pause", {}, "reason"),
         ("pause", {"reason": "r", "until": "2026-03-02T00:00:00"}, "until"),
@@ -241,18 +241,23 @@ async def test_a_cancelled_backfill_leaves_what_waits(world: World, api: httpx.A
     ],
 )
 async def test_what_cannot_be_done_names_the_field(
-    world: World, api: httpx.AsyncClient, path: str, said: dict[str, Any], words: str
+    world: World, api: httpx.AsyncClient, path: str, emitted: dict[str, Any], message: str
 ) -> None:
-    refused = await asked(api, f"/schedules/scrum/{path}", 422, **said)
-    assert words in refused["detail"]
+    refused = await asked(api, f"/schedules/scrum/{path}", 422, **emitted)
+    assert message in refused["detail"]
 
 
 async def test_an_unknown_schedule_is_not_found(world: World, api: httpx.AsyncClient) -> None:
     assert (await api.get("/schedules/none")).status_code == 404
     assert (await api.get("/backfills/1")).status_code == 404
     world.now = MONDAY + 30 * DAY
-    for path, said in (("run", {}), ("resume", {}), ("pause", {"reason": "r"}), ("backfill", WEEK)):
-        await asked(api, f"/schedules/none/{path}", 404, **said)
+    for path, emitted in (
+        ("run", {}),
+        ("resume", {}),
+        ("pause", {"reason": "r"}),
+        ("backfill", WEEK),
+    ):
+        await asked(api, f"/schedules/none/{path}", 404, **emitted)
 
 
 async def test_metrics_count_what_became_of_nominal_times(world: World) -> None:

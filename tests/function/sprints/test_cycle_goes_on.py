@@ -65,7 +65,9 @@ async def test_a_cycle_cut_off_at_any_call_does_each_step_once(
     for _ in range(3):
         if (await cluster.tell("cycle-trigger", message)).status_code == 202:
             break
-    assert [told.new_sprint_id for told in cluster.sink.of(CycleCompleted)] == ["GEM-001-S02"]
+    assert [received.new_sprint_id for received in cluster.sink.of(CycleCompleted)] == [
+        "GEM-001-S02"
+    ]
     assert [(s.id, len(s.tasks)) for s in originals.sprints] == [
         ("GEM-001-S02", 10),
         ("GEM-001-S01", 2),
@@ -85,7 +87,7 @@ async def test_what_an_orchestrator_did_before_it_answered_500_is_not_asked_for_
 
 @pytest.mark.parametrize("lose_answer", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("cut", range(1, 6))
-async def test_the_sweep_finishes_a_cycle_that_nobody_delivers_again(
+async def test_the_sweep_finishes_a_cycle_that_is_not_delivered_again(
     cut: int,
     lose_answer: bool,
     cluster: Cluster,
@@ -96,9 +98,9 @@ async def test_the_sweep_finishes_a_cycle_that_nobody_delivers_again(
     await cluster.tell("cycle-trigger", DONE)
     await an_hour_passes(functions_database)
 
-    told = await completed(cluster, swept())
+    received = await completed(cluster, swept())
 
-    assert told.new_sprint_id == "GEM-001-S02"
+    assert received.new_sprint_id == "GEM-001-S02"
     assert await unfinished(cluster) == []
 
 
@@ -145,28 +147,28 @@ async def test_one_cycle_that_fails_in_a_sweep_costs_no_other(
     cluster.down.clear()
     originals.answers["POST /backlogs/BAD-001"] = (500, "boom")
     await an_hour_passes(functions_database)
-    told = await completed(cluster, swept())
-    assert told.project_id == "GEM-001"
+    received = await completed(cluster, swept())
+    assert received.project_id == "GEM-001"
     assert [row["project_id"] for row in await unfinished(cluster)] == ["BAD-001"]
 
 
 async def test_a_sprint_that_was_closed_and_has_no_successor_is_reported_again(
     cluster: Cluster, originals: Originals
 ) -> None:
-    """Broker and processes died right after the closing: nobody but the report knows of it."""
+    """Broker and processes died right after the closing: only the report knows of it."""
     await cluster.tell("sprint-report", morning(1))
     originals.sprints[0].status = "completed"
     originals.sprint("OLD-001", 7, 100).status = "completed"
 
     assert (await cluster.tell("sprint-report", morning(2))).status_code == 202
 
-    told = cluster.sink.of(SprintCompleted)
-    assert told == [DONE, DONE]
+    received = cluster.sink.of(SprintCompleted)
+    assert received == [DONE, DONE]
     rows = {s.project_id: s for s in cluster.sink.of(SprintsReported)[-1].sprints}
     assert rows["GEM-001"].detail == "GEM-001-S01 is completed and has no successor"
     assert rows["OLD-001"].state == "no-sprint"
 
-    assert (await completed(cluster, told[-1])).new_sprint_id == "GEM-001-S02"
+    assert (await completed(cluster, received[-1])).new_sprint_id == "GEM-001-S02"
     await cluster.tell("sprint-report", morning(3))
     assert cluster.sink.of(SprintCompleted) == [DONE, DONE]
 
@@ -174,13 +176,13 @@ async def test_a_sprint_that_was_closed_and_has_no_successor_is_reported_again(
 async def test_cycles_are_run_one_at_a_time_unless_set_otherwise(
     cluster: Cluster, originals: Originals
 ) -> None:
-    at_work, most = 0, 0
+    at_work, highest = 0, 0
     inner = cluster.apps["project-orchestrator"]
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal at_work, most
+        nonlocal at_work, highest
         at_work += 1
-        most = max(most, at_work)
+        highest = max(highest, at_work)
         for _ in range(20):
             await asyncio.sleep(0)
         await inner(scope, receive, send)
@@ -194,7 +196,7 @@ async def test_cycles_are_run_one_at_a_time_unless_set_otherwise(
         *(cluster.tell("cycle-trigger", CycleRequested(project_id=p)) for p in projects)
     )
     assert [answer.status_code for answer in answers] == [202] * 3
-    assert most == 1
+    assert highest == 1
 
 
 async def test_without_schedules_an_orchestrator_is_given_no_chance_to_make_one(
@@ -205,8 +207,8 @@ async def test_without_schedules_an_orchestrator_is_given_no_chance_to_make_one(
     environ = {"DATABASE_URL": functions_database, "CREATE_CRONJOB": "false"}
     cluster.deploy(cycle_trigger, environ)
     originals.sprint("GEM-001", 1, 100)
-    told = await completed(cluster, CycleRequested(project_id="GEM-001"))
-    assert isinstance(told, CycleCompleted)
-    assert told.new_sprint_id == "GEM-001-S02"
+    received = await completed(cluster, CycleRequested(project_id="GEM-001"))
+    assert isinstance(received, CycleCompleted)
+    assert received.new_sprint_id == "GEM-001-S02"
     assert originals.cronjobs == set()
     assert originals.writes == FOUR[:3]

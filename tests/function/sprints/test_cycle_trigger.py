@@ -52,24 +52,24 @@ def put(file: Path, text: str) -> None:
 
 async def completed(cycle: Cluster, event: Event | cloudevents.Message) -> CycleCompleted:
     """What cycle-trigger emits for an event."""
-    told = envelope.open_(await cycle.ask("cycle-trigger", event), (CycleCompleted,))
-    assert isinstance(told, CycleCompleted)
-    return told
+    received = envelope.open_(await cycle.ask("cycle-trigger", event), (CycleCompleted,))
+    assert isinstance(received, CycleCompleted)
+    return received
 
 
 async def test_a_finished_sprint_is_followed_by_the_next(cycle: Cluster, world: World) -> None:
-    told = await completed(cycle, DONE)
+    received = await completed(cycle, DONE)
 
-    assert (told.closed_sprint_id, told.new_sprint_id) == ("GEM-001-S01", "GEM-001-S02")
-    assert told.schedule == "0 13 * * 1-5"
-    assert told.warnings == []
-    assert [(step.name, step.did) for step in told.steps] == [
+    assert (received.closed_sprint_id, received.new_sprint_id) == ("GEM-001-S01", "GEM-001-S02")
+    assert received.schedule == "0 13 * * 1-5"
+    assert received.warnings == []
+    assert [(step.name, step.did) for step in received.steps] == [
         ("close-sprint", ["Closed sprint GEM-001-S01"]),
         ("generate-backlog", ["Generated 10 tasks for GEM-001"]),
         ("start-sprint", ["Created new sprint GEM-001-S02", "Assigned 10 tasks to sprint"]),
         ("verify", ["Nothing to do."]),
     ]
-    assert all(step.took_ms > 0 for step in told.steps)
+    assert all(step.took_ms > 0 for step in received.steps)
     assert world.writes == FOUR
     assert world.requests[0][1] == {
         "action": "analyze_and_orchestrate",
@@ -100,7 +100,7 @@ async def test_two_at_once_make_one_cycle(cycle: Cluster, world: World) -> None:
         cycle.tell("cycle-trigger", CycleRequested(project_id="GEM-001")),
     )
     assert [response.status_code for response in (one, other)] == [202, 202]
-    assert {told.new_sprint_id for told in cycle.sink.of(CycleCompleted)} == {"GEM-001-S02"}
+    assert {received.new_sprint_id for received in cycle.sink.of(CycleCompleted)} == {"GEM-001-S02"}
     if person.status_code != 202:  # came last: the sprint that a person sees then is the new one
         assert "GEM-001-S02 is not complete" in person.text
     assert world.writes == FOUR
@@ -119,8 +119,8 @@ async def test_a_completion_after_a_persons_cycle_runs_no_second_one(
     cycle: Cluster, world: World
 ) -> None:
     await cycle.tell("cycle-trigger", CycleRequested(project_id="GEM-001"))
-    told = await completed(cycle, DONE)
-    assert told.new_sprint_id == "GEM-001-S02"
+    received = await completed(cycle, DONE)
+    assert received.new_sprint_id == "GEM-001-S02"
     assert world.writes == FOUR
 
 
@@ -133,10 +133,10 @@ async def test_a_sprint_that_is_not_complete_has_no_cycle(cycle: Cluster, world:
 
 
 async def test_a_project_without_a_sprint_gets_its_first(cycle: Cluster, world: World) -> None:
-    told = await completed(cycle, CycleRequested(project_id="NEX005"))
-    assert (told.closed_sprint_id, told.new_sprint_id) == (None, "NEX005-S01")
-    assert told.schedule == "0 08 * * 1-5"
-    assert told.warnings == ["no schedule for project nex005: taking 0 08 * * 1-5"]
+    received = await completed(cycle, CycleRequested(project_id="NEX005"))
+    assert (received.closed_sprint_id, received.new_sprint_id) == (None, "NEX005-S01")
+    assert received.schedule == "0 08 * * 1-5"
+    assert received.warnings == ["no schedule for project nex005: taking 0 08 * * 1-5"]
 
 
 def goes_on(cut: int, lose_answer: bool) -> list[str]:
@@ -165,9 +165,9 @@ async def test_a_cycle_cut_off_at_any_call_goes_on_where_it_was(
     first = await cycle.tell("cycle-trigger", message)
     assert first.status_code == 503
     assert flaky.asked == CALLS[:cut]
-    told = await completed(cycle, message)
+    received = await completed(cycle, message)
 
-    assert told.new_sprint_id == "GEM-001-S02"
+    assert received.new_sprint_id == "GEM-001-S02"
     assert world.writes == FOUR
     assert flaky.asked[cut:] == goes_on(cut, lose_answer)
     assert [s.id for s in world.sprints] == ["GEM-001-S02", "GEM-001-S01"]
@@ -176,13 +176,13 @@ async def test_a_cycle_cut_off_at_any_call_goes_on_where_it_was(
 async def test_a_person_goes_on_with_a_cycle_that_was_cut_off(cycle: Cluster, world: World) -> None:
     Flaky(cycle, ["project-orchestrator", "backlog-service"], 3, False)
     assert (await cycle.tell("cycle-trigger", DONE)).status_code == 503
-    told = await completed(cycle, CycleRequested(project_id="GEM-001"))
-    assert told.closed_sprint_id == "GEM-001-S01"
+    received = await completed(cycle, CycleRequested(project_id="GEM-001"))
+    assert received.closed_sprint_id == "GEM-001-S01"
     assert world.writes == FOUR
 
 
 @pytest.mark.parametrize(
-    ("at", "answer", "words"),
+    ("at", "answer", "expected_text"),
     [
         (
             "/orchestrate/project/GEM-001",
@@ -198,26 +198,26 @@ async def test_a_person_goes_on_with_a_cycle_that_was_cut_off(cycle: Cluster, wo
     ids=["not-closed", "no-tasks"],
 )
 async def test_an_answer_that_means_failure_is_one(
-    at: str, answer: tuple[int, object], words: str, cycle: Cluster, world: World
+    at: str, answer: tuple[int, object], expected_text: str, cycle: Cluster, world: World
 ) -> None:
     world.answers[f"POST {at}"] = answer
     response = await cycle.tell("cycle-trigger", DONE)
     assert response.status_code == 422
-    assert response.json()["detail"] == words
+    assert response.json()["detail"] == expected_text
 
     # Once the cause is gone, the same event succeeds, though services remember their answers.
     world.answers.clear()
     assert (await completed(cycle, DONE)).new_sprint_id == "GEM-001-S02"
 
 
-async def test_no_new_sprint_is_a_failure_in_words(cycle: Cluster, world: World) -> None:
+async def test_no_new_sprint_is_a_failure_with_a_reason(cycle: Cluster, world: World) -> None:
     world.answers["POST /backlogs/GEM-001"] = (201, {"message": "ok", "tasks_count": 10})
     response = await cycle.tell("cycle-trigger", DONE)
     assert response.status_code == 422
     assert "start-sprint: no sprint was started for GEM-001" in response.json()["detail"]
 
 
-async def test_a_sprint_that_somebody_else_followed_up_is_left_alone(
+async def test_a_sprint_that_was_followed_up_elsewhere_is_left_alone(
     cycle: Cluster, world: World
 ) -> None:
     world.sprints[0].status = "completed"
@@ -250,17 +250,17 @@ async def test_a_bad_cron_is_refused_with_the_projects_name(cycle: Cluster, worl
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected_text"),
     [("{", "no valid JSON"), ("[]", "must be a JSON object"), ('{"gem-001": 5}', "five fields")],
     ids=["broken", "list", "number"],
 )
 async def test_a_bad_file_is_refused(
-    text: str, words: str, cycle: Cluster, schedules: Path
+    text: str, expected_text: str, cycle: Cluster, schedules: Path
 ) -> None:
     put(schedules, text)
     response = await cycle.tell("cycle-trigger", DONE)
     assert response.status_code == 422
-    assert words in response.json()["detail"]
+    assert expected_text in response.json()["detail"]
 
 
 async def test_a_schedule_that_changes_midway_does_not_change_the_request(

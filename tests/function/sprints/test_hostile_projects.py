@@ -28,7 +28,7 @@ from tests.support.dsm_services import FakeSprint, World
 from tests.support.hostile import anything, texts
 
 FUNCTIONS = (sprint_report, cycle_trigger, scrum_simulate, scrum_report)
-HEARS = {
+CONSUMED = {
     SprintCompleted.type: "cycle-trigger",
     SprintSimulated.type: "scrum-report",
 }
@@ -49,7 +49,7 @@ class Hostile(FakeSprint):
 
 
 class Broker(Sink):
-    """Keeps what it is sent, and hands it to whoever hears it."""
+    """Keeps what it is sent, and hands it to its consumers."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ class Broker(Sink):
         elif response.status_code != 202:
             self.refusals.append(response)
         for message in self.messages[arrived:]:
-            if message.type in HEARS:
-                await self.deliver(HEARS[message.type], message)
+            if message.type in CONSUMED:
+                await self.deliver(CONSUMED[message.type], message)
 
 
 @pytest.fixture

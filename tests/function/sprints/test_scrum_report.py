@@ -46,7 +46,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
         completed_tasks=1,
         moved_tasks=2,
     )
-    said = {"impediments": "None reported."}
+    emitted = {"impediments": "None reported."}
     assert world.notes == [
         {
             "project_id": "GEM-001",
@@ -69,7 +69,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "yesterday_work": "Completed task: 'Title of GEM-001-S01-T2'.",
                                 "today_work": "No further work on this task.",
                                 "created_at": MOVED_AT.isoformat(),
-                                **said,
+                                **emitted,
                                 "progress_percentage": 100,
                             }
                         ],
@@ -83,7 +83,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "currently 25% complete.",
                                 "today_work": "Continuing work on task: 'Title of GEM-001-S01-T1'.",
                                 "created_at": MOVED_AT.isoformat(),
-                                **said,
+                                **emitted,
                                 "progress_percentage": 25,
                             },
                             {
@@ -91,7 +91,7 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
                                 "yesterday_work": "No progress on task: 'Title of GEM-001-S01-T3'.",
                                 "today_work": "Starting work on task: 'Title of GEM-001-S01-T3'.",
                                 "created_at": SIMULATED_AT.isoformat(),
-                                **said,
+                                **emitted,
                                 "progress_percentage": 0,
                             },
                         ],
@@ -165,7 +165,7 @@ async def test_what_the_chronicle_refuses_goes_to_the_dead_letter(
     assert "reports: missing" in response.json()["detail"]
 
 
-async def test_a_team_that_is_refused_counts_as_nobody(report: Cluster, world: World) -> None:
+async def test_a_team_that_is_refused_counts_as_empty(report: Cluster, world: World) -> None:
     world.answers["GET /projects/GEM-001/team-members"] = (404, {"detail": "no such project"})
     assert (await report.tell("scrum-report", SIMULATED)).status_code == 202
     [note] = world.notes

@@ -51,9 +51,9 @@ async def test_a_tick_simulates_every_active_sprint(scrum: Cluster, world: World
     response = await scrum.tell("scrum-simulate", TICK)
 
     assert (response.status_code, response.content) == (202, b"")
-    told = {event.sprint_id: event for event in scrum.sink.of(SprintSimulated)}
-    assert set(told) == {"GEM-001-S01", "TEST-001-S02"}
-    gem = told["GEM-001-S01"]
+    received = {event.sprint_id: event for event in scrum.sink.of(SprintSimulated)}
+    assert set(received) == {"GEM-001-S01", "TEST-001-S02"}
+    gem = received["GEM-001-S01"]
     assert (gem.scrum_date, gem.simulated_at) == (date(2025, 8, 29), MOVED_AT)
     assert gem.moved == [
         TaskMoved(task_id="GEM-001-S01-T1", progress_made=20, progress=20, moved_at=MOVED_AT),
@@ -117,17 +117,17 @@ async def test_a_day_on_which_nothing_moves_is_simulated_and_says_so(
         200,
         {"message": "done", "tasks_updated_count": 0, "updates": []},
     )
-    told = event_of(await scrum.ask("scrum-simulate", TICK))
-    assert told.moved == []
-    assert told.warnings == ["Nothing moved although 1 of 2 tasks are not done."]
+    received = event_of(await scrum.ask("scrum-simulate", TICK))
+    assert received.moved == []
+    assert received.warnings == ["Nothing moved although 1 of 2 tasks are not done."]
 
 
 async def test_a_sprint_whose_tasks_are_all_done_has_moved_nothing(
     scrum: Cluster, world: World
 ) -> None:
     world.sprint("GEM-001", 1, 100, 100)
-    told = event_of(await scrum.ask("scrum-simulate", TICK))
-    assert (told.moved, told.warnings) == ([], [])
+    received = event_of(await scrum.ask("scrum-simulate", TICK))
+    assert (received.moved, received.warnings) == ([], [])
 
 
 async def test_a_sprint_alone_names_its_project(scrum: Cluster, world: World) -> None:
@@ -140,7 +140,7 @@ async def test_a_sprint_alone_names_its_project(scrum: Cluster, world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("tick", "words"),
+    ("tick", "expected_text"),
     [
         (own_tick("GEM-001-S09"), "404"),
         (own_tick("GEM-001-S01", "TEST-001"), "is of project GEM-001, not of TEST-001"),
@@ -148,12 +148,12 @@ async def test_a_sprint_alone_names_its_project(scrum: Cluster, world: World) ->
     ids=["no-such-sprint", "another-project"],
 )
 async def test_a_name_that_is_wrong_is_refused(
-    tick: ScheduleDue, words: str, scrum: Cluster, world: World
+    tick: ScheduleDue, expected_text: str, scrum: Cluster, world: World
 ) -> None:
     world.sprint("GEM-001", 1, 0)
     response = await scrum.tell("scrum-simulate", tick)
     assert response.status_code == 422
-    assert words in response.json()["detail"]
+    assert expected_text in response.json()["detail"]
     assert world.writes == []
 
 
@@ -185,12 +185,12 @@ async def test_what_an_unreadable_answer_moved_is_read_from_the_tasks(
         await JSONResponse(answer)(scope, receive, send)
 
     scrum.add("daily-scrum-service", odd)
-    told = event_of(await scrum.ask("scrum-simulate", TICK))
-    assert [(task.task_id, task.progress) for task in told.moved] == [("GEM-001-S01-T1", 20)]
-    assert told.warnings[0].startswith("What moved was read from the tasks: ")
+    received = event_of(await scrum.ask("scrum-simulate", TICK))
+    assert [(task.task_id, task.progress) for task in received.moved] == [("GEM-001-S01-T1", 20)]
+    assert received.warnings[0].startswith("What moved was read from the tasks: ")
     scrum.add("daily-scrum-service", inner)
     again = ScrumRequested(project_id="GEM-001", scrum_date=DUE.date())
-    assert event_of(await scrum.ask("scrum-simulate", again)) == told
+    assert event_of(await scrum.ask("scrum-simulate", again)) == received
     assert sprint.tasks["GEM-001-S01-T1"] == 20
 
 

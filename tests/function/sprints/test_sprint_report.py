@@ -1,4 +1,4 @@
-"""sprint-report: every project has its row, finished sprints are told, failures are rows too."""
+"""sprint-report: each project has its row, finished sprints are reported, failures are rows."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ async def test_a_tick_reports_all_and_tells_of_finished_sprints(
     response = await report.tell("sprint-report", TICK)
 
     assert (response.status_code, response.content) == (202, b"")
-    [told] = report.sink.of(SprintsReported)
-    assert [(s.project_id, s.sprint_id, s.state) for s in told.sprints] == [
+    [received] = report.sink.of(SprintsReported)
+    assert [(s.project_id, s.sprint_id, s.state) for s in received.sprints] == [
         ("GEM-001", "GEM-001-S01", "active"),
         ("PHE001", None, "no-sprint"),
         ("TEST-001", "TEST-001-S03", "complete"),
     ]
-    assert told.failed == 0
+    assert received.failed == 0
     assert report.sink.of(SprintCompleted) == [
         SprintCompleted(project_id="TEST-001", sprint_id="TEST-001-S03", total_tasks=2)
     ]
@@ -86,10 +86,10 @@ async def test_a_project_that_fails_does_not_hide_the_others(report: Cluster, wo
 
     assert (await report.tell("sprint-report", TICK)).status_code == 202
 
-    [told] = report.sink.of(SprintsReported)
-    assert told.failed == 1
-    assert told.sprints[1].state == "error"
-    assert "disk full" in told.sprints[1].detail
+    [received] = report.sink.of(SprintsReported)
+    assert received.failed == 1
+    assert received.sprints[1].state == "error"
+    assert "disk full" in received.sprints[1].detail
     assert [c.sprint_id for c in report.sink.of(SprintCompleted)] == ["GEM-001-S01"]
 
 
@@ -125,7 +125,7 @@ async def test_a_tick_reports_what_trying_again_cannot_help(report: Cluster, wor
     assert await csv(report) == f"{HEADER}GEM-001,ERROR,0,0,0.00\n"
 
 
-async def test_an_unknown_project_is_refused_in_words(report: Cluster, world: World) -> None:
+async def test_an_unknown_project_is_refused_with_a_reason(report: Cluster, world: World) -> None:
     async with report.client("sprint-report") as client:
         for response in (
             await client.get("/?project_id=NONE"),
@@ -161,19 +161,19 @@ async def test_no_more_than_the_set_number_of_projects_are_asked_at_once(
     cluster.deploy(sprint_report, {"DATABASE_URL": functions_database, "REPORT_CONCURRENCY": "3"})
     for number in range(20):
         world.sprint(f"P{number:02d}", 1, 0)
-    inside = most = 0
+    inside = highest = 0
     app = cluster.apps["sprint-service"]
 
     async def counted(scope: object, receive: object, send: object) -> None:
-        nonlocal inside, most
+        nonlocal inside, highest
         inside += 1
-        most = max(most, inside)
+        highest = max(highest, inside)
         await app(scope, receive, send)  # type: ignore[arg-type]  # ASGI's types say nothing here
         inside -= 1
 
     cluster.add("sprint-service", counted)
     assert (await csv(cluster)).count("\n") == 21
-    assert most <= 3
+    assert highest <= 3
 
 
 HOSTILE = (
@@ -202,8 +202,8 @@ async def test_a_project_that_cannot_be_read_is_a_row_and_costs_no_other(
     response = await report.tell("sprint-report", TICK)
 
     assert response.status_code == 202, response.text
-    [told] = report.sink.of(SprintsReported)
-    rows = [(s.project_id[:9], s.state) for s in told.sprints]
+    [received] = report.sink.of(SprintsReported)
+    rows = [(s.project_id[:9], s.state) for s in received.sprints]
     assert rows[0] == ("GEM-001", "complete")
     assert ("BAD-001", "error") in rows
     assert {state for _, state in rows[1:]} == {"error"}
@@ -227,8 +227,8 @@ async def test_counts_that_cannot_be_are_a_row_too(
     world.sprint("ODD-001", 1, 100)
     world.answers["GET /sprints/ODD-001-S01/task-summary"] = (200, counts)
     assert (await report.tell("sprint-report", TICK)).status_code == 202
-    [told] = report.sink.of(SprintsReported)
-    assert [(s.project_id, s.state) for s in told.sprints] == [
+    [received] = report.sink.of(SprintsReported)
+    assert [(s.project_id, s.state) for s in received.sprints] == [
         ("GEM-001", "complete"),
         ("ODD-001", "error"),
     ]

@@ -133,7 +133,7 @@ async def test_the_route_that_reports_by_itself_leaves_one_note(
     assert [(t.progress_made, t.progress) for t in simulated.moved] == [(20, 20), (10, 100)]
     assert originals.writes == ["POST /sprints/GEM-001-S01/run-daily-scrum"]
     reply = await cluster.ask("scrum-report", simulated)
-    told = envelope.open_(reply, (ScrumReported,))
-    assert isinstance(told, ScrumReported)
-    assert (told.moved_tasks, told.completed_tasks) == (2, 1)
+    received = envelope.open_(reply, (ScrumReported,))
+    assert isinstance(received, ScrumReported)
+    assert (received.moved_tasks, received.completed_tasks) == (2, 1)
     assert len(originals.notes) == 1

@@ -135,7 +135,7 @@ async def test_a_tick_says_how_late_it_was_handled(
 async def test_any_function_of_the_database_tells_the_runs_of_all(
     cluster: Cluster, functions_database: str
 ) -> None:
-    """A function at zero says nothing, and somebody has to."""
+    """A function at zero reports nothing, and another has to."""
     ctx = cluster.deploy(webhook_receiver, {"DATABASE_URL": functions_database})
     key = inbox.Key("cycle_trigger", "/s", "1")
     await inbox.remember_failure(ctx.store, key, "t", 1.0, KeyError("no"))
@@ -244,14 +244,14 @@ async def test_whether_the_database_answers_is_a_number(
     ],
     ids=["the-pod-itself", "queue-proxy", "forwarded", "activator"],
 )
-async def test_only_who_reads_the_pod_itself_is_told(header: dict[str, str], status: int) -> None:
+async def test_only_who_reads_the_pod_itself_gets_them(header: dict[str, str], status: int) -> None:
     async with served() as (_, url), httpx.AsyncClient(timeout=60) as client:
         answer = await client.get(f"{url}/metrics", headers=header)
     assert answer.status_code == status
     assert ("function_handled_total" in answer.text) == (status == 200)
 
 
-async def test_letters_are_counted_by_state(cluster: Cluster, functions_database: str) -> None:
+async def test_dead_letters_are_counted_by_state(cluster: Cluster, functions_database: str) -> None:
     ctx = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     await cluster.tell("dead-letter", TICK)
 
@@ -314,7 +314,7 @@ async def test_any_text_can_be_a_label(odd: str, cluster: Cluster) -> None:
         return [Gauge("odd", "help", 0.5, labels), Gauge("even", "help", 2.0), Gauge("odd", "h", 1)]
 
     found = await scraped(ctx, read)
-    assert value(found, "odd", said=odd) == 0.5
+    assert value(found, "odd", emitted=odd) == 0.5
     assert value(found, "even") == 2.0
 
 

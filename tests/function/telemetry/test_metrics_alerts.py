@@ -42,12 +42,12 @@ class Case:
     series: dict[str, str]
     at: str
     fires: bool
-    words: str = ""
+    message: str = ""
 
 
 def _run(target: str, outcome: str, kind: str = "") -> str:
-    said = f'target="{target}",type="dev.knative.sources.ping",outcome="{outcome}"'
-    return f"function_last_run_timestamp_seconds{{{said}{kind and f',kind={kind!r}'}}}"
+    emitted = f'target="{target}",type="dev.knative.sources.ping",outcome="{outcome}"'
+    return f"function_last_run_timestamp_seconds{{{emitted}{kind and f',kind={kind!r}'}}}"
 
 
 REPORT, SCRUM = _run("sprint-report", "ok"), _run("scrum-simulate", "ok")
@@ -173,7 +173,7 @@ def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
 
 @needs_promtool
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda c: f"{c.alert}-{'fires' if c.fires else 'rests'}-{c.words or c.at}"
+    "case", CASES, ids=lambda c: f"{c.alert}-{'fires' if c.fires else 'rests'}-{c.message or c.at}"
 )
 def test_an_alert_fires_when_it_should_and_rests_when_not(case: Case, tmp_path: Path) -> None:
     firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)'
@@ -219,7 +219,7 @@ def test_an_alert_leads_to_its_paragraph(alert: str) -> None:
 def test_an_expression_names_metrics_that_there_are(expression: str) -> None:
     asked = set(re.findall(OURS, expression)) - {"function"}  # that is a label
     assert asked or FOREIGN.search(expression)
-    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} <= _told()
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} <= _in_prometheus()
 
 
 def test_the_dashboard_shows_what_there_is_to_know() -> None:
@@ -242,10 +242,10 @@ def test_the_page_of_metrics_names_those_that_there_are() -> None:
     table = page.partition("**Metrics** are at")[2].partition("The component")[0]
     named = set(re.findall(r"`([a-z_]+)(?:\{[a-z, ]+\})?`", table))
     assert len(named) > 15
-    assert named <= _told()
+    assert named <= _in_prometheus()
 
 
-def _told() -> set[str]:
+def _in_prometheus() -> set[str]:
     """The metrics that the code names: the kit's, and each function's gauges."""
     gauges = serve.FUNCTIONS.glob("**/gauges.py")
     sources = [*map(inspect.getsource, (metrics, metrics_page)), *(p.read_text() for p in gauges)]

@@ -45,12 +45,12 @@ class Town:
     processes: list[asyncio.subprocess.Process]
 
     async def tell(self, name: str, message: cloudevents.Message, **headers: str) -> httpx.Response:
-        said, body = cloudevents.encode(message)
+        emitted, body = cloudevents.encode(message)
         async with httpx.AsyncClient(timeout=30) as client:
             url = self.urls[name]
-            return await client.post(url, headers=[*said, *headers.items()], content=body)
+            return await client.post(url, headers=[*emitted, *headers.items()], content=body)
 
-    async def told(self) -> Collector:
+    async def received(self) -> Collector:
         """Everything: a process sends what is left when it ends."""
         for process in reversed(self.processes):  # the services last, and the sink of what is left
             if process.returncode is None:
@@ -120,7 +120,7 @@ async def test_one_trace_holds_the_tick_and_all_that_it_causes(town: Town) -> No
     answer = await town.tell("sprint_report", tick)
     assert answer.status_code == 202, answer.text
 
-    seen = await town.told()
+    seen = await town.received()
     assert {s.service for s in seen.spans} == {
         *("sprint-report", "project-service", "sprint-service", "dead-letter")
     }
@@ -155,7 +155,7 @@ async def test_what_is_published_is_in_the_trace_of_the_request(town: Town) -> N
         )
     assert answer.json()["published"] is True
 
-    seen = await town.told()
+    seen = await town.received()
     assert {s.trace for s in seen.spans} == {"0af7651916cd43dd8448eb211c80319c"}
     got = seen.one("dead-letter", "POST /")
     sending = next(s for s in seen.of("sprint-report") if s.name == "POST")
@@ -168,7 +168,7 @@ async def test_spans_say_what_the_conventions_name(town: Town) -> None:
     await town.tell("sprint_report", tick)
     await town.tell("sprint_report", tick)
 
-    seen = await town.told()
+    seen = await town.received()
     first, second = seen.of("sprint-report", "POST /")
     assert (first.attributes["faas.coldstart"], second.attributes["faas.coldstart"]) == (
         True,
@@ -202,7 +202,7 @@ async def test_a_failure_is_marked_with_its_kind(town: Town) -> None:
     answer = await town.tell("sprint_report", message_of(TICK))
 
     assert answer.status_code == 503
-    seen = await town.told()
+    seen = await town.received()
     served_, work = seen.one("sprint-report", "POST /"), seen.one("sprint-report", "process")
     assert (served_.failed, served_.attributes["error.type"]) == (True, "503")
     assert (work.failed, work.attributes["error.type"]) == (True, "NotSent")

@@ -170,7 +170,7 @@ async def test_a_reserve_of_the_hour_is_left_to_others(
     await github.get(ISSUES)
 
 
-async def test_what_github_says_is_an_error_in_its_words(
+async def test_what_github_says_is_an_error_with_its_message(
     standin: GithubStandIn, cluster: Cluster, http: httpx.AsyncClient, clock: Clock
 ) -> None:
     github = Github(by_token(standin), http, clock)

@@ -31,14 +31,14 @@ class World:
         for _ in range(minutes // 5):
             await self.all.minute(5)
 
-    async def told(self, *counts: int) -> tuple[int, int]:
+    async def received(self, *counts: int) -> tuple[int, int]:
         """How many notifications say that alerts fire and have ended, once there are so many."""
 
         async def there() -> bool:
             return len(self.all.cluster.sink.messages) >= sum(counts)
 
         await eventually(there)
-        return len(self.all.said(FIRING)), len(self.all.said(RESOLVED))
+        return len(self.all.emitted(FIRING)), len(self.all.emitted(RESOLVED))
 
 
 @pytest.fixture
@@ -50,84 +50,88 @@ async def world(cluster: Cluster, webhook_database: str, tmp_path: Path) -> Asyn
     }
     async with (
         deliveries_world(cluster, webhook_database, tmp_path, asks) as everything,
-        httpx.AsyncClient(transport=cluster, base_url="http://webhook-receiver") as door,
+        httpx.AsyncClient(transport=cluster, base_url="http://webhook-receiver") as api,
     ):
-        standin = GrafanaStandIn(everything.clock, door, make.GRAFANA)
+        standin = GrafanaStandIn(everything.clock, api, make.GRAFANA)
         cluster.add("grafana", standin)
         yield World(everything, standin)
 
 
-async def test_an_alert_that_nobody_told_of_is_notified_of_once(world: World) -> None:
-    alert = await world.grafana.fires("slow", told=False)
+async def test_an_alert_without_a_notification_is_notified_of_once(world: World) -> None:
+    alert = await world.grafana.fires("slow", received=False)
     await world.minutes(10)
-    assert await world.told() == (0, 0), "a group may wait"
+    assert await world.received() == (0, 0), "a group may wait"
     await world.minutes(20)
-    assert await world.told(1) == (1, 0)
+    assert await world.received(1) == (1, 0)
 
     [message] = world.all.cluster.sink.messages
     assert message.extensions["via"] == "state"
     event = GrafanaNotified.model_validate({**json.loads(message.data), "event_type": FIRING})
-    [told] = event.alerts
-    assert (told.labels["task_id"], told.fingerprint, event.receiver) == ("slow", "f-slow", POINT)
+    [received] = event.alerts
+    assert (received.labels["task_id"], received.fingerprint, event.receiver) == (
+        "slow",
+        "f-slow",
+        POINT,
+    )
     assert (await world.grafana.notifies("firing", alert)).json()["repeated"] is True
-    assert await world.told(1) == (1, 0)
+    assert await world.received(1) == (1, 0)
 
 
-async def test_one_that_ended_is_told_to_have_ended(world: World) -> None:
+async def test_one_that_ended_is_notified_as_ended(world: World) -> None:
     await world.grafana.fires("slow")
     await world.minutes(5)
-    alert = await world.grafana.ends("slow", told=False)
+    alert = await world.grafana.ends("slow", received=False)
     await world.minutes(10)
-    assert await world.told(1) == (1, 0), "a group may wait"
+    assert await world.received(1) == (1, 0), "a group may wait"
     await world.minutes(20)
-    assert await world.told(1, 1) == (1, 1)
+    assert await world.received(1, 1) == (1, 1)
     assert (await world.grafana.notifies("resolved", alert)).json()["repeated"] is True
     await world.minutes(30)
-    assert await world.told(1, 1) == (1, 1)
+    assert await world.received(1, 1) == (1, 1)
 
 
-async def test_what_was_told_is_not_told_again(world: World) -> None:
+async def test_what_was_notified_is_not_notified_again(world: World) -> None:
     await world.grafana.fires("slow")
     await world.grafana.fires("brief")
     await world.minutes(5)
     await world.grafana.ends("brief")
     await world.minutes(40)
-    assert await world.told(2, 1) == (2, 1)
+    assert await world.received(2, 1) == (2, 1)
 
 
 async def test_one_that_came_and_went_between_two_looks_ends_as_well(world: World) -> None:
     await world.grafana.fires("brief")
-    await world.grafana.ends("brief", told=False)
+    await world.grafana.ends("brief", received=False)
     await world.minutes(30)
-    assert await world.told(1, 1) == (1, 1)
+    assert await world.received(1, 1) == (1, 1)
 
 
 async def test_a_notification_that_tells_more_is_no_repeat(world: World) -> None:
-    slow = await world.grafana.fires("slow", told=False)
+    slow = await world.grafana.fires("slow", received=False)
     await world.minutes(20)
-    await world.told(1)
-    other = await world.grafana.fires("other", told=False)
+    await world.received(1)
+    other = await world.grafana.fires("other", received=False)
     assert (await world.grafana.notifies("firing", slow, other)).json()["repeated"] is False
 
 
 async def test_silenced_ones_and_other_contact_points_are_none_of_ours(world: World) -> None:
-    (await world.grafana.fires("silenced", told=False)).state = "suppressed"
-    await world.grafana.fires("elsewhere", told=False, receiver="email")
+    (await world.grafana.fires("silenced", received=False)).state = "suppressed"
+    await world.grafana.fires("elsewhere", received=False, receiver="email")
     await world.grafana.fires("slow")
     world.grafana.alerts["slow"].state = "suppressed"
     await world.minutes(60)
-    assert await world.told(1) == (1, 0), "what is silenced has not ended"
+    assert await world.received(1) == (1, 0), "what is silenced has not ended"
 
 
 @pytest.mark.parametrize("status", [401, 503])
-async def test_grafana_that_does_not_answer_ends_no_alert_and_is_told(
+async def test_grafana_that_does_not_answer_ends_no_alert_and_is_reported(
     world: World, status: int
 ) -> None:
     await world.grafana.fires("slow")
     await world.minutes(5)
     world.grafana.status = status
     await world.minutes(60)
-    assert await world.told(1) == (1, 0)
+    assert await world.received(1) == (1, 0)
     [alerts] = (await world.all.health())["alerts"]
     assert f"Grafana answered {status}" in alerts["problem"]
 

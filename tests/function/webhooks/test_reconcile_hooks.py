@@ -1,4 +1,4 @@
-"""What GitHub's hooks delivered, by its own list: what was lost is fetched, once, and told."""
+"""What GitHub's hooks delivered, by its own list: what was lost is fetched, once, and reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def world(
         yield world
 
 
-async def said(world: DeliveriesWorld, count: int) -> list[cloudevents.Message]:
+async def emitted(world: DeliveriesWorld, count: int) -> list[cloudevents.Message]:
     """The messages at the broker, once there are so many."""
 
     async def arrived() -> bool:
@@ -55,7 +55,7 @@ async def test_a_lost_delivery_is_fetched_as_if_it_had_come(world: DeliveriesWor
     sent = await world.github.labelled("o/r", number, "agent", "lost")
     await world.minute()
 
-    [message] = await said(world, 1)
+    [message] = await emitted(world, 1)
     assert (message.id, message.type) == (sent.guid, "com.github.issue.labeled")
     assert (message.source, message.subject) == ("https://api.github.com/repos/o/r", "1")
     assert (message.data, message.extensions["via"]) == (sent.body, "fetched")
@@ -65,7 +65,7 @@ async def test_a_lost_delivery_is_fetched_as_if_it_had_come(world: DeliveriesWor
 
     assert await world.github.tries(sent, again=True) == 202, "a repeat"
     await world.minute()
-    assert len(world.said()) == 1
+    assert len(world.emitted()) == 1
 
 
 async def test_what_is_here_costs_no_request_but_the_list(world: DeliveriesWorld) -> None:
@@ -79,7 +79,7 @@ async def test_what_is_here_costs_no_request_but_the_list(world: DeliveriesWorld
     assert (await hook_of(world))["message"] == "GitHub made 3 in the last day, 3 are here."
 
 
-async def test_only_what_somebody_takes_is_fetched(world: DeliveriesWorld) -> None:
+async def test_only_what_has_a_consumer_is_fetched(world: DeliveriesWorld) -> None:
     number = await world.github.opened("o/r")
     await world.github.labelled("o/r", number, "agent", "lost")
     await world.github.unlabelled("o/r", number, "agent")
@@ -102,7 +102,7 @@ async def test_more_types_are_fetched_where_a_setting_says_so(
         await world.github.delivers("star", {"action": "created"}, "lost")
         await world.github.delivers("push", {"ref": "refs/heads/main"}, "lost")
         await world.minute()
-        assert [message.type for message in await said(world, 1)] == ["com.github.star.created"]
+        assert [message.type for message in await emitted(world, 1)] == ["com.github.star.created"]
 
 
 async def test_a_delivery_is_good_if_any_of_its_attempts_is(world: DeliveriesWorld) -> None:
@@ -113,7 +113,7 @@ async def test_a_delivery_is_good_if_any_of_its_attempts_is(world: DeliveriesWor
     await world.github.tries(sent, lost=True, again=True)
     await world.minute()
 
-    assert world.said() == [sent.guid]
+    assert world.emitted() == [sent.guid]
     assert asked(world) == [f"GET /{HOOK}/deliveries"]
     hook = await hook_of(world)
     assert (hook["made"], hook["here"], hook["fetched"]) == (1, 1, 0)
@@ -128,8 +128,8 @@ async def test_what_was_taken_and_is_in_no_ledger_is_fetched(
     await connection.close()
     await world.minute()
 
-    await said(world, 2)
-    assert world.said() == [sent.guid] * 2, "an inbox knows it by its id"
+    await emitted(world, 2)
+    assert world.emitted() == [sent.guid] * 2, "an inbox knows it by its id"
     assert (await hook_of(world))["fetched"] == 1
 
 
@@ -159,11 +159,11 @@ async def test_a_limit_is_waited_for_and_nothing_is_left_out(
     assert "wants no request for" in hook["problem"]
     before = len(asked(world))
     await world.minute()
-    assert (len(asked(world)), world.said()) == (before, []), "it waits"
+    assert (len(asked(world)), world.emitted()) == (before, []), "it waits"
 
     await world.minute(15)
-    await said(world, 1)
-    assert world.said() == [sent.guid]
+    await emitted(world, 1)
+    assert world.emitted() == [sent.guid]
     hook = await hook_of(world)
     assert (hook["problem"], hook["made"], hook["missing"]) == (None, 151, 0)
 
@@ -179,13 +179,13 @@ async def test_pages_in_a_circle_end(world: DeliveriesWorld) -> None:
     assert "go in a circle" in (await hook_of(world))["problem"]
     world.github.loops = False
     await world.minute()
-    await said(world, 1)
-    assert world.said() == [sent.guid]
+    await emitted(world, 1)
+    assert world.emitted() == [sent.guid]
 
 
-async def test_what_github_forgot_is_gone_and_said_so(world: DeliveriesWorld) -> None:
+async def test_what_github_forgot_is_gone_and_reported_so(world: DeliveriesWorld) -> None:
     sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
-    world.cluster.down.add("job-launcher")  # nobody says what is wanted
+    world.cluster.down.add("job-launcher")  # so what is wanted is unknown
     await world.minute()
     health = await world.health()
     assert "job-launcher" in health["hooks"][0]["problem"]
@@ -201,10 +201,10 @@ async def test_what_github_forgot_is_gone_and_said_so(world: DeliveriesWorld) ->
     world.cluster.down.clear()
     await world.minute()
     [gone] = (await world.health())["deliveries"]
-    assert (gone["guid"], gone["state"], world.said()) == (sent.guid, "gone", [])
+    assert (gone["guid"], gone["state"], world.emitted()) == (sent.guid, "gone", [])
 
 
-async def test_a_time_in_which_nobody_compared_and_that_github_forgot_is_told(
+async def test_a_time_without_a_comparison_that_github_forgot_is_reported(
     world: DeliveriesWorld,
 ) -> None:
     await world.minute()
@@ -226,7 +226,7 @@ async def test_a_signature_that_is_not_ours_is_refused(world: DeliveriesWorld) -
     await world.minute()
 
     [refused] = (await world.health())["deliveries"]
-    assert (refused["state"], world.said()) == ("refused", [])
+    assert (refused["state"], world.emitted()) == ("refused", [])
     assert "fits none of our secrets" in refused["reason"]
 
 
@@ -234,8 +234,8 @@ async def test_one_without_a_signature_is_github_s_word(world: DeliveriesWorld) 
     sent = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
     del sent.headers["X-Hub-Signature-256"]
     await world.minute()
-    await said(world, 1)
-    assert world.said() == [sent.guid]
+    await emitted(world, 1)
+    assert world.emitted() == [sent.guid]
 
 
 @pytest.mark.parametrize("title", ["naïve ☃ \U0001f600", "a\u001fb\\u001f", "</script>", "\u2028"])
@@ -248,7 +248,7 @@ async def test_whatever_is_written_has_the_signature_that_it_was_sent_with(
     if form:
         sent.as_form(make.GITHUB)
     await world.minute()
-    [message] = await said(world, 1)
+    [message] = await emitted(world, 1)
     assert json.loads(message.data)["issue"]["title"] == title
 
 
@@ -261,18 +261,18 @@ async def test_each_kind_of_hook_is_compared(
         by_app = {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": world.github.private_key}
         world.deploy(by_app | ({} if hook.startswith("orgs/") else {"GITHUB_TOKEN": ""}))
         await world.minute()
-        await said(world, 1)
-        assert world.said() == [sent.guid]
+        await emitted(world, 1)
+        assert world.emitted() == [sent.guid]
 
 
 async def test_two_hooks_are_two_and_one_that_is_away_costs_the_other_nothing(
     cluster: Cluster, webhook_database: str, tmp_path: Path
 ) -> None:
-    hooks = ("app", HOOK)  # nobody may ask as the App
+    hooks = ("app", HOOK)  # there are no credentials of the App
     async with deliveries_world(cluster, webhook_database, tmp_path, hooks=hooks) as world:
         await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
         await world.minute()
-        await said(world, 1)
+        await emitted(world, 1)
         first, second = (await world.health())["hooks"]
         assert "answers an App only: set GITHUB_APP_ID" in first["problem"]
         assert (second["problem"], second["fetched"]) == (None, 1)
@@ -306,7 +306,7 @@ def test_a_hook_that_is_none_is_named(hooks: str) -> None:
         ReconcileSettings.read({"GITHUB_HOOKS": hooks})
 
 
-async def test_an_answer_in_another_shape_is_told_and_ends_no_tick(
+async def test_an_answer_in_another_shape_is_reported_and_ends_no_tick(
     world: DeliveriesWorld,
 ) -> None:
     async def odd(scope: Any, receive: Any, send: Any) -> None:
@@ -320,15 +320,15 @@ async def test_an_answer_in_another_shape_is_told_and_ends_no_tick(
 
     world.cluster.add("api", world.github)
     await world.minute()
-    await said(world, 1)
-    assert world.said() == [sent.guid]
+    await emitted(world, 1)
+    assert world.emitted() == [sent.guid]
 
 
 @pytest.mark.parametrize(
     "wrong",
     [{"GITHUB_APP_ID": "1"}, {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "no key"}],
 )
-async def test_an_app_that_cannot_sign_is_said_at_the_start(
+async def test_an_app_that_cannot_sign_is_reported_at_the_start(
     world: DeliveriesWorld, wrong: dict[str, str]
 ) -> None:
     with pytest.raises(BadSetting, match="GITHUB_APP_PRIVATE_KEY"):

@@ -35,16 +35,16 @@ async def requested(world: DeliveriesWorld, count: int = 1) -> list[str]:
     """The ids of requests at the broker, once there are so many."""
 
     async def there() -> bool:
-        return len(world.said()) >= count
+        return len(world.emitted()) >= count
 
     await eventually(there)
-    return world.said()
+    return world.emitted()
 
 
-async def test_an_issue_that_nobody_told_of_gets_its_request(world: DeliveriesWorld) -> None:
+async def test_an_issue_without_a_delivery_gets_its_request(world: DeliveriesWorld) -> None:
     sent = await labelled(world, "untried", "Agent")
     await world.minute(5)
-    assert world.said() == [], "a delivery may be under way"
+    assert world.emitted() == [], "a delivery may be under way"
     await world.minute(60)
 
     assert await requested(world) == ["state:o:r:1:1"]
@@ -54,10 +54,10 @@ async def test_an_issue_that_nobody_told_of_gets_its_request(world: DeliveriesWo
         "https://api.github.com/repos/o/r",
         "state",
     )
-    told, meant = json.loads(message.data), sent.payload
+    received, meant = json.loads(message.data), sent.payload
     for part in ("action", "issue", "repository", "sender"):
-        assert told[part] == meant[part]
-    assert told["label"]["name"] == meant["label"]["name"] == "Agent"
+        assert received[part] == meant[part]
+    assert received["label"]["name"] == meant["label"]["name"] == "Agent"
 
 
 REVIEW = """
@@ -67,13 +67,13 @@ REVIEW = """
 """
 
 
-async def test_a_pull_request_that_nobody_told_of_gets_its_request_where_a_route_names_its_label(
+async def test_a_pull_request_without_a_delivery_gets_its_request_where_a_route_names_its_label(
     world: DeliveriesWorld, tmp_path: Path
 ) -> None:
     number = world.github.proposed("o/r", "Mend it")
     sent = await world.github.labelled("o/r", number, "Agent", "untried")
     await world.minute(60)
-    assert world.said("com.github.pull_request.labeled") == [], "no route names it"
+    assert world.emitted("com.github.pull_request.labeled") == [], "no route names it"
 
     routes = tmp_path / "routes.yaml"
     routes.write_text(f"version: 1\nroutes:{REVIEW}")
@@ -81,19 +81,19 @@ async def test_a_pull_request_that_nobody_told_of_gets_its_request_where_a_route
     await world.minute(61)
 
     async def there() -> bool:
-        return bool(world.said("com.github.pull_request.labeled"))
+        return bool(world.emitted("com.github.pull_request.labeled"))
 
     await eventually(there)
     [message] = world.cluster.sink.messages
     assert (message.id, message.subject) == ("state:o:r:1:1", "1")
-    told, meant = json.loads(message.data), sent.payload
+    received, meant = json.loads(message.data), sent.payload
     for part in ("action", "number", "pull_request", "repository", "sender"):
-        assert told[part] == meant[part], part
+        assert received[part] == meant[part], part
     health = await world.health()
     assert "Each open issue or pull request labelled agent has its request" in health["message"]
     await world.github.answered(sent)
     await world.minute(61)
-    assert len(world.said("com.github.pull_request.labeled")) == 1, "it is a repeat"
+    assert len(world.emitted("com.github.pull_request.labeled")) == 1, "it is a repeat"
 
 
 async def test_it_is_made_once_and_the_delivery_that_comes_later_is_a_repeat(
@@ -107,7 +107,7 @@ async def test_it_is_made_once_and_the_delivery_that_comes_later_is_a_repeat(
 
     assert (answer.status_code, answer.json()["repeated"]) == (202, True)
     await world.minute(60)
-    assert world.said() == ["state:o:r:1:1"]
+    assert world.emitted() == ["state:o:r:1:1"]
 
 
 async def test_a_label_that_is_put_there_again_is_another_request(world: DeliveriesWorld) -> None:
@@ -129,7 +129,7 @@ async def test_a_label_that_is_put_there_again_is_another_request(world: Deliver
 
 
 @pytest.mark.parametrize("fate", ["arrives", "late"])
-async def test_what_was_told_is_not_made(world: DeliveriesWorld, fate: str) -> None:
+async def test_what_was_delivered_is_not_made(world: DeliveriesWorld, fate: str) -> None:
     sent = await labelled(world, fate)
     await world.github.arrive_late()
     await world.minute(60)
@@ -144,10 +144,10 @@ async def test_what_does_not_stand_is_not_made(world: DeliveriesWorld) -> None:
     await labelled(world, "untried")
     world.github.issues["o/r"][3].state = "closed"
     await world.minute(60)
-    assert world.said() == []
+    assert world.emitted() == []
 
 
-async def test_what_began_long_before_the_first_look_is_somebody_else_s(
+async def test_what_began_long_before_the_first_look_is_left_alone(
     world: DeliveriesWorld,
 ) -> None:
     await labelled(world, "untried")
@@ -164,7 +164,7 @@ async def test_what_the_ledger_has_forgotten_is_not_made_again(
     await labelled(world, "untried")
     world.clock.passes(days=30)
     await world.minute(60)
-    assert world.said() == []
+    assert world.emitted() == []
 
 
 async def test_issues_that_have_not_changed_cost_one_request_that_costs_nothing(
@@ -191,7 +191,7 @@ async def test_a_hundred_issues_and_a_limit_in_the_middle(world: DeliveriesWorld
     assert "wants no request" in (await world.health())["issues"][0]["problem"]
     for _ in range(3):
         await world.minute(60)
-    assert len(set(await requested(world, 120))) == len(world.said()) == 120
+    assert len(set(await requested(world, 120))) == len(world.emitted()) == 120
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
@@ -199,7 +199,7 @@ async def test_github_s_clock_decides(world: DeliveriesWorld, hours: int) -> Non
     world.github.skew = timedelta(hours=hours)
     await labelled(world, "untried")
     await world.minute(5)
-    assert world.said() == [], "a delivery may be under way"
+    assert world.emitted() == [], "a delivery may be under way"
     await world.minute(60)
     assert await requested(world) == ["state:o:r:1:1"]
 

@@ -75,8 +75,8 @@ async def test_each_labelling_is_exactly_one_accepted_event(
 async def played(world: DeliveriesWorld, steps: list[Step]) -> Counter[int]:
     """Let it all happen; returns how many requests each issue should have made.
 
-    A labelling that GitHub never told of, and that was taken back before anybody looked, is none:
-    nobody can know of it, and nothing stands that asks for work.
+    A labelling that GitHub never delivered, and that was taken back before a look, is none:
+    it cannot be known, and nothing stands that asks for work.
     """
     sent: list[Sent] = []
     expected: Counter[int] = Counter()

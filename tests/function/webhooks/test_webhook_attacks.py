@@ -1,4 +1,4 @@
-"""Strangers hold up nobody and fill no memory, however slowly or largely they send."""
+"""Strangers hold up no other and fill no memory, however slowly or largely they send."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def trickle(url: str) -> bytes:
         writer.close()
 
 
-async def test_eighty_sockets_that_trickle_are_cut_off_and_hold_up_nobody(
+async def test_eighty_sockets_that_trickle_are_cut_off_and_hold_up_no_other(
     attacked: tuple[int, str],
 ) -> None:
     _, url = attacked
@@ -135,15 +135,15 @@ async def test_a_stranger_reaches_only_public_paths(
 
 
 @pytest.mark.parametrize(
-    ("year", "words"), [(2031, "has not come yet"), (1970, "is more than five years ago")]
+    ("year", "message"), [(2031, "has not come yet"), (1970, "is more than five years ago")]
 )
 async def test_a_tick_of_another_time_is_refused(
-    cluster: Cluster, receiver: httpx.AsyncClient, year: int, words: str
+    cluster: Cluster, receiver: httpx.AsyncClient, year: int, message: str
 ) -> None:
     before = await runs_of(receiver)
     tick = ScheduleDue(schedule="webhook-relay", time=make.NOW.replace(year=year))
     answer = await cluster.tell("webhook-receiver", tick)
-    assert (answer.status_code, words in answer.text) == (422, True)
+    assert (answer.status_code, message in answer.text) == (422, True)
     assert await runs_of(receiver) == before
 
 

@@ -1,4 +1,4 @@
-"""What a caller hears who cancels, or who asks for what nobody does."""
+"""What a caller gets who cancels, or who asks for what is unknown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.support.kubernetes_peer import Say, kube_peer
 from tests.support.webhook_requests import post
 
 
-async def said(client: httpx.AsyncClient, *command: str, id: str | None = None) -> tuple[int, str]:
+async def emitted(
+    client: httpx.AsyncClient, *command: str, id: str | None = None
+) -> tuple[int, str]:
     body = {"command": command[0], "args": list(command[1:]), "options": {}}
     answer = await post(client, make.from_agent(body, "cli", id=id))
     return answer.status_code, str(answer.json().get("message") or answer.json()["detail"])
@@ -31,26 +33,26 @@ async def test_a_cancellation_says_what_it_stops(
         (job,) = await world.jobs()
         id = job["job_id"]
 
-        assert await said(receiver, "cancel_job", id) == (202, "cancelling is asked for")
-        assert await said(receiver, "cancel_task", "t") == (202, "cancelling is asked for")
-        status, words = await said(receiver, "cancel_job", "nobody")
-        assert (status, words) == (404, "no such job: nobody")
-        status, words = await said(receiver, "cancel_task", "nobody")
-        assert (status, words.partition(";")[0]) == (202, "nothing is known of this task")
+        assert await emitted(receiver, "cancel_job", id) == (202, "cancelling is asked for")
+        assert await emitted(receiver, "cancel_task", "t") == (202, "cancelling is asked for")
+        status, message = await emitted(receiver, "cancel_job", "nobody")
+        assert (status, message) == (404, "no such job: nobody")
+        status, message = await emitted(receiver, "cancel_task", "nobody")
+        assert (status, message.partition(";")[0]) == (202, "nothing is known of this task")
 
-        await said(receiver, "cancel_job", id, id="mine")
+        await emitted(receiver, "cancel_job", id, id="mine")
         await world.tell(JobCancelRequested(job=id))
-        assert await said(receiver, "cancel_job", id) == (409, f"job {id} has ended: cancelled")
-        again = await said(receiver, "cancel_job", id, id="mine")
+        assert await emitted(receiver, "cancel_job", id) == (409, f"job {id} has ended: cancelled")
+        again = await emitted(receiver, "cancel_job", id, id="mine")
         assert again == (202, "this delivery was accepted before")
-        status, words = await said(receiver, "cancel_task", "t")
-        assert (status, words.partition(":")[0]) == (202, "all jobs of this task have ended")
+        status, message = await emitted(receiver, "cancel_task", "t")
+        assert (status, message.partition(":")[0]) == (202, "all jobs of this task have ended")
 
 
 async def test_a_cancellation_is_taken_while_the_launcher_is_away(
     receiver: httpx.AsyncClient,
 ) -> None:
-    assert await said(receiver, "cancel_job", "j") == (202, "cancelling is asked for")
+    assert await emitted(receiver, "cancel_job", "j") == (202, "cancelling is asked for")
 
 
 async def test_an_agent_that_no_route_serves_is_refused(receiver: httpx.AsyncClient) -> None:

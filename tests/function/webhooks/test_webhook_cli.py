@@ -69,17 +69,17 @@ async def run(cluster: Cluster, webhook_database: str, states: list[str]) -> Asy
 
 
 async def test_a_task_is_asked_for_and_becomes_an_event(cluster: Cluster, run: Run) -> None:
-    code, said = await run(
+    code, output = await run(
         *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--priority", "high"),
         *("--criterion", "it works", "--criterion", "it is fast", "--metadata", "branch=main"),
     )
 
-    assert (code, said) == (0, "t-1 accepted\n")
+    assert (code, output) == (0, "t-1 accepted\n")
 
-    async def told() -> list[Any]:
+    async def received() -> list[Any]:
         return cluster.sink.of(TaskRequested)
 
-    [event] = await eventually(told)
+    [event] = await eventually(received)
     assert event == TaskRequested(
         task_id="t-1",
         service="shop",
@@ -104,19 +104,19 @@ async def test_a_task_that_was_only_recorded_is_no_success(
     run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     states[:] = ["running", "recorded"]
-    code, said = await run(
+    code, output = await run(
         *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
     )
-    assert (code, said.splitlines()[-1]) == (1, "t-1 recorded")
+    assert (code, output.splitlines()[-1]) == (1, "t-1 recorded")
     assert "task t-1 was not run: recorded only" in capsys.readouterr().err
 
 
 async def test_waiting_shows_each_change_until_the_end(run: Run) -> None:
-    code, said = await run(
+    code, output = await run(
         *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
     )
 
-    assert (code, said) == (0, "t-1 running ...\nt-1 succeeded\n")
+    assert (code, output) == (0, "t-1 running ...\nt-1 succeeded\n")
 
 
 async def test_a_task_that_failed_is_an_error(
@@ -153,11 +153,11 @@ async def test_logs_come_line_by_line(run: Run) -> None:
 async def test_a_job_is_cancelled_by_an_event(cluster: Cluster, run: Run) -> None:
     code, _ = await run("jobs", "cancel", "j-1", "--reason", "enough")
 
-    async def told() -> list[Any]:
+    async def received() -> list[Any]:
         return cluster.sink.of(JobCancelRequested)
 
     assert code == 0
-    assert await eventually(told) == [JobCancelRequested(job="j-1", reason="enough")]
+    assert await eventually(received) == [JobCancelRequested(job="j-1", reason="enough")]
 
 
 async def test_deliveries_are_shown_and_sent_again(cluster: Cluster, run: Run) -> None:
@@ -169,7 +169,7 @@ async def test_deliveries_are_shown_and_sent_again(cluster: Cluster, run: Run) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "code", "words"),
+    ("arguments", "environ", "code", "message"),
     [
         (["jobs", "get", "nobody"], {}, 1, "404: job-launcher answered 404: no such job"),
         (["jobs", "logs", "nobody"], {}, 1, "404: no such job"),
@@ -182,18 +182,18 @@ async def test_deliveries_are_shown_and_sent_again(cluster: Cluster, run: Run) -
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-async def test_what_goes_wrong_is_said_in_one_line(
+async def test_what_goes_wrong_is_reported_in_one_line(
     run: Run,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     environ: dict[str, str],
     code: int,
-    words: str,
+    message: str,
 ) -> None:
     with stamina.set_testing(True, attempts=2):
         assert (await run(*arguments, **environ))[0] == code
     errors = capsys.readouterr().err
-    assert words in errors
+    assert message in errors
     assert len(errors.splitlines()) == 1
 
 

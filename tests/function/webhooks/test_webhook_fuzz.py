@@ -61,12 +61,12 @@ KEYS = [
     *("project_id", "metadata", "description", "acceptance_criteria", "priority", "command"),
     *("args", "options", "follow", "job", "reason"),
 ]
-WORDS = [
+TEXTS = [
     *("firing", "resolved", "create_task", "update_task", "get_task_status", "cancel_task"),
     *("list_jobs", "get_job", "get_job_logs", "cancel_job", "labeled", "2026-01-01T00:00:00Z"),
     *("https://x/y", "high"),
 ]
-value = st.sampled_from(WORDS) | json_value
+value = st.sampled_from(TEXTS) | json_value
 thing = st.dictionaries(
     st.sampled_from(KEYS),
     value

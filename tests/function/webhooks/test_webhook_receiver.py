@@ -1,4 +1,4 @@
-"""The receiver over HTTP: who gets in, and what is said of it."""
+"""The receiver over HTTP: who gets in, and what is answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.cluster import Cluster
 from tests.support.webhook_requests import post
 
 
-async def said(cluster: Cluster, count: int = 1) -> list[Any]:
+async def emitted(cluster: Cluster, count: int = 1) -> list[Any]:
     """The messages at the broker, once there are so many."""
 
     async def arrived() -> bool:
@@ -39,7 +39,7 @@ async def test_a_github_delivery_is_accepted_and_becomes_its_event(
         "repeated": False,
         "message": "accepted",
     }
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert (message.id, message.type, message.subject) == ("d-1", "com.github.issue.labeled", "7")
     assert message.source == "https://api.github.com/repos/o/r"
     assert message.time == "2026-01-02T03:04:05Z"
@@ -50,7 +50,7 @@ async def test_a_github_delivery_is_accepted_and_becomes_its_event(
     assert event.repository.full_name == "o/r"
 
 
-async def test_a_repeated_delivery_is_answered_and_not_said_again(
+async def test_a_repeated_delivery_is_answered_and_not_emitted_again(
     cluster: Cluster, receiver: httpx.AsyncClient
 ) -> None:
     answers = [await post(receiver, make.from_github(delivery="d-1")) for _ in range(3)]
@@ -59,7 +59,7 @@ async def test_a_repeated_delivery_is_answered_and_not_said_again(
     assert [a.status_code for a in answers] == [202] * 3
     assert [a.json()["repeated"] for a in answers] == [False, True, True]
     assert "accepted before" in answers[1].json()["message"]
-    assert sorted(m.id for m in await said(cluster, 2)) == ["d-1", "d-2"]
+    assert sorted(m.id for m in await emitted(cluster, 2)) == ["d-1", "d-2"]
 
 
 async def test_a_captured_body_is_a_repeat_under_whatever_id_and_name(
@@ -74,7 +74,7 @@ async def test_a_captured_body_is_a_repeat_under_whatever_id_and_name(
 
     assert [a.json()["repeated"] for a in (first, again, renamed)] == [False, True, True]
     assert (other.status_code, "issue is not of pull_request" in other.text) == (400, True)
-    assert sorted(m.id for m in await said(cluster, 2)) == ["d-1", "d-4"]
+    assert sorted(m.id for m in await emitted(cluster, 2)) == ["d-1", "d-4"]
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
@@ -84,7 +84,7 @@ async def test_the_signed_body_says_whether_it_is_a_form(
     form = urlencode({"payload": json.dumps(make.ISSUE)}).encode()
     headers = {"content-type": content_type}
     assert (await post(receiver, make.from_github(body=form, headers=headers))).is_success
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert json.loads(message.data) == make.ISSUE
 
 
@@ -95,7 +95,7 @@ async def test_a_form_in_a_title_is_a_title(cluster: Cluster, receiver: httpx.As
     answer = await post(receiver, make.from_github({**make.ISSUE, "issue": issue}, headers=form))
 
     assert answer.status_code == 202
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert json.loads(message.data)["label"] == {"name": "agent"}
 
 
@@ -106,7 +106,7 @@ async def test_a_form_is_read_like_json(cluster: Cluster, receiver: httpx.AsyncC
     response = await post(receiver, make.from_github(body=body, headers=form))
 
     assert response.status_code == 202
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert message.datacontenttype == "application/json"
     assert json.loads(message.data) == make.ISSUE
 
@@ -118,13 +118,13 @@ async def test_a_ping_is_answered(receiver: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("event", ["never_heard_of", "projects_v2_item", "workflow_run"])
-async def test_events_that_nobody_knows_are_accepted(
+async def test_unknown_events_are_accepted(
     cluster: Cluster, receiver: httpx.AsyncClient, event: str
 ) -> None:
     response = await post(receiver, make.from_github({"action": "shone"}, event))
 
     assert response.status_code == 202
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert message.type == f"com.github.{event}.shone"
 
 
@@ -133,7 +133,7 @@ async def test_a_trace_is_passed_on(cluster: Cluster, receiver: httpx.AsyncClien
 
     await post(receiver, make.from_github(delivery="d", headers={"traceparent": trace}))
 
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert message.extensions["traceparent"] == trace
     assert message.extensions["correlationid"] == "d"
 
@@ -148,7 +148,7 @@ async def test_a_grafana_notification_becomes_an_event_once(
     answers = [await post(receiver, one) for one in (request, later)]
 
     assert [a.json()["repeated"] for a in answers] == [False, True]
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert (message.type, message.subject) == ("com.grafana.alert.firing", "agents")
     event = envelope.open_(message, (GrafanaNotified,))
     assert isinstance(event, GrafanaNotified)
@@ -162,6 +162,6 @@ async def test_a_pm_agents_task_becomes_a_request(
 
     assert response.status_code == 202
     assert (response.json()["task_id"], response.json()["job_ids"]) == ("t-1", [])
-    [message] = await said(cluster)
+    [message] = await emitted(cluster)
     assert (message.id, message.source) == ("msg_1", "/functions/webhook-receiver/pm")
     assert isinstance(envelope.open_(message, (TaskRequested,)), TaskRequested)

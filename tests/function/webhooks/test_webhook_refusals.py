@@ -1,4 +1,4 @@
-"""Who does not get in, and the words in which they are told."""
+"""Who does not get in, and the answers."""
 
 from __future__ import annotations
 
@@ -68,14 +68,16 @@ REFUSED: dict[str, tuple[Post, int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("request_", "status", "words"), REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_not_right_is_refused_in_words_and_nothing_is_said(
-    cluster: Cluster, receiver: httpx.AsyncClient, request_: Post, status: int, words: str
+@pytest.mark.parametrize(
+    ("request_", "status", "expected_text"), REFUSED.values(), ids=REFUSED.keys()
+)
+async def test_what_is_not_right_is_refused_with_a_reason_and_nothing_is_emitted(
+    cluster: Cluster, receiver: httpx.AsyncClient, request_: Post, status: int, expected_text: str
 ) -> None:
     response = await post(receiver, request_)
 
     assert response.status_code == status
-    assert words in response.json()["detail"]
+    assert expected_text in response.json()["detail"]
     assert_problem(response)
     for secret in make.SECRETS.values():
         assert secret not in response.text
@@ -84,7 +86,7 @@ async def test_what_is_not_right_is_refused_in_words_and_nothing_is_said(
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-async def test_a_wrong_method_is_said(receiver: httpx.AsyncClient, method: str) -> None:
+async def test_a_wrong_method_is_reported(receiver: httpx.AsyncClient, method: str) -> None:
     response = await receiver.request(method, "/webhook/github")
 
     assert (response.status_code, response.headers["allow"]) == (405, "POST")

@@ -297,7 +297,7 @@ class TestLooking:
         [{}, {"authorization": "Bearer other"}, {"authorization": "Bearer é"}],
         ids=["none", "other token", "not ASCII"],
     )
-    async def test_nobody_else_may_look(
+    async def test_no_other_user_may_look(
         self, receiver: httpx.AsyncClient, headers: dict[str, str]
     ) -> None:
         encoded = {name.encode(): value.encode() for name, value in headers.items()}

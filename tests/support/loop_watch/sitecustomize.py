@@ -1,7 +1,7 @@
 """Tells, on standard error, of each long turn of an event loop; Python imports it by PYTHONPATH.
 
 Counted is how long a turn keeps others waiting, without the time in which its thread waited for a
-processor: a busy machine is nobody's fault. A turn that imports modules does not count: a process
+processor: a busy machine is no fault. A turn that imports modules does not count: a process
 has such turns when it starts, and no others are served before.
 """
 
