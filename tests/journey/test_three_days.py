@@ -100,7 +100,7 @@ def test_each_webhook_is_here_once(days: ThreeDays) -> None:
     assert via == {"webhook": 165, "fetched": 30, "state": 5}
 
 
-async def test_the_console_says_so_in_words(days: ThreeDays) -> None:
+async def test_the_console_says_so_in_text(days: ThreeDays) -> None:
     async def complete(path: str) -> str:
         """A page once all functions answer: one that is asleep starts, and does the next time."""
 
