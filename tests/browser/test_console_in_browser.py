@@ -36,6 +36,7 @@ PAGES = {
     "schedule": "/schedules/scrum-simulate",
     "backfill": "/schedules/scrum-simulate/backfill?since=2026-01-01T00:00&before=2026-01-09T00:00",
     "dead letters": "/dead-letters",
+    "actions": "/actions",
     "dead letter": "/dead-letters/1",
     "confirmation": "/dead-letters/1/redrive",
     "reason": "/dead-letters/1/dismiss",
