@@ -9,7 +9,8 @@ and, by DNS rebinding, under any name; and with other accounts, which reach ever
   address) is the public ingress: a Service needs no token there. Any other name is the cluster's
   own DNS, and only what has the token is inside of the cluster.
 - Without the token no other account is answered (`peer`), as a Service may run commands for it.
-- No page asks for the Kubernetes API or the administration, or sends events to the broker.
+- No page asks for the Kubernetes API or the administration, or sends events to the broker; and
+  none but their own calls Services outside, which do not know that pages reach them.
 """
 
 from __future__ import annotations
@@ -116,6 +117,14 @@ def check_no_page(headers: Headers) -> None:
     site = headers.get(b"sec-fetch-site", b"none")
     if b"origin" in headers or site != b"none":
         raise ApiError(403, "Forbidden", "a web page may not do this")
+
+
+def check_no_other_page(headers: Headers) -> None:
+    """Services outside know nothing of this machine's pages: only their own may call them."""
+    own = (b"", b"http://" + headers.get(b"host", b""))
+    site = headers.get(b"sec-fetch-site", b"none")
+    if site not in (b"none", b"same-origin") or headers.get(b"origin", b"") not in own:
+        raise ApiError(403, "Forbidden", "a page of another site may not do this")
 
 
 def is_loopback(host: str) -> bool:

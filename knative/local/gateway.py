@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 
-from knative.local.access import Access, check_no_page
+from knative.local.access import Access, check_no_other_page, check_no_page
 from knative.local.broker.dispatcher import FAN_OUT_S
 from knative.local.broker.http import Answer
 from knative.local.faults import Faults
@@ -109,6 +109,7 @@ class Gateway:
             check_no_page(headers)
             await self._ingress(scope, receive, send)
         elif target := self._outside.mapped(host):
+            check_no_other_page(headers)
             await self._proxy.forward(target, scope, receive, send, headers)
         elif host in self._revisions:
             await self._proxy(self._revisions[host], scope, receive, send, headers)
@@ -123,6 +124,7 @@ class Gateway:
         elif is_own:
             await self._admin(scope, receive, send)
         elif target := self._outside.target(host, _port(headers.get(b"host", b""))):
+            check_no_other_page(headers)
             await self._proxy.forward(target, scope, receive, send, headers)
         else:
             await reply(send, self._unknown(host))

@@ -120,6 +120,13 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
                 assert (
                     await http.get("http://stock.dsm.svc.cluster.local:81/x")
                 ).status_code == 502
+                for page in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+                    for name in ("prices.shop.localhost", "stock.dsm.localhost"):
+                        refused = await http.post(f"http://{name}/x", headers=page)
+                        assert refused.status_code == 403
+                own = {"origin": "http://prices.shop.localhost", "sec-fetch-site": "same-origin"}
+                ours = await http.post("http://prices.shop.localhost/x", headers=own)
+                assert ours.status_code == 200
                 gone = await http.get("http://nothing.invalid/x")
                 assert (gone.status_code, "nothing.invalid" in gone.text) == (502, True)
             assert await knative.send("t") == 202

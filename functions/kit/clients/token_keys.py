@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -118,11 +119,17 @@ class TokenKeys:
 
     async def _json(self, url: str) -> Any:
         headers = {"Accept": "application/json, application/jwk-set+json"}
-        if self._settings.oidc_issuer_token_file:
+        # Where a description leads, somebody else may be: the token is for the issuer alone.
+        issuer = {_origin(self._where), _origin(self._settings.oidc_jwks_url)}
+        if self._settings.oidc_issuer_token_file and _origin(url) in issuer:
             headers["Authorization"] = f"Bearer {_text(self._settings.oidc_issuer_token_file)}"
         answer = await self._http.get(url, headers=headers)
         answer.raise_for_status()
         return answer.json()
+
+
+def _origin(url: str) -> tuple[str, str]:
+    return urlsplit(url)[:2]
 
 
 def _text(file: str) -> str:

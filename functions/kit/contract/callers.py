@@ -155,11 +155,12 @@ def _proven(
     headers: cloudevents.Headers, caller: Caller, settings: CallerSettings
 ) -> list[tuple[bytes, bytes]]:
     """The headers with what the token proves in the place of what the request claims."""
-    if caller.is_among(settings.oidc_proxies):
-        return list(headers)
-    kept = [(name, value) for name, value in headers if name not in _CLAIMED]
-    kept.append((b"x-user", quote(caller.subject, safe="@: ").encode()))
-    if caller.service_account:
+    is_proxy = caller.is_among(settings.oidc_proxies)
+    claimed = _CLAIMED[1:] if is_proxy else _CLAIMED
+    kept = [(name, value) for name, value in headers if name not in claimed]
+    if not any(name == b"x-user" for name, _ in kept):
+        kept.append((b"x-user", quote(caller.subject, safe="@: ").encode()))
+    if not is_proxy and caller.service_account:
         kept.append((b"x-service-name", caller.service_account.encode()))
     return kept
 

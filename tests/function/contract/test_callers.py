@@ -253,7 +253,7 @@ async def test_a_proven_name_replaces_a_claimed_one(cluster: Cluster, issuer: Is
         plain = await client.get("/who", headers=claims | bearer(issuer.token()))
         behind = await client.get("/who", headers=claims | bearer(issuer.token(proxy)))
     assert plain.json() == [[CALLER], ["console"]]
-    assert behind.json() == [["ada"], ["realm-service"]], "the console says for whom it asks"
+    assert behind.json() == [["ada"], []], "the console names the user for whom it asks, no more"
 
 
 class Clock:
