@@ -54,6 +54,7 @@ class Shown:
 def merged(jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact) -> dict[str, Any]:
     """Return the Jobs of a thread with one more fact, the newest `MAX_JOBS` of them.
 
+    >>> from functions.events.job import JobQueued
     >>> fact = JobQueued(job_id="j", kind="execute", task_id="t", service="s", group="", route="r",
     ...     cause_id="1", cause_source="/s", cause_type="t")
     >>> merged({}, fact)["j"]["state"]

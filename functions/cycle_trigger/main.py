@@ -26,8 +26,9 @@ from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted
 from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
-from functions.kit.contract import Query, function, page
+from functions.kit.contract import Query, Settling, function, page
 from functions.kit.contract.decorator import route
+from functions.kit.durable import Connection
 from functions.kit.durable.locks import CYCLE
 from functions.kit.errors import FunctionError, PermanentError
 
@@ -61,16 +62,24 @@ async def unfinished(request: Request, ctx: Context) -> Response:
 )
 async def cycle_trigger(
     event: ScheduleDue | SprintCompleted | CycleRequested, ctx: Context
-) -> list[CycleCompleted]:
+) -> Settling:
     if isinstance(event, ScheduleDue):
-        return await sweep(ctx)
+        done = await sweep(ctx)
+    else:
 
-    async def finished() -> str | None:
-        return await finished_sprint(event, ctx)
+        async def finished() -> str | None:
+            return await finished_sprint(event, ctx)
 
-    # Kept, so that a retry means the same sprint although the next one is there by now.
-    sprint_id = (await ctx.checkpoints(ctx.key).step("sprint", finished)).result
-    return [await complete(decide.Cycle(event.project_id, sprint_id), ctx)]
+        # Kept, so that a retry means the same sprint although the next one is there by now.
+        sprint_id = (await ctx.checkpoints(ctx.key).step("sprint", finished)).result
+        cycle = decide.Cycle(event.project_id, sprint_id)
+        done = [(cycle, await complete(cycle, ctx))]
+
+    async def settle(tx: Connection) -> list[CycleCompleted]:
+        """A cycle is completed once, whoever came to its end: with its event, or not at all."""
+        return [fact for cycle, fact in done if await tables.end(tx, cycle, ctx.store.now)]
+
+    return settle
 
 
 async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context) -> str | None:
@@ -97,18 +106,17 @@ async def complete(cycle: decide.Cycle, ctx: Context) -> CycleCompleted:
         state: tables.State = "failed" if isinstance(error, PermanentError) else "open"
         await tables.note(ctx.store, cycle, state, step_of(error), error.detail)
         raise
-    await tables.note(ctx.store, cycle, "completed", None, None)
     return completed
 
 
-async def sweep(ctx: Context) -> list[CycleCompleted]:
+async def sweep(ctx: Context) -> list[tuple[decide.Cycle, CycleCompleted]]:
     """Go on with the cycles that were begun and that no delivery finishes."""
     done = []
     for cycle in await tables.left_open(ctx.store, _QUIET_S, _MAX_SWEPT):
         if ctx.remaining_s == 0:
             break  # the next sweep takes the rest
         try:
-            done.append(await complete(cycle, ctx))
+            done.append((cycle, await complete(cycle, ctx)))
         except Exception as error:
             # Its row has the reason; it holds up no other.
             known = isinstance(error, FunctionError)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 from functions.cycle_trigger.decide import Cycle
-from functions.kit.durable import Store, rule
+from functions.kit.durable import Connection, Store, rule
 from functions.kit.errors import shortened
 
-State = Literal["open", "failed", "completed"]
+State = Literal["open", "failed"]
 _FIRST = ""  # the sprint_id of the cycle that starts a project's first sprint
 
 # Users look back a year, and a month more. One that failed stays: a user has to finish it.
@@ -16,7 +17,7 @@ RETENTION = (rule("cycle", "updated_at", days=400, where="state = 'completed'"),
 
 
 async def begin(store: Store, cycle: Cycle) -> None:
-    """Keep that a cycle is to be finished, before anything is done for it."""
+    """Keep that a cycle is to be finished, before anything is done for it; it ends once."""
     await _write(store, cycle, "open", None, None)
 
 
@@ -37,9 +38,22 @@ async def _write(
                FROM (SELECT coalesce($6::timestamptz, now()) AS now) AS clock
                ON CONFLICT (project_id, sprint_id) DO UPDATE
                SET state = excluded.state, step = excluded.step, detail = excluded.detail,
-                   updated_at = excluded.updated_at""",
+                   updated_at = excluded.updated_at
+               WHERE cycle.state <> 'completed'""",
             *(cycle.project_id, cycle.sprint_id or _FIRST, state, step, detail, store.now),
         )
+
+
+async def end(tx: Connection, cycle: Cycle, now: datetime | None) -> bool:
+    """Complete a cycle; False where it is completed already."""
+    return bool(
+        await tx.fetchval(
+            """UPDATE cycle SET state = 'completed', step = NULL, detail = NULL,
+                   updated_at = coalesce($3::timestamptz, now())
+               WHERE project_id = $1 AND sprint_id = $2 AND state <> 'completed' RETURNING true""",
+            *(cycle.project_id, cycle.sprint_id or _FIRST, now),
+        )
+    )
 
 
 async def left_open(store: Store, quiet_s: float, limit: int) -> list[Cycle]:

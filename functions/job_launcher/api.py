@@ -98,7 +98,8 @@ async def cancel(request: Request, ctx: Context) -> Response:
     async with ctx.store.transaction() as tx:
         done = UserAction(user, "asked to cancel", f"job {row.id}")
         await record_action(tx, ctx.function, done, ctx.now())
-    await ctx.publisher.publish([message])
+        entries = await ctx.resources.durable.put(tx, ctx.function, [message])
+    ctx.resources.durable.deliver(entries)
     return JSONResponse({"job_id": row.id, "state": row.state, "cancel": "requested"}, 202)
 
 

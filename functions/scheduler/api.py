@@ -18,14 +18,14 @@ from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
 from functions.kit.durable import Connection, UserAction, record_action
 from functions.kit.errors import NotFound, PermanentError
-from functions.scheduler import backfill, tables
+from functions.scheduler import backfill, schedule_rows, tick_rows
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
 from functions.scheduler.decide.reconcile import Pause
 from functions.scheduler.decide.tick import State, Tick
 from functions.scheduler.fire import run_now
 from functions.scheduler.loop import Loop
-from functions.scheduler.tables import Ledger
+from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.wake import read_calendars
 
 NEXT, LAST = 10, 30
@@ -60,7 +60,7 @@ async def schedules(request: Request, ctx: Context) -> Response:
     query = Query(request)
     limit, after = query.limit(500, 1000), query.text("cursor") or ""
     async with ctx.store.connection() as connection:
-        found = await tables.load(connection)
+        found = await schedule_rows.load(connection)
     rest = sorted(name for name in found if name > after)
     names, following = page(rest, limit, str)
     days = read_calendars(ctx)
@@ -76,8 +76,8 @@ async def schedule(request: Request, ctx: Context) -> Response:
     """One schedule with its next ten times and its last thirty, and why."""
     name = request.path_params["name"]
     async with ctx.store.connection() as connection:
-        one = _known(await tables.load(connection, [name]), name)
-        last = await tables.listed(connection, schedule=name, limit=LAST)
+        one = _known(await schedule_rows.load(connection, [name]), name)
+        last = await tick_rows.listed(connection, schedule=name, limit=LAST)
     coming = upcoming(one.schedule, ctx.now(), NEXT, read_calendars(ctx))
     shown = {"next": list(map(_tick, coming)), "last": list(map(dict, last))}
     return _json(_schedule(one) | shown)
@@ -88,7 +88,7 @@ async def ticks(request: Request, ctx: Context) -> Response:
     query = Query(request)
     limit = query.limit(100, 1000)
     async with ctx.store.connection() as connection:
-        found = await tables.listed(
+        found = await tick_rows.listed(
             connection,
             schedule=query.text("schedule"),
             state=query.choice("state", State),
@@ -118,7 +118,7 @@ async def pause(request: Request, ctx: Context) -> Response:
     """Skip the times that come from now on; what is on its way goes on."""
     name, asked = request.path_params["name"], await _asked(request, PauseAsked)
     async with ctx.store.transaction() as tx:
-        if not await tables.pause(tx, name, Pause(asked.by, asked.reason, asked.until)):
+        if not await schedule_rows.pause(tx, name, Pause(asked.by, asked.reason, asked.until)):
             raise NotFound(f"no schedule {name}")
         until = f" until {cloudevents.format_time(asked.until)}" if asked.until else ""
         await _record(tx, ctx, asked, f"paused{until}", name)
@@ -129,7 +129,7 @@ async def resume(request: Request, ctx: Context) -> Response:
     name = request.path_params["name"]
     asked = await _asked(request, Asked)
     async with ctx.store.transaction() as tx:
-        if not await tables.resume(tx, name, ctx.now()):
+        if not await schedule_rows.resume(tx, name, ctx.now()):
             raise NotFound(f"no schedule {name}")
         await _record(tx, ctx, asked, "resumed", name)
     return await schedule(request, ctx)
@@ -139,7 +139,7 @@ async def run(request: Request, ctx: Context) -> Response:
     """Run a schedule for the minute that it is; 409 where that minute has run already."""
     name, asked = request.path_params["name"], await _asked(request, Asked)
     async with ctx.store.connection() as connection:
-        _known(await tables.load(connection, [name]), name)
+        _known(await schedule_rows.load(connection, [name]), name)
     minute = ctx.now().replace(second=0, microsecond=0)
     tick = await run_now(name, asked.by, minute, ctx)
     async with ctx.store.transaction() as tx:  # the tick names the user as well
@@ -160,15 +160,13 @@ async def begin_backfill(request: Request, ctx: Context) -> Response:
     if asked.before > ctx.now():
         raise PermanentError("before: must not be in the future")
     async with ctx.store.connection() as connection:
-        _known(await tables.load(connection, [name]), name)
+        _known(await schedule_rows.load(connection, [name]), name)
         if asked.dry_run:
             items = await backfill.planned(connection, name, asked.since, asked.before, asked.which)
             return _json({"times": [vars(item) for item in items]})
     number = await backfill.begin(
-        ctx, name, asked.since, asked.before, asked.which, asked.at_once, asked.by
+        *(ctx, name, asked.since, asked.before, asked.which, asked.at_once, asked.by, asked.reason)
     )
-    async with ctx.store.transaction() as tx:
-        await _record(tx, ctx, asked, "began", f"backfill {number} of {name}")
     ctx.part(Loop).begin(ctx)
     return _json(await backfill.read(ctx, number), 202)
 
@@ -184,10 +182,7 @@ async def change_backfill(request: Request, ctx: Context) -> Response:
     if action not in actions:
         raise NotFound(f"no such action: there are {', '.join(actions)}")
     asked = await _asked(request, Asked)
-    await backfill.change(ctx, _number(request), actions[action], asked.by)
-    async with ctx.store.transaction() as tx:
-        done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[action]
-        await _record(tx, ctx, asked, done, f"backfill {_number(request)}")
+    await backfill.change(ctx, _number(request), actions[action], asked.by, asked.reason)
     ctx.part(Loop).begin(ctx)
     return await show_backfill(request, ctx)
 
@@ -220,7 +215,7 @@ def _schedule(one: Ledger) -> dict[str, Any]:
         "policy": dict(one.policy),
         "problem": one.problem,
         "removed": one.removed,
-        "pause": tables.pause_json(one.schedule.pause),
+        "pause": schedule_rows.pause_json(one.schedule.pause),
         "reconciled_until": one.schedule.reconciled_until,
         "open": list(map(_tick, one.schedule.open)),
     }

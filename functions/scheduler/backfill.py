@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
-from functions.kit.durable import Rule, rule
+from functions.kit.durable import Rule, UserAction, record_action, rule
 from functions.kit.errors import Conflict, NotFound, PermanentError
 from functions.kit.telemetry import trace
-from functions.scheduler import tables
+from functions.scheduler import schedule_rows, tick_rows
 from functions.scheduler.decide.backfill import Item, Which, plan
 from functions.scheduler.decide.tick import Origin, State, Tick
+from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.settings import SchedulerSettings
-from functions.scheduler.tables import Change, Ledger
+from functions.scheduler.tick_rows import Change
 from functions.scheduler.wake import message_of
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ async def planned(
     connection: Connection, schedule: str, since: datetime, before: datetime, which: Which
 ) -> list[Item]:
     """What a backfill would do with each nominal time of a range."""
-    versions = await tables.versions(connection, schedule)
-    rows = await tables.between(connection, schedule, since, before)
+    versions = await schedule_rows.versions(connection, schedule)
+    rows = await tick_rows.between(connection, schedule, since, before)
     items = plan(versions, {tick.nominal: tick for tick in rows}, since, before, which)
     if len(items) > MAX_ITEMS:
         raise PermanentError(
@@ -62,6 +63,7 @@ async def begin(
     which: Which,
     at_once: int,
     by: str,
+    reason: str = "",
 ) -> int:
     """Record a backfill; returns its number. The next wake-up begins it."""
     async with ctx.store.transaction() as tx:
@@ -76,18 +78,24 @@ async def begin(
             "INSERT INTO backfill_item (backfill, nominal) SELECT $1, unnest($2::timestamptz[])",
             *(number, [item.nominal for item in items if item.runs]),
         )
+        done = UserAction(by, "began", f"backfill {number} of {schedule}", reason)
+        await record_action(tx, ctx.function, done, ctx.now())
     logger.info("backfill", extra={"fields": {"number": number, "schedule": schedule, "by": by}})
     return number
 
 
-async def change(ctx: Context, number: int, state: str, by: str) -> None:
+async def change(ctx: Context, number: int, state: str, by: str, reason: str = "") -> None:
     """Pause, resume (`running`) or cancel a backfill that has not ended."""
-    async with ctx.store.connection() as connection:
-        changed = await connection.fetchval(
+    async with ctx.store.transaction() as tx:
+        changed = await tx.fetchval(
             """UPDATE backfill SET state = $2, changed_at = $3, changed_by = $4
                WHERE number = $1 AND state IN ('running', 'paused') RETURNING true""",
             *(number, state, ctx.now(), by),
         )
+        if changed:
+            action = "resumed" if state == "running" else state
+            done = UserAction(by, action, f"backfill {number}", reason)
+            await record_action(tx, ctx.function, done, ctx.now())
     if not changed:
         found = await read(ctx, number)
         raise Conflict(f"backfill {number} is {found['state']}")
@@ -132,7 +140,7 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
         name = row["schedule"]
         # Another decision about the schedule meanwhile waits, or finds another revision.
         await tx.execute("UPDATE schedule SET revision = revision + 1 WHERE name = $1", name)
-        ledger = (await tables.load(tx, [name])).get(name)
+        ledger = (await schedule_rows.load(tx, [name])).get(name)
         items = await tx.fetch(
             """SELECT item.nominal, item.sent, tick.state FROM backfill_item AS item
                LEFT JOIN tick ON tick.schedule = $2 AND tick.nominal = item.nominal
@@ -176,5 +184,5 @@ async def _send(
         sent=nominal,
         requested_by=row["requested_by"],
     )
-    await tables.write(tx, [(change, tick) for tick in ticks], now)
+    await tick_rows.write(tx, [(change, tick) for tick in ticks], now)
     return [message_of(ledger, tick, change, now) for tick in ticks]

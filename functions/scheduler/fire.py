@@ -12,11 +12,11 @@ from functions.events.schedule import ScheduleDue
 from functions.kit.errors import Conflict, TemporaryError
 from functions.kit.telemetry import correlation, trace
 from functions.schedule_policy import Policy
-from functions.scheduler import messages, tables
+from functions.scheduler import messages, schedule_rows, tick_rows
 from functions.scheduler.decide.nominal import Version
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 from functions.scheduler.sources import Source
-from functions.scheduler.tables import Change
+from functions.scheduler.tick_rows import Change
 from functions.scheduler.wake import settle
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ ATTEMPTS = 5  # others may decide about the same schedule meanwhile
 async def fire(event: ScheduleDue, sources: Mapping[str, Source], ctx: Context) -> None:
     """Run what a tick asks for, unless it is the clock's: the ledger has decided about that."""
     async with ctx.store.connection() as connection:
-        ledger = (await tables.load(connection, [event.schedule])).get(event.schedule)
+        ledger = (await schedule_rows.load(connection, [event.schedule])).get(event.schedule)
     if ledger is None:
         await pass_on(event, sources.get(event.schedule), ctx)
     elif not any(is_due(version, event.nominal) for version in ledger.schedule.versions):
@@ -45,8 +45,8 @@ async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
     """Send a tick for the minute `at`, whatever the policies say; `Conflict` where it has run."""
     for _ in range(ATTEMPTS):
         async with ctx.store.connection() as connection:
-            ledgers = await tables.load(connection, [schedule])
-            kept = await tables.find(connection, schedule, at)
+            ledgers = await schedule_rows.load(connection, [schedule])
+            kept = await tick_rows.find(connection, schedule, at)
         if kept is not None and kept.state not in (State.SKIPPED, State.MISSED, State.FAILED):
             raise Conflict(f"{schedule}@{kept.name} is {kept.state} already")
         ledger = ledgers[schedule]

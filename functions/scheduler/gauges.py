@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.kit.context import Context
 from functions.kit.telemetry import Gauge
-from functions.scheduler import tables
+from functions.scheduler import tick_rows
 from functions.scheduler.decide.tick import Cause, State
 
 # A series that begins with 1 would be no increase to Prometheus: these begin with 0.
@@ -17,8 +17,8 @@ _ALERTED = {
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        totals = _ALERTED | await tables.totals(connection)
-        late = await tables.lateness(connection)
+        totals = _ALERTED | await tick_rows.totals(connection)
+        late = await tick_rows.lateness(connection)
     counted = "Nominal times of schedules that have come to a state, by the reason for it"
     lateness = "Seconds from when a schedule was due to when it was sent, at its latest run"
     return [

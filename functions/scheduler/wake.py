@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from functions.kit import cloudevents
 from functions.kit.durable import history
 from functions.kit.telemetry import trace
-from functions.scheduler import calendars, messages, sources, tables
+from functions.scheduler import calendars, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.ends import Moved, Run, moved
 from functions.scheduler.decide.reconcile import reconcile
 from functions.scheduler.decide.tick import State, Tick
+from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.settings import SchedulerSettings
-from functions.scheduler.tables import Change, Ledger
+from functions.scheduler.tick_rows import Change
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
@@ -94,7 +95,7 @@ def decided(ledger: Ledger, now: datetime, days: Mapping[str, Calendar]) -> Chan
 async def close_ended(ctx: Context, now: datetime) -> None:
     """Write how the ticks that were sent have ended, as the functions' histories say."""
     async with ctx.store.connection() as connection:
-        unfinished = await tables.unfinished(connection, now - REDRIVEN)
+        unfinished = await tick_rows.unfinished(connection, now - REDRIVEN)
     if not unfinished:
         return
     named = [(messages.SOURCE, messages.event_id(one.schedule, one.tick)) for one in unfinished]
@@ -111,14 +112,14 @@ async def close_ended(ctx: Context, now: datetime) -> None:
         return
     durable = ctx.resources.durable
     async with ctx.store.transaction() as tx:
-        recovered = [messages.recovered(*one, now) for one in await tables.move(tx, moves, now)]
+        recovered = [messages.recovered(*one, now) for one in await tick_rows.move(tx, moves, now)]
         entries = await durable.put(tx, ctx.function, trace.created(recovered))
     durable.deliver(entries)
 
 
 async def read_ledgers(ctx: Context) -> Mapping[str, Ledger]:
     async with ctx.store.connection() as connection:
-        return await tables.load(connection)
+        return await schedule_rows.load(connection)
 
 
 async def follow(
@@ -147,8 +148,8 @@ async def follow(
     if not (changed or gone or problems):
         return False
     async with ctx.store.transaction() as tx:
-        await tables.follow(tx, changed, gone, now)
-        await tables.remark(tx, problems)
+        await schedule_rows.follow(tx, changed, gone, now)
+        await schedule_rows.remark(tx, problems)
     return True
 
 
@@ -160,7 +161,7 @@ async def settle(
         return set()
     durable, sent = ctx.resources.durable, list[cloudevents.Message]()
     async with ctx.store.transaction() as tx:
-        won = await tables.settle(tx, changes, now)
+        won = await schedule_rows.settle(tx, changes, now)
         for change in changes:
             if change.name in won:
                 ledger = ledgers[change.name]

@@ -39,7 +39,7 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, repositories: str) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    world, github = asked(load(Path(arguments.overlay))), Github()
+    world, github = asked(await asyncio.to_thread(load, Path(arguments.overlay))), Github()
     options = Options(
         Path(arguments.data),
         arguments.port,

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 
-from knative.local.manifests.admission import value_at
+from knative.local.manifests.fields import value_at
 from knative.local.manifests.resource import Resource
 
 Path = tuple[str | int, ...]

@@ -45,9 +45,9 @@ class Processes:
         self._pids = site.data / "pids.json"
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Sweep what a killed runtime left, and begin to keep the revisions."""
-        sweep(self._pids)
+        await asyncio.to_thread(sweep, self._pids)
         for revision in self.revisions:
             if revision.log.exists() and revision.log.stat().st_size > LOG_BYTES:
                 revision.log.replace(revision.log.with_suffix(".log.1"))

@@ -168,7 +168,7 @@ class Runtime:
         await server.start()
         self._stack += [self.network.close, gateway.close, server.stop]
         self._stack.append(self._stop_broker)  # after the processes, which send their last events
-        self.processes.start()
+        await self.processes.start()
         self._stack.append(self.processes.close)
         await self.kube.start()
         self._stack.append(self.kube.stop)

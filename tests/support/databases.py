@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
@@ -68,9 +69,12 @@ class Databases:
         template = await self._template(owners)
         while template.returned:
             name, old = self._name("lent"), template.returned.pop()
-            if await self._is_emptied(old, template):
-                await self._admin.execute(f"ALTER DATABASE {old} RENAME TO {name}")
-                return self._url_of(name)
+            # What was used a moment ago may have connected again meanwhile: another one will do.
+            with suppress(asyncpg.ObjectInUseError):
+                if await self._is_emptied(old, template):
+                    await self._end_sessions(old)
+                    await self._admin.execute(f"ALTER DATABASE {old} RENAME TO {name}")
+                    return self._url_of(name)
             await self._admin.execute(f"DROP DATABASE {old} WITH (FORCE)")
         return await self.copy(*owners)
 

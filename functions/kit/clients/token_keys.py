@@ -119,7 +119,7 @@ class TokenKeys:
 
     async def _json(self, url: str) -> Any:
         headers = {"Accept": "application/json, application/jwk-set+json"}
-        # Where a description leads, somebody else may be: the token is for the issuer alone.
+        # A description may lead to another host: the token is for the issuer alone.
         issuer = {_origin(self._where), _origin(self._settings.oidc_jwks_url)}
         if self._settings.oidc_issuer_token_file and _origin(url) in issuer:
             headers["Authorization"] = f"Bearer {_text(self._settings.oidc_issuer_token_file)}"

@@ -24,6 +24,13 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 _ACQUIRE_S = 10.0  # timeout of the wait for a free connection
 
+# A session whose machine has vanished ends within half a minute, and frees what it has claimed.
+_KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
+
 
 class Store:
     """One process's way to its database. Connects on first use; asyncpg is imported only then.
@@ -55,7 +62,10 @@ class Store:
 
         with explained():
             return await asyncpg.connect(
-                self._settings.session_url or self._url(), command_timeout=60, timeout=10
+                self._settings.session_url or self._url(),
+                command_timeout=60,
+                timeout=10,
+                server_settings=_KEEPALIVE,
             )
 
     @property

@@ -51,6 +51,19 @@ class Lock:
         """Wait for the lock and hold it until the transaction ends."""
         await tx.execute("SELECT pg_advisory_xact_lock($1)", self.key(*entity), timeout=timeout_s)
 
+    async def try_hold(self, tx: Connection, *entity: str) -> bool:
+        """Hold the lock until the transaction ends, if it is free.
+
+        The server ends a session that is idle in the transaction for 15 s, as a frozen process is.
+        """
+        return bool(
+            await tx.fetchval(
+                """SELECT pg_try_advisory_xact_lock($1)
+                   FROM set_config('idle_in_transaction_session_timeout', '15s', true)""",
+                self.key(*entity),
+            )
+        )
+
 
 # Held by a session, while services are called.
 CLAIM = Lock("claim", of="function, source, id of an event")

@@ -124,17 +124,19 @@ async def lease(
         return []
     async with store.transaction() as tx:
         # One at a time: two could otherwise take an earlier and a later row of one key.
-        await RELAY.hold(tx)
+        if not await RELAY.try_hold(tx):
+            return []
         rows = await tx.fetch(
+            # One time for all rows: what becomes due during the scan must not follow what waits.
             """WITH due AS (
                    SELECT number, pg_column_size(message) AS size FROM outbox_event due
-                   WHERE (leased_until IS NULL OR leased_until <= clock_timestamp())
+                   WHERE (leased_until IS NULL OR leased_until <= statement_timestamp())
                    AND dead_lettered_at IS NULL AND (NOT is_call OR function = $4)
                    AND (refusal IS NOT NULL OR NOT EXISTS (
                        SELECT FROM outbox_event earlier
                        WHERE earlier.partition_key = due.partition_key
                        AND earlier.number < due.number AND earlier.refusal IS NULL
-                       AND earlier.leased_until > clock_timestamp()))
+                       AND earlier.leased_until > statement_timestamp()))
                    ORDER BY number LIMIT $1),
                taken AS (
                    SELECT number, sum(size) OVER oldest AS bytes, row_number() OVER oldest AS place

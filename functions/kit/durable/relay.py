@@ -144,11 +144,12 @@ class Relay:
                 await self.idle()
         except TimeoutError:
             logger.warning("%d events are left to other processes", len(self._in_flight))
+        left = list(self._in_flight)  # what is cancelled is in flight no more
         for task in self._tasks:
             task.cancel()
-        if self._in_flight:
+        if left:
             try:
-                await outbox.release(self._store, self._in_flight)
+                await outbox.release(self._store, left)
             except FunctionError as error:
                 logger.warning("leased events wait for their lease to end: %s", error)
 
@@ -187,8 +188,8 @@ class Relay:
             self._turns.give()  # the load may have ended while all that are sending hang
             try:
                 await self.sweep()
-            except FunctionError as error:
-                logger.warning("cannot look for events to send: %s", error)
+            except Exception as error:  # as of a migration that is behind: it may be there soon
+                _warn("cannot look for events to send", error)
             try:
                 async with asyncio.timeout(self._pause_s * random.uniform(0.8, 1.0)):
                     await self._wake.wait()
@@ -201,8 +202,8 @@ class Relay:
             if self._in_flight:
                 try:
                     await outbox.prolong(self._store, list(self._in_flight))
-                except FunctionError as error:
-                    logger.warning("cannot keep the lease on events: %s", error)
+                except Exception as error:
+                    _warn("cannot keep the lease on events", error)
 
     async def _send_in_order(self, chain: list[Entry]) -> None:
         """Send the rows of one partition key; what follows a failed one waits for it."""
@@ -250,9 +251,15 @@ class Relay:
             numbers, self._sent, self._holds_up = self._sent, [], False
             try:
                 await outbox.delete(self._store, numbers)
-            except FunctionError as error:
-                logger.warning("sent events may be sent again: %s", error)
+            except Exception as error:
+                _warn("sent events may be sent again", error)
             for number in numbers:
                 self._in_flight.pop(number, None)
             self._moved.set()
             self._look_if_free(self._behind)
+
+
+def _warn(what: str, error: Exception) -> None:
+    """What the next round may mend; an error that is none of ours has its traceback."""
+    known = isinstance(error, FunctionError)
+    logger.warning("%s: %s", what, error, exc_info=None if known else error)

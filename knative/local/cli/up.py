@@ -41,7 +41,7 @@ async def _up(arguments: argparse.Namespace) -> int:
     """The exit code; StartError or ManifestError when it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     targets = [Path(name) for name in (*arguments.folders, *arguments.overlay)] or [Path()]
-    world = load(*targets, stand_ins=arguments.stand_ins)
+    world = await asyncio.to_thread(load, *targets, stand_ins=arguments.stand_ins)
     for note in world.notes:
         print(note, file=sys.stderr)
     options = Options(

@@ -112,4 +112,4 @@ def test_a_failed_run_says_why(page: str) -> None:
 def test_what_is_away_is_named_and_costs_no_other_its_row(page: str) -> None:
     assert "cycle-trigger is unavailable: " in page
     assert "Kubernetes is unavailable: " in page
-    assert page.count(">unavailable<") == 8
+    assert page.count(">unavailable<") == 9

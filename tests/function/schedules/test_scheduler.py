@@ -14,7 +14,7 @@ from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
 from functions.kit import cloudevents
 from functions.kit.contract import envelope
 from functions.kit.durable.retention import forget
-from functions.scheduler import tables
+from functions.scheduler import schedule_rows
 from functions.scheduler.backfill import retention
 from functions.scheduler.wake import wake
 from tests.support.cluster import Cluster
@@ -200,7 +200,7 @@ async def test_a_schedule_that_works_again_after_a_pause_by_failures_is_reported
     await world.wake(FRIDAY + HOUR + 40 * MINUTE)
     assert recovered(world) == []
     async with world.ctx.store.transaction() as tx:
-        assert await tables.resume(tx, "hourly", world.now)
+        assert await schedule_rows.resume(tx, "hourly", world.now)
     for hour in (2, 3):
         await world.wake(FRIDAY + hour * HOUR)
         await world.work()

@@ -104,6 +104,31 @@ async def test_the_sweep_finishes_a_cycle_that_is_not_delivered_again(
     assert await unfinished(cluster) == []
 
 
+LOSES_ENDS = """
+    CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'lost'; END $$;
+    CREATE TRIGGER lose BEFORE UPDATE ON cycle FOR EACH ROW
+        WHEN (NEW.state = 'completed') EXECUTE FUNCTION lose()"""
+
+
+async def test_an_end_that_was_not_written_is_sent_once_by_the_sweep(
+    originals: Originals, cluster: Cluster, functions_database: str
+) -> None:
+    connection = await asyncpg.connect(functions_database)
+    await connection.execute(LOSES_ENDS)
+    try:
+        assert (await cluster.tell("cycle-trigger", DONE)).status_code >= 500
+    finally:
+        await connection.execute("DROP FUNCTION lose CASCADE")
+        await connection.close()
+    assert cluster.sink.of(CycleCompleted) == []
+    await an_hour_passes(functions_database)
+    for hour in (9, 10):
+        assert (await cluster.tell("cycle-trigger", swept(hour))).status_code == 202
+    [fact] = cluster.sink.of(CycleCompleted)
+    assert fact.project_id == "GEM-001"
+    assert await unfinished(cluster) == []
+
+
 async def test_half_a_cycle_is_shown_with_the_step_that_it_did_not_come_past(
     cluster: Cluster, originals: Originals
 ) -> None:

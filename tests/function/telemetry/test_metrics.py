@@ -310,7 +310,7 @@ async def test_any_text_can_be_a_label(odd: str, cluster: Cluster) -> None:
     ctx = cluster.deploy(dead_letter)
 
     async def read(ctx: Context) -> list[Gauge]:
-        labels: Mapping[str, str] = {"said": odd}
+        labels: Mapping[str, str] = {"emitted": odd}
         return [Gauge("odd", "help", 0.5, labels), Gauge("even", "help", 2.0), Gauge("odd", "h", 1)]
 
     found = await scraped(ctx, read)
