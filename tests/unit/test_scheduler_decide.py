@@ -285,6 +285,15 @@ def test_a_pause_skips_with_its_reason_and_ends_at_its_time() -> None:
     assert book.rows[START + HOUR].reason == "paused by ada: the server moves"
 
 
+def test_a_pause_that_ends_during_an_outage_skips_what_it_covered() -> None:
+    book = ledger("0 * * * *", missed=Missed.ALL)
+    pause = Pause("ada", "the server moves", until=START + 150 * MINUTE)
+    book.schedule = replace(book.schedule, pause=pause)
+    decision = book.wake(START + 3 * HOUR)
+    assert list(book.states().values()) == ["skipped", "skipped", "sent"]
+    assert decision.pause is None
+
+
 def test_failures_in_a_row_pause_a_schedule() -> None:
     book = ledger("0 * * * *", pause_after=2)
     book.schedule = replace(book.schedule, failures=2)

@@ -60,7 +60,7 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
     """What becomes of each nominal time since the last time, and of what is still open."""
     pause = _pause(schedule, now)
     new = [
-        first_state(schedule, version, at, pause, calendars)
+        first_state(schedule, version, at, pause or _ended_pause(schedule, at), calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
     new = list(_missed(schedule, new, now))
@@ -88,6 +88,12 @@ def _pause(schedule: Schedule, now: datetime) -> Pause | None:
     if pause is None and limit and schedule.failures >= limit:
         return Pause(BY_FAILURES, f"{schedule.failures} runs failed in a row")
     return pause
+
+
+def _ended_pause(schedule: Schedule, at: datetime) -> Pause | None:
+    """The pause that has ended since the last look, for a time that it still covered."""
+    pause = schedule.pause
+    return pause if pause is not None and pause.until is not None and at < pause.until else None
 
 
 def _policy_at(schedule: Schedule, at: datetime) -> Policy:

@@ -118,10 +118,11 @@ async def counts(connection: Connection, since: datetime) -> dict[str, Counts]:
 
 
 async def troubled(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """What is missing, was refused or is gone, the oldest first."""
+    """What is missing, was refused or is gone: what can still be had before all else."""
     rows = await connection.fetch(
         """SELECT hook, guid, event, action, delivered_at, state, reason FROM hook_delivery
-           WHERE state IN ('missing', 'refused', 'gone') ORDER BY delivered_at LIMIT $1""",
+           WHERE state IN ('missing', 'refused', 'gone')
+           ORDER BY state <> 'missing', delivered_at LIMIT $1""",
         limit,
     )
     return [dict(row) for row in rows]
