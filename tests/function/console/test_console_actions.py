@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -195,12 +196,16 @@ class TestJobs:
             async with browser(cluster) as client:
                 assert job["job_id"] in (await client.get("/jobs/panels/jobs")).text
                 assert (await press(client, f"{at}/cancel")).status_code == 303
-            asked = [
-                json.loads(message.data)
-                for message in cluster.sink.messages
-                if message.type == "io.dsm.job.cancel.requested.v1"
-            ]
-        assert asked == [{"job": job["job_id"], "reason": "cancelled over HTTP by local"}]
+
+            async def commands() -> list[Any]:
+                return [
+                    json.loads(message.data)
+                    for message in cluster.sink.messages
+                    if message.type == "io.dsm.job.cancel.requested.v1"
+                ]
+
+            sent = await eventually(commands)
+        assert sent == [{"job": job["job_id"], "reason": "cancelled over HTTP by local"}]
 
     async def test_one_that_was_recorded_only_is_no_success(self, cluster: Cluster) -> None:
         job = {
