@@ -6,7 +6,6 @@ Every step finds out by itself whether it was done, so that an attempt after a c
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,46 +15,23 @@ from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered
 from functions.kit import cloudevents
-from functions.kit.context import Context, Resources
+from functions.kit.context import Context
 from functions.kit.contract import envelope
 from functions.kit.durable import Key
-from functions.kit.durable.coalesced import CoalescedTask
+from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
+from functions.kit.process.background_work import BackgroundWork
 
 logger = logging.getLogger(__name__)
 
 EMITS: tuple[type[AgentFact], ...] = (AgentDelivered, AgentUndelivered)
-MIN_DELAY_S, MAX_DELAY_S = 5.0, 60.0
 
 
-class Applier:
-    """The background work of one process."""
+class Applier(BackgroundWork):
+    """The background work of one process: apply what is due."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._ctx: Context | None = None
-        self._task = CoalescedTask(self._run)
-
-    def trigger(self, ctx: Context) -> None:
-        """Apply what is due."""
-        self._ctx = replace(ctx, tx=None)
-        self._task.trigger()
-
-    async def idle(self) -> None:
-        """Return when nothing is at work."""
-        if self._task.task is not None:
-            await self._task.task
-
-    def running(self) -> list[Any]:
-        task = self._task.task
-        return [task] if task is not None and not task.done() else []
-
-    async def close(self) -> None:
-        for task in self.running():
-            task.cancel()
-
-    async def _run(self) -> None:
-        assert self._ctx is not None, "triggered with a context"
-        while await apply_next(self._ctx):
+    async def work(self, ctx: Context) -> None:
+        while await apply_next(ctx):
             pass
 
 
@@ -84,8 +60,7 @@ async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -
     if now - row.received_at > timedelta(hours=settings.outputs_give_up_hours):
         return Unapplied("not_applied", [shortened(error)])
     logger.warning("outputs of %s wait: %s", row.grant.job_id, error)
-    backoff_s = min(MIN_DELAY_S * 2 ** (row.attempts - 1), MAX_DELAY_S)
-    due = now + timedelta(seconds=max(delay_s, backoff_s))
+    due = now + timedelta(seconds=max(delay_s, backoff_s(row.attempts - 1)))
     async with ctx.store.connection() as connection:
         await tables.postpone(connection, row.grant.job_id, shortened(error), due)
     return None

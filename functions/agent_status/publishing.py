@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,13 +18,13 @@ from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import path, typed
 from functions.kit.context import Context, Resources
-from functions.kit.durable.coalesced import CoalescedTask
+from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
+from functions.kit.process.background_work import BackgroundWork
 
 logger = logging.getLogger(__name__)
 
 EDIT_EVERY = timedelta(seconds=10)
-MIN_DELAY_S, MAX_DELAY_S = 5.0, 60.0
 # A refusal of GitHub may end with a permission that is given.
 REFUSED_DELAY_S = 600.0
 PERMISSIONS = {"issues": "write"}
@@ -35,37 +34,19 @@ class _Comment(BaseModel):
     id: int
 
 
-class Publisher:
-    """The background work of one process."""
+class Publisher(BackgroundWork):
+    """The background work of one process: show what is due, and plan the next edit."""
 
     def __init__(self, resources: Resources) -> None:
-        self._ctx: Context | None = None
-        self._task = CoalescedTask(self._run)
+        super().__init__(resources)
         self._timer: asyncio.TimerHandle | None = None
-
-    def trigger(self, ctx: Context) -> None:
-        """Show what is due."""
-        self._ctx = replace(ctx, tx=None)
-        self._task.trigger()
-
-    async def idle(self) -> None:
-        """Return when nothing is at work; a later edit may be planned."""
-        if self._task.task is not None:
-            await self._task.task
-
-    def running(self) -> list[Any]:
-        task = self._task.task
-        return [task] if task is not None and not task.done() else []
 
     async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for task in self.running():
-            task.cancel()
+        await super().close()
 
-    async def _run(self) -> None:
-        ctx = self._ctx
-        assert ctx is not None, "triggered with a context"
+    async def work(self, ctx: Context) -> None:
         if not ctx.asks_github:
             return
         while await publish_next(ctx):
@@ -143,7 +124,6 @@ async def _send(ctx: Context, thread: Thread, method: str, at: str, body: Any) -
 
 async def _postpone(ctx: Context, thread: Thread, error: str, delay_s: float) -> None:
     logger.warning("status of %s waits: %s", thread.key, error)
-    backoff_s = min(MIN_DELAY_S * 2 ** (thread.attempts - 1), MAX_DELAY_S)
-    due = ctx.now() + timedelta(seconds=max(delay_s, backoff_s))
+    due = ctx.now() + timedelta(seconds=max(delay_s, backoff_s(thread.attempts - 1)))
     async with ctx.store.connection() as connection:
         await tables.postpone(connection, thread, shortened(error), due)

@@ -72,8 +72,8 @@ class Controller:
         await asyncio.gather(*self._watches, *running, return_exceptions=True)
 
     def running(self) -> list[asyncio.Task[None]]:
-        tasks = (each.task for each in (self._launching, self._reconciling, self._sweeping))
-        return [task for task in tasks if task is not None and not task.done()]
+        kinds = (self._launching, self._reconciling, self._sweeping)
+        return [task for kind in kinds for task in kind.running()]
 
     def _start(self, ctx: Context) -> None:
         self._ctx = replace(ctx, tx=None)

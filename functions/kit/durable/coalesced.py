@@ -18,13 +18,17 @@ class CoalescedTask:
     def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
         self._run_once = run
         self._triggered = False
-        self.task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def trigger(self) -> None:
         self._triggered = True
-        if self.task is None or self.task.done():
+        if not self.running():
             # An empty context: the caller may be inside a transaction or a trace.
-            self.task = asyncio.create_task(self._run(), context=ContextVars())
+            self._task = asyncio.create_task(self._run(), context=ContextVars())
+
+    def running(self) -> list[asyncio.Task[None]]:
+        """The task of the present run, if there is one."""
+        return [] if self._task is None or self._task.done() else [self._task]
 
     async def _run(self) -> None:
         while self._triggered:

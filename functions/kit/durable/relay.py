@@ -24,6 +24,7 @@ from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any
 
 from functions.kit.durable import outbox
+from functions.kit.durable.backoff import backoff_s
 from functions.kit.durable.delivery import Call, Delivery, Sender
 from functions.kit.durable.outbox import LEASE_S, MAX_BYTES, Entry
 from functions.kit.durable.turns import Turns
@@ -230,10 +231,10 @@ class Relay:
                 self._deleting = self._spawn(self._delete())
 
     async def _failed(self, entry: Entry, detail: str, following: list[int]) -> None:
-        backoff_s = min(MIN_BACKOFF_S * 2.0 ** min(entry.attempts, 9), MAX_BACKOFF_S)
-        logger.warning("event %s is sent again in %g s: %s", entry.message.id, backoff_s, detail)
+        pause_s = backoff_s(entry.attempts, MIN_BACKOFF_S, MAX_BACKOFF_S)
+        logger.warning("event %s is sent again in %g s: %s", entry.message.id, pause_s, detail)
         try:
-            await outbox.postpone(self._store, entry.number, shortened(detail), backoff_s)
+            await outbox.postpone(self._store, entry.number, shortened(detail), pause_s)
             if following:
                 await outbox.release(self._store, following)
         except FunctionError as unsaid:
