@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 from functions.console.ask import Ask, Row
@@ -14,7 +13,7 @@ from functions.console.formatting import day as format_day
 from functions.console.panels import Query
 from functions.console.plot import line_plot
 from functions.console.sprints import detail_of, history_of
-from functions.console.working_days import holidays_of, why_off
+from functions.console.working_days import days_off
 
 MAX_DAYS = 400
 
@@ -22,8 +21,8 @@ MAX_DAYS = 400
 async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What is left, day by day, beside what would be left on a straight way to the end."""
     sprint_id = query["sprint_id"]
-    history, detail, holidays = await asyncio.gather(
-        history_of(ask, sprint_id), detail_of(ask, sprint_id), holidays_of(ask)
+    history, detail, off = await asyncio.gather(
+        history_of(ask, sprint_id), detail_of(ask, sprint_id), days_off(ask)
     )
     sprint = detail.sprint
     if not history:
@@ -32,7 +31,6 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     first = sprint.start_date or date.fromisoformat(history[0]["date"])
     last = sprint.end_date or date.fromisoformat(history[-1]["date"])
     today, left = ask.ctx.now().date(), history[-1]["remaining"]
-    off = partial(why_off, holidays=holidays)
     seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today, off)
     days = ideal_and_real(history, total, first, last, off)
     add_forecast(days, seen.ends if left else None)
@@ -119,6 +117,8 @@ def ideal_and_real(
     The ideal line falls by the same amount on each working day after the first one; `off` says why
     a day is none. A sprint without a working day falls each day.
 
+    >>> from functools import partial
+    >>> from functions.console.working_days import why_off
     >>> rows = ideal_and_real([{"date": "2026-03-06", "remaining": 5}], 8,
     ...                       date(2026, 3, 5), date(2026, 3, 9), partial(why_off, holidays={}))
     >>> [(row["ideal"], row["left"], row["off"]) for row in rows]

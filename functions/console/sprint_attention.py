@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
-from functools import partial
 
+from functions.console.active_sprints import active_sprints, forecast_of
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
-from functions.console.forecast import forecast
 from functions.console.formatting import count, instant
-from functions.console.working_days import holidays_of, why_off
+from functions.console.working_days import days_off
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintCounts, SprintsReported
 from functions.kit.clients import path
@@ -125,25 +124,13 @@ async def stalled(ask: Ask) -> tuple[int, list[Item]]:
 
 async def late(ask: Ask) -> tuple[int, list[Item]]:
     """Active sprints that have not ended in time, or will not at the pace that they have."""
-    sprints = ask.services.sprints
-    counted = await ask.within(sprints.name, "overview", sprints.overview)
-    if counted is None:
-        return 0, []  # sprint-service has no such route: each sprint's page has its forecast
-    today, holidays = ask.ctx.now().date(), await holidays_of(ask)
-    off = partial(why_off, holidays=holidays)
-    candidates = [
-        one
-        for one in counted
-        if isinstance(one, SprintCounts)
-        and one.status == "in_progress"
-        and forecast(
-            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today, off
-        ).is_late
-    ][:MAX_CANDIDATES]
+    active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
+    today = ask.ctx.now().date()
+    candidates = [one for one in active if forecast_of(one, today, off).is_late][:MAX_CANDIDATES]
     done = await asyncio.gather(*(_done(ask, one) for one in candidates))
     items = []
     for one, completed in zip(candidates, done, strict=True):
-        seen = forecast(one.start_date, one.end_date, completed, one.total_tasks, today, off)
+        seen = forecast_of(one, today, off, completed)
         if seen.is_late:
             items.append(Item(one.sprint_id, seen.message, "late", path("sprints", one.sprint_id)))
     return len(items), items[:SHOWN]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import date
-from functools import partial
 from typing import Any
 
 from starlette.routing import Route
 
+from functions.console.active_sprints import active_sprints, forecast_of
 from functions.console.ask import Ask, Row
-from functions.console.forecast import Forecast, forecast
+from functions.console.forecast import Forecast
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
-from functions.console.working_days import holidays_of, why_off
-from functions.events.sprint import SprintCounts, SprintDetail
+from functions.console.working_days import days_off
+from functions.events.sprint import SprintDetail
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound
 
@@ -45,21 +45,12 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def _forecasts(ask: Ask) -> dict[str, Forecast]:
     """The forecast of each active sprint by its completed tasks; none where it is unavailable."""
-    sprints, today = ask.services.sprints, ask.ctx.now().date()
     try:
-        counted, holidays = await asyncio.gather(
-            ask.within(sprints.name, "overview", sprints.overview), holidays_of(ask)
-        )
+        active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
     except FunctionError:
         return {}
-    off = partial(why_off, holidays=holidays)
-    return {
-        one.sprint_id: forecast(
-            one.start_date, one.end_date, one.completed_tasks, one.total_tasks, today, off
-        )
-        for one in counted or ()
-        if isinstance(one, SprintCounts) and one.status == "in_progress"
-    }
+    today = ask.ctx.now().date()
+    return {one.sprint_id: forecast_of(one, today, off) for one in active}
 
 
 async def there_is(ask: Ask, query: Query) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 
 from functions.console.ask import Ask
 from functions.kit.errors import FunctionError
@@ -11,7 +12,12 @@ from functions.kit.errors import FunctionError
 WEEKEND = (5, 6)
 
 
-async def holidays_of(ask: Ask) -> dict[date, str]:
+async def days_off(ask: Ask) -> Callable[[date], str]:
+    """Tells why a day is no working day, empty where it is one: `why_off` of today's holidays."""
+    return partial(why_off, holidays=await _holidays(ask))
+
+
+async def _holidays(ask: Ask) -> dict[date, str]:
     """The holidays of project-service by day; none where it is unavailable."""
     try:
         found = await ask.service(ask.services.projects).read("/calendar/holidays")
