@@ -8,7 +8,7 @@ from itertools import islice
 
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import times
-from functions.scheduler.decide.reconcile import Schedule, first_state
+from functions.scheduler.decide.reconcile import Schedule, covering, first_state
 from functions.scheduler.decide.tick import Tick
 
 # Days are looked at in steps, as most schedules come soon; robfig/cron looks five years ahead.
@@ -25,14 +25,6 @@ def upcoming(
         found = list(islice(times(version, now, now + horizon), count))
         if len(found) == count:
             break
-    pause = schedule.pause
     return [
-        first_state(
-            schedule,
-            version,
-            at,
-            pause if pause and (pause.until is None or at < pause.until) else None,
-            calendars,
-        )
-        for at in found
+        first_state(schedule, version, at, covering(schedule.pause, at), calendars) for at in found
     ]

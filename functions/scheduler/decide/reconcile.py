@@ -60,7 +60,7 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
     """What becomes of each nominal time since the last time, and of what is still open."""
     pause = _pause(schedule, now)
     new = [
-        first_state(schedule, version, at, pause or _ended_pause(schedule, at), calendars)
+        first_state(schedule, version, at, pause or covering(schedule.pause, at), calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
     new = list(_missed(schedule, new, now))
@@ -81,19 +81,16 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
 
 
 def _pause(schedule: Schedule, now: datetime) -> Pause | None:
-    pause = schedule.pause
-    if pause is not None and pause.until is not None and pause.until <= now:
-        pause = None
+    pause = covering(schedule.pause, now)
     limit = _policy_at(schedule, now).pause_after
     if pause is None and limit and schedule.failures >= limit:
         return Pause(BY_FAILURES, f"{schedule.failures} runs failed in a row")
     return pause
 
 
-def _ended_pause(schedule: Schedule, at: datetime) -> Pause | None:
-    """The pause that has ended since the last look, for a time that it still covered."""
-    pause = schedule.pause
-    return pause if pause is not None and pause.until is not None and at < pause.until else None
+def covering(pause: Pause | None, at: datetime) -> Pause | None:
+    """The pause, if it covers this time: one that ends does so even after its end."""
+    return pause if pause and (pause.until is None or at < pause.until) else None
 
 
 def _policy_at(schedule: Schedule, at: datetime) -> Policy:
