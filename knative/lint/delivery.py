@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from knative.lint.manifest import POD, SERVING, Manifest, Path
+from knative.lint.manifest import SERVING, Manifest, Path
 from knative.lint.tree import Tree
 from knative.local.broker.spec import STOCK_DELIVERY, Delivery
+from knative.local.manifests.fields import POD
 from knative.local.manifests.meta import seconds
 
 DELIVERY: Path = ("spec", "delivery")

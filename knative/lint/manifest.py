@@ -16,7 +16,6 @@ Key = tuple[str, str, str, str]  # group, kind, namespace, name
 
 SERVING, EVENTING, SOURCES = "serving.knative.dev", "eventing.knative.dev", "sources.knative.dev"
 MESSAGING = "messaging.knative.dev"
-POD: Path = ("spec", "template", "spec")
 
 
 @dataclass(frozen=True, eq=False)

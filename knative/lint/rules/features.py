@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from knative.lint.finding import Violation, rule
-from knative.lint.manifest import POD, Manifest, Path
+from knative.lint.manifest import Manifest, Path
 from knative.lint.tree import Tree
+from knative.local.manifests.fields import POD
 
 # Field to feature flag of ConfigMap config-features; all are disabled in a stock installation.
 _POD_FEATURES = {

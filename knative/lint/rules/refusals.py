@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from knative.lint.delivery import DELIVERY
 from knative.lint.finding import Violation, rule
-from knative.lint.manifest import POD, Manifest
+from knative.lint.manifest import Manifest
 from knative.lint.tree import Tree
+from knative.local.manifests.fields import POD
 from knative.local.manifests.meta import seconds
 
 _SCALING = "autoscaling.knative.dev/"

@@ -10,9 +10,10 @@ from typing import Any
 from functions.cron import Cron, CronError
 from knative.lint.events import catalogue, consumers
 from knative.lint.finding import Violation, rule
-from knative.lint.manifest import POD, SERVING, Manifest, Path
+from knative.lint.manifest import SERVING, Manifest, Path
 from knative.lint.tree import Tree, sent_to
 from knative.local.manifests import autoscaling
+from knative.local.manifests.fields import POD
 
 _TEMPLATE_ANNOTATIONS: Path = ("spec", "template", "metadata", "annotations")
 _VISIBILITY = "networking.knative.dev/visibility"

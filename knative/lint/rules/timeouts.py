@@ -19,8 +19,9 @@ from knative.lint.delivery import (
 )
 from knative.lint.events import Event, consumers, events_by_producer
 from knative.lint.finding import Violation, rule
-from knative.lint.manifest import POD, SERVING, SOURCES, Manifest, Path
+from knative.lint.manifest import SERVING, SOURCES, Manifest, Path
 from knative.lint.tree import Tree
+from knative.local.manifests.fields import POD
 
 # The label of a Service that sends its events after its answer.
 OUTBOX = "dsm.io/outbox"

@@ -10,6 +10,8 @@ from knative.local.manifests.source import FieldPath
 Fault = tuple[FieldPath, str]
 Body = Mapping[str, Any]
 
+POD: FieldPath = ("spec", "template", "spec")
+
 
 def value_at(value: Any, *path: str | int) -> Any:
     """What stands at `path` in an object, whatever its shape; None where there is nothing."""

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 from knative.local.manifests import autoscaling
-from knative.local.manifests.fields import Body, Fault, items_at, mapping_at, missing, value_at
+from knative.local.manifests.fields import POD, Body, Fault, items_at, mapping_at, missing, value_at
 from knative.local.manifests.source import FieldPath
 
-_POD: FieldPath = ("spec", "template", "spec")
 _HANDLERS = {"httpGet", "tcpSocket", "exec", "grpc"}
 _PORT_NAMES = {"", "http1", "h2c"}
 _MAX_PORT = 65_535
@@ -44,12 +43,12 @@ def _traffic(body: Body) -> Iterator[Fault]:
 
 
 def _containers(body: Body) -> Iterator[Fault]:
-    containers = items_at(body, *_POD, "containers")
+    containers = items_at(body, *POD, "containers")
     if not containers:
         yield ("spec", "template"), "spec.containers is missing"
     mounted: set[str] = set()
     for number in range(len(containers)):
-        at: FieldPath = (*_POD, "containers", number)
+        at: FieldPath = (*POD, "containers", number)
         yield from missing(body, at, "image")
         for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
             handlers = sorted(_HANDLERS & mapping_at(body, *at, probe).keys())
@@ -70,7 +69,7 @@ def _containers(body: Body) -> Iterator[Fault]:
             mounted.add(str(value_at(body, *mount, "name")))
             if value_at(body, *mount, "mountPropagation"):
                 yield (*mount, "mountPropagation"), "is not allowed"
-    for number in range(len(items_at(body, *_POD, "volumes"))):
-        volume = value_at(body, *_POD, "volumes", number, "name")
+    for number in range(len(items_at(body, *POD, "volumes"))):
+        volume = value_at(body, *POD, "volumes", number, "name")
         if volume and volume not in mounted:
-            yield (*_POD, "volumes", number), f"no container mounts the volume {volume}"
+            yield (*POD, "volumes", number), f"no container mounts the volume {volume}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from functions.cron import Cron, CronError, UnknownZoneError
 from knative.local.manifests.fields import (
+    POD,
     Body,
     Fault,
     items_at,
@@ -21,7 +22,6 @@ from knative.local.manifests.fields import (
 from knative.local.manifests.source import FieldPath
 
 _JSON = "application/json"
-_POD: FieldPath = ("spec", "template", "spec")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -117,9 +117,9 @@ def sink_binding(body: Body) -> Iterator[Fault]:
 
 
 def container_source(body: Body) -> Iterator[Fault]:
-    containers = items_at(body, *_POD, "containers")
+    containers = items_at(body, *POD, "containers")
     if not containers:
         yield ("spec",), "template.spec.containers is missing"
     for number in range(len(containers)):
-        yield from missing(body, (*_POD, "containers", number), "name", "image")
+        yield from missing(body, (*POD, "containers", number), "name", "image")
     yield from _source(body)
