@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,7 +70,7 @@ def requests(draw: st.DrawFn, operation: dict[str, Any]) -> tuple[dict[str, str]
         if parameter["in"] == "path":
             in_path[parameter["name"]] = draw(ids)
         elif parameter["in"] == "query" and draw(st.booleans()):
-            query[parameter["name"]] = draw(ids)
+            query[parameter["name"]] = draw(ids)[:2000]  # httpx takes 64 KiB, escaped
     content = operation.get("requestBody", {}).get("content", {})
     body: Any = None
     if schema := content.get("application/json", {}).get("schema"):
@@ -100,11 +100,12 @@ async def test_whatever_is_sent_is_answered_and_the_others_are_read(
     at = path
     for name, value in in_path.items():
         at = at.replace(f"{{{name}}}", quote(value.encode(errors="surrogatepass"), safe=""))
-    query = {name: value.encode(errors="surrogatepass") for name, value in query.items()}
+    if query:
+        at += "?" + urlencode(query, errors="surrogatepass")
     answer = await good.call(
-        method, service, at, params=query, content=json.dumps(body) if body is not None else b""
+        method, service, at, content=json.dumps(body) if body is not None else b""
     )
-    assert answer.status_code < 500, f"{method} {at} {query} {body!r}: {answer.text}"
+    assert answer.status_code < 500, f"{method} {at} {body!r}: {answer.text}"
     assert answer.status_code < 400 or len(answer.content) <= 512
     got = await good.call("GET", *data.draw(st.sampled_from(READS)))
     assert got.status_code in (200, 404), got.text  # 404: its sprint may have been closed
