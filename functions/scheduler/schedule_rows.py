@@ -60,7 +60,10 @@ async def load(connection: Connection, names: Sequence[str] | None = None) -> di
                SELECT *, lead(valid_from) OVER (PARTITION BY schedule ORDER BY valid_from) AS next
                FROM schedule_version WHERE schedule = ANY ($1)
            ) AS version JOIN schedule ON name = schedule
-           WHERE next IS NULL OR next > reconciled_until ORDER BY valid_from""",
+           WHERE next IS NULL OR next > least(reconciled_until, (
+               SELECT min(nominal) FROM tick WHERE schedule = name
+               AND state IN ('due', 'sent', 'running')))
+           ORDER BY valid_from""",
         known,
     ):
         versions[row["schedule"]].append(row)
@@ -122,19 +125,26 @@ async def _failures(connection: Connection, names: Sequence[str]) -> dict[str, i
     return {row["name"]: row["failures"] for row in rows}
 
 
-async def follow(
-    tx: Connection, changed: Sequence[Source], gone: Sequence[str], at: datetime
-) -> None:
-    """Take over what PingSources say from `at` on: new schedules, new versions, and what is gone.
+async def follow(tx: Connection, changed: Sequence[Source], at: datetime) -> None:
+    """Take over what PingSources say: new schedules, and new versions.
 
-    A change does not rewrite the past, and what came before a schedule was known is not made good.
+    A version is valid from when its PingSource was changed, and from `at` where that is not known.
+    It rewrites nothing that is decided, and what came before a schedule was known is not made good.
     """
     first = await tx.fetchval("SELECT min(valid_from) FROM schedule_version")
     for source in changed:
-        since = at if first is None else max(first, min(at, source.made_at))
         kept = await tx.fetchrow(
-            "SELECT removed FROM schedule WHERE name = $1 FOR UPDATE", source.name
+            """SELECT removed, reconciled_until,
+                   (SELECT max(valid_from) FROM schedule_version WHERE schedule = name) AS newest
+               FROM schedule WHERE name = $1 FOR UPDATE""",
+            source.name,
         )
+        since = at
+        if kept is None and first is not None:
+            since = max(first, min(at, source.changed_at))
+        elif kept is not None and kept["newest"] < source.changed_at < at:
+            since = max(kept["reconciled_until"], source.changed_at)
+        continues = kept is not None and not kept["removed"]
         await tx.execute(
             """INSERT INTO schedule (name, source, reconciled_until) VALUES ($1, $2, $3)
                ON CONFLICT (name) DO UPDATE SET source = $2, removed = false,
@@ -143,7 +153,6 @@ async def follow(
                        schedule.reconciled_until) ELSE schedule.reconciled_until END""",
             *(source.name, source.source, since),
         )
-        continues = kept is not None and not kept["removed"]
         await tx.execute(
             """INSERT INTO schedule_version
                    (schedule, valid_from, expression, zone, policy, data, extensions)
@@ -153,14 +162,9 @@ async def follow(
                    SELECT * FROM schedule_version WHERE schedule = $1
                    ORDER BY valid_from DESC LIMIT 1) AS newest WHERE $8
                ON CONFLICT (schedule, valid_from) DO NOTHING""",
-            *(source.name, at if continues else since, source.expression, source.zone),
-            *(dict(source.policy), source.data, dict(source.extensions), continues),
+            *(source.name, since, source.expression, source.zone, dict(source.policy)),
+            *(source.data, dict(source.extensions), continues),
         )
-    await tx.execute(
-        """UPDATE schedule SET removed = true, revision = revision + 1
-           WHERE name = ANY ($1) AND NOT removed""",
-        list(gone),
-    )
 
 
 async def remark(tx: Connection, problems: Mapping[str, str]) -> None:
@@ -213,13 +217,20 @@ async def settle(tx: Connection, changes: Iterable[Change], now: datetime) -> se
     mine = [by_name[name] for name in sorted(won)]
     await tx.execute(
         """UPDATE schedule SET revision = schedule.revision + 1, pause = given.pause,
+               removed = removed OR given.gone,
                reconciled_until = greatest(reconciled_until, given.until),
                failing_since = CASE WHEN given.pause ->> 'by' = $2
                    THEN coalesce(failing_since, $3) ELSE failing_since END
-           FROM jsonb_to_recordset($1) AS given (name text, pause jsonb, until timestamptz)
+           FROM jsonb_to_recordset($1)
+               AS given (name text, pause jsonb, until timestamptz, gone boolean)
            WHERE schedule.name = given.name""",
         [
-            {"name": one.name, "pause": pause_json(one.pause), "until": one.until.isoformat()}
+            {
+                "name": one.name,
+                "pause": pause_json(one.pause),
+                "until": one.until.isoformat(),
+                "gone": one.removed,
+            }
             for one in mine
         ],
         *(BY_FAILURES, now),

@@ -24,14 +24,15 @@ API, PLURAL = "sources.knative.dev/v1", "pingsources"
 class Source:
     """A schedule as its PingSource defines it. `problem`: why that cannot be followed.
 
-    `policy` are its annotations `schedules.dsm.io/...`; without one it has no ledger.
+    `policy` are its annotations `schedules.dsm.io/...`; without one it has no ledger. `changed_at`:
+    when the PingSource was made, or last changed as far as Kubernetes tells.
     """
 
     name: str
     source: str
     expression: str
     zone: str
-    made_at: datetime
+    changed_at: datetime
     policy: Mapping[str, str] = field(default_factory=dict)
     data: str = "{}"
     extensions: Mapping[str, str] = field(default_factory=dict)
@@ -61,18 +62,33 @@ def of_object(found: Mapping[str, Any]) -> Source:
     annotations = metadata.get("annotations") or {}
     expression, zone = str(spec.get("schedule") or "* * * * *"), str(spec.get("timezone") or "")
     policy = {name: text for name, text in annotations.items() if name.startswith(PREFIX)}
-    made = metadata.get("creationTimestamp")
     return Source(
         name=str(extensions.get("schedule") or metadata["name"]),
         source=str(metadata["name"]),
         expression=expression,
         zone=zone,
-        made_at=datetime.fromisoformat(made) if made else datetime.min.replace(tzinfo=UTC),
+        changed_at=_changed_at(metadata),
         policy=policy,
         data=_data(spec),
         extensions={str(name): str(text) for name, text in extensions.items()},
         problem=_problem(expression, zone, policy),
     )
+
+
+def _changed_at(metadata: Mapping[str, Any]) -> datetime:
+    """The latest change by a manager that owns the spec or a policy, or else the creation.
+
+    One that removes all that it owns leaves no trace: then it was at some later time.
+    """
+    stamps = [metadata.get("creationTimestamp")]
+    for entry in metadata.get("managedFields") or ():
+        owned = entry.get("fieldsV1") or {}
+        annotations = owned.get("f:metadata", {}).get("f:annotations", {})
+        is_ours = "f:spec" in owned or any(name.startswith(f"f:{PREFIX}") for name in annotations)
+        if is_ours and not entry.get("subresource"):
+            stamps.append(entry.get("time"))
+    known = [datetime.fromisoformat(stamp) for stamp in stamps if stamp]
+    return max(known, default=datetime.min.replace(tzinfo=UTC))
 
 
 def _problem(expression: str, zone: str, policy: Mapping[str, str]) -> str:

@@ -19,7 +19,10 @@ _COUNTED = (State.SENT, State.DONE, State.FAILED, State.SKIPPED, State.MISSED)
 
 @dataclass(frozen=True)
 class Change:
-    """What was decided about one schedule up to `until`: rows, and its pause from now on."""
+    """What was decided about one schedule up to `until`: rows, and its pause from now on.
+
+    `removed`: it has no PingSource with policies any more.
+    """
 
     name: str
     revision: int
@@ -29,6 +32,7 @@ class Change:
     sent: frozenset[datetime] = frozenset()
     requested_by: str | None = None
     cause: Mapping[str, str] = field(default_factory=dict)
+    removed: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from functions.kit.telemetry import trace
 from functions.scheduler import calendars, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.ends import Moved, Run, moved
-from functions.scheduler.decide.reconcile import reconcile
+from functions.scheduler.decide.nominal import version_at
+from functions.scheduler.decide.reconcile import close, reconcile
 from functions.scheduler.decide.tick import State, Tick
 from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.settings import SchedulerSettings
@@ -53,10 +54,13 @@ async def wake(ctx: Context) -> Woken:
     ledgers = await read_ledgers(ctx)
     if found is not None and await follow(ctx, found, ledgers, now):
         ledgers = await read_ledgers(ctx)
+    gone = set[str]()
+    if found is not None:
+        gone = ledgers.keys() - {name for name, source in found.items() if source.policy}
     changes = [
         change
-        for ledger in ledgers.values()
-        if (change := decided(ledger, now, known_days)) is not None
+        for name, ledger in ledgers.items()
+        if (change := decided(ledger, now, known_days, gone=name in gone)) is not None
     ]
     await settle(ctx, ledgers, changes, now)
     open_ = {
@@ -80,9 +84,14 @@ def read_calendars(ctx: Context) -> Mapping[str, Calendar]:
     return found
 
 
-def decided(ledger: Ledger, now: datetime, days: Mapping[str, Calendar]) -> Change | None:
+def decided(
+    ledger: Ledger, now: datetime, days: Mapping[str, Calendar], *, gone: bool = False
+) -> Change | None:
     """What is to be written about a schedule; None where nothing is."""
     schedule = ledger.schedule
+    if gone:
+        ticks = close(schedule, now, days)
+        return Change(schedule.name, ledger.revision, now, ticks, schedule.pause, removed=True)
     decision = reconcile(schedule, now, days)
     same = not decision.ticks and decision.pause == schedule.pause
     if same and now - schedule.reconciled_until < QUIET:
@@ -136,7 +145,6 @@ async def follow(
         for source in good
         if source.name not in ledgers or not ledgers[source.name].matches(source)
     ]
-    gone = sorted(ledgers.keys() - wanted.keys())
     problems = {
         name: wanted[name].problem
         for name, ledger in ledgers.items()
@@ -145,10 +153,10 @@ async def follow(
     for source in wanted.values():
         if source.problem:
             logger.warning("PingSource %s is not followed: %s", source.source, source.problem)
-    if not (changed or gone or problems):
+    if not (changed or problems):
         return False
     async with ctx.store.transaction() as tx:
-        await schedule_rows.follow(tx, changed, gone, now)
+        await schedule_rows.follow(tx, changed, now)
         await schedule_rows.remark(tx, problems)
     return True
 
@@ -179,14 +187,13 @@ async def settle(
 
 def message_of(ledger: Ledger, tick: Tick, change: Change, now: datetime) -> cloudevents.Message:
     """The event of a schedule's tick."""
-    valid = [v for v in ledger.schedule.versions if v.valid_from <= tick.nominal]
     return messages.due(
         ledger.schedule.name,
         tick,
         data=ledger.data,
         extensions=ledger.extensions,
         now=now,
-        due_by=messages.due_by(valid[-1] if valid else ledger.version, tick),
+        due_by=messages.due_by(version_at(ledger.schedule.versions, tick.nominal), tick),
         requested_by=change.requested_by or "",
         cause=change.cause,
     )

@@ -87,6 +87,6 @@ async def _scheduler() -> AsyncIterator[tuple[Context, list[datetime]]]:
             for n in range(SCHEDULES)
         ]
         async with ctx.store.transaction() as tx:
-            await follow(tx, sources, [], BEGIN)
+            await follow(tx, sources, BEGIN)
         yield ctx, clock
         await cluster.close()

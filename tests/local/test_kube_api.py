@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
+from knative.local.kube import clock
 from tests.support.kube_server import (
     CONFIG_MAPS,
     JOBS,
@@ -60,6 +62,30 @@ async def test_a_stale_resource_version_is_a_conflict(client: httpx.AsyncClient)
 async def test_an_update_that_changes_nothing_keeps_its_version(client: httpx.AsyncClient) -> None:
     made = (await client.post(CONFIG_MAPS, json=config_map())).json()
     assert (await client.put(f"{CONFIG_MAPS}/conf", json=made)).json() == made
+
+
+async def test_a_ping_source_says_when_what_it_defines_was_changed(
+    client: httpx.AsyncClient,
+) -> None:
+    moments = iter(range(0, 1000, 10))
+    clock.follow(lambda: next(moments))
+    try:
+        made = (await client.post(PING_SOURCES, json=ping_source())).json()
+        path, patched = f"{PING_SOURCES}/{made['metadata']['name']}", list[str]()
+        (first,) = made["metadata"]["managedFields"]
+        assert "f:spec" in first["fieldsV1"]
+        for change in (
+            {"metadata": {"labels": {"a": "b"}}},
+            {"spec": {"schedule": "7 * * * *"}},
+            {"metadata": {"annotations": {"schedules.dsm.io/missed": "all"}}},
+        ):
+            kind = {"Content-Type": "application/merge-patch+json"}
+            answer = await client.patch(path, json=change, headers=kind)
+            (owner,) = answer.json()["metadata"]["managedFields"]
+            patched.append(owner["time"])
+        assert patched[0] == first["time"] < patched[1] < patched[2]
+    finally:
+        clock.follow(time.time)
 
 
 async def test_the_template_of_a_job_never_changes(client: httpx.AsyncClient) -> None:

@@ -23,6 +23,7 @@ from tests.support.cluster import Cluster
 from tests.support.kubernetes_peer import KubePeer, Say, kube_peer
 
 MADE = "2026-03-01T00:00:00Z"
+STATUS = {"subresource": "status", "fieldsV1": {"f:status": {}}}
 
 
 @dataclass
@@ -65,6 +66,10 @@ class World:
                 "namespace": "dsm",
                 "creationTimestamp": MADE,
                 "annotations": annotations,
+                "managedFields": [
+                    {"manager": "kubectl", "time": MADE, "fieldsV1": {"f:spec": {}}},
+                    {"manager": "controller", "time": "2027-01-01T00:00:00Z", **STATUS},
+                ],
             },
             "spec": {
                 "schedule": expression,
@@ -73,6 +78,11 @@ class World:
                 "ceOverrides": {"extensions": {"schedule": name}},
             },
         }
+
+    def changed(self, name: str, at: datetime) -> None:
+        """Let Kubernetes say when a PingSource was changed."""
+        owner = self.pings[name]["metadata"]["managedFields"][0]
+        owner["time"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def deploy(self) -> Context:
         """A scheduler of its own process, over the same database."""

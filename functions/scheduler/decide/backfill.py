@@ -49,7 +49,7 @@ def _nominal(versions: Sequence[Version], since: datetime, before: datetime) -> 
     ends = [*starts[1:], before]
     for version, start, end in zip(versions, starts, ends, strict=True):
         first = max(since, start)
-        for at in times(version, first - timedelta(seconds=1), min(end, before)):
+        for at in times(version, first - timedelta(microseconds=1), min(end, before)):
             if at < min(end, before):
                 yield at
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -22,6 +22,11 @@ class Version:
     expression: str
     zone: str = ""
     policy: Policy = field(default_factory=Policy)
+
+
+def version_at(versions: Sequence[Version], at: datetime) -> Version:
+    """The version that was valid at a time; before the first of them, that one."""
+    return next((v for v in reversed(versions) if v.valid_from <= at), versions[0])
 
 
 def cron_of(version: Version) -> Cron:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from functions.schedule_policy import Holiday, Missed, Overlap, Policy
+from functions.schedule_policy import Holiday, Missed, Overlap
 from functions.scheduler.decide.calendar import Calendar
-from functions.scheduler.decide.nominal import Version, cron_of, jittered, times
+from functions.scheduler.decide.nominal import Version, cron_of, jittered, times, version_at
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
@@ -63,26 +63,42 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
         first_state(schedule, version, at, pause or covering(schedule.pause, at), calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
-    new = list(_missed(schedule, new, now))
     waiting = [tick for tick in schedule.open if tick.state is State.DUE]
+    timely = list(_missed(schedule, [*waiting, *new], now, pause))
     running = [tick for tick in schedule.open if tick.state in UNFINISHED]
     turns = _turns(
-        _policy_at(schedule, now).overlap,
-        sorted((t for t in (*waiting, *new) if t.state is State.DUE), key=lambda t: t.due),
+        version_at(schedule.versions, now).policy.overlap,
+        sorted((tick for tick in timely if tick.state is State.DUE), key=lambda t: t.due),
         running,
         now,
-        paused=pause is not None,
+        pause,
     )
-    decided = {tick.nominal: tick for tick in (*new, *turns.ticks)}
+    decided = {tick.nominal: tick for tick in (*timely, *turns.ticks)}
     before = {tick.nominal: tick for tick in schedule.open}
     changed = tuple(t for at, t in sorted(decided.items()) if before.get(at) != t)
     sent = tuple(tick for tick in turns.ticks if tick.state is State.SENT)
     return Decision(changed, sent, tuple(turns.cancelled), pause)
 
 
+def close(schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]) -> tuple[Tick, ...]:
+    """What becomes of each nominal time that is not decided yet, as the PingSource is gone."""
+    new = [
+        first_state(schedule, version, at, covering(schedule.pause, at), calendars)
+        for version, at in _nominal(schedule, now, calendars)
+    ]
+    waiting = [tick for tick in schedule.open if tick.state is State.DUE]
+    reason = f"its PingSource was gone, or had no policies any more, at {_shown(now)}"
+    return tuple(
+        replace(tick, state=State.SKIPPED, cause=Cause.REMOVED, reason=reason)
+        if tick.state is State.DUE
+        else tick
+        for tick in (*waiting, *new)
+    )
+
+
 def _pause(schedule: Schedule, now: datetime) -> Pause | None:
     pause = covering(schedule.pause, now)
-    limit = _policy_at(schedule, now).pause_after
+    limit = version_at(schedule.versions, now).policy.pause_after
     if pause is None and limit and schedule.failures >= limit:
         return Pause(BY_FAILURES, f"{schedule.failures} runs failed in a row")
     return pause
@@ -93,11 +109,6 @@ def covering(pause: Pause | None, at: datetime) -> Pause | None:
     return pause if pause and (pause.until is None or at < pause.until) else None
 
 
-def _policy_at(schedule: Schedule, at: datetime) -> Policy:
-    valid = [version for version in schedule.versions if version.valid_from <= at]
-    return valid[-1].policy if valid else Policy()
-
-
 def _nominal(
     schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]
 ) -> Iterator[tuple[Version, datetime]]:
@@ -105,10 +116,11 @@ def _nominal(
 
     With `holiday: previous` one of the coming days may be due today: it is looked for ahead.
     """
+    moment = timedelta(microseconds=1)
     ends = [version.valid_from for version in schedule.versions[1:]]
     for version, end in zip(schedule.versions, [*ends, None], strict=True):
-        after = max(schedule.reconciled_until, version.valid_from - timedelta(seconds=1))
-        until = now if end is None else min(now, end - timedelta(seconds=1))
+        after = max(schedule.reconciled_until, version.valid_from - moment)
+        until = now if end is None else min(now, end - moment)
         found = times(version, after, until)
         yield from ((version, at) for at in found if at not in schedule.ahead)
         if end is None and version.policy.holiday is Holiday.PREVIOUS:
@@ -136,7 +148,7 @@ def first_state(
     if policy.end is not None and at > policy.end:
         return skipped(Cause.AFTER_END, f"after the schedule's end, {_shown(policy.end)}")
     if pause is not None:
-        return skipped(Cause.PAUSED, f"paused by {pause.by}: {pause.reason}")
+        return skipped(Cause.PAUSED, _paused(pause))
     if policy.calendar and policy.calendar not in calendars:
         return skipped(Cause.NO_CALENDAR, f"calendar {policy.calendar} is missing")
     due, reason = _shifted(version, at, calendars)
@@ -171,23 +183,35 @@ def _shifted(
     return moved, f"moved to {day}: {reason}"
 
 
-def _missed(schedule: Schedule, ticks: Sequence[Tick], now: datetime) -> Iterator[Tick]:
-    """Decide which of the times that came due while nothing looked still run."""
+def _missed(
+    schedule: Schedule, ticks: Sequence[Tick], now: datetime, pause: Pause | None
+) -> Iterator[Tick]:
+    """Decide which of the times that came due while nothing looked still run.
+
+    What waits for another run, or for the end of a pause, came due in time: only its window ends.
+    """
     due = [tick for tick in ticks if tick.state is State.DUE and tick.due <= now]
-    latest = max((tick.nominal for tick in due), default=None)
+    came = [tick.nominal for tick in due if tick.cause is not Cause.WAITING]
     for tick in ticks:
         if tick not in due or now - tick.due <= ON_TIME:
             yield tick
             continue
-        version = next(v for v in reversed(schedule.versions) if v.valid_from <= tick.nominal)
+        version = version_at(schedule.versions, tick.nominal)
         policy = version.policy
         late = f"nothing looked at the schedule until {_shown(now)}"
+        if tick.reason:
+            late = tick.reason if tick.cause is Cause.WAITING else f"{tick.reason}; {late}"
         missed = replace(tick, state=State.MISSED, cause=Cause.LATE)
-        if policy.missed is Missed.NONE:
+        is_open = _in_window(version, tick, now)
+        if tick.cause is Cause.WAITING and is_open:
+            yield tick
+        elif tick.cause is Cause.WAITING and pause:
+            yield replace(tick, state=State.SKIPPED, cause=Cause.PAUSED, reason=_paused(pause))
+        elif policy.missed is Missed.NONE and tick.cause is not Cause.WAITING:
             yield replace(missed, reason=f"{late}, and missed is none")
-        elif policy.missed is Missed.LATEST and tick.nominal != latest:
+        elif policy.missed is Missed.LATEST and tick.nominal < max(came, default=tick.nominal):
             yield replace(missed, reason=f"{late}; a later time runs instead")
-        elif not _in_window(version, tick, now):
+        elif not is_open:
             window = policy.missed_window or "the same day"
             yield replace(missed, reason=f"{late}, and missed-window is {window}")
         else:
@@ -208,15 +232,24 @@ class _Turns:
 
 
 def _turns(
-    overlap: Overlap, due: Sequence[Tick], running: Sequence[Tick], now: datetime, *, paused: bool
+    overlap: Overlap,
+    due: Sequence[Tick],
+    running: Sequence[Tick],
+    now: datetime,
+    pause: Pause | None,
 ) -> _Turns:
     """Whose turn it is, one after the other, by the overlap policy."""
     turns = _Turns([], [])
     at_work = list(running)
     queued: Tick | None = None
     for tick in due:
-        if tick.due > now or paused:
+        if tick.due > now:
             turns.ticks.append(tick)
+            continue
+        if pause is not None:
+            turns.ticks.append(
+                replace(tick, reason=f"waits: {_paused(pause)}", cause=Cause.WAITING)
+            )
             continue
         if not at_work or overlap in (Overlap.ALLOW, Overlap.CANCEL):
             if overlap is Overlap.CANCEL:
@@ -229,7 +262,8 @@ def _turns(
                 ]
                 at_work.clear()
             at_work.append(tick)
-            turns.ticks.append(replace(tick, state=State.SENT))
+            reason = tick.reason.replace("waits", "waited", 1)
+            turns.ticks.append(replace(tick, state=State.SENT, reason=reason))
         elif overlap is Overlap.SKIP or (overlap is Overlap.QUEUE_ONE and queued is not None):
             reason = f"{at_work[-1].name} still runs"
             if queued is not None:
@@ -245,6 +279,10 @@ def _turns(
 
 def _ended(tick: Tick, state: State, reason: str) -> Tick:
     return replace(tick, state=state, reason=reason, cause=Cause.CANCELLED)
+
+
+def _paused(pause: Pause) -> str:
+    return f"paused by {pause.by}: {pause.reason}"
 
 
 def _shown(at: datetime) -> str:

@@ -42,6 +42,7 @@ class Cause(StrEnum):
     OVERLAP = "overlap"
     WAITING = "waiting"
     CANCELLED = "cancelled"
+    REMOVED = "removed"
     RUN_FAILED = "run-failed"
     NO_ANSWER = "no-answer"
     USER = "user"

@@ -33,7 +33,9 @@ from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.validate import validate
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_SERVER_SET = ("uid", "creationTimestamp", "resourceVersion", "generation", "selfLink")
+_SERVER_SET = (
+    *("uid", "creationTimestamp", "resourceVersion", "generation", "selfLink", "managedFields"),
+)
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -87,6 +89,7 @@ class Objects:
             "uid": uid,
             "creationTimestamp": stamp(),
             **({"generation": 1} if resource.generation else {}),
+            **({"managedFields": _changed_now(resource)} if resource == PING_SOURCE else {}),
         }
         fresh = _completed(resource, {**copy.deepcopy(dict(body)), "metadata": metadata}, uid)
         self._validate(resource, fresh)
@@ -274,4 +277,19 @@ def _replaced(resource: Resource, previous: Object, body: Object, metadata: Obje
         fresh["status"] = previous.get("status") or {}
     if resource.generation and fresh.get("spec") != previous.get("spec"):
         fresh["metadata"]["generation"] = held.get("generation", 1) + 1
+    if resource == PING_SOURCE and _defined(fresh) != _defined(previous):
+        fresh["metadata"]["managedFields"] = _changed_now(resource)
     return fresh
+
+
+def _defined(body: Object) -> tuple[object, object]:
+    """What a manifest says of an object, without its labels."""
+    annotations = body["metadata"].get("annotations") or {}
+    return body.get("spec"), {k: text for k, text in annotations.items() if k != LAST_APPLIED}
+
+
+def _changed_now(resource: Resource) -> list[Object]:
+    """The one manager of an object: a scheduler reads since when a PingSource is as it is."""
+    owner = {"manager": "knative-local", "operation": "Update", "apiVersion": resource.api_version}
+    fields = {"fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}}
+    return [{**owner, "time": stamp(), **fields}]
