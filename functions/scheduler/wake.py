@@ -48,8 +48,8 @@ class Woken:
 async def wake(ctx: Context) -> Woken:
     """Look at every schedule once."""
     known_days = read_calendars(ctx)
+    now = ctx.now()  # before Kubernetes is asked: of what comes later it knows nothing
     found = await sources.read(ctx)
-    now = ctx.now()
     await close_ended(ctx, now)
     ledgers = await read_ledgers(ctx)
     if found is not None and await follow(ctx, found, ledgers, now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.unit.test_scheduler_decide import DAY, HOUR, MINUTE, START, THANKSGIV
 JITTER = 50 * MINUTE
 
 
-def waiting_for_its_jitter(**policy: object) -> tuple[Ledger, Tick]:
+def waiting_for_its_jitter(**policy: Any) -> tuple[Ledger, Tick]:
     """A ledger that has seen one nominal time, which is not due yet."""
     book = ledger("0 9 * * *", jitter=JITTER, **policy)
     nominal = START + 9 * HOUR
