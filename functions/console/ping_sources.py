@@ -31,7 +31,11 @@ TICKED = (
     "webhook-receiver",
 )
 # Those that are not everywhere, by their schedules: they are asked where the schedule is.
-OPTIONAL = {"event-recorder": "event-recorder", "sprint-outbox": "sprint-service"}
+OPTIONAL = {
+    "event-recorder": "event-recorder",
+    "sprint-outbox": "sprint-service",
+    "decision-outbox": "project-orchestrator",
+}
 # A tick is sent, handled and recorded a while after it was due.
 GRACE = timedelta(minutes=10)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from functions.dsm.sprint_service.main import sprint_service
 from functions.dsm.sprint_service.outgoing import relay
+from functions.events.schedule import ScheduleDue
 from functions.kit.context import Context
 from functions.kit.durable import outbox
 from tests.dsm.conftest import Dsm
@@ -177,6 +180,44 @@ async def test_an_orchestrated_close_is_made_once(
         return await dsm.orchestrate(project, key=key)
 
     await survives(dsm, other, moment, victim, prepare, act)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_decision_is_carried_out_and_noted_without_a_repeat(
+    dsm: Dsm, other: Context, moment: Moment, dsm_databases: dict[str, str]
+) -> None:
+    async def prepare(project: str) -> None:
+        await dsm.project(project)
+        await dsm.backlog(project)
+
+    async def tick() -> None:
+        connection = await asyncpg.connect(dsm_databases["project_orchestrator"])
+        await connection.execute("UPDATE outbox_event SET leased_until = now()")
+        await connection.close()
+        due = ScheduleDue(schedule="decision-outbox", time=datetime.now(UTC))
+        assert (await dsm.cluster.tell("project-orchestrator", due)).status_code == 202
+        await leases_end(other)
+
+    await prepare("WHOLE")
+    before = await state(dsm, "WHOLE")
+    await dsm.orchestrate("WHOLE", max_tasks_per_sprint=3)
+    expected = await state(dsm, "WHOLE")
+    decided = 0
+    for call in range(1, MAX_CALLS):
+        project = f"K{call:02d}X"
+        await prepare(project)
+        dsm.cluster.doom(call, moment, "everything")
+        with contextlib.suppress(Killed, httpx.RemoteProtocolError):
+            await dsm.orchestrate(project, max_tasks_per_sprint=3)
+        happened = dsm.cluster.revive()
+        await tick()
+        found = await state(dsm, project)
+        assert found in (before, expected), f"after a death at call {call}"
+        assert found == expected or not decided, f"after a death at call {call}"
+        decided += found == expected
+        if not happened:
+            break
+    assert decided > 2
 
 
 @deaths

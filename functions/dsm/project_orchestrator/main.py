@@ -13,18 +13,19 @@ from uuid import uuid4
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from functions.dsm.project_orchestrator import audit, orchestration, sample, schedules, tables
+from functions.dsm.project_orchestrator import orchestration, sample, schedules, tables, wake
 from functions.dsm.project_orchestrator.orchestration import Options
+from functions.events.schedule import ScheduleDue
 from functions.kit.contract import (
     Ctx,
     Id,
     IdempotencyKey,
     Text,
+    add_runs,
     api,
     called_once,
     new_app_with_fastapi_errors,
 )
-from functions.kit.durable.locks import ORCHESTRATION
 from functions.kit.errors import PermanentError
 from functions.kit.process import ready_route
 
@@ -46,10 +47,10 @@ def build() -> FastAPI:
         idempotency_key: IdempotencyKey = None,
     ) -> Any:
         request = idempotency_key or str(uuid4())
+        ctx.part(wake.Calls)
 
         async def work() -> Any:
-            async with ctx.alone(ORCHESTRATION, project_id):
-                return await orchestration.orchestrate(ctx, project_id, body.options, request)
+            return await orchestration.orchestrate(ctx, project_id, body.options, request)
 
         asked = [project_id, body.model_dump(mode="json")]
         return await called_once(ctx, idempotency_key, "POST /orchestrate", asked, work)
@@ -83,12 +84,16 @@ def build() -> FastAPI:
         """Create the sample projects, employees and sprints; a repeat changes nothing."""
         return await sample.create(ctx)
 
+    add_runs(app)
     return app
 
 
 project_orchestrator = api(
     "project_orchestrator",
     build,
-    start=audit.start,
+    start=wake.start,
+    inputs=[ScheduleDue],
+    schedules=wake.SCHEDULES,
+    consume=wake.consume,
     retention=lambda ctx: tables.RETENTION,
 )

@@ -1,8 +1,9 @@
 """Look at a project, decide what is due, record the decision, act on it.
 
 A decision is recorded before anything is done, and each call that acts on it has a key made of the
-request's: a repeat, after whatever death, acts on the recorded decision and doubles nothing. A
-decision that the world has overtaken (`Conflict`, so nothing was done) is made anew.
+request's: a repeat, after whatever death, acts on the recorded decision and doubles nothing. Where
+the caller repeats nothing a relay does (`outgoing`). A decision that the world has overtaken
+(`Conflict`, so nothing was done) is made anew.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 from pydantic import BaseModel, Field, field_validator
 
 from functions.cron import Cron, CronError
-from functions.dsm.project_orchestrator import audit, decide, schedules, tables
+from functions.dsm.project_orchestrator import audit, decide, outgoing, schedules, tables
 from functions.dsm_client import dsm
 from functions.events.sprint import TaskSummary
 from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
 from functions.kit.contract import Text
-from functions.kit.errors import Conflict, NotFound
+from functions.kit.durable.locks import ORCHESTRATION
+from functions.kit.errors import Conflict, NotFound, PermanentError
 
 Row = dict[str, Any]
 
@@ -55,17 +57,30 @@ class Options(BaseModel):
 
 async def orchestrate(ctx: Context, project_id: str, options: Options, request: str) -> Row:
     """Do what is due for a project, once for each `request`."""
+    async with ctx.alone(ORCHESTRATION, project_id):
+        try:
+            return await _orchestrate(ctx, project_id, options, request)
+        except PermanentError:
+            async with ctx.store.transaction() as tx:
+                await outgoing.is_done(tx, project_id, request)
+            raise
+
+
+async def _orchestrate(ctx: Context, project_id: str, options: Options, request: str) -> Row:
     began = time.perf_counter()
     for attempt in range(1, _ATTEMPTS + 1):
         async with ctx.store.connection() as connection:
             found = await tables.decision(connection, project_id, request, attempt)
         if found is None:
             found = await _decide(ctx, project_id, options)
-            async with ctx.store.connection() as connection:
-                await tables.record(connection, project_id, request, attempt, found)
+            async with ctx.store.transaction() as tx:
+                await tables.record(tx, project_id, request, attempt, found)
+                if attempt == 1 and (found["action"] != "nothing" or found["outdated"]):
+                    asked = options.model_dump(mode="json")
+                    await outgoing.is_begun(tx, ctx, project_id, request, asked)
         try:
             answer = await _act(
-                *(ctx, project_id, options, found),
+                *(ctx, project_id, options, request, found),
                 derived_key(project_id, request, str(attempt)),
             )
         except Conflict:
@@ -139,7 +154,9 @@ async def _decide(ctx: Context, project_id: str, options: Options) -> Row:
     }
 
 
-async def _act(ctx: Context, project_id: str, options: Options, decision: Row, key: str) -> Row:
+async def _act(
+    ctx: Context, project_id: str, options: Options, request: str, decision: Row, key: str
+) -> Row:
     action, sprint_id = decision["action"], decision["situation"]["sprint_id"]
     actions: list[str] = []
     warnings = list(decision["warnings"])
@@ -183,7 +200,10 @@ async def _act(ctx: Context, project_id: str, options: Options, decision: Row, k
     }
     answer["cronjob_name"] = cronjob
     if actions:
-        warnings += await audit.record(ctx, project_id, sprint_id, decision, key)
+        warnings += await audit.record(ctx, project_id, request, sprint_id, decision, key)
+    else:
+        async with ctx.store.transaction() as tx:
+            await outgoing.is_done(tx, project_id, request)
     return answer
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, model_validator
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.dsm.sprint_service import lifecycle, outgoing, tables, wake
@@ -29,12 +28,12 @@ from functions.kit.contract import (
     Limit,
     Offset,
     Text,
+    add_runs,
     api,
     new_app_with_fastapi_errors,
     once,
 )
 from functions.kit.contract.http_api import answered
-from functions.kit.contract.runs import runs
 from functions.kit.durable import Connection
 from functions.kit.errors import NotFound, PermanentError
 from functions.kit.process import ready_route
@@ -77,13 +76,8 @@ def build() -> FastAPI:
     app.include_router(ready_route("sprint-service", _called))
     _reads(app)
     _writes(app)
-    app.add_api_route("/runs", list_runs, methods=["GET"], include_in_schema=False)
+    add_runs(app)
     return app
-
-
-async def list_runs(request: Request, ctx: Ctx) -> Response:
-    """`GET /runs`: the ticks, as every function lists its runs."""
-    return await runs(request, ctx)
 
 
 def _reads(app: FastAPI) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from functions.dsm.sprint_service import tables
 from functions.dsm.sprint_service.outgoing import FUNCTION, relay
-from functions.events.schedule import ScheduleDue
-from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract import envelope
-from functions.kit.durable import inbox
+from functions.kit.contract import on_tick
 
 SCHEDULES = ("sprint-outbox",)
 
@@ -18,16 +15,12 @@ async def start(ctx: Context) -> None:
     relay(ctx).start()
 
 
-async def consume(message: cloudevents.Message, ctx: Context) -> None:
+async def sweep(ctx: Context) -> None:
     """Look for what is unsent."""
-    due = envelope.open_(message, (ScheduleDue,), SCHEDULES)
-    about = (due.identity() or message.id, (message.source, message.id))
     await start(ctx)
+    async with ctx.store.connection() as connection:
+        await tables.take_over(connection, FUNCTION)
+    await relay(ctx).sweep()
 
-    async def sweep() -> None:
-        async with ctx.store.connection() as connection:
-            await tables.take_over(connection, FUNCTION)
-        await relay(ctx).sweep()
 
-    key = inbox.Key(ctx.function, message.type, *about)
-    await inbox.recorded(ctx.store, key, message.type, sweep)
+consume = on_tick(SCHEDULES, sweep)

@@ -101,6 +101,11 @@ async def withdraw(tx: Connection, numbers: Sequence[int]) -> None:
     await tx.execute("DELETE FROM outbox_event WHERE number = ANY ($1::bigint[])", numbers)
 
 
+async def withdraw_all(tx: Connection, key: str) -> None:
+    """Take the unsent rows of a partition key back."""
+    await tx.execute("DELETE FROM outbox_event WHERE partition_key = $1 AND refusal IS NULL", key)
+
+
 async def lease(
     store: Store, limit: int, max_bytes: int = MAX_BYTES, caller: str | None = None
 ) -> list[Entry]:
