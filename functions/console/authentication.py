@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -19,6 +17,7 @@ from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.console import sessions
 from functions.console.request_origin import (
     Refused,
     check_origin,
@@ -27,19 +26,19 @@ from functions.console.request_origin import (
     is_https,
     is_loopback,
 )
+from functions.console.sessions import EndedSessions, Session
 from functions.console.settings import ConsoleSettings
-from functions.kit.context import Resources
+from functions.kit.context import Context
 from functions.kit.contract.cross_origin import host_of
+from functions.kit.contract.users import NamedUser, UserSettings
 from functions.kit.errors import PermanentError, shortened
 
 COOKIE = "console"
 NOTICE = "console_notice"
+ATTEMPT = "console_sign_in"
 MAX_FORM_BYTES = 64 * 1024
-# Who signed in signs in again the next day.
-SESSION_S = 12 * 3600
-# So many failed attempts to sign in within so many seconds, and no more are looked at.
-MAX_ATTEMPTS = 10
-ATTEMPTS_S = 60.0
+# How long signing in at the issuer may take.
+ATTEMPT_S = 600
 
 
 @dataclass(frozen=True)
@@ -50,55 +49,68 @@ class User:
     why_not: str = ""
     may_sign_in: bool = False
     signed_in: bool = False
+    may_look: bool = True
 
     @property
     def may_act(self) -> bool:
         return not self.why_not
 
 
-@dataclass(frozen=True)
-class Session:
-    """What the browser's cookie says: a random id, and the name that signed in."""
-
-    id: str
-    name: str = ""
-    fresh: bool = False
-
-
 class Authentication:
     """Reads and writes the cookies; made once per request."""
 
-    def __init__(self, request: Request, settings: ConsoleSettings, ended: EndedSessions) -> None:
+    def __init__(self, request: Request, ctx: Context) -> None:
         self.request = request
-        self._ended = ended
-        self._settings = settings
-        # Without a token no user can sign in: there the Origin and the cookie's site protect.
-        secret = hashlib.sha256(b"console " + settings.console_token.encode()).digest()
+        self._ended = ctx.part(EndedSessions)
+        self._settings = settings = ctx.settings(ConsoleSettings)
+        self._users = ctx.settings(UserSettings)
+        # Without a token no user can sign in: there the Origin and the cookie's site protect. With
+        # an issuer a session counts that it gave, not one of a name that a user typed.
+        key = f"console {settings.console_token}{self._users.user_issuer_url}"
+        secret = hashlib.sha256(key.encode()).digest()
         self._sessions = URLSafeTimedSerializer(secret, salt="session")
         self._forms = URLSafeSerializer(secret, salt="form")
         self._notices = URLSafeSerializer(secret, salt="notice")
+        self._attempts = URLSafeTimedSerializer(secret, salt="sign-in")
         self.session = self._session()
         self.who = "anonymous"  # who acts, once that is known
 
     @property
     def user(self) -> User:
-        settings = self._settings
+        settings, users = self._settings, self._users
         header = settings.console_user_header
         if header and (named := decoded_header(self.request.headers.get(header, ""))):
-            return User(shortened(named, 100), signed_in=True)
-        if settings.console_token:
-            if self.session.name:
-                return User(self.session.name, signed_in=True, may_sign_in=True)
-            return User("anonymous", "Sign in to act.", may_sign_in=True)
+            groups = self.request.headers.get(settings.console_groups_header or "-", "")
+            listed = tuple(filter(None, map(str.strip, decoded_header(groups).split(","))))
+            return self._in_role(NamedUser(shortened(named, 100), listed))
+        if users.user_issuer_url or settings.console_token:
+            if not self.session.name:
+                looks = not users.user_viewers
+                return User("anonymous", "Sign in to act.", may_sign_in=True, may_look=looks)
+            if users.user_issuer_url:
+                named_user = NamedUser(self.session.name, self.session.groups)
+                return self._in_role(named_user, may_sign_in=True)
+            return User(self.session.name, signed_in=True, may_sign_in=True)
         if settings.console_local and is_loopback(host_of(self.request.scope)):
             return User("local")
+        looks = not users.user_viewers
         if settings.console_local:
             return User(
-                "anonymous", "This console acts on this machine only: open it as localhost."
+                "anonymous",
+                "This console acts on this machine only: open it as localhost.",
+                may_look=looks,
             )
         return User(
-            "anonymous", "This console only reads: set CONSOLE_TOKEN to let users sign in and act."
+            "anonymous",
+            "This console only reads: set CONSOLE_TOKEN to let users sign in and act.",
+            may_look=looks,
         )
+
+    def _in_role(self, user: NamedUser, *, may_sign_in: bool = False) -> User:
+        """A person by the lists of today, not by those of when they signed in."""
+        why_not = "" if self._users.is_operator(user) else "Your role is viewer: operators act."
+        looks = self._users.is_viewer(user)
+        return User(user.name, why_not, may_sign_in, signed_in=True, may_look=looks)
 
     @property
     def form_token(self) -> str:
@@ -129,7 +141,7 @@ class Authentication:
         return fields, user.name
 
     def knows(self, token: str) -> bool:
-        expected = self._settings.console_token
+        expected = "" if self._users.user_issuer_url else self._settings.console_token
         return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
     def notice(self) -> Mapping[str, str]:
@@ -145,7 +157,7 @@ class Authentication:
         if session is None and not (self.session.fresh and self._may_begin()):
             return
         kept = session or self.session
-        value = self._sessions.dumps({"id": kept.id, "name": kept.name})
+        value = self._sessions.dumps({"id": kept.id, "name": kept.name, "groups": kept.groups})
         self.set_cookie(response, COOKIE, str(value))
 
     def _may_begin(self) -> bool:
@@ -171,11 +183,35 @@ class Authentication:
             *(name, value, max_age_s), path="/", httponly=True, samesite="lax", secure=secure
         )
 
+    def set_attempt(self, response: Response, attempt: Mapping[str, str]) -> None:
+        """Keep what the issuer's answer must match in this browser alone."""
+        self.set_cookie(response, ATTEMPT, str(self._attempts.dumps(attempt)), ATTEMPT_S)
+
+    def take_attempt(self) -> dict[str, str]:
+        """What was kept; `Refused` where nothing is, where it is too old, and the second time."""
+        try:
+            given = self.request.cookies.get(ATTEMPT, "")
+            attempt: dict[str, str] = self._attempts.loads(given, max_age=ATTEMPT_S)
+        except BadSignature:
+            raise Refused(
+                "This browser began no sign-in, or too long ago: sign in again."
+            ) from None
+        if attempt["state"] in self._ended:
+            raise Refused("This sign-in was used already: sign in again.")
+        self._ended.add(attempt["state"])
+        return attempt
+
+    def clear_attempt(self, response: Response) -> None:
+        response.delete_cookie(ATTEMPT, path="/")
+
     def _session(self) -> Session:
         try:
-            found = self._sessions.loads(self.request.cookies.get(COOKIE, ""), max_age=SESSION_S)
+            found = self._sessions.loads(
+                self.request.cookies.get(COOKIE, ""), max_age=sessions.SESSION_S
+            )
             if found["id"] not in self._ended:
-                return Session(str(found["id"]), str(found["name"]))
+                groups = tuple(map(str, found.get("groups", ())))
+                return Session(str(found["id"]), str(found["name"]), groups)
         except (BadSignature, KeyError, TypeError):
             pass
         return Session(secrets.token_urlsafe(16), fresh=True)
@@ -183,35 +219,3 @@ class Authentication:
     def end_session(self) -> None:
         """Refuse actions with this browser's cookie from now on, also from a copy of it."""
         self._ended.add(self.session.id)
-
-
-class EndedSessions:
-    """The sessions that were signed out, until they would have ended by themselves."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._until: dict[str, float] = {}
-
-    def add(self, id: str) -> None:
-        now = time.monotonic()
-        self._until = {id: until for id, until in self._until.items() if until > now}
-        self._until[id] = now + SESSION_S
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._until
-
-
-class SignInAttempts:
-    """Failed attempts to sign in, counted for the whole process: a token must not be guessed."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._failed: deque[float] = deque(maxlen=MAX_ATTEMPTS)
-
-    def failed(self) -> None:
-        self._failed.append(time.monotonic())
-
-    @property
-    def wait_s(self) -> float:
-        """How long until the next attempt is looked at, seconds; 0 where it is at once."""
-        if len(self._failed) < MAX_ATTEMPTS:
-            return 0.0
-        return max(0.0, self._failed[0] + ATTEMPTS_S - time.monotonic())

@@ -39,11 +39,12 @@ from functions.console import (
     user_actions,
 )
 from functions.console.ask import Ask
-from functions.console.authentication import Authentication, EndedSessions
+from functions.console.authentication import Authentication
 from functions.console.rendering import FOLDER, SECURITY, View, problem
-from functions.console.settings import ConsoleSettings
+from functions.console.settings import ConsoleSettings, check_settings
 from functions.kit.context import Context
 from functions.kit.contract import api, new_app
+from functions.kit.contract.users import UserSettings
 from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (
@@ -108,7 +109,7 @@ class SecurityHeaders:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ask = Ask(request.scope["context"])
-    view = View(request, ask, Authentication(request, ask.settings, ask.ctx.part(EndedSessions)))
+    view = View(request, ask, Authentication(request, ask.ctx))
     if error.status_code == 404:
         return problem(view, NotFound(f"There is no page at {request.url.path}."))
     return problem(view, PermanentError(str(error.detail)))
@@ -116,7 +117,7 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 async def start(ctx: Context) -> None:
     """Report a wrong setting at the start, not on a page."""
-    ctx.settings(ConsoleSettings)
+    check_settings(ctx.settings(ConsoleSettings), ctx.settings(UserSettings))
 
 
 console = api("console", build, start=start, checks_origin=True, proven=["/"])

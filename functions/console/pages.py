@@ -8,16 +8,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask
-from functions.console.authentication import Authentication, EndedSessions
+from functions.console.authentication import Authentication
 from functions.console.csv_table import as_csv
 from functions.console.panels import Panel, Query, Shown, show, show_one
 from functions.console.rendering import View, drawing, problem, render, streamed
+from functions.console.request_origin import Refused
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
@@ -97,18 +99,23 @@ class Page:
         return await show_one(panel, view.ask, query, base or "/", drawing(view)), query
 
 
-def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Route:
-    """A route whose answer gets a view, and whose errors are pages, whatever they are."""
+def endpoint(
+    path: str, answer: Answer, methods: Sequence[str] = ("GET",), *, is_open: bool = False
+) -> Route:
+    """A route whose answer gets a view, and whose errors are pages, whatever they are.
+
+    Only viewers and operators get it, unless it `is_open`.
+    """
 
     @wraps(answer)
     async def call(request: Request) -> Response:
         ctx: Context = request.scope["context"]
         ask = Ask(ctx, ACTION_TIMEOUT_S)
-        view = View(
-            request, ask, Authentication(request, ask.settings, ask.ctx.part(EndedSessions))
-        )
+        view = View(request, ask, Authentication(request, ctx))
         try:
-            response = await answer(view)
+            response = _sign_in_first(view) if not is_open else None
+            if response is None:
+                response = await answer(view)
         except FunctionError as error:
             response = problem(view, error)
         except Exception as error:
@@ -125,6 +132,21 @@ def endpoint(path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> Ro
         return response
 
     return Route(path, call, methods=list(methods))
+
+
+def _sign_in_first(view: View) -> Response | None:
+    """The answer to who may not look, else None."""
+    user, request = view.authentication.user, view.request
+    if user.may_look:
+        return None
+    if user.signed_in:
+        raise Refused(f"{user.name} is neither a viewer nor an operator of this console.")
+    if request.method != "GET" or not user.may_sign_in:
+        raise Refused("Sign in to look at this console.")
+    if "hx-request" in request.headers:  # a panel: the whole page has to sign in
+        return Response(status_code=401, headers={"HX-Refresh": "true"})
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"/sign-in?{urlencode({'next': request.url.path + query})}", 303)
 
 
 def moved(old: str, new: str) -> Route:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from functions.kit.settings import Settings
+from functions.kit.contract.users import UserSettings
+from functions.kit.settings import BadSetting, Settings
 
 
 class ConsoleSettings(Settings):
@@ -16,12 +17,25 @@ class ConsoleSettings(Settings):
     old_names: ClassVar[Mapping[str, str]] = {"CONSOLE_PATIENCE_S": "CONSOLE_PAGE_TIMEOUT_S"}
 
     console_token: str = Field(
-        "", description="a user who knows it may act; it also signs sessions and forms"
+        "",
+        description="a user who knows it may act, where there is no USER_ISSUER_URL; it also signs "
+        "sessions and forms",
     )
     console_user_header: str = Field(
         "",
         description="header in which a proxy that signs users in names them, "
         "X-Auth-Request-Email or X-Forwarded-User; it needs CONSOLE_TOKEN; empty trusts none",
+    )
+    console_groups_header: str = Field(
+        "",
+        description="header in which that proxy names a person's groups, commas between: "
+        "X-Auth-Request-Groups or X-Forwarded-Groups",
+    )
+    console_client_secret: str = Field(
+        "",
+        repr=False,
+        description="the console's secret at USER_ISSUER_URL; empty: a public client, with PKCE "
+        "alone",
     )
     console_url: str = Field(
         "",
@@ -58,3 +72,14 @@ class ConsoleSettings(Settings):
         if given and not info.data.get("console_token"):
             raise ValueError("needs CONSOLE_TOKEN beside it, which signs sessions and forms")
         return given
+
+
+def check_settings(console: ConsoleSettings, users: UserSettings) -> None:
+    """`BadSetting` where people could not sign in with what is set, or not safely."""
+    if not users.user_issuer_url:
+        return
+    if not console.console_token:
+        raise BadSetting("USER_ISSUER_URL needs CONSOLE_TOKEN beside it, which signs sessions")
+    if not console.console_url.startswith("https://"):
+        # The issuer sends browsers back there; their Host header must not say where that is.
+        raise BadSetting("USER_ISSUER_URL needs an https CONSOLE_URL beside it")

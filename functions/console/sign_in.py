@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from functions.console import time_zone
-from functions.console.authentication import Session, SignInAttempts
+from functions.console import oidc, time_zone
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
 from functions.console.request_origin import Refused
+from functions.console.sessions import Session, SignInAttempts
 from functions.console.time_zone import is_zone
-from functions.kit.errors import PermanentError, shortened
+from functions.kit.contract.users import UserSettings
+from functions.kit.errors import NotFound, PermanentError, shortened
+
+logger = logging.getLogger(__name__)
 
 
-async def ask_token(view: View) -> Response:
-    """`GET /sign-in?next=/somewhere`."""
-    values = {"title": "Sign in", "next": _local(view.query.get("next", "/")), "wrong": ""}
-    return render(view, "sign_in.html", values)
+async def choose(view: View) -> Response:
+    """`GET /sign-in?next=/somewhere`: the token's form, or the way to the issuer."""
+    return _page(view, _local(view.query.get("next", "/")))
+
+
+def _page(view: View, to: str, wrong: str = "", status: int = 200) -> Response:
+    issuer = urlsplit(view.ask.ctx.settings(UserSettings).user_issuer_url).netloc
+    values = {"title": "Sign in", "next": to, "wrong": wrong, "issuer": issuer}
+    return render(view, "sign_in.html", values, status)
+
+
+async def start(view: View) -> Response:
+    """`GET /sign-in/start?next=/somewhere`: to the issuer."""
+    _check_issuer(view)
+    return await oidc.begin(view, _local(view.query.get("next", "/")))
+
+
+async def callback(view: View) -> Response:
+    """Back from the issuer; what is wrong with its answer is shown beside the way to try again."""
+    _check_issuer(view)
+    try:
+        return await oidc.finish(view)
+    except Refused as error:
+        logger.warning("sign-in refused: %s", error.detail)
+        response = _page(view, "/", error.detail, 403)
+        view.authentication.clear_attempt(response)
+        return response
+
+
+def _check_issuer(view: View) -> None:
+    if not view.ask.ctx.settings(UserSettings).user_issuer_url:
+        raise NotFound("This console has no issuer to sign in with.")
 
 
 async def sign_in(view: View) -> Response:
@@ -31,16 +64,14 @@ async def sign_in(view: View) -> Response:
     attempts = view.ask.ctx.part(SignInAttempts)
     if wait_s := attempts.wait_s:
         wrong = f"Too many failed attempts: try again in {wait_s:.0f} s."
-        values = {"title": "Sign in", "next": to, "wrong": wrong}
-        response = render(view, "sign_in.html", values, 429)
+        response = _page(view, to, wrong, 429)
         response.headers["Retry-After"] = str(max(1, round(wait_s)))
         return response
     if not name or not view.authentication.knows(form.get("token", "")):
         if name:
             attempts.failed()
         wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
-        values = {"title": "Sign in", "next": to, "wrong": wrong}
-        return render(view, "sign_in.html", values, 403)
+        return _page(view, to, wrong, 403)
     answer = RedirectResponse(to, 303)
     view.authentication.leave(answer, Session(secrets.token_urlsafe(16), name))
     return answer
@@ -52,7 +83,7 @@ async def sign_out(view: View) -> Response:
         raise Refused("You are not signed in.")
     view.authentication.who = view.authentication.user.name
     view.authentication.end_session()
-    response = done(view, "/", "You are signed out.")
+    response = done(view, "/sign-in", "You are signed out.")
     view.authentication.leave(response, Session(secrets.token_urlsafe(16)))
     return response
 
@@ -80,8 +111,10 @@ def _local(path: str) -> str:
 
 def routes() -> list[Route]:
     return [
-        endpoint("/sign-in", ask_token),
-        endpoint("/sign-in", sign_in, ["POST"]),
-        endpoint("/sign-out", sign_out, ["POST"]),
-        endpoint("/zone", choose_zone, ["POST"]),
+        endpoint("/sign-in", choose, is_open=True),
+        endpoint("/sign-in", sign_in, ["POST"], is_open=True),
+        endpoint("/sign-in/start", start, is_open=True),
+        endpoint(oidc.CALLBACK, callback, is_open=True),
+        endpoint("/sign-out", sign_out, ["POST"], is_open=True),
+        endpoint("/zone", choose_zone, ["POST"], is_open=True),
     ]

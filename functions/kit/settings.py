@@ -52,8 +52,13 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             raise BadSetting(
-                "; ".join(f"setting {e['loc'][0]}: {e['msg']}" for e in error.errors())
+                "; ".join(": ".join((*_where(e["loc"]), e["msg"])) for e in error.errors())
             ) from None
+
+
+def _where(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The setting that an error is about; none where several do not go together."""
+    return (f"setting {loc[0]}",) if loc else ()
 
 
 class ProcessSettings(Settings):

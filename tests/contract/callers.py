@@ -83,6 +83,12 @@ _ALIKE = f"""\
   value:
     name: SERVICE_TOKENS
     value: {_MOUNT}/services
+- op: add
+  path: /spec/template/spec/containers/0/envFrom
+  value:
+  - configMapRef:
+      name: users
+      optional: true
 """
 
 

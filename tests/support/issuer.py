@@ -79,7 +79,11 @@ class Issuer:
     async def _discovery(self, request: Request) -> Response:
         if self.away:
             return Response(status_code=503)
-        return JSONResponse({"issuer": self.url, "jwks_uri": f"{self.url}/openid/v1/jwks"})
+        return JSONResponse(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """Its description, by OpenID discovery."""
+        return {"issuer": self.url, "jwks_uri": f"{self.url}/openid/v1/jwks"}
 
     async def _jwks(self, request: Request) -> Response:
         self.reads += 1

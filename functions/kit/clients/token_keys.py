@@ -61,6 +61,7 @@ class TokenKeys:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.issuer = ""
+        self.description: Mapping[str, Any] = {}
         self._settings = settings
         self._http = http
         self._now = now
@@ -87,6 +88,15 @@ class TokenKeys:
             "the token's key is not known, and its issuer cannot be asked now", delay_s=wait_s
         )
 
+    async def describe(self) -> Mapping[str, Any]:
+        """How the issuer describes itself, an hour old at most; `TemporaryError` while it cannot
+        be asked."""
+        if self._now() - self._read_at >= MAX_AGE_S:
+            await self._read_again()
+        if self._now() - self._read_at >= MAX_AGE_S:
+            raise TemporaryError(f"{self._where} cannot be asked now", delay_s=AGAIN_S)
+        return self.description
+
     async def close(self) -> None:
         if self._refresh is not None:
             self._refresh.cancel()
@@ -98,7 +108,8 @@ class TokenKeys:
             self._tried_at = self._now()
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    self.issuer, self._keys = await self._read()
+                    self.description, self._keys = await self._read()
+                    self.issuer = str(self.description["issuer"])
                 self._read_at = self._now()
             except Exception as error:
                 # Whatever an issuer answers, it must not be taken for "no such key".
@@ -109,13 +120,13 @@ class TokenKeys:
     def _where(self) -> str:
         return self._settings.oidc_issuer_url.rstrip("/")
 
-    async def _read(self) -> tuple[str, Mapping[str, jwt.PyJWK]]:
+    async def _read(self) -> tuple[Mapping[str, Any], Mapping[str, jwt.PyJWK]]:
         document = await self._json(f"{self._where}/.well-known/openid-configuration")
-        issuer, url = str(document["issuer"]), self._settings.oidc_jwks_url or document["jwks_uri"]
+        url = self._settings.oidc_jwks_url or document["jwks_uri"]
         keys = _usable((await self._json(url))["keys"])
-        if not issuer or not keys:
+        if not document["issuer"] or not keys:
             raise ValueError("it names no issuer or no keys")
-        return issuer, keys
+        return document, keys
 
     async def _json(self, url: str) -> Any:
         headers = {"Accept": "application/json, application/jwk-set+json"}

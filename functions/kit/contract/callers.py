@@ -2,7 +2,8 @@
 
 Knative's senders attach one where a Trigger or a dead letter sink names an audience
 (`authentication-oidc`); other functions attach those of SERVICE_TOKENS. What a request claims of
-itself in X-User and X-Service-Name is then replaced by what its token proves.
+itself in X-User and X-Service-Name is then replaced by what its token proves. A person shows a
+token of USER_ISSUER_URL: a viewer may read, an operator may make every request but send events.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
@@ -20,16 +21,25 @@ from functions.kit import cloudevents
 from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
 from functions.kit.context import Context, Resources
 from functions.kit.contract.problem import failure
+from functions.kit.contract.token_check import (
+    MAX_TOKEN_BYTES,
+    Unauthenticated,
+    claimed_issuer,
+    claims_of,
+)
+from functions.kit.contract.users import (
+    NamedUser,
+    UserSettings,
+    check_issuer,
+    user_keys,
+    user_of_claims,
+)
 from functions.kit.errors import FunctionError, PermanentError, shortened
 from functions.kit.settings import Settings
 
-if TYPE_CHECKING:
-    import jwt
-
 logger = logging.getLogger(__name__)
 
-MAX_TOKEN_BYTES = 16 * 1024
-LEEWAY_S = 10  # between the issuer's clock and ours
+Role = Literal["operator", "viewer", "none"]
 _ACCOUNT = "system:serviceaccount:"
 _CLAIMED = (b"x-user", b"x-service-name")
 
@@ -53,12 +63,6 @@ class CallerSettings(Settings):
     )
 
 
-class Unauthenticated(PermanentError):
-    """No token that proves who calls."""
-
-    status = 401
-
-
 class Forbidden(PermanentError):
     """Who calls is known, and may not."""
 
@@ -67,9 +71,10 @@ class Forbidden(PermanentError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token says it is."""
+    """Who a token says it is; `role` is a person's, and None of an account of the cluster."""
 
     subject: str
+    role: Role | None = None
 
     @property
     def service_account(self) -> str | None:
@@ -78,16 +83,17 @@ class Caller:
         >>> Caller("system:serviceaccount:dsm:console").service_account
         'console'
         """
-        return self.subject.rpartition(":")[2] if self.subject.startswith(_ACCOUNT) else None
+        is_account = self.role is None and self.subject.startswith(_ACCOUNT)
+        return self.subject.rpartition(":")[2] if is_account else None
 
     def is_among(self, patterns: str) -> bool:
-        """Is the subject one of a list with commas between?
+        """Is the account one of a list with commas between? A person is none.
 
         >>> Caller("a:b").is_among("x, a:*"), Caller("a:b").is_among("a:"), Caller("").is_among("")
         (True, False, False)
         """
         given = filter(None, map(str.strip, patterns.split(",")))
-        return any(
+        return self.role is None and any(
             self.subject.startswith(one[:-1]) if one.endswith("*") else self.subject == one
             for one in given
         )
@@ -128,6 +134,7 @@ def check_operator(scope: Any, ctx: Context, owner: str | None = None) -> None:
     settings = ctx.settings(CallerSettings)
     if (
         caller is None
+        or caller.role == "operator"
         or caller.is_among(settings.oidc_operators)
         or caller.is_among(settings.oidc_proxies)
         or (owner is not None and caller.service_account == owner)
@@ -141,6 +148,9 @@ def check_operator(scope: Any, ctx: Context, owner: str | None = None) -> None:
 def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:
     sends = scope["method"] == "POST" and scope["path"] == "/"
     sends = sends and cloudevents.is_event(scope["headers"])
+    if caller.role is not None:
+        _check_role(caller, sends, reads=scope["method"] in ("GET", "HEAD", "OPTIONS"))
+        return
     name, allowed = (
         ("OIDC_SENDERS", settings.oidc_senders)
         if sends
@@ -149,6 +159,15 @@ def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:
     if not caller.is_among(allowed):
         what = "send events here" if sends else "make this request"
         raise Forbidden(f"{shortened(caller.subject, 200)} may not {what}: {name} does not name it")
+
+
+def _check_role(caller: Caller, sends: bool, reads: bool) -> None:
+    who = shortened(caller.subject, 200)
+    if sends:
+        raise Forbidden(f"{who} may not send events here: a person makes requests")
+    if caller.role != "operator" and not (reads and caller.role == "viewer"):
+        name = "USER_VIEWERS" if reads else "USER_OPERATORS"
+        raise Forbidden(f"{who} may not make this request: {name} does not name them")
 
 
 def _proven(
@@ -171,31 +190,22 @@ def _token_keys(resources: Resources) -> TokenKeys:
 
 
 async def _caller(headers: cloudevents.Headers, ctx: Context, audience: str) -> Caller:
-    import jwt
-
     token = _bearer(headers, audience)
-    try:
-        id = jwt.get_unverified_header(token).get("kid")
-        keys = ctx.part(_token_keys)
-        key = await keys.find(id) if isinstance(id, str) else None
-        if key is None:
-            raise Unauthenticated("the token was not signed by a key of the issuer")
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=[key.algorithm_name],  # the key's, whatever the token says
-            audience=audience,
-            issuer=keys.issuer,
-            leeway=LEEWAY_S,
-            options={"require": ["exp", "iss", "aud", "sub"]},
-        )
-    except jwt.PyJWTError as error:
-        raise Unauthenticated(_what_is_wrong(error, audience)) from None
-    except (ValueError, RecursionError):  # JSON that no token has
-        raise Unauthenticated("the bearer token is no JSON Web Token") from None
-    if not claims["sub"].isprintable():  # it goes into logs, headers and the audit
-        raise Unauthenticated("the token's subject is no name")
+    users = ctx.settings(UserSettings)
+    if users.user_issuer_url and claimed_issuer(token) == users.user_issuer_url:
+        keys = ctx.part(user_keys)
+        claims = await claims_of(token, keys, users.user_client_id)
+        check_issuer(keys, users)
+        user = user_of_claims(claims, users)
+        return Caller(user.name, _role(user, users))
+    claims = await claims_of(token, ctx.part(_token_keys), audience)
     return Caller(claims["sub"])
+
+
+def _role(user: NamedUser, users: UserSettings) -> Role:
+    if users.is_operator(user):
+        return "operator"
+    return "viewer" if users.user_viewers and users.is_viewer(user) else "none"
 
 
 def _bearer(headers: cloudevents.Headers, audience: str) -> str:
@@ -209,23 +219,3 @@ def _bearer(headers: cloudevents.Headers, audience: str) -> str:
     if len(token) > MAX_TOKEN_BYTES:
         raise Unauthenticated(f"the bearer token is over {MAX_TOKEN_BYTES} bytes")
     return token.strip().decode("latin-1")
-
-
-def _what_is_wrong(error: jwt.PyJWTError, audience: str) -> str:
-    import jwt
-
-    match error:
-        case jwt.ExpiredSignatureError():
-            return "the token has expired: ask for a new one"
-        case jwt.InvalidAudienceError():
-            return f"the token is for another audience than {audience}"
-        case jwt.InvalidIssuerError():
-            return "the token is of another issuer"
-        case jwt.InvalidSignatureError() | jwt.InvalidAlgorithmError():
-            return "the token was not signed by a key of the issuer"
-        case jwt.MissingRequiredClaimError():
-            return f"the token lacks the claim {error.claim}"
-        case jwt.ImmatureSignatureError():
-            return "the token is not valid yet"
-        case _:
-            return "the bearer token is no JSON Web Token"

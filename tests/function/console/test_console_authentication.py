@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from functions.console import authentication
+from functions.console import sessions
 from functions.console.main import console
 from functions.console.settings import ConsoleSettings
 from functions.kit.settings import BadSetting
@@ -105,12 +105,12 @@ class TestWhoMayAct:
     async def test_a_token_cannot_be_guessed_at_speed(self, dead_letters: Cluster) -> None:
         dead_letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
         async with browser(dead_letters) as client:
-            for number in range(authentication.MAX_ATTEMPTS):
+            for number in range(sessions.MAX_ATTEMPTS):
                 wrong = await press(client, "/sign-in", name="Eve", token=f"{number}")
                 assert wrong.status_code == 403
             answer = await press(client, "/sign-in", name="Eve", token="t")
         assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) <= authentication.ATTEMPTS_S
+        assert int(answer.headers["retry-after"]) <= sessions.ATTEMPTS_S
         assert "Too many failed attempts" in answer.text
 
     async def test_a_cookie_of_another_token_signs_no_user_in(self, dead_letters: Cluster) -> None:
@@ -161,7 +161,7 @@ class TestWhoMayAct:
         async with browser(dead_letters) as client:
             await press(client, "/sign-in", name="Ada", token="t")
             assert "Signed in as" in (await client.get("/dead-letters")).text
-            monkeypatch.setattr(authentication, "SESSION_S", -1)
+            monkeypatch.setattr(sessions, "SESSION_S", -1)
             assert "Signed in as" not in (await client.get("/dead-letters")).text
 
     async def test_a_foreign_link_keeps_the_session(self, dead_letters: Cluster) -> None:

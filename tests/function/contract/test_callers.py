@@ -30,7 +30,7 @@ from functions.kit.clients.token_keys import (
 )
 from functions.kit.context import Context, Resources
 from functions.kit.contract import function, route
-from functions.kit.contract.callers import MAX_TOKEN_BYTES
+from functions.kit.contract.token_check import MAX_TOKEN_BYTES
 from functions.kit.errors import TemporaryError
 from tests.support import eventually
 from tests.support.cluster import Cluster, assert_problem, message_of

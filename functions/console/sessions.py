@@ -1,0 +1,58 @@
+"""Sessions, and what this process knows of those that were signed out and of failed attempts."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from functions.kit.context import Resources
+
+# Who signed in signs in again the next day.
+SESSION_S = 12 * 3600
+# So many failed attempts to sign in within so many seconds, and no more are looked at.
+MAX_ATTEMPTS = 10
+ATTEMPTS_S = 60.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the browser's cookie says: a random id, and who signed in, with the groups that the
+    lists of roles name."""
+
+    id: str
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    fresh: bool = False
+
+
+class EndedSessions:
+    """The sessions that were signed out, until they would have ended by themselves."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, id: str) -> None:
+        now = time.monotonic()
+        self._until = {id: until for id, until in self._until.items() if until > now}
+        self._until[id] = now + SESSION_S
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._until
+
+
+class SignInAttempts:
+    """Failed attempts to sign in, counted for the whole process: a token must not be guessed."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._failed: deque[float] = deque(maxlen=MAX_ATTEMPTS)
+
+    def failed(self) -> None:
+        self._failed.append(time.monotonic())
+
+    @property
+    def wait_s(self) -> float:
+        """How long until the next attempt is looked at, seconds; 0 where it is at once."""
+        if len(self._failed) < MAX_ATTEMPTS:
+            return 0.0
+        return max(0.0, self._failed[0] + ATTEMPTS_S - time.monotonic())
