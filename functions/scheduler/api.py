@@ -171,6 +171,22 @@ async def begin_backfill(request: Request, ctx: Context) -> Response:
     return _json(await backfill.read(ctx, number), 202)
 
 
+async def backfills(request: Request, ctx: Context) -> Response:
+    """`?schedule=&state=&limit=100&cursor=`: what was backfilled and by whom, the newest first."""
+    query = Query(request)
+    limit, cursor = query.limit(100, 1000), query.text("cursor")
+    async with ctx.store.connection() as connection:
+        found = await backfill.listed(
+            connection,
+            schedule=query.text("schedule"),
+            state=query.choice("state", backfill.BackfillState),
+            before=None if cursor is None else number(cursor, "cursor", 1, 2**62),
+            limit=limit + 1,
+        )
+    shown, following = page(found, limit, lambda one: one["number"])
+    return _json({"backfills": list(shown), "next": following})
+
+
 async def show_backfill(request: Request, ctx: Context) -> Response:
     return _json(await backfill.read(ctx, _number(request)))
 
@@ -201,6 +217,7 @@ ROUTES = [
     route("/schedules/{name}/run", run, ["POST"]),
     route("/schedules/{name}/backfill", begin_backfill, ["POST"]),
     route("/ticks", ticks),
+    route("/backfills", backfills),
     route("/backfills/{number}", show_backfill),
     route("/backfills/{number}/{action}", change_backfill, ["POST"]),
 ]

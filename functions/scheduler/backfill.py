@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 10_000
+
+
+class BackfillState(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
 _RUNS_AGAIN = (State.SKIPPED, State.MISSED, State.FAILED)
 
 
@@ -99,6 +109,29 @@ async def change(ctx: Context, number: int, state: str, by: str, reason: str = "
     if not changed:
         found = await read(ctx, number)
         raise Conflict(f"backfill {number} is {found['state']}")
+
+
+async def listed(
+    connection: Connection,
+    *,
+    schedule: str | None = None,
+    state: str | None = None,
+    before: int | None = None,
+    limit: int = 30,
+) -> list[dict[str, Any]]:
+    """Backfills, the newest first, each with how many times it has and how many were sent."""
+    rows = await connection.fetch(
+        """SELECT backfill.*, items.*
+           FROM (SELECT * FROM backfill
+                 WHERE ($1::text IS NULL OR schedule = $1) AND ($2::text IS NULL OR state = $2)
+                 AND ($3::bigint IS NULL OR number < $3) ORDER BY number DESC LIMIT $4) AS backfill
+           CROSS JOIN LATERAL (
+               SELECT count(*) AS times, count(*) FILTER (WHERE sent) AS sent
+               FROM backfill_item WHERE backfill = number) AS items
+           ORDER BY number DESC""",
+        *(schedule, state, before, limit),
+    )
+    return [dict(row) for row in rows]
 
 
 async def read(ctx: Context, number: int) -> dict[str, Any]:

@@ -116,10 +116,23 @@ def _request(given: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
             body = {"by": given.by, "reason": given.reason, "until": given.until}
         case "backfill":
             body = {name: getattr(given, name) for name in ("by", "since", "before", "which")}
-            body |= {"at_once": given.at_once, "dry_run": not given.run}
+            body |= {"at_once": given.at_once, "dry_run": not given.run, "reason": given.reason}
+        case "backfills":
+            return _of_backfills(given)
         case _:
-            body = {"by": given.by}
+            body = {"by": given.by, "reason": given.reason}
     return "POST", f"{path}/{given.command}", {"json": body}
+
+
+def _of_backfills(given: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
+    if given.number is None:
+        names = ("schedule", "state", "limit", "cursor")
+        query = {name: text for name in names if (text := getattr(given, name)) is not None}
+        return "GET", "/backfills", {"params": query}
+    path = f"/backfills/{given.number}"
+    if given.action == "show":
+        return "GET", path, {}
+    return "POST", f"{path}/{given.action}", {"json": {"by": given.by, "reason": given.reason}}
 
 
 def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
@@ -149,8 +162,9 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     for name, help in named.items():
         command = commands.add_parser(name, help=help)
         command.add_argument("schedule")
+        if name != "show":
+            command.add_argument("--reason", required=name == "pause", default="")
         if name == "pause":
-            command.add_argument("--reason", required=True)
             command.add_argument("--until", help="an instant (default: until it is resumed)")
         if name == "backfill":
             command.add_argument("--since", required=True, help="an instant; the first time")
@@ -158,6 +172,13 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
             command.add_argument("--which", choices=("missed", "failed", "all"), default="missed")
             command.add_argument("--at-once", type=_count, default=1, help="default: 1")
             command.add_argument("--run", action="store_true", help="not a dry run")
+    begun = commands.add_parser("backfills", help="backfills that were begun; one, and changing it")
+    for name in ("schedule", "state", "limit", "cursor"):
+        begun.add_argument(f"--{name}")
+    begun.add_argument("--reason", default="")
+    begun.add_argument("number", nargs="?", type=int, help="of one backfill")
+    actions = ("show", "pause", "resume", "cancel")
+    begun.add_argument("action", nargs="?", choices=actions, default="show")
     return parser
 
 

@@ -69,8 +69,21 @@ def test_an_expression_that_is_none_is_refused(capsys: pytest.CaptureFixture[str
         (["list"], "GET", "/schedules", None),
         (["show", "s"], "GET", "/schedules/s", None),
         (["ticks", "--state", "missed"], "GET", "/ticks?state=missed", None),
-        (["run", "s"], "POST", "/schedules/s/run", {"by": "ada"}),
-        (["resume", "s"], "POST", "/schedules/s/resume", {"by": "ada"}),
+        (["run", "s"], "POST", "/schedules/s/run", {"by": "ada", "reason": ""}),
+        (["resume", "s"], "POST", "/schedules/s/resume", {"by": "ada", "reason": ""}),
+        (["backfills"], "GET", "/backfills", None),
+        (["backfills", "--state", "paused"], "GET", "/backfills?state=paused", None),
+        (["backfills", "3"], "GET", "/backfills/3", None),
+        (["backfills", "3", "show"], "GET", "/backfills/3", None),
+        *(
+            (
+                ["backfills", "3", action, "--reason", "r"],
+                "POST",
+                f"/backfills/3/{action}",
+                {"by": "ada", "reason": "r"},
+            )
+            for action in ("pause", "resume", "cancel")
+        ),
         (
             ["pause", "s", "--reason", "moving"],
             "POST",
@@ -88,6 +101,7 @@ def test_an_expression_that_is_none_is_refused(capsys: pytest.CaptureFixture[str
                 "which": "missed",
                 "at_once": 3,
                 "dry_run": False,
+                "reason": "",
             },
         ),
     ],

@@ -228,6 +228,34 @@ async def test_a_cancelled_backfill_leaves_what_waits(world: World, api: httpx.A
     assert states == ["done", "missed", "missed", "missed", "missed", "done"]
 
 
+async def test_backfills_are_listed_with_how_far_they_are_a_page_at_a_time(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    for _ in range(3):
+        begun = await asked(api, "/schedules/scrum/backfill", 202, **WEEK, dry_run=False)
+        await asked(api, f"/backfills/{begun['number']}/pause", 200)
+    last = begun["number"]
+    await asked(api, f"/backfills/{last}/cancel", 200)
+    first = (await api.get("/backfills", params={"limit": 2})).json()
+    rest = (await api.get("/backfills", params={"cursor": first["next"]})).json()
+    found = first["backfills"] + rest["backfills"]
+    assert [(one["number"], one["state"]) for one in found] == [
+        *((last, "cancelled"), (last - 1, "paused"), (last - 2, "paused")),
+    ]
+    assert (found[1]["times"], found[1]["schedule"], found[1]["requested_by"]) == (
+        5,
+        "scrum",
+        "ada",
+    )
+    assert 0 <= found[1]["sent"] <= 1
+    assert rest["next"] is None
+    for query, count in (({"state": "paused"}, 2), ({"schedule": "none"}, 0)):
+        assert len((await api.get("/backfills", params=query)).json()["backfills"]) == count
+    assert (await api.get("/backfills", params={"state": "lost"})).status_code == 422
+    assert (await api.get("/backfills", params={"cursor": "x"})).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("path", "emitted", "message"),
     [
