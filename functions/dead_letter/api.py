@@ -16,6 +16,7 @@ from functions.kit import cloudevents
 from functions.kit.clients import each
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, page, user_of
+from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
 from functions.kit.durable import UserAction, record_action
@@ -255,5 +256,5 @@ ROUTES = (
     route("/dead-letters/{number}", dead_letter),
     route("/letters{rest:path}", moved, ["GET", "POST"]),
     route("/audit", audited),
-    *(route(path, endpoint, ["POST"]) for path, endpoint in _POSTS),
+    *(route(path, for_operators(endpoint), ["POST"]) for path, endpoint in _POSTS),
 )

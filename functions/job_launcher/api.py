@@ -15,6 +15,7 @@ from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, page, user_of
+from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, NotFound
@@ -108,6 +109,6 @@ ROUTES = (
     route("/jobs", jobs),
     route("/jobs/{id}", job),
     route("/jobs/{id}/logs", logs),
-    route("/jobs/{id}/cancel", cancel, ["POST"]),
+    route("/jobs/{id}/cancel", for_operators(cancel), ["POST"]),
     route("/tasks/{id:path}", task),
 )

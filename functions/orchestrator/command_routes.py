@@ -79,8 +79,10 @@ Wait = Annotated[float, Query(ge=0, le=60, description="wait so many seconds for
     responses=documented(400),
     openapi_extra=_REGISTRATION,
 )
-async def register(request: Request, saga: Saga, service: ServiceName = None) -> Any:
+async def register(request: Request, ctx: Ctx, saga: Saga, service: ServiceName = None) -> Any:
     """Register an orchestration (as initiator) or the steps that a service does (as worker)."""
+    if service is None:  # its document names it, and may name any
+        check_operator(request.scope, ctx)
     body = await request.body()
     document = await off_loop(len(body), parsed, body)
     done = await saga.register(document, service, str(uuid4()))

@@ -37,6 +37,7 @@ _TOPICS: dict[str, type[Event]] = {
 }
 # Base64 adds a third.
 _MAX_BINARY_BYTES = MAX_BYTES // 4 * 3
+_SOURCES = "/functions/"
 _WORKER_NAMES = ("workerName", "serviceName", "worker_name")
 
 
@@ -48,12 +49,31 @@ class Registration:
     service: str | None = None
 
 
-def event_in(message: cloudevents.Message) -> Event | Registration:
-    """Read a message: an event, a schedule's tick, or a record of a Kafka topic."""
+def event_in(message: cloudevents.Message, *, proven: bool) -> Event | Registration:
+    """Read a message: an event, a schedule's tick, or a record of a Kafka topic.
+
+    `proven`: the Broker takes events of a service under its own source only, which names it.
+    """
     if message.type == KAFKA:
         return _in_record(message)
     if message.type == RegistrationRequested.type:
-        return Registration(parsed(message.data))
+        service = _service(message.source) if proven else None
+        return Registration(parsed(message.data), service)
+    event = _in_event(message)
+    if proven and isinstance(event, StepAnswered):
+        service = _service(message.source)
+        if event.worker_name != service:
+            raise PermanentError(f"workerName: {event.worker_name!r} is not the source, {service}")
+    return event
+
+
+def _service(source: str) -> str:
+    if not source.startswith(_SOURCES):
+        raise PermanentError(f"source: must be {_SOURCES}NAME, which names the service")
+    return source.removeprefix(_SOURCES)
+
+
+def _in_event(message: cloudevents.Message) -> Event:
     try:
         return envelope.open_(message, INPUTS, SCHEDULES)
     except envelope.UnknownType:

@@ -30,6 +30,7 @@ from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import Ctx, api, new_app
 from functions.kit.contract.body import off_loop
+from functions.kit.contract.callers import CallerSettings
 from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox
@@ -54,7 +55,8 @@ EMITS = (StepCommanded, RegistrationDecided, RunEnded)
 async def consume(message: cloudevents.Message, ctx: Context) -> None:
     """Handle an event; return after its commit."""
     saga = ctx.part(Orchestrator)
-    event = await off_loop(len(message.data), event_in, message)
+    proven = bool(ctx.settings(CallerSettings).oidc_audience)
+    event = await off_loop(len(message.data), event_in, message, proven=proven)
     claim = Claim(message.source, message.id, message.type)
     match event:
         case StepAnswered():

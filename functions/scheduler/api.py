@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from functions.kit import cloudevents
 from functions.kit.context import Context
-from functions.kit.contract import ACTIONS, Query, number, page
+from functions.kit.contract import ACTIONS, Query, number, page, user_of
+from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
 from functions.kit.durable import Connection, UserAction, record_action
-from functions.kit.errors import NotFound, PermanentError
+from functions.kit.errors import NotFound, PermanentError, shortened
 from functions.scheduler import backfill, schedule_rows, tick_rows
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
@@ -29,7 +30,7 @@ from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.wake import read_calendars
 
 NEXT, LAST = 10, 30
-A = TypeVar("A", bound=BaseModel)
+A = TypeVar("A", bound="Asked")
 User = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -212,14 +213,14 @@ ROUTES = [
     ACTIONS,
     route("/schedules", schedules),
     route("/schedules/{name}", schedule),
-    route("/schedules/{name}/pause", pause, ["POST"]),
-    route("/schedules/{name}/resume", resume, ["POST"]),
-    route("/schedules/{name}/run", run, ["POST"]),
-    route("/schedules/{name}/backfill", begin_backfill, ["POST"]),
+    route("/schedules/{name}/pause", for_operators(pause), ["POST"]),
+    route("/schedules/{name}/resume", for_operators(resume), ["POST"]),
+    route("/schedules/{name}/run", for_operators(run), ["POST"]),
+    route("/schedules/{name}/backfill", for_operators(begin_backfill), ["POST"]),
     route("/ticks", ticks),
     route("/backfills", backfills),
     route("/backfills/{number}", show_backfill),
-    route("/backfills/{number}/{action}", change_backfill, ["POST"]),
+    route("/backfills/{number}/{action}", for_operators(change_backfill), ["POST"]),
 ]
 
 
@@ -256,7 +257,10 @@ def _known(found: Mapping[str, Ledger], name: str) -> Ledger:
 
 
 async def _asked(request: Request, kind: type[A]) -> A:
-    return kind.model_validate_json(await request.body() or b"{}")
+    asked = kind.model_validate_json(await request.body() or b"{}")
+    # Whom the body names is a claim: where callers are known, it is who the token proves.
+    who = user_of(request.headers) if "caller" in request.scope else None
+    return asked.model_copy(update={"by": shortened(who, 100)}) if who else asked
 
 
 def _number(request: Request) -> int:

@@ -33,6 +33,8 @@ CONSOLE = "console"
 OPERATOR = "operator"
 # Jobs that call a Service, from the component `sample`.
 JOBS = {"setup-backlog": ["backlog-setup"]}
+# Where a cluster's own API may be; link-local, where clouds give out credentials, is not among it.
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 _CLIENTS = {
     "projects": "project-service",
     "sprints": "sprint-service",
@@ -176,10 +178,11 @@ def _patches() -> Iterator[str]:
         yield _patch("eventing.knative.dev", "Trigger", trigger.name, _dump(_added(at)))
     at = [("/spec/delivery/deadLetterSink/audience", _SINK)]
     yield _patch("eventing.knative.dev", "Broker", "default", _dump(_added(at)))
-    # All ask for the keys of its tokens.
-    everybody = {"matchLabels": {"app.kubernetes.io/part-of": "dsm"}}
-    opened = [{"op": "replace", "path": "/spec/podSelector", "value": everybody}]
-    yield _patch("networking.k8s.io", "NetworkPolicy", "to-kubernetes", _dump(opened))
+    # All ask Kubernetes for the keys of its tokens; nothing on the internet.
+    to = [{"ipBlock": {"cidr": cidr}} for cidr in PRIVATE]
+    ports = [{"protocol": "TCP", "port": port} for port in (443, 6443)]
+    opened = [{"op": "add", "path": "/spec/egress/-", "value": {"to": to, "ports": ports}}]
+    yield _patch("networking.k8s.io", "NetworkPolicy", "to-the-platform", _dump(opened))
 
 
 def _brokers_deliveries() -> list[Manifest]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from functions.events.base import Event
+from functions.events.saga import RegistrationRequested, StepAnswered
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested
 from tests.contract import callers
@@ -30,6 +31,8 @@ from tests.support.repository import (
 PATH = KNATIVE / "components" / "oidc" / "policies.yaml"
 # What an API of theirs puts on the Broker for a caller.
 ASKED_OVER_HTTP: dict[str, list[type[Event]]] = {"job-launcher": [JobCancelRequested]}
+# The orchestrator knows by the source whose these are: none sends under the source of another.
+NAMED_BY_SOURCE = (RegistrationRequested, StepAnswered)
 # Sends again whatever could not be handled.
 ANYTHING = ("dead-letter",)
 _BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"}
@@ -91,7 +94,7 @@ def _producers() -> Iterator[Manifest]:
             "spec": {"subject": subject, "sink": {"ref": _BROKER}},
         }
         allowed = [{"ref": {**_BINDING, "name": f"producer-{name}"}}]
-        yield _policy(name, allowed, [_filter(kind) for kind in kinds])
+        yield _policy(name, allowed, [_filter(kind, name) for kind in kinds])
 
 
 def _sources() -> Manifest:
@@ -118,7 +121,9 @@ def _policy(name: str, allowed: list[Manifest], filters: list[Manifest]) -> Mani
     }
 
 
-def _filter(kind: type[Event]) -> Manifest:
+def _filter(kind: type[Event], service: str) -> Manifest:
+    if kind in NAMED_BY_SOURCE:
+        return {"exact": {"type": kind.type, "source": f"/functions/{service}"}}
     return {"prefix": {"type": f"{kind.type}."}} if kind.family else {"exact": {"type": kind.type}}
 
 

@@ -77,6 +77,16 @@ def identity_of(service: Manifest) -> Caller:
     return Caller(callers.subject(service["spec"]["template"]["spec"]["serviceAccountName"]))
 
 
+def selects(policy: Manifest, labels: dict[str, str]) -> bool:
+    """Does a network policy say where a pod may go?"""
+    selector = policy["spec"]["podSelector"]
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    for one in selector.get("matchExpressions", []):
+        held = labels.get(one["key"])
+        wanted &= held in one["values"] if one["operator"] == "In" else held is not None
+    return bool(wanted) and "Egress" in policy["spec"]["policyTypes"]
+
+
 def projected(pod: Manifest) -> list[dict[str, Any]]:
     (volume,) = [v for v in pod["volumes"] if v["name"] == "identity"]
     tokens = [s["serviceAccountToken"] for s in volume["projected"]["sources"][2:]]
@@ -169,8 +179,35 @@ def test_only_the_console_speaks_for_others(objects: tuple[Manifest, ...]) -> No
         assert name == callers.CONSOLE or proxies == console.subject
 
 
-def test_every_function_may_ask_kubernetes_for_its_keys(objects: tuple[Manifest, ...]) -> None:
-    selector = of(objects, "NetworkPolicy")["to-kubernetes"]["spec"]["podSelector"]
-    (wanted,) = selector["matchLabels"].items()
-    for service in of(objects, "Service").values():
-        assert wanted in service["spec"]["template"]["metadata"]["labels"].items()
+def reached(policies: list[Manifest], port: int) -> list[str]:
+    """To which addresses policies let a pod go, as far as they say it by address."""
+    found = []
+    for rule in (rule for policy in policies for rule in policy["spec"].get("egress", [])):
+        ports = [p.get("port", port) for p in rule.get("ports", [{}])]
+        if port in ports:
+            found += [
+                to["ipBlock"]["cidr"]
+                for to in rule.get("to", [{"ipBlock": {"cidr": "any"}}])
+                if "ipBlock" in to
+            ]
+    return found
+
+
+def test_every_function_may_ask_kubernetes_for_its_keys_and_few_the_internet(
+    objects: tuple[Manifest, ...],
+) -> None:
+    anywhere = set()
+    for name, service in of(objects, "Service").items():
+        labels = service["spec"]["template"]["metadata"]["labels"]
+        labels = labels | {"serving.knative.dev/service": name}
+        mine = [p for p in of(objects, "NetworkPolicy").values() if selects(p, labels)]
+        for port in (443, 6443):
+            cidrs = reached(mine, port)
+            assert set(callers.PRIVATE) <= set(cidrs), name
+            if "any" in cidrs:
+                anywhere.add(name)
+            assert set(cidrs) <= {*callers.PRIVATE, "any"}, name
+    assert anywhere == {
+        *("job-launcher", "project-orchestrator", "console", "scheduler"),  # Kubernetes
+        *("agent-outputs", "agent-status", "webhook-receiver"),  # GitHub
+    }

@@ -243,7 +243,7 @@ class SagaMachine:
         """The broker brings answers, all at once; one that is brought again has the same id."""
         items = []
         for message in messages:
-            event = event_in(message)
+            event = event_in(message, proven=False)
             assert isinstance(event, StepAnswered)
             flow_id, what = answer_of(event, named=True)
             items.append(Item(flow_id, what, Claim(message.source, message.id, message.type)))

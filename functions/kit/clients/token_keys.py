@@ -1,8 +1,9 @@
 """The public keys with which an issuer signs tokens, found by OpenID discovery.
 
 They are read when first needed, every ten minutes, and when a token names a key that is not there;
-that may be anybody's token, so never twice within ten seconds. While the issuer is away its keys
-are good for an hour; without keys no token is judged (`TemporaryError`).
+that may be anybody's token, so never twice within ten seconds, in which an unknown key is none: an
+issuer publishes a key before it signs with it. While the issuer is away its keys are good for an
+hour; without keys no token is judged (`TemporaryError`).
 """
 
 from __future__ import annotations
@@ -77,11 +78,10 @@ class TokenKeys:
             if age_s >= REFRESH_S and (self._refresh is None or self._refresh.done()):
                 self._refresh = asyncio.create_task(self._read_again())
             return known
-        read_before = self._read_at
         await self._read_again()
         if id in self._keys and self._now() - self._read_at < MAX_AGE_S:
             return self._keys[id]
-        if self._read_at > read_before:
+        if self._read_at >= self._tried_at:
             return None
         wait_s = max(1.0, self._tried_at + AGAIN_S - self._now())
         raise TemporaryError(

@@ -15,12 +15,14 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.kit import cloudevents
 from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
 from functions.kit.context import Context, Resources
 from functions.kit.contract.problem import failure
+from functions.kit.contract.routes import Endpoint
 from functions.kit.contract.token_check import (
     MAX_TOKEN_BYTES,
     Unauthenticated,
@@ -56,10 +58,15 @@ class CallerSettings(Settings):
     oidc_operators: str = Field(
         "",
         description="those of OIDC_CALLERS that may change what is not their own: other services' "
-        "registrations and runs at the orchestrator",
+        "registrations and runs at the orchestrator, dead letters, Jobs, schedules",
     )
     oidc_proxies: str = Field(
         "", description="those of OIDC_CALLERS that name in X-User for whom they ask"
+    )
+    oidc_namespace: str = Field(
+        "dsm",
+        description="the namespace whose accounts are services by their names alone; that of "
+        "another is NAMESPACE_NAME",
     )
 
 
@@ -76,15 +83,18 @@ class Caller:
     subject: str
     role: Role | None = None
 
-    @property
-    def service_account(self) -> str | None:
-        """The name of a service account, as its subject ends in.
+    def service(self, namespace: str) -> str | None:
+        """The name of a service account; of another namespace's one that no account here can have.
 
-        >>> Caller("system:serviceaccount:dsm:console").service_account
+        >>> Caller("system:serviceaccount:dsm:console").service("dsm")
         'console'
+        >>> Caller("system:serviceaccount:other:console").service("dsm")
+        'other_console'
         """
-        is_account = self.role is None and self.subject.startswith(_ACCOUNT)
-        return self.subject.rpartition(":")[2] if is_account else None
+        if self.role is not None or not self.subject.startswith(_ACCOUNT):
+            return None
+        its, _, name = self.subject.removeprefix(_ACCOUNT).partition(":")
+        return name if its == namespace else f"{its}_{name}"
 
     def is_among(self, patterns: str) -> bool:
         """Is the account one of a list with commas between? A person is none.
@@ -128,21 +138,30 @@ async def refused(scope: Any, ctx: Context, proven: Sequence[str] = ()) -> Respo
 
 
 def check_operator(scope: Any, ctx: Context, owner: str | None = None) -> None:
-    """`Forbidden` where it is known who calls, and that is neither an operator nor a proxy, which
-    lets operators only, nor the service account `owner`."""
+    """`Forbidden` where callers are to be known, and this is neither an operator nor a proxy, which
+    lets operators only, nor the service `owner`."""
     caller: Caller | None = scope.get("caller")
     settings = ctx.settings(CallerSettings)
-    if (
-        caller is None
-        or caller.role == "operator"
-        or caller.is_among(settings.oidc_operators)
-        or caller.is_among(settings.oidc_proxies)
-        or (owner is not None and caller.service_account == owner)
-    ):
+    if caller is None:
+        if settings.oidc_audience or settings.oidc_operators:
+            raise Forbidden("this is for OIDC_OPERATORS, and nothing proves who asks")
         return
-    raise Forbidden(
-        f"{shortened(caller.subject, 200)} may not do this: OIDC_OPERATORS does not name it"
-    )
+    allowed = f"{settings.oidc_operators},{settings.oidc_proxies}"
+    is_owner = owner is not None and caller.service(settings.oidc_namespace) == owner
+    if caller.role != "operator" and not is_owner and not caller.is_among(allowed):
+        raise Forbidden(
+            f"{shortened(caller.subject, 200)} may not do this: OIDC_OPERATORS does not name it"
+        )
+
+
+def for_operators(endpoint: Endpoint) -> Endpoint:
+    """A route's endpoint, for operators only where callers are known."""
+
+    async def checked(request: Request, ctx: Context) -> Response:
+        check_operator(request.scope, ctx)
+        return await endpoint(request, ctx)
+
+    return checked
 
 
 def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:
@@ -179,8 +198,8 @@ def _proven(
     kept = [(name, value) for name, value in headers if name not in claimed]
     if not any(name == b"x-user" for name, _ in kept):
         kept.append((b"x-user", quote(caller.subject, safe="@: ").encode()))
-    if not is_proxy and caller.service_account:
-        kept.append((b"x-service-name", caller.service_account.encode()))
+    if not is_proxy and (service := caller.service(settings.oidc_namespace)):
+        kept.append((b"x-service-name", service.encode()))
     return kept
 
 

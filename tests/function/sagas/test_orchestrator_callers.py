@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from functions.events.base import Event
+from functions.events.saga import RegistrationRequested, StepAnswered
+from functions.kit import cloudevents
 from functions.orchestrator.main import orchestrator
 from tests.support.cluster import Cluster, assert_problem
-from tests.support.issuer import ENVIRON, Issuer, bearer
+from tests.support.issuer import ENVIRON, SENDER, Issuer, bearer
 from tests.support.saga_world import TENANT
 
 ACCOUNT = "system:serviceaccount:dsm:"
+OTHERS = "system:serviceaccount:other:"
 NAMES = ("tenant-service", "realm-service", "operator", "console")
 WORKER = {"orchName": "tenantCreation", "as": "worker", "steps": [{"name": "createRealm"}]}
 
@@ -22,13 +27,14 @@ class Api:
 
     def __init__(self, client: httpx.AsyncClient, issuer: Issuer) -> None:
         self._client = client
-        self._issuer = issuer
+        self.issuer = issuer
 
     async def ask(
         self, account: str, method: str, path: str, *, body: object = None, **claims: str
     ) -> httpx.Response:
         """`claims` are headers that say who asks."""
-        shown = bearer(self._issuer.token(f"{ACCOUNT}{account}"))
+        subject = account if ":" in account else f"{ACCOUNT}{account}"
+        shown = bearer(self.issuer.token(subject))
         claimed = {name.replace("_", "-"): value for name, value in claims.items()}
         path = f"/api/orchestration/{path}"
         return await self._client.request(method, path, json=body, headers=claimed | shown)
@@ -39,7 +45,7 @@ async def api(cluster: Cluster, functions_database: str) -> AsyncIterator[Api]:
     issuer = Issuer()
     cluster.add("issuer", issuer.app)
     who = {
-        "OIDC_CALLERS": ",".join(ACCOUNT + name for name in NAMES),
+        "OIDC_CALLERS": ",".join([*(ACCOUNT + name for name in NAMES), f"{OTHERS}*", "ada"]),
         "OIDC_OPERATORS": f"{ACCOUNT}operator",
         "OIDC_PROXIES": f"{ACCOUNT}console",
     }
@@ -58,6 +64,49 @@ async def test_a_service_registers_under_its_own_name_only(api: Api) -> None:
     )
     assert refused.status_code == 400
     assert "'realm-service' is not 'tenant-service'" in refused.text
+
+
+async def test_a_worker_of_the_same_name_in_another_namespace_is_another(api: Api) -> None:
+    stranger = f"{OTHERS}realm-service"
+    body = {**WORKER, "serviceName": "realm-service"}
+    refused = await api.ask(stranger, "POST", "register", body=body)
+    assert refused.status_code == 400
+    assert "'realm-service' is not 'other_realm-service'" in refused.text
+    path = "register/tenantCreation/realm-service"
+    assert (await api.ask(stranger, "DELETE", path)).status_code == 403
+
+
+async def test_who_is_no_service_registers_for_none(api: Api) -> None:
+    body = {**WORKER, "serviceName": "realm-service"}
+    refused = await api.ask("ada", "POST", "register", body=body)
+    assert refused.status_code == 403
+    assert (await api.ask("console", "POST", "register", body=body)).is_success
+
+
+@pytest.mark.parametrize("kind", [StepAnswered, RegistrationRequested])
+async def test_an_event_counts_as_of_the_worker_whose_source_it_has(
+    cluster: Cluster, api: Api, kind: type[Event]
+) -> None:
+    """An EventPolicy lets a worker send under its own source only."""
+    started = await api.ask("tenant-service", "POST", "execute/tenantCreation", body={})
+    answer = {
+        "flowId": started.json()["flowId"],
+        "stepName": "createRealm",
+        "workerName": "realm-service",
+        "metadata": {"status": "SUCCESS"},
+    }
+    data = answer if kind is StepAnswered else {**WORKER, "serviceName": "realm-service"}
+    for source, status in (
+        ("/functions/client-service", 422),
+        ("realm-service", 422),
+        ("/functions/realm-service", 202),
+    ):
+        message = cloudevents.Message(source, source, kind.type, json.dumps(data).encode())
+        headers, body = cloudevents.encode(message)
+        shown = bearer(api.issuer.token(SENDER)).items()
+        async with cluster.client("orchestrator") as client:
+            answered = await client.post("/", headers=[*headers, *shown], content=body)
+        assert answered.status_code == status, (source, answered.text)
 
 
 async def test_a_registration_is_removed_by_its_owner_or_an_operator(api: Api) -> None:
