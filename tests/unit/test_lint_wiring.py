@@ -69,6 +69,12 @@ SHIPPING = service("shipping")
 NO_TICK = "filter: {attributes: {type: dev.knative.sources.ping, schedule: never}}"
 NO_TICK_TEXT = """filters: [{cesql: "schedule='x' AND type='dev.knative.sources.ping'"}]"""
 SHIPPED_ONLY = "filter: {attributes: {type: order.shipped}}"
+PUSHED = "filter: {attributes: {type: com.github.push}}"
+GITHUB = [
+    service("receiver", container="env: [{name: FUNCTION_TARGET, value: webhook_receiver}, "
+            "{name: GITHUB_EVENT_TYPES, value: 'com.github.star.*, com.github.fork'}]"),
+    service("launcher", container="env: [{name: FUNCTION_TARGET, value: job_launcher}]"),
+]  # fmt: skip
 TO_GRAVES = f"{{deadLetterSink: {SINK % 'graves'}}}"
 
 
@@ -124,6 +130,23 @@ CASES = [
         [*GOOD, trigger("again")],
         [*GOOD, trigger().replace("broker: default", "brokerRef: {name: default, namespace: shop}")
          .replace("namespace: shop}\nspec", "namespace: far}\nspec")],
+    ),
+    *(
+        ("KN204", [*BASE, *GITHUB, trigger("t", filter_=wanted)],
+         [*BASE, *GITHUB, trigger("t", filter_=wanted, to="launcher")])
+        for wanted in (
+            PUSHED,
+            "filters: [{any: [{exact: {type: order.placed}}, {prefix: {type: com.github.}}]}]",
+        )
+    ),
+    *(
+        ("KN204", [*BASE, *GITHUB, trigger("t", filter_=PUSHED)],
+         [*BASE, *GITHUB, trigger("t", filter_=fine)])
+        for fine in (
+            "filter: {attributes: {type: com.github.star.created}}",
+            "filter: {attributes: {type: com.github.fork}}",
+            "filters: [{not: {exact: {type: com.github.push}}}]",
+        )
     ),
     ("KN201", [*GOOD, event_type("order.lost")], GOOD),
     (

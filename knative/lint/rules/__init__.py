@@ -14,6 +14,7 @@ from knative.lint.rules import (
     schema,
     services,
     timeouts,
+    webhooks,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "schema",
     "services",
     "timeouts",
+    "webhooks",
 ]
 
 for _id in sorted(RULES):
