@@ -24,7 +24,6 @@ from functions.console.request_origin import (
     decoded_header,
     is_from_elsewhere,
     is_https,
-    is_loopback,
 )
 from functions.console.sessions import EndedSessions, Session
 from functions.console.settings import ConsoleSettings
@@ -32,6 +31,7 @@ from functions.kit.context import Context
 from functions.kit.contract.cross_origin import host_of
 from functions.kit.contract.users import NamedUser, UserSettings
 from functions.kit.errors import PermanentError, shortened
+from functions.loopback import is_loopback
 
 COOKIE = "console"
 NOTICE = "console_notice"

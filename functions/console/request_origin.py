@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -31,22 +30,6 @@ def check_origin(request: Request, public: str = "") -> None:
 
 def is_from_elsewhere(request: Request) -> bool:
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-
-
-def is_loopback(host: str) -> bool:
-    """Does this name mean the machine itself, whatever a DNS server says?
-
-    >>> [is_loopback(host) for host in ("localhost", "console.dsm.localhost", "127.0.0.1", "::1")]
-    [True, True, True, True]
-    >>> [is_loopback(host) for host in ("", "console.example", "localhost.example", "10.0.0.1")]
-    [False, False, False, False]
-    """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def decoded_header(raw: str) -> str:

@@ -4,11 +4,13 @@ A laptop is shared: with every web page that a browser shows, which sends simple
 and, by DNS rebinding, under any name; and with other accounts, which reach every loopback port.
 
 - The Kubernetes API and the administration ask for the token of the run. It stands in kubeconfig
-  and runtime.json, which only their owner may read, and in the HTTP_PROXY of every process.
+  and runtime.json, which only their owner may read.
+- Every process has a lesser one in HTTP_PROXY, with which it is inside of the cluster: it may call
+  Services and the Broker, as a pod may that has no token of its service account.
 - A name that leads to this machine on every machine (`localhost`, `*.localhost`, a loopback
   address) is the public ingress: a Service needs no token there. Any other name is the cluster's
-  own DNS, and only what has the token is inside of the cluster.
-- Without the token no other account is answered (`peer`), as a Service may run commands for it.
+  own DNS, and only what has a token is inside of the cluster.
+- Without a token no other account is answered (`peer`), as a Service may run commands for it.
 - No page asks for the Kubernetes API or the administration, or sends events to the broker; and
   none but their own calls Services outside, which do not know that pages reach them.
 """
@@ -18,12 +20,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from functions.loopback import is_loopback
 from knative.local.kube import ApiError
 from knative.local.peer import is_another_account
 
@@ -54,26 +56,30 @@ def kubeconfig_text(server: str, token: str) -> str:
 
 
 class Access:
-    """The rules above for one `token`; each check raises ApiError with what to do about it."""
+    """The rules above for the token of the run and that of processes, `inside`; each check raises
+    ApiError with what to do about it."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, inside: str) -> None:
         self._token = token.encode()
+        self._inside = inside.encode()
 
     def is_inside(self, headers: Headers) -> bool:
-        """Has this request the token, as a bearer's or as the password of the proxy?"""
+        """Has this request one of the tokens, as a bearer's or as the password of the proxy?"""
         return any(self.is_token(headers.get(name, b"")) for name in _CREDENTIALS)
 
     def is_token(self, credentials: bytes) -> bool:
-        """Is this header's value our token?"""
+        """Is this header's value one of our tokens?"""
+        return self._is(self._token, credentials) or self._is(self._inside, credentials)
+
+    @staticmethod
+    def _is(token: bytes, credentials: bytes) -> bool:
         scheme, _, value = credentials.partition(b" ")
         if scheme.lower() == b"basic":
             try:
                 value = base64.b64decode(value.strip(), validate=True).partition(b":")[2]
             except binascii.Error:
                 return False
-        return scheme.lower() in (b"basic", b"bearer") and hmac.compare_digest(
-            value.strip(), self._token
-        )
+        return scheme.lower() in (b"basic", b"bearer") and hmac.compare_digest(value.strip(), token)
 
     def check_caller(self, host: str, headers: Headers, scope: Mapping[str, Any]) -> None:
         """Names that other machines may own are known to the cluster's own processes only, and
@@ -98,7 +104,7 @@ class Access:
     def check_control(self, method: str, headers: Headers) -> None:
         """What changes the cluster, or reads its Secrets and events."""
         check_no_page(headers)
-        if not self.is_inside(headers):
+        if not any(self._is(self._token, headers.get(name, b"")) for name in _CREDENTIALS):
             raise ApiError(
                 401,
                 "Unauthorized",
@@ -125,19 +131,3 @@ def check_no_other_page(headers: Headers) -> None:
     site = headers.get(b"sec-fetch-site", b"none")
     if site not in (b"none", b"same-origin") or headers.get(b"origin", b"") not in own:
         raise ApiError(403, "Forbidden", "a page of another site may not do this")
-
-
-def is_loopback(host: str) -> bool:
-    """Does this name mean the machine itself, whatever a DNS server says?
-
-    >>> [is_loopback(host) for host in ("localhost", "console.dsm.localhost", "127.0.0.1", "::1")]
-    [True, True, True, True]
-    >>> [is_loopback(host) for host in ("", "knative.local", "localhost.evil.example", "10.0.0.1")]
-    [False, False, False, False]
-    """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

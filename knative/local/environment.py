@@ -5,8 +5,9 @@ machine's file system and network:
 - a volume is a folder below the data directory; where an environment value, an argument or the
   working directory begins with the mountPath, that beginning becomes the folder;
 - the host name of a v1 Service that stands for PostgreSQL becomes the socket's directory;
-- HTTP_PROXY is the gateway, so that cluster host names work unchanged; it carries the token of
-  the run, as a pod has one of its service account.
+- HTTP_PROXY is the gateway, so that cluster host names work unchanged; its token says that the
+  process is inside of the cluster. KUBECONFIG has that of the run, which a Job's pod gets unless
+  it wants no token of its service account.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Launch:
 class Site:
     """Where things are on this machine. `hosts` maps a cluster host to a socket directory.
 
-    `gateway`: the proxy's URL with the token of the run. `clock_file`: what tells a virtual time.
+    `gateway`: the proxy's URL with the token of processes. `clock_file`: what tells a virtual time.
     `gateway_token`: what the gateway shows a process, whose port any account may reach.
     """
 

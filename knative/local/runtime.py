@@ -89,7 +89,7 @@ class Runtime:
         self.databases: list[Postgres] = []
         self._broker_started = False
         self._lock = DataLock(self.data)
-        self._token = new_token()
+        self._token, self._inside = new_token(), new_token()
 
     async def start(self) -> None:
         """Start all parts; StartError, with what did start stopped again, when one cannot."""
@@ -157,7 +157,7 @@ class Runtime:
             ingress_app(self.broker),
             self.kube.app,
             admin_app(self),
-            Access(self._token),
+            Access(self._token, self._inside),
             outside,
             self.faults,
             front=self._front(),
@@ -253,8 +253,8 @@ class Runtime:
 
     @property
     def proxy_url(self) -> str:
-        """The proxy of whatever is inside of the cluster: it carries the token of the run."""
-        return f"http://{USER}:{self._token}@127.0.0.1:{self.port}"
+        """The proxy of whatever is inside of the cluster, with the token of its processes."""
+        return f"http://{USER}:{self._inside}@127.0.0.1:{self.port}"
 
     def _announce(self) -> None:
         state = {"pid": os.getpid(), "port": self.port, "url": self.url, "token": self._token}

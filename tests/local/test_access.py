@@ -15,6 +15,7 @@ import pytest
 
 from knative.local import data_folder
 from knative.local.errors import StartError
+from tests.support import eventually
 from tests.support.kube_server import job
 from tests.support.local_knative import LocalKnative, local_knative
 
@@ -130,7 +131,35 @@ async def test_a_process_is_given_loopback_its_own_names_and_the_clusters_proxy(
     assert env["SERVER_HOST"] == "127.0.0.1"
     assert {"echo.dsm.svc.cluster.local", "127.0.0.1"} <= set(env["ALLOWED_HOSTS"].split(","))
     async with httpx.AsyncClient(proxy=env["HTTP_PROXY"], trust_env=False, timeout=60) as client:
-        assert (await client.get("http://knative.local/_knative/settled")).is_success
+        assert (await client.get("http://echo.dsm.svc.cluster.local/")).is_success
+        for control in ("knative.local/_knative/status", f"knative.local{SECRETS}"):
+            refused = await client.get(f"http://{control}")
+            assert refused.status_code == 401, "what changes the cluster takes the token of the run"
+    token = httpx.URL(env["HTTP_PROXY"]).password
+    async with outside(knative, authorization=f"Bearer {token}") as client:
+        assert (await client.post(JOBS, json=job())).status_code == 401
+
+
+async def test_a_job_without_a_token_of_its_account_has_no_way_to_the_api(
+    knative: LocalKnative, tmp_path: Path
+) -> None:
+    async def variables(name: str, **pod: bool) -> dict[str, str]:
+        """The environment of a Job's process."""
+        file = tmp_path / name
+        body = job(name, "sh", "-c", f"env > {file}.new && mv {file}.new {file}", pod=pod)
+        async with knative.client() as client:
+            assert (await client.post(JOBS, json=body)).status_code == 201
+
+        async def written() -> bool:
+            return file.exists()
+
+        assert await eventually(written)
+        return dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+
+    assert "KUBECONFIG" in await variables("with-token")
+    env = await variables("without", automountServiceAccountToken=False)
+    assert "KUBECONFIG" not in env
+    assert not [name for name, value in env.items() if knative.token in value]
 
 
 def test_no_file_of_a_run_is_open_to_others(knative: LocalKnative) -> None:

@@ -258,7 +258,13 @@ async def test_a_first_byte_a_pause_and_the_whole_have_limits_of_their_own(
 def _gateway(revision: Revision) -> Gateway:
     hosts, outside = {"echo.dsm.localhost": revision}, Outside(World(()), {})
     return Gateway(
-        hosts, _unused, _unused, _unused, Access("token"), outside, Faults(_unused, Targets({}, {}))
+        hosts,
+        _unused,
+        _unused,
+        _unused,
+        Access("token", "inside"),
+        outside,
+        Faults(_unused, Targets({}, {})),
     )
 
 

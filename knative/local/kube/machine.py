@@ -38,9 +38,12 @@ class Machine:
     resolve_env: Callable[[str], str]
     waits_for_secrets: bool = True
 
-    def base_environment(self) -> dict[str, str]:
-        """What every process gets, whatever its container says."""
+    def base_environment(self, pod_spec: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """What every process gets, whatever its container says; a way to the Kubernetes API only
+        where its pod wants the token of its service account."""
         found = dict(self.environment())
+        if (pod_spec or {}).get("automountServiceAccountToken") is False:
+            found.pop("KUBECONFIG", None)
         return {**found, "PATH": search_path(found.get("PATH", os.defpath))}
 
     def refusal(self, pod: Mapping[str, Any], lookup: Lookup) -> str | None:

@@ -170,7 +170,11 @@ class PodRun:
         (log := log_path(self.folder, container["name"], restarts)).touch()
         process = await Process.start(
             self._machine.argv(container, values, places),
-            env={**self._machine.base_environment(), **values, MARK: self._pod["metadata"]["uid"]},
+            env={
+                **self._machine.base_environment(self._pod["spec"]),
+                **values,
+                MARK: self._pod["metadata"]["uid"],
+            },
             cwd=self._machine.folder(container, work, places),
             log=log,
             record=self.folder / f"{container['name']}.pid",
