@@ -105,7 +105,10 @@ class SprintReportRequested(Request):
 
 
 class SprintsReported(Event):
-    """How complete every active sprint is; `failed` counts the projects that could not be read."""
+    """How complete every active sprint is; `failed` counts the projects that could not be read.
+
+    `reported_at` is the nominal time of a schedule's report; the numbers are of the event's `time`.
+    """
 
     type: ClassVar[str] = "io.dsm.sprints.reported.v1"
 

@@ -75,7 +75,9 @@ async def sprint_report(event: ScheduleDue | SprintReportRequested, ctx: Context
     await tables.remember(ctx.store, decide.completions(statuses))
     last = [reading.last_sprint_id for reading in readings if reading.last_sprint_id]
     again = await tables.reported(ctx.store, last)
-    return decide.events(statuses, list(again.values()), ctx.now())
+    # The morning that was missed is reported as that one, however late.
+    at = event.nominal if isinstance(event, ScheduleDue) else ctx.now()
+    return decide.events(statuses, list(again.values()), at)
 
 
 async def gather_readings(ctx: Context, project_id: str | None) -> list[decide.Reading]:

@@ -68,6 +68,8 @@ class Hook:
 
     async def _page(self, walk: Walk) -> Answer:
         """The next page; the first is not `changed` where nothing is new since the last walk."""
+        # Without `status`: what GitHub delivered well may be in no ledger all the same, and the
+        # health says of all that was made how many are here.
         query = {"per_page": str(PAGE)} | ({"cursor": walk.cursor} if walk.cursor else {})
         etag = "" if walk.cursor else walk.etag
         try:

@@ -47,6 +47,7 @@ async def test_a_tick_reports_all_and_tells_of_finished_sprints(
         ("TEST-001", "TEST-001-S03", "complete"),
     ]
     assert received.failed == 0
+    assert received.reported_at == TICK.nominal, "the morning that it is for, not when it ran"
     assert report.sink.of(SprintCompleted) == [
         SprintCompleted(project_id="TEST-001", sprint_id="TEST-001-S03", total_tasks=2)
     ]
