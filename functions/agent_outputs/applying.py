@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from functions.agent_outputs import tables
@@ -20,7 +21,7 @@ from functions.kit.contract import envelope
 from functions.kit.durable import Key
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
-from functions.kit.process.background_work import BackgroundWork
+from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
 
 logger = logging.getLogger(__name__)
 
@@ -30,28 +31,37 @@ EMITS: tuple[type[AgentFact], ...] = (AgentDelivered, AgentUndelivered)
 class Applier(BackgroundWork):
     """The background work of one process: apply what is due."""
 
-    async def work(self, ctx: Context) -> None:
+    async def work(self, ctx: Context) -> float | None:
         while await apply_next(ctx):
             pass
+        async with ctx.store.connection() as connection:
+            return await tables.next_due_s(connection, ctx.now())
 
 
 async def apply_next(ctx: Context) -> bool:
     """Apply the oldest outputs that are due; False where none are."""
     async with ctx.store.transaction() as tx:
-        row = await tables.lease(tx, ctx.now())
+        row = await tables.lease(tx, ctx.now(), LEASE_S)
     if row is None:
         return False
-    found: Applied | Unapplied | None
+    prolong, release = (
+        partial(tables.keep, ctx.store, row.grant.job_id, seconds) for seconds in (LEASE_S, 0.0)
+    )
+    async with leased(prolong, release):
+        found = await _attempt(ctx, row)
+        if found is not None:
+            await _settle(ctx, row, found)
+    return True
+
+
+async def _attempt(ctx: Context, row: OutputRow) -> Applied | Unapplied | None:
     try:
-        found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
+        return await apply(row, ctx.github, ctx.settings(OutputsSettings))
     except TemporaryError as error:
-        found = await _postponed(ctx, row, error.detail, error.delay_s)
+        return await _postponed(ctx, row, error.detail, error.delay_s)
     except Exception as error:
         logger.exception("outputs of %s", row.grant.job_id)
-        found = await _postponed(ctx, row, f"{type(error).__name__}: {error}", 0)
-    if found is not None:
-        await _settle(ctx, row, found)
-    return True
+        return await _postponed(ctx, row, f"{type(error).__name__}: {error}", 0)
 
 
 async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -> Unapplied | None:

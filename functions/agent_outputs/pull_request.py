@@ -24,6 +24,8 @@ class Opened(BaseModel):
     number: int
     html_url: str
     draft: bool = False
+    state: str = "open"
+    body: str | None = None
 
 
 class _Repository(BaseModel):
@@ -39,15 +41,20 @@ class Writer:
         self._owner, self._at = owner, path("repos", owner, name)
 
     async def pull_request(self, wanted: PullRequest) -> Opened:
-        """Open the branch's draft pull request, or bring the open one up to date."""
+        """Open the branch's draft pull request, or bring the open one up to date.
+
+        One that this Job has opened and that was closed since stays as it is.
+        """
         grant, at = self._grant, f"{self._at}/pulls"
         text = {"title": decide.harmless(wanted.title), "body": self._body(wanted.body)}
-        query = {"head": f"{self._owner}:{grant.branch}", "state": "open"}
+        query = {"head": f"{self._owner}:{grant.branch}", "state": "all", "per_page": "100"}
         found = await self._github.get(at, query, repository=grant.repository, permissions=PULLS)
-        if existing := typed("GitHub", list[Opened], found.body):
-            number = existing[0].number
+        existing = typed("GitHub", list[Opened], found.body)
+        if number := next((one.number for one in existing if one.state == "open"), None):
             answer = await self._send("PATCH", f"{at}/{number}", text, PULLS)
             return typed("GitHub", Opened, answer)
+        if done := next((one for one in existing if self._made_by() in (one.body or "")), None):
+            return done
         base = grant.ref or await self._default_branch()
         new = {**text, "head": grant.branch, "base": base, "draft": True}
         return typed("GitHub", Opened, await self._send("POST", at, new, PULLS))
@@ -68,8 +75,13 @@ class Writer:
     def _body(self, given: str) -> str:
         grant = self._grant
         closes = f"Closes #{grant.issue}\n\n" if grant.issue is not None else ""
-        made = f"Made by an agent (Job `{grant.job_id}`, route `{grant.route}`)"
-        return f"{decide.harmless(given)}\n\n{closes}{made}. Review it as a stranger's work."
+        return (
+            f"{decide.harmless(given)}\n\n{closes}{self._made_by()}, route `{grant.route}`)."
+            " Review it as a stranger's work."
+        )
+
+    def _made_by(self) -> str:
+        return f"Made by an agent (Job `{self._grant.job_id}`"
 
     async def _default_branch(self) -> str:
         found = await self._github.get(

@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from functions.job_grant import JobGrant
-from functions.kit.durable import Connection, Rule, rule
+from functions.kit.durable import Connection, Rule, Store, rule
 
 State = Literal["received", "delivered", "undelivered"]
-LEASE_S = 600.0  # longer than any attempt
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ async def page(
     return [_row(row) for row in rows]
 
 
-async def lease(tx: Connection, now: datetime) -> OutputRow | None:
-    """Take the oldest row that is due, for this process."""
+async def lease(tx: Connection, now: datetime, seconds: float) -> OutputRow | None:
+    """Take the oldest row that is due, for this process and so long."""
     row = await tx.fetchrow(
         f"""UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
                 attempts = attempts + 1
@@ -108,9 +107,30 @@ async def lease(tx: Connection, now: datetime) -> OutputRow | None:
                 AND (leased_until IS NULL OR leased_until <= clock_timestamp())
                 ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING {_COLUMNS}, bundle""",
-        *(now, LEASE_S),
+        *(now, seconds),
     )
     return _row(row) if row else None
+
+
+async def keep(store: Store, job_id: str, seconds: float) -> None:
+    """Prolong a lease; with 0 seconds the row is due at once, for any process."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2)
+               WHERE job_id = $1 AND state = 'received'""",
+            *(job_id, seconds),
+        )
+
+
+async def next_due_s(connection: Connection, now: datetime) -> float | None:
+    """In how many seconds a row is due that no process works on, if there is one."""
+    found: float | None = await connection.fetchval(
+        """SELECT min(extract(epoch FROM greatest(
+               due_at - $1, leased_until - clock_timestamp())))::float8
+           FROM agent_output WHERE state = 'received'""",
+        now,
+    )
+    return found
 
 
 async def postpone(connection: Connection, job_id: str, error: str, due_at: datetime) -> None:

@@ -6,9 +6,9 @@ comment of a thread is found by its mark where a process died before it had stor
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,10 +17,10 @@ from functions.agent_status import decide, tables
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import path, typed
-from functions.kit.context import Context, Resources
+from functions.kit.context import Context
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
-from functions.kit.process.background_work import BackgroundWork
+from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
 
 logger = logging.getLogger(__name__)
 
@@ -37,48 +37,40 @@ class _Comment(BaseModel):
 class Publisher(BackgroundWork):
     """The background work of one process: show what is due, and plan the next edit."""
 
-    def __init__(self, resources: Resources) -> None:
-        super().__init__(resources)
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        await super().close()
-
-    async def work(self, ctx: Context) -> None:
+    async def work(self, ctx: Context) -> float | None:
         if not ctx.asks_github:
-            return
+            return None
         while await publish_next(ctx):
             pass
         async with ctx.store.connection() as connection:
-            due = await tables.next_due(connection)
-        if self._timer is not None:
-            self._timer.cancel()
-        if due is not None:
-            delay_s = max(0.5, (due - ctx.now()).total_seconds())
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._task.trigger)
+            return await tables.next_due_s(connection, ctx.now())
 
 
 async def publish_next(ctx: Context) -> bool:
     """Show the thread that is due for longest; False where none is."""
     async with ctx.store.transaction() as tx:
-        thread = await tables.lease(tx, ctx.now())
+        thread = await tables.lease(tx, ctx.now(), LEASE_S)
     if thread is None:
         return False
+    prolong, release = (
+        partial(tables.keep, ctx.store, thread, seconds) for seconds in (LEASE_S, 0.0)
+    )
+    async with leased(prolong, release):
+        await _attempt(ctx, thread)
+    return True
+
+
+async def _attempt(ctx: Context, thread: Thread) -> None:
     try:
         deleted = await _publish(ctx, thread)
     except (TemporaryError, PermanentError) as error:
         known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
-        await _postpone(ctx, thread, error.detail, known_s)
-        return True
+        return await _postpone(ctx, thread, error.detail, known_s)
     except Exception as error:
         logger.exception("status of %s", thread.key)
-        await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
-        return True
+        return await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
     async with ctx.store.connection() as connection:
         await tables.shown(connection, thread, ctx.now() + EDIT_EVERY, deleted=deleted)
-    return True
 
 
 async def _publish(ctx: Context, thread: Thread) -> bool:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from functions.kit.durable import Connection, Rule, rule
+from functions.kit.durable import Connection, Rule, Store, rule
 
-LEASE_S = 60.0
 RETENTION_DAYS = 90
 
 
@@ -59,8 +58,8 @@ async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any]) -> Non
     )
 
 
-async def lease(tx: Connection, now: datetime) -> Thread | None:
-    """Take the thread that has been due for longest, for this process."""
+async def lease(tx: Connection, now: datetime, seconds: float) -> Thread | None:
+    """Take the thread that has been due for longest, for this process and so long."""
     row = await tx.fetchrow(
         f"""UPDATE status_thread SET attempts = attempts + 1,
                 leased_until = clock_timestamp() + make_interval(secs => $2)
@@ -70,9 +69,20 @@ async def lease(tx: Connection, now: datetime) -> Thread | None:
                 AND (leased_until IS NULL OR leased_until <= clock_timestamp())
                 ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING *""",
-        *(now, LEASE_S),
+        *(now, seconds),
     )
     return _thread(row) if row else None
+
+
+async def keep(store: Store, thread: Thread, seconds: float) -> None:
+    """Prolong a lease; with 0 seconds the thread is due at once, for any process."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """UPDATE status_thread
+               SET leased_until = clock_timestamp() + make_interval(secs => $4)
+               WHERE repository = $1 AND issue = $2 AND route = $3""",
+            *(*thread.key, seconds),
+        )
 
 
 async def commented(connection: Connection, thread: Thread, comment_id: int) -> None:
@@ -110,9 +120,13 @@ async def postpone(connection: Connection, thread: Thread, error: str, due_at: d
     )
 
 
-async def next_due(connection: Connection) -> datetime | None:
-    found: datetime | None = await connection.fetchval(
-        f"SELECT min(due_at) FROM status_thread WHERE {_WAITS}"
+async def next_due_s(connection: Connection, now: datetime) -> float | None:
+    """In how many seconds a thread is due that no process works on, if there is one."""
+    found: float | None = await connection.fetchval(
+        f"""SELECT min(extract(epoch FROM greatest(
+                due_at - $1, leased_until - clock_timestamp())))::float8
+            FROM status_thread WHERE {_WAITS}""",
+        now,
     )
     return found
 

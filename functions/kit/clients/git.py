@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
+from functions.kit.clients import transaction_guard
 from functions.kit.errors import PermanentError
 
 TIMEOUT_S = 300.0
@@ -53,6 +54,7 @@ def git_bytes(
     timeout_s: float = TIMEOUT_S,
 ) -> bytes:
     """The same as bytes; `given` is what it reads."""
+    transaction_guard.network_call(f"git {arguments[0]}")
     place = [f"--git-dir={at}"] if at else []
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:

@@ -53,6 +53,7 @@ class Claims:
         Waits until `deadline` (monotonic clock) for the holder, in this process or another, then
         raises `TemporaryError`.
         """
+        transaction_guard.second_connection()
         key = lock.key(*entity)
         while (holder := self._held.get(key)) is not None:
             try:

@@ -1,12 +1,26 @@
-"""Work of a process beside its requests: triggered after a commit, one run at a time."""
+"""Work of a process beside its requests: triggered after a commit, one run at a time.
+
+Rows that are worked on are leased: kept while the process lives, given back when it is stopped, and
+due for any process `LEASE_S` after it has died.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from functions.kit.context import Context, Resources
 from functions.kit.durable.coalesced import CoalescedTask
+from functions.kit.errors import FunctionError
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+MIN_PAUSE_S = 0.5  # between two runs of which the first has planned the second
+STOP_S = 5.0  # work that is cancelled has so long to give its rows back
 
 
 class BackgroundWork:
@@ -15,8 +29,10 @@ class BackgroundWork:
     def __init__(self, resources: Resources) -> None:
         self._ctx: Context | None = None
         self._task = CoalescedTask(self._run)
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def work(self, ctx: Context) -> None:
+    async def work(self, ctx: Context) -> float | None:
+        """Do what is due; return in how many seconds more will be, None: nothing waits."""
         raise NotImplementedError
 
     def trigger(self, ctx: Context) -> None:
@@ -32,9 +48,49 @@ class BackgroundWork:
         return self._task.running()
 
     async def close(self) -> None:
-        for task in self.running():
+        self._plan(None)
+        for task in (tasks := self.running()):
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
 
     async def _run(self) -> None:
         assert self._ctx is not None, "triggered with a context"
-        await self.work(self._ctx)
+        self._plan(await self.work(self._ctx))
+
+    def _plan(self, delay_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if delay_s is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(MIN_PAUSE_S, delay_s), self._task.trigger)
+
+
+@asynccontextmanager
+async def leased(
+    prolong: Callable[[], Awaitable[None]],
+    release: Callable[[], Awaitable[None]],
+    every_s: float = LEASE_S / 3,
+) -> AsyncIterator[None]:
+    """Keep the lease on a row inside; give it back where the work is cancelled."""
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await prolong()
+            except FunctionError as error:
+                logger.warning("cannot keep a lease: %s", error)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    except asyncio.CancelledError:
+        try:
+            await release()
+        except FunctionError as error:
+            logger.warning("a row waits for its lease to end: %s", error)
+        raise
+    finally:
+        keeping.cancel()

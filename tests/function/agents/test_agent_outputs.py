@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+from functions.agent_pod.collect import collect
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
 
 
@@ -144,6 +148,49 @@ async def test_while_github_is_away_outputs_wait(agents: AgentWorld) -> None:
 
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
     assert len(agents.pulls) == 1
+
+
+async def test_a_pull_request_that_was_closed_meanwhile_is_not_opened_again(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED | {"labels": ["agent:done"]})
+    agents.github.refuses(5, 502, {})
+    await pod.collect()
+    assert agents.emitted() == [], "it was opened, and what follows has failed"
+    [pull] = agents.pulls
+    pull.state = "closed"
+    await agents.minute()
+
+    assert [one.state for one in agents.pulls] == ["closed"]
+    assert [fact["pull_request"] for fact in agents.emitted()] == [pull.number]
+
+
+async def test_a_process_that_is_stopped_gives_back_what_it_works_on(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    agents.cluster.waits = False
+    asked = asyncio.Event()
+
+    async def hang(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    github = agents.cluster.apps["api"]
+    agents.cluster.add("api", hang)
+    posted = asyncio.create_task(asyncio.to_thread(collect, pod.places))
+    await asyncio.wait_for(asked.wait(), 60)
+    await agents.cluster.close()
+    await posted
+    agents.cluster.add("api", github)
+    agents.cluster.waits = True
+    agents.deploy()
+    await agents.minute(0.1)
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
 
 
 async def test_outputs_of_a_process_that_died_are_applied_by_the_next(agents: AgentWorld) -> None:
