@@ -66,9 +66,8 @@ class Engine:
     async def _write(self, tx: Connection, items: Sequence[Item]) -> Written[Done]:
         outcome = await Batch(tx, self.known, self._now()).process(items)
         # Unordered: a command goes when its run allows it, whatever else of the run is on its way.
-        entries = await outbox.put(
-            tx, FUNCTION, outcome.messages, lease=self._relay.accepts, ordered=False
-        )
+        room = self._relay.room_for(outcome.messages)
+        entries = await outbox.put(tx, FUNCTION, outcome.messages, lease=room, ordered=False)
         return Written(outcome.results, partial(self._committed, outcome, entries))
 
     def _committed(self, outcome: Outcome, entries: Sequence[Entry]) -> None:

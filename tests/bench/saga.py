@@ -64,7 +64,7 @@ class Bench:
         self.relay = Relay(store, self)
         self.engine = Engine(store, self.relay, now)
 
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int, cause: str) -> None:
         raise AssertionError(f"nothing is refused: {message} {status}")
 
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:

@@ -70,7 +70,7 @@ class Process:
                 self.store.step(f"when it sends {message.type}")
             self._broker.setdefault(message.id, message)
 
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int, cause: str) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:

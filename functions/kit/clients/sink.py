@@ -36,7 +36,9 @@ class AiohttpPost:
         self._settings = settings
         self._tokens = tokens
 
-    async def __call__(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+    async def __call__(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> tuple[int, bytes]:
         transaction_guard.network_call(url)
         try:
             async with self._session.post(
@@ -47,8 +49,8 @@ class AiohttpPost:
                 proxy=_proxy(url),
                 ssl=self._tls if url.startswith("https:") else True,
             ) as response:
-                await response.read()  # or the connection would serve no other request
-                return response.status
+                # Read in any case, or the connection would serve no other request.
+                return response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an `OSError`
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
 
@@ -86,13 +88,15 @@ class HttpxPost:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def __call__(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+    async def __call__(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> tuple[int, bytes]:
         raw = [(name.encode(), value.encode()) for name, value in headers]
         try:
             answer = await self._client.send(request("POST", url, raw, body, _TIMEOUT))
         except httpx.HTTPError as error:
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
-        return answer.status_code
+        return answer.status_code, answer.content
 
     async def close(self) -> None:
         await self._client.aclose()

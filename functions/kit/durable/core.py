@@ -134,7 +134,9 @@ class Durable:
     ) -> list[outbox.Entry]:
         """Store events, or calls, as the last statement of a transaction; `deliver` them after its
         commit."""
-        return await outbox.put(tx, function, messages, lease=self.relay.accepts, is_call=is_call)
+        return await outbox.put(
+            tx, function, messages, lease=self.relay.room_for(messages), is_call=is_call
+        )
 
     def deliver(self, entries: Sequence[outbox.Entry]) -> None:
         """Send what a transaction has committed."""

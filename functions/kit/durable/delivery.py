@@ -27,8 +27,8 @@ class Sender(Protocol):
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""
 
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
-        """Send what the sink refused to the dead letters."""
+    async def dead_letter(self, message: cloudevents.Message, status: int, cause: str) -> None:
+        """Send what the sink refused to the dead letters, with the text of its answer."""
 
 
 class Delivery:
@@ -48,16 +48,16 @@ class Delivery:
         """Send one row: True if the sink has it, False if the dead letters have it."""
         if entry.is_call:
             return await self._call(entry)
-        status = entry.refusal
+        status, cause = entry.refusal, entry.cause
         if status is None:
             try:
                 await self._publisher.publish([entry.message])
                 return True
             except Refused as error:
                 logger.error("event %s is a dead letter: %s", entry.message.id, error.detail)
-                status = error.answered
-                await outbox.refuse(self._store, entry.number, status)
-        await self._publisher.dead_letter(entry.message, status)
+                status, cause = error.answered, error.cause
+                await outbox.refuse(self._store, entry.number, status, cause)
+        await self._publisher.dead_letter(entry.message, status, cause)
         await outbox.dead_letter(self._store, entry.number)
         return False
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
+from functions.kit.durable.database import without_nul
 from functions.kit.durable.locks import RELAY
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ READABLE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. `leased`: by this process. `refusal`: with which status the broker refused it.
+    """A row. `leased`: by this process. `refusal`: with which status the broker refused it, and
+    `cause` the text of that answer.
 
     `is_call`: the message is a call of a service, by its type.
     """
@@ -44,6 +46,7 @@ class Entry:
     refusal: int | None = None
     leased: bool = True
     is_call: bool = False
+    cause: str = ""
 
 
 async def put(
@@ -51,13 +54,14 @@ async def put(
     function: str,
     messages: Sequence[cloudevents.Message],
     *,
-    lease: bool = True,
+    lease: int = 1_000_000,
     ordered: bool = True,
     is_call: bool = False,
 ) -> list[Entry]:
     """Store events, or calls, to be sent, in order; the last statement of a transaction.
 
-    Returns their rows; those that are leased to the caller he sends after the commit. An event
+    Returns their rows; those that are leased to the caller he sends after the commit, at most the
+    first `lease` of them. An event
     whose partition key has unsent events is not leased: it waits for its turn, unless the events
     are not `ordered`, as commands for parallel steps.
     """
@@ -68,7 +72,7 @@ async def put(
     rows = await tx.fetch(
         """INSERT INTO outbox_event (function, partition_key, message, is_call, leased_until)
            SELECT $1, given.key, ($3::text[])[given.place]::json, $6,
-                  CASE WHEN $4 AND NOT EXISTS (
+                  CASE WHEN place <= $4 AND NOT EXISTS (
                       SELECT FROM outbox_event earlier WHERE earlier.partition_key = given.key
                       AND earlier.refusal IS NULL)
                   THEN clock_timestamp() + make_interval(secs => $5) END
@@ -150,7 +154,7 @@ async def lease(
                FROM taken
                WHERE outbox_event.number = taken.number AND (bytes <= $3 OR place = 1)
                RETURNING outbox_event.number, partition_key, message, attempts, refusal,
-                         is_call""",
+                         is_call, cause""",
             *(limit, LEASE_S, max_bytes, caller),
         )
     return [_entry(row) for row in sorted(rows, key=lambda row: int(row["number"]))]
@@ -166,6 +170,7 @@ def _entry(row: Any) -> Entry:
     return Entry(
         *(row["number"], row["partition_key"], message, row["attempts"], row["refusal"]),
         is_call=row["is_call"],
+        cause=row["cause"] or "",
     )
 
 
@@ -252,11 +257,12 @@ async def postpone(store: Store, number: int, detail: str, again_in_s: float) ->
         )
 
 
-async def refuse(store: Store, number: int, status: int) -> None:
+async def refuse(store: Store, number: int, status: int, cause: str) -> None:
     """Record that the broker refuses an event for good: from now on it holds up no other."""
     async with store.connection() as connection:
         await connection.execute(
-            "UPDATE outbox_event SET refusal = $2, attempts = 0 WHERE number = $1", number, status
+            "UPDATE outbox_event SET refusal = $2, cause = $3, attempts = 0 WHERE number = $1",
+            *(number, status, without_nul(cause)),
         )
 
 

@@ -31,6 +31,7 @@ from functions.kit.durable.turns import Turns
 from functions.kit.errors import FunctionError, shortened
 
 if TYPE_CHECKING:
+    from functions.kit.cloudevents import Message
     from functions.kit.durable.database import Store
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Relay:
         self._moved = asyncio.Event()  # set when rows were sent, or an attempt has failed
         self._pause_s = MIN_PAUSE_S
         self._behind: set[str] = set()  # partition keys of rows that wait for an earlier one
+        self._is_full = False  # do rows wait until others have left?
         self._holds_up = False  # may a sent row have others behind it?
         self._deleting: asyncio.Task[None] | None = None
         self._closing = False
@@ -74,10 +76,17 @@ class Relay:
         """Make the calls of `function`, by their type; what one raises is treated as a sink's."""
         self._delivery.makes(function, calls)
 
-    @property
-    def accepts(self) -> bool:
-        """Can this process send what it commits right away? Otherwise the rows wait their turn."""
-        return not self._closing and min(self._room()) > 0
+    def room_for(self, messages: Sequence[Message]) -> int:
+        """How many of them, from the first on, this process can send right after the commit; the
+        others wait in the table for their turn."""
+        if self._closing:
+            return 0
+        rows, size = self._room()
+        for place, message in enumerate(messages[:rows]):
+            size -= len(message.data)
+            if size < 0:
+                return place
+        return min(len(messages), max(0, rows))
 
     def _room(self) -> tuple[int, int]:
         """How many rows more, and of how many bytes, this process may lease."""
@@ -172,6 +181,7 @@ class Relay:
         """Lease the rows without a lease, and send them; return how many."""
         room, room_bytes = self._room()
         if room <= 0 or room_bytes <= 0:
+            self._is_full = True
             return 0
         behind, self._behind = self._behind, set()
         limits = min(room, LEASE_ROWS), min(room_bytes, LEASE_BYTES)
@@ -257,6 +267,9 @@ class Relay:
             for number in numbers:
                 self._in_flight.pop(number, None)
             self._moved.set()
+            if self._is_full:
+                self._is_full = False
+                self._look_soon()
             self._look_if_free(self._behind)
 
 

@@ -6,12 +6,15 @@ Each `process` here is the durable core of one process: its own pool, session an
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
+from starlette.responses import PlainTextResponse
 
 from functions.kit import cloudevents
 from functions.kit.clients import transaction_guard
@@ -376,6 +379,34 @@ class TestRelay:
         assert dead_letter.extensions["knativeerrordest"] == SINK
         assert dead_letter.extensions["knativeerrorcode"] == "413"
 
+    async def test_a_dead_letter_says_why_though_the_dead_letters_were_away_at_first(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        async def refuse(scope: Any, receive: Any, send: Any) -> None:
+            await PlainTextResponse("no \x00 such project " + "é" * 500, 422)(scope, receive, send)
+
+        cluster.add("broker-ingress", refuse)
+        first = process()
+        await settle(first.durable, "1", event("bad", "k"))
+
+        async def has_failed() -> object:
+            return await database.fetchval("SELECT attempts > 0 AND cause <> '' FROM outbox_event")
+
+        assert await eventually(has_failed)
+        await first.close()
+        dead = type(cluster.sink)()
+        cluster.add("dead-letter", dead)
+        await database.execute("UPDATE outbox_event SET leased_until = NULL")
+        process().durable.relay.start()
+
+        async def buried() -> object:
+            return dead.messages
+
+        assert await eventually(buried)
+        data = dead.messages[0].extensions["knativeerrordata"]
+        assert len(data) <= 1024
+        assert base64.b64decode(data).decode(errors="replace").startswith("no \\0 such project éé")
+
     async def test_a_refused_event_waits_for_the_dead_letters_and_stops_no_other(
         self, process: Process, cluster: Cluster
     ) -> None:
@@ -413,11 +444,31 @@ class TestRelay:
         await forget(resources.store, KEY.function)
         assert not await database.fetchrow(on_record)
 
+    async def test_a_process_leases_no_more_than_it_has_room_for(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        durable = process().durable
+        large = replace(event("large"), data=b"x" * (outbox.MAX_BYTES // 2 - 1))
+        assert durable.relay.room_for([event("small"), large, large, large]) == 3
+        assert durable.relay.room_for([replace(large, data=large.data * 3)]) == 0
+        cluster.sink.open.clear()
+        many = [event(f"{number}") for number in range(relay.MAX_IN_FLIGHT + 50)]
+        await settle(durable, "many", *many)
+        leased = "SELECT count(*) FROM outbox_event WHERE leased_until IS NOT NULL"
+        assert await database.fetchval(leased) == relay.MAX_IN_FLIGHT
+        assert durable.relay.room_for([event("another")]) == 0
+        cluster.sink.open.set()
+
+        async def all_sent() -> bool:
+            return len({m.id for m in cluster.sink.messages}) == len(many)
+
+        assert await eventually(all_sent)
+
     async def test_a_process_takes_no_more_than_its_memory_holds(self, process: Process) -> None:
         store = process().store
         large = [replace(event(f"{n}"), data=b"x" * 10_000) for n in range(3)]
         async with store.transaction() as tx:
-            await outbox.put(tx, "worker", large, lease=False)
+            await outbox.put(tx, "worker", large, lease=0)
         taken = [await outbox.lease(store, 10, max_bytes) for max_bytes in (30_000, 1, 100_000)]
         assert [[e.message.id for e in entries] for entries in taken] == [["0", "1"], ["2"], []]
         assert [e.message for entries in taken for e in entries] == large

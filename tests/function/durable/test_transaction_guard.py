@@ -119,8 +119,8 @@ async def test_what_holds_nothing_may_do_all_of_it(ctx: Context) -> None:
     assert not transaction_guard.violations
 
 
-# Ways out of a process, and the modules that may open one: those report each call to the guard, have
-# it reported by `Context`, or serve no request.
+# Ways out of a process, and the modules that may open one: each call is reported to the guard there
+# or by `Context`, or they serve no request.
 WAY_OUT = re.compile(
     r"httpx\.(?:Async)?Client\(|ClientSession\(|asyncpg\.(?:connect|create_pool)\("
     r"|subprocess\.|create_subprocess|urlopen|open_connection|PoolManager\(|create_engine\("

@@ -105,7 +105,7 @@ class Play:
             if message.subject == str(self.flow_id):  # others are of other plays
                 self.broker[message.id] = message
 
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int, cause: str) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     def answer(self, message: cloudevents.Message) -> Item:

@@ -95,7 +95,7 @@ class Pods:
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         self.sent += messages
 
-    async def dead_letter(self, message: cloudevents.Message, status: int) -> None:
+    async def dead_letter(self, message: cloudevents.Message, status: int, cause: str) -> None:
         raise AssertionError(f"the broker takes everything: {message} {status}")
 
     async def close(self) -> None:

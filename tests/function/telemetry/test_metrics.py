@@ -291,7 +291,7 @@ async def test_every_function_with_tables_tells_of_the_outbox(
     ctx = cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
     message = cloudevents.Message("1", "/functions/dead-letter", "test.happened.v1")
     async with ctx.store.transaction() as tx:
-        await outbox.put(tx, "dead_letter", [message], lease=False)
+        await outbox.put(tx, "dead_letter", [message], lease=0)
     found = await scraped(ctx, metrics_page.outbox)
     assert value(found, "function_outbox_waiting") == 1
     assert value(found, "function_outbox_oldest_seconds") > 0
