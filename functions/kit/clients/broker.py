@@ -107,11 +107,11 @@ class Publisher:
             )
 
     async def _send(self, message: cloudevents.Message) -> None:
-        answered, said = await self._answer(self._settings.k_sink, message, self._authorization())
+        answered, body = await self._answer(self._settings.k_sink, message, self._authorization())
         if 200 <= answered < 300:
             return
         if answered in _ABOUT_THE_EVENT:
-            raise Refused(message.type, answered, said)
+            raise Refused(message.type, answered, body)
         raise TemporaryError(f"sink answered {answered} to {message.type}")
 
     async def _answer(
