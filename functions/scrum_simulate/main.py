@@ -57,18 +57,19 @@ async def scrum_simulate(
             return error
         except Exception as error:
             logger.error("sprint %s", sprint.sprint_id, exc_info=error)
-            return TemporaryError(
-                shortened(f"sprint {sprint.sprint_id}: {type(error).__name__}: {error}")
-            )
+            return TemporaryError(shortened(f"{type(error).__name__}: {error}"))
 
     outcomes = await each(plan.sprints, attempt, _AT_ONCE)
     simulated = [outcome for outcome in outcomes if isinstance(outcome, SprintSimulated)]
-    errors = [outcome for outcome in outcomes if isinstance(outcome, FunctionError)]
-    errors += map(PermanentError, plan.unreadable)
-    if not errors:
+    failed = [
+        f"sprint {sprint.sprint_id}: {outcome.detail}"
+        for sprint, outcome in zip(plan.sprints, outcomes, strict=True)
+        if isinstance(outcome, FunctionError)
+    ]
+    detail = "; ".join((*failed, *plan.unreadable))
+    if not detail:
         return simulated
-    detail = "; ".join(error.detail for error in errors)
-    if any(isinstance(error, TemporaryError) for error in errors):
+    if any(isinstance(outcome, TemporaryError) for outcome in outcomes):
         raise TemporaryError(detail, events=simulated)
     raise PermanentError(detail, events=simulated)
 
