@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered, AgentUsage
+from functions.events.agent import (
+    AgentDelivered,
+    AgentFact,
+    AgentRefused,
+    AgentUndelivered,
+    AgentUsage,
+)
 from functions.events.job import (
     JobCancelled,
     JobFact,
@@ -17,6 +23,7 @@ from functions.events.job import (
 )
 
 MAX_JOBS = 5  # of one comment, the newest
+MAX_REFUSALS = 3  # the newest
 MAX_FILES = 20
 # A state is never replaced by one that comes before it, as events may overtake one another.
 _RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
@@ -68,6 +75,23 @@ def merged(jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact) -> 
     return {job_id: dict(found[job_id]) for job_id in newest}
 
 
+def refused(
+    refusals: Sequence[Mapping[str, Any]], fact: AgentRefused
+) -> Sequence[Mapping[str, Any]]:
+    """Return the refusals of a thread with one more, oldest first, the newest `MAX_REFUSALS`."""
+    one = {
+        "at": fact.refused_at.isoformat(),
+        "login": fact.login,
+        "asked": fact.asked,
+        "reason": fact.reason,
+        "comment": fact.comment,
+        "reacted": False,
+    }
+    known = {held["at"] for held in refusals}
+    found = [*refusals, *([] if one["at"] in known else [one])]
+    return sorted(found, key=lambda held: str(held["at"]))[-MAX_REFUSALS:]
+
+
 def _change(held: Shown, fact: JobFact | AgentFact) -> dict[str, Any]:
     match fact:
         case AgentDelivered() | AgentUndelivered():
@@ -97,11 +121,22 @@ def marker(route: str) -> str:
     return f"<!-- dsm status {route} -->"
 
 
-def text(route: str, jobs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the comment: the newest Job in full, the others in a line each."""
-    newest_first = sorted(jobs, key=lambda job_id: -int(jobs[job_id]["number"]))
-    job_id, *others = newest_first
-    lines = [*_full(job_id, Shown(**jobs[job_id]))]
+def text(
+    route: str,
+    jobs: Mapping[str, Mapping[str, Any]],
+    refusals: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Return the comment: the newest Job in full, the others and refusals in a line each."""
+    lines, others = ["**Not started: whoever asked may not start an agent here.**"], []
+    if jobs:
+        job_id, *others = sorted(jobs, key=lambda job_id: -int(jobs[job_id]["number"]))
+        lines = [*_full(job_id, Shown(**jobs[job_id]))]
+    if refusals:
+        lines += ["", "Not started:", ""]
+        lines += [
+            f"- {_line(one['asked'])} by {_line(one['login'])}: {_line(one['reason'])}"
+            for one in refusals
+        ]
     if others:
         lines += ["", "Before:", ""]
         lines += [f"- `{one}`: {_headline(Shown(**jobs[one]))}" for one in others]

@@ -1,7 +1,7 @@
 """Keep one comment for each route on an issue or pull request: what its agent does and has done.
 
 in      JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled, AgentDelivered,
-        AgentUndelivered; ScheduleDue(schedule="agent-status-sweep")
+        AgentUndelivered, AgentRefused; ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from functions.agent_status import decide, tables
 from functions.agent_status.publishing import Publisher
-from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered
+from functions.events.agent import AgentDelivered, AgentFact, AgentRefused, AgentUndelivered
 from functions.events.base import Event
 from functions.events.job import (
     JobCancelled,
@@ -77,6 +77,7 @@ async def agent_status(
     | JobCancelled
     | AgentDelivered
     | AgentUndelivered
+    | AgentRefused
     | ScheduleDue,
     ctx: Context,
 ) -> None:
@@ -87,6 +88,11 @@ async def agent_status(
     assert ctx.tx is not None, "this function has an inbox"
     assert event.issue is not None, "others are ignored"
     thread = await tables.locked(ctx.tx, (event.repository, event.issue, event.route), ctx.now())
+    if isinstance(event, AgentRefused):
+        refusals = decide.refused(thread.refusals, event)
+        if refusals != thread.refusals:
+            await tables.refuse(ctx.tx, thread, refusals)
+        return
     jobs = decide.merged(thread.jobs, event)
     if jobs != thread.jobs:
         await tables.change(ctx.tx, thread, jobs)

@@ -77,7 +77,7 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
     """Write the comment; True where a person has deleted it."""
     owner, _, name = thread.repository.partition("/")
     at = path("repos", owner, name)
-    body = {"body": decide.text(thread.route, thread.jobs)}
+    body = {"body": decide.text(thread.route, thread.jobs, thread.refusals)}
     comment_id = thread.comment_id
     if comment_id is None and thread.attempts > 1:
         mark = decide.marker(thread.route)
@@ -93,12 +93,28 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
         except NotFound:
             return True
         await _store_comment(ctx, thread, comment_id)
-    if not thread.reacted:
+    await _react_to_refusals(ctx, thread, at)
+    if thread.jobs and not thread.reacted:
         eyes = {"content": "eyes"}
         await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/reactions", eyes)
         async with ctx.store.connection() as connection:
             await tables.reacted(connection, thread)
     return False
+
+
+async def _react_to_refusals(ctx: Context, thread: Thread, at: str) -> None:
+    """A second attempt adds no second reaction: GitHub keeps one of a kind for each account."""
+    new = [one for one in thread.refusals if not one["reacted"]]
+    for one in new:
+        comment = f"comments/{one['comment']}" if one["comment"] else str(thread.issue)
+        try:
+            confused = {"content": "confused"}
+            await _send(ctx, thread, "POST", f"{at}/issues/{comment}/reactions", confused)
+        except NotFound:
+            continue  # its writer has deleted it
+    if new:
+        async with ctx.store.connection() as connection:
+            await tables.refusals_reacted(connection, thread)
 
 
 async def _store_comment(ctx: Context, thread: Thread, comment_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,13 @@ RETENTION_DAYS = 90
 
 @dataclass(frozen=True)
 class Thread:
-    """What is known and what is shown. `version` counts changes of `jobs`."""
+    """What is known and what is shown. `version` counts changes of `jobs` and `refusals`."""
 
     repository: str
     issue: int
     route: str
     jobs: Mapping[str, Mapping[str, Any]]
+    refusals: Sequence[Mapping[str, Any]]
     version: int
     shown_version: int
     comment_id: int | None
@@ -55,6 +56,14 @@ async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any]) -> Non
         """UPDATE status_thread SET jobs = $4, version = version + 1
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, dict(jobs)),
+    )
+
+
+async def refuse(tx: Connection, thread: Thread, refusals: Sequence[Mapping[str, Any]]) -> None:
+    await tx.execute(
+        """UPDATE status_thread SET refusals = $4, version = version + 1
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, list(refusals)),
     )
 
 
@@ -99,6 +108,18 @@ async def reacted(connection: Connection, thread: Thread) -> None:
         """UPDATE status_thread SET reacted = true
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *thread.key,
+    )
+
+
+async def refusals_reacted(connection: Connection, thread: Thread) -> None:
+    """Store that each of the thread's refusals has its reaction; later ones have none yet."""
+    await connection.execute(
+        """UPDATE status_thread SET refusals = (
+               SELECT jsonb_agg(CASE WHEN one ->> 'at' = ANY ($4::text[])
+                                     THEN one || '{"reacted": true}' ELSE one END ORDER BY place)
+               FROM jsonb_array_elements(refusals) WITH ORDINALITY AS each (one, place))
+           WHERE repository = $1 AND issue = $2 AND route = $3 AND refusals <> '[]'""",
+        *(*thread.key, [one["at"] for one in thread.refusals]),
     )
 
 

@@ -21,6 +21,16 @@ UndeliveredReason = Literal[
 ]
 
 
+def command_of(comment: str) -> str:
+    """Return the command that a comment gives an agent, empty where it gives none.
+
+    >>> command_of("/agent Review\n\nplease"), command_of("try /agent review")
+    ('review', '')
+    """
+    parts = comment.partition("\n")[0].split()
+    return parts[1].lower()[:50] if len(parts) > 1 and parts[0] == "/agent" else ""
+
+
 class AgentUsage(Value):
     """What an agent says that it has used; cost in US dollars."""
 
@@ -77,3 +87,26 @@ class AgentUndelivered(AgentFact):
     reason: UndeliveredReason
     details: list[str] = Field(default_factory=list)
     kept: bool = False
+
+
+class AgentRefused(Event):
+    """A user asked for an agent's work and may not: nothing was started.
+
+    `asked` is the label or the command, `comment` the id of its comment.
+    """
+
+    type: ClassVar[str] = "io.dsm.agent.refused.v1"
+
+    correlation_id: Annotated[str, Attribute()] = ""
+
+    route: str
+    repository: str
+    issue: int
+    login: str
+    asked: str
+    reason: str
+    comment: int | None = None
+    refused_at: datetime
+
+    def subject(self) -> str | None:
+        return f"{self.repository}#{self.issue}"

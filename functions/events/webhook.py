@@ -5,7 +5,7 @@ Events of GitHub and Grafana keep the sender's own data; only what we read is ty
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,10 @@ Priority = Literal["low", "medium", "high", "critical"]
 MAX_DESCRIPTION = 140_000
 Criterion = Annotated[str, Field(max_length=1000)]
 Origin = Literal["pm", "cli"]
+# GitHub's roles in a repository, each with the rights of those before it. In a public repository
+# every account may read.
+Permission = Literal["none", "read", "triage", "write", "maintain", "admin"]
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
 
 class GithubUser(Value):
@@ -69,12 +73,19 @@ class GithubEvent(Event):
 
     Its id is the delivery, its source the URL of the repository or organisation. Mind that the
     adapter calls GitHub's `issues` event `com.github.issue`.
+
+    Of a label or a command, which ask for work, webhook-receiver asks GitHub what the payload does
+    not say: `actor_permission` is the sender's in the repository, or empty, and `actor_problem`
+    why; `fork` whether a command is about a pull request from another repository.
     """
 
     type: ClassVar[str] = "com.github"
     family: ClassVar[bool] = True
 
     event_type: Annotated[str, Attribute("type")]
+    actor_permission: Annotated[str, Attribute()] = ""
+    actor_problem: Annotated[str, Attribute()] = ""
+    fork: Annotated[str, Attribute()] = ""
     action: str | None = None
     ref: str | None = None
     label: GithubLabel | None = None

@@ -23,6 +23,7 @@ from functions.job_launcher import cancellations, facts, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
 from functions.job_launcher.event_data import visible_data
 from functions.job_launcher.match import RouteChoice, choose
+from functions.job_launcher.refusals import refusal_of
 from functions.job_launcher.render import RenderError, render_requests
 from functions.job_launcher.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
@@ -43,10 +44,12 @@ Routes = tuple[Route, ...]
 T = TypeVar("T")
 
 
-async def has_job_route(routes: Routes, event: AnyEvent) -> bool:
-    """Does a route make Jobs of this event?"""
+async def has_work(routes: Routes, event: AnyEvent, ctx: Context) -> bool:
+    """Does a route make Jobs of this event, or refuse to?"""
     choice = await _choose(routes, event)
     if choice.route is not None and choice.route.job is not None:
+        return True
+    if refusal_of(choice, ctx.now()) is not None:
         return True
     reason = "no route matches" if choice.route is None else choice.route.ignore
     logger.debug("ignored: %s", reason, extra={"fields": {"did_not_match": choice.mismatches}})
@@ -55,7 +58,11 @@ async def has_job_route(routes: Routes, event: AnyEvent) -> bool:
 
 async def enqueue(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
     """Insert the requests that the event's route makes; return their events."""
-    requests = await _requests(routes, event, ctx)
+    choice = await _choose(routes, event)
+    if refusal := refusal_of(choice, _event_time(event, ctx.now())):
+        logger.warning("refused: %s", refusal.reason, extra={"fields": {"route": refusal.route}})
+        return [refusal]
+    requests = await _requests(choice, event, ctx)
     if any(request.supersede for request in requests):
         # Before the insert: of two concurrent requests, the second reads the first.
         await queue.lock(tx, ctx.remaining_s / 2)
@@ -151,7 +158,7 @@ async def _change(
     data = source["data"] | new
     data["metadata"] = source["data"].get("metadata", {}) | update.metadata
     event = AnyEvent(ce_attributes=source["said"], data=json.dumps(data).encode())
-    requests = await _requests(routes, event, ctx)
+    requests = await _requests(await _choose(routes, event), event, ctx)
     if not requests or requests[0].refusal:
         reason = requests[0].refusal if requests else "no route matches"
         await tables.set_reason(tx, row.id, f"an update of its task was rejected: {reason}")
@@ -175,8 +182,7 @@ async def _stop(
     return []
 
 
-async def _requests(routes: Routes, event: AnyEvent, ctx: Context) -> list[JobRequest]:
-    choice = await _choose(routes, event)
+async def _requests(choice: RouteChoice, event: AnyEvent, ctx: Context) -> list[JobRequest]:
     if choice.route is None or choice.route.job is None:
         return []
     try:

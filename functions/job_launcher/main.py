@@ -2,7 +2,8 @@
 
 in      any event that a route names; JobCancelRequested, TaskUpdateRequested;
         ScheduleDue(schedule="job-sweep")
-out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job
+out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
+        AgentRefused where a user asked for a Job and may not
 calls   Kubernetes, after the commit
 fails   PermanentError where an event lacks what its route needs; while Kubernetes is unavailable
         the request stays in the queue
@@ -16,6 +17,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions.events.agent import AgentRefused
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
@@ -68,13 +70,13 @@ async def routes(request: Request, ctx: Context) -> Response:
 
 async def ignores(event: Event, ctx: Context) -> bool:
     """Does no route make Jobs of it?"""
-    return isinstance(event, AnyEvent) and not await commands.has_job_route(
-        ctx.part(routes_of).routes(), event
+    return isinstance(event, AnyEvent) and not await commands.has_work(
+        ctx.part(routes_of).routes(), event, ctx
     )
 
 
 @function(
-    emits=EMITS,
+    emits=[*EMITS, AgentRefused],
     schedules=["job-sweep"],
     inbox="transaction",
     routes=[*ROUTES, route("/routes", routes)],

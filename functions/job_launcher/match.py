@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions.events.base import AnyEvent
+from functions.events.webhook import PERMISSIONS
 from functions.job_launcher import template
 from functions.job_launcher.event_data import visible_data
-from functions.job_launcher.route_file import Route
+from functions.job_launcher.match_fields import (
+    MatchFields,
+    item_match_fields,
+    maps_in,
+    match_fields,
+)
+from functions.job_launcher.route_file import Match, Route
 from functions.kit.errors import shortened
 
 Item = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class MatchFields:
-    """The fields that routes match on. `labels` has each label's value, or its name again.
-
-    `author_association` is GitHub's field of that name; `fork`, and `bot` of
-    the sender, are None where that is unknown.
-    """
-
-    type: str
-    source: str
-    action: str
-    labels: dict[str, str]
-    branch: str
-    severity: str
-    agent: str = ""
-    author_association: str = ""
-    fork: bool | None = None
-    bot: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -45,55 +32,17 @@ class RouteMatch:
 
 @dataclass(frozen=True)
 class RouteChoice:
-    """The first route that matches an event, or None, and why those before it do not match."""
+    """The first route that matches an event, or None, and why those before it do not match.
+
+    Without one, `refused` is the first route that matches all but who did it.
+    """
 
     route: Route | None
     mismatches: dict[str, str]
     fields: MatchFields
     data: Mapping[str, Any]
     matches: list[RouteMatch] = field(default_factory=list)
-
-
-def match_fields(event: AnyEvent, data: Mapping[str, Any]) -> MatchFields:
-    """Read the match fields of an event of GitHub, Grafana or an agent's task.
-
-    `label` of a `labeled` event replaces the issue's labels: an issue with `agent` that gets `bug`
-    was not labelled `agent` by that event.
-    """
-    change = _at(data, "pull_request") or _at(data, "issue")
-    alerts = [a for a in _list(data.get("alerts")) if a.get("status") == data.get("status")]
-    labels: dict[str, str] = {}
-    if "label" in data:
-        labels = _names([data["label"]])
-    elif change:
-        labels = _names(_list(change.get("labels")))
-    elif "alerts" in data:
-        for group in (_at(data, "commonLabels"), *(_at(a, "labels") for a in alerts)):
-            for name, value in _alert_labels(group).items():
-                labels.setdefault(name, value)
-    else:
-        labels = {str(k): str(v) for k, v in _at(data, "metadata", "labels").items()}
-    ref = _at(change, "base").get("ref") or data.get("ref") or ""
-    return MatchFields(
-        type=event.ce_attributes["type"],
-        source=event.ce_attributes["source"],
-        action=str(data.get("action") or (data.get("status") if "alerts" in data else "") or ""),
-        labels=labels,
-        branch=str(ref).removeprefix("refs/heads/"),
-        severity=_severity(labels, data),
-        agent=str(data.get("agent_type") or ""),
-        author_association=_author_association(data),
-        bot=_bot(_at(data, "sender")),
-        fork=_fork(_at(data, "pull_request", "head"), _at(data, "repository")),
-    )
-
-
-def item_match_fields(item: Item, event: MatchFields) -> MatchFields:
-    """Read the match fields of an item; type, source and branch are the event's."""
-    given = item.get("labels")
-    labels = _names(_list(given)) if isinstance(given, list) else _alert_labels(_at(item, "labels"))
-    action = str(item.get("action") or item.get("status") or "")
-    return replace(event, action=action, labels=labels, severity=_severity(labels, item))
+    refused: Route | None = None
 
 
 def choose(routes: Sequence[Route], event: AnyEvent) -> RouteChoice:
@@ -101,12 +50,15 @@ def choose(routes: Sequence[Route], event: AnyEvent) -> RouteChoice:
     data = visible_data(event)
     fields = match_fields(event, data)
     mismatches: dict[str, str] = {}
+    refused: Route | None = None
     for route in routes:
         matches, reason = _matches_of(route, data, fields)
         if matches:
             return RouteChoice(route, mismatches, fields, data, matches)
         mismatches[route.name] = reason
-    return RouteChoice(None, mismatches, fields, data)
+        if refused is None and route.each is None and not what_differs(route.match, fields):
+            refused = route
+    return RouteChoice(None, mismatches, fields, data, refused=refused)
 
 
 def _matches_of(
@@ -116,7 +68,7 @@ def _matches_of(
     if route.each is None:
         reason = mismatch(route, fields)
         return ([], reason) if reason else ([RouteMatch(fields)], "")
-    items = _list(template.find(template.path(route.each), {"data": data}))
+    items = maps_in(template.find(template.path(route.each), {"data": data}))
     candidates = [RouteMatch(item_match_fields(item, fields), item) for item in items]
     matches = [match for match in candidates if not mismatch(route, match.fields)]
     if matches:
@@ -129,9 +81,12 @@ def _matches_of(
 
 def mismatch(route: Route, fields: MatchFields) -> str:
     """Return why a route does not match; empty if it does."""
-    wanted = route.match
+    return what_differs(route.match, fields) or who_may_not(route.match, fields)
+
+
+def what_differs(wanted: Match, fields: MatchFields) -> str:
+    """Return what of the event itself does not match."""
     label_forms = [*fields.labels, *(f"{k}={v}" for k, v in fields.labels.items())]
-    association = [fields.author_association] if fields.author_association else []
     for name, patterns, values in (
         ("type", wanted.type, [fields.type]),
         ("source", wanted.source, [fields.source]),
@@ -140,21 +95,47 @@ def mismatch(route: Route, fields: MatchFields) -> str:
         ("branch", wanted.branch, [fields.branch]),
         ("severity", wanted.severity, [fields.severity]),
         ("agent", wanted.agent, [fields.agent]),
-        ("author_association", wanted.author_association, association),
+        ("command", wanted.command, [fields.command]),
     ):
         # GitHub's labels are case-insensitive.
         folded = name == "label"
         if patterns is None or any(_like(v, p, folded=folded) for p in patterns for v in values):
             continue
-        actual = ", ".join(value for value in values if value) or "none"
-        return f"{name} is {shortened(actual)}, not {' or '.join(patterns)}"
+        return _differs(name, values, patterns)
+    return _flag_differs("pull_request", wanted.pull_request, fields.pull_request)
+
+
+def who_may_not(wanted: Match, fields: MatchFields) -> str:
+    """Return what of who did it does not match; what is unknown does not."""
+    association, patterns = fields.author_association, wanted.author_association
+    if patterns is not None and not (
+        association and any(_like(association, p, folded=False) for p in patterns)
+    ):
+        return _differs("author_association", [association], patterns)
+    if wanted.actor is not None:
+        if fields.actor not in PERMISSIONS:
+            why = f": {shortened(fields.actor_problem)}" if fields.actor_problem else ""
+            return f"actor is unknown, not {wanted.actor} or more{why}"
+        if PERMISSIONS.index(fields.actor) < PERMISSIONS.index(wanted.actor):
+            return f"actor is {fields.actor}, not {wanted.actor} or more"
     for name, flag, value in (
         ("fork", wanted.fork, fields.fork),
         ("bot", wanted.bot, fields.bot),
     ):
-        if flag is not None and value is not flag:
-            return f"{name} is {'unknown' if value is None else value}, not {flag}"
+        if reason := _flag_differs(name, flag, value):
+            return reason
     return ""
+
+
+def _differs(name: str, values: Sequence[str], patterns: Sequence[str]) -> str:
+    actual = ", ".join(value for value in values if value) or "none"
+    return f"{name} is {shortened(actual)}, not {' or '.join(patterns)}"
+
+
+def _flag_differs(name: str, wanted: bool | None, value: bool | None) -> str:
+    if wanted is None or value is wanted:
+        return ""
+    return f"{name} is {'unknown' if value is None else value}, not {wanted}"
 
 
 def _like(value: str, pattern: str, *, folded: bool) -> bool:
@@ -163,51 +144,3 @@ def _like(value: str, pattern: str, *, folded: bool) -> bool:
     if pattern.endswith("*"):
         return value.startswith(pattern[:-1])
     return value == pattern
-
-
-def _author_association(data: Mapping[str, Any]) -> str:
-    """Return the association of the event's author: of a comment before that of its issue."""
-    for name in ("comment", "review", "pull_request", "issue"):
-        if part := _at(data, name):
-            return str(part.get("author_association") or "")
-    return ""
-
-
-def _fork(head: Mapping[str, Any], repository: Mapping[str, Any]) -> bool | None:
-    """Does a pull request come from another repository? A deleted one counts as another."""
-    ours = repository.get("full_name")
-    if "repo" not in head or not isinstance(ours, str):
-        return None
-    return bool(_at(head, "repo").get("full_name") != ours)
-
-
-def _bot(sender: Mapping[str, Any]) -> bool | None:
-    """Did a bot do it? GitHub's Apps have this type, and a login that ends so."""
-    login = sender.get("login")
-    if not isinstance(login, str):
-        return None
-    return sender.get("type") == "Bot" or login.endswith("[bot]")
-
-
-def _at(data: object, *path: str) -> Mapping[str, Any]:
-    for name in path:
-        data = data.get(name) if isinstance(data, Mapping) else None
-    return data if isinstance(data, Mapping) else {}
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _alert_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
-    """Return an alert's labels; in Prometheus an empty label equals a missing one."""
-    return {str(k): str(v) for k, v in labels.items() if v not in (None, "")}
-
-
-def _severity(labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
-    return str(labels.get("severity") or data.get("severity") or data.get("priority") or "")
-
-
-def _names(labels: Sequence[object]) -> dict[str, str]:
-    names = [str(each["name"]) for each in labels if isinstance(each, Mapping) and "name" in each]
-    return {name: name for name in names}

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from functions.events.job import JobKind
+from functions.events.webhook import Permission
 from functions.job_grant import OutputRules
 from functions.job_launcher import yaml_lines
 from functions.job_launcher.route_fields import (
@@ -48,7 +49,10 @@ class StrictModel(BaseModel):
 class Match(StrictModel):
     """The fields of an event that a route matches. A text matches exactly, or by its prefix where
     it ends with `*`; a list matches if one entry does. A field that is left out matches all events.
-    `author_association`, `fork` and `bot` do not match an event without them."""
+    `author_association`, `actor`, `fork` and `bot` do not match an event without them.
+
+    `actor` is the permission on GitHub that the sender must have at least; `command` the word after
+    `/agent` in a comment; `pull_request` whether it is about one, with a comment as well."""
 
     type: Patterns
     source: Patterns | None = None
@@ -57,7 +61,10 @@ class Match(StrictModel):
     branch: Patterns | None = None
     severity: Patterns | None = None
     agent: Patterns | None = None
+    command: Patterns | None = None
+    pull_request: bool | None = None
     author_association: Patterns | None = None
+    actor: Permission | None = None
     fork: bool | None = None
     bot: bool | None = None
 

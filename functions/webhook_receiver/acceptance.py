@@ -9,6 +9,7 @@ from datetime import datetime
 from functions.kit.context import Context
 from functions.kit.durable import Connection
 from functions.webhook_receiver import alert_state, issue_state
+from functions.webhook_receiver.actor import with_actor
 from functions.webhook_receiver.alert_state import Alert
 from functions.webhook_receiver.issue_state import Labelled
 from functions.webhook_receiver.reconcile_settings import compares_alerts, compares_issues
@@ -20,8 +21,12 @@ logger = logging.getLogger(__name__)
 ALL = 2**31 - 1
 
 
-async def accept(found: Delivery, ctx: Context) -> bool:
-    """Return once it is durably stored, and will be sent: True if new, False if it is a repeat."""
+async def accept(found: Delivery, ctx: Context, *, waits: bool = False) -> bool:
+    """Return once it is durably stored, and will be sent: True if new, False if it is a repeat.
+
+    With `waits` a `TemporaryError` while GitHub cannot say who did it.
+    """
+    found = await with_actor(found, ctx, waits=waits)
     ledger = ctx.part(Receiver).ledger
     if found.source == "grafana" and compares_alerts(ctx):
 
@@ -42,6 +47,7 @@ async def accept(found: Delivery, ctx: Context) -> bool:
 
 async def accept_found(found: Delivery, labelled: Labelled, since: datetime, ctx: Context) -> bool:
     """Accept what was found of a state that began at `since`, unless a delivery brought it."""
+    found = await with_actor(found, ctx, waits=True)
 
     async def is_news(tx: Connection) -> bool:
         return all(one.as_of < since for one in await issue_state.notified(tx, labelled))

@@ -34,6 +34,7 @@ from functions.kit.errors import NotFound
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.acceptance import accept
+from functions.webhook_receiver.actor import NO_CREDENTIALS
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival, Source
@@ -95,6 +96,8 @@ async def start(ctx: Context) -> None:
     receiver = ctx.part(Receiver)
     armed = receiver.settings.armed()
     logger.info("sources", extra={"fields": dict(armed)})
+    if armed["github"] == "armed" and not ctx.asks_github:
+        logger.warning("%s: routes with `actor` start nothing", NO_CREDENTIALS)
     if receiver.settings.allow_unsigned:
         logger.warning("ALLOW_UNSIGNED is set: ANYBODY can start agents. Never do this in public.")
 
@@ -106,8 +109,9 @@ def retention(ctx: Context) -> Sequence[Rule]:
 
 
 def health(ctx: Context) -> Mapping[str, object]:
-    """Which sources are armed."""
-    return {"sources": ctx.part(Receiver).settings.armed()}
+    """Which sources are armed, and whether GitHub is asked who may do what."""
+    actors = "asked of GitHub" if ctx.asks_github else f"unknown: {NO_CREDENTIALS}"
+    return {"sources": ctx.part(Receiver).settings.armed(), "actors": actors}
 
 
 @function(

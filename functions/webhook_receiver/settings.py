@@ -50,6 +50,11 @@ class ReceiverSettings(Settings):
     agent_types: str = Field(
         "claude", description="agents that a route serves, with commas; a task for another is 400"
     )
+    actor_event_types: str = Field(
+        "com.github.issue.labeled,com.github.pull_request.labeled",
+        description="types of events, with commas, whose sender's permission is asked of GitHub, "
+        "beside commands in comments",
+    )
     job_launcher_url: str = Field(
         "http://job-launcher.dsm.svc.cluster.local", description="base URL of job-launcher"
     )
@@ -71,6 +76,10 @@ class ReceiverSettings(Settings):
     @cached_property
     def agents(self) -> tuple[str, ...]:
         return tuple(_split(self.agent_types))
+
+    @cached_property
+    def asked_types(self) -> tuple[str, ...]:
+        return tuple(_split(self.actor_event_types))
 
     def armed(self) -> Mapping[str, str]:
         """Each source as `armed`, `refused` or `unsigned`."""

@@ -37,7 +37,7 @@ def sample_issue(number: int) -> dict[str, Any]:
             "html_url": url,
             "url": f"https://api.github.com/repos/{REPOSITORY}",
         },
-        "sender": {"login": "octocat"},
+        "sender": {"login": "octocat", "type": "User"},
     }
 
 

@@ -39,6 +39,7 @@ class Github:
             Route(f"/{HOOK}/deliveries", self._deliveries),
             Route(f"/{HOOK}/deliveries/{{id:int}}", self._delivery),
             Route(f"/repos/{REPOSITORY}/issues", self._issues),
+            Route(f"/repos/{REPOSITORY}/collaborators/octocat/permission", self._permission),
         ]
         self._server = Server(Starlette(routes=routes), listener)
 
@@ -78,6 +79,9 @@ class Github:
 
     async def _issues(self, _: Request) -> Response:
         return _json([])
+
+    async def _permission(self, _: Request) -> Response:
+        return _json({"permission": "write", "role_name": "write", "user": None})
 
 
 def _json(found: Any) -> Response:

@@ -115,7 +115,7 @@ async def test_the_console_says_so_in_text(days: ThreeDays) -> None:
     assert LATE.search(page(days, "/schedules/sprint-report/panels/ticks"))
     deliveries = page(days, "/functions")
     assert re.search(r"GitHub made ([1-9]\d*) in the last day, \1 are here\.", deliveries)
-    assert "Each open issue labelled agent has its request; 5 had to be made" in deliveries
+    assert "labelled agent or agent:review has its request; 5 had to be made" in deliveries
     attention = await complete("/panels/attention")
     for kind in ("Dead-lettered events", "Schedules that", "Deliveries that are not here"):
         assert kind not in attention

@@ -93,4 +93,4 @@ async def deliveries_world(
         world = DeliveriesWorld(cluster, clock, github, client, environ)
         world.deploy(settings or {})
         yield world
-    assert github.document.violations == []
+    assert not github.document.violations, github.document.violations

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from tests.support.github_answers import API, Found, Routes, page, repository_of
 from tests.support.github_git import GithubGit
 from tests.support.github_rights import GithubRights
-from tests.support.github_world import GithubWorld, Issue, Pull, written
+from tests.support.github_world import GithubWorld, Issue, Pull, Sent, written
 
 _REPOSITORY = "/repos/{owner}/{repo}"
 _ISSUE = f"{_REPOSITORY}/issues/{{number:int}}"
 _COMMENT = f"{_REPOSITORY}/issues/comments/{{id:int}}"
 # A pull request is an issue too: whoever may write one of both may comment.
 _EITHER = "issues|pull_requests"
+_ROLES = ("read", "triage", "write", "maintain", "admin")
 
 
 @dataclass
@@ -53,6 +54,23 @@ class GithubConversation:
             if (one.repository, one.number) == (repository, number)
         ]
 
+    async def writes(
+        self, repository: str, number: int, text: str, by: str = "octocat"
+    ) -> tuple[Comment, Sent]:
+        """A user comments, of which every hook is notified."""
+        world = self._world
+        comment = Comment(world.new_id(), repository, number, by, [text])
+        self.comments[comment.id] = comment
+        about = world.pulls.get(repository, {}).get(number) or world.issues[repository][number]
+        payload = {
+            "action": "created",
+            "issue": world.issue(repository, about),
+            "comment": self._shown(comment),
+            "repository": world.repository(repository),
+            "sender": world.user(by),
+        }
+        return comment, await world.delivers("issue_comment", payload)
+
     def delete(self, comment: Comment) -> None:
         """A user deletes a comment."""
         del self.comments[comment.id]
@@ -78,7 +96,10 @@ class GithubConversation:
         role = self.roles.get(login, "none")
         # The permission of old knows no triage.
         permission = {"triage": "read", "maintain": "write"}.get(role, role)
-        user = {**self._world.user(login), "permissions": None, "role_name": role}
+        held = _ROLES[: _ROLES.index(role) + 1] if role in _ROLES else ()
+        rights = {"read": "pull", "write": "push"}
+        permissions = {rights.get(one, one): one in held for one in _ROLES}
+        user = {**self._world.user(login), "permissions": permissions, "role_name": role}
         return {"permission": permission, "role_name": role, "user": user}, {}
 
     async def _comments(self, request: Request) -> Found:

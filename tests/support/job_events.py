@@ -22,6 +22,7 @@ ISSUE: dict[str, Any] = {
         "labels": [{"name": "agent"}, {"name": "bug"}],
     },
     "repository": REPOSITORY,
+    "sender": {"login": "octocat", "type": "User"},
 }
 PULL: dict[str, Any] = {
     "action": "opened",
@@ -35,6 +36,7 @@ PULL: dict[str, Any] = {
         "labels": [],
     },
     "repository": REPOSITORY,
+    "sender": {"login": "octocat", "type": "User"},
 }
 ALERT: dict[str, Any] = {
     "status": "firing",
@@ -55,7 +57,12 @@ TASK: dict[str, Any] = {
 }
 
 
-def event(type: str, data: Any, *, id: str = "d-1", source: str = "/s") -> AnyEvent:
-    """An event as the launcher gets it."""
+def event(
+    type: str, data: Any, *, id: str = "d-1", source: str = "/s", **extensions: str
+) -> AnyEvent:
+    """An event as the launcher gets it; of GitHub, from a user who may write."""
     emitted = {"id": id or "d", "source": source, "type": type, "specversion": "1.0"}
+    if type.startswith("com.github."):
+        emitted["actorpermission"] = "write"
+    emitted |= extensions
     return AnyEvent(ce_attributes=emitted, data=json.dumps(data).encode())

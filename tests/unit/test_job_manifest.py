@@ -19,7 +19,7 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import RenderError, job_id, render_requests
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
-from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, PULL, TASK, event
+from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, TASK, event
 from tests.support.job_world import shipped_routes
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -148,7 +148,7 @@ def test_the_settings_are_read_from_the_environment() -> None:
 
 
 def test_secrets_come_by_reference_only() -> None:
-    asked = request(event("com.github.pull_request.opened", PULL))
+    asked = request(event("io.dsm.task.requested.v1", TASK))
     (container,) = manifest.job_of(asked)["spec"]["template"]["spec"]["containers"]
     by_name = {variable["name"]: variable for variable in container["env"]}
     assert by_name["ANTHROPIC_API_KEY"] == {

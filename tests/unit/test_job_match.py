@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose
+from functions.job_launcher.refusals import refusal_of
 from functions.job_launcher.render import render_requests
 from functions.job_launcher.route_file import parse
 from tests.support.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
@@ -137,6 +139,92 @@ def test_the_agent_that_reviews_is_not_started_by_a_stranger_or_a_fork(
 ) -> None:
     choice = choose(ROUTES, event("com.github.pull_request.opened", pull(**changes)))
     assert bool(choice.route) is is_reviewed
+
+
+COMMENT: dict[str, Any] = {
+    "action": "created",
+    "issue": {"number": 8, "title": "Fixed", "body": None, "pull_request": {"url": "x"}},
+    "comment": {"id": 5, "body": "/agent review\n\nplease"},
+    "repository": PULL["repository"],
+    "sender": PULL["sender"],
+}
+ISSUE_LABELLED, LABELLED = "com.github.issue.labeled", "com.github.pull_request.labeled"
+COMMENTED = "com.github.issue_comment.created"
+TO_REVIEW = {**pull(author_association="NONE"), "action": "labeled"}
+TO_REVIEW["label"] = {"name": "Agent:Review"}
+FROM_FORK = {"pull_request": pull(head=FORK)["pull_request"]}
+OUR_BOT = {"sender": {"login": "dsm[bot]", "type": "Bot"}}
+ISSUE_COMMENT = {**COMMENT, "issue": ISSUE["issue"]}
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "extensions", "route"),
+    [
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "triage"}, "issue-labelled-agent"),
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "admin"}, "issue-labelled-agent"),
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "read"}, None),
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "none"}, None),
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": ""}, None),
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "owner"}, None),
+        (ISSUE_LABELLED, {**ISSUE, **OUR_BOT}, {}, None),
+        (LABELLED, TO_REVIEW, {}, "review-labelled"),
+        (LABELLED, TO_REVIEW, {"actorpermission": "triage"}, None),
+        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {}, None),
+        (COMMENTED, COMMENT, {"fork": "false"}, "review-requested"),
+        (COMMENTED, COMMENT, {"fork": "true"}, None),
+        (COMMENTED, COMMENT, {}, None),
+        (COMMENTED, COMMENT, {"fork": "false", "actorpermission": "triage"}, None),
+        (COMMENTED, {**COMMENT, **OUR_BOT}, {"fork": "false"}, None),
+        (COMMENTED, ISSUE_COMMENT, {"fork": "false"}, None),
+    ],
+)
+def test_who_asks_decides_whether_an_agent_starts(
+    type: str, data: dict[str, Any], extensions: dict[str, str], route: str | None
+) -> None:
+    asked = event(type, data, **extensions)
+    choice = choose(ROUTES, asked)
+    assert (choice.route.name if choice.route else None) == route
+    if choice.route is not None:
+        [made] = render_requests(choice, asked, LAUNCHER)
+        assert made.issue in (7, 8)
+
+
+def test_an_agent_of_the_shipped_routes_on_github_gets_no_token_of_it() -> None:
+    for asked in (
+        event(ISSUE_LABELLED, ISSUE),
+        event(LABELLED, TO_REVIEW),
+        event(COMMENTED, COMMENT, fork="false"),
+    ):
+        [made] = render_requests(choose(ROUTES, asked), asked, LAUNCHER)
+        assert list(made.secrets) == ["ANTHROPIC_API_KEY"]
+        assert made.workspace is not None
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "extensions", "reason"),
+    [
+        (ISSUE_LABELLED, ISSUE, {"actorpermission": "read"}, "actor is read, not triage or more"),
+        (
+            ISSUE_LABELLED,
+            ISSUE,
+            {"actorpermission": "", "actorproblem": "there are no credentials for GitHub"},
+            "actor is unknown, not triage or more: there are no credentials for GitHub",
+        ),
+        (COMMENTED, COMMENT, {"fork": "true"}, "fork is True, not False"),
+        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {}, "fork is True, not False"),
+        # It asks for nothing.
+        ("com.github.pull_request.opened", pull(author_association="NONE"), {}, None),
+        (ISSUE_LABELLED, {**ISSUE, **OUR_BOT}, {"actorpermission": ""}, None),
+        (ISSUE_LABELLED, {**ISSUE, "label": {"name": "bug"}}, {"actorpermission": ""}, None),
+        (COMMENTED, {**COMMENT, "comment": {"body": "Nice."}}, {"actorpermission": ""}, None),
+        (ISSUE_LABELLED, {**ISSUE, "repository": {"full_name": "../x"}}, {"fork": "no"}, None),
+    ],
+)
+def test_what_a_user_asks_for_and_may_not_is_reported(
+    type: str, data: dict[str, Any], extensions: dict[str, str], reason: str | None
+) -> None:
+    refusal = refusal_of(choose(ROUTES, event(type, data, **extensions)), datetime.now(UTC))
+    assert (refusal.reason if refusal else None) == reason
 
 
 def test_what_is_absent_matches_no_author_association_and_neither_fork() -> None:

@@ -162,6 +162,8 @@ def test_the_shipped_routes_are_right() -> None:
     assert names == [
         "issue-labelled-agent",
         "pull-request-reviewed",
+        "review-labelled",
+        "review-requested",
         "alert-of-a-task",
         "task-requested",
     ]

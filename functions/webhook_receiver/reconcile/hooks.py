@@ -130,4 +130,4 @@ class Hook:
             return "refused", shortened(error.detail)
         assert isinstance(found, Delivery), "GitHub asks nothing"
         found = replace(found, attributes={**found.attributes, "via": "fetched"})
-        return ("fetched" if await accept(found, self._ctx) else "here"), None
+        return ("fetched" if await accept(found, self._ctx, waits=True) else "here"), None

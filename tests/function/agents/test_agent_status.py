@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from functions.agent_status.main import agent_status
-from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
+from functions.events.agent import AgentDelivered, AgentRefused, AgentUndelivered, AgentUsage
 from functions.events.base import Event
 from functions.events.job import JobFailed, JobQueued, JobStarted, JobSucceeded
 from functions.events.schedule import ScheduleDue
@@ -50,6 +50,15 @@ DELIVERED = AgentDelivered(
 )
 REFUSED = AgentUndelivered(
     **PLACE, settled_at=AT, reason="refused", details=[".github/workflows/x: no"], kept=True
+)
+STRANGER = AgentRefused(
+    route=JOB["route"],
+    repository=REPOSITORY,
+    issue=1,
+    login="stranger",
+    asked="/agent review",
+    reason="actor is read, not write or more",
+    refused_at=AT,
 )
 
 
@@ -215,6 +224,32 @@ async def test_a_second_job_is_shown_above_the_first(status: StatusWorld) -> Non
     head, _, before = status.comment.body.partition("Before:")
     assert head.startswith("**An agent is queued")
     assert "`execute-1`: The agent failed." in before
+
+
+async def test_what_was_not_started_is_reported_with_a_reaction_and_a_line(
+    status: StatusWorld,
+) -> None:
+    conversation = status.github.conversation
+    command = Comment(99, REPOSITORY, 1, "stranger", ["/agent review"])
+    conversation.comments[command.id] = command
+    await status.tell(STRANGER.model_copy(update={"comment": command.id}), STRANGER)
+    _, comment = status.comments
+    assert comment.body.startswith("**Not started: whoever asked may not start an agent here.**")
+    assert "- /agent review by stranger: actor is read, not write or more" in comment.body
+    reactions = conversation.reactions
+    assert reactions == [(f"/repos/{REPOSITORY}/issues/comments/99/reactions", "confused")]
+    await status.tell(QUEUED)
+    await status.passes(60)
+    assert comment.body.startswith("**An agent is queued for this.**")
+    assert "by stranger: actor is read" in comment.body
+    assert [content for _, content in reactions] == ["confused", "eyes"]
+
+
+async def test_a_label_that_was_refused_has_its_reaction_on_the_issue(status: StatusWorld) -> None:
+    await status.tell(STRANGER.model_copy(update={"asked": "label agent"}))
+    assert status.github.conversation.reactions == [
+        (f"/repos/{REPOSITORY}/issues/1/reactions", "confused")
+    ]
 
 
 async def test_what_is_about_no_issue_is_ignored(status: StatusWorld) -> None:

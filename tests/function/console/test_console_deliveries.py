@@ -39,7 +39,7 @@ async def test_each_hook_is_shown_with_a_message(world: DeliveriesWorld) -> None
     shown = await page(world, PANEL)
     assert HOOK in shown
     assert "GitHub made 2 in the last day, 2 are here." in shown
-    assert "Each open issue labelled agent has its request." in shown
+    assert "labelled agent or agent:review has its request." in shown
 
 
 async def test_what_is_missing_is_reported_with_its_time_and_needs_attention(

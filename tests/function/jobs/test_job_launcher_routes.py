@@ -21,7 +21,12 @@ async def test_each_route_says_what_it_matches(cluster: Cluster, tmp_path: Path)
     first, *_ = await routes_of(cluster, tmp_path, shipped_routes())
     assert first == {
         "name": "issue-labelled-agent",
-        "match": {"type": ["com.github.issue.labeled"], "label": ["agent"]},
+        "match": {
+            "type": ["com.github.issue.labeled"],
+            "label": ["agent"],
+            "actor": "triage",
+            "bot": False,
+        },
         "job": True,
     }
 

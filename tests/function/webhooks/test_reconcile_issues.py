@@ -90,7 +90,7 @@ async def test_a_pull_request_without_a_delivery_gets_its_request_where_a_route_
     for part in ("action", "number", "pull_request", "repository", "sender"):
         assert received[part] == meant[part], part
     health = await world.health()
-    assert "Each open issue or pull request labelled agent has its request" in health["message"]
+    assert "open issue or pull request labelled agent or agent:review has" in health["message"]
     await world.github.answered(sent)
     await world.minute(61)
     assert len(world.emitted("com.github.pull_request.labeled")) == 1, "it is a repeat"
@@ -167,20 +167,21 @@ async def test_what_the_ledger_has_forgotten_is_not_made_again(
     assert world.emitted() == []
 
 
-async def test_issues_that_have_not_changed_cost_one_request_that_costs_nothing(
+async def test_issues_that_have_not_changed_cost_a_request_for_each_label_that_costs_nothing(
     world: DeliveriesWorld,
 ) -> None:
     for _ in range(3):
         await labelled(world, "arrives")
+    world.github.requests.clear()
     await world.minute(60)
     asked, left = len(world.github.requests), world.github.remaining
-    assert asked == 1
+    assert asked == 2
     await world.minute(60)
-    assert (len(world.github.requests) - asked, left - world.github.remaining) == (1, 0)
+    assert (len(world.github.requests) - asked, left - world.github.remaining) == (2, 0)
     world.github.commented("o/r", 2)
     for _ in range(2):
         await world.minute(60)
-    assert len(world.github.requests) - asked == 3 + 1, "the list, and once a timeline"
+    assert len(world.github.requests) - asked == 6 + 1, "the lists, and once a timeline"
 
 
 async def test_a_hundred_issues_and_a_limit_in_the_middle(world: DeliveriesWorld) -> None:
@@ -210,7 +211,8 @@ async def test_health_says_that_each_has_its_request(world: DeliveriesWorld) -> 
     [issues] = (await world.health())["issues"]
     assert issues["name"] == "repos/o/r/issues"
     assert issues["message"] == (
-        "Each open issue labelled agent has its request; 1 had to be made, the last one "
+        "Each open issue or pull request labelled agent or agent:review has its request; "
+        "1 had to be made, the last one "
         "2026-03-02T15:00:00Z."
     )
 

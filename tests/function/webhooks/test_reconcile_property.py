@@ -122,6 +122,7 @@ async def test_a_morning_of_losses(cluster: Cluster, webhook_database: str, tmp_
         health = await world.health()
         assert health["hooks"][0]["message"] == "GitHub made 195 in the last day, 195 are here."
         assert health["issues"][0]["message"].startswith(
-            "Each open issue labelled agent has its request; 5 had to be made"
+            "Each open issue or pull request labelled agent or agent:review has its request; "
+            "5 had to be made"
         )
         assert health["hooks"][0]["name"] == HOOK

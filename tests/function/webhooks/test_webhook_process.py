@@ -19,6 +19,7 @@ async def test_health_says_which_sources_are_armed(webhook_database: str) -> Non
     assert answer == {
         "status": "ok",
         "sources": {"github": "armed", "grafana": "refused", "pm": "refused", "cli": "refused"},
+        "actors": "unknown: there are no credentials for GitHub",
     }
 
 
