@@ -6,18 +6,15 @@ A schedule without policies has no ledger: nothing more is known of it.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from functions.console.ask import Ask, Row
 from functions.console.events import RECORDS
 from functions.console.formatting import instant
 from functions.cron import Cron, CronError
-from functions.kit import cloudevents
-from functions.kit.errors import FunctionError, NotFound, PermanentError
+from functions.kit.errors import FunctionError, NotFound
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = "dev.knative.sources.ping"
@@ -148,29 +145,6 @@ async def last_ticks(ask: Ask, sources: Sequence[Row]) -> tuple[dict[str, Row], 
 
 def _newer(run: Row, other: Row) -> bool:
     return bool(run["ended_at"] > other["ended_at"])
-
-
-def tick(source: Row, now: datetime, who: str) -> cloudevents.Message:
-    """What a PingSource sends, with who asked for it."""
-    metadata, spec = source["metadata"], source["spec"]
-    extensions = (spec.get("ceOverrides") or {}).get("extensions") or {}
-    if spec.get("dataBase64"):
-        raise PermanentError("A schedule whose data is binary cannot be run from here.")
-    data = spec.get("data") or ""
-    if data:
-        try:
-            json.loads(data)
-        except ValueError:
-            data = json.dumps({"body": data})
-    return cloudevents.Message(
-        id=str(uuid4()),
-        source=f"/apis/v1/namespaces/{metadata['namespace']}/pingsources/{metadata['name']}",
-        type=TICK,
-        data=data.encode(),
-        datacontenttype=spec.get("contentType") or "application/json",
-        time=cloudevents.format_time(now),
-        extensions={**extensions, "requestedby": valid_attribute(who)},
-    )
 
 
 def valid_attribute(who: str) -> str:

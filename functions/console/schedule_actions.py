@@ -1,7 +1,7 @@
 """What a user does with a schedule: run, pause, resume, backfill.
 
-The scheduler does it and keeps who asked. A schedule without a ledger can only be run: its event
-is sent as its PingSource would send it.
+The scheduler does it and keeps who asked. A schedule without a ledger can only be run: its event is
+sent as its PingSource would send it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functions.console import ledger
 from functions.console.ask import Row
 from functions.console.formatting import count, moment
 from functions.console.pages import endpoint
-from functions.console.ping_sources import described, source_of, tick, valid_attribute
+from functions.console.ping_sources import described, source_of, valid_attribute
 from functions.console.rendering import View, done, render
 from functions.console.schedule_page import backfill_path, ledger_of, read_backfill
 from functions.kit.clients import path
-from functions.kit.errors import NotFound, PermanentError, TemporaryError
+from functions.kit.errors import NotFound, PermanentError
 
 # What each action is called, and what it does.
 ACTIONS = {
@@ -56,7 +56,7 @@ async def confirm(view: View) -> Response:
     """What an action would do, before it is done."""
     name, action = view.query["name"], _action(view)
     title, text, button, _ = ACTIONS[action]
-    found = await _ledger(view, action)
+    found = await ledger_of(view.ask, name)
     if found is None:
         if action != "run":
             raise NotFound(f"{name} has no ledger, so it cannot be paused.")
@@ -85,17 +85,15 @@ async def confirm(view: View) -> Response:
 async def act(view: View) -> Response:
     form, who = await view.authentication.act()
     name, action = view.query["name"], _action(view)
-    if action == "run" and await _ledger(view, action) is None:
-        source = await source_of(view.ask, name)
-        await view.ask.ctx.publisher.publish([tick(source, view.ask.ctx.now(), who)])
-        return done(
-            view, "/schedules", f"{name} was sent its tick: see what came of it under Today."
-        )
     body: Row = {"by": valid_attribute(who)}
     if action == "pause":
         body |= {"reason": form.get("reason", ""), "until": utc(form.get("until", "")) or None}
     at = path("schedules", name)
+    has_ledger = await ledger_of(view.ask, name) is not None
     await view.ask.function(ledger.FUNCTION).act(f"{at}/{action}", who, body)
+    if not has_ledger:
+        sent = f"{name} was sent its tick: see what came of it under Today."
+        return done(view, "/schedules", sent)
     return done(view, at, ACTIONS[action][3].format(name=name))
 
 
@@ -171,16 +169,6 @@ async def change_backfill(view: View) -> Response:
     at = f"{path('backfills', str(found['number']))}/{action}"
     answer = await view.ask.function(ledger.FUNCTION).act(at, who, {"by": valid_attribute(who)})
     return done(view, backfill_path(view.query), f"The backfill is {answer['state']}.", "calm")
-
-
-async def _ledger(view: View, action: str) -> Row | None:
-    """The schedule's ledger; without the scheduler its tick can be sent and waits at the broker."""
-    try:
-        return await ledger_of(view.ask, view.query["name"])
-    except TemporaryError:
-        if action != "run":
-            raise
-        return None
 
 
 def _action(view: View) -> str:

@@ -18,13 +18,13 @@ from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
 from functions.kit.durable import Connection, UserAction, record_action
-from functions.kit.errors import NotFound, PermanentError, shortened
-from functions.scheduler import backfill, schedule_rows, tick_rows
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
+from functions.scheduler import backfill, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
 from functions.scheduler.decide.reconcile import Pause
 from functions.scheduler.decide.tick import State, Tick
-from functions.scheduler.fire import run_now
+from functions.scheduler.fire import run_now, send_now
 from functions.scheduler.loop import Loop
 from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.wake import read_calendars
@@ -137,14 +137,22 @@ async def resume(request: Request, ctx: Context) -> Response:
 
 
 async def run(request: Request, ctx: Context) -> Response:
-    """Run a schedule for the minute that it is; 409 where that minute has run already."""
+    """Run a schedule for the minute that it is; 409 where that minute has run already.
+
+    One without a ledger is sent its tick at any time.
+    """
     name, asked = request.path_params["name"], await _asked(request, Asked)
     async with ctx.store.connection() as connection:
-        _known(await schedule_rows.load(connection, [name]), name)
+        known = name in await schedule_rows.load(connection, [name])
+    if not known:
+        found = await sources.read(ctx)
+        if found is None:
+            raise TemporaryError("Kubernetes does not tell which schedules there are")
+        if name not in found:
+            raise NotFound(f"no schedule {name}")
+        return _json(_tick(await send_now(found[name], asked.by, asked.reason, ctx)), 202)
     minute = ctx.now().replace(second=0, microsecond=0)
-    tick = await run_now(name, asked.by, minute, ctx)
-    async with ctx.store.transaction() as tx:  # the tick names the user as well
-        await _record(tx, ctx, asked, "run", f"{name}@{tick.name}")
+    tick = await run_now(name, asked.by, minute, ctx, asked.reason)
     ctx.part(Loop).begin(ctx)
     return _json(_tick(tick), 202)
 

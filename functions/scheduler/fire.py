@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from functions.cron import Cron
 from functions.events.schedule import ScheduleDue
+from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, TemporaryError
 from functions.kit.telemetry import correlation, trace
 from functions.schedule_policy import Policy
@@ -41,8 +42,13 @@ async def fire(event: ScheduleDue, sources: Mapping[str, Source], ctx: Context) 
             logger.info("the tick changes nothing: %s", conflict)
 
 
-async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
-    """Send a tick for the minute `at`, whatever the policies say; `Conflict` where it has run."""
+async def run_now(
+    schedule: str, by: str, at: datetime, ctx: Context, reason: str | None = None
+) -> Tick:
+    """Send a tick for the minute `at`, whatever the policies say; `Conflict` where it has run.
+
+    With a `reason`, be it an empty one, the user's action is put on record.
+    """
     for _ in range(ATTEMPTS):
         async with ctx.store.connection() as connection:
             ledgers = await schedule_rows.load(connection, [schedule])
@@ -58,7 +64,10 @@ async def run_now(schedule: str, by: str, at: datetime, ctx: Context) -> Tick:
             requested_by=by or None,
             cause=correlation.extensions(),
         )
-        if await settle(ctx, ledgers, [change], ctx.now()):
+        action = None
+        if reason is not None:
+            action = UserAction(by, "run", f"{schedule}@{tick.name}", reason)
+        if await settle(ctx, ledgers, [change], ctx.now(), action):
             return tick
     raise TemporaryError(f"schedule {schedule} is being changed by others")
 
@@ -80,6 +89,19 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
     async with ctx.store.transaction() as tx:
         entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))
     ctx.resources.durable.deliver(entries)
+
+
+async def send_now(source: Source, by: str, reason: str, ctx: Context) -> Tick:
+    """Send the tick of a schedule without a ledger, as its PingSource would."""
+    now = ctx.now()
+    sent = Tick(now, now, State.SENT, Origin.USER, f"run by {by}", Cause.USER)
+    message = messages.tick_of(source, ctx.cluster.namespace, by, now, correlation.extensions())
+    action = UserAction(by, "run", source.name, reason)
+    async with ctx.store.transaction() as tx:
+        await record_action(tx, ctx.function, action, now)
+        entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))
+    ctx.resources.durable.deliver(entries)
+    return sent
 
 
 def is_due(version: Version, at: datetime) -> bool:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from uuid import uuid4
 
-from functions.events.schedule import ScheduleRecovered, TickDue
+from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
 from functions.kit import cloudevents
 from functions.scheduler.decide.nominal import Version, cron_of
 from functions.scheduler.decide.tick import Tick
+from functions.scheduler.sources import Source
 
 SOURCE = "/functions/scheduler"
 
@@ -53,6 +55,21 @@ def due(
         time=cloudevents.format_time(now),
         datacontenttype="application/json",
         extensions=given,
+    )
+
+
+def tick_of(
+    source: Source, namespace: str, requested_by: str, now: datetime, cause: Mapping[str, str]
+) -> cloudevents.Message:
+    """What a PingSource sends, with who requested it."""
+    return cloudevents.Message(
+        id=str(uuid4()),
+        source=f"/apis/v1/namespaces/{namespace}/pingsources/{source.source}",
+        type=ScheduleDue.type,
+        data=source.data.encode(),
+        time=cloudevents.format_time(now),
+        datacontenttype="application/json",
+        extensions={**source.extensions, **cause, "requestedby": requested_by},
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from functions.kit import cloudevents
-from functions.kit.durable import history
+from functions.kit.durable import UserAction, history, record_action
 from functions.kit.telemetry import trace
 from functions.scheduler import calendars, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.calendar import Calendar
@@ -162,9 +162,14 @@ async def follow(
 
 
 async def settle(
-    ctx: Context, ledgers: Mapping[str, Ledger], changes: list[Change], now: datetime
+    ctx: Context,
+    ledgers: Mapping[str, Ledger],
+    changes: list[Change],
+    now: datetime,
+    action: UserAction | None = None,
 ) -> set[str]:
-    """Write rows and events together; returns the schedules for which that was ours to do."""
+    """Write rows and events together, and the `action` that caused them; returns the schedules for
+    which that was ours to do."""
     if not changes:
         return set()
     durable, sent = ctx.resources.durable, list[cloudevents.Message]()
@@ -178,6 +183,8 @@ async def settle(
                     for tick in change.ticks
                     if tick.nominal in change.sent
                 ]
+        if action is not None and won:
+            await record_action(tx, ctx.function, action, now)
         entries = await durable.put(tx, ctx.function, trace.created(sent))
     durable.deliver(entries)
     for message in sent:

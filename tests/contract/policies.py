@@ -30,7 +30,10 @@ from tests.support.repository import (
 
 PATH = KNATIVE / "components" / "oidc" / "policies.yaml"
 # What an API of theirs puts on the Broker for a caller.
-ASKED_OVER_HTTP: dict[str, list[type[Event]]] = {"job-launcher": [JobCancelRequested]}
+ASKED_OVER_HTTP: dict[str, list[type[Event]]] = {
+    "job-launcher": [JobCancelRequested],
+    "scheduler": [ScheduleDue],
+}
 # The orchestrator knows by the source whose these are: none sends under the source of another.
 NAMED_BY_SOURCE = (RegistrationRequested, StepAnswered)
 # Sends again whatever could not be handled.

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
+from functions.scheduler.main import scheduler
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, UNHURRIED, browser, press
@@ -144,7 +145,7 @@ class TestOrchestrations:
 
 class TestSchedules:
     async def test_each_is_shown_in_its_zone_and_run_now_sends_its_tick(
-        self, cluster: Cluster, tmp_path: Path
+        self, cluster: Cluster, tmp_path: Path, functions_database: str
     ) -> None:
         source = {
             "apiVersion": "sources.knative.dev/v1",
@@ -164,9 +165,14 @@ class TestSchedules:
                 assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
             environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
             cluster.deploy(console, LOCAL | environ, now=lambda: NOW)
+            database = {"DATABASE_URL": functions_database}
+            cluster.deploy(scheduler, environ | database, now=lambda: NOW)
             async with browser(cluster) as client:
                 page = (await client.get("/schedules/panels/schedules")).text
                 answer = await press(client, "/schedules/sprint-report/run")
+            async with cluster.client("scheduler") as asked:
+                (action,) = (await asked.get("/actions")).json()["actions"]
+        assert (action["who"], action["action"]) == ("local", "run")
         assert "Tue 3 Mar 2026, 08:30" in page
         assert "2026-03-03T14:30:00" in page
         assert answer.status_code == 303

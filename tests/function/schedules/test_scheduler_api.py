@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -43,6 +44,19 @@ async def a_lost_week(world: World) -> None:
     await world.wake(MONDAY + 7 * DAY + 15 * HOUR)
     await world.work()
     await world.wake(MONDAY + 7 * DAY + 15 * HOUR + MINUTE)
+
+
+async def test_a_run_and_the_record_of_who_wanted_it_are_one_transaction(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    connection = await asyncpg.connect(world.database)
+    await connection.execute("ALTER TABLE user_action RENAME TO away")
+    await asked(api, "/schedules/scrum/run", 503)
+    await asked(api, "/schedules/scheduler/run", 404)
+    await connection.execute("ALTER TABLE away RENAME TO user_action")
+    await connection.close()
+    assert world.cluster.sink.messages == []
+    assert (await api.get("/ticks?schedule=scrum")).json()["ticks"] == []
 
 
 async def test_a_schedule_tells_its_next_ten_times_and_its_last_and_why(
