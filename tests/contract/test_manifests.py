@@ -277,6 +277,7 @@ def test_all_pods_together_open_no_more_than_a_hundred_connections(overlay: str)
             highest[service["metadata"]["name"]] = pods * (size + claims)
     assert 50 < sum(highest.values()) <= 100, highest
     (limit,) = re.findall(r"max_connections=(\d+)", (POSTGRES / "postgres.yaml").read_text())
-    assert sum(highest.values()) + RESERVED <= int(limit)
+    # While a rollout lasts, two revisions of each may be at their highest.
+    assert 2 * sum(highest.values()) + RESERVED <= int(limit)
     docs = re.sub(r"\s+", " ", (KNATIVE / "DEPLOY.md").read_text())
     assert f"take {limit} connections" in docs, f"say {limit} in knative/DEPLOY.md"

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +21,13 @@ from functions.kit import cloudevents
 from functions.kit.clients import transaction_guard
 from functions.kit.context import Context, Resources
 from functions.kit.durable import Connection, Durable, Key, Outcome, Store, inbox, outbox, relay
+from functions.kit.durable.backoff import backoff_s
 from functions.kit.durable.inbox import Answered
 from functions.kit.durable.locks import CLAIM, Lock
 from functions.kit.durable.retention import forget
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
-from tests.support.cluster import SINK, Cluster
+from tests.support.cluster import SINK, Cluster, Sink
 
 KEY = Key("worker", "/tests", "1")
 Process = Callable[[], Resources]
@@ -90,6 +92,29 @@ async def backend_of_claims(database: asyncpg.Connection[asyncpg.Record]) -> int
         *(number >> 32, number % 2**32),
     )
     return pid
+
+
+class Overtaking:
+    """A way to the sink on which each second request overtakes the one before, if any comes."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.overtaken = 0
+        self._sink = sink
+        self._held: asyncio.Event | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await self._sink(scope, receive, send)
+            held.set()
+            return
+        mine = self._held = asyncio.Event()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(mine.wait(), 0.1)
+            self.overtaken += 1
+        if self._held is mine:
+            self._held = None
+        await self._sink(scope, receive, send)
 
 
 class TestClaims:
@@ -327,6 +352,64 @@ class TestRelay:
 
         assert await eventually(all_sent)
         assert [m.id for m in cluster.sink.messages] == [f"{n:02}" for n in range(20)]
+
+    async def test_where_each_request_is_overtaken_events_of_one_key_keep_their_order(
+        self, process: Process, cluster: Cluster
+    ) -> None:
+        sink = Overtaking(cluster.sink)
+        cluster.add("broker-ingress", sink)
+        durables = [process().durable, process().durable]
+        for number in range(12):
+            events = [event(f"{key}{number:02}", key) for key in "ab"]
+            await settle(durables[number % 2], str(number), *events)
+
+        async def all_sent() -> bool:
+            return len({m.id for m in cluster.sink.messages}) == 24
+
+        assert await eventually(all_sent)
+        assert sink.overtaken > 3
+        for key in "ab":
+            arrived = [m.id for m in cluster.sink.messages if m.id.startswith(key)]
+            assert arrived == [f"{key}{number:02}" for number in range(12)]
+
+    async def test_a_broker_that_is_away_for_an_hour_loses_nothing_and_delays_no_answer(
+        self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
+        """An hour is its attempts: each waits for longer, up to the longest pause there is."""
+        assert backoff_s(120, relay.MIN_BACKOFF_S, relay.MAX_BACKOFF_S) == 30
+        cluster.down.add("broker-ingress")
+        resources = process()
+        await settle(resources.durable, "before", event("a1", "a"), event("a2", "a"), event("b1"))
+
+        async def all_failed() -> object:
+            return await database.fetchval(
+                "SELECT bool_and(attempts > 0) FROM outbox_event WHERE message ->> 'id' <> 'a2'"
+            )
+
+        assert await eventually(all_failed)
+        await database.execute(
+            """UPDATE outbox_event SET attempts = attempts + 120, leased_until = NULL,
+                   created_at = now() - interval '1 hour'"""
+        )
+        async with asyncio.timeout(30):  # of an answer, which the broker's absence does not touch
+            meanwhile = await settle(resources.durable, "meanwhile", event("a3", "a"))
+        assert meanwhile == Answered("done", repeated=False)
+        waiting = await outbox.unsent(resources.store)
+        assert waiting.count == 4
+        assert waiting.oldest_s > 3500
+        await resources.close()
+        assert cluster.sink.messages == []
+
+        cluster.down.clear()
+        await database.execute("UPDATE outbox_event SET leased_until = now()")
+        process().durable.relay.start()
+
+        async def all_sent() -> bool:
+            return {m.id for m in cluster.sink.messages} == {"a1", "a2", "a3", "b1"}
+
+        assert await eventually(all_sent)
+        first = list(dict.fromkeys(m.id for m in cluster.sink.messages))
+        assert [id for id in first if id.startswith("a")] == ["a1", "a2", "a3"]
 
     async def test_one_that_fails_is_followed_by_the_next_of_its_key_and_stops_no_other(
         self, process: Process, cluster: Cluster
