@@ -202,7 +202,8 @@ class Context:
     `key` names the request, the same for each repeat of it: derive idempotency keys from it.
     `tx` is the transaction that claims and settles, in functions with `inbox="transaction"`.
     `until` is when work on an event should be over, by the monotonic clock; Kubernetes is asked
-    for no longer. `deadline` is when it stops waiting for other requests.
+    for no longer. `deadline` is when it stops waiting for other requests. `event` is the source and
+    id of the tick at hand, which may be taken back.
     """
 
     resources: Resources
@@ -214,6 +215,7 @@ class Context:
     deadline: float = math.inf
     writes: list[Write] = field(default_factory=list, repr=False)
     committed: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    event: tuple[str, str] | None = None
 
     @property
     def remaining_s(self) -> float:
@@ -272,7 +274,7 @@ class Context:
 
     def checkpoints(self, key: str) -> Checkpoints:
         """The durable steps of the piece of work that `key` names."""
-        return Checkpoints(self.store, self.function, key)
+        return Checkpoints(self.store, self.function, key, self.event)
 
     def within(self, key: str) -> Context:
         """The same for the request that `key` names, with nothing written yet."""

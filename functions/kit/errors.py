@@ -7,7 +7,8 @@ Exception
     │   ├── Conflict          409*  it clashes with what exists
     │   └── BadAnswer         422   a service did it, and its answer cannot be read
     └── TemporaryError        503   trying again may help, after Retry-After
-        └── NotSent           503   a service was not reached, so nothing has changed
+        ├── NotSent           503   a service was not reached, so nothing has changed
+        └── Cancelled         202   the event was taken back, so it is not tried again
 
 * In the HTTP APIs of services. To a broker 404 and 409 mean "try again", so a function that
 handles an event answers 422 for each PermanentError.
@@ -89,6 +90,14 @@ class TemporaryError(FunctionError):
 
 class NotSent(TemporaryError):
     """A request did not reach a service, so it has changed nothing."""
+
+
+class Cancelled(TemporaryError):
+    """The event was taken back: its run commits nothing more.
+
+    A kind of `TemporaryError`, so that a function which collects errors ends with one that is tried
+    again; the repeat is answered with 202 before it begins.
+    """
 
 
 def kind_of(error: Exception) -> Kind:

@@ -117,7 +117,8 @@ async def _failures(connection: Connection, names: Sequence[str]) -> dict[str, i
                           OVER (ORDER BY nominal DESC) AS good_before
                FROM (SELECT state, nominal FROM tick
                      WHERE tick.schedule = name AND state IN ('done', 'failed')
-                     AND ended_at > failures_since ORDER BY nominal DESC LIMIT 1000) AS latest
+                     AND cause <> 'cancelled' AND ended_at > failures_since
+                     ORDER BY nominal DESC LIMIT 1000) AS latest
            ) AS counted
            WHERE name = ANY ($1) GROUP BY name""",
         list(names),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.kit.durable import cancellations
+from functions.scheduler import messages
 from functions.scheduler.decide.ends import Moved
 from functions.scheduler.decide.reconcile import Pause
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
@@ -115,7 +117,7 @@ async def lateness(connection: Connection) -> list[Any]:
 
 
 async def write(tx: Connection, ticks: Sequence[tuple[Change, Tick]], now: datetime) -> None:
-    """Write rows, except over one that has ended."""
+    """Write rows, except over one that has ended; the runs of those that are cancelled stop."""
     rows = [
         {
             "schedule": change.name,
@@ -149,6 +151,15 @@ async def write(tx: Connection, ticks: Sequence[tuple[Change, Tick]], now: datet
         """,
         *(rows, now),
     )
+    named = [((messages.SOURCE, messages.event_id(one.name, tick)), tick) for one, tick in ticks]
+    if again := [name for name, tick in named if tick.origin in (Origin.USER, Origin.BACKFILL)]:
+        await cancellations.allow(tx, again)
+    if taken_back := {
+        name: tick.reason
+        for name, tick in named
+        if tick.state is State.FAILED and tick.cause is Cause.CANCELLED
+    }:
+        await cancellations.cancel(tx, taken_back, now)
     await count(tx, [tick for _, tick in ticks])
 
 

@@ -16,10 +16,10 @@ from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
 from functions.kit.contract.routes import nothing_here
-from functions.kit.durable import inbox
+from functions.kit.durable import cancellations, inbox
 from functions.kit.durable.core import Finish, Outcome
 from functions.kit.durable.retention import Rule
-from functions.kit.errors import FunctionError, TemporaryError, shortened
+from functions.kit.errors import Cancelled, FunctionError, TemporaryError, shortened
 from functions.kit.telemetry import correlation, log, trace
 from functions.kit.telemetry.metrics import Gauge
 
@@ -127,7 +127,8 @@ async def handle(
     ):
         began = time.perf_counter()
         timeout_s, now = ctx.resources.process.timeout_seconds, time.monotonic()
-        ctx = replace(ctx, until=now + timeout_s * WORK, deadline=now + timeout_s * WAIT)
+        until, deadline = now + timeout_s * WORK, now + timeout_s * WAIT
+        ctx = replace(ctx, until=until, deadline=deadline, event=key.event)
         meter = ctx.resources.meter
         call = _Call(spec, ctx, message, event, key, digest)
         try:
@@ -136,6 +137,13 @@ async def handle(
             fields = {"sent": len(done.answer), "repeated": done.repeated}
             logger.info("handled", extra={"fields": fields})
             return typing.cast(list[cloudevents.Message], done.answer)
+        except Cancelled as error:
+            # Whoever sent it has taken it back: for the Broker it is handled.
+            meter.event(event, "cancelled", ctx.now())
+            logger.info("%s", error.detail)
+            if spec.inbox:
+                await call.failed((time.perf_counter() - began) * 1000, error)
+            return []
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"
             known = isinstance(error, FunctionError)
@@ -190,6 +198,7 @@ class _Call:
 
             async def within(tx: Connection) -> list[dict[str, typing.Any]]:
                 events[:] = await self._events(replace(ctx, tx=tx))
+                await cancellations.check(tx, self.key.event)
                 entries[:] = await durable.put(tx, self.spec.name, self._leaving(events))
                 return [cloudevents.to_json(m) for m in events]
 
@@ -225,6 +234,9 @@ class _Call:
         """A function without an inbox, which may be called as often as one likes."""
 
         async def work() -> list[cloudevents.Message]:
+            if self.spec.recorded and self.key.event is not None:
+                async with self.ctx.store.connection() as connection:
+                    await cancellations.check(connection, self.key.event)
             try:
                 return await self._events(self._inside())
             except FunctionError as error:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions.kit.durable.cancellations import Name, check
+
 if TYPE_CHECKING:
     from functions.kit.durable.database import Connection, Store
 
@@ -22,15 +24,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done."""
+    """Steps of a longer piece of work; each outcome is a row, so a step that is done stays done.
+
+    None begins once `event`, which asked for the work, was taken back.
+    """
 
     store: Store
     function: str
     key: str
+    event: Name | None = None
 
     async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Step:
         """Do `work` and record its result, or return what is recorded."""
         async with self.store.connection() as connection:
+            await check(connection, self.event)
             done = await self._done(connection, name)
         if done is not None:
             return done

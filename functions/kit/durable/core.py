@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
-from functions.kit.durable import inbox, outbox
+from functions.kit.durable import cancellations, inbox, outbox
 from functions.kit.durable.claims import Claims
 from functions.kit.durable.inbox import Answered, Key
 from functions.kit.durable.locks import CLAIM
@@ -79,8 +79,9 @@ class Durable:
         async with self.claims.held(CLAIM, *name, deadline=deadline):
             async with self._store.connection() as connection:
                 found = await inbox.find(connection, key, digest)
-            if found is not None:
-                return found
+                if found is not None:
+                    return found
+                await cancellations.check(connection, key.event)
             began = time.perf_counter()
             outcome = await work()
             return await self._settle(key, kind, began, outcome, digest)
@@ -92,6 +93,7 @@ class Durable:
             async with self._store.transaction() as tx:
                 # Before the fence: whoever comes second is rolled back with all of it.
                 outcome = done if isinstance(done, Outcome) else await done(tx)
+                await cancellations.check(tx, key.event)
                 if not await inbox.add(tx, key, kind, outcome.answer, digest):
                     found = await inbox.find(tx, key, digest)
                     raise _Settled(found or Answered(outcome.answer, repeated=True))

@@ -78,6 +78,7 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
         rule("journal", "done_at", days, f"{mine} AND {_UNDONE}"),
         rule("run", "ended_at", days, mine),
         rule("outbox_event", "dead_lettered_at", days),
+        rule("cancelled_event", "at", days),
         rule("user_action", "at", ACTION_DAYS, mine),
     )
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from functions.schedule_policy import Holiday, Missed, Overlap
+from functions.schedule_policy import Holiday, Missed
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, cron_of, jittered, times, version_at
+from functions.scheduler.decide.overlap import turns
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
 
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
@@ -66,18 +67,18 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
     waiting = [tick for tick in schedule.open if tick.state is State.DUE]
     timely = list(_missed(schedule, [*waiting, *new], now, pause))
     running = [tick for tick in schedule.open if tick.state in UNFINISHED]
-    turns = _turns(
+    found = turns(
         version_at(schedule.versions, now).policy.overlap,
         sorted((tick for tick in timely if tick.state is State.DUE), key=lambda t: t.due),
         running,
         now,
-        pause,
+        _paused(pause) if pause else "",
     )
-    decided = {tick.nominal: tick for tick in (*timely, *turns.ticks)}
+    decided = {tick.nominal: tick for tick in (*timely, *found.ticks)}
     before = {tick.nominal: tick for tick in schedule.open}
     changed = tuple(t for at, t in sorted(decided.items()) if before.get(at) != t)
-    sent = tuple(tick for tick in turns.ticks if tick.state is State.SENT)
-    return Decision(changed, sent, tuple(turns.cancelled), pause)
+    sent = tuple(tick for tick in found.ticks if tick.state is State.SENT)
+    return Decision(changed, sent, tuple(found.cancelled), pause)
 
 
 def close(schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]) -> tuple[Tick, ...]:
@@ -223,62 +224,6 @@ def _in_window(version: Version, tick: Tick, now: datetime) -> bool:
         return now - tick.due <= version.policy.missed_window
     zone = cron_of(version).zone
     return now.astimezone(zone).date() == tick.due.astimezone(zone).date()
-
-
-@dataclass(frozen=True)
-class _Turns:
-    ticks: list[Tick]
-    cancelled: list[Tick]
-
-
-def _turns(
-    overlap: Overlap,
-    due: Sequence[Tick],
-    running: Sequence[Tick],
-    now: datetime,
-    pause: Pause | None,
-) -> _Turns:
-    """Whose turn it is, one after the other, by the overlap policy."""
-    turns = _Turns([], [])
-    at_work = list(running)
-    queued: Tick | None = None
-    for tick in due:
-        if tick.due > now:
-            turns.ticks.append(tick)
-            continue
-        if pause is not None:
-            turns.ticks.append(
-                replace(tick, reason=f"waits: {_paused(pause)}", cause=Cause.WAITING)
-            )
-            continue
-        if not at_work or overlap in (Overlap.ALLOW, Overlap.CANCEL):
-            if overlap is Overlap.CANCEL:
-                reason = f"cancelled: {tick.name} is due"
-                if not turns.cancelled:
-                    turns.cancelled.extend(_ended(one, State.FAILED, reason) for one in running)
-                turns.ticks[:] = [
-                    _ended(one, State.SKIPPED, reason) if one.state is State.SENT else one
-                    for one in turns.ticks
-                ]
-                at_work.clear()
-            at_work.append(tick)
-            reason = tick.reason.replace("waits", "waited", 1)
-            turns.ticks.append(replace(tick, state=State.SENT, reason=reason))
-        elif overlap is Overlap.SKIP or (overlap is Overlap.QUEUE_ONE and queued is not None):
-            reason = f"{at_work[-1].name} still runs"
-            if queued is not None:
-                reason += f", and {queued.name} waits already"
-            skipped = replace(tick, state=State.SKIPPED, reason=reason, cause=Cause.OVERLAP)
-            turns.ticks.append(skipped)
-        else:
-            queued = tick
-            reason = f"waits for {at_work[-1].name}"
-            turns.ticks.append(replace(tick, reason=reason, cause=Cause.WAITING))
-    return turns
-
-
-def _ended(tick: Tick, state: State, reason: str) -> Tick:
-    return replace(tick, state=state, reason=reason, cause=Cause.CANCELLED)
 
 
 def _paused(pause: Pause) -> str:

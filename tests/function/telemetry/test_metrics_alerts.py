@@ -55,6 +55,7 @@ REPORT, SCRUM = _run("sprint-report", "ok"), _run("scrum-simulate", "ok")
 READ = {'function_unread_gauges{function="dead-letter"}': "0x7200"}
 KEPT = 'dead_letters_kept_total{function="dead-letter"}'
 MISSED = 'schedule_ticks_total{state="missed",reason="late"}'
+CANCELLED = 'schedule_ticks_total{state="failed",reason="cancelled"}'
 SENT = 'schedule_lateness_seconds{schedule="s"}'
 MISSING = 'deliveries_missing_oldest_seconds{hook="app"}'
 COMPARED = 'deliveries_compared_age_seconds{comparison="app"}'
@@ -89,6 +90,7 @@ CASES = [
     Case("DsmScheduleMissed", {MISSED: "0x20 1x100"}, "25m", True),
     Case("DsmScheduleMissed", {MISSED: "0x20 1x100"}, "95m", False, "an hour later"),
     Case("DsmScheduleMissed", {MISSED.replace("missed", "skipped"): "0x20 1x99"}, "25m", False),
+    Case("DsmScheduleMissed", {CANCELLED: "0x20 1x100"}, "25m", False, "as its policy says"),
     Case("DsmScheduleSentLate", {SENT: "2x20 400x200"}, "25m", True),
     Case("DsmScheduleSentLate", {SENT: "_x20 400x200"}, "25m", True, "its first run"),
     Case("DsmScheduleSentLate", {SENT: "2x20 400x200"}, "85m", False, "an hour later"),
