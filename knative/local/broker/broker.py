@@ -10,41 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from knative.local.broker import ingress
 from knative.local.broker.dispatcher import FAN_OUT_S, Dispatcher
-from knative.local.broker.event import (
-    ARRIVAL,
-    TTL,
-    Event,
-    IncompleteError,
-    NotAnEventError,
-    UnreadableError,
-    decode,
-    stamp,
-    validate,
-)
+from knative.local.broker.event import ARRIVAL, TTL, Event, IncompleteError, stamp, validate
 from knative.local.broker.http import Answer, Around, Headers, Send
 from knative.local.broker.journal import Journal
 from knative.local.broker.limiter import CallLater, ConcurrencyLimiter, call_later
-from knative.local.broker.pending import Completion, PendingDelivery, Route
+from knative.local.broker.pending import Completion, PendingDelivery
 from knative.local.broker.queries import Queries
 from knative.local.broker.reader import OpenDelivery, Reader
 from knative.local.broker.records import Change, State
 from knative.local.broker.retention import RETENTION_S, sweep, sweep_forever
+from knative.local.broker.route import routes_of
 from knative.local.broker.spec import BrokerSpec, TriggerSpec
 from knative.local.broker.store import Store, event_row
 from knative.local.broker.watch import Watchers
 
 logger = logging.getLogger(__name__)
 
-MAX_TTL = 255
 LOST = "lost with the memory of the Broker"
 CONCURRENCY = 1000  # deliveries of one Trigger at a time
 
 T = TypeVar("T")
-
-_ALLOW = (b"Allow", b"POST, OPTIONS")
-_ANSWERS = {status: Answer(status, (_ALLOW,)) for status in (202, 400, 404, 405, 500, 503)}
-_OPTIONS = Answer(200, (_ALLOW, (b"WebHook-Allowed-Origin", b"*"), (b"WebHook-Allowed-Rate", b"*")))
 
 
 class LocalBroker(Queries):
@@ -78,24 +65,12 @@ class LocalBroker(Queries):
         self._retention_s = retention_s
         self._clock = clock
         self._answers_before_retries = answers_before_retries
-        specs = {(b.namespace, b.name): b for b in brokers}
-        self._routes: dict[tuple[str, str], list[Route]] = {key: [] for key in specs}
-        self._limiters: dict[str, tuple[Route, ConcurrencyLimiter[PendingDelivery]]] = {}
-        for trigger in triggers:
-            key = (trigger.namespace, trigger.broker)
-            if key not in specs:
-                raise ValueError(
-                    f"trigger {trigger.namespace}/{trigger.name}: broker {trigger.broker!r} "
-                    f"does not exist in namespace {trigger.namespace}"
-                )
-            route = Route(trigger, specs[key])
-            if route.key in self._limiters:
-                raise ValueError(f"trigger {route.key}: there are two of this name")
-            self._routes[key].append(route)
-            self._limiters[route.key] = (
-                route,
-                ConcurrencyLimiter(self._deliver, concurrency, call_later),
-            )
+        self._routes = routes_of(brokers, triggers)
+        self._limiters = {
+            route.key: (route, ConcurrencyLimiter(self._deliver, concurrency, call_later))
+            for routes in self._routes.values()
+            for route in routes
+        }
         self._open: set[PendingDelivery] = set()
         self._watchers = Watchers()
         self._running = False
@@ -232,26 +207,24 @@ class LocalBroker(Queries):
         A producer that hangs up (a cancelled call) cancels no delivery.
         """
         if method != "POST":
-            return _OPTIONS if method == "OPTIONS" else _ANSWERS[405]
+            return ingress.OPTIONS if method == "OPTIONS" else ingress.ANSWERS[405]
         if not self._running:
-            return _ANSWERS[503]
+            return ingress.ANSWERS[503]
         try:
-            event = decode(headers, body)
-            validate(event)
-            ttl = _next_ttl(event)
-        except (NotAnEventError, UnreadableError, IncompleteError) as error:
+            event, ttl = ingress.read(headers, body)
+        except ingress.REFUSED as error:
             logger.info("event to %s/%s refused: %s", namespace, broker, error)
-            return _ANSWERS[400]
+            return ingress.ANSWERS[400]
         key = (namespace, f"{broker}?{query}" if query else broker)
         if key not in self._routes:
             logger.info("event to %s/%s refused: there is no such broker", *key)
-            return _ANSWERS[404]
+            return ingress.ANSWERS[404]
         completion = Completion()
         self._accept(key, event, ttl, completion)
         try:
-            return _ANSWERS[202 if await completion.completed(FAN_OUT_S) else 500]
+            return ingress.ANSWERS[202 if await completion.completed(FAN_OUT_S) else 500]
         except TimeoutError:
-            return _ANSWERS[500]
+            return ingress.ANSWERS[500]
 
     def _accept(
         self,
@@ -380,13 +353,3 @@ class LocalBroker(Queries):
     async def sweep(self) -> int:
         """Delete the settled events that are older than they need to be kept; returns how many."""
         return await sweep(self._journal, self._store, self._clock() - self._retention_s)
-
-
-def _next_ttl(event: Event) -> int:
-    try:
-        ttl = int(event.attributes[TTL]) - 1
-    except (KeyError, ValueError):
-        return MAX_TTL
-    if ttl <= 0:
-        raise IncompleteError(f"{TTL} has run out")
-    return ttl

@@ -1,4 +1,4 @@
-"""A delivery at work, the way it takes, and the producer that waits for it."""
+"""A delivery at work, and the producer that waits for it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,7 @@ from knative.local.broker.http import Headers
 from knative.local.broker.outcome import ErrorInfo
 from knative.local.broker.reader import OpenDelivery
 from knative.local.broker.records import State
-from knative.local.broker.spec import BrokerSpec, Delivery, TriggerSpec, effective_delivery
-
-INGRESS = "http://broker-ingress.knative-eventing.svc.cluster.local"
-
-
-class Route:
-    """A Trigger with all that follows from its specification, worked out once."""
-
-    def __init__(self, trigger: TriggerSpec, broker: BrokerSpec) -> None:
-        self.key = f"{trigger.namespace}/{trigger.name}"
-        self.matches = trigger.matches
-        self.url = trigger.subscriber_uri
-        self.delivery: Delivery = effective_delivery(trigger, broker)
-        self.structured = self.delivery.format == "json"
-        self.broker = (broker.namespace, broker.name)
-        self.ingress_url = f"{INGRESS}/{broker.namespace}/{broker.name}"
-        self.sink_headers: Headers = (
-            (b"Kn-Namespace", trigger.namespace.encode()),
-            (b"User-Agent", b"Go-http-client/1.1"),
-            (b"Accept-Encoding", b"gzip"),
-        )
-        self.headers: Headers = (*self.sink_headers, (b"Prefer", b"reply"))
+from knative.local.broker.route import Route
 
 
 class Completion:
