@@ -1,5 +1,4 @@
-"""Take what agents have left, check it by the rules of their routes, and do it with a token of its
-own.
+"""Take what agents have left, check it by their routes' rules, and do it with a token of its own.
 
 in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
         ScheduleDue(schedule="agent-outputs-sweep")

@@ -19,6 +19,7 @@ from functions.console.formatting import instant
 from functions.console.pages import Page, moved
 from functions.console.panels import NotHere, Panel, Query
 from functions.console.trace_graph import trace_graph
+from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
 # The functions that keep a record of what they handled.
@@ -26,7 +27,7 @@ RECORDS = ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "
 # Those that the record of events knows, and those that are applied here to what it returns.
 FILTERS = ("type", "subject", "trigger")
 LOCAL_FILTERS = ("source", "state", "from", "to", "ticks")
-TICK = "dev.knative.sources.ping"
+TICK = ScheduleDue.type
 PAGE = 40
 # What is read at once, and how often, to fill a page of which most does not fit the filters.
 BATCH, MAX_BATCHES = 80, 5

@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from functions.events.schedule import ScheduleDue
+
 # Every state, as one of five tones; the text names it too, never colour alone.
 _TONES = {
     "good": "ok done delivered handled sent completed complete succeeded success do_success"
@@ -188,7 +190,7 @@ def short_type(type_: str) -> str:
     >>> short_type("io.dsm.sprint.completed.v1"), short_type("dev.knative.sources.ping")
     ('sprint.completed', 'schedule tick')
     """
-    if type_ == "dev.knative.sources.ping":
+    if type_ == ScheduleDue.type:
         return "schedule tick"
     if not type_.startswith("io.dsm."):
         return type_

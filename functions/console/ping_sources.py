@@ -14,10 +14,11 @@ from functions.console.ask import Ask, Row
 from functions.console.events import RECORDS
 from functions.console.formatting import instant
 from functions.cron import Cron, CronError
+from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
-TICK = "dev.knative.sources.ping"
+TICK = ScheduleDue.type
 # The functions that handle ticks: those of the stream's records, and those that only sweep.
 TICKED = (
     *RECORDS,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from functions.events.cycle import BacklogGenerated, CycleCompleted, CycleStep, Orchestration
-from functions.events.sprint import Sprint, TaskSummary
+from functions.events.sprint import TaskSummary
 
 DEFAULT_SCHEDULE = "0 08 * * 1-5"
 SPRINT_WEEKS = 2
@@ -49,14 +49,9 @@ class Done:
     took_ms: float
 
 
-def active(sprints: Sequence[Sprint]) -> Sprint | None:
-    """The newest sprint in progress; sprints come newest first."""
-    return next((sprint for sprint in sprints if sprint.status == "in_progress"), None)
-
-
 def incomplete(sprint_id: str, summary: TaskSummary) -> str | None:
     """Why a sprint's cycle may not run yet."""
-    if 0 < summary.total_tasks == summary.completed_tasks:
+    if summary.is_complete:
         return None
     return (
         f"sprint {sprint_id} is not complete: {summary.completed_tasks} of "

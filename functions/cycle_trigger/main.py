@@ -23,7 +23,7 @@ from functions.cycle_trigger.steps import step_of
 from functions.dsm_client import dsm
 from functions.events.cycle import CycleCompleted, CycleRequested
 from functions.events.schedule import ScheduleDue
-from functions.events.sprint import SprintCompleted
+from functions.events.sprint import SprintCompleted, newest_active
 from functions.kit.cloudevents import format_time
 from functions.kit.context import Context
 from functions.kit.contract import Query, Settling, function, page
@@ -87,7 +87,7 @@ async def finished_sprint(event: SprintCompleted | CycleRequested, ctx: Context)
     if isinstance(event, SprintCompleted):
         return event.sprint_id
     sprints = await dsm(ctx).sprints.of(event.project_id)
-    active = decide.active(sprints)
+    active = newest_active(sprints)
     if active is None:
         return sprints[0].sprint_id if sprints else None
     summary = await dsm(ctx).sprints.summary(active.sprint_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 
@@ -25,12 +26,23 @@ class Sprint(Value):
     status: str
 
 
+def newest_active(sprints: Iterable[Sprint]) -> Sprint | None:
+    """A project's sprint in progress, the one that began last where there are several."""
+    active = (sprint for sprint in sprints if sprint.status == "in_progress")
+    return max(active, key=lambda sprint: sprint.start_date or date.min, default=None)
+
+
 class TaskSummary(Value):
     """Counts of a sprint's tasks; completed means a progress of 100."""
 
     total_tasks: int = Field(ge=0)
     completed_tasks: int = Field(ge=0)
     pending_tasks: int = Field(ge=0)
+
+    @property
+    def is_complete(self) -> bool:
+        """All tasks are completed; a sprint without tasks is not complete."""
+        return 0 < self.total_tasks == self.completed_tasks
 
 
 def _percent(given: object) -> object:

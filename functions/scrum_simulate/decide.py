@@ -15,7 +15,7 @@ from functions.events.scrum import (
     TaskMoved,
     TaskUpdate,
 )
-from functions.events.sprint import ProjectSprints, Sprint, Task
+from functions.events.sprint import ProjectSprints, Sprint, Task, newest_active
 
 # A plan, and what came of a day, as they are kept between retries.
 PlanJson = dict[str, Any]
@@ -71,12 +71,8 @@ def day_of(event: ScheduleDue | ScrumRequested, now: datetime) -> date:
 
 def active_sprints(projects: Sequence[ProjectSprints]) -> list[Sprint]:
     """Each project's sprint in progress, the newest where there are several."""
-    active = []
-    for project in projects:
-        in_progress = [s for s in project.sprints if s.status == "in_progress"]
-        if in_progress:
-            active.append(max(in_progress, key=lambda s: s.start_date or date.min))
-    return active
+    newest = (newest_active(project.sprints) for project in projects)
+    return [sprint for sprint in newest if sprint is not None]
 
 
 def day_key(sprint_id: str, on: date) -> str:

@@ -50,7 +50,7 @@ def measured(sprint: Sprint, summary: TaskSummary) -> SprintStatus:
         total_tasks=total,
         completed_tasks=completed,
         completion_percentage=round(100 * completed / total, 2) if total else 0.0,
-        state="complete" if 0 < total == completed else "active",
+        state="complete" if summary.is_complete else "active",
     )
 
 

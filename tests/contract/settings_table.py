@@ -19,11 +19,12 @@ from tests.support.repository import all_folders
 
 # Whose source says this reads that class of the kit; every process reads the others.
 _USES: dict[str, str] = {
-    "DatabaseSettings": r"\bctx\.(store|tx|journal)\b|\.(store|database)\b|\bonce\(|inbox=True",
+    "DatabaseSettings": r"\b(ctx|step)\.(store|tx|journal)\b|\.(store|database)\b|\bonce\("
+    r"|inbox=True",
     "HttpSettings": r"\b(ctx|resources)\.(http|publisher)\b|\bdsm\(",
     "ServiceSettings": r"\bdsm\(",
     "ClusterSettings": r"\bctx\.cluster\b",
-    "GithubSettings": r"\bGithubSettings\b",
+    "GithubSettings": r"\bGithubSettings\b|\bctx\.(github|asks_github)\b",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,8 @@ import yaml
 
 from functions.kit.process.serve import FUNCTIONS
 from knative.local.manifests.kustomize import build
-from tests.contract import tables
-from tests.support.repository import KNATIVE, ROOT
+from tests.contract import settings_table, tables
+from tests.support.repository import KNATIVE, ROOT, event_types, function_folders, spec
 
 DOCUMENTS = [
     path for folder in (ROOT, ROOT / ".github") for path in sorted(folder.glob("*.md"))
@@ -32,6 +33,21 @@ def test_a_readme_says_what_the_code_and_the_yaml_say(path: Path, name: str) -> 
     assert f"<!-- {name} -->\n{tables.PARTS[name]()}\n<!-- /{name} -->" in path.read_text(), (
         "run python -m tests.contract.tables --write"
     )
+
+
+def test_what_a_table_says_of_something_is_a_whole_sentence() -> None:
+    described = [spec(name).about for name in function_folders()] + [
+        inspect.getdoc(kind) or "" for kind in (*event_types(), *settings_table.classes())
+    ]
+    firsts = [text.partition("\n")[0] for text in described]
+    assert [first for first in firsts if not first.endswith((".", "?"))] == []
+
+
+def test_the_front_page_shows_as_many_services_as_there_are() -> None:
+    (shown,) = re.findall(r"(\d+) services are ready", (ROOT / "README.md").read_text())
+    objects = build(KNATIVE / "overlays" / "local")
+    kinds = [(o.body["apiVersion"], o.kind) for o in objects]
+    assert int(shown) == kinds.count(("serving.knative.dev/v1", "Service"))
 
 
 def test_every_part_stands_in_a_readme() -> None:

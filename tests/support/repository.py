@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -18,7 +19,7 @@ import yaml
 from _pytest.mark import ParameterSet
 
 import functions.events
-from functions.events.base import Event, Request, all_types
+from functions.events.base import Event, all_types
 from functions.kit.context import Context
 from functions.kit.contract.decorator import spec_of
 from functions.kit.contract.handle import Rules
@@ -226,11 +227,10 @@ def listeners(kind: type[Event]) -> list[str]:
 
 def speakers(kind: type[Event]) -> list[str]:
     """Who emits an event class: functions that declare it, services that make it."""
-    functions = [n for n in function_folders() if kind in spec(n).emits]
-    # A function that takes a request names its class all the same, in doctests and checks.
-    takers = listeners(kind) if issubclass(kind, Request) else []
-    others = [n for n in all_folders() if n not in functions and n not in takers]
-    return functions + [n for n in others if _makes(n, kind)]
+    functions = function_folders()
+    declared = [name for name in functions if kind in spec(name).emits]
+    services = [name for name in all_folders() if name not in functions]
+    return declared + [name for name in services if _makes(name, kind)]
 
 
 def named(manifests: list[Manifest]) -> list[ParameterSet]:
@@ -274,6 +274,7 @@ def _in_filter(item: Manifest, attribute: str) -> Iterator[Pattern]:
 
 def _makes(name: str, kind: type[Event]) -> bool:
     """Does a service build events of this class? A function says so itself, in `emits`."""
-    made = re.compile(rf"\b{kind.__name__}(\.model_validate)?\(")
-    texts = [path.read_text() for path in all_folders()[name].glob("*.py")]
-    return any(f"from {kind.__module__} import" in text and made.search(text) for text in texts)
+    made = {kind.__name__, f"{kind.__name__}.model_validate"}
+    trees = (ast.parse(path.read_text()) for path in all_folders()[name].glob("*.py"))
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(ast.unparse(call.func) in made for call in calls)

@@ -22,8 +22,11 @@ GROUP = "group:"
 
 
 class UserSettings(Settings):
-    """Which people may look and act. A list has commas between: names, or `group:NAME` for a value
-    of USER_GROUPS_CLAIM; `*` stands for any characters."""
+    """Which people may look and act.
+
+    A list has commas between: names, or `group:NAME` for a value of USER_GROUPS_CLAIM; `*` stands
+    for any characters.
+    """
 
     user_issuer_url: str = Field(
         "",

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from functions.events.schedule import ScheduleDue
+
 if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
 
-TICK = "dev.knative.sources.ping"
 MAX_QUERY_TEXT = 2000
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+([a-z_][\w.]*)", re.IGNORECASE)
@@ -24,7 +25,7 @@ _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+([a-z_][\w.]*)", re.IGNORECA
 def trigger(event: Mapping[str, str]) -> str:
     if not event:
         return "http"
-    return "timer" if event.get("type") == TICK else "pubsub"
+    return "timer" if ScheduleDue.covers(event.get("type", "")) else "pubsub"
 
 
 def of_request(scope: Any, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What comes in at a Broker's door: an event with its hops, or the answer that refuses it."""
+"""What comes to a Broker: an event with its hops, or the answer that refuses it."""
 
 from __future__ import annotations
 
