@@ -98,6 +98,33 @@ async def test_old_runs_are_deleted_in_batches_and_young_ones_stay(
     assert await month.fetchval("SELECT count(*) FROM run WHERE function = 'f1'") == 12000
 
 
+# A month of answers and of steps, as SQL makes them.
+ANSWERS = """
+    INSERT INTO inbox (function, source, id, type, received_at)
+    SELECT 'f' || n % 5, '/s', n::text, 't', now() - interval '30 days' * n / 60000
+    FROM generate_series(1, 60000) AS n"""
+STEPS = """
+    INSERT INTO journal (function, key, step, result, took_ms, done_at)
+    SELECT 'f' || n % 5, n::text, 'DO', '{}', 1, now() - interval '30 days' * n / 60000
+    FROM generate_series(1, 60000) AS n"""
+
+
+@pytest.mark.parametrize("table", ["inbox", "journal", "run"])
+async def test_what_is_old_enough_to_be_deleted_is_found_by_its_age(
+    month: asyncpg.Connection[asyncpg.Record], table: str
+) -> None:
+    await month.execute({"inbox": ANSWERS, "journal": STEPS, "run": "SELECT 1"}[table])
+    await month.execute(f"VACUUM ANALYZE {table}")
+    whole = await pages(month, f"SELECT count(*) FROM {table} WHERE {table}::text <> ''")
+    (rule,) = [
+        one
+        for one in retention._of_kit("f0", retention.DAYS + 1)
+        if f"DELETE FROM {table} " in one.statement
+    ]
+    assert whole > 300
+    assert await pages(month, rule.statement, rule.days, retention.BATCH) < 20
+
+
 async def test_what_gets_old_while_a_process_lives_is_deleted_in_a_later_round(
     new_database: str, store: Store
 ) -> None:

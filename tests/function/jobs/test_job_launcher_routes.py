@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncpg
+import pytest
+
 from functions.job_launcher.main import job_launcher
+from functions.kit import cloudevents
 from tests.support.cluster import Cluster
-from tests.support.job_world import PYTHON_ROUTES, shipped_routes
+from tests.support.job_world import PYTHON_ROUTES, job_world, shipped_routes
 
 
 async def routes_of(cluster: Cluster, folder: Path, text: str) -> list[dict[str, object]]:
@@ -29,6 +33,23 @@ async def test_each_route_says_what_it_matches(cluster: Cluster, tmp_path: Path)
         },
         "job": True,
     }
+
+
+async def test_an_event_that_no_route_names_leaves_nothing_behind(
+    cluster: Cluster, functions_database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with job_world(cluster, functions_database, tmp_path) as world:
+        event = cloudevents.Message("of-no-route", "/tests", "test.unknown.v1", data=b"{}")
+        assert (await cluster.tell("job-launcher", event)).status_code == 202
+        assert await world.jobs() == []
+    connection = await asyncpg.connect(functions_database)
+    left = await connection.fetchval(
+        "SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM run WHERE id = 'of-no-route')"
+    )
+    await connection.close()
+    assert left == 0
+    assert not [line for line in caplog.messages if "of-no-route" in line]
 
 
 async def test_a_route_that_ignores_makes_no_job(cluster: Cluster, tmp_path: Path) -> None:
