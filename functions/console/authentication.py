@@ -73,7 +73,8 @@ class Authentication:
         self._notices = URLSafeSerializer(secret, salt="notice")
         self._attempts = URLSafeTimedSerializer(secret, salt="sign-in")
         self.session = self._session()
-        self.who = "anonymous"  # who acts, once that is known
+        self.who = "anonymous"  # who acts, and why, once that is known
+        self.reason = ""
 
     @property
     def user(self) -> User:
@@ -132,13 +133,16 @@ class Authentication:
         return fields
 
     async def act(self) -> tuple[Mapping[str, str], str]:
-        """The form's fields and who acts."""
+        """The form's fields and who acts; `reason`, which every action has, is one of them."""
         fields = await self.form()
         user = self.user
         if not user.may_act:
             raise Refused(user.why_not)
         self.who = user.name
-        return fields, user.name
+        self.reason = fields.get("reason", "").strip()
+        if not self.reason:
+            raise PermanentError("Give a reason: it is kept with who did this.")
+        return {**fields, "reason": self.reason}, user.name
 
     def knows(self, token: str) -> bool:
         expected = "" if self._users.user_issuer_url else self._settings.console_token

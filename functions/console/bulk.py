@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,34 +26,34 @@ Act = Callable[[Ask, str, str, str, str], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be selected on a page; `actions` are button, question and whether a reason is due.
+    """What can be selected on a page; `actions` are button and question.
 
     `href` is the page of an item.
     """
 
     noun: str
     page: str
-    actions: Mapping[str, tuple[str, str, bool]]
+    actions: Mapping[str, tuple[str, str]]
     href: Callable[[str], str]
     act: Act
 
 
 async def _job(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
-    await ask.function(jobs.FUNCTION).act(f"{path('jobs', item)}/{action}", who)
+    at = f"{path('jobs', item)}/{action}?{urlencode({'reason': reason})}"
+    await ask.function(jobs.FUNCTION).act(at, who)
     return "asked to stop"
 
 
 async def _run(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
     flow = item.rpartition("/")[2]
-    at = path("api", "orchestration", action, flow)
+    at = f"{path('api', 'orchestration', action, flow)}?{urlencode({'reason': reason})}"
     answer = await ask.function(orchestrations.FUNCTION).act(at, who)
     return str(answer["message"])
 
 
 async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
     peer = ask.function(dead_letters.FUNCTION)
-    body = {"reason": reason} if action == "dismiss" else None
-    await peer.act(f"{path('dead-letters', item)}/{action}", who, body)
+    await peer.act(f"{path('dead-letters', item)}/{action}", who, {"reason": reason})
     return "dismissed" if action == "dismiss" else "redriving"
 
 
@@ -65,7 +66,7 @@ KINDS = {
     "jobs": Kind(
         "Job",
         "/jobs",
-        {"cancel": ("Stop", "Each pod gets the time that it has to end.", False)},
+        {"cancel": ("Stop", "Each pod gets the time that it has to end.")},
         lambda item: path("jobs", item),
         _job,
     ),
@@ -73,7 +74,7 @@ KINDS = {
         "run",
         "/orchestrations",
         {
-            name: (*orchestration_actions.ACTIONS[name], False)
+            name: orchestration_actions.ACTIONS[name]
             for name in ("retry", "pause", "resume", "cancel")
         },
         _run_page,
@@ -83,8 +84,8 @@ KINDS = {
         "dead letter",
         "/dead-letters",
         {
-            "redrive": ("Send again", "Each event goes to the broker as it first came.", False),
-            "dismiss": ("Dismiss", "Nothing is sent. They need no attention any more.", True),
+            "redrive": ("Send again", "Each event goes to the broker as it first came."),
+            "dismiss": ("Dismiss", "Nothing is sent. They need no attention any more."),
         },
         lambda item: path("dead-letters", item),
         _dead_letter,
@@ -97,14 +98,13 @@ async def confirm(view: View) -> Response:
     kind, action = _asked(view)
     items = view.request.query_params.getlist("item")
     _check(items)
-    button, text, asks_reason = kind.actions[action]
+    button, text = kind.actions[action]
     values = {
         "title": f"{button} {count(len(items), kind.noun)}?",
         "text": text,
         "facts": {},
         "items": items,
         "fields": {"items": "\n".join(items)},
-        "asks_reason": asks_reason,
         "action": f"/bulk/{view.query['kind']}?action={action}",
         "button": button,
         "back": kind.page,
@@ -118,7 +118,7 @@ async def act(view: View) -> Response:
     kind, action = _asked(view)
     items = form.get("items", "").splitlines()
     _check(items)
-    reason = form.get("reason", "")
+    reason = form["reason"]
     results = await asyncio.gather(
         *(_result(view.ask, kind, item, action, who, reason) for item in items)
     )

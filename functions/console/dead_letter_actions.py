@@ -49,11 +49,11 @@ async def confirm_one(view: View) -> Response:
 
 
 async def redrive_one(view: View) -> Response:
-    _, who = await view.authentication.act()
+    form, who = await view.authentication.act()
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
     at = f"/dead-letters/{found['number']}/redrive"
-    await view.ask.function(FUNCTION).act(at, who)
+    await view.ask.function(FUNCTION).act(at, who, {"reason": form["reason"]})
     return _sending(view, number)
 
 
@@ -67,15 +67,18 @@ async def edit(view: View) -> Response:
     """The event's data and subject in a form."""
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
-    return _edit_page(view, found, as_text(found["event"]), found["subject"] or "", "")
+    return _edit_page(view, found, as_text(found["event"]), found["subject"] or "")
 
 
-def _edit_page(view: View, found: Row, data: str, subject: str, wrong: str) -> Response:
+def _edit_page(
+    view: View, found: Row, data: str, subject: str, reason: str = "", wrong: str = ""
+) -> Response:
     values = {
         "title": f"Edit dead letter {found['number']} and send it",
         "dead_letter": found,
         "data": data,
         "subject": subject,
+        "reason": reason,
         "wrong": wrong,
     }
     return render(view, "edit_dead_letter.html", values, 422 if wrong else 200)
@@ -86,13 +89,14 @@ async def send_edited(view: View) -> Response:
     form, who = await view.authentication.act()
     number = view.query["number"]
     found = await read_dead_letter(view.ask, number)
-    text, subject = form.get("data", ""), form.get("subject", "")
-    change: dict[str, Any] = {"data": text}
+    text, subject, reason = form.get("data", ""), form.get("subject", ""), form["reason"]
+    change: dict[str, Any] = {"data": text, "reason": reason}
     if "json" in (found["event"].get("datacontenttype") or "application/json"):
         try:
             change["data"] = json.loads(text)
         except ValueError as error:
-            return _edit_page(view, found, text, subject, f"The data is no valid JSON: {error}.")
+            wrong = f"The data is no valid JSON: {error}."
+            return _edit_page(view, found, text, subject, reason, wrong)
     if subject != (found["subject"] or ""):
         change["attributes"] = {"subject": subject}
     peer = view.ask.function(FUNCTION)
@@ -101,7 +105,7 @@ async def send_edited(view: View) -> Response:
     except Conflict:
         raise
     except PermanentError as error:
-        return _edit_page(view, found, text, subject, error.detail)
+        return _edit_page(view, found, text, subject, reason, error.detail)
     return _sending(view, number)
 
 
@@ -122,7 +126,6 @@ async def confirm_end(view: View) -> Response:
         "text": text,
         "facts": {"event": f"{found['type']} {found['subject'] or ''}", "failed": cause(found)},
         "fields": {},
-        "asks_reason": True,
         "action": f"/dead-letters/{number}/{action}",
         "button": title,
         "back": f"/dead-letters/{number}",
@@ -134,7 +137,7 @@ async def end(view: View) -> Response:
     form, who = await view.authentication.act()
     number, action = view.query["number"], view.request.url.path.rpartition("/")[2]
     found = await read_dead_letter(view.ask, number)
-    body = {"reason": form.get("reason", "")}
+    body = {"reason": form["reason"]}
     await view.ask.function(FUNCTION).act(f"/dead-letters/{found['number']}/{action}", who, body)
     to = "/dead-letters" if action == "delete" else f"/dead-letters/{number}"
     return done(view, to, f"Dead letter {number} was {ENDS[action][2]}.", "calm")
@@ -149,7 +152,6 @@ async def confirm_dismiss_many(view: View) -> Response:
         "text": "Nothing is sent. Oldest first, at most 200 at once.",
         "facts": {name: wanted.get(name, "any") for name in FILTERS},
         "fields": chosen(view.query),
-        "asks_reason": True,
         "action": "/dead-letters/dismiss",
         "button": "Dismiss",
         "back": f"/dead-letters?{urlencode(chosen(view.query))}",
@@ -159,7 +161,7 @@ async def confirm_dismiss_many(view: View) -> Response:
 
 async def dismiss_many(view: View) -> Response:
     form, who = await view.authentication.act()
-    body = {**chosen(form), "state": "open", "reason": form.get("reason", "")}
+    body = {**chosen(form), "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
     return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
 
@@ -203,7 +205,7 @@ async def confirm_many(view: View) -> Response:
 async def redrive_many(view: View) -> Response:
     form, who = await view.authentication.act()
     wanted = chosen(form)
-    body = {**wanted, "state": "open"}
+    body = {**wanted, "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
     return _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
 

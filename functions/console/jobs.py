@@ -90,9 +90,10 @@ async def confirm(view: View) -> Response:
 
 
 async def cancel(view: View) -> Response:
-    _, who = await view.authentication.act()
+    form, who = await view.authentication.act()
     at = path("jobs", view.query["id"])
-    await view.ask.function(FUNCTION).act(f"{at}/cancel", who)
+    reason = urlencode({"reason": form["reason"]})
+    await view.ask.function(FUNCTION).act(f"{at}/cancel?{reason}", who)
     return done(view, at, "It was asked to stop.")
 
 

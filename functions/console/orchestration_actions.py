@@ -59,9 +59,11 @@ async def confirm(view: View) -> Response:
 async def act(view: View) -> Response:
     form, who = await view.authentication.act()
     action = _action(view.query)
-    to = f"?{urlencode({'to': form['to']})}" if action == "undo" and form.get("to") else ""
+    query = {"reason": form["reason"]}
+    if action == "undo" and form.get("to"):
+        query["to"] = form["to"]
     answer = await view.ask.function(FUNCTION).act(
-        f"/api/orchestration/{action}/{view.query['flow']}{to}", who
+        f"/api/orchestration/{action}/{view.query['flow']}?{urlencode(query)}", who
     )
     return done(view, run_page(view.query), f"{answer['message']}.")
 

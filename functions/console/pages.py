@@ -126,6 +126,7 @@ def endpoint(
                 "who": view.authentication.who,
                 "path": request.url.path,
                 "status": response.status_code,
+                **({"reason": reason} if (reason := view.authentication.reason) else {}),
             }
             logger.info("action", extra={"fields": fields})
         view.authentication.leave(response)

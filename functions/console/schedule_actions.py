@@ -73,7 +73,6 @@ async def confirm(view: View) -> Response:
         "text": text,
         "facts": facts,
         "fields": {},
-        "asks_reason": action == "pause",
         "asks_until": action == "pause",
         "action": f"{path('schedules', name)}/{action}",
         "button": button,
@@ -85,9 +84,9 @@ async def confirm(view: View) -> Response:
 async def act(view: View) -> Response:
     form, who = await view.authentication.act()
     name, action = view.query["name"], _action(view)
-    body: Row = {"by": valid_attribute(who)}
+    body: Row = {"by": valid_attribute(who), "reason": form["reason"]}
     if action == "pause":
-        body |= {"reason": form.get("reason", ""), "until": utc(form.get("until", "")) or None}
+        body["until"] = utc(form.get("until", "")) or None
     at = path("schedules", name)
     has_ledger = await ledger_of(view.ask, name) is not None
     await view.ask.function(ledger.FUNCTION).act(f"{at}/{action}", who, body)
@@ -136,6 +135,7 @@ def _asked(fields: Mapping[str, str], who: str) -> Row:
         "before": utc(fields.get("before", "")),
         "which": fields.get("which") or "missed",
         "at_once": int(at_once) if at_once.isdecimal() else at_once,
+        "reason": fields.get("reason", ""),
     }
 
 
@@ -163,11 +163,12 @@ async def confirm_backfill(view: View) -> Response:
 
 
 async def change_backfill(view: View) -> Response:
-    _, who = await view.authentication.act()
+    form, who = await view.authentication.act()
     action = _backfill_action(view)
     found = await read_backfill(view.ask, view.query)
     at = f"{path('backfills', str(found['number']))}/{action}"
-    answer = await view.ask.function(ledger.FUNCTION).act(at, who, {"by": valid_attribute(who)})
+    body = {"by": valid_attribute(who), "reason": form["reason"]}
+    answer = await view.ask.function(ledger.FUNCTION).act(at, who, body)
     return done(view, backfill_path(view.query), f"The backfill is {answer['state']}.", "calm")
 
 

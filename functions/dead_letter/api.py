@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from functions.dead_letter import audit, tables
-from functions.dead_letter.redrive import Edit, as_kept, edited, redrive
+from functions.dead_letter.redrive import Edit, Reason, as_kept, edited, redrive
 from functions.kit import cloudevents
 from functions.kit.clients import each
 from functions.kit.context import Context
@@ -19,7 +19,6 @@ from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.contract.problem import describe
-from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, NotFound, PermanentError, shortened
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,6 +42,12 @@ class Filter(BaseModel):
     type: str | None = None
     function: str | None = None
     state: tables.State | None = None
+
+
+class Redriven(Filter):
+    """Which dead letters are sent again, and why."""
+
+    reason: Reason = ""
 
 
 class Why(BaseModel):
@@ -84,7 +89,8 @@ async def dead_letter(request: Request, ctx: Context) -> Response:
 
 
 async def redrive_one(request: Request, ctx: Context) -> Response:
-    """Send one dead letter again, edited as in the body: `{"data": ..., "attributes": {}}`.
+    """Send one dead letter again, edited as in the body: `{"data": ..., "attributes": {}}`, which
+    may have a `reason`.
 
     It leaves by the outbox; the dead letter tells how that ended.
     """
@@ -92,7 +98,8 @@ async def redrive_one(request: Request, ctx: Context) -> Response:
     found = await _found(request, ctx)
     number = found.number
     message = as_kept(found) if edit.is_empty else edited(found, edit)
-    if not await redrive(number, _who(request), ctx, message, is_edited=not edit.is_empty):
+    who, is_edited = _who(request), not edit.is_empty
+    if not await redrive(number, who, edit.reason, ctx, message, is_edited=is_edited):
         raise Conflict(
             f"dead letter {number} is not open: it is redriven already, or being redriven right "
             "now, or dismissed"
@@ -106,13 +113,14 @@ async def redrive_many(request: Request, ctx: Context) -> Response:
     One request sends up to 200 and answers how many are `left`. An empty filter is refused: it is
     more often a slip than a wish. Each dead letter tells how its sending ended.
     """
-    chosen = _chosen(_read(Filter, await _json(request)))
+    given = _read(Redriven, await _json(request))
+    chosen = _chosen(given)
 
     who = _who(request)
 
     async def send(number: int) -> dict[str, Any]:
         try:
-            is_sending = await redrive(number, who, ctx)
+            is_sending = await redrive(number, who, given.reason, ctx)
         except (Conflict, PermanentError) as error:
             return {"dead_letter": number, "outcome": "failed", "detail": shortened(error.detail)}
         outcome = "redriving" if is_sending else "skipped"
@@ -138,17 +146,13 @@ async def _end(action: str, number: int, request: Request, reason: str, ctx: Con
     end = {"dismissed": audit.dismiss, "deleted": audit.delete}[action]
     who, now = _who(request), ctx.now()
     async with ctx.store.transaction() as tx:
-        ended = await end(tx, number, who, reason, now)
-        if ended:
-            done = UserAction(who, action, f"dead letter {number}", reason)
-            await record_action(tx, ctx.function, done, now)
-    return ended
+        return await end(tx, number, who, reason, now)
 
 
 async def dismiss_many(request: Request, ctx: Context) -> Response:
     """Dismiss the open dead letters of a filter, oldest first, up to 200, with one reason."""
     given = _read(Dismissal, await _json(request))
-    chosen = _chosen(Filter(type=given.type, function=given.function, state=given.state))
+    chosen = _chosen(given)
 
     async def dismiss(number: int) -> dict[str, Any]:
         done = await _end("dismissed", number, request, given.reason, ctx)
@@ -184,7 +188,7 @@ async def audited(request: Request, ctx: Context) -> Response:
 
 
 def _chosen(chosen: Filter) -> tables.Wanted:
-    if chosen == Filter():
+    if (chosen.type, chosen.function, chosen.state) == (None, None, None):
         raise PermanentError('give type, function or state; {"state": "open"} means all')
     return (chosen.type, chosen.function, chosen.state or "open")
 

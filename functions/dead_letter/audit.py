@@ -1,4 +1,7 @@
-"""SQL of the ends of dead letters: dismissed, deleted or expired, each with an audit row."""
+"""SQL of the ends of dead letters: dismissed, deleted or expired, each on the record of actions.
+
+The record outlives the dead letter: `about` says which event it was, and holds none of its data.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from functions.kit.durable import Connection
 
-_AUDITED = "number, $1, $2, $3, $4, source, id, type, dest"
-_INSERT = "INSERT INTO audit (dead_letter, at, who, action, reason, source, id, type, dest)"
+_MINE = "function = 'dead_letter'"
+_INSERT = """INSERT INTO user_action (function, at, who, action, reason, subject, about)
+    SELECT 'dead_letter', {values}, 'dead letter ' || number, jsonb_build_object(
+        'dead_letter', number, 'source', source, 'id', id, 'type', type, 'dest', dest)
+    FROM ended RETURNING true"""
+_BY_USER = _INSERT.format(values="$1, $2, $3, $4")
+# Under no name: the record of what users did leaves it out.
+_BY_ITSELF = _INSERT.format(values="now(), '', 'expired', 'kept for ' || $1 || ' days'")
 
 
 async def dismiss(tx: Connection, number: int, who: str, reason: str, now: datetime) -> bool:
@@ -17,7 +26,7 @@ async def dismiss(tx: Connection, number: int, who: str, reason: str, now: datet
     found = await tx.fetchval(
         f"""WITH ended AS (UPDATE dead_letter SET state = 'dismissed'
                 WHERE number = $5 AND state = 'open' RETURNING *)
-            {_INSERT} SELECT {_AUDITED} FROM ended RETURNING true""",
+            {_BY_USER}""",
         *(now, who, "dismissed", reason, number),
     )
     return found is not None
@@ -27,7 +36,7 @@ async def delete(tx: Connection, number: int, who: str, reason: str, now: dateti
     """Delete a dead letter with its payload and its redrives; False where there is none."""
     found = await tx.fetchval(
         f"""WITH ended AS (DELETE FROM dead_letter WHERE number = $5 RETURNING *)
-            {_INSERT} SELECT {_AUDITED} FROM ended RETURNING true""",
+            {_BY_USER}""",
         *(now, who, "deleted", reason, number),
     )
     return found is not None
@@ -42,29 +51,31 @@ EXPIRE = f"""
         ended AS (
             DELETE FROM dead_letter USING old WHERE dead_letter.number = old.number
             RETURNING dead_letter.*),
-        audited AS (
-            {_INSERT}
-            SELECT number, now(), 'dead-letter', 'expired', 'kept for ' || $1 || ' days',
-                   source, id, type, dest
-            FROM ended RETURNING true)
+        audited AS ({_BY_ITSELF})
     SELECT count(*) FROM audited"""
 
 
 async def of(connection: Connection, number: int) -> list[dict[str, Any]]:
-    """The audit of one dead letter, oldest first, as JSON."""
+    """The ends of one dead letter, oldest first, as JSON."""
     rows = await connection.fetch(
-        "SELECT who, at::text, action, reason FROM audit WHERE dead_letter = $1 ORDER BY number",
+        f"""SELECT who, at::text, action, reason FROM user_action
+            WHERE {_MINE} AND subject = 'dead letter ' || $1::bigint AND about <> '{{}}'
+            ORDER BY number""",
         number,
     )
     return [dict(row) for row in rows]
 
 
 async def newest(connection: Connection, limit: int, before: int | None) -> list[dict[str, Any]]:
-    """The audit of all, newest first, as JSON; `before` is the `number` of the page before."""
+    """The ends of all, newest first, as JSON; `before` is the `number` of the page before."""
     rows = await connection.fetch(
-        """SELECT number, dead_letter, at::text, who, action, reason, source, id, type,
-                  dest
-           FROM audit WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2""",
+        f"""SELECT number, (about->>'dead_letter')::bigint AS dead_letter, at::text,
+                   coalesce(nullif(who, ''), 'dead-letter') AS who, action, reason,
+                   about->>'source' AS source, about->>'id' AS id, about->>'type' AS type,
+                   about->>'dest' AS dest
+            FROM user_action
+            WHERE {_MINE} AND about <> '{{}}' AND ($1::bigint IS NULL OR number < $1)
+            ORDER BY number DESC LIMIT $2""",
         *(before, limit),
     )
     return [dict(row) for row in rows]

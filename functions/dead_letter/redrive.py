@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from functions.dead_letter import decide, tables
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, PermanentError
+
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=r"^[^\x00]*$")
+]
 
 
 class Edit(BaseModel):
@@ -23,6 +27,7 @@ class Edit(BaseModel):
 
     data: Any = None
     attributes: dict[str, str] = Field(default_factory=dict)
+    reason: Reason = ""
 
     @property
     def is_empty(self) -> bool:
@@ -88,6 +93,7 @@ def _check_content_type(attributes: Mapping[str, str]) -> None:
 async def redrive(
     number: int,
     who: str,
+    reason: str,
     ctx: Context,
     message: cloudevents.Message | None = None,
     *,
@@ -95,20 +101,20 @@ async def redrive(
 ) -> bool:
     """Put one dead letter's event into the outbox; False where it is not to be sent.
 
-    `message` is what is sent; without it the event as it was. With the event its audit row is
-    committed, and the dead letter says "redriving" until the event has left. Sending it twice is
+    `message` is what is sent; without it the event as it was. With the event it is recorded who
+    sent it, and the dead letter says "redriving" until the event has left. Sending it twice is
     harmless, as functions know an event by its source and id. If it fails anew, its dead letter
     opens the row.
     """
     durable = ctx.resources.durable
     async with ctx.store.transaction() as tx:
-        claim = await tables.claim(tx, number, who, edited=is_edited)
+        claim = await tables.claim(tx, number, edited=is_edited)
         if claim is None:
             return False
         (entry,) = await durable.put(tx, ctx.function, [message or as_kept(claim.dead_letter)])
-        await tables.link(tx, claim.redrive, entry.number)
         action = "sent again, edited" if is_edited else "sent again"
-        done = UserAction(who, action, f"dead letter {number}")
-        await record_action(tx, ctx.function, done, ctx.now())
+        done = UserAction(who, action, f"dead letter {number}", reason)
+        recorded = await record_action(tx, ctx.function, done, ctx.now())
+        await tables.link(tx, claim.redrive, entry.number, recorded)
     durable.deliver([entry])
     return True

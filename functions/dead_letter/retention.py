@@ -8,7 +8,7 @@ from pydantic import Field
 
 from functions.dead_letter import audit
 from functions.kit.context import Context
-from functions.kit.durable import Rule, rule
+from functions.kit.durable import Rule
 from functions.kit.settings import Settings
 
 
@@ -26,15 +26,8 @@ class DeadLetterSettings(Settings):
         description="how much of an event's data is kept, bytes; a dead letter whose data was cut "
         "off can be edited and sent again, but not sent as it was",
     )
-    dead_letter_audit_days: int = Field(
-        400, ge=1, description="how long it is on record who dismissed or deleted what, days"
-    )
 
 
 def retention(ctx: Context) -> Sequence[Rule]:
-    """Dead letters, the end of each on record, and that record."""
-    settings = ctx.settings(DeadLetterSettings)
-    return (
-        Rule(settings.dead_letter_retention_days, audit.EXPIRE),
-        rule("audit", "at", settings.dead_letter_audit_days),
-    )
+    """Dead letters, the end of each on record."""
+    return (Rule(ctx.settings(DeadLetterSettings).dead_letter_retention_days, audit.EXPIRE),)

@@ -62,7 +62,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Claim:
-    """A dead letter that is being sent again, and its audit row."""
+    """A dead letter that is being sent again, and the number of its redrive."""
 
     redrive: int
     dead_letter: DeadLetter
@@ -173,15 +173,17 @@ async def one(connection: Connection, number: int) -> DeadLetter | None:
 async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
     """The redrives of one dead letter, oldest first, as JSON; without an outcome it is unknown."""
     rows = await connection.fetch(
-        """SELECT number, who, began_at::text, ended_at::text, outcome, detail, edited FROM redrive
-           WHERE dead_letter = $1 ORDER BY number""",
+        """SELECT redrive.number, coalesce(who, '') AS who, coalesce(reason, '') AS reason,
+                  began_at::text, ended_at::text, outcome, detail, edited
+           FROM redrive LEFT JOIN user_action ON user_action.number = redrive.action
+           WHERE dead_letter = $1 ORDER BY redrive.number""",
         number,
     )
     return [dict(row) for row in rows]
 
 
-async def claim(tx: Connection, number: int, who: str, *, edited: bool) -> Claim | None:
-    """Mark an open dead letter as being sent, with an audit row; None where it is not open."""
+async def claim(tx: Connection, number: int, *, edited: bool) -> Claim | None:
+    """Mark an open dead letter as being sent; None where it is not open."""
     row = await tx.fetchrow(
         f"""UPDATE dead_letter SET state = 'redriving', claimed_at = now()
             WHERE number = $1 AND state = 'open'
@@ -190,16 +192,18 @@ async def claim(tx: Connection, number: int, who: str, *, edited: bool) -> Claim
     )
     if row is None:
         return None
-    audit = await tx.fetchval(
-        "INSERT INTO redrive (dead_letter, who, edited) VALUES ($1, $2, $3) RETURNING number",
-        *(number, who, edited),
+    redrive = await tx.fetchval(
+        "INSERT INTO redrive (dead_letter, edited) VALUES ($1, $2) RETURNING number",
+        *(number, edited),
     )
-    return Claim(audit, DeadLetter(number, dict(row)))
+    return Claim(redrive, DeadLetter(number, dict(row)))
 
 
-async def link(tx: Connection, redrive: int, event: int) -> None:
-    """Note the row of the outbox by which a dead letter's event leaves."""
-    await tx.execute("UPDATE redrive SET event = $2 WHERE number = $1", redrive, event)
+async def link(tx: Connection, redrive: int, event: int, action: int) -> None:
+    """Note by which row of the outbox a dead letter's event leaves, and who sent it."""
+    await tx.execute(
+        "UPDATE redrive SET event = $2, action = $3 WHERE number = $1", redrive, event, action
+    )
 
 
 async def settle(connection: Connection) -> None:

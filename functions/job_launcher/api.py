@@ -18,7 +18,7 @@ from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.durable import UserAction, record_action
-from functions.kit.errors import Conflict, NotFound
+from functions.kit.errors import Conflict, NotFound, shortened
 
 FILTERS = ("state", "group", "task", "service")
 
@@ -78,7 +78,8 @@ def _result(row: tables.JobRow) -> str:
 
 
 async def cancel(request: Request, ctx: Context) -> Response:
-    """`POST /jobs/{id}/cancel`: publish the request as an event, which survives a crash."""
+    """`POST /jobs/{id}/cancel?reason=`: publish the request as an event, which survives a crash."""
+    reason = shortened(Query(request).text("reason") or "", 400)
     async with ctx.store.connection() as connection:
         row = await find_row(connection, request.path_params["id"])
     if row.state in ENDED:
@@ -86,7 +87,8 @@ async def cancel(request: Request, ctx: Context) -> Response:
     from functions.events.webhook import JobCancelRequested
 
     user = user_of(request.headers) or "anonymous"
-    command = JobCancelRequested(job=row.id, reason=f"cancelled over HTTP by {user}")
+    why = f"cancelled over HTTP by {user}{': ' if reason else ''}{reason}"
+    command = JobCancelRequested(job=row.id, reason=why)
     message = cloudevents.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),
         source="/functions/job-launcher",
@@ -97,7 +99,7 @@ async def cancel(request: Request, ctx: Context) -> Response:
         datacontenttype="application/json",
     )
     async with ctx.store.transaction() as tx:
-        done = UserAction(user, "asked to cancel", f"job {row.id}")
+        done = UserAction(user, "asked to cancel", f"job {row.id}", reason)
         await record_action(tx, ctx.function, done, ctx.now())
         entries = await ctx.resources.durable.put(tx, ctx.function, [message])
     ctx.resources.durable.deliver(entries)

@@ -152,7 +152,9 @@ def _extensions(text: str) -> dict[str, str]:
 
 
 class DatabaseSettings(Settings):
-    """How a function reaches its PostgreSQL database."""
+    """How a function reaches its PostgreSQL database, and how long that keeps what users did."""
+
+    old_names: ClassVar[Mapping[str, str]] = {"DEAD_LETTER_AUDIT_DAYS": "ACTION_RETENTION_DAYS"}
 
     database_url: str = Field(
         "", description="postgresql://user:password@host:port/database; wins over POSTGRES_*"
@@ -172,6 +174,10 @@ class DatabaseSettings(Settings):
         ge=2,
         le=100,
         description="maximum of connections of one process, beside the one that holds its claims",
+    )
+    # An audit asks for a year.
+    action_retention_days: int = Field(
+        400, ge=1, description="how long it is on record which user did what and why, days"
     )
 
     @field_validator("database_url")

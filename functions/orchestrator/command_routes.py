@@ -40,6 +40,7 @@ from functions.orchestrator.parameters import (
     FlowId,
     HandOver,
     OrchName,
+    Reason,
     Reassign,
     Saga,
     ServiceName,
@@ -149,27 +150,29 @@ async def execute(
 
 
 @router.post("/undo/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
-async def undo(flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None) -> RunChanged:
+async def undo(
+    flow_id: FlowId, saga: Saga, who: Who, to: ToStep = None, reason: Reason = ""
+) -> RunChanged:
     """Undo a run: all of it, or what came after the step `to`."""
-    return await _apply(saga, flow_id, UndoRequested(who, to), "Undo initiated")
+    return await _apply(saga, flow_id, UndoRequested(who, to, reason), "Undo initiated")
 
 
 @router.post("/cancel/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
-async def cancel(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
+async def cancel(flow_id: FlowId, saga: Saga, who: Who, reason: Reason = "") -> RunChanged:
     """Stop an unfinished run; what was done is undone."""
-    return await _apply(saga, flow_id, CancelRequested(who), "Cancel initiated")
+    return await _apply(saga, flow_id, CancelRequested(who, reason), "Cancel initiated")
 
 
 @router.post("/pause/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
-async def pause(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
+async def pause(flow_id: FlowId, saga: Saga, who: Who, reason: Reason = "") -> RunChanged:
     """Send nothing new for a run until it is resumed; answers are still taken."""
-    return await _apply(saga, flow_id, PauseRequested(who), "Paused")
+    return await _apply(saga, flow_id, PauseRequested(who, reason), "Paused")
 
 
 @router.post("/resume/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
-async def resume(flow_id: FlowId, saga: Saga, who: Who) -> RunChanged:
+async def resume(flow_id: FlowId, saga: Saga, who: Who, reason: Reason = "") -> RunChanged:
     """Let a paused run go on."""
-    return await _apply(saga, flow_id, ResumeRequested(who), "Resumed")
+    return await _apply(saga, flow_id, ResumeRequested(who, reason), "Resumed")
 
 
 @router.post("/retry/{flow_id}", response_model=RunChanged, responses=documented(404, 409, 422))
@@ -179,10 +182,11 @@ async def retry(
     who: Who,
     reassign: Reassign = False,
     hand_over: HandOver = False,
+    reason: Reason = "",
 ) -> RunChanged:
     """Let a run that ended badly go on from where it failed, be it forward or back."""
     return await _apply(
-        saga, flow_id, RetryRequested(who, reassign or hand_over), "Retry initiated"
+        saga, flow_id, RetryRequested(who, reassign or hand_over, reason), "Retry initiated"
     )
 
 

@@ -45,6 +45,10 @@ ToStep = Annotated[
     Query(min_length=1, max_length=100, pattern=_NAME, description="undo back to just after it"),
 ]
 
+Reason = Annotated[
+    str,
+    Query(max_length=500, pattern=r"^[^\x00]*$", description="why; it goes into the history"),
+]
 Reassign = Annotated[
     bool,
     Query(description="undo at the workers registered now what others did that have left"),

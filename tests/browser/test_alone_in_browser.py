@@ -50,6 +50,7 @@ async def test_one_signs_in_acts_under_that_name_and_signs_out(
         await page.get_by_label("Token").fill("correct horse")
         await page.locator("main button", has_text="Sign in").click()
         await expect(page.locator("h1")).to_have_text("Send dead letter 1 again?")
+        await page.get_by_label("Reason").fill("a drill")
         await page.locator("main button", has_text="Send again").click()
         await expect(page.locator(".panel-dead_letter tbody")).to_contain_text("José 李")
 

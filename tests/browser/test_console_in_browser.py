@@ -151,9 +151,12 @@ async def test_a_dead_letter_is_found_read_and_sent_again(tab: Tab) -> None:
     await expect(page.locator(".panel-dead_letter .verdict")).to_contain_text("NOBODY not found")
     await page.click("text=Send again")
     await expect(page.locator("h1")).to_have_text("Send dead letter 1 again?")
+    await page.get_by_label("Reason").fill("its project is there now")
     await page.click("button:has-text('Send again')")
     await expect(page.locator(".notice")).to_contain_text("Dead letter 1 ")
-    await expect(page.locator(".panel-dead_letter tbody")).to_contain_text("local")
+    row = page.locator(".panel-dead_letter tbody")
+    await expect(row).to_contain_text("local")
+    await expect(row).to_contain_text("its project is there now")
 
 
 async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: Morning) -> None:
@@ -161,6 +164,7 @@ async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: M
     await expect(page.locator(".panel-run .verdict")).to_contain_text("Completed")
     await page.click("a:has-text('Undo')")
     await expect(page.locator(".facts")).to_contain_text("createClient")
+    await page.get_by_label("Reason").fill("a drill")
     await page.click("button:has-text('Undo')")
     # Without a reload: the page asks again until it is so.
     await expect(page.locator(".panel-run .verdict")).to_contain_text("Undone", timeout=30000)
@@ -177,6 +181,7 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
     page = await tab.open("/schedules")
     row = page.locator("tr", has_text="scrum-simulate")
     await row.locator("text=Run now").click()
+    await page.get_by_label("Reason").fill("a drill")
     await page.click("button:has-text('Run now')")
     await expect(page.locator(".notice")).to_contain_text("scrum-simulate runs now")
 

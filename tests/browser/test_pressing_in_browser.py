@@ -18,6 +18,7 @@ async def confirm(page: Page, text: str) -> None:
     """The link, then the button of the page that asks once more."""
     await page.locator("main a.button", has_text=text).first.click()
     await expect(page.locator("h1")).to_contain_text("?")
+    await page.get_by_label("Reason").fill("a drill")
     await page.locator("main button", has_text=text).click()
 
 

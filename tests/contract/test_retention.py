@@ -74,7 +74,7 @@ def test_each_table_has_a_rule_or_a_reason(name: str, cluster: Cluster) -> None:
 
 
 def test_each_table_of_the_kit_has_a_rule() -> None:
-    assert deleted_by(retention._of_kit("f", retention.DAYS)) == tables_of(migrate.KIT.migrations)
+    assert deleted_by(retention._of_kit("f", 1, 1)) == tables_of(migrate.KIT.migrations)
 
 
 def test_only_owners_are_listed() -> None:

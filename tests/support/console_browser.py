@@ -14,6 +14,8 @@ from tests.support.cluster import Cluster
 HOST = "http://console.dsm.localhost:8080"
 # A busy machine must not turn an answer into a late one.
 UNHURRIED = {"CONSOLE_PAGE_TIMEOUT_S": "10", "CONSOLE_SOURCE_TIMEOUT_S": "20"}
+# Why a test acts, where it does not say.
+REASON = "the cause is mended"
 # Everybody may act, as on a laptop.
 LOCAL = {"CONSOLE_LOCAL": "true", **UNHURRIED}
 
@@ -33,4 +35,5 @@ async def press(
     page = await client.get(path)
     found = re.search(r'name="form_token" value="([^"]+)"', page.text)
     assert found, page.text
-    return await client.post(action or path, data={"form_token": html.unescape(found[1]), **fields})
+    sent = {"form_token": html.unescape(found[1]), "reason": REASON, **fields}
+    return await client.post(action or path, data=sent)

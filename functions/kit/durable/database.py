@@ -69,6 +69,10 @@ class Store:
             )
 
     @property
+    def action_retention_days(self) -> int:
+        return self._settings.action_retention_days
+
+    @property
     def now(self) -> datetime | None:
         """The virtual time, None where the clock is none: `coalesce($1, now())` in a statement."""
         return self._virtual_now() if self._virtual_now else None

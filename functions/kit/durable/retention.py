@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DAYS = 30  # no broker and no service repeats itself for so long
-ACTION_DAYS = 400  # of what users did: an audit asks for a year
 BATCH = 1000
 EVERY_S = 600.0
 # Between two batches: requests come first.
@@ -71,7 +70,7 @@ def rule_of_log(table: str, age: str, days: int = DAYS) -> Rule:
     )
 
 
-def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
+def _of_kit(function: str, days: int, action_days: int) -> tuple[Rule, ...]:
     mine = f"function = '{function}'"
     return (
         rule("inbox", "received_at", days, mine),
@@ -79,7 +78,7 @@ def _of_kit(function: str, days: int) -> tuple[Rule, ...]:
         rule("run", "ended_at", days, mine),
         rule("outbox_event", "dead_lettered_at", days),
         rule("cancelled_event", "at", days),
-        rule("user_action", "at", ACTION_DAYS, mine),
+        rule("user_action", "at", action_days, mine),
     )
 
 
@@ -99,7 +98,7 @@ async def forget(store: Store, function: str, days: int = DAYS, rules: Sequence[
     """Delete what is older than `days`: a function's answers, steps, runs and refused events, and
     what `rules` say.
     """
-    for one in (*_of_kit(function, days), *rules):
+    for one in (*_of_kit(function, days, store.action_retention_days), *rules):
         gone = BATCH
         while gone == BATCH:
             async with store.connection() as connection:

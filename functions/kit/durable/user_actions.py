@@ -20,22 +20,26 @@ class UserAction:
     reason: str = ""
 
 
-async def record_action(tx: Connection, function: str, done: UserAction, now: datetime) -> None:
-    """Add a row to the record of a function."""
-    await tx.execute(
+async def record_action(tx: Connection, function: str, done: UserAction, now: datetime) -> int:
+    """Add a row to the record of a function; returns its number."""
+    number: int = await tx.fetchval(
         """INSERT INTO user_action (function, at, who, action, subject, reason)
-           VALUES ($1, $2, $3, $4, $5, $6)""",
+           VALUES ($1, $2, $3, $4, $5, $6) RETURNING number""",
         *(function, now, done.who, done.action, done.subject, done.reason),
     )
+    return number
 
 
 async def newest(
     connection: Connection, function: str, limit: int, before: int | None
 ) -> list[dict[str, Any]]:
-    """A function's record, newest first, as JSON; `before` is the last `number` of a page."""
+    """A function's record, newest first, as JSON; `before` is the last `number` of a page.
+
+    What it did by itself, as when something expires, is there under no name, and left out.
+    """
     rows = await connection.fetch(
         """SELECT number, at::text, who, action, subject, reason FROM user_action
-           WHERE function = $1 AND ($2::bigint IS NULL OR number < $2)
+           WHERE function = $1 AND who <> '' AND ($2::bigint IS NULL OR number < $2)
            ORDER BY number DESC LIMIT $3""",
         *(function, before, limit),
     )

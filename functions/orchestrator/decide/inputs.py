@@ -1,4 +1,7 @@
-"""The inputs of a run: a worker's answer, a timer, and the commands of operators."""
+"""The inputs of a run: a worker's answer, a timer, and the commands of operators.
+
+A command has a `reason`, which goes into the history; empty where none was given.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ class UndoRequested:
 
     who: str
     to: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class CancelRequested:
     """An operator cancels the run; its steps are undone."""
 
     who: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class PauseRequested:
     """An operator pauses the run: no command is sent, answers are accepted."""
 
     who: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class ResumeRequested:
     """An operator resumes a paused run."""
 
     who: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class RetryRequested:
 
     who: str
     reassign: bool = False
+    reason: str = ""
 
 
 Input: TypeAlias = (

@@ -107,52 +107,53 @@ def _reopen(draft: Draft) -> None:
 def _operate(draft: Draft, given: Input) -> str | None:
     run, now = draft.run, draft.world.now
     match given:
-        case PauseRequested(who):
+        case PauseRequested(who, why):
             if run.status.ended:
                 return f"the run has ended as {run.status}"
             if run.paused_by is not None:
                 return f"the run is paused by {run.paused_by} already"
             draft.set_run(paused_by=who, paused_at=now)
-            draft.note("WORKFLOW_PAUSED", who=who)
-        case ResumeRequested(who):
+            draft.note("WORKFLOW_PAUSED", why, who=who)
+        case ResumeRequested(who, why):
             if run.status.ended:
                 return f"the run has ended as {run.status}"
             if run.paused_by is None:
                 return "the run is not paused"
-            _resume(draft, who)
-        case CancelRequested(who):
+            _resume(draft, who, why)
+        case CancelRequested(who, why):
             if run.status.ended:
                 return f"the run has ended as {run.status}; undo it to take it back"
             if run.status is RunStatus.UNDOING:
                 return "the run is being undone already"
-            draft.note("CANCEL_REQUESTED", who=who)
+            draft.note("CANCEL_REQUESTED", why, who=who)
             _resume(draft, who)
             compensate(draft, Cause.CANCEL, f"cancelled by {who}")
-        case UndoRequested(who, to):
+        case UndoRequested(who, to, why):
             if problem := _no_undo(run, to):
                 return problem
-            draft.note("UNDO_REQUESTED", "" if to is None else f"back to {to}", who=who)
+            detail = [*([] if to is None else [f"back to {to}"]), *([why] if why else [])]
+            draft.note("UNDO_REQUESTED", ": ".join(detail), who=who)
             _resume(draft, who)
             draft.set_run(undo_to=to)
             for name, step in draft.steps.items():
                 draft.steps[name] = _undo_again(step)
             back = "" if to is None else f" back to {to}"
             compensate(draft, Cause.UNDO, f"undone{back} by {who}")
-        case RetryRequested(who, reassign):
+        case RetryRequested(who, reassign, why):
             if problem := _no_retry(run):
                 return problem
-            draft.note("RETRY_REQUESTED", who=who)
+            draft.note("RETRY_REQUESTED", why, who=who)
             if reassign:
                 _reassign(draft, who)
             _retry(draft)
     return None
 
 
-def _resume(draft: Draft, who: str) -> None:
+def _resume(draft: Draft, who: str, why: str = "") -> None:
     """Let a paused run go on; who takes one back means that it goes back now."""
     if draft.run.paused_by is not None:
         draft.set_run(paused_by=None, paused_at=None)
-        draft.note("WORKFLOW_RESUMED", who=who)
+        draft.note("WORKFLOW_RESUMED", why, who=who)
 
 
 def _no_undo(run: Run, to: str | None) -> str | None:

@@ -267,12 +267,15 @@ class TestDeadLetters:
         assert "/dead-letters/1/redrive" not in page
         assert 'href="/dead-letters/1"' not in left
 
-    async def test_without_a_reason_nothing_is_dismissed(self, dead_letters: Cluster) -> None:
+    @pytest.mark.parametrize("action", ["redrive", "edit", "dismiss", "delete"])
+    async def test_without_a_reason_nothing_is_done(
+        self, dead_letters: Cluster, action: str
+    ) -> None:
         async with browser(dead_letters) as client:
-            answer = await press(client, "/dead-letters/1/dismiss")
+            answer = await press(client, f"/dead-letters/1/{action}", reason=" ")
             page = (await client.get("/dead-letters/1")).text
         assert answer.status_code == 422
-        assert "reason" in answer.text
+        assert "Give a reason" in answer.text
         assert ">open<" in page
 
     async def test_many_are_dismissed_with_one_reason(self, dead_letters: Cluster) -> None:

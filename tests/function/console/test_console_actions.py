@@ -19,7 +19,7 @@ from functions.console.main import console
 from functions.scheduler.main import scheduler
 from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.console_browser import LOCAL, UNHURRIED, browser, press
+from tests.support.console_browser import LOCAL, REASON, UNHURRIED, browser, press
 from tests.support.job_world import job_world, run_python
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
@@ -52,12 +52,13 @@ class TestOrchestrations:
         at = f"/orchestrations/tenantCreation/runs/{flow}"
         async with browser(world.cluster) as client:
             plan = (await client.get(f"{at}/undo")).text
-            answer = await press(client, f"{at}/undo")
+            answer = await press(client, f"{at}/undo", reason="wrong tenant")
             await world.until(flow, "UNDONE")
             page = (await client.get(at)).text
         assert plan.index("<dd>createClient<") < plan.index("<dd>createRealm<")
         assert answer.headers["location"] == at
         assert "by local" in page
+        assert "wrong tenant" in page
 
     async def test_an_undo_to_a_step_shows_that_plan_and_keeps_the_step(
         self, world: SagaWorld
@@ -211,7 +212,7 @@ class TestJobs:
                 ]
 
             sent = await eventually(commands)
-        assert sent == [{"job": job["job_id"], "reason": "cancelled over HTTP by local"}]
+        assert sent == [{"job": job["job_id"], "reason": f"cancelled over HTTP by local: {REASON}"}]
 
     async def test_one_that_was_recorded_only_is_no_success(self, cluster: Cluster) -> None:
         job = {

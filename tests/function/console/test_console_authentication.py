@@ -11,7 +11,7 @@ from functions.console.main import console
 from functions.console.settings import ConsoleSettings
 from functions.kit.settings import BadSetting
 from tests.support.cluster import Cluster
-from tests.support.console_browser import UNHURRIED, browser, press
+from tests.support.console_browser import REASON, UNHURRIED, browser, press
 
 REDRIVE = "/dead-letters/1/redrive"
 
@@ -188,7 +188,7 @@ class TestWhoMayAct:
         assert lines == [
             {"who": "Ada", "path": "/sign-in", "status": 403},
             {"who": "Ada", "path": "/sign-in", "status": 303},
-            {"who": "Ada", "path": REDRIVE, "status": 303},
+            {"who": "Ada", "path": REDRIVE, "status": 303, "reason": REASON},
         ]
 
     async def test_signing_in_leads_nowhere_else(self, dead_letters: Cluster) -> None:

@@ -223,6 +223,27 @@ class TestLimits:
         found = {(row["dead_letter"], row["action"], row["id"]) for row in rows}
         assert found == {(1, "expired", FAILED.id), (2, "expired", "open")}
         assert {row["reason"] for row in rows} == {"kept for 30 days"}
+        by_users = (await get(cluster, "/actions"))["actions"]
+        assert [row["action"] for row in by_users] == ["sent again"]
+
+    async def test_each_action_is_recorded_once_with_its_reason(
+        self, dead_letters: Cluster
+    ) -> None:
+        for id in ("1", "2", "3"):
+            await keep(dead_letters, replace(FAILED, id=id))
+        ann = {"X-User": "ann"}
+        edit = {"data": {"right": True}, "reason": "wrong field"}
+        await post(dead_letters, "/dead-letters/1/redrive", {"reason": "fixed"}, **ann)
+        await post(dead_letters, "/dead-letters/2/redrive", edit, **ann)
+        await post(dead_letters, "/dead-letters/3/dismiss", WHY, **ann)
+        rows = (await get(dead_letters, "/actions"))["actions"]
+        assert [(row["who"], row["action"], row["subject"], row["reason"]) for row in rows] == [
+            ("ann", "dismissed", "dead letter 3", WHY["reason"]),
+            ("ann", "sent again, edited", "dead letter 2", "wrong field"),
+            ("ann", "sent again", "dead letter 1", "fixed"),
+        ]
+        [sent] = (await get(dead_letters, "/dead-letters/1"))["redrives"]
+        assert (sent["who"], sent["reason"]) == ("ann", "fixed")
 
     async def test_a_deleted_dead_letter_leaves_its_audit_and_no_payload(
         self, dead_letters: Cluster
