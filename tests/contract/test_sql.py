@@ -42,3 +42,15 @@ def test_the_inbox_has_one_owner() -> None:
     assert {path.parent.relative_to(ROOT).as_posix() for path in own} <= {
         *("functions/kit/durable", "functions/kit/process", "functions/kit/durable/migrations")
     }
+
+
+def test_the_migrations_of_an_owner_are_one_line() -> None:
+    """Two of one number, made at once, would both be the next: a database gets one of them."""
+    for folder in sorted({path.parent for path in (ROOT / "functions").rglob("migrations/0*.py")}):
+        files = sorted(folder.glob("[0-9]*.py"))
+        numbers = [path.name.partition("_")[0] for path in files]
+        assert numbers == [f"{n:04}" for n in range(1, len(files) + 1)], folder
+        for path, before in zip(files, [None, *numbers], strict=False):
+            text = path.read_text()
+            assert f'\nrevision = "{path.name[:4]}"' in text, path
+            assert f"\ndown_revision = {f'{chr(34)}{before}{chr(34)}' if before else None}" in text
