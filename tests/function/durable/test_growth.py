@@ -118,7 +118,7 @@ async def test_what_is_old_enough_to_be_deleted_is_found_by_its_age(
     whole = await pages(month, f"SELECT count(*) FROM {table} WHERE {table}::text <> ''")
     (rule,) = [
         one
-        for one in retention._of_kit("f0", retention.DAYS + 1)
+        for one in retention._of_kit("f0", retention.DAYS + 1, 400)
         if f"DELETE FROM {table} " in one.statement
     ]
     assert whole > 300
