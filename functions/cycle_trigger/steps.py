@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from functions.cycle_trigger.decide import Done, Verdict
-from functions.kit.durable import Checkpoints
-from functions.kit.durable.call_once import call_once
+from functions.kit.durable import Checkpoints, call_once
 from functions.kit.errors import FunctionError, PermanentError
 
 Before = Callable[[], Awaitable[Any]]

@@ -18,8 +18,8 @@ from functions.job_launcher.launching import launch_batch, stop_cancelled
 from functions.job_launcher.sweep import sweep
 from functions.kit.clients.kubernetes import Change
 from functions.kit.context import Context, Resources
-from functions.kit.durable.coalesced import CoalescedTask
 from functions.kit.errors import FunctionError, TemporaryError
+from functions.kit.process.background_work import CoalescedTask
 
 logger = logging.getLogger(__name__)
 

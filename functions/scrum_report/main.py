@@ -21,7 +21,7 @@ from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import Member
 from functions.kit.context import Context
 from functions.kit.contract import function
-from functions.kit.durable.call_once import call_once
+from functions.kit.durable import call_once
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.scrum_report import decide
 

@@ -21,7 +21,7 @@ from functions.events.sprint import Sprint
 from functions.kit.clients import Unreadable, each
 from functions.kit.context import Context
 from functions.kit.contract import function
-from functions.kit.durable.call_once import call_once
+from functions.kit.durable import call_once
 from functions.kit.durable.locks import SIMULATION
 from functions.kit.errors import (
     BadAnswer,

@@ -1,7 +1,7 @@
 """One HTTP service as its client sees it: JSON out, typed JSON in, errors with its own message.
 
 A call that is safe to repeat is tried three times. One that is not is tried again only where the
-request was never sent: its caller looks what became of it (`kit.durable.call_once`).
+request was never sent: its caller looks what became of it (`kit.durable.checkpoints`).
 Each call carries trace context and correlation (`kit.telemetry.correlation`).
 """
 

@@ -1,11 +1,12 @@
-from .calls import call_of as call_of
 from .checkpoints import Checkpoints as Checkpoints
 from .checkpoints import Step as Step
+from .checkpoints import call_once as call_once
 from .core import Durable as Durable
 from .core import Outcome as Outcome
 from .core import Write as Write
 from .database import Connection as Connection
 from .database import Store as Store
+from .delivery import call_of as call_of
 from .group_commit import GroupCommit as GroupCommit
 from .group_commit import Written as Written
 from .inbox import Key as Key

@@ -1,4 +1,10 @@
-"""Checkpoints: steps of a longer piece of work. Each outcome is a row, so a step is done once."""
+"""Checkpoints: steps of a longer piece of work. Each outcome is a row, so a step is done once.
+
+`call_once` is a call that must not be made twice, to a service that may know no Idempotency-Key. A
+row before the call holds how things stood, a row after it what came of it. Where only the first is
+there, a process or a connection ended in between: `look` finds out what became of the call.
+Callers let one at a time do the same work (`Context.alone`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,8 @@ from functions.kit.durable.cancellations import Name, check
 
 if TYPE_CHECKING:
     from functions.kit.durable.database import Connection, Store
+
+Json = Any
 
 
 @dataclass(frozen=True)
@@ -61,3 +69,25 @@ class Checkpoints:
             *(self.function, self.key, name),
         )
         return None if row is None else Step(row["result"], row["took_ms"], repeated=True)
+
+
+async def call_once(
+    checkpoints: Checkpoints,
+    name: str,
+    *,
+    before: Callable[[], Awaitable[Json]],
+    call: Callable[[Json], Awaitable[Json]],
+    look: Callable[[Json], Awaitable[Json | None]],
+) -> Step:
+    """The result of `call`, made once.
+
+    `call` and `look` get what `before` returned. `look` returns the result of a call that was
+    made, or None where it was not: then it is made now.
+    """
+    begun = await checkpoints.step(f"{name}:begun", before)
+
+    async def work() -> Json:
+        found = await look(begun.result) if begun.repeated else None
+        return await call(begun.result) if found is None else found
+
+    return await checkpoints.step(name, work)

@@ -1,11 +1,17 @@
-"""The delivery of one row of the outbox: an event to the sink, or a call to its service."""
+"""The delivery of one row of the outbox: an event to the sink, or a call to its service.
+
+A call that must not be lost is committed like an event, and made by the relay.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
+from functions.kit import cloudevents
 from functions.kit.clients.broker import Refused
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import Entry
@@ -13,12 +19,11 @@ from functions.kit.errors import PermanentError, shortened
 from functions.kit.telemetry import correlation, trace
 
 if TYPE_CHECKING:
-    from functions.kit import cloudevents
     from functions.kit.durable.database import Store
 
 logger = logging.getLogger(__name__)
 
-Call = Callable[["cloudevents.Message"], Awaitable[None]]
+Call = Callable[[cloudevents.Message], Awaitable[None]]
 
 
 class Sender(Protocol):
@@ -72,3 +77,27 @@ class Delivery:
             await outbox.give_up(self._store, entry.number, error.status, shortened(error.detail))
             return False
         return True
+
+
+def call_of(
+    function: str,
+    kind: str,
+    key: str,
+    body: Mapping[str, Any],
+    *,
+    subject: str | None = None,
+    id: str | None = None,
+) -> cloudevents.Message:
+    """A call with the trace and the causation of now; those of one `key` are made in order.
+
+    Its `id` is the Idempotency-Key. `Relay.makes` says how calls of a `kind` are made.
+    """
+    return cloudevents.Message(
+        id=id or str(uuid4()),
+        source=f"/functions/{function.replace('_', '-')}",
+        type=kind,
+        data=json.dumps(body, ensure_ascii=False).encode(),
+        subject=subject,
+        datacontenttype="application/json",
+        extensions={**correlation.extensions(), "partitionkey": key},
+    )
