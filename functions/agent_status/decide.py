@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.events.agent import (
+    AgentAnswered,
     AgentDelivered,
     AgentFact,
     AgentRefused,
@@ -23,7 +24,8 @@ from functions.events.job import (
 )
 
 MAX_JOBS = 5  # of one comment, the newest
-MAX_REFUSALS = 3  # the newest
+MAX_REPLIES = 3  # to users who asked for something, the newest
+SHOWS_AGAIN = ("/agent status", "/agent why")
 MAX_FILES = 20
 # A state is never replaced by one that comes before it, as events may overtake one another.
 _RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
@@ -42,7 +44,7 @@ _NEXT = {
     "branch_moved": "Set the label again: the agent begins from the branch as it is now.",
     "github_refused": "Look at the App's permissions in this repository, then set the label again.",
 }
-_LABEL_AGAIN = "Set the label again to let it try once more."
+_LABEL_AGAIN = "Comment `/agent retry`, or set the label again, to let it try once more."
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,31 @@ def merged(jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact) -> 
     return {job_id: dict(found[job_id]) for job_id in newest}
 
 
-def refused(
-    refusals: Sequence[Mapping[str, Any]], fact: AgentRefused
+def replied(
+    replies: Sequence[Mapping[str, Any]], fact: AgentRefused | AgentAnswered
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the refusals of a thread with one more, oldest first, the newest `MAX_REFUSALS`."""
+    """Return the replies of a thread with one more, oldest first, the newest `MAX_REPLIES`."""
+    if isinstance(fact, AgentRefused):
+        at, reply, content = fact.refused_at, f"not started: {fact.reason}", "confused"
+    else:
+        at, reply, content = fact.answered_at, fact.answer, "+1"
     one = {
-        "at": fact.refused_at.isoformat(),
+        "at": at.isoformat(),
         "login": fact.login,
         "asked": fact.asked,
-        "reason": fact.reason,
+        "reply": reply,
+        "content": content,
         "comment": fact.comment,
         "reacted": False,
     }
-    known = {held["at"] for held in refusals}
-    found = [*refusals, *([] if one["at"] in known else [one])]
-    return sorted(found, key=lambda held: str(held["at"]))[-MAX_REFUSALS:]
+    known = {held["at"] for held in replies}
+    found = [*replies, *([] if one["at"] in known else [one])]
+    return sorted(found, key=lambda held: str(held["at"]))[-MAX_REPLIES:]
+
+
+def is_asked_for(replies: Sequence[Mapping[str, Any]]) -> bool:
+    """Does a user wait for the comment, though one may have deleted it?"""
+    return any(one["asked"] in SHOWS_AGAIN and not one["reacted"] for one in replies)
 
 
 def _change(held: Shown, fact: JobFact | AgentFact) -> dict[str, Any]:
@@ -124,18 +136,18 @@ def marker(route: str) -> str:
 def text(
     route: str,
     jobs: Mapping[str, Mapping[str, Any]],
-    refusals: Sequence[Mapping[str, Any]] = (),
+    replies: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Return the comment: the newest Job in full, the others and refusals in a line each."""
-    lines, others = ["**Not started: whoever asked may not start an agent here.**"], []
+    """Return the comment: the newest Job in full, the others and replies in a line each."""
+    lines, others = ["**No agent works on this.**"], []
     if jobs:
         job_id, *others = sorted(jobs, key=lambda job_id: -int(jobs[job_id]["number"]))
         lines = [*_full(job_id, Shown(**jobs[job_id]))]
-    if refusals:
-        lines += ["", "Not started:", ""]
+    if replies:
+        lines += ["", "Asked for:", ""]
         lines += [
-            f"- {_line(one['asked'])} by {_line(one['login'])}: {_line(one['reason'])}"
-            for one in refusals
+            f"- {_line(one['asked'])} by {_line(one['login'])}: {_line(one['reply'])}"
+            for one in replies
         ]
     if others:
         lines += ["", "Before:", ""]

@@ -1,7 +1,7 @@
 """Keep one comment for each route on an issue or pull request: what its agent does and has done.
 
 in      JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled, AgentDelivered,
-        AgentUndelivered, AgentRefused; ScheduleDue(schedule="agent-status-sweep")
+        AgentUndelivered, AgentRefused, AgentAnswered; ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 
 from functions.agent_status import decide, tables
 from functions.agent_status.publishing import Publisher
-from functions.events.agent import AgentDelivered, AgentFact, AgentRefused, AgentUndelivered
+from functions.events.agent import (
+    AgentAnswered,
+    AgentDelivered,
+    AgentFact,
+    AgentRefused,
+    AgentUndelivered,
+)
 from functions.events.base import Event
 from functions.events.job import (
     JobCancelled,
@@ -78,6 +84,7 @@ async def agent_status(
     | AgentDelivered
     | AgentUndelivered
     | AgentRefused
+    | AgentAnswered
     | ScheduleDue,
     ctx: Context,
 ) -> None:
@@ -88,10 +95,10 @@ async def agent_status(
     assert ctx.tx is not None, "this function has an inbox"
     assert event.issue is not None, "others are ignored"
     thread = await tables.locked(ctx.tx, (event.repository, event.issue, event.route), ctx.now())
-    if isinstance(event, AgentRefused):
-        refusals = decide.refused(thread.refusals, event)
-        if refusals != thread.refusals:
-            await tables.refuse(ctx.tx, thread, refusals)
+    if isinstance(event, AgentRefused | AgentAnswered):
+        replies = decide.replied(thread.replies, event)
+        if replies != thread.replies:
+            await tables.reply(ctx.tx, thread, replies, again=decide.is_asked_for(replies))
         return
     jobs = decide.merged(thread.jobs, event)
     if jobs != thread.jobs:

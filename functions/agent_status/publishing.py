@@ -77,23 +77,24 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
     """Write the comment; True where a person has deleted it."""
     owner, _, name = thread.repository.partition("/")
     at = path("repos", owner, name)
-    body = {"body": decide.text(thread.route, thread.jobs, thread.refusals)}
+    body = {"body": decide.text(thread.route, thread.jobs, thread.replies)}
     comment_id = thread.comment_id
     if comment_id is None and thread.attempts > 1:
         mark = decide.marker(thread.route)
         found = await comment_with(ctx.github, thread.repository, thread.issue, mark)
         comment_id = found.id if found else None
-    if comment_id is None:
-        made = await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/comments", body)
-        comment_id = typed("GitHub", _Comment, made).id
-        await _store_comment(ctx, thread, comment_id)
-    else:
+    if comment_id is not None:
         try:
             await _send(ctx, thread, "PATCH", f"{at}/issues/comments/{comment_id}", body)
         except NotFound:
-            return True
-        await _store_comment(ctx, thread, comment_id)
-    await _react_to_refusals(ctx, thread, at)
+            if not decide.is_asked_for(thread.replies):
+                return True
+            comment_id = None
+    if comment_id is None:
+        made = await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/comments", body)
+        comment_id = typed("GitHub", _Comment, made).id
+    await _store_comment(ctx, thread, comment_id)
+    await _react_to_replies(ctx, thread, at)
     if thread.jobs and not thread.reacted:
         eyes = {"content": "eyes"}
         await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/reactions", eyes)
@@ -102,19 +103,19 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
     return False
 
 
-async def _react_to_refusals(ctx: Context, thread: Thread, at: str) -> None:
+async def _react_to_replies(ctx: Context, thread: Thread, at: str) -> None:
     """A second attempt adds no second reaction: GitHub keeps one of a kind for each account."""
-    new = [one for one in thread.refusals if not one["reacted"]]
+    new = [one for one in thread.replies if not one["reacted"]]
     for one in new:
         comment = f"comments/{one['comment']}" if one["comment"] else str(thread.issue)
         try:
-            confused = {"content": "confused"}
-            await _send(ctx, thread, "POST", f"{at}/issues/{comment}/reactions", confused)
+            content = {"content": one["content"]}
+            await _send(ctx, thread, "POST", f"{at}/issues/{comment}/reactions", content)
         except NotFound:
             continue  # its writer has deleted it
     if new:
         async with ctx.store.connection() as connection:
-            await tables.refusals_reacted(connection, thread)
+            await tables.replies_reacted(connection, thread)
 
 
 async def _store_comment(ctx: Context, thread: Thread, comment_id: int) -> None:

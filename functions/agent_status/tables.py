@@ -14,13 +14,13 @@ RETENTION_DAYS = 90
 
 @dataclass(frozen=True)
 class Thread:
-    """What is known and what is shown. `version` counts changes of `jobs` and `refusals`."""
+    """What is known and what is shown. `version` counts changes of `jobs` and `replies`."""
 
     repository: str
     issue: int
     route: str
     jobs: Mapping[str, Mapping[str, Any]]
-    refusals: Sequence[Mapping[str, Any]]
+    replies: Sequence[Mapping[str, Any]]
     version: int
     shown_version: int
     comment_id: int | None
@@ -59,11 +59,15 @@ async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any]) -> Non
     )
 
 
-async def refuse(tx: Connection, thread: Thread, refusals: Sequence[Mapping[str, Any]]) -> None:
+async def reply(
+    tx: Connection, thread: Thread, replies: Sequence[Mapping[str, Any]], *, again: bool
+) -> None:
+    """Store the replies; with `again` the comment is written anew where a user deleted it."""
     await tx.execute(
-        """UPDATE status_thread SET refusals = $4, version = version + 1
+        """UPDATE status_thread SET replies = $4, version = version + 1,
+               comment_deleted = comment_deleted AND NOT $5
            WHERE repository = $1 AND issue = $2 AND route = $3""",
-        *(*thread.key, list(refusals)),
+        *(*thread.key, list(replies), again),
     )
 
 
@@ -111,15 +115,15 @@ async def reacted(connection: Connection, thread: Thread) -> None:
     )
 
 
-async def refusals_reacted(connection: Connection, thread: Thread) -> None:
-    """Store that each of the thread's refusals has its reaction; later ones have none yet."""
+async def replies_reacted(connection: Connection, thread: Thread) -> None:
+    """Store that each of the thread's replies has its reaction; later ones have none yet."""
     await connection.execute(
-        """UPDATE status_thread SET refusals = (
+        """UPDATE status_thread SET replies = (
                SELECT jsonb_agg(CASE WHEN one ->> 'at' = ANY ($4::text[])
                                      THEN one || '{"reacted": true}' ELSE one END ORDER BY place)
-               FROM jsonb_array_elements(refusals) WITH ORDINALITY AS each (one, place))
-           WHERE repository = $1 AND issue = $2 AND route = $3 AND refusals <> '[]'""",
-        *(*thread.key, [one["at"] for one in thread.refusals]),
+               FROM jsonb_array_elements(replies) WITH ORDINALITY AS each (one, place))
+           WHERE repository = $1 AND issue = $2 AND route = $3 AND replies <> '[]'""",
+        *(*thread.key, [one["at"] for one in thread.replies]),
     )
 
 

@@ -110,3 +110,23 @@ class AgentRefused(Event):
 
     def subject(self) -> str | None:
         return f"{self.repository}#{self.issue}"
+
+
+class AgentAnswered(Event):
+    """A user's command about the Jobs of an issue was carried out, or answered."""
+
+    type: ClassVar[str] = "io.dsm.agent.answered.v1"
+
+    correlation_id: Annotated[str, Attribute()] = ""
+
+    route: str
+    repository: str
+    issue: int
+    login: str
+    asked: str
+    answer: str
+    comment: int | None = None
+    answered_at: datetime
+
+    def subject(self) -> str | None:
+        return f"{self.repository}#{self.issue}"

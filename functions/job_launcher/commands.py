@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -44,9 +44,8 @@ Routes = tuple[Route, ...]
 T = TypeVar("T")
 
 
-async def has_work(routes: Routes, event: AnyEvent, ctx: Context) -> bool:
+def has_work(choice: RouteChoice, ctx: Context) -> bool:
     """Does a route make Jobs of this event, or refuse to?"""
-    choice = await _choose(routes, event)
     if choice.route is not None and choice.route.job is not None:
         return True
     if refusal_of(choice, ctx.now()) is not None:
@@ -56,20 +55,27 @@ async def has_work(routes: Routes, event: AnyEvent, ctx: Context) -> bool:
     return False
 
 
-async def enqueue(routes: Routes, event: AnyEvent, ctx: Context, tx: Connection) -> list[Event]:
+async def enqueue(
+    choice: RouteChoice, event: AnyEvent, ctx: Context, tx: Connection
+) -> list[Event]:
     """Insert the requests that the event's route makes; return their events."""
-    choice = await _choose(routes, event)
-    if refusal := refusal_of(choice, _event_time(event, ctx.now())):
+    if refusal := refusal_of(choice, event_time(event, ctx.now())):
         logger.warning("refused: %s", refusal.reason, extra={"fields": {"route": refusal.route}})
         return [refusal]
-    requests = await _requests(choice, event, ctx)
+    return await add(await _requests(choice, event, ctx), event, ctx, tx)
+
+
+async def add(
+    requests: Sequence[JobRequest], event: AnyEvent, ctx: Context, tx: Connection
+) -> list[Event]:
+    """Insert the requests of an event; return their events."""
     if any(request.supersede for request in requests):
         # Before the insert: of two concurrent requests, the second reads the first.
         await queue.lock(tx, ctx.remaining_s / 2)
     await cancellations.lock_tasks(
         tx, [request.task_id for request in requests], ctx.remaining_s / 2
     )
-    at = _event_time(event, ctx.now())
+    at = event_time(event, ctx.now())
     source_event = _source_event(event)
     events: list[Event] = []
     for request in requests:
@@ -97,14 +103,14 @@ async def _apply_supersede(
     assert row is not None, "inserted in this transaction"
     newer = await tables.newer_request(tx, request, at)
     if newer is not None:
-        return await _stop(ctx, tx, row, f"superseded by {newer}", newer)
+        return await stop(ctx, tx, row, f"superseded by {newer}", newer)
     since = max(at, ctx.now() - CANCELLATION_RETENTION)
     if (reason := await cancellations.reason_of(tx, request.task_id, since)) is not None:
-        return await _stop(ctx, tx, row, reason)
+        return await stop(ctx, tx, row, reason)
     events: list[Event] = []
     for older in await tables.older_open_requests(tx, request, at):
         reason = f"superseded by {request.job_id}"
-        events += await _stop(ctx, tx, older, reason, request.job_id)
+        events += await stop(ctx, tx, older, reason, request.job_id)
     return events
 
 
@@ -116,7 +122,7 @@ async def cancel(event: JobCancelRequested, ctx: Context, tx: Connection) -> lis
     row = await tables.get(tx, event.job or "")
     if row is None:
         raise PermanentError(f"no such job: {event.job}")
-    return await _stop(ctx, tx, row, reason) if row.state not in ENDED else []
+    return await stop(ctx, tx, row, reason) if row.state not in ENDED else []
 
 
 async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) -> list[Event]:
@@ -124,7 +130,7 @@ async def _cancel_task(task_id: str, reason: str, ctx: Context, tx: Connection) 
     rows = await tables.open_jobs_of_task(tx, task_id)
     events: list[Event] = []
     for row in rows:
-        events += await _stop(ctx, tx, row, reason)
+        events += await stop(ctx, tx, row, reason)
     if not rows:
         logger.info("task %s has no open job: storing its cancellation", task_id)
         await cancellations.insert(tx, task_id, reason, ctx.now())
@@ -158,7 +164,7 @@ async def _change(
     data = source["data"] | new
     data["metadata"] = source["data"].get("metadata", {}) | update.metadata
     event = AnyEvent(ce_attributes=source["said"], data=json.dumps(data).encode())
-    requests = await _requests(await _choose(routes, event), event, ctx)
+    requests = await _requests(await choose_route(routes, event), event, ctx)
     if not requests or requests[0].refusal:
         reason = requests[0].refusal if requests else "no route matches"
         await tables.set_reason(tx, row.id, f"an update of its task was rejected: {reason}")
@@ -168,7 +174,7 @@ async def _change(
     return await tables.replace_request(tx, request, {**source, "data": data})
 
 
-async def _stop(
+async def stop(
     ctx: Context, tx: Connection, row: JobRow, reason: str, by: str | None = None
 ) -> list[Event]:
     """Cancel a queued request now; leave one with a Job to the controller, after the commit."""
@@ -192,7 +198,8 @@ async def _requests(choice: RouteChoice, event: AnyEvent, ctx: Context) -> list[
         raise PermanentError(str(error)) from None
 
 
-async def _choose(routes: Routes, event: AnyEvent) -> RouteChoice:
+async def choose_route(routes: Routes, event: AnyEvent) -> RouteChoice:
+    """Return the event's route; a large event is read in a thread."""
     return await _in_thread_if_large(event, lambda: choose(routes, event))
 
 
@@ -200,7 +207,7 @@ async def _in_thread_if_large(event: AnyEvent, work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work) if len(event.data) > INLINE_BYTES else work()
 
 
-def _event_time(event: AnyEvent, now: datetime) -> datetime:
+def event_time(event: AnyEvent, now: datetime) -> datetime:
     """Return the event's `time`, or now if that is earlier: a sender's clock may be wrong."""
     time = event.ce_attributes.get("time")
     return min(cloudevents.parse_time(time), now) if time else now

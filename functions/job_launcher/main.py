@@ -3,7 +3,7 @@
 in      any event that a route names; JobCancelRequested, TaskUpdateRequested;
         ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
-        AgentRefused where a user asked for a Job and may not
+        AgentRefused where a user asked for a Job and may not, AgentAnswered to a command
 calls   Kubernetes, after the commit
 fails   PermanentError where an event lacks what its route needs; while Kubernetes is unavailable
         the request stays in the queue
@@ -17,11 +17,11 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.events.agent import AgentRefused
+from functions.events.agent import AgentAnswered, AgentRefused
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import commands, tables
+from functions.job_launcher import commands, issue_commands, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
@@ -69,14 +69,17 @@ async def routes(request: Request, ctx: Context) -> Response:
 
 
 async def ignores(event: Event, ctx: Context) -> bool:
-    """Does no route make Jobs of it?"""
-    return isinstance(event, AnyEvent) and not await commands.has_work(
-        ctx.part(routes_of).routes(), event, ctx
-    )
+    """Does no route make Jobs of it, and does it mean nothing for those that are there?"""
+    if not isinstance(event, AnyEvent):
+        return False
+    choice = await commands.choose_route(ctx.part(routes_of).routes(), event)
+    if command := issue_commands.command_in(choice):
+        return not await issue_commands.has_effect(command, ctx)
+    return not commands.has_work(choice, ctx)
 
 
 @function(
-    emits=[*EMITS, AgentRefused],
+    emits=[*EMITS, AgentRefused, AgentAnswered],
     schedules=["job-sweep"],
     inbox="transaction",
     routes=[*ROUTES, route("/routes", routes)],
@@ -102,4 +105,8 @@ async def job_launcher(
         case TaskUpdateRequested():
             return await commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
         case AnyEvent():
-            return await commands.enqueue(ctx.part(routes_of).routes(), event, ctx, tx)
+            routes = ctx.part(routes_of).routes()
+            choice = await commands.choose_route(routes, event)
+            if command := issue_commands.command_in(choice):
+                return await issue_commands.run(command, choice, routes, event, ctx, tx)
+            return await commands.enqueue(choice, event, ctx, tx)

@@ -123,7 +123,8 @@ def _bounded_key(text: str) -> str:
     return f"{text[: MAX_KEY_LENGTH - len(digest) - 1]} {digest}"
 
 
-def _cause(event: AnyEvent) -> dict[str, Any]:
+def cause_of(event: AnyEvent) -> dict[str, Any]:
+    """Return the fields of a request that name the event which asked for it."""
     attributes = event.ce_attributes
     return {
         "cause_id": attributes["id"],
@@ -196,7 +197,7 @@ class _Renderer:
                 "deadline_seconds", job.deadline_seconds, settings.job_deadline_seconds, 1
             ),
             retries=self._number("retries", job.retries, settings.job_retries, 0),
-            **_cause(event),
+            **cause_of(event),
             github=self._repository("github", job.github),
             issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
             workspace=self._workspace(task_id),
@@ -232,7 +233,7 @@ class _Renderer:
             ttl_s=0,
             deadline_s=0,
             retries=0,
-            **_cause(event),
+            **cause_of(event),
             refusal=refusal,
         )
 

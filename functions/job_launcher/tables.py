@@ -85,6 +85,16 @@ async def open_jobs_of_task(tx: Connection, task_id: str) -> list[JobRow]:
     return [row_of(row) for row in rows]
 
 
+async def jobs_of_issue(tx: Connection, repository: str, issue: int) -> list[JobRow]:
+    """Return the newest Jobs of an issue or pull request, newest first."""
+    rows = await tx.fetch(
+        """SELECT * FROM job WHERE request->>'github' = $1 AND request->>'issue' = $2
+           ORDER BY position DESC LIMIT 50""",
+        *(repository, str(issue)),
+    )
+    return [row_of(row) for row in rows]
+
+
 async def older_open_requests(tx: Connection, request: JobRequest, at: datetime) -> list[JobRow]:
     """Return the open requests of its supersede key that an earlier event requested."""
     if not request.supersede:

@@ -13,7 +13,13 @@ import httpx
 import pytest
 
 from functions.agent_status.main import agent_status
-from functions.events.agent import AgentDelivered, AgentRefused, AgentUndelivered, AgentUsage
+from functions.events.agent import (
+    AgentAnswered,
+    AgentDelivered,
+    AgentRefused,
+    AgentUndelivered,
+    AgentUsage,
+)
 from functions.events.base import Event
 from functions.events.job import JobFailed, JobQueued, JobStarted, JobSucceeded
 from functions.events.schedule import ScheduleDue
@@ -59,6 +65,15 @@ STRANGER = AgentRefused(
     asked="/agent review",
     reason="actor is read, not write or more",
     refused_at=AT,
+)
+ANSWERED = AgentAnswered(
+    route=JOB["route"],
+    repository=REPOSITORY,
+    issue=1,
+    login="octocat",
+    asked="/agent why",
+    answer="it is failed",
+    answered_at=AT,
 )
 
 
@@ -171,7 +186,7 @@ async def test_a_failure_mentions_no_user_and_says_what_to_do(status: StatusWorl
     await status.tell(QUEUED, FAILED)
     await status.passes(10)
     assert "> DeadlineExceeded: too long, @\u200boctocat" in status.comment.body
-    assert "Set the label again" in status.comment.body
+    assert "or set the label again" in status.comment.body
 
 
 async def test_a_comment_that_a_person_deleted_stays_deleted(status: StatusWorld) -> None:
@@ -234,14 +249,16 @@ async def test_what_was_not_started_is_reported_with_a_reaction_and_a_line(
     conversation.comments[command.id] = command
     await status.tell(STRANGER.model_copy(update={"comment": command.id}), STRANGER)
     _, comment = status.comments
-    assert comment.body.startswith("**Not started: whoever asked may not start an agent here.**")
-    assert "- /agent review by stranger: actor is read, not write or more" in comment.body
+    assert comment.body.startswith("**No agent works on this.**")
+    assert (
+        "- /agent review by stranger: not started: actor is read, not write or more" in comment.body
+    )
     reactions = conversation.reactions
     assert reactions == [(f"/repos/{REPOSITORY}/issues/comments/99/reactions", "confused")]
     await status.tell(QUEUED)
     await status.passes(60)
     assert comment.body.startswith("**An agent is queued for this.**")
-    assert "by stranger: actor is read" in comment.body
+    assert "by stranger: not started: actor is read" in comment.body
     assert [content for _, content in reactions] == ["confused", "eyes"]
 
 
@@ -250,6 +267,23 @@ async def test_a_label_that_was_refused_has_its_reaction_on_the_issue(status: St
     assert status.github.conversation.reactions == [
         (f"/repos/{REPOSITORY}/issues/1/reactions", "confused")
     ]
+
+
+async def test_a_command_is_answered_in_the_comment_also_where_a_user_deleted_it(
+    status: StatusWorld,
+) -> None:
+    conversation = status.github.conversation
+    await status.tell(QUEUED, STARTED)
+    await status.passes(10)
+    conversation.delete(status.comment)
+    await status.tell(FAILED)
+    await status.passes(10)
+    assert status.comments == []
+    await status.tell(ANSWERED)
+    await status.passes(10)
+    assert status.comment.body.startswith("**The agent failed.**")
+    assert "- /agent why by octocat: it is failed" in status.comment.body
+    assert (f"/repos/{REPOSITORY}/issues/1/reactions", "+1") in conversation.reactions
 
 
 async def test_what_is_about_no_issue_is_ignored(status: StatusWorld) -> None:

@@ -1,0 +1,159 @@
+"""What a user does on an issue or pull request to the Jobs there.
+
+/agent stop, retry, why, status     in a comment, from users with write or more
+closing it, removing a route's label    cancels what is open
+
+Whoever can close it or remove a label may stop its Jobs: that starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from functions.events.agent import AgentAnswered, AgentRefused
+from functions.events.base import AnyEvent, Event
+from functions.events.webhook import PERMISSIONS
+from functions.job_launcher import cancellations, commands, tables
+from functions.job_launcher.decide import ENDED, JobRequest
+from functions.job_launcher.match import RouteChoice
+from functions.job_launcher.render import cause_of, job_id
+from functions.job_launcher.route_file import Route
+from functions.job_launcher.tables import JobRow
+from functions.job_launcher.view import read_queue, reason_of
+from functions.kit.context import Context
+from functions.kit.durable import Connection
+
+COMMANDS = ("stop", "retry", "why", "status")
+CLOSED = ("com.github.issue.closed", "com.github.pull_request.closed")
+UNLABELLED = ("com.github.issue.unlabeled", "com.github.pull_request.unlabeled")
+MIN_PERMISSION = "write"
+# The name that stands for the route where none has worked there.
+NO_ROUTE = "commands"
+NO_JOB = "no agent has worked here"
+
+
+@dataclass(frozen=True)
+class IssueCommand:
+    """`word` is a command, `closed` or `unlabelled`; `comment` the id of the comment."""
+
+    word: str
+    repository: str
+    issue: int
+    login: str
+    comment: int | None = None
+    label: str = ""
+
+
+def command_in(choice: RouteChoice) -> IssueCommand | None:
+    """Return what an event means for the Jobs of its issue; None of any other, and of a bot's."""
+    fields, data = choice.fields, choice.data
+    if (choice.route is not None and choice.route.job is not None) or fields.bot is not False:
+        return None
+    if fields.type in CLOSED:
+        word = "closed"
+    elif fields.type in UNLABELLED:
+        word = "unlabelled"
+    elif fields.command in COMMANDS and fields.action == "created":
+        word = fields.command
+    else:
+        return None
+    try:
+        about = data.get("issue") or data["pull_request"]
+        return IssueCommand(
+            word,
+            str(data["repository"]["full_name"]),
+            int(about["number"]),
+            str(data["sender"]["login"])[:100],
+            (data.get("comment") or {}).get("id"),
+            ", ".join(fields.labels),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+async def has_effect(command: IssueCommand, ctx: Context) -> bool:
+    """Is there anything to do? A closed issue has no open Job as a rule."""
+    if command.word in COMMANDS:
+        return True
+    async with ctx.store.connection() as connection:
+        rows = await tables.jobs_of_issue(connection, command.repository, command.issue)
+    return any(row.state not in ENDED for row in rows)
+
+
+async def run(
+    command: IssueCommand,
+    choice: RouteChoice,
+    routes: Sequence[Route],
+    event: AnyEvent,
+    ctx: Context,
+    tx: Connection,
+) -> list[Event]:
+    """Do it; return the events of Jobs, and the answer to a comment."""
+    rows = await tables.jobs_of_issue(tx, command.repository, command.issue)
+    await cancellations.lock_tasks(tx, [row.request.task_id for row in rows], ctx.remaining_s / 2)
+    # As they are now that no other changes them.
+    rows = await tables.jobs_of_issue(tx, command.repository, command.issue)
+    still_open = [row for row in rows if row.state not in ENDED]
+    if command.word == "closed":
+        return await _stop(still_open, f"closed by {command.login}", ctx, tx)
+    if command.word == "unlabelled":
+        started = [row for row in still_open if _is_label_of(routes, row, command.label)]
+        reason = f"{command.login} removed the label {command.label}"
+        return await _stop(started, reason, ctx, tx)
+    answered = {
+        "route": rows[0].request.route if rows else NO_ROUTE,
+        "repository": command.repository,
+        "issue": command.issue,
+        "login": command.login,
+        "asked": f"/agent {command.word}",
+        "comment": command.comment,
+    }
+    actor, at = choice.fields.actor, commands.event_time(event, ctx.now())
+    if actor not in PERMISSIONS or PERMISSIONS.index(actor) < PERMISSIONS.index(MIN_PERMISSION):
+        problem = f": {choice.fields.actor_problem}" if choice.fields.actor_problem else ""
+        reason = f"actor is {actor or 'unknown'}, not {MIN_PERMISSION} or more{problem}"
+        return [AgentRefused(**answered, reason=reason, refused_at=at)]
+    events: list[Event] = []
+    match command.word:
+        case "stop" if still_open:
+            events = await _stop(still_open, f"stopped by {command.login}", ctx, tx)
+            answer = f"stops {', '.join(row.id for row in still_open)}"
+        case "stop":
+            answer = "nothing runs here"
+        case "retry" if still_open:
+            answer = f"{still_open[0].id} has not ended"
+        case "retry" if rows:
+            request = _again(rows[0], event)
+            events = await commands.add([request], event, ctx, tx)
+            answer = f"{request.job_id} follows {rows[0].id}"
+        case _:
+            answer = await _state(rows, ctx, tx)
+    return [*events, AgentAnswered(**answered, answer=answer, answered_at=at)]
+
+
+async def _stop(rows: Sequence[JobRow], reason: str, ctx: Context, tx: Connection) -> list[Event]:
+    events: list[Event] = []
+    for row in rows:
+        events += await commands.stop(ctx, tx, row, reason)
+    return events
+
+
+def _again(row: JobRow, event: AnyEvent) -> JobRequest:
+    """Return the request once more, named by the event that asks for it."""
+    old, attributes = row.request, event.ce_attributes
+    name = job_id(old.kind, old.service, old.task_id, attributes["source"], attributes["id"])
+    return replace(old, job_id=name, **cause_of(event))
+
+
+async def _state(rows: Sequence[JobRow], ctx: Context, tx: Connection) -> str:
+    if not rows:
+        return NO_JOB
+    reason = reason_of(rows[0], await read_queue(ctx, tx))
+    return f"{rows[0].id} is {rows[0].state}" + (f": {reason}" if reason else "")
+
+
+def _is_label_of(routes: Sequence[Route], row: JobRow, label: str) -> bool:
+    """Did the label start the Job? Labels do not differ by case."""
+    wanted = next((one.match.label for one in routes if one.name == row.request.route), None)
+    return label.casefold() in [one.casefold() for one in wanted or ()]

@@ -1,0 +1,151 @@
+"""What users do on an issue to the Jobs there: commands, closing it, removing the label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.kit import cloudevents
+from tests.support.cluster import Cluster
+from tests.support.job_world import World, job_world
+
+ROUTES = """
+version: 1
+routes:
+  - name: work
+    match: {type: com.github.issue.labeled, label: agent, actor: triage}
+    job:
+      kind: execute
+      task_id: "acme/shop#{{ data.issue.number }}"
+      service: shop
+      github: acme/shop
+      issue: "{{ data.issue.number }}"
+      command: [python, -c, "{{ data.issue.title }}"]
+"""
+SLEEPS, ENDS = "import time; time.sleep(600)", "print('done')"
+
+
+@pytest.fixture
+async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with job_world(cluster, functions_database, tmp_path, routes=ROUTES) as found:
+        yield found
+
+
+async def happens(
+    world: World,
+    type: str,
+    id: str,
+    *,
+    title: str = SLEEPS,
+    permission: str = "write",
+    **data: Any,
+) -> None:
+    payload = {
+        "action": type.rpartition(".")[2],
+        "issue": {"number": 7, "title": title},
+        "repository": {"full_name": "acme/shop"},
+        "sender": {"login": "octocat", "type": "User"},
+        **data,
+    }
+    extensions = {"actorpermission": permission}
+    body = json.dumps(payload).encode()
+    message = cloudevents.Message(id, "/github", f"com.github.{type}", body, extensions=extensions)
+    answer = await world.tell(message)
+    assert answer.status_code == 202, answer.text
+
+
+async def labelled(world: World, id: str = "l", title: str = SLEEPS) -> None:
+    await happens(world, "issue.labeled", id, title=title, label={"name": "agent"})
+
+
+async def says(world: World, text: str, id: str = "c", permission: str = "write") -> None:
+    comment = {"id": 5, "body": text}
+    await happens(world, "issue_comment.created", id, permission=permission, comment=comment)
+
+
+def replies(world: World) -> list[tuple[str, str]]:
+    """The short types of the answers to users, and what they say."""
+    found = {m.id: m for m in world.cluster.sink.messages if m.type.startswith("io.dsm.agent.")}
+    data = [(m.type.split(".")[3], json.loads(m.data)) for m in found.values()]
+    return [(kind, one.get("answer") or one["reason"]) for kind, one in data]
+
+
+async def test_a_user_with_write_access_stops_and_retries(world: World) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    await says(world, "/agent retry", "c1")
+    await says(world, "/agent stop", "c2")
+    await world.until("queued", "started", "cancelled")
+    await says(world, "/agent retry", "c3")
+    await says(world, "/agent retry", "c3")
+    await world.until("queued", "started", "cancelled", "queued", "started")
+    await world.cluster.relayed()
+
+    second, first = await world.jobs()
+    assert (first["reason"], first["state"]) == ("stopped by octocat", "cancelled")
+    assert (second["task_id"], second["cause"]["id"]) == (first["task_id"], "c3")
+    assert replies(world) == [
+        ("answered", f"{first['job_id']} has not ended"),
+        ("answered", f"stops {first['job_id']}"),
+        ("answered", f"{second['job_id']} follows {first['job_id']}"),
+    ]
+
+
+@pytest.mark.parametrize("permission", ["triage", "read", "none", ""])
+async def test_without_write_access_a_user_stops_nothing(world: World, permission: str) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    await says(world, "/agent stop", permission=permission)
+    await world.cluster.relayed()
+    held = permission or "unknown"
+    assert replies(world) == [("refused", f"actor is {held}, not write or more")]
+    assert world.types() == ["queued", "started"]
+
+
+async def test_why_and_status_say_what_is(world: World) -> None:
+    await says(world, "/agent why", "c1")
+    await labelled(world, title=ENDS)
+    await world.until("queued", "started", "succeeded")
+    await says(world, "/agent status", "c2")
+    await says(world, "/agent stop", "c3")
+    await world.cluster.relayed()
+    [job] = await world.jobs()
+    first, second, third = replies(world)
+    assert first == ("answered", "no agent has worked here")
+    assert second[1].startswith(f"{job['job_id']} is succeeded")
+    assert third == ("answered", "nothing runs here")
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "reason"),
+    [
+        ("issue.closed", {}, "closed by octocat"),
+        ("issue.unlabeled", {"label": {"name": "Agent"}}, "octocat removed the label Agent"),
+    ],
+)
+async def test_closing_the_issue_and_removing_the_label_cancel(
+    world: World, type: str, data: dict[str, Any], reason: str
+) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    await happens(world, type, "x", permission="", **data)
+    await world.until("queued", "started", "cancelled")
+    [job] = await world.jobs()
+    assert job["reason"] == reason
+    assert replies(world) == []
+
+
+async def test_another_label_another_issue_and_a_bot_stop_nothing(world: World) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    await happens(world, "issue.unlabeled", "a", label={"name": "bug"})
+    await happens(world, "issue.closed", "b", issue={"number": 8, "title": ""})
+    bot = {"login": "dsm[bot]", "type": "Bot"}
+    await happens(world, "issue_comment.created", "c", sender=bot, comment={"body": "/agent stop"})
+    await says(world, "I would say /agent stop", "d")
+    await world.cluster.relayed()
+    assert (world.types(), replies(world)) == (["queued", "started"], [])
