@@ -18,6 +18,7 @@ class _Cells(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self._cell: list[str] | None = None
         self._in_time = False
+        self._folded = 0  # what a cell folds away is for reading: a payload, say
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "table":
@@ -26,6 +27,8 @@ class _Cells(HTMLParser):
             self.tables[-1].append([])
         elif tag in ("th", "td") and self.tables:
             self._cell = []
+        elif tag == "details" and self._cell is not None:
+            self._folded += 1
         elif tag == "time" and self._cell is not None:
             self._cell.append(dict(attrs).get("datetime") or "")
             self._in_time = True  # the instant stands for the text
@@ -35,12 +38,14 @@ class _Cells(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "time":
             self._in_time = False
+        elif tag == "details" and self._folded:
+            self._folded -= 1
         elif tag in ("th", "td") and self._cell is not None and self.tables[-1]:
             self.tables[-1][-1].append(" ".join("".join(self._cell).split()))
             self._cell = None
 
     def handle_data(self, data: str) -> None:
-        if self._cell is not None and not self._in_time:
+        if self._cell is not None and not self._in_time and not self._folded:
             self._cell.append(data)
 
 
@@ -51,6 +56,8 @@ def as_csv(html: str) -> str:
     ...              "</tr></table>"), end="")
     A,B
     '=1,b
+    >>> print(as_csv("<table><tr><td>a<details><pre>{}</pre></details></td></tr></table>"), end="")
+    a
     """
     found = _Cells()
     found.feed(html)

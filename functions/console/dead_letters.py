@@ -17,7 +17,7 @@ from functions.console.panels import Panel, Query
 from functions.kit.errors import NotFound
 
 FUNCTION = "dead-letter"
-FILTERS = ("state", "function", "type")
+FILTERS = ("state", "function", "type", "since", "until")
 PAGE = 25
 # Of large data the page shows the beginning, in characters.
 MAX_SHOWN = 20_000

@@ -10,15 +10,18 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from functions.console import service_health
 from functions.console.ask import Ask
 from functions.console.formatting import short_type
 from functions.console.pages import endpoint
+from functions.console.ping_sources import name_of, sources_of
 from functions.console.rendering import View, render
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
 
 MAX_TERM = 300
 MAX_HITS = 10  # of each kind
+MIN_PART = 3  # characters of a name: fewer are in most
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,24 @@ async def events(ask: Ask, term: str) -> list[Hit]:
     return hits
 
 
-SOURCES = (dead_letters, jobs, orchestrations, sprints, events)
+async def functions(ask: Ask, term: str) -> list[Hit]:
+    """Functions by a part of the name."""
+    if len(term) < MIN_PART:
+        return []
+    named = [name for name in await service_health.names(ask) if term.lower() in name]
+    return [Hit("Function", name, f"/functions#runs-{name}") for name in named[:MAX_HITS]]
+
+
+async def schedules(ask: Ask, term: str) -> list[Hit]:
+    """Schedules by a part of the name."""
+    if len(term) < MIN_PART:
+        return []
+    names = sorted({name_of(source) for source in await sources_of(ask)})
+    named = [name for name in names if term.lower() in name.lower()]
+    return [Hit("Schedule", name, path("schedules", name)) for name in named[:MAX_HITS]]
+
+
+SOURCES = (functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
 
 
 async def search(view: View) -> Response:

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.routing import Route
 
-from functions.console import deliveries
+from functions.console import dead_letters, deliveries
 from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.pages import Page
@@ -59,7 +59,35 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         rows.append(row)
     rows.sort(key=lambda row: (-row.get("failed", 0), not row["has_record"], row["name"]))
     failures.sort(key=lambda run: str(run["ended_at"]), reverse=True)
-    return {"functions": rows, "failures": failures[:SHOWN_FAILURES], "away": away}
+    given_up = await _given_up(ask)
+    if isinstance(given_up, str):
+        away[dead_letters.FUNCTION], given_up = given_up, []
+    return {
+        "functions": rows,
+        "failures": failures[:SHOWN_FAILURES],
+        "given_up": given_up,
+        "since": f"{ask.ctx.now() - HOUR:%Y-%m-%dT%H:%M}",
+        "away": away,
+    }
+
+
+async def _given_up(ask: Ask) -> list[Row] | str:
+    """The deliveries of the last hour that failed for good, of any function; or why not known."""
+    since = (ask.ctx.now() - HOUR).isoformat()
+    try:
+        found: list[Row] = (
+            await ask.function(dead_letters.FUNCTION).read(
+                "/dead-letters", since=since, limit=SHOWN_FAILURES
+            )
+        )["dead_letters"]
+    except FunctionError as error:
+        return error.detail
+    return [row | {"cause": dead_letters.cause(row)} for row in found]
+
+
+async def names(ask: Ask) -> list[str]:
+    """The functions of the page, as far as it is known which are there."""
+    return sorted({*_by_name(await _objects(ask, "services")), *TICKED})
 
 
 async def _record(ask: Ask, function: str) -> Row | str:
@@ -140,7 +168,7 @@ def _conditions(found: Row | None) -> dict[str, Row]:
 
 
 def hour_of(runs: Sequence[Row], now: datetime) -> Row:
-    """Counts, durations and five-minute counts of the runs of an hour.
+    """Counts and durations of the runs of an hour, as a whole and by five minutes.
 
     >>> now = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
     >>> runs = [{"took_ms": ms, "outcome": "ok", "ended_at": "2026-03-02T11:58:00Z"}
@@ -148,21 +176,24 @@ def hour_of(runs: Sequence[Row], now: datetime) -> Row:
     >>> hour = hour_of(runs, now)
     >>> hour["runs"], hour["failed"], hour["p50_ms"], hour["p95_ms"], hour["bars"][-1]
     (100, 0, 50, 95, 100)
+    >>> hour["p95_bars"][-2:]
+    [0, 95]
     """
     took = sorted(run["took_ms"] for run in runs)
-    bars = [0] * BUCKETS
+    parts: list[list[float]] = [[] for _ in range(BUCKETS)]
     for run in runs:
         ended = instant(run["ended_at"]) or now
         ago = max(0.0, (now - ended) / HOUR)
-        bars[max(0, BUCKETS - 1 - int(ago * BUCKETS))] += 1
+        parts[max(0, BUCKETS - 1 - int(ago * BUCKETS))].append(run["took_ms"])
     return {
         "runs": len(runs),
         "cut": len(runs) == MAX_RUNS,
         "failed": sum(run["outcome"] == "failed" for run in runs),
         "p50_ms": percentile(took, 0.5),
         "p95_ms": percentile(took, 0.95),
-        "bars": bars,
-        "top": max(1, *bars),
+        "bars": list(map(len, parts)),
+        "p50_bars": [percentile(sorted(part), 0.5) or 0 for part in parts],
+        "p95_bars": [percentile(sorted(part), 0.95) or 0 for part in parts],
     }
 
 

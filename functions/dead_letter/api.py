@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -34,6 +35,12 @@ Text = Annotated[
 ]
 
 
+# As in an address: without an offset it is UTC.
+Instant = Annotated[
+    datetime, AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC))
+]
+
+
 class Filter(BaseModel):
     """Which dead letters; an unknown field is refused, so that a slip does not mean "all"."""
 
@@ -42,6 +49,12 @@ class Filter(BaseModel):
     type: str | None = None
     function: str | None = None
     state: tables.State | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not any((self.type, self.function, self.state, self.since, self.until))
 
 
 class Redriven(Filter):
@@ -63,11 +76,15 @@ class Dismissal(Filter, Why):
 
 
 async def dead_letters(request: Request, ctx: Context) -> Response:
-    """`?type=&function=&state=&limit=50&cursor=`: newest first, and how many fit in all."""
+    """`?type=&function=&state=&since=&until=&limit=50&cursor=`: newest first, and how many in all.
+
+    `since` and `until` are about when it last failed.
+    """
     query = Query(request)
-    query.refuse_others("type", "function", "state", "limit", "cursor", "before")
+    query.refuse_others(*Filter.model_fields, "limit", "cursor", "before")
     state = query.choice("state", get_args(tables.State))
-    wanted = (query.text("type"), query.text("function"), state)
+    times = (query.instant("since"), query.instant("until"))
+    wanted = (query.text("type"), query.text("function"), state, *times)
     limit, cursor = query.limit(), query.cursor("before")
     async with ctx.store.connection() as connection:
         await tables.settle(connection)
@@ -188,9 +205,12 @@ async def audited(request: Request, ctx: Context) -> Response:
 
 
 def _chosen(chosen: Filter) -> tables.Wanted:
-    if (chosen.type, chosen.function, chosen.state) == (None, None, None):
-        raise PermanentError('give type, function or state; {"state": "open"} means all')
-    return (chosen.type, chosen.function, chosen.state or "open")
+    if chosen.is_empty:
+        raise PermanentError(
+            'give type, function, state, since or until; {"state": "open"} means all'
+        )
+    state = chosen.state or "open"
+    return (chosen.type, chosen.function, state, chosen.since, chosen.until)
 
 
 async def _oldest(ctx: Context, wanted: tables.Wanted) -> tuple[Sequence[int], int]:

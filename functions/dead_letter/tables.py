@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 # open: it needs attention; redriving: sent, or about to be; redriven: sent, not come back;
 # dismissed: a user gave a reason why it needs none.
 State = Literal["open", "redriving", "redriven", "dismissed"]
-Wanted = tuple[str | None, str | None, str | None]  # type, function, state; None is any
+# Type, function, state, and when it last failed: since and before; None is any.
+Wanted = tuple[str | None, str | None, str | None, datetime | None, datetime | None]
 
 # Without the event itself, which may be large: a list must not load it.
 _SUMMARY = """number, seen, source, id, dest, type, subject, function, code, detail, first_at,
     last_at, count, state, size"""
 _MATCHES = """($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR function = $2)
-    AND ($3::text IS NULL OR state = $3)"""
+    AND ($3::text IS NULL OR state = $3)
+    AND ($4::timestamptz IS NULL OR last_at >= $4)
+    AND ($5::timestamptz IS NULL OR last_at < $5)"""
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,8 @@ async def newest(
     """The summaries of dead letters by when they were seen last, newest first, as JSON."""
     rows = await connection.fetch(
         f"""SELECT {_SUMMARY} FROM dead_letter
-            WHERE {_MATCHES} AND ($4::bigint IS NULL OR seen < $4)
-            ORDER BY seen DESC LIMIT $5""",
+            WHERE {_MATCHES} AND ($6::bigint IS NULL OR seen < $6)
+            ORDER BY seen DESC LIMIT $7""",
         *(*wanted, before, limit),
     )
     return [_summary(dict(row)) for row in rows]
@@ -151,7 +154,7 @@ def _summary(row: dict[str, Any]) -> dict[str, Any]:
 async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:
     """The numbers of the oldest dead letters, and how many there are in all."""
     rows = await connection.fetch(
-        f"SELECT number FROM dead_letter WHERE {_MATCHES} ORDER BY seen LIMIT $4", *wanted, limit
+        f"SELECT number FROM dead_letter WHERE {_MATCHES} ORDER BY seen LIMIT $6", *wanted, limit
     )
     return [row["number"] for row in rows], await count(connection, wanted)
 

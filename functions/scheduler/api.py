@@ -99,7 +99,13 @@ async def ticks(request: Request, ctx: Context) -> Response:
             limit=limit + 1,
         )
     shown, following = page(found, limit, _cursor_of)
-    return _json({"ticks": list(map(dict, shown)), "next": following})
+    return _json({"ticks": list(map(_row, shown)), "next": following})
+
+
+def _row(tick: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the ledger, with the id of the event that was sent for it."""
+    event = f"{tick['schedule']}@{tick['nominal']:%Y-%m-%dT%H:%M:%SZ}" if tick["sent_at"] else None
+    return {**tick, "event_id": event}
 
 
 def _cursor_of(tick: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,23 @@ def test_its_durations_and_failures_are_counted(page: str) -> None:
     assert 'data-label="Runs">3<' in row
     assert 'href="/dead-letters?function=sprint-report">1</a>' in row
     assert 'data-label="p50">30 ms<' in row
+    assert "p95 by 5 minutes: " in row
     assert 'data-label="p95">2.0 s<' in row
     assert 'aria-label="Runs per 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0"' in row
+
+
+async def test_a_delivery_that_failed_for_good_is_listed_with_its_dead_letter(
+    dead_letters: Cluster,
+) -> None:
+    dead_letters.deploy(console, LOCAL, now=lambda: NOW)
+    dead_letters.add("sprint-report", record())
+    async with browser(dead_letters) as client:
+        page = (await client.get("/functions/panels/functions")).text
+        link = re.search(r'href="(/dead-letters\?since=[^"]+)"', page)
+        assert link
+        listed = await client.get(html.unescape(link[1]))
+    assert 'id="given-up-1"' in page
+    assert 'href="/dead-letters/1"' in listed.text
 
 
 def test_its_outbox_and_its_last_run_have_an_age(page: str) -> None:

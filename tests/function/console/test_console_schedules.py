@@ -76,9 +76,16 @@ async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
     ticks = await panel(client, "ticks")
     assert ticks.count(">missed</span>") == 5
     assert "a later time runs instead" in ticks
+    assert 'href="/events/trace?correlation=sprint-report%402026-03-09T13' in ticks
     assert ">missed</span>" not in await panel(client, "ticks", "state=done")
     assert "(5 missed)" not in await panel(client, "schedule")
     assert "was handled: 5 missed." in await panel(client, "schedule")
+
+
+async def test_the_search_finds_a_schedule_by_a_part_of_its_name(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/search?q=nt-report")).text
+    assert 'href="/schedules/sprint-report"' in page
+    assert 'href="/functions#runs-sprint-report"' in page
 
 
 async def test_earlier_times_are_on_the_next_page(world: World, client: httpx.AsyncClient) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,12 +15,15 @@ from functions.console.main import console
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
 from tests.support.dsm_services import World
+from tests.support.kubernetes_peer import Say, kube_peer
 
 EMPTY = {"content": [], "totalElements": 0}
 
 
 @pytest.fixture
-def found(cluster: Cluster, world: World, dead_letters: Cluster) -> Cluster:
+async def found(
+    cluster: Cluster, world: World, dead_letters: Cluster, tmp_path: Path
+) -> AsyncIterator[Cluster]:
     """Real dead letters, a project with two sprints, a Job, and no orchestration."""
     world.sprint("P", 1, 100).status = "completed"
     world.sprint("P", 2, 0)
@@ -32,8 +38,15 @@ def found(cluster: Cluster, world: World, dead_letters: Cluster) -> Cluster:
     cluster.add("job-launcher", Starlette(routes=[Route("/jobs", jobs)]))
     orchestrator = [Route("/api/orchestrations", none), Route("/api/executions", none)]
     cluster.add("orchestrator", Starlette(routes=orchestrator))
-    cluster.deploy(console, LOCAL)
-    return cluster
+
+    def no_objects(request: str, body: object) -> Say:
+        return Say(200, body={"items": [], "metadata": {}})
+
+    async with kube_peer(tmp_path, Say(500)) as peer:
+        peer.judge = no_objects
+        environ = {"KUBECONFIG": peer.kubeconfig, "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(console, LOCAL | environ)
+        yield cluster
 
 
 @pytest.mark.parametrize(
@@ -42,6 +55,7 @@ def found(cluster: Cluster, world: World, dead_letters: Cluster) -> Cluster:
         ("1", "/dead-letters/1"),
         ("acme/shop#42", "/jobs/job-1"),
         ("P-S02", "/sprints/P-S02"),
+        ("agent-st", "/functions#runs-agent-status"),
     ],
 )
 async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -> None:

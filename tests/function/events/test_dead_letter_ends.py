@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -91,7 +91,10 @@ class TestDismiss:
         assert answer["left"] == 0
         assert (await get(dead_letters, "/dead-letters?state=open"))["total"] == 1
         status, answer = await post(dead_letters, "/dismiss", WHY)
-        assert (status, "give type, function or state" in answer["detail"]) == (422, True)
+        assert (status, "give type, function, state, since or until" in answer["detail"]) == (
+            422,
+            True,
+        )
 
 
 class TestEdit:
@@ -156,6 +159,24 @@ class TestEdit:
 
 
 class TestOneOfMany:
+    async def test_they_are_chosen_by_when_they_last_failed(
+        self, cluster: Cluster, functions_database: str
+    ) -> None:
+        now = datetime(2026, 3, 2, 13, tzinfo=UTC)
+        cluster.deploy(dead_letter, {"DATABASE_URL": functions_database}, now=lambda: now)
+        await keep(cluster, replace(FAILED, id="early"))
+        now += timedelta(hours=2)
+        await keep(cluster, replace(FAILED, id="late"))
+        late = {"since": "2026-03-02T14:00", "until": "2026-03-02T16:00Z"}
+        query = "&".join(f"{name}={value}" for name, value in late.items())
+        found = await get(cluster, f"/dead-letters?{query}")
+        assert [row["number"] for row in found["dead_letters"]] == [2]
+        assert found["total"] == 1
+        assert (await get(cluster, "/dead-letters?until=2026-03-02T14:00"))["total"] == 1
+        await get(cluster, "/dead-letters?since=yesterday", 422)
+        _, answer = await post(cluster, "/redrive", late)
+        assert [row["dead_letter"] for row in answer["redriven"]] == [2]
+
     async def test_one_that_the_broker_refuses_ends_no_bulk_redrive(
         self, dead_letters: Cluster
     ) -> None:

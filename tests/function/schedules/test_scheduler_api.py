@@ -173,6 +173,16 @@ async def test_a_pause_ends_by_itself(world: World, api: httpx.AsyncClient) -> N
     assert list((await world.states("scrum")).values()) == ["skipped", "sent"]
 
 
+async def test_a_tick_names_the_event_that_was_sent_for_it(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await a_lost_week(world)
+    rows = (await api.get("/ticks?schedule=scrum")).json()["ticks"]
+    (sent,) = [row for row in rows if row["sent_at"]]
+    assert sent["event_id"] in {message.id for message in world.cluster.sink.messages}
+    assert {row["event_id"] for row in rows if not row["sent_at"]} == {None}
+
+
 async def test_run_now_is_a_row_and_once_a_minute(world: World, api: httpx.AsyncClient) -> None:
     world.now = MONDAY + 9 * HOUR + timedelta(seconds=40)
     await asked(api, "/schedules/scrum/run", 202)
