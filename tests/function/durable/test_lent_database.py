@@ -33,7 +33,7 @@ async def test_its_rows_are_gone_and_its_numbers_begin_anew(databases: Databases
 @pytest.mark.parametrize(
     "change",
     [
-        "DROP TABLE audit",
+        "DROP TABLE redrive",
         "ALTER TABLE dead_letter RENAME COLUMN detail TO reason",
         "ALTER TABLE dead_letter ADD CHECK (size > 1)",
         "UPDATE dead_letter_version SET version_num = '9999'",

@@ -28,9 +28,9 @@ CASES = [
     ),
     (
         "dead_letter",
-        "audit (source, dead_letter, at, who, action, reason, id, type, dest)",
-        f"('old', 1, {OLD}, 'ann', 'deleted', '', '1', 't', 'd'), "
-        "('young', 1, now(), 'ann', 'deleted', '', '1', 't', 'd')",
+        "user_action (subject, function, at, who, action, reason)",
+        f"('old', 'dead_letter', {OLD}, 'ann', 'deleted', ''), "
+        "('young', 'dead_letter', now(), 'ann', 'deleted', '')",
         {"young"},
     ),
     (
