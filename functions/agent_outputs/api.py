@@ -40,6 +40,7 @@ class _Posted(BaseModel):
     outputs: str | None = Field(None, max_length=300_000)
     bundle: str | None = None
     problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
+    prepared: bool = True
 
 
 async def workspace(request: Request, ctx: Context) -> Response:
@@ -71,7 +72,13 @@ async def outputs(request: Request, ctx: Context) -> Response:
     posted, bundle = await off_loop(len(body), _posted, body)
     async with ctx.store.transaction() as tx:
         new = await tables.insert(
-            tx, grant, _storable(posted.outputs), bundle, posted.problems, ctx.now()
+            tx,
+            grant,
+            _storable(posted.outputs),
+            bundle,
+            posted.problems,
+            ctx.now(),
+            prepared=posted.prepared,
         )
     if new:
         ctx.part(Applier).trigger(ctx)

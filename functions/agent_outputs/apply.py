@@ -51,6 +51,8 @@ class Unapplied:
 
 async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Applied | Unapplied:
     """Check everything, then do it; `TemporaryError` where another attempt may help."""
+    if not row.prepared:
+        return Unapplied("not_prepared")
     if row.outputs is None:
         return Unapplied("no_outputs")
     try:

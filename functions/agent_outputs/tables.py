@@ -21,6 +21,7 @@ class OutputRow:
     outputs: str | None
     bundle: bytes | None
     problems: list[str]
+    prepared: bool
     state: State
     result: Mapping[str, Any] | None
     attempts: int
@@ -31,8 +32,8 @@ class OutputRow:
     has_bundle: bool
 
 
-_COLUMNS = """job_grant, outputs, problems, state, result, attempts, last_error, received_at,
-    settled_at, position, bundle IS NOT NULL AS has_bundle"""
+_COLUMNS = """job_grant, outputs, problems, prepared, state, result, attempts, last_error,
+    received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
 
 
 def retention(days: int) -> tuple[Rule, ...]:
@@ -46,13 +47,15 @@ async def insert(
     bundle: bytes | None,
     problems: list[str],
     at: datetime,
+    *,
+    prepared: bool,
 ) -> bool:
     """Keep what a Job has left; False where it has come before."""
     found = await tx.fetchval(
         """INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, outputs, bundle, problems, received_at,
-                due_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+                due_at, prepared)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
            ON CONFLICT (job_id) DO NOTHING RETURNING true""",
         grant.job_id,
         grant.repository,
@@ -62,6 +65,7 @@ async def insert(
         bundle,
         problems,
         at,
+        prepared,
     )
     return bool(found)
 

@@ -19,8 +19,8 @@ from functions.kit.clients.git import GitError, git
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
 MAX_OUTPUTS_BYTES = 256 * 1024
-# Of the pod's 120 s after SIGTERM.
-POST_S = 75.0
+# Of the pod's 600 s after SIGTERM: what cannot be posted in this time is lost with the pod.
+POST_S = 540.0
 GIT_S = 30.0
 WORK, UNCOMMITTED = "refs/heads/work", "refs/heads/uncommitted"
 _COMMIT = re.compile(r"[0-9a-f]{40}")

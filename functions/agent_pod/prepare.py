@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from functions.agent_pod.environment import Places, post
-from functions.kit.clients.git import authorization, git
+from contextlib import suppress
+
+from functions.agent_pod.environment import Failure, Places, post
+from functions.kit.clients.git import GitError, authorization, git
 
 ASK_S = 300.0
+REPORT_S = 60.0
 BASE = "refs/heads/base"
 
 
 def prepare(places: Places) -> None:
+    """Make the workspace; where that fails, have agent-outputs know why."""
+    try:
+        _prepare(places)
+    except (Failure, GitError) as failure:
+        with suppress(Failure):  # the first one counts
+            problem = {"prepared": False, "problems": [str(failure)[:2000]]}
+            post(places, "outputs", problem, REPORT_S)
+        raise
+
+
+def _prepare(places: Places) -> None:
     """Fetch the base once, with the token, into a repository of our own; the agent's is made of it.
 
     The agent's has neither the token nor a remote that needs one for reading what is public.

@@ -31,6 +31,7 @@ MAX_FILES = 20
 _RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
 _REASONS = {
     "nothing_to_do": "There was nothing to do.",
+    "not_prepared": "The repository could not be cloned, so no agent has started.",
     "no_outputs": "The agent ended without saying what it has done.",
     "invalid_outputs": "The agent's outputs file does not fit its schema.",
     "no_commits": "The agent asked for a pull request and has committed nothing.",

@@ -22,7 +22,7 @@ OUTPUTS_FILE = f"{WORKSPACE}/outputs.json"
 GRANT = "grant"
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
 # After the agent's end or its SIGTERM: its own grace, and then the sidecar's time to post.
-GRACE_S = 120
+GRACE_S = 600
 _RESOURCES: Object = {
     "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "2Gi"},

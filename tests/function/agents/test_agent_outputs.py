@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from functions.agent_pod.collect import collect
+import pytest
+
+from functions.agent_pod.collect import GIT_S, POST_S, collect
+from functions.job_launcher import workspace
+from functions.kit.clients.git import GitError
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
 
 
@@ -205,3 +209,19 @@ async def test_outputs_of_a_process_that_died_are_applied_by_the_next(agents: Ag
     agents.deploy()
     await agents.minute()
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
+
+
+async def test_a_clone_that_fails_is_reported_as_no_workspace(agents: AgentWorld) -> None:
+    pod = await agents.pod(ref="no-such-branch")
+    with pytest.raises(GitError):
+        await pod.prepare()
+    await agents.cluster.relayed()
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["reason"], fact["kept"]) == ("undelivered", "not_prepared", False)
+    assert "no-such-branch" in fact["details"][0]
+    assert "ghs_" not in fact["details"][0]
+
+
+def test_the_sidecar_has_the_time_to_try_again() -> None:
+    assert workspace.GRACE_S >= POST_S + 2 * GIT_S
