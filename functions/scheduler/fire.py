@@ -30,14 +30,17 @@ ATTEMPTS = 5  # others may decide about the same schedule meanwhile
 
 
 async def fire(event: ScheduleDue, sources: Mapping[str, Source], ctx: Context) -> None:
-    """Run what a tick asks for, unless it is the clock's: the ledger has decided about that."""
+    """Run what a user asks for; about the clock's ticks the ledger has decided, late ones too."""
     async with ctx.store.connection() as connection:
         ledger = (await schedule_rows.load(connection, [event.schedule])).get(event.schedule)
     if ledger is None:
         await pass_on(event, sources.get(event.schedule), ctx)
-    elif not any(is_due(version, event.nominal) for version in ledger.schedule.versions):
+    elif not event.requested_by:
+        if not any(is_due(version, event.nominal) for version in ledger.schedule.versions):
+            logger.info("the tick changes nothing: no time of %s is %s", event.schedule, event.time)
+    else:
         try:
-            await run_now(event.schedule, event.requested_by or "", event.nominal, ctx)
+            await run_now(event.schedule, event.requested_by, event.nominal, ctx)
         except Conflict as conflict:
             logger.info("the tick changes nothing: %s", conflict)
 

@@ -57,10 +57,12 @@ async def wake(ctx: Context) -> Woken:
     gone = set[str]()
     if found is not None:
         gone = ledgers.keys() - {name for name, source in found.items() if source.policy}
+    # While Kubernetes is away a time may be due by a change that is not known yet.
+    quiet = QUIET if found is not None else timedelta.max
     changes = [
         change
         for name, ledger in ledgers.items()
-        if (change := decided(ledger, now, known_days, gone=name in gone)) is not None
+        if (change := decided(ledger, now, known_days, quiet, gone=name in gone)) is not None
     ]
     await settle(ctx, ledgers, changes, now)
     open_ = {
@@ -85,16 +87,21 @@ def read_calendars(ctx: Context) -> Mapping[str, Calendar]:
 
 
 def decided(
-    ledger: Ledger, now: datetime, days: Mapping[str, Calendar], *, gone: bool = False
+    ledger: Ledger,
+    now: datetime,
+    days: Mapping[str, Calendar],
+    quiet: timedelta,
+    *,
+    gone: bool = False,
 ) -> Change | None:
-    """What is to be written about a schedule; None where nothing is."""
+    """What is to be written about a schedule; None where nothing is, for as long as `quiet`."""
     schedule = ledger.schedule
     if gone:
         ticks = close(schedule, now, days)
         return Change(schedule.name, ledger.revision, now, ticks, schedule.pause, removed=True)
     decision = reconcile(schedule, now, days)
     same = not decision.ticks and decision.pause == schedule.pause
-    if same and now - schedule.reconciled_until < QUIET:
+    if same and now - schedule.reconciled_until < quiet:
         return None
     sent = frozenset(tick.nominal for tick in decision.send)
     ticks = (*decision.ticks, *decision.cancel)

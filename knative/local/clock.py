@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 JITTER_S = 0.5
 LATE_S = 60.0  # a tick that is so late is lost: the machine slept through it
+USER = "local"  # who fires one by hand
 AWAKE_S = 180.0  # so long after something has happened, nothing is idle
 
 
@@ -154,7 +155,7 @@ class Clock:
         if not self._timeline.is_virtual:
             await asyncio.sleep(random.uniform(0, JITTER_S))
         try:
-            tick = await self.fire(source)
+            tick = await self._ticks.fire(source)
         except Exception:
             logger.exception("schedule %s: the tick is lost", key)
             return
@@ -179,10 +180,10 @@ class Clock:
         return bool(self._tasks or self._firing)
 
     async def fire(self, source: PingSource) -> Tick:
-        """Send one tick now, with the adapter's retries."""
+        """Send one tick now, as a user's request, with the adapter's retries."""
         self._firing += 1
         try:
-            return await self._ticks.fire(source)
+            return await self._ticks.fire(source, requested_by=USER)
         finally:
             self._firing -= 1
 

@@ -43,19 +43,25 @@ class Ticks:
         self._timeline = timeline
         self._faults = faults
 
-    async def fire(self, source: PingSource) -> Tick:
-        """Send one tick now, with the adapter's retries."""
-        tick, is_doubled = await self._fire(source)
+    async def fire(self, source: PingSource, requested_by: str = "") -> Tick:
+        """Send one tick now, with the adapter's retries.
+
+        `requested_by` marks one that a user fires: no adapter sends it, and a function that knows
+        its schedule's times tells by it that this is none of them.
+        """
+        tick, is_doubled = await self._fire(source, requested_by)
         if is_doubled:
-            await self._fire(source, replica=2)
+            await self._fire(source, requested_by, replica=2)
         return tick
 
-    async def _fire(self, source: PingSource, replica: int = 1) -> tuple[Tick, bool]:
+    async def _fire(
+        self, source: PingSource, requested_by: str, replica: int = 1
+    ) -> tuple[Tick, bool]:
         key, ident = f"{source.namespace}/{source.name}", self._id(source, replica)
         if not RESERVED.isdisjoint(name.lower() for name in source.spec.ce_overrides.extensions):
             return Tick(key, ident, None), False
         url = address(source.spec.sink, source.namespace)
-        headers = _headers(source, ident, self._timeline.now())
+        headers = _headers(source, ident, self._timeline.now(), requested_by)
         status: int | None = None
         is_doubled = False
 
@@ -91,7 +97,7 @@ class Ticks:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
-def _headers(source: PingSource, ident: str, now: float) -> Headers:
+def _headers(source: PingSource, ident: str, now: float, requested_by: str) -> Headers:
     place = f"/apis/v1/namespaces/{source.namespace}/pingsources/{source.name}"
     attributes = {
         "ce-specversion": "1.0",
@@ -105,4 +111,6 @@ def _headers(source: PingSource, ident: str, now: float) -> Headers:
         attributes["content-type"] = source.spec.content_type
     for name, value in source.spec.ce_overrides.extensions.items():
         attributes[f"ce-{name.lower()}"] = value
+    if requested_by:
+        attributes["ce-requestedby"] = requested_by
     return [(name.encode(), value.encode()) for name, value in attributes.items()]

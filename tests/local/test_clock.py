@@ -64,6 +64,7 @@ async def test_a_tick_is_the_event_that_the_adapter_sends(tmp_path: Path) -> Non
     clock = Clock(sink, tmp_path / "clock.json", timeline)
     tick = await clock.fire(source())
     ((url, headers, body),) = sink.got
+    assert headers.pop("ce-requestedby") == "local", "this one a user fired"
     assert (url, body) == ("http://sink.example/in", b'{"a": 1}')
     assert headers == {
         "ce-specversion": "1.0",
@@ -108,6 +109,7 @@ async def test_a_schedule_fires_by_itself_when_it_is_due(tmp_path: Path) -> None
 
     assert await eventually(fired)
     await clock.close()
+    assert "ce-requestedby" not in sink.got[0][1], "no user fired it"
 
 
 def running_from(moment: datetime) -> Callable[[], float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.kubernetes_peer import Say
 from tests.support.schedule_world import World, schedule_world
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -96,3 +97,31 @@ async def test_a_plain_schedule_that_gets_policies_has_a_ledger_from_then_on(wor
     world.changed("plain", FRIDAY + 2 * HOUR)
     await world.wake(FRIDAY + 4 * HOUR)
     assert list(await world.states("plain")) == ["03-06 02:30", "03-06 03:30"]
+
+
+async def test_a_tick_that_no_user_sent_runs_nothing_whenever_it_comes(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", **ALL)
+    await world.wake(FRIDAY)
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at + timedelta(seconds=61), "nightly")  # late
+    world.ping("nightly", "30 16 * * *", **ALL)
+    world.changed("nightly", FRIDAY + 15 * HOUR)
+    await world.wake(FRIDAY + 15 * HOUR)
+    await world.wake(at + DAY, "nightly")  # the old expression's, delivered again
+    assert list(await world.states("nightly")) == ["03-06 14:00", "03-06 16:30"]
+
+
+async def test_a_changed_expressions_tick_waits_until_kubernetes_tells_of_the_change(
+    world: World,
+) -> None:
+    world.ping("nightly", "0 14 * * *", **ALL, overlap="skip")
+    await world.wake(FRIDAY)
+    world.peer.judge = lambda request, body: Say(503)
+    await world.wake(FRIDAY + 9 * HOUR, "nightly")
+    assert await world.states("nightly") == {}
+    world.ping("nightly", "0 9 * * *", **ALL, overlap="skip")
+    world.changed("nightly", FRIDAY + 8 * HOUR)
+    world.peer.judge = world.listed
+    await world.wake(FRIDAY + 10 * HOUR)
+    (row,) = await world.rows("nightly")
+    assert (row["nominal"], row["origin"]) == (FRIDAY + 9 * HOUR, "catch-up")
