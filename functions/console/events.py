@@ -12,12 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.routing import Route
-
 from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
-from functions.console.pages import Page, moved
-from functions.console.panels import NotHere, Panel, Query
+from functions.console.panels import NotHere, Query
 from functions.console.trace_graph import trace_graph
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
@@ -26,7 +23,7 @@ from functions.kit.errors import FunctionError, NotFound, PermanentError, Tempor
 RECORDS = ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
 # Those that the record of events knows, and those that are applied here to what it returns.
 FILTERS = ("type", "subject", "trigger")
-LOCAL_FILTERS = ("source", "state", "from", "to", "ticks")
+LOCAL_FILTERS = ("source", "state", "from", "to", "ticks", "range")
 TICK = ScheduleDue.type
 PAGE = 40
 # What is read at once, and how often, to fill a page of which most does not fit the filters.
@@ -62,7 +59,7 @@ async def _page(
     found: list[Row] = []
     before: object = query.get("before")
     for _ in range(MAX_BATCHES):
-        batch = await _search(ask, **wanted, cursor=before, limit=BATCH)
+        batch = await search(ask, **wanted, cursor=before, limit=BATCH)
         for event in batch:
             before = event["seq"]
             if keeps(event):
@@ -141,7 +138,7 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
     """All events that one event caused, as a graph and as a table."""
     id = query.get("correlation", "")
-    events = await _search(ask, correlation=id, limit=MAX_IN_TRACE)
+    events = await search(ask, correlation=id, limit=MAX_IN_TRACE)
     if not events:
         raise NotFound(f"There is no record of an event {id}.")
     events.sort(key=lambda event: (event["arrived"], event["seq"]))
@@ -159,28 +156,8 @@ def correlation(event: Row) -> str:
     return str(attributes.get("correlationid") or attributes["id"])
 
 
-async def _search(ask: Ask, **query: object) -> list[Row]:
+async def search(ask: Ask, **query: object) -> list[Row]:
+    """The events that fit, newest first; `NotHere` where no component keeps them."""
     if not ask.settings.events_url:
         raise NotHere(NO_RECORD)
     return await ask.events(ask.settings.events_url, **query)
-
-
-def routes() -> list[Route]:
-    return [
-        *Page(
-            "/events",
-            "Events",
-            [
-                Panel("stream", "What the broker took", stream, live_s=3),
-                Panel("inboxes", "What the functions handled", inboxes),
-            ],
-            head="heads/events.html",
-        ).routes(),
-        *Page(
-            "/events/trace",
-            "Trace",
-            [Panel("trace", "From the first event to the last", trace)],
-            parent=("/events", "Events"),
-        ).routes(),
-        moved("/events/chain", "/events/trace"),
-    ]

@@ -156,3 +156,21 @@ async def test_an_event_that_is_forgotten_is_reported_as_unknown(morning: Cluste
     async with browser(morning) as client:
         page = (await client.get("/events/trace/panels/trace?correlation=long-ago")).text
     assert "There is no record of an event long-ago" in page
+
+
+async def test_the_rate_of_a_range_is_a_plot_with_its_numbers(morning: Cluster) -> None:
+    later = NOON + timedelta(minutes=30)
+    environ = UNHURRIED | {"EVENTS_URL": events_url()}
+    morning.deploy(console, environ, now=lambda: later)
+    async with browser(morning) as client:
+        whole = (await client.get("/events")).text
+        page = (await client.get("/events?range=1h")).text
+        table = (await client.get("/events/panels/rate.csv?range=1h")).text
+    assert "panel-rate" not in whole
+    assert "Events per 5 min by outcome" in page
+    head, *rows = table.splitlines()
+    assert head == "From,Handled,Pending,No subscriber,Failed"
+    counts = [sum(map(int, row.split(",")[1:])) for row in rows]
+    assert len(counts) == 12
+    assert sum(counts) == 3, "all but the tick, which is hidden by default"
+    assert sum(map(bool, counts)) <= 2, "they came within two seconds"
