@@ -10,6 +10,7 @@ from functions.scheduler.decide.tick import Cause, State
 # A series that begins with 1 would be no increase to Prometheus: these begin with 0.
 _ALERTED = {
     (State.MISSED, Cause.LATE): 0,
+    (State.MISSED, Cause.NO_CALENDAR): 0,
     (State.FAILED, Cause.RUN_FAILED): 0,
     (State.FAILED, Cause.NO_ANSWER): 0,
 }

@@ -15,7 +15,7 @@ from functions.schedule_policy import Fold, Gap, Holiday, Missed, Overlap, Polic
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, times
 from functions.scheduler.decide.reconcile import Decision, Pause, Schedule, reconcile
-from functions.scheduler.decide.tick import Origin, State, Tick
+from functions.scheduler.decide.tick import Cause, Origin, State, Tick
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 27, tzinfo=UTC)  # two days before the clocks change in Europe
@@ -273,6 +273,74 @@ def test_a_holiday_skips_or_moves_a_run(
     row = book.rows[nominal]
     assert reason in row.reason
     assert [now.day for at, now in book.sent if at == nominal] == ([] if day is None else [day])
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "holiday", "days", "sent"),
+    [
+        # Late in the day, so that the next midnight is near; the clocks change on the target day.
+        (
+            "30 23 * * *",
+            "America/Chicago",
+            Holiday.NEXT,
+            ["11-26"],
+            ["24 23:30", "25 23:30", "27 23:30"],
+        ),
+        ("30 23 * 10 6,0", "Europe/Berlin", Holiday.NEXT, ["10-24"], ["25 23:30"]),
+        ("0 8 26,27 11 ?", "", Holiday.NEXT, ["11-26", "11-27"], ["28 08:00"]),
+        ("0 8 26,27 11 ?", "", Holiday.PREVIOUS, ["11-26", "11-27"], ["25 08:00"]),
+        ("0 8,9 26 11 ?", "", Holiday.NEXT, ["11-26"], ["27 08:00", "27 09:00"]),
+    ],
+)
+def test_of_days_that_move_onto_one_or_onto_one_that_runs_itself_one_runs(
+    expression: str, zone: str, holiday: Holiday, days: list[str], sent: list[str]
+) -> None:
+    start = datetime(2026, *((10, 23) if "10-" in days[0] else (11, 24)), 12, tzinfo=UTC)
+    book = ledger(expression, zone=zone, start=start, calendar="c", holiday=holiday)
+    holidays = {date.fromisoformat(f"2026-{day}"): "Feast" for day in days}
+    book.calendars = {"c": Calendar("c", "1", holidays)}
+    first = START.replace(month=start.month, day=int(days[0][3:]) - 1)
+    for minute in range(0, 5 * 24 * 60, 30):
+        book.wake(start + minute * MINUTE)
+        book.end()
+    local = [now.astimezone(ZoneInfo(zone or "UTC")) for _, now in book.sent]
+    assert [f"{at:%d %H:%M}" for at in local if at >= first][: len(sent)] == sent
+    assert len({now for _, now in book.sent}) == len(book.sent), "none at one moment with another"
+
+
+def test_a_time_that_moved_to_before_its_schedule_was_known_does_not_run() -> None:
+    start = datetime(2026, 11, 25, 20, tzinfo=UTC)
+    book = ledger("0 14 * * 4", start=start, calendar="c", holiday=Holiday.PREVIOUS)
+    book.calendars = {"c": THANKSGIVING}
+    for hour in range(48):
+        book.wake(start + hour * HOUR)
+    assert book.sent == []
+    (row,) = book.rows.values()
+    assert row.state is State.SKIPPED
+    assert row.reason.endswith("that was before the schedule was known")
+
+
+@pytest.mark.parametrize(("hours", "states"), [(3, ["due"] * 3), (25, ["missed"] * 23)])
+def test_without_its_calendar_a_time_waits_within_its_window(hours: int, states: list[str]) -> None:
+    book = ledger("0 * * * *", calendar="c", missed=Missed.LATEST)
+    book.wake(START + hours * HOUR)
+    assert list(book.states().values())[: len(states)] == states
+    assert {row.cause for row in book.rows.values()} == {Cause.NO_CALENDAR}
+    assert book.sent == []
+
+
+def test_what_waited_for_its_calendar_is_judged_by_it() -> None:
+    book = ledger("0 9 * * *", calendar="us-federal", missed=Missed.ALL, missed_window=3 * DAY)
+    book.schedule = replace(book.schedule, reconciled_until=START.replace(month=11, day=25))
+    now = START.replace(month=11, day=26, hour=12)
+    book.wake(now)
+    assert list(book.states().values()) == ["due", "due"]
+    book.calendars = {"us-federal": THANKSGIVING}
+    book.wake(now + MINUTE)
+    first, second = book.rows.values()
+    assert (first.state, first.origin) == (State.SENT, Origin.CATCH_UP)
+    assert first.reason == "calendar us-federal was missing until 2026-11-26 12:01:00Z"
+    assert (second.state, second.cause) == (State.SKIPPED, Cause.HOLIDAY)
 
 
 def test_a_pause_skips_with_its_reason_and_ends_at_its_time() -> None:

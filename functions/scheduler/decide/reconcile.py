@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from functions.schedule_policy import Holiday, Missed
 from functions.scheduler.decide.calendar import Calendar
+from functions.scheduler.decide.holiday import shifted
 from functions.scheduler.decide.nominal import Version, cron_of, jittered, times, version_at
 from functions.scheduler.decide.overlap import turns
 from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
@@ -19,6 +20,7 @@ from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Ti
 ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
 BY_FAILURES = "scheduler"  # who pauses a schedule whose runs fail
 MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,16 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
         first_state(schedule, version, at, pause or covering(schedule.pause, at), calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
-    waiting = [tick for tick in schedule.open if tick.state is State.DUE]
+    waiting = [
+        _judged(schedule, tick, pause, now, calendars)
+        for tick in schedule.open
+        if tick.state is State.DUE
+    ]
     timely = list(_missed(schedule, [*waiting, *new], now, pause))
     running = [tick for tick in schedule.open if tick.state in UNFINISHED]
     found = turns(
         version_at(schedule.versions, now).policy.overlap,
-        sorted((tick for tick in timely if tick.state is State.DUE), key=lambda t: t.due),
+        sorted((tick for tick in timely if _may_run(tick)), key=lambda t: t.due),
         running,
         now,
         _paused(pause) if pause else "",
@@ -97,6 +103,29 @@ def close(schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]) 
     )
 
 
+def _may_run(tick: Tick) -> bool:
+    return tick.state is State.DUE and tick.cause is not Cause.NO_CALENDAR
+
+
+def _judged(
+    schedule: Schedule,
+    tick: Tick,
+    pause: Pause | None,
+    now: datetime,
+    calendars: Mapping[str, Calendar],
+) -> Tick:
+    """What becomes of a time that is due; one that waits for its calendar is judged by it."""
+    if tick.cause is not Cause.NO_CALENDAR:
+        return tick
+    version = version_at(schedule.versions, tick.nominal)
+    pause = pause or covering(schedule.pause, tick.nominal)
+    found = first_state(schedule, version, tick.nominal, pause, calendars)
+    if found.state is not State.DUE or found.cause is not Cause.NONE:
+        return found
+    reason = f"calendar {version.policy.calendar} was missing until {_shown(now)}"
+    return replace(found, cause=Cause.LATE, reason=reason)
+
+
 def _pause(schedule: Schedule, now: datetime) -> Pause | None:
     pause = covering(schedule.pause, now)
     limit = version_at(schedule.versions, now).policy.pause_after
@@ -117,17 +146,18 @@ def _nominal(
 
     With `holiday: previous` one of the coming days may be due today: it is looked for ahead.
     """
-    moment = timedelta(microseconds=1)
     ends = [version.valid_from for version in schedule.versions[1:]]
     for version, end in zip(schedule.versions, [*ends, None], strict=True):
-        after = max(schedule.reconciled_until, version.valid_from - moment)
-        until = now if end is None else min(now, end - moment)
+        after = max(schedule.reconciled_until, version.valid_from - _MOMENT)
+        until = now if end is None else min(now, end - _MOMENT)
         found = times(version, after, until)
         yield from ((version, at) for at in found if at not in schedule.ahead)
         if end is None and version.policy.holiday is Holiday.PREVIOUS:
             for at in times(version, now, now + MAX_SHIFT):
-                due, reason = _shifted(version, at, calendars)
-                if at not in schedule.ahead and reason and due is not None and due <= now:
+                due, reason = shifted(version, at, calendars)
+                if at in schedule.ahead or not reason or due is None:
+                    continue
+                if schedule.versions[0].valid_from <= due <= now:
                     yield version, at
 
 
@@ -151,37 +181,16 @@ def first_state(
     if pause is not None:
         return skipped(Cause.PAUSED, _paused(pause))
     if policy.calendar and policy.calendar not in calendars:
-        return skipped(Cause.NO_CALENDAR, f"calendar {policy.calendar} is missing")
-    due, reason = _shifted(version, at, calendars)
-    if due is None:
+        due, reason = at, f"calendar {policy.calendar} is missing"
+        return Tick(at, due, State.DUE, Origin.CLOCK, reason, Cause.NO_CALENDAR)
+    moved_to, reason = shifted(version, at, calendars)
+    if moved_to is None:
         return skipped(Cause.HOLIDAY, reason)
+    if reason and moved_to < schedule.versions[0].valid_from:
+        return skipped(Cause.HOLIDAY, f"{reason}; that was before the schedule was known")
     moved = Cause.MOVED if reason else Cause.NONE
-    due = jittered(schedule.name, due, policy.jitter)
+    due = jittered(schedule.name, moved_to, policy.jitter)
     return Tick(at, due, State.DUE, Origin.CLOCK, reason, moved)
-
-
-def _shifted(
-    version: Version, at: datetime, calendars: Mapping[str, Calendar]
-) -> tuple[datetime | None, str]:
-    """When a time is due by its calendar, None where it is skipped, and the holiday's reason."""
-    policy = version.policy
-    calendar = calendars.get(policy.calendar)
-    if calendar is None:
-        return at, ""
-    zone = cron_of(version).zone
-    wall = at.astimezone(zone)
-    reason = calendar.reason(wall.date())
-    if not reason or policy.holiday is Holiday.SKIP:
-        return (None if reason else at), reason
-    day = calendar.working_day(wall.date(), 1 if policy.holiday is Holiday.NEXT else -1)
-    if day is None:
-        return None, f"{reason}, and no working day within a month"
-    start = datetime.combine(day, datetime.min.time(), tzinfo=zone).astimezone(UTC)
-    own = times(version, start - timedelta(seconds=1), start + timedelta(hours=23))
-    if next(own, None) is not None:
-        return None, f"{reason}; {day} has a run of its own"
-    moved = datetime.combine(day, wall.time(), tzinfo=zone).astimezone(UTC)
-    return moved, f"moved to {day}: {reason}"
 
 
 def _missed(
@@ -192,8 +201,14 @@ def _missed(
     What waits for another run, or for the end of a pause, came due in time: only its window ends.
     """
     due = [tick for tick in ticks if tick.state is State.DUE and tick.due <= now]
-    came = [tick.nominal for tick in due if tick.cause is not Cause.WAITING]
+    came = [t.nominal for t in due if t.cause not in (Cause.WAITING, Cause.NO_CALENDAR)]
     for tick in ticks:
+        if tick.state is State.DUE and tick.cause is Cause.NO_CALENDAR:
+            version = version_at(schedule.versions, tick.nominal)
+            over = f"{tick.reason}, and missed-window is {_window(version)}"
+            is_open = _in_window(version, tick, now)
+            yield tick if is_open else replace(tick, state=State.MISSED, reason=over)
+            continue
         if tick not in due or now - tick.due <= ON_TIME:
             yield tick
             continue
@@ -201,7 +216,8 @@ def _missed(
         policy = version.policy
         late = f"nothing looked at the schedule until {_shown(now)}"
         if tick.reason:
-            late = tick.reason if tick.cause is Cause.WAITING else f"{tick.reason}; {late}"
+            is_known = tick.cause in (Cause.WAITING, Cause.LATE)
+            late = tick.reason if is_known else f"{tick.reason}; {late}"
         missed = replace(tick, state=State.MISSED, cause=Cause.LATE)
         is_open = _in_window(version, tick, now)
         if tick.cause is Cause.WAITING and is_open:
@@ -213,10 +229,13 @@ def _missed(
         elif policy.missed is Missed.LATEST and tick.nominal < max(came, default=tick.nominal):
             yield replace(missed, reason=f"{late}; a later time runs instead")
         elif not is_open:
-            window = policy.missed_window or "the same day"
-            yield replace(missed, reason=f"{late}, and missed-window is {window}")
+            yield replace(missed, reason=f"{late}, and missed-window is {_window(version)}")
         else:
             yield replace(tick, origin=Origin.CATCH_UP, reason=late, cause=Cause.LATE)
+
+
+def _window(version: Version) -> str:
+    return str(version.policy.missed_window or "the same day")
 
 
 def _in_window(version: Version, tick: Tick, now: datetime) -> bool:

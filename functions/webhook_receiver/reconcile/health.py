@@ -65,6 +65,10 @@ async def standing(ctx: Context) -> dict[str, Any]:
         known = compared.get(name)
         message = messages.of_issues(known.memory, known.problem) if known else messages.NOT_YET
         issues.append({"name": name, "message": message, **_standing(known)})
+    if hooks and not issues:
+        problem = {"problem": "GITHUB_REPOSITORIES is not set"}
+        unknown = {"name": "issues", "message": messages.NO_REPOSITORY}
+        issues.append({**unknown, **_standing(None), **problem})
     alerts = []
     for name in alert_names(ctx):
         known = compared.get(name)

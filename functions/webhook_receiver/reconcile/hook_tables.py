@@ -52,8 +52,8 @@ async def look_again(tx: Connection, hook: str, kept_since: datetime) -> None:
     """What has come meanwhile is here, what GitHub keeps no longer is gone."""
     await tx.execute(
         f"""UPDATE hook_delivery SET state = CASE WHEN {_IN_LEDGER} THEN 'here' ELSE 'gone' END
-            WHERE hook = $1 AND state IN ('missing', 'unwanted')
-              AND ({_IN_LEDGER} OR (state = 'missing' AND delivered_at < $2))""",
+            WHERE hook = $1 AND state IN ('missing', 'unwanted', 'refused')
+              AND ({_IN_LEDGER} OR (state <> 'unwanted' AND delivered_at < $2))""",
         *(hook, kept_since),
     )
 
@@ -82,23 +82,30 @@ async def sort_out(tx: Connection, hook: str, wanted: Collection[Kind]) -> None:
     )
 
 
-async def missing(connection: Connection, hook: str, limit: int) -> list[Made]:
-    """What is to be fetched, the oldest first: it goes first."""
+async def missing(connection: Connection, hook: str, now: datetime, limit: int) -> list[Made]:
+    """What is to be fetched now, the oldest first: it goes first. What has failed comes later."""
     rows = await connection.fetch(
         """SELECT guid, event, action, attempt, delivered_at FROM hook_delivery
-           WHERE hook = $1 AND state = 'missing' ORDER BY delivered_at LIMIT $2""",
-        *(hook, limit),
+           WHERE hook = $1 AND state = 'missing' AND (retry_at IS NULL OR retry_at <= $2)
+           ORDER BY delivered_at LIMIT $3""",
+        *(hook, now, limit),
     )
     return [Made(**row) for row in rows]
 
 
 async def settle(
-    connection: Connection, hook: str, guid: str, state: str, reason: str | None = None
+    connection: Connection,
+    hook: str,
+    guid: str,
+    state: str,
+    reason: str | None = None,
+    retry_at: datetime | None = None,
 ) -> None:
-    """What became of a delivery that was missing."""
+    """What became of a delivery that was missing; one that still is, is tried again then."""
     await connection.execute(
-        "UPDATE hook_delivery SET state = $3, reason = $4 WHERE hook = $1 AND guid = $2",
-        *(hook, guid, state, reason),
+        """UPDATE hook_delivery SET state = $3, reason = $4, retry_at = $5
+           WHERE hook = $1 AND guid = $2""",
+        *(hook, guid, state, reason, retry_at),
     )
 
 
@@ -129,9 +136,9 @@ async def troubled(connection: Connection, limit: int) -> list[dict[str, Any]]:
 
 
 async def lacking(connection: Connection) -> dict[str, tuple[int, datetime]]:
-    """How many deliveries of each hook are missing, and when the oldest was made."""
+    """How many deliveries of each hook are missing or refused, and when the oldest was made."""
     rows = await connection.fetch(
         """SELECT hook, count(*) AS n, min(delivered_at) AS oldest FROM hook_delivery
-           WHERE state = 'missing' GROUP BY hook"""
+           WHERE state IN ('missing', 'refused') GROUP BY hook"""
     )
     return {row["hook"]: (row["n"], row["oldest"]) for row in rows}

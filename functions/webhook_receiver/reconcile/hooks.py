@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from functions.kit.clients import Github, typed
@@ -17,6 +17,7 @@ from functions.webhook_receiver.github_adapter import listed_type
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.reconcile import comparison, decide, hook_tables
 from functions.webhook_receiver.reconcile.decide import Listed, Made, Walk
+from functions.webhook_receiver.reconcile.failures import failure_of
 from functions.webhook_receiver.reconcile.github_body import request_of
 from functions.webhook_receiver.reconcile.wanted import wanted_types
 from functions.webhook_receiver.reconcile_settings import APP
@@ -24,7 +25,7 @@ from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 
 PAGE = 100
-# So many are fetched before what is missing is looked up again.
+# So many are looked up at once.
 AT_ONCE = 200
 READ = {"repository_hooks": "read"}
 # Circles are looked at again by and by: they cost requests.
@@ -107,21 +108,36 @@ class Hook:
         wanted = decide.wanted({kind: listed_type(*kind) for kind in kinds}, types)
         async with self._ctx.store.transaction() as tx:
             await hook_tables.sort_out(tx, self.name, wanted)
-            missing = await hook_tables.missing(tx, self.name, AT_ONCE)
-        for made in missing:
-            if time.monotonic() > until:
-                return False
-            state, reason = await self._take_in(made)
+        now, problem = self._ctx.now(), ""
+        while time.monotonic() < until:
             async with self._ctx.store.connection() as connection:
-                await hook_tables.settle(connection, self.name, made.guid, state, reason)
-        return len(missing) < AT_ONCE
+                missing = await hook_tables.missing(connection, self.name, now, AT_ONCE)
+            for made in missing:
+                if time.monotonic() > until:
+                    return False
+                problem = await self._settle(made, now) or problem
+            if len(missing) < AT_ONCE:
+                if problem:
+                    raise TemporaryError(problem)
+                return True
+        return False
+
+    async def _settle(self, made: Made, now: datetime) -> str:
+        """Take in one delivery; returns what went wrong, which costs no other."""
+        problem, retry_at = "", None
+        try:
+            state, reason = await self._take_in(made)
+        except Exception as error:
+            reason, pause = failure_of(error, f"delivery {made.guid}")
+            state, retry_at = "missing", now + pause
+            problem = "" if isinstance(error, NotFound) else reason
+        async with self._ctx.store.connection() as connection:
+            await hook_tables.settle(connection, self.name, made.guid, state, reason, retry_at)
+        return problem
 
     async def _take_in(self, made: Made) -> tuple[str, str | None]:
         """Fetch a delivery and accept it as if it had come; its state then, and why."""
-        try:
-            detail = await self._ask(f"/{made.attempt}")
-        except NotFound as error:
-            return "missing", shortened(error.detail)
+        detail = await self._ask(f"/{made.attempt}")
         try:
             request = request_of(detail.body, self._ctx.part(Receiver).settings.secrets["github"])
             arrival = Arrival(request.headers, request.body, made.delivered_at)

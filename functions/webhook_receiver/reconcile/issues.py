@@ -16,11 +16,13 @@ from functions.kit import cloudevents
 from functions.kit.clients import Github, typed
 from functions.kit.clients.github import Answer
 from functions.kit.context import Context
+from functions.kit.errors import TemporaryError
 from functions.webhook_receiver import issue_state
 from functions.webhook_receiver.acceptance import accept_found
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.issue_state import ISSUE, PULL_REQUEST, Kind, Labelled
 from functions.webhook_receiver.reconcile import comparison, decide
+from functions.webhook_receiver.reconcile.failures import failure_of
 from functions.webhook_receiver.reconcile.wanted import wanted_labels
 from functions.webhook_receiver.tables import Delivery
 
@@ -67,6 +69,7 @@ class Issues:
         self._ctx = ctx
         self._keeps = keeps
         self._remembers = remembers
+        self._problem = ""
 
     async def compare(self, memory: Json, until: float) -> bool:
         """Ask for each label that wants work; True if all is done."""
@@ -78,6 +81,8 @@ class Issues:
                 await comparison.remember(connection, self.name, memory)
             if not finished:
                 return False
+        if self._problem:
+            raise TemporaryError(self._problem)
         return True
 
     async def _label(self, label: str, known: _Memory, until: float) -> tuple[_Memory, bool]:
@@ -100,7 +105,11 @@ class Issues:
             for issue in answer.body:
                 if time.monotonic() > until:
                     return replace(known, seen={**known.seen, **seen}), False
-                made, settled = await self._look(issue, label, answer.at, known)
+                try:
+                    made, settled = await self._look(issue, label, answer.at, known)
+                except Exception as error:
+                    self._problem, _ = failure_of(error, f"an issue of {self._repository}")
+                    made, settled = False, False
                 if settled:
                     seen[str(issue["number"])] = issue["updated_at"]
                 complete = complete and settled

@@ -260,4 +260,9 @@ async def test_a_holiday_of_a_calendar_is_skipped_by_its_name(world: World, tmp_
     assert (row["state"], row["cause"]) == ("skipped", "holiday")
     assert row["reason"] == "Employee Appreciation Day (us-federal, 2026.1)"
     (other,) = await world.rows("other")
-    assert other["reason"] == "calendar eu is missing"
+    assert (other["state"], other["reason"]) == ("due", "calendar eu is missing")
+    (folder / "eu.yaml").write_text('name: eu\nversion: "1"\nholidays: {}\n')
+    await world.wake(FRIDAY + 16 * HOUR)
+    (other,) = await world.rows("other")
+    assert (other["state"], other["origin"]) == ("sent", "catch-up")
+    assert other["reason"] == "calendar eu was missing until 2026-03-06 16:00:00Z"

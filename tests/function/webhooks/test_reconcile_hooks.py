@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from functions.kit import cloudevents
 from functions.kit.settings import BadSetting
+from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.main import start
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
 from tests.support import eventually
@@ -324,6 +325,85 @@ async def test_an_answer_in_another_shape_is_reported_and_ends_no_tick(
     await world.minute()
     await emitted(world, 1)
     assert world.emitted() == [sent.guid]
+
+
+class Poisoned:
+    """GitHub, which answers with a status where a path ends so."""
+
+    def __init__(self, world: DeliveriesWorld, status: int, *ends: str) -> None:
+        self.world, self.status, self.ends = world, status, ends
+        world.cluster.add("api", self)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        is_poison = scope["path"].endswith(self.ends)
+        answer = JSONResponse({"message": "no"}, self.status)
+        await (answer if is_poison else self.world.github)(scope, receive, send)
+
+
+@pytest.mark.parametrize("status", [502, 403, 422])
+async def test_one_that_is_not_given_out_holds_up_no_other(
+    world: DeliveriesWorld, status: int
+) -> None:
+    poison = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    good = await world.github.labelled("o/r", await world.github.opened("o/r"), "agent", "lost")
+    first, _ = world.github.attempts
+    Poisoned(world, status, f"/deliveries/{first.id}")
+    await world.minute()
+    await emitted(world, 1)
+    assert world.emitted() == [good.guid]
+    health = await world.health()
+    assert f"GitHub answered {status}" in health["hooks"][0]["problem"]
+    [missing] = health["deliveries"]
+    assert (missing["guid"], missing["state"]) == (poison.guid, "missing")
+    assert f"GitHub answered {status}" in missing["reason"]
+
+    world.cluster.add("api", world.github)
+    await world.minute(60)
+    await emitted(world, 2)
+    assert world.emitted() == [good.guid, poison.guid]
+
+
+async def test_many_that_github_has_no_longer_hold_up_none(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    for _ in range(201):
+        await world.github.labelled("o/r", number, "agent", "lost")
+    good = await world.github.labelled("o/r", number, "agent", "lost")
+    Poisoned(world, 404, *(f"/deliveries/{one.id}" for one in world.github.attempts[:-1]))
+    for _ in range(2):
+        await world.minute()
+    await emitted(world, 1)
+    assert world.emitted() == [good.guid]
+    assert len([one for one in asked(world) if "/deliveries/" in one]) == 1
+    assert (await hook_of(world))["missing"] == 201
+
+
+async def test_a_refused_one_is_alerted_of_until_it_is_here_or_gone(
+    world: DeliveriesWorld,
+) -> None:
+    number = await world.github.opened("o/r")
+    sent = await world.github.labelled("o/r", number, "agent", "lost")
+    right, sent.headers["X-Hub-Signature-256"] = sent.headers["X-Hub-Signature-256"], "sha256=0"
+    await world.minute()
+    assert await not_here(world) == 1
+    sent.headers["X-Hub-Signature-256"] = right
+    assert await world.github.tries(sent, again=True) == 202
+    await world.minute()
+    assert await not_here(world) == 0
+    assert (await world.health())["deliveries"] == []
+
+
+async def not_here(world: DeliveriesWorld) -> float:
+    found = {one.name: one.value for one in await gauges(world.deploy({}))}
+    return found["deliveries_missing"]
+
+
+async def test_an_app_without_a_repository_says_what_it_does_not_find(
+    cluster: Cluster, webhook_database: str, tmp_path: Path
+) -> None:
+    async with deliveries_world(cluster, webhook_database, tmp_path, hooks=("app",)) as world:
+        health = await world.health()
+        assert [one["problem"] for one in health["issues"]] == ["GITHUB_REPOSITORIES is not set"]
+        assert "Set GITHUB_REPOSITORIES" in health["message"]
 
 
 @pytest.mark.parametrize(

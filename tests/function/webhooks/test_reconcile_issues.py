@@ -6,8 +6,10 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from functions.job_launcher.main import job_launcher
 from tests.support import eventually
@@ -228,3 +230,24 @@ async def test_looking_and_late_deliveries_at_once_are_one_request_each(
     await requested(world, 20)
     messages = world.cluster.sink.messages
     assert sorted(int(message.subject or 0) for message in messages) == list(range(1, 21))
+
+
+async def test_an_issue_whose_timeline_is_not_given_out_holds_up_no_other(
+    world: DeliveriesWorld,
+) -> None:
+    for _ in range(3):
+        await labelled(world, "untried")
+
+    async def poisoned(scope: Any, receive: Any, send: Any) -> None:
+        is_poison = scope["path"].endswith("/issues/2/timeline")
+        answer = JSONResponse({"message": "no"}, 502)
+        await (answer if is_poison else world.github)(scope, receive, send)
+
+    world.cluster.add("api", poisoned)
+    await world.minute(60)
+    assert sorted(await requested(world, 2)) == ["state:o:r:1:1", "state:o:r:3:3"]
+    assert "GitHub answered 502" in (await world.health())["issues"][0]["problem"]
+    world.cluster.add("api", world.github)
+    await world.minute(5)
+    assert len(await requested(world, 3)) == 3
+    assert (await world.health())["issues"][0]["problem"] is None

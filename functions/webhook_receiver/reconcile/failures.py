@@ -1,0 +1,30 @@
+"""What goes wrong with one delivery or one issue, which costs no other."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from functions.kit.clients.github import RateLimited, Unauthorised
+from functions.kit.errors import FunctionError, PermanentError, shortened
+
+logger = logging.getLogger(__name__)
+
+SOON = timedelta(minutes=5)
+# What GitHub refuses once it mostly refuses again, and each request counts.
+LATER = timedelta(hours=1)
+
+
+def failure_of(error: Exception, name: str) -> tuple[str, timedelta]:
+    """Why `name` failed, and after how long it is tried again.
+
+    What every request would meet is raised again: a limit, or credentials that GitHub refuses.
+    """
+    if isinstance(error, RateLimited | Unauthorised):
+        raise error
+    if isinstance(error, FunctionError):
+        logger.warning("%s: %s", name, error.detail)
+        return shortened(error.detail), LATER if isinstance(error, PermanentError) else SOON
+    # GitHub of another version may say things in another shape.
+    logger.error("%s", name, exc_info=error)
+    return f"an answer could not be understood ({type(error).__name__})", SOON
