@@ -11,7 +11,8 @@ from functions.agent_outputs.outputs import PullRequest
 from functions.job_grant import JobGrant
 from functions.kit.clients.github import Github
 from functions.kit.clients.github_comments import comment_with
-from functions.kit.clients.service import path, typed
+from functions.kit.clients.service import typed
+from functions.kit.clients.url_path import path
 
 # One token for the push and the pull request, one for the issue.
 PULLS = {"contents": "write", "pull_requests": "write"}

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from functions.agent_status import decide, tables
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
-from functions.kit.clients.service import path, typed
+from functions.kit.clients.service import typed
+from functions.kit.clients.url_path import path
 from functions.kit.context import Context
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened

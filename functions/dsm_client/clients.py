@@ -11,11 +11,10 @@ from typing import Any
 import httpx
 
 from functions.dsm_client.settings import ServiceSettings
-from functions.events.base import Value
+from functions.events.base import Id, Value
 from functions.events.cycle import BacklogCounts, BacklogGenerated, Orchestration
 from functions.events.scrum import ScrumRun
 from functions.events.sprint import (
-    Id,
     Member,
     ProjectSprints,
     Sprint,

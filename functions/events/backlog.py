@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from functions.events.base import Event, Request, Value
+from functions.events.base import Event, Id, Request, Value
 
 
 class Item(Value):
@@ -19,7 +19,7 @@ class Item(Value):
 class BacklogTask(Item):
     """A task of a backlog document. Progress is in percent."""
 
-    id: str = Field(min_length=1, max_length=255)
+    id: Id
     title: str = Field(min_length=1)
     description: str = ""
     status: str = Field("unassigned", min_length=1, max_length=50)
@@ -30,7 +30,7 @@ class BacklogTask(Item):
 class BacklogStory(Item):
     """A story of a backlog document, and the ids of the tasks that belong to it."""
 
-    id: str = Field(min_length=1, max_length=255)
+    id: Id
     description: str = Field(min_length=1)
     tasks: list[str] = []
 
@@ -43,7 +43,7 @@ class BacklogSetupRequested(Request):
 
     type: ClassVar[str] = "io.dsm.backlog.setup.requested.v1"
 
-    project_id: str | None = Field(None, min_length=1, max_length=255)
+    project_id: Id | None = None
     reset: bool = False
     tasks: list[BacklogTask] | None = Field(None, min_length=1, max_length=10_000)
     stories: list[BacklogStory] | None = Field(None, max_length=10_000)
@@ -79,7 +79,7 @@ class BacklogSeeded(Event):
 
     type: ClassVar[str] = "io.dsm.backlog.seeded.v1"
 
-    project_id: str
+    project_id: Id
     task_ids: list[str]
     story_ids: list[str]
     tasks_count: int = Field(ge=0)

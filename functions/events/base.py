@@ -9,10 +9,35 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticUseDefault
+
+# What every client of HTTP takes out of a path: `/projects/../team` becomes `/team`.
+DOT_SEGMENTS = (".", "..")
+
+
+def no_dot_segment(id: str) -> str:
+    """The id; ValueError for one that a URL loses."""
+    if id in DOT_SEGMENTS:
+        raise ValueError(f"{id!r} is no id: a URL loses it")
+    return id
+
+
+# An id of any alphabet. Longer ones fit neither an index nor the headers of an event.
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$"),
+    AfterValidator(no_dot_segment),
+]
 
 
 @dataclass(frozen=True)

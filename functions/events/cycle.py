@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event, Request, Value
-from functions.events.sprint import Id
+from functions.events.base import Event, Id, Request, Value
 
 
 class CycleRequested(Request):
@@ -70,7 +69,7 @@ class CycleCompleted(Event):
 
     type: ClassVar[str] = "io.dsm.cycle.completed.v1"
 
-    project_id: str
+    project_id: Id
     closed_sprint_id: str | None
     new_sprint_id: str | None
     schedule: str

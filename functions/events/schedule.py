@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from functions.events.base import Attribute, Event, shorten
+from pydantic import AfterValidator
+
+from functions.events.base import Attribute, Event, no_dot_segment, shorten
+
+_About = Annotated[str, AfterValidator(no_dot_segment)]
 
 
 class ScheduleDue(Event):
@@ -21,8 +25,8 @@ class ScheduleDue(Event):
     nominal_time: Annotated[datetime | None, Attribute()] = None
     due_by: Annotated[datetime | None, Attribute()] = None
     requested_by: Annotated[str | None, Attribute()] = None
-    project_id: str | None = None
-    sprint_id: str | None = None
+    project_id: _About | None = None
+    sprint_id: _About | None = None
 
     @classmethod
     def covers(cls, type_: str) -> bool:

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event, Request, Value, shorten
-from functions.events.sprint import Id
+from functions.events.base import Event, Id, Request, Value, shorten
 
 
 class ScrumRequested(Request):

@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
-from functions.events.base import Event, Request, Value
-
-# Of any alphabet. Longer ones fit neither an index nor the headers of an event.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+from functions.events.base import Event, Id, Request, Value
 
 
 class Sprint(Value):
@@ -93,10 +90,10 @@ class SprintStatus(Value):
 
     What is unknown is None: the sprint where there is none or it could not be asked for, the
     counts where they could not be read. Percentages have two decimals and are for display;
-    "complete" is decided on the counts.
+    "complete" is decided on the counts. A project that has no good id is named as it was found.
     """
 
-    project_id: Id
+    project_id: str = Field(min_length=1, max_length=255)
     sprint_id: str | None = None
     total_tasks: int | None = Field(None, ge=0)
     completed_tasks: int | None = Field(None, ge=0)

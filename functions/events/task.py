@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from functions.events.base import Event
+from functions.events.base import Event, Id
 
 
 class TaskUpdated(Event):
@@ -19,9 +19,9 @@ class TaskUpdated(Event):
 
     type: ClassVar[str] = "io.dsm.task.updated.v1"
 
-    task_id: str
-    project_id: str
-    sprint_id: str | None
+    task_id: Id
+    project_id: Id
+    sprint_id: Id | None
     status: str
     progress_percentage: int = Field(ge=0, le=100)
     assigned_to: str | None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from functions.events.base import Attribute, Event, Request, Value
+from functions.events.base import Attribute, Event, Id, Request, Value
 
 Priority = Literal["low", "medium", "high", "critical"]
 # With the criteria it is a Job's files, of which a ConfigMap takes 1 MiB: four bytes a character.
@@ -140,14 +140,14 @@ class TaskRequested(Request):
 
     type: ClassVar[str] = "io.dsm.task.requested.v1"
 
-    task_id: str = Field(min_length=1, max_length=200)
+    task_id: Id = Field(max_length=200)
     service: str = Field(min_length=1, max_length=200)
     title: str = Field(min_length=1, max_length=1000)
     description: str = Field("", max_length=MAX_DESCRIPTION)
     acceptance_criteria: list[Criterion] = Field(default_factory=list, max_length=50)
     priority: Priority = "medium"
     agent_type: Literal["claude", "gemini"] | None = None
-    project_id: str | None = Field(None, min_length=1, max_length=200)
+    project_id: Id | None = Field(None, max_length=200)
     assigned_to: str | None = None
     origin: Origin = "cli"
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -161,14 +161,14 @@ class TaskUpdateRequested(Request):
 
     type: ClassVar[str] = "io.dsm.task.update.requested.v1"
 
-    task_id: str = Field(min_length=1, max_length=200)
+    task_id: Id = Field(max_length=200)
     service: str | None = Field(None, min_length=1, max_length=200)
     title: str | None = Field(None, min_length=1, max_length=1000)
     description: str | None = Field(None, max_length=MAX_DESCRIPTION)
     acceptance_criteria: list[Criterion] | None = Field(None, max_length=50)
     priority: Priority | None = None
     status: str | None = Field(None, min_length=1, max_length=100)
-    project_id: str | None = Field(None, min_length=1, max_length=200)
+    project_id: Id | None = Field(None, max_length=200)
     assigned_to: str | None = None
     origin: Origin = "pm"
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -182,8 +182,8 @@ class JobCancelRequested(Request):
 
     type: ClassVar[str] = "io.dsm.job.cancel.requested.v1"
 
-    job: str | None = Field(None, min_length=1, max_length=200)
-    task_id: str | None = Field(None, min_length=1, max_length=200)
+    job: Id | None = Field(None, max_length=200)
+    task_id: Id | None = Field(None, max_length=200)
     reason: str = Field("", max_length=500)
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from functions.events.agent import command_of
 from functions.events.webhook import PERMISSIONS
 from functions.kit.clients import Github, typed
-from functions.kit.clients.service import path
+from functions.kit.clients.url_path import path
 from functions.kit.context import Context, Resources
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.webhook_receiver.settings import ReceiverSettings

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from functions.events.base import DOT_SEGMENTS
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
 
 Body = Mapping[str, Any]
@@ -22,7 +23,6 @@ Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
 
 PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
 MAX_NAME = 500
-_LOST = (".", "..")  # steps of a path, which every client of HTTP resolves
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
 
 
@@ -101,7 +101,7 @@ def grafana_id(notification: Body) -> str:
 def _task_action(action: str, given: Body, *, origin: str) -> Asked | Question:
     # What is null is not given.
     task = {name: value for name, value in given.items() if value is not None}
-    if task.get("task_id") in _LOST:
+    if task.get("task_id") in DOT_SEGMENTS:
         raise ValueError(f"task_id: {task['task_id']!r} is no id: a URL loses it")
     _take(task, "microservice", "service")
     if isinstance(task.get("task_id"), int):
@@ -145,7 +145,7 @@ def _take(fields: dict[str, Any], given: str, ours: str) -> None:
 def _named(names: list[Any], what: str) -> str:
     if not names or not isinstance(names[0], str) or not 0 < len(names[0]) <= MAX_NAME:
         raise ValueError(f"{what}: name which")
-    if names[0] in _LOST:
+    if names[0] in DOT_SEGMENTS:
         raise ValueError(f"{what}: {names[0]!r} is no id: a URL loses it")
     return quote(names[0], safe="", errors="replace")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 from starlette.responses import JSONResponse, Response
 
 from functions.events.webhook import JobCancelRequested
-from functions.kit.clients import ServiceClient
+from functions.kit.clients import ServiceClient, path
 from functions.kit.errors import Conflict, NotFound, TemporaryError
 from functions.webhook_receiver.decide import Question
 
@@ -44,12 +44,12 @@ async def what_it_cancels(http: httpx.AsyncClient, url: str, wanted: JobCancelRe
     try:
         async with asyncio.timeout(LOOK_S):
             if wanted.job is not None:
-                job = await client.get(f"/jobs/{quote(wanted.job, safe='')}", dict[str, object])
+                job = await client.get(path("jobs", wanted.job), dict[str, object])
                 if job.get("state") in ENDED:
                     raise Conflict(f"job {wanted.job} has ended: {job['state']}")
                 return "cancelling is asked for"
-            task = quote(wanted.task_id or "", safe="")
-            jobs = (await client.get(f"/tasks/{task}", dict[str, Any]))["jobs"]
+            at = path("tasks", wanted.task_id or "")
+            jobs = (await client.get(at, dict[str, Any]))["jobs"]
     except NotFound:
         if wanted.job is not None:
             raise NotFound(f"no such job: {wanted.job}") from None

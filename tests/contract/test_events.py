@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from functions.events.base import Event
+from functions.events.sprint import SprintsReported
+from functions.events.webhook import JobCancelRequested
 from functions.kit import cloudevents
 from functions.kit.contract import envelope
+from tests.support.hostile import places, spoilt
 from tests.support.repository import GOLDEN, event_types
 
 KINDS = [pytest.param(kind, id=kind.type) for kind in event_types()]
@@ -47,6 +51,24 @@ def test_an_example_shows_its_subject_as_the_entity(kind: type[Event]) -> None:
     event = envelope.open_(message, (kind,))
     if message.type.startswith("io.dsm."):
         assert message.subject == event.subject()
+
+
+# What a Job is about is named by whoever asked for it; a report's rows name what was found.
+OF_OTHERS = ("io.dsm.job.", "io.dsm.agent.", "io.dsm.saga.", "com.", SprintsReported.type)
+
+
+@pytest.mark.parametrize("id", [".", ".."])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_id_that_a_url_loses_is_no_id(kind: type[Event], id: str) -> None:
+    if kind.type.startswith(OF_OTHERS) and kind is not JobCancelRequested:
+        return
+    document = json.loads((GOLDEN / f"{kind.type}.json").read_text())
+    for path in places(document["data"]):
+        if path[-1] in ("id", "project_id", "sprint_id", "task_id"):
+            spoilt_one = document | {"data": spoilt(document["data"], path, id)}
+            with pytest.raises(ValidationError, match="a URL loses it") as caught:
+                envelope.open_(cloudevents.from_json(spoilt_one), (kind,))
+            assert path in [error["loc"] for error in caught.value.errors()]
 
 
 def test_a_type_has_one_meaning() -> None:

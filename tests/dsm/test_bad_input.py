@@ -179,6 +179,26 @@ async def test_no_route_answers_500_to_odd_ids_and_bodies(dsm: Dsm, target: Any)
     assert failed == []
 
 
+@pytest.mark.parametrize("id", [".", ".."])
+async def test_an_id_that_a_url_loses_is_refused(dsm: Dsm, id: str) -> None:
+    escaped = id.replace(".", "%2e")  # as httpx leaves it
+    for answer in (
+        await dsm.call("GET", "project-service", f"/projects/{escaped}"),
+        await dsm.call(
+            "POST",
+            "project-service",
+            "/projects/GEM-001/team-members-assign",
+            json={"employee_ids": [id]},
+        ),
+        await dsm.call("GET", "sprint-service", f"/sprints/by-project/{escaped}"),
+        await dsm.call(
+            "GET", "chronicle-service", "/v1/notes/sprint_planning", params={"project_id": id}
+        ),
+    ):
+        assert answer.status_code == 422, f"{answer.url}: {answer.text}"
+        assert "a URL loses it" in answer.text
+
+
 async def test_an_odd_idempotency_key_is_refused_or_taken(dsm: Dsm) -> None:
     for key, status in (("k" * 255, 201), ("k" * 256, 422), ("ä", 201)):
         body = PROJECT | {"id": f"P{len(key)}{status}"}

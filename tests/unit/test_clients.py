@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -10,6 +13,14 @@ import pytest
 from starlette.responses import Response
 
 from functions.dsm_client import dsm
+from functions.dsm_client.clients import (
+    Backlogs,
+    Orchestrator,
+    Projects,
+    Scrums,
+    Services,
+    Sprints,
+)
 from functions.events.sprint import TaskSummary
 from functions.kit.clients import Unreadable, path
 from functions.kit.context import Context, Resources
@@ -88,6 +99,42 @@ async def test_a_key_that_no_header_carries_is_a_digest(
     first, second = peer.keys
     assert first == second
     assert len(first or "") == 64
+
+
+CALLS: dict[str, Callable[[Services, str], Awaitable[object]]] = {
+    "team": lambda s, id: s.projects.team(id),
+    "of": lambda s, id: s.sprints.of(id),
+    "active": lambda s, id: s.sprints.active(id),
+    "summary": lambda s, id: s.sprints.summary(id),
+    "detail": lambda s, id: s.sprints.detail(id),
+    "tasks": lambda s, id: s.sprints.tasks(id),
+    "run_daily_scrum": lambda s, id: s.sprints.run_daily_scrum(id, key="k"),
+    "generate": lambda s, id: s.backlogs.generate(id, key="k"),
+    "unassigned": lambda s, id: s.backlogs.unassigned(id),
+    "run": lambda s, id: s.scrums.run(id, key="k"),
+    "orchestrate": lambda s, id: s.orchestrator.orchestrate(id, {}, key="k"),
+}
+
+
+@pytest.mark.parametrize("id", [".", ".."])
+@pytest.mark.parametrize("call", CALLS)
+async def test_an_id_that_a_url_loses_is_sent_nowhere(
+    cluster: Cluster, ctx: Context, call: str, id: str
+) -> None:
+    with pytest.raises(PermanentError, match=f"{re.escape(repr(id))} is no id"):
+        await CALLS[call](dsm(ctx), id)
+    assert cluster.requests == []
+
+
+def test_each_call_with_an_id_in_its_path_is_among_these() -> None:
+    services = (Projects, Sprints, Backlogs, Scrums, Orchestrator)
+    takes = [
+        name
+        for service in services
+        for name, method in inspect.getmembers(service, inspect.iscoroutinefunction)
+        if {"project_id", "sprint_id"} & set(inspect.signature(method).parameters)
+    ]
+    assert sorted(takes) == sorted(CALLS)
 
 
 async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx: Context) -> None:

@@ -6,5 +6,5 @@ from .kubernetes import Object as Object
 from .service import ServiceClient as ServiceClient
 from .service import Unreadable as Unreadable
 from .service import derived_key as derived_key
-from .service import path as path
 from .service import typed as typed
+from .url_path import path as path

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 
 from functions.kit.clients.github_app import GithubSettings, signed
 from functions.kit.clients.github_limits import rests_until
-from functions.kit.clients.service import path, typed
+from functions.kit.clients.service import typed
+from functions.kit.clients.url_path import path
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 
 VERSION = "2022-11-28"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from functions.kit.clients.github import Github
-from functions.kit.clients.service import path, typed
+from functions.kit.clients.service import typed
+from functions.kit.clients.url_path import path
 
 READ_ISSUES = {"issues": "write"}  # as for writing, so that one token serves for both
 

@@ -15,11 +15,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from pydantic import Field
 
-from functions.kit.clients import transaction_guard
+from functions.kit.clients import transaction_guard, url_path
 from functions.kit.clients.kubernetes_errors import (
     Forbidden as Forbidden,  # functions know one module
 )
@@ -160,8 +159,8 @@ class Cluster:
 
     def _path(self, api_version: str, plural: str, name: str = "") -> str:
         root = "apis" if "/" in api_version else "api"
-        path = f"/{root}/{api_version}/namespaces/{quote(self.namespace, safe='')}/{plural}"
-        return f"{path}/{quote(name, safe='')}" if name else path
+        names = (plural, name) if name else (plural,)
+        return f"/{root}/{api_version}{url_path.path('namespaces', self.namespace, *names)}"
 
     async def _json(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, uuid5
 
 import httpx
@@ -149,11 +149,6 @@ class ServiceClient:
         if response.status_code >= 500 or response.status_code in _TEMPORARY:
             raise TemporaryError(message, delay_s=_retry_after(response))
         raise _PERMANENT.get(response.status_code, PermanentError)(message)
-
-
-def path(*segments: str) -> str:
-    """A path of quoted segments: an id may hold anything."""
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 def header_key(name: str) -> str:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import functions_framework.aio
 from fastapi import Depends, FastAPI, Header, Query, Request
-from pydantic import StringConstraints, ValidationError
+from pydantic import AfterValidator, StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from functions.events.base import Event
+from functions.events.base import Event, no_dot_segment
 from functions.kit import cloudevents
 from functions.kit.context import Context, process_context
 from functions.kit.contract import callers
@@ -197,7 +197,11 @@ async def _connection(request: Request) -> AsyncIterator[Connection]:
 
 
 # Ids and names of any alphabet, but without control characters; text without the zero character.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    AfterValidator(no_dot_segment),
+]
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=10_000, description="at most so many")]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="leave out the first so many")]

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from functions.cycle_trigger.main import cycle_trigger
@@ -118,6 +118,7 @@ days = iter(range(100_000))
         max_size=3,
     ),
 )
+@example(project="..", sprint=".", fields={}, task={})
 @settings(
     max_examples=40,
     deadline=None,
