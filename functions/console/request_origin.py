@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -30,6 +31,26 @@ def check_origin(request: Request, public: str = "") -> None:
 
 def is_from_elsewhere(request: Request) -> bool:
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
+def peer_of(request: Request) -> str:
+    """Who sent a request: the public address that the last proxy saw, else the next hop.
+
+    What stands before that address in the header may be the sender's own invention. Of IPv6 it is
+    the network of 64 bits, which one user has whole.
+    """
+    for given in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+        try:
+            address = ip_address(given.strip())
+        except ValueError:
+            continue
+        if address.is_global:
+            return (
+                str(ip_network((address, 64), strict=False))
+                if address.version == 6
+                else str(address)
+            )
+    return request.client.host if request.client else ""
 
 
 def decoded_header(raw: str) -> str:

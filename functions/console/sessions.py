@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from functions.kit.context import Resources
 
 # Who signed in signs in again the next day.
 SESSION_S = 12 * 3600
-# So many failed attempts to sign in within so many seconds, and no more are looked at.
+# So many failed attempts of a peer within so many seconds, and no more of it are looked at.
 MAX_ATTEMPTS = 10
 ATTEMPTS_S = 60.0
+MAX_PEERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,20 @@ class EndedSessions:
 
 
 class SignInAttempts:
-    """Failed attempts to sign in, counted for the whole process: a token must not be guessed."""
+    """Failed attempts to sign in, counted by peer: none can guess at speed, or lock out another."""
 
     def __init__(self, resources: Resources) -> None:
-        self._failed: deque[float] = deque(maxlen=MAX_ATTEMPTS)
+        self._failed: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def failed(self) -> None:
-        self._failed.append(time.monotonic())
+    def failed(self, peer: str) -> None:
+        self._failed.setdefault(peer, deque(maxlen=MAX_ATTEMPTS)).append(time.monotonic())
+        self._failed.move_to_end(peer)
+        if len(self._failed) > MAX_PEERS:
+            self._failed.popitem(last=False)
 
-    @property
-    def wait_s(self) -> float:
-        """How long until the next attempt is looked at, seconds; 0 where it is at once."""
-        if len(self._failed) < MAX_ATTEMPTS:
+    def wait_s(self, peer: str) -> float:
+        """How long until the peer's next attempt is looked at, seconds; 0 where it is at once."""
+        failed = self._failed.get(peer)
+        if failed is None or len(failed) < MAX_ATTEMPTS:
             return 0.0
-        return max(0.0, self._failed[0] + ATTEMPTS_S - time.monotonic())
+        return max(0.0, failed[0] + ATTEMPTS_S - time.monotonic())

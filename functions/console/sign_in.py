@@ -12,7 +12,7 @@ from starlette.routing import Route
 from functions.console import oidc, time_zone
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
-from functions.console.request_origin import Refused
+from functions.console.request_origin import Refused, peer_of
 from functions.console.sessions import Session, SignInAttempts
 from functions.console.time_zone import is_zone
 from functions.kit.contract.users import UserSettings
@@ -62,14 +62,15 @@ async def sign_in(view: View) -> Response:
     to = _local(form.get("next", "/"))
     view.authentication.who = name or "anonymous"
     attempts = view.ask.ctx.part(SignInAttempts)
-    if wait_s := attempts.wait_s:
+    peer = peer_of(view.request)
+    if wait_s := attempts.wait_s(peer):
         wrong = f"Too many failed attempts: try again in {wait_s:.0f} s."
         response = _page(view, to, wrong, 429)
         response.headers["Retry-After"] = str(max(1, round(wait_s)))
         return response
     if not name or not view.authentication.knows(form.get("token", "")):
         if name:
-            attempts.failed()
+            attempts.failed(peer)
         wrong = "That is not the token." if name else "Say who you are: it goes into the audit."
         return _page(view, to, wrong, 403)
     answer = RedirectResponse(to, 303)

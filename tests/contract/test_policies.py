@@ -11,7 +11,7 @@ import pytest
 from functions.kit.clients.token_keys import IssuerSettings
 from functions.kit.contract.callers import Caller, CallerSettings
 from functions.kit.settings import HttpSettings
-from tests.contract import callers, policies
+from tests.contract import callers, overlays, policies
 from tests.contract.overlays import with_components
 from tests.support.repository import (
     Manifest,
@@ -191,6 +191,29 @@ def reached(policies: list[Manifest], port: int) -> list[str]:
                 if "ipBlock" in to
             ]
     return found
+
+
+@pytest.mark.parametrize("overlay", [None, *overlays.OVERLAYS], ids=str)
+def test_postgresql_is_reached_where_it_is_and_nowhere_else(
+    objects: tuple[Manifest, ...], overlay: str | None
+) -> None:
+    found = objects if overlay is None else overlays.objects(overlay)
+    found = tuple(m for m in found if m["metadata"].get("namespace", "dsm") == "dsm")
+    policies = of(found, "NetworkPolicy")
+    for name, service in of(found, "Service").items():
+        labels = service["spec"]["template"]["metadata"]["labels"]
+        mine = [
+            policy
+            for policy in policies.values()
+            if selects(policy, labels | {"serving.knative.dev/service": name})
+        ]
+        assert set(reached(mine, 5432)) <= {"10.0.0.0/8"}, f"{name} reaches any address"
+        if mine and "DATABASE_URL" in environment(service):
+            assert any(
+                "to" in rule and 5432 in [port["port"] for port in rule.get("ports", [])]
+                for policy in mine
+                for rule in policy["spec"].get("egress", [])
+            ), f"{name} reaches no database"
 
 
 def test_every_function_may_ask_kubernetes_for_its_keys_and_few_the_internet(

@@ -113,6 +113,27 @@ class TestWhoMayAct:
         assert int(answer.headers["retry-after"]) <= sessions.ATTEMPTS_S
         assert "Too many failed attempts" in answer.text
 
+    @pytest.mark.parametrize(
+        ("stranger", "operator"),
+        [
+            ("8.8.8.8", "9.9.9.9"),
+            ("9.9.9.9, 8.8.8.8, 10.0.0.7", "9.9.9.9, 10.0.0.7"),  # what it invents counts for none
+            ("2606:4700::{number}", "2606:4700:0:1::1"),
+            ("8.8.8.8", "10.0.0.7"),
+        ],
+    )
+    async def test_a_stranger_who_guesses_keeps_no_operator_out(
+        self, dead_letters: Cluster, stranger: str, operator: str
+    ) -> None:
+        dead_letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "t"})
+        async with browser(dead_letters) as client, browser(dead_letters) as own:
+            for number in range(2 * sessions.MAX_ATTEMPTS):
+                client.headers["X-Forwarded-For"] = stranger.format(number=number)
+                answer = await press(client, "/sign-in", name="Ada", token=f"{number}")
+            assert answer.status_code == 429
+            own.headers["X-Forwarded-For"] = operator
+            assert (await press(own, "/sign-in", name="Ada", token="t")).status_code == 303
+
     async def test_a_cookie_of_another_token_signs_no_user_in(self, dead_letters: Cluster) -> None:
         dead_letters.deploy(console, UNHURRIED | {"CONSOLE_TOKEN": "old"})
         async with browser(dead_letters) as client:
