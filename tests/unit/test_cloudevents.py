@@ -9,7 +9,7 @@ from dataclasses import replace
 import cloudevents.http as sdk
 import pytest
 from cloudevents.conversion import to_binary, to_structured
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from functions.kit import cloudevents
@@ -222,6 +222,8 @@ def test_what_is_only_kept_is_sent_on_as_it_came(headers: dict[str, str], body: 
 
 @given(st.lists(st.tuples(st.sampled_from([b"ce-id", b"ce-x", b"content-type"]), st.binary())))
 def test_no_event_of_a_broker_is_too_odd_to_be_kept(headers: list[tuple[bytes, bytes]]) -> None:
+    structured = b"application/cloudevents"  # that is in the body, which is none here
+    assume(not any(value.lower().startswith(structured) for _, value in headers))
     message = cloudevents.received([*raw(REQUIRED), *headers], b"x")
     json.dumps(cloudevents.to_json(message), ensure_ascii=False).encode()
     headers_again, _ = cloudevents.encode(message)

@@ -14,12 +14,16 @@ import pytest
 from functions.console.main import console
 from functions.cycle_trigger.main import cycle_trigger
 from functions.dead_letter.main import dead_letter
+from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.durable import inbox
 from functions.kit.errors import PermanentError
+from functions.orchestrator.main import orchestrator
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
+from functions.webhook_receiver.main import webhook_receiver
+from tests.support import webhook_requests
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, UNHURRIED, browser
 from tests.support.job_world import job_world, run_python
@@ -38,6 +42,7 @@ class Days:
 
     def __init__(self, cluster: Cluster, database: str, environ: dict[str, str]) -> None:
         self.cluster = cluster
+        self.database, self.environ = database, environ
         self.now = MONDAY
         for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
             ctx = cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
@@ -108,6 +113,15 @@ MOVED = _event(
 )
 
 
+def ping_source(name: str, cron: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "PingSource",
+        "metadata": {"name": name, "namespace": "dsm"},
+        "spec": {"schedule": cron, "sink": {"uri": "http://example.org"}},
+    }
+
+
 @pytest.fixture
 async def days(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[Days]:
     async with serving(make_kube(tmp_path / "clock")) as url:
@@ -116,12 +130,7 @@ async def days(cluster: Cluster, functions_database: str, tmp_path: Path) -> Asy
                 ("sprint-report", "30 13 * * *"),
                 ("scrum-simulate", "0 14 * * 1-5"),
             ):
-                source = {
-                    "apiVersion": "sources.knative.dev/v1",
-                    "kind": "PingSource",
-                    "metadata": {"name": name, "namespace": "dsm"},
-                    "spec": {"schedule": cron, "sink": {"uri": "http://example.org"}},
-                }
+                source = ping_source(name, cron)
                 assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
         environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
         environ |= LOCAL  # a busy machine must not turn an answer into a late one
@@ -221,6 +230,26 @@ class TestSchedules:
         async with browser(days.cluster) as client:
             page = (await client.get("/schedules/panels/schedules")).text
         assert "asked for by José 李" in page
+
+    @pytest.mark.parametrize(
+        ("name", "target"),
+        [("saga-sweep", orchestrator), ("webhook-relay", webhook_receiver)],
+        ids=["saga-sweep", "webhook-relay"],
+    )
+    async def test_a_sweep_is_shown_with_its_last_run(
+        self, days: Days, name: str, target: Any
+    ) -> None:
+        ctx = days.cluster.deploy(
+            target, {"DATABASE_URL": days.database} | days.environ | webhook_requests.SECRETS
+        )
+        await ctx.cluster.create("pingsources", ping_source(name, "* * * * *"))
+        tick = ScheduleDue(schedule=name, time=datetime.now(UTC))
+        function = target.__name__.replace("_", "-")
+        assert (await days.cluster.tell(function, tick)).status_code == 202
+        async with browser(days.cluster) as client:
+            page = (await client.get("/schedules/panels/schedules")).text
+        (row,) = [row for row in page.split("<tr") if f'href="/schedules/{name}"' in row]
+        assert "<small>ok, " in row, row
 
 
 class TestAttention:
