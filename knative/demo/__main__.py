@@ -16,13 +16,13 @@ from pathlib import Path
 import uvloop
 from rich.markup import escape
 
-from knative.demo import agent_github, tables
+from knative.demo import tables
 from knative.demo.agents import agent, lost
-from knative.demo.github import NAME, Github, asked
+from knative.demo.github import NAME, asked, standin
 from knative.demo.sagas import saga
 from knative.demo.stages import STAGES, Demo, Failure
 from knative.local.errors import StartError
-from knative.local.manifests.load import load
+from knative.local.manifests.load import World, load
 from knative.local.manifests.problems import ManifestError
 from knative.local.runtime import Options, Runtime
 
@@ -33,19 +33,19 @@ EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 int
 
 async def run(arguments: argparse.Namespace) -> int:
     """Return 0 when every stage succeeded without a dead letter."""
-    async with agent_github.standin() as url:
-        return await _run(arguments, url)
+    world = await asyncio.to_thread(load, Path(arguments.overlay))
+    async with standin(with_hook := asked(world)) as url:
+        return await _run(arguments, with_hook if url else world, url)
 
 
-async def _run(arguments: argparse.Namespace, repositories: str) -> int:
+async def _run(arguments: argparse.Namespace, world: World, github: str) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    world, github = asked(await asyncio.to_thread(load, Path(arguments.overlay))), Github()
     options = Options(
         Path(arguments.data),
         arguments.port,
         automatic=not arguments.once,
         front=arguments.front,
-        maps={NAME: github.url, **({agent_github.SERVICE: repositories} if repositories else {})},
+        maps={NAME: github} if github else {},
     )
     runtime = Runtime(world, options)
     stop = asyncio.Event()
@@ -53,13 +53,12 @@ async def _run(arguments: argparse.Namespace, repositories: str) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     tables.console.print("Starting the local Knative and PostgreSQL ...")
-    await github.start()
     try:
         await runtime.start()
         start_s = time.monotonic() - started
         services = len(runtime.processes.revisions)
         tables.console.print(f"{services} services are ready after {start_s:.1f} s\n")
-        stages = asyncio.create_task(_stages(runtime, github, repositories))
+        stages = asyncio.create_task(_stages(runtime, github))
         await asyncio.wait(
             {stages, stopped := asyncio.create_task(stop.wait())},
             return_when=asyncio.FIRST_COMPLETED,
@@ -84,12 +83,11 @@ async def _run(arguments: argparse.Namespace, repositories: str) -> int:
         return code
     finally:
         await runtime.stop()
-        await github.stop()
 
 
-async def _stages(runtime: Runtime, github: Github, repositories: str) -> int:
+async def _stages(runtime: Runtime, github: str) -> int:
     failed = False
-    async with Demo(runtime, github, repositories) as demo:
+    async with Demo(runtime, github) as demo:
         for stage in (*STAGES, agent, lost, saga):
             heading = (stage.__doc__ or "").strip().rstrip(".")
             tables.console.print(f"[bold]{heading}[/]", soft_wrap=True)

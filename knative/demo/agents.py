@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from knative.demo.github import REPOSITORY, as_text, is_asked
+from knative.demo.github import REPOSITORY, is_asked
 from knative.demo.stages import Demo, Failure
 
 FILES = {"README.md": "# Shop\n", "src/basket.py": "def reloaded(items):\n    return items[:-1]\n"}
@@ -43,27 +44,14 @@ def sample_issue(number: int) -> dict[str, Any]:
 
 async def agent(demo: Demo) -> None:
     """A GitHub issue labelled `agent`: an agent works on it, and a draft pull request is opened."""
-    if not demo.repositories:
+    if not demo.github:
         await _without_github(demo)
         return
-    number = int(time.time()) % 100
-    issue = {
-        "token": demo.secret("github", "token"),
-        "secret": demo.secret("webhook-secrets", "github").split(",")[0],
-        "proxy": demo.runtime.proxy_url,
-        "url": "http://webhook-receiver.dsm.svc.cluster.local",
-        "repository": REPOSITORY,
-        "files": FILES,
-        "number": number + 1,
-        "title": "The basket forgets its last item",
-        "body": "In `src/basket.py`, replace `items[:-1]` by `items`.",
-        "label": "agent",
-    }
-    async with httpx.AsyncClient(base_url=demo.repositories, timeout=30, trust_env=False) as github:
-        opened = (await github.post("/_world/issue", json=issue)).json()
-        demo.print_line(f"issue {REPOSITORY}#{opened['number']} gets the label agent")
-        job = await _ended(demo, f"{REPOSITORY}#{opened['number']}")
-        outcome = await _outcome(github, opened["number"])
+    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+        number = await _labelled(demo, github, "arrives", int(time.time()) % 100 + 1)
+        demo.print_line(f"issue {REPOSITORY}#{number} gets the label agent")
+        job = await _ended(demo, f"{REPOSITORY}#{number}")
+        outcome = await _outcome(github, number)
     if not outcome["pulls"]:
         raise Failure(f"job {job['job_id']} {job['state']}, no pull request: {job['last_lines']}")
     for pull in outcome["pulls"]:
@@ -73,6 +61,24 @@ async def agent(demo: Demo) -> None:
             demo.print_line(f"    {line}")
     for comment in outcome["comments"]:
         demo.print_line(f"comment: {comment.splitlines()[0]}")
+
+
+async def _labelled(demo: Demo, github: httpx.AsyncClient, fate: str, number: int = 0) -> int:
+    """An issue is opened and gets the label, of which a webhook tells, or is lost; its number."""
+    issue = {
+        "secret": _secret(demo).decode(),
+        "proxy": demo.runtime.proxy_url,
+        "url": "http://webhook-receiver.dsm.svc.cluster.local",
+        "repository": REPOSITORY,
+        "files": FILES,
+        "number": number,
+        "title": "The basket forgets its last item",
+        "body": "In `src/basket.py`, replace `items[:-1]` by `items`.",
+        "label": "agent",
+        "fate": fate,
+    }
+    opened = (await github.post("/_world/issue", json=issue)).json()
+    return int(opened["number"])
 
 
 async def _outcome(github: httpx.AsyncClient, number: int) -> dict[str, Any]:
@@ -91,9 +97,8 @@ async def _without_github(demo: Demo) -> None:
     """The same as far as the Job: there is no repository that it could work on."""
     number = int(time.time()) % 1_000_000
     issue = sample_issue(number)
-    body = as_text(issue)
+    body = json.dumps(issue).encode()
     headers = _headers(demo, body)
-    demo.github.made(headers, issue, status=202)
     await demo.call("POST", "webhook-receiver", "/webhook/github", content=body, headers=headers)
     job = await _ended(demo, f"{REPOSITORY}#{number}")
     await demo.settled()
@@ -102,12 +107,11 @@ async def _without_github(demo: Demo) -> None:
 
 async def lost(demo: Demo) -> None:
     """A second issue whose delivery was lost: it is found in GitHub's list, and made good."""
-    if not is_asked(demo.runtime.world):
-        demo.print_line("the receiver asks another GitHub: nothing is lost here")
+    if not (demo.github and is_asked(demo.runtime.world)):
+        demo.print_line("nothing is lost here: the receiver does not ask the stand-in of GitHub")
         return
-    number = int(time.time()) % 1_000_000 + 1
-    issue = sample_issue(number)
-    demo.github.made(_headers(demo, as_text(issue)), issue)
+    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+        number = await _labelled(demo, github, "lost")
     compared = (await _hook(demo))["checked_at"]
     await demo.fire("webhook-relay", demo.always)
     hook = await _hook(demo)

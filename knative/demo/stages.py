@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 
 from knative.demo import expected, messages, tables
-from knative.demo.github import Github
 from knative.local.event_json import event_json
 from knative.local.manifests.core import Secret
 from knative.local.runtime import Runtime
@@ -31,10 +30,9 @@ class Failure(Exception):
 class Demo:
     """The runtime, an HTTP client inside its cluster, and the events so far."""
 
-    def __init__(self, runtime: Runtime, github: Github, repositories: str = "") -> None:
+    def __init__(self, runtime: Runtime, github: str = "") -> None:
         self.runtime = runtime
-        self.repositories = repositories  # the URL of a stand-in that has some
-        self.github = github
+        self.github = github  # the URL of its stand-in, if there is one
         self.http = httpx.AsyncClient(proxy=runtime.proxy_url, timeout=120, trust_env=False)
         self.events: list[dict[str, Any]] = []
         self.finished: str | None = None  # the sample data's sprint with every task done

@@ -1,16 +1,19 @@
-"""`python -m tests.support.github_process`: GitHub's stand-in as a process, for `make run`.
+"""`python -m tests.support.github_process HOOK`: GitHub's stand-in as a process, for `make run`.
 
-The first line that it prints is its URL. It ends with its standard input. `POST /_world/issue`
-opens an issue and labels it, which delivers a signed webhook; `GET /_world/outcome` says what has
-come of it. Requests are not judged by GitHub's document, which the tests do.
+GITHUB_TOKEN is what our requests show. The first line that it prints is its URL. It ends with its
+standard input. `POST /_world/issue` opens an issue and labels it, which delivers a signed webhook,
+or loses it; `GET /_world/outcome` says what has come of it. Requests are not judged by GitHub's
+document, which the tests do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +29,14 @@ from tests.support.listening import listening
 class World:
     """The stand-in, and what `make run` does with it."""
 
-    def __init__(self, folder: Path) -> None:
-        no_receiver = httpx.AsyncClient()
-        self._github = GithubStandIn(lambda: datetime.now(UTC), no_receiver, "", folder=folder)
+    def __init__(self, folder: Path, hook: str) -> None:
+        no_receiver, token = httpx.AsyncClient(), os.environ["GITHUB_TOKEN"]
+        self._github = GithubStandIn(
+            lambda: datetime.now(UTC), no_receiver, "", (hook,), token=token, folder=folder
+        )
         self._github.document.judges = False
+        # A receiver knows the ids of earlier runs.
+        self._github.newest_id = time.time_ns() // 1_000_000
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
@@ -41,17 +48,17 @@ class World:
             await self._github(scope, receive, send)
 
     async def _issue(self, asked: dict[str, Any]) -> JSONResponse:
-        """`proxy`, `url`, `secret` lead to the receiver; `token` is what our requests show."""
+        """`proxy`, `url`, `secret` lead to the receiver; `fate` is what becomes of the webhook."""
         receiver = httpx.AsyncClient(proxy=asked["proxy"], base_url=asked["url"], trust_env=False)
         self._github.reaches(receiver, asked["secret"])
-        self._github.knows(asked["token"])
         repository = asked["repository"]
         if not self._github.git.path(repository).is_dir():
             self._github.git.create(repository, asked["files"])
-        for number in range(1, asked["number"]):
+        while self._github.next_number(repository) < asked["number"]:
+            number = self._github.next_number(repository)
             await self._github.opened(repository, f"Earlier issue {number}")
         number = await self._github.opened(repository, asked["title"], asked["body"])
-        await self._github.labelled(repository, number, asked["label"])
+        await self._github.labelled(repository, number, asked["label"], asked["fate"])
         return JSONResponse({"number": number, "answered": self._github.attempts[-1].status_code})
 
     def _outcome(self, query: Any) -> JSONResponse:
@@ -73,7 +80,7 @@ class World:
 async def main() -> None:
     """Serve until standard input ends."""
     with tempfile.TemporaryDirectory(prefix="github-") as folder:
-        async with listening(World(Path(folder))) as url:
+        async with listening(World(Path(folder), sys.argv[1])) as url:
             print(json.dumps({"url": url}), flush=True)
             await asyncio.to_thread(sys.stdin.read)
 

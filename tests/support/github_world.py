@@ -110,7 +110,7 @@ class GithubWorld:
         self._receiver = receiver
         self.secret = secret
         self._late: list[Sent] = []
-        self._numbers = 0
+        self.newest_id = 0
 
     def reaches(self, receiver: httpx.AsyncClient, secret: str) -> None:
         """Deliver there from now on."""
@@ -289,8 +289,8 @@ class GithubWorld:
         return 1 + sum(len(kind.get(repository, {})) for kind in found)
 
     def new_id(self) -> int:
-        self._numbers += 1
-        return self._numbers
+        self.newest_id += 1
+        return self.newest_id
 
 
 def written(at: datetime) -> str:
