@@ -85,6 +85,17 @@ def _filed(data: Data) -> str:
     return f"scrum-report filed note {data['note_id']} for {data['sprint_id']}: {done}"
 
 
+def _undelivered(data: Data) -> str:
+    """Return why nothing came of an agent's work.
+
+    >>> _undelivered({"task_id": "a/b#1", "reason": "nothing_to_do", "details": ["It is right."]})
+    'agent-outputs applied nothing for a/b#1 (nothing to do): It is right.'
+    """
+    why = "; ".join(data["details"]) or data.get("summary", "")
+    reason = data["reason"].replace("_", " ")
+    return f"agent-outputs applied nothing for {data['task_id']} ({reason}){why and f': {why}'}"
+
+
 _MESSAGES: dict[str, Callable[[Data], str]] = {
     "io.dsm.sprints.reported.v1": _reported,
     "io.dsm.sprint.completed.v1": lambda d: f"{d['sprint_id']} is complete: its next cycle is due",
@@ -104,6 +115,8 @@ _MESSAGES: dict[str, Callable[[Data], str]] = {
     "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_job_outcome(d)}",
     "io.dsm.job.failed.v1": lambda d: f"{d['job_id']} has failed: {d['reason']}",
     "io.dsm.job.cancelled.v1": lambda d: f"{d['job_id']} was cancelled: {d['reason']}",
+    "io.dsm.agent.delivered.v1": lambda d: f"agent-outputs applied the work on {d['task_id']}",
+    "io.dsm.agent.undelivered.v1": _undelivered,
     "io.dsm.backlog.seeded.v1": lambda d: (
         f"backlog-setup: {d['project_id']} has {d['tasks_count']} tasks, {d['created']} of them new"
     ),
