@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import httpx
 
 from functions.cron import Cron, CronError
+from functions.kit.clients.localhost import LocalhostTransport
 
 URL = "http://scheduler.dsm.localhost:8080"
 COUNT = 5
@@ -38,7 +39,8 @@ def main(
     if given.command == "next":
         return _next(given, lines or sys.stdin, out)
     try:
-        with httpx.Client(transport=transport, base_url=given.url, timeout=30) as http:
+        network = transport or LocalhostTransport()
+        with httpx.Client(transport=network, base_url=given.url, timeout=30) as http:
             method, path, options = _request(given)
             answer = http.request(method, path, **options)
     except httpx.TransportError as error:

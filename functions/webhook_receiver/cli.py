@@ -18,7 +18,8 @@ from typing import Any, TextIO
 import httpx
 import stamina
 
-from functions.webhook_receiver.client import ENDED, Client, HereTransport, Refused, Unreachable
+from functions.kit.clients.localhost import LocalhostTransport
+from functions.webhook_receiver.client import ENDED, Client, Refused, Unreachable
 
 SHOWN = ("job_id", "state", "outcome", "kind", "task_id", "service", "queued_at", "reason")
 DELIVERY = ("received_at", "source", "via", "id", "type", "state", "attempts", "last_error")
@@ -46,7 +47,7 @@ def main(
     try:
         # It tells of each repeat in three lines, in colour; what comes of them is ours to say.
         stamina.instrumentation.set_on_retry_hooks([])
-        with httpx.Client(transport=transport or HereTransport(), timeout=30) as http:
+        with httpx.Client(transport=transport or LocalhostTransport(), timeout=30) as http:
             client = Client(given.url, given.secret, http)
             given.run(client, given, out)
     except (Refused, Unreachable) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from functions.scheduler.cli import main
+from tests.support.listening import listening
 
 CRON = Path(__file__).with_name("cron.tsv")
 
@@ -118,3 +124,15 @@ def test_a_refusal_is_shown_as_the_scheduler_has_it(capsys: pytest.CaptureFixtur
     refused = httpx.Response(404, json={"detail": "no schedule s has a ledger"})
     assert received("show", "s", answer=refused)[0] == 1
     assert capsys.readouterr().err == "error: no schedule s has a ledger\n"
+
+
+async def test_a_schedulers_name_below_localhost_is_this_machine() -> None:
+    async def names_its_host(request: Request) -> Response:
+        return JSONResponse({"host": request.url.hostname})
+
+    app = Starlette(routes=[Route("/schedules", names_its_host)])
+    async with listening(app) as url:
+        named = url.replace("127.0.0.1", "scheduler.dsm.localhost")
+        out = io.StringIO()
+        assert await asyncio.to_thread(main, ["--url", named, "list"], environ={}, out=out) == 0
+    assert json.loads(out.getvalue()) == {"host": "scheduler.dsm.localhost"}

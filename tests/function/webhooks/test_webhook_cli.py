@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from functions.events.webhook import JobCancelRequested, TaskRequested
+from functions.kit.clients.localhost import LocalhostTransport
 from functions.webhook_receiver import cli
-from functions.webhook_receiver.client import HereTransport
 from functions.webhook_receiver.main import webhook_receiver
 from tests.support import eventually
 from tests.support import webhook_requests as make
@@ -205,7 +205,7 @@ def test_a_name_below_localhost_is_this_machine() -> None:
             asked.append((request.url.host, request.headers["host"]))
             return httpx.Response(200)
 
-    class Here(HereTransport, Asked):
+    class Here(LocalhostTransport, Asked):
         pass
 
     with httpx.Client(transport=Here()) as client:
