@@ -7,13 +7,18 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
+
+import yaml
 
 from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
 from functions.dsm_client import Services, dsm
 from functions.kit.clients import Object, ServiceClient
+from functions.kit.clients.kubernetes import ClusterSettings
 from functions.kit.context import Context
 
 Row = dict[str, Any]
@@ -22,9 +27,12 @@ Row = dict[str, Any]
 class Peer(ServiceClient):
     """A function's or service's read routes, and its actions on behalf of a user."""
 
-    def __init__(self, name: str, base_url: str, ask: Ask) -> None:
+    def __init__(
+        self, name: str, base_url: str, ask: Ask, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(name, base_url, ask.ctx.http)
         self._ask = ask
+        self._headers = headers or {}
 
     async def read(self, at: str, **query: object) -> Any:
         """JSON; parameters that are None are left out, a list is given once for each."""
@@ -38,7 +46,9 @@ class Peer(ServiceClient):
         params = urlencode(_params(query), doseq=True)
         target = f"{at}?{params}" if params else at
         key = (self.base_url, target)
-        return await self._ask.within(self.name, key, lambda: self._call("GET", target))
+        return await self._ask.within(
+            self.name, key, lambda: self._call("GET", target, headers=self._headers)
+        )
 
     async def act(
         self, at: str, who: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -97,7 +107,11 @@ class Ask:
 
     async def events(self, url: str, **query: object) -> list[Row]:
         """The events that fit, newest first, of whoever keeps them."""
-        found = await Peer("record of events", url, self).read("", **query)
+        headers = {}
+        if self.settings.events_with_kubeconfig:
+            kubeconfig = self.ctx.settings(ClusterSettings).kubeconfig
+            headers["Authorization"] = f"Bearer {_token_of(kubeconfig)}"
+        found = await Peer("record of events", url, self, headers).read("", **query)
         # The local Knative's administration answers with the list itself.
         events: list[Row] = found["events"] if isinstance(found, dict) else found
         return events
@@ -128,6 +142,13 @@ class Ask:
             some = list(ids[first : first + 100])
             found += await self.all_runs(function, type=type_, id=some, **query)
         return found
+
+
+@cache
+def _token_of(kubeconfig: str) -> str:
+    """The token of a kubeconfig's first user."""
+    found: str = yaml.safe_load(Path(kubeconfig).read_text())["users"][0]["user"]["token"]
+    return found
 
 
 def _params(query: Mapping[str, object]) -> dict[str, str | list[str]]:

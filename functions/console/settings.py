@@ -54,6 +54,10 @@ class ConsoleSettings(Settings):
     events_url: str = Field(
         "", description="URL where events are searched: event-recorder's, or the local broker's"
     )
+    events_with_kubeconfig: bool = Field(
+        False,
+        description="EVENTS_URL asks for the token in KUBECONFIG, as the local broker does",
+    )
     console_page_timeout_s: float = Field(
         0.8,
         gt=0,

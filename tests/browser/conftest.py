@@ -92,6 +92,7 @@ async def served_cold(ran: Morning) -> AsyncIterator[str]:
         "KUBECONFIG": str(ran.runtime.data / "kubeconfig"),
         "KUBERNETES_NAMESPACE": "dsm",
         "EVENTS_URL": "http://knative.local/_knative/events/search",
+        "EVENTS_WITH_KUBECONFIG": "true",
         "CONSOLE_PAGE_TIMEOUT_S": "0.001",
         "CONSOLE_SOURCE_TIMEOUT_S": "20",
     }

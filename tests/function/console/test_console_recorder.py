@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from functions.console.main import console
 from functions.cycle_trigger.main import cycle_trigger
@@ -174,3 +179,23 @@ async def test_the_rate_of_a_range_is_a_plot_with_its_numbers(morning: Cluster) 
     assert len(counts) == 12
     assert sum(counts) == 3, "all but the tick, which is hidden by default"
     assert sum(map(bool, counts)) <= 2, "they came within two seconds"
+
+
+async def test_a_record_that_asks_for_the_token_of_the_kubeconfig_is_shown_it(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+
+    async def search(request: Request) -> Response:
+        shown.append(request.headers.get("authorization", ""))
+        return JSONResponse([])
+
+    cluster.add("knative", Starlette(routes=[Route("/search", search)]))
+    config = tmp_path / "kubeconfig"
+    config.write_text('{"users": [{"name": "local", "user": {"token": "t-1"}}]}')
+    environ = UNHURRIED | {"EVENTS_URL": "http://knative.local/search", "KUBECONFIG": str(config)}
+    for asks in ("true", "false"):
+        cluster.deploy(console, environ | {"EVENTS_WITH_KUBECONFIG": asks})
+        async with browser(cluster) as client:
+            assert "No event" in (await client.get("/events/panels/stream")).text
+    assert shown == ["Bearer t-1", ""]
