@@ -1,4 +1,8 @@
-"""`make run ONCE=1` by another user than the one who installed, from a path with a blank."""
+"""`make run ONCE=1` by another user than the one who installed, from a path with a blank.
+
+With packages that are installed already (RUN, RUNNABLE): to install them takes over a minute. The
+job `morning` of .github/workflows/check.yml lets make install them, `second-user` runs this.
+"""
 
 from __future__ import annotations
 
