@@ -6,6 +6,7 @@ over 512 bytes, and the good event that comes afterwards is handled like the one
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.events.base import AnyEvent, Event
+from functions.events.saga import StepAnswered
+from functions.events.webhook import TaskRequested
 from functions.kit.durable import migrate
 from tests.conftest import MakeMigrated
 from tests.support import hostile, webhook_requests
@@ -53,6 +56,7 @@ class Consumer:
     """`before` are the statuses of good events, like the `examples`, before all others."""
 
     cluster: Cluster
+    world: World
     name: str
     examples: list[dict[str, Any]]
     before: list[int]
@@ -79,10 +83,11 @@ async def consumer(
     routes.write_text(shipped_routes())
     environ = {"DATABASE_URL": await make_migrated(*tables), "ROUTES_FILE": str(routes)}
     cluster.deploy(target(name), environ | webhook_requests.SECRETS)
-    examples = goldens(name)
-    before = [await good(cluster, name, example) for example in examples]
-    assert max(before) < 500, before
-    return Consumer(cluster, name, examples, before)
+    examples = [fresh(world, name, example) for example in goldens(name)]
+    before = [await good(cluster, world, name, example) for example in examples]
+    done = [status in (200, 202) for status in before]
+    assert done == [(name, one["type"]) not in UNFIT for one in examples], before
+    return Consumer(cluster, world, name, examples, before)
 
 
 async def sent(cluster: Cluster, name: str, document: Any) -> httpx.Response:
@@ -91,9 +96,39 @@ async def sent(cluster: Cluster, name: str, document: Any) -> httpx.Response:
         return await client.post("/", headers=headers, content=json.dumps(document))
 
 
-async def good(cluster: Cluster, name: str, example: dict[str, Any]) -> int:
+# Good events that are refused all the same: an answer to no run, work for an agent without an
+# image.
+UNFIT = {
+    ("orchestrator", StepAnswered.type),
+    ("job_launcher", "com.github.issue.labeled"),
+    ("job_launcher", TaskRequested.type),
+}
+STEPS = {
+    "realm_service": ("realm-service", "createRealm", {}),
+    "client_service": ("client-service", "createClient", {"createRealm": {"realmId": "r"}}),
+}
+
+
+def fresh(world: World, name: str, example: dict[str, Any]) -> dict[str, Any]:
+    """An example under a new id, about what no event was about before, and can be done."""
+    new = str(uuid4())
+    made = copy.deepcopy(example) | {"id": new}
+    if name == "cycle_trigger" and "schedule" not in made:
+        sprint = world.sprint(new, 1, 100)
+        made["data"]["project_id"] = new
+        if "sprint_id" in made["data"]:
+            made["data"]["sprint_id"] = sprint.id
+    elif name in STEPS:
+        worker, step, results = STEPS[name]
+        made |= {"orchname": "tenantCreation", "stepname": step, "workername": worker}
+        made["data"] |= {"flowId": new, "effectKey": f"{new}/{step}/1", "results": results}
+        made["data"] |= {"payload": {"tenantId": new}, "objectType": "String"}
+    return made
+
+
+async def good(cluster: Cluster, world: World, name: str, example: dict[str, Any]) -> int:
     """The status of a new event that is like an example."""
-    return (await sent(cluster, name, example | {"id": str(uuid4())})).status_code
+    return (await sent(cluster, name, fresh(world, name, example))).status_code
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -109,4 +144,5 @@ async def test_a_hostile_event_is_answered_and_costs_the_next_nothing(
     answer = await sent(cluster, name, document)
     assert answer.status_code in (200, 202, 400, 422), (answer.text, document)
     assert answer.status_code < 400 or len(answer.content) <= 512, answer.text
-    assert await good(cluster, name, consumer.examples[number]) == consumer.before[number]
+    after = await good(cluster, consumer.world, name, consumer.examples[number])
+    assert after == consumer.before[number]
