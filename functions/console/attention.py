@@ -105,6 +105,8 @@ def _late(row: Row) -> Item:
         return Item(row["name"], f"was due {at}, and no run of it is on record", "overdue", href)
     if reason := paused_by_failures(row):
         return Item(row["name"], f"paused: {reason}; resume it once that is mended", "paused", href)
+    if why := row.get("not_followed"):
+        return Item(row["name"], f"the scheduler cannot follow it: {why}", "failed", href)
     tick = row["unsuccessful"][0]
     because = f"; {moment(tick['nominal'])} UTC: {tick['reason']}" if tick["reason"] else ""
     return Item(row["name"], f"{why_late(row)} in the last 7 days{because}", tick["state"], href)

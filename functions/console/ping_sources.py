@@ -16,6 +16,7 @@ from functions.console.formatting import instant
 from functions.cron import Cron, CronError
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound
+from functions.schedule_policy import PolicyError, parse
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = ScheduleDue.type
@@ -100,7 +101,11 @@ def described(source: Row, now: datetime) -> Row:
     spec = source["spec"]
     zone = spec.get("timezone") or "UTC"
     row: Row = {"name": name_of(source), "cron": spec["schedule"], "zone": zone, "problem": ""}
-    row |= {"data": spec.get("data") or ""}
+    row |= {"data": spec.get("data") or "", "not_followed": ""}
+    try:
+        parse(source["metadata"].get("annotations") or {})
+    except PolicyError as error:
+        row["not_followed"] = str(error)
     try:
         cron = cron_of(spec)
     except CronError as error:

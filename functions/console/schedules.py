@@ -42,6 +42,8 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
     'Not everything that was due was handled: a (1 missed).'
     >>> verdict([well | {"last_tick": {"state": "sent"}}])[1]
     'Under way: a; all else that was due was handled.'
+    >>> verdict([well | {"not_followed": "annotation schedules.dsm.io/gap: ..."}])[1]
+    'Not everything that was due was handled: a (not followed).'
     """
     if late := [f"{row['name']} ({why_late(row)})" for row in rows if needs_attention(row)]:
         return "bad", f"Not everything that was due was handled: {', '.join(late)}."
@@ -64,7 +66,9 @@ def is_under_way(tick: Row | None) -> bool:
 
 
 def needs_attention(row: Row) -> bool:
-    return bool(row["overdue"] or row["unsuccessful"] or paused_by_failures(row))
+    return bool(
+        row["overdue"] or row["unsuccessful"] or paused_by_failures(row) or row.get("not_followed")
+    )
 
 
 def paused_by_failures(row: Row) -> str:
@@ -78,6 +82,7 @@ def why_late(row: Row) -> str:
     states = [tick["state"] for tick in row["unsuccessful"]]
     parts = ["overdue"] if row["overdue"] else []
     parts += ["paused"] if paused_by_failures(row) else []
+    parts += ["not followed"] if row.get("not_followed") else []
     parts += [f"{states.count(s)} {s}" for s in ("missed", "failed") if s in states]
     return ", ".join(parts)
 
@@ -130,6 +135,7 @@ async def _kept(ask: Ask) -> dict[str, Row] | str:
             "unsuccessful": unsuccessful.get(name, []),
             "unknown": False,
             "problem": one["problem"],
+            "not_followed": one["problem"],
         }
         for (name, one), newest in zip(found.items(), last, strict=True)
     }

@@ -9,6 +9,7 @@ Exception
     └── TemporaryError        503   trying again may help, after Retry-After
         ├── NotSent           503   a service was not reached, so nothing has changed
         └── Cancelled         202   the event was taken back, so it is not tried again
+            └── TooLate       202   it came after the time by which it was due
 
 * In the HTTP APIs of services. To a broker 404 and 409 mean "try again", so a function that
 handles an event answers 422 for each PermanentError.
@@ -98,6 +99,10 @@ class Cancelled(TemporaryError):
     A kind of `TemporaryError`, so that a function which collects errors ends with one that is tried
     again; the repeat is answered with 202 before it begins.
     """
+
+
+class TooLate(Cancelled):
+    """A tick came after the time until which its schedule's policy lets it run."""
 
 
 def kind_of(error: Exception) -> Kind:

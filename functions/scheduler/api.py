@@ -124,8 +124,10 @@ def _cursor(query: Query) -> tuple[datetime, str] | None:
 async def pause(request: Request, ctx: Context) -> Response:
     """Skip the times that come from now on; what is on its way goes on."""
     name, asked = request.path_params["name"], await _asked(request, PauseAsked)
+    await ctx.part(Loop).wake(ctx)  # what was due until now is none of the pause's
+    given = Pause(asked.by, asked.reason, asked.until, ctx.now())
     async with ctx.store.transaction() as tx:
-        if not await schedule_rows.pause(tx, name, Pause(asked.by, asked.reason, asked.until)):
+        if not await schedule_rows.pause(tx, name, given):
             raise NotFound(f"no schedule {name}")
         until = f" until {cloudevents.format_time(asked.until)}" if asked.until else ""
         await _record(tx, ctx, asked, f"paused{until}", name)
@@ -135,6 +137,7 @@ async def pause(request: Request, ctx: Context) -> Response:
 async def resume(request: Request, ctx: Context) -> Response:
     name = request.path_params["name"]
     asked = await _asked(request, Asked)
+    await ctx.part(Loop).wake(ctx)  # what the pause covered until now is skipped
     async with ctx.store.transaction() as tx:
         if not await schedule_rows.resume(tx, name, ctx.now()):
             raise NotFound(f"no schedule {name}")

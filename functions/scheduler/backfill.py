@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,8 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
         waiting = [one for one in items if not one["sent"]]
         chosen = waiting[: max(0, row["at_once"] - running)] if ledger else []
         if ledger is not None and chosen:
+            known = await schedule_rows.versions(tx, name)
+            ledger = replace(ledger, schedule=replace(ledger.schedule, versions=known))
             sent = await _send(tx, ledger, row, chosen, now)
         done = not running and not waiting
         if done:

@@ -47,10 +47,18 @@ def main(
         print(f"error: {given.url} cannot be reached: {error}", file=sys.stderr)
         return 1
     if answer.is_error:
-        print(f"error: {answer.json().get('detail', answer.text)}", file=sys.stderr)
+        print(f"error: {_problem(answer)}", file=sys.stderr)
         return 1
     out.write(json.dumps(answer.json(), indent=2) + "\n")
     return 0
+
+
+def _problem(answer: httpx.Response) -> str:
+    """Why it was refused; a gateway may answer in plain text."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code}: {answer.text.strip()[:300] or answer.reason_phrase}"
 
 
 def due_times(expression: str, zone: str, after: datetime, count: int) -> Iterator[datetime]:

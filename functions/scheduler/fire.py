@@ -12,7 +12,6 @@ from functions.events.schedule import ScheduleDue
 from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, TemporaryError
 from functions.kit.telemetry import correlation, trace
-from functions.schedule_policy import Policy
 from functions.scheduler import messages, schedule_rows, tick_rows
 from functions.scheduler.decide.nominal import Version
 from functions.scheduler.decide.tick import Cause, Origin, State, Tick
@@ -85,7 +84,6 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
         data=data,
         extensions={} if source is None else source.extensions,
         now=ctx.now(),
-        due_by=messages.due_by(Version(event.nominal, "* * * * *", "", Policy()), tick),
         requested_by=event.requested_by or "",
         cause=correlation.extensions(),
     )

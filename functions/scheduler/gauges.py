@@ -6,6 +6,7 @@ from functions.kit.context import Context
 from functions.kit.telemetry import Gauge
 from functions.scheduler import tick_rows
 from functions.scheduler.decide.tick import Cause, State
+from functions.scheduler.loop import Loop
 
 # A series that begins with 1 would be no increase to Prometheus: these begin with 0.
 _ALERTED = {
@@ -22,7 +23,9 @@ async def gauges(ctx: Context) -> list[Gauge]:
         late = await tick_rows.lateness(connection)
     counted = "Nominal times of schedules that have come to a state, by the reason for it"
     lateness = "Seconds from when a schedule was due to when it was sent, at its latest run"
+    unread = "PingSources whose expression or policies cannot be read, at the latest look"
     return [
+        Gauge("schedules_not_followed", unread, ctx.part(Loop).not_followed),
         *(
             Gauge(
                 "schedule_ticks_total",

@@ -27,16 +27,23 @@ MAX_PAUSE_S = 15.0
 
 
 class Loop:
-    """One wake-up at a time in this process."""
+    """One wake-up at a time in this process.
+
+    `not_followed`: so many PingSources, at the latest look, cannot be read.
+    """
 
     def __init__(self, resources: Resources) -> None:
         self._one = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self.not_followed = 0
 
     async def wake(self, ctx: Context) -> Woken:
         """Look at every schedule and every backfill once."""
         async with self._one:
             woken = await wake(ctx)
+            if woken.sources:
+                given = woken.sources.values()
+                self.not_followed = sum(bool(one.policy and one.problem) for one in given)
             return replace(woken, unfinished=woken.unfinished + await proceed(ctx, ctx.now()))
 
     def begin(self, ctx: Context) -> None:

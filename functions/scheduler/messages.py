@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from uuid import uuid4
 
 from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
 from functions.kit import cloudevents
 from functions.scheduler.decide.nominal import Version, cron_of
-from functions.scheduler.decide.tick import Tick
+from functions.scheduler.decide.tick import Origin, Tick
 from functions.scheduler.sources import Source
 
 SOURCE = "/functions/scheduler"
+ARRIVES = timedelta(hours=1)
 
 
 def event_id(schedule: str, tick: Tick) -> str:
@@ -28,7 +29,7 @@ def due(
     data: str,
     extensions: Mapping[str, str],
     now: datetime,
-    due_by: datetime,
+    due_by: datetime | None = None,
     requested_by: str = "",
     cause: Mapping[str, str] = MappingProxyType({}),
 ) -> cloudevents.Message:
@@ -41,9 +42,10 @@ def due(
         **cause,
         "schedule": schedule,
         "nominaltime": tick.name,
-        "dueby": cloudevents.format_time(due_by),
         "partitionkey": schedule,
     }
+    if due_by is not None:
+        given["dueby"] = cloudevents.format_time(due_by)
     if requested_by:
         given["requestedby"] = requested_by
     return cloudevents.Message(
@@ -95,14 +97,20 @@ def recovered(
     )
 
 
-def due_by(version: Version, tick: Tick) -> datetime:
-    """Until when a tick may run: the end of its window, or of its day in the schedule's zone."""
+def due_by(version: Version, tick: Tick, now: datetime) -> datetime:
+    """Until when a tick may run: the end of its window, or of its day in the schedule's zone.
+
+    What a user wants has its window from `now` on. Whatever is sent has an hour to arrive.
+    """
+    start = now if tick.origin in (Origin.USER, Origin.BACKFILL) else tick.due
     window = version.policy.missed_window
     if window is not None:
-        return tick.due + window
-    wall = tick.due.astimezone(cron_of(version).zone)
-    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (midnight + timedelta(days=1)).astimezone(tick.due.tzinfo)
+        end = start + window
+    else:
+        wall = start.astimezone(cron_of(version).zone)
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        end = (midnight + timedelta(days=1)).astimezone(UTC)
+    return max(end, now + ARRIVES)
 
 
 def _subject(data: str) -> str | None:

@@ -22,7 +22,7 @@ _COUNTED = (State.SENT, State.DONE, State.FAILED, State.SKIPPED, State.MISSED)
 
 @dataclass(frozen=True)
 class Ledger:
-    """A schedule as its rows have it; `data` and `extensions` are those of its newest version."""
+    """A schedule as its rows have it; `policy` are the annotations of its newest version."""
 
     schedule: Schedule
     revision: int
@@ -30,8 +30,6 @@ class Ledger:
     removed: bool
     problem: str
     policy: Mapping[str, str]
-    data: str
-    extensions: Mapping[str, str]
 
     @property
     def version(self) -> Version:
@@ -40,7 +38,7 @@ class Ledger:
     def matches(self, source: Source) -> bool:
         """Is it what its PingSource defines?"""
         newest = self.version
-        mine = (newest.expression, newest.zone, self.policy, self.data, self.extensions)
+        mine = (newest.expression, newest.zone, self.policy, newest.data, newest.extensions)
         theirs = (source.expression, source.zone, source.policy, source.data, source.extensions)
         return mine == theirs and self.source == source.source and not self.removed
 
@@ -101,8 +99,6 @@ async def load(connection: Connection, names: Sequence[str] | None = None) -> di
             removed=row["removed"],
             problem=row["problem"],
             policy=versions[row["name"]][-1]["policy"],
-            data=versions[row["name"]][-1]["data"],
-            extensions=versions[row["name"]][-1]["extensions"],
         )
         for row in rows
     }
@@ -244,18 +240,27 @@ def pause_json(pause: Pause | None) -> dict[str, Any] | None:
     if pause is None:
         return None
     until = pause.until.isoformat() if pause.until else None
-    return {"by": pause.by, "reason": pause.reason, "until": until}
+    since = pause.since.isoformat() if pause.since else None
+    return {"by": pause.by, "reason": pause.reason, "until": until, "since": since}
 
 
 def _pause(kept: Mapping[str, Any] | None) -> Pause | None:
     if kept is None:
         return None
     until = datetime.fromisoformat(kept["until"]) if kept["until"] else None
-    return Pause(kept["by"], kept["reason"], until)
+    since = datetime.fromisoformat(kept["since"]) if kept.get("since") else None
+    return Pause(kept["by"], kept["reason"], until, since)
 
 
 def _version(row: Any) -> Version:
-    return Version(row["valid_from"].astimezone(UTC), row["expression"], row["zone"], _policy(row))
+    return Version(
+        row["valid_from"].astimezone(UTC),
+        row["expression"],
+        row["zone"],
+        _policy(row),
+        row["data"],
+        row["extensions"],
+    )
 
 
 def _policy(row: Any) -> Any:

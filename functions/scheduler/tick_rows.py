@@ -176,6 +176,16 @@ async def unfinished(connection: Connection, failed_since: datetime) -> list[Unf
     ]
 
 
+async def unsent(connection: Connection) -> set[str]:
+    """The ids of the events of ticks that the Broker has not taken yet."""
+    rows = await connection.fetch(
+        """SELECT message ->> 'id' AS id FROM outbox_event
+           WHERE message ->> 'source' = $1 AND refusal IS NULL""",
+        messages.SOURCE,
+    )
+    return {row["id"] for row in rows}
+
+
 async def move(
     tx: Connection, moves: Sequence[tuple[str, Moved]], now: datetime
 ) -> list[tuple[str, Tick, datetime]]:
@@ -200,7 +210,8 @@ async def move(
     ended = await tx.fetch(
         """UPDATE tick SET state = given.state, cause = given.cause, reason = given.reason,
                decided_at = $2::timestamptz, function = given.function, run = given.run,
-               ended_at = CASE WHEN given.state IN ('done', 'failed') THEN $2::timestamptz END
+               ended_at = CASE WHEN given.state IN ('done', 'failed', 'missed')
+                   THEN $2::timestamptz END
            FROM jsonb_to_recordset($1) AS given (schedule text, nominal timestamptz, state text,
                cause text, reason text, function text, run bigint)
            WHERE tick.schedule = given.schedule AND tick.nominal = given.nominal

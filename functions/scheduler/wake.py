@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from functions.kit import cloudevents
 from functions.kit.durable import UserAction, history, record_action
+from functions.kit.errors import TooLate
 from functions.kit.telemetry import trace
 from functions.scheduler import calendars, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.calendar import Calendar
@@ -112,17 +113,21 @@ async def close_ended(ctx: Context, now: datetime) -> None:
     """Write how the ticks that were sent have ended, as the functions' histories say."""
     async with ctx.store.connection() as connection:
         unfinished = await tick_rows.unfinished(connection, now - REDRIVEN)
+        unsent = await tick_rows.unsent(connection) if unfinished else set()
     if not unfinished:
         return
     named = [(messages.SOURCE, messages.event_id(one.schedule, one.tick)) for one in unfinished]
     runs: dict[str, list[Run]] = {}
     for row in await history.runs_of(ctx.store, named):
-        run = Run(row["function"], row["number"], row["outcome"] == "ok", row["detail"] or "")
+        detail = row["detail"] or ""
+        late = detail.startswith(f"{TooLate.__name__}:")
+        run = Run(row["function"], row["number"], row["outcome"] == "ok", detail, late)
         runs.setdefault(row["event_id"], []).append(run)
     moves: list[tuple[str, Moved]] = []
     for one, (_, event_id) in zip(unfinished, named, strict=True):
         own = [run for run in runs.get(event_id, []) if run.number > one.after_run]
-        if (move := moved(one.tick, one.since, own, now)) is not None:
+        waits = event_id in unsent
+        if (move := moved(one.tick, one.since, own, now, unsent=waits)) is not None:
             moves.append((one.schedule, move))
     if not moves:
         return
@@ -200,14 +205,15 @@ async def settle(
 
 
 def message_of(ledger: Ledger, tick: Tick, change: Change, now: datetime) -> cloudevents.Message:
-    """The event of a schedule's tick."""
+    """The event of a schedule's tick, as it was defined at that time."""
+    version = version_at(ledger.schedule.versions, tick.nominal)
     return messages.due(
         ledger.schedule.name,
         tick,
-        data=ledger.data,
-        extensions=ledger.extensions,
+        data=version.data,
+        extensions=version.extensions,
         now=now,
-        due_by=messages.due_by(version_at(ledger.schedule.versions, tick.nominal), tick),
+        due_by=messages.due_by(version, tick, now),
         requested_by=change.requested_by or "",
         cause=change.cause,
     )

@@ -145,5 +145,5 @@ async def schedule_world(
         world = World(cluster, peer, database, now, environ)
         peer.judge = world.listed
         world.deploy()
-        cluster.deploy(worker, environ)
+        cluster.deploy(worker, environ, now=lambda: world.now)
         yield world

@@ -179,6 +179,14 @@ AUTO = "autoscaling.knative.dev"
 MOUNTS = "volumeMounts: [{name: v, mountPath: /v%s}]"
 WINDOW = "annotations: {autoscaling.knative.dev/window: '%s'}"
 SCALE = f"annotations: {{{AUTO}/min-scale: %s, {AUTO}/max-scale: %s}}"
+CALENDARS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: calendars, namespace: default}
+data:
+  a.yaml: "name: eu\\nversion: '1'"
+  b.ics: "BEGIN:VCALENDAR\\r\\nX-WR-CALNAME:de\\r\\nEND:VCALENDAR"
+"""
 MINUTELY = [
     ping("minutely", schedule="* * * * *", overrides=EXTENSION % "minutely"),
     trigger("minutely", to="ticked", filter_="filter: {attributes: {schedule: minutely}}"),
@@ -213,6 +221,8 @@ TICKS = [
             ("start: 2026-01-31", "start: '2026-01-31T08:00:00Z'"),
         )
     ),
+    ("KN707", [*BASE, CALENDARS, ping(policy="{schedules.dsm.io/calendar: us}")],
+     [*BASE, CALENDARS, ping(policy="{schedules.dsm.io/calendar: eu}")]),
     ("KN704", [*BASE, ping(zone="")], [*BASE, ping(zone="", schedule="*/5 * * * *")]),
     ("KN705", [*BASE, ping(overrides="ceOverrides: {extensions: {my-name: a}}")], GOOD),
 ]  # fmt: skip

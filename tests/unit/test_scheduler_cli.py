@@ -136,3 +136,10 @@ async def test_a_schedulers_name_below_localhost_is_this_machine() -> None:
         out = io.StringIO()
         assert await asyncio.to_thread(main, ["--url", named, "list"], environ={}, out=out) == 0
     assert json.loads(out.getvalue()) == {"host": "scheduler.dsm.localhost"}
+
+
+def test_a_gateway_that_answers_in_text_is_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert received("list", answer=httpx.Response(502, text="upstream is away\n"))[0] == 1
+    assert capsys.readouterr().err == "error: 502: upstream is away\n"

@@ -12,6 +12,7 @@ from functools import cached_property
 from starlette.routing import BaseRoute, Router
 
 from functions.events.base import Event, Request
+from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
@@ -19,7 +20,7 @@ from functions.kit.contract.routes import nothing_here
 from functions.kit.durable import cancellations, inbox
 from functions.kit.durable.core import Finish, Outcome
 from functions.kit.durable.retention import Rule
-from functions.kit.errors import Cancelled, FunctionError, TemporaryError, shortened
+from functions.kit.errors import Cancelled, FunctionError, TemporaryError, TooLate, shortened
 from functions.kit.telemetry import correlation, log, trace
 from functions.kit.telemetry.metrics import Gauge
 
@@ -208,7 +209,7 @@ class _Call:
         else:
 
             async def work() -> Outcome | Finish:
-                result = await self.spec.handler(self.event, ctx)
+                result = await self._run(ctx)
                 if not callable(result):
                     return self._outcome(result, ctx)
 
@@ -275,8 +276,15 @@ class _Call:
             raise TemporaryError("setting K_SINK is missing: events have nowhere to go")
         return events
 
+    async def _run(self, ctx: Context) -> Result | Settling:
+        due_by = self.event.due_by if isinstance(self.event, ScheduleDue) else None
+        # What was sent again from the dead letters a user wants, however late.
+        if due_by and ctx.now() > due_by and "redriveof" not in self.message.extensions:
+            raise TooLate(f"it was due by {cloudevents.format_time(due_by)}")
+        return await self.spec.handler(self.event, ctx)
+
     async def _events(self, ctx: Context) -> list[cloudevents.Message]:
-        result = await self.spec.handler(self.event, ctx)
+        result = await self._run(ctx)
         if callable(result):
             raise TypeError(f"{self.spec.name}: only what is settled by itself can finish later")
         return self._sealed(result)

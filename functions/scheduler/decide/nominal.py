@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -16,12 +16,17 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Version:
-    """A schedule's expression and policies from a moment on: a change does not rewrite the past."""
+    """A schedule from a moment on: a change does not rewrite the past.
+
+    `data` and `extensions` are those of its events.
+    """
 
     valid_from: datetime
     expression: str
     zone: str = ""
     policy: Policy = field(default_factory=Policy)
+    data: str = "{}"
+    extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_at(versions: Sequence[Version], at: datetime) -> Version:

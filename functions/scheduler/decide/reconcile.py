@@ -25,11 +25,15 @@ _MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Pause:
-    """Who paused a schedule, why, and until when; None: until a user resumes it."""
+    """Who paused a schedule, why, and until when; None: until a user resumes it.
+
+    `since`: the times before it are none of its business; None: it covers whatever is not decided.
+    """
 
     by: str
     reason: str
     until: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
     """What becomes of each nominal time since the last time, and of what is still open."""
     pause = _pause(schedule, now)
     new = [
-        first_state(schedule, version, at, pause or covering(schedule.pause, at), calendars)
+        first_state(schedule, version, at, covering(pause or schedule.pause, at), calendars)
         for version, at in _nominal(schedule, now, calendars)
     ]
     waiting = [
@@ -118,8 +122,8 @@ def _judged(
     if tick.cause is not Cause.NO_CALENDAR:
         return tick
     version = version_at(schedule.versions, tick.nominal)
-    pause = pause or covering(schedule.pause, tick.nominal)
-    found = first_state(schedule, version, tick.nominal, pause, calendars)
+    covers = covering(pause or schedule.pause, tick.nominal)
+    found = first_state(schedule, version, tick.nominal, covers, calendars)
     if found.state is not State.DUE or found.cause is not Cause.NONE:
         return found
     reason = f"calendar {version.policy.calendar} was missing until {_shown(now)}"
@@ -136,7 +140,9 @@ def _pause(schedule: Schedule, now: datetime) -> Pause | None:
 
 def covering(pause: Pause | None, at: datetime) -> Pause | None:
     """The pause, if it covers this time: one that ends does so even after its end."""
-    return pause if pause and (pause.until is None or at < pause.until) else None
+    if pause is None or (pause.since is not None and at < pause.since):
+        return None
+    return pause if pause.until is None or at < pause.until else None
 
 
 def _nominal(

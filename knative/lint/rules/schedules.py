@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from functions.cron import Cron, CronError
 from functions.schedule_policy import PREFIX, PolicyError, parse
@@ -14,6 +16,8 @@ from knative.lint.tree import Tree, ref_key
 from knative.local.manifests import admission
 
 _EXTENSIONS = ("spec", "ceOverrides", "extensions")
+_CALENDAR = f"{PREFIX}calendar"
+_NAMED = re.compile(r"""^(?:name:|X-WR-CALNAME:)\s*["']?([^"'\r\n#]+)""", re.MULTILINE)
 
 
 @rule(
@@ -91,7 +95,8 @@ def never_due(tree: Tree) -> Iterator[Violation]:
 
 @rule(
     "KN707", "error", "policy that the scheduler cannot read",
-    why="The scheduler keeps the last valid policies, or ignores the schedule.",
+    why="The scheduler keeps the last valid policies, or ignores the schedule. Without its "
+    "calendar none of its times runs.",
     fix="Correct the annotation; the message names its valid values.",
 )  # fmt: skip
 def bad_policy(tree: Tree) -> Iterator[Violation]:
@@ -102,6 +107,11 @@ def bad_policy(tree: Tree) -> Iterator[Violation]:
                     parse({str(name): str(text)})
                 except PolicyError as error:
                     yield Violation(ping, ("metadata", "annotations", str(name)), str(error))
+        wanted = ping.mapping("metadata", "annotations").get(_CALENDAR)
+        known = _calendars(tree)
+        if wanted and known and str(wanted) not in known:
+            message = f"the ConfigMap calendars has {', '.join(sorted(known))}, and no {wanted}"
+            yield Violation(ping, ("metadata", "annotations", _CALENDAR), message)
 
 
 @rule(
@@ -119,6 +129,18 @@ def bad_extension(tree: Tree) -> Iterator[Violation]:
             if str(name).lower() in admission.RESERVED:
                 message = f"{str(name)!r} is CloudEvents' own: every event is lost"
                 yield Violation(manifest, (*_EXTENSIONS, str(name)), message)
+
+
+def _calendars(tree: Tree) -> set[str]:
+    """The names of the calendars in the tree's ConfigMap; empty where it has none to compare."""
+    files = [
+        (str(file), str(text))
+        for one in tree.of("", "ConfigMap")
+        if one.name == "calendars"
+        for file, text in one.mapping("data").items()
+    ]
+    named = ((file, _NAMED.search(text)) for file, text in files)
+    return {found[1].strip() if found else PurePath(file).stem for file, found in named}
 
 
 def _to_broker(ping: Manifest) -> bool:

@@ -131,6 +131,16 @@ async def test_a_schedule_that_its_failures_paused_needs_attention_until_it_is_r
     assert "nightly (paused)" not in (await client.get("/schedules/panels/schedules")).text
 
 
+async def test_a_schedule_that_was_never_followed_needs_attention(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    world.ping("new", "0 1 * * *", missed="sometimes")
+    await world.wake(MONDAY)
+    attention = (await client.get("/panels/attention")).text
+    assert "the scheduler cannot follow it: annotation schedules.dsm.io/missed" in attention
+    assert "new (" in (await client.get("/schedules/panels/schedules")).text
+
+
 async def test_run_now_leaves_who_asked_and_runs_a_minute_once(
     world: World, client: httpx.AsyncClient
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from functions.kit.contract import envelope
 from functions.kit.durable.retention import forget
 from functions.scheduler import schedule_rows
 from functions.scheduler.backfill import retention
+from functions.scheduler.decide.nominal import Version
+from functions.scheduler.decide.tick import Origin, State, Tick
+from functions.scheduler.messages import due_by
 from functions.scheduler.wake import wake
+from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.kubernetes_peer import Say
 from tests.support.schedule_world import WORK, World, schedule_world
@@ -266,3 +271,51 @@ async def test_a_holiday_of_a_calendar_is_skipped_by_its_name(world: World, tmp_
     (other,) = await world.rows("other")
     assert (other["state"], other["origin"]) == ("sent", "catch-up")
     assert other["reason"] == "calendar eu was missing until 2026-03-06 16:00:00Z"
+
+
+async def test_what_comes_after_its_window_is_missed_and_has_no_effect(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    world.cluster.down.add("broker-ingress")
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at)
+    await world.wake(at + HOUR)
+    assert await world.states("nightly") == {"03-06 14:00": "sent"}, "its event waits unsent"
+    world.cluster.down.clear()
+    await eventually(lambda: sent(world))
+    world.now = at + DAY
+    await world.work()
+    assert WORK.done == []
+    await world.wake(at + DAY)
+    first, second = await world.rows("nightly")
+    assert (first["state"], first["cause"]) == ("missed", "late")
+    assert first["reason"] == "worker: TooLate: it was due by 2026-03-07T00:00:00Z"
+    await world.work()
+    assert (second["state"], WORK.done) == ("sent", ["nightly@2026-03-07 14:00"])
+
+
+async def sent(world: World) -> bool:
+    return bool(world.due())
+
+
+async def test_a_late_event_that_a_user_sends_again_from_the_dead_letters_runs(
+    world: World,
+) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    await world.wake(FRIDAY + 14 * HOUR)
+    (message,) = world.due()
+    world.now = FRIDAY + 2 * DAY
+    again = {**message.extensions, "redriveof": "1"}
+    await world.cluster.tell("worker", replace(message, extensions=again))
+    assert WORK.done == ["nightly@2026-03-06 14:00"]
+
+
+@pytest.mark.parametrize("origin", [Origin.USER, Origin.BACKFILL, Origin.CLOCK])
+def test_what_is_sent_has_a_while_to_arrive(origin: Origin) -> None:
+    version = Version(FRIDAY, "30 23 * * *")
+    at = FRIDAY + 23 * HOUR + 30 * MINUTE
+    tick = Tick(at, at, State.SENT, origin)
+    assert due_by(version, tick, at) == at + HOUR
+    later = due_by(version, tick, at + 2 * DAY)
+    assert later == at + 2 * DAY + HOUR

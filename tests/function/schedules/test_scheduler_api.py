@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,12 +133,45 @@ async def test_a_paused_schedule_skips_until_it_is_resumed(
     world: World, api: httpx.AsyncClient
 ) -> None:
     emitted = await asked(api, "/schedules/scrum/pause", 200, reason="the server moves")
-    assert emitted["pause"] == {"by": "ada", "reason": "the server moves", "until": None}
+    assert emitted["pause"] == {
+        "by": "ada",
+        "reason": "the server moves",
+        "until": None,
+        "since": "2026-03-02T00:00:00+00:00",
+    }
     assert emitted["next"][0]["reason"] == "paused by ada: the server moves"
     await world.wake(MONDAY + 14 * HOUR)
     await asked(api, "/schedules/scrum/resume", 200)
     await world.wake(MONDAY + 38 * HOUR)
     assert await world.states("scrum") == {"03-02 14:00": "skipped", "03-03 14:00": "sent"}
+
+
+async def test_a_pause_is_of_what_comes_after_it_and_until_it_is_resumed(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    world.now = MONDAY + 14 * HOUR + 30 * MINUTE  # nothing has looked since midnight
+    await asked(api, "/schedules/scrum/pause", 200, reason="the server moves")
+    assert await world.states("scrum") == {"03-02 14:00": "sent"}
+    world.now += DAY
+    await asked(api, "/schedules/scrum/resume", 200)
+    assert list((await world.states("scrum")).values())[1:] == ["skipped"]
+
+
+async def test_a_time_is_run_with_the_data_that_its_schedule_had_then(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    world.pings["scrum"]["spec"]["data"] = '{"project_id": "Q"}'
+    world.changed("scrum", MONDAY + 14 * HOUR + 10 * MINUTE)
+    await world.wake(MONDAY + 14 * HOUR + 30 * MINUTE)
+    await world.wake(MONDAY + DAY + 14 * HOUR)
+    await world.wake(MONDAY + 2 * DAY)
+    span = {"since": MONDAY.isoformat(), "before": (MONDAY + 2 * DAY).isoformat()}
+    wanted: dict[str, Any] = {**span, "which": "all", "at_once": 9, "dry_run": False}
+    await asked(api, "/schedules/scrum/backfill", 202, **wanted)
+    await world.wake(MONDAY + 2 * DAY + MINUTE)
+    await world.cluster.relayed()
+    projects = [json.loads(message.data)["project_id"] for message in world.due()]
+    assert projects == ["P", "Q", "P", "Q"]
 
 
 async def test_what_users_did_is_on_record_newest_first(
@@ -316,10 +350,19 @@ async def test_metrics_count_what_became_of_nominal_times(world: World) -> None:
     await a_lost_week(world)
     found = {(g.name, *g.labels.values()): g.value for g in await gauges(world.ctx)}
     assert found == {
+        ("schedules_not_followed",): 0,
         ("schedule_ticks_total", "failed", "run-failed"): 0,
         ("schedule_ticks_total", "failed", "no-answer"): 0,
         ("schedule_ticks_total", "missed", "late"): 5,
+        ("schedule_ticks_total", "missed", "no-calendar"): 0,
         ("schedule_ticks_total", "sent", "late"): 1,
         ("schedule_ticks_total", "done", "late"): 1,
         ("schedule_lateness_seconds", "scrum"): 3600,
     }
+
+
+async def test_a_schedule_that_was_never_followed_is_counted(world: World) -> None:
+    world.ping("new", "0 14 * * *", missed="sometimes")
+    await world.wake(MONDAY + HOUR)
+    found = {one.name: one.value for one in await gauges(world.ctx)}
+    assert found["schedules_not_followed"] == 1

@@ -68,8 +68,8 @@ async def booked(event: ScheduleDue, ctx: Context) -> None:
 async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
     SLOW.__init__()  # type: ignore[misc]  # as at the start of a process
     async with schedule_world(cluster, functions_database, tmp_path, NOON) as world:
-        cluster.deploy(slow, world.environ)
-        cluster.deploy(booked, world.environ)
+        cluster.deploy(slow, world.environ, now=lambda: world.now)
+        cluster.deploy(booked, world.environ, now=lambda: world.now)
         world.ping("s", "*/5 * * * *", missed="latest", overlap="cancel", pause_after="1")
         await world.wake(NOON)
         yield world
