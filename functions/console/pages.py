@@ -56,7 +56,7 @@ class Page:
         ]
 
     async def _whole(self, view: View) -> Response:
-        query, base = view.query, view.request.url.path
+        query, base = view.query, view.path
         timeout_s = view.ask.settings.console_page_timeout_s
         if self.exists is not None:
             await self._check(view.ask.limited(timeout_s), query)
@@ -92,7 +92,7 @@ class Page:
     async def _one(self, view: View, ending: str) -> tuple[Shown, Query]:
         query = view.query
         name = query.pop("panel")
-        base = view.request.url.path.removesuffix(f"/panels/{name}{ending}")
+        base = view.path.removesuffix(f"/panels/{name}{ending}")
         panel = next((panel for panel in self.panels if panel.name == name), None)
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
@@ -147,7 +147,7 @@ def _sign_in_first(view: View) -> Response | None:
     if "hx-request" in request.headers:  # a panel: the whole page has to sign in
         return Response(status_code=401, headers={"HX-Refresh": "true"})
     query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"/sign-in?{urlencode({'next': request.url.path + query})}", 303)
+    return RedirectResponse(f"/sign-in?{urlencode({'next': view.path + query})}", 303)
 
 
 def moved(old: str, new: str) -> Route:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, pass_context, select_autoescape
 from jinja2.runtime import Context
@@ -104,6 +105,11 @@ class View:
     authentication: Authentication
 
     @property
+    def path(self) -> str:
+        """The address's path, quoted: an id in it may hold anything."""
+        return quote(self.request.scope["path"])
+
+    @property
     def query(self) -> dict[str, str]:
         """The address's query and path parameters: all that a panel may depend on."""
         given = {k: v for k, v in self.request.query_params.items() if v}
@@ -166,7 +172,7 @@ async def _zipped(parts: AsyncIterator[str]) -> AsyncIterator[bytes]:
 
 def frame(view: View) -> dict[str, Any]:
     """What every template may use."""
-    path = view.request.url.path
+    path = view.path
     section = path.replace("/projects/", "/sprints/", 1)  # a project's page is one of Sprints
     here = next((p for p, _ in NAVIGATION[1:] if section == p or section.startswith(f"{p}/")), "/")
     return {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support import eventually
+from tests.support import command_line, eventually
 from tests.support.local_knative import LocalKnative
 from tests.support.warm_data import OVERLAY, WarmData
 from tests.support.watched import misdeeds, watching
@@ -19,7 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Many alphabets, quotes, markup, a path, a format, right to left, and as long as may be.
 PROJECT = ("Ü漢🎉ع '\"<b>{{x}}%00\u202e--;$(id)" + "ÿ" * 200)[:200]
-TEXT = "<script>alert(1)</script>\n\t\r'; DROP TABLE tasks; -- \u202e\u2028ÿ🎉{{7*7}}=cmd|'!A0"
+TEXT = (
+    "<script>alert(1)</script>\x1b[2J\n\t\r'; DROP TABLE tasks; -- \u202e\u2028ÿ🎉{{7*7}}=cmd|'!A0"
+)
+HOSTILE_LINK = quote("Ü漢")
+MAX_PAGES = 25
 
 
 class Morning:
@@ -93,4 +99,52 @@ async def test_a_hostile_project_has_its_day_and_its_cycle_like_all_others(
     closed = {cycle["closed_sprint_id"]: cycle["new_sprint_id"] for cycle in cycles}
     assert closed == {"PHE001-S01": "PHE001-S02", hostile: f"{PROJECT}-S02"}
     assert await morning.runtime.ask("dead-letters") == []
+    # One that cannot be handled, for the lists of dead letters.
+    assert await morning.runtime.send("io.dsm.cycle.requested.v1", {"project_id": TEXT}) == 202
+    await eventually(morning.runtime.settled, timeout_s=180, every_s=0.1)
+    await the_console_shows_it(morning.runtime)
+    await asyncio.to_thread(the_commands_show_it, morning.runtime)
     assert misdeeds(morning.runtime) == []
+
+
+async def the_console_shows_it(runtime: LocalKnative) -> None:
+    """Each page to which one leads, as far as the pages of hostile things."""
+    waiting, seen, shown = ["/"], set[str](), ""
+    async with runtime.client("console", headers={"host": "console.dsm.localhost"}) as client:
+        while waiting and len(seen) < MAX_PAGES:
+            at = waiting.pop(0)
+            seen.add(at)
+            page = await client.get(at, follow_redirects=True)
+            assert page.status_code == 200, (at, page.text[:500])
+            if page.headers["content-type"].startswith("text/csv"):
+                continue
+            assert "<script>alert" not in page.text, at
+            assert "<b>{{" not in page.text, at
+            assert "is unavailable" not in page.text, at
+            shown += html.unescape(page.text)
+            links = {html.unescape(link) for link in re.findall(r'href="(/[^"]*)"', page.text)}
+            links = {link for link in links if not link.startswith("/static/")}
+            # The hostile ones first: there are many of the others.
+            new = sorted(links - seen - set(waiting), key=lambda at: HOSTILE_LINK not in at)
+            waiting = [at for at in new if HOSTILE_LINK in at] + waiting
+            waiting += [at for at in new if HOSTILE_LINK not in at]
+    hostile = [at for at in seen if HOSTILE_LINK in at]
+    assert len(hostile) >= 3, "its project, its sprints"
+    assert PROJECT[:20] in shown
+
+
+def the_commands_show_it(runtime: LocalKnative) -> None:
+    for command in (
+        ("status",), ("services",), ("schedules",), ("events", "--limit", "200"), ("dead-letters",),
+        ("logs", "scrum-simulate"), ("logs", "cycle-trigger"),
+        ("events", "--json"), ("dead-letters", "--json"),
+    ):  # fmt: skip
+        done = command_line.run(*command, "--data", str(runtime.data))
+        assert done.returncode in (0, 1), (command, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == 0 or command == ("status",), (command, done.stderr)
+        assert done.stdout, command
+        printed = [
+            c for c in done.stdout if (c < " " and c not in "\n\t") or c in "\x7f\u202e\u2028"
+        ]
+        assert printed == [], command

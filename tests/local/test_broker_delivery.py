@@ -123,6 +123,25 @@ async def test_an_error_body_that_would_crash_knative_fails_loudly_and_says_why(
     assert "over 768 it crashes" in caplog.text
 
 
+@pytest.mark.parametrize("again", [202, 422], ids=["taken", "a dead letter"])
+async def test_what_failed_as_its_dead_letter_sink_was_away_is_kept_and_redriven(
+    open_broker: Open, receiver: Receiver, again: int
+) -> None:
+    receiver.will_say("/a", "1", *[Say(503)] * 3, Say(again))
+    receiver.will_say("/dead", "1", *[Say(503)] * 3, Say(202))
+    async with open_broker() as broker:
+        await publish(broker, "a", "1")
+        await wait_settled(broker)
+        (failed,) = await broker.dead_letters()
+        assert failed.deliveries[0].state is State.FAILED
+    async with open_broker() as broker:  # it outlasts the process, too
+        assert await broker.redrive(failed.seq) == 1
+        await wait_settled(broker)
+        (event,) = await broker.events()
+    wanted = State.DELIVERED if again == 202 else State.DEAD_LETTERED
+    assert event.deliveries[0].state is wanted
+
+
 async def test_without_a_sink_a_large_error_body_is_an_ordinary_failure(
     open_broker: Open, receiver: Receiver
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from functions.console.main import console
+from functions.console.settings import ConsoleSettings
 from functions.dead_letter.main import dead_letter
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -68,6 +69,14 @@ async def hung(
         cluster.deploy(console, environ | TIMEOUTS)
         yield cluster, hung
         hung.goes_on.set()
+
+
+def test_by_default_a_page_with_a_hung_service_stands_within_two_seconds() -> None:
+    """The frame waits for its panels, and a panel for those that it asks: both are bounded."""
+    defaults = ConsoleSettings.read({})
+    page_s, source_s = defaults.console_page_timeout_s, defaults.console_source_timeout_s
+    assert (page_s, source_s) == (0.8, 1.0)
+    assert page_s + source_s < 2
 
 
 async def test_the_page_is_there_soon(hung: tuple[Cluster, Hung]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -80,3 +81,20 @@ async def test_a_project_has_its_velocity_and_its_cycles(services: Cluster) -> N
     page = await read(services, "/projects/P")
     assert 'href="/sprints" aria-current="page"' in page
     assert "There is no project NONE." in await read(services, "/projects/NONE")
+
+
+@pytest.mark.parametrize("kind", ["projects", "sprints"])
+async def test_the_links_of_a_page_lead_to_its_own_parts_whatever_the_id_is(
+    services: Cluster, kind: str
+) -> None:
+    services.down.update(set(services.apps) - {"console"})  # each part offers to try again
+    here = f"/{kind}/" + quote("Ü漢%00#?x='\"<b>\u202e", safe="")
+    async with browser(services) as client:
+        page = await client.get(here)
+        assert page.status_code == 200
+        parts = set(re.findall(r'hx-get="([^"]+/panels/[^"]+)"', page.text))
+        assert len(parts) >= 2
+        for part in parts:
+            assert part.startswith(f"{here}/panels/"), part
+            assert (await client.get(part)).status_code == 200
+        assert f'name="next" value="{here}"' in page.text

@@ -66,3 +66,18 @@ async def test_a_loop_that_is_held_is_noticed() -> None:
     with pytest.raises(AssertionError, match="nobody else was served"):
         async with serving_others():
             work()
+
+
+@pytest.mark.parametrize("kind", ["com.grafana.alert.firing", "com.github.issue.labeled"])
+@pytest.mark.parametrize("around", [b"%s", b'{"alerts": %s}', b'{"label": {"name": %s}}'])
+async def test_an_event_as_deep_as_a_cave_starts_nothing_and_is_answered_soon(
+    cluster: Cluster, functions_database: str, tmp_path: Path, kind: str, around: bytes
+) -> None:
+    message = cloudevents.Message("deep", "/x", kind, around % (b"[" * 2000 + b"]" * 2000))
+    async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
+        before_s = time.process_time()
+        async with serving_others():
+            answer = await world.tell(message)
+        assert time.process_time() - before_s < 1
+        assert answer.status_code in (202, 422), "trying again cannot help"
+        assert await world.jobs() == []
