@@ -19,7 +19,7 @@ from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
 from functions.kit.durable import Connection, UserAction, record_action
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
-from functions.scheduler import backfill, schedule_rows, sources, tick_rows
+from functions.scheduler import backfill, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
 from functions.scheduler.decide.reconcile import Pause
@@ -104,8 +104,8 @@ async def ticks(request: Request, ctx: Context) -> Response:
 
 def _row(tick: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the ledger, with the id of the event that was sent for it."""
-    event = f"{tick['schedule']}@{tick['nominal']:%Y-%m-%dT%H:%M:%SZ}" if tick["sent_at"] else None
-    return {**tick, "event_id": event}
+    event = messages.event_id(tick["schedule"], tick_rows.tick_of(tick))
+    return {**tick, "event_id": event if tick["sent_at"] else None}
 
 
 def _cursor_of(tick: Mapping[str, Any]) -> str:
@@ -152,8 +152,8 @@ async def run(request: Request, ctx: Context) -> Response:
     """
     name, asked = request.path_params["name"], await _asked(request, Asked)
     async with ctx.store.connection() as connection:
-        known = name in await schedule_rows.load(connection, [name])
-    if not known:
+        ledger = (await schedule_rows.load(connection, [name])).get(name)
+    if ledger is None or ledger.removed:
         found = await sources.read(ctx)
         if found is None:
             raise TemporaryError("Kubernetes does not tell which schedules there are")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -174,7 +173,7 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
         name = row["schedule"]
         # Another decision about the schedule meanwhile waits, or finds another revision.
         await tx.execute("UPDATE schedule SET revision = revision + 1 WHERE name = $1", name)
-        ledger = (await schedule_rows.load(tx, [name])).get(name)
+        ledger = await schedule_rows.whole(tx, name)
         items = await tx.fetch(
             """SELECT item.nominal, item.sent, tick.state FROM backfill_item AS item
                LEFT JOIN tick ON tick.schedule = $2 AND tick.nominal = item.nominal
@@ -185,8 +184,6 @@ async def _proceed(ctx: Context, number: int, now: datetime) -> bool:
         waiting = [one for one in items if not one["sent"]]
         chosen = waiting[: max(0, row["at_once"] - running)] if ledger else []
         if ledger is not None and chosen:
-            known = await schedule_rows.versions(tx, name)
-            ledger = replace(ledger, schedule=replace(ledger.schedule, versions=known))
             sent = await _send(tx, ledger, row, chosen, now)
         done = not running and not waiting
         if done:

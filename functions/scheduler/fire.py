@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from functions.cron import Cron
 from functions.events.schedule import ScheduleDue
 from functions.kit.durable import UserAction, record_action
-from functions.kit.errors import Conflict, TemporaryError
+from functions.kit.errors import Conflict, NotFound, TemporaryError
 from functions.kit.telemetry import correlation, trace
 from functions.scheduler import messages, schedule_rows, tick_rows
 from functions.scheduler.decide.nominal import Version
@@ -28,12 +28,20 @@ MINUTE = timedelta(minutes=1)
 ATTEMPTS = 5  # others may decide about the same schedule meanwhile
 
 
-async def fire(event: ScheduleDue, sources: Mapping[str, Source], ctx: Context) -> None:
-    """Run what a user asks for; about the clock's ticks the ledger has decided, late ones too."""
+async def fire(event: ScheduleDue, sources: Mapping[str, Source] | None, ctx: Context) -> None:
+    """Run what a user asks for; about the clock's ticks the ledger has decided, late ones too.
+
+    `sources`: None while Kubernetes cannot say which there are.
+    """
     async with ctx.store.connection() as connection:
         ledger = (await schedule_rows.load(connection, [event.schedule])).get(event.schedule)
+    if ledger is not None and ledger.removed:
+        if sources is None:
+            raise TemporaryError(f"Kubernetes does not tell whether {event.schedule} has policies")
+        if event.schedule in sources:  # its policies were taken off: the ledger is of the past
+            ledger = None
     if ledger is None:
-        await pass_on(event, sources.get(event.schedule), ctx)
+        await pass_on(event, (sources or {}).get(event.schedule), ctx)
     elif not event.requested_by:
         if not any(is_due(version, event.nominal) for version in ledger.schedule.versions):
             logger.info("the tick changes nothing: no time of %s is %s", event.schedule, event.time)
@@ -53,11 +61,12 @@ async def run_now(
     """
     for _ in range(ATTEMPTS):
         async with ctx.store.connection() as connection:
-            ledgers = await schedule_rows.load(connection, [schedule])
+            ledger = await schedule_rows.whole(connection, schedule)
             kept = await tick_rows.find(connection, schedule, at)
         if kept is not None and kept.state not in (State.SKIPPED, State.MISSED, State.FAILED):
             raise Conflict(f"{schedule}@{kept.name} is {kept.state} already")
-        ledger = ledgers[schedule]
+        if ledger is None:
+            raise NotFound(f"no schedule {schedule} has a ledger")
         tick = Tick(at, at, State.SENT, Origin.USER, f"run by {by or 'a user'}", Cause.USER)
         known = ledger.schedule
         change = Change(
@@ -69,7 +78,7 @@ async def run_now(
         action = None
         if reason is not None:
             action = UserAction(by, "run", f"{schedule}@{tick.name}", reason)
-        if await settle(ctx, ledgers, [change], ctx.now(), action):
+        if await settle(ctx, {schedule: ledger}, [change], ctx.now(), action):
             return tick
     raise TemporaryError(f"schedule {schedule} is being changed by others")
 

@@ -41,7 +41,7 @@ class Loop:
         """Look at every schedule and every backfill once."""
         async with self._one:
             woken = await wake(ctx)
-            if woken.sources:
+            if woken.sources is not None:
                 given = woken.sources.values()
                 self.not_followed = sum(bool(one.policy and one.problem) for one in given)
             return replace(woken, unfinished=woken.unfinished + await proceed(ctx, ctx.now()))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from functions.schedule_policy import PolicyError, parse
 from functions.scheduler.decide.nominal import Version
 from functions.scheduler.decide.reconcile import BY_FAILURES, Pause, Schedule
-from functions.scheduler.decide.tick import State, Tick
+from functions.scheduler.decide.tick import Tick
 from functions.scheduler.sources import Source
 from functions.scheduler.tick_rows import Change, tick_of, write
 
 if TYPE_CHECKING:
     from functions.kit.durable import Connection
-
-_COUNTED = (State.SENT, State.DONE, State.FAILED, State.SKIPPED, State.MISSED)
 
 
 @dataclass(frozen=True)
@@ -176,6 +174,15 @@ async def versions(connection: Connection, schedule: str) -> list[Version]:
         "SELECT * FROM schedule_version WHERE schedule = $1 ORDER BY valid_from", schedule
     )
     return [_version(row) for row in rows]
+
+
+async def whole(connection: Connection, schedule: str) -> Ledger | None:
+    """A schedule with all its versions, as any of its past times may be run."""
+    ledger = (await load(connection, [schedule])).get(schedule)
+    if ledger is None:
+        return None
+    known = replace(ledger.schedule, versions=await versions(connection, schedule))
+    return replace(ledger, schedule=known)
 
 
 async def pause(tx: Connection, schedule: str, pause: Pause) -> bool:

@@ -41,7 +41,8 @@ class Change:
 class Unfinished:
     """A tick whose end is not known, or may still turn out to be a good one.
 
-    `since`: when it came to its state. `after_run`: the newest run when it was sent.
+    `since`: when it came to its state, or, where it is sent, when the Broker last had not taken its
+    event. `after_run`: the newest run when it was sent.
     """
 
     schedule: str
@@ -176,14 +177,31 @@ async def unfinished(connection: Connection, failed_since: datetime) -> list[Unf
     ]
 
 
-async def unsent(connection: Connection) -> set[str]:
-    """The ids of the events of ticks that the Broker has not taken yet."""
+async def not_taken(connection: Connection) -> dict[str, int | None]:
+    """The events of ticks that the Broker has not taken: the status where it refused one for good.
+
+    None where it still waits, also after an earlier one of the same id was refused.
+    """
     rows = await connection.fetch(
-        """SELECT message ->> 'id' AS id FROM outbox_event
-           WHERE message ->> 'source' = $1 AND refusal IS NULL""",
+        """SELECT message ->> 'id' AS id, refusal FROM outbox_event
+           WHERE message ->> 'source' = $1 ORDER BY refusal IS NULL, number""",
         messages.SOURCE,
     )
-    return {row["id"] for row in rows}
+    return {row["id"]: row["refusal"] for row in rows}
+
+
+async def wait(tx: Connection, waiting: Sequence[Unfinished], now: datetime) -> None:
+    """Let no function's silence count yet: the Broker has not taken these ticks' events."""
+    names = sorted({one.schedule for one in waiting})
+    await tx.execute("SELECT FROM schedule WHERE name = ANY ($1) ORDER BY name FOR UPDATE", names)
+    await tx.execute(
+        """UPDATE tick SET decided_at = $2::timestamptz
+           FROM jsonb_to_recordset($1) AS given (schedule text, nominal timestamptz)
+           WHERE tick.schedule = given.schedule AND tick.nominal = given.nominal
+           AND tick.state = 'sent'""",
+        [{"schedule": one.schedule, "nominal": one.tick.nominal.isoformat()} for one in waiting],
+        now,
+    )
 
 
 async def move(

@@ -19,13 +19,13 @@ from functions.kit.errors import TooLate
 from functions.kit.telemetry import trace
 from functions.scheduler import calendars, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.calendar import Calendar
-from functions.scheduler.decide.ends import Moved, Run, moved
+from functions.scheduler.decide.ends import LEFT, Moved, Run, moved
 from functions.scheduler.decide.nominal import version_at
 from functions.scheduler.decide.reconcile import close, reconcile
 from functions.scheduler.decide.tick import State, Tick
 from functions.scheduler.schedule_rows import Ledger
 from functions.scheduler.settings import SchedulerSettings
-from functions.scheduler.tick_rows import Change
+from functions.scheduler.tick_rows import Change, Unfinished
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
@@ -43,7 +43,7 @@ class Woken:
     """What is still open after a wake-up, and the schedules that Kubernetes answered, if it did."""
 
     unfinished: int
-    sources: Mapping[str, sources.Source]
+    sources: Mapping[str, sources.Source] | None
 
 
 async def wake(ctx: Context) -> Woken:
@@ -75,7 +75,7 @@ async def wake(ctx: Context) -> Woken:
         (change.name, tick.nominal): tick.state for change in changes for tick in change.ticks
     }
     running = (State.SENT, State.RUNNING)
-    return Woken(sum(state in running for state in open_.values()), found or {})
+    return Woken(sum(state in running for state in open_.values()), found)
 
 
 def read_calendars(ctx: Context) -> Mapping[str, Calendar]:
@@ -113,7 +113,8 @@ async def close_ended(ctx: Context, now: datetime) -> None:
     """Write how the ticks that were sent have ended, as the functions' histories say."""
     async with ctx.store.connection() as connection:
         unfinished = await tick_rows.unfinished(connection, now - REDRIVEN)
-        unsent = await tick_rows.unsent(connection) if unfinished else set()
+        old = any(one.tick.state is State.SENT and now - one.since > LEFT for one in unfinished)
+        kept = await tick_rows.not_taken(connection) if old else {}
     if not unfinished:
         return
     named = [(messages.SOURCE, messages.event_id(one.schedule, one.tick)) for one in unfinished]
@@ -123,12 +124,16 @@ async def close_ended(ctx: Context, now: datetime) -> None:
         late = detail.startswith(f"{TooLate.__name__}:")
         run = Run(row["function"], row["number"], row["outcome"] == "ok", detail, late)
         runs.setdefault(row["event_id"], []).append(run)
-    moves: list[tuple[str, Moved]] = []
+    moves, waiting = list[tuple[str, Moved]](), list[Unfinished]()
     for one, (_, event_id) in zip(unfinished, named, strict=True):
         own = [run for run in runs.get(event_id, []) if run.number > one.after_run]
-        waits = event_id in unsent
-        if (move := moved(one.tick, one.since, own, now, unsent=waits)) is not None:
+        if one.tick.state is State.SENT and event_id in kept and not kept[event_id]:
+            waiting.append(one)
+        elif (move := moved(one.tick, one.since, own, now, kept.get(event_id))) is not None:
             moves.append((one.schedule, move))
+    if waiting:
+        async with ctx.store.transaction() as tx:
+            await tick_rows.wait(tx, waiting, now)
     if not moves:
         return
     durable = ctx.resources.durable

@@ -353,6 +353,16 @@ def test_a_pause_skips_with_its_reason_and_ends_at_its_time() -> None:
     assert book.rows[START + HOUR].reason == "paused by ada: the server moves"
 
 
+@pytest.mark.parametrize("until", [None, START + 2 * HOUR])
+def test_a_pause_that_came_while_a_wake_up_was_under_way_is_kept(until: datetime | None) -> None:
+    book = ledger("0 * * * *")
+    pause = Pause("ada", "the server moves", until, since=START + HOUR)
+    book.schedule = replace(book.schedule, pause=pause)
+    assert book.wake(START + HOUR - timedelta(seconds=1)).pause == pause
+    book.wake(START + HOUR)
+    assert list(book.states().values()) == ["skipped"]
+
+
 def test_a_pause_that_ends_during_an_outage_skips_what_it_covered() -> None:
     book = ledger("0 * * * *", missed=Missed.ALL)
     pause = Pause("ada", "the server moves", until=START + 150 * MINUTE)

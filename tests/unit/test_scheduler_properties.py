@@ -82,6 +82,7 @@ def test_the_times_are_those_of_a_look_at_every_second(expression: str, zone: st
     changed=MINUTES,
     wakes=st.lists(MINUTES, max_size=30),
     pauses=st.lists(st.tuples(MINUTES, st.integers(1, 1440)), max_size=3),
+    lag=st.integers(-90, 1),
     calendars=st.lists(st.tuples(MINUTES, st.sets(st.integers(0, 8), max_size=4)), max_size=3),
     jitter=st.sampled_from([0, 20, 300]),
     missed=st.sampled_from(Missed),
@@ -95,6 +96,7 @@ def test_each_nominal_time_has_one_row_that_is_decided_once_and_for_all(
     changed: int,
     wakes: list[int],
     pauses: list[tuple[int, int]],
+    lag: int,
     calendars: list[tuple[int, set[int]]],
     jitter: int,
     missed: Missed,
@@ -124,12 +126,13 @@ def test_each_nominal_time_has_one_row_that_is_decided_once_and_for_all(
         book.schedule = replace(
             book.schedule,
             versions=[old, new] if change <= now and changed else [old],
-            pause=Pause("ada", "moving") if paused else None,
+            pause=Pause("ada", "moving", since=now + lag * MINUTE) if paused else None,
         )
         before, sent = dict(book.rows), len(book.sent)
         book.wake(now)
         book.wake(now)  # doubled, or another scheduler
         _is_kept(before, book.rows)
+        assert bool(book.schedule.pause) is paused, "only a user ends it"
         early |= {at for at in book.rows if at > now}
         assert not (paused and len(book.sent) > sent), "none while it is paused"
         book.end()

@@ -131,7 +131,10 @@ def _judged(
 
 
 def _pause(schedule: Schedule, now: datetime) -> Pause | None:
-    pause = covering(schedule.pause, now)
+    """The pause from now on: only its end ends it, as a user may have paused after `now`."""
+    pause = schedule.pause
+    if pause is not None and pause.until is not None and now >= pause.until:
+        pause = None
     limit = version_at(schedule.versions, now).policy.pause_after
     if pause is None and limit and schedule.failures >= limit:
         return Pause(BY_FAILURES, f"{schedule.failures} runs failed in a row")

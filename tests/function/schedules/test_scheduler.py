@@ -294,6 +294,37 @@ async def test_what_comes_after_its_window_is_missed_and_has_no_effect(world: Wo
     assert (second["state"], WORK.done) == ("sent", ["nightly@2026-03-07 14:00"])
 
 
+async def test_silence_counts_from_when_the_broker_took_the_event(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    world.cluster.down.add("broker-ingress")
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at)
+    await world.wake(at + 20 * MINUTE)
+    await world.wake(at + 40 * MINUTE)
+    world.cluster.down.clear()
+    await eventually(lambda: sent(world))
+    await world.wake(at + 41 * MINUTE)
+    assert await world.states("nightly") == {"03-06 14:00": "sent"}, "its function may begin yet"
+    await world.wake(at + 71 * MINUTE)
+    (row,) = await world.rows("nightly")
+    assert (row["state"], row["cause"]) == ("failed", "no-answer")
+    assert row["reason"] == "no function has recorded a run of it within 0:30:00"
+
+
+async def test_a_tick_that_the_broker_refuses_says_so(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    world.cluster.down.add("broker-ingress")
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at)
+    async with world.ctx.store.transaction() as tx:
+        await tx.execute("UPDATE outbox_event SET refusal = 413")
+    await world.wake(at + 31 * MINUTE)
+    (row,) = await world.rows("nightly")
+    assert (row["cause"], row["reason"]) == ("no-answer", "the Broker refused it: 413")
+
+
 async def sent(world: World) -> bool:
     return bool(world.due())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from functions.events.schedule import ScheduleDue
 from tests.support.cluster import Cluster
 from tests.support.kubernetes_peer import Say
 from tests.support.schedule_world import World, schedule_world
@@ -97,6 +99,36 @@ async def test_a_plain_schedule_that_gets_policies_has_a_ledger_from_then_on(wor
     world.changed("plain", FRIDAY + 2 * HOUR)
     await world.wake(FRIDAY + 4 * HOUR)
     assert list(await world.states("plain")) == ["03-06 02:30", "03-06 03:30"]
+
+
+async def test_a_schedule_without_policies_any_more_is_passed_on(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", **ALL)
+    await world.wake(FRIDAY)
+    world.ping("nightly", "0 14 * * *")
+    await world.wake(FRIDAY + HOUR)
+    world.peer.judge = lambda request, body: Say(503)
+    world.now = FRIDAY + 14 * HOUR
+    tick = ScheduleDue(schedule="nightly", time=world.now, project_id="P")
+    assert (await world.tick(tick)).status_code == 503, "nobody tells whether it has policies"
+    world.peer.judge = world.listed
+    assert (await world.tick(tick)).status_code == 202
+    assert [message.id for message in world.due()] == ["nightly@2026-03-06T14:00:00Z"]
+    del world.pings["nightly"]
+    await world.wake(FRIDAY + DAY + 14 * HOUR, "nightly")
+    assert len(world.due()) == 1, "a late tick of one that is gone"
+
+
+async def test_a_past_minute_is_run_with_the_data_of_then(world: World) -> None:
+    world.ping("nightly", "0 14 * * *", **ALL)
+    await world.wake(FRIDAY)
+    world.pings["nightly"]["spec"]["data"] = '{"project_id": "Q"}'
+    world.changed("nightly", FRIDAY + HOUR)
+    await world.wake(FRIDAY + 2 * HOUR)
+    for minutes in (30, 90):
+        at = FRIDAY + minutes * MINUTE
+        await world.tick(ScheduleDue(schedule="nightly", time=at, requested_by="ada"))
+    await world.cluster.relayed()
+    assert [json.loads(one.data)["project_id"] for one in world.due()] == ["P", "Q"]
 
 
 async def test_a_tick_that_no_user_sent_runs_nothing_whenever_it_comes(world: World) -> None:
