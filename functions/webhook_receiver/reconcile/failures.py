@@ -25,6 +25,8 @@ def failure_of(error: Exception, name: str) -> tuple[str, timedelta]:
     if isinstance(error, FunctionError):
         logger.warning("%s: %s", name, error.detail)
         return shortened(error.detail), LATER if isinstance(error, PermanentError) else SOON
-    # GitHub of another version may say things in another shape.
     logger.error("%s", name, exc_info=error)
-    return f"an answer could not be understood ({type(error).__name__})", SOON
+    # GitHub of another version may say things in another shape.
+    shape = isinstance(error, KeyError | TypeError | ValueError)
+    what = "an answer could not be understood" if shape else "it failed unexpectedly"
+    return f"{what} ({type(error).__name__})", SOON

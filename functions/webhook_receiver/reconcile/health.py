@@ -69,6 +69,10 @@ async def standing(ctx: Context) -> dict[str, Any]:
         problem = {"problem": "GITHUB_REPOSITORIES is not set"}
         unknown = {"name": "issues", "message": messages.NO_REPOSITORY}
         issues.append({**unknown, **_standing(None), **problem})
+    if issues and not hooks:
+        problem = {"problem": "GITHUB_HOOKS is not set"}
+        unknown = {"name": "hooks", "message": messages.NO_HOOK, **asdict(hook_tables.Counts())}
+        hooks.append({**unknown, **_standing(None), **problem})
     alerts = []
     for name in alert_names(ctx):
         known = compared.get(name)

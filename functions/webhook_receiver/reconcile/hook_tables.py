@@ -16,6 +16,8 @@ from functions.kit.durable import Connection
 from functions.webhook_receiver.reconcile.decide import Kind, Made
 
 _IN_LEDGER = "EXISTS (SELECT FROM delivery WHERE id = guid AND source = 'github')"
+# A redelivery of what was refused may have another signature: the secret was mended.
+_ANEW = "known.state = 'refused' AND excluded.attempt > known.attempt"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ async def note(tx: Connection, hook: str, made: Sequence[Made]) -> None:
                                                  attempt bigint, delivered_at timestamptz)
             ON CONFLICT (hook, guid) DO UPDATE
             SET attempt = greatest(known.attempt, excluded.attempt),
+                state = CASE WHEN {_ANEW} THEN 'missing' ELSE known.state END,
+                retry_at = CASE WHEN {_ANEW} THEN NULL ELSE known.retry_at END,
                 delivered_at = least(known.delivered_at, excluded.delivered_at)""",
         hook,
         [asdict(one) | {"delivered_at": one.delivered_at.isoformat()} for one in made],

@@ -16,6 +16,7 @@ NO_REPOSITORY = (
     "What GitHub never tried to deliver cannot be found: no repository is named. Set "
     "GITHUB_REPOSITORIES."
 )
+NO_HOOK = "Deliveries that GitHub lost cannot be found: no hook is named. Set GITHUB_HOOKS."
 NOT_YET = "Not compared yet."
 _STATES = {
     "unwanted": "{} of types without a consumer",

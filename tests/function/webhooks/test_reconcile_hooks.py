@@ -392,6 +392,18 @@ async def test_a_refused_one_is_alerted_of_until_it_is_here_or_gone(
     assert (await world.health())["deliveries"] == []
 
 
+async def test_a_refused_one_that_is_sent_anew_and_lost_is_fetched(world: DeliveriesWorld) -> None:
+    number = await world.github.opened("o/r")
+    sent = await world.github.labelled("o/r", number, "agent", "lost")
+    right, sent.headers["X-Hub-Signature-256"] = sent.headers["X-Hub-Signature-256"], "sha256=0"
+    await world.minute()
+    assert [one["state"] for one in (await world.health())["deliveries"]] == ["refused"]
+    sent.headers["X-Hub-Signature-256"] = right
+    await world.github.tries(sent, lost=True, again=True)
+    await world.minute()
+    assert (await world.health())["deliveries"] == []
+
+
 async def not_here(world: DeliveriesWorld) -> float:
     found = {one.name: one.value for one in await gauges(world.deploy({}))}
     return found["deliveries_missing"]

@@ -28,6 +28,14 @@ async def world(
         yield world
 
 
+async def test_repositories_without_a_hook_say_what_they_do_not_find(
+    world: DeliveriesWorld,
+) -> None:
+    health = await world.health()
+    assert [one["problem"] for one in health["hooks"]] == ["GITHUB_HOOKS is not set"]
+    assert "no hook is named" in health["message"]
+
+
 async def labelled(world: DeliveriesWorld, fate: str, label: str = "agent") -> Sent:
     number = await world.github.opened("o/r", "Naïve ☃")
     return await world.github.labelled("o/r", number, label, fate)  # type: ignore[arg-type]
