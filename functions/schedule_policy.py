@@ -69,7 +69,8 @@ class Policy:
     """The policies of one schedule; the defaults are those of a plain PingSource, and a catch-up.
 
     `missed_window`: how late a missed time may still run; None: until its day ends in the
-    schedule's zone. `jitter`: up to so much is added to each nominal time, always the same.
+    schedule's zone. That is until it is sent: then it has at least an hour to arrive. `jitter`: up
+    to so much is added to each nominal time, always the same.
     `pause_after`: so many failures in a row pause the schedule; 0: never.
     """
 

@@ -100,7 +100,8 @@ def recovered(
 def due_by(version: Version, tick: Tick, now: datetime) -> datetime:
     """Until when a tick may run: the end of its window, or of its day in the schedule's zone.
 
-    What a user wants has its window from `now` on. Whatever is sent has an hour to arrive.
+    What a user wants has its window from `now` on. Whatever is sent has an hour to arrive, so a
+    function may take it so long after its window.
     """
     start = now if tick.origin in (Origin.USER, Origin.BACKFILL) else tick.due
     window = version.policy.missed_window

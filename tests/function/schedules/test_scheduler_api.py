@@ -366,3 +366,7 @@ async def test_a_schedule_that_was_never_followed_is_counted(world: World) -> No
     await world.wake(MONDAY + HOUR)
     found = {one.name: one.value for one in await gauges(world.ctx)}
     assert found["schedules_not_followed"] == 1
+    world.pings.clear()
+    await world.wake(MONDAY + HOUR + MINUTE)
+    found = {one.name: one.value for one in await gauges(world.ctx)}
+    assert found["schedules_not_followed"] == 0, "the last one is gone"

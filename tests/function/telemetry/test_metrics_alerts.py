@@ -57,6 +57,7 @@ KEPT = 'dead_letters_kept_total{function="dead-letter"}'
 MISSED = 'schedule_ticks_total{state="missed",reason="late"}'
 CANCELLED = 'schedule_ticks_total{state="failed",reason="cancelled"}'
 SENT = 'schedule_lateness_seconds{schedule="s"}'
+UNREAD = 'schedules_not_followed{function="scheduler"}'
 MISSING = 'deliveries_missing_oldest_seconds{hook="app"}'
 COMPARED = 'deliveries_compared_age_seconds{comparison="app"}'
 LATE, LAST = (
@@ -95,6 +96,8 @@ CASES = [
     Case("DsmScheduleSentLate", {SENT: "_x20 400x200"}, "25m", True, "its first run"),
     Case("DsmScheduleSentLate", {SENT: "2x20 400x200"}, "85m", False, "an hour later"),
     Case("DsmScheduleSentLate", {SENT: "2x20 90x200"}, "25m", False),
+    Case("DsmScheduleNotFollowed", {UNREAD: "0x5 1x30"}, "16m", True),
+    Case("DsmScheduleNotFollowed", {UNREAD: "0x5 1x8 0x20"}, "16m", False, "it was corrected"),
     Case("DsmSchedulerStands", {_run("scheduler", "ok"): "0x30"}, "16m", True),
     Case("DsmSchedulerStands", {_run("scheduler", "ok"): "0+60x30"}, "16m", False),
     Case("DsmTickLate", {LATE: "400x99", LAST: "0x99"}, "5m", True),
