@@ -23,7 +23,7 @@ UndeliveredReason = Literal[
 
 
 def command_of(comment: str) -> str:
-    """Return the command that a comment gives an agent, empty where it gives none.
+    r"""Return the command that a comment gives an agent, empty where it gives none.
 
     >>> command_of("/agent Review\n\nplease"), command_of("try /agent review")
     ('review', '')

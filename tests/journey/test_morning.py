@@ -92,7 +92,7 @@ def test_the_first_morning_shows_report_cycle_and_filed_notes(mornings: Mornings
         assert f"Daily scrum of {sprint}" in output, output
     assert output.count("(note ") == 2
     assert "draft pull request #" in output
-    assert "GitHub made 1 in the last day, 1 are here" in output
+    assert "GitHub made 2 in the last day, 2 are here" in output
     assert "given up" not in output.replace("what was given up", "")
 
 

@@ -145,6 +145,7 @@ async def test_a_sidecar_that_ends_early_is_started_again(
     client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     marks = tmp_path / "marks"
+    marks.touch()
     often = "import sys, pathlib; pathlib.Path(sys.argv[1]).open('a').write('x')"
     until_third = (
         "import sys, pathlib, time\n"

@@ -44,7 +44,7 @@ async def test_a_caller_that_is_no_operator_changes_nothing(
         assert_problem(refused)
         assert "OIDC_OPERATORS" in refused.json()["detail"]
         taken = await client.post(path, json=body, headers=bearer(issuer.token(OPERATOR)))
-        assert taken.status_code in (200, 202, 400, 404, 422), "it goes by the body"
+        assert taken.status_code not in (401, 403), "it goes by the body"
 
 
 @pytest.mark.parametrize("setting", ["OIDC_AUDIENCE", "OIDC_OPERATORS"])

@@ -383,7 +383,7 @@ async def test_a_filter_is_redriven_and_no_more(dead_letters: Cluster) -> None:
 
     assert await eventually(all_sent)
     status, answer = await post(dead_letters, "/redrive", {})
-    assert (status, "give type, function or state" in answer["detail"]) == (422, True)
+    assert (status, "give type, function, state, since or until" in answer["detail"]) == (422, True)
     _, answer = await post(dead_letters, "/redrive", {"state": "open"})
     assert [row["dead_letter"] for row in answer["redriven"]] == [4]
 
