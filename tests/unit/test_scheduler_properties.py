@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from functions.schedule_policy import Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.nominal import Version, times
-from functions.scheduler.decide.reconcile import Pause, Schedule, close
+from functions.scheduler.decide.reconcile import ON_TIME, Pause, Schedule, close
 from functions.scheduler.decide.tick import Cause, State, Tick
 from tests.unit.test_scheduler_decide import DAY, MINUTE, START, ZONES, Ledger
 
@@ -161,6 +161,31 @@ def test_each_nominal_time_has_one_row_that_is_decided_once_and_for_all(
         assert row.due <= now <= row.due + WINDOW, "neither early nor too late"
         assert row.state in (State.DONE, State.SKIPPED)
         assert row.state is State.DONE or row.cause is Cause.CANCELLED
+
+
+@given(
+    expression=EXPRESSIONS,
+    zone=st.sampled_from(ZONES),
+    wakes=st.lists(MINUTES, max_size=30),
+    missed=st.sampled_from(Missed),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_sent_is_what_came_in_time_and_what_the_policy_makes_good(
+    expression: str, zone: str, wakes: list[int], missed: Missed
+) -> None:
+    policy = Policy(missed=missed, missed_window=WINDOW, overlap=Overlap.ALLOW)
+    book = Ledger(Schedule("s", [Version(START, expression, zone, policy)], START))
+    wanted, before = list[tuple[datetime, datetime]](), START
+    for minute in sorted(wakes):
+        now = START + minute * MINUTE
+        book.wake(now)
+        came = model(expression, zone, before, now)
+        good = {Missed.ALL: came, Missed.LATEST: came[-1:], Missed.NONE: []}[missed]
+        wanted += [
+            (at, now) for at in came if now - at <= ON_TIME or (at in good and now - at <= WINDOW)
+        ]
+        before = now
+    assert book.sent == wanted
 
 
 def _calendar(version: int, offsets: set[int]) -> Calendar:
