@@ -201,12 +201,13 @@ class Story:
         """Note every uid that Kubernetes gives to a Job, by delivery; goes on after a kill."""
         jobs = "/kubernetes/apis/batch/v1/namespaces/agents/jobs"
         while True:
-            with contextlib.suppress(httpx.TransportError):
+            with contextlib.suppress(httpx.HTTPError):
                 # A new one each time: a runtime that was killed comes back with another token.
                 async with (
                     self.runtime.client(timeout=None) as client,
                     client.stream("GET", jobs, params={"watch": "true"}) as answer,
                 ):
+                    answer.raise_for_status()  # a runtime that comes back may not be ready
                     async for line in answer.aiter_lines():
                         metadata = json.loads(line)["object"]["metadata"]
                         delivery = metadata["annotations"]["jobs.dsm.io/github-delivery"]

@@ -98,7 +98,9 @@ async def test_a_server_that_still_recovers_is_waited_for(make: Make, tmp_path: 
         return again.server.state == "starting"
 
     await eventually(is_being_started)
-    lock.write_text(ready)
+    whole = lock.with_name("whole")  # no reader may find half a file
+    whole.write_text(ready)
+    whole.replace(lock)
     await starting
     assert (again.server.pid, again.server.starts) == (pid, 0)
     assert "already exists" not in server.server.log.read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -274,7 +273,6 @@ def _in_filter(item: Manifest, attribute: str) -> Iterator[Pattern]:
 
 def _makes(name: str, kind: type[Event]) -> bool:
     """Does a service build events of this class? A function says so itself, in `emits`."""
-    made = {kind.__name__, f"{kind.__name__}.model_validate"}
-    trees = (ast.parse(path.read_text()) for path in all_folders()[name].glob("*.py"))
-    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(ast.unparse(call.func) in made for call in calls)
+    made = re.compile(rf"\b{kind.__name__}(\.model_validate)?\(")
+    texts = [path.read_text() for path in all_folders()[name].glob("*.py")]
+    return any(f"from {kind.__module__} import" in text and made.search(text) for text in texts)
