@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rest.required = False
     given = parser.parse_args(argv)
     module, prefix, _ = COMMANDS[given.command]
-    prog = "dsm run" if given.command == "run" else "dsm"
+    prog = f"dsm {given.command}" if given.command in ("run", "schedules") else "dsm"
     return int(importlib.import_module(module).main([*prefix, *given.arguments], prog=prog))
 
 
