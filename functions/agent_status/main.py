@@ -18,6 +18,7 @@ from functions.events.agent import (
     AgentDelivered,
     AgentFact,
     AgentRefused,
+    AgentReply,
     AgentUndelivered,
 )
 from functions.events.base import Event
@@ -95,7 +96,7 @@ async def agent_status(
     assert ctx.tx is not None, "this function has an inbox"
     assert event.issue is not None, "others are ignored"
     thread = await tables.locked(ctx.tx, (event.repository, event.issue, event.route), ctx.now())
-    if isinstance(event, AgentRefused | AgentAnswered):
+    if isinstance(event, AgentReply):
         replies = decide.replied(thread.replies, event)
         if replies != thread.replies:
             await tables.reply(ctx.tx, thread, replies, again=decide.is_asked_for(replies))

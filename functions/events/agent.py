@@ -90,14 +90,12 @@ class AgentUndelivered(AgentFact):
     kept: bool = False
 
 
-class AgentRefused(Event):
-    """A user asked for an agent's work and may not: nothing was started.
+class AgentReply(Event):
+    """The reply to a user's request for an agent's work on an issue or pull request.
 
     `asked` is the label or the command, `comment` the id of its comment.
     """
 
-    type: ClassVar[str] = "io.dsm.agent.refused.v1"
-
     correlation_id: Annotated[str, Attribute()] = ""
 
     route: str
@@ -105,29 +103,25 @@ class AgentRefused(Event):
     issue: int
     login: str
     asked: str
-    reason: str
     comment: int | None = None
-    refused_at: datetime
 
     def subject(self) -> str | None:
         return f"{self.repository}#{self.issue}"
 
 
-class AgentAnswered(Event):
+class AgentRefused(AgentReply):
+    """A user asked for an agent's work and may not: nothing was started."""
+
+    type: ClassVar[str] = "io.dsm.agent.refused.v1"
+
+    reason: str
+    refused_at: datetime
+
+
+class AgentAnswered(AgentReply):
     """A user's command about the Jobs of an issue was carried out, or answered."""
 
     type: ClassVar[str] = "io.dsm.agent.answered.v1"
 
-    correlation_id: Annotated[str, Attribute()] = ""
-
-    route: str
-    repository: str
-    issue: int
-    login: str
-    asked: str
     answer: str
-    comment: int | None = None
     answered_at: datetime
-
-    def subject(self) -> str | None:
-        return f"{self.repository}#{self.issue}"
