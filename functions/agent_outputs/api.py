@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions import job_grant
 from functions.agent_outputs import tables
-from functions.agent_outputs.applying import Applier
+from functions.agent_outputs.applier import Applier
 from functions.agent_outputs.outputs import Outputs
 from functions.agent_outputs.settings import OutputsSettings
 from functions.job_grant import InvalidGrant, JobGrant

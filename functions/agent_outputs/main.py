@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from functions.agent_outputs import tables
 from functions.agent_outputs.api import ROUTES
-from functions.agent_outputs.applying import EMITS, Applier
+from functions.agent_outputs.applier import EMITS, Applier
 from functions.agent_outputs.settings import OutputsSettings
 from functions.events.schedule import ScheduleDue
 from functions.job_grant import MIN_KEY_LENGTH

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.draw import Graph, Node, graph
 from functions.console.formatting import format_state, instant, tone
+from functions.console.graph import Graph, Node, graph
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.sprints import number_of

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from functions.console.ask import Row
-from functions.console.draw import Graph, Node, graph
 from functions.console.formatting import short_type, tone
+from functions.console.graph import Graph, Node, graph
 
 # More siblings of one kind than this are drawn as one box.
 MAX_ALIKE = 3

@@ -13,7 +13,7 @@ import time
 from contextvars import Context as ContextVars
 from dataclasses import replace
 
-from functions.job_launcher import launch, manifest, queue, reconcile, tables
+from functions.job_launcher import kubernetes_jobs, manifest, queue, reconcile, tables
 from functions.job_launcher.launching import launch_batch, stop_cancelled
 from functions.job_launcher.sweep import sweep
 from functions.kit.clients.kubernetes import Change
@@ -80,7 +80,7 @@ class Controller:
         if not self._watches:
             self._watches = [
                 asyncio.create_task(self._watch(api, plural), context=ContextVars())
-                for api, plural in ((launch.BATCH, "jobs"), ("v1", "pods"))
+                for api, plural in ((kubernetes_jobs.BATCH, "jobs"), ("v1", "pods"))
             ]
 
     def _limited(self) -> Context:

@@ -11,7 +11,7 @@ import logging
 from datetime import timedelta
 
 from functions import job_grant
-from functions.job_launcher import launch, queue, reconcile, tables
+from functions.job_launcher import kubernetes_jobs, queue, reconcile, tables
 from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.settings import LauncherSettings
@@ -40,7 +40,7 @@ async def launch_batch(ctx: Context) -> bool:
             continue
         leased.remove(row.id)
         result = await _launch(ctx, row)
-        if isinstance(result, launch.Postponed):
+        if isinstance(result, kubernetes_jobs.Postponed):
             blocked_groups.add(row.request.group)
             if result.affects_all:
                 await _postpone(ctx, leased, result)
@@ -78,26 +78,26 @@ async def _lease(ctx: Context) -> list[JobRow]:
         return await queue.lease(tx, found.due[:MAX_BATCH], lease_s)
 
 
-async def _launch(ctx: Context, row: JobRow) -> launch.LaunchResult:
+async def _launch(ctx: Context, row: JobRow) -> kubernetes_jobs.LaunchResult:
     try:
-        result = await launch.create(ctx.cluster, row.request, _grant(ctx, row.request))
+        result = await kubernetes_jobs.create(ctx.cluster, row.request, _grant(ctx, row.request))
     except BadSetting as error:
-        result = launch.Postponed(str(error), 60, affects_all=False)
+        result = kubernetes_jobs.Postponed(str(error), 60, affects_all=False)
     except Exception as error:
         # An error of one request does not stop the others.
         logger.exception("job %s cannot be created", row.id)
-        result = launch.AdmissionDenied(f"{type(error).__name__}: {error}", 60)
+        result = kubernetes_jobs.AdmissionDenied(f"{type(error).__name__}: {error}", 60)
     match result:
-        case launch.Created():
+        case kubernetes_jobs.Created():
             if result.adopted:
                 logger.info("adopted job %s: it existed already", row.id)
             async with settled(ctx, row.request) as settlement:
                 await queue.mark_launched(settlement.tx, row.id, ctx.now())
-        case launch.Rejected():
+        case kubernetes_jobs.Rejected():
             await reconcile.fail(ctx, row, "Refused", result.message)
-        case launch.AdmissionDenied() if row.refusals + 1 >= MAX_ADMISSION_DENIALS:
+        case kubernetes_jobs.AdmissionDenied() if row.refusals + 1 >= MAX_ADMISSION_DENIALS:
             await reconcile.fail(ctx, row, "Refused", result.message)
-        case launch.Postponed():
+        case kubernetes_jobs.Postponed():
             logger.warning("job %s waits: %s", row.id, result.message)
             await _postpone(ctx, [row.id], result)
     return result
@@ -129,8 +129,8 @@ def _grant(ctx: Context, request: JobRequest) -> str:
     )
 
 
-async def _postpone(ctx: Context, ids: list[str], result: launch.Postponed) -> None:
+async def _postpone(ctx: Context, ids: list[str], result: kubernetes_jobs.Postponed) -> None:
     until = ctx.now() + timedelta(seconds=result.delay_s)
-    denied = isinstance(result, launch.AdmissionDenied)
+    denied = isinstance(result, kubernetes_jobs.AdmissionDenied)
     async with ctx.store.connection() as connection:
         await queue.postpone(connection, ids, result.message, until, denied=denied)

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.job_launcher import launch
+from functions.job_launcher import kubernetes_jobs
 from functions.job_launcher.decide import ENDED, QUEUED
 from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import row_and_reason
@@ -94,7 +94,10 @@ async def _page(
     if row.state == QUEUED:
         return LogPage(b"", after, reason=f"has not started: {reason or 'it is queued'}")
     try:
-        names = [str(pod["metadata"]["name"]) for pod in await launch.pods_of(ctx.cluster, row.id)]
+        names = [
+            str(pod["metadata"]["name"])
+            for pod in await kubernetes_jobs.pods_of(ctx.cluster, row.id)
+        ]
         if names:
             return await _of_pod(ctx, names, after, tail)
     except Forbidden:

@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
-from functions.job_launcher import launch, manifest, tables
+from functions.job_launcher import kubernetes_jobs, manifest, tables
 from functions.job_launcher.decide import (
     ENDED,
     RECORDED_ONLY,
@@ -68,7 +68,7 @@ async def cancelled(ctx: Context, row: JobRow, reason: str, by: str | None = Non
 async def stop(ctx: Context, row: JobRow) -> None:
     """Delete the Job of a cancelled request, then store its end."""
     try:
-        await launch.stop(ctx.cluster, row.id)
+        await kubernetes_jobs.stop(ctx.cluster, row.id)
     except FunctionError as error:
         logger.warning("job %s cannot be deleted yet: %s", row.id, error)
         return
@@ -84,7 +84,7 @@ async def fail_not_started(ctx: Context, row: JobRow) -> None:
     reason = row.reason or "Kubernetes gives no reason"
     await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {reason}")
     try:
-        await launch.stop(ctx.cluster, row.id)
+        await kubernetes_jobs.stop(ctx.cluster, row.id)
     except FunctionError as error:
         logger.warning("job %s cannot be deleted, the next sweep does: %s", row.id, error)
 
@@ -93,7 +93,11 @@ async def fail(
     ctx: Context, row: JobRow, reason: str, message: str, status: JobStatus | None = None
 ) -> None:
     """Store that a Job failed; `status` is None where it has no Job in Kubernetes."""
-    result = await launch.job_result(ctx.cluster, row.id) if status else launch.JobResult(None, [])
+    result = (
+        await kubernetes_jobs.job_result(ctx.cluster, row.id)
+        if status
+        else kubernetes_jobs.JobResult(None, [])
+    )
     at = (status.ended_at if status else None) or ctx.now()
     ending = {
         "reason": reason,
@@ -117,7 +121,7 @@ async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: Jo
 
 
 async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
-    result = await launch.job_result(ctx.cluster, row.id)
+    result = await kubernetes_jobs.job_result(ctx.cluster, row.id)
     at = status.ended_at or ctx.now()
     recorded = result.pod is not None and result.pod.reason == RECORDED_ONLY
     reason = result.pod.message if result.pod and recorded else ""

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import launch, manifest, queue, reconcile, tables
+from functions.job_launcher import kubernetes_jobs, manifest, queue, reconcile, tables
 from functions.job_launcher.decide import job_status
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
@@ -46,7 +46,7 @@ async def _reconcile(ctx: Context) -> None:
         rows = await tables.launched_jobs(connection)
     jobs: JobsByName = {
         str(job["metadata"]["name"]): job
-        for job in await ctx.cluster.list(launch.BATCH, "jobs", manifest.SELECTOR)
+        for job in await ctx.cluster.list(kubernetes_jobs.BATCH, "jobs", manifest.SELECTOR)
     }
     for number, row in enumerate(rows):
         if number and ctx.remaining_s < MIN_REMAINING_S:
@@ -91,7 +91,7 @@ async def _delete_orphans(ctx: Context, jobs: JobsByName) -> None:
         active = job_status(jobs[job_id]).state in ("starting", "running")
         if active and state in ("cancelled", "failed"):
             logger.warning("job %s is %s and still active: deleting it", job_id, state)
-            await launch.stop(ctx.cluster, job_id)
+            await kubernetes_jobs.stop(ctx.cluster, job_id)
 
 
 async def _update_reasons(ctx: Context) -> None:
@@ -108,7 +108,7 @@ async def _update_reasons(ctx: Context) -> None:
     if not unexplained:
         return
     try:
-        errors = await launch.pod_creation_errors(ctx.cluster)
+        errors = await kubernetes_jobs.pod_creation_errors(ctx.cluster)
     except FunctionError as error:
         logger.debug("cannot read the events of Jobs: %s", error)
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.kit.clients import transaction_guard
 from functions.kit.durable.checkpoints import Checkpoints
-from functions.kit.durable.core import Durable, Write
+from functions.kit.durable.claim_work_settle import Durable, Write
 from functions.kit.durable.database import Store
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings, HttpSettings, ProcessSettings, Settings
@@ -24,9 +24,9 @@ from functions.kit.telemetry.metrics import Meter
 if TYPE_CHECKING:
     import httpx
 
-    from functions.kit.clients.broker import Post, Publisher
     from functions.kit.clients.github import Github
     from functions.kit.clients.kubernetes import Cluster
+    from functions.kit.clients.publisher import Post, Publisher
     from functions.kit.clients.service_tokens import ServiceTokens
     from functions.kit.durable.database import Connection
     from functions.kit.durable.locks import Lock
@@ -135,8 +135,8 @@ class Resources:
             return HttpxPost(self.http)
         if not trace.is_on():
             return AiohttpPost(self.process, self._service_tokens)
-        from functions.kit.clients.broker import trust
         from functions.kit.clients.http import Client
+        from functions.kit.clients.publisher import trust
 
         client = trace.client_class(Client)(verify=trust(self.process), event_hooks=self._hooks())
         return HttpxPost(client)
@@ -151,7 +151,7 @@ class Resources:
 
     @cached_property
     def publisher(self) -> Publisher:
-        from functions.kit.clients.broker import Publisher
+        from functions.kit.clients.publisher import Publisher
 
         return Publisher(self.process, self.post)
 

@@ -24,10 +24,10 @@ from functions.kit.contract.problem import describe
 from functions.kit.telemetry import trace
 from functions.webhook_receiver import (
     decide,
-    github,
     github_adapter,
+    github_proof,
     github_shape,
-    grafana,
+    grafana_proof,
     standard_webhooks,
 )
 from functions.webhook_receiver.decide import Question
@@ -70,11 +70,11 @@ class Source:
 
 
 def _prove_github(settings: ReceiverSettings, headers: Mapping[str, str], at: datetime) -> Proof:
-    return github.proof(settings.secrets["github"], headers.get(github.HEADER))
+    return github_proof.proof(settings.secrets["github"], headers.get(github_proof.HEADER))
 
 
 def _prove_grafana(settings: ReceiverSettings, headers: Mapping[str, str], at: datetime) -> Proof:
-    return grafana.proof(
+    return grafana_proof.proof(
         settings.secrets["grafana"],
         headers.get(settings.grafana_signature_header.lower()),
         headers.get(settings.grafana_timestamp_header.lower()),

@@ -11,7 +11,7 @@ import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 
-from functions.webhook_receiver.grafana import fresh
+from functions.webhook_receiver.grafana_proof import fresh
 from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Unauthorised
 

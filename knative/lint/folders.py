@@ -9,7 +9,7 @@ from typing import Any
 
 from knative.local.manifests.kustomize import kustomization
 from knative.local.manifests.problems import ManifestError
-from knative.local.manifests.source import read_documents
+from knative.local.manifests.yaml_lines import read_documents
 
 _NAMING = (
     "resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902",

@@ -12,7 +12,7 @@ from knative.lint.manifest import Manifest
 from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource, expanded
-from knative.local.manifests.source import Document, as_text, parse_documents, read_bytes
+from knative.local.manifests.yaml_lines import Document, as_text, parse_documents, read_bytes
 
 STDIN = Path("<stdin>")
 _BREAK = re.compile(r"^---(?=\s|$)", re.MULTILINE)

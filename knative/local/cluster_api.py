@@ -12,7 +12,6 @@ import httpx
 from pydantic import ValidationError
 
 from knative.local.broker.limiter import CallLater
-from knative.local.clock import Clock
 from knative.local.environment import Site, api_object, injected
 from knative.local.errors import StartError
 from knative.local.kube import ApiError, KubeApi
@@ -25,6 +24,7 @@ from knative.local.manifests.references import address, faults_of
 from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import ApiServerSource, PingSource
 from knative.local.network import Network
+from knative.local.ping_sources import Clock
 
 logger = logging.getLogger(__name__)
 

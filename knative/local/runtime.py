@@ -23,19 +23,19 @@ from knative.local.admin import admin_app
 from knative.local.broker.asgi import ingress_app
 from knative.local.broker.broker import LocalBroker
 from knative.local.broker.retention import RETENTION_S
-from knative.local.clock import Clock
 from knative.local.cluster_api import ClusterApi
 from knative.local.environment import Site
 from knative.local.errors import StartError
 from knative.local.faults import Faults, Targets
 from knative.local.gateway import KUBERNETES, Gateway
-from knative.local.kube import clock as kube_clock
+from knative.local.kube import timestamps
 from knative.local.lock import DataLock
 from knative.local.manifests.core import Job, StatefulSet
 from knative.local.manifests.load import World
 from knative.local.manifests.problems import ManifestError
 from knative.local.network import Network
 from knative.local.outside import Outside
+from knative.local.ping_sources import Clock
 from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
@@ -115,7 +115,7 @@ class Runtime:
         clock_file = self.data / "clock" if self.options.clock else None
         self.timeline = Timeline(self.options.clock, clock_file)
         self._stack.append(self._stop_timeline)
-        kube_clock.follow(self.timeline.now)
+        timestamps.follow(self.timeline.now)
         kubeconfig = self.data / "kubeconfig"
         site = Site(self.data, self.proxy_url, kubeconfig, hosts, clock_file, new_token())
         data_folder.write_private(
@@ -241,7 +241,7 @@ class Runtime:
 
     async def _stop_timeline(self) -> None:
         self.timeline.close()
-        kube_clock.follow(time.time)
+        timestamps.follow(time.time)
 
     async def _stop_broker(self) -> None:
         if self._broker_started:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from knative.local.broker.http import Answer, Headers
-from knative.local.clock import Clock
 from knative.local.faults import Faults, Targets
 from knative.local.manifests.sources import PingSource
+from knative.local.ping_sources import Clock
 from knative.local.timeline import Timeline
 from tests.support import eventually
 

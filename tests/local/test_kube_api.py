@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from knative.local.kube import clock
+from knative.local.kube import timestamps
 from tests.support.kube_server import (
     CONFIG_MAPS,
     JOBS,
@@ -68,7 +68,7 @@ async def test_a_ping_source_says_when_what_it_defines_was_changed(
     client: httpx.AsyncClient,
 ) -> None:
     moments = iter(range(0, 1000, 10))
-    clock.follow(lambda: next(moments))
+    timestamps.follow(lambda: next(moments))
     try:
         made = (await client.post(PING_SOURCES, json=ping_source())).json()
         path, patched = f"{PING_SOURCES}/{made['metadata']['name']}", list[str]()
@@ -85,7 +85,7 @@ async def test_a_ping_source_says_when_what_it_defines_was_changed(
             patched.append(owner["time"])
         assert patched[0] == first["time"] < patched[1] < patched[2]
     finally:
-        clock.follow(time.time)
+        timestamps.follow(time.time)
 
 
 async def test_the_template_of_a_job_never_changes(client: httpx.AsyncClient) -> None:

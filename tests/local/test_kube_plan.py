@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from knative.local.kube import pod_status
-from knative.local.kube.clock import stamp
 from knative.local.kube.job_spec import with_defaults
 from knative.local.kube.jobs import TRACKING, plan
+from knative.local.kube.timestamps import stamp
 from tests.support.kube_server import conditions, job
 
 NOW = 1_800_000_000.0

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from functions.webhook_receiver import github
+from functions.webhook_receiver import github_proof
 from tests.support.github_answers import API
 from tests.support.openapi import Document
 
@@ -38,7 +38,7 @@ class Sent:
         """Send it as the form that GitHub's older hooks send."""
         self.body = b"payload=" + quote_plus(self.body).encode()
         self.headers["Content-Type"] = "application/x-www-form-urlencoded"
-        self.headers["X-Hub-Signature-256"] = github.sign(secret.encode(), self.body)
+        self.headers["X-Hub-Signature-256"] = github_proof.sign(secret.encode(), self.body)
 
     @property
     def payload(self) -> Any:
@@ -199,7 +199,7 @@ class GithubWorld:
                 "Content-Type": "application/json",
                 "X-GitHub-Event": event,
                 "X-GitHub-Delivery": guid,
-                "X-Hub-Signature-256": github.sign(self.secret.encode(), body),
+                "X-Hub-Signature-256": github_proof.sign(self.secret.encode(), body),
             }
             every.append(Sent(hook, guid, event, payload.get("action"), headers, body))
         for sent in every:

@@ -12,7 +12,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.webhook_receiver import grafana
+from functions.webhook_receiver import grafana_proof
 
 PATH = "/api/alertmanager/grafana/api/v2/alerts"
 POINT = "agents"
@@ -65,7 +65,7 @@ class GrafanaStandIn:
                 "alerts": [self._notified(alert, status) for alert in alerts],
             }
         ).encode()
-        signature = grafana.sign(self._secret.encode(), body)
+        signature = grafana_proof.sign(self._secret.encode(), body)
         headers = {"X-Grafana-Alerting-Signature": signature}
         return await self._receiver.post("/webhook/grafana", headers=headers, content=body)
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 
-from functions.webhook_receiver import github, grafana, standard_webhooks
+from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
 
 # The receivers' clock in tests: a request that was made when tests are collected stays fresh.
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
@@ -94,7 +94,7 @@ def from_github(
             "content-type": "application/json",
             "x-github-event": event,
             "x-github-delivery": delivery or str(uuid4()),
-            "x-hub-signature-256": github.sign(secret.encode(), content),
+            "x-hub-signature-256": github_proof.sign(secret.encode(), content),
             **(headers or {}),
         },
         content,
@@ -107,7 +107,7 @@ def from_grafana(
     """Path, headers and body of Grafana's notification; with a timestamp header if one is given."""
     body = json.dumps(payload).encode()
     at = None if timestamp is None else str(int(timestamp))
-    headers = {"x-grafana-alerting-signature": grafana.sign(secret.encode(), body, at)}
+    headers = {"x-grafana-alerting-signature": grafana_proof.sign(secret.encode(), body, at)}
     if at is not None:
         headers["x-grafana-alerting-timestamp"] = at
     return "/webhook/grafana", headers, body

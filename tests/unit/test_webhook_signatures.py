@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from functions.kit.settings import BadSetting
-from functions.webhook_receiver import github, grafana, standard_webhooks
+from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
 from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Unauthorised
 from functions.webhook_receiver.settings import ReceiverSettings
@@ -28,13 +28,13 @@ OTHER = "v1,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc="
 
 
 def verify_github(secrets: Sequence[bytes], signature: str | None, body: bytes) -> None:
-    checked(github.proof(secrets, signature), body)
+    checked(github_proof.proof(secrets, signature), body)
 
 
 def verify_grafana(
     secrets: Sequence[bytes], signature: str | None, timestamp: str | None, body: bytes, now: float
 ) -> None:
-    checked(grafana.proof(secrets, signature, timestamp, now), body)
+    checked(grafana_proof.proof(secrets, signature, timestamp, now), body)
 
 
 def verify_standard(
@@ -110,11 +110,11 @@ class TestGrafana:
     @pytest.mark.parametrize("now", [-301, 301, 1e9])
     def test_a_timestamp_more_than_five_minutes_away_is_refused(self, now: float) -> None:
         with pytest.raises(Unauthorised, match="five minutes"):
-            verify_grafana([b"s"], grafana.sign(b"s", b"", "0"), "0", b"", now)
+            verify_grafana([b"s"], grafana_proof.sign(b"s", b"", "0"), "0", b"", now)
 
     def test_a_timestamp_cannot_be_taken_away(self) -> None:
         with pytest.raises(Unauthorised):
-            verify_grafana([b"s"], grafana.sign(b"s", b"{}", "0"), None, b"{}", 0)
+            verify_grafana([b"s"], grafana_proof.sign(b"s", b"{}", "0"), None, b"{}", 0)
 
     def test_a_missing_signature_is_refused(self) -> None:
         with pytest.raises(Unauthorised, match="missing"):

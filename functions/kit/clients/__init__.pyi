@@ -1,8 +1,8 @@
-from .broker import Publisher as Publisher
 from .concurrency import each as each
 from .github import Github as Github
 from .kubernetes import Cluster as Cluster
 from .kubernetes import Object as Object
+from .publisher import Publisher as Publisher
 from .service import ServiceClient as ServiceClient
 from .service import Unreadable as Unreadable
 from .service import derived_key as derived_key

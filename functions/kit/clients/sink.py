@@ -16,7 +16,7 @@ import aiohttp
 import httpx
 
 from functions.kit.clients import transaction_guard
-from functions.kit.clients.broker import MAX_AT_ONCE, SINK_TIMEOUT_S, trust
+from functions.kit.clients.publisher import MAX_AT_ONCE, SINK_TIMEOUT_S, trust
 from functions.kit.clients.request import request
 from functions.kit.clients.service_tokens import ServiceTokens
 from functions.kit.errors import TemporaryError

@@ -18,7 +18,7 @@ from functions.kit.context import Context
 from functions.kit.contract import envelope
 from functions.kit.contract.routes import nothing_here
 from functions.kit.durable import cancellations, inbox
-from functions.kit.durable.core import Finish, Outcome
+from functions.kit.durable.claim_work_settle import Finish, Outcome
 from functions.kit.durable.retention import Rule
 from functions.kit.errors import Cancelled, FunctionError, TemporaryError, TooLate, shortened
 from functions.kit.telemetry import correlation, log, trace

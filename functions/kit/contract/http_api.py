@@ -25,7 +25,7 @@ from functions.kit.contract.handle import Gauges, Rules
 from functions.kit.contract.head import HeadAsGet
 from functions.kit.contract.problem import failure, refusal
 from functions.kit.durable import inbox
-from functions.kit.durable.core import Outcome
+from functions.kit.durable.claim_work_settle import Outcome
 from functions.kit.durable.database import Connection
 from functions.kit.errors import FunctionError, PermanentError
 from functions.kit.telemetry import correlation, log, trace

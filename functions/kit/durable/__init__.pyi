@@ -1,9 +1,9 @@
 from .checkpoints import Checkpoints as Checkpoints
 from .checkpoints import Step as Step
 from .checkpoints import call_once as call_once
-from .core import Durable as Durable
-from .core import Outcome as Outcome
-from .core import Write as Write
+from .claim_work_settle import Durable as Durable
+from .claim_work_settle import Outcome as Outcome
+from .claim_work_settle import Write as Write
 from .database import Connection as Connection
 from .database import Store as Store
 from .delivery import call_of as call_of

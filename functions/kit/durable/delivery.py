@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from functions.kit import cloudevents
-from functions.kit.clients.broker import Refused
+from functions.kit.clients.publisher import Refused
 from functions.kit.durable import outbox
 from functions.kit.durable.outbox import Entry
 from functions.kit.errors import PermanentError, shortened
@@ -27,7 +27,7 @@ Call = Callable[[cloudevents.Message], Awaitable[None]]
 
 
 class Sender(Protocol):
-    """The way to the sink; `functions.kit.clients.broker.Publisher` is one."""
+    """The way to the sink; `functions.kit.clients.publisher.Publisher` is one."""
 
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:
         """Send; raise `Refused`, or a `FunctionError` after which it is sent again."""

@@ -2,7 +2,7 @@
 
 A row is written by the transaction that makes the change, so the primary key is the fence: of two
 that work on one event, one settles and the other takes its answer. Work that is all in tables may
-happen in that transaction itself (`once`); other work is claimed first (`durable.core`).
+happen in that transaction itself (`once`); other work is claimed first (`claim_work_settle`).
 """
 
 from __future__ import annotations

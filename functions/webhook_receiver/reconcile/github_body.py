@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from functions.kit.errors import NotFound
-from functions.webhook_receiver import github
+from functions.webhook_receiver import github_proof
 from functions.webhook_receiver.refusals import Unauthorised
 
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
@@ -42,11 +42,11 @@ def request_of(delivery: Any, secrets: Sequence[bytes]) -> Request:
     headers |= {"x-github-event": delivery["event"], "x-github-delivery": delivery["guid"]}
     is_form = headers.get("content-type", "").startswith(_FORM)
     bodies = list(_bodies(request["payload"], is_form=is_form))
-    signature = headers.get(github.HEADER)
+    signature = headers.get(github_proof.HEADER)
     if signature is None or not secrets:
         return Request(headers, bodies[0])
     for body in bodies:
-        proof = github.proof(secrets, signature)
+        proof = github_proof.proof(secrets, signature)
         proof.update(body)
         try:
             proof.check()

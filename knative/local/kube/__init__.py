@@ -21,7 +21,7 @@ What differs from a cluster:
 
 from __future__ import annotations
 
-from knative.local.kube.kube_api import KubeApi
+from knative.local.kube.assembly import KubeApi
 from knative.local.kube.status import ApiError
 
 __all__ = ["ApiError", "KubeApi"]

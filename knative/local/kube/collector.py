@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from knative.local.kube import status
-from knative.local.kube.clock import stamp
 from knative.local.kube.resources import BY_TYPE, JOB, POD, Resource
 from knative.local.kube.store import Change, Key, Object, Store
+from knative.local.kube.timestamps import stamp
 
 Policy = Literal["Background", "Foreground", "Orphan"]
 FOREGROUND = "foregroundDeletion"

@@ -10,11 +10,11 @@ from typing import Any
 
 from knative.local.broker.limiter import CallLater, Handle
 from knative.local.kube import jobs
-from knative.local.kube.clock import now, stamp
 from knative.local.kube.collector import Collector, DeleteOptions
 from knative.local.kube.objects import with_suffix
 from knative.local.kube.resources import JOB, POD
 from knative.local.kube.store import Change, Key, Object, Store
+from knative.local.kube.timestamps import now, stamp
 
 logger = logging.getLogger(__name__)
 

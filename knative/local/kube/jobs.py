@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knative.local.kube.clock import seconds, stamp
+from knative.local.kube.timestamps import seconds, stamp
 
 Object = dict[str, Any]
 TRACKING = "batch.kubernetes.io/job-tracking"

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from knative.local.kube import patch, status
-from knative.local.kube.clock import stamp
 from knative.local.kube.collector import Collector, DeleteOptions
 from knative.local.kube.job_spec import with_defaults
 from knative.local.kube.resources import (
@@ -30,6 +29,7 @@ from knative.local.kube.resources import (
 from knative.local.kube.shape import shaped
 from knative.local.kube.source_spec import refuse_source
 from knative.local.kube.store import Key, Object, Store
+from knative.local.kube.timestamps import stamp
 from knative.local.kube.validate import validate
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

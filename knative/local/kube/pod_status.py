@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from knative.local.kube.clock import stamp
+from knative.local.kube.timestamps import stamp
 
 Object = dict[str, Any]
 RECORDED_ONLY = "local.knative.dev/recorded-only"

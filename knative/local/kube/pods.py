@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from knative.local.kube import pod_status
-from knative.local.kube.clock import stamp
 from knative.local.kube.environment import Lookup, MissingError, resolve
 from knative.local.kube.machine import Machine, memory_limit
 from knative.local.kube.process import MARK, Process
 from knative.local.kube.stop import Stop
 from knative.local.kube.store import Key, Object, Store
+from knative.local.kube.timestamps import stamp
 from knative.local.kube.volumes import mounts, rewrite, write_volumes
 
 Container = Mapping[str, Any]

@@ -22,13 +22,13 @@ from knative.local.manifests.fields import (
     value_at,
 )
 from knative.local.manifests.serving_admission import service
-from knative.local.manifests.source import FieldPath
 from knative.local.manifests.source_admission import (
     api_server,
     container_source,
     ping,
     sink_binding,
 )
+from knative.local.manifests.yaml_lines import FieldPath
 
 # CloudEvents' own attributes. No webhook refuses one as a ceOverrides extension; the event is lost.
 RESERVED = {

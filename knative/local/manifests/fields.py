@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 Fault = tuple[FieldPath, str]
 Body = Mapping[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 from knative.local.manifests.generators import name_suffix
 from knative.local.manifests.problems import Problem
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 
 def hash_names(resources: list[Resource]) -> list[Problem]:

@@ -25,7 +25,7 @@ from knative.local.manifests.kustomize import Built
 from knative.local.manifests.meta import Strict
 from knative.local.manifests.problems import ManifestError, Problem, faults
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import Document, read_documents
+from knative.local.manifests.yaml_lines import Document, read_documents
 
 COMMAND, WORKING_DIR = "knative-local/command", "knative-local/working-dir"
 _IMAGE = ("spec", "template", "spec", "containers", 0, "image")

@@ -18,8 +18,8 @@ from knative.local.manifests.hashes import hash_names
 from knative.local.manifests.patches import PatchError, json_patch, strategic_merge
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource, expanded
-from knative.local.manifests.source import Document, FieldPath, parse_documents, read_documents
 from knative.local.manifests.transform import change_images, change_names_and_labels, matches
+from knative.local.manifests.yaml_lines import Document, FieldPath, parse_documents, read_documents
 
 _FIELDS = {
     "apiVersion", "kind", "metadata", "resources", "components", "namespace", "commonLabels",

@@ -22,8 +22,8 @@ from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError, Problem, faults
 from knative.local.manifests.references import check_references, warnings
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import FieldPath
 from knative.local.manifests.stand_ins import stand_in
+from knative.local.manifests.yaml_lines import FieldPath
 
 KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("v1", "Namespace"): core.Namespace,

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 FILE = Path(__file__).with_name("openapi.json")
 Fault = tuple[FieldPath, str]

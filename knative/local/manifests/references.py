@@ -12,7 +12,7 @@ from knative.local.manifests.meta import Destination, Manifest
 from knative.local.manifests.pods import PodSpec
 from knative.local.manifests.problems import Problem
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 Objects = list[tuple[Manifest, Resource]]
 Fault = tuple[FieldPath, str]

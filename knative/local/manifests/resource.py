@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from knative.local.manifests.problems import Problem
-from knative.local.manifests.source import Document, FieldPath
+from knative.local.manifests.yaml_lines import Document, FieldPath
 
 
 @dataclass

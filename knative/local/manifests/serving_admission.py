@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from knative.local.manifests import autoscaling
 from knative.local.manifests.fields import POD, Body, Fault, items_at, mapping_at, missing, value_at
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 _HANDLERS = {"httpGet", "tcpSocket", "exec", "grpc"}
 _PORT_NAMES = {"", "http1", "h2c"}

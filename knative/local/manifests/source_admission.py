@@ -19,7 +19,7 @@ from knative.local.manifests.fields import (
     ref,
     value_at,
 )
-from knative.local.manifests.source import FieldPath
+from knative.local.manifests.yaml_lines import FieldPath
 
 _JSON = "application/json"
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")

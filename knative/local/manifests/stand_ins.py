@@ -17,7 +17,7 @@ from knative.local.manifests import cluster_only
 from knative.local.manifests.kustomize import build_component
 from knative.local.manifests.meta import CLUSTER_WIDE
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.source import Document
+from knative.local.manifests.yaml_lines import Document
 
 POSTGRES = Path(__file__).resolve().parents[2] / "components" / "postgres"
 _BROKER_CLASS = "eventing.knative.dev/broker.class"

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.kit.clients import transaction_guard
-from functions.kit.clients.broker import trust
+from functions.kit.clients.publisher import trust
 from functions.kit.context import Resources
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import BadSetting, ProcessSettings

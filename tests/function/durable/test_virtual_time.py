@@ -11,7 +11,7 @@ from functions.cycle_trigger import tables
 from functions.cycle_trigger.decide import Cycle
 from functions.kit.context import Resources
 from functions.kit.durable import history
-from functions.kit.durable.core import Outcome
+from functions.kit.durable.claim_work_settle import Outcome
 from functions.kit.durable.history import Wanted
 from functions.kit.durable.inbox import Key
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.job_launcher import launch, queue
+from functions.job_launcher import kubernetes_jobs, queue
 from functions.job_launcher.main import job_launcher
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -89,13 +89,13 @@ async def test_it_fails_after_a_while_and_makes_room(
     facts: list[str],
 ) -> None:
     await waiting(world)
-    stop = launch.stop
+    stop = kubernetes_jobs.stop
 
     async def stop_slowly(*args: Any) -> None:
         await stop(*args)
         await asyncio.sleep(0.5)  # the watch sees the deletion first
 
-    monkeypatch.setattr(launch, "stop", stop_slowly)
+    monkeypatch.setattr(kubernetes_jobs, "stop", stop_slowly)
     later = datetime.now(UTC) + timedelta(minutes=minutes)
     environ = {
         "DATABASE_URL": functions_database,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from functions.webhook_receiver import github, grafana, standard_webhooks
+from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
 from functions.webhook_receiver.main import webhook_receiver
 from tests.support import webhook_requests as make
 from tests.support.cluster import App, Cluster
@@ -136,12 +136,14 @@ def signed(path: str, given: Headers, body: bytes) -> Headers:
     match path.rpartition("/")[2]:
         case "github":
             extra = {
-                "x-hub-signature-256": github.sign(make.GITHUB.encode(), body),
+                "x-hub-signature-256": github_proof.sign(make.GITHUB.encode(), body),
                 "x-github-event": "issues",
                 "x-github-delivery": id,
             }
         case "grafana":
-            extra = {"x-grafana-alerting-signature": grafana.sign(make.GRAFANA.encode(), body)}
+            extra = {
+                "x-grafana-alerting-signature": grafana_proof.sign(make.GRAFANA.encode(), body)
+            }
         case source:
             key = standard_webhooks.key({"pm": make.PM, "cli": make.CLI}[source])
             extra = standard_webhooks.headers(key, id, int(make.NOW.timestamp()), body)

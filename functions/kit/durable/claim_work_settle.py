@@ -24,7 +24,7 @@ from functions.kit.durable.relay import Relay
 from functions.kit.errors import FunctionError
 
 if TYPE_CHECKING:
-    from functions.kit.clients.broker import Publisher
+    from functions.kit.clients.publisher import Publisher
     from functions.kit.durable.database import Connection, Store
 
 logger = logging.getLogger(__name__)
