@@ -46,22 +46,26 @@ class Loop:
                 self.not_followed = sum(bool(one.policy and one.problem) for one in given)
             return replace(woken, unfinished=woken.unfinished + await proceed(ctx, ctx.now()))
 
-    def begin(self, ctx: Context) -> None:
-        """Wake up again and again until nothing runs any more."""
+    def begin(self, ctx: Context, pause_s: float = MIN_PAUSE_S) -> None:
+        """Wake up after a pause, and with longer ones until nothing runs any more."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(ctx), context=ContextVars())
+            self._task = asyncio.create_task(self._run(ctx, pause_s), context=ContextVars())
+
+    async def idle(self) -> None:
+        """Return when no wake-up is in progress."""
+        async with self._one:
+            pass
 
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self, ctx: Context) -> None:
-        pause_s = MIN_PAUSE_S
+    async def _run(self, ctx: Context, pause_s: float) -> None:
         while True:
+            await asyncio.sleep(pause_s)
             try:
                 if not (await self.wake(ctx)).unfinished:
                     return
             except FunctionError as error:
                 logger.warning("the next wake-up makes good what this one left: %s", error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, MAX_PAUSE_S)
+            pause_s = min(max(pause_s * 2, MIN_PAUSE_S), MAX_PAUSE_S)

@@ -24,7 +24,7 @@ OWN = "scheduler"
 
 async def start(ctx: Context) -> None:
     """What came due while no process ran is made good at once."""
-    ctx.part(Loop).begin(ctx)
+    ctx.part(Loop).begin(ctx, pause_s=0)
 
 
 @function(
@@ -42,4 +42,5 @@ async def scheduler(event: ScheduleDue, ctx: Context) -> None:
     woken = await loop.wake(ctx)
     if event.schedule != OWN:
         await fire(event, woken.sources, ctx)
-    loop.begin(ctx)
+    if woken.unfinished or event.schedule != OWN:
+        loop.begin(ctx)

@@ -134,7 +134,9 @@ FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 def test_a_page_works_as_it_stands(programs: Path, tmp_path: Path, page: str) -> None:
     """Outside of the checkout; only the port is another, and what `pip` would install is there."""
     path = os.pathsep.join([str(programs), sysconfig.get_path("scripts"), os.environ["PATH"]])
-    env = {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # A pytest of its own: it takes the rights to its folder from all others, also from PostgreSQL.
+    inner = f"--basetemp={tmp_path / 'inner'}"
+    env = {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": inner}
     shell = {"cwd": tmp_path, "env": os.environ | env, "text": True}
     running: list[subprocess.Popen[str]] = []
     try:

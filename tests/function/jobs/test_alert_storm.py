@@ -35,15 +35,19 @@ def storm(count: int) -> dict[str, Any]:
 async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
-    message = cloudevents.Message(
-        "storm", "/grafana", "com.grafana.alert.firing", json.dumps(storm(4000)).encode()
-    )
     async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
-        before_s = time.process_time()
-        async with serving_others():
-            assert (await world.tell(message)).is_success
-        assert time.process_time() - before_s < 1
-        (job,) = await world.jobs()
+
+        async def cost_s(count: int) -> float:
+            data = json.dumps(storm(count)).encode()
+            message = cloudevents.Message("storm", f"/{count}", "com.grafana.alert.firing", data)
+            before_s = time.process_time()
+            async with serving_others():
+                assert (await world.tell(message)).is_success
+            return time.process_time() - before_s
+
+        await cost_s(1)  # a process's first request costs more
+        assert await cost_s(4000) < 1
+        job, _ = await world.jobs()  # the newest first
         async with cluster.client("job-launcher") as client:
             spec = (await client.get(f"/jobs/{job['job_id']}")).json()["spec"]
     assert (job["task_id"], spec["files"]) == ("7", ["alerts.json", "task.md"])
