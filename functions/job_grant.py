@@ -33,6 +33,7 @@ class OutputRules(BaseModel):
 
     pull_request: bool = True
     comment: bool = True
+    report: bool = True
     labels: list[Annotated[str, Field(min_length=1, max_length=50)]] = []
     forbidden_paths: list[Annotated[str, Field(min_length=1, max_length=200)]] = []
     max_files: int = Field(100, ge=1)
@@ -41,10 +42,11 @@ class OutputRules(BaseModel):
 
 
 class JobGrant(BaseModel):
-    """A Job, the repository that it works on, and the branch that is its own.
+    """A Job, the repository that it is about, and the branch that is its own.
 
-    `ref` is the branch that it begins from, empty for the default one; `issue` the number of the
-    issue or pull request that it is about.
+    Without a `branch` it has no workspace, and without a `repository` no place on GitHub. `ref` is
+    the branch that it begins from, empty for the default one; `issue` the number of the issue or
+    pull request that it is about.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,8 +54,8 @@ class JobGrant(BaseModel):
     job_id: str = Field(min_length=1, max_length=63)
     task_id: str
     route: str
-    repository: str = Field(pattern=REPOSITORY)
-    branch: str = Field(pattern=r"^agent/[a-z0-9][a-z0-9-]{0,80}$")
+    repository: str = Field("", pattern=rf"^$|{REPOSITORY}")
+    branch: str = Field("", pattern=r"^$|^agent/[a-z0-9][a-z0-9-]{0,80}$")
     ref: str = Field("", pattern=REF)
     issue: int | None = None
     rules: OutputRules = OutputRules()

@@ -49,6 +49,8 @@ async def workspace(request: Request, ctx: Context) -> Response:
     Only until the Job's outputs have come: what happens then needs no token in a pod.
     """
     grant = granted(request, ctx)
+    if not grant.branch:
+        raise PermanentError("the Job has no repository to clone")
     async with ctx.store.connection() as connection:
         if await tables.get(connection, grant.job_id) is not None:
             raise Unauthorized("the outputs of this Job have come: it is over")

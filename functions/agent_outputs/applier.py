@@ -115,6 +115,7 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
         files=found.files,
         commented=found.commented,
         labels=found.labels,
+        report=found.report,
     )
 
 

@@ -35,6 +35,7 @@ class Applied:
     files: list[str] = field(default_factory=list)
     commented: bool = False
     labels: list[str] = field(default_factory=list)
+    report: str = ""
     usage: AgentUsage = field(default_factory=AgentUsage)
     summary: str = ""
 
@@ -92,6 +93,7 @@ async def _applied(
         if wanted.comment:
             await writer.comment(wanted.comment)
             applied.commented = True
+        applied.report = decide.harmless(wanted.report or "")
     except BadBundle as error:
         return Unapplied("refused", [error.detail])
     except BranchMoved as error:
@@ -120,6 +122,10 @@ def _refused_texts(wanted: Outputs, grant: JobGrant) -> list[str]:
     rules, problems = grant.rules, []
     if wanted.pull_request and not rules.pull_request:
         problems.append("the route lets it open no pull request")
+    if wanted.pull_request and not grant.branch:
+        problems.append("there is no repository for a pull request: the task names none")
+    if wanted.report and not rules.report:
+        problems.append("the route lets it write no report")
     if wanted.comment and not rules.comment:
         problems.append("the route lets it write no comment")
     if (wanted.comment or wanted.labels) and grant.issue is None:
@@ -127,6 +133,7 @@ def _refused_texts(wanted: Outputs, grant: JobGrant) -> list[str]:
     for name in decide.refused_labels(wanted.labels, rules.labels):
         problems.append(f"the route does not let it set the label {name}")
     texts = {"the comment": wanted.comment or "", "the summary": wanted.summary}
+    texts["the report"] = wanted.report or ""
     if wanted.pull_request:
         texts |= {
             "the title": wanted.pull_request.title,

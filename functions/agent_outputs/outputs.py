@@ -27,10 +27,12 @@ class PullRequest(_Strict):
 class Outputs(_Strict):
     """What an agent wants to come of its work.
 
-    `nothing_to_do` is the reason why nothing should; `summary` is one line about what it did.
+    `report` is for whoever asked for it, where that is not on GitHub; `nothing_to_do` is the reason
+    why nothing should be done; `summary` is one line about what it did.
     """
 
     pull_request: PullRequest | None = None
+    report: str | None = Field(None, min_length=1, max_length=20_000)
     comment: str | None = Field(None, min_length=1, max_length=50_000)
     labels: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20)
     nothing_to_do: str | None = Field(None, min_length=1, max_length=2000)
@@ -39,7 +41,7 @@ class Outputs(_Strict):
 
     @model_validator(mode="after")
     def _something_or_nothing(self) -> Outputs:
-        wants = bool(self.pull_request or self.comment or self.labels)
+        wants = bool(self.pull_request or self.comment or self.labels or self.report)
         if wants == bool(self.nothing_to_do):
             raise ValueError("say what should be done, or nothing_to_do with the reason")
         return self

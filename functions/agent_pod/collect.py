@@ -58,9 +58,9 @@ def read_outputs(places: Places) -> str | None:
 
 def make_bundle(places: Places) -> str | None:
     """What is new as a bundle in base64: `work`, and `uncommitted` on top of it."""
-    tip = head(places.repository / ".git")
+    tip = head(places.repository / ".git") if places.git.exists() else None
     if tip is None:
-        return None
+        return None  # no repository was cloned for it, or none is left
     borrowed = places.git / "objects" / "info" / "alternates"
     borrowed.write_text(f"{places.repository / '.git' / 'objects'}\n")
     base = git("rev-parse", BASE, at=places.git)

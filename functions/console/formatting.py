@@ -13,13 +13,13 @@ from functions.events.schedule import ScheduleDue
 # Every state, as one of five tones; the text names it too, never colour alone.
 _TONES = {
     "good": "ok done delivered handled sent completed complete succeeded success do_success"
-    " redriven ready",
+    " redriven ready nothing_to_do",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
-    " stale recorded_only late",
+    " stale recorded_only late applying",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
-    " not_registered overdue failing blocked",
+    " undelivered not_registered overdue failing blocked",
 }
 NONE = "\N{EN DASH}"  # where there is no value
 

@@ -21,8 +21,19 @@ FILTERS = ("state", "group", "task", "service")
 ENDED = ("succeeded", "failed", "cancelled", "superseded")
 PAGE = 25
 LAST_LINES = 400
-# What ended without its container: the local Knative cannot run every image.
-RECORDED = "recorded only"
+# A Job that ended well has not succeeded by that: what counts is what came of it.
+_OUTCOMES = {
+    "delivered": "delivered",
+    "undelivered": "undelivered",
+    "pending": "applying",
+    "recorded": "recorded only",  # the local Knative cannot run every image
+    "completed": "ended",
+}
+_MESSAGES = {
+    "applying": "its agent has ended, and agent-outputs has not reported yet what comes of it",
+    "recorded only": "this Job did not run here",
+    "ended": "exit code 0, with nothing to show: its route takes no outputs",
+}
 
 
 async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -44,18 +55,31 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
     job = await _job(ask, query["id"])
     job["shown"] = state_of(job)
-    return {"job": job, "ended": job["state"] in ENDED}
+    return {
+        "job": job,
+        "ended": job["state"] in ENDED,
+        "message": _MESSAGES.get(job["shown"], ""),
+    }
 
 
 def state_of(job: Row) -> str:
-    """A Job's state; one that was recorded and not run has not succeeded.
+    """A Job's outcome, or its state as long as nothing came of it.
 
     >>> state_of({"state": "succeeded", "outcome": "recorded"})
     'recorded only'
     >>> state_of({"state": "succeeded", "outcome": "completed"})
-    'succeeded'
+    'ended'
+    >>> state_of({"state": "failed", "outcome": "undelivered", "result": {"reason": "lost"}})
+    'failed'
+    >>> state_of({"state": "succeeded", "result": {"reason": "nothing_to_do"}})
+    'nothing to do'
     """
-    return RECORDED if job.get("outcome") == "recorded" else str(job["state"])
+    if (job.get("result") or {}).get("reason") == "nothing_to_do":
+        return "nothing to do"
+    outcome = job.get("outcome")
+    if outcome == "delivered" or job["state"] == "succeeded":
+        return _OUTCOMES.get(str(outcome), str(job["state"]))
+    return str(job["state"])
 
 
 async def log(ask: Ask, query: Query) -> Mapping[str, Any]:

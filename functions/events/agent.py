@@ -43,8 +43,8 @@ class AgentUsage(Value):
 
 
 class AgentFact(Event):
-    """What came of a Job's outputs; `repository` is owner/name on GitHub, `issue` the number of the
-    issue or pull request that it was about."""
+    """What came of a Job's outputs; `repository` is owner/name on GitHub, or empty, `issue` the
+    number of the issue or pull request that it was about."""
 
     correlation_id: Annotated[str, Attribute()] = ""
     traceparent: Annotated[str, Attribute()] = ""
@@ -52,7 +52,7 @@ class AgentFact(Event):
     job_id: str
     task_id: str
     route: str
-    repository: str
+    repository: str = ""
     issue: int | None = None
     settled_at: datetime
     usage: AgentUsage = AgentUsage()
@@ -67,7 +67,10 @@ class AgentFact(Event):
 
 
 class AgentDelivered(AgentFact):
-    """An agent's outputs were applied: a pull request, a comment, labels, as far as it asked."""
+    """An agent's outputs were applied: a pull request, a comment, labels, as far as it asked.
+
+    `report` is for whoever asked for the task.
+    """
 
     type: ClassVar[str] = "io.dsm.agent.delivered.v1"
 
@@ -78,6 +81,7 @@ class AgentDelivered(AgentFact):
     files: list[str] = Field(default_factory=list)
     commented: bool = False
     labels: list[str] = Field(default_factory=list)
+    report: str = ""
 
 
 class AgentUndelivered(AgentFact):

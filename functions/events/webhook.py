@@ -136,7 +136,10 @@ class GrafanaNotified(Event):
 
 
 class TaskRequested(Request):
-    """A PM agent or a user requests a task to be done by an agent."""
+    """A PM agent or a user requests a task to be done by an agent.
+
+    `repository`, owner/name on GitHub, is what it works on; without one it can only report.
+    """
 
     type: ClassVar[str] = "io.dsm.task.requested.v1"
 
@@ -148,6 +151,7 @@ class TaskRequested(Request):
     priority: Priority = "medium"
     agent_type: Literal["claude", "gemini"] | None = None
     project_id: Id | None = Field(None, max_length=200)
+    repository: str | None = Field(None, max_length=140, pattern=r"^[\w-]+/[\w.-]+$")
     assigned_to: str | None = None
     origin: Origin = "cli"
     metadata: dict[str, Any] = Field(default_factory=dict)

@@ -8,11 +8,13 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.job_launcher import listing, tables
-from functions.job_launcher.decide import ENDED, State, task_status
+from functions.job_launcher import listing
+from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
+from functions.job_launcher.outcome import status_of
 from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
+from functions.kit.clients.url_path import path
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.callers import for_operators
@@ -57,24 +59,37 @@ async def job(request: Request, ctx: Context) -> Response:
         "deadline_seconds": wanted.deadline_s,
         "retries": wanted.retries,
     }
-    return JSONResponse(describe(row, queue) | {"spec": spec})
+    return JSONResponse(describe(row, queue, with_report=True) | {"spec": spec})
 
 
 async def task(request: Request, ctx: Context) -> Response:
-    """`GET /tasks/{id}`: a task's status by its Jobs, newest first."""
+    """`GET /tasks/{id}`: a task's status by its Jobs, newest first; what came of the newest one,
+    and where that is."""
     task_id = request.path_params["id"]
     async with ctx.store.connection() as connection:
         rows = await listing.page(connection, {"task": task_id}, None, 100)
         queue = await read_queue(ctx, connection)
     if not rows:
         raise NotFound(f"task {task_id} has no job")
-    shown = [describe(row, queue) for row in rows]
-    status = task_status([_result(row) for row in rows])
-    return JSONResponse({"task_id": task_id, "status": status, "jobs": shown})
-
-
-def _result(row: tables.JobRow) -> str:
-    return "recorded" if row.ending.get("outcome") == "recorded" else row.state
+    newest, *older = rows
+    shown = [describe(newest, queue, with_report=True), *(describe(row, queue) for row in older)]
+    result = shown[0]["result"] or {}
+    status = status_of(newest.state, shown[0]["outcome"], result.get("reason"))
+    links = {
+        "job": path("jobs", newest.id),
+        "log": f"{path('jobs', newest.id)}/logs",
+        **({"pull_request": result["url"]} if result.get("url") else {}),
+    }
+    return JSONResponse(
+        {
+            "task_id": task_id,
+            "status": status,
+            "outcome": shown[0]["outcome"],
+            "result": shown[0]["result"],
+            "links": links,
+            "jobs": shown,
+        }
+    )
 
 
 async def cancel(request: Request, ctx: Context) -> Response:

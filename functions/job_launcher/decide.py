@@ -33,8 +33,9 @@ class SecretKey:
 class Workspace:
     """The repository that an agent gets, owner/name: from `ref`, on a branch of its own.
 
-    `ref` is empty for the default branch; `setup` is a command of the agent's image; `image` has
-    the programs that prepare the workspace and collect what comes of it, for `outputs_url`.
+    Without a repository it has an empty folder. `ref` is empty for the default branch; `setup` is a
+    command of the agent's image; `image` has the programs that prepare the workspace and collect
+    what comes of it, for `outputs_url`.
     """
 
     repository: str
@@ -236,22 +237,6 @@ def waiting_reason(pod: Object) -> str:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"{condition.get('reason')}: {condition.get('message') or ''}".rstrip(": ")
     return ""
-
-
-def task_status(states: Sequence[str]) -> str:
-    """Return a task's status by the states of its Jobs, newest first.
-
-    >>> task_status(["queued", "failed"]), task_status(["succeeded"]), task_status(["recorded"])
-    ('pending', 'completed', 'recorded')
-    """
-    if not states:
-        return "pending"
-    return {
-        "queued": "pending",
-        "starting": "in_progress",
-        "running": "in_progress",
-        "succeeded": "completed",
-    }.get(states[0], states[0])
 
 
 def _time(text: object) -> datetime | None:

@@ -115,7 +115,7 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         job_id=request.job_id,
         task_id=request.task_id,
         route=request.route,
-        repository=workspace.repository,
+        repository=workspace.repository or request.github,
         branch=workspace.branch,
         ref=workspace.ref,
         issue=request.issue,

@@ -1,7 +1,7 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
-in      any event that a route names; JobCancelRequested, TaskUpdateRequested;
-        ScheduleDue(schedule="job-sweep")
+in      any event that a route names; JobCancelRequested, TaskUpdateRequested; AgentDelivered,
+        AgentUndelivered; ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
         AgentRefused where a user asked for a Job and may not, AgentAnswered to a command
 calls   Kubernetes, after the commit
@@ -17,11 +17,16 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.events.agent import AgentAnswered, AgentRefused
+from functions.events.agent import (
+    AgentAnswered,
+    AgentDelivered,
+    AgentRefused,
+    AgentUndelivered,
+)
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import commands, issue_commands, tables
+from functions.job_launcher import commands, issue_commands, outcome, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
@@ -90,13 +95,22 @@ async def ignores(event: Event, ctx: Context) -> bool:
     retention=lambda ctx: tables.retention(ctx.settings(LauncherSettings).job_history_days),
 )
 async def job_launcher(
-    event: JobCancelRequested | TaskUpdateRequested | ScheduleDue | AnyEvent, ctx: Context
+    event: JobCancelRequested
+    | TaskUpdateRequested
+    | AgentDelivered
+    | AgentUndelivered
+    | ScheduleDue
+    | AnyEvent,
+    ctx: Context,
 ) -> list[Event]:
     tx = ctx.tx
     assert tx is not None, "this function has an inbox"
     controller = ctx.part(Controller)
     if isinstance(event, ScheduleDue):
         ctx.on_commit(lambda: controller.sweep(ctx))
+        return []
+    if isinstance(event, AgentDelivered | AgentUndelivered):
+        await tables.set_agent(tx, event.job_id, outcome.result_of(event))
         return []
     ctx.on_commit(lambda: controller.launch(ctx))
     match event:

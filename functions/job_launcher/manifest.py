@@ -152,7 +152,7 @@ def _pod(request: JobRequest) -> Object:
         "name": "agent",
         "image": request.image,
         "env": _env(request),
-        "workingDir": workspace.REPOSITORY_AT if request.workspace else WORKSPACE,
+        "workingDir": workspace.working_folder(request.workspace),
         "resources": {"requests": request.requests, "limits": request.limits},
         "volumeMounts": mounts,
         # The last lines of a failed container are also in its status.

@@ -201,7 +201,7 @@ class _Renderer:
             github=self._repository("github", job.github),
             issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
             workspace=self._workspace(task_id),
-            outputs=(job.outputs or OutputRules()).model_dump() if job.workspace else {},
+            outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
         )
 
     def refused(self, event: AnyEvent, key: str, error: Exception) -> JobRequest:
@@ -238,26 +238,23 @@ class _Renderer:
         )
 
     def _workspace(self, task_id: str) -> Workspace | None:
-        wanted = self._job.workspace
-        if wanted is None:
+        if not self._job.gives_outputs:
             return None
         if not self._settings.workspace_image:
             raise RenderError(
                 f"route {self._route}: workspace: set WORKSPACE_IMAGE of job-launcher to the image "
                 "of the functions"
             )
-        repository = self._repository("workspace.repository", wanted.repository)
+        image, url = self._settings.workspace_image, self._settings.agent_outputs_url
+        wanted = self._job.workspace
+        repository = self._repository("workspace.repository", wanted.repository) if wanted else ""
+        if wanted is None or not repository:
+            return Workspace("", "", image, url)
         ref = self._text("workspace.ref", wanted.ref)
-        if not repository or not re.match(REF, ref):
-            raise RenderError(f"route {self._route}: workspace: no repository, or an invalid ref")
-        return Workspace(
-            repository,
-            branch_of(task_id, repository),
-            self._settings.workspace_image,
-            self._settings.agent_outputs_url,
-            ref,
-            self._texts("workspace.setup", wanted.setup),
-        )
+        if not re.match(REF, ref):
+            raise RenderError(f"route {self._route}: workspace.ref: {ref[:40]!r} is no ref")
+        setup = self._texts("workspace.setup", wanted.setup)
+        return Workspace(repository, branch_of(task_id, repository), image, url, ref, setup)
 
     def _repository(self, field: str, text: str) -> str:
         name = self._text(field, text)

@@ -93,7 +93,8 @@ class JobResources(StrictModel):
 
 
 class WorkspaceTemplate(StrictModel):
-    """The repository that the agent finds in its working folder, owner/name on GitHub."""
+    """The repository that the agent finds in its working folder, owner/name on GitHub; where the
+    event names none, the folder is empty."""
 
     repository: Text
     ref: Text = ""
@@ -135,12 +136,15 @@ class JobTemplate(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _outputs_have_workspace(self) -> JobTemplate:
-        if self.outputs is not None and self.workspace is None:
-            raise ValueError("outputs requires workspace")
+    def _issue_has_repository(self) -> JobTemplate:
         if self.issue is not None and not (self.github or self.workspace):
             raise ValueError("issue requires github, its repository")
         return self
+
+    @property
+    def gives_outputs(self) -> bool:
+        """Is what its agent leaves taken and applied?"""
+        return self.workspace is not None or self.outputs is not None
 
     @model_validator(mode="after")
     def _group_limit_has_group(self) -> JobTemplate:

@@ -37,6 +37,8 @@ class JobRow:
     started_at: datetime | None
     ended_at: datetime | None
     ending: Mapping[str, Any]
+    # What came of its agent's outputs, as in `outcome.result_of`.
+    agent: Mapping[str, Any] | None
 
     @property
     def id(self) -> str:
@@ -200,6 +202,18 @@ async def mark_ended(
         at,
         reason,
         ending,
+    )
+
+
+async def set_agent(tx: Connection, job_id: str, agent: Mapping[str, Any]) -> bool:
+    """Store what came of its outputs; False where a later report, or no such Job, is here."""
+    return await changes_row(
+        tx,
+        """UPDATE job SET agent = $2::jsonb WHERE id = $1 AND (agent IS NULL OR
+               (agent->>'settled_at')::timestamptz <= ($2::jsonb->>'settled_at')::timestamptz)
+           RETURNING true""",
+        job_id,
+        dict(agent),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher import queue, tables
+from functions.job_launcher import outcome, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
@@ -22,16 +22,17 @@ async def row_and_reason(ctx: Context, job_id: str) -> tuple[JobRow, str]:
     return row, reason_of(row, decision)
 
 
-def describe(row: JobRow, decision: QueueDecision) -> dict[str, Any]:
+def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False) -> dict[str, Any]:
     """Return a Job as the API shows it.
 
-    `outcome` is `completed`, or `recorded` where nothing ran; None without success.
+    `outcome` and its `result` are as in `outcome`; both None as long as nothing came of it.
     """
     request = row.request
     return {
         "job_id": row.id,
         "state": row.state,
-        "outcome": row.ending.get("outcome"),
+        "outcome": outcome_of_row(row),
+        "result": outcome.result(row.agent, with_report=with_report),
         "reason": reason_of(row, decision),
         "kind": request.kind,
         "task_id": request.task_id,
@@ -54,6 +55,12 @@ def describe(row: JobRow, decision: QueueDecision) -> dict[str, Any]:
         "pod_reason": row.ending.get("pod_reason"),
         "last_lines": row.ending.get("log") or [],
     }
+
+
+def outcome_of_row(row: JobRow) -> outcome.JobOutcome | None:
+    """Return what came of a Job."""
+    gives_outputs = row.request.workspace is not None
+    return outcome.outcome_of(row.state, row.ending, row.agent, gives_outputs=gives_outputs)
 
 
 def reason_of(row: JobRow, decision: QueueDecision) -> str:

@@ -31,11 +31,18 @@ _RESOURCES: Object = {
 
 def environment(workspace: Workspace) -> dict[str, str]:
     """Return the variables that describe the workspace to the agent."""
+    if not workspace.repository:
+        return {"OUTPUTS_FILE": OUTPUTS_FILE}
     return {
         "REPOSITORY_DIR": REPOSITORY_AT,
         "BRANCH": workspace.branch,
         "OUTPUTS_FILE": OUTPUTS_FILE,
     }
+
+
+def working_folder(workspace: Workspace | None) -> str:
+    """Return the folder in which the agent starts."""
+    return REPOSITORY_AT if workspace is not None and workspace.repository else WORKSPACE
 
 
 def volumes(job_id: str) -> list[Object]:
@@ -83,7 +90,8 @@ def pod_fields(
     if workspace.setup:
         bare = {name: agent[name] for name in agent if name not in ("env", "command", "args")}
         setup = [{**bare, "name": "setup", "command": workspace.setup}]
+    clone = [prepare] if workspace.repository else []
     return {
-        "initContainers": [prepare, collect, *setup],
+        "initContainers": [*clone, collect, *setup],
         "terminationGracePeriodSeconds": GRACE_S,
     }

@@ -1,8 +1,8 @@
 """Ask for tasks, look at Jobs and deliveries: `python -m functions.webhook_receiver.cli`.
 
 The receiver's URL and the secret come from WEBHOOK_URL and WEBHOOK_SECRET, or from flags. Every
-request is signed as standardwebhooks.com says. Exit status: 0 done, 1 refused or not reached,
-2 wrong usage.
+request is signed as standardwebhooks.com says. Exit status: 0 done, 1 refused, not reached or
+undelivered, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import httpx
 import stamina
 
 from functions.kit.clients.localhost import LocalhostTransport
-from functions.webhook_receiver.client import ENDED, Client, Refused, Unreachable
+from functions.webhook_receiver import cli_outcome
+from functions.webhook_receiver.client import Client, Refused, Unreachable
 
 SHOWN = ("job_id", "state", "outcome", "kind", "task_id", "service", "queued_at", "reason")
 DELIVERY = ("received_at", "source", "via", "id", "type", "state", "attempts", "last_error")
@@ -65,6 +66,7 @@ def _task_create(client: Client, given: argparse.Namespace, out: TextIO) -> None
     options = {
         "task_id": given.id,
         "service": given.service,
+        "repository": given.repository,
         "description": given.description,
         "acceptance_criteria": given.criterion or None,
         "priority": given.priority,
@@ -74,38 +76,51 @@ def _task_create(client: Client, given: argparse.Namespace, out: TextIO) -> None
     answer = client.command("create_task", given.title, id=given.request_id, **options)
     task = str(answer["task_id"])
     if given.wait:
-        answer = _wait(client, task, given.wait, out, quiet=given.json)
-        _print(answer, given, out, f"{task} {answer['status']}")
-        if answer["status"] == "recorded":
-            raise Refused(f"task {task} was not run: {answer['jobs'][0]['reason']}")
-        if answer["status"] in ("failed", "cancelled"):
-            raise Refused(f"task {task} {answer['status']}")
-        return
-    _print(answer, given, out, f"{task} {answer['message']}")
+        _follow(client, task, given.wait, given, out)
+    else:
+        _print(answer, given, out, f"{task} {answer['message']}")
+
+
+def _task_follow(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    _follow(client, given.task, given.timeout, given, out)
+
+
+def _follow(
+    client: Client, task: str, max_s: float, given: argparse.Namespace, out: TextIO
+) -> None:
+    """Show each change until it is known what came of the task; `Refused` unless it succeeded."""
+    answer = _wait(client, task, max_s, out, quiet=given.json)
+    first, *more = cli_outcome.end(answer)
+    _print(answer, given, out, "\n".join([f"{task} {first}", *more]))
+    if not cli_outcome.is_success(answer):
+        raise Refused(f"task {task}: {first}")
 
 
 def _wait(client: Client, task: str, max_s: float, out: TextIO, *, quiet: bool) -> dict[str, Any]:
-    """Poll until the task's Jobs have ended, with each change on the terminal."""
-    deadline, shown, status = time.monotonic() + max_s, "", "not seen yet"
+    """Poll until it is known what came of the task, with each change on the terminal."""
+    deadline, shown, progress = time.monotonic() + max_s, "", "not seen yet"
     while time.monotonic() < deadline:
         try:
             answer: dict[str, Any] = client.command("get_task_status", task)
-            status = str(answer["status"])
-            if all(job["state"] in ENDED for job in answer["jobs"]):
+            if cli_outcome.is_over(answer):
                 return answer
+            progress = cli_outcome.progress(answer)
         except Refused as error:
             if not str(error).startswith("404"):
                 raise
-        if status != shown and not quiet:
-            print(f"{task} {status} ...", file=out, flush=True)
-            shown = status
+        if progress != shown and not quiet:
+            print(f"{task} {progress} ...", file=out, flush=True)
+            shown = progress
         time.sleep(1.0)
-    raise Unreachable(f"task {task} has not ended within {max_s:g} s; it is {status}")
+    raise Unreachable(f"task {task} has not ended within {max_s:g} s; it is {progress}")
 
 
 def _task_status(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     answer = client.command("get_task_status", given.task)
-    _print(answer, given, out, f"{given.task} {answer.get('status')}")
+    first, *more = (
+        cli_outcome.end(answer) if cli_outcome.is_over(answer) else [cli_outcome.progress(answer)]
+    )
+    _print(answer, given, out, "\n".join([f"{given.task} {first}", *more]))
 
 
 def _task_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -213,6 +228,7 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     create = verb(task, "create", _task_create, "ask an agent to do a task")
     create.add_argument("title")
     create.add_argument("--service", required=True, help="the microservice that it is about")
+    create.add_argument("--repository", metavar="OWNER/NAME", help="what it works on, on GitHub")
     create.add_argument("--id", help="the task's id; made up if it is not given")
     create.add_argument("--description")
     create.add_argument("--criterion", action="append", help="acceptance criterion; repeatable")
@@ -223,6 +239,9 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     create.add_argument("--wait", type=float, metavar="SECONDS", help="until it has ended")
     status = verb(task, "status", _task_status, "what became of a task")
     status.add_argument("task")
+    follow = verb(task, "follow", _task_follow, "show each change until its outcome is known")
+    follow.add_argument("task")
+    follow.add_argument("--timeout", type=float, default=7200, metavar="SECONDS")
     cancel = verb(task, "cancel", _task_cancel, "stop whatever runs for a task")
     cancel.add_argument("task")
     cancel.add_argument("--reason", default="")

@@ -71,13 +71,13 @@ def _simulated(data: Data) -> str:
 
 
 def _job_outcome(data: Data) -> str:
-    """Return the outcome of a Job that succeeded.
+    """Return how a Job ended; what came of it is another event.
 
     >>> _job_outcome({"outcome": "recorded"})
     'was recorded only: it did not run here'
     """
     recorded = data.get("outcome") == "recorded"
-    return "was recorded only: it did not run here" if recorded else "has succeeded"
+    return "was recorded only: it did not run here" if recorded else "has ended"
 
 
 def _filed(data: Data) -> str:

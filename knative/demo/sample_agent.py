@@ -16,16 +16,21 @@ from pathlib import Path
 
 _ASKED = re.compile(r"In `([\w./-]+)`, replace `([^`\n]+)` by `([^`\n]+)`")
 
+NO_REPOSITORY: dict[str, object] = {
+    "nothing_to_do": "This agent replaces text in files, and the task names no repository."
+}
+
 
 def main() -> int:
-    """Return 0 with an outputs file; 1 where there is no workspace."""
+    """Return 0 with an outputs file; 1 where its place is not named."""
     try:
-        repository, outputs = Path(os.environ["REPOSITORY_DIR"]), Path(os.environ["OUTPUTS_FILE"])
+        outputs = Path(os.environ["OUTPUTS_FILE"])
         task = (Path(os.environ["TASK_DIR"]) / "task.md").read_text()
     except KeyError as error:
-        print(f"the variable {error.args[0]} is missing: this agent needs a workspace")
+        print(f"the variable {error.args[0]} is missing: this agent needs a route with outputs")
         return 1
-    asked_for = work(repository, task)
+    repository = os.environ.get("REPOSITORY_DIR")
+    asked_for = work(Path(repository), task) if repository else NO_REPOSITORY
     outputs.write_text(json.dumps(asked_for))
     print(json.dumps(asked_for, indent=2))
     return 0

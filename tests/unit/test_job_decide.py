@@ -12,9 +12,9 @@ from functions.job_launcher.decide import (
     decide_queue,
     job_status,
     last_termination,
-    task_status,
     waiting_reason,
 )
+from functions.job_launcher.outcome import outcome_of, status_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=9)
@@ -147,13 +147,28 @@ def test_a_pod_on_its_way_is_not_stuck() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "status"),
+    ("state", "ending", "agent", "outcome", "status"),
     [
-        ([], "pending"),
-        (["queued"], "pending"),
-        (["running", "failed"], "in_progress"),
-        (["cancelled"], "cancelled"),
+        ("queued", {}, None, None, "pending"),
+        ("running", {}, None, None, "in_progress"),
+        ("cancelled", {}, None, None, "cancelled"),
+        ("failed", {"reason": "NotStarted"}, None, None, "failed"),
+        ("failed", {"reason": "DeadlineExceeded"}, None, "pending", "in_progress"),
+        ("succeeded", {"outcome": "recorded"}, None, "recorded", "recorded"),
+        ("succeeded", {"outcome": "completed"}, None, "pending", "in_progress"),
+        ("succeeded", {}, {"outcome": "delivered"}, "delivered", "completed"),
+        ("failed", {}, {"outcome": "delivered"}, "delivered", "completed"),
+        ("succeeded", {}, {"outcome": "undelivered"}, "undelivered", "undelivered"),
+        ("failed", {}, {"outcome": "undelivered"}, "undelivered", "failed"),
     ],
 )
-def test_a_task_is_as_its_newest_job(states: list[str], status: str) -> None:
-    assert task_status(states) == status
+def test_a_task_is_as_what_came_of_its_newest_job(
+    state: str,
+    ending: dict[str, str],
+    agent: dict[str, str] | None,
+    outcome: str | None,
+    status: str,
+) -> None:
+    found = outcome_of(state, ending, agent, gives_outputs=True)
+    assert found == outcome
+    assert status_of(state, found, None) == status

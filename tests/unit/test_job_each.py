@@ -15,7 +15,7 @@ from functions.job_launcher.match import choose
 from functions.job_launcher.render import MAX_JOBS, RenderError, render_requests
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
-from tests.support.job_events import IMAGE, LAUNCHER, event
+from tests.support.job_events import FUNCTIONS, IMAGE, LAUNCHER, event
 from tests.support.job_world import shipped_routes
 
 SHIPPED = parse(shipped_routes())
@@ -105,6 +105,7 @@ def test_check_shows_each_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOB_IMAGE", IMAGE)
+    monkeypatch.setenv("WORKSPACE_IMAGE", FUNCTIONS)
     asked = notified(alert(task_id="T-1"), alert(task_id="T-2"))
     document = {"specversion": "1.0", "id": "1", "source": "/s", "type": FIRING, "data": asked}
     (tmp_path / "event.json").write_text(json.dumps(document))

@@ -117,6 +117,19 @@ def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:
     assert {mount["name"] for mount in setup["volumeMounts"]} == {"workspace", "task"}
 
 
+def test_without_a_repository_only_the_sidecar_is_beside_the_agent() -> None:
+    asked = event("io.dsm.task.requested.v1", {"task_id": "T-1", "service": "s", "title": "Why?"})
+    (made,) = render_requests(choose(parse(shipped_routes()), asked), asked, LAUNCHER)
+    job = manifest.job_of(made)
+    validate(job)
+    spec = job["spec"]["template"]["spec"]
+    assert [one["name"] for one in spec["initContainers"]] == ["outputs"]
+    [agent] = spec["containers"]
+    names = {variable["name"] for variable in agent["env"]}
+    assert ("OUTPUTS_FILE" in names, "REPOSITORY_DIR" in names) == (True, False)
+    assert agent["workingDir"] == "/workspace"
+
+
 def test_the_grant_is_a_secret_of_the_job() -> None:
     asked = request()
     secret = manifest.grant_secret_of(asked, {"metadata": {"uid": "u-1"}}, "token")
@@ -157,10 +170,11 @@ def test_secrets_come_by_reference_only() -> None:
             "secretKeyRef": {
                 "name": "agent-credentials",
                 "key": "anthropic-api-key",
+                "optional": True,
             }
         },
     }
-    assert by_name["GITHUB_TOKEN"]["valueFrom"]["secretKeyRef"]["optional"] is True
+    assert "GITHUB_TOKEN" not in by_name
 
 
 @pytest.mark.parametrize("files", ["{}", "{task.md: do it}"])

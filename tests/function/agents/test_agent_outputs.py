@@ -225,3 +225,28 @@ async def test_a_clone_that_fails_is_reported_as_no_workspace(agents: AgentWorld
 
 def test_the_sidecar_has_the_time_to_try_again() -> None:
     assert workspace.GRACE_S >= POST_S + 2 * GIT_S
+
+
+async def test_without_a_repository_an_agent_reports_to_whoever_asked(agents: AgentWorld) -> None:
+    pod = await agents.pod(repository="", branch="", issue=None, task_id="T-1")
+    pod.places.outputs.parent.mkdir()
+    pod.says({"report": "The cache is full.<!-- hidden -->", "summary": "Looked."})
+    await pod.collect()
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["report"]) == ("delivered", "The cache is full.")
+    assert agents.github.requests == []
+
+
+async def test_without_a_repository_there_is_no_pull_request(agents: AgentWorld) -> None:
+    pod = await agents.pod(repository="", branch="", issue=None)
+    folder = pod.places.repository
+    folder.mkdir(parents=True)
+    pod.git("init", "--quiet")
+    pod.git("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "x", "--allow-empty")
+    pod.says(WANTED)
+    await pod.collect()
+
+    [fact] = agents.emitted()
+    assert (fact["reason"], fact["kept"]) == ("refused", False)
+    assert fact["details"] == ["there is no repository for a pull request: the task names none"]

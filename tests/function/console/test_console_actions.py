@@ -214,12 +214,24 @@ class TestJobs:
             sent = await eventually(commands)
         assert sent == [{"job": job["job_id"], "reason": f"cancelled over HTTP by local: {REASON}"}]
 
-    async def test_one_that_was_recorded_only_is_no_success(self, cluster: Cluster) -> None:
-        job = {
+    @pytest.mark.parametrize(
+        ("outcome", "result", "shown"),
+        [
+            ("recorded", None, "recorded only"),
+            ("completed", None, "ended"),
+            ("pending", None, "applying"),
+            ("undelivered", {"reason": "no_commits", "details": ["none"]}, "undelivered"),
+        ],
+    )
+    async def test_one_with_nothing_to_show_is_no_success(
+        self, cluster: Cluster, outcome: str, result: dict[str, Any] | None, shown: str
+    ) -> None:
+        job: dict[str, Any] = {
             **dict.fromkeys(("reason", "route", "image", "started_at", "ended_at"), ""),
             "job_id": "j1",
             "state": "succeeded",
-            "outcome": "recorded",
+            "outcome": outcome,
+            "result": result,
             "kind": "execute",
             "task_id": "T",
             "service": "S",
@@ -241,7 +253,7 @@ class TestJobs:
         async with browser(cluster) as client:
             for path in ("/jobs/panels/jobs", "/jobs/j1/panels/job"):
                 page = (await client.get(path)).text
-                assert "ecorded only" in page
+                assert shown[1:] in page
                 assert "succeeded" not in page
                 assert '"chip good"' not in page
                 assert "verdict good" not in page

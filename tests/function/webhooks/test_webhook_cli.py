@@ -28,10 +28,33 @@ Run = Callable[..., Awaitable[tuple[int, str]]]
 JOB = {"job_id": "j-1", "state": "running", "kind": "execute", "task_id": "t-1", "service": "shop"}
 
 
+def task_of(state: str, status: str, reason: str = "", **more: Any) -> dict[str, Any]:
+    return {"status": status, "outcome": None, "jobs": [{"state": state, "reason": reason}], **more}
+
+
+PULL = {"url": "https://github.com/acme/shop/pull/8", "commits": 1, "files": ["a.py"]}
+REFUSED = {"reason": "refused", "details": ["x.yml: agents may not change this path"]}
+TASKS = {
+    "running": task_of("running", "in_progress"),
+    "applying": task_of("succeeded", "in_progress", outcome="pending"),
+    "delivered": task_of("succeeded", "completed", outcome="delivered", result=PULL),
+    "refused": task_of("succeeded", "undelivered", outcome="undelivered", result=REFUSED),
+    "nothing": task_of(
+        "succeeded",
+        "completed",
+        outcome="undelivered",
+        result={"reason": "nothing_to_do", "details": ["It is right."]},
+    ),
+    "ended": task_of("succeeded", "ended", outcome="completed"),
+    "recorded": task_of("succeeded", "recorded", "no claude here", outcome="recorded"),
+    "failed": task_of("failed", "failed", "DeadlineExceeded"),
+}
+
+
 @pytest.fixture
 def states(cluster: Cluster) -> list[str]:
     """A job-launcher that knows one task; its status moves on at each look."""
-    states = ["running", "succeeded"]
+    states = ["running", "applying", "delivered"]
 
     async def launcher(scope: Scope, receive: Any, send: Any) -> None:
         url = Request(scope).url
@@ -43,10 +66,7 @@ def states(cluster: Cluster) -> list[str]:
         elif url.path == "/jobs/j-1/logs":
             answer = PlainTextResponse("hello\nworld\n", headers={"X-Job-State": "succeeded"})
         elif url.path == "/tasks/t-1":
-            state = states.pop(0)
-            ended = {"recorded": "succeeded"}.get(state, state)
-            jobs = [{"state": ended, "reason": "recorded only, not run: no claude here"}]
-            answer = JSONResponse({"status": state, "jobs": jobs})
+            answer = JSONResponse(TASKS[states.pop(0)])
         await answer(scope, receive, send)
 
     cluster.add("job-launcher", launcher)
@@ -100,36 +120,65 @@ async def test_a_request_that_is_repeated_under_its_id_happens_once(run: Run) ->
     assert answers[0]["task_id"] == answers[1]["task_id"]
 
 
-async def test_a_task_that_was_only_recorded_is_no_success(
-    run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    states[:] = ["running", "recorded"]
-    code, output = await run(
-        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
-    )
-    assert (code, output.splitlines()[-1]) == (1, "t-1 recorded")
-    assert "task t-1 was not run: recorded only" in capsys.readouterr().err
-
-
 async def test_waiting_shows_each_change_until_the_end(run: Run) -> None:
     code, output = await run(
         *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
     )
 
-    assert (code, output) == (0, "t-1 running ...\nt-1 succeeded\n")
-
-
-async def test_a_task_that_failed_is_an_error(
-    run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    states[:] = ["failed"]
-
-    code, _ = await run(
-        *("task", "create", "Fix it", "--service", "shop", "--id", "t-1", "--wait", "30")
+    assert (code, output.splitlines()) == (
+        0,
+        [
+            "t-1 running ...",
+            "t-1 its agent has ended, its outputs are being applied ...",
+            "t-1 delivered",
+            "  draft pull request https://github.com/acme/shop/pull/8: 1 commit(s) to a.py",
+        ],
     )
 
-    assert code == 1
-    assert "task t-1 failed" in capsys.readouterr().err
+
+@pytest.mark.parametrize(
+    ("state", "code", "output", "error"),
+    [
+        ("nothing", 0, "t-1 done: there was nothing to do\n  It is right.\n", ""),
+        (
+            "refused",
+            1,
+            "t-1 undelivered: refused\n  x.yml: agents may not change this path\n",
+            "error: task t-1: undelivered: refused\n",
+        ),
+        (
+            "ended",
+            1,
+            "t-1 ended with exit code 0 and nothing to show: its route takes no outputs\n",
+            "error: task t-1: ended with exit code 0 and nothing to show: its route takes no "
+            "outputs\n",
+        ),
+        (
+            "recorded",
+            1,
+            "t-1 recorded only, nothing was done: no claude here\n",
+            "error: task t-1: recorded only, nothing was done: no claude here\n",
+        ),
+        (
+            "failed",
+            1,
+            "t-1 failed: DeadlineExceeded\n",
+            "error: task t-1: failed: DeadlineExceeded\n",
+        ),
+    ],
+)
+async def test_only_what_was_delivered_is_a_success(
+    run: Run,
+    states: list[str],
+    capsys: pytest.CaptureFixture[str],
+    state: str,
+    code: int,
+    output: str,
+    error: str,
+) -> None:
+    states[:] = [state]
+    assert await run("task", "follow", "t-1") == (code, output)
+    assert capsys.readouterr().err == error
 
 
 async def test_jobs_are_listed_for_people_and_for_programs(run: Run) -> None:
