@@ -87,6 +87,8 @@ class JobRequest:
     workspace: Workspace | None = None
     # What of the agent's outputs is applied, as in `job_grant.OutputRules`.
     outputs: dict[str, Any] = field(default_factory=dict)
+    # As in `pod_options.PodOptions`.
+    pod: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,17 @@ def job_status(job: Object) -> JobStatus:
             str(condition.get("reason") or ""),
             str(condition.get("message") or ""),
         )
+    # What a queue has evicted before it ran counts as failed.
     ran = status.get("ready") or status.get("failed") or status.get("succeeded")
+    ran = ran and not waits_for_admission(job)
     return JobStatus("running" if ran else "starting", started)
+
+
+def waits_for_admission(job: Object) -> bool:
+    """Is the Job suspended, until a queue such as Kueue's admits it?"""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    suspended = any(one["type"] == "Suspended" and one["status"] == "True" for one in conditions)
+    return suspended or bool((job.get("spec") or {}).get("suspend"))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from functions.job_launcher import workspace
 from functions.job_launcher.decide import JobRequest, SecretKey
+from functions.job_launcher.pod_options import QUEUE_LABEL, PodOptions
 from functions.job_launcher.workspace import WORKSPACE
 
 Object = dict[str, Any]
@@ -23,6 +24,7 @@ MANAGER = "job-launcher"
 SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
 CAUSE = "jobs.dsm.io/cause"
 FILES_AT = "/task"
+TEMPORARY_AT = "/tmp"
 USER = 1000
 CONFINED: Object = {
     "allowPrivilegeEscalation": False,
@@ -37,11 +39,18 @@ def job_of(request: JobRequest) -> Object:
     """Return the Job's manifest."""
     labels = labels_of(request)
     annotations = annotations_of(request)
+    queue = PodOptions.model_validate(request.pod).queue
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": request.job_id, "labels": labels, "annotations": annotations},
+        "metadata": {
+            "name": request.job_id,
+            "labels": labels | ({QUEUE_LABEL: queue} if queue else {}),
+            "annotations": annotations,
+        },
         "spec": {
+            # Kueue starts it once there is room.
+            **({"suspend": True} if queue else {}),
             "backoffLimit": request.retries,
             "activeDeadlineSeconds": request.deadline_s,
             "ttlSecondsAfterFinished": request.ttl_s,
@@ -141,10 +150,14 @@ def _cause(request: JobRequest) -> str:
 
 
 def _pod(request: JobRequest) -> Object:
+    options = PodOptions.model_validate(request.pod)
     storage = request.limits.get("ephemeral-storage")
     limit: Object = {"sizeLimit": storage} if storage else {}
-    volumes: list[Object] = [{"name": "workspace", "emptyDir": limit}]
-    mounts: list[Object] = [{"name": "workspace", "mountPath": WORKSPACE}]
+    volumes: list[Object] = [{"name": name, "emptyDir": limit} for name in ("workspace", "tmp")]
+    mounts: list[Object] = [
+        {"name": "workspace", "mountPath": WORKSPACE},
+        {"name": "tmp", "mountPath": TEMPORARY_AT},
+    ]
     if request.files or request.secret_files:
         volumes.append({"name": "task", "projected": {"sources": _sources(request)}})
         mounts.append({"name": "task", "mountPath": FILES_AT, "readOnly": True})
@@ -157,7 +170,7 @@ def _pod(request: JobRequest) -> Object:
         "volumeMounts": mounts,
         # The last lines of a failed container are also in its status.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": CONFINED,
+        "securityContext": {**CONFINED, "readOnlyRootFilesystem": options.read_only},
     }
     container |= {"command": request.command} if request.command else {}
     container |= {"args": request.args} if request.args else {}
@@ -167,6 +180,7 @@ def _pod(request: JobRequest) -> Object:
         volumes += workspace.volumes(request.job_id)
     return {
         **inits,
+        **options.fields(),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -186,6 +200,7 @@ def _env(request: JobRequest) -> list[Object]:
     # Kubernetes would expand a `$(NAME)` of the event's data.
     plain = {
         "HOME": WORKSPACE,
+        "TMPDIR": TEMPORARY_AT,
         "JOB_NAME": request.job_id,
         "JOB_KIND": request.kind,
         "TASK_ID": request.task_id.replace("$", "$$"),

@@ -17,6 +17,7 @@ from functions.job_launcher.decide import (
     JobStatus,
     job_status,
     waiting_reason,
+    waits_for_admission,
 )
 from functions.job_launcher.facts import Settlement, common_fields, settled
 from functions.job_launcher.settings import LauncherSettings
@@ -43,12 +44,19 @@ async def reconcile_job(
     elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
             await _started(ctx, settlement, row, status)
+    elif waits_for_admission(job):
+        await _set_reason(ctx, row, f"waits in the queue {row.request.pod.get('queue', '')}")
 
 
 async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
     """Store why a pod cannot start; Kubernetes goes on trying."""
     reason = waiting_reason(pod)
-    if reason and row.state == "starting" and row.reason != reason:
+    if reason:
+        await _set_reason(ctx, row, reason)
+
+
+async def _set_reason(ctx: Context, row: JobRow, reason: str) -> None:
+    if row.state == "starting" and row.reason != reason:
         async with ctx.store.connection() as connection:
             await tables.set_reason(connection, row.id, reason)
 

@@ -202,6 +202,7 @@ class _Renderer:
             issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
             workspace=self._workspace(task_id),
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
+            pod=job.pod.model_dump(exclude_defaults=True),
         )
 
     def refused(self, event: AnyEvent, key: str, error: Exception) -> JobRequest:

@@ -20,6 +20,7 @@ from functions.events.job import JobKind
 from functions.events.webhook import Permission
 from functions.job_grant import OutputRules
 from functions.job_launcher import yaml_lines
+from functions.job_launcher.pod_options import PodOptions
 from functions.job_launcher.route_fields import (
     Count,
     DottedPath,
@@ -126,6 +127,7 @@ class JobTemplate(StrictModel):
     issue: Count | None = None
     workspace: WorkspaceTemplate | None = None
     outputs: OutputRules | None = None
+    pod: PodOptions = PodOptions()
 
     @model_validator(mode="after")
     def _each_name_once(self) -> JobTemplate:

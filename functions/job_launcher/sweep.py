@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from functions.job_launcher import kubernetes_jobs, manifest, queue, reconcile, tables
-from functions.job_launcher.decide import job_status
+from functions.job_launcher.decide import job_status, waits_for_admission
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
@@ -66,7 +66,11 @@ async def _reconcile_row(ctx: Context, row: JobRow, jobs: JobsByName) -> None:
         if row.missed_at is not None:
             await _missed(ctx, row, missed=False)
         late = ctx.now() - timedelta(seconds=ctx.settings(LauncherSettings).job_start_seconds)
-        if job_status(jobs[row.id]).state == "starting" and (row.launched_at or late) < late:
+        status = job_status(jobs[row.id])
+        # A Job that a queue had held back begins with its admission.
+        since = status.started_at or row.launched_at or late
+        held = waits_for_admission(jobs[row.id])
+        if status.state == "starting" and since < late and not held:
             await reconcile.fail_not_started(ctx, row)
         else:
             await reconcile.reconcile_job(ctx, row, jobs[row.id])

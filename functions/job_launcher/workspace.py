@@ -20,6 +20,8 @@ WORKSPACE = "/workspace"
 REPOSITORY_AT = f"{WORKSPACE}/repository"
 OUTPUTS_FILE = f"{WORKSPACE}/outputs.json"
 GRANT = "grant"
+# Of the agent's variables, what a command that installs packages needs.
+SETUP_ENV = ("HOME", "TMPDIR")
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
 # After the agent's end or its SIGTERM: its own grace, and then the sidecar's time to post.
 GRACE_S = 600
@@ -88,8 +90,9 @@ def pod_fields(
     }
     setup: list[Object] = []
     if workspace.setup:
-        bare = {name: agent[name] for name in agent if name not in ("env", "command", "args")}
-        setup = [{**bare, "name": "setup", "command": workspace.setup}]
+        bare = {name: agent[name] for name in agent if name not in ("command", "args")}
+        env = [one for one in agent["env"] if one["name"] in SETUP_ENV]
+        setup = [{**bare, "name": "setup", "env": env, "command": workspace.setup}]
     clone = [prepare] if workspace.repository else []
     return {
         "initContainers": [*clone, collect, *setup],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -18,7 +19,7 @@ from rich.markup import escape
 
 from knative.demo import tables
 from knative.demo.agents import agent, lost
-from knative.demo.github import NAME, asked, standin
+from knative.demo.github import NAME, asked, standin, with_key
 from knative.demo.sagas import saga
 from knative.demo.stages import STAGES, Demo, Failure
 from knative.local.errors import StartError
@@ -34,6 +35,7 @@ EPILOG = "Exit codes: 0 all succeeded, 1 a stage failed or cannot start, 130 int
 async def run(arguments: argparse.Namespace) -> int:
     """Return 0 when every stage succeeded without a dead letter."""
     world = await asyncio.to_thread(load, Path(arguments.overlay))
+    world = with_key(world, os.environ.get("ANTHROPIC_API_KEY", ""))
     async with standin(with_hook := asked(world)) as url:
         return await _run(arguments, with_hook if url else world, url)
 

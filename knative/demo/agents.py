@@ -52,6 +52,7 @@ async def agent(demo: Demo) -> None:
         demo.print_line(f"issue {REPOSITORY}#{number} gets the label agent")
         job = await _ended(demo, f"{REPOSITORY}#{number}")
         outcome = await _outcome(github, number)
+    demo.print_line(await _who_worked(demo, job["job_id"]))
     if not outcome["pulls"]:
         raise Failure(f"job {job['job_id']} {job['state']}, no pull request: {job['last_lines']}")
     for pull in outcome["pulls"]:
@@ -91,6 +92,12 @@ async def _outcome(github: httpx.AsyncClient, number: int) -> dict[str, Any]:
         if (found["pulls"] and is_shown) or time.monotonic() > deadline:
             return found
         await asyncio.sleep(0.2)
+
+
+async def _who_worked(demo: Demo, job_id: str) -> str:
+    """The first line of the agent's log: a model, or the sample without one."""
+    url = f"http://job-launcher.dsm.svc.cluster.local/jobs/{job_id}/logs"
+    return (await demo.http.get(url)).text.partition("\n")[0]
 
 
 async def _without_github(demo: Demo) -> None:

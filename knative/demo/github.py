@@ -1,4 +1,4 @@
-"""GitHub on the laptop: the tests' stand-in as a process, and the Secret by which it is asked."""
+"""GitHub on the laptop: the tests' stand-in as a process, and the agents' Secrets."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ HOOK = f"repos/{REPOSITORY}/hooks/1"
 NAME = "github.dsm"  # of the cluster, as --map maps it
 ROOT = Path(__file__).resolve().parents[2]
 _SECRET, _NAMESPACE = "github", "dsm"
+_CREDENTIALS = ("agents", "agent-credentials")
 
 
 @asynccontextmanager
@@ -54,6 +55,22 @@ def asked(world: World) -> World:
     known = {**held.string_data, "hooks": HOOK, "token": uuid4().hex}
     secret = held.model_copy(update={"string_data": known})
     return replace(world, objects=(*(one for one in world.objects if one is not held), secret))
+
+
+def with_key(world: World, key: str) -> World:
+    """The world with the model's key for agents, unless it has one, or there is no key."""
+    if not key or world.get(Secret, *_CREDENTIALS) is not None:
+        return world
+    namespace, name = _CREDENTIALS
+    secret = Secret.model_validate(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace},
+            "stringData": {"anthropic-api-key": key},
+        }
+    )
+    return replace(world, objects=(*world.objects, secret))
 
 
 def is_asked(world: World) -> bool:

@@ -2,7 +2,8 @@
 
     In `src/basket.py`, replace `items[:-1]` by `items`.
 
-It shows what an image owes: commits on its branch, and an outputs file.
+It shows what an image owes: commits on its branch, and an outputs file. Where the machine has
+Claude Code and the Job a key for it, that works in its place; the log says which of both did.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+# A file of its own, as in an image.
+CLAUDE_CODE = Path(__file__).resolve().parents[2] / "functions" / "agent_pod" / "claude_code.py"
 
 _ASKED = re.compile(r"In `([\w./-]+)`, replace `([^`\n]+)` by `([^`\n]+)`")
 
@@ -21,8 +27,24 @@ NO_REPOSITORY: dict[str, object] = {
 }
 
 
+def why_not_claude(environ: Mapping[str, str]) -> str:
+    """Why the sample works in the place of Claude Code; empty where that can.
+
+    >>> why_not_claude({"PATH": "/nowhere"})
+    'this machine has no claude'
+    """
+    if shutil.which("claude", path=environ.get("PATH")) is None:
+        return "this machine has no claude"
+    return "" if environ.get("ANTHROPIC_API_KEY") else "claude has no ANTHROPIC_API_KEY"
+
+
 def main() -> int:
     """Return 0 with an outputs file; 1 where its place is not named."""
+    reason = why_not_claude(os.environ)
+    if not reason:
+        print("Claude Code works on it", flush=True)
+        os.execv(sys.executable, [sys.executable, str(CLAUDE_CODE)])
+    print(f"the sample agent without a model works on it: {reason}", flush=True)
     try:
         outputs = Path(os.environ["OUTPUTS_FILE"])
         task = (Path(os.environ["TASK_DIR"]) / "task.md").read_text()

@@ -7,10 +7,12 @@ A document holds each between two markers, `<!-- events -->` and `<!-- /events -
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+from functions.agent_outputs.outputs import Outputs
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
 from functions.kit.process.serve import FUNCTIONS
@@ -29,6 +31,9 @@ from tests.support.repository import (
 )
 
 DOCUMENTS = (ROOT / "README.md", FUNCTIONS / "README.md", KNATIVE / "CONFIGURATION.md")
+
+# Beside the page about agents' images.
+OUTPUTS_SCHEMA = FUNCTIONS / "agent_pod" / "outputs.schema.json"
 
 # Of the flow, what the front page shows.
 _MAIN = re.compile(
@@ -79,6 +84,12 @@ def main_flow() -> str:
         for line in _relations()
         if _MAIN.match(f"{line} ".replace("([", " ")) and not _ASIDE.search(line)
     )
+
+
+def outputs_schema() -> str:
+    """The JSON schema of the file that an agent writes."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(schema | Outputs.model_json_schema(), indent=2) + "\n"
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -201,6 +212,7 @@ def main() -> int:
         path.write_text(text)
     policies.PATH.write_text(policies.text())
     callers.PATH.write_text(callers.text())
+    OUTPUTS_SCHEMA.write_text(outputs_schema())
     return 0
 
 

@@ -35,6 +35,12 @@ def test_a_readme_says_what_the_code_and_the_yaml_say(path: Path, name: str) -> 
     )
 
 
+def test_the_published_schema_of_outputs_is_the_one_that_they_are_read_by() -> None:
+    assert tables.OUTPUTS_SCHEMA.read_text() == tables.outputs_schema(), (
+        "run python -m tests.contract.tables --write"
+    )
+
+
 def test_what_a_table_says_of_something_is_a_whole_sentence() -> None:
     described = [spec(name).about for name in function_folders()] + [
         inspect.getdoc(kind) or "" for kind in (*event_types(), *settings_table.classes())

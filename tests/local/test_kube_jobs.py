@@ -141,6 +141,13 @@ async def test_a_suspended_job_has_no_pod_until_it_is_resumed(client: httpx.Asyn
     assert "Complete" in conditions(await finished(client))
 
 
+async def test_a_queue_of_kueue_has_room_for_every_job(client: httpx.AsyncClient) -> None:
+    asked = job("one", suspend=True)
+    asked["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "agents"}
+    await start(client, asked)
+    assert "Complete" in conditions(await finished(client))
+
+
 @pytest.mark.parametrize(
     ("command", "image", "because"),
     [

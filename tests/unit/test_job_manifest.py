@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.agent_outputs import outputs
 from functions.events.base import AnyEvent
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
@@ -21,6 +22,7 @@ from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, TASK, event
 from tests.support.job_world import shipped_routes
+from tests.support.repository import ROOT
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
@@ -99,10 +101,12 @@ def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
     assert [one["name"] for one in (prepare, collect)] == ["workspace", "outputs"]
     assert (prepare.get("restartPolicy"), collect["restartPolicy"]) == (None, "Always")
     assert {one["image"] for one in (prepare, collect)} == {FUNCTIONS}
-    assert {mount["name"] for mount in agent["volumeMounts"]} == {"workspace", "task"}
+    assert {mount["name"] for mount in agent["volumeMounts"]} == {"workspace", "tmp", "task"}
     assert "GITHUB_TOKEN" not in {variable["name"] for variable in agent["env"]}
     assert {mount["name"] for mount in collect["volumeMounts"]} >= {"grant", "collected"}
-    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect))
+    assert all(
+        one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect, agent)
+    )
 
 
 def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:
@@ -113,8 +117,35 @@ def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:
     validate(job)
     *_, setup = job["spec"]["template"]["spec"]["initContainers"]
     assert (setup["name"], setup["command"], setup["image"]) == ("setup", ["npm", "ci"], IMAGE)
-    assert "env" not in setup
-    assert {mount["name"] for mount in setup["volumeMounts"]} == {"workspace", "task"}
+    assert [one["name"] for one in setup["env"]] == ["HOME", "TMPDIR"]
+    assert {mount["name"] for mount in setup["volumeMounts"]} == {"workspace", "tmp", "task"}
+    assert setup["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_a_route_says_where_and_how_its_pods_run() -> None:
+    pod = (
+        "pod: {runtime_class: gvisor, queue: agents, node_selector: {example.com/pool: agents},"
+        " tolerations: [{key: agents, operator: Exists, effect: NoExecute,"
+        " toleration_seconds: 60}], read_only: false}"
+    )
+    routes = shipped_routes().replace("outputs: {}", pod, 1)
+    asked = event("com.github.issue.labeled", ISSUE)
+    (made,) = render_requests(choose(parse(routes), asked), asked, LAUNCHER)
+    job = manifest.job_of(made)
+    validate(job)
+    assert job["spec"]["suspend"]
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "agents"
+    spec = job["spec"]["template"]["spec"]
+    assert spec["runtimeClassName"] == "gvisor"
+    assert spec["nodeSelector"] == {"example.com/pool": "agents"}
+    assert spec["tolerations"] == [
+        {"key": "agents", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+    ]
+    read_only = {
+        one["name"]: one["securityContext"]["readOnlyRootFilesystem"]
+        for one in (*spec["initContainers"], *spec["containers"])
+    }
+    assert read_only == {"workspace": True, "outputs": True, "agent": False}
 
 
 def test_without_a_repository_only_the_sidecar_is_beside_the_agent() -> None:
@@ -280,3 +311,16 @@ def test_an_agent_fills_no_disk() -> None:
     ]
     workspace = next(volume for volume in spec["volumes"] if volume["name"] == "workspace")
     assert workspace["emptyDir"] == {"sizeLimit": "3Gi"}
+
+
+def test_the_page_about_images_names_what_a_pod_gets_and_shows_valid_outputs() -> None:
+    page = (ROOT / "functions" / "agent_pod" / "README.md").read_text()
+    asked = request()
+    (container,) = manifest.job_of(asked)["spec"]["template"]["spec"]["containers"]
+    names = {one["name"] for one in container["env"]} - set(asked.env)
+    assert [n for n in sorted(names) if f"`{n}`" not in page and not n.startswith("EVENT_")] == []
+    examples = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    examples += re.findall(r"`(\{\"nothing_to_do.*?\})`", page)
+    assert len(examples) == 2
+    for example in examples:
+        outputs.parse(example)

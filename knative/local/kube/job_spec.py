@@ -82,6 +82,13 @@ def _container(container: Object) -> dict[str, Any]:
     }
 
 
+def admitted(job: dict[str, Any]) -> dict[str, Any]:
+    """A new Job as it is after Kueue: its queues have room for everything here."""
+    if "kueue.x-k8s.io/queue-name" not in (job["metadata"].get("labels") or {}):
+        return job
+    return {**job, "spec": {**job["spec"], "suspend": False}}
+
+
 def job_causes(body: Object) -> Causes:
     """Everything that is wrong with a Job's spec (after its defaults)."""
     spec = body["spec"]

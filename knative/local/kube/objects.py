@@ -16,7 +16,7 @@ from typing import Any
 
 from knative.local.kube import patch, status
 from knative.local.kube.collector import Collector, DeleteOptions
-from knative.local.kube.job_spec import with_defaults
+from knative.local.kube.job_spec import admitted, with_defaults
 from knative.local.kube.resources import (
     API_SERVER_SOURCE,
     BY_TYPE,
@@ -92,6 +92,8 @@ class Objects:
             **({"managedFields": _changed_now(resource)} if resource == PING_SOURCE else {}),
         }
         fresh = _completed(resource, {**copy.deepcopy(dict(body)), "metadata": metadata}, uid)
+        if resource == JOB:
+            fresh = admitted(fresh)
         self._validate(resource, fresh)
         key = self.key(resource, namespace, name)
         if self.store.get(key) is not None:

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 
 from knative.demo.__main__ import OVERLAY
-from knative.demo.github import HOOK, REPOSITORY, asked, is_asked, standin
+from knative.demo.github import HOOK, REPOSITORY, asked, is_asked, standin, with_key
 from knative.local.manifests.core import Secret
 from knative.local.manifests.load import load
 
@@ -38,3 +38,13 @@ async def test_a_delivery_is_lost_and_in_the_list_of_the_hook_that_the_receiver_
         assert again["number"] == 8
         newest, _ = (await github.get(f"/{HOOK}/deliveries", headers=token)).json()
         assert newest["id"] > made["id"] > 1_700_000_000_000, "later than those of earlier runs"
+
+
+async def test_a_key_for_agents_is_a_secret_of_theirs_unless_there_is_one() -> None:
+    world = await asyncio.to_thread(load, OVERLAY)
+    assert with_key(world, "") is world
+    with_one = with_key(world, "sk-1")
+    secret = with_one.get(Secret, "agents", "agent-credentials")
+    assert secret is not None
+    assert secret.files() == {"anthropic-api-key": b"sk-1"}
+    assert with_key(with_one, "sk-2") is with_one

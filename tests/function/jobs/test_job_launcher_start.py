@@ -16,6 +16,7 @@ from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.job_world import World, asked, job_world
 
+JOBS = "/apis/batch/v1/namespaces/agents/jobs"
 SECRETS = "/api/v1/namespaces/agents/secrets"
 ROUTES = """
 routes:
@@ -29,6 +30,17 @@ routes:
       secrets:
         ANTHROPIC_API_KEY: {secret: agent-credentials, key: anthropic-api-key}
 """
+
+
+def environ_of(database: str, folder: Path) -> dict[str, str]:
+    """That of a launcher whose process begins anew."""
+    return {
+        "DATABASE_URL": database,
+        "ROUTES_FILE": str(folder / "routes.yaml"),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "KUBERNETES_NAMESPACE": "agents",
+        "JOB_IMAGE": "anthropic/claude-code",
+    }
 
 
 @pytest.fixture
@@ -79,6 +91,35 @@ async def test_what_a_pod_says_before_its_launch_is_on_record_is_not_lost(
         assert "agent-credentials" in (await waiting(world))["reason"]
 
 
+async def test_a_job_that_a_queue_holds_back_waits_for_longer(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    """Kueue suspends what it evicts, and what it has no room for."""
+    routes = ROUTES + "      pod: {queue: agents}\n"
+    async with job_world(cluster, functions_database, tmp_path, routes=routes) as world:
+        await world.tell(asked("e1"))
+        await waiting(world)
+        [job] = (await world.api.get(JOBS)).json()["items"]
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "agents"
+        await world.api.patch(
+            f"{JOBS}/{job['metadata']['name']}",
+            json={"spec": {"suspend": True}},
+            headers={"content-type": "application/merge-patch+json"},
+        )
+
+        async def is_held() -> bool:
+            [shown] = await world.jobs()
+            return bool(shown["reason"] == "waits in the queue agents")
+
+        await eventually(is_held)
+        later = datetime.now(UTC) + timedelta(minutes=11)
+        world.cluster.deploy(
+            job_launcher, environ_of(functions_database, tmp_path), now=lambda: later
+        )
+        await world.sweep()
+        assert world.types() == ["queued"]
+
+
 @pytest.mark.parametrize(("minutes", "facts"), [(9, ["queued"]), (11, ["queued", "failed"])])
 async def test_it_fails_after_a_while_and_makes_room(
     world: World,
@@ -97,18 +138,11 @@ async def test_it_fails_after_a_while_and_makes_room(
 
     monkeypatch.setattr(kubernetes_jobs, "stop", stop_slowly)
     later = datetime.now(UTC) + timedelta(minutes=minutes)
-    environ = {
-        "DATABASE_URL": functions_database,
-        "ROUTES_FILE": str(tmp_path / "routes.yaml"),
-        "KUBECONFIG": str(tmp_path / "kubeconfig"),
-        "KUBERNETES_NAMESPACE": "agents",
-        "JOB_IMAGE": "anthropic/claude-code",
-    }
-    world.cluster.deploy(job_launcher, environ, now=lambda: later)
+    world.cluster.deploy(job_launcher, environ_of(functions_database, tmp_path), now=lambda: later)
     await world.sweep()
 
     assert world.types() == facts
-    left = (await world.api.get("/apis/batch/v1/namespaces/agents/jobs")).json()["items"]
+    left = (await world.api.get(JOBS)).json()["items"]
     assert bool(left) is (facts == ["queued"])
     for fact in world.emitted("failed"):
         assert fact["reason"] == "NotStarted"
