@@ -46,7 +46,8 @@ class JobGrant(BaseModel):
 
     Without a `branch` it has no workspace, and without a `repository` no place on GitHub. `ref` is
     the branch that it begins from, empty for the default one; `issue` the number of the issue or
-    pull request that it is about.
+    pull request that it is about; `approval_s` for how long its outputs wait for a user's approval,
+    None where they need none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +60,7 @@ class JobGrant(BaseModel):
     ref: str = Field("", pattern=REF)
     issue: int | None = None
     rules: OutputRules = OutputRules()
+    approval_s: int | None = None
     correlation_id: str = ""
     traceparent: str = ""
 

@@ -15,6 +15,7 @@ from functions import job_grant
 from functions.agent_outputs import tables
 from functions.agent_outputs.applier import Applier
 from functions.agent_outputs.outputs import Outputs
+from functions.agent_outputs.pull_request import READ_CONTENT
 from functions.agent_outputs.settings import OutputsSettings
 from functions.job_grant import InvalidGrant, JobGrant
 from functions.kit import cloudevents
@@ -25,7 +26,6 @@ from functions.kit.errors import NotFound, PermanentError
 
 # A bundle of 20 MiB in base64, and the outputs.
 MAX_BYTES = 30 * 1024 * 1024
-READ_CONTENT = {"contents": "read"}
 
 
 class Unauthorized(PermanentError):

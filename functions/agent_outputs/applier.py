@@ -11,21 +11,27 @@ from functools import partial
 from typing import Any
 
 from functions.agent_outputs import tables
-from functions.agent_outputs.apply import Applied, Unapplied, apply
+from functions.agent_outputs.apply import MAX_NAMES, Applied, Result, Unapplied, Unapproved, apply
 from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
-from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered
+from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered, AgentUsage
+from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, describe
+from functions.events.base import Event
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
-from functions.kit.durable import Key
+from functions.kit.durable import Connection, Key
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
 from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
 
 logger = logging.getLogger(__name__)
 
-EMITS: tuple[type[AgentFact], ...] = (AgentDelivered, AgentUndelivered)
+EMITS: tuple[type[AgentFact | ApprovalFact], ...] = (
+    AgentDelivered,
+    AgentUndelivered,
+    ApprovalRequested,
+)
 
 
 class Applier(BackgroundWork):
@@ -54,7 +60,7 @@ async def apply_next(ctx: Context) -> bool:
     return True
 
 
-async def _attempt(ctx: Context, row: OutputRow) -> Applied | Unapplied | None:
+async def _attempt(ctx: Context, row: OutputRow) -> Result | None:
     try:
         return await apply(row, ctx.github, ctx.settings(OutputsSettings))
     except TemporaryError as error:
@@ -67,7 +73,7 @@ async def _attempt(ctx: Context, row: OutputRow) -> Applied | Unapplied | None:
 async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -> Unapplied | None:
     """Leave the row for later; what it came to where it is too old for that."""
     now, settings = ctx.now(), ctx.settings(OutputsSettings)
-    if now - row.received_at > timedelta(hours=settings.outputs_give_up_hours):
+    if now - (row.approved_at or row.received_at) > timedelta(hours=settings.outputs_give_up_hours):
         return Unapplied("not_applied", [shortened(error)])
     logger.warning("outputs of %s wait: %s", row.grant.job_id, error)
     due = now + timedelta(seconds=max(delay_s, backoff_s(row.attempts - 1)))
@@ -76,21 +82,55 @@ async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -
     return None
 
 
-async def _settle(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> None:
+async def decided(ctx: Context, tx: Connection, decision: ApprovalDecided) -> list[Event]:
+    """Apply what a user has approved; return the event of what is not approved."""
+    row = await tables.get(tx, decision.job_id)
+    if row is None or row.state != "waiting" or row.result is None:
+        return []
+    if decision.decision == "approved":
+        await tables.approve(tx, decision.job_id, ctx.now())
+        return []
+    asked, why = row.result, describe(decision.decision, decision.by, decision.reason)
+    usage = AgentUsage.model_validate(asked["usage"])
+    found = Unapplied("not_approved", [why], usage, asked["summary"])
     fact = _fact(ctx, row, found)
-    state: tables.State = "delivered" if isinstance(found, Applied) else "undelivered"
+    return [fact] if await _store(ctx, tx, fact, "undelivered", before="waiting") else []
+
+
+async def _settle(ctx: Context, row: OutputRow, found: Result) -> None:
     durable = ctx.resources.durable
+    fact: AgentFact | ApprovalRequested
     async with ctx.store.transaction() as tx:
-        result = fact.model_dump(mode="json", exclude={"correlation_id", "traceparent"})
-        if not await tables.settle(tx, row.grant.job_id, state, result, ctx.now()):
+        if isinstance(found, Unapproved):
+            fact = _approval_requested(ctx, row, found)
+            stored = await tables.wait(tx, row.grant.job_id, _result(fact))
+        else:
+            fact = _fact(ctx, row, found)
+            state: tables.State = "delivered" if isinstance(found, Applied) else "undelivered"
+            stored = await _store(ctx, tx, fact, state)
+        if not stored:
             return
         entries = await durable.put(tx, ctx.function, _sealed(ctx, fact))
     durable.deliver(entries)
 
 
-def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact:
+async def _store(
+    ctx: Context,
+    tx: Connection,
+    fact: AgentFact,
+    state: tables.State,
+    before: tables.State = "received",
+) -> bool:
+    return await tables.settle(tx, fact.job_id, state, _result(fact), ctx.now(), before=before)
+
+
+def _result(fact: AgentFact | ApprovalRequested) -> dict[str, Any]:
+    return fact.model_dump(mode="json", exclude={"correlation_id", "traceparent"})
+
+
+def _common(row: OutputRow, found: Result) -> dict[str, Any]:
     grant = row.grant
-    common: dict[str, Any] = {
+    return {
         "correlation_id": grant.correlation_id,
         "traceparent": grant.traceparent,
         "job_id": grant.job_id,
@@ -98,13 +138,30 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
         "route": grant.route,
         "repository": grant.repository,
         "issue": grant.issue,
-        "settled_at": ctx.now(),
         "usage": found.usage,
         "summary": found.summary,
     }
+
+
+def _approval_requested(ctx: Context, row: OutputRow, found: Unapproved) -> ApprovalRequested:
+    files = list(found.work.diffstat) if found.work else []
+    return ApprovalRequested(
+        **_common(row, found),
+        before="outputs",
+        expires_at=ctx.now() + timedelta(seconds=row.grant.approval_s or 0),
+        wants=found.wants,
+        commits=found.work.commits if found.work else 0,
+        file_count=len(files),
+        files=files[:MAX_NAMES],
+    )
+
+
+def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact:
+    grant = row.grant
+    common = _common(row, found) | {"settled_at": ctx.now()}
     if isinstance(found, Unapplied):
         details = [*found.details, *row.problems]
-        kept = row.bundle is not None
+        kept = row.has_bundle
         return AgentUndelivered(**common, reason=found.reason, details=details, kept=kept)
     return AgentDelivered(
         **common,
@@ -119,7 +176,7 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
     )
 
 
-def _sealed(ctx: Context, fact: AgentFact) -> list[cloudevents.Message]:
+def _sealed(ctx: Context, fact: AgentFact | ApprovalRequested) -> list[cloudevents.Message]:
     cause = cloudevents.Message(fact.job_id, "/functions/job-launcher", "io.dsm.job.started.v1")
     return envelope.seal(
         fact,

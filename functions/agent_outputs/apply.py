@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from functions.agent_outputs import decide
 from functions.agent_outputs.outputs import InvalidOutputs, Outputs, parse
-from functions.agent_outputs.pull_request import PULLS, Writer
+from functions.agent_outputs.pull_request import PULLS, READ_CONTENT, Writer
 from functions.agent_outputs.repository import (
     BadBundle,
     BranchMoved,
@@ -19,7 +19,7 @@ from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentUsage, UndeliveredReason
 from functions.job_grant import JobGrant
 from functions.kit.clients.github import Github
-from functions.kit.errors import PermanentError
+from functions.kit.errors import PermanentError, shortened
 
 # Of the file names in an event.
 MAX_NAMES = 100
@@ -50,7 +50,20 @@ class Unapplied:
     summary: str = ""
 
 
-async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Applied | Unapplied:
+@dataclass
+class Unapproved:
+    """What a user is to approve before it is done: what the agent asks for, and its commits."""
+
+    wants: list[str]
+    work: decide.Work | None = None
+    usage: AgentUsage = field(default_factory=AgentUsage)
+    summary: str = ""
+
+
+Result = Applied | Unapplied | Unapproved
+
+
+async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Result:
     """Check everything, then do it; `TemporaryError` where another attempt may help."""
     if not row.prepared:
         return Unapplied("not_prepared")
@@ -67,7 +80,7 @@ async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Ap
 
 async def _applied(
     row: OutputRow, wanted: Outputs, github: Github, settings: OutputsSettings
-) -> Applied | Unapplied:
+) -> Result:
     if wanted.nothing_to_do:
         return Unapplied("nothing_to_do", [decide.harmless(wanted.nothing_to_do)])
     grant = row.grant
@@ -75,15 +88,22 @@ async def _applied(
         return Unapplied("refused", problems)
     writer = Writer(github, grant)
     applied = Applied()
+    waits = grant.approval_s is not None and row.approved_at is None
+    work: decide.Work | None = None
     try:
         if wanted.pull_request is not None:
             if row.bundle is None or not has_work(row.bundle):
                 return Unapplied("no_commits", ["a pull request needs a commit on the branch"])
-            token = await github.token(grant.repository, PULLS)
+            token = await github.token(grant.repository, READ_CONTENT if waits else PULLS)
             url = f"{settings.github_url.rstrip('/')}/{grant.repository}.git"
-            work, problems = await asyncio.to_thread(_pushed, url, token, row.bundle, grant)
+            work, problems = await asyncio.to_thread(
+                _checked, url, token, row.bundle, grant, pushes=not waits
+            )
             if problems:
                 return Unapplied("refused", problems)
+        if waits:
+            return Unapproved([shortened(decide.harmless(one), 500) for one in wanted.asks()], work)
+        if wanted.pull_request is not None and work is not None:
             applied.commits, applied.files = work.commits, list(work.files[:MAX_NAMES])
             opened = await writer.pull_request(wanted.pull_request)
             applied.pull_request, applied.url = opened.number, opened.html_url
@@ -103,8 +123,10 @@ async def _applied(
     return applied
 
 
-def _pushed(url: str, token: str, bundle: bytes, grant: JobGrant) -> tuple[decide.Work, list[str]]:
-    """Push the commits where the rules allow it; what they are, and why not."""
+def _checked(
+    url: str, token: str, bundle: bytes, grant: JobGrant, *, pushes: bool
+) -> tuple[decide.Work, list[str]]:
+    """Return what the commits are, and why the rules do not allow them; push those that may be."""
     rules = grant.rules
     limits = decide.Limits(
         rules.forbidden_paths, rules.max_files, rules.max_bytes, rules.max_commits
@@ -112,7 +134,7 @@ def _pushed(url: str, token: str, bundle: bytes, grant: JobGrant) -> tuple[decid
     with checked_out(url, token, bundle) as checkout:
         work = checkout.work()
         problems = decide.refusals(work, limits)
-        if not problems:
+        if pushes and not problems:
             checkout.push(grant.branch)
     return work, problems
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from functions.events.approval import ChangedFile
+
 # Whoever writes these has the rights of the repository's own automation, or decides who reviews.
 FORBIDDEN = (
     ".github/workflows/*",
@@ -60,6 +62,7 @@ class Work:
     changes: Sequence[Change]
     files: Sequence[str]
     secrets: Sequence[str] = ()
+    diffstat: Sequence[ChangedFile] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Take what agents have left, check it by their routes' rules, and do it with a token of its own.
 
 in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
-        ScheduleDue(schedule="agent-outputs-sweep")
-out     AgentDelivered, AgentUndelivered: one of both, once for each Job that posts
+        ApprovalDecided of outputs; ScheduleDue(schedule="agent-outputs-sweep")
+out     AgentDelivered, AgentUndelivered: one of both, once for each Job that posts;
+        ApprovalRequested before, where the route asks for it
 asks    GitHub, after the commit
 fails   503 while the database is away; while GitHub is, outputs wait
 """
@@ -13,8 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from functions.agent_outputs import tables
 from functions.agent_outputs.api import ROUTES
-from functions.agent_outputs.applier import EMITS, Applier
+from functions.agent_outputs.applier import EMITS, Applier, decided
 from functions.agent_outputs.settings import OutputsSettings
+from functions.events.approval import ApprovalDecided
+from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.job_grant import MIN_KEY_LENGTH
 from functions.kit.context import Context
@@ -45,6 +48,11 @@ def retention(ctx: Context) -> Sequence[Rule]:
     return tables.retention(ctx.settings(OutputsSettings).outputs_history_days)
 
 
+async def ignores(event: Event, ctx: Context) -> bool:
+    """Is it an approval of something else?"""
+    return isinstance(event, ApprovalDecided) and event.before != "outputs"
+
+
 async def start(ctx: Context) -> None:
     """Apply what a process before has left."""
     ctx.part(Applier).trigger(ctx)
@@ -59,8 +67,13 @@ async def start(ctx: Context) -> None:
     health=health,
     gauges=gauges,
     retention=retention,
+    ignores=ignores,
     proven=["/jobs/"],  # by the grant of the Job
 )
-async def agent_outputs(event: ScheduleDue, ctx: Context) -> None:
-    """Apply what is due: a Job's outputs that GitHub was away for, or whose process died."""
+async def agent_outputs(event: ScheduleDue | ApprovalDecided, ctx: Context) -> list[Event]:
+    """Apply what is due: what was approved, and what GitHub was away for or whose process died."""
     ctx.on_commit(lambda: ctx.part(Applier).trigger(ctx))
+    if isinstance(event, ScheduleDue):
+        return []
+    assert ctx.tx is not None, "this function has an inbox"
+    return await decided(ctx, ctx.tx, event)

@@ -46,6 +46,15 @@ class Outputs(_Strict):
             raise ValueError("say what should be done, or nothing_to_do with the reason")
         return self
 
+    def asks(self) -> list[str]:
+        """Return what it asks for, a line each."""
+        return [
+            *([f"a draft pull request: {self.pull_request.title}"] if self.pull_request else []),
+            *([f"labels: {', '.join(self.labels)}"] if self.labels else []),
+            *([f"a comment: {self.comment}"] if self.comment else []),
+            *([f"a report: {self.report}"] if self.report else []),
+        ]
+
 
 def parse(text: str) -> Outputs:
     """Read the file; `InvalidOutputs` names the first field that is wrong."""

@@ -17,6 +17,7 @@ from functions.kit.clients.url_path import path
 # One token for the push and the pull request, one for the issue.
 PULLS = {"contents": "write", "pull_requests": "write"}
 ISSUES = {"issues": "write"}
+READ_CONTENT = {"contents": "read"}
 
 
 class Opened(BaseModel):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.agent_outputs.decide import Change, Work, secrets_in, shown
+from functions.events.approval import ChangedFile
 from functions.kit.clients.git import GitError, authorization, git, git_bytes
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 
@@ -64,9 +65,10 @@ class Checkout:
         blobs = sorted({sha for _, _, sha in found if sha != _GONE})
         sizes = self._sizes(blobs)
         changes = [Change(path, mode, sizes.get(sha, 0)) for path, mode, sha in found]
-        files = git("diff", "--name-only", "-z", "--no-renames", BASE, WORK, at=self.at)
-        names = sorted(filter(None, files.split("\0")))
-        return Work(commits, changes, names, shown(self._secrets(found, sizes, span)))
+        numbers = git("diff", "--numstat", "-z", "--no-renames", BASE, WORK, at=self.at)
+        stat = sorted(map(_changed_file, filter(None, numbers.split("\0"))), key=lambda f: f.path)
+        names = [one.path for one in stat]
+        return Work(commits, changes, names, shown(self._secrets(found, sizes, span)), stat)
 
     def push(self, branch: str) -> None:
         """Push to `branch`, on top of what is there or not at all."""
@@ -153,6 +155,13 @@ def _entries(raw: str) -> Iterator[tuple[str, str, str]]:
     for head, path in zip(parts[::2], parts[1::2], strict=True):
         _, mode, _, sha, _ = head.strip().removeprefix(":").split(" ")
         yield path, mode, sha
+
+
+def _changed_file(line: str) -> ChangedFile:
+    """A line of `git diff --numstat -z`, which has a dash for the lines of a binary file."""
+    added, deleted, path = line.strip("\n").split("\t", 2)
+    lines = [int(one) if one.isdecimal() else None for one in (added, deleted)]
+    return ChangedFile(path=path, additions=lines[0], deletions=lines[1])
 
 
 def _failure(error: GitError) -> PermanentError | TemporaryError:

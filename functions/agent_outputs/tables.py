@@ -10,7 +10,7 @@ from typing import Any, Literal
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection, Rule, Store, rule
 
-State = Literal["received", "delivered", "undelivered"]
+State = Literal["received", "waiting", "delivered", "undelivered"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class OutputRow:
     bundle: bytes | None
     problems: list[str]
     prepared: bool
+    approved_at: datetime | None
     state: State
     result: Mapping[str, Any] | None
     attempts: int
@@ -32,12 +33,12 @@ class OutputRow:
     has_bundle: bool
 
 
-_COLUMNS = """job_grant, outputs, problems, prepared, state, result, attempts, last_error,
-    received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
+_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, state, result, attempts,
+    last_error, received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
 
 
 def retention(days: int) -> tuple[Rule, ...]:
-    return (rule("agent_output", "settled_at", days, "state <> 'received'"),)
+    return (rule("agent_output", "settled_at", days, "state IN ('delivered', 'undelivered')"),)
 
 
 async def insert(
@@ -146,16 +147,42 @@ async def postpone(connection: Connection, job_id: str, error: str, due_at: date
 
 
 async def settle(
-    tx: Connection, job_id: str, state: State, result: Mapping[str, Any], at: datetime
+    tx: Connection,
+    job_id: str,
+    state: State,
+    result: Mapping[str, Any],
+    at: datetime,
+    *,
+    before: State = "received",
 ) -> bool:
-    """Store what came of it; False where another process has."""
+    """Store what came of it; False where it is not in the state `before` any more."""
     found = await tx.fetchval(
         """UPDATE agent_output SET state = $2, result = $3, settled_at = $4, leased_until = NULL,
                last_error = ''
-           WHERE job_id = $1 AND state = 'received' RETURNING true""",
-        *(job_id, state, dict(result), at),
+           WHERE job_id = $1 AND state = $5 RETURNING true""",
+        *(job_id, state, dict(result), at, before),
     )
     return bool(found)
+
+
+async def wait(tx: Connection, job_id: str, result: Mapping[str, Any]) -> bool:
+    """Let it wait for a user's approval; False where another process has settled it."""
+    found = await tx.fetchval(
+        """UPDATE agent_output SET state = 'waiting', result = $2, leased_until = NULL,
+               last_error = ''
+           WHERE job_id = $1 AND state = 'received' RETURNING true""",
+        *(job_id, dict(result)),
+    )
+    return bool(found)
+
+
+async def approve(tx: Connection, job_id: str, at: datetime) -> None:
+    """Let what waits be applied."""
+    await tx.execute(
+        """UPDATE agent_output SET state = 'received', approved_at = $2, due_at = $2, attempts = 0
+           WHERE job_id = $1 AND state = 'waiting'""",
+        *(job_id, at),
+    )
 
 
 async def count_waiting(connection: Connection) -> tuple[int, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 
+from functions.agent_status import approvals
+from functions.agent_status.markdown import line, time
 from functions.events.agent import (
     AgentAnswered,
     AgentDelivered,
@@ -15,6 +16,7 @@ from functions.events.agent import (
     AgentUndelivered,
     AgentUsage,
 )
+from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, Stage
 from functions.events.job import (
     JobCancelled,
     JobFact,
@@ -35,6 +37,7 @@ _REASONS = {
     "no_outputs": "The agent ended without saying what it has done.",
     "invalid_outputs": "The agent's outputs file does not fit its schema.",
     "no_commits": "The agent asked for a pull request and has committed nothing.",
+    "not_approved": "What the agent has made was not approved, so nothing was applied.",
     "refused": "What the agent has made breaks the rules of its route, so nothing was applied.",
     "branch_moved": "Its branch has new commits, which were not overwritten.",
     "github_refused": "GitHub does not accept it.",
@@ -59,9 +62,13 @@ class Shown:
     reason: str = ""
     outcome: str = ""
     agent: Mapping[str, Any] = field(default_factory=dict)
+    # By stage, what is asked and what was decided, in whatever order they came.
+    approvals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def merged(jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact) -> dict[str, Any]:
+def merged(
+    jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact | ApprovalFact
+) -> dict[str, Any]:
     """Return the Jobs of a thread with one more fact, the newest `MAX_JOBS` of them.
 
     >>> from functions.events.job import JobQueued
@@ -105,22 +112,26 @@ def is_asked_for(replies: Sequence[Mapping[str, Any]]) -> bool:
     return any(one["asked"] in SHOWS_AGAIN and not one["reacted"] for one in replies)
 
 
-def _change(held: Shown, fact: JobFact | AgentFact) -> dict[str, Any]:
+def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, Any]:
     match fact:
+        case ApprovalRequested() | ApprovalDecided():
+            data = fact.model_dump(mode="json", exclude=set(ApprovalFact.model_fields))
+            known = held.approvals.get(fact.before) or {}
+            return {"approvals": {**held.approvals, fact.before: {**known, **data}}}
         case AgentDelivered() | AgentUndelivered():
             excluded = {"correlation_id", "traceparent", "job_id", "task_id", "route"}
             data = fact.model_dump(mode="json", exclude=excluded)
             return {"agent": {**data, "delivered": isinstance(fact, AgentDelivered)}}
         case JobStarted():
-            change: dict[str, Any] = {"state": "running", "started_at": _time(fact.started_at)}
+            change: dict[str, Any] = {"state": "running", "started_at": time(fact.started_at)}
         case JobSucceeded():
-            times = {"started_at": _time(fact.started_at), "ended_at": _time(fact.ended_at)}
+            times = {"started_at": time(fact.started_at), "ended_at": time(fact.ended_at)}
             change = {"state": "succeeded", "outcome": fact.outcome, **times}
         case JobFailed():
             text = f"{fact.reason}: {fact.message}" if fact.message else fact.reason
-            change = {"state": "failed", "ended_at": _time(fact.ended_at), "reason": text[:500]}
+            change = {"state": "failed", "ended_at": time(fact.ended_at), "reason": text[:500]}
         case JobCancelled():
-            change = {"state": "cancelled", "ended_at": _time(fact.ended_at)}
+            change = {"state": "cancelled", "ended_at": time(fact.ended_at)}
             change["reason"] = fact.reason[:500]
         case _:
             change = {"state": "queued"}
@@ -147,7 +158,7 @@ def text(
     if replies:
         lines += ["", "Asked for:", ""]
         lines += [
-            f"- {_line(one['asked'])} by {_line(one['login'])}: {_line(one['reply'])}"
+            f"- {line(one['asked'])} by {line(one['login'])}: {line(one['reply'])}"
             for one in replies
         ]
     if others:
@@ -159,14 +170,16 @@ def text(
 def _full(job_id: str, job: Shown) -> list[str]:
     lines = [f"**{_headline(job)}**"]
     agent = job.agent
-    if summary := _line(agent.get("summary", "")):
+    reported = agent or job.approvals.get("outputs") or {}
+    lines += approvals.lines(job.approvals, _awaits(job))
+    if summary := line(reported.get("summary", "")):
         lines += ["", summary]
     if details := agent.get("details"):
-        lines += ["", *(f"- {_line(detail)}" for detail in details)]
+        lines += ["", *(f"- {line(detail)}" for detail in details)]
     if job.reason and job.state in ("failed", "cancelled"):
-        lines += ["", f"> {_line(job.reason)}"]
+        lines += ["", f"> {line(job.reason)}"]
     if files := agent.get("files"):
-        names = ", ".join(f"`{_line(name)}`" for name in files[:MAX_FILES])
+        names = ", ".join(f"`{line(name)}`" for name in files[:MAX_FILES])
         more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
         lines += ["", f"{agent['commits']} commit(s) to {names}{more}."]
     if advice := _advice(job):
@@ -175,14 +188,21 @@ def _full(job_id: str, job: Shown) -> list[str]:
         ("Job", f"`{job_id}`"),
         ("Started", job.started_at),
         ("Ended", job.ended_at),
-        ("Used", used(AgentUsage(**agent.get("usage", {})))),
+        ("Used", used(AgentUsage(**reported.get("usage", {})))),
     ]
     table = [f"| {name} | {value} |" for name, value in rows if value]
     return [*lines, "", "| | |", "|---|---|", *table]
 
 
+def _awaits(job: Shown) -> Stage | None:
+    ended = {"start": job.state != "queued", "outputs": bool(job.agent)}
+    return approvals.awaited(job.approvals, ended)
+
+
 def _headline(job: Shown) -> str:
     agent = job.agent
+    if stage := _awaits(job):
+        return approvals.HEADLINES[stage]
     if agent.get("delivered"):
         if number := agent.get("pull_request"):
             return f"Draft pull request #{number} is ready for review."
@@ -201,7 +221,7 @@ def _headline(job: Shown) -> str:
 
 
 def _advice(job: Shown) -> str:
-    if job.agent.get("delivered"):
+    if job.agent.get("delivered") or _awaits(job):
         return ""
     kept = " What it has committed is kept." if job.agent.get("kept") else ""
     if job.agent:
@@ -222,13 +242,3 @@ def used(usage: AgentUsage) -> str:
         f"${usage.cost_usd:.2f}" if usage.cost_usd is not None else "",
     )
     return ", ".join(filter(None, parts))
-
-
-def _line(given: str) -> str:
-    """One line that ends no table, mentions no user and hides nothing."""
-    plain = " ".join(str(given).split()).replace("<!--", "&lt;!--").replace("|", "\\|")
-    return plain.replace("@", "@\u200b")[:500]
-
-
-def _time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,7 +1,8 @@
 """Keep one comment for each route on an issue or pull request: what its agent does and has done.
 
 in      JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled, AgentDelivered,
-        AgentUndelivered, AgentRefused, AgentAnswered; ScheduleDue(schedule="agent-status-sweep")
+        AgentUndelivered, AgentRefused, AgentAnswered, ApprovalRequested, ApprovalDecided;
+        ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -21,6 +22,7 @@ from functions.events.agent import (
     AgentReply,
     AgentUndelivered,
 )
+from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested
 from functions.events.base import Event
 from functions.events.job import (
     JobCancelled,
@@ -63,7 +65,9 @@ async def start(ctx: Context) -> None:
 
 async def ignores(event: Event, ctx: Context) -> bool:
     """Is it about no issue or pull request?"""
-    return isinstance(event, JobFact | AgentFact) and (not event.repository or event.issue is None)
+    if not isinstance(event, JobFact | AgentFact | ApprovalFact):
+        return False
+    return not event.repository or event.issue is None
 
 
 @function(
@@ -86,6 +90,8 @@ async def agent_status(
     | AgentUndelivered
     | AgentRefused
     | AgentAnswered
+    | ApprovalRequested
+    | ApprovalDecided
     | ScheduleDue,
     ctx: Context,
 ) -> None:

@@ -18,6 +18,7 @@ from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
 from functions.console.formatting import clock, format_state, moment, short_type
+from functions.console.jobs import state_of
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
@@ -77,12 +78,21 @@ async def runs(ask: Ask) -> tuple[int, list[Item]]:
 
 async def jobs(ask: Ask) -> tuple[int, list[Item]]:
     """Jobs that wait for their turn."""
-    answer = await ask.function("job-launcher").read("/jobs", state="queued", limit=SHOWN)
+    return await _jobs(ask, state="queued")
+
+
+async def outputs(ask: Ask) -> tuple[int, list[Item]]:
+    """Jobs whose outputs wait until a user approves them."""
+    return await _jobs(ask, approval="outputs")
+
+
+async def _jobs(ask: Ask, **wanted: str) -> tuple[int, list[Item]]:
+    answer = await ask.function("job-launcher").read("/jobs", **wanted, limit=SHOWN)
     return answer["total"], [
         Item(
             f"{job['task_id']} {job['service']}",
             job["reason"],
-            "queued",
+            state_of(job),
             path("jobs", job["job_id"]),
         )
         for job in answer["jobs"]
@@ -117,6 +127,7 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
     ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
+    ("Agents' work that needs approval", "/jobs", "/jobs?approval=outputs", outputs),
     ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),

@@ -17,7 +17,7 @@ _TONES = {
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
     " retrying undoing undo_retrying",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
-    " stale recorded_only late applying",
+    " stale recorded_only late applying needs_approval",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
     " undelivered not_registered overdue failing blocked",
 }

@@ -17,7 +17,7 @@ from functions.kit.clients import path
 from functions.kit.errors import Conflict
 
 FUNCTION = "job-launcher"
-FILTERS = ("state", "group", "task", "service")
+FILTERS = ("state", "group", "task", "service", "approval")
 ENDED = ("succeeded", "failed", "cancelled", "superseded")
 PAGE = 25
 LAST_LINES = 400
@@ -33,6 +33,12 @@ _MESSAGES = {
     "applying": "its agent has ended, and agent-outputs has not reported yet what comes of it",
     "recorded only": "this Job did not run here",
     "ended": "exit code 0, with nothing to show: its route takes no outputs",
+}
+# What waits for a user, and what its approval does.
+WAITS = "needs approval"
+APPROVALS = {
+    "start": "It starts as soon as there is room.",
+    "outputs": "What its agent has made is applied on GitHub.",
 }
 
 
@@ -71,9 +77,13 @@ def state_of(job: Row) -> str:
     'ended'
     >>> state_of({"state": "failed", "outcome": "undelivered", "result": {"reason": "lost"}})
     'failed'
+    >>> state_of({"state": "succeeded", "outcome": "pending", "approval": "outputs"})
+    'needs approval'
     >>> state_of({"state": "succeeded", "result": {"reason": "nothing_to_do"}})
     'nothing to do'
     """
+    if job.get("approval"):
+        return WAITS
     if (job.get("result") or {}).get("reason") == "nothing_to_do":
         return "nothing to do"
     outcome = job.get("outcome")
@@ -121,6 +131,58 @@ async def cancel(view: View) -> Response:
     return done(view, at, "It was asked to stop.")
 
 
+DECISIONS = {"approve": "Approve", "reject": "Reject"}
+
+
+async def confirm_decision(view: View) -> Response:
+    """Asks for the reason, and shows what the agent has made."""
+    job, word = await _job(view.ask, view.query["id"]), _word(view)
+    at, before = path("jobs", job["job_id"]), job.get("approval")
+    if not before:
+        raise Conflict(f"Job {job['job_id']} waits for no approval: it is {job['state']}.")
+    made = job["approval_details"]
+    files = [_diffstat(one) for one in made.get("files", ())]
+    facts = {"task": job["task_id"], "service": job["service"], "before": before}
+    if before == "outputs":
+        asks, changes = "; ".join(made["wants"]), f"{made['commits']} in {made['file_count']} files"
+        facts |= {"asks for": asks, "commits": changes}
+    never = "It never starts." if before == "start" else "Nothing is applied; its commits are kept."
+    values = {
+        "title": f"{DECISIONS[word]} {job['job_id']}?",
+        "text": APPROVALS[before] if word == "approve" else never,
+        "facts": facts,
+        "items": files,
+        "fields": {},
+        "action": f"{at}/{word}",
+        "button": DECISIONS[word],
+        "back": at,
+    }
+    return render(view, "confirm.html", values)
+
+
+def _diffstat(file: Row) -> str:
+    """A file with its lines.
+
+    >>> _diffstat({"path": "a.py", "additions": 3, "deletions": 1}), _diffstat({"path": "logo.png"})
+    ('a.py +3 -1', 'logo.png binary')
+    """
+    if file.get("additions") is None:
+        return f"{file['path']} binary"
+    return f"{file['path']} +{file['additions']} -{file['deletions']}"
+
+
+async def decide(view: View) -> Response:
+    form, who = await view.authentication.act()
+    at, word = path("jobs", view.query["id"]), _word(view)
+    reason = urlencode({"reason": form["reason"]})
+    await view.ask.function(FUNCTION).act(f"{at}/{word}?{reason}", who)
+    return done(view, at, "It was approved." if word == "approve" else "It was rejected.")
+
+
+def _word(view: View) -> str:
+    return view.request.url.path.rpartition("/")[2]
+
+
 def routes() -> list[Route]:
     return [
         *Page(
@@ -141,4 +203,6 @@ def routes() -> list[Route]:
         ).routes(),
         endpoint("/jobs/{id}/cancel", confirm),
         endpoint("/jobs/{id}/cancel", cancel, ["POST"]),
+        *(endpoint(f"/jobs/{{id}}/{word}", confirm_decision) for word in DECISIONS),
+        *(endpoint(f"/jobs/{{id}}/{word}", decide, ["POST"]) for word in DECISIONS),
     ]

@@ -16,6 +16,7 @@ UndeliveredReason = Literal[
     "invalid_outputs",  # what it says does not fit the schema
     "no_commits",  # it wants a pull request of nothing
     "refused",  # the route's rules forbid it
+    "not_approved",  # a user rejects it, or none approves it in time
     "branch_moved",  # its branch has commits that it did not see
     "github_refused",  # GitHub does
     "not_applied",  # GitHub was away for too long

@@ -8,7 +8,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.job_launcher import listing
+from functions.events.approval import Decision, Stage
+from functions.job_launcher import approvals, facts, listing
+from functions.job_launcher.controller import Controller
 from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
 from functions.job_launcher.outcome import status_of
@@ -22,14 +24,15 @@ from functions.kit.contract.decorator import route
 from functions.kit.durable import UserAction, record_action
 from functions.kit.errors import Conflict, NotFound, shortened
 
-FILTERS = ("state", "group", "task", "service")
+FILTERS = ("state", "group", "task", "service", "approval")
 
 
 async def jobs(request: Request, ctx: Context) -> Response:
-    """`GET /jobs?state=&group=&task=&service=&limit=50&cursor=`: newest first."""
+    """`GET /jobs?state=&group=&task=&service=&approval=&limit=50&cursor=`: newest first."""
     query = Query(request)
     query.refuse_others(*FILTERS, "limit", "cursor", "before")
     query.choice("state", get_args(State))
+    query.choice("approval", get_args(Stage))
     limit = query.limit()
     filters = {name: text for name in FILTERS if (text := query.text(name))}
     async with ctx.store.connection() as connection:
@@ -121,11 +124,37 @@ async def cancel(request: Request, ctx: Context) -> Response:
     return JSONResponse({"job_id": row.id, "state": row.state, "cancel": "requested"}, 202)
 
 
+async def approve(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{id}/approve?reason=`: let what it waits for happen."""
+    return await _decide(request, ctx, "approved")
+
+
+async def reject(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{id}/reject?reason=`: let it never happen."""
+    return await _decide(request, ctx, "rejected")
+
+
+async def _decide(request: Request, ctx: Context, decision: Decision) -> Response:
+    reason = shortened(Query(request).text("reason") or "")
+    user = user_of(request.headers) or "anonymous"
+    async with ctx.store.connection() as connection:
+        row = await find_row(connection, request.path_params["id"])
+    async with facts.settled(ctx, row.request, approvals.stage_of(row)) as settlement:
+        events = await approvals.decide(ctx, settlement.tx, row, decision, user, reason)
+        if not events:
+            raise Conflict(f"job {row.id} waits for no approval: it is {row.state}")
+        settlement.facts += events
+    ctx.part(Controller).launch(ctx)
+    return JSONResponse({"job_id": row.id, "before": row.approval, "decision": decision}, 202)
+
+
 ROUTES = (
     ACTIONS,
     route("/jobs", jobs),
     route("/jobs/{id}", job),
     route("/jobs/{id}/logs", logs),
     route("/jobs/{id}/cancel", for_operators(cancel), ["POST"]),
+    route("/jobs/{id}/approve", for_operators(approve), ["POST"]),
+    route("/jobs/{id}/reject", for_operators(reject), ["POST"]),
     route("/tasks/{id:path}", task),
 )

@@ -75,15 +75,18 @@ async def add(
     await cancellations.lock_tasks(
         tx, [request.task_id for request in requests], ctx.remaining_s / 2
     )
-    at = event_time(event, ctx.now())
-    source_event = _source_event(event)
+    now = ctx.now()
+    at, source_event = event_time(event, now), _source_event(event)
     events: list[Event] = []
     for request in requests:
-        if await tables.insert(tx, request, ctx.now(), requested_at=at, source_event=source_event):
+        if await tables.insert(tx, request, now, requested_at=at, source_event=source_event):
             if request.refusal:
                 events += await _record_refusal(ctx, tx, request)
                 continue
             events.append(facts.queued(request))
+            if request.approval is not None and request.needs_approval("start"):
+                until = now + timedelta(seconds=request.approval.timeout_s)
+                events.append(facts.start_approval_requested(request, until))
             events += await _apply_supersede(ctx, tx, request, at)
     return events
 

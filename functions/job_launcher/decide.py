@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from functions.events.approval import Stage
 from functions.events.job import JobKind
 
 Object = Mapping[str, Any]
@@ -44,6 +45,15 @@ class Workspace:
     outputs_url: str
     ref: str = ""
     setup: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What a Job may not do before a user approves it, `start` or `outputs`, and for how long it
+    waits for that."""
+
+    before: list[str]
+    timeout_s: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,11 @@ class JobRequest:
     outputs: dict[str, Any] = field(default_factory=dict)
     # As in `pod_options.PodOptions`.
     pod: dict[str, Any] = field(default_factory=dict)
+    approval: Approval | None = None
+
+    def needs_approval(self, stage: Stage) -> bool:
+        """Does it wait for a user before this?"""
+        return self.approval is not None and stage in self.approval.before
 
 
 @dataclass(frozen=True)

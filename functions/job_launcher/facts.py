@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, Stage
+from functions.events.base import Event
 from functions.events.job import (
     JobCancelled,
     JobFact,
@@ -22,12 +25,14 @@ from functions.kit.contract import envelope
 from functions.kit.durable import Connection, Key
 from functions.kit.telemetry import trace
 
-EMITS: tuple[type[JobFact], ...] = (
+EMITS: tuple[type[JobFact | ApprovalFact], ...] = (
     JobQueued,
     JobStarted,
     JobSucceeded,
     JobFailed,
     JobCancelled,
+    ApprovalRequested,
+    ApprovalDecided,
 )
 
 
@@ -56,36 +61,50 @@ def queued(request: JobRequest) -> JobQueued:
     return JobQueued(**common_fields(request), **cause)
 
 
+def about(request: JobRequest, before: Stage) -> dict[str, Any]:
+    """Return the fields that all events of an approval have."""
+    names = ("job_id", "task_id", "route", "repository", "issue", "correlation_id", "traceparent")
+    fields = common_fields(request)
+    return {**{name: fields[name] for name in names}, "before": before}
+
+
+def start_approval_requested(request: JobRequest, expires_at: datetime) -> ApprovalRequested:
+    return ApprovalRequested(**about(request, "start"), expires_at=expires_at)
+
+
 @dataclass
 class Settlement:
     """A transaction, and the events of one Job that leave with its commit."""
 
     tx: Connection
-    facts: list[JobFact] = field(default_factory=list)
+    facts: list[Event] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def settled(ctx: Context, request: JobRequest) -> AsyncIterator[Settlement]:
+async def settled(ctx: Context, request: JobRequest, stage: str = "") -> AsyncIterator[Settlement]:
     """Open a transaction; send its events after the commit, in the order of the Job's changes.
 
-    Make no call to another service inside.
+    `stage` distinguishes what happens to a Job more than once. Make no call to another service
+    inside.
     """
     durable = ctx.resources.durable
     async with ctx.store.transaction() as tx:
         settlement = Settlement(tx)
         yield settlement
-        messages = _sealed(ctx, request, settlement.facts)
+        messages = _sealed(ctx, request, stage, settlement.facts)
         entries = await durable.put(tx, ctx.function, messages)
     durable.deliver(entries)
 
 
-def _sealed(ctx: Context, request: JobRequest, facts: list[JobFact]) -> list[cloudevents.Message]:
-    """Each fact is true of a Job once at most, so its id is derived from the Job's name."""
+def _sealed(
+    ctx: Context, request: JobRequest, stage: str, facts: list[Event]
+) -> list[cloudevents.Message]:
+    """Each fact is true of a Job and stage once at most, so its id is derived from these."""
     cause = cloudevents.Message(request.cause_id, request.cause_source, request.cause_type)
     messages = envelope.seal(
         facts,
         cause=cause,
-        key=Key(ctx.function, "job", request.job_id),
+        key=Key(ctx.function, "job", f"{request.job_id} {stage}".rstrip()),
         source="/functions/job-launcher",
         emits=EMITS,
         overrides=ctx.resources.process.overrides,

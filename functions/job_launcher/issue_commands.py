@@ -1,20 +1,23 @@
 """What a user does on an issue or pull request to the Jobs there.
 
-/agent stop, retry, why, status     in a comment, from users with write or more
-closing it, removing a route's label    cancels what is open
+/agent stop, retry, why, status         in a comment, from users with write or more
+/agent approve, reject [reason]         the same
+closing it, removing a route's label    cancels what is open, and rejects what waits
 
 Whoever can close it or remove a label may stop its Jobs: that starts nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from functions.events.agent import AgentAnswered, AgentRefused
+from functions.events.approval import Decision, describe
 from functions.events.base import AnyEvent, Event
 from functions.events.webhook import PERMISSIONS
-from functions.job_launcher import cancellations, commands, tables
+from functions.job_launcher import approvals, cancellations, commands, tables
 from functions.job_launcher.decide import ENDED, JobRequest
 from functions.job_launcher.match import RouteChoice
 from functions.job_launcher.render import cause_of, job_id
@@ -23,19 +26,22 @@ from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import read_queue, reason_of
 from functions.kit.context import Context
 from functions.kit.durable import Connection
+from functions.kit.errors import shortened
 
-COMMANDS = ("stop", "retry", "why", "status")
+COMMANDS = ("stop", "retry", "why", "status", "approve", "reject")
 CLOSED = ("com.github.issue.closed", "com.github.pull_request.closed")
 UNLABELLED = ("com.github.issue.unlabeled", "com.github.pull_request.unlabeled")
 MIN_PERMISSION = "write"
 # The name that stands for the route where none has worked there.
 NO_ROUTE = "commands"
 NO_JOB = "no agent has worked here"
+NOTHING_WAITS = "nothing waits for approval here"
 
 
 @dataclass(frozen=True)
 class IssueCommand:
-    """`word` is a command, `closed` or `unlabelled`; `comment` the id of the comment."""
+    """`word` is a command, `closed` or `unlabelled`; `comment` the id of the comment, `reason`
+    the rest of its first line."""
 
     word: str
     repository: str
@@ -43,6 +49,7 @@ class IssueCommand:
     login: str
     comment: int | None = None
     label: str = ""
+    reason: str = ""
 
 
 def command_in(choice: RouteChoice) -> IssueCommand | None:
@@ -67,6 +74,7 @@ def command_in(choice: RouteChoice) -> IssueCommand | None:
             str(data["sender"]["login"])[:100],
             (data.get("comment") or {}).get("id"),
             ", ".join(fields.labels),
+            _reason_in(data),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -78,7 +86,7 @@ async def has_effect(command: IssueCommand, ctx: Context) -> bool:
         return True
     async with ctx.store.connection() as connection:
         rows = await tables.jobs_of_issue(connection, command.repository, command.issue)
-    return any(row.state not in ENDED for row in rows)
+    return any(_is_open(row) for row in rows)
 
 
 async def run(
@@ -94,13 +102,13 @@ async def run(
     await cancellations.lock_tasks(tx, [row.request.task_id for row in rows], ctx.remaining_s / 2)
     # As they are now that no other changes them.
     rows = await tables.jobs_of_issue(tx, command.repository, command.issue)
-    still_open = [row for row in rows if row.state not in ENDED]
+    still_open = [row for row in rows if _is_open(row)]
     if command.word == "closed":
-        return await _stop(still_open, f"closed by {command.login}", ctx, tx)
+        return await _stop(still_open, f"closed by {command.login}", command.login, ctx, tx)
     if command.word == "unlabelled":
         started = [row for row in still_open if _is_label_of(routes, row, command.label)]
         reason = f"{command.login} removed the label {command.label}"
-        return await _stop(started, reason, ctx, tx)
+        return await _stop(started, reason, command.login, ctx, tx)
     answered = {
         "route": rows[0].request.route if rows else NO_ROUTE,
         "repository": command.repository,
@@ -117,12 +125,14 @@ async def run(
     events: list[Event] = []
     match command.word:
         case "stop" if still_open:
-            events = await _stop(still_open, f"stopped by {command.login}", ctx, tx)
+            events = await _stop(still_open, f"stopped by {command.login}", command.login, ctx, tx)
             answer = f"stops {', '.join(row.id for row in still_open)}"
         case "stop":
             answer = "nothing runs here"
         case "retry" if still_open:
             answer = f"{still_open[0].id} has not ended"
+        case "approve" | "reject":
+            events, answer = await _decide(command, rows, ctx, tx)
         case "retry" if rows:
             request = _again(rows[0], event)
             events = await commands.add([request], event, ctx, tx)
@@ -132,11 +142,40 @@ async def run(
     return [*events, AgentAnswered(**answered, answer=answer, answered_at=at)]
 
 
-async def _stop(rows: Sequence[JobRow], reason: str, ctx: Context, tx: Connection) -> list[Event]:
+async def _stop(
+    rows: Sequence[JobRow], reason: str, by: str, ctx: Context, tx: Connection
+) -> list[Event]:
     events: list[Event] = []
     for row in rows:
+        if row.approval == "outputs":
+            events += await approvals.decide(ctx, tx, row, "rejected", by, reason)
         events += await commands.stop(ctx, tx, row, reason)
     return events
+
+
+def _is_open(row: JobRow) -> bool:
+    """Is there anything of it to stop: the Job, or its outputs that wait?"""
+    return row.state not in ENDED or row.approval is not None
+
+
+async def _decide(
+    command: IssueCommand, rows: Sequence[JobRow], ctx: Context, tx: Connection
+) -> tuple[list[Event], str]:
+    """Approve or reject the newest that waits; return the events and the answer."""
+    row = next((one for one in rows if one.approval is not None), None)
+    if row is None:
+        return [], NOTHING_WAITS
+    decision: Decision = "approved" if command.word == "approve" else "rejected"
+    reason = command.reason
+    events = await approvals.decide(ctx, tx, row, decision, command.login, reason)
+    what = f"the start of {row.id}" if row.approval == "start" else f"what {row.id} has made"
+    return events, f"{what} is {describe(decision, command.login, reason)}"
+
+
+def _reason_in(data: Mapping[str, Any]) -> str:
+    """Return what follows the command in its line."""
+    line = str((data.get("comment") or {}).get("body") or "").partition("\n")[0]
+    return shortened(" ".join(line.split()[2:]))
 
 
 def _again(row: JobRow, event: AnyEvent) -> JobRequest:

@@ -120,6 +120,9 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         ref=workspace.ref,
         issue=request.issue,
         rules=job_grant.OutputRules.model_validate(request.outputs),
+        approval_s=request.approval.timeout_s
+        if request.approval and request.needs_approval("outputs")
+        else None,
         correlation_id=request.correlation_id,
         traceparent=request.traceparent,
     )

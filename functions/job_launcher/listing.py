@@ -39,8 +39,8 @@ async def count(tx: Connection, filters: Mapping[str, str]) -> int:
 
 
 def _conditions(filters: Mapping[str, str], first: int) -> list[str]:
-    columns = {"state": "state", "group": "group_name", "task": "task_id", "service": "service"}
-    return [f"{columns[name]} = ${n}" for n, name in enumerate(filters, first)]
+    columns = {"group": "group_name", "task": "task_id"}
+    return [f"{columns.get(name, name)} = ${n}" for n, name in enumerate(filters, first)]
 
 
 async def count_by_state(connection: Connection) -> tuple[dict[str, int], float]:

@@ -1,8 +1,9 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
 in      any event that a route names; JobCancelRequested, TaskUpdateRequested; AgentDelivered,
-        AgentUndelivered; ScheduleDue(schedule="job-sweep")
+        AgentUndelivered, ApprovalRequested of outputs; ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
+        ApprovalRequested where a Job waits for a user before its start, ApprovalDecided;
         AgentRefused where a user asked for a Job and may not, AgentAnswered to a command
 calls   Kubernetes, after the commit
 fails   PermanentError where an event lacks what its route needs; while Kubernetes is unavailable
@@ -23,10 +24,11 @@ from functions.events.agent import (
     AgentRefused,
     AgentUndelivered,
 )
+from functions.events.approval import ApprovalRequested
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import commands, issue_commands, outcome, tables
+from functions.job_launcher import approvals, commands, issue_commands, outcome, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
@@ -75,6 +77,8 @@ async def routes(request: Request, ctx: Context) -> Response:
 
 async def ignores(event: Event, ctx: Context) -> bool:
     """Does no route make Jobs of it, and does it mean nothing for those that are there?"""
+    if isinstance(event, ApprovalRequested):
+        return event.before == "start"  # which is our own
     if not isinstance(event, AnyEvent):
         return False
     choice = await commands.choose_route(ctx.part(routes_of).routes(), event)
@@ -99,6 +103,7 @@ async def job_launcher(
     | TaskUpdateRequested
     | AgentDelivered
     | AgentUndelivered
+    | ApprovalRequested
     | ScheduleDue
     | AnyEvent,
     ctx: Context,
@@ -114,6 +119,9 @@ async def job_launcher(
         return []
     ctx.on_commit(lambda: controller.launch(ctx))
     match event:
+        case ApprovalRequested():
+            await approvals.outputs_wait(tx, event)
+            return []
         case JobCancelRequested():
             return await commands.cancel(event, ctx, tx)
         case TaskUpdateRequested():

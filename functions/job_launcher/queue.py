@@ -24,7 +24,8 @@ async def queued_requests(tx: Connection) -> list[QueuedRequest]:
     """Return the queue, oldest first."""
     rows = await tx.fetch(
         f"""SELECT id, group_name, (request->>'group_limit')::int AS group_limit, not_before, reason
-            FROM job WHERE state = 'queued' AND cancel IS NULL AND {NOT_LEASED}
+            FROM job WHERE state = 'queued' AND cancel IS NULL AND approval IS NULL
+            AND {NOT_LEASED}
             ORDER BY position LIMIT 5000"""
     )
     return [QueuedRequest(*row) for row in rows]
@@ -98,8 +99,11 @@ async def postpone(
     )
 
 
-async def queued_before(tx: Connection, at: datetime) -> list[JobRow]:
+async def waiting_since(tx: Connection, at: datetime) -> list[JobRow]:
+    """Return the requests that wait for their Jobs, and for nothing else, since before a time."""
     rows = await tx.fetch(
-        "SELECT * FROM job WHERE state = 'queued' AND queued_at < $1 ORDER BY position", at
+        """SELECT * FROM job WHERE state = 'queued' AND approval IS NULL AND waits_since < $1
+           ORDER BY position""",
+        at,
     )
     return [row_of(row) for row in rows]

@@ -11,7 +11,7 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_grant import REF, REPOSITORY, OutputRules
 from functions.job_launcher import template
-from functions.job_launcher.decide import JobRequest, SecretKey, Workspace
+from functions.job_launcher.decide import Approval, JobRequest, SecretKey, Workspace
 from functions.job_launcher.match import RouteChoice, RouteMatch
 from functions.job_launcher.route_file import JobTemplate, ResourceList, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
@@ -203,6 +203,9 @@ class _Renderer:
             workspace=self._workspace(task_id),
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
             pod=job.pod.model_dump(exclude_defaults=True),
+            approval=Approval(list(job.approval.before), job.approval.timeout_seconds)
+            if job.approval
+            else None,
         )
 
     def refused(self, event: AnyEvent, key: str, error: Exception) -> JobRequest:

@@ -64,7 +64,8 @@ def _is_integer_from(minimum: int) -> Callable[[str], bool]:
     )
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
+    """Return a list of one text, which may stand without its brackets."""
     return [value] if isinstance(value, str) else value
 
 
@@ -78,7 +79,7 @@ Seconds = Annotated[Text, _literal(_is_integer_from(1), "whole number from 1")]
 Quantity = Annotated[Text, _literal(_QUANTITY.fullmatch, "quantity such as 500m, 2 or 4Gi")]
 Image = Annotated[Text, _literal(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
 DottedPath = Annotated[str, AfterValidator(_is_path)]
-Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Patterns = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]

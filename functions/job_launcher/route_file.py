@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
+from functions.events.approval import Stage
 from functions.events.job import JobKind
 from functions.events.webhook import Permission
 from functions.job_grant import OutputRules
@@ -33,6 +35,7 @@ from functions.job_launcher.route_fields import (
     SecretKeyName,
     SecretName,
     Text,
+    as_list,
     references_items,
 )
 
@@ -102,6 +105,13 @@ class WorkspaceTemplate(StrictModel):
     setup: list[Text] = Field(default_factory=list)
 
 
+class ApprovalTemplate(StrictModel):
+    """What waits until a user with write access approves it: the Job's start, or its outputs."""
+
+    before: Annotated[list[Stage], BeforeValidator(as_list), Field(min_length=1)]
+    timeout_seconds: int = Field(86_400, ge=60)
+
+
 class JobTemplate(StrictModel):
     """The template of a route's Job. All texts and numbers are templates over the event."""
 
@@ -128,6 +138,7 @@ class JobTemplate(StrictModel):
     workspace: WorkspaceTemplate | None = None
     outputs: OutputRules | None = None
     pod: PodOptions = PodOptions()
+    approval: ApprovalTemplate | None = None
 
     @model_validator(mode="after")
     def _each_name_once(self) -> JobTemplate:
@@ -139,6 +150,8 @@ class JobTemplate(StrictModel):
 
     @model_validator(mode="after")
     def _issue_has_repository(self) -> JobTemplate:
+        if self.approval and "outputs" in self.approval.before and not self.gives_outputs:
+            raise ValueError("approval before outputs requires outputs or workspace")
         if self.issue is not None and not (self.github or self.workspace):
             raise ValueError("issue requires github, its repository")
         return self

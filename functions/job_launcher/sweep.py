@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import kubernetes_jobs, manifest, queue, reconcile, tables
+from functions.job_launcher import approvals, kubernetes_jobs, manifest, queue, reconcile, tables
 from functions.job_launcher.decide import job_status, waits_for_admission
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
@@ -28,13 +28,14 @@ async def sweep(ctx: Context) -> None:
         await _reconcile(ctx)
     except FunctionError as error:
         logger.warning("cannot compare with Kubernetes: %s", error)
+    await approvals.expire(ctx)
     await _expire(ctx)
 
 
 async def _expire(ctx: Context) -> None:
     limit_s = ctx.settings(LauncherSettings).job_queue_seconds
     async with ctx.store.connection() as connection:
-        rows = await queue.queued_before(connection, ctx.now() - timedelta(seconds=limit_s))
+        rows = await queue.waiting_since(connection, ctx.now() - timedelta(seconds=limit_s))
     for row in rows:
         message = f"it waited {limit_s} s for its Job: {row.reason or 'no room'}"
         await reconcile.fail(ctx, row, "NotLaunched", message)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest, SecretKey, State, Workspace
+from functions.events.approval import Stage
+from functions.job_launcher.decide import Approval, JobRequest, SecretKey, State, Workspace
 from functions.kit.durable import Connection, Rule, rule
 
 OPEN = "state IN ('queued', 'starting', 'running')"
@@ -32,6 +33,10 @@ class JobRow:
     cancel: str | None
     superseded_by: str | None
     source_event: dict[str, Any] | None
+    approval: Stage | None
+    approval_until: datetime | None
+    approval_details: Mapping[str, Any]
+    approvals: Sequence[Mapping[str, Any]]
     queued_at: datetime
     launched_at: datetime | None
     started_at: datetime | None
@@ -54,6 +59,7 @@ async def insert(
     source_event: dict[str, Any] | None = None,
 ) -> bool:
     """Add a request to the queue; False where it was added before."""
+    approval = request.approval if request.needs_approval("start") else None
     row = {
         "id": request.job_id,
         "kind": request.kind,
@@ -63,6 +69,9 @@ async def insert(
         "supersede": request.supersede,
         "request": asdict(request),
         "queued_at": at,
+        "waits_since": at,
+        "approval": "start" if approval else None,
+        "approval_until": at + timedelta(seconds=approval.timeout_s) if approval else None,
         "requested_at": requested_at,
         "source_event": source_event,
     }
@@ -195,7 +204,7 @@ async def mark_ended(
     return await changes_row(
         tx,
         f"""UPDATE job SET state = $2, ended_at = $3, reason = $4, ending = $5, not_before = NULL,
-                           launching_until = NULL
+                           launching_until = NULL, approval = nullif(approval, 'start')
             WHERE id = $1 AND {OPEN} RETURNING true""",
         job_id,
         state,
@@ -224,7 +233,7 @@ async def cancel_queued(
     return await changes_row(
         tx,
         """UPDATE job SET state = 'cancelled', ended_at = $2, reason = $3, ending = $4,
-                          not_before = NULL
+                          not_before = NULL, approval = NULL
            WHERE id = $1 AND state = 'queued' AND tries = 0 AND launching_until IS NULL
            RETURNING true""",
         job_id,
@@ -270,5 +279,7 @@ def row_of(row: Any) -> JobRow:
         request[kind] = {name: SecretKey(**key) for name, key in request.get(kind, {}).items()}
     if workspace := request.get("workspace"):
         request["workspace"] = Workspace(**workspace)
+    if approval := request.get("approval"):
+        request["approval"] = Approval(**approval)
     columns = {field.name: row[field.name] for field in fields(JobRow)}
     return JobRow(**columns | {"request": JobRequest(**request)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher import outcome, queue, tables
+from functions.job_launcher import approvals, outcome, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
@@ -26,6 +26,8 @@ def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False)
     """Return a Job as the API shows it.
 
     `outcome` and its `result` are as in `outcome`; both None as long as nothing came of it.
+    `approval` is what waits for a user, `start` or `outputs`, `approval_details` what the agent has
+    made, and `approvals` are what users have decided.
     """
     request = row.request
     return {
@@ -46,6 +48,10 @@ def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False)
             "source": request.cause_source,
             "type": request.cause_type,
         },
+        "approval": row.approval,
+        "approval_until": _format_time(row.approval_until),
+        "approval_details": dict(row.approval_details),
+        "approvals": list(row.approvals),
         "queued_at": _format_time(row.queued_at),
         "launched_at": _format_time(row.launched_at),
         "started_at": _format_time(row.started_at),
@@ -67,6 +73,8 @@ def reason_of(row: JobRow, decision: QueueDecision) -> str:
     """Return why a Job waits, what keeps its pod from starting, or how it ended."""
     if row.cancel is not None and row.state not in ENDED:
         return f"to be stopped: {row.cancel}"
+    if waiting := approvals.waiting_reason(row):
+        return waiting
     if row.state != QUEUED:
         return row.reason
     return decision.reasons.get(row.id) or row.reason or "due"

@@ -54,7 +54,14 @@ def test_an_example_shows_its_subject_as_the_entity(kind: type[Event]) -> None:
 
 
 # What a Job is about is named by whoever asked for it; a report's rows name what was found.
-OF_OTHERS = ("io.dsm.job.", "io.dsm.agent.", "io.dsm.saga.", "com.", SprintsReported.type)
+OF_OTHERS = (
+    "io.dsm.job.",
+    "io.dsm.agent.",
+    "io.dsm.approval.",
+    "io.dsm.saga.",
+    "com.",
+    SprintsReported.type,
+)
 
 
 @pytest.mark.parametrize("id", [".", ".."])

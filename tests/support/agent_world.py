@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from functions import job_grant
+from functions.agent_outputs.applier import EMITS
 from functions.agent_outputs.main import agent_outputs
 from functions.agent_pod.collect import collect
 from functions.agent_pod.environment import Places
@@ -144,7 +145,8 @@ class AgentWorld:
 
     def emitted(self) -> list[dict[str, Any]]:
         """The facts of agents that the broker has, each id once: `type`, and the data."""
-        found = {m.id: m for m in self.cluster.sink.messages if m.type.startswith("io.dsm.agent.")}
+        kinds = {kind.type for kind in EMITS}
+        found = {m.id: m for m in self.cluster.sink.messages if m.type in kinds}
         return [{"type": m.type.split(".")[3], **json.loads(m.data)} for m in found.values()]
 
     @property

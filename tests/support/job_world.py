@@ -134,6 +134,7 @@ async def job_world(
     routes: str = PYTHON_ROUTES,
     environ: Mapping[str, str] | None = None,
     may_watch: bool = True,
+    now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[World]:
     """The launcher on a local Kubernetes API, which it may have no right to watch."""
     programs = {"anthropic/claude-code": Program(ENTRYPOINT, folder / "kube")}
@@ -143,7 +144,7 @@ async def job_world(
         serving(kube, app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as api,
     ):
-        deploy(cluster, database, folder, url, routes=routes, environ=environ)
+        deploy(cluster, database, folder, url, routes=routes, environ=environ, now=now)
         yield World(cluster, kube, api)
 
 
@@ -187,6 +188,7 @@ def deploy(
     *,
     routes: str = PYTHON_ROUTES,
     environ: Mapping[str, str] | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> None:
     """Serve the launcher for a Kubernetes API at `url`."""
     (folder / "routes.yaml").write_text(routes)
@@ -201,6 +203,7 @@ def deploy(
             "JOB_IMAGE": "anthropic/claude-code",
             **(environ or {}),
         },
+        now=now,
     )
 
 

@@ -20,6 +20,7 @@ from functions.events.agent import (
     AgentUndelivered,
     AgentUsage,
 )
+from functions.events.approval import ApprovalDecided, ApprovalRequested, ChangedFile
 from functions.events.base import Event
 from functions.events.job import JobFailed, JobQueued, JobStarted, JobSucceeded
 from functions.events.schedule import ScheduleDue
@@ -295,3 +296,60 @@ async def test_without_credentials_nothing_is_asked(status: StatusWorld) -> None
     status.cluster.deploy(agent_status, {"DATABASE_URL": status.environ["DATABASE_URL"]})
     await status.tell(QUEUED)
     assert status.github.requests == []
+
+
+ASKED = ApprovalRequested(
+    **PLACE,
+    before="outputs",
+    expires_at=AT,
+    wants=["a draft pull request: Keep it, @octocat"],
+    commits=2,
+    file_count=30,
+    files=[
+        ChangedFile(path="src/a.py", additions=3, deletions=1),
+        ChangedFile(path="logo.png"),
+    ],
+    usage=AgentUsage(cost_usd=0.42),
+    summary="Fixed the slice.",
+)
+DECIDED = ApprovalDecided(
+    **PLACE, before="outputs", decision="approved", by="octocat", decided_at=AT
+)
+
+
+async def test_what_waits_for_approval_is_shown_with_its_diffstat(status: StatusWorld) -> None:
+    await status.tell(QUEUED, STARTED, SUCCEEDED, ASKED, ASKED)
+    await status.passes(10)
+    body = status.comment.body
+    assert body.startswith("**The agent has ended; what it has made waits for approval.**")
+    assert "- a draft pull request: Keep it, @\u200boctocat" in body
+    assert "2 commit(s) to 30 file(s), +3 -1:" in body
+    assert "| `src/a.py` | 3 | 1 |" in body
+    assert "| `logo.png` | binary | binary |" in body
+    assert "and 28 more" in body
+    assert "`/agent approve`, or `/agent reject`" in body
+    assert "2026-03-02 14:00:00 UTC" in body
+    assert "$0.42" in body
+    await status.tell(DECIDED, DELIVERED)
+    await status.passes(60)
+    assert status.comment.body.startswith("**Draft pull request #57")
+    assert "Approved by octocat." in status.comment.body
+    assert "/agent approve" not in status.comment.body
+
+
+async def test_a_decision_that_overtakes_its_request_leaves_nothing_to_approve(
+    status: StatusWorld,
+) -> None:
+    await status.tell(DECIDED, ASKED, SUCCEEDED, STARTED, QUEUED)
+    await status.passes(10)
+    assert status.comment.body.startswith("**The agent has ended.**")
+
+
+async def test_a_start_that_waits_says_how_to_approve_it(status: StatusWorld) -> None:
+    start = ApprovalRequested(**PLACE, before="start", expires_at=AT)
+    await status.tell(start, QUEUED)
+    await status.passes(10)
+    assert status.comment.body.startswith("**An agent waits for approval before it starts.**")
+    await status.tell(DECIDED.model_copy(update={"before": "start"}))
+    await status.passes(10)
+    assert status.comment.body.startswith("**An agent is queued for this.**")

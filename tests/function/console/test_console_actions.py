@@ -16,11 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
+from functions.events.approval import ApprovalRequested, ChangedFile
 from functions.scheduler.main import scheduler
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, REASON, UNHURRIED, browser, press
-from tests.support.job_world import job_world, run_python
+from tests.support.job_world import PYTHON_ROUTES, job_world, run_python
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
 from tests.support.saga_world import SagaWorld
@@ -214,6 +215,65 @@ class TestJobs:
             sent = await eventually(commands)
         assert sent == [{"job": job["job_id"], "reason": f"cancelled over HTTP by local: {REASON}"}]
 
+    async def test_what_waits_for_approval_is_shown_and_decided_with_a_reason(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        routes = PYTHON_ROUTES.replace(
+            "      files:", "      approval: {before: start}\n      files:"
+        )
+        async with job_world(cluster, functions_database, tmp_path, routes=routes) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("print(1)"))
+            await world.tell(run_python("print(2)", task="u"))
+            second, first = [f"/jobs/{job['job_id']}" for job in await world.jobs()]
+            async with browser(cluster) as client:
+                assert "eeds approval" in (await client.get("/jobs/panels/jobs")).text
+                panel = (await client.get(f"{first}/panels/job")).text
+                assert f'href="{first}/approve"' in panel
+                assert "it waits for approval, until" in panel
+                assert (await press(client, f"{first}/approve")).status_code == 303
+                assert (await press(client, f"{second}/reject")).status_code == 303
+                await world.cluster.relayed()
+                panel = (await client.get(f"{second}/panels/job")).text
+                assert "Start rejected by <b>local</b>" in panel
+                assert "/approve" not in panel
+                assert (await client.get(f"{second}/approve")).status_code == 409
+                assert f"start of job {first[6:]}" in (await client.get("/actions")).text
+            decided = {one["job_id"]: one for one in world.emitted("decided")}
+            assert decided[first[6:]]["by"] == "local"
+            assert decided[first[6:]]["reason"] == REASON
+            states = {job["job_id"]: job["state"] for job in await world.jobs()}
+            assert states[second[6:]] == "cancelled"
+            assert states[first[6:]] in ("starting", "running", "succeeded")
+
+    async def test_outputs_that_wait_are_shown_with_their_diffstat(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        async with job_world(cluster, functions_database, tmp_path) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("print(1)"))
+            (job,) = await world.jobs()
+            waits = ApprovalRequested(
+                job_id=job["job_id"],
+                task_id="t",
+                route="run",
+                before="outputs",
+                expires_at=NOW,
+                wants=["a draft pull request: Keep it"],
+                commits=1,
+                file_count=1,
+                files=[ChangedFile(path="src/a.py", additions=3, deletions=1)],
+            )
+            await world.tell(waits)
+            async with browser(cluster) as client:
+                attention = (await client.get("/panels/attention")).text
+                page = (await client.get(f"/jobs/{job['job_id']}/approve")).text
+                listed = (await client.get("/jobs/panels/jobs?approval=outputs")).text
+        assert "work that needs approval" in attention
+        assert "a draft pull request: Keep it" in page
+        assert "src/a.py +3 -1" in page
+        assert job["job_id"] in listed
+
     @pytest.mark.parametrize(
         ("outcome", "result", "shown"),
         [
@@ -239,6 +299,7 @@ class TestJobs:
             "exit_code": 0,
             "cause": {"id": "c"},
             "last_lines": [],
+            "approvals": [],
         }
 
         async def listed(request: Request) -> Response:
