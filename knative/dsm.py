@@ -21,6 +21,7 @@ COMMANDS = {
     "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
     "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),
     "schedules": ("functions.scheduler.cli", [], "schedules: next, list, show, pause, backfill"),
+    "sagas": ("functions.orchestrator.cli", [], "sagas: list, execute, runs, undo, retry, pause"),
     "fire": (_LOCAL, ["fire"], "fire a schedule now"),
     "send": (_LOCAL, ["send"], "send an event to the broker"),
     "events": (_LOCAL, ["events"], "events and their deliveries"),
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rest.required = False
     given = parser.parse_args(argv)
     module, prefix, _ = COMMANDS[given.command]
-    prog = f"dsm {given.command}" if given.command in ("run", "schedules") else "dsm"
+    prog = f"dsm {given.command}" if given.command in ("run", "schedules", "sagas") else "dsm"
     return int(importlib.import_module(module).main([*prefix, *given.arguments], prog=prog))
 
 

@@ -105,6 +105,12 @@ async def all_executions(ctx: Ctx, query: Annotated[ExecutionSearch, Query()]) -
     return listed(rows, total, page)
 
 
+@router.get("/executions/{flow_id}", response_model=ExecutionDetail, responses=documented(404, 422))
+async def execution_by_id(flow_id: FlowId, ctx: Ctx) -> ExecutionDetail:
+    """One run with its steps, whatever orchestration it is of."""
+    return await _detail(ctx, await run_of(ctx, flow_id))
+
+
 async def _runs(
     ctx: Ctx, query: ExecutionList | ExecutionSearch, page: queries.Page, **which: Any
 ) -> tuple[list[dict[str, Any]], int]:
@@ -126,11 +132,7 @@ async def _runs(
 )
 async def execution(orch_name: OrchName, flow_id: FlowId, ctx: Ctx) -> ExecutionDetail:
     """One run with its steps, and why it is waiting."""
-    stored = await _run(ctx, orch_name, flow_id)
-    async with ctx.store.connection() as connection:
-        facts = await queries.run_facts(connection, flow_id)
-    assert facts is not None
-    return detail_of(stored, facts, ctx.resources.now())
+    return await _detail(ctx, await _run(ctx, orch_name, flow_id))
 
 
 @router.get(
@@ -176,6 +178,13 @@ async def _known(ctx: Ctx, orch_name: str) -> dict[str, Any]:
     if found is None:
         raise NotFound(f"orchName: no orchestration {orch_name!r} is registered")
     return found
+
+
+async def _detail(ctx: Ctx, stored: Stored) -> ExecutionDetail:
+    async with ctx.store.connection() as connection:
+        facts = await queries.run_facts(connection, UUID(stored.run.flow_id))
+    assert facts is not None
+    return detail_of(stored, facts, ctx.resources.now())
 
 
 async def _run(ctx: Ctx, orch_name: str, flow_id: UUID) -> Stored:

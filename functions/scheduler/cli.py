@@ -1,7 +1,7 @@
 """Ask what is due: `python -m functions.scheduler.cli next '30 8 * * *' --zone America/Chicago`.
 
-`next` computes here. The other commands ask the scheduler at SCHEDULER_URL or --url. Exit status:
-0 done, 1 refused or not reached, 2 wrong usage.
+`next` computes here. The other commands ask the scheduler at SCHEDULER_URL or --url, with the token
+of DSM_TOKEN where one is needed. Exit status: 0 done, 1 refused or not reached, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import httpx
 
 from functions.cron import Cron, CronError
-from functions.kit.clients.localhost import LocalhostTransport
+from functions.kit.clients.api_command import Refused, ask
 
 URL = "http://scheduler.dsm.localhost:8080"
 COUNT = 5
@@ -38,27 +38,15 @@ def main(
     given = _parser(environ, prog).parse_args(arguments)
     if given.command == "next":
         return _next(given, lines or sys.stdin, out)
+    method, path, options = _request(given)
+    token = environ.get("DSM_TOKEN", "")
     try:
-        network = transport or LocalhostTransport()
-        with httpx.Client(transport=network, base_url=given.url, timeout=30) as http:
-            method, path, options = _request(given)
-            answer = http.request(method, path, **options)
-    except httpx.TransportError as error:
-        print(f"error: {given.url} cannot be reached: {error}", file=sys.stderr)
+        answer = ask(given.url, method, path, token=token, transport=transport, **options)
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
-    if answer.is_error:
-        print(f"error: {_problem(answer)}", file=sys.stderr)
-        return 1
-    out.write(json.dumps(answer.json(), indent=2) + "\n")
+    out.write(json.dumps(answer, indent=2) + "\n")
     return 0
-
-
-def _problem(answer: httpx.Response) -> str:
-    """Why it was refused; a gateway may answer in plain text."""
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code}: {answer.text.strip()[:300] or answer.reason_phrase}"
 
 
 def due_times(expression: str, zone: str, after: datetime, count: int) -> Iterator[datetime]:

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import httpx
 import stamina
 
+from functions.kit.clients.api_command import table
 from functions.kit.clients.localhost import LocalhostTransport
 from functions.webhook_receiver import cli_outcome
 from functions.webhook_receiver.client import Client, Refused, Unreachable
@@ -131,7 +132,7 @@ def _task_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None
 def _jobs_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     names = ("state", "service", "task", "group", "limit")
     answer = client.command("list_jobs", **{name: getattr(given, name) for name in names})
-    _print(answer, given, out, _table(answer.get("jobs", []), SHOWN))
+    _print(answer, given, out, table(answer.get("jobs", []), SHOWN))
 
 
 def _jobs_get(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -164,7 +165,7 @@ def _jobs_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None
 def _deliveries_list(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     wanted = {"state": given.state, "source": given.source, "limit": given.limit}
     answer = client.deliveries({name: str(v) for name, v in wanted.items() if v is not None})
-    _print(answer, given, out, _table(answer["deliveries"], DELIVERY))
+    _print(answer, given, out, table(answer["deliveries"], DELIVERY))
 
 
 def _deliveries_redeliver(client: Client, given: argparse.Namespace, out: TextIO) -> None:
@@ -181,17 +182,6 @@ def _deliveries_redeliver(client: Client, given: argparse.Namespace, out: TextIO
 
 def _print(answer: Any, given: argparse.Namespace, out: TextIO, text: str) -> None:
     print(json.dumps(answer) if given.json else text, file=out)
-
-
-def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Rows under headings, each column as wide as it needs."""
-    lines = [[name.upper() for name in names]]
-    lines += [["-" if row.get(n) is None else str(row[n]) for n in names] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
 
 
 def _pair(text: str) -> tuple[str, str]:

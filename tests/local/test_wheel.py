@@ -85,8 +85,9 @@ def test_a_command_says_its_version_and_helps(programs: Path, command: str, tmp_
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "task create", "jobs list", "deliveries list", "fire", "send", "events",
-                "services", "dead-letters"]
+    "command",
+    ["run", "task create", "jobs list", "deliveries list", "schedules list", "sagas runs", "fire",
+     "send", "events", "services", "dead-letters"],
 )  # fmt: skip
 def test_each_command_of_dsm_is_called_by_that_name(
     programs: Path, command: str, tmp_path: Path
