@@ -101,7 +101,7 @@ async def test_a_run_without_workers_says_what_it_waits_for(
     assert (await sagas("runs", "--stuck"))[1].count("WAITING") == 1
 
 
-async def test_what_is_refused_is_said_in_one_line(
+async def test_what_is_refused_is_reported_in_one_line(
     sagas: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     unknown = "00000000-0000-0000-0000-000000000000"
