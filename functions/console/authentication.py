@@ -218,8 +218,13 @@ class Authentication:
                 return Session(str(found["id"]), str(found["name"]), groups)
         except (BadSignature, KeyError, TypeError):
             pass
-        return Session(secrets.token_urlsafe(16), fresh=True)
+        return _new_session()
 
     def end_session(self) -> None:
         """Refuse actions with this browser's cookie from now on, also from a copy of it."""
         self._ended.add(self.session.id)
+        self.session = _new_session()
+
+
+def _new_session() -> Session:
+    return Session(secrets.token_urlsafe(16), fresh=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import pretty
+from functions.console.formatting import curl, pretty
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.kit.errors import NotFound
@@ -108,16 +107,6 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
         "cut": found["size"] > MAX_SHOWN,
         "ended": found["state"] != "redriving",
     }
-
-
-def curl(event: Row) -> str:
-    """A command that sends the event to the Broker whose URL is in BROKER_URL.
-
-    >>> print(curl({"id": "1"}))
-    curl -H "Content-Type: application/cloudevents+json" -d '{"id": "1"}' "$BROKER_URL"
-    """
-    body = shlex.quote(json.dumps(event, ensure_ascii=False))
-    return f'curl -H "Content-Type: application/cloudevents+json" -d {body} "$BROKER_URL"'
 
 
 def as_text(event: Row) -> str:

@@ -16,6 +16,7 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.panels import NotHere, Query
 from functions.console.trace_graph import trace_graph
+from functions.console.waterfall import waterfall
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
@@ -29,6 +30,7 @@ PAGE = 40
 # What is read at once, and how often, to fill a page of which most does not fit the filters.
 BATCH, MAX_BATCHES = 80, 5
 MAX_IN_TRACE = 400
+DATA = ("data", "data_base64")
 
 NO_RECORD = (
     "No component keeps the events here: event-recorder does, once EVENTS_URL names it; "
@@ -142,12 +144,31 @@ async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
     if not events:
         raise NotFound(f"There is no record of an event {id}.")
     events.sort(key=lambda event: (event["arrived"], event["seq"]))
+    for event in events:
+        event["shown"] = event["attributes"] | {k: event[k] for k in DATA if k in event}
     return {
+        "correlation": id,
+        "trace_id": _trace_id(events),
         "events": events,
         "graph": trace_graph(events),
+        "took_ms": waterfall(events),
+        "attempts": sum(len(d["attempts"]) for event in events for d in event["deliveries"]),
         "began": events[0]["arrived"],
         "full": len(events) == MAX_IN_TRACE,
     }
+
+
+def _trace_id(events: list[Row]) -> str:
+    """The trace id of W3C trace context that the events carry; empty where they carry none.
+
+    >>> _trace_id([{"attributes": {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}}])[:4]
+    'abab'
+    """
+    for event in events:
+        parts = str(event["attributes"].get("traceparent", "")).split("-")
+        if len(parts) >= 4:
+            return parts[1]
+    return ""
 
 
 def correlation(event: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ _TONES = {
     "good": "ok done delivered handled sent completed complete succeeded success do_success"
     " redriven ready nothing_to_do",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
-    " retrying undoing undo_retrying",
+    " retrying undoing undo_retrying received",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
     " stale recorded_only late applying needs_approval",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
@@ -184,6 +185,17 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def usd(amount: float | None) -> str:
+    """US dollars.
+
+    >>> usd(0.1234), usd(12.5)
+    ('$0.123', '$12.50')
+    """
+    if amount is None:
+        return NONE
+    return f"${amount:.3f}" if amount < 1 else f"${amount:,.2f}"
+
+
 def short_type(type_: str) -> str:
     """An event type without its owner and version.
 
@@ -196,6 +208,16 @@ def short_type(type_: str) -> str:
         return type_
     body, _, version = type_.removeprefix("io.dsm.").rpartition(".")
     return body if version[1:].isdecimal() else f"{body}.{version}"
+
+
+def curl(event: Mapping[str, Any]) -> str:
+    """A command that sends the event to the Broker whose URL is in BROKER_URL.
+
+    >>> print(curl({"id": "1"}))
+    curl -H "Content-Type: application/cloudevents+json" -d '{"id": "1"}' "$BROKER_URL"
+    """
+    body = shlex.quote(json.dumps(event, ensure_ascii=False))
+    return f'curl -H "Content-Type: application/cloudevents+json" -d {body} "$BROKER_URL"'
 
 
 def pretty(value: object) -> str:
@@ -218,5 +240,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         count,
         short_type,
         pretty,
+        curl,
+        usd,
     )
 }

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.job_outputs import outputs_of
 from functions.console.pages import Page, endpoint
 from functions.console.panels import Panel, Query
 from functions.console.rendering import View, done, render
@@ -196,6 +197,7 @@ def routes() -> list[Route]:
             "{id}",
             [
                 Panel("job", "Status", one, live_s=5),
+                Panel("outputs", "What its agent left", outputs_of, live_s=5),
                 Panel("log", "Log", log, live_s=2),
             ],
             parent=("/jobs", "Jobs"),

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.console import (
+    agents,
     attention,
     bulk,
     dead_letter_actions,
@@ -60,6 +61,7 @@ SECTIONS = (
     orchestrations,
     orchestration_actions,
     jobs,
+    agents,
     schedules,
     schedule_page,
     schedule_actions,

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 import httpx
 from starlette.responses import RedirectResponse, Response
@@ -33,7 +33,8 @@ from functions.kit.errors import TemporaryError, shortened
 
 logger = logging.getLogger(__name__)
 
-CALLBACK = "/sign-in/callback"
+SIGN_IN = "/sign-in"
+CALLBACK = f"{SIGN_IN}/callback"
 SCOPES = ("openid", "profile", "email")
 
 
@@ -88,6 +89,18 @@ async def finish(view: View) -> Response:
     view.authentication.leave(response, session)
     view.authentication.clear_attempt(response)
     return response
+
+
+async def sign_out_url(view: View) -> str:
+    """Where the browser ends its session at the issuer too (OpenID Connect RP-Initiated Logout);
+    empty where the issuer has no such place."""
+    users = view.ask.ctx.settings(UserSettings)
+    found = await _described(view, users)
+    if not (at := str(found.get("end_session_endpoint") or "")).startswith("https://"):
+        return ""
+    back = f"{view.ask.settings.console_url}{SIGN_IN}"
+    asked = {"client_id": users.user_client_id, "post_logout_redirect_uri": back}
+    return f"{at}{'&' if '?' in at else '?'}{urlencode(asked)}"
 
 
 async def _described(view: View, users: UserSettings) -> Mapping[str, Any]:

@@ -77,6 +77,8 @@ class Page:
 
     async def _part(self, view: View) -> Response:
         shown, query = await self._one(view, "")
+        if view.request.headers.get("if-none-match") == shown.digest:
+            return Response(status_code=204)  # not 304, of which htmx would swap in the empty body
         return render(view, "part.html", {"shown": shown, "query": query}, part=True)
 
     async def _csv(self, view: View) -> Response:

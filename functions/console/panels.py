@@ -8,6 +8,7 @@ and nothing else; that panel names it and asks again.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -76,6 +77,12 @@ class Shown:
         if self.state == "ready" and not self.data.get("ended", False):
             return self.panel.live_s
         return None
+
+    @property
+    def digest(self) -> str:
+        """What a panel shows, shortened: one that shows the same need not be sent again."""
+        text = f"{self.state} {self.refresh_s} {self.message} {self.away} {self.html}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def csv(self) -> str:

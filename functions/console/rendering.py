@@ -36,6 +36,7 @@ NAVIGATION = (
     ("/events", "Events"),
     ("/orchestrations", "Orchestrations"),
     ("/jobs", "Jobs"),
+    ("/agents", "Agents"),
     ("/schedules", "Schedules"),
     ("/dead-letters", "Dead letters"),
     ("/actions", "Actions"),

@@ -16,7 +16,7 @@ from functions.console.request_origin import Refused, peer_of
 from functions.console.sessions import Session, SignInAttempts
 from functions.console.time_zone import is_zone
 from functions.kit.contract.users import UserSettings
-from functions.kit.errors import NotFound, PermanentError, shortened
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ async def choose(view: View) -> Response:
 
 
 def _page(view: View, to: str, wrong: str = "", status: int = 200) -> Response:
-    issuer = urlsplit(view.ask.ctx.settings(UserSettings).user_issuer_url).netloc
-    values = {"title": "Sign in", "next": to, "wrong": wrong, "issuer": issuer}
+    values = {"title": "Sign in", "next": to, "wrong": wrong, "issuer": _issuer(view)}
     return render(view, "sign_in.html", values, status)
 
 
@@ -50,8 +49,13 @@ async def callback(view: View) -> Response:
         return response
 
 
+def _issuer(view: View) -> str:
+    """The issuer's name, as the sign-in pages show it; empty without one."""
+    return urlsplit(view.ask.ctx.settings(UserSettings).user_issuer_url).netloc
+
+
 def _check_issuer(view: View) -> None:
-    if not view.ask.ctx.settings(UserSettings).user_issuer_url:
+    if not _issuer(view):
         raise NotFound("This console has no issuer to sign in with.")
 
 
@@ -84,8 +88,23 @@ async def sign_out(view: View) -> Response:
         raise Refused("You are not signed in.")
     view.authentication.who = view.authentication.user.name
     view.authentication.end_session()
-    response = done(view, "/sign-in", "You are signed out.")
-    view.authentication.leave(response, Session(secrets.token_urlsafe(16)))
+    return await _after_sign_out(view)
+
+
+async def _after_sign_out(view: View) -> Response:
+    """On to the issuer, which knows the browser still, or to the sign-in page."""
+    issuer = _issuer(view)
+    try:
+        at = await oidc.sign_out_url(view) if issuer else ""
+    except TemporaryError:
+        message = f"You are signed out here. {issuer} could not be asked and may know you still."
+        return done(view, oidc.SIGN_IN, message, "wait")
+    if not at:
+        return done(view, oidc.SIGN_IN, "You are signed out.")
+    response = render(view, "signed_out.html", {"title": "Signed out", "issuer": issuer, "at": at})
+    # No redirect: the policy's form-action would not let a form's answer lead to another site.
+    response.headers["Refresh"] = f"0; url={at}"
+    view.authentication.set_notice(response, "You are signed out.")
     return response
 
 
@@ -112,8 +131,8 @@ def _local(path: str) -> str:
 
 def routes() -> list[Route]:
     return [
-        endpoint("/sign-in", choose, is_open=True),
-        endpoint("/sign-in", sign_in, ["POST"], is_open=True),
+        endpoint(oidc.SIGN_IN, choose, is_open=True),
+        endpoint(oidc.SIGN_IN, sign_in, ["POST"], is_open=True),
         endpoint("/sign-in/start", start, is_open=True),
         endpoint(oidc.CALLBACK, callback, is_open=True),
         endpoint("/sign-out", sign_out, ["POST"], is_open=True),

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -14,16 +15,25 @@ from tests.support.cluster import Cluster
 
 
 @asynccontextmanager
-async def served(cluster: Cluster) -> AsyncIterator[str]:
-    """The cluster's console on a free port; yields its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def served(
+    cluster: Cluster,
+    name: str = "console",
+    listener: socket.socket | None = None,
+    certificate: Path | None = None,
+) -> AsyncIterator[str]:
+    """An application of the cluster on a free port, or on one that listens already; yields its URL.
+
+    A `certificate` is a PEM of key and chain: it is served over https then.
+    """
+    listener = listener or socket.create_server(("127.0.0.1", 0))
     # By name, as a later deployment takes the place of this one.
     config = uvicorn.Config(
-        lambda scope, receive, send: cluster.apps["console"](scope, receive, send),
+        lambda scope, receive, send: cluster.apps[name](scope, receive, send),
         lifespan="off",
         log_level="warning",
         interface="asgi3",
         timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -32,6 +42,7 @@ async def served(cluster: Cluster) -> AsyncIterator[str]:
         return server.started
 
     await eventually(is_up)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    scheme = "https" if certificate else "http"
+    yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     await task

@@ -26,7 +26,9 @@ ENVIRON = {
 
 
 class LoginIssuer(Issuer):
-    """`claims_now` are what its next token says besides; `asked` are the requests for a token."""
+    """`claims_now` are what its next token says besides; `asked` are the requests for a token.
+
+    `ends_sessions` says whether it signs people out as well."""
 
     def __init__(self, url: str = URL) -> None:
         super().__init__(url)
@@ -34,6 +36,7 @@ class LoginIssuer(Issuer):
         self.claims_now: dict[str, Any] = {"email": "ada@example.org", "email_verified": True}
         self.asked: list[dict[str, str]] = []
         self.secret = ""
+        self.ends_sessions = True
         self.app.router.routes.append(Route("/token", self._token, methods=["POST"]))
 
     def authorize(self, address: str) -> dict[str, str]:
@@ -70,7 +73,10 @@ class LoginIssuer(Issuer):
         )
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {
+        found = super().describe() | {
             "authorization_endpoint": f"{self.url}/authorize",
             "token_endpoint": f"{self.url}/token",
         }
+        if self.ends_sessions:
+            found["end_session_endpoint"] = f"{self.url}/logout"
+        return found

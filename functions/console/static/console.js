@@ -58,7 +58,8 @@ document.addEventListener("keydown", (event) => {
   const isK = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey);
   if (event.key === "Escape" && event.target === search) search.blur();
   if (!isK && (typing || event.ctrlKey || event.metaKey || event.altKey)) return;
-  const page = afterG && /^[1-9]$/.test(event.key) && document.getElementById(`to-${event.key}`);
+  const number = event.key === "0" ? "10" : event.key;
+  const page = afterG && /^\d+$/.test(number) && document.getElementById(`to-${number}`);
   afterG = event.key === "g";
   if (isK || event.key === "/") {
     event.preventDefault();
@@ -70,11 +71,12 @@ document.addEventListener("keydown", (event) => {
 
 // A text is copied where the browser may; the button says so.
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
+  const button = event.target.closest("[data-copy], [data-copy-of]");
   if (!button) return;
   const name = button.textContent;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    const { copy, copyOf } = button.dataset;
+    await navigator.clipboard.writeText(copy ?? document.getElementById(copyOf).textContent);
     button.textContent = "Copied";
   } catch {
     button.textContent = "Cannot copy here";

@@ -59,6 +59,20 @@ class TestAnyPage:
         assert "<b>NOBODY" not in page
         assert "&lt;b&gt;NOBODY" in page
 
+    async def test_a_panel_that_shows_the_same_is_not_sent_again(
+        self, dead_letters: Cluster
+    ) -> None:
+        at = "/dead-letters/panels/dead_letters"
+        async with browser(dead_letters) as client:
+            panel = (await client.get(at)).text
+            digest = re.search(r'"If-None-Match": "(\w+)"', panel)
+            assert digest
+            headers = {"If-None-Match": digest[1]}
+            same = await client.get(at, headers=headers)
+            assert (same.status_code, same.content) == (204, b"")
+            await press(client, "/dead-letters/1/dismiss")
+            assert (await client.get(at, headers=headers)).status_code == 200
+
     async def test_an_old_address_leads_to_the_new_one(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
             answer = await client.get("/events/chain?correlation=a%20b")

@@ -393,6 +393,7 @@ class TestEvents:
         assert page.count('class="edge"') == 2
         assert 'id="event-2"' in page
         assert "250 ms: 202" in page
+        assert "<title>sprint-report-due: 202 after 250 ms</title>" in page
         assert page.count("No subscriber") == 1
 
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(

@@ -302,9 +302,41 @@ class TestRoles:
         async with browser(dead_letters, PUBLIC) as thief:
             thief.cookies.update(client.cookies)
             out = await press(client, "/jobs", "/sign-out")
-            assert out.headers["location"] == "/sign-in"
+            assert out.status_code == 200
+            assert "Signed in as" not in out.text
             assert not await is_signed_in(client)
             assert not await is_signed_in(thief)
+
+    async def test_signing_out_leads_to_the_issuer_and_back(
+        self, client: httpx.AsyncClient, issuer: LoginIssuer
+    ) -> None:
+        await sign_in(client, issuer)
+        out = await press(client, "/jobs", "/sign-out")
+        back = "https%3A%2F%2Fconsole.example.org%2Fsign-in"
+        to = f"{URL}/logout?client_id={CLIENT}&post_logout_redirect_uri={back}"
+        assert out.headers["refresh"] == f"0; url={to}"
+        assert f'href="{html.escape(to)}"' in out.text
+        assert "You are signed out." in (await client.get("/sign-in")).text
+
+    async def test_an_issuer_that_signs_nobody_out_leaves_it_at_the_console(
+        self, client: httpx.AsyncClient, issuer: LoginIssuer
+    ) -> None:
+        issuer.ends_sessions = False
+        await sign_in(client, issuer)
+        out = await press(client, "/jobs", "/sign-out")
+        assert (out.status_code, out.headers["location"]) == (303, "/sign-in")
+        assert not await is_signed_in(client)
+
+    async def test_one_signs_out_while_the_issuer_is_away(
+        self, dead_letters: Cluster, client: httpx.AsyncClient, issuer: LoginIssuer
+    ) -> None:
+        await sign_in(client, issuer)
+        dead_letters.deploy(console, SETTINGS)  # a process that has not asked it yet
+        issuer.away = True
+        out = await press(client, "/jobs", "/sign-out")
+        assert (out.status_code, out.headers["location"]) == (303, "/sign-in")
+        assert "could not be asked and may know you still" in (await client.get("/sign-in")).text
+        assert not await is_signed_in(client)
 
     async def test_the_lists_hold_for_whom_a_proxy_names_too(
         self, dead_letters: Cluster, client: httpx.AsyncClient

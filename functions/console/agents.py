@@ -1,0 +1,93 @@
+"""Agents: what came of each issue, what it cost, and which requests were refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.events import correlation, search
+from functions.console.job_outputs import FUNCTION as OUTPUTS
+from functions.console.jobs import FUNCTION as LAUNCHER
+from functions.console.jobs import state_of
+from functions.console.pages import Page
+from functions.console.panels import Panel, Query
+from functions.events.agent import AgentRefused
+from functions.kit.errors import FunctionError, TemporaryError
+
+SHOWN = 200  # of the newest Jobs, and of the newest outputs
+SHOWN_REFUSALS = 20
+
+
+async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The issues of the newest Jobs, each with the outcome and cost of its agents."""
+    jobs, outputs = await asyncio.gather(
+        _read(ask, LAUNCHER, "/jobs", "jobs"), _read(ask, OUTPUTS, "/outputs", "outputs")
+    )
+    away = {
+        name: found
+        for name, found in ((LAUNCHER, jobs), (OUTPUTS, outputs))
+        if isinstance(found, str)
+    }
+    if len(away) == 2:
+        raise TemporaryError(away[LAUNCHER])
+    rows = by_issue(*([] if isinstance(found, str) else found for found in (jobs, outputs)))
+    cost = sum(row["cost_usd"] or 0 for row in rows)
+    return {"issues": rows, "cost_usd": cost, "away": away}
+
+
+async def _read(ask: Ask, function: str, at: str, name: str) -> list[Row] | str:
+    """The newest rows, or why they are not known."""
+    try:
+        found: list[Row] = (await ask.function(function).read(at, limit=SHOWN))[name]
+    except FunctionError as error:
+        return error.detail
+    return found
+
+
+def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
+    """One row for each task that has a repository: its newest Job, and the cost of them all.
+
+    >>> job = {"job_id": "j", "task_id": "a/b#1", "repository": "a/b", "state": "succeeded"}
+    >>> result = {"usage": {"cost_usd": 0.25, "turns": 3}}
+    >>> left = {"job_id": "j", "task_id": "a/b#1", "state": "delivered", "result": result}
+    >>> (row,) = by_issue([job], [left])
+    >>> row["task_id"], row["jobs"], row["cost_usd"], row["turns"], row["left"]["state"]
+    ('a/b#1', 1, 0.25, 3, 'delivered')
+    """
+    by_job = {left["job_id"]: left for left in outputs}
+    work = [{**job, "left": by_job.pop(job["job_id"], None)} for job in jobs if job["repository"]]
+    work += [{**left, "left": left} for left in by_job.values()]  # the launcher forgot their Jobs
+    found: dict[str, Row] = {}
+    for one in work:
+        newest = {**one, "jobs": 0, "cost_usd": None, "turns": None, "shown": state_of(one)}
+        row = found.setdefault(one["task_id"], newest)
+        row["jobs"] += 1
+        usage = ((one["left"] or {}).get("result") or {}).get("usage") or {}
+        for name in ("cost_usd", "turns"):
+            if usage.get(name) is not None:
+                row[name] = (row[name] or 0) + usage[name]
+    return list(found.values())
+
+
+async def refused(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The newest requests for an agent that were refused, each with the reason."""
+    events = await search(ask, type=AgentRefused.type, limit=SHOWN_REFUSALS)
+    for event in events:
+        event["correlation"] = correlation(event)
+    return {"events": events}
+
+
+def routes() -> list[Route]:
+    return Page(
+        "/agents",
+        "Agents",
+        [
+            Panel("agents", "By issue, newest first", listed, live_s=5),
+            Panel("refused", "Refused requests", refused, live_s=30),
+        ],
+        lead="What came of each issue that an agent worked on, and what it cost.",
+    ).routes()
