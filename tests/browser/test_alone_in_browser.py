@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 import stamina
 from playwright.async_api import BrowserContext, expect
@@ -11,6 +14,7 @@ from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
 from tests.browser.conftest import Tab
 from tests.browser.console_server import served
+from tests.browser.test_console_in_browser import serious
 from tests.support.cluster import Cluster
 
 pytestmark = [pytest.mark.browser]
@@ -37,6 +41,34 @@ async def test_a_service_that_is_away_says_so_and_is_asked_again(
             )
 
 
+async def test_the_navigation_counts_what_its_pages_list(
+    context: BrowserContext, cluster: Cluster, functions_database: str
+) -> None:
+    cluster.deploy(console, {"CONSOLE_LOCAL": "true"})
+    cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
+    for number in range(3):
+        message = replace(DEAD_LETTER, id=f"lost-{number}")
+        assert (await cluster.tell("dead-letter", message)).status_code == 202
+    with stamina.set_testing(True, attempts=1):
+        async with served(cluster) as url:
+            page = await Tab(await context.new_page(), url.replace("127.0.0.1", "localhost")).open(
+                "/dead-letters?state=open"
+            )
+            rows = page.locator(".panel-dead_letters tbody tr")
+            counted = page.locator("#pages a[href='/dead-letters'] .count")
+            for left in (3, 2):
+                await expect(rows).to_have_count(left)
+                await expect(counted).to_have_text(re.compile(rf"^{left}\b"))
+                await rows.first.locator("a").click()
+                await page.locator("main a", has_text="Dismiss").click()
+                await page.get_by_label("Reason").fill("a drill")
+                await page.locator("main button", has_text="Dismiss").click()
+                await expect(page.locator(".notice")).to_be_visible()
+                # At once, on the page to which the action leads.
+                await expect(counted).to_have_text(re.compile(rf"^{left - 1}\b"))
+                await page.goto(url.replace("127.0.0.1", "localhost") + "/dead-letters?state=open")
+
+
 async def test_one_signs_in_acts_under_that_name_and_signs_out(
     context: BrowserContext, cluster: Cluster, functions_database: str
 ) -> None:
@@ -46,6 +78,11 @@ async def test_one_signs_in_acts_under_that_name_and_signs_out(
     async with served(cluster) as url:
         page = await Tab(await context.new_page(), url).open("/dead-letters/1")
         await page.locator("main a", has_text="Sign in: Send again").click()
+        await page.get_by_label("Your name").fill("José 李")
+        await page.get_by_label("Token").fill("wrong")
+        await page.locator("main button", has_text="Sign in").click()
+        await expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+        assert await serious(page) == []
         await page.get_by_label("Your name").fill("José 李")
         await page.get_by_label("Token").fill("correct horse")
         await page.locator("main button", has_text="Sign in").click()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -23,6 +25,7 @@ PAGES = {
     "project": "/projects/PHE001",
     "functions": "/functions",
     "events": "/events",
+    "events over time": "/events?range=24h",
     "trace": "/events/trace?correlation={trace}",
     "orchestrations": "/orchestrations",
     "orchestration": "/orchestrations/tenantCreation",
@@ -31,6 +34,7 @@ PAGES = {
     "undo plan": "/orchestrations/tenantCreation/runs/{flow}/undo",
     "jobs": "/jobs",
     "job": "/jobs/{job}",
+    "agents": "/agents",
     "sign in": "/sign-in",
     "schedules": "/schedules",
     "schedule": "/schedules/scrum-simulate",
@@ -135,6 +139,33 @@ async def test_an_event_opens_its_chain_of_cause(tab: Tab) -> None:
     await page.locator(".panel-stream tbody th a").first.click()
     await expect(page.locator(".graph .function").first).to_be_visible()
     await expect(page.locator(".panel-trace")).to_contain_text("cycle.completed")
+
+
+async def test_an_event_of_a_job_leads_to_the_job(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/events?subject={ran.job}")
+    await page.locator(".panel-stream tbody a", has_text=ran.job).first.click()
+    await expect(page.locator("h1")).to_have_text(ran.job)
+    await page.locator(".panel-job a", has_text="Trace").click()
+    await page.locator(".panel-trace tbody a", has_text=ran.job).first.click()
+    await expect(page.locator("h1")).to_have_text(ran.job)
+
+
+async def test_a_trace_copies_an_event_that_can_be_sent_again(tab: Tab, ran: Morning) -> None:
+    await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = await tab.open(f"/events/trace?correlation={ran.trace}")
+    row = page.locator(".panel-trace tbody tr", has_text="sprint.completed").first
+    await row.locator("summary").click()
+    copied = []
+    for name in ("JSON", "curl"):
+        await row.locator("button", has_text=f"Copy {name}").click()
+        await expect(row.locator("button", has_text="Copied")).to_have_count(1)
+        copied.append(await page.evaluate("navigator.clipboard.readText()"))
+        await expect(row.locator("button", has_text="Copied")).to_have_count(0)
+    event = json.loads(copied[0])
+    assert event["type"] == "io.dsm.sprint.completed.v1"
+    assert event["correlationid"] == ran.trace
+    command = shlex.split(copied[1])
+    assert json.loads(command[command.index("-d") + 1]) == event
 
 
 async def test_the_stream_shows_what_comes_without_a_reload(tab: Tab, ran: Morning) -> None:

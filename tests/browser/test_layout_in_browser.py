@@ -55,6 +55,32 @@ async def test_on_a_phone_each_value_of_a_schedule_has_its_label(
     await context.close()
 
 
+async def test_a_trace_on_a_phone_has_its_bars_and_answers_within_the_edge(
+    browser: Browser, ran: Morning
+) -> None:
+    context = await browser.new_context(viewport={"width": 390, "height": 740})
+    page = await Tab(await context.new_page(), ran.console).open(
+        f"/events/trace?correlation={ran.trace}"
+    )
+    rows = page.locator(".panel-trace tbody tr")
+    assert await rows.count() > 3
+    for row in await rows.all():
+        name, bars = row.locator("th"), row.locator(".span")
+        places = [await found.bounding_box() for found in (name, bars)]
+        assert places[0] is not None
+        assert places[1] is not None
+        assert places[0]["y"] < places[1]["y"]  # the event is named above its attempts
+        assert places[1]["width"] > 250
+        for found in (name, bars, *await row.locator(".attempts li").all()):
+            assert await lies_within(found, 390), await found.text_content()
+    # The graph is wider than a phone: it scrolls in its own frame, which the keyboard reaches.
+    frame = page.locator(".panel-trace .scroll:has(.graph)")
+    assert await lies_within(frame, 390)
+    assert await frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
+    assert await frame.get_attribute("tabindex") == "0"
+    await context.close()
+
+
 async def test_today_is_one_screen(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     page = await Tab(await context.new_page(), ran.console).open("/")
