@@ -49,6 +49,7 @@ def line_plot(
         show_minor_x_labels=False,
         truncate_label=-1,
         dots_size=3.5,
+        margin_right=48,  # half of the last label
         y_title=y_title,
         **({} if stacked else {"range": (0, max(highest, default=1))}),
     )

@@ -36,7 +36,13 @@ async def velocity(ask: Ask, query: Query) -> Mapping[str, Any]:
     title = f"Velocity of {project_id}, in completed tasks per sprint"
     plot = line_plot(
         [row["sprint"].sprint_id for row in rows],
-        {name: [row[name] for row in rows] for name in ("planned", "completed")},
+        {
+            "planned": [row["planned"] for row in rows],
+            # One that is under way has no velocity yet.
+            "completed": [
+                row["completed"] if row["sprint"].status != IN_PROGRESS else None for row in rows
+            ],
+        },
         title,
         y_title="tasks",
     )

@@ -1,14 +1,12 @@
 """Functions: what Kubernetes says of each, how its runs of the last hour went, and its outbox.
 
-A function that keeps no record of runs has a status only: asking its pod for metrics would start
-one that is scaled to zero.
+A function that keeps no record of runs has a status only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +27,6 @@ BUCKETS = 12  # of five minutes each
 # At most so many runs are read of one function; a busier one says that it was cut.
 MAX_RUNS = 1000
 SHOWN_FAILURES = 10
-_SAMPLE = re.compile(r"^(function_outbox_\w+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
 
 
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -94,14 +91,14 @@ async def _record(ask: Ask, function: str) -> Row | str:
     """A function's runs of the last hour, its last run and its outbox; the reason without them."""
     since = (ask.ctx.now() - HOUR).isoformat()
     try:
-        runs, latest, outbox = await asyncio.gather(
-            ask.runs(function, since=since, limit=MAX_RUNS),
+        found, latest = await asyncio.gather(
+            ask.function(function).read("/runs", since=since, limit=MAX_RUNS, outbox="true"),
             ask.runs(function, limit=1),
-            _outbox(ask, function),
         )
     except FunctionError as error:
         return error.detail
-    return {"runs": runs, "last": latest[0]["ended_at"] if latest else None, "outbox": outbox}
+    last = latest[0]["ended_at"] if latest else None
+    return {"runs": found["runs"], "last": last, "outbox": found.get("outbox")}
 
 
 async def _objects(ask: Ask, plural: str) -> list[Row] | str:
@@ -118,23 +115,8 @@ def _by_name(objects: list[Row] | str) -> dict[str, Row]:
     return {} if isinstance(objects, str) else {o["metadata"]["name"]: o for o in objects}
 
 
-async def _outbox(ask: Ask, function: str) -> Row | None:
-    """How many events of the function's database wait to be sent; None where it does not tell."""
-    try:
-        text = await ask.function(function).text("/metrics")
-    except FunctionError:
-        return None
-    found = {name: float(value) for name, value in _SAMPLE.findall(text)}
-    if "function_outbox_waiting" not in found:
-        return None
-    return {
-        "waiting": int(found["function_outbox_waiting"]),
-        "oldest_ms": 1000 * found.get("function_outbox_oldest_seconds", 0.0),
-    }
-
-
 def status_of(service: Row | None, revisions: Mapping[str, Row]) -> Row:
-    """A Knative Service's status and revision, by their conditions; a laptop reports none.
+    """A Knative Service's status and revision, by their conditions.
 
     A revision that is ready and has no pod is asleep; one that waits for its first pod is starting.
 
@@ -145,21 +127,28 @@ def status_of(service: Row | None, revisions: Mapping[str, Row]) -> Row:
     'asleep'
     >>> status_of({"status": {"conditions": [{"type": "Ready", "status": "False",
     ...     "message": "no image"}], "latestReadyRevisionName": "a-1"}}, {})
-    {'status': 'failing', 'revision': 'a-1', 'why': 'no image'}
+    {'status': 'failing', 'revision': 'a-1', 'why': 'no image', 'since': None}
+    >>> crashed = {"type": "ContainerHealthy", "status": "False", "message": "exit code 137"}
+    >>> status_of(service, {"a-1": {"status": {"conditions": [crashed]}}})["why"]
+    'exit code 137'
     >>> status_of({}, {})["status"]
     'not reported'
     """
     status = (service or {}).get("status") or {}
     ready = _conditions(service).get("Ready")
-    row: Row = {"status": "not reported", "revision": "", "why": ""}
+    row: Row = {"status": "not reported", "revision": "", "why": "", "since": None}
     row["revision"] = status.get("latestReadyRevisionName") or ""
     if ready is None:
         return row
     state = {"True": "ready", "False": "failing"}.get(ready["status"], "starting")
-    active = _conditions(revisions.get(row["revision"])).get("Active", {}).get("status", "True")
-    if state == "ready" and active != "True":
-        state = "asleep" if active == "False" else "starting"
-    return row | {"status": state, "why": "" if state == "ready" else ready.get("message") or ""}
+    of_revision = _conditions(revisions.get(row["revision"]))
+    active = of_revision.get("Active", {})
+    if state == "ready" and active.get("status", "True") != "True":
+        state = "asleep" if active["status"] == "False" else "starting"
+    healthy = of_revision.get("ContainerHealthy", {})
+    crash = healthy.get("message") if healthy.get("status") == "False" else ""
+    why = ready.get("message") if state == "failing" else crash
+    return row | {"status": state, "why": why or "", "since": active.get("lastTransitionTime")}
 
 
 def _conditions(found: Row | None) -> dict[str, Row]:

@@ -35,8 +35,8 @@ def waterfall(events: Sequence[Row]) -> float:
     >>> [(bar.x, bar.width, bar.tone, bar.text) for bar in event["bars"]]
     [(200, 200, 'bad', 'a: 503 after 1.0 s'), (800, 200, 'good', 'a: 202 after 1.0 s')]
     """
-    began = min(event["arrived"] for event in events)
-    ended = max(event["arrived"] for event in events)
+    began: float = min(event["arrived"] for event in events)
+    ended: float = max(event["arrived"] for event in events)
     for event in events:
         for delivery in event["deliveries"]:
             free = event["arrived"]

@@ -40,6 +40,7 @@ from knative.local.postgres import Postgres
 from knative.local.processes import Processes
 from knative.local.revision import Limits, Revision
 from knative.local.server import Server, bind
+from knative.local.service_status import keep_status
 from knative.local.tick import PING
 from knative.local.timeline import Timeline, wait_until_idle
 from knative.local.translate import brokers, triggers
@@ -183,6 +184,8 @@ class Runtime:
             self._stack.append(partial(_cancelled, asyncio.create_task(self._notice())))
         self._stack += [self.broker.pause, self.clock.close]
         await self._try_services()
+        keeping = asyncio.create_task(keep_status(self.kube.app, self.processes.revisions))
+        self._stack.append(partial(_cancelled, keeping))
         if self.options.automatic:
             self.clock.start()
         self._announce()

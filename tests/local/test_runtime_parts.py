@@ -7,6 +7,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,32 @@ async def test_localhost_leads_to_the_service_in_front_but_for_its_own_paths(
             assert "path" not in (await client.get("/_knative/settled")).json()
             assert (await client.get("/kubernetes/version")).json()["gitVersion"]
             assert (await client.get("/")).json()["administration"] == "/_knative/status"
+
+
+async def test_the_kubernetes_api_says_how_each_service_is(tmp_path: Path) -> None:
+    serving = "/kubernetes/apis/serving.knative.dev/v1/namespaces/dsm"
+
+    async def conditions(kind: str, name: str) -> dict[str, Any]:
+        async with runtime.client() as client:
+            answer = await client.get(f"{serving}/{kind}/{name}")
+        found = answer.json().get("status", {}).get("conditions", ())
+        return {one["type"]: one for one in found}
+
+    async def is_active(wanted: str) -> bool:
+        found = await conditions("revisions", "echo-00001")
+        return bool(found) and found["Active"]["status"] == wanted
+
+    # Kept for longer than it takes to write a status.
+    with local_knative(TINY, tmp_path, "--idle", "3") as runtime:
+        async with runtime.client("echo") as client:
+            assert (await client.get("/")).is_success
+        assert await eventually(partial(is_active, "True"))
+        assert (await conditions("services", "echo"))["Ready"]["status"] == "True"
+        assert await eventually(partial(is_active, "False"))
+        async with runtime.client() as client:
+            listed = (await client.get(f"{serving}/revisions")).json()["items"]
+        labels = [one["metadata"]["labels"]["serving.knative.dev/service"] for one in listed]
+        assert labels == ["echo", "letters"]
 
 
 async def test_a_front_that_is_not_there_is_named(tmp_path: Path) -> None:

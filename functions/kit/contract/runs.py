@@ -11,6 +11,7 @@ from starlette.responses import Response
 from functions.kit import cloudevents
 from functions.kit.contract.query import Query, page
 from functions.kit.durable import history
+from functions.kit.durable.outbox import unsent
 
 if TYPE_CHECKING:
     from functions.kit.context import Context
@@ -23,7 +24,8 @@ async def runs(request: Request, ctx: Context) -> Response:
 
     `id` may be given several times. With `latest=true` only the newest run of each name: an id up
     to its `@`. With `answers=true` each good run carries the events that it emitted. With
-    `tally=true` the answer counts, by type, all runs of the time, however few are listed.
+    `tally=true` the answer counts, by type, all runs of the time, however few are listed. With
+    `outbox=true` it says how many of the function's events are not sent yet, and since when.
     """
     query = Query(request)
     limit = query.limit(20, 1000)
@@ -43,5 +45,8 @@ async def runs(request: Request, ctx: Context) -> Response:
     answer: dict[str, Any] = {"runs": shown, "next": following}
     if query.flag("tally"):
         answer["tally"] = await history.summary(ctx.store, ctx.function, wanted)
+    if query.flag("outbox"):
+        left = await unsent(ctx.store, ctx.function)
+        answer["outbox"] = {"waiting": left.count, "oldest_ms": 1000 * left.oldest_s}
     text = json.dumps(answer, default=cloudevents.format_time)
     return Response(text, media_type="application/json")

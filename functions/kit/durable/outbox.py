@@ -204,12 +204,15 @@ class Unsent:
     oldest_s: float
 
 
-async def unsent(store: Store) -> Unsent:
+async def unsent(store: Store, function: str | None = None) -> Unsent:
+    """Of one function, or of all that share the database."""
     async with store.connection() as connection:
         row = await connection.fetchrow(
             """SELECT count(*) AS count,
                    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
-               FROM outbox_event WHERE dead_lettered_at IS NULL"""
+               FROM outbox_event
+               WHERE dead_lettered_at IS NULL AND ($1::text IS NULL OR function = $1)""",
+            function,
         )
     assert row is not None, "an aggregate has one row"
     return Unsent(row["count"], row["oldest_s"])

@@ -17,7 +17,7 @@ from knative.local.kube.kubelet import Kubelet
 from knative.local.kube.machine import Machine
 from knative.local.kube.objects import Objects
 from knative.local.kube.sources import ApiServerSources, Publish
-from knative.local.kube.store import Change, Object, Store
+from knative.local.kube.store import Change, Key, Object, Store
 from knative.local.manifests.images import Program
 
 
@@ -103,6 +103,18 @@ class KubeApi:
         """
         return self._objects.apply(manifest)
 
+    def observe(self, kind: str, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Write a status as a controller does: a condition that stays keeps its time."""
+        key = Key(kind, namespace, name)
+        if held := self._store.get(key):
+            old = {one["type"]: one for one in (held.get("status") or {}).get("conditions") or ()}
+            conditions = [_unchanged(old.get(one["type"]), one) for one in status["conditions"]]
+            self._store.put(key, {**held, "status": {**status, "conditions": conditions}})
+
+    def drop(self, kind: str, namespace: str, name: str) -> None:
+        """Take an object away that only this program makes."""
+        self._store.remove(Key(kind, namespace, name))
+
     def list(self, kind: str, namespace: str | None = None) -> Sequence[Object]:
         """All objects of a kind (`Job`, `PingSource` ...); read only."""
         return self._store.select(kind, namespace)
@@ -115,3 +127,9 @@ class KubeApi:
                 callback(change.type, change.object)
 
         return self._store.listen(follow)
+
+
+def _unchanged(old: Object | None, new: Object) -> Object:
+    """The old condition where the new one says the same at another time."""
+    time = "lastTransitionTime"
+    return old if old is not None and old | {time: ""} == new | {time: ""} else new

@@ -50,6 +50,7 @@ API_SERVER_SOURCE = Resource(
     "sources.knative.dev", "ApiServerSource", "apiserversources", generation=True, status=True
 )
 SERVICE = Resource("serving.knative.dev", "Service", "services", verbs=READ, generation=True)
+REVISION = Resource("serving.knative.dev", "Revision", "revisions", verbs=READ, generation=True)
 
 RESOURCES: tuple[Resource, ...] = (
     CONFIG_MAP,
@@ -60,6 +61,7 @@ RESOURCES: tuple[Resource, ...] = (
     PING_SOURCE,
     API_SERVER_SOURCE,
     SERVICE,
+    REVISION,
 )
 BY_PLURAL: Mapping[tuple[str, str], Resource] = {(r.group, r.plural): r for r in RESOURCES}
 BY_KIND: Mapping[str, Resource] = {r.kind: r for r in RESOURCES}

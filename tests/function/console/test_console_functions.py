@@ -11,31 +11,30 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
+from functions.events.schedule import ScheduleDue
+from functions.sprint_report.main import sprint_report
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
+from tests.support.dsm_services import World
 from tests.support.kubernetes_peer import Say, kube_peer
 
 NOW = datetime(2026, 3, 6, 15, tzinfo=UTC)
-METRICS = """# TYPE function_outbox_waiting gauge
-function_outbox_waiting{target="sprint-report"} 3
-function_outbox_oldest_seconds{target="sprint-report"} 75.2
-"""
 
 
 def record(*runs: dict[str, Any]) -> Starlette:
     async def answered(request: Request) -> Response:
         if since := request.query_params.get("since"):
             assert datetime.fromisoformat(since) == NOW - timedelta(hours=1)
-        return JSONResponse({"runs": list(runs), "next": None})
+        answer: dict[str, Any] = {"runs": list(runs), "next": None}
+        if request.query_params.get("outbox"):
+            answer["outbox"] = {"waiting": 3, "oldest_ms": 75_200}
+        return JSONResponse(answer)
 
-    async def metrics(request: Request) -> Response:
-        return PlainTextResponse(METRICS)
-
-    return Starlette(routes=[Route("/runs", answered), Route("/metrics", metrics)])
+    return Starlette(routes=[Route("/runs", answered)])
 
 
 def run(took_ms: float, outcome: str = "ok") -> dict[str, Any]:
@@ -60,7 +59,7 @@ def test_its_durations_and_failures_are_counted(page: str) -> None:
     assert 'data-label="p50">30 ms<' in row
     assert "p95 by 5 minutes: " in row
     assert 'data-label="p95">2.0 s<' in row
-    assert 'aria-label="Runs per 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0"' in row
+    assert 'aria-label="Runs by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0"' in row
 
 
 async def test_a_delivery_that_failed_for_good_is_listed_with_its_dead_letter(
@@ -81,6 +80,21 @@ def test_its_outbox_and_its_last_run_have_an_age(page: str) -> None:
     row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
     assert ">3 waiting</span><small>the oldest for 1 min 15 s</small>" in row
     assert "data-ago>7 min ago<" in row
+
+
+async def test_an_event_that_cannot_be_sent_is_seen_to_wait(
+    cluster: Cluster, world: World, functions_database: str
+) -> None:
+    cluster.deploy(console, LOCAL)
+    cluster.deploy(sprint_report, {"DATABASE_URL": functions_database})
+    world.sprint("GEM-001", 1, 100)
+    cluster.down.add("broker-ingress")
+    tick = ScheduleDue(schedule="sprint-report", time=NOW)
+    assert (await cluster.tell("sprint-report", tick)).status_code == 202
+    async with browser(cluster) as client:
+        page = (await client.get("/functions/panels/functions")).text
+    row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
+    assert re.search(r">\d waiting</span><small>the oldest for ", row), row
 
 
 def condition(type_: str, status: str, reason: str = "") -> dict[str, Any]:
