@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.events import correlation, search
+from functions.console.formatting import count
 from functions.console.job_outputs import FUNCTION as OUTPUTS
 from functions.console.jobs import FUNCTION as LAUNCHER
 from functions.console.jobs import state_of
@@ -81,6 +82,25 @@ async def refused(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"events": events}
 
 
+async def launch_routes(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Which events start a Job, by the launcher's routes."""
+    found = (await ask.function(LAUNCHER).read("/routes"))["routes"]
+    for route in found:
+        route["matches"] = {name: _matched(value) for name, value in route["match"].items()}
+    return {"routes": found, "summary": count(len(found), "route")}
+
+
+def _matched(value: object) -> str:
+    """A value that a route matches.
+
+    >>> _matched(["a", "b"]), _matched(False), _matched("triage")
+    ('a or b', 'no', 'triage')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def routes() -> list[Route]:
     return Page(
         "/agents",
@@ -88,6 +108,7 @@ def routes() -> list[Route]:
         [
             Panel("agents", "By issue, newest first", listed, live_s=5),
             Panel("refused", "Refused requests", refused, live_s=30),
+            Panel("launch_routes", "What starts a Job", launch_routes, folded=True),
         ],
         lead="What came of each issue that an agent worked on, and what it cost.",
     ).routes()

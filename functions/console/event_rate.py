@@ -51,7 +51,7 @@ async def rate(ask: Ask, query: Query) -> Mapping[str, Any]:
         {name: [row[name] for row in rows] for name in OUTCOMES},
         title,
         y_title="events",
-        stacked=True,
+        bars=True,
     )
     return {"rows": rows, "plot": plot, "title": title, "cut": not is_all, "outcomes": OUTCOMES}
 

@@ -58,17 +58,14 @@ async def _sprints(ask: Ask, day: date) -> list[Number]:
         runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(day))
     except FunctionError as error:
         return [
-            Number(name, "#panel-report", why=error.detail)
-            for name in ("sprints active", "complete")
+            Number(name, "#in-report", why=error.detail) for name in ("sprints active", "complete")
         ]
     reports = emitted(runs, SprintsReported.type)
     states = [row["state"] for row in reports[0]["sprints"]] if reports else []
     counts = {state: states.count(state) if reports else None for state in ("active", "complete")}
     return [
-        Number("sprints active", "#panel-report", counts["active"]),
-        Number(
-            "complete", "#panel-report", counts["complete"], "good" if counts["complete"] else ""
-        ),
+        Number("sprints active", "#in-report", counts["active"]),
+        Number("complete", "#in-report", counts["complete"], "good" if counts["complete"] else ""),
     ]
 
 
@@ -79,13 +76,12 @@ async def _scrums(ask: Ask, day: date) -> list[Number]:
         )
     except FunctionError as error:
         return [
-            Number(name, "#panel-scrums", why=error.detail)
-            for name in ("tasks moved", "notes filed")
+            Number(name, "#in-scrums", why=error.detail) for name in ("tasks moved", "notes filed")
         ]
     facts = emitted(runs, ScrumReported.type)
     return [
-        Number("tasks moved", "#panel-scrums", sum(fact["moved_tasks"] for fact in facts)),
-        Number("notes filed", "#panel-scrums", len(facts)),
+        Number("tasks moved", "#in-scrums", sum(fact["moved_tasks"] for fact in facts)),
+        Number("notes filed", "#in-scrums", len(facts)),
     ]
 
 

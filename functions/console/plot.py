@@ -24,15 +24,17 @@ def line_plot(
     shaded: Mapping[int, str] | None = None,
     notes: Mapping[int, str] | None = None,
     stacked: bool = False,
+    bars: bool = False,
 ) -> Markup:
-    """Lines over labels, or areas on each other; a value is shown on hover.
+    """Lines over labels, areas on each other, or `bars` on each other; a value is shown on hover.
 
     A vertical line stands at the `marked` label. `shaded` and `notes` name labels by their number:
     a band with its reason on hover, and a vertical line with a short text. The first series has a
     value at each label. The numbers must stand in a table beside it, so readers get the title.
     """
     every = max(1, len(labels) // 8)
-    kind = pygal.StackedLine if stacked else pygal.Line
+    kind = pygal.StackedBar if bars else pygal.StackedLine if stacked else pygal.Line
+    stacked = stacked or bars
     highest = [v for values in series.values() for v in values if v]
     chart: Any = kind(
         js=[],
@@ -61,7 +63,7 @@ def line_plot(
         if stacked:
             root.set("class", f"{root.get('class', '')} stacked")
         _overlay(root, shaded or {}, notes or {})
-        return _mark(_bare(root, title), marked)
+        return _mark(_bare(root, title, list(series)), marked)
 
     chart.add_xml_filter(finish)
     return Markup(chart.render(is_unicode=True, disable_xml_declaration=True))
@@ -101,19 +103,36 @@ def _overlay(root: Element, shaded: Mapping[int, str], notes: Mapping[int, str])
         SubElement(note, "text", {"x": f"{xs[number] + 4:.1f}", "y": "12"}).text = text
 
 
-def _bare(root: Element, title: str) -> Element:
+def _titles(root: Element, names: Sequence[str]) -> list[tuple[Element, str]]:
+    """Each dot and bar, with the series, label and value that it stands for."""
+    found = []
+    for serie in root.iter("g"):
+        kinds = serie.get("class", "").split()
+        if not kinds or kinds[0] != "series":
+            continue
+        name = names[int(kinds[1].removeprefix("serie-"))]
+        for mark in serie.iter("g"):
+            if mark.get("class") in ("dots", "bar"):
+                texts = {desc.get("class"): desc.text for desc in mark.iter("desc")}
+                found.append((mark, f"{name}, {texts.get('x_label')}: {texts.get('value')}"))
+    return found
+
+
+def _bare(root: Element, title: str, names: Sequence[str]) -> Element:
     """Without what a strict policy forbids, and with a name for who cannot see it."""
-    dotted = [g for g in root.iter("g") if g.get("class") == "dots"]
-    titles = [(g, f"{d.text}") for g in dotted for d in g.iter("desc") if d.get("class") == "value"]
+    titles = _titles(root, names)
     for parent in list(root.iter()):
         for child in list(parent):
             inline = child.tag in ("defs", "style", "script", "title", "desc")
             if inline or not isinstance(child.tag, str) or "tooltip" in child.get("class", ""):
-                if child.get("class", "").startswith("dot") or parent.get("class") == "off":
+                if (
+                    child.get("class", "").startswith(("dot", "rect"))
+                    or parent.get("class") == "off"
+                ):
                     continue
                 parent.remove(child)
-    for dots, value in titles:
-        SubElement(dots, "title").text = value
+    for mark, text in titles:
+        SubElement(mark, "title").text = text
     root.attrib.pop("id", None)
     root.set("role", "img")
     root.set("aria-label", title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
@@ -16,6 +17,7 @@ from functions.console.formatting import short_type
 from functions.console.pages import endpoint
 from functions.console.ping_sources import name_of, sources_of
 from functions.console.rendering import View, render
+from functions.console.today import names_of, notes_of
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
 
@@ -116,7 +118,28 @@ async def schedules(ask: Ask, term: str) -> list[Hit]:
     return [Hit("Schedule", name, path("schedules", name)) for name in named[:MAX_HITS]]
 
 
-SOURCES = (functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
+async def people(ask: Ask, term: str) -> list[Hit]:
+    """Team members by a part of the name, on the page of the newest daily scrum."""
+    if len(term) < MIN_PART:
+        return []
+    names = await names_of(ask)
+    named = {id: name for id, name in names.items() if term.lower() in name.lower()}
+    day = await _newest_scrum(ask) if named else ""
+    return [
+        Hit("Team member", name, f"/?day={day}#member-{id}")
+        for id, name in sorted(named.items(), key=lambda item: item[1])[:MAX_HITS]
+    ]
+
+
+async def _newest_scrum(ask: Ask) -> date:
+    """The latest day of a week that has a report; today where none has."""
+    today = ask.ctx.now().date()
+    days = [today - timedelta(days=number) for number in range(8)]
+    notes = await asyncio.gather(*(notes_of(ask, day) for day in days))
+    return next((day for day, found in zip(days, notes, strict=True) if found), today)
+
+
+SOURCES = (people, functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
 
 
 async def search(view: View) -> Response:

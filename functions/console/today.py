@@ -59,13 +59,14 @@ async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's reports, per team member."""
     of = day_of(ask, query)
-    notes, names = await asyncio.gather(_notes(ask, of), names_of(ask))
+    notes, names = await asyncio.gather(notes_of(ask, of), names_of(ask))
     members = per_person(notes, str(of), names)
     summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
     return {"members": members, "notes": len(notes), "day": of, "summary": summary}
 
 
-async def _notes(ask: Ask, day: date) -> list[Row]:
+async def notes_of(ask: Ask, day: date) -> list[Row]:
+    """The reports that were filed for a day."""
     chronicle = ask.service(ask.services.chronicle)
     try:
         notes: list[Row] = await chronicle.read(

@@ -61,7 +61,7 @@ def _active(state: State) -> tuple[str, str, str]:
 
 
 def _healthy(revision: Revision) -> tuple[str, str, str]:
-    """Whether the last process ran well; a crash is told until the next one is ready."""
+    """Whether the last process ran well; a crash is reported until the next one is ready."""
     return ("False", "ContainerExited", revision.reason) if revision.reason else ("True", "", "")
 
 

@@ -110,20 +110,24 @@ class Morning:
         assert answer["run"] == "FAILED", answer
         self.failed = answer["flowId"]
 
-    async def nap(self) -> None:
-        """A signed sample issue becomes a Job that says something and goes on."""
-        issue = sample_issue(42)
-        issue["label"] = issue["label"] | {"name": "nap"}
+    async def label(self, number: int, label: str) -> None:
+        """GitHub says, with its signature, that an issue got a label."""
+        issue = sample_issue(number)
+        issue["label"] = issue["label"] | {"name": label}
         body = json.dumps(issue).encode()
         key = self.runtime.secret("dsm/webhook-secrets", "github").encode()
         headers = {
             "content-type": "application/json",
             "x-github-event": "issues",
-            "x-github-delivery": "delivery-42",
+            "x-github-delivery": f"delivery-{number}",
             "x-hub-signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}",
         }
         async with self.runtime.client("webhook-receiver", headers=headers) as client:
             assert (await client.post("/webhook/github", content=body)).status_code == 202
+
+    async def nap(self) -> None:
+        """A signed sample issue becomes a Job that says something and goes on."""
+        await self.label(42, "nap")
 
         async def runs() -> str:
             async with self.runtime.client("job-launcher") as client:

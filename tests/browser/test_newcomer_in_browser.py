@@ -44,7 +44,7 @@ async def test_why_was_this_event_given_up(tab: Tab) -> None:
 async def test_send_the_failed_events_of_last_night_again(tab: Tab) -> None:
     page = await tab.open("/")
     await page.click("#pages a:has-text('Dead letters')")
-    await page.click("text=Send all open ones of this filter again")
+    await page.click("text=Send all open ones again")
     await expect(page.locator("h1")).to_contain_text("again?")
     await expect(page.locator("main button.primary")).to_have_text("Send again")
 
@@ -75,9 +75,8 @@ async def test_is_everything_done_that_was_due_this_week(tab: Tab) -> None:
 
 async def test_what_did_a_person_do_yesterday(tab: Tab) -> None:
     page = await tab.open("/")
-    await page.locator(".glance a", has_text="2").last.click()
-    await page.locator(".panel-scrums summary").click()
-    await expect(page.locator(".member .tasks p").first).not_to_be_empty()
+    await page.click(".glance a[aria-label='2 notes filed']")
+    await expect(page.locator(".member .tasks p").first).to_be_visible()
 
 
 async def test_which_function_failed_in_the_last_hour(tab: Tab) -> None:
@@ -97,3 +96,54 @@ async def test_what_became_of_the_agent_of_this_issue(tab: Tab, ran: Morning) ->
     await page.keyboard.press("Enter")
     await expect(page.locator("h1")).to_have_text(ran.job)
     await expect(page.locator(".panel-job .verdict")).to_contain_text("unning")
+
+
+async def test_what_did_this_person_do_at_the_last_scrum(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.keyboard.press("/")
+    await page.keyboard.type("yuki")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".member:target h3")).to_contain_text("Yuki Tanaka")
+    await expect(page.locator(".member:target .tasks p").first).to_be_visible()
+
+
+async def test_how_much_does_a_project_complete_per_sprint(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.click("#pages a:has-text('Sprints')")
+    await page.locator("tbody a", has_text=re.compile("^PHE001$")).first.click()
+    await expect(page.locator(".panel-velocity .verdict")).to_have_text(
+        "10.0 tasks per closed sprint."
+    )
+
+
+async def test_why_did_this_issue_start_no_agent(tab: Tab, ran: Morning) -> None:
+    await ran.label(51, "agent")  # by a user of whom GitHub says nothing
+    page = await tab.open("/")
+    await page.click("#pages a:has-text('Agents')")
+    row = page.locator(".panel-refused tbody tr", has_text="acme/shop#51")
+    await expect(row.locator("[data-label='Why not']")).to_contain_text("triage or more")
+    await page.locator(".panel-launch_routes summary").click()
+    routes = page.locator(".panel-launch_routes tbody tr", has_text="issue-labelled-agent")
+    await expect(routes).to_contain_text("actor triage")
+
+    # By the search too.
+    await page.keyboard.press("/")
+    await page.keyboard.type("acme/shop#51")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".panel-stream tbody")).to_contain_text("triage or more")
+
+
+async def test_what_followed_from_a_sprint_and_what_took_longest(tab: Tab) -> None:
+    page = await tab.open("/")
+    await page.keyboard.press("/")
+    await page.keyboard.type("PHE001-S01")
+    await page.keyboard.press("Enter")
+    await page.locator("main a", has_text="about PHE001-S01").click()
+    await page.locator(".panel-stream tbody a", has_text="sprint.completed").first.click()
+    trace = page.locator(".panel-trace")
+    await expect(trace).to_contain_text("cycle.completed")
+    widths = "bars => bars.map(bar => bar.getBoundingClientRect().width)"
+    longest = trace.locator("tbody tr", has_text="sprint.completed").locator(".span .good")
+    assert max(await longest.evaluate_all(widths)) == max(
+        await trace.locator(".span .good").evaluate_all(widths)
+    )

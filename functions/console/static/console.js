@@ -39,13 +39,25 @@ function remember(root) {
 
 document.addEventListener("DOMContentLoaded", () => {
   refreshAges(document);
+  reveal();
   logs(document).forEach(stick);
   const zone = document.getElementById("zone");
   if (zone && !zone.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 });
+// What the address names may come after the page.
+let isShown = false;
+function reveal() {
+  const target = isShown ? null : document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  isShown = true;
+  for (let at = target.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+  target.scrollIntoView();
+}
+
 document.addEventListener("htmx:beforeSwap", (event) => remember(event.detail.target));
 document.addEventListener("htmx:afterSwap", () => {
   refreshAges(document);
+  reveal();
   for (const log of logs(document)) if (!scrolledAway.has(log)) stick(log);
 });
 setInterval(() => refreshAges(document), 30000);

@@ -318,7 +318,7 @@ class TestRoles:
         assert f'href="{html.escape(to)}"' in out.text
         assert "You are signed out." in (await client.get("/sign-in")).text
 
-    async def test_an_issuer_that_signs_nobody_out_leaves_it_at_the_console(
+    async def test_an_issuer_without_sign_out_leaves_it_at_the_console(
         self, client: httpx.AsyncClient, issuer: LoginIssuer
     ) -> None:
         issuer.ends_sessions = False

@@ -74,7 +74,7 @@ async def test_several_hits_are_listed(found: Cluster) -> None:
 async def test_no_hit_says_so(found: Cluster) -> None:
     async with browser(found) as client:
         answer = await client.get("/search?q=%3Cb%3Enone")
-    assert "Nothing has the id &lt;b&gt;none" in answer.text
+    assert "Nothing has the id or name &lt;b&gt;none" in answer.text
 
 
 async def test_a_source_that_is_away_is_named(found: Cluster) -> None:
