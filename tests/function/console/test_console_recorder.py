@@ -137,7 +137,8 @@ async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluste
     failed, ok = attempts.split("<li>")[1:]
     assert "failed NotSent: " in failed
     assert "project-orchestrator" in failed
-    assert " ms: ok</li>" in ok
+    assert " ms: ok <span" in ok
+    assert " after the one before" in ok
     assert "no answer" not in attempts
 
 
