@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions import job_grant
-from functions.agent_outputs import tables
+from functions.agent_outputs import checkpoints, tables
 from functions.agent_outputs.applier import Applier
 from functions.agent_outputs.outputs import Outputs
 from functions.agent_outputs.pull_request import READ_CONTENT
@@ -41,6 +41,7 @@ class _Posted(BaseModel):
     bundle: str | None = None
     problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
     prepared: bool = True
+    session: str = Field("", max_length=200)
 
 
 async def workspace(request: Request, ctx: Context) -> Response:
@@ -81,10 +82,23 @@ async def outputs(request: Request, ctx: Context) -> Response:
             posted.problems,
             ctx.now(),
             prepared=posted.prepared,
+            session=_storable(posted.session) or "",
         )
+        await checkpoints.drop(tx, grant.job_id)
     if new:
         ctx.part(Applier).trigger(ctx)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
+
+
+async def checkpoint(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{job}/checkpoint`: keep what the Job has done so far, in place of the last."""
+    grant = granted(request, ctx)
+    body = await read(request, MAX_BYTES)
+    posted, bundle = await off_loop(len(body), _posted, body)
+    async with ctx.store.transaction() as tx:
+        session = _storable(posted.session) or ""
+        await checkpoints.take(tx, grant.job_id, bundle, session, ctx.now())
+    return JSONResponse({"job_id": grant.job_id}, 202)
 
 
 async def listing(request: Request, ctx: Context) -> Response:
@@ -179,6 +193,7 @@ def _time(at: datetime | None) -> str | None:
 ROUTES = (
     route("/jobs/{job}/workspace", workspace, ["POST"]),
     route("/jobs/{job}/outputs", outputs, ["POST"]),
+    route("/jobs/{job}/checkpoint", checkpoint, ["POST"]),
     route("/outputs", listing),
     route("/outputs/{job}", one),
     route("/outputs/{job}/bundle", bundle),

@@ -65,17 +65,23 @@ Result = Applied | Unapplied | Unapproved
 
 async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Result:
     """Check everything, then do it; `TemporaryError` where another attempt may help."""
+    if not row.posted:
+        return Unapplied("lost", usage=_session(row))
     if not row.prepared:
         return Unapplied("not_prepared")
     if row.outputs is None:
-        return Unapplied("no_outputs")
+        return Unapplied("no_outputs", usage=_session(row))
     try:
         wanted = parse(row.outputs)
     except InvalidOutputs as error:
-        return Unapplied("invalid_outputs", [str(error)])
+        return Unapplied("invalid_outputs", [str(error)], _session(row))
     found = await _applied(row, wanted, github, settings)
     found.usage, found.summary = wanted.usage, decide.harmless(wanted.summary)
     return found
+
+
+def _session(row: OutputRow) -> AgentUsage:
+    return AgentUsage(session=row.session or None)
 
 
 async def _applied(

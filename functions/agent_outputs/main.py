@@ -1,9 +1,11 @@
 """Take what agents have left, check it by their routes' rules, and do it with a token of its own.
 
 in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
-        ApprovalDecided of outputs; ScheduleDue(schedule="agent-outputs-sweep")
-out     AgentDelivered, AgentUndelivered: one of both, once for each Job that posts;
-        ApprovalRequested before, where the route asks for it
+        JobSucceeded, JobFailed, JobCancelled; ApprovalDecided of outputs;
+        ScheduleDue(schedule="agent-outputs-sweep")
+out     AgentDelivered, AgentUndelivered: one of both for each Job that began, and once more where
+        the outputs of one that was given up as lost come after all; ApprovalRequested before, where
+        the route asks for it
 asks    GitHub, after the commit
 fails   503 while the database is away; while GitHub is, outputs wait
 """
@@ -12,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from functions.agent_outputs import tables
+from functions.agent_outputs import checkpoints, tables
 from functions.agent_outputs.api import ROUTES
 from functions.agent_outputs.applier import EMITS, Applier, decided
 from functions.agent_outputs.settings import OutputsSettings
 from functions.events.approval import ApprovalDecided
 from functions.events.base import Event
+from functions.events.job import NEVER_RAN, JobCancelled, JobFact, JobFailed, JobSucceeded
 from functions.events.schedule import ScheduleDue
 from functions.job_grant import MIN_KEY_LENGTH
 from functions.kit.context import Context
@@ -49,8 +52,17 @@ def retention(ctx: Context) -> Sequence[Rule]:
 
 
 async def ignores(event: Event, ctx: Context) -> bool:
-    """Is it an approval of something else?"""
-    return isinstance(event, ApprovalDecided) and event.before != "outputs"
+    """Is it of a Job whose outputs no one takes, or that never ran; or another's approval?"""
+    match event:
+        case ApprovalDecided():
+            return event.before != "outputs"
+        case JobFailed() if event.reason in NEVER_RAN:
+            return True
+        case JobSucceeded() if event.outcome == "recorded":
+            return True
+        case JobFact():
+            return not event.gives_outputs
+    return False
 
 
 async def start(ctx: Context) -> None:
@@ -70,10 +82,15 @@ async def start(ctx: Context) -> None:
     ignores=ignores,
     proven=["/jobs/"],  # by the grant of the Job
 )
-async def agent_outputs(event: ScheduleDue | ApprovalDecided, ctx: Context) -> list[Event]:
+async def agent_outputs(
+    event: JobSucceeded | JobFailed | JobCancelled | ApprovalDecided | ScheduleDue, ctx: Context
+) -> list[Event]:
     """Apply what is due: what was approved, and what GitHub was away for or whose process died."""
     ctx.on_commit(lambda: ctx.part(Applier).trigger(ctx))
     if isinstance(event, ScheduleDue):
         return []
     assert ctx.tx is not None, "this function has an inbox"
+    if isinstance(event, JobFact):
+        await checkpoints.ended(ctx.tx, event, ctx.now())
+        return []
     return await decided(ctx, ctx.tx, event)

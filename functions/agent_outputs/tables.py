@@ -1,4 +1,7 @@
-"""The table of agents' outputs: one row for each Job, from its arrival to what came of it."""
+"""The table of agents' outputs: one row for each Job, from its arrival to what came of it.
+
+A row that is not `posted` is of a Job that ended without having posted anything.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ class OutputRow:
     problems: list[str]
     prepared: bool
     approved_at: datetime | None
+    posted: bool
+    session: str
     state: State
     result: Mapping[str, Any] | None
     attempts: int
@@ -33,12 +38,15 @@ class OutputRow:
     has_bundle: bool
 
 
-_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, state, result, attempts,
-    last_error, received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
+_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, state, result,
+    attempts, last_error, received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
 
 
 def retention(days: int) -> tuple[Rule, ...]:
-    return (rule("agent_output", "settled_at", days, "state IN ('delivered', 'undelivered')"),)
+    return (
+        rule("agent_output", "settled_at", days, "state IN ('delivered', 'undelivered')"),
+        rule("agent_checkpoint", "taken_at", days),
+    )
 
 
 async def insert(
@@ -50,14 +58,25 @@ async def insert(
     at: datetime,
     *,
     prepared: bool,
+    session: str = "",
 ) -> bool:
-    """Keep what a Job has left; False where it has come before."""
+    """Keep what a Job has left; False where it has come before.
+
+    What comes late replaces that nothing had come.
+    """
     found = await tx.fetchval(
         """INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, outputs, bundle, problems, received_at,
-                due_at, prepared)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
-           ON CONFLICT (job_id) DO NOTHING RETURNING true""",
+                due_at, prepared, session)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)
+           ON CONFLICT (job_id) DO UPDATE
+               SET job_grant = excluded.job_grant, outputs = excluded.outputs,
+                   bundle = excluded.bundle, problems = excluded.problems,
+                   received_at = excluded.received_at, due_at = excluded.due_at,
+                   prepared = excluded.prepared, session = excluded.session, posted = true,
+                   state = 'received', result = NULL, settled_at = NULL, attempts = 0
+               WHERE NOT agent_output.posted
+           RETURNING true""",
         grant.job_id,
         grant.repository,
         grant.task_id,
@@ -67,6 +86,7 @@ async def insert(
         problems,
         at,
         prepared,
+        session,
     )
     return bool(found)
 

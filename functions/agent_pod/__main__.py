@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["collect"]:
         # Before whatever takes time to import: the agent may end at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, _END)
-    from functions.agent_pod.collect import collect
+    from functions.agent_pod.collect import Sidecar
     from functions.agent_pod.environment import Failure, Places
     from functions.agent_pod.prepare import prepare
     from functions.kit.errors import FunctionError
@@ -23,9 +23,11 @@ def main(arguments: list[str]) -> int:
             case ["prepare"]:
                 prepare(Places.read())
             case ["collect"]:
-                places = Places.read()
-                signal.sigwait(_END)  # when the other containers have ended
-                collect(places)
+                sidecar = Sidecar(Places.read())
+                # Until the other containers have ended.
+                while signal.sigtimedwait(_END, sidecar.places.checkpoint_s) is None:
+                    sidecar.checkpoint()
+                sidecar.collect()
             case _:
                 raise Failure("name prepare or collect")
     except (Failure, FunctionError) as failure:

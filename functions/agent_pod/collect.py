@@ -10,6 +10,7 @@ import os
 import re
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from functions.kit.clients.git import GitError, git
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
 MAX_OUTPUTS_BYTES = 256 * 1024
-# Of the pod's 600 s after SIGTERM: what cannot be posted in this time is lost with the pod.
-POST_S = 540.0
+# Of the pod's six hours after the agent's end: what cannot be posted in this time is lost with it.
+POST_S = 6 * 3600.0 - 120.0
 GIT_S = 30.0
 WORK, UNCOMMITTED = "refs/heads/work", "refs/heads/uncommitted"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -31,16 +32,49 @@ _WHO = {
 }
 
 
-def collect(places: Places) -> None:
-    """Post the outputs file and a bundle of what is new since the base."""
-    found: dict[str, Any] = {"outputs": None, "bundle": None, "problems": []}
-    for name, take in (("outputs", read_outputs), ("bundle", make_bundle)):
+class Sidecar:
+    """Posts what the agent has done so far, where that is new, and all of it at its end."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._kept: tuple[Work | None, str] = (None, "")
+
+    def checkpoint(self) -> None:
+        """Post once; what fails is tried with the next one, as it may be the last."""
         try:
-            found[name] = take(places)
-        except (Failure, GitError) as failure:
-            found["problems"].append(str(failure))
-    post(places, "outputs", found, POST_S)
-    print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
+            found = find_work(self.places)
+            kept = (found, read_session(self.places))
+            if kept == self._kept:
+                return
+            bundle = make_bundle(self.places, found) if found else None
+            body = {"bundle": bundle, "session": kept[1]}
+            post(self.places, "checkpoint", body, 0.0)
+        except (Failure, GitError, OSError) as failure:
+            print(f"nothing is kept yet: {failure}", flush=True)
+        else:
+            self._kept = kept
+
+    def collect(self) -> None:
+        """Post the outputs file, and a bundle of what is new since the base."""
+        places = self.places
+        found: dict[str, Any] = {"outputs": None, "bundle": None, "problems": []}
+        for name, take in (("outputs", read_outputs), ("bundle", _bundle)):
+            try:
+                found[name] = take(places)
+            except (Failure, GitError) as failure:
+                found["problems"].append(str(failure))
+        found["session"] = read_session(places)
+        post(places, "outputs", found, POST_S)
+        print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is new since `base`: the commit `tip`, and `tree` where there is more than is in it."""
+
+    base: str
+    tip: str
+    tree: str | None
 
 
 def read_outputs(places: Places) -> str | None:
@@ -56,8 +90,18 @@ def read_outputs(places: Places) -> str | None:
     return text.decode(errors="replace")
 
 
-def make_bundle(places: Places) -> str | None:
-    """What is new as a bundle in base64: `work`, and `uncommitted` on top of it."""
+def read_session(places: Places) -> str:
+    """The id of the agent's session, as far as it has left one; one line."""
+    return _line(places.session)[:200]
+
+
+def _bundle(places: Places) -> str | None:
+    found = find_work(places)
+    return make_bundle(places, found) if found else None
+
+
+def find_work(places: Places) -> Work | None:
+    """What the agent has done, None where there is nothing or no repository."""
     tip = head(places.repository / ".git") if places.git.exists() else None
     if tip is None:
         return None  # no repository was cloned for it, or none is left
@@ -65,14 +109,21 @@ def make_bundle(places: Places) -> str | None:
     borrowed.write_text(f"{places.repository / '.git' / 'objects'}\n")
     base = git("rev-parse", BASE, at=places.git)
     git("update-ref", WORK, tip, at=places.git, timeout_s=GIT_S)
-    names = [WORK] if tip != base else []
+    tree = None
     with suppress(GitError):  # what is committed is worth more than what is not
-        if _commit_changes(places, tip):
-            names.append(UNCOMMITTED)
-    if not names:
-        return None
+        tree = _changed_tree(places, tip)
+    return Work(base, tip, tree) if tree or tip != base else None
+
+
+def make_bundle(places: Places, found: Work) -> str:
+    """It as a bundle in base64: `work`, and `uncommitted` on top of it."""
+    names = [WORK] if found.tip != found.base else []
+    if found.tree:
+        more = ("commit-tree", found.tree, "-p", found.tip, "-m", "Uncommitted changes")
+        git("update-ref", UNCOMMITTED, git(*more, at=places.git, env=_WHO), at=places.git)
+        names.append(UNCOMMITTED)
     file = places.collected / "work.bundle"
-    git("bundle", "create", "--quiet", str(file), *names, f"^{base}", at=places.git)
+    git("bundle", "create", "--quiet", str(file), *names, f"^{found.base}", at=places.git)
     if file.stat().st_size > MAX_BUNDLE_BYTES:
         size = file.stat().st_size // 1_000_000
         raise Failure(f"the commits are {size} MB, {MAX_BUNDLE_BYTES // 1_000_000} at most")
@@ -94,10 +145,9 @@ def head(folder: Path) -> str | None:
     return name if _COMMIT.fullmatch(name) else None
 
 
-def _commit_changes(places: Places, tip: str) -> bool:
-    """Commit what is changed and not committed, on top of the agent's last commit."""
+def _changed_tree(places: Places, tip: str) -> str | None:
+    """The tree of the agent's folder, None where all of it is in the commit."""
     tree_env = {
-        **_WHO,
         "GIT_INDEX_FILE": str(places.collected / "index"),
         "GIT_WORK_TREE": str(places.repository),
     }
@@ -105,13 +155,11 @@ def _commit_changes(places: Places, tip: str) -> bool:
     def run(*arguments: str) -> str:
         return git(*arguments, at=places.git, env=tree_env, timeout_s=GIT_S)
 
-    run("read-tree", tip)
+    # The index of the last time knows which files are as they were.
+    run("read-tree", "-m", tip)
     run("add", "--all")
     tree = run("write-tree")
-    if tree == run("rev-parse", f"{tip}^{{tree}}"):
-        return False
-    run("update-ref", UNCOMMITTED, run("commit-tree", tree, "-p", tip, "-m", "Uncommitted changes"))
-    return True
+    return None if tree == run("rev-parse", f"{tip}^{{tree}}") else tree
 
 
 def _line(file: Path) -> str:

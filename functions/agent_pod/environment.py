@@ -27,6 +27,7 @@ class Places:
     grant: Path
     outputs_url: str
     job: str
+    checkpoint_s: float = 60.0
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Places:
@@ -39,9 +40,15 @@ class Places:
                 grant=Path(environ["GRANT_FILE"]),
                 outputs_url=environ["AGENT_OUTPUTS_URL"].rstrip("/"),
                 job=environ["JOB_NAME"],
+                checkpoint_s=float(environ.get("CHECKPOINT_SECONDS", "60")),
             )
         except KeyError as error:
             raise Failure(f"the variable {error.args[0]} is missing") from None
+
+    @property
+    def session(self) -> Path:
+        """Where the agent leaves the id of its session, for the run after."""
+        return self.outputs.with_name("session")
 
     @property
     def git(self) -> Path:

@@ -29,9 +29,12 @@ MAX_JOBS = 5  # of one comment, the newest
 MAX_REPLIES = 3  # to users who asked for something, the newest
 SHOWS_AGAIN = ("/agent status", "/agent why")
 MAX_FILES = 20
+# What these reasons leave open, the Job's own end may say.
+_SILENT = ("lost", "no_outputs", "not_prepared")
 # A state is never replaced by one that comes before it, as events may overtake one another.
 _RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
 _REASONS = {
+    "lost": "The agent's pod was lost before it had handed over its work.",
     "nothing_to_do": "There was nothing to do.",
     "not_prepared": "The repository could not be cloned, so no agent has started.",
     "no_outputs": "The agent ended without saying what it has done.",
@@ -48,6 +51,28 @@ _NEXT = {
     "branch_moved": "Set the label again: the agent begins from the branch as it is now.",
     "github_refused": "Look at the App's permissions in this repository, then set the label again.",
 }
+# A pod's reason: what happened to it, and what to do.
+_LOST = {
+    "Evicted": (
+        "its node ran short of memory or disk",
+        "Lower what it writes, or raise its limits.",
+    ),
+    "EvictionByEvictionAPI": ("its node was drained", ""),
+    "DeletionByTaintManager": ("its node is gone or ill", ""),
+    "DeletionByPodGC": ("its node is gone", ""),
+    "NodeLost": ("its node is gone", ""),
+    "NodeShutdown": ("its node shut down", ""),
+    "Terminated": ("its node shut down", ""),
+    "TerminationByKubelet": ("its node ended it", ""),
+    "PreemptionByScheduler": ("a pod of a higher priority took its place", ""),
+    "OOMKilled": ("it needed more memory than it may have", "Raise the route's memory limit."),
+}
+_CONTAINERS = {
+    "workspace": "The repository could not be cloned, so no agent has started.",
+    "setup": "The route's setup command failed, so no agent has started.",
+}
+_SETUP = "Correct the route's `setup`, or what it needs in the repository; then `/agent retry`."
+_GOES_ON = "`/agent retry` goes on from what was kept of its work."
 _LABEL_AGAIN = "Comment `/agent retry`, or set the label again, to let it try once more."
 
 
@@ -61,6 +86,8 @@ class Shown:
     ended_at: str = ""
     reason: str = ""
     outcome: str = ""
+    pod_reason: str = ""
+    container: str = ""
     agent: Mapping[str, Any] = field(default_factory=dict)
     # By stage, what is asked and what was decided, in whatever order they came.
     approvals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -130,6 +157,7 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
         case JobFailed():
             text = f"{fact.reason}: {fact.message}" if fact.message else fact.reason
             change = {"state": "failed", "ended_at": time(fact.ended_at), "reason": text[:500]}
+            change |= {"pod_reason": fact.pod_reason or "", "container": fact.container}
         case JobCancelled():
             change = {"state": "cancelled", "ended_at": time(fact.ended_at)}
             change["reason"] = fact.reason[:500]
@@ -207,6 +235,12 @@ def _headline(job: Shown) -> str:
         if number := agent.get("pull_request"):
             return f"Draft pull request #{number} is ready for review."
         return "Done: the agent has answered here."
+    if agent and agent["reason"] not in _SILENT:
+        return _REASONS[agent["reason"]]
+    if job.state == "failed" and job.container in _CONTAINERS:
+        return _CONTAINERS[job.container]
+    if job.state == "failed" and job.pod_reason in _LOST:
+        return f"The agent was stopped: {_LOST[job.pod_reason][0]}."
     if agent:
         return _REASONS[agent["reason"]]
     if job.state == "succeeded" and job.outcome == "recorded":
@@ -224,6 +258,10 @@ def _advice(job: Shown) -> str:
     if job.agent.get("delivered") or _awaits(job):
         return ""
     kept = " What it has committed is kept." if job.agent.get("kept") else ""
+    if job.state == "failed" and job.container == "setup":
+        return _SETUP
+    if job.state == "failed" and job.pod_reason in _LOST:
+        return f"{_LOST[job.pod_reason][1]} {_GOES_ON}{kept}".strip()
     if job.agent:
         return f"{_NEXT.get(job.agent['reason'], _LABEL_AGAIN)}{kept}"
     return _LABEL_AGAIN if job.state in ("failed", "cancelled") else ""

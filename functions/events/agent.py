@@ -12,6 +12,7 @@ from functions.events.base import Attribute, Event, Value
 UndeliveredReason = Literal[
     "nothing_to_do",  # the agent says so, and why
     "not_prepared",  # there was no workspace for it: the clone failed
+    "lost",  # its pod was, before it had posted anything
     "no_outputs",  # it ended without saying anything
     "invalid_outputs",  # what it says does not fit the schema
     "no_commits",  # it wants a pull request of nothing

@@ -11,13 +11,16 @@ from functions.events.base import Attribute, Event
 
 JobKind = Literal["prepare", "execute", "assist", "review"]
 Outcome = Literal["completed", "recorded"]
+# Reasons of a `JobFailed` whose agent never ran.
+NEVER_RAN = ("Refused", "NotLaunched", "NotStarted")
 
 
 class JobFact(Event):
     """What is true of a Job; `job_id` is its name in Kubernetes.
 
     `repository` (owner/name on GitHub) and `issue`, the number of an issue or pull request, are
-    where its people look; empty and None where it has no such place.
+    where its people look; empty and None where it has no such place. `gives_outputs`: what comes of
+    it is a fact of agent-outputs.
 
     Kubernetes reports what happens to it, but chain and trace are those of the request for it.
     """
@@ -33,6 +36,7 @@ class JobFact(Event):
     route: str
     repository: str = ""
     issue: int | None = None
+    gives_outputs: bool = False
 
     def subject(self) -> str | None:
         return self.job_id
@@ -77,7 +81,8 @@ class JobFailed(JobFact):
     """A Job failed for good: no retries remain, or it could not be made.
 
     `reason` is Kubernetes' word for the Job (`BackoffLimitExceeded`) or ours (`Refused`);
-    `pod_reason` and `exit_code` are the last pod's, `log` its last lines.
+    `pod_reason` and `exit_code` are the last pod's, `container` the one of it that failed, `log`
+    its last lines.
     """
 
     type: ClassVar[str] = "io.dsm.job.failed.v1"
@@ -86,6 +91,7 @@ class JobFailed(JobFact):
     reason: str
     message: str
     pod_reason: str | None = None
+    container: str = ""
     exit_code: int | None = None
     log: list[str] = Field(default_factory=list)
 

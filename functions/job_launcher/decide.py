@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from functions.events.approval import Stage
@@ -19,6 +19,10 @@ ACTIVE = ("starting", "running")
 ENDED = ("succeeded", "failed", "cancelled")
 # The pod's reason where the local Kubernetes lacks the command: the Job completes without a run.
 RECORDED_ONLY = "RecordedOnly"
+# Containers without which the agent does not start.
+AROUND = ("workspace", "setup")
+# Reasons of a pod that a node ended; other disruptions are in its conditions.
+_DISRUPTED = ("Evicted", "NodeLost", "NodeShutdown", "Terminated", "UnexpectedAdmissionError")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Workspace:
 
     Without a repository it has an empty folder. `ref` is empty for the default branch; `setup` is a
     command of the agent's image; `image` has the programs that prepare the workspace and collect
-    what comes of it, for `outputs_url`.
+    what comes of it, for `outputs_url`, and keep it every `checkpoint_s` seconds.
     """
 
     repository: str
@@ -45,6 +49,7 @@ class Workspace:
     outputs_url: str
     ref: str = ""
     setup: list[str] = field(default_factory=list)
+    checkpoint_s: int = 60
 
 
 @dataclass(frozen=True)
@@ -212,12 +217,14 @@ def waits_for_admission(job: Object) -> bool:
 
 @dataclass(frozen=True)
 class PodTermination:
-    """How the last pod of a Job ended."""
+    """How the last pod of a Job ended, by which of its containers; `lost`: not by itself."""
 
     pod: str
     reason: str | None = None
     exit_code: int | None = None
     message: str = ""
+    container: str = ""
+    lost: bool = False
 
 
 def last_termination(pods: Sequence[Object]) -> PodTermination | None:
@@ -230,19 +237,53 @@ def last_termination(pods: Sequence[Object]) -> PodTermination | None:
         name = str(pod["metadata"]["name"])
         return PodTermination(name, RECORDED_ONLY, None, str(status.get("message") or ""))
     ends = [
-        state["terminated"]
+        (str(entry.get("name") or ""), state["terminated"])
         for part in ("initContainerStatuses", "containerStatuses")
         for entry in status.get(part) or ()
         if "terminated" in (state := entry.get("state") or {})
     ]
-    last = next((end for end in ends if end.get("exitCode")), None) or (ends[-1] if ends else {})
-    waiting = waiting_reason(pod)
+    failed = next((end for end in ends if end[1].get("exitCode")), None)
+    container, last = failed or (ends[-1] if ends else ("", {}))
+    disrupted, waiting = disruption(pod), waiting_reason(pod)
+    ended = last.get("reason") or status.get("reason") or waiting.partition(":")[0] or None
     return PodTermination(
         pod=str(pod["metadata"]["name"]),
-        reason=last.get("reason") or status.get("reason") or waiting.partition(":")[0] or None,
+        reason=disrupted.partition(": ")[0] or ended,
         exit_code=last.get("exitCode"),
-        message=str(last.get("message") or status.get("message") or waiting),
+        message=disrupted.partition(": ")[2]
+        or str(last.get("message") or status.get("message") or waiting),
+        container=container if failed else "",
+        lost=bool(disrupted),
     )
+
+
+def disruption(pod: Object) -> str:
+    """Return Kubernetes' reason and message why a pod was ended from outside; empty if not.
+
+    >>> disruption({"status": {"reason": "Evicted", "message": "The node was low on resource"}})
+    'Evicted: The node was low on resource'
+    """
+    status = pod.get("status") or {}
+    if status.get("reason") in _DISRUPTED:
+        return f"{status['reason']}: {status.get('message') or ''}".rstrip(": ")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return f"{condition.get('reason')}: {condition.get('message') or ''}".rstrip(": ")
+    return ""
+
+
+def outlasts_grace(pod: Object, now: datetime, grace_s: int) -> bool:
+    """Does the agent of a pod that is being deleted run on, `grace_s` seconds after its SIGTERM?"""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    deadline = _time(metadata.get("deletionTimestamp"))
+    given_s = int(metadata.get("deletionGracePeriodSeconds") or 0)
+    if deadline is None or given_s <= grace_s:
+        return False
+    runs = any(
+        entry.get("name") == "agent" and "running" in (entry.get("state") or {})
+        for entry in status.get("containerStatuses") or ()
+    )
+    return runs and now >= deadline - timedelta(seconds=given_s - grace_s)
 
 
 def waiting_reason(pod: Object) -> str:

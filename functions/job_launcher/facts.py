@@ -47,6 +47,7 @@ def common_fields(request: JobRequest) -> dict[str, Any]:
         "route": request.route,
         "repository": request.github or (request.workspace.repository if request.workspace else ""),
         "issue": request.issue,
+        "gives_outputs": request.workspace is not None,
         "correlation_id": request.correlation_id,
         "traceparent": request.traceparent,
     }

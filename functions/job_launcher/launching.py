@@ -16,6 +16,7 @@ from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
+from functions.job_launcher.workspace import GRACE_S
 from functions.kit.context import Context
 from functions.kit.settings import BadSetting
 
@@ -25,7 +26,7 @@ MAX_BATCH = 20  # requests leased at once
 MAX_ADMISSION_DENIALS = 10  # a minute apart
 MIN_REMAINING_S = 5.0  # for the calls of one Job
 LOCK_TIMEOUT_S = 10.0
-GRANT_SPARE_S = 3600  # of a grant beyond the Job's deadline: its sidecar tries to post
+GRANT_SPARE_S = GRACE_S + 600  # of a grant beyond the Job's deadline: its sidecar tries to post
 
 
 async def launch_batch(ctx: Context) -> bool:

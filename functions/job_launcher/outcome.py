@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from functions.events.agent import AgentDelivered, AgentFact
+from functions.events.job import NEVER_RAN
 from functions.job_launcher.decide import ENDED
 
 JobOutcome = Literal["delivered", "undelivered", "pending", "recorded", "completed"]
 
-# Of a Job that ended without its agent, which therefore leaves nothing.
-NEVER_RAN = ("Refused", "NotLaunched", "NotStarted")
 _SHOWN = {"reason", "details", "kept", "pull_request", "url", "branch", "commits", "files"}
 _SHOWN |= {"commented", "labels", "summary", "usage", "settled_at"}
 

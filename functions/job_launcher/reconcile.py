@@ -12,9 +12,12 @@ from typing import Any
 from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
 from functions.job_launcher import kubernetes_jobs, manifest, tables
 from functions.job_launcher.decide import (
+    AROUND,
     ENDED,
     RECORDED_ONLY,
     JobStatus,
+    PodTermination,
+    disruption,
     job_status,
     waiting_reason,
     waits_for_admission,
@@ -23,7 +26,7 @@ from functions.job_launcher.facts import Settlement, common_fields, settled
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context
-from functions.kit.errors import FunctionError
+from functions.kit.errors import FunctionError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -44,19 +47,19 @@ async def reconcile_job(
     elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
             await _started(ctx, settlement, row, status)
-    elif waits_for_admission(job):
+    elif waits_for_admission(job) and row.state == "starting":
         await _set_reason(ctx, row, f"waits in the queue {row.request.pod.get('queue', '')}")
 
 
 async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
-    """Store why a pod cannot start; Kubernetes goes on trying."""
-    reason = waiting_reason(pod)
-    if reason:
+    """Store why a pod cannot start, or why it is ended: it may be gone when its Job fails."""
+    waits = waiting_reason(pod) if row.state == "starting" else ""
+    if reason := disruption(pod) or waits:
         await _set_reason(ctx, row, reason)
 
 
 async def _set_reason(ctx: Context, row: JobRow, reason: str) -> None:
-    if row.state == "starting" and row.reason != reason:
+    if row.reason != reason:
         async with ctx.store.connection() as connection:
             await tables.set_reason(connection, row.id, reason)
 
@@ -107,11 +110,13 @@ async def fail(
         else kubernetes_jobs.JobResult(None, [])
     )
     at = (status.ended_at if status else None) or ctx.now()
+    pod = result.pod
     ending = {
         "reason": reason,
-        "message": message or (result.pod.message if result.pod else ""),
-        "pod_reason": result.pod.reason if result.pod else None,
-        "exit_code": result.pod.exit_code if result.pod else None,
+        "message": _message(message, pod, row.reason),
+        "pod_reason": pod.reason if pod else row.reason.partition(":")[0] or None,
+        "container": pod.container if pod else "",
+        "exit_code": pod.exit_code if pod else None,
         "log": result.log,
     }
     summary = f"{reason}: {ending['message']}" if ending["message"] else reason
@@ -120,6 +125,19 @@ async def fail(
             await _started(ctx, settlement, row, status)
         if await tables.mark_ended(settlement.tx, row.id, "failed", at, summary, ending):
             settlement.facts.append(JobFailed(**common_fields(row.request), ended_at=at, **ending))
+
+
+def _message(message: str, pod: PodTermination | None, last_reason: str) -> str:
+    """Return what helps: the end of a pod, or of a container beside the agent, says more than
+    Kubernetes does of their Job."""
+    if pod is None:
+        return ": ".join(part for part in (message, last_reason) if part)
+    if pod.lost:
+        return f"{pod.reason}: {pod.message}" if pod.message else str(pod.reason)
+    if pod.container in AROUND:
+        ending = f"container {pod.container}, exit code {pod.exit_code}"
+        return f"{ending}: {shortened(pod.message)}" if pod.message else ending
+    return message or pod.message
 
 
 async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: JobStatus) -> None:

@@ -250,15 +250,17 @@ class _Renderer:
                 "of the functions"
             )
         image, url = self._settings.workspace_image, self._settings.agent_outputs_url
+        kept_s = self._settings.job_checkpoint_seconds
         wanted = self._job.workspace
         repository = self._repository("workspace.repository", wanted.repository) if wanted else ""
         if wanted is None or not repository:
-            return Workspace("", "", image, url)
+            return Workspace("", "", image, url, checkpoint_s=kept_s)
         ref = self._text("workspace.ref", wanted.ref)
         if not re.match(REF, ref):
             raise RenderError(f"route {self._route}: workspace.ref: {ref[:40]!r} is no ref")
         setup = self._texts("workspace.setup", wanted.setup)
-        return Workspace(repository, branch_of(task_id, repository), image, url, ref, setup)
+        branch = branch_of(task_id, repository)
+        return Workspace(repository, branch, image, url, ref, setup, kept_s)
 
     def _repository(self, field: str, text: str) -> str:
         name = self._text(field, text)

@@ -39,6 +39,9 @@ class LauncherSettings(Settings):
     job_storage_limit: str = Field(
         "10Gi", description="ephemeral storage limit of a Job, its working folder included"
     )
+    job_checkpoint_seconds: int = Field(
+        60, ge=1, description="how often what an agent has done so far is kept, seconds"
+    )
     job_cpu_request: str = Field("1", description="CPU request of a Job")
     job_cpu_limit: str = Field("2", description="CPU limit of a Job")
     job_deadline_seconds: int = Field(

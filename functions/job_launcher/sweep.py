@@ -7,14 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 from functions.job_launcher import approvals, kubernetes_jobs, manifest, queue, reconcile, tables
-from functions.job_launcher.decide import job_status, waits_for_admission
+from functions.job_launcher.decide import job_status, outlasts_grace, waits_for_admission
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
+from functions.job_launcher.workspace import AGENT_GRACE_S
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
+
+# Of a pod whose agent is killed: its sidecar is left the least that there is.
+KILL_S = 30
 
 JobsByName = dict[str, dict[str, Any]]
 
@@ -99,9 +103,22 @@ async def _delete_orphans(ctx: Context, jobs: JobsByName) -> None:
             await kubernetes_jobs.stop(ctx.cluster, job_id)
 
 
+async def _end_agents(ctx: Context, pods: list[dict[str, Any]]) -> None:
+    """Shorten the grace of pods whose agent ignores its SIGTERM: it is meant for their sidecar."""
+    for pod in pods:
+        if outlasts_grace(pod, ctx.now(), AGENT_GRACE_S):
+            name = str(pod["metadata"]["name"])
+            logger.warning("pod %s: its agent goes on after its SIGTERM: killing it", name)
+            try:
+                await ctx.cluster.delete("v1", "pods", name, grace_s=KILL_S)
+            except FunctionError as error:
+                logger.warning("pod %s cannot be deleted, the next sweep does: %s", name, error)
+
+
 async def _update_reasons(ctx: Context) -> None:
     """Store why Jobs do not start, by their pods, or by the Events of pods that were rejected."""
     pods = await ctx.cluster.list("v1", "pods", manifest.SELECTOR)
+    await _end_agents(ctx, pods)
     async with ctx.store.connection() as connection:
         rows = {row.id: row for row in await tables.launched_jobs(connection)}
     for pod in pods:

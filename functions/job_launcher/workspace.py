@@ -23,8 +23,10 @@ GRANT = "grant"
 # Of the agent's variables, what a command that installs packages needs.
 SETUP_ENV = ("HOME", "TMPDIR")
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
-# After the agent's end or its SIGTERM: its own grace, and then the sidecar's time to post.
-GRACE_S = 600
+# After the agent's end the sidecar posts, for so long where agent-outputs is away.
+GRACE_S = 6 * 3600
+# An agent that does not end by itself has so long after its SIGTERM.
+AGENT_GRACE_S = 600
 _RESOURCES: Object = {
     "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
     "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "2Gi"},
@@ -68,6 +70,7 @@ def pod_fields(
             {"name": "COLLECTED_DIR", "value": _COLLECTED_AT},
             {"name": "REPOSITORY_DIR", "value": REPOSITORY_AT},
             {"name": "OUTPUTS_FILE", "value": OUTPUTS_FILE},
+            {"name": "CHECKPOINT_SECONDS", "value": str(workspace.checkpoint_s)},
             {"name": "HOME", "value": _TEMPORARY_AT},
         ],
         "resources": _RESOURCES,

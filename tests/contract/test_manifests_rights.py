@@ -14,7 +14,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "agents: batch/jobs": {"create", "get", "list", "watch", "delete"},
         "agents: /configmaps": {"create", "get"},
         "agents: /secrets": {"create"},
-        "agents: /pods": {"list", "watch"},
+        "agents: /pods": {"delete", "list", "watch"},
         "agents: /pods/log": {"get"},
         "agents: /events": {"list"},
     },

@@ -104,6 +104,25 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(
     await eventually(is_gone)
 
 
+async def test_a_grace_that_is_shortened_kills_sooner(client: httpx.AsyncClient) -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
+    pod = await hanging_job(client, *python(code))
+    name = pod["metadata"]["name"]
+
+    async def is_up() -> bool:
+        return "up" in (await client.get(f"{PODS}/{name}/log")).text
+
+    await eventually(is_up)
+    await client.delete(f"{JOBS}/one", params={"propagationPolicy": "Orphan"})
+    await client.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "600"})
+    await client.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "1"})
+
+    async def is_gone() -> bool:
+        return (await client.get(f"{PODS}/{name}")).status_code == 404
+
+    await eventually(is_gone)
+
+
 async def test_what_a_job_owns_goes_with_it(client: httpx.AsyncClient) -> None:
     made = (await client.post(JOBS, json=job())).json()
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "one", "uid": made["metadata"]["uid"]}

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import httpx
 from functions import job_grant
 from functions.agent_outputs.applier import EMITS
 from functions.agent_outputs.main import agent_outputs
-from functions.agent_pod.collect import collect
+from functions.agent_pod.collect import Sidecar
 from functions.agent_pod.environment import Places
 from functions.agent_pod.prepare import prepare
 from functions.events.schedule import ScheduleDue
@@ -46,9 +47,17 @@ class Pod:
     async def prepare(self) -> None:
         await asyncio.to_thread(prepare, self.places)
 
+    @cached_property
+    def sidecar(self) -> Sidecar:
+        return Sidecar(self.places)
+
+    async def checkpoint(self) -> None:
+        """What happens every minute while the agent works."""
+        await asyncio.to_thread(self.sidecar.checkpoint)
+
     async def collect(self) -> None:
         """What happens after the agent's end, up to what agent-outputs then does."""
-        await asyncio.to_thread(collect, self.places)
+        await asyncio.to_thread(self.sidecar.collect)
         await self.world.cluster.relayed()
 
     def write(self, files: Mapping[str, str]) -> None:

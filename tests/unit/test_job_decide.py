@@ -12,6 +12,7 @@ from functions.job_launcher.decide import (
     decide_queue,
     job_status,
     last_termination,
+    outlasts_grace,
     waiting_reason,
 )
 from functions.job_launcher.outcome import outcome_of, status_of
@@ -172,3 +173,63 @@ def test_a_task_is_as_what_came_of_its_newest_job(
     found = outcome_of(state, ending, agent, gives_outputs=True)
     assert found == outcome
     assert status_of(state, found, None) == status
+
+
+DISRUPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "DeletionByTaintManager",
+    "message": "Taint manager: deleting due to NoExecute taint",
+}
+EVICTED = {"reason": "Evicted", "message": "The node was low on resource: memory."}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        ({"conditions": [DISRUPTED]}, "DeletionByTaintManager", "NoExecute"),
+        (EVICTED, "Evicted", "low on resource"),
+        ({**EVICTED, "containerStatuses": [ended(137)]}, "Evicted", "low on resource"),
+    ],
+)
+def test_a_pod_that_was_ended_from_outside_is_lost(
+    status: dict[str, Any], reason: str, message: str
+) -> None:
+    found = last_termination([pod("a", "1", **status)])
+    assert found is not None
+    assert (found.lost, found.reason, message in found.message) == (True, reason, True)
+
+
+def test_the_container_that_failed_is_named() -> None:
+    setup = {"name": "setup", **ended(2, message="npm: not found")}
+    agent = {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}}
+    clone = {"name": "workspace", **ended(0, "Completed")}
+    found = last_termination(
+        [pod("a", "1", initContainerStatuses=[clone, setup], containerStatuses=[agent])]
+    )
+    assert found is not None
+    assert (found.container, found.exit_code, found.lost) == ("setup", 2, False)
+    assert found.message == "npm: not found"
+
+
+@pytest.mark.parametrize(
+    ("state", "given_s", "after_s", "outlasts"),
+    [
+        ({"running": {}}, 21600, 601, True),
+        ({"running": {}}, 21600, 599, False),
+        ({"running": {}}, 30, 601, False),
+        ({"terminated": {"exitCode": 0}}, 21600, 601, False),
+    ],
+)
+def test_an_agent_has_its_own_grace(
+    state: dict[str, Any], given_s: int, after_s: int, outlasts: bool
+) -> None:
+    stopped = datetime(2026, 1, 1, tzinfo=UTC)
+    one = pod("a", "1", containerStatuses=[{"name": "agent", "state": state}])
+    one["metadata"] |= {
+        "deletionTimestamp": (stopped + timedelta(seconds=given_s)).isoformat(),
+        "deletionGracePeriodSeconds": given_s,
+    }
+    assert outlasts_grace(one, stopped + timedelta(seconds=after_s), 600) is outlasts
+    del one["metadata"]["deletionTimestamp"]
+    assert not outlasts_grace(one, stopped + timedelta(days=1), 600)

@@ -110,10 +110,13 @@ class Cluster:
         """Merge `change` into an object (RFC 7386)."""
         return await self._json("PATCH", self._path(api_version, plural, name), body=change)
 
-    async def delete(self, api_version: str, plural: str, name: str) -> None:
-        """Delete an object and, in the background, what it owns."""
+    async def delete(
+        self, api_version: str, plural: str, name: str, *, grace_s: int | None = None
+    ) -> None:
+        """Delete an object and, in the background, what it owns; a pod within `grace_s`."""
         path = self._path(api_version, plural, name)
-        await self._json("DELETE", path, query={"propagationPolicy": "Background"})
+        grace = {} if grace_s is None else {"gracePeriodSeconds": str(grace_s)}
+        await self._json("DELETE", path, query={"propagationPolicy": "Background", **grace})
 
     async def log(self, pod: str, *, tail: int | None = None, max_bytes: int | None = None) -> str:
         """The log of a pod so far, its last `tail` lines."""

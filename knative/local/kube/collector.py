@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from knative.local.kube import status
 from knative.local.kube.resources import BY_TYPE, JOB, POD, Resource
 from knative.local.kube.store import Change, Key, Object, Store
-from knative.local.kube.timestamps import stamp
+from knative.local.kube.timestamps import now, seconds, stamp
 
 Policy = Literal["Background", "Foreground", "Orphan"]
 FOREGROUND = "foregroundDeletion"
@@ -88,16 +88,19 @@ class Collector:
         finalizers = list(metadata.get("finalizers") or ())
         if policy == "Foreground" and FOREGROUND not in finalizers:
             finalizers.append(FOREGROUND)
-        marked = {**metadata, "deletionTimestamp": metadata.get("deletionTimestamp") or stamp()}
-        grace_s = options.grace_s
+        grace_s, given_s = 0, metadata.get("deletionGracePeriodSeconds", 0)
+        asked_at = seconds(metadata.get("deletionTimestamp") or stamp(now() + given_s)) - given_s
         if key.kind == POD.kind:
-            if grace_s is None:
-                grace_s = body["spec"].get("terminationGracePeriodSeconds", 30)
-            marked["deletionGracePeriodSeconds"] = min(
-                max(0, grace_s), metadata.get("deletionGracePeriodSeconds", grace_s)
-            )
-        else:
-            marked["deletionGracePeriodSeconds"] = 0
+            wanted_s = options.grace_s
+            if wanted_s is None:
+                wanted_s = body["spec"].get("terminationGracePeriodSeconds", 30)
+            grace_s = min(max(0, wanted_s), metadata.get("deletionGracePeriodSeconds", wanted_s))
+        # A pod's is the time at which it will be gone at the latest.
+        marked = {
+            **metadata,
+            "deletionTimestamp": stamp(asked_at + grace_s),
+            "deletionGracePeriodSeconds": grace_s,
+        }
         if finalizers:
             marked["finalizers"] = finalizers
         if finalizers or _is_running(key, body):

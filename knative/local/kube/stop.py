@@ -18,12 +18,16 @@ class Stop:
         self._until = 0.0
 
     def request(self, grace_s: float) -> None:
-        """SIGTERM now, SIGKILL after `grace_s`; a second call may shorten it to nothing."""
+        """SIGTERM now, SIGKILL after `grace_s`; a second call may shorten it."""
+        loop = asyncio.get_running_loop()
         if grace_s <= 0:
             self._killed.set()
         if not self.requested.is_set():
             self._grace_s = grace_s
-            self._until = asyncio.get_running_loop().time() + grace_s
+            self._until = loop.time() + grace_s
+        elif grace_s < self.remaining_s:
+            self._until = loop.time() + grace_s
+            loop.call_later(grace_s, self._killed.set)
         self.requested.set()
 
     @property

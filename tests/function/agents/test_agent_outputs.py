@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.agent_pod.collect import GIT_S, POST_S, collect
+from functions.agent_pod.collect import GIT_S, POST_S
 from functions.job_launcher import workspace
 from functions.kit.clients.git import GitError
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
@@ -186,7 +186,7 @@ async def test_a_process_that_is_stopped_gives_back_what_it_works_on(agents: Age
 
     github = agents.cluster.apps["api"]
     agents.cluster.add("api", hang)
-    posted = asyncio.create_task(asyncio.to_thread(collect, pod.places))
+    posted = asyncio.create_task(asyncio.to_thread(pod.sidecar.collect))
     await asyncio.wait_for(asked.wait(), 60)
     await agents.cluster.close()
     await posted

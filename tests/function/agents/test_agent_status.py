@@ -19,6 +19,7 @@ from functions.events.agent import (
     AgentRefused,
     AgentUndelivered,
     AgentUsage,
+    UndeliveredReason,
 )
 from functions.events.approval import ApprovalDecided, ApprovalRequested, ChangedFile
 from functions.events.base import Event
@@ -188,6 +189,52 @@ async def test_a_failure_mentions_no_user_and_says_what_to_do(status: StatusWorl
     await status.passes(10)
     assert "> DeadlineExceeded: too long, @\u200boctocat" in status.comment.body
     assert "or set the label again" in status.comment.body
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "quoted", "advice"),
+    [
+        (
+            {"pod_reason": "Evicted", "message": "Evicted: The node was low on resource: memory."},
+            "The agent was stopped: its node ran short of memory or disk.",
+            "> BackoffLimitExceeded: Evicted: The node was low on resource",
+            "`/agent retry` goes on from what was kept of its work.",
+        ),
+        (
+            {"pod_reason": "DeletionByTaintManager", "message": "DeletionByTaintManager: gone"},
+            "The agent was stopped: its node is gone or ill.",
+            "gone",
+            "`/agent retry` goes on",
+        ),
+        (
+            {"container": "setup", "message": "container setup, exit code 127: npm: not found"},
+            "The route's setup command failed, so no agent has started.",
+            "npm: not found",
+            "Correct the route's `setup`",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reported", [None, "lost", "no_outputs"])
+async def test_why_an_agent_was_stopped_stands_there_with_what_to_do(
+    status: StatusWorld,
+    changes: dict[str, str],
+    headline: str,
+    quoted: str,
+    advice: str,
+    reported: UndeliveredReason | None,
+) -> None:
+    facts: list[Event] = [
+        QUEUED,
+        FAILED.model_copy(update={"reason": "BackoffLimitExceeded", **changes}),
+    ]
+    if reported:
+        facts.append(REFUSED.model_copy(update={"reason": reported, "details": []}))
+    await status.tell(*facts)
+    await status.passes(10)
+    body = status.comment.body
+    assert body.startswith(f"**{headline}**")
+    assert quoted in body
+    assert advice in body
 
 
 async def test_a_comment_that_a_person_deleted_stays_deleted(status: StatusWorld) -> None:

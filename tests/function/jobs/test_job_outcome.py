@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
+from functions.events.webhook import JobCancelRequested
+from functions.job_launcher.sweep import KILL_S
+from functions.job_launcher.workspace import AGENT_GRACE_S, GRACE_S
+from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.job_world import World, asked, job_world
+from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
 
 AT = datetime(2026, 3, 2, 14, tzinfo=UTC)
 URL = "https://github.com/acme/shop/pull/8"
@@ -21,6 +25,54 @@ URL = "https://github.com/acme/shop/pull/8"
 async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
     async with job_world(cluster, functions_database, tmp_path) as found:
         yield found
+
+
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_an_agent_that_ignores_its_end_is_killed_after_its_own_grace(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    """The pod's grace, of hours, is meant for the sidecar."""
+    routes = PYTHON_ROUTES.replace("      files:", "      outputs: {}\n      files:", 1)
+    environ = {"WORKSPACE_IMAGE": "anthropic/claude-code", "GRANT_KEY": "k" * 40}
+    late = timedelta()
+    world_of = job_world(
+        cluster,
+        functions_database,
+        tmp_path,
+        routes=routes,
+        environ=environ,
+        now=lambda: datetime.now(UTC) + late,
+    )
+    async with world_of as world:
+        await world.tell(asked("e1", code=STUBBORN))
+
+        async def pods() -> list[dict[str, Any]]:
+            return list((await world.api.get("/api/v1/namespaces/agents/pods")).json()["items"])
+
+        async def is_deaf() -> bool:
+            found = await pods()
+            name = found[0]["metadata"]["name"] if found else "none"
+            at = f"/api/v1/namespaces/agents/pods/{name}/log"
+            return "deaf" in (await world.api.get(at, params={"container": "agent"})).text
+
+        await eventually(is_deaf)
+        await world.tell(JobCancelRequested(task_id="t"))
+        await world.until("queued", "started", "cancelled")
+        await world.sweep()
+        [pod] = await pods()
+        assert pod["metadata"]["deletionGracePeriodSeconds"] == GRACE_S
+
+        late = timedelta(seconds=AGENT_GRACE_S + 5)
+        await world.sweep()
+        [pod] = await pods()
+        assert pod["metadata"]["deletionGracePeriodSeconds"] == KILL_S
 
 
 async def ended(world: World) -> dict[str, Any]:

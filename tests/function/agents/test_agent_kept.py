@@ -1,0 +1,184 @@
+"""What an agent has done is kept while it works, and counts where its pod is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.events.job import JobCancelled, JobFailed, JobSucceeded
+from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld, Pod
+
+ENDED = "Evicted: The node was low on resource: memory."
+
+
+def fields_of(pod: Pod) -> dict[str, Any]:
+    grant = pod.grant
+    return {
+        "job_id": grant.job_id,
+        "kind": "execute",
+        "task_id": grant.task_id,
+        "service": "shop",
+        "group": "",
+        "route": grant.route,
+        "repository": grant.repository,
+        "issue": grant.issue,
+        "gives_outputs": True,
+    }
+
+
+def failed(pod: Pod, agents: AgentWorld, reason: str = "BackoffLimitExceeded") -> JobFailed:
+    return JobFailed(**fields_of(pod), ended_at=agents.clock(), reason=reason, message=ENDED)
+
+
+async def tell(agents: AgentWorld, event: JobFailed | JobSucceeded | JobCancelled) -> None:
+    answer = await agents.cluster.tell("agent-outputs", event)
+    assert answer.status_code == 202, answer.text
+
+
+async def bundle(agents: AgentWorld, job: str = "job-1") -> int:
+    async with agents.cluster.client("agent-outputs") as client:
+        return len((await client.get(f"/outputs/{job}/bundle")).content)
+
+
+async def test_a_lost_pod_leaves_what_it_had_done_a_minute_before(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.write({"src/half.py": "half = 1\n"})
+    pod.places.session.write_text("session-7\n")
+    await pod.checkpoint()
+    await tell(agents, failed(pod, agents))
+    assert agents.emitted() == [], "it may be about to post"
+    await agents.minute(3)
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["reason"], fact["kept"]) == ("undelivered", "lost", True)
+    assert fact["details"] == [f"BackoffLimitExceeded: {ENDED}"]
+    assert fact["usage"]["session"] == "session-7"
+    kept = agents.folder / "kept.bundle"
+    async with agents.cluster.client("agent-outputs") as client:
+        kept.write_bytes((await client.get("/outputs/job-1/bundle")).content)
+    pod.git("fetch", "--quiet", str(kept), "refs/heads/uncommitted")
+    assert pod.git("show", "FETCH_HEAD:src/half.py") == "half = 1"
+    assert agents.pulls == []
+
+
+async def test_only_what_is_new_is_posted(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    posted: list[str] = []
+    app = agents.cluster.apps["agent-outputs"]
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        posted.append(scope.get("path", ""))
+        await app(scope, receive, send)
+
+    agents.cluster.add("agent-outputs", counting)
+    await pod.checkpoint()
+    assert posted == [], "there is nothing yet"
+    pod.write({"src/half.py": "half = 1\n"})
+    for _ in range(3):
+        await pod.checkpoint()
+    assert posted == ["/jobs/job-1/checkpoint"]
+    pod.write({"src/half.py": "half = 2\n"})
+    await pod.checkpoint()
+    assert len(posted) == 2
+
+
+async def test_what_cannot_be_kept_is_kept_at_the_next_time(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.write(CHANGED)
+    app = agents.cluster.apps["agent-outputs"]
+
+    async def away(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    agents.cluster.add("agent-outputs", away)
+    await pod.checkpoint()
+    agents.cluster.add("agent-outputs", app)
+    await pod.checkpoint()
+    await tell(agents, failed(pod, agents))
+    await agents.minute(3)
+    assert [fact["kept"] for fact in agents.emitted()] == [True]
+
+
+async def test_what_is_posted_at_the_end_counts_and_not_the_minute_before(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.write({"src/half.py": "half = 1\n"})
+    await pod.checkpoint()
+    (pod.places.repository / "src/half.py").unlink()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    await pod.collect()
+    await tell(
+        agents, JobSucceeded(**fields_of(pod), started_at=agents.clock(), ended_at=agents.clock())
+    )
+    await agents.minute(3)
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["files"]) == ("delivered", ["src/basket.py"])
+
+
+async def test_outputs_that_come_after_their_pod_was_given_up_are_applied(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    await tell(agents, failed(pod, agents, "DeadlineExceeded"))
+    await agents.minute(3)
+    for _ in range(2):
+        await pod.collect()
+
+    assert [fact.get("reason") for fact in agents.emitted()] == ["lost", None]
+    [pull] = agents.pulls
+    assert agents.emitted()[1]["pull_request"] == pull.number
+
+
+async def test_a_job_that_never_ran_or_gives_no_outputs_leaves_nothing(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    at = agents.clock()
+    await tell(agents, failed(pod, agents, "NotStarted"))
+    await tell(agents, JobCancelled(**fields_of(pod), ended_at=at, reason="by a user"))
+    plain = {**fields_of(pod), "job_id": "job-2", "gives_outputs": False}
+    await tell(agents, JobSucceeded(**plain, started_at=at, ended_at=at))
+    local = {**fields_of(pod), "job_id": "job-3"}
+    await tell(agents, JobSucceeded(**local, started_at=at, ended_at=at, outcome="recorded"))
+    await agents.minute(3)
+    assert agents.emitted() == []
+
+
+async def test_a_cancelled_job_keeps_what_it_had_done(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    await pod.checkpoint()
+    await tell(agents, JobCancelled(**fields_of(pod), ended_at=agents.clock(), reason="by mona"))
+    await agents.minute(3)
+
+    [fact] = agents.emitted()
+    assert (fact["reason"], fact["details"]) == ("lost", ["cancelled: by mona"])
+    assert await bundle(agents) > 0
+
+
+async def test_a_repository_that_the_agent_breaks_stops_no_later_checkpoint(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    head = pod.places.repository / ".git" / "HEAD"
+    good = head.read_text()
+    head.write_text("ref: refs/heads/../../../etc/passwd\n")
+    await pod.checkpoint()
+    head.write_text(good)
+    pod.write(CHANGED)
+    await pod.checkpoint()
+    await tell(agents, failed(pod, agents))
+    await agents.minute(3)
+    assert [fact["kept"] for fact in agents.emitted()] == [True]
+    assert agents.github.git.branches(REPOSITORY) == ["main"]
