@@ -142,6 +142,64 @@ async def test_what_failed_as_its_dead_letter_sink_was_away_is_kept_and_redriven
     assert event.deliveries[0].state is wanted
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["at once", "after a restart"])
+async def test_what_failed_as_its_dead_letter_sink_was_away_goes_on_once_that_is_back(
+    open_broker: Open, receiver: Receiver, restarts: bool
+) -> None:
+    events, away_for = ("1", "2", "3"), 5  # attempts, of which the retries are three
+    for event in events:
+        receiver.will_say("/a", event, Say(422))
+    receiver.will_say("/dead", "1", *[Say(503)] * away_for, Say(202))
+    for event in events[1:]:
+        receiver.will_say("/dead", event, *[Say(503)] * 3, Say(202))
+
+    async with contextlib.AsyncExitStack() as stack:
+        pause_s = 3600 if restarts else 0.05
+        broker = await stack.enter_async_context(open_broker(sink_pause_s=pause_s))
+        for event in events:
+            assert (await publish(broker, "a", event)).status == 500
+        if restarts:
+            failed = [one.deliveries[0] for one in await broker.dead_letters()]
+            assert [one.state for one in failed] == [State.FAILED] * 3
+            assert all(str(one.reason).startswith("the dead letter sink is away") for one in failed)
+            await stack.aclose()
+            broker = await stack.enter_async_context(open_broker(sink_pause_s=0.05))
+
+        async def all_are_taken() -> bool:
+            found = [one.deliveries[0].state for one in await broker.events()]
+            return found == [State.DEAD_LETTERED] * 3
+
+        assert await eventually(all_are_taken)
+    for event in events:
+        assert len(receiver.requests("/a", event)) == 1, "its subscriber has refused it for good"
+    assert len(receiver.requests("/dead", "1")) == away_for + 1
+    for event in events[1:]:
+        assert len(receiver.requests("/dead", event)) == 4, "one of them tries, for all"
+    (seen, *_) = receiver.requests("/dead", "2")[-1:]
+    assert seen.headers["ce-knativeerrorcode"] == "422"
+
+
+async def test_what_its_dead_letter_sink_refuses_for_good_is_tried_no_more(
+    open_broker: Open, receiver: Receiver
+) -> None:
+    receiver.will_say("/a", "1", Say(422))
+    receiver.will_say("/dead", "1", Say(422))
+    receiver.will_say("/a", "2", Say(422))
+    receiver.will_say("/dead", "2", *[Say(503)] * 5, Say(202))
+    async with open_broker(sink_pause_s=0.05) as broker:
+        for event in ("1", "2"):
+            assert (await publish(broker, "a", event)).status == 500
+
+        async def other_is_taken() -> bool:
+            return [one.deliveries[0].state for one in await broker.events()] == [
+                State.FAILED,
+                State.DEAD_LETTERED,
+            ]
+
+        assert await eventually(other_is_taken)
+    assert len(receiver.requests("/dead", "1")) == 1
+
+
 async def test_without_a_sink_a_large_error_body_is_an_ordinary_failure(
     open_broker: Open, receiver: Receiver
 ) -> None:

@@ -22,6 +22,7 @@ from knative.local.broker.reader import OpenDelivery, Reader
 from knative.local.broker.records import Change, State
 from knative.local.broker.retention import RETENTION_S, sweep, sweep_forever
 from knative.local.broker.route import routes_of
+from knative.local.broker.sink_away import PAUSE_S, try_forever
 from knative.local.broker.spec import BrokerSpec, TriggerSpec
 from knative.local.broker.store import Store, event_row
 from knative.local.broker.watch import Watchers
@@ -40,6 +41,7 @@ class LocalBroker(Queries):
     `durable`: deliveries outlive the process; without it, those that were under way are lost, as
     with Knative's in-memory channel. Settled events are kept for `retention_s` seconds.
     `answers_before_retries`: a producer does not wait for a retry, whose time may be far away.
+    A dead letter sink that is away is tried every `sink_pause_s` seconds.
     Raises ValueError, naming Trigger and field, when a Trigger names no Broker here.
     """
 
@@ -57,6 +59,7 @@ class LocalBroker(Queries):
         clock: Callable[[], float] = time.time,
         call_later: CallLater = call_later,
         answers_before_retries: bool = False,
+        sink_pause_s: float = PAUSE_S,
     ) -> None:
         self._path = store
         self._send = send
@@ -65,6 +68,7 @@ class LocalBroker(Queries):
         self._retention_s = retention_s
         self._clock = clock
         self._answers_before_retries = answers_before_retries
+        self._sink_pause_s = sink_pause_s
         self._routes = routes_of(brokers, triggers)
         self._limiters = {
             route.key: (route, ConcurrencyLimiter(self._deliver, concurrency, call_later))
@@ -92,7 +96,10 @@ class LocalBroker(Queries):
         if not self._durable:
             await self.lose_deliveries()
         sweeping = sweep_forever(self._journal, self._store, self._retention_s, self._clock)
-        self._sweeping = asyncio.create_task(sweeping)
+        self._tasks = [asyncio.create_task(sweeping)]
+        if self._durable:
+            trying = try_forever(self._try_sinks, self._sink_pause_s)
+            self._tasks.append(asyncio.create_task(trying))
 
     async def pause(self, *, grace_s: float = 2.0) -> None:
         """Begin no further delivery; those that end within `grace_s` seconds need no repetition.
@@ -101,7 +108,8 @@ class LocalBroker(Queries):
         after the next start, so their producers are answered at once.
         """
         self._paused = True
-        self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*(limiter.close(grace_s) for _, limiter in self._limiters.values()))
         for delivery in self._open:
             if delivery.completion:
@@ -178,6 +186,33 @@ class LocalBroker(Queries):
             batch = self._journal.open_batch(stored)
             batch.updates.append(delivery.update(self._clock(), None))
         return begun
+
+    async def _try_sinks(self) -> None:
+        """Send each dead letter sink that was away one event that it lacks; all, if it took that.
+
+        Raises TimeoutError.
+        """
+        tried: dict[str, Completion] = {}
+        for sink, delivery in await self._waiting_for_sinks():
+            if sink not in tried:
+                delivery.completion = tried[sink] = Completion()
+                self._launch(delivery)
+        back = {sink for sink, one in tried.items() if await one.completed(2 * FAN_OUT_S)}
+        for sink, delivery in await self._waiting_for_sinks() if back else ():
+            if sink in back:
+                self._launch(delivery)
+
+    async def _waiting_for_sinks(self) -> list[tuple[str, PendingDelivery]]:
+        found = await self._fresh(Reader.waiting_for_sink)
+        under_way = {delivery.id for delivery in self._open}
+        waiting = []
+        for left in found:
+            route, _ = self._limiters.get(left.trigger, (None, None))
+            if route and route.delivery.dead_letter_uri and left.id not in under_way:
+                delivery = PendingDelivery.resumed(left, route)
+                delivery.state = State.DEAD_LETTERING
+                waiting.append((route.delivery.dead_letter_uri, delivery))
+        return waiting
 
     def _resume(self, left: OpenDelivery) -> None:
         route, limiter = self._limiters.get(left.trigger, (None, None))

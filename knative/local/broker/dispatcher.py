@@ -22,6 +22,7 @@ from knative.local.broker.outcome import (
 )
 from knative.local.broker.pending import PendingDelivery
 from knative.local.broker.records import State
+from knative.local.broker.sink_away import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -101,10 +102,10 @@ class Dispatcher:
             delivery.event = None  # it may be a long wait; the store has it
             self._wait(delivery, policy.pause_s(made - 1), verdict.reason)
         elif delivery.state is State.DEAD_LETTERING or policy.dead_letter_uri is None:
-            logger.warning(
-                "delivery %d to %s failed: %s", delivery.id, delivery.route.key, verdict.reason
-            )
-            self._end(delivery, State.FAILED, verdict.reason)
+            is_away = delivery.state is State.DEAD_LETTERING and verdict.retry
+            reason = f"{AWAY}: {verdict.reason}" if is_away else verdict.reason
+            logger.warning("delivery %d to %s failed: %s", delivery.id, delivery.route.key, reason)
+            self._end(delivery, State.FAILED, reason)
         elif verdict.oversized:
             reason = (
                 f"{verdict.reason} with a body of {verdict.oversized} bytes: over "

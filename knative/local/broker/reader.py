@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from knative.local.broker.event import Event
 from knative.local.broker.records import AttemptRecord, DeliveryRecord, EventRecord, State, Wanted
 from knative.local.broker.search import statement
+from knative.local.broker.sink_away import AWAY
 from knative.local.broker.store import connect
 
 T = TypeVar("T")
@@ -68,6 +69,11 @@ class Reader:
         """Those that were dead-lettered or failed: of one event, or all."""
         where = "d.state in ('dead-lettered', 'failed') and coalesce(d.event = :seq, true)"
         return self._deliveries(where, {"seq": seq})
+
+    def waiting_for_sink(self) -> list[OpenDelivery]:
+        """Those that failed as their dead letter sink was away, oldest first."""
+        where = "d.state = 'failed' and substr(d.reason, 1, length(:away)) = :away"
+        return self._deliveries(where, {"away": AWAY})
 
     def _deliveries(self, where: str, values: Mapping[str, object] = {}) -> list[OpenDelivery]:
         rows = self._reader.execute(
