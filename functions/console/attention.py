@@ -31,7 +31,7 @@ from functions.kit.errors import FunctionError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# Every page shows the counts: what was found is used for so many seconds.
+# Every open page asks again and again: what was found is used for so many seconds.
 MAX_AGE_S = 5.0
 
 
@@ -147,13 +147,14 @@ class Seen:
 
 async def found(ask: Ask, older_s: float = 0.0) -> list[Attention]:
     """All kinds; what was found less than `older_s` seconds ago is good enough."""
-    seen = ask.ctx.part(Seen)
-    actions = ask.ctx.part(Reads).actions
-    if time.monotonic() - seen.at >= older_s or seen.actions != actions:
-        seen.actions = actions
-        seen.found = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
-        seen.at = time.monotonic()
-    return seen.found
+    seen, reads = ask.ctx.part(Seen), ask.ctx.part(Reads)
+    if time.monotonic() - seen.at < older_s and seen.actions == reads.actions:
+        return seen.found
+    actions = reads.actions
+    kinds = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
+    if actions == reads.actions:  # else it may be of before the action
+        seen.found, seen.at, seen.actions = kinds, time.monotonic(), actions
+    return kinds
 
 
 async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Attention:
@@ -174,9 +175,10 @@ async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def navigation(view: View) -> Response:
-    """The navigation with what waits on each page."""
+    """The navigation with what waits on each page; as it is now where a page was just opened."""
     counts: Counter[str] = Counter()
-    for kind in await found(view.ask, MAX_AGE_S):
+    ask = view.ask.limited(view.ask.settings.console_source_timeout_s)
+    for kind in await found(ask, MAX_AGE_S if "polls" in view.query else 0.0):
         counts[kind.page] += kind.total
     here = view.query.get("here", "/")
     return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)

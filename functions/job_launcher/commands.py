@@ -76,7 +76,8 @@ async def add(
         tx, [request.task_id for request in requests], ctx.remaining_s / 2
     )
     now = ctx.now()
-    at, source_event = event_time(event, now), _source_event(event)
+    at = event_time(event, now)
+    source_event = await _in_thread_if_large(event, lambda: _source_event(event))
     events: list[Event] = []
     for request in requests:
         if await tables.insert(tx, request, now, requested_at=at, source_event=source_event):
@@ -163,10 +164,7 @@ async def _change(
     tx: Connection,
 ) -> bool:
     """Render the request again; False where its Job is being created."""
-    new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
-    data = source["data"] | new
-    data["metadata"] = source["data"].get("metadata", {}) | update.metadata
-    event = AnyEvent(ce_attributes=source["said"], data=json.dumps(data).encode())
+    event = await asyncio.to_thread(_updated, source["said"], source["data"], update)
     requests = await _requests(await choose_route(routes, event), event, ctx)
     if not requests or requests[0].refusal:
         reason = requests[0].refusal if requests else "no route matches"
@@ -174,7 +172,17 @@ async def _change(
         return True
     # Events that were sent already name the Job.
     request = replace(requests[0], job_id=row.id)
-    return await tables.replace_request(tx, request, {**source, "data": data})
+    return await tables.replace_request(tx, request, {**source, "data": event.data.decode()})
+
+
+def _updated(said: dict[str, str], stored: object, update: TaskUpdateRequested) -> AnyEvent:
+    """Return the event of a task as if it had said what its update says."""
+    # Rows of the version before hold the data itself.
+    data = json.loads(stored) if isinstance(stored, str) else stored
+    assert isinstance(data, dict), "a task's data is an object"
+    new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
+    new["metadata"] = data.get("metadata", {}) | update.metadata
+    return AnyEvent(ce_attributes=said, data=json.dumps(data | new).encode())
 
 
 async def stop(
@@ -217,7 +225,10 @@ def event_time(event: AnyEvent, now: datetime) -> datetime:
 
 
 def _source_event(event: AnyEvent) -> dict[str, Any] | None:
-    """Return the event of a task, from which an update of the task renders the request again."""
+    """Return the event of a task, from which an update of the task renders the request again.
+
+    Its data is text: a row is read often, and large JSON is slow to read.
+    """
     if event.ce_attributes["type"] != TaskRequested.type:
         return None
-    return {"said": event.ce_attributes, "data": visible_data(event)}
+    return {"said": event.ce_attributes, "data": json.dumps(visible_data(event))}

@@ -49,6 +49,7 @@ from functions.orchestrator.parameters import (
     run_of,
 )
 from functions.orchestrator.problems import documented
+from functions.orchestrator.registration_request import read
 
 router = APIRouter(prefix="/api/orchestration", tags=["orchestration"])
 
@@ -85,8 +86,8 @@ async def register(request: Request, ctx: Ctx, saga: Saga, service: ServiceName 
     if service is None:  # its document names it, and may name any
         check_operator(request.scope, ctx)
     body = await request.body()
-    document = await off_loop(len(body), parsed, body)
-    done = await saga.register(document, service, str(uuid4()))
+    submitted = await off_loop(len(body), lambda: read(parsed(body)))
+    done = await saga.register(submitted, service, str(uuid4()))
     return RegistrationAccepted(
         message=f"Registration initiated for orchestration: {done.decided.orch_name}",
         version=done.decided.version,

@@ -19,6 +19,7 @@ from functions.kit.errors import PermanentError
 from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
+from functions.orchestrator.registration_request import RegistrationDocument, read
 from functions.orchestrator.stored_json import MAX_BYTES, MAX_RESULT_BYTES, storable
 
 INPUTS: tuple[type[Event], ...] = (
@@ -43,9 +44,9 @@ _WORKER_NAMES = ("workerName", "serviceName", "worker_name")
 
 @dataclass(frozen=True)
 class Registration:
-    """An unread registration; `service` is the one of its record's header."""
+    """A registration; `service` is the one of its record's header."""
 
-    document: Any
+    document: RegistrationDocument
     service: str | None = None
 
 
@@ -58,7 +59,7 @@ def event_in(message: cloudevents.Message, *, proven: bool) -> Event | Registrat
         return _in_record(message)
     if message.type == RegistrationRequested.type:
         service = _service(message.source) if proven else None
-        return Registration(parsed(message.data), service)
+        return Registration(read(parsed(message.data)), service)
     event = _in_event(message)
     if proven and isinstance(event, StepAnswered):
         service = _service(message.source)
@@ -94,7 +95,7 @@ def _in_record(message: cloudevents.Message) -> Event | Registration:
     document = parsed(message.data)
     service = message.extensions.get("kafkaheaderservicename")
     if kind is RegistrationRequested:
-        return Registration(document, service)
+        return Registration(read(document), service)
     if kind is StepAnswered and service and isinstance(document, dict):
         names = [document[name] for name in _WORKER_NAMES if document.get(name) is not None]
         if names and names != [service]:

@@ -22,7 +22,7 @@ from functions.orchestrator.deduplication import FUNCTION, Claim
 from functions.orchestrator.engine import Engine
 from functions.orchestrator.messages import of_registration
 from functions.orchestrator.registration import Registered, RegistrationRejected
-from functions.orchestrator.registration_request import read
+from functions.orchestrator.registration_request import RegistrationDocument
 from functions.orchestrator.timer_loop import TimerLoop
 
 
@@ -79,14 +79,18 @@ class Orchestrator:
         return await self.engine.submit(Item(flow_id, given, claim, correlation.extensions()))
 
     async def register(
-        self, document: Any, caller: str | None, about: str, claim: Claim | None = None
+        self,
+        submitted: RegistrationDocument,
+        caller: str | None,
+        about: str,
+        claim: Claim | None = None,
     ) -> Registered:
         """Store a registration, emit its event, and start the runs that waited for it.
 
         `caller`: the service by its header. A repeated `claim` gets the first answer and changes
         nothing. `RegistrationRejected` where it is invalid; the attempt is audited.
         """
-        submitted, now, carried = read(document), self.now(), correlation.extensions()
+        now, carried = self.now(), correlation.extensions()
         async with self._store.transaction() as tx:
             if claim is not None and not await inbox.add_all(tx, FUNCTION, [claim]):
                 answer = (await inbox.find_all(tx, FUNCTION, [claim.name]))[claim.name]

@@ -11,6 +11,7 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
+from functions.kit.contract.body import off_loop
 from functions.kit.contract.http_api import Consume, Ctx
 from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox
@@ -20,7 +21,9 @@ def on_tick(schedules: Sequence[str], work: Callable[[Context], Awaitable[None]]
     """Do `work`, which is safe to repeat, at each tick of `schedules`."""
 
     async def consume(message: cloudevents.Message, ctx: Context) -> None:
-        due = envelope.open_(message, (ScheduleDue,), schedules)
+        size = len(message.data)
+        due = await off_loop(size, envelope.open_, message, (ScheduleDue,), schedules)
+        assert isinstance(due, ScheduleDue), "of no other kind"
         about = (due.identity() or message.id, (message.source, message.id))
         key = inbox.Key(ctx.function, message.type, *about)
         await inbox.recorded(ctx.store, key, message.type, partial(work, ctx))

@@ -347,3 +347,62 @@ class TestDeadLetters:
             again = await press(client, REDRIVE)
         assert again.status_code == 409
         assert "redriven already" in again.text
+
+    async def test_the_navigation_counts_what_the_list_holds(self, dead_letters: Cluster) -> None:
+        async with browser(dead_letters) as client:
+
+            async def counted(address: str = "/navigation") -> tuple[int, int]:
+                """Dead letters by the navigation, and by their list."""
+                page = (await client.get(address)).text
+                link = re.search(r'href="/dead-letters"[^>]*>Dead letters(.*?)</a>', page)
+                assert link, page
+                waits = re.search(r'class="count">(\d+)', link[1])
+                listed = (await client.get("/dead-letters?state=open")).text
+                rows = re.findall(r'<a [^>]*href="/dead-letters/\d+"', listed)
+                return int(waits[1]) if waits else 0, len(rows)
+
+            poll = "/navigation?polls=1"
+            assert await counted() == await counted(poll) == (3, 3)
+            await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
+            assert await counted(poll) == await counted() == (2, 2)
+            await press(client, "/dead-letters/2/redrive")
+            assert await counted(poll) == await counted() == (1, 1)
+            await dead_letters.tell("dead-letter", lost(7))
+            assert await counted() == (2, 2), "a reload shows what came meanwhile"
+
+    async def test_a_count_that_was_read_before_an_action_is_not_kept(
+        self, dead_letters: Cluster
+    ) -> None:
+        free, whole = asyncio.Event(), dead_letters.apps["dead-letter"]
+        held = 0
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal held
+            is_first = scope["method"] == "GET" and not held
+            answer: list[Any] = []
+
+            async def keep(message: Any) -> None:
+                answer.append(message)
+
+            if is_first:
+                held += 1
+            await whole(scope, receive, keep if is_first else send)
+            if is_first:  # it has read, and its answer is slow to come
+                held += 1
+                await free.wait()
+                for message in answer:
+                    await send(message)
+
+        dead_letters.add("dead-letter", slow)
+        async with browser(dead_letters) as client:
+            before = asyncio.create_task(client.get("/navigation"))
+
+            async def has_read() -> bool:
+                return held == 2
+
+            assert await eventually(has_read)
+            await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
+            assert ">2<" in (await client.get("/navigation?polls=1")).text
+            free.set()
+            await before
+            assert ">2<" in (await client.get("/navigation?polls=1")).text

@@ -13,7 +13,6 @@ import pytest
 from starlette.responses import JSONResponse
 
 from functions.console.main import console
-from functions.console.settings import ConsoleSettings
 from functions.dead_letter.main import dead_letter
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -22,9 +21,8 @@ from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
 
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
-# So long no reader waits, whatever the machine does meanwhile; the test ends as soon as it may.
 TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
-SOON_S = 20  # of a machine at its limit; a page that waited for the service would never come
+WITHIN_S = 2.0
 NOTHING: dict[str, Any] = {"runs": [], "tally": [], "schedules": [], "ticks": [], "next": None}
 
 
@@ -34,6 +32,7 @@ class Hung:
     def __init__(self) -> None:
         self.goes_on = asyncio.Event()
         self.requests = 0
+        self.environ: dict[str, str] = {}  # of the console, but for its timeouts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.requests += 1
@@ -66,27 +65,39 @@ async def hung(
                 }
                 assert (await kube.post(PING_SOURCES, json=source)).status_code == 201
         environ = {"KUBECONFIG": kubeconfig(tmp_path, url), "KUBERNETES_NAMESPACE": "dsm"}
+        hung.environ = environ
         cluster.deploy(console, environ | TIMEOUTS)
         yield cluster, hung
         hung.goes_on.set()
 
 
-def test_by_default_a_page_with_a_hung_service_stands_within_two_seconds() -> None:
-    """The frame waits for its panels, and a panel for those that it asks: both are bounded."""
-    defaults = ConsoleSettings.read({})
-    page_s, source_s = defaults.console_page_timeout_s, defaults.console_source_timeout_s
-    assert (page_s, source_s) == (0.8, 1.0)
-    assert page_s + source_s < 2
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        (("/", "/panels/attention"), "sprint-report has not answered for"),
+        (("/", "/panels/report"), "sprint-report has not answered for"),
+        (("/schedules", "/schedules/panels/schedules"), "sprint-report is unavailable"),
+        (("/", "/navigation"), 'id="pages"'),
+    ],
+)
+async def test_a_page_and_what_it_fetches_stand_within_two_seconds(
+    hung: tuple[Cluster, Hung], pages: tuple[str, str], expected: str
+) -> None:
+    """The frame waits for its parts, and a part for whom it asks: with the default limits."""
+    cluster, stopped = hung
+    cluster.deploy(console, stopped.environ)
 
+    async def stand_soon() -> bool:
+        """Busy machines only add: one look within the time shows that it does for."""
+        async with browser(cluster) as client:
+            began = time.monotonic()
+            page, part = [(await client.get(path)).text for path in pages]
+            took_s = time.monotonic() - began
+        assert "<h1>" in page
+        assert expected in part
+        return took_s < WITHIN_S
 
-async def test_the_page_is_there_soon(hung: tuple[Cluster, Hung]) -> None:
-    async with browser(hung[0]) as client:
-        began = time.monotonic()
-        page = await client.get("/")
-        took_s = time.monotonic() - began
-    assert page.status_code == 200
-    assert "Daily scrum reports" in page.text
-    assert took_s < SOON_S
+    assert await eventually(stand_soon)
 
 
 async def test_the_frame_and_the_parts_above_are_there_before_it_answers(
@@ -124,11 +135,8 @@ async def test_the_frame_and_the_parts_above_are_there_before_it_answers(
 @pytest.mark.parametrize("path", ["/panels/morning", "/panels/report", "/panels/attention"])
 async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -> None:
     async with browser(hung[0]) as client:
-        began = time.monotonic()
         page = await client.get(path)
-        took_s = time.monotonic() - began
     assert "sprint-report has not answered for" in page.text
-    assert took_s < SOON_S
 
 
 async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) -> None:

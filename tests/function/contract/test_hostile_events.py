@@ -27,6 +27,7 @@ from tests.support import hostile, webhook_requests
 from tests.support.cluster import Cluster
 from tests.support.dsm_services import World
 from tests.support.job_world import shipped_routes
+from tests.support.loop_load import serving_others
 from tests.support.repository import GOLDEN, all_folders, event_types, target
 from tests.support.saga_world import TENANT
 
@@ -74,9 +75,12 @@ class Consumer:
     examples: list[dict[str, Any]]
 
     async def send(self, document: Any) -> httpx.Response:
+        return await self.post(json.dumps(document).encode())
+
+    async def post(self, body: bytes) -> httpx.Response:
         headers = {"content-type": "application/cloudevents+json"}
         async with self.cluster.client(self.name.replace("_", "-")) as client:
-            return await client.post("/", headers=headers, content=json.dumps(document))
+            return await client.post("/", headers=headers, content=body)
 
     async def good(self, number: int) -> None:
         """An event like an example, about what no event was about before, is done."""
@@ -180,3 +184,28 @@ async def test_a_hostile_event_is_answered_and_costs_the_next_nothing(
     assert answer.status_code in (200, 202, 400, 422), (answer.text, document)
     assert answer.status_code < 400 or len(answer.content) <= 512, answer.text
     await consumer.good(number)
+
+
+# What a megabyte of JSON may be made of.
+LARGE = {
+    "lists": b"[" + b"[]," * 330_000 + b"[]]",
+    "names": b"{" + b",".join(b'"n%d":0' % n for n in range(90_000)) + b"}",
+}
+
+
+# Whoever consumes all reads these further than others.
+READ = {LABELLED, TaskRequested.type, "com.grafana.alert.firing"}
+
+
+@pytest.mark.slow
+async def test_a_large_event_holds_up_no_other_request(consumer: Consumer) -> None:
+    takes_all = AnyEvent in inputs(consumer.name)
+    for example in consumer.examples:
+        if takes_all and example["type"] not in READ:
+            continue
+        for kind, more in LARGE.items():
+            new = {"id": str(uuid4()), "data": example["data"] | {"more": 7}}
+            body = json.dumps(example | new).encode().replace(b'"more": 7', b'"more": ' + more)
+            async with serving_others():
+                answer = await consumer.post(body)
+            assert answer.status_code in (200, 202, 413, 422), (kind, answer.text)
