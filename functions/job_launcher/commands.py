@@ -175,14 +175,14 @@ async def _change(
     return await tables.replace_request(tx, request, {**source, "data": event.data.decode()})
 
 
-def _updated(said: dict[str, str], stored: object, update: TaskUpdateRequested) -> AnyEvent:
-    """Return the event of a task as if it had said what its update says."""
+def _updated(attributes: dict[str, str], stored: object, update: TaskUpdateRequested) -> AnyEvent:
+    """Return the event of a task with the fields of its update."""
     # Rows of the version before hold the data itself.
     data = json.loads(stored) if isinstance(stored, str) else stored
     assert isinstance(data, dict), "a task's data is an object"
     new = update.model_dump(mode="json", exclude_none=True, exclude={"status", "origin"})
     new["metadata"] = data.get("metadata", {}) | update.metadata
-    return AnyEvent(ce_attributes=said, data=json.dumps(data | new).encode())
+    return AnyEvent(ce_attributes=attributes, data=json.dumps(data | new).encode())
 
 
 async def stop(

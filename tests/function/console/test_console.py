@@ -218,6 +218,7 @@ class TestDeadLetters:
         async with browser(dead_letters) as client:
             page = (await client.get("/dead-letters")).text
         assert "cycle-trigger refused it for good: no such project" in page
+        assert 'hx-get="/dead-letters/panels/dead_letters" hx-trigger="every 3s"' in page
 
     async def test_redriving_one_asks_first_and_records_who(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncpg
 
-from functions.job_launcher import tables
-from functions.kit.durable import retention
+from functions.job_launcher import listing, tables
+from functions.kit.durable import Store, retention
+from functions.kit.settings import DatabaseSettings
 from tests.support.explained import pages
 
 # A month of Jobs, one in a hundred still open.
@@ -32,3 +33,12 @@ async def test_old_jobs_are_found_by_their_end(new_database: str) -> None:
         await connection.close()
     assert whole > 200
     assert read < 20
+
+
+async def test_jobs_are_counted_up_to_a_limit(new_database: str) -> None:
+    store = Store(DatabaseSettings.read({"DATABASE_URL": new_database}))
+    async with store.connection() as connection:
+        await connection.execute(MONTH)
+        counted = [await listing.count(connection, one) for one in ({}, {"state": "running"})]
+    await store.close()
+    assert counted == [listing.MAX_COUNT, 200]

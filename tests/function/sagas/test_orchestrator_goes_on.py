@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from functions.client_service import tables as clients
-from functions.events.saga import StepAnswered
+from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit import cloudevents
 from functions.kit.durable.retention import forget
 from functions.orchestrator.batch import Start
@@ -22,6 +22,7 @@ from functions.orchestrator.retention import retention
 from functions.realm_service import tables as realms
 from tests.support import eventually
 from tests.support.cluster import Cluster
+from tests.support.loop_load import serving_others
 from tests.support.saga_world import TENANT, SagaWorld
 
 
@@ -99,6 +100,32 @@ async def test_two_processes_share_the_work_and_do_nothing_twice(
     for flow_id in flows:
         await two.until(flow_id, "COMPLETED")
     assert await two.count("realm") == 20
+
+
+async def test_who_waits_for_a_run_gets_an_end_that_came_to_another_process(
+    cluster: Cluster, functions_database: str
+) -> None:
+    one, elsewhere = SagaWorld(cluster, functions_database), Cluster()
+    other = SagaWorld(elsewhere, functions_database)
+    await one.register("realm-service", "client-service")
+    waiting = asyncio.create_task(
+        one.post("execute/tenantCreation?wait=30", json={"tenantId": "t"})
+    )
+
+    async def has_ended() -> bool:
+        for command in (*cluster.sink.messages, *elsewhere.sink.messages):
+            if command.type == StepCommanded.type and command.id not in other.carried:
+                other.carried.add(command.id)
+                await other.answer(command)
+        assert await one.get("orchestrations/tenantCreation"), "others are served meanwhile"
+        return waiting.done()
+
+    try:
+        async with serving_others():
+            assert await eventually(has_ended)
+        assert (await waiting)["run"] == "COMPLETED"
+    finally:
+        await elsewhere.close()
 
 
 async def test_runs_that_ended_long_ago_are_forgotten_with_all_that_is_theirs(

@@ -34,7 +34,7 @@ SERVICES = {
     *("daily-scrum-service", "chronicle-service", "project-orchestrator"),
 }
 CYCLED = SprintCompleted(project_id="GEM-001", sprint_id="GEM-001-S01", total_tasks=1)
-# Each Trigger whose function asks services: what it is told, and what comes of it.
+# Each Trigger whose function asks services: the event that it gets, and what comes of it.
 TRIGGERS: dict[str, tuple[Any, Event, type[Event]]] = {
     "sprint-report-due": (
         sprint_report,
