@@ -91,6 +91,7 @@ class Shown:
     agent: Mapping[str, Any] = field(default_factory=dict)
     # By stage, what is asked and what was decided, in whatever order they came.
     approvals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    blocked: Sequence[str] = ()
 
 
 def merged(
@@ -154,10 +155,12 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
         case JobSucceeded():
             times = {"started_at": time(fact.started_at), "ended_at": time(fact.ended_at)}
             change = {"state": "succeeded", "outcome": fact.outcome, **times}
+            change["blocked"] = fact.blocked
         case JobFailed():
             text = f"{fact.reason}: {fact.message}" if fact.message else fact.reason
             change = {"state": "failed", "ended_at": time(fact.ended_at), "reason": text[:500]}
             change |= {"pod_reason": fact.pod_reason or "", "container": fact.container}
+            change["blocked"] = fact.blocked
         case JobCancelled():
             change = {"state": "cancelled", "ended_at": time(fact.ended_at)}
             change["reason"] = fact.reason[:500]
@@ -210,6 +213,9 @@ def _full(job_id: str, job: Shown) -> list[str]:
         names = ", ".join(f"`{line(name)}`" for name in files[:MAX_FILES])
         more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
         lines += ["", f"{agent['commits']} commit(s) to {names}{more}."]
+    if job.blocked:
+        names = ", ".join(f"`{line(name)}`" for name in job.blocked)
+        lines += ["", f"Its network refused {names}."]
     if advice := _advice(job):
         lines += ["", advice]
     rows = [

@@ -68,6 +68,7 @@ class JobSucceeded(JobFact):
     """A Job is complete.
 
     `outcome` is `recorded` where the machine could not run it: nothing of its task was done.
+    `blocked` is what its network refused, such as `evil.example:443 (2 times)`.
     """
 
     type: ClassVar[str] = "io.dsm.job.succeeded.v1"
@@ -75,6 +76,7 @@ class JobSucceeded(JobFact):
     started_at: datetime
     ended_at: datetime
     outcome: Outcome = "completed"
+    blocked: list[str] = Field(default_factory=list)
 
 
 class JobFailed(JobFact):
@@ -82,7 +84,7 @@ class JobFailed(JobFact):
 
     `reason` is Kubernetes' word for the Job (`BackoffLimitExceeded`) or ours (`Refused`);
     `pod_reason` and `exit_code` are the last pod's, `container` the one of it that failed, `log`
-    its last lines.
+    its last lines; `blocked` is what its network refused.
     """
 
     type: ClassVar[str] = "io.dsm.job.failed.v1"
@@ -94,6 +96,7 @@ class JobFailed(JobFact):
     container: str = ""
     exit_code: int | None = None
     log: list[str] = Field(default_factory=list)
+    blocked: list[str] = Field(default_factory=list)
 
 
 class JobCancelled(JobFact):

@@ -104,6 +104,8 @@ class JobRequest:
     outputs: dict[str, Any] = field(default_factory=dict)
     # As in `pod_options.PodOptions`.
     pod: dict[str, Any] = field(default_factory=dict)
+    # The proxy's URL, where the pod has a list of host names, `pod["egress"]`.
+    proxy: str = ""
     approval: Approval | None = None
 
     def needs_approval(self, stage: Stage) -> bool:

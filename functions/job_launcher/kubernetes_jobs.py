@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import stamina
 
-from functions.job_launcher import manifest
+from functions.job_launcher import egress, manifest
 from functions.job_launcher.decide import JobRequest, PodTermination, last_termination
 from functions.kit.clients import Cluster
 from functions.kit.clients.kubernetes import Forbidden, NoRight, QuotaUsedUp
@@ -153,14 +153,16 @@ async def stop(cluster: Cluster, job_id: str) -> None:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a Job's last pod ended, and its last lines."""
+    """How a Job's last pod ended, its last lines, and what its network refused."""
 
     pod: PodTermination | None
     log: list[str]
+    blocked: list[str] = field(default_factory=list)
 
 
-async def job_result(cluster: Cluster, job_id: str) -> JobResult:
+async def job_result(cluster: Cluster, request: JobRequest) -> JobResult:
     """Read how a Job ended; leave out what Kubernetes cannot return."""
+    job_id = request.job_id
     try:
         pods = await pods_of(cluster, job_id)
     except FunctionError as error:
@@ -176,7 +178,8 @@ async def job_result(cluster: Cluster, job_id: str) -> JobResult:
         text = pod.message
     # PostgreSQL's jsonb holds no NUL.
     lines = text.replace("\0", "").splitlines()[-LOG_LINES:]
-    return JobResult(pod, [shortened(line, 500) for line in lines])
+    blocked = await egress.refused(cluster, pods) if request.proxy else []
+    return JobResult(pod, [shortened(line, 500) for line in lines], blocked)
 
 
 async def pods_of(cluster: Cluster, job_id: str) -> list[dict[str, Any]]:

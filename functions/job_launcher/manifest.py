@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from functions.job_launcher import workspace
+from functions.job_launcher import egress, workspace
 from functions.job_launcher.decide import JobRequest, SecretKey
 from functions.job_launcher.pod_options import QUEUE_LABEL, PodOptions
 from functions.job_launcher.workspace import WORKSPACE
@@ -114,6 +114,7 @@ def labels_of(request: JobRequest) -> dict[str, str]:
         "jobs.dsm.io/task": label_value(request.task_id),
         "jobs.dsm.io/service": label_value(request.service),
         "jobs.dsm.io/group": label_value(request.group),
+        egress.LABEL: str(request.pod.get("egress") or ""),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -201,6 +202,7 @@ def _env(request: JobRequest) -> list[Object]:
     plain = {
         "HOME": WORKSPACE,
         "TMPDIR": TEMPORARY_AT,
+        **(egress.variables(request.proxy) if request.proxy else {}),
         "JOB_NAME": request.job_id,
         "JOB_KIND": request.kind,
         "TASK_ID": request.task_id.replace("$", "$$"),

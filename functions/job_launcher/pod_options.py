@@ -47,13 +47,15 @@ class Toleration(_Strict):
 class PodOptions(_Strict):
     """`runtime_class` such as gvisor; `queue` is a LocalQueue of Kueue, which starts the Job.
 
-    `read_only` leaves only the workspace and /tmp to write to.
+    `egress` is a list of host names of the proxy. `read_only` leaves only the workspace and /tmp
+    to write to.
     """
 
     runtime_class: ObjectName | None = None
     queue: ObjectName | None = None
     node_selector: dict[LabelKey, LabelValue] = {}
     tolerations: list[Toleration] = Field([], max_length=20)
+    egress: ObjectName | None = None
     read_only: bool = True
 
     def fields(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ async def fail(
 ) -> None:
     """Store that a Job failed; `status` is None where it has no Job in Kubernetes."""
     result = (
-        await kubernetes_jobs.job_result(ctx.cluster, row.id)
+        await kubernetes_jobs.job_result(ctx.cluster, row.request)
         if status
         else kubernetes_jobs.JobResult(None, [])
     )
@@ -118,6 +118,7 @@ async def fail(
         "container": pod.container if pod else "",
         "exit_code": pod.exit_code if pod else None,
         "log": result.log,
+        "blocked": result.blocked,
     }
     summary = f"{reason}: {ending['message']}" if ending["message"] else reason
     async with settled(ctx, row.request) as settlement:
@@ -147,15 +148,17 @@ async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: Jo
 
 
 async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
-    result = await kubernetes_jobs.job_result(ctx.cluster, row.id)
+    result = await kubernetes_jobs.job_result(ctx.cluster, row.request)
     at = status.ended_at or ctx.now()
     recorded = result.pod is not None and result.pod.reason == RECORDED_ONLY
     reason = result.pod.message if result.pod and recorded else ""
     outcome: Outcome = "recorded" if recorded else "completed"
-    ending = {"log": result.log, "outcome": outcome}
+    ending = {"log": result.log, "outcome": outcome, "blocked": result.blocked}
     async with settled(ctx, row.request) as settlement:
         await _started(ctx, settlement, row, status)
         if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, reason, ending):
             times = {"started_at": status.started_at or row.started_at or at, "ended_at": at}
-            fact = JobSucceeded(**common_fields(row.request), **times, outcome=outcome)
+            fact = JobSucceeded(
+                **common_fields(row.request), **times, outcome=outcome, blocked=result.blocked
+            )
             settlement.facts.append(fact)

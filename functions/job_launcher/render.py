@@ -12,6 +12,7 @@ from functions.events.base import AnyEvent
 from functions.job_grant import REF, REPOSITORY, OutputRules
 from functions.job_launcher import template
 from functions.job_launcher.decide import Approval, JobRequest, SecretKey, Workspace
+from functions.job_launcher.egress import SERVICE
 from functions.job_launcher.match import RouteChoice, RouteMatch
 from functions.job_launcher.route_file import JobTemplate, ResourceList, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
@@ -202,7 +203,8 @@ class _Renderer:
             issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
             workspace=self._workspace(task_id),
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
-            pod=job.pod.model_dump(exclude_defaults=True),
+            pod=job.pod.model_dump(exclude_defaults=True) | self._egress(),
+            proxy=self._proxy(),
             approval=Approval(list(job.approval.before), job.approval.timeout_seconds)
             if job.approval
             else None,
@@ -261,6 +263,24 @@ class _Renderer:
         setup = self._texts("workspace.setup", wanted.setup)
         branch = branch_of(task_id, repository)
         return Workspace(repository, branch, image, url, ref, setup, kept_s)
+
+    def _egress(self) -> dict[str, str]:
+        """The list of host names, where there are lists."""
+        lists, wanted = self._settings.egress_ports, self._job.pod.egress
+        if not lists and wanted is None:
+            return {}
+        name = wanted or self._settings.job_egress
+        if name not in lists:
+            known = ", ".join(lists) or "none"
+            raise RenderError(
+                f"route {self._route}: pod.egress: there is no list {name}: EGRESS_PROXIES of "
+                f"job-launcher has {known}"
+            )
+        return {"egress": name}
+
+    def _proxy(self) -> str:
+        found = self._egress()
+        return f"http://{SERVICE}:{self._settings.egress_ports[found['egress']]}" if found else ""
 
     def _repository(self, field: str, text: str) -> str:
         name = self._text(field, text)

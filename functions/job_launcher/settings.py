@@ -31,6 +31,15 @@ class LauncherSettings(Settings):
     agent_outputs_url: str = Field(
         "http://agent-outputs.dsm.svc.cluster.local", description="base URL of agent-outputs"
     )
+    egress_proxies: str = Field(
+        "",
+        pattern=r"^([a-z0-9-]+=[0-9]+(,[a-z0-9-]+=[0-9]+)*)?$",
+        description="lists of host names that agents may reach, and the port of each on the "
+        "Service egress-proxy beside them: code=3128,python=3129; none leaves them the internet",
+    )
+    job_egress: str = Field(
+        "code", description="list of a Job whose route names none, where there are lists"
+    )
     job_ttl_seconds: int = Field(
         1800, ge=0, description="how long a Job is kept after its end, seconds"
     )
@@ -61,3 +70,9 @@ class LauncherSettings(Settings):
     job_history_days: int = Field(
         90, ge=31, description="how long ended Jobs are kept, days; above the inbox's 30"
     )
+
+    @property
+    def egress_ports(self) -> dict[str, int]:
+        """The port of each list of host names."""
+        pairs = (one.partition("=") for one in self.egress_proxies.split(",") if one)
+        return {name: int(port) for name, _, port in pairs}

@@ -59,6 +59,7 @@ def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False)
         "superseded_by": row.superseded_by or row.ending.get("superseded_by"),
         "exit_code": row.ending.get("exit_code"),
         "pod_reason": row.ending.get("pod_reason"),
+        "blocked": row.ending.get("blocked") or [],
         "last_lines": row.ending.get("log") or [],
     }
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from functions.job_launcher import egress
 from functions.job_launcher.decide import JobRequest, Workspace
 
 Object = dict[str, Any]
@@ -21,7 +22,7 @@ REPOSITORY_AT = f"{WORKSPACE}/repository"
 OUTPUTS_FILE = f"{WORKSPACE}/outputs.json"
 GRANT = "grant"
 # Of the agent's variables, what a command that installs packages needs.
-SETUP_ENV = ("HOME", "TMPDIR")
+SETUP_ENV = ("HOME", "TMPDIR", *egress.variables(""))
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
 # After the agent's end the sidecar posts, for so long where agent-outputs is away.
 GRACE_S = 6 * 3600
@@ -84,7 +85,14 @@ def pod_fields(
         "securityContext": {**confined, "readOnlyRootFilesystem": True},
     }
     program = ["python", "-m", "functions.agent_pod"]
-    prepare = {**container, "name": "workspace", "command": [*program, "prepare"]}
+    # git clones by HTTPS; agent-outputs is inside, by HTTP.
+    proxy = [{"name": "HTTPS_PROXY", "value": request.proxy}] if request.proxy else []
+    prepare = {
+        **container,
+        "name": "workspace",
+        "env": [*container["env"], *proxy],
+        "command": [*program, "prepare"],
+    }
     collect = {
         **container,
         "name": "outputs",

@@ -161,6 +161,38 @@ def test_without_a_repository_only_the_sidecar_is_beside_the_agent() -> None:
     assert agent["workingDir"] == "/workspace"
 
 
+def test_a_list_of_hosts_is_a_label_and_the_address_of_its_proxy() -> None:
+    environ = {"EGRESS_PROXIES": "code=3128,python=3129"}
+    made = request(environ=environ)
+    made.workspace.setup.append("true") if made.workspace else None
+    job = manifest.job_of(made)
+    validate(job)
+    template = job["spec"]["template"]
+    assert template["metadata"]["labels"]["jobs.dsm.io/egress"] == "code"
+    found = {
+        one["name"]: {variable["name"]: variable.get("value") for variable in one["env"]}
+        for one in (*template["spec"]["initContainers"], *template["spec"]["containers"])
+    }
+    proxy = "http://egress-proxy:3128"
+    for name in ("agent", "setup"):
+        assert {found[name][one] for one in ("HTTP_PROXY", "HTTPS_PROXY", "https_proxy")} == {proxy}
+    assert found["workspace"]["HTTPS_PROXY"] == proxy
+    assert "HTTP_PROXY" not in found["workspace"] | found["outputs"], "agent-outputs is inside"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "known"), [("", "none"), ("code=3128,python=3129", "code, python")]
+)
+def test_a_list_that_is_not_there_is_refused(proxies: str, known: str) -> None:
+    routes = shipped_routes().replace("outputs: {}", "pod: {egress: ruby}", 1)
+    asked = event("com.github.issue.labeled", ISSUE)
+    settings = LauncherSettings.read(
+        {"JOB_IMAGE": IMAGE, "WORKSPACE_IMAGE": FUNCTIONS, "EGRESS_PROXIES": proxies}
+    )
+    with pytest.raises(RenderError, match=f"no list ruby: EGRESS_PROXIES .* has {known}"):
+        render_requests(choose(parse(routes), asked), asked, settings)
+
+
 def test_the_grant_is_a_secret_of_the_job() -> None:
     asked = request()
     secret = manifest.grant_secret_of(asked, {"metadata": {"uid": "u-1"}}, "token")

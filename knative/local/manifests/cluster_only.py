@@ -177,9 +177,18 @@ class PrometheusRule(Manifest):
     spec: PrometheusRuleSpec
 
 
+class Deployment(Manifest):
+    """Whatever else a cluster runs, such as the proxy of agents."""
+
+    api_version: Literal["apps/v1"]
+    kind: Literal["Deployment"]
+    spec: AnyObject
+
+
 KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("eventing.knative.dev/v1alpha1", "KafkaSink"): KafkaSink,
     ("sources.knative.dev/v1", "KafkaSource"): KafkaSource,
+    ("apps/v1", "Deployment"): Deployment,
     ("eventing.knative.dev/v1alpha1", "RabbitmqBrokerConfig"): RabbitmqBrokerConfig,
     ("eventing.knative.dev/v1alpha1", "EventPolicy"): EventPolicy,
     ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,

