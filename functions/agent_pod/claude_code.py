@@ -85,6 +85,9 @@ def main(arguments: list[str]) -> int:
 def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, Any]) -> str:
     """Run `claude` to its end, through the model's limits; what it says. Adds up `usage`."""
     wait_s = float(os.environ.get("CLAUDE_WAIT_S", "60"))
+    # What the group has left today is the limit of its own.
+    if budget := os.environ.get("BUDGET_USD"):
+        arguments = ["--max-budget-usd", budget, *arguments]
     resume: list[str] = []
     while True:
         result = _run(repository, ["claude", "-p", prompt, *HEADLESS, *resume, *arguments])

@@ -18,9 +18,11 @@ from functions.events.agent import (
 )
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, Stage
 from functions.events.job import (
+    BudgetWarned,
     JobCancelled,
     JobFact,
     JobFailed,
+    JobHeld,
     JobStarted,
     JobSucceeded,
 )
@@ -92,6 +94,9 @@ class Shown:
     # By stage, what is asked and what was decided, in whatever order they came.
     approvals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocked: Sequence[str] = ()
+    # Why it waits, and how much of its group's budget is used.
+    held: str = ""
+    budget: str = ""
 
 
 def merged(
@@ -150,6 +155,10 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
             excluded = {"correlation_id", "traceparent", "job_id", "task_id", "route"}
             data = fact.model_dump(mode="json", exclude=excluded)
             return {"agent": {**data, "delivered": isinstance(fact, AgentDelivered)}}
+        case JobHeld():
+            return {"held": fact.reason[:500]}
+        case BudgetWarned():
+            return {"budget": _used_up(fact)}
         case JobStarted():
             change: dict[str, Any] = {"state": "running", "started_at": time(fact.started_at)}
         case JobSucceeded():
@@ -207,6 +216,10 @@ def _full(job_id: str, job: Shown) -> list[str]:
         lines += ["", summary]
     if details := agent.get("details"):
         lines += ["", *(f"- {line(detail)}" for detail in details)]
+    if job.held and job.state == "queued":
+        lines += ["", f"> {line(job.held)}"]
+    if job.budget:
+        lines += ["", line(job.budget)]
     if job.reason and job.state in ("failed", "cancelled"):
         lines += ["", f"> {line(job.reason)}"]
     if files := agent.get("files"):
@@ -226,6 +239,12 @@ def _full(job_id: str, job: Shown) -> list[str]:
     ]
     table = [f"| {name} | {value} |" for name, value in rows if value]
     return [*lines, "", "| | |", "|---|---|", *table]
+
+
+def _used_up(fact: BudgetWarned) -> str:
+    percent = int(100 * fact.used / fact.limit)
+    until = time(fact.day_ends_at)
+    return f"{percent} % of the budget of group {fact.group} ({fact.unit}) are used, until {until}."
 
 
 def _awaits(job: Shown) -> Stage | None:

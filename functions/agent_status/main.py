@@ -1,8 +1,8 @@
 """Keep one comment for each route on an issue or pull request: what its agent does and has done.
 
-in      JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled, AgentDelivered,
-        AgentUndelivered, AgentRefused, AgentAnswered, ApprovalRequested, ApprovalDecided;
-        ScheduleDue(schedule="agent-status-sweep")
+in      JobQueued, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobFailed, JobCancelled,
+        AgentDelivered, AgentUndelivered, AgentRefused, AgentAnswered, ApprovalRequested,
+        ApprovalDecided; ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -25,9 +25,11 @@ from functions.events.agent import (
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested
 from functions.events.base import Event
 from functions.events.job import (
+    BudgetWarned,
     JobCancelled,
     JobFact,
     JobFailed,
+    JobHeld,
     JobQueued,
     JobStarted,
     JobSucceeded,
@@ -83,6 +85,8 @@ async def ignores(event: Event, ctx: Context) -> bool:
 async def agent_status(
     event: JobQueued
     | JobStarted
+    | JobHeld
+    | BudgetWarned
     | JobSucceeded
     | JobFailed
     | JobCancelled

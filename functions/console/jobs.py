@@ -59,6 +59,47 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     }
 
 
+async def budgets(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What each group with a budget has used of it today."""
+    found: Mapping[str, Any] = await ask.function(FUNCTION).read("/budgets")
+    return {"budgets": [{**row, "amounts": _amounts(row)} for row in found["budgets"]]}
+
+
+def _amounts(row: Row) -> list[tuple[str, float, float]]:
+    """Amount of limit in words, and both as numbers.
+
+    >>> _amounts({"used": {"usd": 8.5}, "limits": {"usd": 10}})
+    [('$8.50 of $10.00', 8.5, 10)]
+    """
+    return [
+        (f"{_amount(unit, row['used'][unit])} of {_amount(unit, limit)}", row["used"][unit], limit)
+        for unit, limit in row["limits"].items()
+    ]
+
+
+def _amount(unit: str, value: float) -> str:
+    return f"${value:.2f}" if unit == "usd" else f"{value:,.0f} {unit}"
+
+
+async def costs(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What issues and tasks have cost, the dearest first."""
+    found: Mapping[str, Any] = await ask.function(FUNCTION).read("/costs", days=30)
+    rows = [{**row, "shown": _cost(row)} for row in found["costs"]]
+    return {"costs": rows}
+
+
+def _cost(row: Row) -> str:
+    """What is known of a cost: an agent that reports nothing has cost something all the same.
+
+    >>> _cost({"usd": 0.75, "tokens": 0, "reported": 1, "jobs": 2})
+    '$0.75, of 1 of 2 Jobs'
+    """
+    if not row["reported"]:
+        return "not reported"
+    part = f", of {row['reported']} of {row['jobs']} Jobs" if row["reported"] < row["jobs"] else ""
+    return f"${row['usd']:.2f}{part}"
+
+
 async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
     job = await _job(ask, query["id"])
     job["shown"] = state_of(job)
@@ -189,7 +230,11 @@ def routes() -> list[Route]:
         *Page(
             "/jobs",
             "Jobs",
-            [Panel("jobs", "Newest first", listed, live_s=5)],
+            [
+                Panel("jobs", "Newest first", listed, live_s=5),
+                Panel("budgets", "Budgets today", budgets, live_s=60),
+                Panel("costs", "Cost of issues and tasks, last 30 days", costs, live_s=60),
+            ],
             head="heads/jobs.html",
         ).routes(),
         *Page(

@@ -56,6 +56,34 @@ class JobQueued(JobFact):
     cause_type: str
 
 
+class JobHeld(JobFact):
+    """A request waits as the budget of its group is used up; it starts at `until`, or once the
+    budget is raised."""
+
+    type: ClassVar[str] = "io.dsm.job.held.v1"
+
+    reason: str
+    until: datetime
+
+    def identity(self) -> str | None:
+        return f"{self.job_id} {self.until.isoformat()}"
+
+
+class BudgetWarned(JobFact):
+    """The Jobs of a group have used most of what they may in a day: `used` of `limit`, in dollars
+    (`usd`), tokens or minutes. It is reported of the Job whose use is known last."""
+
+    type: ClassVar[str] = "io.dsm.budget.warned.v1"
+
+    unit: Literal["usd", "tokens", "minutes"]
+    used: float
+    limit: float
+    day_ends_at: datetime
+
+    def identity(self) -> str | None:
+        return f"{self.group} {self.unit} {self.day_ends_at.isoformat()}"
+
+
 class JobStarted(JobFact):
     """A Job's first pod runs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import get_args
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.events.approval import Decision, Stage
-from functions.job_launcher import approvals, facts, listing
+from functions.job_launcher import approvals, budgets, facts, listing
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
@@ -148,8 +149,40 @@ async def _decide(request: Request, ctx: Context, decision: Decision) -> Respons
     return JSONResponse({"job_id": row.id, "before": row.approval, "decision": decision}, 202)
 
 
+async def budget_list(request: Request, ctx: Context) -> Response:
+    """`GET /budgets`: what each group with a budget has used of it today, the fullest first."""
+    Query(request).refuse_others()
+    async with ctx.store.connection() as connection:
+        found = await budgets.read(ctx, connection)
+    shown = [
+        {
+            "group": one.group,
+            "ends_at": cloudevents.format_time(one.ends_at),
+            "used": {unit: one.used.get(unit, 0.0) for unit in one.limits.limits},
+            "limits": dict(one.limits.limits),
+            "ratio": max(one.ratio(unit) for unit in one.limits.limits),
+            "reason": one.reason(),
+        }
+        for one in found.values()
+    ]
+    return JSONResponse({"budgets": sorted(shown, key=lambda one: -float(str(one["ratio"])))})
+
+
+async def costs(request: Request, ctx: Context) -> Response:
+    """`GET /costs?days=30`: what each issue, or task without one, has cost, the dearest first."""
+    query = Query(request)
+    query.refuse_others("days")
+    days = query.number("days", 30, 1, 90)
+    since = ctx.now() - timedelta(days=days)
+    async with ctx.store.connection() as connection:
+        rows = await listing.costs(connection, ctx.now(), since)
+    return JSONResponse({"costs": rows, "days": days})
+
+
 ROUTES = (
     ACTIONS,
+    route("/budgets", budget_list),
+    route("/costs", costs),
     route("/jobs", jobs),
     route("/jobs/{id}", job),
     route("/jobs/{id}/logs", logs),

@@ -20,7 +20,7 @@ from functions.kit.context import Context
 from functions.kit.durable import Connection, UserAction, record_action
 from functions.kit.errors import shortened
 
-_DETAILS = {"wants", "commits", "file_count", "files", "summary"}
+_DETAILS = {"wants", "commits", "file_count", "files", "summary", "usage"}
 
 
 async def outputs_wait(tx: Connection, request: ApprovalRequested) -> None:

@@ -139,11 +139,13 @@ def decide_queue(
     now: datetime,
     *,
     group_limit: int | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> QueueDecision:
     """Return which queued requests, oldest first, the limits allow.
 
     `active` counts the active Jobs of each group; `group_limit` holds for requests without a limit
-    of their own. A request that waits for a time blocks its own group only.
+    of their own; `held` are groups of which none starts, and why. A request that waits for a time
+    blocks its own group only.
 
     >>> first, second = (QueuedRequest(name, "repo", 1) for name in "ab")
     >>> decide_queue([first, second], {}, 10, datetime(2026, 1, 1))
@@ -156,7 +158,9 @@ def decide_queue(
     for request in queued:
         name, group = request.job_id, request.group
         max_of_group = request.group_limit if request.group_limit is not None else group_limit
-        if group and group in blocked_by:
+        if held and group in held:
+            decision.reasons[name] = held[group]
+        elif group and group in blocked_by:
             decision.reasons[name] = f"behind {blocked_by[group]} of group {group}"
         elif request.not_before is not None and request.not_before > now:
             decision.reasons[name] = request.reason

@@ -11,13 +11,16 @@ from typing import Any
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, Stage
 from functions.events.base import Event
 from functions.events.job import (
+    BudgetWarned,
     JobCancelled,
     JobFact,
     JobFailed,
+    JobHeld,
     JobQueued,
     JobStarted,
     JobSucceeded,
 )
+from functions.job_launcher.budget import GroupBudget, Unit
 from functions.job_launcher.decide import JobRequest
 from functions.kit import cloudevents
 from functions.kit.context import Context
@@ -31,6 +34,8 @@ EMITS: tuple[type[JobFact | ApprovalFact], ...] = (
     JobSucceeded,
     JobFailed,
     JobCancelled,
+    JobHeld,
+    BudgetWarned,
     ApprovalRequested,
     ApprovalDecided,
 )
@@ -71,6 +76,16 @@ def about(request: JobRequest, before: Stage) -> dict[str, Any]:
 
 def start_approval_requested(request: JobRequest, expires_at: datetime) -> ApprovalRequested:
     return ApprovalRequested(**about(request, "start"), expires_at=expires_at)
+
+
+def held(request: JobRequest, reason: str, until: datetime) -> JobHeld:
+    return JobHeld(**common_fields(request), reason=reason, until=until)
+
+
+def budget_warned(request: JobRequest, budget: GroupBudget, unit: Unit) -> BudgetWarned:
+    used, limit = budget.used[unit], budget.limits.limits[unit]
+    fields = {"unit": unit, "used": used, "limit": limit, "day_ends_at": budget.ends_at}
+    return BudgetWarned(**common_fields(request), **fields)
 
 
 @dataclass

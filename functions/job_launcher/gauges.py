@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.job_launcher import listing
+from functions.job_launcher import budgets, listing
 from functions.kit.context import Context
 from functions.kit.telemetry import Gauge
 
@@ -10,9 +10,16 @@ from functions.kit.telemetry import Gauge
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         count, oldest_s = await listing.count_by_state(connection)
+        of_groups = await budgets.read(ctx, connection)
+    used = "Share of its budget of today that a group has used"
     oldest = "Age of the oldest request in the queue, seconds"
     return [
         *(Gauge("jobs", "Jobs by state", count[s], {"state": s}) for s in count),
         Gauge("function_queue_waiting", "Requests in the queue", count["queued"]),
         Gauge("function_queue_oldest_seconds", oldest, oldest_s),
+        *(
+            Gauge("job_budget_used_ratio", used, one.ratio(unit), {"group": group, "unit": unit})
+            for group, one in of_groups.items()
+            for unit in one.limits.limits
+        ),
     ]

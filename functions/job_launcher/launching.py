@@ -8,10 +8,12 @@ the Job that exists.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 from functions import job_grant
-from functions.job_launcher import kubernetes_jobs, queue, reconcile, tables
+from functions.job_launcher import budgets, kubernetes_jobs, queue, reconcile, tables
+from functions.job_launcher.budget import GroupBudget
 from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.settings import LauncherSettings
@@ -67,16 +69,27 @@ async def _lease(ctx: Context) -> list[JobRow]:
     settings = ctx.settings(LauncherSettings)
     async with ctx.store.transaction() as tx:
         await queue.lock(tx, LOCK_TIMEOUT_S)
+        of_groups = await budgets.read(ctx, tx)
         found = decide_queue(
             await queue.queued_requests(tx),
             await queue.active_by_group(tx),
             settings.job_concurrency,
             ctx.now(),
             group_limit=settings.job_group_concurrency,
+            held=budgets.held(of_groups),
         )
         # Longer than any run of the controller: no other process takes it meanwhile.
         lease_s = float(ctx.resources.process.timeout_seconds)
-        return await queue.lease(tx, found.due[:MAX_BATCH], lease_s)
+        rows = await queue.lease(tx, found.due[:MAX_BATCH], lease_s)
+        return [_with_budget(row, of_groups.get(row.request.group)) for row in rows]
+
+
+def _with_budget(row: JobRow, budget: GroupBudget | None) -> JobRow:
+    """Return the row; its agent's environment has what its group may still use today."""
+    if budget is None:
+        return row
+    env = {**row.request.env, **budget.environment()}
+    return replace(row, request=replace(row.request, env=env))
 
 
 async def _launch(ctx: Context, row: JobRow) -> kubernetes_jobs.LaunchResult:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from datetime import datetime
+from typing import Any, get_args
 
+from functions.job_launcher.budgets import USAGE, USED
 from functions.job_launcher.decide import State
 from functions.job_launcher.tables import JobRow, row_of
 from functions.kit.durable import Connection
 
 MAX_COUNT = 10_000
+MAX_COSTS = 100
 
 
 async def page(
@@ -36,6 +39,21 @@ async def count(tx: Connection, filters: Mapping[str, str]) -> int:
         *filters.values(),
     )
     return found
+
+
+async def costs(tx: Connection, now: datetime, since: datetime) -> list[dict[str, Any]]:
+    """Return what the Jobs launched since a time have used, by issue or task, `MAX_COSTS` rows."""
+    rows = await tx.fetch(
+        f"""SELECT coalesce(request->>'github', '') AS repository, request->>'issue' AS issue,
+                min(task_id) AS task_id, group_name AS group, count(*) AS jobs, {USED},
+                coalesce(sum(({USAGE}->>'turns')::bigint), 0)::bigint AS turns,
+                count({USAGE}) AS reported
+            FROM job WHERE launched_at >= $2
+            GROUP BY 1, 2, group_name, CASE WHEN request->>'issue' IS NULL THEN task_id END
+            ORDER BY usd DESC, tokens DESC, minutes DESC LIMIT {MAX_COSTS}""",
+        *(now, since),
+    )
+    return [dict(row) for row in rows]
 
 
 def _conditions(filters: Mapping[str, str], first: int) -> list[str]:

@@ -3,6 +3,7 @@
 in      any event that a route names; JobCancelRequested, TaskUpdateRequested; AgentDelivered,
         AgentUndelivered, ApprovalRequested of outputs; ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
+        JobHeld, BudgetWarned: once a day;
         ApprovalRequested where a Job waits for a user before its start, ApprovalDecided;
         AgentRefused where a user asked for a Job and may not, AgentAnswered to a command
 calls   Kubernetes, after the commit
@@ -13,7 +14,6 @@ fails   PermanentError where an event lacks what its route needs; while Kubernet
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -33,20 +33,13 @@ from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
 from functions.job_launcher.gauges import gauges
-from functions.job_launcher.route_file import BadRoutes, RoutesSource
+from functions.job_launcher.route_file import BadRoutes
+from functions.job_launcher.routes_source import routes_of
 from functions.job_launcher.settings import LauncherSettings
-from functions.kit.context import Context, Resources
+from functions.kit.context import Context
 from functions.kit.contract import function
 from functions.kit.contract.decorator import route
 from functions.kit.settings import BadSetting
-
-
-def routes_of(resources: Resources) -> RoutesSource:
-    """Return the process's routes, which are read again when their file changes."""
-    path = resources.settings(LauncherSettings).routes_file
-    if not path:
-        raise BadSetting("setting ROUTES_FILE is missing: name the file with the routes")
-    return RoutesSource(Path(path))
 
 
 async def start(ctx: Context) -> None:
@@ -114,11 +107,11 @@ async def job_launcher(
     if isinstance(event, ScheduleDue):
         ctx.on_commit(lambda: controller.sweep(ctx))
         return []
-    if isinstance(event, AgentDelivered | AgentUndelivered):
-        await tables.set_agent(tx, event.job_id, outcome.result_of(event))
-        return []
     ctx.on_commit(lambda: controller.launch(ctx))
     match event:
+        case AgentDelivered() | AgentUndelivered():
+            await tables.set_agent(tx, event.job_id, outcome.result_of(event))
+            return []
         case ApprovalRequested():
             await approvals.outputs_wait(tx, event)
             return []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -14,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -22,6 +22,7 @@ from functions.events.job import JobKind
 from functions.events.webhook import Permission
 from functions.job_grant import OutputRules
 from functions.job_launcher import yaml_lines
+from functions.job_launcher.budget import Limits, Unit
 from functions.job_launcher.pod_options import PodOptions
 from functions.job_launcher.route_fields import (
     Count,
@@ -192,11 +193,47 @@ class Route(StrictModel):
         return self
 
 
+class Budget(StrictModel):
+    """What the Jobs of each group that `group` names, or begins where it ends with `*`, may use in
+    a day; the first budget that names a group is its own."""
+
+    group: str = Field(min_length=1, max_length=200)
+    usd: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, gt=0)
+    minutes: int | None = Field(None, gt=0)
+    time_zone: str = "UTC"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name[:40]!r} is no time zone such as Europe/Zurich") from None
+        return name
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Budget:
+        if not self.limits().limits:
+            raise ValueError("give usd, tokens or minutes")
+        return self
+
+    def limits(self) -> Limits:
+        given: dict[Unit, float | None] = {
+            "usd": self.usd,
+            "tokens": self.tokens,
+            "minutes": self.minutes,
+        }
+        limits = {unit: value for unit, value in given.items() if value is not None}
+        return Limits(self.group, self.time_zone, limits)
+
+
 class RoutesFile(StrictModel):
     """The whole file; the first route that matches applies."""
 
     version: Literal[1] = 1
     routes: list[Route] = Field(min_length=1)
+    budgets: list[Budget] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _each_name_once(self) -> RoutesFile:
@@ -209,20 +246,29 @@ class RoutesFile(StrictModel):
 
 def load(path: Path) -> tuple[Route, ...]:
     """Read the routes of a file; `BadRoutes` names file, line and field of each problem."""
+    return tuple(load_file(path).routes)
+
+
+def load_file(path: Path) -> RoutesFile:
+    """Read the whole file; `BadRoutes` as with `load`."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return _parse(path.read_text(encoding="utf-8"), str(path), 0)
     except OSError as error:
         raise BadRoutes(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parse(text: str, name: str = "routes", above: int = 0) -> tuple[Route, ...]:
     """Read the routes of a text; problems begin with `name`, `above` lines precede it."""
+    return tuple(_parse(text, name, above).routes)
+
+
+def _parse(text: str, name: str, above: int) -> RoutesFile:
     try:
         document, lines = yaml_lines.load(text)
     except yaml_lines.BadYaml as error:
         raise BadRoutes(f"{name}:{above + error.line}: {error}") from None
     try:
-        return tuple(RoutesFile.model_validate(document).routes)
+        return RoutesFile.model_validate(document)
     except ValidationError as error:
         problems = [_problem(name, lines, above, one) for one in error.errors()]
         raise BadRoutes("\n".join(dict.fromkeys(problems))) from None
@@ -236,37 +282,3 @@ def _problem(name: str, lines: yaml_lines.Lines, above: int, error: Mapping[str,
         message = "no such field"
     field = ".".join(map(str, path)) or "file"
     return f"{name}:{above + yaml_lines.line_of(lines, path)}: {field}: {message}"
-
-
-@dataclass
-class RoutesSource:
-    """The routes of a mounted file, read again when it changes.
-
-    An invalid change keeps the routes before it; `refused` is why.
-    """
-
-    path: Path
-    refused: str = ""
-
-    @cached_property
-    def _cache(self) -> dict[str, Any]:
-        return {"version": self._file_version(), "routes": load(self.path)}
-
-    def routes(self) -> tuple[Route, ...]:
-        """Return the current routes; `BadRoutes` if the file was never valid."""
-        cache = self._cache
-        if (version := self._file_version()) != cache["version"]:
-            cache["version"] = version
-            try:
-                cache["routes"], self.refused = load(self.path), ""
-            except BadRoutes as error:
-                self.refused = str(error)
-        routes: tuple[Route, ...] = cache["routes"]
-        return routes
-
-    def _file_version(self) -> tuple[int, int] | None:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size

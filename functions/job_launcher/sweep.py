@@ -6,7 +6,15 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import approvals, kubernetes_jobs, manifest, queue, reconcile, tables
+from functions.job_launcher import (
+    approvals,
+    budgets,
+    kubernetes_jobs,
+    manifest,
+    queue,
+    reconcile,
+    tables,
+)
 from functions.job_launcher.decide import job_status, outlasts_grace, waits_for_admission
 from functions.job_launcher.launching import MIN_REMAINING_S
 from functions.job_launcher.settings import LauncherSettings
@@ -33,6 +41,7 @@ async def sweep(ctx: Context) -> None:
     except FunctionError as error:
         logger.warning("cannot compare with Kubernetes: %s", error)
     await approvals.expire(ctx)
+    await budgets.keep_waiting(ctx)
     await _expire(ctx)
 
 

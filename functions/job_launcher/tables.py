@@ -261,10 +261,11 @@ async def cancellation_requested(tx: Connection) -> list[JobRow]:
 
 
 def retention(job_history_days: int) -> Sequence[Rule]:
-    """Jobs that ended long ago, and cancellations of tasks that got no Job within a day."""
+    """Jobs that ended long ago, cancellations of tasks that got no Job, and warnings of a day."""
     return (
         rule("job", "ended_at", job_history_days),
         rule("cancellation", "cancelled_at", days=1),
+        rule("budget_warning", "day_ends_at", days=1),
     )
 
 

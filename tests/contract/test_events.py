@@ -58,6 +58,7 @@ OF_OTHERS = (
     "io.dsm.job.",
     "io.dsm.agent.",
     "io.dsm.approval.",
+    "io.dsm.budget.",
     "io.dsm.saga.",
     "com.",
     SprintsReported.type,

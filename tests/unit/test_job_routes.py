@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.job_launcher.route_file import BadRoutes, RoutesSource, load, parse
+from functions.job_launcher.route_file import BadRoutes, load, parse
+from functions.job_launcher.routes_source import RoutesSource
 from functions.job_launcher.routes import main
 from tests.support.job_world import PYTHON_ROUTES, ROOT, shipped_routes
 
@@ -77,6 +78,17 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
         (("service: s", "x: 1"), "r:6: routes.0.job.service: Field required"),
         (("type: test.run", "type: []"), "r:5: routes.0.match.type: Value should have at least"),
         (("    job:", "    ignore: why\n    job:"), "r:3: routes.0: give either job or ignore"),
+        (("version: 1", "budgets: [{group: g}]"), "r:1: budgets.0: give usd, tokens or minutes"),
+        (
+            ("version: 1", "budgets: [{group: g, usd: 1, time_zone: Mars/Olympus}]"),
+            "r:1: budgets.0.time_zone: 'Mars/Olympus' is no time zone",
+        ),
+        (("version: 1", "budgets: [{group: g, usd: 0}]"), "r:1: budgets.0.usd: Input should be"),
+        (also("approval: {before: end}"), "r:10: routes.0.job.approval.before.0: Input should be"),
+        (
+            also("approval: {before: outputs}"),
+            "r:6: routes.0.job: approval before outputs requires",
+        ),
         (("name: a", "name: A b"), "r:3: routes.0.name: String should match pattern"),
         (("service: s", "service: s\n      task_id: u"), "r:10: duplicate key task_id"),
         (("version: 1", "version: 2"), "r:1: version: Input should be 1"),

@@ -23,7 +23,14 @@ from functions.events.agent import (
 )
 from functions.events.approval import ApprovalDecided, ApprovalRequested, ChangedFile
 from functions.events.base import Event
-from functions.events.job import JobFailed, JobQueued, JobStarted, JobSucceeded
+from functions.events.job import (
+    BudgetWarned,
+    JobFailed,
+    JobHeld,
+    JobQueued,
+    JobStarted,
+    JobSucceeded,
+)
 from functions.events.schedule import ScheduleDue
 from tests.conftest import MakeMigrated
 from tests.support.cluster import Cluster
@@ -400,6 +407,21 @@ async def test_a_decision_that_overtakes_its_request_leaves_nothing_to_approve(
     await status.tell(DECIDED, ASKED, SUCCEEDED, STARTED, QUEUED)
     await status.passes(10)
     assert status.comment.body.startswith("**The agent has ended.**")
+
+
+async def test_a_budget_that_holds_or_is_nearly_used_is_a_line(status: StatusWorld) -> None:
+    held = JobHeld(**JOB, reason="the budget of group shop is used up", until=AT)
+    warned = BudgetWarned(
+        **{**JOB, "group": "shop"}, unit="usd", used=8.5, limit=10, day_ends_at=AT
+    )
+    await status.tell(held, held, QUEUED)
+    await status.passes(10)
+    assert "> the budget of group shop is used up" in status.comment.body
+    await status.tell(STARTED, warned, warned)
+    await status.passes(60)
+    assert "the budget of group shop is used up" not in status.comment.body
+    line = "85 % of the budget of group shop (usd) are used, until 2026-03-02 14:00:00 UTC."
+    assert line in status.comment.body
 
 
 async def test_a_start_that_waits_says_how_to_approve_it(status: StatusWorld) -> None:

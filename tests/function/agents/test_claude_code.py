@@ -196,6 +196,12 @@ def test_its_work_becomes_a_pull_request(image: Image, commits: str) -> None:
     assert call[-2:] == ["--max-turns", "40"]
 
 
+def test_what_the_group_has_left_today_is_its_limit(image: Image) -> None:
+    assert image.run({"prints": DONE}, environ={"BUDGET_USD": "8.75"})[0] == 0
+    [call] = image.calls
+    assert call[-2:] == ["--max-budget-usd", "8.75"]
+
+
 def test_without_a_change_it_says_why(image: Image) -> None:
     assert image.run({"prints": DONE})[0] == 0
     assert image.outputs == {"nothing_to_do": DONE["result"], "usage": USAGE}

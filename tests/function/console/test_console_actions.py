@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
+from functions.events.agent import AgentDelivered, AgentUsage
 from functions.events.approval import ApprovalRequested, ChangedFile
 from functions.scheduler.main import scheduler
 from tests.support import eventually
@@ -245,6 +246,28 @@ class TestJobs:
             states = {job["job_id"]: job["state"] for job in await world.jobs()}
             assert states[second[6:]] == "cancelled"
             assert states[first[6:]] in ("starting", "running", "succeeded")
+
+    async def test_budgets_and_costs_are_shown(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        routes = PYTHON_ROUTES + "budgets: [{group: shop, usd: 2, minutes: 60}]\n"
+        async with job_world(cluster, functions_database, tmp_path, routes=routes) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("print(1)", task="acme/t", group="shop"))
+            await world.until("queued", "started", "succeeded")
+            (job,) = await world.jobs()
+            usage = AgentUsage(cost_usd=2.5, input_tokens=1200)
+            place = {"job_id": job["job_id"], "task_id": "acme/t", "route": "run"}
+            await world.tell(AgentDelivered(**place, settled_at=NOW, usage=usage))
+            async with browser(cluster) as client:
+                budgets = (await client.get("/jobs/panels/budgets")).text
+                costs = (await client.get("/jobs/panels/costs")).text
+        assert "$2.50 of $2.00" in budgets
+        assert "of 60 minutes" in budgets
+        assert "none until then" in budgets
+        assert "acme/t" in costs
+        assert "$2.50" in costs
+        assert "1,200" in costs
 
     async def test_outputs_that_wait_are_shown_with_their_diffstat(
         self, cluster: Cluster, functions_database: str, tmp_path: Path

@@ -1,0 +1,218 @@
+"""Budgets of a group and a day: warned of at 80 %, no new start at 100 %, and on at midnight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
+from functions.kit import cloudevents
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.deliveries_world import Clock
+from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
+
+ISSUE = """      github: acme/shop
+      issue: "{{ data.issue | default(\\"7\\") }}"
+      files:"""
+BUDGET = "budgets:\n  - {group: acme/*, usd: 10, tokens: 1000000, time_zone: Europe/Zurich}\n"
+ROUTES = PYTHON_ROUTES.replace("      files:", ISSUE) + BUDGET
+GROUP = "acme/shop"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """At three in the afternoon in Zurich."""
+    return Clock()
+
+
+@pytest.fixture
+async def world(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> AsyncIterator[World]:
+    async with job_world(
+        cluster,
+        functions_database,
+        tmp_path,
+        routes=ROUTES,
+        environ={"JOB_QUEUE_SECONDS": "3600"},
+        now=clock,
+    ) as found:
+        yield found
+
+
+async def run(world: World, id: str, *, group: str = GROUP, code: str = "print('done')") -> None:
+    """A request, delivered twice."""
+    for _ in range(2):
+        await world.tell(asked(id, task=f"t-{id}", group=group, code=code))
+
+
+async def job(world: World, id: str) -> dict[str, Any]:
+    return next(one for one in await world.jobs() if one["cause"]["id"] == id)
+
+
+async def has_cost(world: World, clock: Clock, id: str, usd: float, **usage: int) -> None:
+    """Its agent reports what it has used, delivered twice."""
+    one = await job(world, id)
+    fact = AgentDelivered(
+        job_id=one["job_id"],
+        task_id=one["task_id"],
+        route="run",
+        repository="acme/shop",
+        issue=7,
+        settled_at=clock(),
+        usage=AgentUsage(cost_usd=usd, turns=3, **usage),
+    )
+    for _ in range(2):
+        assert (await world.tell(fact)).status_code == 202
+    await world.cluster.relayed()
+
+
+async def ended(world: World, *ids: str) -> None:
+    async def have() -> bool:
+        await world.cluster.relayed()
+        states = {one["cause"]["id"]: one["state"] for one in await world.jobs()}
+        return all(states[id] == "succeeded" for id in ids)
+
+    await eventually(have, every_s=0.05)
+
+
+async def read(world: World, path: str, **query: str) -> Any:
+    async with world.cluster.client("job-launcher") as client:
+        answer = await client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def once(world: World, name: str) -> list[dict[str, Any]]:
+    first = {fact.id: fact for fact in world.facts if fact.type.split(".")[2] == name}
+    return [json.loads(fact.data) for fact in first.values()]
+
+
+async def test_a_budget_that_is_reached_in_mid_queue_holds_the_rest_until_midnight(
+    world: World, clock: Clock
+) -> None:
+    for id in ("a", "b"):
+        await run(world, id)
+    await ended(world, "a", "b")
+    await has_cost(world, clock, "a", 6.0)
+    assert world.emitted("warned") == []
+    await has_cost(world, clock, "b", 2.5, input_tokens=1000, output_tokens=500)
+    await world.sweep()
+    [warned] = once(world, "budget")
+    assert (warned["unit"], warned["used"], warned["limit"]) == ("usd", 8.5, 10.0)
+    assert warned["issue"] == 7
+
+    await run(world, "c", code="import time; time.sleep(600)")
+    await run(world, "d")
+    await world.cluster.relayed()
+    assert (await job(world, "c"))["state"] in ("starting", "running"), "85 % holds no start"
+    await has_cost(world, clock, "c", 2.0)
+    await run(world, "e", group="another")
+    await ended(world, "e")
+    for _ in range(2):
+        await world.sweep()
+    held = await job(world, "d")
+    assert held["state"] == "queued"
+    reason = "the budget of group acme/shop is used up: $10.50 of $10.00; it starts at "
+    assert held["reason"] == f"{reason}2026-03-03 00:00 CET"
+    [fact] = {json.dumps(one) for one in world.emitted("held")}
+    assert json.loads(fact)["reason"] == held["reason"]
+    assert len(once(world, "budget")) == 1
+
+    clock.passes(hours=8, minutes=59)  # longer than JOB_QUEUE_SECONDS
+    await world.sweep()
+    await world.sweep()
+    assert (await job(world, "d"))["state"] == "queued"
+    await world.tell(cancel(world, await job(world, "c")))
+    clock.passes(minutes=1)
+    await world.sweep()
+    await ended(world, "d")
+    assert [one["group"] for one in (await read(world, "/budgets"))["budgets"]] == [GROUP]
+
+
+def cancel(world: World, one: dict[str, Any]) -> cloudevents.Message:
+    body = json.dumps({"job": one["job_id"]}).encode()
+    return cloudevents.Message("x", "/tests", "io.dsm.job.cancel.requested.v1", body)
+
+
+async def test_a_budget_that_is_raised_starts_what_waits(
+    world: World, clock: Clock, tmp_path: Path
+) -> None:
+    await run(world, "a")
+    await ended(world, "a")
+    await has_cost(world, clock, "a", 11.0)
+    await run(world, "b")
+    assert (await job(world, "b"))["state"] == "queued"
+    clock.passes(minutes=50)
+    await world.sweep()
+    clock.passes(minutes=50)
+    (tmp_path / "routes.yaml").write_text(ROUTES.replace("usd: 10", "usd: 20.5"))
+    await world.sweep()
+    await ended(world, "b")
+
+
+async def test_a_job_knows_what_its_group_may_still_use(world: World, clock: Clock) -> None:
+    await run(world, "a")
+    await ended(world, "a")
+    await has_cost(world, clock, "a", 1.25, input_tokens=100, output_tokens=900)
+    code = "import os; print(os.environ['BUDGET_USD'], os.environ['BUDGET_TOKENS'])"
+    await run(world, "b", code=code)
+    await ended(world, "b")
+    assert (await job(world, "b"))["last_lines"] == ["8.75 999000"]
+
+
+async def test_minutes_count_while_a_job_runs(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    routes = PYTHON_ROUTES + "budgets: [{group: shop, minutes: 30}]\n"
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+        clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own
+        at = clock.time.replace(hour=12, minute=0)
+        clock.time = max(clock.time, at)
+        await run(world, "a", group="shop", code="import time; time.sleep(600)")
+        await world.until("queued", "started")
+        clock.passes(minutes=31)
+        await run(world, "b", group="shop")
+        used = (await read(world, "/budgets"))["budgets"]
+        assert [one["group"] for one in used] == ["shop"]
+        assert "is used up" in used[0]["reason"]
+
+
+async def test_what_an_issue_cost_is_added_up(world: World, clock: Clock) -> None:
+    for id in ("a", "b"):
+        await run(world, id)
+    await ended(world, "a", "b")
+    await has_cost(world, clock, "a", 0.5, input_tokens=10, output_tokens=5)
+    one = await job(world, "b")
+    nothing = AgentUndelivered(
+        job_id=one["job_id"],
+        task_id="t-b",
+        route="run",
+        repository="acme/shop",
+        issue=7,
+        settled_at=clock() + timedelta(seconds=1),
+        usage=AgentUsage(cost_usd=0.25, turns=2),
+        reason="no_commits",
+    )
+    await world.tell(nothing)
+    [cost] = (await read(world, "/costs"))["costs"]
+    assert (cost["repository"], cost["issue"], cost["jobs"]) == ("acme/shop", "7", 2)
+    assert (cost["usd"], cost["tokens"], cost["turns"], cost["reported"]) == (0.75, 15, 5, 2)
+    [budget] = (await read(world, "/budgets"))["budgets"]
+    assert (budget["ratio"], budget["used"]) == (0.075, {"usd": 0.75, "tokens": 15.0})
+    assert budget["ends_at"] == "2026-03-02T23:00:00Z"
+
+
+async def test_without_a_budget_nothing_is_held(world: World, clock: Clock) -> None:
+    await run(world, "a", group="other")
+    await ended(world, "a")
+    await has_cost(world, clock, "a", 1000.0)
+    await run(world, "b", group="other")
+    await ended(world, "b")
+    assert (await read(world, "/budgets"))["budgets"] == []
