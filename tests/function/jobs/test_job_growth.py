@@ -27,7 +27,7 @@ async def test_old_jobs_are_found_by_their_end(new_database: str) -> None:
         await connection.execute(MONTH)
         await connection.execute("VACUUM ANALYZE job")
         whole = await pages(connection, "SELECT count(*) FROM job WHERE request <> '[]'")
-        ended, _ = tables.retention(60)
+        ended, *_ = tables.retention(60)
         read = await pages(connection, ended.statement, ended.days, retention.BATCH)
     finally:
         await connection.close()

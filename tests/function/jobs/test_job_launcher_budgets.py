@@ -75,11 +75,15 @@ async def has_cost(world: World, clock: Clock, id: str, usd: float, **usage: int
 
 async def ended(world: World, *ids: str) -> None:
     async def have() -> bool:
-        await world.cluster.relayed()
+        await world.sweep()
         states = {one["cause"]["id"]: one["state"] for one in await world.jobs()}
         return all(states[id] == "succeeded" for id in ids)
 
-    await eventually(have, every_s=0.05)
+    try:
+        await eventually(have, every_s=0.05)
+    except AssertionError:
+        shown = [(one["cause"]["id"], one["state"], one["reason"]) for one in await world.jobs()]
+        raise AssertionError(f"{ids} have not ended: {shown}") from None
 
 
 async def read(world: World, path: str, **query: str) -> Any:
