@@ -115,7 +115,7 @@ async def test_a_task_has_the_status_of_its_newest_job(
 
     found = (await client.get("/tasks/acme%2Fshop%237")).json()
 
-    assert (found["status"], len(found["jobs"])) == ("completed", 1)
+    assert (found["status"], len(found["jobs"])) == ("ended", 1)
     assert (await client.get("/tasks/nobody")).status_code == 404
 
 
