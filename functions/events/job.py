@@ -57,8 +57,10 @@ class JobQueued(JobFact):
 
 
 class JobHeld(JobFact):
-    """A request waits as the budget of its group is used up; it starts at `until`, or once the
-    budget is raised."""
+    """A request waits as the budget of its group is used up.
+
+    It starts at `until`, or once the budget is raised.
+    """
 
     type: ClassVar[str] = "io.dsm.job.held.v1"
 
@@ -70,8 +72,11 @@ class JobHeld(JobFact):
 
 
 class BudgetWarned(JobFact):
-    """The Jobs of a group have used most of what they may in a day: `used` of `limit`, in dollars
-    (`usd`), tokens or minutes. It is reported of the Job whose use is known last."""
+    """The Jobs of a group have used most of what they may use in a day.
+
+    It is `used` of `limit`, in dollars (`usd`), tokens or minutes, and reported of the Job whose
+    use is known last.
+    """
 
     type: ClassVar[str] = "io.dsm.budget.warned.v1"
 
