@@ -56,7 +56,7 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
     >>> result = {"usage": {"cost_usd": 0.25, "turns": 3}}
     >>> left = {"job_id": "j", "task_id": "a/b#1", "state": "delivered", "result": result}
     >>> (row,) = by_issue([job], [left])
-    >>> row["task_id"], row["jobs"], row["cost_usd"], row["turns"], row["left"]["state"]
+    >>> row["task_id"], row["jobs"], row["cost_usd"], row["turns"], row["shown"]
     ('a/b#1', 1, 0.25, 3, 'delivered')
     """
     by_job = {left["job_id"]: left for left in outputs}
@@ -64,7 +64,9 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
     work += [{**left, "left": left} for left in by_job.values()]  # the launcher forgot their Jobs
     found: dict[str, Row] = {}
     for one in work:
-        newest = {**one, "jobs": 0, "cost_usd": None, "turns": None, "shown": state_of(one)}
+        settled = one["left"] is not None and one["left"]["state"] != "received"
+        shown = one["left"]["state"] if settled else state_of(one)
+        newest = {**one, "jobs": 0, "cost_usd": None, "turns": None, "shown": shown}
         row = found.setdefault(one["task_id"], newest)
         row["jobs"] += 1
         usage = ((one["left"] or {}).get("result") or {}).get("usage") or {}

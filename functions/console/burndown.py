@@ -9,6 +9,7 @@ from typing import Any
 
 from functions.console.ask import Ask, Row
 from functions.console.forecast import forecast
+from functions.console.forecast_range import forecast_range
 from functions.console.formatting import day as format_day
 from functions.console.panels import Query
 from functions.console.plot import line_plot
@@ -16,6 +17,7 @@ from functions.console.sprints import detail_of, history_of
 from functions.console.working_days import days_off
 
 MAX_DAYS = 400
+SERIES = ("ideal", "left", "forecast", "at best", "at worst")
 
 
 async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -33,12 +35,15 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     today, left = ask.ctx.now().date(), history[-1]["remaining"]
     seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today, off)
     days = ideal_and_real(history, total, first, last, off)
-    add_forecast(days, seen.ends if left else None)
+    between = forecast_range(history, off, seen.ends)
+    add_forecast(days, "forecast", seen.ends if left else None)
+    add_forecast(days, "at best", between.first if between else None)
+    add_forecast(days, "at worst", between.last if between else None)
     add_scope(days, history)
     title = f"Burndown of {sprint_id}: {left} of {total:g} tasks are left"
     plot = line_plot(
         [day_label(day["date"]) for day in days],
-        {name: [day[name] for day in days] for name in ("ideal", "left", "forecast")},
+        {name: [day[name] for day in days] for name in SERIES},
         title,
         y_title="tasks left",
         marked=day_label(today),
@@ -55,6 +60,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         "title": title,
         "tone": "bad" if seen.is_late else "good",
         "forecast": seen.message,
+        "between": between.message if between and seen.ends else "",
         "reported": date.fromisoformat(history[-1]["date"]),
         "has_scope": any(row["scope"] for row in days),
     }
@@ -90,23 +96,23 @@ def add_scope(days: Sequence[Row], history: Sequence[Row]) -> None:
         day["scope"] = changes.get(day["date"], "")
 
 
-def add_forecast(days: list[Row], ends: date | None) -> None:
-    """Add a straight line from the last known value to zero on the day `ends`.
+def add_forecast(days: list[Row], name: str, ends: date | None) -> None:
+    """Add a straight line from the last known value to zero on the day `ends`, as `name`.
 
     >>> days = [{"date": date(2026, 3, day), "left": left} for day, left in ((2, 4), (3, None))]
-    >>> add_forecast(days, date(2026, 3, 4))
+    >>> add_forecast(days, "forecast", date(2026, 3, 4))
     >>> [day["forecast"] for day in days]
     [4, 2.0]
     """
     known = [day for day in days if day["left"] is not None]
     begin = known[-1] if known else None
     for day in days:
-        day["forecast"] = None
+        day[name] = None
         if begin is None or ends is None or ends <= begin["date"]:
             continue
         share = (day["date"] - begin["date"]) / (ends - begin["date"])
         if 0 <= share <= 1:
-            day["forecast"] = round(begin["left"] * (1 - share), 2) if share else begin["left"]
+            day[name] = round(begin["left"] * (1 - share), 2) if share else begin["left"]
 
 
 def ideal_and_real(

@@ -18,14 +18,14 @@ def routes() -> list[Route]:
             [
                 Panel("rate", "Events over time", rate, live_s=30, shows=is_asked),
                 Panel("stream", "What the broker took", stream, live_s=3),
-                Panel("inboxes", "What the functions handled", inboxes),
+                Panel("inboxes", "What the functions handled", inboxes, live_s=10),
             ],
             head="heads/events.html",
         ).routes(),
         *Page(
             "/events/trace",
             "Trace",
-            [Panel("trace", "From the first event to the last", trace)],
+            [Panel("trace", "From the first event to the last", trace, live_s=5)],
             parent=("/events", "Events"),
         ).routes(),
         moved("/events/chain", "/events/trace"),

@@ -30,6 +30,7 @@ PAGE = 40
 # What is read at once, and how often, to fill a page of which most does not fit the filters.
 BATCH, MAX_BATCHES = 80, 5
 MAX_IN_TRACE = 400
+QUIET_S = 60  # a trace to which nothing came for so long, and in which nothing waits, has ended
 DATA = ("data", "data_base64")
 
 NO_RECORD = (
@@ -144,6 +145,8 @@ async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
     if not events:
         raise NotFound(f"There is no record of an event {id}.")
     events.sort(key=lambda event: (event["arrived"], event["seq"]))
+    states = {delivery["state"] for event in events for delivery in event["deliveries"]}
+    quiet_s = ask.ctx.now().timestamp() - events[-1]["arrived"]
     for event in events:
         event["shown"] = event["attributes"] | {k: event[k] for k in DATA if k in event}
     return {
@@ -155,6 +158,7 @@ async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
         "attempts": sum(len(d["attempts"]) for event in events for d in event["deliveries"]),
         "began": events[0]["arrived"],
         "full": len(events) == MAX_IN_TRACE,
+        "ended": "pending" not in states and quiet_s > QUIET_S,
     }
 
 

@@ -195,7 +195,7 @@ def routes() -> list[Route]:
             "/orchestrations",
             "Orchestrations",
             [
-                Panel("orchestrations", "Registered", every),
+                Panel("orchestrations", "Registered", every, live_s=10),
                 Panel("all_runs", "Runs, newest first", all_runs, live_s=5),
             ],
             lead="Several services in one piece of work: each step is done, tried again, or taken "

@@ -99,8 +99,8 @@ def routes() -> list[Route]:
         "/projects/{project_id}",
         "Project {project_id}",
         [
-            Panel("velocity", "Velocity", velocity),
-            Panel("cycle_history", "Cycles", cycle_history),
+            Panel("velocity", "Velocity", velocity, live_s=30),
+            Panel("cycle_history", "Cycles", cycle_history, live_s=30),
         ],
         parent=("/sprints", "Sprints"),
         exists=exists,

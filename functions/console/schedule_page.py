@@ -125,7 +125,7 @@ def routes() -> list[Route]:
             "{name}",
             [
                 Panel("schedule", "Status", status, live_s=10),
-                Panel("following", "The next ten times", following),
+                Panel("following", "The next ten times", following, live_s=30),
                 Panel("ticks", "What became of each nominal time", ticks, live_s=10),
             ],
             parent=parent,

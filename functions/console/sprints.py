@@ -143,4 +143,6 @@ async def _notes(ask: Ask, sprint_id: str, limit: int, offset: int) -> list[Row]
 
 
 def routes() -> list[Route]:
-    return Page("/sprints", "Sprints", [Panel("sprints", "Every sprint", every)]).routes()
+    return Page(
+        "/sprints", "Sprints", [Panel("sprints", "Every sprint", every, live_s=30)]
+    ).routes()

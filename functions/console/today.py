@@ -118,9 +118,9 @@ def routes() -> list[Route]:
             Panel("glance", "At a glance", glance, live_s=10),
             Panel("attention", "Needs attention", attention, live_s=10, shows=is_today),
             Panel("morning", "Daily run", morning, live_s=10, folded=True),
-            Panel("report", "Sprint report", report, folded=True),
-            Panel("cycles", "Cycles of finished sprints", cycles, folded=True),
-            Panel("scrums", "Daily scrum reports", scrums, folded=True),
+            Panel("report", "Sprint report", report, live_s=30, folded=True),
+            Panel("cycles", "Cycles of finished sprints", cycles, live_s=30, folded=True),
+            Panel("scrums", "Daily scrum reports", scrums, live_s=30, folded=True),
         ],
         head="heads/day.html",
     ).routes()
