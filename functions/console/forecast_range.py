@@ -26,7 +26,8 @@ class ForecastRange:
     def message(self) -> str:
         if self.first is None or self.first == self.last:
             return ""
-        return f"between {self.first} and {self.last or 'a day that is not in sight'}"
+        worst = f"on {self.last}" if self.last else "no end is in sight"
+        return f"at best on {self.first}, at worst {worst}"
 
 
 def forecast_range(
@@ -39,7 +40,7 @@ def forecast_range(
     ...         for day, left in ((2, 10), (3, 9), (4, 6), (5, 5), (6, 4))]
     >>> weekend = lambda day: "weekend" if day.weekday() > 4 else ""
     >>> forecast_range(rows, weekend).message
-    'between 2026-03-10 and 2026-03-12'
+    'at best on 2026-03-10, at worst on 2026-03-12'
     >>> forecast_range(rows[:3], weekend)
     """
     found = sorted(paces(history, off))
