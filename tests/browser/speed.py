@@ -1,7 +1,8 @@
 """`python -m tests.browser.speed`: how fast the console's pages are, and how much they weigh.
 
 `server` is the median time until the last byte of a warm page, over a socket on this machine;
-`frame` until its first byte. `sent` is what a browser gets that has the assets. `shift` is CLS on a
+`frame` until its first byte; `processor` is the console's own part of it, which other load does not
+change. `sent` is what a browser gets that has the assets. `shift` is CLS on a
 first visit where no service has answered yet.
 """
 
@@ -12,6 +13,7 @@ import statistics
 import time
 
 import httpx
+import psutil
 from playwright.async_api import Browser, Request
 
 from tests.browser.chromium import chromium
@@ -27,9 +29,12 @@ NAMES = (
 TIMES = 20
 
 
-async def timed(client: httpx.AsyncClient, path: str) -> tuple[float, float]:
-    """Medians until the first and the last byte of a warm page, ms."""
+async def timed(
+    client: httpx.AsyncClient, path: str, console: psutil.Process
+) -> tuple[float, float, float]:
+    """Medians until the first and the last byte of a warm page, and processor time of each, ms."""
     firsts, lasts = [], []
+    used_s = 0.0
     for number in range(TIMES + 1):
         began = time.perf_counter()
         async with client.stream("GET", path) as answer:
@@ -40,7 +45,15 @@ async def timed(client: httpx.AsyncClient, path: str) -> tuple[float, float]:
         if number:  # the first one is not warm
             firsts.append(1000 * (first - began))
             lasts.append(1000 * (time.perf_counter() - began))
-    return statistics.median(firsts), statistics.median(lasts)
+        else:
+            used_s = _used_s(console)
+    own = 1000 * (_used_s(console) - used_s) / TIMES
+    return statistics.median(firsts), statistics.median(lasts), own
+
+
+def _used_s(process: psutil.Process) -> float:
+    found = process.cpu_times()
+    return float(found.user + found.system)
 
 
 async def weighed(browser: Browser, console: str, path: str) -> int:
@@ -70,17 +83,21 @@ async def shifted(browser: Browser, cold: str, path: str) -> float:
 
 async def measure(ran: Morning, browser: Browser) -> None:
     host = {"host": httpx.URL(ran.console).netloc.decode()}
-    print("| page | frame, ms | server, ms | sent, kB | shift |\n|---|---|---|---|---|")
+    services = {one["name"]: one for one in await ran.runtime.ask("services")}
+    console = psutil.Process(services["console"]["pid"])
+    print("| page | frame, ms | server, ms | processor, ms | sent, kB | shift |")
+    print("|---|---|---|---|---|---|")
     async with (
         httpx.AsyncClient(base_url=ran.runtime.url, headers=host, timeout=60) as client,
         served_cold(ran) as cold,
     ):
         for name in NAMES:
             path = PAGES[name].format_map(vars(ran))
-            first, last = await timed(client, path)
+            first, last, own = await timed(client, path, console)
             sent = await weighed(browser, ran.console, path)
             shift = await shifted(browser, cold, path)
-            print(f"| {name} | {first:.0f} | {last:.0f} | {sent / 1000:.1f} | {shift:.3f} |")
+            times = f"{first:.0f} | {last:.0f} | {own:.0f}"
+            print(f"| {name} | {times} | {sent / 1000:.1f} | {shift:.3f} |", flush=True)
 
 
 async def main() -> None:
