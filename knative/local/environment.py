@@ -26,6 +26,7 @@ from knative.local.kube.environment import expand_all, resolve
 from knative.local.kube.machine import search_path
 from knative.local.kube.volumes import mounts, rewrite, rewrite_all, write_volumes
 from knative.local.manifests.core import ConfigMap, Job, Secret
+from knative.local.manifests.images import Fork
 from knative.local.manifests.load import World
 from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError
@@ -44,6 +45,7 @@ class Launch:
     argv: list[str]
     env: dict[str, str]
     cwd: Path
+    fork: Fork | None = None
 
     @property
     def gateway_token(self) -> str:
@@ -160,7 +162,8 @@ def launch(
         argv[0] = sys.executable
     wanted = container.get("workingDir") or ""
     moved = rewrite(wanted, places)  # on a volume; any other folder is one of the image
-    return Launch(argv, env, Path(moved) if moved != wanted else program.folder)
+    folder = Path(moved) if moved != wanted else program.folder
+    return Launch(argv, env, folder, program.fork if command is program.command else None)
 
 
 def api_object(item: Manifest) -> dict[str, Any]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import random
 import re
 import signal
 import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 
 from knative.local.environment import Launch
+from knative.local.fork_server import die_with_parent
 from knative.local.manifests.pods import Probe
 
 LOG_TAIL_LINES = 12
@@ -27,7 +27,6 @@ PROBE_EVERY_S = 0.02
 # What shows a process that a request is the gateway's; functions of the kit ask for it.
 GATEWAY_HEADER = "x-gateway-token"
 PORTS = range(20_000, 32_000)
-_PR_SET_PDEATHSIG = 1
 _given: deque[int] = deque(maxlen=1000)  # ports whose process may not listen yet
 
 
@@ -35,11 +34,27 @@ class NotReadyError(Exception):
     """The process did not become ready; the text is the reason, with its last words."""
 
 
+class ServiceProcess(Protocol):
+    """What `asyncio.subprocess.Process` has of use here; a fork has it too."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class Instance:
     """A running process. `host` and `port` are where it listens."""
 
-    process: asyncio.subprocess.Process
+    process: ServiceProcess
     port: int
     started: float  # monotonic seconds
     gateway_token: str = ""
@@ -84,7 +99,7 @@ def free_port() -> int:
                 return port
 
 
-async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:
+async def spawn(launch: Launch, log: Path) -> ServiceProcess:
     """Start `launch`, its output appended to `log`; NotReadyError when it cannot be run."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -96,26 +111,11 @@ async def spawn(launch: Launch, log: Path) -> asyncio.subprocess.Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=partial(die_with_parent, os.getpid()),
                 start_new_session=True,  # a Ctrl-C is for the runtime, which drains its children
             )
         except (OSError, ValueError) as error:
             raise NotReadyError(f"cannot run {launch.argv[0]}: {error}") from None
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux the kernel kills the child when the runtime dies, even by SIGKILL."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def set_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return set_signal
 
 
 async def await_ready(instance: Instance, probe: Probe | None, deadline_s: float) -> None:

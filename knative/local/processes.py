@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from knative.local.environment import Site, host_names, launch
+from knative.local.forks import Forks
 from knative.local.instance import NotReadyError
 from knative.local.kube.environment import expand
 from knative.local.manifests.core import ConfigMap, Secret
@@ -29,12 +30,14 @@ class Processes:
     def __init__(self, world: World, site: Site, limits: Limits) -> None:
         self.world = world
         self._site = site
+        self._forks = Forks(site.data / "logs" / "fork-server.log")
         self.revisions = [
             Revision(
                 service,
                 partial(launch, service, world, site),
                 site.data / "logs" / f"{service.name}.log",
                 limits,
+                self._forks.spawn,
             )
             for service in world.all(KnativeService)
         ]
@@ -125,6 +128,7 @@ class Processes:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(revision.close() for revision in self.revisions))
+        await self._forks.close()
         self._pids.unlink(missing_ok=True)
 
     async def _note_pids(self) -> None:

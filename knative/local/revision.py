@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from knative.local.environment import Launch
 from knative.local.instance import (
     Instance,
     NotReadyError,
+    ServiceProcess,
     await_ready,
     exit_message,
     free_port,
@@ -27,6 +28,8 @@ from knative.local.instance import (
     spawn,
 )
 from knative.local.manifests.serving import KnativeService
+
+Spawn = Callable[[Launch, Path], Awaitable[ServiceProcess]]
 
 STOPPING = "the local Knative is stopping"
 CRASH_BACKOFF_S = 0.5  # doubles with each failed start in a row
@@ -71,6 +74,7 @@ class Revision:
         launch: Callable[[int], Launch],
         log: Path,
         limits: Limits,
+        spawn: Spawn = spawn,
     ) -> None:
         self.host = service.host
         self.log = log
@@ -81,6 +85,7 @@ class Revision:
         self.generation = 1  # of the template: the number in K_REVISION
         self.launch = launch
         self._limits = limits
+        self._spawn = spawn
         self._configure(service)
         self._instance: Instance | None = None
         self._starting: asyncio.Task[Instance] | None = None
@@ -171,7 +176,7 @@ class Revision:
         offset = self.log.stat().st_size if self.log.exists() else 0
         port = free_port()
         how = launch(port)
-        new = Instance(await spawn(how, self.log), port, time.monotonic(), how.gateway_token)
+        new = Instance(await self._spawn(how, self.log), port, time.monotonic(), how.gateway_token)
         try:
             await await_ready(new, service.container.readiness_probe, self._limits.ready_s)
         except BaseException as error:
@@ -201,7 +206,7 @@ class Revision:
         try:
             port = free_port()
             how = self.launch(port)
-            process = await spawn(how, self.log)
+            process = await self._spawn(how, self.log)
             instance = Instance(process, port, time.monotonic(), how.gateway_token)
             self._instance = instance
             await await_ready(instance, self._probe, self._limits.ready_s)

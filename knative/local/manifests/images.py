@@ -7,6 +7,9 @@ The file stands in a folder that is run, or in a kustomization that one of those
         command: [node, server.js]  # what its ENTRYPOINT and CMD are; a container may name another
         workingDir: orders          # relative to this file, which is also the default
         watch: [server.js, lib]     # what `up --watch` follows; default: the folder
+        fork:                       # of a Python program: starts are forks of a process that has
+          call: orders.main:main    # the imports, and call this in place of the command (Linux)
+          preload: [httpx]          # what else it imports
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import StringConstraints, ValidationError
 
 from knative.local.manifests.kustomize import PROGRAMS_FILE as FILE
 from knative.local.manifests.kustomize import Built
@@ -32,6 +35,14 @@ _IMAGE = ("spec", "template", "spec", "containers", 0, "image")
 
 
 @dataclass(frozen=True)
+class Fork:
+    """What a fork of a server calls, `module:function`, and what else the server has imported."""
+
+    call: str
+    preload: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Program:
     """A command, and the folder that it starts in. `forced`: whatever a container says.
 
@@ -42,12 +53,19 @@ class Program:
     folder: Path
     forced: bool = False
     watch: tuple[str, ...] = (".",)
+    fork: Fork | None = None
+
+
+class _Fork(Strict):
+    call: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")]
+    preload: list[str] = []
 
 
 class _Image(Strict):
     command: list[str] = []
     working_dir: str = "."
     watch: list[str] = ["."]
+    fork: _Fork | None = None
 
 
 class _File(Strict):
@@ -96,8 +114,9 @@ def _read(document: Document, programs: dict[str, Program]) -> Iterable[Problem]
         if not folder.is_dir():
             line = document.line_of(("images", name, "workingDir"))
             yield Problem(file, line, name, "workingDir", f"{folder} is no folder")
-        watch = tuple(image.watch)
-        programs.setdefault(name, replace(_program(image.command, folder), watch=watch))
+        fork = Fork(image.fork.call, tuple(image.fork.preload)) if image.fork else None
+        program = replace(_program(image.command, folder), watch=tuple(image.watch), fork=fork)
+        programs.setdefault(name, program)
 
 
 def annotated(resource: Resource) -> Program | None:
