@@ -59,6 +59,7 @@ class JobGrant(BaseModel):
     branch: str = Field("", pattern=r"^$|^agent/[a-z0-9][a-z0-9-]{0,80}$")
     ref: str = Field("", pattern=REF)
     issue: int | None = None
+    resume: bool = Field(False, description="from the work that an earlier Job of the task left")
     rules: OutputRules = OutputRules()
     approval_s: int | None = None
     correlation_id: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import datetime
 from typing import Annotated, Any, get_args
 
@@ -45,16 +45,20 @@ class _Posted(BaseModel):
 
 
 async def workspace(request: Request, ctx: Context) -> Response:
-    """`POST /jobs/{job}/workspace`: what to clone, with a token that can read this repository.
+    """`POST /jobs/{job}/workspace`: what to clone, with a token that can read this repository, and
+    with a grant to resume what an earlier Job of the task has left.
 
     Only until the Job's outputs have come: what happens then needs no token in a pod.
     """
     grant = granted(request, ctx)
     if not grant.branch:
         raise PermanentError("the Job has no repository to clone")
+    kept = None
     async with ctx.store.connection() as connection:
         if await tables.get(connection, grant.job_id) is not None:
             raise Unauthorized("the outputs of this Job have come: it is over")
+        if grant.resume:
+            kept = await tables.kept_of(connection, grant.repository, grant.task_id, grant.job_id)
     settings = ctx.settings(OutputsSettings)
     token = await ctx.github.narrow_token(grant.repository, READ_CONTENT)
     found = {
@@ -64,6 +68,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
         "branch": grant.branch,
         "author_name": settings.agent_name,
         "author_email": settings.agent_email,
+        "kept": _kept(kept) if kept else None,
     }
     return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
@@ -136,6 +141,11 @@ async def bundle(request: Request, ctx: Context) -> Response:
 async def schema(request: Request, ctx: Context) -> Response:
     """`GET /outputs-schema`: the JSON schema of the file that an agent writes."""
     return JSONResponse(Outputs.model_json_schema())
+
+
+def _kept(kept: tables.Kept) -> dict[str, str | None]:
+    bundle = b64encode(kept.bundle).decode() if kept.bundle else None
+    return {"job_id": kept.job_id, "bundle": bundle, "session": kept.session}
 
 
 def granted(request: Request, ctx: Context) -> JobGrant:

@@ -105,6 +105,39 @@ async def bundle_of(connection: Connection, job_id: str) -> bytes | None:
     return found
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the last Job of a task has left: commits and changes, the id of its session."""
+
+    job_id: str
+    bundle: bytes | None
+    session: str
+
+
+async def kept_of(
+    connection: Connection, repository: str, task_id: str, before: str
+) -> Kept | None:
+    """What the next Job of a task, `before`, goes on from; None where all was delivered.
+
+    What a rule or a user refused is begun anew: it would be refused again.
+    """
+    row = await connection.fetchrow(
+        """SELECT job_id, bundle,
+               coalesce(nullif(session, ''), result->'usage'->>'session', '') AS session
+           FROM agent_output AS one
+           WHERE repository = $1 AND task_id = $2 AND job_id <> $3
+             AND state IN ('received', 'undelivered')
+             AND coalesce(result->>'reason', '') NOT IN ('refused', 'not_approved')
+             AND (bundle IS NOT NULL OR session <> '')
+             AND NOT EXISTS (SELECT FROM agent_output AS later
+                 WHERE later.repository = $1 AND later.task_id = $2
+                   AND later.state = 'delivered' AND later.position > one.position)
+           ORDER BY position DESC LIMIT 1""",
+        *(repository, task_id, before),
+    )
+    return Kept(**row) if row else None
+
+
 async def page(
     connection: Connection,
     state: str | None,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
-from functions.agent_pod.prepare import BASE
+from functions.agent_pod.prepare import BASE, UNCOMMITTED, WORK
 from functions.kit.clients.git import GitError, git
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
@@ -23,7 +23,6 @@ MAX_OUTPUTS_BYTES = 256 * 1024
 # Of the pod's six hours after the agent's end: what cannot be posted in this time is lost with it.
 POST_S = 6 * 3600.0 - 120.0
 GIT_S = 30.0
-WORK, UNCOMMITTED = "refs/heads/work", "refs/heads/uncommitted"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WHO = {
     f"GIT_{who}_{what}": "dsm-agent"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
 from functions.kit.clients.git import GitError, authorization, git
@@ -10,6 +14,9 @@ from functions.kit.clients.git import GitError, authorization, git
 ASK_S = 300.0
 REPORT_S = 60.0
 BASE = "refs/heads/base"
+# What a server says of a commit that it has no more.
+_GONE = "not our ref"
+WORK, UNCOMMITTED = "refs/heads/work", "refs/heads/uncommitted"
 
 
 def prepare(places: Places) -> None:
@@ -23,6 +30,58 @@ def prepare(places: Places) -> None:
         raise
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What an earlier Job of the task has left; `base` is the commit that its bundle stands on,
+    empty without one."""
+
+    job_id: str
+    session: str
+    file: Path
+    base: str = ""
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given: Any, places: Places) -> Kept | None:
+        """Write its bundle where git finds it; None where nothing is kept."""
+        if not given:
+            return None
+        found = cls(str(given["job_id"]), str(given["session"]), places.collected / "kept.bundle")
+        if not given.get("bundle"):
+            return found
+        content = b64decode(given["bundle"])
+        found.file.write_bytes(content)
+        lines = content.partition(b"\n\n")[0].decode(errors="replace").splitlines()
+        bases = [line[1:41] for line in lines if line.startswith("-")]
+        base = bases[0] if len(bases) == 1 else ""
+        names = tuple(line[41:] for line in lines[1:] if not line.startswith("-"))
+        return replace(found, base=base, names=names)
+
+    def without_work(self, why: str) -> Kept:
+        """It as far as there is no place for its commits."""
+        print(f"what Job {self.job_id} has left is not restored: {why}")
+        return replace(self, base="")
+
+
+def _resume(kept: Kept, tree: str, own: Path, places: Places) -> None:
+    """Put commits on the branch and changes into the folder, as they were."""
+    places.session.write_text(kept.session)
+    if not kept.base:
+        return
+    # Objects of an agent: names and modes that git itself would never write are refused.
+    strict = ("-c", "fetch.fsckObjects=true", "fetch", "--quiet", str(kept.file))
+    for name in (WORK, UNCOMMITTED):
+        if name in kept.names:
+            git(*strict, f"{name}:refs/kept/{name.rpartition('/')[2]}", at=own)
+    if WORK in kept.names:
+        git(tree, "reset", "--quiet", "--hard", "refs/kept/work", at=own)
+    if UNCOMMITTED in kept.names:
+        tip = git("rev-parse", "HEAD", at=own)
+        git(tree, "reset", "--quiet", "--hard", "refs/kept/uncommitted", at=own)
+        git(tree, "reset", "--quiet", tip, at=own)
+    print(f"it goes on from what Job {kept.job_id} has left")
+
+
 def _prepare(places: Places) -> None:
     """Fetch the base once, with the token, into a repository of our own; the agent's is made of it.
 
@@ -33,18 +92,20 @@ def _prepare(places: Places) -> None:
     token = authorization(str(given.get("token") or ""))
     git("init", "--quiet", "--bare", str(places.git))
     # A task that was worked on before goes on from its branch.
-    begun = git("ls-remote", url, f"refs/heads/{branch}", env=token)
+    begun = git("ls-remote", url, f"refs/heads/{branch}", env=token)[:40]
+    kept = Kept.of(given.get("kept"), places)
     source = f"refs/heads/{branch}" if begun else str(given.get("ref") or "HEAD")
-    git(
-        "fetch",
-        "--quiet",
-        "--depth=1",
-        "--no-tags",
-        url,
-        f"{source}:{BASE}",
-        env=token,
-        at=places.git,
-    )
+    if kept is not None and kept.base and begun not in ("", kept.base):
+        kept = kept.without_work(f"{branch} has other commits")
+    shallow = ("fetch", "--quiet", "--depth=1", "--no-tags", url)
+    try:
+        at = kept.base if kept is not None and kept.base else source
+        git(*shallow, f"{at}:{BASE}", env=token, at=places.git)
+    except GitError as error:
+        if kept is None or not kept.base or _GONE not in error.detail:
+            raise
+        kept = kept.without_work("the commit that it stands on is gone")
+        git(*shallow, f"{source}:{BASE}", env=token, at=places.git)
     git("init", "--quiet", f"--initial-branch={branch}", str(places.repository))
     own = places.repository / ".git"
     git("fetch", "--quiet", "--depth=1", f"file://{places.git}", BASE, at=own)
@@ -54,5 +115,12 @@ def _prepare(places: Places) -> None:
         ("remote.origin.url", url),
     ):
         git("config", name, value, at=own)
-    git(f"--work-tree={places.repository}", "reset", "--quiet", "--hard", "FETCH_HEAD", at=own)
+    tree = f"--work-tree={places.repository}"
+    git(tree, "reset", "--quiet", "--hard", "FETCH_HEAD", at=own)
+    if kept is not None:
+        try:
+            _resume(kept, tree, own, places)
+        except GitError as error:
+            print(f"what Job {kept.job_id} has left cannot be restored: {error}")
+            git(tree, "reset", "--quiet", "--hard", git("rev-parse", BASE, at=places.git), at=own)
     print(f"{url} at {git('rev-parse', 'HEAD', at=own)[:12]}, on {branch}")

@@ -102,6 +102,8 @@ class JobRequest:
     workspace: Workspace | None = None
     # What of the agent's outputs is applied, as in `job_grant.OutputRules`.
     outputs: dict[str, Any] = field(default_factory=dict)
+    # It goes on from what an earlier Job of its task has left.
+    resume: bool = False
     # As in `pod_options.PodOptions`.
     pod: dict[str, Any] = field(default_factory=dict)
     # The proxy's URL, where the pod has a list of host names, `pod["egress"]`.

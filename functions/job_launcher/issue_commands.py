@@ -179,10 +179,10 @@ def _reason_in(data: Mapping[str, Any]) -> str:
 
 
 def _again(row: JobRow, event: AnyEvent) -> JobRequest:
-    """Return the request once more, named by the event that asks for it."""
+    """Return the request once more, named by the event that asks for it, from what it has left."""
     old, attributes = row.request, event.ce_attributes
     name = job_id(old.kind, old.service, old.task_id, attributes["source"], attributes["id"])
-    return replace(old, job_id=name, **cause_of(event))
+    return replace(old, job_id=name, resume=True, **cause_of(event))
 
 
 async def _state(rows: Sequence[JobRow], ctx: Context, tx: Connection) -> str:

@@ -133,6 +133,7 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         branch=workspace.branch,
         ref=workspace.ref,
         issue=request.issue,
+        resume=request.resume,
         rules=job_grant.OutputRules.model_validate(request.outputs),
         approval_s=request.approval.timeout_s
         if request.approval and request.needs_approval("outputs")

@@ -42,6 +42,7 @@ def environment(workspace: Workspace) -> dict[str, str]:
         "REPOSITORY_DIR": REPOSITORY_AT,
         "BRANCH": workspace.branch,
         "OUTPUTS_FILE": OUTPUTS_FILE,
+        "SESSION_FILE": f"{WORKSPACE}/session",
     }
 
 

@@ -72,12 +72,12 @@ class Story:
 
 
 @asynccontextmanager
-async def story_of(data: Path, folder: Path) -> AsyncIterator[Story]:
+async def story_of(data: Path, folder: Path, overlay: Path = OVERLAY) -> AsyncIterator[Story]:
     async with httpx.AsyncClient() as no_receiver:
         github = GithubStandIn(lambda: datetime.now(UTC), no_receiver, "", folder=folder)
         github.git.create(REPOSITORY, FILES)
         async with listening(github) as url:
-            with local_knative(OVERLAY, data, "--map", f"github.dsm={url}") as knative:
+            with local_knative(overlay, data, "--map", f"github.dsm={url}") as knative:
                 async with knative.client("webhook-receiver") as receiver:
                     secret = knative.secret("dsm/webhook-secrets", "github")
                     github.reaches(receiver, secret)

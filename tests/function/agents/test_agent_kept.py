@@ -182,3 +182,103 @@ async def test_a_repository_that_the_agent_breaks_stops_no_later_checkpoint(
     await agents.minute(3)
     assert [fact["kept"] for fact in agents.emitted()] == [True]
     assert agents.github.git.branches(REPOSITORY) == ["main"]
+
+
+async def stopped_halfway(agents: AgentWorld) -> Pod:
+    """A pod that is gone after a commit, a change, a new and a deleted file, and its session."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit({"src/tax.py": "rate = 0.2\n"}, "Add the tax")
+    pod.write({"src/half.py": "half = 1\n", **CHANGED})
+    (pod.places.repository / "README.md").unlink()
+    pod.places.session.write_text("session-7")
+    await pod.checkpoint()
+    await tell(agents, failed(pod, agents))
+    await agents.minute(3)
+    return pod
+
+
+async def test_a_retry_goes_on_from_commits_and_changes_and_ends_in_one_pull_request(
+    agents: AgentWorld,
+) -> None:
+    await stopped_halfway(agents)
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+
+    folder = again.places.repository
+    assert again.git("log", "--format=%s", "-1") == "Add the tax"
+    assert (folder / "src/half.py").read_text() == "half = 1\n"
+    assert (folder / "src/basket.py").read_text() == CHANGED["src/basket.py"]
+    assert not (folder / "README.md").exists()
+    changed = again.git("status", "--porcelain").splitlines()
+    assert sorted(line.split()[-1] for line in changed) == [
+        "README.md",
+        "src/basket.py",
+        "src/half.py",
+    ]
+    assert again.places.session.read_text() == "session-7"
+    again.commit({"src/half.py": "half = 2\n"})
+    again.says(WANTED)
+    await again.collect()
+
+    [pull] = agents.pulls
+    fact = agents.emitted()[-1]
+    assert (fact["pull_request"], fact["commits"]) == (pull.number, 2)
+    assert fact["files"] == ["README.md", "src/basket.py", "src/half.py", "src/tax.py"]
+    assert agents.github.git.file(REPOSITORY, "agent/1", "src/half.py") == "half = 2"
+
+
+async def test_a_retry_that_is_stopped_before_it_does_anything_loses_nothing(
+    agents: AgentWorld,
+) -> None:
+    await stopped_halfway(agents)
+    second = await agents.pod("job-2", resume=True)
+    await second.prepare()
+    await second.collect()
+    third = await agents.pod("job-3", resume=True)
+    await third.prepare()
+    assert third.git("log", "--format=%s", "-1") == "Add the tax"
+    assert (third.places.repository / "src/half.py").read_text() == "half = 1\n"
+
+
+async def test_a_new_label_begins_anew_and_so_does_a_retry_of_what_was_delivered(
+    agents: AgentWorld,
+) -> None:
+    await stopped_halfway(agents)
+    fresh = await agents.pod("job-2")
+    await fresh.prepare()
+    assert not (fresh.places.repository / "src/half.py").exists()
+    fresh.commit({"src/fresh.py": "fresh = True\n"})
+    fresh.says(WANTED)
+    await fresh.collect()
+    assert agents.emitted()[-1]["type"] == "delivered"
+
+    again = await agents.pod("job-3", resume=True)
+    await again.prepare()
+    assert (again.places.repository / "src/fresh.py").exists()
+    assert not (again.places.repository / "src/half.py").exists()
+
+
+async def test_what_a_rule_refuses_is_not_gone_on_from(agents: AgentWorld) -> None:
+    await (await agents.pod()).run({".github/workflows/x.yml": "on: push\n"})
+    assert agents.emitted()[-1]["reason"] == "refused"
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert again.git("log", "--format=%s", "-1") != "Keep the last item"
+
+
+async def test_kept_work_is_not_put_on_commits_of_others(agents: AgentWorld) -> None:
+    await stopped_halfway(agents)
+    await (await agents.pod("job-9", task_id=f"{REPOSITORY}#9")).run({"src/other.py": "x = 1\n"})
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert (again.places.repository / "src/other.py").exists()
+    assert not (again.places.repository / "src/half.py").exists()
+    assert again.places.session.read_text() == "session-7"
+
+
+async def test_another_tasks_work_is_not_gone_on_from(agents: AgentWorld) -> None:
+    await stopped_halfway(agents)
+    other = await agents.pod("job-2", resume=True, task_id=f"{REPOSITORY}#2", branch="agent/2")
+    await other.prepare()
+    assert not (other.places.repository / "src/half.py").exists()

@@ -1,0 +1,88 @@
+"""An agent that is killed in the middle of its work, and retried: one pull request, all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from knative.demo.github import REPOSITORY
+from tests.journey.test_issue_becomes_pull_request import Story, story_of
+from tests.support import eventually
+from tests.support.local_knative import ROOT
+from tests.support.warm_data import OVERLAY, WarmData
+
+pytestmark = [pytest.mark.slow]
+
+
+def overlay(folder: Path) -> Path:
+    """The laptop's, with an agent that halts."""
+    folder.mkdir()
+    agent = {
+        "command": ["python", "-m", "tests.support.halting_agent"],
+        "workingDir": os.path.relpath(ROOT, folder),
+    }
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(OVERLAY, folder)],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    images = {"images": {"dsm-sample-agent": agent}}
+    (folder / "knative-local.yaml").write_text(yaml.safe_dump(images))
+    return folder
+
+
+@pytest.fixture
+async def story(
+    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
+) -> AsyncIterator[Story]:
+    folder = tmp_path_factory.mktemp("k")
+    data = warm_data.copy_to(folder / "d")
+    async with story_of(data, folder / "github", overlay(folder / "o")) as found:
+        yield found
+
+
+async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
+    number, _ = await story.labelled()
+
+    async def halfway() -> dict[str, Any] | None:
+        jobs = await story.jobs(number)
+        if not jobs:
+            return None
+        async with story.knative.client("job-launcher") as client:
+            log = await client.get(f"/jobs/{jobs[0]['job_id']}/logs")
+        return jobs[0] if "halfway" in log.text else None
+
+    first = await eventually(halfway, every_s=0.2)
+    assert first is not None
+    records = list(story.knative.data.rglob("agent.pid"))
+    [record] = [one for one in records if first["job_id"] in str(one)] or records
+    os.killpg(int(record.read_text()), signal.SIGKILL)
+
+    comment = await story.says(number, "The agent ended without saying what it has done.")
+    assert "What it has committed is kept." in comment.body
+    assert story.pulls(number) == []
+
+    await story.github.conversation.writes(REPOSITORY, number, "/agent retry")
+
+    async def delivered() -> bool:
+        return "Draft pull request #" in story.comments(number)[0].body
+
+    assert await eventually(delivered, every_s=0.2)
+    [pull] = story.pulls(number)
+    git = story.github.git
+    assert git.file(REPOSITORY, pull.head, "src/first.py") == "first = 1"
+    assert git.file(REPOSITORY, pull.head, "src/half.py") == "half = 1\nwhole = True"
+    assert "Went on in session-7." in story.comments(number)[0].body
+    second, _ = await story.jobs(number)
+    async with story.knative.client("job-launcher") as client:
+        task = (await client.get(f"/tasks/{REPOSITORY.replace('/', '%2F')}%23{number}")).json()
+    assert (task["status"], task["outcome"]) == ("completed", "delivered")
+    assert task["links"]["pull_request"] == second["result"]["url"]
+    assert await story.knative.given_up() == []
