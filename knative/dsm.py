@@ -23,6 +23,7 @@ COMMANDS = {
     "schedules": ("functions.scheduler.cli", [], "schedules: next, list, show, pause, backfill"),
     "sagas": ("functions.orchestrator.cli", [], "sagas: list, execute, runs, undo, retry, pause"),
     "fire": (_LOCAL, ["fire"], "fire a schedule now"),
+    "github-app": ("knative.github_app", [], "create the GitHub App by one click"),
     "send": (_LOCAL, ["send"], "send an event to the broker"),
     "events": (_LOCAL, ["events"], "events and their deliveries"),
     "services": (_LOCAL, ["services"], "the functions' processes"),

@@ -13,6 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from knative.github_app import PERMISSIONS
+
+# Of the App as the project creates it; and what a user gives it for hooks of repositories.
+GRANTED = {**PERMISSIONS, "repository_hooks": "read"}
+
 
 class GithubRights:
     """`token` may do everything; what an installation's may do is in it."""
@@ -35,7 +40,10 @@ class GithubRights:
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def given(self, wanted: dict[str, Any], now: datetime) -> tuple[str, datetime]:
-        """A token of an installation, and when it ends."""
+        """A token of an installation, and when it ends; 422 for more than the App was granted."""
+        for name, level in wanted["permissions"].items():
+            if level not in ("read", GRANTED.get(name)) or name not in GRANTED:
+                raise HTTPException(422, "The permissions requested are not granted")
         token, ends = f"ghs_{uuid4().hex}", now + timedelta(hours=1)
         self._tokens[token] = {**wanted, "ends": ends}
         return token, ends
