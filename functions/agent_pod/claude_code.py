@@ -92,6 +92,9 @@ def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, A
     while True:
         result = _run(repository, ["claude", "-p", prompt, *HEADLESS, *resume, *arguments])
         add(usage, result)
+        if session := result.get("session_id"):
+            # For whoever goes on with it, also where this pod is lost.
+            Path(os.environ["OUTPUTS_FILE"]).with_name("session").write_text(str(session))
         text = str(result.get("result") or "")
         if not result.get("is_error") and result.get("subtype") == "success":
             return text.strip() or "Done."

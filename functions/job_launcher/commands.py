@@ -80,6 +80,9 @@ async def add(
     source_event = await _in_thread_if_large(event, lambda: _source_event(event))
     events: list[Event] = []
     for request in requests:
+        if request.unless_open and await tables.open_jobs_of_task(tx, request.task_id):
+            logger.info("no job %s: one of task %s is open", request.job_id, request.task_id)
+            continue
         if await tables.insert(tx, request, now, requested_at=at, source_event=source_event):
             if request.refusal:
                 events += await _record_refusal(ctx, tx, request)

@@ -106,6 +106,8 @@ class JobRequest:
     resume: bool = False
     # As in `pod_options.PodOptions`.
     pod: dict[str, Any] = field(default_factory=dict)
+    # No second Job of its task while one is open.
+    unless_open: bool = False
     # The proxy's URL, where the pod has a list of host names, `pod["egress"]`.
     proxy: str = ""
     approval: Approval | None = None

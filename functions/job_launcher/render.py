@@ -205,6 +205,7 @@ class _Renderer:
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
             pod=job.pod.model_dump(exclude_defaults=True) | self._egress(),
             proxy=self._proxy(),
+            unless_open=job.unless_open,
             approval=Approval(list(job.approval.before), job.approval.timeout_seconds)
             if job.approval
             else None,

@@ -134,6 +134,7 @@ class JobTemplate(StrictModel):
     group: Text = ""
     group_limit: int | None = Field(None, ge=1)
     supersede: Text = ""
+    unless_open: bool = False
     github: Text = ""
     issue: Count | None = None
     workspace: WorkspaceTemplate | None = None
