@@ -23,6 +23,7 @@ from functions.events.job import (
     JobFact,
     JobFailed,
     JobHeld,
+    JobQueued,
     JobStarted,
     JobSucceeded,
 )
@@ -97,6 +98,8 @@ class Shown:
     # Why it waits, and how much of its group's budget is used.
     held: str = ""
     budget: str = ""
+    pull_request: bool = False
+    gives_outputs: bool = False
 
 
 def merged(
@@ -113,6 +116,10 @@ def merged(
     last = max((int(job["number"]) for job in jobs.values()), default=0)
     held = Shown(**jobs[fact.job_id]) if fact.job_id in jobs else Shown(last + 1)
     changed = {**asdict(held), **_change(held, fact)}
+    if isinstance(fact, JobFact):
+        changed["gives_outputs"] = fact.gives_outputs
+    if isinstance(fact, JobQueued):
+        changed["pull_request"] = fact.pull_request
     found = {**jobs, fact.job_id: changed}
     newest = sorted(found, key=lambda job_id: int(found[job_id]["number"]))[-MAX_JOBS:]
     return {job_id: dict(found[job_id]) for job_id in newest}
@@ -203,15 +210,15 @@ def text(
         ]
     if others:
         lines += ["", "Before:", ""]
-        lines += [f"- `{one}`: {_headline(Shown(**jobs[one]))}" for one in others]
+        lines += [f"- `{one}`: {headline(Shown(**jobs[one]))}" for one in others]
     return "\n".join([*lines, "", f"<sub>Route `{route}`</sub>", marker(route)])
 
 
 def _full(job_id: str, job: Shown) -> list[str]:
-    lines = [f"**{_headline(job)}**"]
+    lines = [f"**{headline(job)}**"]
     agent = job.agent
     reported = agent or job.approvals.get("outputs") or {}
-    lines += approvals.lines(job.approvals, _awaits(job))
+    lines += approvals.lines(job.approvals, awaited_by(job))
     if summary := line(reported.get("summary", "")):
         lines += ["", summary]
     if details := agent.get("details"):
@@ -247,14 +254,16 @@ def _used_up(fact: BudgetWarned) -> str:
     return f"{percent} % of the budget of group {fact.group} ({fact.unit}) are used, until {until}."
 
 
-def _awaits(job: Shown) -> Stage | None:
+def awaited_by(job: Shown) -> Stage | None:
+    """Return the approval that a Job waits for."""
     ended = {"start": job.state != "queued", "outputs": bool(job.agent)}
     return approvals.awaited(job.approvals, ended)
 
 
-def _headline(job: Shown) -> str:
+def headline(job: Shown) -> str:
+    """Return in one sentence what a Job does, or what came of it."""
     agent = job.agent
-    if stage := _awaits(job):
+    if stage := awaited_by(job):
         return approvals.HEADLINES[stage]
     if agent.get("delivered"):
         if number := agent.get("pull_request"):
@@ -280,7 +289,7 @@ def _headline(job: Shown) -> str:
 
 
 def _advice(job: Shown) -> str:
-    if job.agent.get("delivered") or _awaits(job):
+    if job.agent.get("delivered") or awaited_by(job):
         return ""
     kept = " What it has committed is kept." if job.agent.get("kept") else ""
     if job.state == "failed" and job.container == "setup":

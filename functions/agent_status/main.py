@@ -1,4 +1,4 @@
-"""Keep one comment for each route on an issue or pull request: what its agent does and has done.
+"""Keep a comment for each route on an issue, and a check run on a pull request: what agents do.
 
 in      JobQueued, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobFailed, JobCancelled,
         AgentDelivered, AgentUndelivered, AgentRefused, AgentAnswered, ApprovalRequested,

@@ -7,13 +7,14 @@ comment of a thread is found by its mark where a process died before it had stor
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
-from functions.agent_status import decide, tables
+from functions.agent_status import check_run, decide, tables
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import typed
@@ -29,10 +30,20 @@ EDIT_EVERY = timedelta(seconds=10)
 # A refusal of GitHub may end with a permission that is given.
 REFUSED_DELAY_S = 600.0
 PERMISSIONS = {"issues": "write"}
+CHECKS = {"checks": "write"}
+READ_PULLS = {"pull_requests": "read"}
 
 
-class _Comment(BaseModel):
+class _Made(BaseModel):
     id: int
+
+
+class _Head(BaseModel):
+    sha: str
+
+
+class _Pull(BaseModel):
+    head: _Head
 
 
 class Publisher(BackgroundWork):
@@ -63,7 +74,8 @@ async def publish_next(ctx: Context) -> bool:
 
 async def _attempt(ctx: Context, thread: Thread) -> None:
     try:
-        deleted = await _publish(ctx, thread)
+        deleted = thread.comment_deleted or await _publish(ctx, thread)
+        await _check(ctx, thread)
     except (TemporaryError, PermanentError) as error:
         known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
         return await _postpone(ctx, thread, error.detail, known_s)
@@ -93,7 +105,7 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
             comment_id = None
     if comment_id is None:
         made = await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/comments", body)
-        comment_id = typed("GitHub", _Comment, made).id
+        comment_id = typed("GitHub", _Made, made).id
     await _store_comment(ctx, thread, comment_id)
     await _react_to_replies(ctx, thread, at)
     if thread.jobs and not thread.reacted:
@@ -104,10 +116,48 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
     return False
 
 
+async def _check(ctx: Context, thread: Thread) -> None:
+    """Show the newest Job of a pull request in its check run, one request where that changed.
+
+    Where GitHub refuses, as it does without the App's permission for checks, the comment is all.
+    """
+    newest = check_run.newest_job(thread.jobs)
+    if newest is None:
+        return
+    job_id, job = newest
+    wanted = check_run.body(thread.route, job_id, job)
+    if thread.check_job == job_id and thread.check_shown == wanted:
+        return
+    owner, _, name = thread.repository.partition("/")
+    at = path("repos", owner, name)
+    try:
+        check_id = thread.check_id if thread.check_job == job_id else None
+        if check_id is None:
+            sha = await _head_sha(ctx, thread, f"{at}/pulls/{thread.issue}")
+            made = await _send(
+                ctx, thread, "POST", f"{at}/check-runs", {**wanted, "head_sha": sha}, CHECKS
+            )
+            check_id = typed("GitHub", _Made, made).id
+        else:
+            await _send(ctx, thread, "PATCH", f"{at}/check-runs/{check_id}", wanted, CHECKS)
+    except PermanentError as error:
+        logger.warning("the check run of %s: %s", thread.key, error.detail)
+        return
+    async with ctx.store.connection() as connection:
+        await tables.checked(connection, thread, job_id, check_id, wanted)
+
+
+async def _head_sha(ctx: Context, thread: Thread, at: str) -> str:
+    answer = await ctx.github.get(at, repository=thread.repository, permissions=READ_PULLS)
+    return typed("GitHub", _Pull, answer.body).head.sha
+
+
 async def _react_to_replies(ctx: Context, thread: Thread, at: str) -> None:
     """A second attempt adds no second reaction: GitHub keeps one of a kind for each account."""
     new = [one for one in thread.replies if not one["reacted"]]
     for one in new:
+        if one["asked"].startswith("button"):
+            continue  # its answer is the check run
         comment = f"comments/{one['comment']}" if one["comment"] else str(thread.issue)
         try:
             content = {"content": one["content"]}
@@ -125,9 +175,16 @@ async def _store_comment(ctx: Context, thread: Thread, comment_id: int) -> None:
             await tables.commented(connection, thread, comment_id)
 
 
-async def _send(ctx: Context, thread: Thread, method: str, at: str, body: Any) -> Any:
+async def _send(
+    ctx: Context,
+    thread: Thread,
+    method: str,
+    at: str,
+    body: Any,
+    permissions: Mapping[str, str] = PERMISSIONS,
+) -> Any:
     answer = await ctx.github.send(
-        method, at, body, repository=thread.repository, permissions=PERMISSIONS
+        method, at, body, repository=thread.repository, permissions=permissions
     )
     return answer.body
 

@@ -26,6 +26,9 @@ class Thread:
     comment_id: int | None
     comment_deleted: bool
     reacted: bool
+    check_job: str
+    check_id: int | None
+    check_shown: Mapping[str, Any] | None
     attempts: int
     last_error: str
     due_at: datetime
@@ -37,7 +40,7 @@ class Thread:
 
 
 RETENTION: tuple[Rule, ...] = (rule("status_thread", "changed_at", RETENTION_DAYS),)
-_WAITS = "shown_version < version AND NOT comment_deleted"
+_WAITS = "shown_version < version"
 
 
 async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thread:
@@ -104,6 +107,17 @@ async def commented(connection: Connection, thread: Thread, comment_id: int) -> 
         """UPDATE status_thread SET comment_id = $4
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, comment_id),
+    )
+
+
+async def checked(
+    connection: Connection, thread: Thread, job_id: str, check_id: int, shown: Mapping[str, Any]
+) -> None:
+    """Store the check run of a Job, and what it shows."""
+    await connection.execute(
+        """UPDATE status_thread SET check_job = $4, check_id = $5, check_shown = $6
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, job_id, check_id, dict(shown)),
     )
 
 

@@ -47,9 +47,14 @@ class JobFact(Event):
 
 
 class JobQueued(JobFact):
-    """A request has been claimed; its Job is made as soon as the limits allow."""
+    """A request has been claimed; its Job is made as soon as the limits allow.
+
+    `pull_request`: its `issue` is a pull request.
+    """
 
     type: ClassVar[str] = "io.dsm.job.queued.v1"
+
+    pull_request: bool = False
 
     cause_id: str
     cause_source: str

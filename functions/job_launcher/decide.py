@@ -99,6 +99,7 @@ class JobRequest:
     # The number of the issue or pull request, of `github`, owner/name.
     github: str = ""
     issue: int | None = None
+    pull_request: bool = False
     workspace: Workspace | None = None
     # What of the agent's outputs is applied, as in `job_grant.OutputRules`.
     outputs: dict[str, Any] = field(default_factory=dict)

@@ -64,7 +64,7 @@ def queued(request: JobRequest) -> JobQueued:
         "cause_source": request.cause_source,
         "cause_type": request.cause_type,
     }
-    return JobQueued(**common_fields(request), **cause)
+    return JobQueued(**common_fields(request), **cause, pull_request=request.pull_request)
 
 
 def about(request: JobRequest, before: Stage) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 /agent stop, retry, why, status         in a comment, from users with write or more
 /agent approve, reject [reason]         the same
+the buttons of a check run              the same
 closing it, removing a route's label    cancels what is open, and rejects what waits
 
 Whoever can close it or remove a label may stop its Jobs: that starts nothing.
@@ -31,6 +32,8 @@ from functions.kit.errors import shortened
 COMMANDS = ("stop", "retry", "why", "status", "approve", "reject")
 CLOSED = ("com.github.issue.closed", "com.github.pull_request.closed")
 UNLABELLED = ("com.github.issue.unlabeled", "com.github.pull_request.unlabeled")
+PRESSED = "com.github.check_run.requested_action"
+RERUN = "com.github.check_run.rerequested"
 MIN_PERMISSION = "write"
 # The name that stands for the route where none has worked there.
 NO_ROUTE = "commands"
@@ -41,7 +44,7 @@ NOTHING_WAITS = "nothing waits for approval here"
 @dataclass(frozen=True)
 class IssueCommand:
     """`word` is a command, `closed` or `unlabelled`; `comment` the id of the comment, `reason`
-    the rest of its first line."""
+    the rest of its first line. `job` is of a check run's button, with an `issue` of 0."""
 
     word: str
     repository: str
@@ -50,6 +53,7 @@ class IssueCommand:
     comment: int | None = None
     label: str = ""
     reason: str = ""
+    job: str = ""
 
 
 def command_in(choice: RouteChoice) -> IssueCommand | None:
@@ -57,6 +61,8 @@ def command_in(choice: RouteChoice) -> IssueCommand | None:
     fields, data = choice.fields, choice.data
     if (choice.route is not None and choice.route.job is not None) or fields.bot is not False:
         return None
+    if fields.type in (PRESSED, RERUN):
+        return _pressed(fields.type, data)
     if fields.type in CLOSED:
         word = "closed"
     elif fields.type in UNLABELLED:
@@ -82,9 +88,11 @@ def command_in(choice: RouteChoice) -> IssueCommand | None:
 
 async def has_effect(command: IssueCommand, ctx: Context) -> bool:
     """Is there anything to do? A closed issue has no open Job as a rule."""
-    if command.word in COMMANDS:
+    if command.word in COMMANDS and not command.job:
         return True
     async with ctx.store.connection() as connection:
+        if command.job:
+            return await _of_button(connection, command) is not None
         rows = await tables.jobs_of_issue(connection, command.repository, command.issue)
     return any(_is_open(row) for row in rows)
 
@@ -97,7 +105,12 @@ async def run(
     ctx: Context,
     tx: Connection,
 ) -> list[Event]:
-    """Do it; return the events of Jobs, and the answer to a comment."""
+    """Do it; return the events of Jobs, and the answer to a comment or a button."""
+    if command.job:
+        found = await _of_button(tx, command)
+        if found is None:
+            return []
+        command = found
     rows = await tables.jobs_of_issue(tx, command.repository, command.issue)
     await cancellations.lock_tasks(tx, [row.request.task_id for row in rows], ctx.remaining_s / 2)
     # As they are now that no other changes them.
@@ -114,7 +127,7 @@ async def run(
         "repository": command.repository,
         "issue": command.issue,
         "login": command.login,
-        "asked": f"/agent {command.word}",
+        "asked": f"{'button' if command.job else '/agent'} {command.word}",
         "comment": command.comment,
     }
     actor, at = choice.fields.actor, commands.event_time(event, ctx.now())
@@ -151,6 +164,27 @@ async def _stop(
             events += await approvals.decide(ctx, tx, row, "rejected", by, reason)
         events += await commands.stop(ctx, tx, row, reason)
     return events
+
+
+def _pressed(type: str, data: Mapping[str, Any]) -> IssueCommand | None:
+    """Return the command of a check run's button; None of what is none of ours."""
+    try:
+        word = "retry" if type == RERUN else data["requested_action"]["identifier"]
+        job = data["check_run"]["external_id"]
+        repository, login = data["repository"]["full_name"], data["sender"]["login"]
+    except (KeyError, TypeError):
+        return None
+    if word not in COMMANDS or not isinstance(job, str) or not job:
+        return None
+    return IssueCommand(word, str(repository), 0, str(login)[:100], job=job)
+
+
+async def _of_button(connection: Connection, command: IssueCommand) -> IssueCommand | None:
+    """Return the command with the pull request of its Job; None without one there."""
+    row = await tables.get(connection, command.job)
+    if row is None or row.request.issue is None or row.request.github != command.repository:
+        return None
+    return replace(command, issue=row.request.issue)
 
 
 def _is_open(row: JobRow) -> bool:

@@ -88,7 +88,8 @@ def render_requests(
     name, job = route.name, route.job
 
     def renderer(matches: list[RouteMatch]) -> _Renderer:
-        return _Renderer(name, job, values_of(event, choice.data, matches), settings)
+        values = values_of(event, choice.data, matches)
+        return _Renderer(name, job, values, settings, choice.fields.pull_request)
 
     if not route.each:
         return [renderer(choice.matches).request(event)]
@@ -138,9 +139,15 @@ def cause_of(event: AnyEvent) -> dict[str, Any]:
 
 class _Renderer:
     def __init__(
-        self, route: str, job: JobTemplate, values: dict[str, Any], settings: LauncherSettings
+        self,
+        route: str,
+        job: JobTemplate,
+        values: dict[str, Any],
+        settings: LauncherSettings,
+        pull_request: bool,
     ) -> None:
         self._route, self._job, self._values, self._settings = route, job, values, settings
+        self._pull_request = pull_request
 
     def task_id(self) -> str:
         return self._name("task_id", self._job.task_id)
@@ -201,6 +208,7 @@ class _Renderer:
             **cause_of(event),
             github=self._repository("github", job.github),
             issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
+            pull_request=self._pull_request,
             workspace=self._workspace(task_id),
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
             pod=job.pod.model_dump(exclude_defaults=True) | self._egress(),

@@ -28,6 +28,8 @@ from functions.webhook_receiver.tables import Delivery
 logger = logging.getLogger(__name__)
 
 COMMENTED = "com.github.issue_comment.created"
+# Buttons of a check run, which are commands too.
+PRESSED = ("com.github.check_run.requested_action", "com.github.check_run.rerequested")
 # GitHub waits ten seconds for an answer to its delivery.
 ASK_S = 4.0
 # A right that was withdrawn starts nothing after this time.
@@ -71,7 +73,7 @@ class _Pull(BaseModel):
 
 def question_of(found: Delivery, types: tuple[str, ...]) -> Question | None:
     """What to ask of a delivery that asks for work; None of any other, and of a bot's."""
-    if found.source != "github" or found.type not in (*types, COMMENTED):
+    if found.source != "github" or found.type not in (*types, COMMENTED, *PRESSED):
         return None
     payload = from_json(found.data)
     try:

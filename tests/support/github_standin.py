@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.support.github_answers import API, Found, Handler, page, repository_of
+from tests.support.github_checks import GithubChecks
 from tests.support.github_conversation import GithubConversation
 from tests.support.github_git import GithubGit
 from tests.support.github_rights import GithubRights
@@ -48,6 +49,7 @@ class GithubStandIn(GithubWorld):
         # Of repositories; without one there is no git.
         self.git = GithubGit(folder or Path("/nowhere"), self._rights)
         self.conversation = GithubConversation(self, self._rights, self.git)
+        self.checks = GithubChecks(self, self._rights)
         self.limit = self.remaining = 5000
         self.busy: list[tuple[int, dict[str, str]] | None] = []
         self.loops = False
@@ -152,7 +154,7 @@ class GithubStandIn(GithubWorld):
         add(f"{repository}/issues/{{number:int}}", self._one_issue)
         add(f"{repository}/issues/{{number:int}}/timeline", self._timeline)
         add(repository, self._one_repository)
-        for method, at, answer in self.conversation.routes():
+        for method, at, answer in (*self.conversation.routes(), *self.checks.routes()):
             add(at, answer, method)
         return routes
 

@@ -149,3 +149,55 @@ async def test_another_label_another_issue_and_a_bot_stop_nothing(world: World) 
     await says(world, "I would say /agent stop", "d")
     await world.cluster.relayed()
     assert (world.types(), replies(world)) == (["queued", "started"], [])
+
+
+async def presses(
+    world: World,
+    button: str,
+    id: str,
+    *,
+    permission: str = "write",
+    repository: str = "acme/shop",
+    job: str | None = None,
+) -> None:
+    """A user presses a button of the newest Job's check run; `rerun` is GitHub's own."""
+    newest = (await world.jobs())[0]["job_id"]
+    action = "rerequested" if button == "rerun" else "requested_action"
+    data = {
+        "check_run": {"external_id": newest if job is None else job},
+        "requested_action": {"identifier": button},
+        "repository": {"full_name": repository},
+    }
+    await happens(world, f"check_run.{action}", id, permission=permission, issue=None, **data)
+
+
+async def test_buttons_of_a_check_run_are_commands(world: World) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    for _ in range(2):
+        await presses(world, "stop", "b1")
+    await world.until("queued", "started", "cancelled")
+    for _ in range(2):
+        await presses(world, "retry", "b2")
+    await world.until("queued", "started", "cancelled", "queued", "started")
+    await presses(world, "stop", "b3")
+    await world.until(*(("queued", "started", "cancelled") * 2))
+    await presses(world, "rerun", "b4")
+    await world.cluster.relayed()
+    assert len(await world.jobs()) == 3
+    answers = [m for m in world.cluster.sink.messages if m.type == "io.dsm.agent.answered.v1"]
+    asked = [json.loads(m.data)["asked"] for m in {m.id: m for m in answers}.values()]
+    assert asked == ["button stop", "button retry", "button stop", "button retry"]
+
+
+async def test_a_button_takes_write_access_and_a_job_of_its_repository(world: World) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    await presses(world, "stop", "b1", permission="triage")
+    await presses(world, "stop", "b2", repository="evil/shop")
+    await presses(world, "stop", "b3", job="execute-unknown")
+    await presses(world, "stop", "b4", job="")
+    await presses(world, "delete", "b5")
+    await world.cluster.relayed()
+    assert replies(world) == [("refused", "actor is triage, not write or more")]
+    assert world.types() == ["queued", "started"]

@@ -12,6 +12,7 @@ from tests.conftest import MakeMigrated
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import DeliveriesWorld, deliveries_world
+from tests.support.github_checks import CheckRun
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,23 @@ async def test_github_is_asked_once_in_five_minutes(world: DeliveriesWorld) -> N
     world.github.conversation.roles["octocat"] = "read"
     await world.github.labelled("acme/b", number, "agent")
     assert await actor_of(world) == {"actorpermission": "read"}
+
+
+@pytest.mark.parametrize("action", ["requested_action", "rerequested"])
+async def test_a_button_of_a_check_run_comes_with_the_permission_of_who_pressed_it(
+    world: DeliveriesWorld, action: str
+) -> None:
+    body = {
+        "name": "agent: review",
+        "external_id": f"review-{action}",
+        "status": "in_progress",
+        "output": {"title": "x", "summary": "x"},
+        "actions": [{"label": "Stop", "description": "x", "identifier": "stop"}],
+    }
+    run = CheckRun(7, "acme/d", "0" * 40, [body])
+    world.github.conversation.roles["mona"] = "triage"
+    await world.github.checks.presses(run, "stop", by="mona", action=action)
+    assert await actor_of(world) == {"actorpermission": "triage"}
 
 
 async def test_nothing_is_asked_of_what_asks_for_nothing(world: DeliveriesWorld) -> None:
