@@ -163,7 +163,7 @@ async def presses(
     """A user presses a button of the newest Job's check run; `rerun` is GitHub's own."""
     newest = (await world.jobs())[0]["job_id"]
     action = "rerequested" if button == "rerun" else "requested_action"
-    data = {
+    data: dict[str, Any] = {
         "check_run": {"external_id": newest if job is None else job},
         "requested_action": {"identifier": button},
         "repository": {"full_name": repository},
