@@ -13,7 +13,7 @@ from functions.console.events import correlation, search
 from functions.console.formatting import count
 from functions.console.job_outputs import FUNCTION as OUTPUTS
 from functions.console.jobs import FUNCTION as LAUNCHER
-from functions.console.jobs import state_of
+from functions.console.jobs import budgets, costs, state_of
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.events.agent import AgentRefused
@@ -109,6 +109,8 @@ def routes() -> list[Route]:
         "Agents",
         [
             Panel("agents", "By issue, newest first", listed, live_s=5),
+            Panel("costs", "Cost of issues and tasks, last 30 days", costs, live_s=60),
+            Panel("budgets", "Budgets today", budgets, live_s=60),
             Panel("refused", "Refused requests", refused, live_s=30),
             Panel("launch_routes", "What starts a Job", launch_routes, folded=True),
         ],

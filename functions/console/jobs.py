@@ -230,11 +230,7 @@ def routes() -> list[Route]:
         *Page(
             "/jobs",
             "Jobs",
-            [
-                Panel("jobs", "Newest first", listed, live_s=5),
-                Panel("budgets", "Budgets today", budgets, live_s=60),
-                Panel("costs", "Cost of issues and tasks, last 30 days", costs, live_s=60),
-            ],
+            [Panel("jobs", "Newest first", listed, live_s=5)],
             head="heads/jobs.html",
         ).routes(),
         *Page(

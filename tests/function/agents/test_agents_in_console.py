@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from functions.console.main import console
 from tests.support.agent_world import WANTED, AgentWorld
+from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
 
 
@@ -46,3 +52,34 @@ async def test_a_job_has_what_its_agent_left(agents: AgentWorld) -> None:
     assert ">undelivered<" in two
     assert "It works as it is." in two
     assert "No outputs" in none
+
+
+async def test_what_the_network_refused_an_agent_is_shown(cluster: Cluster) -> None:
+    job = {
+        **dict.fromkeys(("reason", "kind", "service", "group", "image", "outcome"), ""),
+        **dict.fromkeys(("queued_at", "started_at", "ended_at", "exit_code", "result"), None),
+        "job_id": "job-1",
+        "task_id": "acme/shop#1",
+        "repository": "acme/shop",
+        "route": "issue-labelled-agent",
+        "state": "failed",
+        "cause": {"id": "1"},
+        "approval": None,
+        "approvals": [],
+        "blocked": ["evil.example:443 (2 times)"],
+    }
+
+    async def jobs(request: Request) -> Response:
+        return JSONResponse({"jobs": [job], "next": None, "total": 1})
+
+    async def one(request: Request) -> Response:
+        return JSONResponse(job)
+
+    launcher = Starlette(routes=[Route("/jobs", jobs), Route("/jobs/job-1", one)])
+    cluster.add("job-launcher", launcher)
+    cluster.deploy(console, LOCAL)
+    async with browser(cluster) as client:
+        listed = (await client.get("/agents/panels/agents")).text
+        page = (await client.get("/jobs/job-1/panels/job")).text
+    assert "refused by its network: evil.example:443 (2 times)" in listed
+    assert "Its network refused evil.example:443 (2 times)." in page

@@ -260,8 +260,8 @@ class TestJobs:
             place = {"job_id": job["job_id"], "task_id": "acme/t", "route": "run"}
             await world.tell(AgentDelivered(**place, settled_at=NOW, usage=usage))
             async with browser(cluster) as client:
-                budgets = (await client.get("/jobs/panels/budgets")).text
-                costs = (await client.get("/jobs/panels/costs")).text
+                budgets = (await client.get("/agents/panels/budgets")).text
+                costs = (await client.get("/agents/panels/costs")).text
         assert "$2.50 of $2.00" in budgets
         assert "of 60 minutes" in budgets
         assert "none until then" in budgets
