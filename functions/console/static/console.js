@@ -29,8 +29,8 @@ const scrolledAway = new WeakSet();
 const logs = (root) => root.querySelectorAll("pre[data-follow]");
 const stick = (log) => { log.scrollTop = log.scrollHeight; };
 
-function remember(root) {
-  for (const log of logs(root)) {
+function remember() {
+  for (const log of logs(document)) {
     const left = log.scrollHeight - log.scrollTop - log.clientHeight;
     if (left < NEAR) scrolledAway.delete(log);
     else scrolledAway.add(log);
@@ -54,7 +54,7 @@ function reveal() {
   target.scrollIntoView();
 }
 
-document.addEventListener("htmx:beforeSwap", (event) => remember(event.detail.target));
+document.addEventListener("htmx:beforeSwap", remember);
 document.addEventListener("htmx:afterSwap", () => {
   refreshAges(document);
   reveal();
