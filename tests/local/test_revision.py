@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from knative.local import log_file
 from knative.local.access import Access
 from knative.local.environment import Launch
 from knative.local.faults import Faults, Targets
@@ -161,6 +162,24 @@ async def test_min_scale_keeps_a_process_without_any_request(make: Make) -> None
         return await up() not in (None, first)
 
     assert await eventually(another)
+
+
+async def test_the_log_of_a_running_process_is_bounded(make: Make, tmp_path: Path) -> None:
+    revision = make(annotations={"autoscaling.knative.dev/min-scale": "1"})
+
+    async def is_up() -> bool:
+        return revision.state is State.READY
+
+    await eventually(is_up)
+    pid, log, before = revision.pid, tmp_path / "echo.log", tmp_path / "echo.log.1"
+    os.truncate(log, log_file.MAX_BYTES + 1)  # as if it had written so much
+
+    async def is_bounded() -> bool:
+        return before.exists() and log.stat().st_size < log_file.MAX_BYTES
+
+    assert await eventually(is_bounded)
+    assert before.stat().st_size > log_file.MAX_BYTES
+    assert revision.pid == pid, "it goes on"
 
 
 async def test_a_request_whose_client_hung_up_is_let_go(make: Make) -> None:
