@@ -44,6 +44,10 @@ You are on the branch {branch} of a clone without a remote that you could write.
 change, with a message that says why; do not push.
 """
 
+BEGUN = """\
+An earlier run has begun with it: look at git log, git status and git diff, and go on from there.
+"""
+
 
 class Failure(Exception):
     """The task is not done; the text says why."""
@@ -60,9 +64,12 @@ def main(arguments: list[str]) -> int:
         return 1
     named = os.environ.get("REPOSITORY_DIR")
     repository = Path(named) if named else None
-    base = _git(repository, "rev-parse", "HEAD") if repository else ""
     signal.signal(signal.SIGTERM, _stopped)
-    place = BRANCH.format(branch=os.environ.get("BRANCH", "")) if repository else ""
+    place = ""
+    if repository:
+        place = BRANCH.format(branch=os.environ.get("BRANCH", ""))
+        begun = _has_commits(repository) or _git(repository, "status", "--porcelain")
+        place += BEGUN if begun else ""
     prompt = PROMPT.format(task=task, place=place)
     usage: dict[str, Any] = {}
     try:
@@ -75,7 +82,7 @@ def main(arguments: list[str]) -> int:
     has_work = None
     if repository:
         _commit(repository, title)
-        has_work = _git(repository, "rev-parse", "HEAD") != base
+        has_work = _has_commits(repository)
     wanted = outputs_of(title, answer, usage, has_work=has_work)
     outputs.write_text(json.dumps(wanted), encoding="utf-8")
     print(json.dumps(wanted, indent=2))
@@ -92,9 +99,8 @@ def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, A
     while True:
         result = _run(repository, ["claude", "-p", prompt, *HEADLESS, *resume, *arguments])
         add(usage, result)
-        if session := result.get("session_id"):
-            # For whoever goes on with it, also where this pod is lost.
-            Path(os.environ["OUTPUTS_FILE"]).with_name("session").write_text(str(session))
+        if result.get("session_id") and "SESSION_FILE" in os.environ:
+            Path(os.environ["SESSION_FILE"]).write_text(f"{result['session_id']}\n")
         text = str(result.get("result") or "")
         if not result.get("is_error") and result.get("subtype") == "success":
             return text.strip() or "Done."
@@ -196,6 +202,11 @@ def _commit(repository: Path, message: str) -> None:
     _git(repository, "add", "--all")
     if _git(repository, "status", "--porcelain"):
         _git(repository, "commit", "--quiet", "--no-verify", "-m", message or "Do the task")
+
+
+def _has_commits(repository: Path) -> bool:
+    """Are there commits on top of what was cloned, which is one commit without its history?"""
+    return _git(repository, "rev-list", "--count", "HEAD") not in ("", "0", "1")
 
 
 def _git(repository: Path, *arguments: str) -> str:

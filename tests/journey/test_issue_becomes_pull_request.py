@@ -114,6 +114,13 @@ async def test_the_story_of_a_label(story: Story) -> None:
     assert story.github.conversation.reactions, "it was seen at once"
     assert await story.facts(job["job_id"]) == sorted(FACTS)
 
+    number, _ = await story.labelled()
+    again = await story.github.labelled(REPOSITORY, number, "agent")
+    assert (await story.github.answered(again)).status_code == 202
+    await story.says(number, "Draft pull request #")
+    await eventually(story.knative.settled)
+    assert (len(await story.jobs(number)), len(story.pulls(number))) == (1, 1), "set twice"
+
     number, _ = await story.labelled("Please make it nicer.")
     comment = await story.says(number, "There was nothing to do.")
     assert "In FILE, replace A by B" in comment.body.replace("`", "")

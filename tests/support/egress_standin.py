@@ -24,7 +24,7 @@ def lists() -> dict[str, set[str]]:
     names = re.findall(r"^http_port \d+ name=(\w+)$", config, re.MULTILINE)
     found: dict[str, set[str]] = {name: set() for name in names}
     for only, file in _ALLOWED.findall(config):
-        lines = (COMPONENT / "hosts" / file).read_text().splitlines()
+        lines = (COMPONENT / "hosts" / f"{file}.txt").read_text().splitlines()
         hosts = {line for line in lines if line and not line.startswith("#")}
         for name in [only] if only else names:
             found[name] |= hosts

@@ -134,6 +134,7 @@ class Image:
             "TASK_DIR": str(self.folder / "task"),
             "BRANCH": "agent/42",
             "JOB_KIND": kind,
+            "SESSION_FILE": str(self.folder / "session"),
             "EVENT_TYPE": "com.github.issue.labeled",
             "CLAUDE_WAIT_S": "0",
             **(environ or {}),
@@ -210,6 +211,20 @@ def test_without_a_change_it_says_why(image: Image) -> None:
 def test_a_review_is_a_comment(image: Image) -> None:
     assert image.run({"prints": DONE}, kind="review")[0] == 0
     assert image.outputs == {"comment": DONE["result"], "usage": USAGE}
+
+
+def test_it_goes_on_from_what_an_earlier_run_has_left(image: Image) -> None:
+    """The commits of that run are work, also where this one adds none."""
+    assert image.run({"prints": DONE})[0] == 0
+    assert "An earlier run" not in image.calls[0][1]
+    assert (image.folder / "session").read_text().strip() == DONE["session_id"]
+
+    (image.repository / "basket.py").write_text("items\n")
+    image.git("commit", "--quiet", "--all", "-m", "Keep the last item")
+    (image.folder / "bin" / "calls.jsonl").unlink()
+    assert image.run({"prints": DONE})[0] == 0
+    assert "An earlier run" in image.calls[0][1]
+    assert "pull_request" in image.outputs
 
 
 @pytest.mark.parametrize("place", ["repository", ""], ids=["clone", "no-clone"])
