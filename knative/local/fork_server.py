@@ -70,7 +70,10 @@ def _requests(asked: socket.socket) -> Iterator[dict[str, Any]]:
                     ended.recv(4096)
                     _report_ends(asked)
                     continue
-                received = asked.recv(1 << 16)
+                try:
+                    received = asked.recv(1 << 16)
+                except ConnectionResetError:
+                    return
                 if not received:
                     return
                 *lines, waiting = (waiting + received).split(b"\n")

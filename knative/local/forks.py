@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from knative.local.environment import Launch
 from knative.local.instance import ServiceProcess, spawn
 from knative.local.manifests.images import Fork
 
-# What a server has of the environment of the first that it starts: no secret is among it.
-_SHARED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+# What a server has of the environment of those that it starts: no secret is among it. What Python
+# itself reads is the server's, so that each setting of it has a server of its own.
+_SHARED = ("PATH", "HOME", "LANG", "LC_ALL")
+_Key = tuple[Path, Fork, tuple[tuple[str, str], ...]]
 
 
 class Forks:
@@ -30,7 +33,7 @@ class Forks:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._servers: dict[tuple[Path, Fork], _Server] = {}
+        self._servers: dict[_Key, _Server] = {}
         self._one = asyncio.Lock()
 
     async def spawn(self, launch: Launch, log: Path) -> ServiceProcess:
@@ -38,20 +41,18 @@ class Forks:
         if launch.fork is not None and sys.platform == "linux":
             for file in (self._log, log):
                 file.parent.mkdir(parents=True, exist_ok=True)
+            env = {k: v for k, v in launch.env.items() if k in _SHARED or k.startswith("PYTHON")}
+            key = (launch.cwd, launch.fork, tuple(sorted(env.items())))
             async with self._one:
                 for _ in range(2):  # the first may be outdated, or have died
-                    server = await self._server(launch, launch.fork)
-                    if process := await server.fork(launch, log):
+                    if key not in self._servers:
+                        self._servers[key] = await _Server.start(
+                            launch.fork, env, launch.cwd, self._log
+                        )
+                    if process := await self._servers[key].fork(launch, log):
                         return process
-                    del self._servers[launch.cwd, launch.fork]
-                    server.retire()
+                    self._servers.pop(key).retire()
         return await spawn(launch, log)
-
-    async def _server(self, launch: Launch, fork: Fork) -> _Server:
-        server = self._servers.get((launch.cwd, fork))
-        if server is None:
-            server = self._servers[launch.cwd, fork] = await _Server.start(launch, fork, self._log)
-        return server
 
     async def close(self) -> None:
         """End the servers; their processes have ended."""
@@ -70,16 +71,15 @@ class _Server:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, launch: Launch, fork: Fork, log: Path) -> _Server:
+    async def start(cls, fork: Fork, env: Mapping[str, str], folder: Path, log: Path) -> _Server:
         ours, theirs = socket.socketpair()
-        env = {name: text for name, text in launch.env.items() if name in _SHARED}
         module = ("-m", "knative.local.fork_server", str(theirs.fileno()))
         with theirs, log.open("ab") as output:
             await asyncio.create_subprocess_exec(
                 *(sys.executable, *module, fork.call, *fork.preload),
                 pass_fds=[theirs.fileno()],
                 env=env,
-                cwd=launch.cwd,
+                cwd=folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -97,7 +97,10 @@ def overlay(folder: Path, record: Path) -> Path:
         ],
     }
     _kustomization(folder / "dsm", dsm)
-    program = {"command": ["python", "-m", "functions.kit.process.serve"], "workingDir": str(ROOT)}
+    images = yaml.safe_load((ROOT / "knative" / "base" / "knative-local.yaml").read_text())[
+        "images"
+    ]
+    program = images["dsm-functions"] | {"workingDir": str(ROOT)}
     (folder / "knative-local.yaml").write_text(
         yaml.safe_dump({"images": {"dsm-functions": program}})
     )

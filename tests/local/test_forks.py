@@ -58,10 +58,10 @@ class Starts:
     def __init__(self, forks: Forks, program: Path) -> None:
         self._forks, self._folder, self.logs = forks, program.parent, list[Path]()
 
-    async def start(self, colour: str) -> ServiceProcess:
+    async def start(self, colour: str, **variables: str) -> ServiceProcess:
         log = self._folder / f"{len(self.logs)}.log"
         self.logs.append(log)
-        env = {**os.environ, "COLOUR": colour, "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, "COLOUR": colour, "PYTHONUNBUFFERED": "1", **variables}
         argv = [sys.executable, "-m", "program", "--now"]
         return await self._forks.spawn(
             Launch(argv, env, self._folder, Fork("program:main", ("json",))), log
@@ -107,6 +107,15 @@ async def test_a_fork_has_its_own_environment_folder_arguments_and_log(
     for process in (green, blue):
         process.kill()
         assert await process.wait() == process.returncode == -signal.SIGKILL
+
+
+async def test_what_python_reads_at_its_start_is_that_of_each_service(starts: Starts) -> None:
+    plain, other = [await starts.start("green", PYTHONHASHSEED=seed) for seed in ("1", "2")]
+    assert server_of(plain).pid != server_of(other).pid
+    assert server_of(other).environ()["PYTHONHASHSEED"] == "2"
+    for process in (plain, other):
+        process.kill()
+        await process.wait()
 
 
 async def test_the_end_of_a_fork_is_that_of_its_program(starts: Starts) -> None:

@@ -23,8 +23,7 @@ _uvloop = types.ModuleType("uvloop")  # whose turns cannot be measured
 _uvloop.new_event_loop = asyncio.new_event_loop  # type: ignore[attr-defined]
 sys.modules["uvloop"] = _uvloop
 _turn = asyncio.Handle._run
-_thread = threading.main_thread()
-_schedule = os.open(f"/proc/self/task/{_thread.native_id}/schedstat", os.O_RDONLY)
+_schedule = -1
 _began = 0.0
 _seen = ""  # what the present turn was found at
 
@@ -33,8 +32,18 @@ def _waited_s() -> float:
     return int(os.pread(_schedule, 100, 0).split()[1]) / 1e9
 
 
+def _begin() -> None:
+    """At a process's first turn, as a fork has neither thread nor files of what it was before."""
+    global _schedule
+    path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+    _schedule = os.open(path, os.O_RDONLY)
+    threading.Thread(target=_look, args=(threading.get_ident(),), daemon=True).start()
+
+
 def _measured(handle: asyncio.Handle) -> None:
     global _began, _seen
+    if _schedule < 0:
+        _begin()
     _seen = ""
     began = _began = time.perf_counter()
     waited, known, worked = _waited_s(), len(sys.modules), time.thread_time()
@@ -49,17 +58,16 @@ def _measured(handle: asyncio.Handle) -> None:
         print(f"the event loop was held for {held:.3f} s, at {_seen}", file=sys.stderr)
 
 
-def _look() -> None:
+def _look(thread: int) -> None:
     """Note where a turn is that takes long."""
     global _seen
     while True:
         time.sleep(_LOOK_EVERY_S)
         if _began and not _seen and time.perf_counter() - _began > _LOOK_EVERY_S:
-            stack = traceback.extract_stack(sys._current_frames()[_thread.ident or 0])
+            stack = traceback.extract_stack(sys._current_frames()[thread])
             _seen = " > ".join(
                 f"{at.filename}:{at.lineno}" for at in stack if at.filename[:1] == "/"
             )
 
 
 asyncio.Handle._run = _measured  # type: ignore[method-assign, assignment]
-threading.Thread(target=_look, daemon=True).start()
