@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from functions.events.base import Event, Id, Request, Value
+from functions.events.base import Event, Id, Request, Text, Value
 
 
 class Item(Value):
@@ -20,10 +20,10 @@ class BacklogTask(Item):
     """A task of a backlog document. Progress is in percent."""
 
     id: Id
-    title: str = Field(min_length=1)
-    description: str = ""
-    status: str = Field("unassigned", min_length=1, max_length=50)
-    assigned_to: str | None = Field(None, min_length=1)
+    title: Text = Field(min_length=1)
+    description: Text = ""
+    status: Text = Field("unassigned", min_length=1, max_length=50)
+    assigned_to: Text | None = Field(None, min_length=1)
     progress_percentage: int = Field(0, ge=0, le=100)
 
 
@@ -31,8 +31,8 @@ class BacklogStory(Item):
     """A story of a backlog document, and the ids of the tasks that belong to it."""
 
     id: Id
-    description: str = Field(min_length=1)
-    tasks: list[str] = []
+    description: Text = Field(min_length=1)
+    tasks: list[Text] = []
 
 
 class BacklogSetupRequested(Request):

@@ -7,6 +7,7 @@ schema, the EventType manifest, the golden example and the table in the README.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar
@@ -14,6 +15,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     StringConstraints,
     ValidationInfo,
@@ -32,6 +34,18 @@ def no_dot_segment(id: str) -> str:
     return id
 
 
+# What no text of a database holds, or UTF-8 has.
+NOT_KEPT = re.compile("[\x00\ud800-\udfff]")
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str) and (found := NOT_KEPT.search(value)):
+        raise ValueError(f"must not contain the character U+{ord(found[0]):04X}")
+    return value
+
+
+# Text that a database can keep.
+Text = Annotated[str, BeforeValidator(_kept)]
 # An id of any alphabet. Longer ones fit neither an index nor the headers of an event.
 Id = Annotated[
     str,

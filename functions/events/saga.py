@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
-from functions.events.base import Attribute, Event, Request, Value
+from functions.events.base import NOT_KEPT, Attribute, Event, Request, Text, Value
 
 _WIRE = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 _STRICT = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True, extra="forbid")
@@ -24,25 +24,14 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME)]
 Duration = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=366))]
 
 
-_NOT_KEPT = re.compile("[\x00\ud800-\udfff]")
-
-
-def _kept(value: Any) -> Any:
-    """Text that a database can keep, too."""
-    if isinstance(value, str) and (found := _NOT_KEPT.search(value)):
-        raise ValueError(f"must not contain the character U+{ord(found[0]):04X}")
-    return value
-
-
 def _text_of(value: Any) -> Any:
     """Text in whatever form, as a database can keep it: it explains, and decides nothing."""
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value)
-    return _NOT_KEPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return NOT_KEPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-Text = Annotated[str, BeforeValidator(_kept)]
 OrchName = Annotated[
     Name,
     Field(

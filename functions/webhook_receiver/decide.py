@@ -81,6 +81,34 @@ def cli(body: Body, delivery: str) -> Asked | Question:
     return _task_action(command, options, origin="cli")
 
 
+def pm_field(name: str) -> str:
+    """Where a PM agent's body has a field of the event.
+
+    >>> pm_field("title"), pm_field("task_id"), pm_field("project_id")
+    ('task.title', 'task.id', 'project_id')
+    """
+    own = {
+        "task_id": "task.id",
+        "project_id": "project_id",
+        "service": "task.service, task.metadata.service or project_id",
+    }
+    return own.get(name, f"task.{name}")
+
+
+def cli_field(name: str) -> str:
+    """Where a person's body has a field of the event.
+
+    >>> cli_field("title"), cli_field("service"), cli_field("priority")
+    ('args or options.title', 'options.microservice', 'options.priority')
+    """
+    own = {
+        "title": "args or options.title",
+        "task_id": "args or options.task_id",
+        "service": "options.microservice",
+    }
+    return own.get(name, f"options.{name}")
+
+
 def grafana_id(notification: Body) -> str:
     """What makes two notifications the same: group, status, and each alert, start and status."""
     alerts = [

@@ -102,10 +102,14 @@ def from_github(
 
 
 def from_grafana(
-    payload: Any = ALERT, *, secret: str = GRAFANA, timestamp: float | None = None
+    payload: Any = ALERT,
+    *,
+    secret: str = GRAFANA,
+    timestamp: float | None = None,
+    body: bytes | None = None,
 ) -> Post:
     """Path, headers and body of Grafana's notification; with a timestamp header if one is given."""
-    body = json.dumps(payload).encode()
+    body = json.dumps(payload).encode() if body is None else body
     at = None if timestamp is None else str(int(timestamp))
     headers = {"x-grafana-alerting-signature": grafana_proof.sign(secret.encode(), body, at)}
     if at is not None:
@@ -120,9 +124,10 @@ def from_agent(
     id: str | None = None,
     secret: str | None = None,
     at: float | None = None,
+    body: bytes | None = None,
 ) -> Post:
     """Path, headers and body of a request of a PM agent, or of the command line."""
-    body = json.dumps(payload).encode()
+    body = json.dumps(payload).encode() if body is None else body
     key = standard_webhooks.key(secret or {"pm": PM, "cli": CLI}[source])
     moment = int(NOW.timestamp() if at is None else at)
     headers = standard_webhooks.headers(key, id or f"msg_{uuid4().hex}", moment, body)

@@ -57,6 +57,19 @@ def json_value(data: bytes) -> Any:
     return value
 
 
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with a body that a reader of JSON or YAML has refused.
+
+    >>> why_unreadable(RecursionError("maximum recursion depth exceeded"))
+    'nested too deeply'
+    """
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if "integer string conversion" in str(error):  # Python's advice is not for who sent it
+        return "a number has thousands of digits"
+    return str(error)
+
+
 def data_member(data: bytes, *, cut: bool = False) -> dict[str, Any]:
     """`data` as JSON, else as text, else `data_base64`: for a listing, of which no event is left
     out. Of data that is `cut`, the text as far as it can be read.

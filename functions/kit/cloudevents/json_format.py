@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from functions.kit.cloudevents.json_data import is_json, json_value
+from functions.kit.cloudevents.json_data import is_json, json_value, why_unreadable
 from functions.kit.cloudevents.message import Message, NotAnEvent, attributes, checked, media_type
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -93,4 +93,4 @@ def parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise NotAnEvent([f"the body is not valid JSON: {error}"]) from None
+        raise NotAnEvent([f"the body is not valid JSON: {why_unreadable(error)}"]) from None

@@ -14,7 +14,7 @@ from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
 from functions.kit.contract.body import off_loop
-from functions.kit.contract.documents import from_yaml
+from functions.kit.contract.documents import parsed
 from functions.kit.contract.handle import AD_HOC, Spec, handle
 from functions.kit.contract.problem import failure
 from functions.kit.telemetry import correlation
@@ -59,7 +59,4 @@ def _as_json(request: HttpRequest, body: bytes) -> bytes:
     """The data as JSON: it may be YAML, and no data is an empty object."""
     if "yaml" not in request.headers.get("content-type", ""):
         return body or b"{}"
-    try:
-        return json.dumps(from_yaml(body) or {}).encode()
-    except ValueError as error:
-        raise cloudevents.NotAnEvent([f"the body is not valid YAML: {error}"]) from None
+    return json.dumps(parsed(body) or {}).encode()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from functions.kit.cloudevents import NotAnEvent
+from functions.kit.cloudevents.json_data import why_unreadable
 from functions.kit.errors import shortened
 
 # YAML takes fifty times as long as JSON, and no user writes more of it by hand.
@@ -41,7 +42,7 @@ def from_yaml(text: str | bytes) -> Any:
         _check(text)
         return json.loads(json.dumps(yaml.load(text, yaml.CSafeLoader), default=str))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(shortened(str(error), 200)) from None
+        raise ValueError(shortened(why_unreadable(error), 200)) from None
 
 
 def _check(text: str | bytes) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from functions.kit import cloudevents
+from functions.kit.cloudevents.json_data import why_unreadable
 from functions.kit.contract import problem
 from functions.kit.contract.problem import MAX_BYTES, Problem
 from functions.kit.errors import FunctionError, shortened
@@ -64,7 +66,14 @@ def new_app_with_fastapi_errors(title: str) -> FastAPI:
         assert isinstance(error, RequestValidationError)
         return Response(_fitting(error.errors()[:20]), 422, media_type="application/json")
 
+    async def unparsed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if cause := _why_unparsed(error):
+            error = HTTPException(error.status_code, cause)
+        return await http_exception_handler(request, error)
+
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, unparsed)
     app.add_exception_handler(FunctionError, failed)
     app.add_exception_handler(RecursionError, failed)
     app.add_exception_handler(Exception, failed)
@@ -72,6 +81,8 @@ def new_app_with_fastapi_errors(title: str) -> FastAPI:
 
 
 def _problem_of(error: Exception) -> Problem:
+    if isinstance(error, HTTPException) and (cause := _why_unparsed(error)):
+        return Problem(error.status_code, cause)
     if not isinstance(error, RequestValidationError):
         return problem.of(error, api=True)
     named = [
@@ -80,6 +91,13 @@ def _problem_of(error: Exception) -> Problem:
     ]
     errors = problem.wrong_fields(named)
     return Problem(422, "; ".join(map(str, errors)), errors=errors)
+
+
+def _why_unparsed(error: HTTPException) -> str:
+    """What was wrong with a body that FastAPI could not parse, which it does not say itself."""
+    if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
+        return shortened(f"{error.detail}: {why_unreadable(error.__cause__)}", 300)
+    return ""
 
 
 def _fitting(errors: Sequence[Any]) -> str:

@@ -82,9 +82,7 @@ def of(error: Exception, *, api: bool = False) -> Problem:
             return Problem(503, error.detail, after)
         case PermanentError():
             status = error.status if api else 422
-            # After these the rest of the body is not waited for.
-            headers = {"Connection": "close"} if status in (408, 413) else {}
-            return Problem(status, error.detail, headers, error.fields)
+            return Problem(status, error.detail, errors=error.fields)
         case cloudevents.NotAnEvent():
             return Problem(400, str(error))
         case ClientDisconnect():

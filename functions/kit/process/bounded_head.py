@@ -1,6 +1,9 @@
-"""uvicorn's protocol with bounds for the head of a request: it has so many bytes, and so much time.
+"""uvicorn's protocol with bounds for the head of a request, and for the rest of
+a body that was answered before it had come.
 
-Who sends a head for ever would hold a connection for ever; a body has its own limits.
+Who sends a head for ever would hold a connection for ever; a body has its own limits. Who is
+refused within the body still sends: to close at once would take the answer along, so the rest is
+thrown away for a moment first.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
+LINGER_S = 2.0
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -19,6 +23,8 @@ class BoundedHead(HttpToolsProtocol):
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._until: asyncio.TimerHandle | None = None
+        self._rest_until: asyncio.TimerHandle | None = None
+        self._unfinished = 0  # requests that were answered before their bodies had come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -26,6 +32,7 @@ class BoundedHead(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_head()
+        self._have_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -42,6 +49,22 @@ class BoundedHead(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._have_head()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._unfinished -= 1
+        self._have_rest()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._unfinished += 1
+        super().on_response_complete()
+        if self._unfinished > 0:
+            self._rest_until = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _have_rest(self) -> None:
+        if self._rest_until is not None:
+            self._rest_until.cancel()
+            self._rest_until = None
 
     def _expect_head(self) -> None:
         self._head_bytes = 0

@@ -85,8 +85,8 @@ async def test_a_request_that_failed_leaves_no_steps_to_another_under_its_key(
     ("body", "expected_text"),
     [
         ("a: &a [x]\nwords: [*a, *a]", "aliases"),
-        ("words: " + "[" * 5000, "not valid YAML"),
-        ("word: [", "not valid YAML"),
+        ("words: " + "[" * 5000, "neither JSON nor YAML"),
+        ("word: [", "neither JSON nor YAML"),
     ],
     ids=["aliases", "deep", "broken"],
 )
