@@ -73,7 +73,7 @@ clean: ## stop what runs on DATA=.data and delete it, if it is marked as a data 
 	then $(RUN) -m knative.local clean --data=$(call quoted,$(DATA)); \
 	elif test -f $(call quoted,$(DATA)/.knative-local); then rm -rf -- $(call quoted,$(DATA)); fi
 
-# A cluster. OVERLAY is kind, production, or a folder of your own; there is no default, as the wrong
+# A cluster. OVERLAY is kind, production, authenticated, or a folder of your own; there is no default, as the wrong
 # one destroys an installation. IMAGE and TAG stand in for the overlay's own.
 DOCKER ?= docker
 KUBECTL ?= kubectl
@@ -95,7 +95,7 @@ image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/ar
 	  --build-arg VERSION=$(or $(TAG),dev) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
 overlay:
-	@test -n "$(OVERLAY)" || { echo "Which overlay? make $(MAKECMDGOALS) OVERLAY=kind, OVERLAY=production, or a folder of your own"; exit 1; }
+	@test -n "$(OVERLAY)" || { echo "Which overlay? make $(MAKECMDGOALS) OVERLAY=kind, OVERLAY=production, OVERLAY=authenticated, or a folder of your own"; exit 1; }
 
 deploy: overlay $(RUNNABLE) ## to the cluster of kubectl, and wait: OVERLAY=kind TAG=v2
 	@$(RUN) -m knative.deploy '$(OVERLAY)' --kubectl '$(KUBECTL)' $(if $(IMAGE),--image '$(IMAGE)') $(if $(TAG),--tag '$(TAG)')

@@ -64,6 +64,35 @@ def warn_of_live_brokers(kubectl: Kubectl, manifests: Sequence[Manifest]) -> Non
             )
 
 
+_FEATURES = {"authentication-oidc": ("enabled",), "transport-encryption": ("permissive", "strict")}
+
+
+def check_identities(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Print that callers are unknown where the overlay has no EventPolicies; where it has, exit
+    unless the cluster's features make them count."""
+    if not list(of_kind(manifests, "EventPolicy")):
+        if list(of_kind(manifests, "Broker")):
+            print(
+                "This overlay knows no callers: who reaches the Broker or a function is taken at "
+                "its word; overlays/authenticated asks for tokens (knative/DEPLOY.md).",
+                flush=True,
+            )
+        return
+    get = ("get", "configmap", "config-features", "-n", "knative-eventing", "-o", "json")
+    features = read_json(kubectl(*get, quiet=True)).get("data") or {}
+    missing = [
+        f"{name}: {wanted[0]}"
+        for name, wanted in _FEATURES.items()
+        if features.get(name, "").lower() not in wanted
+    ]
+    if missing:
+        raise SystemExit(
+            f"The overlay asks callers for tokens, which this cluster does not give out: set "
+            f"{' and '.join(missing)} in ConfigMap knative-eventing/config-features, or deploy "
+            "an overlay without components/oidc (knative/DEPLOY.md). Nothing has been changed."
+        )
+
+
 def _pod(workload: Manifest) -> Manifest:
     spec = workload.get("spec", {})
     spec = spec.get("jobTemplate", {}).get("spec", spec)

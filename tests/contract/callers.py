@@ -152,10 +152,16 @@ def callers(service: str) -> list[str]:
 def senders(service: str) -> list[str]:
     """The subjects under which events come to a Service."""
     delivering = [subject(_of_trigger(t.name)) for t in triggers() if t.service == service]
+    delivering += [
+        subject(_of_source(source["metadata"]["name"]))
+        for source in of_kind("KafkaSource", "sources.knative.dev/")
+        if service in (source["spec"]["sink"]["ref"]["name"], _SINK)
+    ]
     if service == _SINK:
-        # A channel delivers a dead letter as its Subscription, Kafka's Broker as the Trigger; the
-        # outboxes send what the Broker has refused.
-        delivering = [subject("default-*"), *(subject(_of_trigger(t.name)) for t in triggers())]
+        # A channel delivers a dead letter as its Subscription, Kafka's Broker as the Trigger, a
+        # KafkaSource as itself; the outboxes send what the Broker has refused.
+        every = [m["metadata"]["name"] for m in of_kind("Trigger", "eventing.knative.dev/")]
+        delivering += [subject("default-*"), *(subject(_of_trigger(name)) for name in every)]
         publishing = (name for name, called in calls().items() if _SINK in called)
         delivering += [subject(name) for name in publishing if name != CONSOLE]
     return sorted(set(delivering))
@@ -163,6 +169,10 @@ def senders(service: str) -> list[str]:
 
 def _of_trigger(name: str) -> str:
     return identity("Trigger", "eventing.knative.dev", name)
+
+
+def _of_source(name: str) -> str:
+    return identity("KafkaSource", "sources.knative.dev", name)
 
 
 def _patches() -> Iterator[str]:
@@ -178,6 +188,15 @@ def _patches() -> Iterator[str]:
         yield _patch("eventing.knative.dev", "Trigger", trigger.name, _dump(_added(at)))
     at = [("/spec/delivery/deadLetterSink/audience", _SINK)]
     yield _patch("eventing.knative.dev", "Broker", "default", _dump(_added(at)))
+    served = {trigger.name for trigger in triggers()}
+    for manifest in of_kind("Trigger", "eventing.knative.dev/"):
+        # A KafkaSink has an audience of its own.
+        if (name := manifest["metadata"]["name"]) not in served:
+            yield _patch("eventing.knative.dev", "Trigger", name, _dump(_added(at)))
+    for source in of_kind("KafkaSource", "sources.knative.dev/"):
+        both = [("/spec/sink/audience", source["spec"]["sink"]["ref"]["name"]), *at]
+        name = source["metadata"]["name"]
+        yield _patch("sources.knative.dev", "KafkaSource", name, _dump(_added(both)))
     # All ask Kubernetes for the keys of its tokens; nothing on the internet.
     to = [{"ipBlock": {"cidr": cidr}} for cidr in PRIVATE]
     ports = [{"protocol": "TCP", "port": port} for port in (443, 6443)]

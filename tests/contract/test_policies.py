@@ -22,7 +22,7 @@ from tests.support.repository import (
     spec,
 )
 
-PARTS = ("dsm", "event-recorder", "sample", "networkpolicy")
+PARTS = ("dsm", "event-recorder", "sample", "networkpolicy", "kafka", "kafka-worker")
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +123,28 @@ def test_a_trigger_names_the_audience_of_its_subscriber_and_may_send(
     services = of(objects, "Service")
     for name, trigger in of(objects, "Trigger").items():
         subscriber = trigger["spec"]["subscriber"]
+        if subscriber["ref"]["kind"] == "KafkaSink":  # it has an audience of its own
+            assert "audience" not in subscriber
+            continue
         settings = settings_of(services[subscriber["ref"]["name"]])
         assert subscriber["audience"] == settings.oidc_audience, name
         account = callers.identity("Trigger", "eventing.knative.dev", name)
         sender = Caller(callers.subject(account))
         assert sender.is_among(settings.oidc_senders), name
         assert not sender.is_among(settings.oidc_callers), name
+
+
+def test_records_of_kafka_come_with_a_token(objects: tuple[Manifest, ...]) -> None:
+    services = of(objects, "Service")
+    sources = [m for m in objects if m["kind"] == "KafkaSource"]
+    assert sources
+    for source in sources:
+        account = callers.identity("KafkaSource", "sources.knative.dev", source["metadata"]["name"])
+        spec = source["spec"]
+        for sink in (spec["sink"], spec["delivery"]["deadLetterSink"]):
+            settings = settings_of(services[sink["ref"]["name"]])
+            assert sink["audience"] == settings.oidc_audience
+            assert Caller(callers.subject(account)).is_among(settings.oidc_senders)
 
 
 def test_dead_letters_come_with_a_token(objects: tuple[Manifest, ...]) -> None:

@@ -76,6 +76,9 @@ DONE = {
 }
 BROKERS = "json of get brokers.eventing.knative.dev -n"
 THERE = {BROKERS: json.dumps({"items": [{"metadata": {"name": "default"}}]})}
+FEATURES = "json of get configmap config-features"
+IDENTITIES = {"authentication-oidc": "enabled", "transport-encryption": "strict"}
+THERE[FEATURES] = json.dumps({"data": IDENTITIES})
 SECRETS = {f"get secret {name}": name for name in ("backlog-db-secret", "database", "postgres")}
 
 
@@ -551,3 +554,33 @@ def test_policies_for_a_broker_that_was_made_without_are_warned_of(
     done = cluster.deploy(objects_in(tmp_path, policy, own), **answers)
     assert done.returncode == 0, done.stderr
     assert ("kubectl delete broker default -n dsm" in done.stdout) == warned, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "named"),
+    [
+        ({}, ["authentication-oidc: enabled", "transport-encryption: permissive"]),
+        (IDENTITIES | {"authentication-oidc": "disabled"}, ["authentication-oidc: enabled"]),
+        (IDENTITIES | {"transport-encryption": "disabled"}, ["transport-encryption: permissive"]),
+        (IDENTITIES | {"authentication-oidc": "Enabled"}, []),
+    ],
+)
+def test_tokens_that_the_cluster_does_not_give_out_are_not_asked_for(
+    cluster: Cluster, tmp_path: Path, features: dict[str, str], named: list[str]
+) -> None:
+    overlay = objects_in(tmp_path, made("eventing.knative.dev/v1alpha1", "EventPolicy", "p"))
+    done = cluster.deploy(overlay, **{FEATURES: json.dumps({"data": features})})
+    assert (done.returncode != 0) == bool(named), done.stderr
+    assert ("Nothing has been changed" in done.stderr) == bool(named)
+    assert ("apply" in cluster.verbs()) != bool(named)
+    for feature in ("authentication-oidc: enabled", "transport-encryption: permissive"):
+        assert (feature in done.stderr) == (feature in named), done.stderr
+
+
+@pytest.mark.parametrize("overlay", ["production", "authenticated"])
+def test_a_deploy_warns_where_callers_are_taken_at_their_word(
+    cluster: Cluster, overlay: str
+) -> None:
+    done = cluster.deploy(f"OVERLAY={overlay}")
+    assert done.returncode == 0, done.stderr
+    assert ("taken at its word" in done.stdout) == (overlay == "production"), done.stdout
