@@ -21,6 +21,9 @@ MAX_BAGGAGE = 8192  # the size that W3C asks each service to pass on, bytes
 MAX_CHARACTERS = 255
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
+# W3C asks each service to pass on so many characters; others fit no header.
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 _current: ContextVar[Mapping[str, str]] = ContextVar("correlation", default=_NONE)
 
@@ -43,11 +46,23 @@ class correlated:  # noqa: N801  # used as a function; a generator's context cos
 
 
 def of_event(message: cloudevents.Message) -> dict[str, str]:
-    """What an event's effects inherit: its trace, its correlation, and itself as causation."""
+    """What an event's effects inherit: its trace, its correlation, and itself as causation.
+
+    A trace that no header can hold is left out: it would fail every call that the event causes.
+    """
     given = message.extensions
-    found = {name: given[name] for name in trace.CONTEXT if name in given}
+    found = _trace_of(given)
     found["correlationid"] = given.get("correlationid", message.id)
     found["causationid"] = message.id
+    return found
+
+
+def _trace_of(given: Mapping[str, str]) -> dict[str, str]:
+    if not _TRACEPARENT.fullmatch(given.get("traceparent", "")):
+        return {}
+    found = {"traceparent": given["traceparent"]}
+    if _TRACESTATE.fullmatch(given.get("tracestate", "")):
+        found["tracestate"] = given["tracestate"]
     return found
 
 
@@ -58,20 +73,17 @@ def of_call(headers: cloudevents.Headers) -> dict[str, str]:
     {'correlationid': 'a b'}
     """
     found: dict[str, str] = {}
+    contexts: dict[str, str] = {}
     for name, raw in headers:
-        if name == b"traceparent" and _TRACEPARENT.fullmatch(text := raw.decode("latin-1")):
-            found["traceparent"] = text
-        elif name == b"tracestate":
-            found["tracestate"] = raw.decode("latin-1")
+        if name in (b"traceparent", b"tracestate"):
+            contexts[name.decode()] = raw.decode("latin-1")
         elif name == b"baggage":
             for member in raw[:MAX_BAGGAGE].decode("latin-1").split(","):
                 key, _, value = member.partition(";")[0].partition("=")
                 text = unquote(value.strip())
                 if key.strip() in WHY and 0 < len(text) <= MAX_CHARACTERS and text.isprintable():
                     found[key.strip()] = text
-    if "traceparent" not in found:
-        found.pop("tracestate", None)
-    return found
+    return found | _trace_of(contexts)
 
 
 def extensions() -> dict[str, str]:

@@ -28,7 +28,11 @@ class JsonLine(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _as_text(line)
+        text = _as_text(line)
+        if text.isprintable():
+            return text
+        # Ends of a line that JSON knows not, what a terminal obeys, and half a surrogate pair.
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def configure(level: str) -> None:
