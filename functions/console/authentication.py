@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.console import sessions
+from functions.console.ended_sessions import EndedSessions
 from functions.console.request_origin import (
     Refused,
     check_origin,
@@ -25,20 +26,18 @@ from functions.console.request_origin import (
     is_from_elsewhere,
     is_https,
 )
-from functions.console.sessions import EndedSessions, Session
+from functions.console.sessions import ATTEMPT_S, Session, UsedAttempts
 from functions.console.settings import ConsoleSettings
 from functions.kit.context import Context
 from functions.kit.contract.cross_origin import host_of
 from functions.kit.contract.users import NamedUser, UserSettings
-from functions.kit.errors import PermanentError, shortened
+from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.loopback import is_loopback
 
 COOKIE = "console"
 NOTICE = "console_notice"
 ATTEMPT = "console_sign_in"
 MAX_FORM_BYTES = 64 * 1024
-# How long signing in at the issuer may take.
-ATTEMPT_S = 600
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,13 @@ class User:
 
 
 class Authentication:
-    """Reads and writes the cookies; made once per request."""
+    """Reads and writes the cookies; made once per request, by `of`."""
 
     def __init__(self, request: Request, ctx: Context) -> None:
         self.request = request
         self._ended = ctx.part(EndedSessions)
+        self._used = ctx.part(UsedAttempts)
+        self._unsure = ""  # why it is unknown whether the session has ended
         self._settings = settings = ctx.settings(ConsoleSettings)
         self._users = ctx.settings(UserSettings)
         # Without a token no user can sign in: there the Origin and the cookie's site protect. With
@@ -76,8 +77,27 @@ class Authentication:
         self.who = "anonymous"  # who acts, and why, once that is known
         self.reason = ""
 
+    @classmethod
+    async def of(cls, request: Request, ctx: Context) -> Authentication:
+        """Who asks. Where it cannot be read whether they signed out, they look and do not act."""
+        made = cls(request, ctx)
+        if made.session.name:
+            try:
+                if await made._ended.has(made.session.id):
+                    made.session = _new_session()
+            except TemporaryError as error:
+                made._unsure = error.detail
+        return made
+
     @property
     def user(self) -> User:
+        found = self._user()
+        if self._unsure and not found.why_not:
+            why_not = f"No user acts while ended sessions cannot be read ({self._unsure})."
+            return replace(found, why_not=why_not)
+        return found
+
+    def _user(self) -> User:
         settings, users = self._settings, self._users
         header = settings.console_user_header
         if header and (named := decoded_header(self.request.headers.get(header, ""))):
@@ -200,9 +220,8 @@ class Authentication:
             raise Refused(
                 "This browser began no sign-in, or too long ago: sign in again."
             ) from None
-        if attempt["state"] in self._ended:
+        if not self._used.use(attempt["state"]):
             raise Refused("This sign-in was used already: sign in again.")
-        self._ended.add(attempt["state"])
         return attempt
 
     def clear_attempt(self, response: Response) -> None:
@@ -213,16 +232,14 @@ class Authentication:
             found = self._sessions.loads(
                 self.request.cookies.get(COOKIE, ""), max_age=sessions.SESSION_S
             )
-            if found["id"] not in self._ended:
-                groups = tuple(map(str, found.get("groups", ())))
-                return Session(str(found["id"]), str(found["name"]), groups)
+            groups = tuple(map(str, found.get("groups", ())))
+            return Session(str(found["id"]), str(found["name"]), groups)
         except (BadSignature, KeyError, TypeError):
-            pass
-        return _new_session()
+            return _new_session()
 
-    def end_session(self) -> None:
+    async def end_session(self) -> None:
         """Refuse actions with this browser's cookie from now on, also from a copy of it."""
-        self._ended.add(self.session.id)
+        await self._ended.add(self.session.id)
         self.session = _new_session()
 
 

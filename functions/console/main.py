@@ -2,7 +2,7 @@
 
 asks    the read routes of every function and service, the Kubernetes API for schedules, and who
         keeps the events (EVENTS_URL)
-holds   nothing: no tables; a browser's session is a signed cookie
+holds   which sessions have ended, where it has a database; a browser's session is a signed cookie
 fails   a panel names the service that is unavailable, and why; the rest of the page is there
 """
 
@@ -41,6 +41,7 @@ from functions.console import (
 )
 from functions.console.ask import Ask
 from functions.console.authentication import Authentication
+from functions.console.ended_sessions import retention
 from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings, check_settings
 from functions.kit.context import Context
@@ -111,7 +112,7 @@ class SecurityHeaders:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ask = Ask(request.scope["context"])
-    view = View(request, ask, Authentication(request, ask.ctx))
+    view = View(request, ask, await Authentication.of(request, ask.ctx))
     if error.status_code == 404:
         return problem(view, NotFound(f"There is no page at {request.url.path}."))
     return problem(view, PermanentError(str(error.detail)))
@@ -122,4 +123,12 @@ async def start(ctx: Context) -> None:
     check_settings(ctx.settings(ConsoleSettings), ctx.settings(UserSettings))
 
 
-console = api("console", build, start=start, checks_origin=True, proven=["/"])
+console = api(
+    "console",
+    build,
+    start=start,
+    checks_origin=True,
+    proven=["/"],
+    retention=retention,
+    needs_database=False,  # without one its pages say what is away
+)

@@ -113,7 +113,7 @@ def endpoint(
     async def call(request: Request) -> Response:
         ctx: Context = request.scope["context"]
         ask = Ask(ctx, ACTION_TIMEOUT_S)
-        view = View(request, ask, Authentication(request, ctx))
+        view = View(request, ask, await Authentication.of(request, ctx))
         try:
             response = _sign_in_first(view) if not is_open else None
             if response is None:

@@ -1,4 +1,4 @@
-"""Sessions, and what this process knows of those that were signed out and of failed attempts."""
+"""Sessions, and what this process knows of attempts to begin one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ SESSION_S = 12 * 3600
 MAX_ATTEMPTS = 10
 ATTEMPTS_S = 60.0
 MAX_PEERS = 10_000
+# How long signing in at the issuer may take.
+ATTEMPT_S = 600
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,20 @@ class Session:
     fresh: bool = False
 
 
-class EndedSessions:
-    """The sessions that were signed out, until they would have ended by themselves."""
+class UsedAttempts:
+    """The states of sign-ins at the issuer that came back, which takes each of its codes once."""
 
     def __init__(self, resources: Resources) -> None:
         self._until: dict[str, float] = {}
 
-    def add(self, id: str) -> None:
+    def use(self, state: str) -> bool:
+        """Is it the first time?"""
         now = time.monotonic()
-        self._until = {id: until for id, until in self._until.items() if until > now}
-        self._until[id] = now + SESSION_S
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._until
+        self._until = {state: until for state, until in self._until.items() if until > now}
+        if state in self._until:
+            return False
+        self._until[state] = now + ATTEMPT_S
+        return True
 
 
 class SignInAttempts:

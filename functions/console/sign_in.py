@@ -87,7 +87,7 @@ async def sign_out(view: View) -> Response:
     if not view.authentication.user.signed_in:
         raise Refused("You are not signed in.")
     view.authentication.who = view.authentication.user.name
-    view.authentication.end_session()
+    await view.authentication.end_session()
     return await _after_sign_out(view)
 
 

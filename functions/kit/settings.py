@@ -171,7 +171,7 @@ class DatabaseSettings(Settings):
     postgres_db: str = Field("postgres", description="name of the database")
     database_pool_size: int = Field(
         8,
-        ge=2,
+        ge=1,
         le=100,
         description="maximum of connections of one process, beside the one that holds its claims",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from _pytest.mark import ParameterSet
 
+from tests.contract import settings_table
 from tests.contract.overlays import OVERLAYS, of
 from tests.support.repository import Manifest, container, environment
 
@@ -38,6 +39,15 @@ def test_a_container_can_do_nothing_but_its_work(overlay: str, service: Manifest
     assert "securityContext" not in pod
     assert len(pod["containers"]) == 1
     assert container(service)["securityContext"] == CONFINED
+
+
+@services
+def test_a_service_starts_with_its_settings(overlay: str, service: Manifest) -> None:
+    name = service["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
+    for kind in settings_table.classes():
+        if name.replace("-", "_") in kind.__module__.split("."):
+            continue  # its own may need what a Secret has
+        kind.read(environment(service))
 
 
 @services

@@ -54,6 +54,7 @@ class Api:
     public: tuple[str, ...] = ()
     proven: tuple[str, ...] = ()
     retention: Rules | None = None
+    needs_database: bool = True
 
 
 def api(
@@ -70,6 +71,7 @@ def api(
     proven: Sequence[str] = (),
     consume: Consume | None = None,
     retention: Rules | None = None,
+    needs_database: bool = True,
 ) -> Target:
     """Make a deployable of a FastAPI application; endpoints get the context as `Ctx`.
 
@@ -82,6 +84,7 @@ def api(
     `proven`: what the paths begin with whose callers prove themselves by a session or the like;
     others show a token, where OIDC_AUDIENCE is set.
     `retention`: what is deleted from its tables, and when.
+    `needs_database`: it is ready only while its tables can be reached.
     """
     made: list[FastAPI] = []
 
@@ -116,6 +119,7 @@ def api(
         tuple(public),
         tuple(proven),
         retention,
+        needs_database,
     )
     return typing.cast(Target, functions_framework.aio.http(target))
 

@@ -31,7 +31,7 @@ from functions.kit.errors import FunctionError
 from functions.kit.process import metrics_page
 from functions.kit.process.bounded_head import BoundedHead
 from functions.kit.process.health import problems
-from functions.kit.settings import BadSetting, ProcessSettings
+from functions.kit.settings import BadSetting, DatabaseSettings, ProcessSettings
 from functions.kit.telemetry import log, trace
 from functions.kit.telemetry.trace import TraceSettings
 
@@ -94,9 +94,11 @@ class Application:
         declared = self._spec or getattr(loaded, "api", None)
 
         # An API with tables has an inbox for its Idempotency-Keys.
-        tables = (self._folder / "migrations").is_dir()
+        self._needs_database = getattr(declared, "needs_database", True)
+        tables = (self._folder / "migrations").is_dir() and self._needs_database
         self._inbox = self._spec.inbox or self._spec.recorded if self._spec else tables
-        has_tables = self._inbox or owner_of(self._folder) is not None
+        owns = owner_of(self._folder) is not None and self._needs_database
+        has_tables = self._inbox or owns
         readers: list[Gauges] = [metrics_page.database, metrics_page.outbox] if has_tables else []
         if self._spec and has_tables:
             readers.append(metrics_page.runs)
@@ -148,7 +150,9 @@ class Application:
 
     async def _health(self) -> JSONResponse:
         ctx = process_context(self._target)
-        found = await problems(ctx, self._folder, inbox=self._inbox)
+        found = []
+        if self._needs_database:
+            found = await problems(ctx, self._folder, inbox=self._inbox)
         if found:
             return JSONResponse({"status": "unavailable", "detail": "; ".join(found)}, 503)
         more = self._spec.health(ctx) if self._spec and self._spec.health else {}
@@ -170,7 +174,8 @@ class Application:
         tidying: asyncio.Task[None] | None = None
         # Retention goes by the database's clock: beside a virtual one it would delete new rows.
         has_real_time = not ctx.resources.process.clock_file
-        if (self._inbox or self._retention) and has_real_time:
+        has_store = self._needs_database or bool(ctx.settings(DatabaseSettings).url)
+        if (self._inbox or self._retention) and has_real_time and has_store:
             rules = self._retention(ctx) if self._retention else ()
             tidying = asyncio.create_task(keep_small(ctx.store, ctx.function, rules))
         if self._inbox and ctx.resources.process.k_sink:
