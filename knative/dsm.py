@@ -17,7 +17,7 @@ _LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli"
 # Command: its module, its first arguments, its help. Modules are imported on use only.
 COMMANDS = {
     "run": ("knative.demo.__main__", ["--front", "dsm/orchestrator"], "the demo, on this machine"),
-    "task": (_RECEIVER, ["task"], "tasks for agents: create, follow, status, cancel"),
+    "task": (_RECEIVER, ["task"], "tasks for agents: create, follow, status, retry, cancel"),
     "jobs": (_RECEIVER, ["jobs"], "Kubernetes Jobs: list, get, logs, cancel"),
     "deliveries": (_RECEIVER, ["deliveries"], "webhook deliveries: list, redeliver"),
     "schedules": ("functions.scheduler.cli", [], "schedules: next, list, show, pause, backfill"),

@@ -173,6 +173,29 @@ async def cancel(view: View) -> Response:
     return done(view, at, "It was asked to stop.")
 
 
+async def confirm_retry(view: View) -> Response:
+    job = await _job(view.ask, view.query["id"])
+    at = path("jobs", job["job_id"])
+    values = {
+        "title": f"Retry {job['job_id']}?",
+        "text": "A new Job goes on from what this one has left, and costs again.",
+        "facts": {"task": job["task_id"], "service": job["service"], "state": job["state"]},
+        "fields": {},
+        "action": f"{at}/retry",
+        "button": "Retry it",
+        "back": at,
+    }
+    return render(view, "confirm.html", values)
+
+
+async def retry(view: View) -> Response:
+    form, who = await view.authentication.act()
+    at = path("jobs", view.query["id"])
+    reason = urlencode({"reason": form["reason"]})
+    await view.ask.function(FUNCTION).act(f"{at}/retry?{reason}", who)
+    return done(view, at, "It was asked for once more.")
+
+
 DECISIONS = {"approve": "Approve", "reject": "Reject"}
 
 
@@ -246,6 +269,8 @@ def routes() -> list[Route]:
         ).routes(),
         endpoint("/jobs/{id}/cancel", confirm),
         endpoint("/jobs/{id}/cancel", cancel, ["POST"]),
+        endpoint("/jobs/{id}/retry", confirm_retry),
+        endpoint("/jobs/{id}/retry", retry, ["POST"]),
         *(endpoint(f"/jobs/{{id}}/{word}", confirm_decision) for word in DECISIONS),
         *(endpoint(f"/jobs/{{id}}/{word}", decide, ["POST"]) for word in DECISIONS),
     ]

@@ -5,7 +5,7 @@ Events of GitHub and Grafana keep the sender's own data; only what we read is ty
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -181,20 +181,31 @@ class TaskUpdateRequested(Request):
         return self.task_id
 
 
-class JobCancelRequested(Request):
-    """A user requests that work stops: one Job by its name, or whatever runs for a task."""
-
-    type: ClassVar[str] = "io.dsm.job.cancel.requested.v1"
-
+class _JobOrTask(Request):
     job: Id | None = Field(None, max_length=200)
     task_id: Id | None = Field(None, max_length=200)
     reason: str = Field("", max_length=500)
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> JobCancelRequested:
+    def _one_of_both(self) -> Self:
         if (self.job is None) == (self.task_id is None):
             raise ValueError("name either job or task_id")
         return self
 
     def subject(self) -> str | None:
         return self.job or self.task_id
+
+
+class JobCancelRequested(_JobOrTask):
+    """A user requests that work stops: one Job by its name, or whatever runs for a task."""
+
+    type: ClassVar[str] = "io.dsm.job.cancel.requested.v1"
+
+
+class JobRetryRequested(_JobOrTask):
+    """A user requests a Job, or the newest of a task, once more: from what it has left."""
+
+    type: ClassVar[str] = "io.dsm.job.retry.requested.v1"
+
+    correlation_id: Annotated[str, Attribute()] = ""
+    traceparent: Annotated[str, Attribute()] = ""

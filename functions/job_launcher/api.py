@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions.events.approval import Decision, Stage
-from functions.job_launcher import approvals, budgets, facts, listing
+from functions.events.webhook import JobCancelRequested, JobRetryRequested
+from functions.job_launcher import approvals, budgets, facts, listing, retries
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
 from functions.job_launcher.outcome import status_of
+from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
 from functions.kit.clients.url_path import path
@@ -98,31 +100,50 @@ async def task(request: Request, ctx: Context) -> Response:
 
 async def cancel(request: Request, ctx: Context) -> Response:
     """`POST /jobs/{id}/cancel?reason=`: publish the request as an event, which survives a crash."""
-    reason = shortened(Query(request).text("reason") or "", 400)
     async with ctx.store.connection() as connection:
         row = await find_row(connection, request.path_params["id"])
     if row.state in ENDED:
         raise Conflict(f"job {row.id} has ended: {row.state}")
-    from functions.events.webhook import JobCancelRequested
+    return await _publish(request, ctx, row, JobCancelRequested, "cancel")
 
+
+async def retry(request: Request, ctx: Context) -> Response:
+    """`POST /jobs/{id}/retry?reason=`: the same, for the Job once more."""
+    async with ctx.store.connection() as connection:
+        row = await find_row(connection, request.path_params["id"])
+    if not retries.is_over(row):
+        raise Conflict(f"job {row.id} has not ended: {row.state}")
+    return await _publish(request, ctx, row, JobRetryRequested, "retry")
+
+
+async def _publish(
+    request: Request,
+    ctx: Context,
+    row: JobRow,
+    kind: type[JobCancelRequested | JobRetryRequested],
+    word: str,
+) -> Response:
+    reason = shortened(Query(request).text("reason") or "", 400)
     user = user_of(request.headers) or "anonymous"
-    why = f"cancelled over HTTP by {user}{': ' if reason else ''}{reason}"
-    command = JobCancelRequested(job=row.id, reason=why)
+    past = {"cancel": "cancelled", "retry": "retried"}[word]
+    why = f"{past} over HTTP by {user}{': ' if reason else ''}{reason}"
+    command = kind(job=row.id, reason=why)
+    excluded = set(command.attributes())
     message = cloudevents.Message(
         id=request.headers.get("idempotency-key") or str(uuid4()),
         source="/functions/job-launcher",
         type=command.type,
-        data=command.model_dump_json(exclude_none=True).encode(),
+        data=command.model_dump_json(exclude_none=True, exclude=excluded).encode(),
         subject=row.id,
         time=cloudevents.format_time(ctx.now()),
         datacontenttype="application/json",
     )
     async with ctx.store.transaction() as tx:
-        done = UserAction(user, "asked to cancel", f"job {row.id}", reason)
+        done = UserAction(user, f"asked to {word}", f"job {row.id}", reason)
         await record_action(tx, ctx.function, done, ctx.now())
         entries = await ctx.resources.durable.put(tx, ctx.function, [message])
     ctx.resources.durable.deliver(entries)
-    return JSONResponse({"job_id": row.id, "state": row.state, "cancel": "requested"}, 202)
+    return JSONResponse({"job_id": row.id, "state": row.state, word: "requested"}, 202)
 
 
 async def approve(request: Request, ctx: Context) -> Response:
@@ -187,6 +208,7 @@ ROUTES = (
     route("/jobs/{id}", job),
     route("/jobs/{id}/logs", logs),
     route("/jobs/{id}/cancel", for_operators(cancel), ["POST"]),
+    route("/jobs/{id}/retry", for_operators(retry), ["POST"]),
     route("/jobs/{id}/approve", for_operators(approve), ["POST"]),
     route("/jobs/{id}/reject", for_operators(reject), ["POST"]),
     route("/tasks/{id:path}", task),

@@ -18,10 +18,9 @@ from functions.events.agent import AgentAnswered, AgentRefused
 from functions.events.approval import Decision, describe
 from functions.events.base import AnyEvent, Event
 from functions.events.webhook import PERMISSIONS
-from functions.job_launcher import approvals, cancellations, commands, tables
-from functions.job_launcher.decide import ENDED, JobRequest
+from functions.job_launcher import approvals, cancellations, commands, retries, tables
+from functions.job_launcher.decide import ENDED
 from functions.job_launcher.match import RouteChoice
-from functions.job_launcher.render import cause_of, job_id
 from functions.job_launcher.route_file import Route
 from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import read_queue, reason_of
@@ -147,7 +146,7 @@ async def run(
         case "approve" | "reject":
             events, answer = await _decide(command, rows, ctx, tx)
         case "retry" if rows:
-            request = _again(rows[0], event)
+            request = retries.again(rows[0], event)
             events = await commands.add([request], event, ctx, tx)
             answer = f"{request.job_id} follows {rows[0].id}"
         case _:
@@ -210,13 +209,6 @@ def _reason_in(data: Mapping[str, Any]) -> str:
     """Return what follows the command in its line."""
     line = str((data.get("comment") or {}).get("body") or "").partition("\n")[0]
     return shortened(" ".join(line.split()[2:]))
-
-
-def _again(row: JobRow, event: AnyEvent) -> JobRequest:
-    """Return the request once more, named by the event that asks for it, from what it has left."""
-    old, attributes = row.request, event.ce_attributes
-    name = job_id(old.kind, old.service, old.task_id, attributes["source"], attributes["id"])
-    return replace(old, job_id=name, resume=True, **cause_of(event))
 
 
 async def _state(rows: Sequence[JobRow], ctx: Context, tx: Connection) -> str:

@@ -1,7 +1,8 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
-in      any event that a route names; JobCancelRequested, TaskUpdateRequested; AgentDelivered,
-        AgentUndelivered, ApprovalRequested of outputs; ScheduleDue(schedule="job-sweep")
+in      any event that a route names; JobCancelRequested, JobRetryRequested, TaskUpdateRequested;
+        AgentDelivered, AgentUndelivered, ApprovalRequested of outputs;
+        ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
         JobHeld, BudgetWarned: once a day;
         ApprovalRequested where a Job waits for a user before its start, ApprovalDecided;
@@ -27,8 +28,12 @@ from functions.events.agent import (
 from functions.events.approval import ApprovalRequested
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
-from functions.events.webhook import JobCancelRequested, TaskUpdateRequested
-from functions.job_launcher import approvals, commands, issue_commands, outcome, tables
+from functions.events.webhook import (
+    JobCancelRequested,
+    JobRetryRequested,
+    TaskUpdateRequested,
+)
+from functions.job_launcher import approvals, commands, issue_commands, outcome, retries, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.facts import EMITS
@@ -93,6 +98,7 @@ async def ignores(event: Event, ctx: Context) -> bool:
 )
 async def job_launcher(
     event: JobCancelRequested
+    | JobRetryRequested
     | TaskUpdateRequested
     | AgentDelivered
     | AgentUndelivered
@@ -117,6 +123,8 @@ async def job_launcher(
             return []
         case JobCancelRequested():
             return await commands.cancel(event, ctx, tx)
+        case JobRetryRequested():
+            return await retries.retry(event, ctx, tx)
         case TaskUpdateRequested():
             return await commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
         case AnyEvent():

@@ -124,6 +124,11 @@ def _task_status(client: Client, given: argparse.Namespace, out: TextIO) -> None
     _print(answer, given, out, "\n".join([f"{given.task} {first}", *more]))
 
 
+def _task_retry(client: Client, given: argparse.Namespace, out: TextIO) -> None:
+    answer = client.command("retry_task", given.task, reason=given.reason)
+    _print(answer, given, out, f"{given.task}: {answer['message']}")
+
+
 def _task_cancel(client: Client, given: argparse.Namespace, out: TextIO) -> None:
     answer = client.command("cancel_task", given.task, reason=given.reason)
     _print(answer, given, out, f"{given.task}: {answer['message']}")
@@ -232,6 +237,9 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     follow = verb(task, "follow", _task_follow, "show each change until its outcome is known")
     follow.add_argument("task")
     follow.add_argument("--timeout", type=float, default=7200, metavar="SECONDS")
+    retry = verb(task, "retry", _task_retry, "once more, from what its last Job has left")
+    retry.add_argument("task")
+    retry.add_argument("--reason", default="")
     cancel = verb(task, "cancel", _task_cancel, "stop whatever runs for a task")
     cancel.add_argument("task")
     cancel.add_argument("--reason", default="")

@@ -16,12 +16,17 @@ from typing import Any
 from urllib.parse import quote
 
 from functions.events.base import DOT_SEGMENTS
-from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
+from functions.events.webhook import (
+    JobCancelRequested,
+    JobRetryRequested,
+    TaskRequested,
+    TaskUpdateRequested,
+)
 
 Body = Mapping[str, Any]
-Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested
+Asked = TaskRequested | TaskUpdateRequested | JobCancelRequested | JobRetryRequested
 
-PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task")
+PM_ACTIONS = ("create_task", "update_task", "get_task_status", "cancel_task", "retry_task")
 MAX_NAME = 500
 CLI_COMMANDS = (*PM_ACTIONS, "list_jobs", "get_job", "get_job_logs", "cancel_job")
 
@@ -142,9 +147,10 @@ def _task_action(action: str, given: Body, *, origin: str) -> Asked | Question:
             return TaskRequested.model_validate({**task, "origin": origin})
         case "update_task":
             return TaskUpdateRequested.model_validate({**task, "origin": origin})
-        case "cancel_task":
+        case "cancel_task" | "retry_task":
             wanted = {name: task[name] for name in ("task_id", "reason") if name in task}
-            return JobCancelRequested.model_validate(wanted)
+            kind = JobCancelRequested if action == "cancel_task" else JobRetryRequested
+            return kind.model_validate(wanted)
         case _:
             return Question(f"/tasks/{_named([task.get('task_id')], 'task')}")
 

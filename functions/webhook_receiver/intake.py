@@ -140,7 +140,7 @@ def _asked(name: str, meaning: Meaning, field_of: Callable[[str], str]) -> Read:
             found = meaning(_object(arrival.body), id)
             if isinstance(found, Question):
                 return found
-            data = found.model_dump_json().encode()
+            data = found.model_dump_json(exclude=set(found.attributes())).encode()
         except ValidationError as error:
             raise Malformed(_described(error, field_of)) from None
         except ValueError as error:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 from starlette.responses import JSONResponse, Response
 
-from functions.events.webhook import JobCancelRequested
+from functions.events.webhook import JobCancelRequested, JobRetryRequested
 from functions.kit.clients import ServiceClient, path
 from functions.kit.errors import Conflict, NotFound, TemporaryError
 from functions.webhook_receiver.decide import Question
@@ -36,6 +36,20 @@ async def ask(http: httpx.AsyncClient, url: str, question: Question) -> Response
         raise TemporaryError(f"{NAME}: {type(error).__name__}") from error
     headers = {name: answer.headers[name] for name in _HANDED_ON if name in answer.headers}
     return Response(answer.content, answer.status_code, headers)
+
+
+async def check_retry(http: httpx.AsyncClient, url: str, wanted: JobRetryRequested) -> None:
+    """`NotFound` and `Conflict` where there is nothing to retry, as far as it can be known."""
+    client = ServiceClient(NAME, url, http)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            task = await client.get(path("tasks", wanted.task_id or ""), dict[str, Any])
+    except (TemporaryError, TimeoutError) as error:
+        logger.warning("cannot look at what is retried: %s", error)
+        return
+    for job in task["jobs"]:
+        if job.get("state") not in ENDED:
+            raise Conflict(f"job {job['job_id']} has not ended: {job['state']}")
 
 
 async def what_it_cancels(http: httpx.AsyncClient, url: str, wanted: JobCancelRequested) -> str:

@@ -1,7 +1,8 @@
 """Prove who calls, store, acknowledge, and say as events what happened.
 
 in      POST /webhook/{github,grafana,pm,cli}; ScheduleDue(schedule="webhook-relay")
-out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested
+out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested,
+        JobRetryRequested
 asks    job-launcher, for what agents and people want to read; GitHub and Grafana, for what they say
         happened and never reached us (`reconcile`)
 fails   503 while the database is away: nothing was acknowledged; the broker may be away for days
@@ -23,6 +24,7 @@ from functions.events.webhook import (
     GithubEvent,
     GrafanaNotified,
     JobCancelRequested,
+    JobRetryRequested,
     TaskRequested,
     TaskUpdateRequested,
 )
@@ -38,7 +40,7 @@ from functions.webhook_receiver.actor import NO_CREDENTIALS
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
 from functions.webhook_receiver.intake import SOURCES, Arrival, Source
-from functions.webhook_receiver.launcher import ask, what_it_cancels
+from functions.webhook_receiver.launcher import ask, check_retry, what_it_cancels
 from functions.webhook_receiver.reconcile import health as lost
 from functions.webhook_receiver.reconcile import rounds
 from functions.webhook_receiver.refusals import Malformed, Unarmed
@@ -81,7 +83,7 @@ async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
     _check_agent(found, settings.agents)
-    about = await _about(found, ctx) if found.type == JobCancelRequested.type else ""
+    about = await _about(found, ctx)
     new = await accept(found, ctx)
     return JSONResponse(_acknowledgement(found, about, repeated=not new), 202)
 
@@ -115,7 +117,14 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 
 @function(
-    emits=[GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested],
+    emits=[
+        GithubEvent,
+        GrafanaNotified,
+        TaskRequested,
+        TaskUpdateRequested,
+        JobCancelRequested,
+        JobRetryRequested,
+    ],
     schedules=["webhook-relay"],
     recorded=True,
     routes=[
@@ -149,11 +158,20 @@ def _check_agent(found: tables.Delivery, served: Sequence[str]) -> None:
 
 
 async def _about(found: tables.Delivery, ctx: Context) -> str:
-    """What a cancellation stops; what was accepted before is not asked about again."""
+    """What a cancellation stops; what was accepted before is not asked about again.
+
+    `NotFound` or `Conflict` where there is nothing to cancel or to retry.
+    """
+    if found.type not in (JobCancelRequested.type, JobRetryRequested.type):
+        return ""
     async with ctx.store.connection() as connection:
         if await tables.is_known(connection, found):
             return ""
     settings = ctx.part(Receiver).settings
+    if found.type == JobRetryRequested.type:
+        again = JobRetryRequested.model_validate_json(found.data)
+        await check_retry(ctx.http, settings.job_launcher_url, again)
+        return ""
     wanted = JobCancelRequested.model_validate_json(found.data)
     return await what_it_cancels(ctx.http, settings.job_launcher_url, wanted)
 

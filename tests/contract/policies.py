@@ -15,7 +15,7 @@ import yaml
 from functions.events.base import Event
 from functions.events.saga import RegistrationRequested, StepAnswered
 from functions.events.schedule import ScheduleDue
-from functions.events.webhook import JobCancelRequested
+from functions.events.webhook import JobCancelRequested, JobRetryRequested
 from tests.contract import callers
 from tests.support.repository import (
     KNATIVE,
@@ -31,7 +31,7 @@ from tests.support.repository import (
 PATH = KNATIVE / "components" / "oidc" / "policies.yaml"
 # What an API of theirs puts on the Broker for a caller.
 ASKED_OVER_HTTP: dict[str, list[type[Event]]] = {
-    "job-launcher": [JobCancelRequested],
+    "job-launcher": [JobCancelRequested, JobRetryRequested],
     "scheduler": [ScheduleDue],
 }
 # The orchestrator knows by the source whose these are: none sends under the source of another.

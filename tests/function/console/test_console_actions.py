@@ -297,6 +297,29 @@ class TestJobs:
         assert "src/a.py +3 -1" in page
         assert job["job_id"] in listed
 
+    async def test_one_that_has_ended_can_be_retried(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        async with job_world(cluster, functions_database, tmp_path) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("print('done')"))
+            await world.until("queued", "started", "succeeded")
+            (job,) = await world.jobs()
+            at = f"/jobs/{job['job_id']}"
+            async with browser(cluster) as client:
+                assert f"{at}/retry" in (await client.get(f"{at}/panels/job")).text
+                assert (await press(client, f"{at}/retry")).status_code == 303
+
+            async def commands() -> list[Any]:
+                return [
+                    json.loads(message.data)
+                    for message in cluster.sink.messages
+                    if message.type == "io.dsm.job.retry.requested.v1"
+                ]
+
+            sent = await eventually(commands)
+        assert sent == [{"job": job["job_id"], "reason": f"retried over HTTP by local: {REASON}"}]
+
     @pytest.mark.parametrize(
         ("outcome", "result", "shown"),
         [

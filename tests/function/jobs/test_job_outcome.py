@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
-from functions.events.webhook import JobCancelRequested
+from functions.events.webhook import JobCancelRequested, JobRetryRequested
 from functions.job_launcher.sweep import KILL_S
 from functions.job_launcher.workspace import AGENT_GRACE_S, GRACE_S
 from tests.support import eventually
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, message_of
 from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
 
 AT = datetime(2026, 3, 2, 14, tzinfo=UTC)
@@ -137,3 +137,44 @@ async def test_a_report_about_an_unknown_job_is_left_alone(world: World) -> None
     answer = await world.tell(AgentUndelivered(**fields, reason="no_outputs"))
     assert answer.status_code == 202
     assert await world.jobs() == []
+
+
+async def test_a_retry_is_a_new_job_from_what_the_last_one_has_left(world: World) -> None:
+    await ended(world)
+    wanted = JobRetryRequested(task_id="t", reason="the model is back")
+    message = message_of(wanted)
+    for _ in range(2):
+        assert (await world.tell(message)).status_code == 202
+
+    async def both_ended() -> bool:
+        jobs = await world.jobs()
+        return [job["state"] for job in jobs] == ["succeeded", "succeeded"]
+
+    assert await eventually(both_ended)
+    newest, first = await world.jobs()
+    assert newest["job_id"] != first["job_id"]
+    assert newest["cause"]["type"] == "io.dsm.job.retry.requested.v1"
+
+
+async def test_what_has_not_ended_is_not_retried(world: World) -> None:
+    await world.tell(asked("e1", code="import time; time.sleep(600)"))
+    [job] = await world.jobs()
+    await world.tell(JobRetryRequested(job=job["job_id"]))
+    assert len(await world.jobs()) == 1
+    async with world.cluster.client("job-launcher") as client:
+        answer = await client.post(f"/jobs/{job['job_id']}/retry")
+    assert (answer.status_code, "has not ended" in answer.text) == (409, True)
+
+
+async def test_a_retry_over_http_is_an_event_of_who_asked(world: World) -> None:
+    fields = await ended(world)
+    async with world.cluster.client("job-launcher") as client:
+        at = f"/jobs/{fields['job_id']}/retry"
+        answer = await client.post(at, params={"reason": "again"}, headers={"X-User": "ann"})
+    assert answer.status_code == 202
+
+    async def sent() -> list[JobRetryRequested]:
+        return world.cluster.sink.of(JobRetryRequested)
+
+    [event] = await eventually(sent)
+    assert (event.job, event.reason) == (fields["job_id"], "retried over HTTP by ann: again")

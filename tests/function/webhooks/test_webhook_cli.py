@@ -14,7 +14,7 @@ import stamina
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from functions.events.webhook import JobCancelRequested, TaskRequested
+from functions.events.webhook import JobCancelRequested, JobRetryRequested, TaskRequested
 from functions.kit.clients.localhost import LocalhostTransport
 from functions.webhook_receiver import cli
 from functions.webhook_receiver.main import webhook_receiver
@@ -29,7 +29,12 @@ JOB = {"job_id": "j-1", "state": "running", "kind": "execute", "task_id": "t-1",
 
 
 def task_of(state: str, status: str, reason: str = "", **more: Any) -> dict[str, Any]:
-    return {"status": status, "outcome": None, "jobs": [{"state": state, "reason": reason}], **more}
+    return {
+        "status": status,
+        "outcome": None,
+        "jobs": [{"job_id": "j-1", "state": state, "reason": reason}],
+        **more,
+    }
 
 
 PULL = {"url": "https://github.com/acme/shop/pull/8", "commits": 1, "files": ["a.py"]}
@@ -179,6 +184,22 @@ async def test_only_what_was_delivered_is_a_success(
     states[:] = [state]
     assert await run("task", "follow", "t-1") == (code, output)
     assert capsys.readouterr().err == error
+
+
+async def test_a_task_is_retried_once_it_has_ended(
+    cluster: Cluster, run: Run, states: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    states[:] = ["running", "failed"]
+    code, _ = await run("task", "retry", "t-1")
+    assert (code, "has not ended: running" in capsys.readouterr().err) == (1, True)
+    assert await run("task", "retry", "t-1", "--reason", "again") == (0, "t-1: accepted\n")
+
+    async def received() -> list[JobRetryRequested]:
+        return cluster.sink.of(JobRetryRequested)
+
+    [event] = await eventually(received)
+    assert (event.task_id, event.job, event.reason) == ("t-1", None, "again")
+    assert (await run("task", "retry", "unknown"))[0] == 1
 
 
 async def test_jobs_are_listed_for_people_and_for_programs(run: Run) -> None:
