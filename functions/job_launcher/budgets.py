@@ -117,7 +117,7 @@ async def _warn(ctx: Context, budget: GroupBudget, unit: Unit) -> None:
     async with ctx.store.connection() as connection:
         found = await connection.fetchrow(
             """SELECT * FROM job WHERE group_name = $1 AND launched_at >= $2
-               ORDER BY ended_at DESC NULLS LAST, position DESC LIMIT 1""",
+               ORDER BY agent->>'settled_at' DESC NULLS LAST, position DESC LIMIT 1""",
             *(budget.group, begin),
         )
     if found is None:

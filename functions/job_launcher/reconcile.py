@@ -143,7 +143,7 @@ def _message(message: str, pod: PodTermination | None, last_reason: str) -> str:
 
 async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: JobStatus) -> None:
     at = status.started_at or ctx.now()
-    if await tables.mark_started(settlement.tx, row.id, at):
+    if await tables.mark_started(settlement.tx, row.id, at, ctx.now()):
         settlement.facts.append(JobStarted(**common_fields(row.request), started_at=at))
 
 

@@ -187,14 +187,16 @@ async def set_reason(tx: Connection, job_id: str, reason: str) -> None:
     await tx.execute(f"UPDATE job SET reason = $2 WHERE id = $1 AND {OPEN}", job_id, reason)
 
 
-async def mark_started(tx: Connection, job_id: str, at: datetime) -> bool:
+async def mark_started(tx: Connection, job_id: str, at: datetime, now: datetime) -> bool:
+    """Store since when it runs, by Kubernetes' clock; that it was launched, by ours."""
     return await changes_row(
         tx,
         """UPDATE job SET state = 'running', started_at = $2, reason = '',
-                          launched_at = coalesce(launched_at, $2), launching_until = NULL
+                          launched_at = coalesce(launched_at, $3), launching_until = NULL
            WHERE id = $1 AND state IN ('queued', 'starting') RETURNING true""",
         job_id,
         at,
+        now,
     )
 
 

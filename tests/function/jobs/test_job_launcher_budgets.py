@@ -174,18 +174,17 @@ async def test_a_job_knows_what_its_group_may_still_use(world: World, clock: Clo
 async def test_minutes_count_while_a_job_runs(
     cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
 ) -> None:
-    routes = PYTHON_ROUTES + "budgets: [{group: shop, minutes: 30}]\n"
+    clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own, at noon of its time zone
+    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
     async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
-        clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own
-        at = clock.time.replace(hour=12, minute=0)
-        clock.time = max(clock.time, at)
         await run(world, "a", group="shop", code="import time; time.sleep(600)")
         await world.until("queued", "started")
         clock.passes(minutes=31)
         await run(world, "b", group="shop")
-        used = (await read(world, "/budgets"))["budgets"]
-        assert [one["group"] for one in used] == ["shop"]
-        assert "is used up" in used[0]["reason"]
+        [used] = (await read(world, "/budgets"))["budgets"]
+        assert used["group"] == "shop"
+        assert "31 minutes of 30 minutes" in used["reason"]
 
 
 async def test_what_an_issue_cost_is_added_up(world: World, clock: Clock) -> None:
