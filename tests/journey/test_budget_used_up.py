@@ -1,4 +1,4 @@
-"""Four issues and a budget for two: the third Job is told, the fourth waits until the next day.
+"""Four issues and a budget for two: the third Job knows what is left, the fourth waits a day.
 
 job-launcher, agent-status and GitHub's stand-in are real; everything is delivered twice.
 """
