@@ -172,9 +172,16 @@ def outputs_of(
 
 def _run(repository: Path, command: list[str]) -> dict[str, Any]:
     """Run `claude` and return its result; `Failure` where it printed none."""
+    # No telemetry or updates: what an egress list refuses is reported on the issue.
+    environ = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", **os.environ}
     try:
         child = subprocess.Popen(
-            command, cwd=repository, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=repository,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
     except OSError as error:
         raise Failure(f"claude cannot be started: {error.strerror}") from None

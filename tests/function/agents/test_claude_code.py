@@ -24,6 +24,8 @@ import json, os, pathlib, subprocess, sys, time
 home = pathlib.Path(__file__).parent
 with open(home / "calls.jsonl", "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
+quiet = os.environ.get("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC")
+(home / "quiet").write_text(str(quiet))
 number = len((home / "calls.jsonl").read_text().splitlines()) - 1
 step = json.loads((home / "steps.json").read_text())[number]
 for name, text in step.get("writes", {{}}).items():
@@ -195,6 +197,7 @@ def test_its_work_becomes_a_pull_request(image: Image, commits: str) -> None:
     assert call[call.index("--permission-mode") + 1] == "bypassPermissions"
     assert call[call.index("--output-format") + 1] == "json"
     assert call[-2:] == ["--max-turns", "40"]
+    assert (image.folder / "bin" / "quiet").read_text() == "1"
 
 
 def test_what_the_group_has_left_today_is_its_limit(image: Image) -> None:

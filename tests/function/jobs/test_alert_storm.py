@@ -35,7 +35,10 @@ def storm(count: int) -> dict[str, Any]:
 async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
-    async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
+    settings = {"WORKSPACE_IMAGE": "dsm-functions"}
+    async with job_world(
+        cluster, functions_database, tmp_path, routes=shipped_routes(), environ=settings
+    ) as world:
 
         async def cost_s(count: int) -> float:
             data = json.dumps(storm(count)).encode()
@@ -80,7 +83,10 @@ async def test_an_event_as_deep_as_a_cave_starts_nothing_and_is_answered_soon(
     cluster: Cluster, functions_database: str, tmp_path: Path, kind: str, around: bytes
 ) -> None:
     message = cloudevents.Message("deep", "/x", kind, around % (b"[" * 2000 + b"]" * 2000))
-    async with job_world(cluster, functions_database, tmp_path, routes=shipped_routes()) as world:
+    settings = {"WORKSPACE_IMAGE": "dsm-functions"}
+    async with job_world(
+        cluster, functions_database, tmp_path, routes=shipped_routes(), environ=settings
+    ) as world:
         before_s = time.process_time()
         async with serving_others():
             answer = await world.tell(message)
