@@ -89,12 +89,12 @@ class _Server:
 
     async def fork(self, launch: Launch, log: Path) -> Forked | None:
         """A new process; None where this server is outdated, or has ended."""
+        if self._reading.done():  # its socket is closed, and uvloop lets nothing be written then
+            return None
         answer = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         request = {"env": launch.env, "cwd": str(launch.cwd), "log": str(log), "argv": launch.argv}
         self._writer.write(json.dumps(request).encode() + b"\n")
-        if self._reading.done():
-            return None
         pid = (await answer).get("pid")
         return self._forks.get(pid) if pid else None
 

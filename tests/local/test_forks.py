@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 
 from knative.local.environment import Launch
 from knative.local.forks import Forks
@@ -157,6 +159,27 @@ async def test_the_end_of_a_server_is_that_of_its_forks_and_the_next_start_works
     assert (await starts.text(1)).startswith("1 blue")
     second.kill()
     await second.wait()
+
+
+def test_after_the_end_of_a_server_the_next_start_works_on_the_loop_of_the_runtime(
+    program: Path, tmp_path: Path
+) -> None:
+    async def start_twice() -> str:
+        forks = Forks(tmp_path / "server.log")
+        starts = Starts(forks, program)
+        first = await starts.start("blue")
+        server_of(first).kill()
+        await first.wait()
+        for _ in range(10):  # turns of the loop, in which it closes the socket
+            await asyncio.sleep(0)
+        second = await starts.start("green")
+        text = await starts.text(1)
+        second.kill()
+        await second.wait()
+        await forks.close()
+        return text
+
+    assert "green" in uvloop.run(start_twice())
 
 
 async def test_a_program_that_cannot_be_imported_says_so_in_the_log_of_the_service(
