@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -94,6 +95,15 @@ def test_the_first_morning_shows_report_cycle_and_filed_notes(mornings: Mornings
     assert "draft pull request #" in output
     assert "GitHub made 2 in the last day, 2 are here" in output
     assert "given up" not in output.replace("what was given up", "")
+
+
+def test_a_job_has_started_before_it_has_ended_in_what_is_printed(mornings: Mornings) -> None:
+    for run in (mornings.first, mornings.second):
+        printed: dict[str, list[str]] = {}
+        for name, state in re.findall(r"  (\S+) has (started|ended)\n", run.output):
+            printed.setdefault(name, []).append(state)
+        assert printed, run.output
+        assert list(printed.values()) == [["started", "ended"]] * len(printed), run.output
 
 
 def test_no_event_loop_was_held(mornings: Mornings) -> None:
