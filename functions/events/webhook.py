@@ -76,7 +76,8 @@ class GithubEvent(Event):
 
     Of a label or a command, which ask for work, webhook-receiver asks GitHub what the payload does
     not say: `actor_permission` is the sender's in the repository, or empty, and `actor_problem`
-    why; `fork` whether a command is about a pull request from another repository.
+    why; `actor_teams` those of `ACTOR_TEAMS` that it is in, org/slug with commas; `fork` whether a
+    command is about a pull request from another repository.
     """
 
     type: ClassVar[str] = "com.github"
@@ -85,6 +86,7 @@ class GithubEvent(Event):
     event_type: Annotated[str, Attribute("type")]
     actor_permission: Annotated[str, Attribute()] = ""
     actor_problem: Annotated[str, Attribute()] = ""
+    actor_teams: Annotated[str, Attribute()] = ""
     fork: Annotated[str, Attribute()] = ""
     action: str | None = None
     ref: str | None = None

@@ -118,6 +118,9 @@ def who_may_not(wanted: Match, fields: MatchFields) -> str:
             return f"actor is unknown, not {wanted.actor} or more{why}"
         if PERMISSIONS.index(fields.actor) < PERMISSIONS.index(wanted.actor):
             return f"actor is {fields.actor}, not {wanted.actor} or more"
+    if wanted.team is not None and not {one.lower() for one in wanted.team} & set(fields.teams):
+        why = f": {shortened(fields.actor_problem)}" if fields.actor_problem else ""
+        return f"actor is not known to be in {' or '.join(wanted.team)}{why}"
     for name, flag, value in (
         ("fork", wanted.fork, fields.fork),
         ("bot", wanted.bot, fields.bot),

@@ -15,8 +15,8 @@ class MatchFields:
     """The fields that routes match on. `labels` has each label's value, or its name again.
 
     `author_association` is GitHub's field of that name; `actor` the sender's permission, empty
-    where it is unknown for the reason `actor_problem`; `fork`, and `bot` of the sender, are None
-    where that is unknown.
+    where it is unknown for the reason `actor_problem`; `teams` those that it is in, org/slug;
+    `fork`, and `bot` of the sender, are None where that is unknown.
     """
 
     type: str
@@ -31,6 +31,7 @@ class MatchFields:
     author_association: str = ""
     actor: str = ""
     actor_problem: str = ""
+    teams: tuple[str, ...] = ()
     fork: bool | None = None
     bot: bool | None = None
 
@@ -68,6 +69,7 @@ def match_fields(event: AnyEvent, data: Mapping[str, Any]) -> MatchFields:
         author_association=_author_association(data),
         actor=event.ce_attributes.get("actorpermission", ""),
         actor_problem=event.ce_attributes.get("actorproblem", ""),
+        teams=tuple(filter(None, event.ce_attributes.get("actorteams", "").split(","))),
         bot=_bot(_at(data, "sender")),
         fork=_fork(data, event.ce_attributes.get("fork", "")),
     )

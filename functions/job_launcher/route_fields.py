@@ -80,6 +80,8 @@ Quantity = Annotated[Text, _literal(_QUANTITY.fullmatch, "quantity such as 500m,
 Image = Annotated[Text, _literal(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
 DottedPath = Annotated[str, AfterValidator(_is_path)]
 Patterns = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+Team = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Teams = Annotated[list[Team], BeforeValidator(as_list), Field(min_length=1)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]

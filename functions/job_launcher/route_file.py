@@ -35,6 +35,7 @@ from functions.job_launcher.route_fields import (
     Seconds,
     SecretKeyName,
     SecretName,
+    Teams,
     Text,
     as_list,
     references_items,
@@ -56,7 +57,8 @@ class Match(StrictModel):
     it ends with `*`; a list matches if one entry does. A field that is left out matches all events.
     `author_association`, `actor`, `fork` and `bot` do not match an event without them.
 
-    `actor` is the permission on GitHub that the sender must have at least; `command` the word after
+    `actor` is the permission on GitHub that the sender must have at least; `team` one, or several,
+    that it must be in; `command` the word after
     `/agent` in a comment; `pull_request` whether it is about one, with a comment as well."""
 
     type: Patterns
@@ -70,6 +72,7 @@ class Match(StrictModel):
     pull_request: bool | None = None
     author_association: Patterns | None = None
     actor: Permission | None = None
+    team: Teams | None = None
     fork: bool | None = None
     bot: bool | None = None
 

@@ -21,7 +21,7 @@ from functions.events.webhook import PERMISSIONS
 from functions.kit.clients import Github, typed
 from functions.kit.clients.url_path import path
 from functions.kit.context import Context, Resources
-from functions.kit.errors import PermanentError, TemporaryError, shortened
+from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.tables import Delivery
 
@@ -41,6 +41,7 @@ INLINE_BYTES = 64 * 1024
 NO_CREDENTIALS = "there are no credentials for GitHub"
 NO_ANSWER = "GitHub did not answer"
 READ, READ_PULLS = {"metadata": "read"}, {"pull_requests": "read"}
+READ_MEMBERS = {"members": "read"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class _Permission(BaseModel):
     permission: str
     role_name: str = ""
     user: Mapping[str, Any] | None = None
+
+
+class _Membership(BaseModel):
+    state: str
 
 
 class _Repository(BaseModel):
@@ -130,9 +135,44 @@ class Actors:
     async def attributes(self, question: Question, ctx: Context) -> Mapping[str, str]:
         """Return the attributes of an event that `question` is of."""
         found = {"actorpermission": "admin"} if question.owns else await self._asked(question, ctx)
+        teams = ctx.settings(ReceiverSettings).teams
+        if teams and ctx.asks_github:
+            found = {**found, **await self._in_teams(question, teams, ctx)}
         if question.pull_request is not None and "actorpermission" in found and ctx.asks_github:
             found = {**found, **await _fork(question, ctx.github)}
         return found
+
+    async def _in_teams(
+        self, question: Question, teams: tuple[str, ...], ctx: Context
+    ) -> Mapping[str, str]:
+        """Return the teams of the repository's organisation that it is in, or why not."""
+        owner = question.repository.partition("/")[0].lower()
+        found, problem = [], ""
+        for team in teams:
+            if team.partition("/")[0] != owner:
+                continue
+            now, key = ctx.now(), (team, question.login)
+            until, known = self._known.get(key, (now, {}))
+            if until <= now:
+                try:
+                    is_in, kept = await _is_member(question, team, ctx.github), REMEMBERED
+                    known = {"in": "true"} if is_in else {}
+                except PermanentError as error:
+                    logger.warning("%s in %s: %s", question.login, team, error.detail)
+                    known, kept = {"problem": shortened(error.detail, 200)}, REFUSAL_REMEMBERED
+                self._remember(key, now + kept, known)
+            if "in" in known:
+                found.append(team)
+            problem = known.get("problem", problem)
+        return {
+            **({"actorteams": ",".join(found)} if found else {}),
+            **({"actorproblem": problem} if problem else {}),
+        }
+
+    def _remember(self, key: tuple[str, str], until: datetime, found: Mapping[str, str]) -> None:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = until, found
 
     async def _asked(self, question: Question, ctx: Context) -> Mapping[str, str]:
         if not ctx.asks_github:
@@ -146,10 +186,19 @@ class Actors:
         except PermanentError as error:
             logger.warning("%s in %s: %s", question.login, question.repository, error.detail)
             found, kept = {"actorproblem": shortened(error.detail, 200)}, REFUSAL_REMEMBERED
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[key] = now + kept, found
+        self._remember(key, now + kept, found)
         return found
+
+
+async def _is_member(question: Question, team: str, github: Github) -> bool:
+    """Is it in the team, or in one below it? One that is invited is not."""
+    org, _, slug = team.partition("/")
+    at = path("orgs", org, "teams", slug, "memberships", question.login)
+    try:
+        answer = await github.get(at, repository=question.repository, permissions=READ_MEMBERS)
+    except NotFound:
+        return False
+    return typed("GitHub", _Membership, answer.body).state == "active"
 
 
 async def _permission(question: Question, github: Github) -> str:

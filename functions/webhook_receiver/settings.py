@@ -55,6 +55,11 @@ class ReceiverSettings(Settings):
         description="types of events, with commas, whose sender's permission is asked of GitHub, "
         "beside commands in comments",
     )
+    actor_teams: str = Field(
+        "",
+        description="teams that routes name, org/slug with commas: GitHub is asked whether the "
+        "sender is in them; the App needs Members: read-only",
+    )
     job_launcher_url: str = Field(
         "http://job-launcher.dsm.svc.cluster.local", description="base URL of job-launcher"
     )
@@ -80,6 +85,11 @@ class ReceiverSettings(Settings):
     @cached_property
     def asked_types(self) -> tuple[str, ...]:
         return tuple(_split(self.actor_event_types))
+
+    @cached_property
+    def teams(self) -> tuple[str, ...]:
+        """In lower case, as GitHub compares them."""
+        return tuple(team.lower() for team in _split(self.actor_teams))
 
     def armed(self) -> Mapping[str, str]:
         """Each source as `armed`, `refused` or `unsigned`."""

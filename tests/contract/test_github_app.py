@@ -25,8 +25,8 @@ from tests.support.job_world import shipped_routes
 from tests.support.listening import listening
 from tests.support.repository import ROOT
 
-# Where hooks of repositories are compared, too, which the page says.
-BY_HAND = {"repository_hooks": "read"}
+# Where hooks of repositories are compared, or routes name teams, which the page says.
+BY_HAND = {"repository_hooks": "read", "members": "read"}
 NAMES = {*PERMISSIONS, *BY_HAND, "checks", "workflows", "administration", "statuses", "actions"}
 APP = {
     "id": 4711,

@@ -37,13 +37,15 @@ class Comment:
 
 
 class GithubConversation:
-    """`roles`: login -> admin, write, triage, read; anybody else has none."""
+    """`roles`: login -> admin, write, triage, read; anybody else has none. `teams`: org/slug -> the
+    state of each member, `active` or `pending`."""
 
     def __init__(self, world: GithubWorld, rights: GithubRights, git: GithubGit) -> None:
         self._world, self._rights, self._git = world, rights, git
         self.comments: dict[int, Comment] = {}
         self.reactions: list[tuple[str, str]] = []
         self.roles: dict[str, str] = {"octocat": "write"}
+        self.teams: dict[str, dict[str, str]] = {}
         self.bot = "dsm-agents[bot]"
 
     def on(self, repository: str, number: int) -> list[Comment]:
@@ -77,6 +79,7 @@ class GithubConversation:
 
     def routes(self) -> Routes:
         yield "GET", f"{_REPOSITORY}/collaborators/{{login}}/permission", self._permission
+        yield "GET", "/orgs/{org}/teams/{team}/memberships/{login}", self._membership
         yield "GET", f"{_ISSUE}/comments", self._comments
         yield "POST", f"{_ISSUE}/comments", self._comment
         yield "GET", _COMMENT, self._one_comment
@@ -101,6 +104,15 @@ class GithubConversation:
         permissions = {rights.get(one, one): one in held for one in _ROLES}
         user = {**self._world.user(login), "permissions": permissions, "role_name": role}
         return {"permission": permission, "role_name": role, "user": user}, {}
+
+    async def _membership(self, request: Request) -> Found:
+        self._check(request, "members")
+        org, team, login = (request.path_params[name] for name in ("org", "team", "login"))
+        state = self.teams.get(f"{org}/{team}", {}).get(login)
+        if state is None:
+            raise HTTPException(404, "Not Found")
+        url = f"{API}{request.url.path}"
+        return {"url": url, "role": "member", "state": state}, {}
 
     async def _comments(self, request: Request) -> Found:
         self._check(request, _EITHER)

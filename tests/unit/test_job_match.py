@@ -11,7 +11,7 @@ from functions.events.base import AnyEvent
 from functions.job_launcher.match import choose
 from functions.job_launcher.refusals import refusal_of
 from functions.job_launcher.render import render_requests
-from functions.job_launcher.route_file import parse
+from functions.job_launcher.route_file import BadRoutes, parse
 from tests.support.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
 from tests.support.job_world import shipped_routes
 
@@ -285,3 +285,29 @@ def test_a_route_may_tell_bots_from_people(sender: dict[str, str], bot: bool | N
         text = f"routes:\n  - {{name: a, match: {{type: '*', bot: {wanted}}}, job: {job}}}"
         choice = choose(parse(text), event("x", {**ISSUE, "sender": sender}))
         assert (choice.route is not None) is (bot is wanted)
+
+
+@pytest.mark.parametrize(
+    ("teams", "reason"),
+    [
+        ("acme/keepers", ""),
+        ("acme/others,acme/keepers", ""),
+        ("acme/others", "actor is not known to be in acme/Keepers"),
+        ("", "actor is not known to be in acme/Keepers: GitHub answered 403"),
+    ],
+)
+def test_a_route_may_ask_for_a_team(teams: str, reason: str) -> None:
+    job = "{kind: execute, task_id: t, service: s}"
+    match = "{type: com.github.issue.labeled, team: acme/Keepers}"
+    [route] = parse(f"routes:\n  - {{name: a, match: {match}, job: {job}}}")
+    asked = event(ISSUE_LABELLED, ISSUE, actorteams=teams, actorproblem="GitHub answered 403")
+    choice = choose([route], asked)
+    assert choice.mismatches.get("a", "").startswith(reason)
+    assert (choice.route is not None) is (not reason)
+    assert (choice.refused is not None) is bool(reason), "it is a refusal, with its reason"
+
+
+def test_a_team_is_of_an_organisation() -> None:
+    job = "{kind: execute, task_id: t, service: s}"
+    with pytest.raises(BadRoutes, match=r"match\.team"):
+        parse(f"routes:\n  - {{name: a, match: {{type: x, team: keepers}}, job: {job}}}")

@@ -151,3 +151,55 @@ async def test_what_is_fetched_waits_until_github_says_who_it_was(world: Deliver
     await world.minute()
     await world.minute()
     assert await actor_of(world) == {"actorpermission": "write"}
+
+
+TEAMS = {"ACTOR_TEAMS": "acme/Keepers, acme/others, elsewhere/keepers"}
+
+
+async def test_an_event_names_the_teams_that_its_sender_is_in(world: DeliveriesWorld) -> None:
+    world.deploy(TEAMS)
+    world.github.conversation.teams["acme/keepers"] = {"octocat": "active"}
+    await world.github.labelled("acme/t1", await world.github.opened("acme/t1"), "agent")
+    assert await actor_of(world) == {"actorpermission": "write", "actorteams": "acme/keepers"}
+    memberships = [one for one in asked(world) if "/memberships/" in one]
+    assert memberships == [
+        "GET /orgs/acme/teams/keepers/memberships/octocat",
+        "GET /orgs/acme/teams/others/memberships/octocat",
+    ], "a team of another organisation is not asked after"
+
+
+@pytest.mark.parametrize("members", [{}, {"octocat": "pending"}, {"mona": "active"}])
+async def test_who_is_invited_or_another_is_in_no_team(
+    world: DeliveriesWorld, members: dict[str, str]
+) -> None:
+    world.deploy(TEAMS)
+    world.github.conversation.teams["acme/keepers"] = members
+    name = f"acme/t2{len(members)}{''.join(members)}"
+    await world.github.labelled(name, await world.github.opened(name), "agent")
+    assert await actor_of(world) == {"actorpermission": "write"}
+
+
+async def test_a_membership_is_asked_once_in_five_minutes_for_all_repositories(
+    world: DeliveriesWorld,
+) -> None:
+    world.deploy({"ACTOR_TEAMS": "acme/keepers"})
+    world.github.conversation.teams["acme/keepers"] = {"octocat": "active"}
+    for name in ("acme/t3", "acme/t4"):
+        await world.github.labelled(name, await world.github.opened(name), "agent")
+    assert len([one for one in asked(world) if "/memberships/" in one]) == 1
+    world.clock.passes(minutes=6)
+    world.github.conversation.teams.clear()
+    await world.github.labelled("acme/t3", 1, "bug")
+    assert await actor_of(world) == {"actorpermission": "write"}
+
+
+async def test_teams_that_github_does_not_show_are_unknown_with_the_reason(
+    world: DeliveriesWorld,
+) -> None:
+    """As where the App lacks the permission Members, or no credentials are there."""
+    world.deploy({"ACTOR_TEAMS": "acme/keepers"})
+    world.github.refuses(1, 403, {})
+    await world.github.labelled("acme/t5", await world.github.opened("acme/t5"), "agent")
+    found = await actor_of(world)
+    assert "actorteams" not in found
+    assert found["actorproblem"].startswith("GitHub")
