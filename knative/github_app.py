@@ -29,6 +29,7 @@ PERMISSIONS = {
     "contents": "write",
     "issues": "write",
     "pull_requests": "write",
+    "checks": "write",
 }
 EVENTS = ["issues", "issue_comment", "pull_request"]
 DESCRIPTION = "Agents work on labelled issues: a draft pull request, or the reason why not."
