@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date
+import asyncio
 
 from functions.console.ask import Ask
 from functions.console.forecast import Forecast, forecast
+from functions.console.working_days import days_off
 from functions.events.sprint import SprintCounts
+from functions.kit.clients import path
+from functions.kit.errors import FunctionError
+
+# At most so many sprints are looked at more closely.
+MAX_CANDIDATES = 20
 
 
 async def active_sprints(ask: Ask) -> list[SprintCounts]:
@@ -21,9 +26,29 @@ async def active_sprints(ask: Ask) -> list[SprintCounts]:
     ]
 
 
-def forecast_of(
-    sprint: SprintCounts, today: date, off: Callable[[date], str], done: float | None = None
-) -> Forecast:
-    """The forecast by what is done of its tasks; None: by those that are completed."""
-    done = sprint.completed_tasks if done is None else done
-    return forecast(sprint.start_date, sprint.end_date, done, sprint.total_tasks, today, off)
+async def forecasts(ask: Ask) -> dict[str, Forecast]:
+    """The forecast of each active sprint, by its id.
+
+    One that looks late by its completed tasks is judged by those that are begun as well.
+    """
+    active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
+    today = ask.ctx.now().date()
+
+    def seen(one: SprintCounts, done: float) -> Forecast:
+        return forecast(one.start_date, one.end_date, done, one.total_tasks, today, off)
+
+    found = {one.sprint_id: seen(one, one.completed_tasks) for one in active}
+    candidates = [one for one in active if found[one.sprint_id].is_late][:MAX_CANDIDATES]
+    done = await asyncio.gather(*(_done(ask, one) for one in candidates))
+    again = {one.sprint_id: seen(one, d) for one, d in zip(candidates, done, strict=True)}
+    return found | again
+
+
+async def _done(ask: Ask, one: SprintCounts) -> float:
+    """The tasks that are done, those that are begun by their share; whole ones without history."""
+    at = f"/v1/analytics{path('sprint', one.sprint_id)}/burndown"
+    try:
+        days = (await ask.service(ask.services.chronicle).read(at))["days"]
+    except FunctionError:
+        return one.completed_tasks
+    return one.total_tasks - days[-1]["remaining"] if days else one.completed_tasks

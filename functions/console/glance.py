@@ -89,8 +89,8 @@ async def _late(ask: Ask) -> list[Number]:
     try:
         total, _ = await late(ask)
     except FunctionError as error:
-        return [Number("late", "#panel-attention", why=error.detail)]
-    return [Number("late", "#panel-attention", total, "wait" if total else "")]
+        return [Number("late", "/sprints", why=error.detail)]
+    return [Number("late", "/sprints", total, "wait" if total else "")]
 
 
 async def _attention(ask: Ask) -> list[Number]:

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from functions.console.active_sprints import active_sprints, forecast_of
+from functions.console.active_sprints import MAX_CANDIDATES, forecasts
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.formatting import count, instant
-from functions.console.working_days import days_off
 from functions.events.scrum import ScrumReported, SprintSimulated
-from functions.events.sprint import SprintCounts, SprintsReported
+from functions.events.sprint import SprintsReported
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError
 
@@ -22,7 +21,6 @@ CYCLE_TIME = timedelta(minutes=30)
 STALLED_SCRUMS = 3
 # Older scrums say nothing of today; a sprint without any scrum since then is no longer active.
 RECENT = timedelta(days=7)
-MAX_CANDIDATES = 20
 
 
 async def without_next(ask: Ask) -> tuple[int, list[Item]]:
@@ -124,26 +122,12 @@ async def stalled(ask: Ask) -> tuple[int, list[Item]]:
 
 async def late(ask: Ask) -> tuple[int, list[Item]]:
     """Active sprints that have not ended in time, or will not at the pace that they have."""
-    active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
-    today = ask.ctx.now().date()
-    candidates = [one for one in active if forecast_of(one, today, off).is_late][:MAX_CANDIDATES]
-    done = await asyncio.gather(*(_done(ask, one) for one in candidates))
-    items = []
-    for one, completed in zip(candidates, done, strict=True):
-        seen = forecast_of(one, today, off, completed)
-        if seen.is_late:
-            items.append(Item(one.sprint_id, seen.message, "late", path("sprints", one.sprint_id)))
+    items = [
+        Item(sprint_id, seen.message, "late", path("sprints", sprint_id))
+        for sprint_id, seen in (await forecasts(ask)).items()
+        if seen.is_late
+    ]
     return len(items), items[:SHOWN]
-
-
-async def _done(ask: Ask, one: SprintCounts) -> float:
-    """The tasks that are done, those that are begun by their share; whole ones without history."""
-    at = f"/v1/analytics{path('sprint', one.sprint_id)}/burndown"
-    try:
-        days = (await ask.service(ask.services.chronicle).read(at))["days"]
-    except FunctionError:
-        return one.completed_tasks
-    return one.total_tasks - days[-1]["remaining"] if days else one.completed_tasks
 
 
 def still_since(facts: Sequence[Row]) -> list[str]:

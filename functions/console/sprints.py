@@ -9,13 +9,12 @@ from typing import Any
 
 from starlette.routing import Route
 
-from functions.console.active_sprints import active_sprints, forecast_of
+from functions.console.active_sprints import forecasts
 from functions.console.ask import Ask, Row
 from functions.console.forecast import Forecast
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.today import names_of
-from functions.console.working_days import days_off
 from functions.events.sprint import SprintDetail
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound
@@ -44,13 +43,11 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def _forecasts(ask: Ask) -> dict[str, Forecast]:
-    """The forecast of each active sprint by its completed tasks; none where it is unavailable."""
+    """The forecast of each active sprint; none where it is unavailable."""
     try:
-        active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
+        return await forecasts(ask)
     except FunctionError:
         return {}
-    today = ask.ctx.now().date()
-    return {one.sprint_id: forecast_of(one, today, off) for one in active}
 
 
 async def there_is(ask: Ask, query: Query) -> None:

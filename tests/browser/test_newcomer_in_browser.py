@@ -18,9 +18,10 @@ pytestmark = [pytest.mark.browser]
 
 async def test_which_sprint_will_be_late(tab: Tab) -> None:
     page = await tab.open("/")
-    await expect(page.locator(".glance a[aria-label='0 late']")).to_be_visible()
-    await page.click("#pages a:has-text('Sprints')")
-    await page.locator("tbody a", has_text="ORI002-S01").click()
+    await page.click(".glance a[aria-label='0 late']")
+    row = page.locator("tbody tr", has_text="ORI002-S01")
+    await expect(row.locator("[data-label=Forecast]")).to_contain_text("in time for")
+    await row.locator("a", has_text="ORI002-S01").click()
     forecast = page.locator(".panel-burndown .verdict")
     await expect(forecast).to_contain_text("At its pace it is done on")
     await expect(forecast).to_contain_text("in time for")
