@@ -58,6 +58,16 @@ class Story:
         assert len(self.comments(number)) == 1
         return comment
 
+    async def shows(self, number: int, text: str) -> str:
+        """Our one comment among those of users, once it has a text in it."""
+
+        async def is_written() -> str:
+            ours = [one.body for one in self.comments(number) if "<!-- dsm status" in one.body]
+            assert len(ours) <= 1, ours
+            return ours[0] if ours and text in ours[0] else ""
+
+        return await eventually(is_written, every_s=0.1)
+
     async def jobs(self, number: int) -> list[dict[str, Any]]:
         async with self.knative.client("job-launcher") as client:
             answer = await client.get("/jobs", params={"task": f"{REPOSITORY}#{number}"})
