@@ -31,7 +31,7 @@ PERMISSIONS = {
     "pull_requests": "write",
     "checks": "write",
 }
-EVENTS = ["issues", "issue_comment", "pull_request"]
+EVENTS = ["issues", "issue_comment", "pull_request", "check_run"]
 DESCRIPTION = "Agents work on labelled issues: a draft pull request, or the reason why not."
 
 

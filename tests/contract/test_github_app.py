@@ -60,8 +60,10 @@ def test_it_has_the_permissions_that_the_functions_ask_for_and_no_more() -> None
     assert "workflows" not in PERMISSIONS
 
 
-def test_its_events_are_those_of_the_shipped_routes() -> None:
-    types = set(re.findall(r"com\.github\.(\w+)\.", shipped_routes()))
+def test_its_events_are_those_of_the_shipped_routes_and_of_what_the_receiver_follows() -> None:
+    receiver = (ROOT / "knative/base/functions/webhook-receiver.yaml").read_text()
+    [followed] = re.findall(r"value: (com\.github\.\S+,\S+)", receiver)
+    types = set(re.findall(r"com\.github\.(\w+)\.", f"{shipped_routes()} {followed}"))
     names = {"issue": "issues"}
     assert {names.get(kind, kind) for kind in types} == set(EVENTS)
 
