@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from functions.agent_status import decide
+from functions.agent_status import comment, decide
 from functions.agent_status.decide import Shown
 
 # Of GitHub's limit of 65,535.
@@ -36,12 +36,12 @@ def body(route: str, job_id: str, job: Shown) -> dict[str, Any]:
         names = ["approve", "reject"]
     else:
         names = ["stop"] if conclusion is None else ["retry"]
-    text = decide.text(route, {job_id: {**vars(job)}}).rpartition("\n")[0]
+    text = comment.text(route, {job_id: {**vars(job)}}).rpartition("\n")[0]
     found: dict[str, Any] = {
         "name": f"agent: {route}",
         "external_id": job_id,
         "status": "queued" if job.state == "queued" else "in_progress",
-        "output": {"title": decide.headline(job)[:200], "summary": text[:MAX_SUMMARY]},
+        "output": {"title": comment.headline(job)[:200], "summary": text[:MAX_SUMMARY]},
         "actions": [_button(name) for name in names],
     }
     if conclusion is not None:

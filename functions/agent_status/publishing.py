@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from functions.agent_status import check_run, decide, tables
+from functions.agent_status import check_run, comment, decide, tables
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import typed
@@ -90,10 +90,10 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
     """Write the comment; True where a person has deleted it."""
     owner, _, name = thread.repository.partition("/")
     at = path("repos", owner, name)
-    body = {"body": decide.text(thread.route, thread.jobs, thread.replies)}
+    body = {"body": comment.text(thread.route, thread.jobs, thread.replies)}
     comment_id = thread.comment_id
     if comment_id is None and thread.attempts > 1:
-        mark = decide.marker(thread.route)
+        mark = comment.marker(thread.route)
         found = await comment_with(ctx.github, thread.repository, thread.issue, mark)
         comment_id = found.id if found else None
     if comment_id is not None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.events.approval import Decision, Stage
 from functions.events.webhook import JobCancelRequested, JobRetryRequested
-from functions.job_launcher import approvals, budgets, facts, listing, retries
+from functions.job_launcher import approvals, budget_usage, facts, listing, retries
 from functions.job_launcher.controller import Controller
 from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
@@ -174,7 +174,7 @@ async def budget_list(request: Request, ctx: Context) -> Response:
     """`GET /budgets`: what each group with a budget has used of it today, the fullest first."""
     Query(request).refuse_others()
     async with ctx.store.connection() as connection:
-        found = await budgets.read(ctx, connection)
+        found = await budget_usage.read(ctx, connection)
     shown = [
         {
             "group": one.group,

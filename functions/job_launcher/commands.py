@@ -24,7 +24,8 @@ from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
 from functions.job_launcher.event_data import visible_data
 from functions.job_launcher.match import RouteChoice, choose
 from functions.job_launcher.refusals import refusal_of
-from functions.job_launcher.render import RenderError, render_requests
+from functions.job_launcher.render import render_requests
+from functions.job_launcher.rendered_fields import RenderError
 from functions.job_launcher.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow

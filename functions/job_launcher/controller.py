@@ -13,7 +13,7 @@ import time
 from contextvars import Context as ContextVars
 from dataclasses import replace
 
-from functions.job_launcher import budgets, kubernetes_jobs, manifest, queue, reconcile, tables
+from functions.job_launcher import budget_usage, kubernetes_jobs, manifest, queue, reconcile, tables
 from functions.job_launcher.launching import launch_batch, stop_cancelled
 from functions.job_launcher.sweep import sweep
 from functions.kit.clients.kubernetes import Change
@@ -93,7 +93,7 @@ class Controller:
             self._reconcile_early()
             # A request may have been cancelled while its Job was being created.
             await stop_cancelled(self._limited())
-        await budgets.report(self._limited())
+        await budget_usage.report(self._limited())
         async with self._limited().store.connection() as connection:
             lease_end_s = await queue.next_lease_end_s(connection)
         if lease_end_s is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.job_launcher import budgets, listing
+from functions.job_launcher import budget_usage, listing
 from functions.kit.context import Context
 from functions.kit.telemetry import Gauge
 
@@ -10,7 +10,7 @@ from functions.kit.telemetry import Gauge
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         count, oldest_s = await listing.count_by_state(connection)
-        of_groups = await budgets.read(ctx, connection)
+        of_groups = await budget_usage.read(ctx, connection)
     used = "Share of its budget of today that a group has used"
     oldest = "Age of the oldest request in the queue, seconds"
     return [

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from functions import job_grant
-from functions.job_launcher import budgets, kubernetes_jobs, queue, reconcile, tables
+from functions.job_launcher import budget_usage, kubernetes_jobs, queue, reconcile, tables
 from functions.job_launcher.budget import GroupBudget
 from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
@@ -69,14 +69,14 @@ async def _lease(ctx: Context) -> list[JobRow]:
     settings = ctx.settings(LauncherSettings)
     async with ctx.store.transaction() as tx:
         await queue.lock(tx, LOCK_TIMEOUT_S)
-        of_groups = await budgets.read(ctx, tx)
+        of_groups = await budget_usage.read(ctx, tx)
         found = decide_queue(
             await queue.queued_requests(tx),
             await queue.active_by_group(tx),
             settings.job_concurrency,
             ctx.now(),
             group_limit=settings.job_group_concurrency,
-            held=budgets.held(of_groups),
+            held=budget_usage.held(of_groups),
         )
         # Longer than any run of the controller: no other process takes it meanwhile.
         lease_s = float(ctx.resources.process.timeout_seconds)

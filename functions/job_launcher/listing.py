@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, get_args
 
-from functions.job_launcher.budgets import USAGE, USED
+from functions.job_launcher.budget_usage import USAGE, USED
 from functions.job_launcher.decide import State
 from functions.job_launcher.tables import JobRow, row_of
 from functions.kit.durable import Connection

@@ -5,26 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from functions.events.base import AnyEvent
-from functions.job_grant import REF, REPOSITORY, OutputRules
+from functions.job_grant import REF, OutputRules
 from functions.job_launcher import template
 from functions.job_launcher.decide import Approval, JobRequest, SecretKey, Workspace
 from functions.job_launcher.egress import SERVICE
 from functions.job_launcher.match import RouteChoice, RouteMatch
+from functions.job_launcher.rendered_fields import Fields, RenderError
 from functions.job_launcher.route_file import JobTemplate, ResourceList, SecretKeyRef
 from functions.job_launcher.settings import LauncherSettings
 
 MAX_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB, its metadata included
 MAX_JOBS = 100  # of one event
-MAX_NAME_LENGTH = 200
 MAX_KEY_LENGTH = 500  # of an indexed column
-
-
-class RenderError(ValueError):
-    """The event lacks what its route needs; the text names route and field."""
 
 
 def job_id(kind: str, service: str, task_id: str, source: str, event_id: str, key: str = "") -> str:
@@ -146,17 +142,18 @@ class _Renderer:
         settings: LauncherSettings,
         pull_request: bool,
     ) -> None:
-        self._route, self._job, self._values, self._settings = route, job, values, settings
+        self._route, self._job, self._settings = route, job, settings
+        self._fields = Fields(route, values)
         self._pull_request = pull_request
 
     def task_id(self) -> str:
-        return self._name("task_id", self._job.task_id)
+        return self._fields.name("task_id", self._job.task_id)
 
     def request(self, event: AnyEvent, key: str = "") -> JobRequest:
-        job, settings = self._job, self._settings
-        task_id, service = self.task_id(), self._name("service", job.service)
+        job, settings, fields = self._job, self._settings, self._fields
+        task_id, service = self.task_id(), fields.name("service", job.service)
         safe = template.dollar_safe
-        files = {name: self._text(f"files.{name}", text) for name, text in job.files.items()}
+        files = {name: fields.text(f"files.{name}", text) for name, text in job.files.items()}
         size = sum(len(text.encode()) for text in files.values())
         if size > MAX_FILE_BYTES:
             raise RenderError(
@@ -175,23 +172,23 @@ class _Renderer:
             kind=job.kind,
             task_id=task_id,
             service=service,
-            repository=self._text("repository", job.repository),
-            group=self._name("group", job.group),
+            repository=fields.text("repository", job.repository),
+            group=fields.name("group", job.group),
             group_limit=job.group_limit,
-            supersede=_bounded_key(self._text("supersede", job.supersede)),
-            image=self._image(job.image or settings.job_image),
-            command=self._texts("command", job.command),
-            args=self._texts("args", job.args),
-            env={name: self._text(f"env.{name}", text, safe) for name, text in job.env.items()},
+            supersede=_bounded_key(fields.text("supersede", job.supersede)),
+            image=fields.image(job.image or settings.job_image),
+            command=fields.texts("command", job.command),
+            args=fields.texts("args", job.args),
+            env={name: fields.text(f"env.{name}", text, safe) for name, text in job.env.items()},
             secrets=_secret_keys(job.secrets),
             files=files,
             secret_files=_secret_keys(job.secret_files),
-            requests=self._quantities(
+            requests=fields.quantities(
                 "resources.requests",
                 job.resources.requests,
                 ResourceList(cpu=settings.job_cpu_request, memory=settings.job_memory_request),
             ),
-            limits=self._quantities(
+            limits=fields.quantities(
                 "resources.limits",
                 job.resources.limits,
                 ResourceList(
@@ -200,14 +197,14 @@ class _Renderer:
                     storage=settings.job_storage_limit,
                 ),
             ),
-            ttl_s=self._number("ttl_seconds", job.ttl_seconds, settings.job_ttl_seconds, 0),
-            deadline_s=self._number(
+            ttl_s=fields.number("ttl_seconds", job.ttl_seconds, settings.job_ttl_seconds, 0),
+            deadline_s=fields.number(
                 "deadline_seconds", job.deadline_seconds, settings.job_deadline_seconds, 1
             ),
-            retries=self._number("retries", job.retries, settings.job_retries, 0),
+            retries=fields.number("retries", job.retries, settings.job_retries, 0),
             **cause_of(event),
-            github=self._repository("github", job.github),
-            issue=self._number("issue", job.issue, 0, 1) if job.issue is not None else None,
+            github=fields.repository("github", job.github),
+            issue=fields.number("issue", job.issue, 0, 1) if job.issue is not None else None,
             pull_request=self._pull_request,
             workspace=self._workspace(task_id),
             outputs=(job.outputs or OutputRules()).model_dump() if job.gives_outputs else {},
@@ -262,14 +259,14 @@ class _Renderer:
             )
         image, url = self._settings.workspace_image, self._settings.agent_outputs_url
         kept_s = self._settings.job_checkpoint_seconds
-        wanted = self._job.workspace
-        repository = self._repository("workspace.repository", wanted.repository) if wanted else ""
+        wanted, fields = self._job.workspace, self._fields
+        repository = fields.repository("workspace.repository", wanted.repository) if wanted else ""
         if wanted is None or not repository:
             return Workspace("", "", image, url, checkpoint_s=kept_s)
-        ref = self._text("workspace.ref", wanted.ref)
+        ref = fields.text("workspace.ref", wanted.ref)
         if not re.match(REF, ref):
             raise RenderError(f"route {self._route}: workspace.ref: {ref[:40]!r} is no ref")
-        setup = self._texts("workspace.setup", wanted.setup)
+        setup = fields.texts("workspace.setup", wanted.setup)
         branch = branch_of(task_id, repository)
         return Workspace(repository, branch, image, url, ref, setup, kept_s)
 
@@ -291,61 +288,8 @@ class _Renderer:
         found = self._egress()
         return f"http://{SERVICE}:{self._settings.egress_ports[found['egress']]}" if found else ""
 
-    def _repository(self, field: str, text: str) -> str:
-        name = self._text(field, text)
-        if name and not re.match(REPOSITORY, name):
-            raise RenderError(f"route {self._route}: {field}: {name[:40]!r} is not owner/name")
-        return name
-
     def _name_or_empty(self, field: str) -> str:
         try:
-            return self._name(field, getattr(self._job, field))
+            return self._fields.name(field, getattr(self._job, field))
         except Exception:
             return ""
-
-    def _text(self, field: str, text: str, escape: Callable[[str], str] = str) -> str:
-        try:
-            return template.parse(text).render(self._values, escape)
-        except template.MissingValue as error:
-            raise RenderError(f"route {self._route}: {field}: {error.args[0]}") from None
-
-    def _image(self, text: str) -> str:
-        image = self._text("image", text).strip()
-        if not image:
-            raise RenderError(
-                f"route {self._route}: image: none is named: set JOB_IMAGE of job-launcher to the "
-                "agents' image, by its digest, or image in the route"
-            )
-        return image
-
-    def _name(self, field: str, text: str) -> str:
-        name = self._text(field, text)
-        if len(name) > MAX_NAME_LENGTH:
-            raise RenderError(
-                f"route {self._route}: {field}: {len(name)} characters, {MAX_NAME_LENGTH} at most"
-            )
-        return name
-
-    def _texts(self, field: str, texts: list[str] | None) -> list[str]:
-        return [
-            self._text(f"{field}.{number}", text, template.dollar_safe)
-            for number, text in enumerate(texts or ())
-        ]
-
-    def _number(self, field: str, text: str | None, default: int, minimum: int) -> int:
-        if text is None:
-            return default
-        given = self._text(field, text).strip()
-        if not given.isdecimal() or not minimum <= int(given) <= 2**31 - 1:
-            raise RenderError(
-                f"route {self._route}: {field}: {given[:40]!r} is no whole number from {minimum}"
-            )
-        return int(given)
-
-    def _quantities(self, field: str, given: ResourceList, default: ResourceList) -> dict[str, str]:
-        texts = {
-            "cpu": given.cpu or default.cpu,
-            "memory": given.memory or default.memory,
-            "ephemeral-storage": given.storage or default.storage,
-        }
-        return {name: self._text(f"{field}.{name}", t) for name, t in texts.items() if t}

@@ -15,7 +15,8 @@ from typing import Any
 from functions.events.base import AnyEvent
 from functions.job_launcher import yaml_lines
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import RenderError, render_requests
+from functions.job_launcher.render import render_requests
+from functions.job_launcher.rendered_fields import RenderError
 from functions.job_launcher.route_file import BadRoutes, Route, load, parse
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit import cloudevents

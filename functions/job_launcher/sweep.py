@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.job_launcher import (
     approvals,
-    budgets,
+    budget_usage,
     kubernetes_jobs,
     manifest,
     queue,
@@ -41,7 +41,7 @@ async def sweep(ctx: Context) -> None:
     except FunctionError as error:
         logger.warning("cannot compare with Kubernetes: %s", error)
     await approvals.expire(ctx)
-    await budgets.keep_waiting(ctx)
+    await budget_usage.keep_waiting(ctx)
     await _expire(ctx)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher import approvals, budgets, outcome, queue, tables
+from functions.job_launcher import approvals, budget_usage, outcome, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
@@ -89,7 +89,7 @@ async def read_queue(ctx: Context, connection: Any) -> QueueDecision:
         settings.job_concurrency,
         ctx.now(),
         group_limit=settings.job_group_concurrency,
-        held=budgets.held(await budgets.read(ctx, connection)),
+        held=budget_usage.held(await budget_usage.read(ctx, connection)),
     )
 
 

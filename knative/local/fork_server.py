@@ -92,13 +92,20 @@ def _answer(asked: socket.socket, answer: dict[str, Any]) -> None:
 
 
 def _times_of_code() -> dict[str, int]:
-    """When each module's file outside of the installed packages was last changed."""
+    """When each module's file outside of the installed packages was last changed; 0: it is gone."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return {
-        file: Path(file).stat().st_mtime_ns
+        file: _changed_at(file)
         for file in files
         if file and "site-packages" not in file and not file.startswith(sys.base_prefix)
     }
+
+
+def _changed_at(file: str) -> int:
+    try:
+        return Path(file).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _become(request: dict[str, Any], parent: int) -> None:

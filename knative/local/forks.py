@@ -89,7 +89,8 @@ class _Server:
 
     async def fork(self, launch: Launch, log: Path) -> Forked | None:
         """A new process; None where this server is outdated, or has ended."""
-        if self._reading.done():  # its socket is closed, and uvloop lets nothing be written then
+        # Its socket is closed, and uvloop lets nothing be written then.
+        if self._reading.done() or self._writer.is_closing():
             return None
         answer = asyncio.get_running_loop().create_future()
         self._asked.append(answer)

@@ -149,6 +149,17 @@ async def test_changed_code_is_what_the_next_start_runs(
     await new.wait()
 
 
+async def test_what_runs_goes_on_where_its_code_is_gone(starts: Starts, program: Path) -> None:
+    old = await starts.start("green")
+    program.unlink()
+    new = await starts.start("blue")
+    assert await new.wait() == 1
+    assert "No module named" in await starts.text(1)
+    assert old.returncode is None
+    old.kill()
+    assert await old.wait() == -signal.SIGKILL
+
+
 async def test_the_end_of_a_server_is_that_of_its_forks_and_the_next_start_works(
     starts: Starts,
 ) -> None:

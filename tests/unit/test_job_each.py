@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import MAX_JOBS, RenderError, render_requests
+from functions.job_launcher.render import MAX_JOBS, render_requests
+from functions.job_launcher.rendered_fields import RenderError
 from functions.job_launcher.route_file import BadRoutes, parse
 from functions.job_launcher.routes import main
 from tests.support.job_events import FUNCTIONS, IMAGE, LAUNCHER, event

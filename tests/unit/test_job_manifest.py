@@ -17,7 +17,8 @@ from functions.events.base import AnyEvent
 from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.match import choose
-from functions.job_launcher.render import RenderError, job_id, render_requests
+from functions.job_launcher.render import job_id, render_requests
+from functions.job_launcher.rendered_fields import RenderError
 from functions.job_launcher.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, TASK, event
