@@ -15,7 +15,10 @@ import time
 import traceback
 import types
 
-MAX_TURN_S = 0.2  # of work; a processor that others share takes twice as long for the same
+# Of work: 0.1 s on a machine of its own, and half more where others take its processors' caches.
+MAX_TURN_S = 0.15
+# Of waiting for a lock, a file or a thread: where others use the disk as well, a commit of a file
+# takes hundreds of milliseconds that are no fault of the code.
 MAX_BLOCKED_S = 1.0
 _LOOK_EVERY_S = 0.05
 
