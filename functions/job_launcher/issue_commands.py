@@ -18,7 +18,7 @@ from functions.events.agent import AgentAnswered, AgentRefused
 from functions.events.approval import Decision, describe
 from functions.events.base import AnyEvent, Event
 from functions.events.webhook import PERMISSIONS
-from functions.job_launcher import approvals, cancellations, commands, retries, tables
+from functions.job_launcher import approvals, cancellations, commands, queue, retries, tables
 from functions.job_launcher.decide import ENDED
 from functions.job_launcher.match import RouteChoice
 from functions.job_launcher.route_file import Route
@@ -111,6 +111,8 @@ async def run(
             return []
         command = found
     rows = await tables.jobs_of_issue(tx, command.repository, command.issue)
+    if command.word == "retry":
+        await queue.lock(tx, ctx.remaining_s / 2)  # before a task's, as everywhere
     await cancellations.lock_tasks(tx, [row.request.task_id for row in rows], ctx.remaining_s / 2)
     # As they are now that no other changes them.
     rows = await tables.jobs_of_issue(tx, command.repository, command.issue)

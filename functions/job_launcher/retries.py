@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from functions.events.base import AnyEvent, Event
 from functions.events.webhook import JobRetryRequested
-from functions.job_launcher import cancellations, commands, listing, tables
+from functions.job_launcher import cancellations, commands, listing, queue, tables
 from functions.job_launcher.decide import ENDED, JobRequest
 from functions.job_launcher.render import cause_of, job_id
 from functions.job_launcher.tables import JobRow
@@ -36,6 +36,7 @@ async def retry(event: JobRetryRequested, ctx: Context, tx: Connection) -> list[
     task_id = row.request.task_id if row else event.task_id
     if task_id is None:
         raise PermanentError(f"no such job: {event.job}")
+    await queue.lock(tx, ctx.remaining_s / 2)  # before a task's, as everywhere
     await cancellations.lock_tasks(tx, [task_id], ctx.remaining_s / 2)
     rows = await listing.page(tx, {"task": task_id}, None, 50)
     if not rows:

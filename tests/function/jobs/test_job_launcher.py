@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from functions.events.webhook import JobCancelRequested
+from functions.job_launcher import listing
 from tests.support import eventually
 from tests.support.cluster import Cluster, message_of
 from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world, run_python
@@ -238,6 +240,10 @@ async def test_a_job_that_was_only_recorded_is_no_success(
         assert fact["outcome"] == "recorded"
         async with cluster.client("job-launcher") as client:
             assert (await client.get("/tasks/t")).json()["status"] == "recorded"
+        pool = asyncpg.create_pool(functions_database, min_size=1)
+        async with pool, pool.acquire() as connection:
+            count, _ = await listing.count_by_state(connection)
+        assert (count["recorded"], count["succeeded"]) == (1, 0), "as the gauge has them"
 
 
 async def test_a_job_that_ran_is_completed(world: World) -> None:
