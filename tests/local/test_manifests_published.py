@@ -8,7 +8,9 @@ import pytest
 
 from knative.local.manifests.load import load
 from knative.local.manifests.problems import ManifestError
+from knative.local.manifests.serving import KnativeService
 from knative.local.manifests.sources import PingSource
+from tests.support.manifest_files import refusals, world
 
 PUBLISHED = Path(__file__).with_name("published")
 REFUSED = {
@@ -44,9 +46,9 @@ def test_what_a_cluster_refuses_or_never_runs_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(TAKEN))
 def test_what_a_cluster_takes_is_taken(name: str) -> None:
-    world = load(PUBLISHED / name)
-    assert world.objects
-    assert bool(world.notes) is (name == "ping-feb30")
+    found = load(PUBLISHED / name)
+    assert found.objects
+    assert bool(found.notes) is (name == "ping-feb30")
 
 
 def test_a_schedule_that_never_comes_is_a_warning_with_its_place() -> None:
@@ -69,3 +71,22 @@ def test_a_source_without_its_sink_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text("resources: [x.yaml]\n")
     (note,) = load(tmp_path).notes
     assert "spec.sink.ref.name: there is no Broker shop/nope; a cluster takes it" in note
+
+
+def test_timeouts_above_the_whole_and_a_port_beside_the_reserved_are_taken(tmp_path: Path) -> None:
+    service = """
+        apiVersion: serving.knative.dev/v1
+        kind: Service
+        metadata: {name: slow}
+        spec:
+          template:
+            spec:
+              timeoutSeconds: 10
+              responseStartTimeoutSeconds: 60
+              idleTimeoutSeconds: 60
+              containers: [{image: echo, ports: [{containerPort: 8112}]}]
+    """
+    (found,) = world(tmp_path, service).all(KnativeService)
+    assert found.spec.template.spec.response_start_timeout_seconds == 60
+    (refused,) = refusals(tmp_path / "reserved", service.replace("8112", "8012"))
+    assert "port 8012 is reserved by Knative" in refused
