@@ -90,6 +90,7 @@ async def test_the_stream_is_filtered_by_type_and_function(morning: Cluster) -> 
         page = (await client.get("/events/panels/stream?trigger=cycle")).text
         none = (await client.get("/events/panels/stream?type=nothing.like.it")).text
     assert page.count('<a id="open-') == 1
+    assert 'title="io.dsm.sprint.completed.v1"' in page
     assert "sprint.completed" in page
     assert "Nothing has arrived that fits" in none
 
