@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+
 from functions.job_launcher import budget_usage, listing
 from functions.kit.context import Context
+from functions.kit.settings import BadSetting
 from functions.kit.telemetry import Gauge
+
+logger = logging.getLogger(__name__)
 
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
         count, oldest_s = await listing.count_by_state(connection)
-        of_groups = await budget_usage.read(ctx, connection)
+        try:
+            of_groups = await budget_usage.read(ctx, connection)
+        except BadSetting as error:  # the routes cannot be read; the queue is there all the same
+            logger.warning("cannot read budgets: %s", error)
+            of_groups = {}
     used = "Share of its budget of today that a group has used"
     oldest = "Age of the oldest request in the queue, seconds"
     return [

@@ -48,8 +48,8 @@ CONTAINER = "spec: {containers: [{image: a%s}]%s}"
 
 REFUSED = {
     "an unknown kind": (
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}",
-        "Deployment d: kind: apps/v1 Deployment is not supported by the local Knative",
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}",
+        "DaemonSet d: kind: apps/v1 DaemonSet is not supported by the local Knative",
     ),
     "an unknown field": (
         service("spec: {containers: [{image: a, lifecycle: {}}]}"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from functions.events.base import AnyEvent, Event
 from functions.events.saga import StepAnswered
-from functions.events.webhook import TaskRequested
+from functions.events.webhook import JobRetryRequested, TaskRequested
 from functions.kit.durable import migrate
 from tests.conftest import MakeMigrated
 from tests.support import hostile, webhook_requests
@@ -109,6 +109,11 @@ class Consumer:
             made["source"] = "/functions/realm-service"
         elif made["type"] == TaskRequested.type:
             made["data"]["task_id"] = new
+        elif name == "job_launcher" and made["type"] == JobRetryRequested.type:
+            (task,) = (one for one in self.examples if one["type"] == TaskRequested.type)
+            requested = await self._fresh(task)
+            assert (await self.send(requested)).status_code == 202
+            made["data"]["task_id"] = requested["data"]["task_id"]
         elif made["type"] == LABELLED:
             made["data"]["repository"]["full_name"] = f"acme/{new}"
         return made

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from functions.job_launcher.egress import UNKNOWN
+from knative.local.instance import free_port
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.egress_standin import COMPONENT
@@ -27,13 +28,6 @@ for host in ({hosts}):
         print(host, way.recv(100).decode().split()[1])
 """
 LEAK = "c2stYW50LWFwaTAz.collector.evil.example"
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 @pytest.fixture
