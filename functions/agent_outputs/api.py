@@ -19,9 +19,10 @@ from functions.agent_outputs.pull_request import READ_CONTENT
 from functions.agent_outputs.settings import OutputsSettings
 from functions.job_grant import InvalidGrant, JobGrant
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import Query, page, route
-from functions.kit.contract.body import off_loop, read
+from functions.kit.contract.body import read
 from functions.kit.errors import NotFound, PermanentError
 
 # A bundle of 20 MiB in base64, and the outputs.
@@ -76,7 +77,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
 async def outputs(request: Request, ctx: Context) -> Response:
     """`POST /jobs/{job}/outputs`: keep what the Job has left; the first post counts."""
     grant = granted(request, ctx)
-    body = await read(request, MAX_BYTES)
+    body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
     async with ctx.store.transaction() as tx:
         new = await tables.insert(
@@ -98,7 +99,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
 async def checkpoint(request: Request, ctx: Context) -> Response:
     """`POST /jobs/{job}/checkpoint`: keep what the Job has done so far, in place of the last."""
     grant = granted(request, ctx)
-    body = await read(request, MAX_BYTES)
+    body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
     async with ctx.store.transaction() as tx:
         session = _storable(posted.session) or ""
@@ -163,6 +164,10 @@ def granted(request: Request, ctx: Context) -> JobGrant:
     return grant
 
 
+async def _body(request: Request, ctx: Context) -> bytes:
+    return await read(request, MAX_BYTES, ctx.resources.process.timeout_seconds)
+
+
 def _posted(body: bytes) -> tuple[_Posted, bytes | None]:
     try:
         found = _Posted.model_validate_json(body)
@@ -202,8 +207,8 @@ def _time(at: datetime | None) -> str | None:
 
 ROUTES = (
     route("/jobs/{job}/workspace", workspace, ["POST"]),
-    route("/jobs/{job}/outputs", outputs, ["POST"]),
-    route("/jobs/{job}/checkpoint", checkpoint, ["POST"]),
+    route("/jobs/{job}/outputs", outputs, ["POST"], bounds_body=True),
+    route("/jobs/{job}/checkpoint", checkpoint, ["POST"], bounds_body=True),
     route("/outputs", listing),
     route("/outputs/{job}", one),
     route("/outputs/{job}/bundle", bundle),

@@ -19,6 +19,7 @@ from functions.console.settings import ConsoleSettings
 from functions.dsm_client import Services, dsm
 from functions.kit.clients import Object, ServiceClient
 from functions.kit.clients.kubernetes import ClusterSettings
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 
 Row = dict[str, Any]
@@ -36,7 +37,8 @@ class Peer(ServiceClient):
 
     async def read(self, at: str, **query: object) -> Any:
         """JSON; parameters that are None are left out, a list is given once for each."""
-        return (await self._get(at, query)).json()
+        answer = await self._get(at, query)
+        return await off_loop(len(answer.content), answer.json)
 
     async def text(self, at: str, **query: object) -> str:
         text: str = (await self._get(at, query)).text
@@ -65,7 +67,8 @@ class Peer(ServiceClient):
             answer = await self._once("POST", at, content=content, headers=sent)
         finally:
             self._ask.ctx.part(Reads).forget()
-        return answer.json() if answer.content else None
+        size = len(answer.content)
+        return await off_loop(size, answer.json) if size else None
 
 
 class Ask:

@@ -15,6 +15,7 @@ from functions.dead_letter import audit, tables
 from functions.dead_letter.redrive import Edit, Reason, as_kept, edited, redrive
 from functions.kit import cloudevents
 from functions.kit.clients import each
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.callers import for_operators
@@ -232,8 +233,9 @@ async def _found(request: Request, ctx: Context) -> tables.DeadLetter:
 
 
 async def _json(request: Request) -> object:
+    body = await request.body()
     try:
-        return json.loads(await request.body() or b"{}")
+        return await off_loop(len(body), json.loads, body or b"{}")
     except (ValueError, RecursionError) as error:
         raise PermanentError(f"the body is no valid JSON: {error}") from None
 

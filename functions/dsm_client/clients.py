@@ -86,12 +86,15 @@ class Sprints(ServiceClient):
 
         A sprint that cannot be read is an item of its own, beside its project with the others.
         """
+        return await self._read("/sprints/list_projects", self._by_project, {})
+
+    def _by_project(self, body: bytes) -> list[ProjectSprints | Unreadable]:
         found: list[ProjectSprints | Unreadable] = []
-        for project in await self.items("/sprints/list_projects", _Projects):
+        for project in self._each(_Projects, body):
             if isinstance(project, Unreadable):
                 found.append(project)
                 continue
-            sprints = self.each(Sprint, project.sprints)
+            sprints = self._each(Sprint, project.sprints)
             found += [one for one in sprints if isinstance(one, Unreadable)]
             good = [one for one in sprints if isinstance(one, Sprint)]
             found.append(ProjectSprints(project_id=project.project_id, sprints=good))

@@ -19,7 +19,7 @@ from functions.job_launcher.outcome import status_of
 from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import describe, find_row, read_queue
 from functions.kit import cloudevents
-from functions.kit.clients.url_path import path
+from functions.kit.clients import derived_key, path
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, page, user_of
 from functions.kit.contract.callers import for_operators
@@ -128,9 +128,11 @@ async def _publish(
     past = {"cancel": "cancelled", "retry": "retried"}[word]
     why = f"{past} over HTTP by {user}{': ' if reason else ''}{reason}"
     command = kind(job=row.id, reason=why)
+    key = request.headers.get("idempotency-key")
     excluded = set(command.attributes())
     message = cloudevents.Message(
-        id=request.headers.get("idempotency-key") or str(uuid4()),
+        # Of the Job and the action too: what takes the event would drop a repeated id unread.
+        id=derived_key(key, command.type, row.id) if key else str(uuid4()),
         source="/functions/job-launcher",
         type=command.type,
         data=command.model_dump_json(exclude_none=True, exclude=excluded).encode(),

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request
 
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.contract import Ctx, IdempotencyKey
-from functions.kit.contract.body import off_loop
 from functions.kit.contract.callers import check_operator
 from functions.kit.contract.documents import parsed
 from functions.kit.errors import Conflict

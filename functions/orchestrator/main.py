@@ -27,9 +27,9 @@ from functions.events.saga import (
 )
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import Ctx, api, new_app
-from functions.kit.contract.body import off_loop
 from functions.kit.contract.callers import CallerSettings
 from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs

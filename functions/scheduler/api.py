@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import ACTIONS, Query, number, page, user_of
 from functions.kit.contract.callers import for_operators
@@ -274,7 +275,8 @@ def _known(found: Mapping[str, Ledger], name: str) -> Ledger:
 
 
 async def _asked(request: Request, kind: type[A]) -> A:
-    asked = kind.model_validate_json(await request.body() or b"{}")
+    body = await request.body()
+    asked = await off_loop(len(body), kind.model_validate_json, body or b"{}")
     # Whom the body names is a claim: where callers are known, it is who the token proves.
     who = user_of(request.headers) if "caller" in request.scope else None
     return asked.model_copy(update={"by": shortened(who, 100)}) if who else asked

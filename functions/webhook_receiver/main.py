@@ -128,7 +128,7 @@ def health(ctx: Context) -> Mapping[str, object]:
     schedules=["webhook-relay"],
     recorded=True,
     routes=[
-        route("/webhook/{source}", receive, methods=["POST"]),
+        route("/webhook/{source}", receive, methods=["POST"], bounds_body=True),
         route("/deliveries", deliveries.listing),
         route("/deliveries/health", lost.health),
         route("/deliveries/redeliver", deliveries.redeliver_all, methods=["POST"]),

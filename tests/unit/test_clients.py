@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from starlette.responses import Response
 
+from functions.console.ask import Ask
 from functions.dsm_client import dsm
 from functions.dsm_client.clients import (
     Backlogs,
@@ -27,6 +29,7 @@ from functions.kit.context import Context, Resources
 from functions.kit.errors import Conflict, NotFound, NotSent, PermanentError, TemporaryError
 from functions.kit.telemetry import correlation
 from tests.support.cluster import Cluster
+from tests.support.loop_load import serving_others
 
 SUMMARY = {"total_tasks": 2, "completed_tasks": 1, "pending_tasks": 1}
 
@@ -135,6 +138,34 @@ def test_each_call_with_an_id_in_its_path_is_among_these() -> None:
         if {"project_id", "sprint_id"} & set(inspect.signature(method).parameters)
     ]
     assert sorted(takes) == sorted(CALLS)
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """Ten megabytes of projects with their sprints."""
+    sprints = [{"sprint_id": f"P-S{n}", "status": "completed"} for n in range(20)]
+    project = json.dumps({"project_id": "P", "sprints": sprints}).encode()
+    body = b"[" + (project + b",") * (10_000_000 // len(project)) + project + b"]"
+    await Response(body, media_type="application/json")(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda ctx: dsm(ctx).sprints.by_project(),
+        lambda ctx: dsm(ctx).sprints.items("/sprints/list_projects", dict),
+        lambda ctx: dsm(ctx).sprints.get("/sprints/list_projects", list[Any]),
+        lambda ctx: dsm(ctx).sprints.post("/sprints/P", list[Any], key="k"),
+        lambda ctx: Ask(ctx).service(dsm(ctx).sprints).read("/sprints/list_projects"),
+        lambda ctx: Ask(ctx).service(dsm(ctx).sprints).act("/sprints/P", "ada"),
+    ],
+    ids=["by_project", "items", "get", "post", "console reads", "console acts"],
+)
+async def test_a_large_answer_is_read_beside_the_other_requests(
+    cluster: Cluster, ctx: Context, read: Callable[[Context], Awaitable[list[Any]]]
+) -> None:
+    cluster.add("sprint-service", large)
+    async with serving_others():
+        assert len(await read(ctx)) > 1000
 
 
 async def test_an_item_that_cannot_be_read_costs_no_other(cluster: Cluster, ctx: Context) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from functions.kit.clients.github_app import GithubSettings, signed
 from functions.kit.clients.github_limits import rests_until
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.clients.service import typed
 from functions.kit.clients.url_path import path
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
@@ -217,7 +218,8 @@ class Github:
         unchanged = answer.status_code == NOTHING_CHANGED
         if not unchanged and not answer.is_success:
             raise _refusal(answer, at)
-        found = None if unchanged else typed("GitHub", object, answer.content)
+        body = answer.content
+        found = None if unchanged else await off_loop(len(body), typed, "GitHub", object, body)
         return Answer(found, answer.headers.get("ETag", ""), _next(answer), now)
 
     def _check_limit(self, credential: _Credential) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ import httpx
 import stamina
 from pydantic import TypeAdapter, ValidationError
 
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.clients.request import request
 from functions.kit.errors import (
     BadAnswer,
@@ -62,16 +64,22 @@ class ServiceClient:
         self._http = http
 
     async def get(self, at: str, kind: type[T], **query: str | None) -> T:
-        wanted = urlencode({name: value for name, value in query.items() if value is not None})
-        answer = await self._call("GET", f"{at}?{wanted}" if wanted else at)
-        return typed(self.name, kind, answer.content)
+        return await self._read(at, partial(typed, self.name, kind), query)
 
     async def items(self, at: str, kind: type[T], **query: str | None) -> list[T | Unreadable]:
         """A list, each item by itself: one that cannot be read costs no other."""
-        return self.each(kind, await self.get(at, list[Any], **query))
+        return await self._read(at, partial(self._each, kind), query)
 
-    def each(self, kind: type[T], given: list[Any]) -> list[T | Unreadable]:
-        return [self._item(kind, item) for item in given]
+    async def _read(
+        self, at: str, parse: Callable[[bytes], T], query: Mapping[str, str | None]
+    ) -> T:
+        """What `parse` makes of an answer, beside the event loop where that is large."""
+        wanted = urlencode({name: value for name, value in query.items() if value is not None})
+        answer = await self._call("GET", f"{at}?{wanted}" if wanted else at)
+        return await off_loop(len(answer.content), parse, answer.content)
+
+    def _each(self, kind: type[T], answer: object) -> list[T | Unreadable]:
+        return [self._item(kind, item) for item in typed(self.name, list[Any], answer)]
 
     def _item(self, kind: type[T], item: object) -> T | Unreadable:
         try:
@@ -110,7 +118,7 @@ class ServiceClient:
         content = None if body is None else json.dumps(body)
         headers = {**headers, "Content-Type": "application/json"}
         answer = await self._call(method, at, repeat=repeat, content=content, headers=headers)
-        return typed(self.name, kind, answer.content)
+        return await off_loop(len(answer.content), typed, self.name, kind, answer.content)
 
     async def _call(
         self, method: str, at: str, *, repeat: bool = True, **options: Any

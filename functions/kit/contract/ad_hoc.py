@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from functions.events.base import AnyEvent
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import envelope
-from functions.kit.contract.body import off_loop
 from functions.kit.contract.documents import parsed
 from functions.kit.contract.handle import AD_HOC, Spec, handle
 from functions.kit.contract.problem import failure

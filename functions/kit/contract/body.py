@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
@@ -16,11 +15,6 @@ from functions.kit.contract.problem import refusal
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-# A body of more bytes is read in a thread.
-INLINE_BYTES = 16 * 1024
 # So many of the largest bodies at once: as Python's objects a body is up to 25 times its size.
 _LARGEST_AT_ONCE = 8
 
@@ -72,17 +66,6 @@ async def read(request: Request, max_bytes: int, timeout_s: float | None = None)
     except ClientDisconnect:
         raise CutShort("the connection ended before the body did") from None
     return b"".join(chunks)
-
-
-async def off_loop(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of `work` on a body of `size` bytes; where that is large, others go on meanwhile.
-
-    >>> asyncio.run(off_loop(2, int, "42"))
-    42
-    """
-    if size <= INLINE_BYTES:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 class _Held:

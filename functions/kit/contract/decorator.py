@@ -22,10 +22,11 @@ from starlette.routing import BaseRoute
 from functions.events.base import AnyEvent, Event
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context, process_context
 from functions.kit.contract import callers, envelope
 from functions.kit.contract.ad_hoc import answer_ad_hoc
-from functions.kit.contract.body import off_loop, read
+from functions.kit.contract.body import read
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import (
     WORK,

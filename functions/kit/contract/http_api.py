@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.events.base import Event, no_dot_segment
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context, process_context
 from functions.kit.contract import callers
-from functions.kit.contract.body import BodyLimit, off_loop
+from functions.kit.contract.body import BodyLimit
 from functions.kit.contract.cross_origin import is_hidden
 from functions.kit.contract.handle import Gauges, Rules
 from functions.kit.contract.head import HeadAsGet

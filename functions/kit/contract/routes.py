@@ -11,16 +11,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.kit.context import Context
+from functions.kit.contract.body import BodyLimit
 from functions.kit.contract.head import HeadAsGet
 from functions.kit.contract.problem import failure, refusal
 
 Endpoint = Callable[[HttpRequest, Context], Awaitable[Response]]
 
 
-def route(path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
-    """A further HTTP route of a function, whose endpoint also gets the context."""
+def route(
+    path: str,
+    endpoint: Endpoint,
+    methods: Sequence[str] = ("GET",),
+    *,
+    bounds_body: bool = False,
+) -> Route:
+    """A further HTTP route of a function, whose endpoint also gets the context.
 
+    A body is limited as those of APIs are (`ApiSettings`), unless the endpoint `bounds_body`: it
+    has a limit and a deadline of its own.
+    """
     served: ASGIApp = _Served(endpoint, sorted(methods))
+    if not bounds_body:
+        served = BodyLimit(served)
     if "GET" in methods:
         served = HeadAsGet(served)
     return Route(path, served, methods=None)

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import envelope
-from functions.kit.contract.body import off_loop
 from functions.kit.contract.http_api import Consume, Ctx
 from functions.kit.contract.runs import runs
 from functions.kit.durable import inbox

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.kit.contract.body import INLINE_BYTES, off_loop
+from functions.kit.clients.off_loop import INLINE_BYTES, off_loop
 from functions.kit.contract.documents import MAX_YAML_BYTES
 from functions.orchestrator.main import orchestrator
 from tests.support import eventually

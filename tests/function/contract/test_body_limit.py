@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import threading
+from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from functions.webhook_receiver import intake
 from tests.function.contract.test_serve import served
 from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster, assert_problem
+from tests.support.loop_load import serving_others
+from tests.support.repository import all_folders, target
 
 LIMIT = 4096
 TARGETS = ["sprint_report", "webhook_receiver", "project_service"]
@@ -51,6 +56,78 @@ async def test_a_body_over_the_limit_is_413(target: str) -> None:
         assert declared.status_code == 413
         assert_problem(declared)
         assert b" 413 " in await begun(url, path, LIMIT + 1), "it does not wait for the rest"
+
+
+class Sender:
+    """POSTs to an application a body of so many pieces, then nothing more: not even its end."""
+
+    def __init__(self, cluster: Cluster, name: str, path: str, pieces: int) -> None:
+        self.taken = 0
+        self._pieces = pieces
+        self._sent: list[dict[str, Any]] = []
+        self._app = cluster.apps[name.replace("_", "-")]
+        self._scope = {
+            **{"type": "http", "method": "POST", "path": path, "raw_path": path.encode()},
+            **{"query_string": b"", "headers": [(b"x-user", b"ada")], "scheme": "http"},
+            **{"http_version": "1.1", "client": None, "server": ("x", 80), "root_path": ""},
+        }
+
+    async def status(self) -> int:
+        async with asyncio.timeout(20):
+            await self._app(self._scope, self._receive, self._send)
+        return int(self._sent[0]["status"])
+
+    async def _receive(self) -> dict[str, Any]:
+        if self.taken == self._pieces:
+            await asyncio.Event().wait()
+        self.taken += 1
+        return {"type": "http.request", "body": b" " * (LIMIT // 2 + 1), "more_body": True}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._sent.append(message)
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every function's routes beside `/`, with an id in the place of each parameter."""
+    specs = {name: getattr(target(name), "spec", None) for name in sorted(all_folders())}
+    return [
+        (name, re.sub(r"\{[^}]*\}", "1", one.path))
+        for name, spec in specs.items()
+        if spec is not None
+        for one in spec.routes
+        if isinstance(one, Route) and one.path != "/"
+    ]
+
+
+@pytest.mark.parametrize(("pieces", "status"), [(10, 413), (1, 408)], ids=["large", "slow"])
+async def test_no_route_of_a_function_waits_for_a_body_without_end(
+    cluster: Cluster, functions_database: str, pieces: int, status: int
+) -> None:
+    limits = {"MAX_BODY_BYTES": str(LIMIT), "BODY_TIMEOUT_S": "0.1"}
+    for name in {name for name, _ in routes()}:
+        cluster.deploy(target(name), {"DATABASE_URL": functions_database, **limits})
+    readers = set()
+    for name, path in routes():
+        sender = Sender(cluster, name, path, pieces)
+        found = await sender.status()
+        if sender.taken:
+            assert (found, sender.taken) == (status, min(pieces, 2)), f"{name} {path}"
+            readers.add(name)
+    assert readers == {"dead_letter", "scheduler"}, "others decide before they read, or never do"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("dead_letter", "/redrive"), ("scheduler", "/schedules/x/pause")]
+)
+async def test_a_large_body_of_a_route_is_parsed_beside_the_other_requests(
+    cluster: Cluster, functions_database: str, name: str, path: str
+) -> None:
+    limit = {"MAX_BODY_BYTES": str(64 * 1024 * 1024)}
+    cluster.deploy(target(name), {"DATABASE_URL": functions_database, **limit})
+    body = b"[" + b'{"a": 1},' * 4_000_000 + b"0]"
+    async with cluster.client(name.replace("_", "-")) as client, serving_others():
+        answer = await client.post(path, content=body, headers={"X-User": "ada"})
+    assert answer.status_code == 422
 
 
 async def test_a_stranger_ticks_no_public_function(receiver: httpx.AsyncClient) -> None:

@@ -131,3 +131,27 @@ async def test_cancelling_over_http_is_an_event(world: World, client: httpx.Asyn
     await world.tell(message)
     assert "cancelled" in world.types()
     assert (await client.post(f"/jobs/{job['job_id']}/cancel")).status_code == 409
+
+
+async def test_one_key_cancels_each_job_that_it_is_given_for_once(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    for name in ("a", "b"):
+        await world.tell(run_python(FOREVER, name))
+    jobs = [job["job_id"] for job in await world.jobs()]
+    key = {"Idempotency-Key": "1"}
+
+    for job in (*jobs, jobs[0]):
+        answer = await client.post(f"/jobs/{job}/cancel", headers=key)
+        assert answer.status_code == 202
+
+    asked = [m for m in world.cluster.sink.messages if m.type == JobCancelRequested.type]
+    first, second, again = asked
+    assert first.id == again.id != second.id
+    for message in asked:
+        await world.tell(message)
+
+    async def are_cancelled() -> bool:
+        return [job["state"] for job in await world.jobs()] == ["cancelled"] * 2
+
+    await eventually(are_cancelled)
