@@ -16,6 +16,8 @@ INLINE_BYTES = 16 * 1024
 async def off_loop(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of `work` on a body of `size` bytes; where that is large, others go on meanwhile.
 
+    They wait for each single call into C all the same: `json.loads` keeps the interpreter's lock.
+
     >>> asyncio.run(off_loop(2, int, "42"))
     42
     """

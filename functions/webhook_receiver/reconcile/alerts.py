@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from functions.kit import cloudevents
 from functions.kit.clients import typed
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.webhook_receiver import alert_state
@@ -134,6 +135,8 @@ class Alerts:
         if not answer.is_success:
             raise PermanentError(f"Grafana answered {answer.status_code}: is GRAFANA_TOKEN right?")
         point = self._settings.grafana_contact_point
+        body = answer.content
+        alerts = await off_loop(len(body), typed, "Grafana", list[_Alert], body)
         return [
             Alert(
                 one.fingerprint,
@@ -141,7 +144,7 @@ class Alerts:
                 one.status.state,
                 one.model_dump(exclude={"status", "receivers"}),
             )
-            for one in typed("Grafana", list[_Alert], answer.content)
+            for one in alerts
             if not point or point in (receiver.name for receiver in one.receivers)
         ]
 

@@ -119,7 +119,7 @@ async def test_no_route_of_a_function_waits_for_a_body_without_end(
 @pytest.mark.parametrize(
     ("name", "path"), [("dead_letter", "/redrive"), ("scheduler", "/schedules/x/pause")]
 )
-async def test_a_large_body_of_a_route_is_parsed_beside_the_other_requests(
+async def test_a_large_body_of_a_route_is_not_parsed_on_the_loop(
     cluster: Cluster, functions_database: str, name: str, path: str
 ) -> None:
     limit = {"MAX_BODY_BYTES": str(64 * 1024 * 1024)}
