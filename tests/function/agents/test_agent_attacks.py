@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -220,6 +221,21 @@ async def test_a_grant_is_of_one_job_and_for_a_time(agents: AgentWorld) -> None:
     assert (await ask(agents, "job-1", "")).status_code == 401
     agents.clock.passes(hours=3)
     assert (await ask(agents, "job-1", token)).status_code == 401
+
+
+@pytest.mark.parametrize("what", ["outputs", "checkpoint"])
+async def test_a_body_without_end_is_not_waited_for(agents: AgentWorld, what: str) -> None:
+    pod = await agents.pod()
+    agents.deploy({"TIMEOUT_SECONDS": "0.3"})
+
+    async def without_end() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    headers = {"Authorization": f"Bearer {pod.places.grant.read_text()}"}
+    async with agents.cluster.client("agent-outputs") as client, asyncio.timeout(20):
+        answer = await client.post(f"/jobs/job-1/{what}", content=without_end(), headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (408, "the body took over 0.3 s")
 
 
 async def test_a_workspace_token_reads_one_repository_until_the_outputs_have_come(
