@@ -1,7 +1,8 @@
 """Collect what an agent has left, once it has ended: commits, changes, and what it says of them.
 
 All of it is untrusted. Git runs on a repository of our own, which borrows the agent's objects:
-nothing that the agent may have configured (hooks, filters, monitors) is read.
+nothing that the agent may have configured (hooks, filters, monitors) is read. Nor does it
+look into a repository within the agent's folder: it would read that one's configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
 from functions.agent_pod.prepare import BASE, UNCOMMITTED, WORK
-from functions.kit.clients.git import GitError, git
+from functions.kit.clients.git import GitError, git, git_bytes
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
 MAX_OUTPUTS_BYTES = 256 * 1024
@@ -151,14 +152,27 @@ def _changed_tree(places: Places, tip: str) -> str | None:
         "GIT_WORK_TREE": str(places.repository),
     }
 
-    def run(*arguments: str) -> str:
-        return git(*arguments, at=places.git, env=tree_env, timeout_s=GIT_S)
+    def run(*arguments: str, given: bytes = b"") -> bytes:
+        return git_bytes(*arguments, at=places.git, env=tree_env, given=given, timeout_s=GIT_S)
 
-    # The index of the last time knows which files are as they were.
-    run("read-tree", "-m", tip)
-    run("add", "--all")
-    tree = run("write-tree")
-    return None if tree == run("rev-parse", f"{tip}^{{tree}}") else tree
+    # The index of the last time knows which files are as they were; `-i` looks at no file.
+    run("read-tree", "-i", "-m", tip)
+    # `git add`, and whatever else looks at a submodule, runs git inside of it. So they are taken
+    # out meanwhile, and other repositories, whose names end with a slash here, are not added.
+    entries = run("ls-files", "--stage", "-z").split(b"\0")
+    links = [entry for entry in entries if entry.startswith(b"160000 ")]
+    gone = [b"0 " + b"0" * 40 + b"\t" + entry.partition(b"\t")[2] for entry in links]
+    run("update-index", "-z", "--index-info", given=_lines(gone))
+    paths = run("ls-files", "--cached", "--others", "--exclude-standard", "-z").split(b"\0")
+    files = [path for path in paths if path and not path.endswith(b"/")]
+    run("update-index", "--add", "--remove", "-z", "--stdin", given=_lines(files))
+    run("update-index", "--replace", "-z", "--index-info", given=_lines(links))
+    tree = run("write-tree").decode().strip()
+    return None if tree == git("rev-parse", f"{tip}^{{tree}}", at=places.git) else tree
+
+
+def _lines(given: list[bytes]) -> bytes:
+    return b"".join(line + b"\0" for line in given)
 
 
 def _line(file: Path) -> str:

@@ -157,6 +157,88 @@ async def test_nothing_that_the_agent_configures_is_run_beside_it(agents: AgentW
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
 
 
+def untracked(pod: Pod) -> None:
+    """The repository is there, and no commit has it."""
+
+
+def gitlink(pod: Pod) -> None:
+    pod.git("add", "sub")
+    pod.git("commit", "--quiet", "-m", "Take it in")
+
+
+def gitdir_file(pod: Pod) -> None:
+    gitlink(pod)
+    (pod.places.repository / "sub/.git").rename(pod.places.repository.parent / "elsewhere")
+    (pod.places.repository / "sub/.git").write_text("gitdir: ../../elsewhere\n")
+
+
+@pytest.mark.parametrize("kind", [untracked, gitlink, gitdir_file])
+@pytest.mark.parametrize("way", ["core.fsmonitor", "filter.evil.clean", "filter.evil.process"])
+async def test_nothing_that_a_repository_within_configures_is_run_beside_it(
+    agents: AgentWorld, kind: Callable[[Pod], None], way: str
+) -> None:
+    """Git runs itself in a submodule, with the submodule's own configuration."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    mark, evil = agents.folder / "ran", agents.folder / "evil.sh"
+    evil.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+    evil.chmod(0o755)
+    sub = pod.places.repository / "sub"
+    pod.git("init", "--quiet", "sub")
+    pod.write({"sub/a.txt": "a\n", "sub/.git/info/attributes": "* filter=evil\n"})
+    pod.git("-C", "sub", "add", "a.txt")
+    who = ("-c", "user.name=a", "-c", "user.email=b")
+    pod.git("-C", "sub", *who, "commit", "--quiet", "-m", "Mine")
+    kind(pod)
+    pod.git("-C", "sub", "config", way, str(evil))
+    os.utime(sub / "a.txt", (1, 1))
+    pod.write({"src/basket.py": "uncommitted = True\n"})
+    mark.unlink(missing_ok=True)
+
+    await pod.checkpoint()
+    pod.write({"src/basket.py": "uncommitted = 2\n", "sub/a.txt": "b\n"})
+    await pod.checkpoint()
+    await pod.collect()
+    assert not mark.exists()
+    assert await _uncommitted(agents, pod) == ["src/basket.py"]
+
+
+async def test_repositories_within_do_not_cost_the_changes_around_them(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    head = pod.git("rev-parse", "HEAD")
+    pod.git("update-index", "--add", "--cacheinfo", f"160000,{head},vendor/lib")
+    pod.git("commit", "--quiet", "-m", "Take another repository in")
+    pod.write({".gitignore": "ignored\n"})
+    for folder in ("empty", "ignored/deep", "src", " "):
+        pod.git("init", "--quiet", folder)
+    pod.write({"src/basket.py": "uncommitted = True\n", "new\n.py": "new = True\n"})
+    await pod.checkpoint()
+    # What was uncommitted is committed, and changes once more.
+    pod.write({"src/basket.py": "committed = True\n"})
+    pod.git("commit", "--quiet", "-m", "More", "src/basket.py")
+    pod.write({"src/basket.py": "uncommitted = 2\n"})
+    (pod.places.repository / "README.md").unlink()
+    await pod.collect()
+    assert await _uncommitted(agents, pod) == [
+        ".gitignore",
+        "README.md",
+        '"new\\n.py"',
+        "src/basket.py",
+    ]
+    assert "vendor/lib" in pod.git("ls-tree", "-r", "--name-only", "FETCH_HEAD")
+
+
+async def _uncommitted(agents: AgentWorld, pod: Pod) -> list[str]:
+    """The files that changed and were not committed, as agent-outputs has kept them."""
+    async with agents.cluster.client("agent-outputs") as client:
+        answer = await client.get(f"/outputs/{pod.places.job}/bundle")
+    (kept := agents.folder / "kept.bundle").write_bytes(answer.content)
+    pod.git("fetch", "--quiet", "--no-recurse-submodules", str(kept), "refs/heads/uncommitted")
+    return pod.git("diff-tree", "-r", "--name-only", "FETCH_HEAD^", "FETCH_HEAD").splitlines()
+
+
 @pytest.mark.parametrize("name", ["outputs", "HEAD"])
 async def test_what_the_agent_cannot_read_is_not_read_for_it(agents: AgentWorld, name: str) -> None:
     pod = await agents.pod()
