@@ -70,9 +70,9 @@ def outdated(action: Action, found: Situation, project_id: str) -> list[str]:
     ...     "run-dailyscrum-p-p-s02"]), "P")
     ['run-dailyscrum-p-p-s01']
     """
-    own = [] if found.sprint_id is None else [schedule_name(project_id, found.sprint_id)]
+    own = () if found.sprint_id is None else schedule_names(project_id, found.sprint_id)
     if action == "close":
-        return sorted({*own, *(found.schedules or ())})
+        return sorted(own[:1] if found.schedules is None else found.schedules)
     return sorted({*(found.schedules or ())} - {*own})
 
 
@@ -89,20 +89,30 @@ def label(project_id: str) -> str:
     return f"{name[:54]}-{digest}".lstrip("-")
 
 
-def schedule_name(project_id: str, sprint_id: str) -> str:
+def schedule_names(project_id: str, sprint_id: str) -> tuple[str, ...]:
+    """The name of a sprint's PingSource, and the one that an earlier release gave it."""
+    name = schedule_name(project_id, sprint_id)
+    return name, schedule_name(project_id, sprint_id, like_capitals=True)
+
+
+def schedule_name(project_id: str, sprint_id: str, *, like_capitals: bool = False) -> str:
     """The name of a sprint's PingSource: as Kubernetes takes it, whatever the ids hold.
 
     >>> schedule_name("GEM-001", "GEM-001-S01")
     'run-dailyscrum-gem-001-gem-001-s01'
     >>> schedule_name("A_b", "A_b-S01") != schedule_name("A.b", "A.b-S01")
     True
+    >>> schedule_name("gem-001", "gem-001-S01")
+    'run-dailyscrum-gem-001-gem-001-s01-7f807ace'
     >>> len(schedule_name("x" * 200, "x" * 200 + "-S01"))
     63
     """
     plain = f"{FAMILY}-{project_id}-{sprint_id}".lower()
     name = re.sub(r"[^a-z0-9-]+", "-", plain).rstrip("-")
-    # The dispatcher puts names into labels, so 63 characters; a digest keeps shortened names apart.
-    if name == plain and len(name) <= 63:
+    # The dispatcher puts names into labels, so 63 characters; a digest keeps shortened names apart,
+    # and ids apart that differ in case alone.
+    in_capitals = re.fullmatch(r"[A-Z0-9-]*", project_id + sprint_id)
+    if name == plain and len(name) <= 63 and (in_capitals or like_capitals):
         return name
     digest = hashlib.sha256(f"{project_id}/{sprint_id}".encode()).hexdigest()[:8]
     return f"{name[:54].rstrip('-')}-{digest}"

@@ -74,7 +74,7 @@ def build() -> FastAPI:
         if name not in (await schedules.names(ctx, project_id) or ()):
             message = f"Project {project_id} has no cronjob {name}"
             return {"message": message, "cronjob_name": name, "status": "not_found"}
-        problem = await schedules.delete(ctx, name)
+        problem = await schedules.delete(ctx, project_id, name)
         if problem is not None:
             raise PermanentError(problem)
         return {"message": f"Deleted cronjob {name}", "cronjob_name": name, "status": "deleted"}

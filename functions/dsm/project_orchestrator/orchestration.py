@@ -113,7 +113,7 @@ async def analyse(ctx: Context, project_id: str, weeks: int) -> tuple[decide.Sit
         schedules.names(ctx, project_id),
     )
     sprint_id = None if sprint is None else sprint.sprint_id
-    name = None if sprint_id is None else decide.schedule_name(project_id, sprint_id)
+    own = () if sprint_id is None else decide.schedule_names(project_id, sprint_id)
     summary = _NO_TASKS if sprint_id is None else await dsm(ctx).sprints.summary(sprint_id)
     situation = decide.Situation(
         unassigned=backlog["unassigned_for_sprint_count"],
@@ -121,7 +121,7 @@ async def analyse(ctx: Context, project_id: str, weeks: int) -> tuple[decide.Sit
         total=summary.total_tasks,
         completed=summary.completed_tasks,
         schedules=scheduled,
-        scheduled=None if scheduled is None else name in scheduled,
+        scheduled=None if scheduled is None else not {*own}.isdisjoint(scheduled),
     )
     return situation, {
         "project_name": project["name"],
@@ -186,7 +186,7 @@ async def _act(
             warnings.append(f"Failed to create cronjob for sprint {sprint_id}: {problem}")
     deleted = False
     for name in decision["outdated"]:
-        problem = await schedules.delete(ctx, name)
+        problem = await schedules.delete(ctx, project_id, name)
         if problem is None:
             deleted = True
             actions.append(f"Deleted cronjob {name}")

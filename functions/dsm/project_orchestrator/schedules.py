@@ -24,12 +24,15 @@ class ScheduleSettings(Settings):
 
 async def names(ctx: Context, project_id: str) -> list[str] | None:
     """The schedules that a project has; None when Kubernetes cannot say."""
-    label = decide.label(project_id)
     try:
-        found = await ctx.cluster.list(API, PLURAL, f"{decide.PROJECT}={label}")
+        return await _own(ctx, project_id)
     except FunctionError as error:
         logger.warning("cannot look for the schedules of %s: %s", project_id, error)
         return None
+
+
+async def _own(ctx: Context, project_id: str) -> list[str]:
+    found = await ctx.cluster.list(API, PLURAL, f"{decide.PROJECT}={decide.label(project_id)}")
     return sorted(
         item["metadata"]["name"]
         for item in found
@@ -44,16 +47,30 @@ async def create(ctx: Context, project_id: str, sprint_id: str, schedule: str) -
     try:
         await ctx.cluster.create(PLURAL, manifest)
     except Conflict:
-        return None
+        return await _taken(ctx, project_id, manifest["metadata"]["name"])
     except FunctionError as error:
         return error.detail
     return None
 
 
-async def delete(ctx: Context, name: str) -> str | None:
-    """Delete a schedule, if it is there; why not, if that failed."""
+async def _taken(ctx: Context, project_id: str, name: str) -> str | None:
+    """Why a name that is in use is not the project's; None where it is."""
     try:
-        await ctx.cluster.delete(API, PLURAL, name)
+        if name in await _own(ctx, project_id):
+            return None
+    except FunctionError as error:
+        return error.detail
+    return (
+        f"the PingSource {name} is not annotated {decide.PROJECT}: {project_id}: close the sprint "
+        "of the project that it names, or delete it, and orchestrate again"
+    )
+
+
+async def delete(ctx: Context, project_id: str, name: str) -> str | None:
+    """Delete a schedule, if the project has it; why not, if that failed."""
+    try:
+        if name in await _own(ctx, project_id):
+            await ctx.cluster.delete(API, PLURAL, name)
     except NotFound:
         return None
     except FunctionError as error:
