@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from functions.events.base import joined
 from functions.events.cycle import BacklogGenerated, CycleCompleted, CycleStep, Orchestration
 from functions.events.sprint import TaskSummary
 
@@ -27,7 +28,9 @@ class Cycle:
         >>> Cycle("GEM-001", "GEM-001-S01").key
         'cycle:GEM-001:GEM-001-S01'
         """
-        return f"cycle:{self.project_id}:{self.sprint_id or 'first'}"
+        # An id may read like the word for none.
+        after = ["first", ""] if self.sprint_id == "first" else [self.sprint_id or "first"]
+        return joined(":", "cycle", self.project_id, *after)
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,27 @@ def shorten(text: str, limit: int) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
+def joined(separator: str, *parts: str) -> str:
+    """Two parts or more as one text, which no others make that are as many.
+
+    They stand as they are, but where one holds the separator: then it is a digest of them all.
+
+    >>> joined("/", "GEM-001", "GEM-001-S01")
+    'GEM-001/GEM-001-S01'
+    >>> joined("/", "a/b", "c") == joined("/", "a", "b/c")
+    False
+    """
+    if len(parts) < 2:
+        raise TypeError(f"two parts or more are joined, not {len(parts)}")
+    if not any(separator in part for part in parts):
+        return separator.join(parts)
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode(errors="surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return digest.hexdigest()  # without a separator, so no joined parts look like it
+
+
 class AnyEvent(Event):
     """An event of whatever type, as it came: for a function that keeps events unread.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, AwareDatetime
 
-from functions.events.base import Attribute, Event, no_dot_segment, shorten
+from functions.events.base import Attribute, Event, joined, no_dot_segment, shorten
 
 _About = Annotated[str, AfterValidator(no_dot_segment)]
 
@@ -21,8 +21,8 @@ class ScheduleDue(Event):
     type: ClassVar[str] = "dev.knative.sources.ping"
 
     schedule: Annotated[str, Attribute()]
-    time: Annotated[datetime, Attribute()]
-    nominal_time: Annotated[datetime | None, Attribute()] = None
+    time: Annotated[AwareDatetime, Attribute()]
+    nominal_time: Annotated[AwareDatetime | None, Attribute()] = None
     due_by: Annotated[datetime | None, Attribute()] = None
     requested_by: Annotated[str | None, Attribute()] = None
     project_id: _About | None = None
@@ -44,7 +44,7 @@ class ScheduleDue(Event):
         return self.sprint_id or self.project_id
 
     def identity(self) -> str | None:
-        named = f"{self.project_id or ''}/{self.sprint_id or ''}"
+        named = joined("/", self.project_id or "", self.sprint_id or "")
         about = "" if named == "/" else f"/{shorten(named, 128)}"
         return f"{shorten(self.schedule, 64)}@{self.nominal.isoformat()}{about}"
 

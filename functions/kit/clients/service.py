@@ -21,6 +21,7 @@ import httpx
 import stamina
 from pydantic import TypeAdapter, ValidationError
 
+from functions.events.base import joined
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.clients.request import request
 from functions.kit.errors import (
@@ -182,7 +183,7 @@ def derived_key(*parts: str) -> str:
     >>> derived_key("one", "close")
     '08b7f44d-4985-5bfa-ae8f-c273fe115f9d'
     """
-    return str(uuid5(NAMESPACE_URL, "#".join(parts)))
+    return str(uuid5(NAMESPACE_URL, joined("#", *parts)))
 
 
 _adapters: dict[object, TypeAdapter[Any]] = {}

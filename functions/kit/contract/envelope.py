@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError
 
-from functions.events.base import AnyEvent, Event
+from functions.events.base import AnyEvent, Event, joined
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.durable.inbox import Key
@@ -110,7 +110,7 @@ def seal(
         if type(event) not in emits:
             raise TypeError(f"{type(event).__name__} is not among what the function emits")
         subject = event.subject()
-        about = f"{key.source}#{key.id}#{event.type}#{subject or ''}"
+        about = joined("#", key.source, key.id, event.type, subject or "")
         number = seen[about]
         seen[about] += 1
         marked = type(event).attributes()

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from starlette.routing import BaseRoute, Router
 
-from functions.events.base import Event, Request
+from functions.events.base import Event, Request, joined
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.context import Context
@@ -266,7 +266,7 @@ class _Call:
     def _inside(self) -> Context:
         # With its digest, as steps that are kept outlive a request that failed.
         parts = (self.key.source, self.key.id, *([] if self.digest is None else [self.digest]))
-        return self.ctx.within("#".join(parts))
+        return self.ctx.within(joined("#", *parts))
 
     def _leaving(self, events: list[cloudevents.Message]) -> list[cloudevents.Message]:
         """The events that go to the outbox."""
