@@ -22,9 +22,11 @@ from functions.kit.cloudevents.json_data import data_member
 from functions.kit.context import Context
 from functions.kit.contract import Query, function, page
 from functions.kit.contract.decorator import route
+from functions.kit.contract.envelope import check_time
 from functions.kit.contract.runs import runs
 from functions.kit.durable import Rule, history, inbox, rule
 from functions.kit.durable.retention import forget
+from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 
 
@@ -76,6 +78,10 @@ async def event_recorder(event: AnyEvent, ctx: Context) -> None:
     async with ctx.store.connection() as connection:
         await tables.insert(connection, event.ce_attributes, event.data, max_bytes, ctx.now())
     if (tick := decide.retention_tick(event.ce_attributes)) is not None:
+        try:
+            check_time(tick, ctx.now())
+        except PermanentError:
+            return  # recorded like any other event
         due = (event.ce_attributes["source"], event.ce_attributes["id"])
         key = inbox.Key(ctx.function, tick.type, tick.identity() or "", due)
 

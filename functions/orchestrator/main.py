@@ -29,11 +29,10 @@ from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
-from functions.kit.contract import Ctx, api, new_app
+from functions.kit.contract import Ctx, api, new_app, run_tick
 from functions.kit.contract.callers import CallerSettings
 from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs
-from functions.kit.durable import inbox
 from functions.orchestrator import command_routes, problems, query_routes
 from functions.orchestrator.deduplication import Claim
 from functions.orchestrator.gauges import gauges
@@ -69,9 +68,7 @@ async def consume(message: cloudevents.Message, ctx: Context) -> None:
             cause = f"{message.source}#{message.id}"
             await saga.register(event.document, event.service, cause, claim)
         case ScheduleDue():
-            due = (message.source, message.id)
-            key = inbox.Key(ctx.function, message.type, event.identity() or message.id, due)
-            await inbox.recorded(ctx.store, key, message.type, saga.timer_loop.sweep)
+            await run_tick(message, event, ctx, saga.timer_loop.sweep)
 
 
 async def list_runs(request: Request, ctx: Ctx) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -172,6 +173,31 @@ async def test_a_scheduled_function_tells_when_it_ran_and_how_it_ended(
     (run,) = response.json()["runs"]
     assert run["id"].startswith(spec(name).schedules[0].rstrip("*"))
     assert run["outcome"] == ("ok" if answered.is_success else "failed")
+
+
+@pytest.mark.parametrize(
+    ("forged", "days", "problem"),
+    [
+        ("time", 2, "has not come yet"),
+        ("nominaltime", 2, "has not come yet"),
+        ("time", -2000, "is more than five years ago"),
+    ],
+)
+@pytest.mark.parametrize("name", TICKED)
+async def test_a_tick_of_another_time_is_refused(
+    name: str, forged: str, days: int, problem: str, deserted: Cluster
+) -> None:
+    due = example(ScheduleDue.type, spec(name).schedules)
+    now = datetime.now(UTC)
+    at = cloudevents.format_time(now + timedelta(days=days))
+    times = {"time": cloudevents.format_time(now), forged: at}
+    extensions = {**due.extensions, **times}
+    tick = replace(due, time=extensions.pop("time"), extensions=extensions)
+    response = await deserted.tell(service(name), tick)
+    assert response.status_code == 422
+    assert response.json()["detail"] == f"{forged}: {at} {problem}"
+    async with deserted.client(service(name)) as client:
+        assert (await client.get("/runs")).json()["runs"] == []
 
 
 async def test_what_killed_functions_have_committed_another_function_sends(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -205,6 +205,23 @@ async def test_the_tick_alone_sends_what_a_killed_process_left(
 async def test_another_schedules_tick_is_refused(dsm: Dsm) -> None:
     tick = ScheduleDue(schedule="sprint-report", time=datetime.now(UTC))
     assert (await dsm.cluster.tell("sprint-service", tick)).status_code == 400
+
+
+@pytest.mark.parametrize("forged", ["time", "nominal_time"])
+@pytest.mark.parametrize(
+    ("service", "schedule"),
+    [("sprint-service", "sprint-outbox"), ("project-orchestrator", "decision-outbox")],
+)
+async def test_a_tick_of_another_time_is_refused(
+    service: str, schedule: str, forged: str, dsm: Dsm
+) -> None:
+    now = datetime.now(UTC)
+    times = {"time": now, forged: now + timedelta(days=2)}
+    tick = ScheduleDue.model_validate({"schedule": schedule, **times})
+    response = await dsm.cluster.tell(service, tick)
+    assert response.status_code == 422
+    assert "has not come yet" in response.json()["detail"]
+    assert (await dsm.get(service, "/runs"))["runs"] == []
 
 
 async def test_a_process_begins_with_a_round(dsm: Dsm, dsm_databases: dict[str, str]) -> None:

@@ -27,5 +27,6 @@ from .query import user_of as user_of
 from .routes import route as route
 from .ticks import add_runs as add_runs
 from .ticks import on_tick as on_tick
+from .ticks import run_tick as run_tick
 from .upload import Upload as Upload
 from .upload import Uploads as Uploads

@@ -77,8 +77,9 @@ def check_time(event: Event, now: datetime) -> None:
     """`PermanentError` for a tick whose time is far from now: no schedule sends that."""
     if not isinstance(event, ScheduleDue):
         return
-    if event.time - now > MAX_AHEAD:
-        raise PermanentError(f"time: {cloudevents.format_time(event.time)} has not come yet")
+    for name, at in (("time", event.time), ("nominaltime", event.nominal)):
+        if at - now > MAX_AHEAD:
+            raise PermanentError(f"{name}: {cloudevents.format_time(at)} has not come yet")
     if now - event.time > MAX_BEHIND:
         raise PermanentError(
             f"time: {cloudevents.format_time(event.time)} is more than five years ago"

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -24,11 +25,22 @@ def on_tick(schedules: Sequence[str], work: Callable[[Context], Awaitable[None]]
         size = len(message.data)
         due = await off_loop(size, envelope.open_, message, (ScheduleDue,), schedules)
         assert isinstance(due, ScheduleDue), "of no other kind"
-        about = (due.identity() or message.id, (message.source, message.id))
-        key = inbox.Key(ctx.function, message.type, *about)
-        await inbox.recorded(ctx.store, key, message.type, partial(work, ctx))
+        await run_tick(message, due, ctx, partial(work, ctx))
 
     return consume
+
+
+async def run_tick(
+    message: cloudevents.Message,
+    due: ScheduleDue,
+    ctx: Context,
+    work: Callable[[], Awaitable[Any]],
+) -> None:
+    """Do `work` on record for the tick in a message; `PermanentError` for one of another time."""
+    envelope.check_time(due, ctx.now())
+    about = (due.identity() or message.id, (message.source, message.id))
+    key = inbox.Key(ctx.function, message.type, *about)
+    await inbox.recorded(ctx.store, key, message.type, work)
 
 
 def add_runs(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import shake_128
 from typing import Any
 
@@ -323,3 +323,13 @@ class TestForgetting:
         async with recorder.client("event-recorder") as client:
             runs = (await client.get("/runs")).json()["runs"]
         assert [(run["outcome"], run["id"][:14]) for run in runs] == [("ok", "event-recorder")] * 2
+
+    @pytest.mark.parametrize("at", [NOON + timedelta(days=2), NOON - timedelta(days=2000)])
+    async def test_a_tick_of_another_time_is_an_event_like_any_other(
+        self, recorder: Cluster, at: datetime
+    ) -> None:
+        tick = message_of(ScheduleDue(schedule="event-recorder", time=at))
+        await keep(recorder, tick)
+        assert await ids(recorder) == [tick.id]
+        async with recorder.client("event-recorder") as client:
+            assert (await client.get("/runs")).json()["runs"] == []

@@ -134,19 +134,6 @@ async def test_a_stranger_reaches_only_public_paths(
     assert len(await runs_of(receiver)) == len(before) + 1
 
 
-@pytest.mark.parametrize(
-    ("year", "message"), [(2031, "has not come yet"), (1970, "is more than five years ago")]
-)
-async def test_a_tick_of_another_time_is_refused(
-    cluster: Cluster, receiver: httpx.AsyncClient, year: int, message: str
-) -> None:
-    before = await runs_of(receiver)
-    tick = ScheduleDue(schedule="webhook-relay", time=make.NOW.replace(year=year))
-    answer = await cluster.tell("webhook-receiver", tick)
-    assert (answer.status_code, message in answer.text) == (422, True)
-    assert await runs_of(receiver) == before
-
-
 class TestUpload:
     async def test_all_bodies_together_have_one_budget_which_is_given_back(self) -> None:
         memory, disk = upload.Budget(10), upload.Budget(upload.SPOOL_BYTES + 10)
