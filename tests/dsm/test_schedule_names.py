@@ -65,6 +65,6 @@ async def test_a_name_that_is_anothers_is_neither_taken_nor_deleted(dsm: Dsm) ->
     assert list(await dsm.schedules()) == [PLAIN]
 
 
-@pytest.mark.parametrize("sign", ["\u212a", "k"])  # KELVIN SIGN, whose small letter is k
+@pytest.mark.parametrize("sign", ["\u212a", "k"])  # KELVIN SIGN, in lower case k
 def test_capitals_of_other_alphabets_are_not_those_of_names(sign: str) -> None:
     assert schedule_name(sign, f"{sign}-S01") != schedule_name("K", "K-S01")
