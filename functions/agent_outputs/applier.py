@@ -6,6 +6,7 @@ Every step finds out by itself whether it was done, so that an attempt after a c
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from functions.kit.durable import Connection, Key
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
 from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
+from functions.untrusted_text import publishable, redacted
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ EMITS: tuple[type[AgentFact | ApprovalFact], ...] = (
     AgentUndelivered,
     ApprovalRequested,
 )
+
+
+# Of one text in a list, in characters.
+MAX_TEXT = 2000
 
 
 class Applier(BackgroundWork):
@@ -94,7 +100,8 @@ async def decided(ctx: Context, tx: Connection, decision: ApprovalDecided) -> li
     usage = AgentUsage.model_validate(asked["usage"])
     found = Unapplied("not_approved", [why], usage, asked["summary"])
     fact = _fact(ctx, row, found)
-    return [fact] if await _store(ctx, tx, fact, "undelivered", before="waiting") else []
+    stored = await tables.settle(tx, row, "undelivered", _result(fact), ctx.now(), before="waiting")
+    return [fact] if stored else []
 
 
 async def _settle(ctx: Context, row: OutputRow, found: Result) -> None:
@@ -103,33 +110,29 @@ async def _settle(ctx: Context, row: OutputRow, found: Result) -> None:
     async with ctx.store.transaction() as tx:
         if isinstance(found, Unapproved):
             fact = _approval_requested(ctx, row, found)
-            stored = await tables.wait(tx, row.grant.job_id, _result(fact))
+            stored = await tables.wait(tx, row, _result(fact))
         else:
             fact = _fact(ctx, row, found)
             state: tables.State = "delivered" if isinstance(found, Applied) else "undelivered"
-            stored = await _store(ctx, tx, fact, state)
+            stored = await tables.settle(tx, row, state, _result(fact), ctx.now())
         if not stored:
             return
         entries = await durable.put(tx, ctx.function, _sealed(ctx, fact))
     durable.deliver(entries)
 
 
-async def _store(
-    ctx: Context,
-    tx: Connection,
-    fact: AgentFact,
-    state: tables.State,
-    before: tables.State = "received",
-) -> bool:
-    return await tables.settle(tx, fact.job_id, state, _result(fact), ctx.now(), before=before)
-
-
 def _result(fact: AgentFact | ApprovalRequested) -> dict[str, Any]:
     return fact.model_dump(mode="json", exclude={"correlation_id", "traceparent"})
 
 
+def _published(row: OutputRow, texts: Iterable[str]) -> list[str]:
+    """An agent's texts, or those that quote it, as they go into a fact and from there to GitHub."""
+    return [publishable(text, row.grant.issue)[:MAX_TEXT] for text in texts]
+
+
 def _common(row: OutputRow, found: Result) -> dict[str, Any]:
-    grant = row.grant
+    grant, session = row.grant, found.usage.session
+    usage = found.usage.model_copy(update={"session": session and redacted(session)})
     return {
         "correlation_id": grant.correlation_id,
         "traceparent": grant.traceparent,
@@ -138,8 +141,8 @@ def _common(row: OutputRow, found: Result) -> dict[str, Any]:
         "route": grant.route,
         "repository": grant.repository,
         "issue": grant.issue,
-        "usage": found.usage,
-        "summary": found.summary,
+        "usage": usage,
+        "summary": publishable(found.summary, grant.issue),
     }
 
 
@@ -149,7 +152,7 @@ def _approval_requested(ctx: Context, row: OutputRow, found: Unapproved) -> Appr
         **_common(row, found),
         before="outputs",
         expires_at=ctx.now() + timedelta(seconds=row.grant.approval_s or 0),
-        wants=found.wants,
+        wants=[shortened(one, 500) for one in _published(row, found.wants)],
         commits=found.work.commits if found.work else 0,
         file_count=len(files),
         files=files[:MAX_NAMES],
@@ -160,7 +163,7 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
     grant = row.grant
     common = _common(row, found) | {"settled_at": ctx.now()}
     if isinstance(found, Unapplied):
-        details = [*found.details, *row.problems]
+        details = _published(row, [*found.details, *row.problems])
         kept = row.has_bundle
         return AgentUndelivered(**common, reason=found.reason, details=details, kept=kept)
     return AgentDelivered(
@@ -172,7 +175,8 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
         files=found.files,
         commented=found.commented,
         labels=found.labels,
-        report=found.report,
+        report=publishable(found.report, grant.issue),
+        details=_published(row, found.details),
     )
 
 

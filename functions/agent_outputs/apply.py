@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from functions.agent_outputs import decide
@@ -19,7 +20,8 @@ from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentUsage, UndeliveredReason
 from functions.job_grant import JobGrant
 from functions.kit.clients.github import Github
-from functions.kit.errors import PermanentError, shortened
+from functions.kit.errors import PermanentError
+from functions.untrusted_text import harmless, secrets_in
 
 # Of the file names in an event.
 MAX_NAMES = 100
@@ -27,7 +29,8 @@ MAX_NAMES = 100
 
 @dataclass
 class Applied:
-    """What was done."""
+    """What was done, in texts of the agent's as it wrote them; `details` is what GitHub refused
+    beside it."""
 
     pull_request: int | None = None
     url: str = ""
@@ -36,6 +39,7 @@ class Applied:
     commented: bool = False
     labels: list[str] = field(default_factory=list)
     report: str = ""
+    details: list[str] = field(default_factory=list)
     usage: AgentUsage = field(default_factory=AgentUsage)
     summary: str = ""
 
@@ -76,7 +80,9 @@ async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Re
     except InvalidOutputs as error:
         return Unapplied("invalid_outputs", [str(error)], _session(row))
     found = await _applied(row, wanted, github, settings)
-    found.usage, found.summary = wanted.usage, decide.harmless(wanted.summary)
+    found.usage = wanted.usage
+    if not (isinstance(found, Unapplied) and found.reason == "refused"):
+        found.summary = wanted.summary
     return found
 
 
@@ -87,11 +93,11 @@ def _session(row: OutputRow) -> AgentUsage:
 async def _applied(
     row: OutputRow, wanted: Outputs, github: Github, settings: OutputsSettings
 ) -> Result:
-    if wanted.nothing_to_do:
-        return Unapplied("nothing_to_do", [decide.harmless(wanted.nothing_to_do)])
     grant = row.grant
     if problems := _refused_texts(wanted, grant):
         return Unapplied("refused", problems)
+    if wanted.nothing_to_do:
+        return Unapplied("nothing_to_do", [wanted.nothing_to_do])
     writer = Writer(github, grant)
     applied = Applied()
     waits = grant.approval_s is not None and row.approved_at is None
@@ -108,25 +114,35 @@ async def _applied(
             if problems:
                 return Unapplied("refused", problems)
         if waits:
-            return Unapproved([shortened(decide.harmless(one), 500) for one in wanted.asks()], work)
+            return Unapproved(wanted.asks(), work)
         if wanted.pull_request is not None and work is not None:
             applied.commits, applied.files = work.commits, list(work.files[:MAX_NAMES])
             opened = await writer.pull_request(wanted.pull_request)
             applied.pull_request, applied.url = opened.number, opened.html_url
-        if wanted.labels:
-            await writer.label(wanted.labels)
-            applied.labels = wanted.labels
-        if wanted.comment:
-            await writer.comment(wanted.comment)
-            applied.commented = True
-        applied.report = decide.harmless(wanted.report or "")
     except BadBundle as error:
         return Unapplied("refused", [error.detail])
     except BranchMoved as error:
         return Unapplied("branch_moved", [error.detail])
     except PermanentError as error:
         return Unapplied("github_refused", [error.detail])
-    return applied
+    applied.report = wanted.report or ""
+    if wanted.labels and await _done(writer.label(wanted.labels), applied):
+        applied.labels = wanted.labels
+    if wanted.comment:
+        applied.commented = await _done(writer.comment(wanted.comment), applied)
+    if applied.pull_request or applied.labels or applied.commented or applied.report:
+        return applied
+    return Unapplied("github_refused", applied.details)
+
+
+async def _done(doing: Awaitable[None], applied: Applied) -> bool:
+    """Do one thing on GitHub; where it refuses that, what was done before stands."""
+    try:
+        await doing
+    except PermanentError as error:
+        applied.details.append(error.detail)
+        return False
+    return True
 
 
 def _checked(
@@ -162,11 +178,13 @@ def _refused_texts(wanted: Outputs, grant: JobGrant) -> list[str]:
         problems.append(f"the route does not let it set the label {name}")
     texts = {"the comment": wanted.comment or "", "the summary": wanted.summary}
     texts["the report"] = wanted.report or ""
+    texts["nothing_to_do"] = wanted.nothing_to_do or ""
     if wanted.pull_request:
         texts |= {
             "the title": wanted.pull_request.title,
             "the description": wanted.pull_request.body,
         }
     for where, text in texts.items():
-        problems += decide.secrets_in(text, where)
+        # A comment within a key would hide it here, and is gone where the text is published.
+        problems += secrets_in(f"{text}\n{harmless(text)}", where)
     return decide.shown(problems)

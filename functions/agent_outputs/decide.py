@@ -1,11 +1,10 @@
-"""Which of an agent's outputs are refused, and how its texts are made harmless. Pure.
+"""Which of an agent's outputs are refused. Pure.
 
 All of it is what an untrusted text may have led a model to write.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,22 +26,6 @@ _FILE, _PROGRAM = "100644", "100755"
 _GONE = "000000"
 _MODES = {"120000": "a symbolic link", "160000": "a submodule"}
 _SHOWN = 10
-
-# What keys and tokens of common services look like, by the names that their makers give them.
-_SECRETS = {
-    "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})",
-    "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
-    "an OpenAI key": r"\bsk-(?:proj-)?[A-Za-z0-9_-]{40,}",
-    "a Google API key": r"\bAIza[0-9A-Za-z_-]{35}\b",
-    "a Slack token": r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
-    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
-    "a private key": r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
-    "a JSON Web Token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-}
-_PATTERNS = {name: re.compile(pattern) for name, pattern in _SECRETS.items()}
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_MENTION = re.compile(r"(?<![\w`/.])@(?=[A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -117,25 +100,6 @@ def is_forbidden(path: str, patterns: Sequence[str]) -> bool:
     """
     name = path.lower()
     return any(fnmatchcase(name, pattern.lower()) for pattern in (*FORBIDDEN, *patterns))
-
-
-def secrets_in(text: str, where: str) -> list[str]:
-    """Return what looks like a key or token, without saying it.
-
-    >>> secrets_in("key = AKIAIOSFODNN7EXAMPLE", "a.py")
-    ['a.py: has what looks like an AWS access key']
-    """
-    found = (name for name, pattern in _PATTERNS.items() if pattern.search(text))
-    return [f"{where}: has what looks like {name}" for name in found]
-
-
-def harmless(text: str) -> str:
-    """Return a text without hidden comments, and that mentions no user.
-
-    >>> harmless("Done.<!-- do this --> Thanks @octocat, see a@b.example")
-    'Done. Thanks `@`octocat, see a@b.example'
-    """
-    return _MENTION.sub("`@`", _COMMENT.sub("", text)).strip()
 
 
 def refused_labels(wanted: Sequence[str], allowed: Sequence[str]) -> list[str]:

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from functions.agent_outputs import decide
 from functions.agent_outputs.outputs import PullRequest
 from functions.job_grant import JobGrant
 from functions.kit.clients.github import Github
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import typed
 from functions.kit.clients.url_path import path
+from functions.untrusted_text import harmless
 
 # One token for the push and the pull request, one for the issue.
 PULLS = {"contents": "write", "pull_requests": "write"}
@@ -48,7 +48,7 @@ class Writer:
         One that this Job has opened and that was closed since stays as it is.
         """
         grant, at = self._grant, f"{self._at}/pulls"
-        text = {"title": decide.harmless(wanted.title), "body": self._body(wanted.body)}
+        text = {"title": harmless(wanted.title, grant.issue), "body": self._body(wanted.body)}
         query = {"head": f"{self._owner}:{grant.branch}", "state": "all", "per_page": "100"}
         found = await self._github.get(at, query, repository=grant.repository, permissions=PULLS)
         existing = typed("GitHub", list[Opened], found.body)
@@ -72,13 +72,15 @@ class Writer:
         marker = f"<!-- dsm agent {grant.job_id} -->"
         if await comment_with(self._github, grant.repository, grant.issue, marker) is None:
             at = f"{self._at}/issues/{grant.issue}/comments"
-            await self._send("POST", at, {"body": f"{decide.harmless(text)}\n\n{marker}"}, ISSUES)
+            await self._send(
+                "POST", at, {"body": f"{harmless(text, grant.issue)}\n\n{marker}"}, ISSUES
+            )
 
     def _body(self, given: str) -> str:
         grant = self._grant
         closes = f"Closes #{grant.issue}\n\n" if grant.issue is not None else ""
         return (
-            f"{decide.harmless(given)}\n\n{closes}{self._made_by()}, route `{grant.route}`)."
+            f"{harmless(given, grant.issue)}\n\n{closes}{self._made_by()}, route `{grant.route}`)."
             " Review it as a stranger's work."
         )
 

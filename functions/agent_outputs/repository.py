@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from functions.agent_outputs.decide import Change, Work, secrets_in, shown
+from functions.agent_outputs.decide import Change, Work, shown
 from functions.events.approval import ChangedFile
 from functions.kit.clients.git import GitError, authorization, git, git_bytes
 from functions.kit.errors import PermanentError, TemporaryError, shortened
+from functions.untrusted_text import secrets_in
 
 BASE, WORK = "refs/heads/base", "refs/heads/work"
 _PREREQUISITE = re.compile(rb"-([0-9a-f]{40})\b")
@@ -95,8 +96,11 @@ class Checkout:
     def _secrets(
         self, entries: list[tuple[str, str, str]], sizes: dict[str, int], span: str
     ) -> list[str]:
-        found = secrets_in(git("log", "--format=%an %ae %B", span, at=self.at), "a commit message")
+        people = git("log", "--format=%an %ae%n%cn %ce", span, at=self.at)
+        found = secrets_in(git("log", "--format=%B", span, at=self.at), "a commit message")
+        found += secrets_in(people, "an author or committer")
         paths = {sha: path for path, _, sha in entries}
+        found += secrets_in("\n".join(path for path, _, _ in entries), "the name of a file")
         for sha, size in sizes.items():
             if size <= _MAX_READ_BYTES:
                 content = git_bytes("cat-file", "blob", sha, at=self.at)

@@ -201,30 +201,32 @@ async def postpone(connection: Connection, job_id: str, error: str, due_at: date
 
 async def settle(
     tx: Connection,
-    job_id: str,
+    row: OutputRow,
     state: State,
     result: Mapping[str, Any],
     at: datetime,
     *,
     before: State = "received",
 ) -> bool:
-    """Store what came of it; False where it is not in the state `before` any more."""
+    """Store what came of a row as it was read; False where it is not in the state `before` any
+    more, or was posted or tried since."""
     found = await tx.fetchval(
         """UPDATE agent_output SET state = $2, result = $3, settled_at = $4, leased_until = NULL,
                last_error = ''
-           WHERE job_id = $1 AND state = $5 RETURNING true""",
-        *(job_id, state, dict(result), at, before),
+           WHERE job_id = $1 AND state = $5 AND posted = $6 AND attempts = $7 RETURNING true""",
+        *(row.grant.job_id, state, dict(result), at, before, row.posted, row.attempts),
     )
     return bool(found)
 
 
-async def wait(tx: Connection, job_id: str, result: Mapping[str, Any]) -> bool:
-    """Let it wait for a user's approval; False where another process has settled it."""
+async def wait(tx: Connection, row: OutputRow, result: Mapping[str, Any]) -> bool:
+    """Let it wait for a user's approval; False where `settle` would not store it."""
     found = await tx.fetchval(
         """UPDATE agent_output SET state = 'waiting', result = $2, leased_until = NULL,
                last_error = ''
-           WHERE job_id = $1 AND state = 'received' RETURNING true""",
-        *(job_id, dict(result)),
+           WHERE job_id = $1 AND state = 'received' AND posted = $3 AND attempts = $4
+           RETURNING true""",
+        *(row.grant.job_id, dict(result), row.posted, row.attempts),
     )
     return bool(found)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from functions.untrusted_text import harmless
+
 
 def line(given: str) -> str:
-    """One line that ends no table, mentions no user and hides nothing."""
-    plain = " ".join(str(given).split()).replace("<!--", "&lt;!--").replace("|", "\\|")
-    return plain.replace("@", "@\u200b")[:500]
+    """One line that ends no table, mentions no user, loads no image and hides nothing."""
+    return " ".join(harmless(str(given)).split()).replace("|", "\\|")[:500]
 
 
 def time(at: datetime) -> str:

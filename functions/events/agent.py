@@ -71,7 +71,7 @@ class AgentFact(Event):
 class AgentDelivered(AgentFact):
     """An agent's outputs were applied: a pull request, a comment, labels, as far as it asked.
 
-    `report` is for whoever asked for the task.
+    `report` is for whoever asked for the task, `details` what GitHub refused beside what was done.
     """
 
     type: ClassVar[str] = "io.dsm.agent.delivered.v1"
@@ -84,6 +84,7 @@ class AgentDelivered(AgentFact):
     commented: bool = False
     labels: list[str] = Field(default_factory=list)
     report: str = ""
+    details: list[str] = Field(default_factory=list)
 
 
 class AgentUndelivered(AgentFact):

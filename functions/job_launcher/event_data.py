@@ -6,15 +6,12 @@ PostgreSQL nor an environment variable holds NUL.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic_core import from_json
 
 from functions.events.base import AnyEvent
-
-# As HTML and Markdown have it: one that is never closed hides all that follows.
-_HTML_COMMENT = re.compile(r"<!--(?:-?>|.*?(?:-->|\Z))", re.DOTALL)
+from functions.untrusted_text import without_comments
 
 
 def visible_data(event: AnyEvent) -> dict[str, Any]:
@@ -34,8 +31,7 @@ def visible(value: Any) -> Any:
     {'body': ['Fix it.', 7]}
     """
     if isinstance(value, str):
-        text = _HTML_COMMENT.sub("", value) if "<!--" in value else value
-        return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return without_comments(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
     if isinstance(value, dict):
         return {visible(key): visible(one) for key, one in value.items()}
     return [visible(one) for one in value] if isinstance(value, list) else value

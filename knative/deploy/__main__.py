@@ -24,6 +24,7 @@ from knative.deploy.overlay import (
 from knative.deploy.parts import RETRY_ANNOTATION, before_broker, split, with_retries
 from knative.deploy.preflight import (
     check_identities,
+    require_known_approvers,
     require_prerequisites,
     require_same_broker_class,
     warn_of_live_brokers,
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_prerequisites(kubectl, manifests)
     require_same_broker_class(kubectl, manifests)
     check_identities(kubectl, manifests)
+    require_known_approvers(manifests)
     warn_of_rejected_pods(kubectl, manifests)
     warn_of_live_brokers(kubectl, manifests)
     prerequisites, broker, rest = split(manifests)

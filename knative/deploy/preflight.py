@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import yaml
+
 from knative.deploy.kubectl import Kubectl, read_json
 from knative.deploy.overlay import Manifest, group, namespace_of, of_kind
 
@@ -73,8 +75,9 @@ def check_identities(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
     if not list(of_kind(manifests, "EventPolicy")):
         if list(of_kind(manifests, "Broker")):
             print(
-                "This overlay knows no callers: who reaches the Broker or a function is taken at "
-                "its word; overlays/authenticated asks for tokens (knative/DEPLOY.md).",
+                "This overlay knows no callers: who reaches the Broker or a function, as agents' "
+                "pods do, is taken at its word; overlays/authenticated asks for tokens "
+                "(knative/DEPLOY.md).",
                 flush=True,
             )
         return
@@ -91,6 +94,29 @@ def check_identities(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
             f"{' and '.join(missing)} in ConfigMap knative-eventing/config-features, or deploy "
             "an overlay without components/oidc (knative/DEPLOY.md). Nothing has been changed."
         )
+
+
+def require_known_approvers(manifests: Sequence[Manifest]) -> None:
+    """Exit where a route asks for approvals and nothing proves who gives them: an agent's pod
+    reaches every function through the gateway."""
+    if list(of_kind(manifests, "EventPolicy")):
+        return
+    for config in of_kind(manifests, "ConfigMap"):
+        name, text = config["metadata"]["name"], (config.get("data") or {}).get("routes.yaml", "")
+        try:
+            routes = (yaml.safe_load(text) or {}).get("routes") or ()
+        except yaml.YAMLError as error:
+            raise SystemExit(
+                f"ConfigMap {name}: routes.yaml: {error}\nNothing has been changed."
+            ) from None
+        asking = [one["name"] for one in routes if one.get("job", {}).get("approval")]
+        if asking:
+            raise SystemExit(
+                f"Route {', '.join(asking)} of ConfigMap {name} has `approval`, which an agent "
+                "could give itself in an overlay that asks callers for no tokens: deploy "
+                "overlays/authenticated, or remove it (knative/DEPLOY.md). "
+                "Nothing has been changed."
+            )
 
 
 def _pod(workload: Manifest) -> Manifest:

@@ -121,7 +121,10 @@ class GithubConversation:
 
     async def _comment(self, request: Request) -> Found:
         self._check(request, _EITHER)
-        number = self._known(request).number
+        about = self._known(request)
+        if isinstance(about, Issue) and about.locked:
+            raise HTTPException(403, "Unable to create comment because issue is locked.")
+        number = about.number
         body = (await request.json())["body"]
         comment = Comment(
             self._world.new_id(), repository_of(request), number, self.bot, [_bounded(body)]

@@ -69,6 +69,7 @@ class Issue:
     author: str = "octocat"
     labels: list[str] = field(default_factory=list)
     timeline: list[dict[str, Any]] = field(default_factory=list)
+    locked: bool = False
 
 
 @dataclass

@@ -584,3 +584,17 @@ def test_a_deploy_warns_where_callers_are_taken_at_their_word(
     done = cluster.deploy(f"OVERLAY={overlay}")
     assert done.returncode == 0, done.stderr
     assert ("taken at its word" in done.stdout) == (overlay == "production"), done.stdout
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_approvals_are_refused_where_an_agent_could_give_them(
+    cluster: Cluster, tmp_path: Path, proven: bool
+) -> None:
+    """Its pod reaches job-launcher through the gateway; only a token keeps it from approving."""
+    routes = {"version": 1, "routes": [{"name": "ours", "job": {"approval": {"before": "start"}}}]}
+    config = made("v1", "ConfigMap", "job-routes") | {"data": {"routes.yaml": yaml.dump(routes)}}
+    policy = made("eventing.knative.dev/v1alpha1", "EventPolicy", "p")
+    done = cluster.deploy(objects_in(tmp_path, config, *([policy] if proven else [])))
+    assert (done.returncode == 0) == proven, done.stderr
+    assert ("Route ours of ConfigMap job-routes" in done.stderr) != proven
+    assert ("apply" in cluster.verbs()) == proven

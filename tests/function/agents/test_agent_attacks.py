@@ -56,6 +56,16 @@ def secret_in_message(pod: Pod) -> None:
     pod.commit(CHANGED, f"The key is {AWS}")
 
 
+def secret_in_name(pod: Pod) -> None:
+    pod.commit({f"keys/{AWS}.txt": "x"})
+
+
+def secret_of_committer(pod: Pod) -> None:
+    pod.write(CHANGED)
+    email = f"user.email={AWS}@example.com"
+    pod.git("-c", email, "commit", "--quiet", "-am", "x", "--author", "A <a@example.com>")
+
+
 def large(pod: Pod) -> None:
     pod.commit({"data.bin": "x" * 1_000_001})
 
@@ -75,6 +85,8 @@ def many(pod: Pod) -> None:
         (secret, "config.py: has what looks like an AWS access key"),
         (secret_in_between, "config.py: has what looks like an AWS access key"),
         (secret_in_message, "a commit message: has what looks like an AWS access key"),
+        (secret_in_name, "the name of a file: has what looks like an AWS access key"),
+        (secret_of_committer, "an author or committer: has what looks like an AWS access key"),
         (large, "1000001 bytes in new and changed files, 1000000 at most"),
         (many, "101 files, 100 at most"),
     ],
@@ -118,6 +130,35 @@ async def test_texts_and_labels_that_the_rules_forbid_are_refused(
     assert fact["details"][0].startswith(because)
     assert agents.github.conversation.on(REPOSITORY, 1) == []
     assert agents.github.issues[REPOSITORY][1].labels == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        ({"comment": "Done.", "summary": f"The key: {AWS}"}, "refused"),
+        ({"comment": "Done.", "summary": f"{AWS[:9]}<!-- -->{AWS[9:]}"}, "refused"),
+        ({"nothing_to_do": f"The key: {AWS}"}, "refused"),
+        ({"labels": [AWS]}, "refused"),
+        ({AWS: "x", "comment": "Done."}, "invalid_outputs"),
+        ({"pull_request": {"title": "x", AWS: "x"}, "summary": AWS}, "invalid_outputs"),
+    ],
+    ids=["summary", "summary-in-two", "nothing-to-do", "label", "field", "field-within"],
+)
+async def test_a_secret_is_not_published_by_its_refusal(
+    agents: AgentWorld, outputs: dict[str, Any], reason: str
+) -> None:
+    await (await agents.pod()).run(outputs=outputs)
+    [fact] = agents.emitted()
+    assert (fact["reason"], fact["summary"]) == (reason, "")
+    assert AWS not in str(fact)
+    assert agents.github.conversation.on(REPOSITORY, 1) == []
+
+
+async def test_a_forbidden_path_does_not_publish_the_secret_in_it(agents: AgentWorld) -> None:
+    await (await agents.pod()).run({f".github/workflows/{AWS}.yml": "on: push\n"})
+    [fact] = agents.emitted()
+    assert (fact["reason"], AWS in str(fact)) == ("refused", False)
+    assert ".github/workflows/[an AWS access key].yml: agents may not" in fact["details"][0]
 
 
 async def test_a_route_may_forbid_more_paths_and_pull_requests_at_all(agents: AgentWorld) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.agent_outputs import tables
 from functions.events.job import JobCancelled, JobFailed, JobSucceeded
+from functions.kit.durable import Store
+from functions.kit.settings import DatabaseSettings
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld, Pod
 
 ENDED = "Evicted: The node was low on resource: memory."
@@ -138,6 +141,30 @@ async def test_outputs_that_come_after_their_pod_was_given_up_are_applied(
     assert [fact.get("reason") for fact in agents.emitted()] == ["lost", None]
     [pull] = agents.pulls
     assert agents.emitted()[1]["pull_request"] == pull.number
+
+
+async def test_outputs_that_come_while_their_job_is_given_up_are_applied(
+    agents: AgentWorld,
+) -> None:
+    """A process has read that nothing was posted; the post comes before it has settled that."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    await tell(agents, failed(pod, agents))
+    agents.clock.passes(minutes=3)
+    store = Store(DatabaseSettings.read(agents.environ))
+    async with store.transaction() as tx:
+        read = await tables.lease(tx, agents.clock(), 60)
+    assert read is not None
+    await pod.collect()
+    async with store.transaction() as tx:
+        given_up = await tables.settle(tx, read, "undelivered", {}, agents.clock())
+    await tables.keep(store, "job-1", 0)
+    await store.close()
+    assert not given_up
+    await agents.minute()
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
 
 
 async def test_a_job_that_never_ran_or_gives_no_outputs_leaves_nothing(agents: AgentWorld) -> None:

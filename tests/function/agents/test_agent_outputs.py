@@ -120,11 +120,27 @@ async def test_a_comment_and_labels_of_the_list_are_set_once(agents: AgentWorld)
     await pod.run(outputs=wanted)
 
     [comment] = agents.github.conversation.on(REPOSITORY, 1)
-    assert comment.body.startswith("Which tax, `@`octocat?\n")
+    assert comment.body.startswith("Which tax, @\u200boctocat?\n")
     assert "hidden" not in comment.body
     assert agents.github.issues[REPOSITORY][1].labels == ["agent:done"]
     [fact] = agents.emitted()
     assert (fact["type"], fact["commented"], fact["labels"]) == ("delivered", True, ["agent:done"])
+
+
+async def test_what_was_done_is_reported_where_github_refuses_the_rest(agents: AgentWorld) -> None:
+    """A conversation that was locked takes no comment; the pull request is there all the same."""
+    pod = await agents.pod()
+    agents.github.issues[REPOSITORY][1].locked = True
+    await pod.run(outputs=WANTED | {"comment": "See there."})
+
+    [pull] = agents.pulls
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["pull_request"], fact["commented"]) == (
+        "delivered",
+        pull.number,
+        False,
+    )
+    assert "issue is locked" in fact["details"][0]
 
 
 async def test_what_does_not_fit_the_schema_says_why(agents: AgentWorld) -> None:
