@@ -185,7 +185,7 @@ def _sealed(ctx: Context, fact: AgentFact | ApprovalRequested) -> list[cloudeven
     return envelope.seal(
         fact,
         cause=cause,
-        key=Key(ctx.function, "job", fact.job_id),
+        key=Key(ctx.function, "job", fact.identity() or fact.job_id),
         source="/functions/agent-outputs",
         emits=EMITS,
         overrides=ctx.resources.process.overrides,

@@ -33,7 +33,8 @@ def body(route: str, job_id: str, job: Shown) -> dict[str, Any]:
     """Return the check run as GitHub takes it."""
     awaits, conclusion = decide.awaited_by(job), conclusion_of(job)
     if awaits is not None:
-        names = ["approve", "reject"]
+        # What was not seen is not approved: the button of a start is none of the outputs.
+        names = [f"approve-{awaits}", f"reject-{awaits}"]
     else:
         names = ["stop"] if conclusion is None else ["retry"]
     text = comment.text(route, {job_id: {**vars(job)}}).rpartition("\n")[0]
@@ -75,5 +76,5 @@ def conclusion_of(job: Shown) -> str | None:
 
 
 def _button(name: str) -> dict[str, str]:
-    label, description = _BUTTONS[name]
+    label, description = _BUTTONS[name.partition("-")[0]]
     return {"label": label, "description": description, "identifier": name}

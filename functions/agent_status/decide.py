@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from functions.agent_status import approvals
@@ -103,8 +104,11 @@ def replied(
 
 
 def is_asked_for(replies: Sequence[Mapping[str, Any]]) -> bool:
-    """Does a user wait for the comment, though one may have deleted it?"""
-    return any(one["asked"] in SHOWS_AGAIN and not one["reacted"] for one in replies)
+    """Does a user who may wait for the comment, though one may have deleted it?"""
+    return any(
+        one["asked"] in SHOWS_AGAIN and one["content"] == "+1" and not one["reacted"]
+        for one in replies
+    )
 
 
 def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, Any]:
@@ -116,6 +120,9 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
         case AgentDelivered() | AgentUndelivered():
             excluded = {"correlation_id", "traceparent", "job_id", "task_id", "route"}
             data = fact.model_dump(mode="json", exclude=excluded)
+            before = held.agent.get("settled_at")
+            if before and datetime.fromisoformat(before) > fact.settled_at:
+                return {}
             return {"agent": {**data, "delivered": isinstance(fact, AgentDelivered)}}
         case JobHeld():
             return {"held": fact.reason[:500]}

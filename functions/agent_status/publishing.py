@@ -74,7 +74,12 @@ async def publish_next(ctx: Context) -> bool:
 
 async def _attempt(ctx: Context, thread: Thread) -> None:
     try:
+        # Of a comment that stays deleted, reactions are the only answer.
+        await _react_to_replies(ctx, thread)
         deleted = thread.comment_deleted or await _publish(ctx, thread)
+        if not all(one["reacted"] for one in thread.replies):
+            async with ctx.store.connection() as connection:
+                await tables.replies_reacted(connection, thread)
         await _check(ctx, thread)
     except (TemporaryError, PermanentError) as error:
         known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
@@ -107,7 +112,6 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
         made = await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/comments", body)
         comment_id = typed("GitHub", _Made, made).id
     await _store_comment(ctx, thread, comment_id)
-    await _react_to_replies(ctx, thread, at)
     if thread.jobs and not thread.reacted:
         eyes = {"content": "eyes"}
         await _send(ctx, thread, "POST", f"{at}/issues/{thread.issue}/reactions", eyes)
@@ -152,21 +156,20 @@ async def _head_sha(ctx: Context, thread: Thread, at: str) -> str:
     return typed("GitHub", _Pull, answer.body).head.sha
 
 
-async def _react_to_replies(ctx: Context, thread: Thread, at: str) -> None:
+async def _react_to_replies(ctx: Context, thread: Thread) -> None:
     """A second attempt adds no second reaction: GitHub keeps one of a kind for each account."""
-    new = [one for one in thread.replies if not one["reacted"]]
-    for one in new:
-        if one["asked"].startswith("button"):
+    owner, _, name = thread.repository.partition("/")
+    at = path("repos", owner, name)
+    for one in thread.replies:
+        if one["reacted"] or one["asked"].startswith("button"):
             continue  # its answer is the check run
         comment = f"comments/{one['comment']}" if one["comment"] else str(thread.issue)
         try:
             content = {"content": one["content"]}
             await _send(ctx, thread, "POST", f"{at}/issues/{comment}/reactions", content)
-        except NotFound:
-            continue  # its writer has deleted it
-    if new:
-        async with ctx.store.connection() as connection:
-            await tables.replies_reacted(connection, thread)
+        except PermanentError as error:
+            # Its writer has deleted it, or the issue is locked.
+            logger.info("no reaction in %s: %s", thread.key, error.detail)
 
 
 async def _store_comment(ctx: Context, thread: Thread, comment_id: int) -> None:

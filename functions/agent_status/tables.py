@@ -142,9 +142,14 @@ async def replies_reacted(connection: Connection, thread: Thread) -> None:
 
 
 async def shown(connection: Connection, thread: Thread, due_at: datetime, *, deleted: bool) -> None:
-    """Store that a version is shown; the next one is due at the earliest at `due_at`."""
+    """Store that a version is shown; the next one is due at the earliest at `due_at`.
+
+    That a user has deleted the comment is left open where one may have asked for it meanwhile: the
+    next version finds out again.
+    """
     await connection.execute(
-        """UPDATE status_thread SET shown_version = $4, due_at = $5, comment_deleted = $6,
+        """UPDATE status_thread SET shown_version = $4, due_at = $5,
+               comment_deleted = CASE WHEN version = $4 THEN $6 ELSE comment_deleted END,
                attempts = 0, last_error = '', leased_until = NULL
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, thread.version, due_at, deleted),

@@ -64,8 +64,8 @@ class AgentFact(Event):
         return self.job_id
 
     def identity(self) -> str | None:
-        # The outputs of a Job are settled once.
-        return self.job_id
+        # The outputs of a Job are settled once more where they come after it was given up.
+        return f"{self.job_id} {self.settled_at.isoformat()}"
 
 
 class AgentDelivered(AgentFact):

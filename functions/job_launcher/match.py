@@ -141,6 +141,11 @@ def _flag_differs(name: str, wanted: bool | None, value: bool | None) -> str:
     return f"{name} is {'unknown' if value is None else value}, not {wanted}"
 
 
+def has_label(patterns: Sequence[str], label: str) -> bool:
+    """Is the label one of a route's? GitHub's labels are case-insensitive."""
+    return any(_like(label, pattern, folded=True) for pattern in patterns)
+
+
 def _like(value: str, pattern: str, *, folded: bool) -> bool:
     if folded:
         pattern, value = pattern.casefold(), value.casefold()

@@ -38,6 +38,8 @@ class JobRow:
     approval_details: Mapping[str, Any]
     approvals: Sequence[Mapping[str, Any]]
     queued_at: datetime
+    # When the event that wants it happened.
+    requested_at: datetime
     launched_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None

@@ -73,7 +73,7 @@ class GithubChecks:
         return self._shown(run), {}
 
     def _check(self, request: Request) -> None:
-        if request.headers.get("authorization") == f"Bearer {self._rights.token}":
+        if self._rights.is_user(request):
             raise HTTPException(403, "You must authenticate via a GitHub App.")
         self._rights.check(request, self._world.time, "checks")
 

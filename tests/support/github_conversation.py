@@ -46,7 +46,9 @@ class GithubConversation:
         self.reactions: list[tuple[str, str]] = []
         self.roles: dict[str, str] = {"octocat": "write"}
         self.teams: dict[str, dict[str, str]] = {}
-        self.bot = "dsm-agents[bot]"
+        self.bot, self.app_id = "dsm-agents[bot]", 1
+        # Whose the token is that may do everything.
+        self.user = "dsm-user"
 
     def on(self, repository: str, number: int) -> list[Comment]:
         """The comments of an issue or pull request, oldest first."""
@@ -80,6 +82,7 @@ class GithubConversation:
     def routes(self) -> Routes:
         yield "GET", f"{_REPOSITORY}/collaborators/{{login}}/permission", self._permission
         yield "GET", "/orgs/{org}/teams/{team}/memberships/{login}", self._membership
+        yield "GET", "/user", self._token_user
         yield "GET", f"{_ISSUE}/comments", self._comments
         yield "POST", f"{_ISSUE}/comments", self._comment
         yield "GET", _COMMENT, self._one_comment
@@ -114,6 +117,11 @@ class GithubConversation:
         url = f"{API}{request.url.path}"
         return {"url": url, "role": "member", "state": state}, {}
 
+    async def _token_user(self, request: Request) -> Found:
+        if not self._rights.is_user(request):
+            raise HTTPException(403, "Resource not accessible by integration")
+        return self._world.document.made("public-user", login=self.user, type="User"), {}
+
     async def _comments(self, request: Request) -> Found:
         self._check(request, _EITHER)
         found = self.on(repository_of(request), self._known(request).number)
@@ -126,9 +134,9 @@ class GithubConversation:
             raise HTTPException(403, "Unable to create comment because issue is locked.")
         number = about.number
         body = (await request.json())["body"]
-        comment = Comment(
-            self._world.new_id(), repository_of(request), number, self.bot, [_bounded(body)]
-        )
+        author = self.user if self._rights.is_user(request) else self.bot
+        repository = repository_of(request)
+        comment = Comment(self._world.new_id(), repository, number, author, [_bounded(body)])
         self.comments[comment.id] = comment
         return self._shown(comment), {}
 
@@ -139,6 +147,8 @@ class GithubConversation:
     async def _edit(self, request: Request) -> Found:
         self._check(request, _EITHER)
         comment = self._known_comment(request)
+        if comment.author not in (self.bot, self.user):
+            raise HTTPException(403, "Resource not accessible by integration")
         comment.edits.append(_bounded((await request.json())["body"]))
         return self._shown(comment), {}
 
@@ -239,11 +249,14 @@ class GithubConversation:
     def _shown(self, comment: Comment) -> dict[str, Any]:
         url = f"{API}/repos/{comment.repository}/issues"
         page = f"https://github.com/{comment.repository}/issues/{comment.number}"
-        return self._world.document.made(
+        made = self._world.document.made
+        app = made("integration", id=self.app_id) if comment.author == self.bot else None
+        return made(
             "issue-comment",
             id=comment.id,
             body=comment.body,
             user=self._world.user(comment.author),
+            performed_via_github_app=app,
             url=f"{url}/comments/{comment.id}",
             issue_url=f"{url}/{comment.number}",
             html_url=f"{page}#issuecomment-{comment.id}",

@@ -48,6 +48,10 @@ class GithubRights:
         self._tokens[token] = {**wanted, "ends": ends}
         return token, ends
 
+    def is_user(self, request: Request) -> bool:
+        """Does the user ask whose token may do everything?"""
+        return request.headers.get("authorization") == f"Bearer {self.token}"
+
     def check(self, request: Request, now: datetime, right: str) -> None:
         """Does who asks hold the right: of the App itself, or to a part of a repository?"""
         token = request.headers.get("authorization", "").removeprefix("Bearer ")

@@ -67,6 +67,10 @@ class _Credential:
     rests_until: datetime = _LONG_AGO
 
 
+class _User(BaseModel):
+    login: str
+
+
 class _Installation(BaseModel):
     id: int
 
@@ -87,11 +91,26 @@ class Github:
         self._now = now
         self._ahead = timedelta()  # GitHub's clock before ours
         self._credentials: dict[str, _Credential] = {}
+        self._login: str | None = None
 
     @property
     def time(self) -> datetime:
         """GitHub's time, as far as we know it."""
         return self._now() + self._ahead
+
+    @property
+    def app_id(self) -> str:
+        """The id or client id of the App that asks; empty where a token does."""
+        return "" if self._settings.github_token else self._settings.github_app_id
+
+    async def login(self) -> str:
+        """Who the token's user is, asked once; empty where GitHub says that it has none."""
+        if self._login is None:
+            try:
+                self._login = typed("GitHub", _User, (await self.get("/user")).body).login
+            except PermanentError:
+                self._login = ""
+        return self._login
 
     async def as_app(
         self, at: str, query: Mapping[str, str] | None = None, *, etag: str = ""

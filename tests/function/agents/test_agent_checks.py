@@ -129,7 +129,8 @@ async def test_what_waits_for_approval_has_buttons_for_it(status: StatusWorld, p
     await status.tell(QUEUED, STARTED, SUCCEEDED, asks)
     await status.passes(60)
     [run] = runs(status)
-    assert (run.body["conclusion"], buttons(run)) == ("action_required", ["approve", "reject"])
+    assert run.body["conclusion"] == "action_required"
+    assert buttons(run) == ["approve-outputs", "reject-outputs"]
     decided = ApprovalDecided(
         **PLACE_OF_PULL, before="outputs", decision="approved", by="octocat", decided_at=AT
     )
@@ -162,7 +163,7 @@ def test_the_buttons_are_within_what_github_takes() -> None:
     for name, (label, description) in check_run._BUTTONS.items():
         assert len(label) <= 20
         assert len(description) <= 40
-        assert len(name) <= 20
+        assert len(f"{name}-outputs") <= 20
     assert check_run.newest_job({}) is None
     assert check_run.newest_job({"j": {"number": 1, "pull_request": False}}) is None
     assert check_run.conclusion_of(Shown(1, "succeeded", outcome="completed")) == "neutral"

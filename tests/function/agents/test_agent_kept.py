@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.agent_outputs import tables
+from functions.events.agent import AgentUndelivered
 from functions.events.job import JobCancelled, JobFailed, JobSucceeded
 from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
@@ -165,6 +166,20 @@ async def test_outputs_that_come_while_their_job_is_given_up_are_applied(
     assert not given_up
     await agents.minute()
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
+
+
+async def test_that_late_outputs_come_to_nothing_is_a_fact_of_its_own(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.says({"nothing_to_do": "It is fixed."})
+    await tell(agents, failed(pod, agents, "DeadlineExceeded"))
+    await agents.minute(3)
+    agents.clock.passes(seconds=1)
+    await pod.collect()
+
+    assert [fact["reason"] for fact in agents.emitted()] == ["lost", "nothing_to_do"]
+    facts = [AgentUndelivered.model_validate(fact) for fact in agents.emitted()]
+    assert len({fact.identity() for fact in facts}) == 2, "consumers take both"
 
 
 async def test_a_job_that_never_ran_or_gives_no_outputs_leaves_nothing(agents: AgentWorld) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
+from functions.agent_status import decide
 from functions.agent_status.main import agent_status
 from functions.events.agent import (
     AgentAnswered,
@@ -349,6 +351,104 @@ async def test_a_command_is_answered_in_the_comment_also_where_a_user_deleted_it
     assert status.comment.body.startswith("**The agent failed.**")
     assert "- /agent why by octocat: it is failed" in status.comment.body
     assert (f"/repos/{REPOSITORY}/issues/1/reactions", "+1") in conversation.reactions
+
+
+@pytest.mark.parametrize("text", ["<!-- dsm status {route} -->", "**Working** {mark}"])
+async def test_a_stranger_who_writes_our_mark_does_not_capture_the_comment(
+    status: StatusWorld, text: str
+) -> None:
+    """A second attempt looks for its own comment, not for anybody's."""
+    conversation = status.github.conversation
+    mark = f"<!-- dsm status {JOB['route']} -->"
+    foreign = Comment(98, REPOSITORY, 1, "stranger", [text.format(route=JOB["route"], mark=mark)])
+    conversation.comments[foreign.id] = foreign
+    status.github.refuses(3, 502, {})
+    await status.tell(QUEUED)
+    for _ in range(3):
+        await status.passes(60)
+    assert len(foreign.edits) == 1
+    assert [one.author for one in status.comments] == ["stranger", conversation.bot]
+
+
+async def test_the_comment_of_a_token_is_known_by_its_user(status: StatusWorld) -> None:
+    conversation = status.github.conversation
+    mark = f"<!-- dsm status {JOB['route']} -->"
+    conversation.comments[98] = Comment(98, REPOSITORY, 1, "stranger", [mark])
+    database = status.environ["DATABASE_URL"]
+    status.environ = {"DATABASE_URL": database, "GITHUB_TOKEN": status.github.token}
+    status.deploy()
+    status.github.lose_answer_of = "/comments"
+    await status.tell(QUEUED)
+    for _ in range(3):
+        await status.passes(60)
+    await status.tell(STARTED)
+    await status.passes(60)
+    assert [one.author for one in status.comments] == ["stranger", conversation.user]
+    assert "is working on this" in status.comments[1].body
+    assert status.github.requests.count("GET /user") == 1
+
+
+async def test_outputs_that_come_late_replace_that_they_were_lost(status: StatusWorld) -> None:
+    """In whatever order, and however often."""
+    lost = REFUSED.model_copy(update={"reason": "lost", "details": [], "kept": False})
+    later = {"settled_at": AT + timedelta(minutes=1), "usage": AgentUsage(cost_usd=0.42)}
+    refused = REFUSED.model_copy(update=later)
+    await status.tell(QUEUED, FAILED, lost, refused, lost)
+    await status.passes(10)
+    assert "breaks the rules of its route" in status.comment.body
+    assert "$0.42" in status.comment.body
+    await status.tell(lost.model_copy(update={"settled_at": AT + timedelta(seconds=1)}))
+    await status.passes(10)
+    assert "breaks the rules of its route" in status.comment.body
+
+
+async def test_a_command_has_its_reaction_where_the_comment_is_deleted(
+    status: StatusWorld,
+) -> None:
+    conversation = status.github.conversation
+    await status.tell(QUEUED)
+    conversation.delete(status.comment)
+    await status.tell(STARTED)
+    await status.passes(60)
+    stop = ANSWERED.model_copy(update={"asked": "/agent stop"})
+    status_again = STRANGER.model_copy(
+        update={"asked": "/agent status", "refused_at": AT + timedelta(seconds=1)}
+    )
+    await status.tell(stop, status_again)
+    await status.passes(60)
+    reactions = [content for _, content in conversation.reactions]
+    assert reactions == ["eyes", "+1", "confused"]
+    assert status.comments == [], "only who may asks for it again"
+
+
+async def test_a_wish_that_comes_while_the_comment_is_found_deleted_is_kept(
+    status: StatusWorld, status_database: str
+) -> None:
+    await status.tell(QUEUED)
+    status.github.conversation.delete(status.comment)
+    app = status.cluster.apps["api"]
+    told = False
+
+    async def asking_meanwhile(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal told
+        if scope.get("method") == "PATCH" and not told:
+            told = True
+            # As another process stores it.
+            connection = await asyncpg.connect(status_database)
+            await connection.execute(
+                """UPDATE status_thread SET replies = $1::jsonb, version = version + 1,
+                       comment_deleted = false""",
+                json.dumps(decide.replied([], ANSWERED)),
+            )
+            await connection.close()
+        await app(scope, receive, send)
+
+    status.cluster.add("api", asking_meanwhile)
+    await status.tell(STARTED)
+    for _ in range(3):
+        await status.passes(60)
+    assert told
+    assert "- /agent why by octocat: it is failed" in status.comment.body
 
 
 async def test_what_is_about_no_issue_is_ignored(status: StatusWorld) -> None:

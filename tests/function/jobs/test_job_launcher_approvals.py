@@ -17,6 +17,7 @@ from tests.function.jobs.test_job_launcher_commands import (
     ROUTES,
     happens,
     labelled,
+    presses,
     replies,
     says,
 )
@@ -239,6 +240,39 @@ async def test_outputs_that_wait_are_decided_once(
     found = {one["before"]: one for one in world.emitted("decided")}
     assert (found["outputs"]["decision"], found["outputs"]["reason"]) == (decision, reason)
     assert len([one for one in world.types() if one == "decided"]) == 2, "start, and outputs"
+
+
+async def test_a_comment_that_is_older_than_the_wait_approves_nothing(
+    world: World, clock: Clock
+) -> None:
+    """Its delivery was lost, and comes again."""
+    job = await done(world)
+    written = clock()
+    clock.passes(seconds=60)
+    await world.tell(outputs_of(job, clock))
+    await says(world, "/agent approve", "late", at=written)
+    await says(world, "/agent reject", "late too", at=written)
+    await world.cluster.relayed()
+    assert len(await world.jobs(approval="outputs")) == 1
+    nothing = f"nothing is done: {job['job_id']} began to wait after this"
+    assert [answer for _, answer in replies(world)][1:] == [nothing, nothing]
+    await says(world, "/agent approve", "now", at=clock())
+    assert await world.jobs(approval="outputs") == []
+
+
+async def test_a_button_approves_its_own_job_and_what_it_was_about(
+    world: World, clock: Clock
+) -> None:
+    job = await done(world)
+    await world.tell(outputs_of(job, clock))
+    await labelled(world, "l2")
+    newest, _ = await world.jobs()
+    await presses(world, "approve-start", "b1", job=job["job_id"])
+    waiting = {one["job_id"]: one["approval"] for one in await world.jobs()}
+    assert waiting == {newest["job_id"]: "start", job["job_id"]: "outputs"}
+    await presses(world, "approve-outputs", "b2", job=job["job_id"])
+    waiting = {one["job_id"]: one["approval"] for one in await world.jobs()}
+    assert waiting == {newest["job_id"]: "start", job["job_id"]: None}
 
 
 async def test_a_task_without_an_issue_is_approved_over_http(world: World, clock: Clock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ routes:
       issue: "{{ data.issue.number }}"
       command: [python, -c, "{{ data.issue.title }}"]
 """
+MANY_LABELS = ROUTES.replace("label: agent,", "label: 'agent*',")
 SLEEPS, ENDS = "import time; time.sleep(600)", "print('done')"
 
 
@@ -42,6 +44,7 @@ async def happens(
     *,
     title: str = SLEEPS,
     permission: str = "write",
+    at: datetime | None = None,
     **data: Any,
 ) -> None:
     payload = {
@@ -53,7 +56,10 @@ async def happens(
     }
     extensions = {"actorpermission": permission}
     body = json.dumps(payload).encode()
-    message = cloudevents.Message(id, "/github", f"com.github.{type}", body, extensions=extensions)
+    time = cloudevents.format_time(at) if at else None
+    message = cloudevents.Message(
+        id, "/github", f"com.github.{type}", body, time=time, extensions=extensions
+    )
     answer = await world.tell(message)
     assert answer.status_code == 202, answer.text
 
@@ -62,9 +68,15 @@ async def labelled(world: World, id: str = "l", title: str = SLEEPS) -> None:
     await happens(world, "issue.labeled", id, title=title, label={"name": "agent"})
 
 
-async def says(world: World, text: str, id: str = "c", permission: str = "write") -> None:
+async def says(
+    world: World,
+    text: str,
+    id: str = "c",
+    permission: str = "write",
+    at: datetime | None = None,
+) -> None:
     comment = {"id": 5, "body": text}
-    await happens(world, "issue_comment.created", id, permission=permission, comment=comment)
+    await happens(world, "issue_comment.created", id, permission=permission, at=at, comment=comment)
 
 
 def replies(world: World) -> list[tuple[str, str]]:
@@ -151,6 +163,49 @@ async def test_another_label_another_issue_and_a_bot_stop_nothing(world: World) 
     assert (world.types(), replies(world)) == (["queued", "started"], [])
 
 
+async def test_a_command_that_is_older_than_the_job_does_nothing_to_it(world: World) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    await labelled(world)
+    await world.until("queued", "started")
+    await says(world, "/agent stop", "c1", at=before)
+    await world.cluster.relayed()
+    [first] = await world.jobs()
+    assert first["state"] == "running"
+    await says(world, "/agent stop", "c2")
+    await world.until("queued", "started", "cancelled")
+    await says(world, "/agent retry", "c3", at=before)
+    await world.cluster.relayed()
+    later = ("answered", f"nothing is done: {first['job_id']} was asked for after this")
+    assert replies(world) == [later, ("answered", f"stops {first['job_id']}"), later]
+    assert len(await world.jobs()) == 1
+
+
+@pytest.mark.parametrize("type", ["issue.closed", "issue.unlabeled"])
+async def test_what_a_bot_closes_is_closed(world: World, type: str) -> None:
+    await labelled(world)
+    await world.until("queued", "started")
+    bot = {"login": "stale[bot]", "type": "Bot"}
+    await happens(world, type, "x", permission="", sender=bot, label={"name": "agent"})
+    await world.until("queued", "started", "cancelled")
+
+
+async def test_a_label_of_a_pattern_cancels_what_it_started(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with job_world(cluster, functions_database, tmp_path, routes=MANY_LABELS) as world:
+        await happens(world, "issue.labeled", "l", label={"name": "agent-fast"})
+        await world.until("queued", "started")
+        await happens(world, "issue.unlabeled", "x", label={"name": "Agent-fast"})
+        await world.until("queued", "started", "cancelled")
+
+
+async def test_a_stranger_lets_us_write_nothing_where_no_agent_has_worked(world: World) -> None:
+    for number, word in enumerate(("status", "why", "stop", "approve")):
+        await says(world, f"/agent {word}", f"c{number}", permission="read")
+    await world.cluster.relayed()
+    assert replies(world) == []
+
+
 async def presses(
     world: World,
     button: str,
@@ -201,3 +256,25 @@ async def test_a_button_takes_write_access_and_a_job_of_its_repository(world: Wo
     await world.cluster.relayed()
     assert replies(world) == [("refused", "actor is triage, not write or more")]
     assert world.types() == ["queued", "started"]
+
+
+async def test_a_button_acts_on_the_job_of_its_check_run_alone(world: World) -> None:
+    await labelled(world, "l1")
+    await labelled(world, "l2")
+    await world.until("queued", "started", "queued", "started")
+    second, first = await world.jobs()
+    await presses(world, "stop", "b1", job=first["job_id"])
+    await world.until("queued", "started", "queued", "started", "cancelled")
+    await presses(world, "retry", "b2", job=first["job_id"])
+    await world.cluster.relayed()
+    states = {one["job_id"]: one["state"] for one in await world.jobs()}
+    assert states == {first["job_id"]: "cancelled", second["job_id"]: "running"}
+    assert replies(world) == [
+        ("answered", f"stops {first['job_id']}"),
+        ("answered", f"{second['job_id']} has not ended"),
+    ]
+    await presses(world, "stop", "b3", job=second["job_id"])
+    await world.until("queued", "started", "queued", "started", "cancelled", "cancelled")
+    await presses(world, "retry", "b4", job=first["job_id"])
+    await world.cluster.relayed()
+    assert replies(world)[-1][1].endswith(f"follows {first['job_id']}")
