@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -30,6 +31,7 @@ class Comment:
     number: int
     author: str
     edits: list[str]
+    at: datetime | None = None
 
     @property
     def body(self) -> str:
@@ -63,7 +65,7 @@ class GithubConversation:
     ) -> tuple[Comment, Sent]:
         """A user comments, of which every hook is notified."""
         world = self._world
-        comment = Comment(world.new_id(), repository, number, by, [text])
+        comment = Comment(world.new_id(), repository, number, by, [text], world.time)
         self.comments[comment.id] = comment
         about = world.pulls.get(repository, {}).get(number) or world.issues[repository][number]
         payload = {
@@ -247,6 +249,7 @@ class GithubConversation:
         return found
 
     def _shown(self, comment: Comment) -> dict[str, Any]:
+        at = written(comment.at or self._world.time)
         url = f"{API}/repos/{comment.repository}/issues"
         page = f"https://github.com/{comment.repository}/issues/{comment.number}"
         made = self._world.document.made
@@ -255,6 +258,8 @@ class GithubConversation:
             "issue-comment",
             id=comment.id,
             body=comment.body,
+            created_at=at,
+            updated_at=at,
             user=self._world.user(comment.author),
             performed_via_github_app=app,
             url=f"{url}/comments/{comment.id}",
