@@ -427,12 +427,12 @@ async def test_a_wish_that_comes_while_the_comment_is_found_deleted_is_kept(
     await status.tell(QUEUED)
     status.github.conversation.delete(status.comment)
     app = status.cluster.apps["api"]
-    told = False
+    wished = False
 
     async def asking_meanwhile(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal told
-        if scope.get("method") == "PATCH" and not told:
-            told = True
+        nonlocal wished
+        if scope.get("method") == "PATCH" and not wished:
+            wished = True
             # As another process stores it.
             connection = await asyncpg.connect(status_database)
             await connection.execute(
@@ -447,7 +447,7 @@ async def test_a_wish_that_comes_while_the_comment_is_found_deleted_is_kept(
     await status.tell(STARTED)
     for _ in range(3):
         await status.passes(60)
-    assert told
+    assert wished
     assert "- /agent why by octocat: it is failed" in status.comment.body
 
 
