@@ -362,7 +362,7 @@ async def test_a_stranger_who_writes_our_mark_does_not_capture_the_comment(
     mark = f"<!-- dsm status {JOB['route']} -->"
     foreign = Comment(98, REPOSITORY, 1, "stranger", [text.format(route=JOB["route"], mark=mark)])
     conversation.comments[foreign.id] = foreign
-    status.github.refuses(3, 502, {})
+    status.github.refuses(0, 502, {})
     await status.tell(QUEUED)
     for _ in range(3):
         await status.passes(60)
