@@ -23,7 +23,7 @@ from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import Query, page, route
 from functions.kit.contract.body import read
-from functions.kit.errors import NotFound, PermanentError
+from functions.kit.errors import NotFound, PermanentError, shortened
 
 # A bundle of 20 MiB in base64, and the outputs.
 MAX_BYTES = 30 * 1024 * 1024
@@ -85,7 +85,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             grant,
             _storable(posted.outputs),
             bundle,
-            posted.problems,
+            [shortened(one, 2000) for one in posted.problems],
             ctx.now(),
             prepared=posted.prepared,
             session=_storable(posted.session) or "",

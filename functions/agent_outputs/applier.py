@@ -38,6 +38,8 @@ EMITS: tuple[type[AgentFact | ApprovalFact], ...] = (
 
 # Of one text in a list, in characters.
 MAX_TEXT = 2000
+# Attempts of which no process has said how they ended: it was killed, as a rule for its memory.
+MAX_UNENDED = 5
 
 
 class Applier(BackgroundWork):
@@ -60,32 +62,38 @@ async def apply_next(ctx: Context) -> bool:
         partial(tables.keep, ctx.store, row.grant.job_id, seconds) for seconds in (LEASE_S, 0.0)
     )
     async with leased(prolong, release):
-        found = await _attempt(ctx, row)
-        if found is not None:
-            await _settle(ctx, row, found)
+        try:
+            await _attempt(ctx, row)
+        except Exception:
+            # The row is leased: others go before it.
+            logger.exception("outputs of %s wait until their lease ends", row.grant.job_id)
     return True
 
 
-async def _attempt(ctx: Context, row: OutputRow) -> Result | None:
+async def _attempt(ctx: Context, row: OutputRow) -> None:
     try:
-        return await apply(row, ctx.github, ctx.settings(OutputsSettings))
+        if row.unended > MAX_UNENDED:
+            why = f"{MAX_UNENDED} attempts ended with their process: it may need too much memory"
+            await _settle(ctx, row, Unapplied("not_applied", [why]))
+        else:
+            found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
+            await _settle(ctx, row, found)
     except TemporaryError as error:
-        return await _postponed(ctx, row, error.detail, error.delay_s)
+        await _postpone(ctx, row, error.detail, error.delay_s)
     except Exception as error:
         logger.exception("outputs of %s", row.grant.job_id)
-        return await _postponed(ctx, row, f"{type(error).__name__}: {error}", 0)
+        await _postpone(ctx, row, f"{type(error).__name__}: {error}", 0)
 
 
-async def _postponed(ctx: Context, row: OutputRow, error: str, delay_s: float) -> Unapplied | None:
-    """Leave the row for later; what it came to where it is too old for that."""
+async def _postpone(ctx: Context, row: OutputRow, error: str, delay_s: float) -> None:
+    """Leave the row for later, or give it up where it is too old for that."""
     now, settings = ctx.now(), ctx.settings(OutputsSettings)
     if now - (row.approved_at or row.received_at) > timedelta(hours=settings.outputs_give_up_hours):
-        return Unapplied("not_applied", [shortened(error)])
+        return await _settle(ctx, row, Unapplied("not_applied", [shortened(error)]))
     logger.warning("outputs of %s wait: %s", row.grant.job_id, error)
     due = now + timedelta(seconds=max(delay_s, backoff_s(row.attempts - 1)))
     async with ctx.store.connection() as connection:
         await tables.postpone(connection, row.grant.job_id, shortened(error), due)
-    return None
 
 
 async def decided(ctx: Context, tx: Connection, decision: ApprovalDecided) -> list[Event]:

@@ -154,7 +154,7 @@ def _checked(
         rules.forbidden_paths, rules.max_files, rules.max_bytes, rules.max_commits
     )
     with checked_out(url, token, bundle) as checkout:
-        work = checkout.work()
+        work = checkout.work(rules.max_bytes)
         problems = decide.refusals(work, limits)
         if pushes and not problems:
             checkout.push(grant.branch)

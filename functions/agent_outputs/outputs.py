@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from functions.events.agent import AgentUsage
+from functions.events.base import Text
+from functions.kit.errors import shortened
 
 
 class InvalidOutputs(ValueError):
@@ -20,8 +22,8 @@ class _Strict(BaseModel):
 class PullRequest(_Strict):
     """A draft pull request of the commits on the Job's branch."""
 
-    title: str = Field(min_length=1, max_length=200)
-    body: str = Field("", max_length=50_000)
+    title: Text = Field(min_length=1, max_length=200)
+    body: Text = Field("", max_length=50_000)
 
 
 class Outputs(_Strict):
@@ -32,11 +34,11 @@ class Outputs(_Strict):
     """
 
     pull_request: PullRequest | None = None
-    report: str | None = Field(None, min_length=1, max_length=20_000)
-    comment: str | None = Field(None, min_length=1, max_length=50_000)
-    labels: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20)
-    nothing_to_do: str | None = Field(None, min_length=1, max_length=2000)
-    summary: str = Field("", max_length=500)
+    report: Text | None = Field(None, min_length=1, max_length=20_000)
+    comment: Text | None = Field(None, min_length=1, max_length=50_000)
+    labels: list[Annotated[Text, Field(min_length=1, max_length=50)]] = Field([], max_length=20)
+    nothing_to_do: Text | None = Field(None, min_length=1, max_length=2000)
+    summary: Text = Field("", max_length=500)
     usage: AgentUsage = AgentUsage()
 
     @model_validator(mode="after")
@@ -63,4 +65,5 @@ def parse(text: str) -> Outputs:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "file"
-        raise InvalidOutputs(f"{field}: {first['msg']}") from None
+        # A field that is not known has whatever name the agent gave it.
+        raise InvalidOutputs(shortened(f"{field}: {first['msg']}", 500)) from None

@@ -10,19 +10,26 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from functions.agent_outputs.decide import Change, Work, shown
 from functions.events.approval import ChangedFile
-from functions.kit.clients.git import GitError, authorization, git, git_bytes
+from functions.kit.clients.git import (
+    MAX_HELD_BYTES,
+    GitError,
+    authorization,
+    git,
+    git_bytes,
+)
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.untrusted_text import secrets_in
 
 BASE, WORK = "refs/heads/base", "refs/heads/work"
 _PREREQUISITE = re.compile(rb"-([0-9a-f]{40})\b")
 _GONE = "0" * 40
-# Of one file that is looked through.
-_MAX_READ_BYTES = 5_000_000
+# From the bundle on, what git reads is an agent's.
+_git, _git_bytes = partial(git, limited=True), partial(git_bytes, limited=True)
 # As far as git says why: the rest may pass.
 _REFUSED = (
     "returned error: 40",
@@ -54,11 +61,21 @@ class Checkout:
     url: str
     token: str
 
-    def work(self) -> Work:
-        """What the commits change, each for itself: what one adds and another removes counts."""
+    def work(self, max_bytes: int) -> Work:
+        """What the commits change, each for itself: what one adds and another removes counts.
+
+        Where it is more than `max_bytes`, no file is read: neither secrets nor a diffstat.
+        `BadBundle` where git cannot say.
+        """
+        try:
+            return self._work(max_bytes)
+        except GitError as error:
+            raise BadBundle(shortened(f"the commits cannot be read: {error.detail}")) from None
+
+    def _work(self, max_bytes: int) -> Work:
         span = f"{BASE}..{WORK}"
-        commits = int(git("rev-list", "--count", span, at=self.at))
-        entries = git(
+        commits = int(_git("rev-list", "--count", span, at=self.at))
+        entries = _git(
             *("log", "-m", "--raw", "-z", "--no-renames", "--no-abbrev", "--format=", span),
             at=self.at,
         )
@@ -66,7 +83,9 @@ class Checkout:
         blobs = sorted({sha for _, _, sha in found if sha != _GONE})
         sizes = self._sizes(blobs)
         changes = [Change(path, mode, sizes.get(sha, 0)) for path, mode, sha in found]
-        numbers = git("diff", "--numstat", "-z", "--no-renames", BASE, WORK, at=self.at)
+        if sum(change.size for change in changes) > max_bytes:
+            return Work(commits, changes, [])
+        numbers = _git("diff", "--numstat", "-z", "--no-renames", BASE, WORK, at=self.at)
         stat = sorted(map(_changed_file, filter(None, numbers.split("\0"))), key=lambda f: f.path)
         names = [one.path for one in stat]
         return Work(commits, changes, names, shown(self._secrets(found, sizes, span)), stat)
@@ -74,7 +93,7 @@ class Checkout:
     def push(self, branch: str) -> None:
         """Push to `branch`, on top of what is there or not at all."""
         try:
-            git(
+            _git(
                 *("push", "--porcelain", self.url, f"{WORK}:refs/heads/{branch}"),
                 at=self.at,
                 env=authorization(self.token),
@@ -85,7 +104,7 @@ class Checkout:
             raise _failure(error) from None
 
     def _sizes(self, blobs: list[str]) -> dict[str, int]:
-        lines = git(
+        lines = _git(
             *("cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)"),
             at=self.at,
             given="".join(f"{sha}\n" for sha in blobs).encode(),
@@ -96,14 +115,14 @@ class Checkout:
     def _secrets(
         self, entries: list[tuple[str, str, str]], sizes: dict[str, int], span: str
     ) -> list[str]:
-        people = git("log", "--format=%an %ae%n%cn %ce", span, at=self.at)
+        people = _git("log", "--format=%an %ae%n%cn %ce", span, at=self.at)
         found = secrets_in(git("log", "--format=%B", span, at=self.at), "a commit message")
         found += secrets_in(people, "an author or committer")
         paths = {sha: path for path, _, sha in entries}
         found += secrets_in("\n".join(path for path, _, _ in entries), "the name of a file")
         for sha, size in sizes.items():
-            if size <= _MAX_READ_BYTES:
-                content = git_bytes("cat-file", "blob", sha, at=self.at)
+            if size <= MAX_HELD_BYTES:
+                content = _git_bytes("cat-file", "blob", sha, at=self.at)
                 found += secrets_in(content.decode(errors="replace"), paths[sha])
         return found
 
@@ -128,7 +147,7 @@ def checked_out(url: str, token: str, bundle: bytes) -> Iterator[Checkout]:
         try:
             # The objects are an agent's: names and modes that git itself would never write.
             strict = ("-c", "fetch.fsckObjects=true")
-            git(*strict, "fetch", "--quiet", str(file), f"{WORK}:{WORK}", at=at)
+            _git(*strict, "fetch", "--quiet", str(file), f"{WORK}:{WORK}", at=at)
         except GitError as error:
             raise BadBundle(shortened(error.detail)) from None
         yield Checkout(at, url, token)
@@ -155,15 +174,15 @@ def has_work(bundle: bytes) -> bool:
 
 def _entries(raw: str) -> Iterator[tuple[str, str, str]]:
     """Path, new mode and new object of `git log --raw -z`."""
-    parts = [part for part in raw.split("\0") if part.strip()]
-    for head, path in zip(parts[::2], parts[1::2], strict=True):
-        _, mode, _, sha, _ = head.strip().removeprefix(":").split(" ")
-        yield path, mode, sha
+    parts = iter(raw.split("\0"))
+    for head in filter(None, parts):  # between two commits is nothing
+        _, mode, _, sha, _ = head.removeprefix(":").split(" ")
+        yield next(parts), mode, sha
 
 
 def _changed_file(line: str) -> ChangedFile:
     """A line of `git diff --numstat -z`, which has a dash for the lines of a binary file."""
-    added, deleted, path = line.strip("\n").split("\t", 2)
+    added, deleted, path = line.split("\t", 2)
     lines = [int(one) if one.isdecimal() else None for one in (added, deleted)]
     return ChangedFile(path=path, additions=lines[0], deletions=lines[1])
 

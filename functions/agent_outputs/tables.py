@@ -31,6 +31,7 @@ class OutputRow:
     state: State
     result: Mapping[str, Any] | None
     attempts: int
+    unended: int
     last_error: str
     received_at: datetime
     settled_at: datetime | None
@@ -39,7 +40,8 @@ class OutputRow:
 
 
 _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, state, result,
-    attempts, last_error, received_at, settled_at, position, bundle IS NOT NULL AS has_bundle"""
+    attempts, unended, last_error, received_at, settled_at, position,
+    bundle IS NOT NULL AS has_bundle"""
 
 
 def retention(days: int) -> tuple[Rule, ...]:
@@ -74,6 +76,7 @@ async def insert(
                    bundle = excluded.bundle, problems = excluded.problems,
                    received_at = excluded.received_at, due_at = excluded.due_at,
                    prepared = excluded.prepared, session = excluded.session, posted = true,
+                   unended = 0,
                    state = 'received', result = NULL, settled_at = NULL, attempts = 0
                WHERE NOT agent_output.posted
            RETURNING true""",
@@ -156,10 +159,13 @@ async def page(
 
 
 async def lease(tx: Connection, now: datetime, seconds: float) -> OutputRow | None:
-    """Take the oldest row that is due, for this process and so long."""
+    """Take the oldest row that is due, for this process and so long.
+
+    `unended` counts at once, so that an attempt counts with which the process dies.
+    """
     row = await tx.fetchrow(
         f"""UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
-                attempts = attempts + 1
+                attempts = attempts + 1, unended = unended + 1
             WHERE job_id = (
                 SELECT job_id FROM agent_output WHERE state = 'received' AND due_at <= $1
                 AND (leased_until IS NULL OR leased_until <= clock_timestamp())
@@ -174,7 +180,8 @@ async def keep(store: Store, job_id: str, seconds: float) -> None:
     """Prolong a lease; with 0 seconds the row is due at once, for any process."""
     async with store.connection() as connection:
         await connection.execute(
-            """UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2)
+            """UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
+                   unended = CASE WHEN $2 > 0 THEN unended ELSE 0 END
                WHERE job_id = $1 AND state = 'received'""",
             *(job_id, seconds),
         )
@@ -193,7 +200,8 @@ async def next_due_s(connection: Connection, now: datetime) -> float | None:
 
 async def postpone(connection: Connection, job_id: str, error: str, due_at: datetime) -> None:
     await connection.execute(
-        """UPDATE agent_output SET due_at = $3, last_error = $2, leased_until = NULL
+        """UPDATE agent_output SET due_at = $3, last_error = $2, leased_until = NULL,
+               unended = 0
            WHERE job_id = $1 AND state = 'received'""",
         *(job_id, error, due_at),
     )
@@ -234,7 +242,8 @@ async def wait(tx: Connection, row: OutputRow, result: Mapping[str, Any]) -> boo
 async def approve(tx: Connection, job_id: str, at: datetime) -> None:
     """Let what waits be applied."""
     await tx.execute(
-        """UPDATE agent_output SET state = 'received', approved_at = $2, due_at = $2, attempts = 0
+        """UPDATE agent_output SET state = 'received', approved_at = $2, due_at = $2, attempts = 0,
+               unended = 0
            WHERE job_id = $1 AND state = 'waiting'""",
         *(job_id, at),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from functions.events.base import Attribute, Event, Value
+from functions.events.base import Attribute, Event, Text, Value
 
 UndeliveredReason = Literal[
     "nothing_to_do",  # the agent says so, and why
@@ -35,13 +35,16 @@ def command_of(comment: str) -> str:
 
 
 class AgentUsage(Value):
-    """What an agent says that it has used; cost in US dollars."""
+    """What an agent says that it has used; cost in US dollars.
 
-    turns: int | None = Field(None, ge=0)
-    input_tokens: int | None = Field(None, ge=0)
-    output_tokens: int | None = Field(None, ge=0)
-    cost_usd: float | None = Field(None, ge=0)
-    session: str | None = Field(None, max_length=200)
+    The maxima are what no Job can use: the sums of a million Jobs still fit.
+    """
+
+    turns: int | None = Field(None, ge=0, le=10**9)
+    input_tokens: int | None = Field(None, ge=0, le=10**12)
+    output_tokens: int | None = Field(None, ge=0, le=10**12)
+    cost_usd: float | None = Field(None, ge=0, le=10**6, allow_inf_nan=False)
+    session: Text | None = Field(None, max_length=200)
 
 
 class AgentFact(Event):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from functions import job_grant
+from functions.agent_pod.environment import post
+from functions.agent_pod.prepare import WORK
 from functions.job_grant import OutputRules
+from functions.kit.clients.git import git, git_bytes
 from tests.support.agent_world import CHANGED, KEY, REPOSITORY, WANTED, AgentWorld, Pod
 
 AWS = "AKIAIOSFODNN7EXAMPLE"
+WHO = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 def workflow(pod: Pod) -> None:
@@ -382,3 +389,61 @@ async def test_a_key_that_is_too_short_takes_nothing(agents: AgentWorld) -> None
     agents.deploy({"GRANT_KEY": "short"})
     assert (await ask(agents, "job-1", pod.places.grant.read_text())).status_code == 401
     assert len(KEY) >= job_grant.MIN_KEY_LENGTH
+
+
+def huge_message(pod: Pod) -> None:
+    """One commit that inflates to more memory than git gets."""
+    message = b"x" * 450_000_000
+    commit = git("commit-tree", "HEAD^{tree}", "-p", "HEAD", at=own(pod), env=WHO, given=message)
+    pod.git("update-ref", "HEAD", commit)
+
+
+def huge_file(pod: Pod) -> None:
+    secret(pod)
+    with (pod.places.repository / "zeros").open("wb") as file:
+        file.truncate(450_000_000)
+    pod.commit({}, "Nothing, much of it")
+
+
+def trees_of_one(pod: Pod) -> None:
+    """Ten folders in each folder, which are the same one: a few objects, and 10^5 files each time
+    that they come and go."""
+    tree, commit = pod.git("rev-parse", "HEAD:src"), "HEAD"
+    for _ in range(5):
+        listing = "".join(f"040000 tree {tree}\t{number}\n" for number in range(10))
+        tree = git("mktree", at=own(pod), given=listing.encode())
+    flat = pod.git("rev-parse", "HEAD:src")
+    for one in (tree, flat, tree, flat):
+        commit = pod.git("commit-tree", one, "-p", commit, "-m", "All of it")
+    pod.git("update-ref", "HEAD", commit)
+
+
+@pytest.mark.parametrize(
+    ("attack", "because"),
+    [
+        (huge_message, "Out of memory"),
+        (huge_file, f"{450_000_000 + len(AWS) + 9} bytes in new and changed files, 1000000 at"),
+        (trees_of_one, "the commits cannot be read: git log: more than 16 MB come of it"),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+async def test_what_inflates_is_refused_before_it_is_in_memory(
+    agents: AgentWorld, attack: Callable[[Pod], None], because: str
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    base = pod.git("rev-parse", "HEAD")
+    attack(pod)
+    pod.git("update-ref", WORK, "HEAD")
+    bundle = git_bytes("bundle", "create", "-", WORK, f"^{base}", at=own(pod))
+    body = {"outputs": json.dumps(WANTED), "bundle": b64encode(bundle).decode()}
+    await asyncio.to_thread(post, pod.places, "outputs", body, 60)
+    await agents.cluster.relayed()
+
+    [fact] = agents.emitted()
+    assert (fact["reason"], fact["kept"], len(fact["details"])) == ("refused", True, 1)
+    assert because in fact["details"][0]
+
+
+def own(pod: Pod) -> Path:
+    return pod.places.repository / ".git"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import asyncpg
 import pytest
 
+from functions.agent_outputs import tables
+from functions.agent_outputs.applier import MAX_UNENDED
 from functions.agent_pod.collect import GIT_S, POST_S
 from functions.job_launcher import workspace
 from functions.kit.clients.git import GitError
@@ -151,6 +155,57 @@ async def test_what_does_not_fit_the_schema_says_why(agents: AgentWorld) -> None
     assert fact["details"] == ["pull_request.title: Field required"]
 
 
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        (
+            r'{"nothing_to_do": "x", "summary": "a\u0000b"}',
+            "summary: Value error, must not contain",
+        ),
+        (r'{"nothing_to_do": "x", "usage": {"session": "\u0000"}}', "usage.session: Value error"),
+        (r'{"labels": ["a\u0000b"]}', "labels.0: Value error, must not contain"),
+        (r'{"a\u0000b": 1, "nothing_to_do": "x"}', r"a\x00b: Extra inputs"),
+        ('{"nothing_to_do": "x", "usage": {"cost_usd": 1e999}}', "usage.cost_usd: Input should"),
+        ('{"nothing_to_do": "x", "usage": {"cost_usd": NaN}}', "usage.cost_usd: Input should"),
+        ('{"nothing_to_do": "x", "usage": {"turns": 1' + "0" * 30 + "}}", "usage.turns: Input"),
+    ],
+)
+async def test_what_no_database_keeps_is_refused_by_field(
+    agents: AgentWorld, text: str, because: str
+) -> None:
+    await (await agents.pod()).run(outputs=text)
+    [fact] = agents.emitted()
+    assert fact["reason"] == "invalid_outputs"
+    assert fact["details"][0].startswith(because)
+
+
+async def test_outputs_that_cannot_be_stored_hold_up_no_others(
+    agents: AgentWorld, outputs_database: str
+) -> None:
+    nothing = {"nothing_to_do": "It is done."}
+    connection = await asyncpg.connect(outputs_database)
+    await connection.execute(
+        """ALTER TABLE agent_output ADD CONSTRAINT never
+           CHECK (job_id <> 'job-1' OR state = 'received')"""
+    )
+    try:
+        await (await agents.pod("job-1")).run(outputs=nothing)
+        await (await agents.pod("job-2")).run(outputs=nothing)
+        assert [fact["job_id"] for fact in agents.emitted()] == ["job-2"]
+    finally:
+        await connection.execute("ALTER TABLE agent_output DROP CONSTRAINT never")
+        await connection.close()
+    await agents.minute()
+    assert [fact["job_id"] for fact in agents.emitted()] == ["job-2", "job-1"]
+
+
+async def test_names_of_files_are_read_as_they_are(agents: AgentWorld) -> None:
+    names = [" ", "a\nb", ":100644 000000 ", "\t", "ä"]
+    await (await agents.pod()).run(dict.fromkeys(names, "x"))
+    [fact] = agents.emitted()
+    assert (fact["type"], sorted(fact["files"])) == ("delivered", sorted(names))
+
+
 async def test_while_github_is_away_outputs_wait(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.prepare()
@@ -225,6 +280,33 @@ async def test_outputs_of_a_process_that_died_are_applied_by_the_next(agents: Ag
     agents.deploy()
     await agents.minute()
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "becomes"), [(MAX_UNENDED - 1, "delivered"), (MAX_UNENDED, "undelivered")]
+)
+async def test_outputs_that_kill_each_process_are_given_up(
+    agents: AgentWorld, outputs_database: str, deaths: int, becomes: str
+) -> None:
+    agents.cluster.down.add("api")
+    await (await agents.pod()).run()
+    agents.clock.passes(minutes=5)
+    connection = await asyncpg.connect(outputs_database)
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )
+    tx: Any = connection  # the functions' own are of a pool
+    for _ in range(deaths):  # of a process that is killed nothing is left but its lease
+        assert await tables.lease(tx, agents.clock(), 0)
+    await connection.close()
+    agents.cluster.down.clear()
+    await agents.minute()
+
+    [fact] = agents.emitted()
+    assert fact["type"] == becomes
+    if becomes == "undelivered":
+        assert (fact["reason"], fact["kept"]) == ("not_applied", True)
+        assert fact["details"][0].startswith(f"{MAX_UNENDED} attempts ended with their process")
 
 
 async def test_a_clone_that_fails_is_reported_as_no_workspace(agents: AgentWorld) -> None:
