@@ -288,8 +288,12 @@ async def test_outputs_of_a_process_that_died_are_applied_by_the_next(agents: Ag
 async def test_outputs_that_kill_each_process_are_given_up(
     agents: AgentWorld, outputs_database: str, deaths: int, becomes: str
 ) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
     agents.cluster.down.add("api")
-    await (await agents.pod()).run()
+    await pod.collect()
     agents.clock.passes(minutes=5)
     connection = await asyncpg.connect(outputs_database)
     await connection.set_type_codec(
