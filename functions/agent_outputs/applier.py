@@ -38,7 +38,7 @@ EMITS: tuple[type[AgentFact | ApprovalFact], ...] = (
 
 # Of one text in a list, in characters.
 MAX_TEXT = 2000
-# Attempts of which no process has said how they ended: it was killed, as a rule for its memory.
+# Attempts of which no process has reported the end: it was killed, as a rule for its memory.
 MAX_UNENDED = 5
 
 
