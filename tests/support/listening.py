@@ -17,6 +17,7 @@ async def listening(app: App) -> AsyncIterator[str]:
     """Serve it on a free port; yields its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # who has the URL may connect before the server's task runs
         # No date but the application's own: GitHub's stand-in has a clock that may be wrong.
         config = uvicorn.Config(app, log_config=None, lifespan="off", date_header=False)
         server = uvicorn.Server(config)
