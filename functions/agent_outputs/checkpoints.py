@@ -72,5 +72,5 @@ def _grant(fact: JobFact) -> JobGrant:
 
 def _why(fact: JobFact) -> str:
     if isinstance(fact, JobFailed):
-        return f"{fact.reason}: {fact.message}" if fact.message else fact.reason
+        return fact.why()
     return f"cancelled: {fact.reason}" if isinstance(fact, JobCancelled) else "its pod has ended"

@@ -135,8 +135,8 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
             change = {"state": "succeeded", "outcome": fact.outcome, **times}
             change["blocked"] = fact.blocked
         case JobFailed():
-            text = f"{fact.reason}: {fact.message}" if fact.message else fact.reason
-            change = {"state": "failed", "ended_at": time(fact.ended_at), "reason": text[:500]}
+            change = {"state": "failed", "ended_at": time(fact.ended_at)}
+            change["reason"] = fact.why()[:500]
             change |= {"pod_reason": fact.pod_reason or "", "container": fact.container}
             change["blocked"] = fact.blocked
         case JobCancelled():

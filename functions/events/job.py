@@ -136,6 +136,10 @@ class JobFailed(JobFact):
     log: list[str] = Field(default_factory=list)
     blocked: list[str] = Field(default_factory=list)
 
+    def why(self) -> str:
+        """Return the reason, and the message where there is one."""
+        return f"{self.reason}: {self.message}" if self.message else self.reason
+
 
 class JobCancelled(JobFact):
     """A Job was cancelled: stopped before its end, or never made."""

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from functions.events.base import AnyEvent, Event
 from functions.events.job import JobCancelled, JobFailed
@@ -30,6 +30,7 @@ from functions.job_launcher.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.durable import Connection
 from functions.kit.errors import PermanentError
@@ -38,11 +39,8 @@ logger = logging.getLogger(__name__)
 
 # For a task whose request arrives after its cancellation.
 CANCELLATION_RETENTION = timedelta(minutes=10)
-# A larger event is parsed in a thread, so that the event loop goes on.
-INLINE_BYTES = 64 * 1024
 
 Routes = tuple[Route, ...]
-T = TypeVar("T")
 
 
 def has_work(choice: RouteChoice, ctx: Context) -> bool:
@@ -78,7 +76,7 @@ async def add(
     )
     now = ctx.now()
     at = event_time(event, now)
-    source_event = await _in_thread_if_large(event, lambda: _source_event(event))
+    source_event = await off_loop(len(event.data), _source_event, event)
     events: list[Event] = []
     for request in requests:
         if request.unless_open and await tables.open_jobs_of_task(tx, request.task_id):
@@ -208,18 +206,14 @@ async def _requests(choice: RouteChoice, event: AnyEvent, ctx: Context) -> list[
         return []
     try:
         settings = ctx.settings(LauncherSettings)
-        return await _in_thread_if_large(event, lambda: render_requests(choice, event, settings))
+        return await off_loop(len(event.data), render_requests, choice, event, settings)
     except RenderError as error:
         raise PermanentError(str(error)) from None
 
 
 async def choose_route(routes: Routes, event: AnyEvent) -> RouteChoice:
     """Return the event's route; a large event is read in a thread."""
-    return await _in_thread_if_large(event, lambda: choose(routes, event))
-
-
-async def _in_thread_if_large(event: AnyEvent, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if len(event.data) > INLINE_BYTES else work()
+    return await off_loop(len(event.data), choose, routes, event)
 
 
 def event_time(event: AnyEvent, now: datetime) -> datetime:

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from functions.events.agent import command_of
 from functions.events.webhook import PERMISSIONS
 from functions.kit.clients import Github, typed
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.clients.url_path import path
 from functions.kit.context import Context, Resources
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
@@ -37,7 +38,6 @@ REMEMBERED = timedelta(minutes=5)
 # A refusal, as of an App that is not installed there.
 REFUSAL_REMEMBERED = timedelta(minutes=1)
 MAX_REMEMBERED = 10_000
-INLINE_BYTES = 64 * 1024
 NO_CREDENTIALS = "there are no credentials for GitHub"
 NO_ANSWER = "GitHub did not answer"
 READ, READ_PULLS = {"metadata": "read"}, {"pull_requests": "read"}
@@ -107,11 +107,7 @@ async def with_actor(found: Delivery, ctx: Context, *, waits: bool = False) -> D
     With `waits` a `TemporaryError` while GitHub is away, as the delivery will be had again.
     """
     types = ctx.settings(ReceiverSettings).asked_types
-    large = len(found.data) > INLINE_BYTES
-    if large:
-        question = await asyncio.to_thread(question_of, found, types)
-    else:
-        question = question_of(found, types)
+    question = await off_loop(len(found.data), question_of, found, types)
     if question is None:
         return found
     attributes: Mapping[str, str]

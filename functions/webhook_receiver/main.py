@@ -10,7 +10,6 @@ fails   503 while the database is away: nothing was acknowledged; the broker may
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from functions.events.webhook import (
     TaskRequested,
     TaskUpdateRequested,
 )
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import function
 from functions.kit.contract.decorator import route
@@ -47,8 +47,6 @@ from functions.webhook_receiver.refusals import Malformed, Unarmed
 from functions.webhook_receiver.state import Receiver
 
 logger = logging.getLogger(__name__)
-
-INLINE_BYTES = 64 * 1024
 
 
 async def receive(request: Request, ctx: Context) -> Response:
@@ -77,9 +75,7 @@ async def receive(request: Request, ctx: Context) -> Response:
 async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
     """Acknowledge or answer what has proved whose it is."""
     settings = ctx.part(Receiver).settings
-    # A large body takes seconds to read, in which no other request would be answered.
-    large = len(arrival.body) > INLINE_BYTES
-    found = await asyncio.to_thread(source.read, arrival) if large else source.read(arrival)
+    found = await off_loop(len(arrival.body), source.read, arrival)
     if isinstance(found, Question):
         return await ask(ctx.http, settings.job_launcher_url, found)
     _check_agent(found, settings.agents)
