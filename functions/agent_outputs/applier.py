@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from functions.agent_outputs import tables
@@ -24,7 +23,7 @@ from functions.kit.contract import envelope
 from functions.kit.durable import Connection, Key
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
-from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
+from functions.kit.process.background_work import LeasedWork
 from functions.untrusted_text import publishable, redacted
 
 logger = logging.getLogger(__name__)
@@ -42,47 +41,26 @@ MAX_TEXT = 2000
 MAX_UNENDED = 5
 
 
-class Applier(BackgroundWork):
-    """The background work of one process: apply what is due."""
+class Applier(LeasedWork[OutputRow]):
+    """The background work of one process: apply what is due, the oldest first."""
 
-    async def work(self, ctx: Context) -> float | None:
-        while await apply_next(ctx):
-            pass
-        async with ctx.store.connection() as connection:
-            return await tables.next_due_s(connection, ctx.now())
+    rows = tables
 
-
-async def apply_next(ctx: Context) -> bool:
-    """Apply the oldest outputs that are due; False where none are."""
-    async with ctx.store.transaction() as tx:
-        row = await tables.lease(tx, ctx.now(), LEASE_S)
-    if row is None:
-        return False
-    prolong, release = (
-        partial(tables.keep, ctx.store, row.grant.job_id, seconds) for seconds in (LEASE_S, 0.0)
-    )
-    async with leased(prolong, release):
+    async def attempt(self, ctx: Context, row: OutputRow) -> None:
         try:
-            await _attempt(ctx, row)
-        except Exception:
-            # The row is leased: others go before it.
-            logger.exception("outputs of %s wait until their lease ends", row.grant.job_id)
-    return True
-
-
-async def _attempt(ctx: Context, row: OutputRow) -> None:
-    try:
-        if row.unended > MAX_UNENDED:
-            why = f"{MAX_UNENDED} attempts ended with their process: it may need too much memory"
-            await _settle(ctx, row, Unapplied("not_applied", [why]))
-        else:
-            found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
-            await _settle(ctx, row, found)
-    except TemporaryError as error:
-        await _postpone(ctx, row, error.detail, error.delay_s)
-    except Exception as error:
-        logger.exception("outputs of %s", row.grant.job_id)
-        await _postpone(ctx, row, f"{type(error).__name__}: {error}", 0)
+            if row.unended > MAX_UNENDED:
+                why = (
+                    f"{MAX_UNENDED} attempts ended with their process: it may need too much memory"
+                )
+                await _settle(ctx, row, Unapplied("not_applied", [why]))
+            else:
+                found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
+                await _settle(ctx, row, found)
+        except TemporaryError as error:
+            await _postpone(ctx, row, error.detail, error.delay_s)
+        except Exception as error:
+            logger.exception("outputs of %s", row.grant.job_id)
+            await _postpone(ctx, row, f"{type(error).__name__}: {error}", 0)
 
 
 async def _postpone(ctx: Context, row: OutputRow, error: str, delay_s: float) -> None:
@@ -116,14 +94,13 @@ async def _settle(ctx: Context, row: OutputRow, found: Result) -> None:
     durable = ctx.resources.durable
     fact: AgentFact | ApprovalRequested
     async with ctx.store.transaction() as tx:
+        state: tables.State
         if isinstance(found, Unapproved):
-            fact = _approval_requested(ctx, row, found)
-            stored = await tables.wait(tx, row, _result(fact))
+            fact, state, at = _approval_requested(ctx, row, found), "waiting", None
         else:
-            fact = _fact(ctx, row, found)
-            state: tables.State = "delivered" if isinstance(found, Applied) else "undelivered"
-            stored = await tables.settle(tx, row, state, _result(fact), ctx.now())
-        if not stored:
+            fact, at = _fact(ctx, row, found), ctx.now()
+            state = "delivered" if isinstance(found, Applied) else "undelivered"
+        if not await tables.settle(tx, row, state, _result(fact), at):
             return
         entries = await durable.put(tx, ctx.function, _sealed(ctx, fact))
     durable.deliver(entries)

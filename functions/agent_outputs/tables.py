@@ -176,14 +176,14 @@ async def lease(tx: Connection, now: datetime, seconds: float) -> OutputRow | No
     return _row(row) if row else None
 
 
-async def keep(store: Store, job_id: str, seconds: float) -> None:
+async def keep(store: Store, row: OutputRow, seconds: float) -> None:
     """Prolong a lease; with 0 seconds the row is due at once, for any process."""
     async with store.connection() as connection:
         await connection.execute(
             """UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
                    unended = CASE WHEN $2 > 0 THEN unended ELSE 0 END
                WHERE job_id = $1 AND state = 'received'""",
-            *(job_id, seconds),
+            *(row.grant.job_id, seconds),
         )
 
 
@@ -212,29 +212,17 @@ async def settle(
     row: OutputRow,
     state: State,
     result: Mapping[str, Any],
-    at: datetime,
+    at: datetime | None,
     *,
     before: State = "received",
 ) -> bool:
-    """Store what came of a row as it was read; False where it is not in the state `before` any
-    more, or was posted or tried since."""
+    """Store what came of a row as it was read, `at` None where it waits for a user's approval;
+    False where it is not in the state `before` any more, or was posted or tried since."""
     found = await tx.fetchval(
         """UPDATE agent_output SET state = $2, result = $3, settled_at = $4, leased_until = NULL,
                last_error = ''
            WHERE job_id = $1 AND state = $5 AND posted = $6 AND attempts = $7 RETURNING true""",
         *(row.grant.job_id, state, dict(result), at, before, row.posted, row.attempts),
-    )
-    return bool(found)
-
-
-async def wait(tx: Connection, row: OutputRow, result: Mapping[str, Any]) -> bool:
-    """Let it wait for a user's approval; False where `settle` would not store it."""
-    found = await tx.fetchval(
-        """UPDATE agent_output SET state = 'waiting', result = $2, leased_until = NULL,
-               last_error = ''
-           WHERE job_id = $1 AND state = 'received' AND posted = $3 AND attempts = $4
-           RETURNING true""",
-        *(row.grant.job_id, dict(result), row.posted, row.attempts),
     )
     return bool(found)
 

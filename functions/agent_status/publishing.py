@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,7 +21,7 @@ from functions.kit.clients.url_path import path
 from functions.kit.context import Context
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
-from functions.kit.process.background_work import LEASE_S, BackgroundWork, leased
+from functions.kit.process.background_work import LeasedWork
 
 logger = logging.getLogger(__name__)
 
@@ -46,49 +45,31 @@ class _Pull(BaseModel):
     head: _Head
 
 
-class Publisher(BackgroundWork):
+class Publisher(LeasedWork[Thread]):
     """The background work of one process: show what is due, and plan the next edit."""
 
+    rows = tables
+
     async def work(self, ctx: Context) -> float | None:
-        if not ctx.asks_github:
-            return None
-        while await publish_next(ctx):
-            pass
+        return await super().work(ctx) if ctx.asks_github else None
+
+    async def attempt(self, ctx: Context, thread: Thread) -> None:
+        try:
+            # Of a comment that stays deleted, reactions are the only answer.
+            await _react_to_replies(ctx, thread)
+            deleted = thread.comment_deleted or await _publish(ctx, thread)
+            if not all(one["reacted"] for one in thread.replies):
+                async with ctx.store.connection() as connection:
+                    await tables.replies_reacted(connection, thread)
+            await _check(ctx, thread)
+        except (TemporaryError, PermanentError) as error:
+            known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
+            return await _postpone(ctx, thread, error.detail, known_s)
+        except Exception as error:
+            logger.exception("status of %s", thread.key)
+            return await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
         async with ctx.store.connection() as connection:
-            return await tables.next_due_s(connection, ctx.now())
-
-
-async def publish_next(ctx: Context) -> bool:
-    """Show the thread that is due for longest; False where none is."""
-    async with ctx.store.transaction() as tx:
-        thread = await tables.lease(tx, ctx.now(), LEASE_S)
-    if thread is None:
-        return False
-    prolong, release = (
-        partial(tables.keep, ctx.store, thread, seconds) for seconds in (LEASE_S, 0.0)
-    )
-    async with leased(prolong, release):
-        await _attempt(ctx, thread)
-    return True
-
-
-async def _attempt(ctx: Context, thread: Thread) -> None:
-    try:
-        # Of a comment that stays deleted, reactions are the only answer.
-        await _react_to_replies(ctx, thread)
-        deleted = thread.comment_deleted or await _publish(ctx, thread)
-        if not all(one["reacted"] for one in thread.replies):
-            async with ctx.store.connection() as connection:
-                await tables.replies_reacted(connection, thread)
-        await _check(ctx, thread)
-    except (TemporaryError, PermanentError) as error:
-        known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
-        return await _postpone(ctx, thread, error.detail, known_s)
-    except Exception as error:
-        logger.exception("status of %s", thread.key)
-        return await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
-    async with ctx.store.connection() as connection:
-        await tables.shown(connection, thread, ctx.now() + EDIT_EVERY, deleted=deleted)
+            await tables.shown(connection, thread, ctx.now() + EDIT_EVERY, deleted=deleted)
 
 
 async def _publish(ctx: Context, thread: Thread) -> bool:

@@ -12,11 +12,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context as ContextVars
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from functions.kit.context import Context, Resources
+from functions.kit.durable import Connection, Store
 from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 LEASE_S = 30.0
 MIN_PAUSE_S = 0.5  # between two runs of which the first has planned the second
@@ -94,6 +100,48 @@ class BackgroundWork:
         if delay_s is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(MIN_PAUSE_S, delay_s), self._task.trigger)
+
+
+class Rows(Protocol[R]):
+    """Rows that are worked on one after the other: a module of queries is one."""
+
+    async def lease(self, tx: Connection, now: datetime, seconds: float, /) -> R | None:
+        """Take the row that is due for longest, for this process and so long."""
+
+    async def keep(self, store: Store, row: R, seconds: float, /) -> None:
+        """Prolong a lease; with 0 seconds the row is due at once, for any process."""
+
+    async def next_due_s(self, connection: Connection, now: datetime, /) -> float | None:
+        """In how many seconds a row is due that no process works on, if there is one."""
+
+
+class LeasedWork(BackgroundWork, Generic[R]):
+    """Background work on `rows`, each leased meanwhile. A row that fails costs no other."""
+
+    rows: Rows[R]
+
+    async def attempt(self, ctx: Context, row: R) -> None:
+        """Work on one row; what is not settled waits for the lease's end."""
+        raise NotImplementedError
+
+    async def work(self, ctx: Context) -> float | None:
+        while await self._next(ctx):
+            pass
+        async with ctx.store.connection() as connection:
+            return await self.rows.next_due_s(connection, ctx.now())
+
+    async def _next(self, ctx: Context) -> bool:
+        async with ctx.store.transaction() as tx:
+            row = await self.rows.lease(tx, ctx.now(), LEASE_S)
+        if row is None:
+            return False
+        keep = partial(self.rows.keep, ctx.store, row)
+        async with leased(partial(keep, LEASE_S), partial(keep, 0.0)):
+            try:
+                await self.attempt(ctx, row)
+            except Exception:
+                logger.exception("a row waits until its lease ends")
+        return True
 
 
 @asynccontextmanager

@@ -161,7 +161,7 @@ async def test_outputs_that_come_while_their_job_is_given_up_are_applied(
     await pod.collect()
     async with store.transaction() as tx:
         given_up = await tables.settle(tx, read, "undelivered", {}, agents.clock())
-    await tables.keep(store, "job-1", 0)
+    await tables.keep(store, read, 0)
     await store.close()
     assert not given_up
     await agents.minute()
