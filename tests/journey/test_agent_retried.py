@@ -15,6 +15,7 @@ from knative.demo.github import REPOSITORY
 from tests.journey.test_issue_becomes_pull_request import Story, story_of
 from tests.support import eventually
 from tests.support.local_knative import ROOT
+from tests.support.manifest_files import on_top_of
 from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow]
@@ -22,17 +23,11 @@ pytestmark = [pytest.mark.slow]
 
 def overlay(folder: Path) -> Path:
     """The laptop's, with an agent that halts."""
-    folder.mkdir()
+    on_top_of(OVERLAY, folder)
     agent = {
         "command": ["python", "-m", "tests.support.halting_agent"],
         "workingDir": os.path.relpath(ROOT, folder),
     }
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(OVERLAY, folder)],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     images = {"images": {"dsm-sample-agent": agent}}
     (folder / "knative-local.yaml").write_text(yaml.safe_dump(images))
     return folder

@@ -16,6 +16,7 @@ import yaml
 from knative.demo.github import REPOSITORY
 from tests.journey.test_issue_becomes_pull_request import Story, story_of
 from tests.support.job_world import shipped_routes
+from tests.support.manifest_files import on_top_of
 from tests.support.warm_data import OVERLAY, WarmData
 
 pytestmark = [pytest.mark.slow]
@@ -35,15 +36,7 @@ def approved(folder: Path) -> Path:
         "metadata": {"name": "job-routes", "namespace": "dsm"},
         "data": {"routes.yaml": routes.replace(OUTPUTS, OUTPUTS + APPROVAL, 1)},
     }
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(OVERLAY, folder)],
-        "patches": [{"patch": yaml.safe_dump(config)}],
-    }
-    folder.mkdir(parents=True)
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return folder
+    return on_top_of(OVERLAY, folder, {"patch": yaml.safe_dump(config)})
 
 
 @pytest.fixture

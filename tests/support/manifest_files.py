@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from knative.local.manifests.load import World, load
 from knative.local.manifests.problems import ManifestError
@@ -25,6 +27,19 @@ SERVICE = """
         spec:
           containers: [{image: echo}]
 """
+
+
+def on_top_of(overlay: Path, folder: Path, *patches: object) -> Path:
+    """Make `folder` an overlay of `overlay`, with `patches` as a kustomization takes them."""
+    folder.mkdir(parents=True)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(overlay, folder)],
+        "patches": list(patches),
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from knative.local.instance import free_port
 from knative.local.random_secrets import read
@@ -25,6 +23,7 @@ from tests.support.github_standin import GithubStandIn
 from tests.support.github_world import Fate
 from tests.support.listening import listening
 from tests.support.local_knative import ROOT
+from tests.support.manifest_files import on_top_of
 
 OVERLAY = ROOT / "knative/overlays/local"
 REPOSITORY, HOOK = "o/r", "repos/o/r/hooks/1"
@@ -154,17 +153,5 @@ def _overlay(folder: Path, token: str) -> Path:
         {"op": "add", "path": at, "value": {"name": name, "value": value}}
         for name, value in settings.items()
     ]
-    folder.mkdir(parents=True)
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(OVERLAY, folder)],
-        "patches": [
-            {
-                "target": {"kind": "Service", "name": "webhook-receiver"},
-                "patch": json.dumps(patch),
-            }
-        ],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return folder
+    target = {"kind": "Service", "name": "webhook-receiver"}
+    return on_top_of(OVERLAY, folder, {"target": target, "patch": json.dumps(patch)})

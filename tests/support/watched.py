@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from tests.support.local_knative import LocalKnative
+from tests.support.manifest_files import on_top_of
 
 # From where functions are started: an absolute path could be one that a volume stands for.
 WATCH = "tests/support/loop_watch"
@@ -41,15 +39,7 @@ def watched(overlay: Path, folder: Path) -> Path:
     at = "/spec/template/spec/containers/0/env/-"
     patch = [{"op": "add", "path": at, "value": watch}]
     target = {"group": "serving.knative.dev", "kind": "Service"}
-    folder.mkdir(parents=True)
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(overlay, folder)],
-        "patches": [{"target": target, "patch": json.dumps(patch)}],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return folder
+    return on_top_of(overlay, folder, {"target": target, "patch": json.dumps(patch)})
 
 
 def misdeeds(runtime: LocalKnative) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,11 @@ class TestSchedules:
         assert "Unavailable" in page
 
 
+async def sent_as(cluster: Cluster, type: str) -> list[Any]:
+    """The data of what was sent of a type."""
+    return [json.loads(one.data) for one in cluster.sink.messages if one.type == type]
+
+
 class TestJobs:
     async def test_a_job_shows_its_log_and_can_be_stopped_by_name(
         self, cluster: Cluster, functions_database: str, tmp_path: Path
@@ -206,14 +212,7 @@ class TestJobs:
                 assert job["job_id"] in (await client.get("/jobs/panels/jobs")).text
                 assert (await press(client, f"{at}/cancel")).status_code == 303
 
-            async def commands() -> list[Any]:
-                return [
-                    json.loads(message.data)
-                    for message in cluster.sink.messages
-                    if message.type == "io.dsm.job.cancel.requested.v1"
-                ]
-
-            sent = await eventually(commands)
+            sent = await eventually(partial(sent_as, cluster, "io.dsm.job.cancel.requested.v1"))
         assert sent == [{"job": job["job_id"], "reason": f"cancelled over HTTP by local: {REASON}"}]
 
     async def test_what_waits_for_approval_is_shown_and_decided_with_a_reason(
@@ -310,14 +309,7 @@ class TestJobs:
                 assert f"{at}/retry" in (await client.get(f"{at}/panels/job")).text
                 assert (await press(client, f"{at}/retry")).status_code == 303
 
-            async def commands() -> list[Any]:
-                return [
-                    json.loads(message.data)
-                    for message in cluster.sink.messages
-                    if message.type == "io.dsm.job.retry.requested.v1"
-                ]
-
-            sent = await eventually(commands)
+            sent = await eventually(partial(sent_as, cluster, "io.dsm.job.retry.requested.v1"))
         assert sent == [{"job": job["job_id"], "reason": f"retried over HTTP by local: {REASON}"}]
 
     @pytest.mark.parametrize(
