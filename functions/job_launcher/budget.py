@@ -81,11 +81,11 @@ class GroupBudget:
 
     def environment(self) -> dict[str, str]:
         """Return what a Job may use at its start, for its agent's own limits."""
+        limits = self.limits.limits
+        left = {unit: max(0.0, limits[unit] - self.used.get(unit, 0.0)) for unit in limits}
         return {
-            f"BUDGET_{unit.upper()}": f"{max(0.0, limit - self.used.get(unit, 0.0)):.2f}"
-            if unit == "usd"
-            else str(int(max(0.0, limit - self.used.get(unit, 0.0))))
-            for unit, limit in self.limits.limits.items()
+            f"BUDGET_{unit.upper()}": f"{rest:.2f}" if unit == "usd" else str(int(rest))
+            for unit, rest in left.items()
         }
 
 
