@@ -152,48 +152,45 @@ async def _job(ask: Ask, id: str) -> Row:
 
 
 async def confirm(view: View) -> Response:
-    job = await _job(view.ask, view.query["id"])
-    values = {
-        "title": f"Stop {job['job_id']}?",
-        "text": "Its pod gets the time that it has to end; what it has done stays done.",
-        "facts": {"task": job["task_id"], "service": job["service"], "state": job["state"]},
-        "fields": {},
-        "action": f"{path('jobs', job['job_id'])}/cancel",
-        "button": "Stop it",
-        "back": path("jobs", job["job_id"]),
-    }
-    return render(view, "confirm.html", values)
+    text = "Its pod gets the time that it has to end; what it has done stays done."
+    return await _confirm(view, "Stop", text, "cancel")
 
 
 async def cancel(view: View) -> Response:
-    form, who = await view.authentication.act()
-    at = path("jobs", view.query["id"])
-    reason = urlencode({"reason": form["reason"]})
-    await view.ask.function(FUNCTION).act(f"{at}/cancel?{reason}", who)
-    return done(view, at, "It was asked to stop.")
+    return await _act(view, "cancel", "It was asked to stop.")
 
 
 async def confirm_retry(view: View) -> Response:
+    text = "A new Job goes on from what this one has left, and costs again."
+    return await _confirm(view, "Retry", text, "retry")
+
+
+async def retry(view: View) -> Response:
+    return await _act(view, "retry", "It was asked for once more.")
+
+
+async def _confirm(view: View, verb: str, text: str, word: str) -> Response:
     job = await _job(view.ask, view.query["id"])
     at = path("jobs", job["job_id"])
     values = {
-        "title": f"Retry {job['job_id']}?",
-        "text": "A new Job goes on from what this one has left, and costs again.",
+        "title": f"{verb} {job['job_id']}?",
+        "text": text,
         "facts": {"task": job["task_id"], "service": job["service"], "state": job["state"]},
         "fields": {},
-        "action": f"{at}/retry",
-        "button": "Retry it",
+        "action": f"{at}/{word}",
+        "button": f"{verb} it",
         "back": at,
     }
     return render(view, "confirm.html", values)
 
 
-async def retry(view: View) -> Response:
+async def _act(view: View, word: str, notice: str) -> Response:
+    """Have job-launcher do it, with the form's reason."""
     form, who = await view.authentication.act()
     at = path("jobs", view.query["id"])
     reason = urlencode({"reason": form["reason"]})
-    await view.ask.function(FUNCTION).act(f"{at}/retry?{reason}", who)
-    return done(view, at, "It was asked for once more.")
+    await view.ask.function(FUNCTION).act(f"{at}/{word}?{reason}", who)
+    return done(view, at, notice)
 
 
 DECISIONS = {"approve": "Approve", "reject": "Reject"}
@@ -237,11 +234,8 @@ def _diffstat(file: Row) -> str:
 
 
 async def decide(view: View) -> Response:
-    form, who = await view.authentication.act()
-    at, word = path("jobs", view.query["id"]), _word(view)
-    reason = urlencode({"reason": form["reason"]})
-    await view.ask.function(FUNCTION).act(f"{at}/{word}?{reason}", who)
-    return done(view, at, "It was approved." if word == "approve" else "It was rejected.")
+    word = _word(view)
+    return await _act(view, word, "It was approved." if word == "approve" else "It was rejected.")
 
 
 def _word(view: View) -> str:

@@ -47,9 +47,9 @@ class AgentUsage(Value):
     session: Text | None = Field(None, max_length=200)
 
 
-class AgentFact(Event):
-    """What came of a Job's outputs; `repository` is owner/name on GitHub, or empty, `issue` the
-    number of the issue or pull request that it was about."""
+class AboutAgentJob(Event):
+    """About an agent's Job; `repository` is owner/name on GitHub, or empty, `issue` the number of
+    the issue or pull request that it was about."""
 
     correlation_id: Annotated[str, Attribute()] = ""
     traceparent: Annotated[str, Attribute()] = ""
@@ -59,12 +59,17 @@ class AgentFact(Event):
     route: str
     repository: str = ""
     issue: int | None = None
-    settled_at: datetime
-    usage: AgentUsage = AgentUsage()
-    summary: str = ""
 
     def subject(self) -> str | None:
         return self.job_id
+
+
+class AgentFact(AboutAgentJob):
+    """What came of a Job's outputs."""
+
+    settled_at: datetime
+    usage: AgentUsage = AgentUsage()
+    summary: str = ""
 
     def identity(self) -> str | None:
         # The outputs of a Job are settled once more where they come after it was given up.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from functions.events.agent import AgentUsage
-from functions.events.base import Attribute, Event, Value
+from functions.events.agent import AboutAgentJob, AgentUsage
+from functions.events.base import Value
 
 Stage = Literal["start", "outputs"]
 Decision = Literal["approved", "rejected", "expired"]
@@ -33,21 +33,10 @@ class ChangedFile(Value):
     deletions: int | None = None
 
 
-class ApprovalFact(Event):
+class ApprovalFact(AboutAgentJob):
     """What is true of an approval; `before` is what a Job may not do without it."""
 
-    correlation_id: Annotated[str, Attribute()] = ""
-    traceparent: Annotated[str, Attribute()] = ""
-
-    job_id: str
-    task_id: str
-    route: str
-    repository: str = ""
-    issue: int | None = None
     before: Stage
-
-    def subject(self) -> str | None:
-        return self.job_id
 
     def identity(self) -> str | None:
         # Each is requested once, and decided once.
