@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support.local_knative import LocalKnative
-from tests.support.saga_world import TENANT
+from tests.support.saga_world import TENANT, register_tenant
 from tests.support.warm_data import OVERLAY, WarmData
 from tests.support.watched import misdeeds, watching
 
@@ -27,16 +27,8 @@ QUEUED, STARTED, SUCCEEDED = (
 
 async def begin(knative: LocalKnative) -> list[str]:
     """Start runs and request Jobs; the ids of the runs."""
-    worker = {"orchName": TENANT["orchName"], "as": "worker"}
     async with knative.client("orchestrator") as client:
-        for service, body in (
-            ("tenant-service", TENANT),
-            ("realm-service", worker | {"steps": [{"name": "createRealm"}]}),
-            ("client-service", worker | {"steps": [{"name": "createClient"}]}),
-        ):
-            headers = {"X-Service-Name": service}
-            answer = await client.post(f"{SAGAS}/register", json=body, headers=headers)
-            assert answer.is_success, answer.text
+        await register_tenant(client)
 
         async def started(number: int) -> str:
             tenant = {"tenantId": f"t-{number}", "realmName": f"t-{number}"}

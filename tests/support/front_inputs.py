@@ -18,7 +18,7 @@ from functions.events.saga import StepAnswered
 from functions.events.schedule import ScheduleDue
 from tests.support import webhook_requests as make
 from tests.support.repository import GOLDEN
-from tests.support.saga_world import TENANT
+from tests.support.saga_world import TENANT, register_tenant
 
 FRONTS = ("project_service", "backlog_setup", "orchestrator", "webhook_receiver")
 # What each front writes for what it takes.
@@ -129,15 +129,7 @@ async def _answer(client: httpx.AsyncClient) -> Any:
 async def _with_workers(client: httpx.AsyncClient) -> None:
     if str(client.base_url) in _WITH_WORKERS:
         return
-    worker = {"orchName": TENANT["orchName"], "as": "worker"}
-    for service, body in (
-        ("tenant-service", TENANT),
-        ("realm-service", worker | {"steps": [{"name": "createRealm"}]}),
-        ("client-service", worker | {"steps": [{"name": "createClient"}]}),
-    ):
-        headers = {"X-Service-Name": service}
-        answer = await client.post("/api/orchestration/register", json=body, headers=headers)
-        assert answer.status_code == 200, answer.text
+    await register_tenant(client)
     _WITH_WORKERS.add(str(client.base_url))
 
 

@@ -26,6 +26,19 @@ TENANT = {
 }
 
 
+async def register_tenant(client: httpx.AsyncClient) -> None:
+    """Register TENANT and a worker for each of its steps, at an orchestrator."""
+    worker = {"orchName": TENANT["orchName"], "as": "worker"}
+    for service, body in (
+        ("tenant-service", TENANT),
+        ("realm-service", worker | {"steps": [{"name": "createRealm"}]}),
+        ("client-service", worker | {"steps": [{"name": "createClient"}]}),
+    ):
+        headers = {"X-Service-Name": service}
+        answer = await client.post("/api/orchestration/register", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+
 class SagaWorld:
     """What tests do in it: ask the API, carry events, look at what the workers have."""
 

@@ -29,7 +29,7 @@ from tests.support.dsm_services import World
 from tests.support.job_world import shipped_routes
 from tests.support.loop_load import serving_others
 from tests.support.repository import GOLDEN, all_folders, event_types, target
-from tests.support.saga_world import TENANT
+from tests.support.saga_world import TENANT, register_tenant
 
 CASES = 25
 LABELLED = "com.github.issue.labeled"
@@ -120,16 +120,8 @@ class Consumer:
 
     async def _executed(self) -> str:
         """A new run, whose first step waits for the answer of its worker."""
-        worker = {"orchName": TENANT["orchName"], "as": "worker"}
         async with self.cluster.client("orchestrator") as client:
-            for service, body in (
-                ("tenant-service", TENANT),
-                ("realm-service", worker | {"steps": [{"name": "createRealm"}]}),
-                ("client-service", worker | {"steps": [{"name": "createClient"}]}),
-            ):
-                headers = {"X-Service-Name": service}
-                answer = await client.post(f"{SAGAS}/register", json=body, headers=headers)
-                assert answer.is_success, answer.text
+            await register_tenant(client)
             answer = await client.post(f"{SAGAS}/execute/{TENANT['orchName']}", json={})
         return str(answer.json()["flowId"])
 
