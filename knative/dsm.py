@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from knative.version import ShowVersion
 
-_LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli"
+_LOCAL, _RECEIVER = "knative.local.cli.main", "functions.webhook_receiver.cli.commands"
 
 # Command: its module, its first arguments, its help. Modules are imported on use only.
 COMMANDS = {

@@ -10,7 +10,7 @@ from functions.console.ask import Ask, Row
 from functions.console.events import FILTERS, fits, search
 from functions.console.formatting import instant
 from functions.console.panels import Query
-from functions.console.plot import line_plot
+from functions.console.plots.plot import line_plot
 
 # Name, what it covers, and how many parts it has.
 RANGES = {

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.panels import NotHere, Query
-from functions.console.trace_graph import trace_graph
-from functions.console.waterfall import waterfall
+from functions.console.plots.trace_graph import trace_graph
+from functions.console.plots.waterfall import waterfall
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 

@@ -19,38 +19,37 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.console import (
     agents,
-    attention,
-    bulk,
-    dead_letter_actions,
     dead_letters,
     event_pages,
     jobs,
-    orchestration_actions,
     orchestrations,
-    projects,
-    schedule_actions,
     schedule_page,
     schedules,
     search,
     service_health,
     sign_in,
-    sprint_page,
-    sprints,
-    today,
+)
+from functions.console.actions import (
+    bulk,
+    dead_letter_actions,
+    orchestration_actions,
+    schedule_actions,
     user_actions,
 )
 from functions.console.ask import Ask
-from functions.console.authentication import Authentication
-from functions.console.ended_sessions import retention
+from functions.console.authentication.authentication import Authentication
+from functions.console.authentication.ended_sessions import retention
 from functions.console.rendering import FOLDER, SECURITY, View, problem
 from functions.console.settings import ConsoleSettings, check_settings
+from functions.console.sprints import projects, sprint_page, sprints
+from functions.console.today import attention, today_page
 from functions.kit.context import Context
 from functions.kit.contract import api, new_app
 from functions.kit.contract.users import UserSettings
 from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (
-    today,
+    today_page,
     user_actions,
     search,
     attention,

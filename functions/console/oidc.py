@@ -18,9 +18,9 @@ from urllib.parse import quote_plus, urlencode
 import httpx
 from starlette.responses import RedirectResponse, Response
 
+from functions.console.authentication.request_origin import Refused
+from functions.console.authentication.sessions import Session
 from functions.console.rendering import View
-from functions.console.request_origin import Refused
-from functions.console.sessions import Session
 from functions.kit.contract.token_check import Unauthenticated, claims_of
 from functions.kit.contract.users import (
     NamedUser,

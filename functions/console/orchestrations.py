@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
 from functions.console.formatting import format_state, instant, tone
-from functions.console.graph import Graph, Node, graph
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.sprints import number_of
+from functions.console.plots.graph import Graph, Node, graph
+from functions.console.sprints.sprints import number_of
 from functions.kit.clients import path
 
 FUNCTION = "orchestrator"

@@ -15,11 +15,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask
-from functions.console.authentication import Authentication
+from functions.console.authentication.authentication import Authentication
+from functions.console.authentication.request_origin import Refused
 from functions.console.csv_table import as_csv
 from functions.console.panels import Panel, Query, Shown, show, show_one
 from functions.console.rendering import View, drawing, problem, render, streamed
-from functions.console.request_origin import Refused
 from functions.kit.context import Context
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 

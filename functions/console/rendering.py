@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from functions.console import formatting
 from functions.console.ask import Ask
-from functions.console.authentication import Authentication
+from functions.console.authentication.authentication import Authentication
 from functions.console.panels import Draw, Query, Shown
 from functions.console.time_zone import zone_of
 from functions.kit.errors import FunctionError, PermanentError

@@ -13,11 +13,12 @@ from starlette.routing import Route
 
 from functions.console import service_health
 from functions.console.ask import Ask
+from functions.console.employees import names_of
 from functions.console.formatting import short_type
 from functions.console.pages import endpoint
 from functions.console.ping_sources import name_of, sources_of
 from functions.console.rendering import View, render
-from functions.console.today import names_of, notes_of
+from functions.console.today.today_page import notes_of
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
 

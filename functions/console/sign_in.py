@@ -10,10 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console import oidc, time_zone
+from functions.console.authentication.request_origin import Refused, peer_of
+from functions.console.authentication.sessions import Session, SignInAttempts
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
-from functions.console.request_origin import Refused, peer_of
-from functions.console.sessions import Session, SignInAttempts
 from functions.console.time_zone import is_zone
 from functions.kit.contract.users import UserSettings
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened

@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from functions.events.approval import Decision, Stage
 from functions.events.webhook import JobCancelRequested, JobRetryRequested
-from functions.job_launcher import approvals, budget_usage, facts, listing, retries
-from functions.job_launcher.controller import Controller
+from functions.job_launcher import budget_usage, facts, listing
+from functions.job_launcher.commands import approvals, retries
+from functions.job_launcher.controller.controller import Controller
 from functions.job_launcher.decide import ENDED, State
 from functions.job_launcher.logs import logs
 from functions.job_launcher.outcome import status_of

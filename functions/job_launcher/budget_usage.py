@@ -11,7 +11,7 @@ from typing import Any
 
 from functions.job_launcher import facts
 from functions.job_launcher.budget import UNITS, WARNS_AT, GroupBudget, Unit, limits_of
-from functions.job_launcher.routes_source import routes_of
+from functions.job_launcher.routes.source import routes_of
 from functions.job_launcher.tables import JobRow, changes_row, row_of
 from functions.kit.context import Context
 from functions.kit.durable import Connection

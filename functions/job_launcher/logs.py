@@ -13,8 +13,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.job_launcher import kubernetes_jobs
 from functions.job_launcher.decide import ENDED, QUEUED
+from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import row_and_reason
 from functions.kit.clients.kubernetes import Forbidden
@@ -95,8 +95,7 @@ async def _page(
         return LogPage(b"", after, reason=f"has not started: {reason or 'it is queued'}")
     try:
         names = [
-            str(pod["metadata"]["name"])
-            for pod in await kubernetes_jobs.pods_of(ctx.cluster, row.id)
+            str(pod["metadata"]["name"]) for pod in await job_calls.pods_of(ctx.cluster, row.id)
         ]
         if names:
             return await _of_pod(ctx, names, after, tail)

@@ -33,13 +33,14 @@ from functions.events.webhook import (
     JobRetryRequested,
     TaskUpdateRequested,
 )
-from functions.job_launcher import approvals, commands, issue_commands, outcome, retries, tables
+from functions.job_launcher import outcome, tables
 from functions.job_launcher.api import ROUTES
-from functions.job_launcher.controller import Controller
+from functions.job_launcher.commands import approvals, issue_commands, job_commands, retries
+from functions.job_launcher.controller.controller import Controller
 from functions.job_launcher.facts import EMITS
 from functions.job_launcher.gauges import gauges
-from functions.job_launcher.route_file import BadRoutes
-from functions.job_launcher.routes_source import routes_of
+from functions.job_launcher.routes.route_file import BadRoutes
+from functions.job_launcher.routes.source import routes_of
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit.context import Context
 from functions.kit.contract import function
@@ -79,10 +80,10 @@ async def ignores(event: Event, ctx: Context) -> bool:
         return event.before == "start"  # which is our own
     if not isinstance(event, AnyEvent):
         return False
-    choice = await commands.choose_route(ctx.part(routes_of).routes(), event)
+    choice = await job_commands.choose_route(ctx.part(routes_of).routes(), event)
     if command := issue_commands.command_in(choice):
         return not await issue_commands.has_effect(command, ctx)
-    return not commands.has_work(choice, ctx)
+    return not job_commands.has_work(choice, ctx)
 
 
 @function(
@@ -122,14 +123,14 @@ async def job_launcher(
             await approvals.outputs_wait(tx, event)
             return []
         case JobCancelRequested():
-            return await commands.cancel(event, ctx, tx)
+            return await job_commands.cancel(event, ctx, tx)
         case JobRetryRequested():
             return await retries.retry(event, ctx, tx)
         case TaskUpdateRequested():
-            return await commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
+            return await job_commands.update(lambda: ctx.part(routes_of).routes(), event, ctx, tx)
         case AnyEvent():
             routes = ctx.part(routes_of).routes()
-            choice = await commands.choose_route(routes, event)
+            choice = await job_commands.choose_route(routes, event)
             if command := issue_commands.command_in(choice):
                 return await issue_commands.run(command, choice, routes, event, ctx, tx)
-            return await commands.enqueue(choice, event, ctx, tx)
+            return await job_commands.enqueue(choice, event, ctx, tx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from functions.job_launcher import approvals, budget_usage, outcome, queue, tables
+from functions.job_launcher import budget_usage, outcome, queue, tables
 from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
@@ -74,11 +74,19 @@ def reason_of(row: JobRow, decision: QueueDecision) -> str:
     """Return why a Job waits, what keeps its pod from starting, or how it ended."""
     if row.cancel is not None and row.state not in ENDED:
         return f"to be stopped: {row.cancel}"
-    if waiting := approvals.waiting_reason(row):
+    if waiting := approval_reason(row):
         return waiting
     if row.state != QUEUED:
         return row.reason
     return decision.reasons.get(row.id) or row.reason or "due"
+
+
+def approval_reason(row: JobRow) -> str:
+    """Return what a Job waits for; empty where it waits for no user."""
+    if row.approval is None or row.approval_until is None:
+        return ""
+    what = "it waits" if row.approval == "start" else "its outputs wait"
+    return f"{what} for approval, until {cloudevents.format_time(row.approval_until)}"
 
 
 async def read_queue(ctx: Context, connection: Any) -> QueueDecision:

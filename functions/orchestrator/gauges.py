@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functions.kit.context import Context
 from functions.kit.telemetry import Gauge
-from functions.orchestrator import due_runs
 from functions.orchestrator.decide.model import RunStatus
+from functions.orchestrator.engine import due_runs
 from functions.orchestrator.orchestrator import Orchestrator
 
 

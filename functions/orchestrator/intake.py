@@ -16,10 +16,10 @@ from functions.kit import cloudevents
 from functions.kit.contract import envelope
 from functions.kit.contract.documents import parsed
 from functions.kit.errors import PermanentError
-from functions.orchestrator.batch import Start
 from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
-from functions.orchestrator.registration_request import RegistrationDocument, read
+from functions.orchestrator.engine.batch import Start
+from functions.orchestrator.registration.registration_request import RegistrationDocument, read
 from functions.orchestrator.stored_json import MAX_BYTES, MAX_RESULT_BYTES, storable
 
 INPUTS: tuple[type[Event], ...] = (

@@ -33,8 +33,8 @@ from functions.kit.contract import Ctx, api, new_app, run_tick
 from functions.kit.contract.callers import CallerSettings
 from functions.kit.contract.problem import ProblemDetails
 from functions.kit.contract.runs import runs
-from functions.orchestrator import command_routes, problems, query_routes
-from functions.orchestrator.deduplication import Claim
+from functions.orchestrator.api import command_routes, problems, query_routes
+from functions.orchestrator.engine.deduplication import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.intake import (
     INPUTS,

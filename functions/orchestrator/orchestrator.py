@@ -15,15 +15,15 @@ from functions.kit.durable import inbox
 from functions.kit.errors import PermanentError
 from functions.kit.settings import Settings
 from functions.kit.telemetry import correlation
-from functions.orchestrator import registration
-from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.decide.inputs import Input
-from functions.orchestrator.deduplication import FUNCTION, Claim
-from functions.orchestrator.engine import Engine
-from functions.orchestrator.messages import of_registration
-from functions.orchestrator.registration import Registered, RegistrationRejected
-from functions.orchestrator.registration_request import RegistrationDocument
-from functions.orchestrator.timer_loop import TimerLoop
+from functions.orchestrator.engine.batch import Done, Item, Start
+from functions.orchestrator.engine.deduplication import FUNCTION, Claim
+from functions.orchestrator.engine.engine import Engine
+from functions.orchestrator.engine.messages import of_registration
+from functions.orchestrator.engine.timer_loop import TimerLoop
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration import Registered, RegistrationRejected
+from functions.orchestrator.registration.registration_request import RegistrationDocument
 
 
 class OrchestratorSettings(Settings):

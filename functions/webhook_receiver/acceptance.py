@@ -8,11 +8,11 @@ from datetime import datetime
 
 from functions.kit.context import Context
 from functions.kit.durable import Connection
-from functions.webhook_receiver import alert_state, issue_state
-from functions.webhook_receiver.actor import with_actor
-from functions.webhook_receiver.alert_state import Alert
-from functions.webhook_receiver.issue_state import Labelled
+from functions.webhook_receiver.github_actor import with_actor
 from functions.webhook_receiver.reconcile_settings import compares_alerts, compares_issues
+from functions.webhook_receiver.senders import alert_state, issue_state
+from functions.webhook_receiver.senders.alert_state import Alert
+from functions.webhook_receiver.senders.issue_state import Labelled
 from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 

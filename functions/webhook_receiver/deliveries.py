@@ -16,9 +16,10 @@ from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import Query, page
 from functions.kit.errors import Conflict, NotFound
-from functions.webhook_receiver import standard_webhooks, tables
+from functions.webhook_receiver import tables
 from functions.webhook_receiver.intake import SOURCES
 from functions.webhook_receiver.refusals import Malformed, Unarmed, Unauthorised
+from functions.webhook_receiver.senders import standard_webhooks
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.state import Receiver
 

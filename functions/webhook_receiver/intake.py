@@ -22,17 +22,17 @@ from functions.events.webhook import GrafanaNotified
 from functions.kit import cloudevents
 from functions.kit.contract.problem import describe, wrong_fields
 from functions.kit.telemetry import trace
-from functions.webhook_receiver import (
-    decide,
+from functions.webhook_receiver import decide
+from functions.webhook_receiver.decide import Question
+from functions.webhook_receiver.refusals import Malformed
+from functions.webhook_receiver.senders import (
     github_adapter,
     github_proof,
     github_shape,
     grafana_proof,
     standard_webhooks,
 )
-from functions.webhook_receiver.decide import Question
-from functions.webhook_receiver.proof import Proof
-from functions.webhook_receiver.refusals import Malformed
+from functions.webhook_receiver.senders.proof import Proof
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.tables import Delivery
 

@@ -36,9 +36,9 @@ from functions.kit.errors import NotFound
 from functions.kit.settings import BadSetting
 from functions.webhook_receiver import deliveries, tables
 from functions.webhook_receiver.acceptance import accept
-from functions.webhook_receiver.actor import NO_CREDENTIALS
 from functions.webhook_receiver.decide import Question
 from functions.webhook_receiver.gauges import gauges
+from functions.webhook_receiver.github_actor import NO_CREDENTIALS
 from functions.webhook_receiver.intake import SOURCES, Arrival, Source
 from functions.webhook_receiver.launcher import ask, check_retry, what_it_cancels
 from functions.webhook_receiver.reconcile import health as lost

@@ -9,7 +9,7 @@ from functools import cached_property
 from pydantic import Field
 
 from functions.kit.settings import BadSetting, Settings
-from functions.webhook_receiver import standard_webhooks
+from functions.webhook_receiver.senders import standard_webhooks
 
 SOURCES = ("github", "grafana", "pm", "cli")
 

@@ -32,14 +32,14 @@ from functions.kit import cloudevents
 from functions.kit.durable import Relay, Store, migrate
 from functions.kit.process.serve import settle_memory
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registration
-from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
-from functions.orchestrator.deduplication import Claim
-from functions.orchestrator.engine import Engine
+from functions.orchestrator.engine.batch import Item, Start
+from functions.orchestrator.engine.deduplication import Claim
+from functions.orchestrator.engine.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.registration_request import read
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration_request import read
 from tests.bench import stored_runs
 from tests.bench.processes import processor_s
 from tests.bench.report import Row

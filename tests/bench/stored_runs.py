@@ -11,7 +11,7 @@ import asyncpg
 
 from functions.kit.durable.database import Store
 from functions.kit.durable.retention import keep_small
-from functions.orchestrator.deduplication import FUNCTION
+from functions.orchestrator.engine.deduplication import FUNCTION
 from functions.orchestrator.retention import rules
 
 # Ids of runs grow with time (version 7), so those that are stored are neighbours, too.

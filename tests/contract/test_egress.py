@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from functions.job_launcher import egress
+from functions.job_launcher.kubernetes import egress
 from functions.job_launcher.settings import LauncherSettings
 from tests.contract.overlays import OVERLAYS, built
 from tests.support.egress_standin import COMPONENT, lists

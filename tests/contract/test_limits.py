@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import yaml
 
 from functions.events.webhook import MAX_DESCRIPTION, TaskRequested
-from functions.job_launcher.render import MAX_FILE_BYTES
+from functions.job_launcher.routes.render import MAX_FILE_BYTES
 from functions.kit.settings import ProcessSettings
 from functions.webhook_receiver.settings import ReceiverSettings
 from tests.contract.overlays import objects

@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from functions.console import sprints
 from functions.console.main import console
+from functions.console.sprints import sprints
 from tests.dsm.conftest import Dsm
 from tests.support.console_browser import browser
 

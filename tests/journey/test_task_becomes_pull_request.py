@@ -8,7 +8,7 @@ import io
 import httpx
 import pytest
 
-from functions.webhook_receiver import cli
+from functions.webhook_receiver.cli import commands as cli
 from knative.demo.github import REPOSITORY
 from tests.journey.test_issue_becomes_pull_request import ASKED, Story
 from tests.journey.test_issue_becomes_pull_request import story as story

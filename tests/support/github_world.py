@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from functions.webhook_receiver import github_proof
+from functions.webhook_receiver.senders import github_proof
 from tests.support.github_answers import API
 from tests.support.openapi import Document
 

@@ -12,7 +12,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.webhook_receiver import grafana_proof
+from functions.webhook_receiver.senders import grafana_proof
 
 PATH = "/api/alertmanager/grafana/api/v2/alerts"
 POINT = "agents"

@@ -22,15 +22,16 @@ from functions.kit.durable import Relay, Store
 from functions.kit.durable.database import explained
 from functions.kit.errors import NotFound, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registration, run_store
-from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.decide.inputs import Answered, Input
 from functions.orchestrator.decide.model import Action, Run
-from functions.orchestrator.deduplication import Claim
-from functions.orchestrator.engine import Engine
+from functions.orchestrator.engine import run_store
+from functions.orchestrator.engine.batch import Done, Item, Start
+from functions.orchestrator.engine.deduplication import Claim
+from functions.orchestrator.engine.engine import Engine
+from functions.orchestrator.engine.timer_loop import TimerLoop
 from functions.orchestrator.intake import answer_of, event_in
-from functions.orchestrator.registration_request import read
-from functions.orchestrator.timer_loop import TimerLoop
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration_request import read
 from tests.support.crashing_store import CrashingStore
 from tests.support.saga_model import Key, Sent, Workers
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 
-from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
+from functions.webhook_receiver.senders import github_proof, grafana_proof, standard_webhooks
 
 # The receivers' clock in tests: a request that was made when tests are collected stays fresh.
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

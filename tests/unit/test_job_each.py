@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.job_launcher.decide import JobRequest
-from functions.job_launcher.match import choose
-from functions.job_launcher.render import MAX_JOBS, render_requests
-from functions.job_launcher.rendered_fields import RenderError
-from functions.job_launcher.route_file import BadRoutes, parse
-from functions.job_launcher.routes import main
+from functions.job_launcher.routes.check import main
+from functions.job_launcher.routes.match import choose
+from functions.job_launcher.routes.render import MAX_JOBS, render_requests
+from functions.job_launcher.routes.rendered_fields import RenderError
+from functions.job_launcher.routes.route_file import BadRoutes, parse
 from tests.support.job_events import FUNCTIONS, IMAGE, LAUNCHER, event
 from tests.support.job_world import shipped_routes
 

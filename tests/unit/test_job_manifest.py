@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from functions.agent_outputs import outputs
 from functions.events.base import AnyEvent
-from functions.job_launcher import manifest
 from functions.job_launcher.decide import JobRequest
-from functions.job_launcher.match import choose
-from functions.job_launcher.render import job_id, render_requests
-from functions.job_launcher.rendered_fields import RenderError
-from functions.job_launcher.route_file import parse
+from functions.job_launcher.kubernetes import manifest
+from functions.job_launcher.routes.match import choose
+from functions.job_launcher.routes.render import job_id, render_requests
+from functions.job_launcher.routes.rendered_fields import RenderError
+from functions.job_launcher.routes.route_file import parse
 from functions.job_launcher.settings import LauncherSettings
 from tests.support.job_events import FUNCTIONS, IMAGE, ISSUE, LAUNCHER, TASK, event
 from tests.support.job_world import shipped_routes

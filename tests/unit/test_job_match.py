@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from functions.events.base import AnyEvent
-from functions.job_launcher.match import choose
-from functions.job_launcher.refusals import refusal_of
-from functions.job_launcher.render import render_requests
-from functions.job_launcher.route_file import BadRoutes, parse
+from functions.job_launcher.commands.refusals import refusal_of
+from functions.job_launcher.routes.match import choose
+from functions.job_launcher.routes.render import render_requests
+from functions.job_launcher.routes.route_file import BadRoutes, parse
 from tests.support.job_events import ALERT, ISSUE, LAUNCHER, PULL, TASK, event
 from tests.support.job_world import shipped_routes
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from functions.job_launcher.route_file import BadRoutes, load, parse
-from functions.job_launcher.routes import main
-from functions.job_launcher.routes_source import RoutesSource
+from functions.job_launcher.routes.check import main
+from functions.job_launcher.routes.route_file import BadRoutes, load, parse
+from functions.job_launcher.routes.source import RoutesSource
 from tests.support.job_world import PYTHON_ROUTES, ROOT, shipped_routes
 
 ROUTE = """\

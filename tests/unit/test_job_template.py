@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.job_launcher.template import BadTemplate, MissingValue, dollar_safe, parse
+from functions.job_launcher.routes.template import BadTemplate, MissingValue, dollar_safe, parse
 
 EVENT = {
     "data": {

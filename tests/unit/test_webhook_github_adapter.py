@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.kit import cloudevents
-from functions.webhook_receiver.github_adapter import adapt
+from functions.webhook_receiver.senders.github_adapter import adapt
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TIME = "2026-01-02T03:04:05Z"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from functions.kit.settings import BadSetting
-from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
-from functions.webhook_receiver.proof import Proof
 from functions.webhook_receiver.refusals import Unauthorised
+from functions.webhook_receiver.senders import github_proof, grafana_proof, standard_webhooks
+from functions.webhook_receiver.senders.proof import Proof
 from functions.webhook_receiver.settings import ReceiverSettings
 
 SECRET = b"It's a Secret to Everybody"

@@ -18,12 +18,12 @@ from functions.kit.clients import typed
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.errors import PermanentError, TemporaryError
-from functions.webhook_receiver import alert_state
 from functions.webhook_receiver.acceptance import accept_alert
-from functions.webhook_receiver.alert_state import Alert
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.reconcile import comparison, decide
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
+from functions.webhook_receiver.senders import alert_state
+from functions.webhook_receiver.senders.alert_state import Alert
 from functions.webhook_receiver.tables import Delivery
 
 NAME = "grafana"

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from functions.kit.errors import NotFound
-from functions.webhook_receiver import github_proof
 from functions.webhook_receiver.refusals import Unauthorised
+from functions.webhook_receiver.senders import github_proof
 
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
 _FORM = "application/x-www-form-urlencoded"

@@ -13,7 +13,6 @@ from functions.kit.clients.github import Answer
 from functions.kit.context import Context
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 from functions.webhook_receiver.acceptance import accept
-from functions.webhook_receiver.github_adapter import listed_type
 from functions.webhook_receiver.intake import SOURCES, Arrival
 from functions.webhook_receiver.reconcile import comparison, decide, hook_tables
 from functions.webhook_receiver.reconcile.decide import Listed, Made, Walk
@@ -21,6 +20,7 @@ from functions.webhook_receiver.reconcile.failures import failure_of
 from functions.webhook_receiver.reconcile.github_body import request_of
 from functions.webhook_receiver.reconcile.wanted import wanted_types
 from functions.webhook_receiver.reconcile_settings import APP
+from functions.webhook_receiver.senders.github_adapter import listed_type
 from functions.webhook_receiver.state import Receiver
 from functions.webhook_receiver.tables import Delivery
 

@@ -17,13 +17,13 @@ from functions.kit.clients import Github, typed
 from functions.kit.clients.github import Answer
 from functions.kit.context import Context
 from functions.kit.errors import TemporaryError
-from functions.webhook_receiver import issue_state
 from functions.webhook_receiver.acceptance import accept_found
 from functions.webhook_receiver.intake import SOURCES, Arrival
-from functions.webhook_receiver.issue_state import ISSUE, PULL_REQUEST, Kind, Labelled
 from functions.webhook_receiver.reconcile import comparison, decide
 from functions.webhook_receiver.reconcile.failures import failure_of
 from functions.webhook_receiver.reconcile.wanted import wanted_labels
+from functions.webhook_receiver.senders import issue_state
+from functions.webhook_receiver.senders.issue_state import ISSUE, PULL_REQUEST, Kind, Labelled
 from functions.webhook_receiver.tables import Delivery
 
 READ = {"issues": "read"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from functions.webhook_receiver.issue_state import PULL_REQUEST
+from functions.webhook_receiver.senders.issue_state import PULL_REQUEST
 
 NOT_ASKED = (
     "Deliveries that GitHub lost cannot be found: there are no credentials for GitHub. Set "

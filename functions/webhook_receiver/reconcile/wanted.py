@@ -6,9 +6,9 @@ from pydantic import BaseModel
 
 from functions.kit.clients import ServiceClient
 from functions.kit.context import Context
-from functions.webhook_receiver.issue_state import KINDS, Kind
 from functions.webhook_receiver.launcher import NAME
 from functions.webhook_receiver.reconcile_settings import ReconcileSettings
+from functions.webhook_receiver.senders.issue_state import KINDS, Kind
 from functions.webhook_receiver.settings import ReceiverSettings
 
 

@@ -12,7 +12,7 @@ import pytest
 from functions.agent_outputs import tables
 from functions.agent_outputs.applier import MAX_UNENDED
 from functions.agent_pod.collect import GIT_S, POST_S
-from functions.job_launcher import workspace
+from functions.job_launcher.kubernetes import workspace
 from functions.kit.clients.git import GitError
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from functions.console import sessions
+from functions.console.authentication import sessions
 from functions.console.main import console
 from functions.console.settings import ConsoleSettings
 from functions.kit.settings import BadSetting

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.console import authentication, sessions
+from functions.console.authentication import authentication, sessions
 from functions.console.main import console
 from functions.console.settings import ConsoleSettings, check_settings
 from functions.kit.contract.users import UserSettings

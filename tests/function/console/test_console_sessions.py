@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from functions.console import ended_sessions
+from functions.console.authentication import ended_sessions
 from functions.console.main import console
 from functions.kit.durable import retention
 from tests.function.contract.test_serve import served

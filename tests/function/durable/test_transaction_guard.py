@@ -129,7 +129,7 @@ KNOWN = {
     *("kit/context.py", "kit/clients/git.py", "kit/clients/sink.py", "kit/clients/kubernetes.py"),
     "kit/durable/database.py",
     # Programs of their own.
-    *("kit/durable/migrate.py", "kit/clients/api_command.py", "webhook_receiver/cli.py"),
+    *("kit/durable/migrate.py", "kit/clients/api_command.py", "webhook_receiver/cli/commands.py"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse
 
-from functions.webhook_receiver import cli
+from functions.webhook_receiver.cli import commands as cli
 from functions.webhook_receiver.main import webhook_receiver
 from tests.support import webhook_requests as make
 from tests.support.cluster import App, Cluster, Scope

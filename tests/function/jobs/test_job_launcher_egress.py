@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.job_launcher.egress import UNKNOWN
+from functions.job_launcher.kubernetes.egress import UNKNOWN
 from knative.local.instance import free_port
 from tests.support import eventually
 from tests.support.cluster import Cluster

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from functions.job_launcher import kubernetes_jobs, queue
+from functions.job_launcher import queue
+from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.main import job_launcher
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -130,13 +131,13 @@ async def test_it_fails_after_a_while_and_makes_room(
     facts: list[str],
 ) -> None:
     await waiting(world)
-    stop = kubernetes_jobs.stop
+    stop = job_calls.stop
 
     async def stop_slowly(*args: Any) -> None:
         await stop(*args)
         await asyncio.sleep(0.5)  # the watch sees the deletion first
 
-    monkeypatch.setattr(kubernetes_jobs, "stop", stop_slowly)
+    monkeypatch.setattr(job_calls, "stop", stop_slowly)
     later = datetime.now(UTC) + timedelta(minutes=minutes)
     world.cluster.deploy(job_launcher, environ_of(functions_database, tmp_path), now=lambda: later)
     await world.sweep()

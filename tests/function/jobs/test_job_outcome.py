@@ -11,8 +11,8 @@ import pytest
 
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
 from functions.events.webhook import JobCancelRequested, JobRetryRequested
-from functions.job_launcher.sweep import KILL_S
-from functions.job_launcher.workspace import AGENT_GRACE_S, GRACE_S
+from functions.job_launcher.controller.sweep import KILL_S
+from functions.job_launcher.kubernetes.workspace import AGENT_GRACE_S, GRACE_S
 from tests.support import eventually
 from tests.support.cluster import Cluster, message_of
 from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world

@@ -14,8 +14,8 @@ from functions.client_service import tables as clients
 from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit import cloudevents
 from functions.kit.durable.retention import forget
-from functions.orchestrator.batch import Start
-from functions.orchestrator.deduplication import Claim
+from functions.orchestrator.engine.batch import Start
+from functions.orchestrator.engine.deduplication import Claim
 from functions.orchestrator.gauges import gauges
 from functions.orchestrator.orchestrator import Orchestrator
 from functions.orchestrator.retention import retention

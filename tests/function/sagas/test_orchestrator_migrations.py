@@ -13,7 +13,7 @@ from functions.kit import cloudevents
 from functions.kit.durable import Store, migrate, outbox
 from functions.kit.durable.migrate import Owner
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import due_runs
+from functions.orchestrator.engine import due_runs
 from tests.conftest import MakeDatabase
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)

@@ -18,10 +18,10 @@ from functions.kit.durable import Connection, Relay, Store
 from functions.kit.durable.group_commit import MAX_ITEMS
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import flaw_of
-from functions.orchestrator.deduplication import Claim
-from functions.orchestrator.engine import Engine
+from functions.orchestrator.engine.batch import Done, Item, Start
+from functions.orchestrator.engine.deduplication import Claim
+from functions.orchestrator.engine.engine import Engine
 from functions.orchestrator.orchestrator import Orchestrator, new_flow_id
 from tests.support import eventually
 from tests.support.cluster import Cluster

@@ -20,14 +20,15 @@ from functions.kit.durable import Relay, Store
 from functions.kit.durable.database import explained
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registration, run_store
-from functions.orchestrator.batch import Item, Start
 from functions.orchestrator.decide.inputs import Answered
 from functions.orchestrator.decide.model import Action
-from functions.orchestrator.deduplication import Claim
-from functions.orchestrator.engine import Engine
+from functions.orchestrator.engine import run_store
+from functions.orchestrator.engine.batch import Item, Start
+from functions.orchestrator.engine.deduplication import Claim
+from functions.orchestrator.engine.engine import Engine
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.registration_request import read
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration_request import read
 from tests.support.crashing_store import CrashingStore
 
 

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registration
-from functions.orchestrator.batch import Batch, Item, Start
 from functions.orchestrator.decide.inputs import (
     Input,
     PauseRequested,
     ResumeRequested,
     UndoRequested,
 )
+from functions.orchestrator.engine.batch import Batch, Item, Start
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.registration_request import read
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration_request import read
 
 NOW = datetime.now(UTC)
 # A server makes a plan for all parameters when a statement comes for the sixth time.

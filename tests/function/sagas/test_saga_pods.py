@@ -20,8 +20,6 @@ from functions.events.saga import StepCommanded
 from functions.kit import cloudevents
 from functions.kit.durable import Relay, Store
 from functions.kit.settings import DatabaseSettings
-from functions.orchestrator import registration, run_store
-from functions.orchestrator.batch import Done, Item, Start
 from functions.orchestrator.conditions import Conditions
 from functions.orchestrator.decide.inputs import (
     Answered,
@@ -36,10 +34,13 @@ from functions.orchestrator.decide.inputs import (
 from functions.orchestrator.decide.model import Action, Run, World
 from functions.orchestrator.decide.run import decide
 from functions.orchestrator.decide.timers import next_due
-from functions.orchestrator.engine import Engine
+from functions.orchestrator.engine import run_store
+from functions.orchestrator.engine.batch import Done, Item, Start
+from functions.orchestrator.engine.engine import Engine
+from functions.orchestrator.engine.run_store import Stored
 from functions.orchestrator.orchestrator import new_flow_id
-from functions.orchestrator.registration_request import read
-from functions.orchestrator.run_store import Stored
+from functions.orchestrator.registration import registration
+from functions.orchestrator.registration.registration_request import read
 from tests.support import eventually
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)

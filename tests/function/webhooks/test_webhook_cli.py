@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from functions.events.webhook import JobCancelRequested, JobRetryRequested, TaskRequested
 from functions.kit.clients.localhost import LocalhostTransport
-from functions.webhook_receiver import cli
+from functions.webhook_receiver.cli import commands as cli
 from functions.webhook_receiver.main import webhook_receiver
 from tests.support import eventually
 from tests.support import webhook_requests as make

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from functions.webhook_receiver import github_proof, grafana_proof, standard_webhooks
 from functions.webhook_receiver.main import webhook_receiver
+from functions.webhook_receiver.senders import github_proof, grafana_proof, standard_webhooks
 from tests.support import webhook_requests as make
 from tests.support.cluster import App, Cluster
 

@@ -13,8 +13,8 @@ import pytest
 
 from functions.events.schedule import ScheduleDue
 from functions.kit.durable.retention import forget
-from functions.webhook_receiver import standard_webhooks
 from functions.webhook_receiver.main import retention, webhook_receiver
+from functions.webhook_receiver.senders import standard_webhooks
 from tests.support import eventually, named_by_parts
 from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster, Scope

@@ -1,0 +1,1 @@
+"""What users change from the console, one or many at once."""

@@ -1,0 +1,1 @@
+"""Who is looking, and may they act: sessions and where a request comes from."""

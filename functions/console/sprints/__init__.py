@@ -1,0 +1,1 @@
+"""Sprints and projects: burndown, forecast, and what needs attention."""

@@ -1,0 +1,188 @@
+"""Action items: what waits until a user acts, and where to act."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.console import deliveries
+from functions.console.ask import Ask, Row
+from functions.console.attention_item import SHOWN, Item
+from functions.console.dead_letters import cause
+from functions.console.formatting import clock, format_state, moment, short_type
+from functions.console.jobs import state_of
+from functions.console.pages import endpoint
+from functions.console.panels import Query
+from functions.console.reads import Reads
+from functions.console.rendering import View, render
+from functions.console.schedules import needs_attention, paused_by_failures, statuses, why_late
+from functions.console.sprints.sprint_attention import late, stalled, without_next
+from functions.kit.clients import path
+from functions.kit.context import Resources
+from functions.kit.errors import FunctionError, TemporaryError
+
+logger = logging.getLogger(__name__)
+
+# Every open page asks again and again: what was found is used for so many seconds.
+MAX_AGE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """All of one kind: how many there are, the newest of them, and the page of the kind."""
+
+    title: str
+    page: str
+    href: str
+    total: int = 0
+    items: list[Item] = field(default_factory=list)
+    away: str = ""
+
+
+async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
+    """Events that were given up."""
+    answer = await ask.function("dead-letter").read("/dead-letters", state="open", limit=SHOWN)
+    return answer["total"], [
+        Item(
+            f"{short_type(row['type'])} {row['subject'] or ''}".strip(),
+            cause(row),
+            "open",
+            f"/dead-letters/{row['number']}",
+        )
+        for row in answer["dead_letters"]
+    ]
+
+
+async def runs(ask: Ask) -> tuple[int, list[Item]]:
+    """Orchestrations that wait, are paused, or were taken back by half."""
+    peer = ask.function("orchestrator")
+    answer = await peer.read("/api/executions", stuck="true", limit=SHOWN)
+
+    async def item(run: Row) -> Item:
+        at = path("orchestrations", run["orchName"])
+        found = await peer.read(f"/api{at}{path('executions', run['executionId'])}")
+        why = found["waitingFor"] or found["reason"] or format_state(found["status"])
+        state = "paused" if found["pausedBy"] else found["status"]
+        return Item(run["orchName"], why, state, f"{at}{path('runs', run['executionId'])}")
+
+    return answer["totalElements"], list(await asyncio.gather(*map(item, answer["content"])))
+
+
+async def jobs(ask: Ask) -> tuple[int, list[Item]]:
+    """Jobs that wait for their turn."""
+    return await _jobs(ask, state="queued")
+
+
+async def outputs(ask: Ask) -> tuple[int, list[Item]]:
+    """Jobs whose outputs wait until a user approves them."""
+    return await _jobs(ask, approval="outputs")
+
+
+async def _jobs(ask: Ask, **wanted: str) -> tuple[int, list[Item]]:
+    answer = await ask.function("job-launcher").read("/jobs", **wanted, limit=SHOWN)
+    return answer["total"], [
+        Item(
+            f"{job['task_id']} {job['service']}",
+            job["reason"],
+            state_of(job),
+            path("jobs", job["job_id"]),
+        )
+        for job in answer["jobs"]
+    ]
+
+
+async def schedules(ask: Ask) -> tuple[int, list[Item]]:
+    """Schedules of which a time is overdue, was missed or failed."""
+    rows, away = await statuses(ask)
+    late = [row for row in rows if needs_attention(row)]
+    if away and not late:
+        raise TemporaryError("; ".join(away.values()))
+    return len(late), [_late(row) for row in late[:SHOWN]]
+
+
+def _late(row: Row) -> Item:
+    href = path("schedules", row["name"])
+    if row["overdue"]:
+        at = f"{row['overdue']:%a %-d %b} at {clock(row['overdue'])[:5]} UTC"
+        return Item(row["name"], f"was due {at}, and no run of it is on record", "overdue", href)
+    if reason := paused_by_failures(row):
+        return Item(row["name"], f"paused: {reason}; resume it once that is mended", "paused", href)
+    if why := row.get("not_followed"):
+        return Item(row["name"], f"the scheduler cannot follow it: {why}", "failed", href)
+    tick = row["unsuccessful"][0]
+    because = f"; {moment(tick['nominal'])} UTC: {tick['reason']}" if tick["reason"] else ""
+    return Item(row["name"], f"{why_late(row)} in the last 7 days{because}", tick["state"], href)
+
+
+Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
+KINDS: tuple[tuple[str, str, str, Look], ...] = (
+    ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
+    ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
+    ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
+    ("Agents' work that needs approval", "/jobs", "/jobs?approval=outputs", outputs),
+    ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),
+    ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
+    ("Projects without a next sprint", "/sprints", "/sprints", without_next),
+    ("Sprints that will be late", "/sprints", "/sprints", late),
+    ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),
+)
+
+
+class Seen:
+    """What was found last, for the whole process."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.at = float("-inf")
+        self.actions = 0
+        self.found: list[Attention] = []
+
+
+async def found(ask: Ask, older_s: float = 0.0) -> list[Attention]:
+    """All kinds; what was found less than `older_s` seconds ago is good enough."""
+    seen, reads = ask.ctx.part(Seen), ask.ctx.part(Reads)
+    if time.monotonic() - seen.at < older_s and seen.actions == reads.actions:
+        return seen.found
+    actions = reads.actions
+    kinds = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
+    if actions == reads.actions:  # else it may be of before the action
+        seen.found, seen.at, seen.actions = kinds, time.monotonic(), actions
+    return kinds
+
+
+async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Attention:
+    try:
+        total, items = await look(ask)
+    except FunctionError as error:
+        return Attention(title, page, href, away=error.detail)
+    except Exception as error:
+        logger.error("attention: %s", title, exc_info=error)
+        message = f"An answer could not be understood ({type(error).__name__})."
+        return Attention(title, page, href, away=message)
+    return Attention(title, page, href, total, items)
+
+
+async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The first panel of Today."""
+    return {"kinds": await found(ask)}
+
+
+async def navigation(view: View) -> Response:
+    """The navigation with what waits on each page; as it is now where a page was just opened."""
+    counts: Counter[str] = Counter()
+    ask = view.ask.limited(view.ask.settings.console_source_timeout_s)
+    for kind in await found(ask, MAX_AGE_S if "polls" in view.query else 0.0):
+        counts[kind.page] += kind.total
+    here = view.query.get("here", "/")
+    return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)
+
+
+def routes() -> list[Route]:
+    return [endpoint("/navigation", navigation)]

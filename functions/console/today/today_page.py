@@ -1,0 +1,119 @@
+"""Today: did the morning run, and what came of it? Days are UTC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from starlette.routing import Route
+
+from functions.console.ask import Ask, Row
+from functions.console.employees import names_of
+from functions.console.formatting import count, day
+from functions.console.pages import Page
+from functions.console.panels import Panel, Query
+from functions.console.runs import emitted
+from functions.console.today.attention import attention
+from functions.console.today.glance import glance
+from functions.console.today.morning import day_of, hours, morning
+from functions.kit.errors import NotFound, PermanentError
+
+_REPORTED = "io.dsm.sprints.reported.v1"
+_CYCLED = "io.dsm.cycle.completed.v1"
+
+
+async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The day's last sprint report."""
+    of = day_of(ask, query)
+    runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(of))
+    reports = emitted(runs, _REPORTED)
+    if not reports:
+        return {"sprints": [], "day": of, "summary": "none"}
+    order = {"complete": 0, "active": 1, "error": 2, "no-sprint": 3}
+    sprints = sorted(
+        reports[0]["sprints"],
+        key=lambda s: (order[s["state"]], -(s["completion_percentage"] or 0), s["project_id"]),
+    )
+    states = [sprint["state"] for sprint in sprints]
+    summary = f"{states.count('active')} active, {states.count('complete')} complete"
+    return {
+        "sprints": sprints,
+        "reported_at": reports[0]["reported_at"],
+        "day": of,
+        "summary": summary,
+    }
+
+
+async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """Each cycle of the day, step by step."""
+    of = day_of(ask, query)
+    runs = await ask.all_runs("cycle-trigger", outcome="ok", answers="true", **hours(of))
+    found = emitted(runs, _CYCLED)
+    for cycle in found:
+        longest = max((step["took_ms"] for step in cycle["steps"]), default=0) or 1
+        for step in cycle["steps"]:
+            step["share"] = round(100 * step["took_ms"] / longest)
+    return {"cycles": found, "day": of, "summary": count(len(found), "cycle")}
+
+
+async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """The day's reports, per team member."""
+    of = day_of(ask, query)
+    notes, names = await asyncio.gather(notes_of(ask, of), names_of(ask))
+    members = per_person(notes, str(of), names)
+    summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
+    return {"members": members, "notes": len(notes), "day": of, "summary": summary}
+
+
+async def notes_of(ask: Ask, day: date) -> list[Row]:
+    """The reports that were filed for a day."""
+    chronicle = ask.service(ask.services.chronicle)
+    try:
+        notes: list[Row] = await chronicle.read(
+            "/v1/notes/daily_scrum_report/notes", daily_scrum_date=day
+        )
+    except NotFound:
+        return []
+    return notes
+
+
+def per_person(notes: list[Row], day: str, names: Mapping[str, str]) -> list[Row]:
+    """Each team member's tasks of a day over all sprints, sorted by name."""
+    found: dict[str, Row] = {}
+    for note in notes:
+        for entry in note["reports"].get(day, []):
+            who = entry.get("assigned_to") or entry.get("employee_id") or "unassigned"
+            member = found.setdefault(who, {"id": who, "name": names.get(who, who), "tasks": []})
+            member["tasks"] += [{**task, "sprint_id": note["sprint_id"]} for task in entry["tasks"]]
+    return sorted(found.values(), key=lambda member: member["name"])
+
+
+def is_today(ask: Ask, query: Query) -> bool:
+    """Only the present needs attention; a day that is none says so in its panels."""
+    return query.get("day", "") in ("", str(ask.ctx.now().date()))
+
+
+def title(ask: Ask, query: Query) -> str:
+    """Today, or the day that the address names."""
+    try:
+        return "Today" if is_today(ask, query) else day(day_of(ask, query))
+    except PermanentError:
+        return "No such day"
+
+
+def routes() -> list[Route]:
+    return Page(
+        "/",
+        title,
+        [
+            Panel("glance", "At a glance", glance, live_s=10),
+            Panel("attention", "Needs attention", attention, live_s=10, shows=is_today),
+            Panel("morning", "Daily run", morning, live_s=10, folded=True),
+            Panel("report", "Sprint report", report, live_s=30, folded=True),
+            Panel("cycles", "Cycles of finished sprints", cycles, live_s=30, folded=True),
+            Panel("scrums", "Daily scrum reports", scrums, live_s=30, folded=True),
+        ],
+        head="heads/day.html",
+    ).routes()

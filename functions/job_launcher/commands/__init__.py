@@ -1,0 +1,1 @@
+"""What users and events ask of Jobs: request, cancel, retry, approve."""

@@ -1,0 +1,1 @@
+"""From queued requests to Jobs that have ended: launch, watch, sweep, reconcile."""

@@ -1,0 +1,165 @@
+"""Reconcile rows with Kubernetes, and emit an event for each state change.
+
+Kubernetes is read first; then one short transaction updates the row. A state never goes back, so
+of two processes that see the same change, one emits its event.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
+from functions.job_launcher import tables
+from functions.job_launcher.decide import (
+    AROUND,
+    ENDED,
+    RECORDED_ONLY,
+    JobStatus,
+    PodTermination,
+    disruption,
+    job_status,
+    waiting_reason,
+    waits_for_admission,
+)
+from functions.job_launcher.facts import Settlement, common_fields, settled
+from functions.job_launcher.kubernetes import job_calls, manifest
+from functions.job_launcher.settings import LauncherSettings
+from functions.job_launcher.tables import JobRow
+from functions.kit.context import Context
+from functions.kit.errors import FunctionError, shortened
+
+logger = logging.getLogger(__name__)
+
+
+async def reconcile_job(
+    ctx: Context, row: JobRow, job: dict[str, Any], *, deleted: bool = False
+) -> None:
+    """Update an open row by its Job; `job` is the last version of a deleted one."""
+    if not manifest.is_ours(row.request, job):
+        return
+    status = job_status(job)
+    if deleted and status.state not in ENDED:
+        await cancelled(ctx, row, row.cancel or "its Job was deleted in Kubernetes")
+    elif status.state == "succeeded":
+        await _succeeded(ctx, row, status)
+    elif status.state == "failed":
+        await fail(ctx, row, status.reason or "Failed", status.message, status)
+    elif status.state == "running":
+        async with settled(ctx, row.request) as settlement:
+            await _started(ctx, settlement, row, status)
+    elif waits_for_admission(job) and row.state == "starting":
+        await _set_reason(ctx, row, f"waits in the queue {row.request.pod.get('queue', '')}")
+
+
+async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
+    """Store why a pod cannot start, or why it is ended: it may be gone when its Job fails."""
+    waits = waiting_reason(pod) if row.state == "starting" else ""
+    if reason := disruption(pod) or waits:
+        await _set_reason(ctx, row, reason)
+
+
+async def _set_reason(ctx: Context, row: JobRow, reason: str) -> None:
+    if row.reason != reason:
+        async with ctx.store.connection() as connection:
+            await tables.set_reason(connection, row.id, reason)
+
+
+async def cancelled(ctx: Context, row: JobRow, reason: str, by: str | None = None) -> None:
+    """Store that a Job was stopped before its end."""
+    at, by = ctx.now(), by or row.superseded_by
+    async with settled(ctx, row.request) as settlement:
+        ending = {"superseded_by": by}
+        if await tables.mark_ended(settlement.tx, row.id, "cancelled", at, reason, ending):
+            fact = JobCancelled(
+                **common_fields(row.request), ended_at=at, reason=reason, superseded_by=by
+            )
+            settlement.facts.append(fact)
+
+
+async def stop(ctx: Context, row: JobRow) -> None:
+    """Delete the Job of a cancelled request, then store its end."""
+    try:
+        await job_calls.stop(ctx.cluster, row.id)
+    except FunctionError as error:
+        logger.warning("job %s cannot be deleted yet: %s", row.id, error)
+        return
+    await cancelled(ctx, row, row.cancel or "cancelled by request")
+
+
+async def fail_not_started(ctx: Context, row: JobRow) -> None:
+    """Fail a Job whose pod did not start in time, and delete it.
+
+    In this order: a watch that sees the deletion first would store it as cancelled.
+    """
+    limit_s = ctx.settings(LauncherSettings).job_start_seconds
+    reason = row.reason or "Kubernetes gives no reason"
+    await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {reason}")
+    try:
+        await job_calls.stop(ctx.cluster, row.id)
+    except FunctionError as error:
+        logger.warning("job %s cannot be deleted, the next sweep does: %s", row.id, error)
+
+
+async def fail(
+    ctx: Context, row: JobRow, reason: str, message: str, status: JobStatus | None = None
+) -> None:
+    """Store that a Job failed; `status` is None where it has no Job in Kubernetes."""
+    result = (
+        await job_calls.job_result(ctx.cluster, row.request)
+        if status
+        else job_calls.JobResult(None, [])
+    )
+    at = (status.ended_at if status else None) or ctx.now()
+    pod = result.pod
+    ending = {
+        "reason": reason,
+        "message": _message(message, pod, row.reason),
+        "pod_reason": pod.reason if pod else row.reason.partition(":")[0] or None,
+        "container": pod.container if pod else "",
+        "exit_code": pod.exit_code if pod else None,
+        "log": result.log,
+        "blocked": result.blocked,
+    }
+    summary = f"{reason}: {ending['message']}" if ending["message"] else reason
+    async with settled(ctx, row.request) as settlement:
+        if status and status.reason != "DeadlineExceeded":
+            await _started(ctx, settlement, row, status)
+        if await tables.mark_ended(settlement.tx, row.id, "failed", at, summary, ending):
+            settlement.facts.append(JobFailed(**common_fields(row.request), ended_at=at, **ending))
+
+
+def _message(message: str, pod: PodTermination | None, last_reason: str) -> str:
+    """Return what helps: the end of a pod, or of a container beside the agent, says more than
+    Kubernetes does of their Job."""
+    if pod is None:
+        return ": ".join(part for part in (message, last_reason) if part)
+    if pod.lost:
+        return f"{pod.reason}: {pod.message}" if pod.message else str(pod.reason)
+    if pod.container in AROUND:
+        ending = f"container {pod.container}, exit code {pod.exit_code}"
+        return f"{ending}: {shortened(pod.message)}" if pod.message else ending
+    return message or pod.message
+
+
+async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: JobStatus) -> None:
+    at = status.started_at or ctx.now()
+    if await tables.mark_started(settlement.tx, row.id, at, ctx.now()):
+        settlement.facts.append(JobStarted(**common_fields(row.request), started_at=at))
+
+
+async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
+    result = await job_calls.job_result(ctx.cluster, row.request)
+    at = status.ended_at or ctx.now()
+    recorded = result.pod is not None and result.pod.reason == RECORDED_ONLY
+    reason = result.pod.message if result.pod and recorded else ""
+    outcome: Outcome = "recorded" if recorded else "completed"
+    ending = {"log": result.log, "outcome": outcome, "blocked": result.blocked}
+    async with settled(ctx, row.request) as settlement:
+        await _started(ctx, settlement, row, status)
+        if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, reason, ending):
+            times = {"started_at": status.started_at or row.started_at or at, "ended_at": at}
+            fact = JobSucceeded(
+                **common_fields(row.request), **times, outcome=outcome, blocked=result.blocked
+            )
+            settlement.facts.append(fact)

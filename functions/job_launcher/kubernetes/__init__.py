@@ -1,0 +1,1 @@
+"""Jobs as Kubernetes objects, and the calls that create and delete them."""

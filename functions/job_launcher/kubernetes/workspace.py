@@ -1,0 +1,112 @@
+"""The containers around an agent's: they prepare its workspace, and collect what comes of it. Pure.
+
+workspace   clones the repository and makes the branch; it alone sees a token of GitHub
+outputs     a sidecar, which ends after the agent: it bundles commits and posts them
+setup       the route's command, in the agent's image, without a token
+
+The agent's container mounts neither the grant nor what the sidecar compares with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from functions.job_launcher.decide import JobRequest, Workspace
+from functions.job_launcher.kubernetes import egress
+
+Object = dict[str, Any]
+
+WORKSPACE = "/workspace"
+REPOSITORY_AT = f"{WORKSPACE}/repository"
+OUTPUTS_FILE = f"{WORKSPACE}/outputs.json"
+GRANT = "grant"
+# Of the agent's variables, what a command that installs packages needs.
+SETUP_ENV = ("HOME", "TMPDIR", *egress.variables(""))
+_GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
+# After the agent's end the sidecar posts, for so long where agent-outputs is away.
+GRACE_S = 6 * 3600
+# An agent that does not end by itself has so long after its SIGTERM.
+AGENT_GRACE_S = 600
+_RESOURCES: Object = {
+    "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
+    "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "2Gi"},
+}
+
+
+def environment(workspace: Workspace) -> dict[str, str]:
+    """Return the variables that describe the workspace to the agent."""
+    if not workspace.repository:
+        return {"OUTPUTS_FILE": OUTPUTS_FILE}
+    return {
+        "REPOSITORY_DIR": REPOSITORY_AT,
+        "BRANCH": workspace.branch,
+        "OUTPUTS_FILE": OUTPUTS_FILE,
+        "SESSION_FILE": f"{WORKSPACE}/session",
+    }
+
+
+def working_folder(workspace: Workspace | None) -> str:
+    """Return the folder in which the agent starts."""
+    return REPOSITORY_AT if workspace is not None and workspace.repository else WORKSPACE
+
+
+def volumes(job_id: str) -> list[Object]:
+    return [
+        {"name": "grant", "secret": {"secretName": job_id}},
+        {"name": "collected", "emptyDir": {"sizeLimit": "2Gi"}},
+        {"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+
+
+def pod_fields(
+    request: JobRequest, workspace: Workspace, agent: Object, confined: Mapping[str, Any]
+) -> Object:
+    """Return the init containers, in their order, and the grace period."""
+    container: Object = {
+        "image": workspace.image,
+        "env": [
+            {"name": "AGENT_OUTPUTS_URL", "value": workspace.outputs_url},
+            {"name": "JOB_NAME", "value": request.job_id},
+            {"name": "GRANT_FILE", "value": f"{_GRANT_AT}/{GRANT}"},
+            {"name": "COLLECTED_DIR", "value": _COLLECTED_AT},
+            {"name": "REPOSITORY_DIR", "value": REPOSITORY_AT},
+            {"name": "OUTPUTS_FILE", "value": OUTPUTS_FILE},
+            {"name": "CHECKPOINT_SECONDS", "value": str(workspace.checkpoint_s)},
+            {"name": "HOME", "value": _TEMPORARY_AT},
+        ],
+        "resources": _RESOURCES,
+        "volumeMounts": [
+            {"name": "workspace", "mountPath": WORKSPACE},
+            {"name": "grant", "mountPath": _GRANT_AT, "readOnly": True},
+            {"name": "collected", "mountPath": _COLLECTED_AT},
+            {"name": "temporary", "mountPath": _TEMPORARY_AT},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {**confined, "readOnlyRootFilesystem": True},
+    }
+    program = ["python", "-m", "functions.agent_pod"]
+    # git clones by HTTPS; agent-outputs is inside, by HTTP.
+    proxy = [{"name": "HTTPS_PROXY", "value": request.proxy}] if request.proxy else []
+    prepare = {
+        **container,
+        "name": "workspace",
+        "env": [*container["env"], *proxy],
+        "command": [*program, "prepare"],
+    }
+    collect = {
+        **container,
+        "name": "outputs",
+        "command": [*program, "collect"],
+        "restartPolicy": "Always",
+    }
+    setup: list[Object] = []
+    if workspace.setup:
+        bare = {name: agent[name] for name in agent if name not in ("command", "args")}
+        env = [one for one in agent["env"] if one["name"] in SETUP_ENV]
+        setup = [{**bare, "name": "setup", "env": env, "command": workspace.setup}]
+    clone = [prepare] if workspace.repository else []
+    return {
+        "initContainers": [*clone, collect, *setup],
+        "terminationGracePeriodSeconds": GRACE_S,
+    }

@@ -1,0 +1,1 @@
+"""Which event launches which Job: a file of routes, matched and rendered."""

@@ -1,0 +1,1 @@
+"""The REST API: commands, queries, their parameters and answers."""

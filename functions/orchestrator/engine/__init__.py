@@ -1,0 +1,1 @@
+"""The engine of runs: batches of inputs, timers, stored runs."""

@@ -1,0 +1,1 @@
+"""Registrations of orchestrations and workers."""

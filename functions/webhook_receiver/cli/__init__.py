@@ -1,0 +1,1 @@
+"""The command line: signed requests to the receiver."""
