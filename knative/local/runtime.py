@@ -225,7 +225,7 @@ class Runtime:
         return hosts
 
     async def _try_services(self) -> None:
-        self._progress(f"Trying {len(self.processes.revisions)} services")
+        self._progress(f"Starting each Service once: {len(self.processes.revisions)}")
         reasons = await self.processes.try_all()
         if reasons:
             raise StartError("\n".join(reasons))
@@ -319,4 +319,6 @@ def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error, ValueError) as error:
-        raise StartError(f"cannot use {path}: {error}; give another --data or delete it") from None
+        reason = getattr(error, "strerror", None) or error
+        other = "" if isinstance(error, PermissionError) else " or delete it"
+        raise StartError(f"cannot use {path}: {reason}; give another --data{other}") from None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from watchfiles import DefaultFilter, awatch
+from watchfiles import Change, DefaultFilter, awatch
 
 from knative.local.instance import NotReadyError
 from knative.local.manifests.core import ConfigMap, Secret
@@ -42,7 +42,7 @@ class Watcher:
         report: Callable[[str], None],
     ) -> None:
         self._processes = processes
-        self._data = data
+        self._data = data.resolve()
         self._reload = reload
         self._restart = restart
         self._report = report
@@ -52,15 +52,19 @@ class Watcher:
         """Follow the file system, one batch of changes after the other."""
         processes = self._processes
         programs = (path for r in processes.revisions for path in processes.watched(r))
-        existing = {path for path in (*processes.world.folders, *programs) if path.exists()}
-        kept = DefaultFilter(ignore_paths=[self._data])
+        places = {path.resolve() for path in (*processes.world.folders, *programs)}
+        existing = {path for path in places if path.exists()}
         following = False
         async for changes in awatch(
-            *existing, watch_filter=kept, step=QUIET_MS, rust_timeout=IDLE_MS, yield_on_timeout=True
+            *existing,
+            watch_filter=_NotWithin(self._data),
+            step=QUIET_MS,
+            rust_timeout=IDLE_MS,
+            yield_on_timeout=True,
         ):
             if not following:  # only from now on no change is missed
                 following = True
-                self._report(f"Watching {len(existing)} files and folders")
+                self._report(f"Watching {_listed(sorted(map(str, existing)))}")
             if changes:
                 await self.changed([Path(path) for _, path in changes])
 
@@ -105,6 +109,17 @@ class Watcher:
         self._report(f"{_names(files)} changed: {name} is ready after {took_s:.1f} s")
 
 
+class _NotWithin(DefaultFilter):
+    """Leaves out the data folder, which mostly lies in what is watched and changes all the time."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__()
+        self._data = data
+
+    def __call__(self, change: Change, path: str) -> bool:
+        return super().__call__(change, path) and not Path(path).is_relative_to(self._data)
+
+
 def _concerns(files: Iterable[Path], places: Iterable[Path]) -> bool:
     return any(file.is_relative_to(place) for file in files for place in places)
 
@@ -118,5 +133,8 @@ def _others(world: World) -> tuple[list[Manifest], set[str], dict[str, Program]]
 def _names(files: Iterable[Path]) -> str:
     files = list(files)
     existing = [file for file in files if file.exists()]  # editors make files and rename them
-    names = sorted({file.name for file in existing or files})
+    return _listed(sorted({file.name for file in existing or files}))
+
+
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

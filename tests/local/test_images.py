@@ -127,3 +127,6 @@ def test_plain_yaml_is_run_as_kubectl_applies_it(tmp_path: Path) -> None:
     assert names == ["echo", "other"]
     (empty := tmp_path / "empty").mkdir()
     assert "no kustomization.yaml and no other YAML" in problems(empty)[0]
+    assert problems(tmp_path / "none") == [
+        f"{tmp_path / 'none'}: there is no such file or directory"
+    ]

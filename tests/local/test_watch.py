@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,9 +15,10 @@ import pytest
 from knative.local.cli.client import Client
 from knative.local.errors import StartError
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative, local_knative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 PROGRAM = """
+import asyncio
 import os
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -109,6 +114,38 @@ async def test_a_change_of_code_is_a_new_revision_of_what_it_concerns(town: Town
     await town.will_answer("one", "uno one-00002 red")
     assert await town.answer("two") == "two two-00001 red"
     await town.will_report("one.py changed: one-00002 is ready after")
+
+
+def lines_of(log: Path, part: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if part in line]
+
+
+async def test_the_data_folder_within_what_is_watched_is_no_change(tmp_path: Path) -> None:
+    """As it mostly is: `up .`, with `.data` in it."""
+    folder, log = tmp_path / "shop", tmp_path / "log"
+    folder.mkdir()
+    (folder / "one.py").write_text(PROGRAM.replace("WORDS", "one"))
+    (folder / "one.yaml").write_text(SERVICE.format(name="one", colour="red"))
+    (folder / "knative-local.yaml").write_text("images: {one: {command: [python, one.py]}}")
+    command = [sys.executable, "-m", "knative.local", "up", ".", "--watch", "--port=0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    async def printed(part: str) -> list[str]:
+        return await eventually(partial(asyncio.to_thread, lines_of, log, part))
+
+    with log.open("w") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env=environment, stdout=output
+        )
+    try:
+        await printed(f"Watching {folder}")
+        for number, word in enumerate(("uno", "due"), 2):
+            (folder / "one.py").write_text(PROGRAM.replace("WORDS", word))
+            await printed(f"one.py changed: one-{number:05} is ready after ")
+        assert len(lines_of(log, " changed")) == 2
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def test_a_broken_change_keeps_what_runs_and_says_why(town: Town) -> None:

@@ -103,6 +103,18 @@ def test_a_hint_names_the_command_that_is_installed(programs: Path, tmp_path: Pa
     assert f"start one with `'{programs / 'knative-local'}' up`" in failed.stderr
 
 
+def test_a_hint_names_the_command_as_it_is_in_path(programs: Path, tmp_path: Path) -> None:
+    """pipx and `uv tool` put a link there."""
+    (tmp_path / "bin").mkdir()
+    link = tmp_path / "bin" / "knative-local"
+    link.symlink_to(programs / "knative-local")
+    failed = subprocess.run(
+        [link, "services"], cwd=tmp_path, env=os.environ | {"PATH": str(link.parent)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "start one with `knative-local up`" in failed.stderr
+
+
 def test_the_linter_reads_yaml_outside_of_the_checkout(programs: Path, tmp_path: Path) -> None:
     write(tmp_path / "overlay", objects=f"{BROKER}---{SERVICE}")
     clean = run(programs / "knative-lint", "--fail-on", "error", "overlay", cwd=tmp_path)
@@ -127,7 +139,7 @@ def test_colour_is_for_a_terminal_that_wants_it(
     assert (b"\x1b[32m" in shown) == coloured
 
 
-PAGES = ("OWN-FUNCTIONS.md", "TESTING.md")
+PAGES = ("README.md", "OWN-FUNCTIONS.md", "TESTING.md")
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -18,7 +18,8 @@ def typed(arguments: str) -> str:
 
 
 def _shortest(program: Path) -> str:
-    if shutil.which(program.name) == str(program):
+    found = shutil.which(program.name)  # pipx and uv put a link into PATH
+    if found and str(program) in (found, str(Path(found).resolve())):
         return program.name
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())

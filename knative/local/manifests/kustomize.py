@@ -151,7 +151,11 @@ class _Builder:
     def _read(self, directory: Path, as_component: bool) -> Document | None:
         file = kustomization(directory)
         if file is None:
-            problem = "there is no kustomization.yaml and no other YAML in this directory"
+            problem = (
+                "there is no kustomization.yaml and no other YAML in this directory"
+                if directory.is_dir()
+                else "there is no such file or directory"
+            )
             self.problems.append(Problem(directory, None, "", "", problem))
             return None
         try:
