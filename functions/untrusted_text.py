@@ -16,7 +16,7 @@ _LOADED = "img|image|picture|source|video|audio|svg|embed|object|iframe"
 # entities (`&#64;`), outside what it takes for code; URLs of an issue refer to it as well.
 _BROKEN = re.compile(
     rf"""<(?=!--|(?:{_LOADED})\b) | !(?=\[) | @(?!{_BREAK}) | &(?=\#|commat;|num;)
-    | (?<![\w-])gh-(?=\d) | /(?:issues|pull|discussions)/(?=\d)""",
+    | \bgh-(?=\d) | /(?:issues|pull|discussions)/(?=\d)""",
     re.IGNORECASE | re.VERBOSE,
 )
 

@@ -56,6 +56,7 @@ def test_no_comment_is_left_in_what_an_agent_reads(text: str) -> None:
         ("![the plan][x]", "!\u200b[the plan][x]"),
         ("<IMG src=x>", "<\u200bIMG src=x>"),
         ("fixes #9, fixes a/b#7, GH-9", "fixes #\u200b9, fixes a/b#\u200b7, GH-\u200b9"),
+        ("--GH-9", "--GH-\u200b9"),
         ("fixes #7, not #70", "fixes #7, not #\u200b70"),
         ("# A title\n\n- a < b", "# A title\n\n- a < b"),
     ],
