@@ -135,7 +135,7 @@ async def health(smoke: Smoke) -> None:
 
 
 async def sample_data(smoke: Smoke) -> None:
-    """Projects, people and sprints; what exists is kept"""
+    """Projects, employees and sprints; what exists is kept"""
     print_line((await smoke.call("POST", "project-orchestrator", "/sample-data"))["message"])
     for event in await smoke.request("backlog-setup", {"project_id": "TEST-001"}):
         print_line(f"TEST-001 has {event['data']['tasks_count']} tasks in its backlog")

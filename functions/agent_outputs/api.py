@@ -1,4 +1,4 @@
-"""The HTTP API: what a Job's pod asks and posts, and what people look at."""
+"""The HTTP API: what a Job's pod asks and posts, and what users look at."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Publisher(LeasedWork[Thread]):
 
 
 async def _publish(ctx: Context, thread: Thread) -> bool:
-    """Write the comment; True where a person has deleted it."""
+    """Write the comment; True where a user has deleted it."""
     owner, _, name = thread.repository.partition("/")
     at = path("repos", owner, name)
     body = {"body": comment.text(thread.route, thread.jobs, thread.replies)}

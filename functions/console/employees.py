@@ -1,4 +1,4 @@
-"""The people of the teams, of project-service."""
+"""Employees, as project-service has them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Signing in with the team's OIDC issuer: authorization code with PKCE, state and nonce.
 
 What an attempt must match is in a signed cookie of the browser that began it, for ten minutes and
-for one return. Of the issuer's tokens nothing is kept but the person's name and groups.
+for one return. Of the issuer's tokens nothing is kept but the user's name and groups.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ async def schedules(ask: Ask, term: str) -> list[Hit]:
     return [Hit("Schedule", name, path("schedules", name)) for name in named[:MAX_HITS]]
 
 
-async def people(ask: Ask, term: str) -> list[Hit]:
+async def employees(ask: Ask, term: str) -> list[Hit]:
     """Team members by a part of the name, on the page of the newest daily scrum."""
     if len(term) < MIN_PART:
         return []
@@ -140,7 +140,7 @@ async def _newest_scrum(ask: Ask) -> date:
     return next((day for day, found in zip(days, notes, strict=True) if found), today)
 
 
-SOURCES = (people, functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
+SOURCES = (employees, functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
 
 
 async def search(view: View) -> Response:

@@ -28,7 +28,7 @@ class ConsoleSettings(Settings):
     )
     console_groups_header: str = Field(
         "",
-        description="header in which that proxy names a person's groups, commas between: "
+        description="header in which that proxy names a user's groups, commas between: "
         "X-Auth-Request-Groups or X-Forwarded-Groups",
     )
     console_client_secret: str = Field(
@@ -79,7 +79,7 @@ class ConsoleSettings(Settings):
 
 
 def check_settings(console: ConsoleSettings, users: UserSettings) -> None:
-    """`BadSetting` where people could not sign in with what is set, or not safely."""
+    """`BadSetting` where users could not sign in with what is set, or not safely."""
     if not users.user_issuer_url:
         return
     if not console.console_token:

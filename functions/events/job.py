@@ -19,7 +19,7 @@ class JobFact(Event):
     """What is true of a Job; `job_id` is its name in Kubernetes.
 
     `repository` (owner/name on GitHub) and `issue`, the number of an issue or pull request, are
-    where its people look; empty and None where it has no such place. `gives_outputs`: what comes of
+    where its users look; empty and None where it has no such place. `gives_outputs`: what comes of
     it is a fact of agent-outputs.
 
     Kubernetes reports what happens to it, but chain and trace are those of the request for it.

@@ -1,4 +1,4 @@
-"""What a PM agent's or a person's signed request means: an event, or a question to job-launcher.
+"""What a PM agent's or a user's signed request means: an event, or a question to job-launcher.
 
 Bodies, as agents and the command line have always sent them:
 
@@ -55,7 +55,7 @@ def pm(body: Body, delivery: str) -> Asked | Question:
 
 
 def cli(body: Body, delivery: str) -> Asked | Question:
-    """What a person asks. `ValueError` names the field that does not fit.
+    """What a user asks. `ValueError` names the field that does not fit.
 
     >>> cli({"command": "get_job_logs", "args": ["j 1"], "options": {"follow": True}}, "d")
     Question(path='/jobs/j%201/logs', query={'follow': 'true'}, is_log=True)
@@ -101,7 +101,7 @@ def pm_field(name: str) -> str:
 
 
 def cli_field(name: str) -> str:
-    """Where a person's body has a field of the event.
+    """Where a user's body has a field of the event.
 
     >>> cli_field("title"), cli_field("service"), cli_field("priority")
     ('args or options.title', 'options.microservice', 'options.priority')

@@ -1,4 +1,4 @@
-"""Asking job-launcher, for a PM agent or a person, what it knows of tasks and Jobs."""
+"""Asking job-launcher, for a PM agent or a user, what it knows of tasks and Jobs."""
 
 from __future__ import annotations
 

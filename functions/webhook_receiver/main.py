@@ -3,7 +3,7 @@
 in      POST /webhook/{github,grafana,pm,cli}; ScheduleDue(schedule="webhook-relay")
 out     GithubEvent, GrafanaNotified, TaskRequested, TaskUpdateRequested, JobCancelRequested,
         JobRetryRequested
-asks    job-launcher, for what agents and people want to read; GitHub and Grafana, for what they say
+asks    job-launcher, for what agents and users want to read; GitHub and Grafana, for what they say
         happened and never reached us (`reconcile`)
 fails   503 while the database is away: nothing was acknowledged; the broker may be away for days
 """

@@ -125,7 +125,7 @@ class Demo:
 
 
 async def sample_data(demo: Demo) -> None:
-    """Projects, people and sprints to work with; what exists is kept."""
+    """Projects, employees and sprints to work with; what exists is kept."""
     answer = await demo.call("POST", "project-orchestrator", "/sample-data")
     demo.print_line(f"sample data: {answer['message']}")
     demo.finished = answer.get("finished_sprint")

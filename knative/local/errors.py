@@ -1,4 +1,4 @@
-"""Why the runtime cannot start or answer: errors whose text is meant for a person."""
+"""Why the runtime cannot start or answer: errors whose text is meant for a user."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def sprint_report(services: Measured, *, concurrency: int) -> AbstractAsyncConte
 
 
 async def seconds(process: Measured) -> float:
-    """One report, as a person asks for it."""
+    """One report, as a user asks for it."""
     async with httpx.AsyncClient(timeout=120) as client:
         began = time.perf_counter()
         response = await client.get(process.url)

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.browser]
 
 @dataclass
 class Login:
-    """The console's address, its issuer, and the addresses to which that signed people out."""
+    """The console's address, its issuer, and the addresses to which that signed users out."""
 
     console: str
     issuer: LoginIssuer
@@ -44,7 +44,7 @@ async def login(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Login]:
     found = Login(urls["console"], LoginIssuer(urls["login"]), [])
 
     async def authorize(request: Request) -> Response:
-        """A person who agrees to everything."""
+        """A user who agrees to everything."""
         answer = found.issuer.authorize(str(request.url))
         return RedirectResponse(f"{request.query_params['redirect_uri']}?{urlencode(answer)}")
 

@@ -1,4 +1,4 @@
-"""The tables of settings: every Settings class, as a person reads it."""
+"""The tables of settings: every Settings class, as a user reads it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ CLUSTER_WIDE = ("Namespace", "ClusterRole", "ClusterRoleBinding")
 NAMESPACES = ("dsm", "agents")
 PUBLIC = {"webhook-receiver"}
 POSTGRES = KNATIVE / "components" / "postgres"
-RESERVED = 20  # migrations, a person with psql, the server's own
+RESERVED = 20  # migrations, a user with psql, the server's own
 KNOWN = load.KINDS | cluster_only.KINDS
 
 

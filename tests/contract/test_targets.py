@@ -1,4 +1,4 @@
-"""What every function promises to a broker and to a person, proven for each that there is."""
+"""What every function promises to a broker and to a user, proven for each that there is."""
 
 from __future__ import annotations
 

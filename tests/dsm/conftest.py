@@ -34,7 +34,7 @@ TARGETS = (
 
 @dataclass
 class Dsm:
-    """A person's view of the services: HTTP and nothing else."""
+    """A user's view of the services: HTTP and nothing else."""
 
     cluster: CrashingCluster
     kubernetes: str

@@ -46,9 +46,9 @@ async def test_a_change_of_nothing_is_refused_in_a_text(dsm: Dsm, service: str, 
 
 
 async def test_what_callers_of_the_originals_read_is_there(dsm: Dsm) -> None:
-    person = {"employee_id": "E1", "employee_name": "Ada"}
-    made = await dsm.post("project-service", "/employees", person)
-    assert made | person == made
+    employee = {"employee_id": "E1", "employee_name": "Ada"}
+    made = await dsm.post("project-service", "/employees", employee)
+    assert made | employee == made
     await dsm.sprint()
     found = await dsm.get("project-service", "/employees/GEM-001-E0")
     assert (found["project_assign"], found["active"], found["assigned_projects"]) == (

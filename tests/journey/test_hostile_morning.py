@@ -45,10 +45,10 @@ class Morning:
         await self.call("POST", "project-orchestrator", "/sample-data")
         project = {"id": PROJECT, "name": TEXT, "description": TEXT, "status": TEXT[:24]}
         await self.call("POST", "project-service", "/projects", project)
-        person = {"id": PROJECT[::-1], "name": TEXT, "gender": TEXT, "state": TEXT}
-        await self.call("POST", "project-service", "/employees", person)
+        employee = {"id": PROJECT[::-1], "name": TEXT, "gender": TEXT, "state": TEXT}
+        await self.call("POST", "project-service", "/employees", employee)
         at = quote(PROJECT, safe="")
-        team = {"employee_ids": [person["id"]]}
+        team = {"employee_ids": [employee["id"]]}
         await self.call("POST", "project-service", f"/projects/{at}/team-members-assign", team)
         task = {"project_id": PROJECT, "title": TEXT, "description": TEXT, "task_id": PROJECT}
         await self.call("POST", "backlog-service", "/tasks", task)

@@ -1,4 +1,4 @@
-"""Manifests as people write and export them: `up` takes and refuses what a cluster does."""
+"""Manifests as users write and export them: `up` takes and refuses what a cluster does."""
 
 from __future__ import annotations
 

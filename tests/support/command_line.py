@@ -1,4 +1,4 @@
-"""`knative-local` as a person or a program calls it."""
+"""`knative-local` as a user or a program calls it."""
 
 from __future__ import annotations
 

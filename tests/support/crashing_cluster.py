@@ -18,7 +18,7 @@ class Killed(BaseException):
 
 
 class CrashingCluster(Cluster):
-    """`doom(n)` kills whoever makes call n from now on, 0 being the person's own.
+    """`doom(n)` kills whoever makes call n from now on, 0 being the user's own.
 
     Of `everything` all processes die with it and stay dead until `revive`; of the `caller` alone,
     who called that process sees a broken connection, and it is up again at once. With a process end
@@ -49,7 +49,7 @@ class CrashingCluster(Cluster):
         return await self.call(request, "")
 
     async def call(self, request: httpx.Request, caller: str) -> httpx.Response:
-        """Answer a call of a Service's process, or the person's own."""
+        """Answer a call of a Service's process, or the user's own."""
         if self._dead:
             raise Killed
         last = self._is_last()

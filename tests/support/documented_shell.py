@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-# As a person's curl, but that an answer of 400 and more ends the story.
+# As a user's curl, but that an answer of 400 and more ends the story.
 _CURL = 'curl() { command curl -sS --noproxy "*" --fail-with-body "$@" && echo; }\n'
 _WRITTEN = "http://localhost:8080"
 

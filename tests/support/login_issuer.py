@@ -1,4 +1,4 @@
-"""An OIDC issuer that signs people in, as Keycloak or Google is one: codes, PKCE, ID tokens."""
+"""An OIDC issuer that signs users in, as Keycloak or Google is one: codes, PKCE, ID tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENVIRON = {
 class LoginIssuer(Issuer):
     """`claims_now` are what its next token says besides; `asked` are the requests for a token.
 
-    `ends_sessions` says whether it signs people out as well."""
+    `ends_sessions` says whether it signs users out as well."""
 
     def __init__(self, url: str = URL) -> None:
         super().__init__(url)
@@ -40,14 +40,14 @@ class LoginIssuer(Issuer):
         self.app.router.routes.append(Route("/token", self._token, methods=["POST"]))
 
     def authorize(self, address: str) -> dict[str, str]:
-        """What a person's consent at the address sends back: code and state."""
+        """What a user's consent at the address sends back: code and state."""
         asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         code = secrets.token_urlsafe(8)
         self.codes[code] = asked
         return {"code": code, "state": asked["state"]}
 
-    def person(self, **claims: Any) -> str:
-        """A token of a person, as a command line gets one."""
+    def user(self, **claims: Any) -> str:
+        """A token of a user, as a command line gets one."""
         given = {"sub": "1", "aud": CLIENT, **self.claims_now, **claims}
         return self.signed(self.claims(**given))
 
@@ -59,7 +59,7 @@ class LoginIssuer(Issuer):
         began = self.codes.pop(form.get("code", ""), None)
         if began is None or not self._fits(form, began):
             return JSONResponse({"error": "invalid_grant"}, 400)
-        token = self.person(**{"nonce": began["nonce"], **self.claims_now})
+        token = self.user(**{"nonce": began["nonce"], **self.claims_now})
         return JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": token})
 
     def _fits(self, form: dict[str, str], began: dict[str, str]) -> bool:

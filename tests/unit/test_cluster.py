@@ -1,4 +1,4 @@
-"""Each answer of the Kubernetes API has a defined outcome, and words that a person understands."""
+"""Each answer of the Kubernetes API has a defined outcome, and words that a user understands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests as people write and publish them, each with what a cluster says of it.
+"""Manifests as users write and publish them, each with what a cluster says of it.
 
 `manifests/` holds them. A cluster is Kubernetes 1.36 with Knative 1.22.
 """

@@ -1,4 +1,4 @@
-"""What agents and people ask, as events and questions."""
+"""What agents and users ask, as events and questions."""
 
 from __future__ import annotations
 

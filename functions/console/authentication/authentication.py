@@ -128,7 +128,7 @@ class Authentication:
         )
 
     def _in_role(self, user: NamedUser, *, may_sign_in: bool = False) -> User:
-        """A person by the lists of today, not by those of when they signed in."""
+        """A user by the lists of today, not by those of when they signed in."""
         why_not = "" if self._users.is_operator(user) else "Your role is viewer: operators act."
         looks = self._users.is_viewer(user)
         return User(user.name, why_not, may_sign_in, signed_in=True, may_look=looks)

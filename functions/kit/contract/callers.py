@@ -2,7 +2,7 @@
 
 Knative's senders attach one where a Trigger or a dead letter sink names an audience
 (`authentication-oidc`); other functions attach those of SERVICE_TOKENS. What a request claims of
-itself in X-User and X-Service-Name is then replaced by what its token proves. A person shows a
+itself in X-User and X-Service-Name is then replaced by what its token proves. A user shows a
 token of USER_ISSUER_URL: a viewer may read, an operator may make every request but send events.
 """
 
@@ -78,7 +78,7 @@ class Forbidden(PermanentError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token says it is; `role` is a person's, and None of an account of the cluster."""
+    """Who a token says it is; `role` is a user's, and None of an account of the cluster."""
 
     subject: str
     role: Role | None = None
@@ -97,7 +97,7 @@ class Caller:
         return name if its == namespace else f"{its}_{name}"
 
     def is_among(self, patterns: str) -> bool:
-        """Is the account one of a list with commas between? A person is none.
+        """Is the account one of a list with commas between? A user is none.
 
         >>> Caller("a:b").is_among("x, a:*"), Caller("a:b").is_among("a:"), Caller("").is_among("")
         (True, False, False)
@@ -183,7 +183,7 @@ def _check_rights(caller: Caller, scope: Any, settings: CallerSettings) -> None:
 def _check_role(caller: Caller, sends: bool, reads: bool) -> None:
     who = shortened(caller.subject, 200)
     if sends:
-        raise Forbidden(f"{who} may not send events here: a person makes requests")
+        raise Forbidden(f"{who} may not send events here: a user makes requests")
     if caller.role != "operator" and not (reads and caller.role == "viewer"):
         name = "USER_VIEWERS" if reads else "USER_OPERATORS"
         raise Forbidden(f"{who} may not make this request: {name} does not name them")

@@ -1,4 +1,4 @@
-"""People, as an OIDC issuer or a proxy names them, and their roles: viewer and operator.
+"""Users, as an OIDC issuer or a proxy names them, and their roles: viewer and operator.
 
 The console signs them in; where callers need tokens, each function and service takes theirs too.
 """
@@ -22,7 +22,7 @@ GROUP = "group:"
 
 
 class UserSettings(Settings):
-    """Which people may look and act.
+    """Which users may look and act.
 
     A list has commas between: names, or `group:NAME` for a value of USER_GROUPS_CLAIM; `*` stands
     for any characters.
@@ -31,25 +31,25 @@ class UserSettings(Settings):
     user_issuer_url: str = Field(
         "",
         pattern="^https://",
-        description="the OIDC issuer of people's tokens, as it names itself; empty: none",
+        description="the OIDC issuer of users' tokens, as it names itself; empty: none",
     )
     user_issuer_ca_file: str = Field(
         "", description="PEM of the authority of that issuer's certificate"
     )
     user_client_id: str = Field(
-        "", description="the console's client id there, the audience of people's tokens"
+        "", description="the console's client id there, the audience of users' tokens"
     )
     user_name_claim: str = Field(
-        "email", description="the claim that names a person; an email must be verified"
+        "email", description="the claim that names a user; an email must be verified"
     )
-    user_groups_claim: str = Field("groups", description="the claim with a person's groups")
+    user_groups_claim: str = Field("groups", description="the claim with a user's groups")
     user_operators: str = Field(
         "",
-        description="people who may look and act; empty: all whom a proxy names "
+        description="users who may look and act; empty: all whom a proxy names "
         "(CONSOLE_USER_HEADER)",
     )
     user_viewers: str = Field(
-        "", description="people who may look; empty: everybody, also without signing in"
+        "", description="users who may look; empty: everybody, also without signing in"
     )
 
     @model_validator(mode="after")
@@ -68,20 +68,20 @@ class UserSettings(Settings):
         return listed or self.is_operator(user)
 
     def known(self, groups: Iterable[str]) -> tuple[str, ...]:
-        """Those groups that a list names: a cookie has no room for all that people are in."""
+        """Those groups that a list names: a cookie has no room for all that users are in."""
         named = f"{self.user_operators},{self.user_viewers}"
         return tuple(group for group in groups if NamedUser("", (group,)).is_among(named))
 
 
 @dataclass(frozen=True)
 class NamedUser:
-    """A person's name and groups, which are never taken for one another."""
+    """A user's name and groups, which are never taken for one another."""
 
     name: str
     groups: tuple[str, ...] = ()
 
     def is_among(self, patterns: str) -> bool:
-        """Does a list with commas between name this person, or a group of theirs?
+        """Does a list with commas between name this user, or a group of theirs?
 
         >>> ada = NamedUser("ada@example.org", ("admins",))
         >>> [ada.is_among(p) for p in ("bob, ada@example.org", "*@example.org", "group:admins")]
@@ -98,7 +98,7 @@ class NamedUser:
 
 
 def user_keys(resources: Resources) -> TokenKeys:
-    """The keys of the issuer of people's tokens."""
+    """The keys of the issuer of users' tokens."""
     settings = resources.settings(UserSettings)
     issuer = IssuerSettings(oidc_issuer_url=settings.user_issuer_url)
     return TokenKeys(issuer, resources.trusting(settings.user_issuer_ca_file))
@@ -111,7 +111,7 @@ def check_issuer(keys: TokenKeys, settings: UserSettings) -> None:
 
 
 def user_of_claims(claims: Mapping[str, Any], settings: UserSettings) -> NamedUser:
-    """The person of a token that was checked; `Unauthenticated` where it names none."""
+    """The user of a token that was checked; `Unauthenticated` where it names none."""
     claim = settings.user_name_claim
     name = claims.get(claim)
     if not isinstance(name, str) or not name.strip() or not name.isprintable():

@@ -1,4 +1,4 @@
-"""What the REST API answers: models for OpenAPI, and a run as people read it."""
+"""What the REST API answers: models for OpenAPI, and a run as users read it."""
 
 from __future__ import annotations
 

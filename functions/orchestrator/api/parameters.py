@@ -38,7 +38,7 @@ async def _who(request: Request, ctx: Ctx, service: ServiceName = None) -> str:
     return user_of(request.headers) or service or "anonymous"
 
 
-# An operator: a person, whom the console names in X-User, or the service that asks.
+# An operator: a user, whom the console names in X-User, or the service that asks.
 Who = Annotated[str, Depends(_who)]
 ToStep = Annotated[
     str | None,

@@ -16,7 +16,7 @@ from knative.local.hosts import BROKER_HOST
 def send_event(
     client: Client, attributes: Mapping[str, str], data: str, broker: str | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Send an event; its id, the status and the deliveries, and the same for a person.
+    """Send an event; its id, the status and the deliveries, and the same for a user.
 
     `data` is JSON or empty; `broker` is namespace/name or a name that only one has, by default the
     only one.
@@ -44,7 +44,7 @@ def send_event(
 def _outcome(
     client: Client, broker: str, headers: dict[str, str], code: int, status: dict[str, Any]
 ) -> tuple[list[dict[str, str]], str]:
-    """Who took the event that was sent, for a program and for a person."""
+    """Who took the event that was sent, for a program and for a user."""
     if code == 404:
         return [], f"there is no Broker {broker}; there are: {', '.join(status['brokers'])}"
     if code == 400:

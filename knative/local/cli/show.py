@@ -1,4 +1,4 @@
-"""What the local Knative answers, as lines for a person."""
+"""What the local Knative answers, as lines for a user."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def schedules(found: Iterable[Record]) -> None:
 
 
 def moment(text: str) -> str:
-    """A time of the runtime as people of this machine write it."""
+    """A time of the runtime as users of this machine write it."""
     return f"{datetime.fromisoformat(text).astimezone():%a %d %b %Y %H:%M:%S}"
 
 

@@ -1,6 +1,6 @@
 """What the API server refuses before it stores an object: names, labels and each kind's spec.
 
-Messages follow k8s.io/apimachinery's validation, so that a person who has seen the real ones
+Messages follow k8s.io/apimachinery's validation, so that a user who has seen the real ones
 recognises them. Unknown fields are kept, where a real server drops them with a warning.
 """
 

@@ -91,7 +91,7 @@ class SeccompProfile(Strict):
 
 
 class SecurityContext(Strict):
-    """Accepted; a process on a laptop has the rights of the person who started it."""
+    """Accepted; a process on a laptop has the rights of the user who started it."""
 
     allow_privilege_escalation: bool | None = None
     capabilities: Capabilities | None = None

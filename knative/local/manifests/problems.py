@@ -35,7 +35,7 @@ class ManifestError(Exception):
 
 
 def show(path: Path) -> str:
-    """`path` as a person would type it: relative to where they are, when it is below."""
+    """`path` as a user would type it: relative to where they are, when it is below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a person sends to a function: a key that means one request, and YAML that stays small."""
+"""What a user sends to a function: a key that means one request, and YAML that stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes other people's things is for operators, wherever callers are known."""
+"""What changes other users' things is for operators, wherever callers are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People show the orchestrator's API the tokens with which they sign in to the console."""
+"""Users show the orchestrator's API the tokens with which they sign in to the console."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADA, BOB = {"email": "ada@example.org"}, {"email": "bob@example.org"}
 
 
 @pytest.fixture
-def people(cluster: Cluster) -> LoginIssuer:
+def users(cluster: Cluster) -> LoginIssuer:
     found = LoginIssuer()
     cluster.add("login", found.app)
     return found
@@ -30,11 +30,11 @@ def people(cluster: Cluster) -> LoginIssuer:
 
 @pytest.fixture
 async def client(
-    cluster: Cluster, functions_database: str, people: LoginIssuer
+    cluster: Cluster, functions_database: str, users: LoginIssuer
 ) -> AsyncIterator[httpx.AsyncClient]:
     issuer = Issuer()
     cluster.add("issuer", issuer.app)
-    # The widest lists of accounts: a person is in none.
+    # The widest lists of accounts: a user is in none.
     accounts = {"OIDC_CALLERS": "*", "OIDC_OPERATORS": "*", "OIDC_SENDERS": "*"}
     cluster.deploy(
         orchestrator, {"DATABASE_URL": functions_database, **ENVIRON, **accounts, **USERS}
@@ -45,19 +45,19 @@ async def client(
         yield client
 
 
-async def started(client: httpx.AsyncClient, people: LoginIssuer) -> str:
+async def started(client: httpx.AsyncClient, users: LoginIssuer) -> str:
     answer = await client.post(
-        f"{BASE}/execute/tenantCreation", json={}, headers=bearer(people.person(**ADA))
+        f"{BASE}/execute/tenantCreation", json={}, headers=bearer(users.user(**ADA))
     )
     assert answer.is_success, answer.text
     return str(answer.json()["flowId"])
 
 
 async def test_a_viewer_reads_and_changes_nothing(
-    client: httpx.AsyncClient, people: LoginIssuer
+    client: httpx.AsyncClient, users: LoginIssuer
 ) -> None:
-    flow = await started(client, people)
-    bob = bearer(people.person(**BOB))
+    flow = await started(client, users)
+    bob = bearer(users.user(**BOB))
     assert (await client.get(f"/api/audit/{flow}", headers=bob)).status_code == 200
     for path in (f"cancel/{flow}", "execute/tenantCreation"):
         refused = await client.post(f"{BASE}/{path}", json={}, headers=bob)
@@ -66,10 +66,10 @@ async def test_a_viewer_reads_and_changes_nothing(
 
 
 async def test_an_operator_acts_under_the_name_of_the_token(
-    client: httpx.AsyncClient, people: LoginIssuer
+    client: httpx.AsyncClient, users: LoginIssuer
 ) -> None:
-    flow = await started(client, people)
-    ada = bearer(people.person(**ADA)) | {"X-User": "somebody else"}
+    flow = await started(client, users)
+    ada = bearer(users.user(**ADA)) | {"X-User": "somebody else"}
     answer = await client.post(f"{BASE}/pause/{flow}", json={}, headers=ada)
     assert answer.is_success, answer.text
     run = await client.get(f"/api/audit/{flow}", headers=ada)
@@ -77,9 +77,9 @@ async def test_an_operator_acts_under_the_name_of_the_token(
     assert "somebody else" not in run.text
 
 
-async def test_a_person_sends_no_events(client: httpx.AsyncClient, people: LoginIssuer) -> None:
+async def test_a_user_sends_no_events(client: httpx.AsyncClient, users: LoginIssuer) -> None:
     headers, body = cloudevents.encode(message_of(NapAsked()))
-    shown = list(bearer(people.person(**ADA)).items())
+    shown = list(bearer(users.user(**ADA)).items())
     refused = await client.post("/", headers=[*headers, *shown], content=body)
     assert refused.status_code == 403
     assert_problem(refused)
@@ -99,14 +99,14 @@ async def test_a_person_sends_no_events(client: httpx.AsyncClient, people: Login
     ids=str,
 )
 async def test_no_other_token_is_a_persons(
-    client: httpx.AsyncClient, people: LoginIssuer, claims: dict[str, str], status: int
+    client: httpx.AsyncClient, users: LoginIssuer, claims: dict[str, str], status: int
 ) -> None:
-    answer = await client.get(f"{BASE}/executions", headers=bearer(people.person(**claims)))
+    answer = await client.get(f"{BASE}/executions", headers=bearer(users.user(**claims)))
     assert answer.status_code == status
 
 
 async def test_an_issuers_key_is_for_its_own_people(
-    client: httpx.AsyncClient, people: LoginIssuer
+    client: httpx.AsyncClient, users: LoginIssuer
 ) -> None:
-    forged = people.signed(Issuer().claims(ACCOUNT))
+    forged = users.signed(Issuer().claims(ACCOUNT))
     assert (await client.get(f"{BASE}/executions", headers=bearer(forged))).status_code == 401

@@ -94,7 +94,7 @@ async def test_the_next_mornings_report_of_the_same_sprint_changes_nothing(
 
 
 async def test_two_at_once_make_one_cycle(cycle: Cluster, world: World) -> None:
-    one, other, person = await asyncio.gather(
+    one, other, user = await asyncio.gather(
         cycle.tell("cycle-trigger", DONE),
         cycle.tell("cycle-trigger", DONE),
         cycle.tell("cycle-trigger", CycleRequested(project_id="GEM-001")),
@@ -102,8 +102,8 @@ async def test_two_at_once_make_one_cycle(cycle: Cluster, world: World) -> None:
     assert [response.status_code for response in (one, other)] == [202, 202]
     [fact] = cycle.sink.of(CycleCompleted)
     assert fact.new_sprint_id == "GEM-001-S02"
-    if person.status_code != 202:  # came last: the sprint that a person sees then is the new one
-        assert "GEM-001-S02 is not complete" in person.text
+    if user.status_code != 202:  # came last: the sprint that a user sees then is the new one
+        assert "GEM-001-S02 is not complete" in user.text
     assert world.writes == FOUR
 
 
