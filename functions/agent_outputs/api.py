@@ -29,7 +29,7 @@ from functions.kit.errors import NotFound, PermanentError, shortened
 MAX_BYTES = 30 * 1024 * 1024
 
 
-class Unauthorized(PermanentError):
+class Unauthenticated(PermanentError):
     """The request has no grant of the Job."""
 
     status = 401
@@ -57,7 +57,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
     kept = None
     async with ctx.store.connection() as connection:
         if await tables.get(connection, grant.job_id) is not None:
-            raise Unauthorized("the outputs of this Job have come: it is over")
+            raise Unauthenticated("the outputs of this Job have come: it is over")
         if grant.resume:
             kept = await tables.kept_of(connection, grant.repository, grant.task_id, grant.job_id)
     settings = ctx.settings(OutputsSettings)
@@ -150,17 +150,17 @@ def _kept(kept: tables.Kept) -> dict[str, str | None]:
 
 
 def granted(request: Request, ctx: Context) -> JobGrant:
-    """The grant that the request shows; `Unauthorized` where it is not of the Job in its path."""
+    """The request's grant; `Unauthenticated` where it is not of the Job in its path."""
     key = ctx.settings(OutputsSettings).grant_key
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if len(key) < job_grant.MIN_KEY_LENGTH or kind.lower() != "bearer":
-        raise Unauthorized("show the grant of the Job, or set GRANT_KEY here")
+        raise Unauthenticated("show the grant of the Job, or set GRANT_KEY here")
     try:
         grant = job_grant.verified(token.strip(), key, ctx.now())
     except InvalidGrant as error:
-        raise Unauthorized(f"the grant is not valid: {error}") from None
+        raise Unauthenticated(f"the grant is not valid: {error}") from None
     if grant.job_id != request.path_params["job"]:
-        raise Unauthorized("the grant is of another Job")
+        raise Unauthenticated("the grant is of another Job")
     return grant
 
 

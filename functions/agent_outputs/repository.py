@@ -115,9 +115,9 @@ class Checkout:
     def _secrets(
         self, entries: list[tuple[str, str, str]], sizes: dict[str, int], span: str
     ) -> list[str]:
-        people = _git("log", "--format=%an %ae%n%cn %ce", span, at=self.at)
+        names = _git("log", "--format=%an %ae%n%cn %ce", span, at=self.at)
         found = secrets_in(git("log", "--format=%B", span, at=self.at), "a commit message")
-        found += secrets_in(people, "an author or committer")
+        found += secrets_in(names, "an author or committer")
         paths = {sha: path for path, _, sha in entries}
         found += secrets_in("\n".join(path for path, _, _ in entries), "the name of a file")
         for sha, size in sizes.items():

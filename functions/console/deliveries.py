@@ -14,7 +14,7 @@ FUNCTION = "webhook-receiver"
 OPEN = ("missing", "refused")
 
 
-async def standing(ask: Ask, query: Query) -> Mapping[str, Any]:
+async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The message of each comparison, and each delivery that is not here."""
     health = await _health(ask)
     compared = [*health["hooks"], *health["issues"], *health["alerts"]]

@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 from functions.console.authentication.request_origin import Refused
 from functions.console.authentication.sessions import Session
 from functions.console.rendering import View
-from functions.kit.contract.token_check import Unauthenticated, claims_of
+from functions.kit.contract.token_check import claims_of
 from functions.kit.contract.users import (
     NamedUser,
     UserSettings,
@@ -29,7 +29,7 @@ from functions.kit.contract.users import (
     user_keys,
     user_of_claims,
 )
-from functions.kit.errors import TemporaryError, shortened
+from functions.kit.errors import TemporaryError, Unauthenticated, shortened
 
 logger = logging.getLogger(__name__)
 

@@ -201,7 +201,7 @@ def routes() -> list[Route]:
         "Functions",
         [
             Panel("functions", "The last hour", health, live_s=10),
-            Panel("deliveries", "Deliveries of webhooks", deliveries.standing, live_s=30),
+            Panel("deliveries", "Deliveries of webhooks", deliveries.status, live_s=30),
         ],
         lead="What runs, how often, how long it takes, and what failed.",
     ).routes()

@@ -9,7 +9,7 @@ from functions.kit.telemetry import Gauge
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        count, oldest_s, ever = await tables.standing(connection)
+        count, oldest_s, ever = await tables.counts(connection)
     kept = "Dead letters ever kept, repeats too"
     oldest = "Seconds for which the oldest open dead letter has waited for a user"
     return [

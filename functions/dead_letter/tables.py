@@ -234,7 +234,7 @@ async def settle(connection: Connection) -> None:
     )
 
 
-async def standing(connection: Connection) -> tuple[dict[str, int], float, int]:
+async def counts(connection: Connection) -> tuple[dict[str, int], float, int]:
     """Dead letters by state, the oldest open one's age in seconds, and how often one was kept."""
     rows = await connection.fetch(
         "SELECT state, count(*) AS n, sum(count)::bigint AS kept FROM dead_letter GROUP BY state"

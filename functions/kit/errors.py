@@ -3,6 +3,7 @@
 Exception
 └── FunctionError
     ├── PermanentError        422   trying again cannot help: the event goes to the dead letter
+    │   ├── Unauthenticated   401   no token or signature that proves who calls
     │   ├── NotFound          404*  what was requested does not exist
     │   ├── Conflict          409*  it clashes with what exists
     │   └── BadAnswer         422   a service did it, and its answer cannot be read
@@ -60,6 +61,12 @@ class PermanentError(FunctionError):
     status = 422
     kind = "permanent"
     fields: Sequence[FieldError] = ()
+
+
+class Unauthenticated(PermanentError):
+    """No token or signature that proves who calls."""
+
+    status = 401
 
 
 class NotFound(PermanentError):

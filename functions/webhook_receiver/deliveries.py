@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import Query, page
-from functions.kit.errors import Conflict, NotFound
+from functions.kit.errors import Conflict, NotFound, Unauthenticated
 from functions.webhook_receiver import tables
 from functions.webhook_receiver.intake import SOURCES
-from functions.webhook_receiver.refusals import Malformed, Unarmed, Unauthorised
+from functions.webhook_receiver.refusals import Malformed, NotConfigured
 from functions.webhook_receiver.senders import standard_webhooks
 from functions.webhook_receiver.settings import ReceiverSettings
 from functions.webhook_receiver.state import Receiver
@@ -71,16 +71,16 @@ async def redeliver_all(request: Request, ctx: Context) -> Response:
 
 
 def prove(request: Request, ctx: Context) -> None:
-    """Return where the request is of a user who may look; else `Unauthorised` or `Unarmed`."""
+    """Return where a user may look; else `Unauthenticated` or `NotConfigured`."""
     settings: ReceiverSettings = ctx.part(Receiver).settings
     keys = settings.secrets["cli"]
     if not settings.tokens and not keys:
-        raise Unarmed("nobody may look: set DELIVERIES_TOKENS or CLI_WEBHOOK_SECRETS")
+        raise NotConfigured("no user may look: set DELIVERIES_TOKENS or CLI_WEBHOOK_SECRETS")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         given = token.strip().encode("latin-1", "replace")
         if not any(hmac.compare_digest(given, known) for known in settings.tokens):
-            raise Unauthorised("the token is not one of DELIVERIES_TOKENS")
+            raise Unauthenticated("the token is not one of DELIVERIES_TOKENS")
         return
     query = request.scope["query_string"]
     target = request.scope["path"].encode("utf-8", "replace") + (b"?" + query if query else b"")

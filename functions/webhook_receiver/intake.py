@@ -59,7 +59,7 @@ Read = Callable[[Arrival], Delivery | Question]
 
 @dataclass(frozen=True)
 class Source:
-    """How a source proves who it is (it raises `Unauthorised`), and what it says (`Malformed`).
+    """How a source proves who it is (it raises `Unauthenticated`), and what it says (`Malformed`).
 
     `max_bytes` is what it says at most.
     """

@@ -27,7 +27,7 @@ BATCH = 100
 # Once more than so many came together, few are sent at once for a while: a source waits ten seconds
 # at most, and does not come again by itself.
 CROWD = 16
-CROWDED_S = 0.2
+LOADED_S = 0.2
 
 
 class Ledger:
@@ -41,8 +41,8 @@ class Ledger:
             self._store.transaction, self._insert, size=lambda delivery: len(delivery.data)
         )
 
-        self._crowded_until = float("-inf")
-        self._durable.relay.yield_to(lambda: time.monotonic() < self._crowded_until)
+        self._loaded_until = float("-inf")
+        self._durable.relay.yield_to(lambda: time.monotonic() < self._loaded_until)
 
     async def accept(self, delivery: Delivery) -> bool:
         """Return once it is durably stored: True if it is new, False if it is a repeat."""
@@ -62,7 +62,7 @@ class Ledger:
 
     async def _insert(self, tx: Connection, deliveries: Sequence[Delivery]) -> Written[bool]:
         if len(deliveries) > CROWD:
-            self._crowded_until = time.monotonic() + CROWDED_S
+            self._loaded_until = time.monotonic() + LOADED_S
         kept = await self._kept(tx, deliveries)
         news = [entry for entry in kept if entry]
         return Written([entry is not None for entry in kept], partial(self._durable.deliver, news))

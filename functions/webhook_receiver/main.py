@@ -43,7 +43,7 @@ from functions.webhook_receiver.intake import SOURCES, Arrival, Source
 from functions.webhook_receiver.launcher import ask, check_retry, what_it_cancels
 from functions.webhook_receiver.reconcile import health as lost
 from functions.webhook_receiver.reconcile import rounds
-from functions.webhook_receiver.refusals import Malformed, Unarmed
+from functions.webhook_receiver.refusals import Malformed, NotConfigured
 from functions.webhook_receiver.state import Receiver
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ async def receive(request: Request, ctx: Context) -> Response:
     settings = receiver.settings
     proven = bool(settings.secrets[name])
     if not proven and not settings.allow_unsigned:
-        raise Unarmed(f"{name} is not armed: set {name.upper()}_WEBHOOK_SECRETS")
+        raise NotConfigured(f"{name} is not configured: set {name.upper()}_WEBHOOK_SECRETS")
     # A plain dictionary: Starlette's headers are searched from the start at each look.
     headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.scope["headers"]}
     source = SOURCES[name]
@@ -85,16 +85,16 @@ async def _take(source: Source, arrival: Arrival, ctx: Context) -> Response:
 
 
 async def start(ctx: Context) -> None:
-    """Say how we are armed."""
+    """Log which sources are configured."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
         raise BadSetting("no folder takes large bodies: mount a writable one at /tmp") from None
     rounds.check(ctx)
     receiver = ctx.part(Receiver)
-    armed = receiver.settings.armed()
-    logger.info("sources", extra={"fields": dict(armed)})
-    if armed["github"] == "armed" and not ctx.asks_github:
+    sources = receiver.settings.sources()
+    logger.info("sources", extra={"fields": dict(sources)})
+    if sources["github"] == "configured" and not ctx.asks_github:
         logger.warning("%s: routes with `actor` start nothing", NO_CREDENTIALS)
     if receiver.settings.allow_unsigned:
         logger.warning("ALLOW_UNSIGNED is set: ANYBODY can start agents. Never do this in public.")
@@ -107,9 +107,9 @@ def retention(ctx: Context) -> Sequence[Rule]:
 
 
 def health(ctx: Context) -> Mapping[str, object]:
-    """Which sources are armed, and whether GitHub is asked who may do what."""
+    """Which sources are configured, and whether GitHub is asked who may do what."""
     actors = "asked of GitHub" if ctx.asks_github else f"unknown: {NO_CREDENTIALS}"
-    return {"sources": ctx.part(Receiver).settings.armed(), "actors": actors}
+    return {"sources": ctx.part(Receiver).settings.sources(), "actors": actors}
 
 
 @function(

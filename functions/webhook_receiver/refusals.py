@@ -2,9 +2,9 @@
 
 PermanentError
 ├── Malformed      400   the body or a header is not what the source sends
-├── Unauthorised   401   the signature is missing, wrong or too old
-└── Unarmed        403   no secret is configured for the source
+└── NotConfigured  403   no secret is configured for the source
 
+A signature that is missing, wrong or too old is the kit's `Unauthenticated`, 401.
 A body over the limit is the kit's `TooLarge`, 413.
 """
 
@@ -19,13 +19,7 @@ class Malformed(PermanentError):
     status = 400
 
 
-class Unauthorised(PermanentError):
-    """The signature is missing, wrong or too old."""
-
-    status = 401
-
-
-class Unarmed(PermanentError):
+class NotConfigured(PermanentError):
     """No secret is configured, so no sender can be authenticated."""
 
     status = 403

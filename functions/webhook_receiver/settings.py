@@ -66,7 +66,7 @@ class ReceiverSettings(Settings):
 
     @cached_property
     def secrets(self) -> Mapping[str, tuple[bytes, ...]]:
-        """The keys of each source, ready for HMAC; empty where it is not armed."""
+        """The keys of each source, ready for HMAC; empty where it is not configured."""
         return {
             "github": tuple(text.encode() for text in _split(self.github_webhook_secrets)),
             "grafana": tuple(text.encode() for text in _split(self.grafana_webhook_secrets)),
@@ -91,10 +91,10 @@ class ReceiverSettings(Settings):
         """In lower case, as GitHub compares them."""
         return tuple(team.lower() for team in _split(self.actor_teams))
 
-    def armed(self) -> Mapping[str, str]:
-        """Each source as `armed`, `refused` or `unsigned`."""
+    def sources(self) -> Mapping[str, str]:
+        """Each source as `configured`, `refused` or `unsigned`."""
         otherwise = "unsigned" if self.allow_unsigned else "refused"
-        return {name: "armed" if self.secrets[name] else otherwise for name in SOURCES}
+        return {name: "configured" if self.secrets[name] else otherwise for name in SOURCES}
 
 
 def _split(text: str) -> list[str]:

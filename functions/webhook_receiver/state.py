@@ -17,6 +17,6 @@ class Receiver:
 
     def __init__(self, resources: Resources) -> None:
         self.settings = resources.settings(ReceiverSettings)
-        self.settings.armed()  # a bad secret is found at the start, not at the first delivery
+        self.settings.sources()  # a bad secret is found at the start, not at the first delivery
         self.uploads = Uploads(MAX_MEMORY_BYTES, MAX_DISK_BYTES)
         self.ledger = Ledger(resources)

@@ -49,7 +49,7 @@ def _finding(rule: Rule, found: Violation, line: int | None) -> Finding:
 
 def _of_problem(rule: Rule, problem: Problem) -> Finding:
     return Finding(
-        _resolved(problem.file), problem.line, rule.id, rule.severity, problem.thing,
+        _resolved(problem.file), problem.line, rule.id, rule.severity, problem.manifest,
         problem.field, problem.message, rule.why, rule.fix,
     )  # fmt: skip
 

@@ -108,7 +108,7 @@ def _kustomized(folder: Path) -> Reading:
 
 
 def _with_message(problem: Problem, message: str) -> Problem:
-    return Problem(problem.file, problem.line, problem.thing, problem.field, message)
+    return Problem(problem.file, problem.line, problem.manifest, problem.field, message)
 
 
 def _files(files: list[Path], *, every: bool = True) -> Reading:

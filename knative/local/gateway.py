@@ -64,7 +64,7 @@ class Gateway:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise RuntimeError("the gateway speaks HTTP only")
+            raise RuntimeError("the gateway serves HTTP only")
         headers = dict(scope["headers"])
         host = _host_name(headers.get(b"host", b""))
         if host in self._revisions:

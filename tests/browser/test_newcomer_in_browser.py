@@ -74,7 +74,7 @@ async def test_is_everything_done_that_was_due_this_week(tab: Tab) -> None:
     await expect(page.locator(".panel-schedules .verdict")).to_contain_text("was handled")
 
 
-async def test_what_did_a_person_do_yesterday(tab: Tab) -> None:
+async def test_what_did_a_user_do_yesterday(tab: Tab) -> None:
     page = await tab.open("/")
     await page.click(".glance a[aria-label='2 notes filed']")
     await expect(page.locator(".member .tasks p").first).to_be_visible()
@@ -99,7 +99,7 @@ async def test_what_became_of_the_agent_of_this_issue(tab: Tab, ran: Morning) ->
     await expect(page.locator(".panel-job .verdict")).to_contain_text("unning")
 
 
-async def test_what_did_this_person_do_at_the_last_scrum(tab: Tab) -> None:
+async def test_what_did_this_employee_do_at_the_last_scrum(tab: Tab) -> None:
     page = await tab.open("/")
     await page.keyboard.press("/")
     await page.keyboard.type("yuki")

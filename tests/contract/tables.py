@@ -179,8 +179,8 @@ def _outside(kind: type[Event]) -> str:
     return "a PingSource" if kind is ScheduleDue else "Knative"
 
 
-def _first_line(thing: object) -> str:
-    text = (inspect.getdoc(thing) or "").partition("\n")[0]
+def _first_line(documented: object) -> str:
+    text = (inspect.getdoc(documented) or "").partition("\n")[0]
     return text.replace("|", "\\|")
 
 

@@ -180,7 +180,7 @@ def test_every_python_that_we_promise_is_checked() -> None:
     assert minors == list(range(minors[0], minors[-1] + 1)), "none between is left out"
 
 
-def test_an_image_has_the_tags_that_people_know() -> None:
+def test_an_image_has_the_tags_that_users_know() -> None:
     (step,) = steps("docker/metadata-action")
     rules = set(re.findall(r"type=(\w+)", step["with"]["tags"]))
     assert rules == {"raw", "sha", "semver", "ref"}, "latest, commit, release, pull request"

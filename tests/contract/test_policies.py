@@ -188,7 +188,7 @@ def test_all_whom_the_settings_name_are_among_the_called() -> None:
         assert named <= set(callers.calls()[name.replace("_", "-")]), name
 
 
-def test_only_the_console_speaks_for_others(objects: tuple[Manifest, ...]) -> None:
+def test_only_the_console_acts_for_others(objects: tuple[Manifest, ...]) -> None:
     console = identity_of(of(objects, "Service")[callers.CONSOLE])
     for name, service in of(objects, "Service").items():
         proxies = settings_of(service).oidc_proxies

@@ -15,24 +15,42 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # As a part of a name, and in prose.
 BANNED = {
+    "armed": "configured",
+    "clockwork": "timer loop",
+    "courier": "dispatcher",
+    "crowded": "under load",
     "crowds": "concurrency",
+    "desk": "session, authentication",
     "door": "cross-origin check",
+    "flying": "in flight",
+    "happening": "input, event",
     "hears": "consumes",
+    "heir": "reassign",
+    "landed": "completed",
+    "lane": "concurrency limiter",
+    "lanes": "concurrency limiter",
     "letter": "dead letter",
     "letters": "dead letters",
     "mortal": "crash injection",
     "nobody": "no user, no consumer",
     "patience": "timeout",
+    "people": "users, employees",
+    "person": "user, employee",
     "said": "message, answer, attributes",
     "somebody": "user, caller, client",
+    "speaks": "reports, emits",
     "spoken": "format",
     "told": "sent, reported",
+    "trials": "startup cache",
+    "unarmed": "not configured",
 }
 # In names alone: as prose they are English.
 NAMES = {
     "least": "min",
     "left_s": "remaining_s",
     "most": "max",
+    "standing": "status",
+    "thing": "manifest, object",
     "within_s": "timeout_s",
     "words": "message, text",
 }

@@ -156,7 +156,7 @@ def test_a_broker_has_all_of_its_delivery(broker: Manifest) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in function_folders() if spec(n).emits])
-def test_who_speaks_is_given_a_sink(name: str) -> None:
+def test_a_producer_is_given_a_sink(name: str) -> None:
     labels = services()[name.replace("_", "-")]["metadata"]["labels"]
     bound = [b["spec"]["subject"] for b in of_kind("SinkBinding", "sources")]
     assert any(

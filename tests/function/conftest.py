@@ -53,7 +53,7 @@ async def webhook_database(webhook_ledger: str) -> str:
 
 @pytest.fixture
 async def receiver(cluster: Cluster, webhook_database: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a receiver with all sources armed."""
+    """A client of a receiver with all sources configured."""
     cluster.deploy(
         webhook_receiver, {"DATABASE_URL": webhook_database, **make.SECRETS}, now=make.clock
     )

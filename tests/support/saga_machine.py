@@ -61,8 +61,8 @@ class Process:
         self._broker = world.broker
         # Nothing in the background: the relay looks for rows when it is asked to.
         self.relay = Relay(self.store, self)
-        # One lane: which of two takes an item would be the event loop's choice.
-        self.engine = Engine(self.store, self.relay, world.now, lanes=1)
+        # One batch at a time: which of two takes an item would be the event loop's choice.
+        self.engine = Engine(self.store, self.relay, world.now, concurrency=1)
         self.timer_loop = TimerLoop(self.store, self.engine, world.now)
 
     async def publish(self, messages: Sequence[cloudevents.Message]) -> None:

@@ -279,7 +279,7 @@ def test_data_that_is_no_json_object_is_read_as_none(data: str) -> None:
         ({}, None),
     ],
 )
-def test_a_route_may_tell_bots_from_people(sender: dict[str, str], bot: bool | None) -> None:
+def test_a_route_may_tell_bots_from_users(sender: dict[str, str], bot: bool | None) -> None:
     job = "{kind: execute, task_id: t, service: s}"
     for wanted in (True, False):
         text = f"routes:\n  - {{name: a, match: {{type: '*', bot: {wanted}}}, job: {job}}}"

@@ -1,4 +1,4 @@
-"""References, events and loops: each rule speaks on a bad tree and keeps silent on a good one."""
+"""References, events and loops: each rule reports a bad tree and passes a good one."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_what_else_a_pm_agent_asks(body: dict[str, Any], emitted: object) -> Non
     ],
     ids=lambda value: value.get("command") if isinstance(value, dict) else None,
 )
-def test_what_a_person_asks(body: dict[str, Any], emitted: object) -> None:
+def test_what_a_user_asks(body: dict[str, Any], emitted: object) -> None:
     assert decide.cli(body, "msg_1") == emitted
 
 
@@ -81,7 +81,7 @@ def test_a_pm_agents_task_that_names_no_service_is_for_its_project() -> None:
     assert emitted.service == "PHE001"
 
 
-def test_a_persons_task_without_an_id_gets_one_of_its_request() -> None:
+def test_a_users_task_without_an_id_gets_one_of_its_request() -> None:
     emitted = [
         decide.cli(command("create_task", "x", service="s"), id)
         for id in ("msg_1", "msg_1", "msg_2")

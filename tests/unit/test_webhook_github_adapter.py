@@ -21,25 +21,25 @@ A = {"action": "done"}
 Case = tuple[str, dict[str, Any], tuple[str, str, str | None, str]]
 
 
-def thing(of: str, **fields: Any) -> dict[str, Any]:
+def part(of: str, **fields: Any) -> dict[str, Any]:
     return {**A, **REPOSITORY, of: {"id": 1, "updated_at": THEN, **fields}}
 
 
 CASES: list[Case] = [
     (
         "check_run",
-        thing("check_run", completed_at=THEN),
+        part("check_run", completed_at=THEN),
         (REPO, "check_run.done", "1", THEN),
     ),
     (
         "check_run",
-        thing("check_run", completed_at=None, started_at=THEN),
+        part("check_run", completed_at=None, started_at=THEN),
         (REPO, "check_run.done", "1", THEN),
     ),
-    ("check_suite", thing("check_suite"), (REPO, "check_suite.done", "1", THEN)),
+    ("check_suite", part("check_suite"), (REPO, "check_suite.done", "1", THEN)),
     (
         "commit_comment",
-        thing("comment", url=f"{REPO}/comments/1", commit_id="abc"),
+        part("comment", url=f"{REPO}/comments/1", commit_id="abc"),
         (f"{REPO}/comments/1/abc", "commit_comment.done", "1", THEN),
     ),
     (
@@ -54,16 +54,16 @@ CASES: list[Case] = [
     ),
     (
         "deploy_key",
-        thing("key", deleted_at=None, created_at=THEN),
+        part("key", deleted_at=None, created_at=THEN),
         (REPO, "deploy_key.done", "1", THEN),
     ),
-    ("deployment", thing("deployment"), (REPO, "deployment", "1", THEN)),
+    ("deployment", part("deployment"), (REPO, "deployment", "1", THEN)),
     (
         "deployment_status",
-        {**thing("deployment_status", state="error", url="u"), "deployment": {"url": USER}},
+        {**part("deployment_status", state="error", url="u"), "deployment": {"url": USER}},
         (USER, "deployment_status.error", "u", THEN),
     ),
-    ("fork", thing("forkee", url="f", created_at=THEN), (REPO, "fork", "f", THEN)),
+    ("fork", part("forkee", url="f", created_at=THEN), (REPO, "fork", "f", THEN)),
     (
         "github_app_authorization",
         {**A, "sender": {"url": USER}},
@@ -82,11 +82,11 @@ CASES: list[Case] = [
     ),
     (
         "issue_comment",
-        {**thing("comment"), "issue": {"url": f"{REPO}/issues/7"}},
+        {**part("comment"), "issue": {"url": f"{REPO}/issues/7"}},
         (f"{REPO}/issues/7", "issue_comment.done", "1", THEN),
     ),
-    ("issues", thing("issue", number=7), (REPO, "issue.done", "7", THEN)),
-    ("label", thing("label", name="bug"), (REPO, "label.done", "bug", TIME)),
+    ("issues", part("issue", number=7), (REPO, "issue.done", "7", THEN)),
+    ("label", part("label", name="bug"), (REPO, "label.done", "bug", TIME)),
     (
         "marketplace_purchase",
         {
@@ -97,7 +97,7 @@ CASES: list[Case] = [
         },
         ("https://api.github.com/users", "marketplace_purchase.done", "u", THEN),
     ),
-    ("member", thing("member", login="u"), (REPO, "member.done", "u", TIME)),
+    ("member", part("member", login="u"), (REPO, "member.done", "u", TIME)),
     (
         "membership",
         {**A, "scope": "team", "team": {"url": USER}, "member": {"login": "u"}},
@@ -108,7 +108,7 @@ CASES: list[Case] = [
         {**A, **REPOSITORY, "hook_id": 9, "hook": {"updated_at": THEN}},
         (REPO, "meta.done", "9", THEN),
     ),
-    ("milestone", thing("milestone", number=3), (REPO, "milestone.done", "3", THEN)),
+    ("milestone", part("milestone", number=3), (REPO, "milestone.done", "3", THEN)),
     (
         "organization",
         {**A, "organization": {"url": USER}, "membership": {"user": {"login": "u"}}},
@@ -121,36 +121,36 @@ CASES: list[Case] = [
     ),
     (
         "page_build",
-        {**thing("build", url="b"), "pusher": {"updated_at": THEN}},
+        {**part("build", url="b"), "pusher": {"updated_at": THEN}},
         (REPO, "page_build", "b", THEN),
     ),
     ("ping", {"hook_id": 4, "organization": {"url": USER}}, (USER, "ping", "4", TIME)),
-    ("project_card", thing("project_card"), (REPO, "project_card.done", "1", THEN)),
+    ("project_card", part("project_card"), (REPO, "project_card.done", "1", THEN)),
     ("public", REPOSITORY, (USER, "public", "r", THEN)),
     (
         "pull_request",
-        {**thing("pull_request"), "number": 8},
+        {**part("pull_request"), "number": 8},
         (REPO, "pull_request.done", "8", THEN),
     ),
     (
         "pull_request_review",
-        {**thing("review", submitted_at=THEN), "pull_request": {"url": f"{REPO}/pulls/8"}},
+        {**part("review", submitted_at=THEN), "pull_request": {"url": f"{REPO}/pulls/8"}},
         (f"{REPO}/pulls/8", "pull_request_review.done", "1", THEN),
     ),
     (
         "pull_request_review_comment",
-        {**thing("comment"), "pull_request": {"url": USER, "updated_at": THEN}},
+        {**part("comment"), "pull_request": {"url": USER, "updated_at": THEN}},
         (USER, "pull_request_review_comment.done", "1", THEN),
     ),
     ("push", {**REPOSITORY, "ref": "refs/heads/m"}, (REPO, "push", "refs/heads/m", TIME)),
     (
         "registry_package",
-        thing("registry_package", html_url="h"),
+        part("registry_package", html_url="h"),
         (REPO, "registry_package.done", "h", THEN),
     ),
     (
         "release",
-        {**thing("release", published_at=THEN), "action": "published"},
+        {**part("release", published_at=THEN), "action": "published"},
         (REPO, "release.published", "1", THEN),
     ),
     ("repository", {**A, **REPOSITORY}, (USER, "repository.done", "r", THEN)),
@@ -168,8 +168,8 @@ CASES: list[Case] = [
     ),
     ("team_add", {**REPOSITORY, "team": {"id": 2}}, (REPO, "team_add", "2", TIME)),
     ("watch", {**A, **REPOSITORY}, (REPO, "watch.done", None, TIME)),
-    ("discussion", thing("discussion", number=6), (REPO, "discussion.done", "6", THEN)),
-    ("workflow_job", thing("workflow_job"), (REPO, "workflow_job.done", "1", THEN)),
+    ("discussion", part("discussion", number=6), (REPO, "discussion.done", "6", THEN)),
+    ("workflow_job", part("workflow_job"), (REPO, "workflow_job.done", "1", THEN)),
     ("not_yet_invented", {}, ("github.com", "not_yet_invented", None, TIME)),
 ]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from functions.kit.errors import Unauthenticated
 from functions.kit.settings import BadSetting
-from functions.webhook_receiver.refusals import Unauthorised
 from functions.webhook_receiver.senders import github_proof, grafana_proof, standard_webhooks
 from functions.webhook_receiver.senders.proof import Proof
 from functions.webhook_receiver.settings import ReceiverSettings
@@ -79,7 +79,7 @@ class TestGithub:
     def test_anything_else_is_refused(
         self, secrets: list[bytes], signature: str | None, body: bytes
     ) -> None:
-        with pytest.raises(Unauthorised):
+        with pytest.raises(Unauthenticated):
             verify_github(secrets, signature, body)
 
 
@@ -109,15 +109,15 @@ class TestGrafana:
 
     @pytest.mark.parametrize("now", [-301, 301, 1e9])
     def test_a_timestamp_more_than_five_minutes_away_is_refused(self, now: float) -> None:
-        with pytest.raises(Unauthorised, match="five minutes"):
+        with pytest.raises(Unauthenticated, match="five minutes"):
             verify_grafana([b"s"], grafana_proof.sign(b"s", b"", "0"), "0", b"", now)
 
     def test_a_timestamp_cannot_be_taken_away(self) -> None:
-        with pytest.raises(Unauthorised):
+        with pytest.raises(Unauthenticated):
             verify_grafana([b"s"], grafana_proof.sign(b"s", b"{}", "0"), None, b"{}", 0)
 
     def test_a_missing_signature_is_refused(self) -> None:
-        with pytest.raises(Unauthorised, match="missing"):
+        with pytest.raises(Unauthenticated, match="missing"):
             verify_grafana([b"s"], None, None, b"{}", 0)
 
 
@@ -136,7 +136,7 @@ class TestStandardWebhooks:
 
     @pytest.mark.parametrize("away", [-301, 301])
     def test_more_is_not(self, away: int) -> None:
-        with pytest.raises(Unauthorised, match="five minutes"):
+        with pytest.raises(Unauthenticated, match="five minutes"):
             verify_standard([KEY], SIGNED, PAYLOAD, SENT_AT + away)
 
     @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ class TestStandardWebhooks:
         ],
     )
     def test_anything_else_is_refused(self, name: str, value: str) -> None:
-        with pytest.raises(Unauthorised):
+        with pytest.raises(Unauthenticated):
             verify_standard([KEY], SIGNED | {name: value}, PAYLOAD, SENT_AT)
 
     def test_a_secret_is_the_same_with_and_without_its_prefix(self) -> None:
@@ -170,15 +170,15 @@ class TestSecrets:
 
     def test_sources_without_a_secret_are_refused_unless_the_unsigned_are_allowed(self) -> None:
         environ = {"GITHUB_WEBHOOK_SECRETS": "s"}
-        emitted = ReceiverSettings.read(environ).armed()
-        assert (emitted["github"], emitted["pm"]) == ("armed", "refused")
-        emitted = ReceiverSettings.read(environ | {"ALLOW_UNSIGNED": "true"}).armed()
-        assert (emitted["github"], emitted["pm"]) == ("armed", "unsigned")
+        emitted = ReceiverSettings.read(environ).sources()
+        assert (emitted["github"], emitted["pm"]) == ("configured", "refused")
+        emitted = ReceiverSettings.read(environ | {"ALLOW_UNSIGNED": "true"}).sources()
+        assert (emitted["github"], emitted["pm"]) == ("configured", "unsigned")
 
     @pytest.mark.parametrize("secret", ["whsec_", "whsec_!", "not base64"])
     def test_a_bad_secret_is_named_and_not_shown(self, secret: str) -> None:
         with pytest.raises(BadSetting, match="PM_WEBHOOK_SECRETS") as caught:
-            ReceiverSettings.read({"PM_WEBHOOK_SECRETS": secret}).armed()
+            ReceiverSettings.read({"PM_WEBHOOK_SECRETS": secret}).sources()
         assert "not base64" not in str(caught.value)
 
     def test_secrets_are_not_in_the_settings_text(self) -> None:

@@ -62,7 +62,7 @@ async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's reports, per team member."""
     of = day_of(ask, query)
     notes, names = await asyncio.gather(notes_of(ask, of), names_of(ask))
-    members = per_person(notes, str(of), names)
+    members = per_employee(notes, str(of), names)
     summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
     return {"members": members, "notes": len(notes), "day": of, "summary": summary}
 
@@ -79,7 +79,7 @@ async def notes_of(ask: Ask, day: date) -> list[Row]:
     return notes
 
 
-def per_person(notes: list[Row], day: str, names: Mapping[str, str]) -> list[Row]:
+def per_employee(notes: list[Row], day: str, names: Mapping[str, str]) -> list[Row]:
     """Each team member's tasks of a day over all sprints, sorted by name."""
     found: dict[str, Row] = {}
     for note in notes:

@@ -37,7 +37,7 @@ class RateLimited(TemporaryError):
     """GitHub wants no more requests for `delay_s` seconds."""
 
 
-class Unauthorised(PermanentError):
+class TokenRefused(PermanentError):
     """GitHub does not know who asks."""
 
 
@@ -193,10 +193,10 @@ class Github:
             credential = self._held("app", signed(self._settings, self.time))
             try:
                 return await self._request(method, at, credential, query, etag=etag, body=body)
-            except Unauthorised:
+            except TokenRefused:
                 if abs(self._ahead - known) < SKEW:
                     raise  # it is not that we had GitHub's time wrong
-        raise Unauthorised(f"GitHub refuses the App's signature for {at}")
+        raise TokenRefused(f"GitHub refuses the App's signature for {at}")
 
     def _held(self, name: str, token: str = "") -> _Credential:
         found = self._credentials.setdefault(name, _Credential())
@@ -277,7 +277,7 @@ def _refusal(answer: httpx.Response, at: str) -> PermanentError | TemporaryError
     message = f"GitHub answered {answer.status_code} to {at}: {reason}".removesuffix(": ")
     match answer.status_code:
         case 401:
-            return Unauthorised(message)
+            return TokenRefused(message)
         case 404 | 410:
             return NotFound(message)
         case status if status >= 500 or status == 408:

@@ -23,12 +23,7 @@ from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
 from functions.kit.context import Context, Resources
 from functions.kit.contract.problem import failure
 from functions.kit.contract.routes import Endpoint
-from functions.kit.contract.token_check import (
-    MAX_TOKEN_BYTES,
-    Unauthenticated,
-    claimed_issuer,
-    claims_of,
-)
+from functions.kit.contract.token_check import MAX_TOKEN_BYTES, claimed_issuer, claims_of
 from functions.kit.contract.users import (
     NamedUser,
     UserSettings,
@@ -36,7 +31,7 @@ from functions.kit.contract.users import (
     user_keys,
     user_of_claims,
 )
-from functions.kit.errors import FunctionError, PermanentError, shortened
+from functions.kit.errors import FunctionError, PermanentError, Unauthenticated, shortened
 from functions.kit.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.kit.clients.token_keys import TokenKeys
-from functions.kit.errors import PermanentError
+from functions.kit.errors import Unauthenticated
 
 if TYPE_CHECKING:
     import jwt
 
 MAX_TOKEN_BYTES = 16 * 1024
 LEEWAY_S = 10  # between the issuer's clock and ours
-
-
-class Unauthenticated(PermanentError):
-    """No token that proves who calls."""
-
-    status = 401
 
 
 async def claims_of(token: str, keys: TokenKeys, audience: str) -> dict[str, Any]:

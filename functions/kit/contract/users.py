@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 
 from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
 from functions.kit.context import Resources
-from functions.kit.contract.token_check import Unauthenticated
-from functions.kit.errors import TemporaryError
+from functions.kit.errors import TemporaryError, Unauthenticated
 from functions.kit.settings import Settings
 
 GROUP = "group:"

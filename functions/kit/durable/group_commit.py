@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 256
 MAX_BYTES = 8 * 1024 * 1024
-# So many items are worth a transaction of their own: another lane decides while one commits.
+# So many items are worth a transaction of their own: another batch decides while one commits.
 MIN_SHARE = 16
 # Fewer wait for the transaction that is on its way, and share the next one.
 MIN_QUEUE = 4
@@ -49,7 +49,7 @@ class GroupCommit(Generic[Item, Result]):
     """Writes items to one database, those that gathered together in one transaction.
 
     `connect` is `Store.transaction`; or `Store.connection` where `write` is a single statement,
-    which is a transaction by itself. `lanes`: batches at a time. `size`: of an item, in bytes.
+    which is a transaction by itself. `concurrency`: batches at a time. `size`: of an item, bytes.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class GroupCommit(Generic[Item, Result]):
         connect: Callable[[], AbstractAsyncContextManager[Connection]],
         write: Callable[[Connection, Sequence[Item]], Awaitable[Written[Result]]],
         *,
-        lanes: int = 1,
+        concurrency: int = 1,
         size: Callable[[Item], int] = lambda item: 0,
     ) -> None:
         self._connect = connect
         self._write = write
-        self._lanes = lanes
+        self._concurrency = concurrency
         self._size = size
         self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._working: set[asyncio.Task[None]] = set()
@@ -86,17 +86,17 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait(self._working)
 
     def _wake(self, done: asyncio.Task[None] | None = None) -> None:
-        """See that a lane works while there is something to do, also when one stops."""
+        """See that a worker runs while there is something to do, also when one stops."""
         if done is not None:
             self._working.discard(done)
         needed = MIN_QUEUE if self._working else 1
-        if len(self._queue) >= needed and len(self._working) < self._lanes:
+        if len(self._queue) >= needed and len(self._working) < self._concurrency:
             task = asyncio.create_task(self._work())
             self._working.add(task)
             task.add_done_callback(self._wake)
 
     async def _work(self) -> None:
-        share = max(MIN_SHARE, -(-len(self._queue) // (self._lanes + 1 - len(self._working))))
+        share = max(MIN_SHARE, -(-len(self._queue) // (self._concurrency + 1 - len(self._working))))
         batch = self._next_batch(share)
         self._in_hand += len(batch)
         try:
@@ -105,7 +105,7 @@ class GroupCommit(Generic[Item, Result]):
             self._in_hand -= len(batch)
 
     def _next_batch(self, share: int) -> list[tuple[Item, asyncio.Future[Result]]]:
-        """What one lane takes now: its share, so that the others have something to do."""
+        """What one batch takes now: its share, so that the others have something to do."""
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         size = 0
         while self._queue and len(batch) < min(share, MAX_ITEMS):

@@ -29,12 +29,12 @@ class Engine:
         relay: Relay,
         now: Callable[[], datetime],
         *,
-        lanes: int = 2,
+        concurrency: int = 2,
     ) -> None:
         self._relay = relay
         self._now = now
         self._commits: GroupCommit[Item, Done] = GroupCommit(
-            store.transaction, self._write, lanes=lanes
+            store.transaction, self._write, concurrency=concurrency
         )
         self._watchers: dict[str, set[asyncio.Future[Run]]] = {}
         self.ended: Counter[str] = Counter()

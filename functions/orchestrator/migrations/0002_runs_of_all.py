@@ -1,4 +1,4 @@
-"""Runs of all orchestrations are listed by time, and those that wait for a person are counted."""
+"""Runs of all orchestrations are listed by time, and those that wait for a user are counted."""
 
 from __future__ import annotations
 

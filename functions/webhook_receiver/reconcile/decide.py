@@ -145,15 +145,15 @@ def _may_be(found: str, pattern: str) -> bool:
     )
 
 
-def standing_label(timeline: Iterable[Mapping[str, Any]], label: str) -> Mapping[str, Any] | None:
+def present_label(timeline: Iterable[Mapping[str, Any]], label: str) -> Mapping[str, Any] | None:
     """The event since which an issue has a label, by its timeline, oldest first; None without it.
 
     >>> def event(kind, name, day):
     ...     return {"event": kind, "label": {"name": name}, "created_at": day}
     >>> story = [event("labeled", "Agent", 1), {"event": "commented"}, event("labeled", "bug", 2)]
-    >>> standing_label(story, "agent")["created_at"]
+    >>> present_label(story, "agent")["created_at"]
     1
-    >>> standing_label([*story, event("unlabeled", "agent", 3)], "agent") is None
+    >>> present_label([*story, event("unlabeled", "agent", 3)], "agent") is None
     True
     """
     found: Mapping[str, Any] | None = None

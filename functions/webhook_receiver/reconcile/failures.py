@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from functions.kit.clients.github import RateLimited, Unauthorised
+from functions.kit.clients.github import RateLimited, TokenRefused
 from functions.kit.errors import FunctionError, PermanentError, shortened
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def failure_of(error: Exception, name: str) -> tuple[str, timedelta]:
 
     What every request would meet is raised again: a limit, or credentials that GitHub refuses.
     """
-    if isinstance(error, RateLimited | Unauthorised):
+    if isinstance(error, RateLimited | TokenRefused):
         raise error
     if isinstance(error, FunctionError):
         logger.warning("%s: %s", name, error.detail)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
-from functions.kit.errors import NotFound
-from functions.webhook_receiver.refusals import Unauthorised
+from functions.kit.errors import NotFound, Unauthenticated
 from functions.webhook_receiver.senders import github_proof
 
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
@@ -31,7 +30,7 @@ class Request:
 
 
 def request_of(delivery: Any, secrets: Sequence[bytes]) -> Request:
-    """The request of a delivery; `Unauthorised` where its signature does not fit a secret.
+    """The request of a delivery; `Unauthenticated` where its signature does not fit a secret.
 
     One without a signature, or where we have no secret, is GitHub's word over TLS.
     """
@@ -50,10 +49,10 @@ def request_of(delivery: Any, secrets: Sequence[bytes]) -> Request:
         proof.update(body)
         try:
             proof.check()
-        except Unauthorised:
+        except Unauthenticated:
             continue
         return Request(headers, body)
-    raise Unauthorised("its signature fits none of our secrets: redeliver it at GitHub")
+    raise Unauthenticated("its signature fits none of our secrets: redeliver it at GitHub")
 
 
 def _bodies(payload: Any, *, is_form: bool) -> Iterator[bytes]:

@@ -36,10 +36,10 @@ async def health(request: Request, ctx: Context) -> Response:
         prove(request, ctx)
     elif (answer := await callers.refused(request.scope, ctx)) is not None:
         return answer
-    return JSONResponse(await standing(ctx))
+    return JSONResponse(await status(ctx))
 
 
-async def standing(ctx: Context) -> dict[str, Any]:
+async def status(ctx: Context) -> dict[str, Any]:
     """How the last day stands, hook by hook, and each delivery that is not here."""
     settings = ctx.settings(ReconcileSettings)
     async with ctx.store.connection() as connection:
@@ -59,25 +59,25 @@ async def standing(ctx: Context) -> dict[str, Any]:
         message = messages.of_hook(found, until, known.problem) if known else messages.NOT_YET
         if known and (gap := known.memory.get("forgotten")):
             message = f"{message} {messages.forgotten(*gap)}"
-        hooks.append({"name": name, "message": message, **found, **_standing(known)})
+        hooks.append({"name": name, "message": message, **found, **_status(known)})
     issues = []
     for name in issue_names(ctx):
         known = compared.get(name)
         message = messages.of_issues(known.memory, known.problem) if known else messages.NOT_YET
-        issues.append({"name": name, "message": message, **_standing(known)})
+        issues.append({"name": name, "message": message, **_status(known)})
     if hooks and not issues:
         problem = {"problem": "GITHUB_REPOSITORIES is not set"}
         unknown = {"name": "issues", "message": messages.NO_REPOSITORY}
-        issues.append({**unknown, **_standing(None), **problem})
+        issues.append({**unknown, **_status(None), **problem})
     if issues and not hooks:
         problem = {"problem": "GITHUB_HOOKS is not set"}
         unknown = {"name": "hooks", "message": messages.NO_HOOK, **asdict(hook_tables.Counts())}
-        hooks.append({**unknown, **_standing(None), **problem})
+        hooks.append({**unknown, **_status(None), **problem})
     alerts = []
     for name in alert_names(ctx):
         known = compared.get(name)
         message = messages.of_alerts(known.memory, known.problem) if known else messages.NOT_YET
-        alerts.append({"name": name, "message": message, **_standing(known)})
+        alerts.append({"name": name, "message": message, **_status(known)})
     every = [*hooks, *issues, *alerts]
     summary = " ".join(f"{one['name']}: {one['message']}" for one in every)
     if not hooks and not issues:
@@ -108,7 +108,7 @@ def alert_names(ctx: Context) -> Sequence[str]:
     return [NAME] if compares_alerts(ctx) else []
 
 
-def _standing(known: Comparison | None) -> dict[str, str | None]:
+def _status(known: Comparison | None) -> dict[str, str | None]:
     if known is None:
         return dict.fromkeys(("checked_at", "due_at", "problem"))
     times = {"checked_at": _written(known.checked_at), "due_at": _written(known.due_at)}

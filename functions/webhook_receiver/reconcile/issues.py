@@ -133,7 +133,7 @@ class Issues:
             notified = [one.as_of for one in await issue_state.notified(connection, labelled)]
         if any(as_of >= issue.updated_at for as_of in notified):
             return False, True
-        event = decide.standing_label(await self._timeline(issue.number), label)
+        event = decide.present_label(await self._timeline(issue.number), label)
         if event is None:
             return False, True  # the label was taken off meanwhile
         since = datetime.fromisoformat(event["created_at"])

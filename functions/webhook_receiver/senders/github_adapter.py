@@ -43,9 +43,9 @@ class Attributes:
     time: str
 
 
-def _about(thing: str, field: str = "id", **other: Any) -> Rule:
-    given = {"time": (f"{thing}.updated_at",), **other}
-    return Rule(subject=(f"{thing}.{field}",), **given)
+def _about(part: str, field: str = "id", **other: Any) -> Rule:
+    given = {"time": (f"{part}.updated_at",), **other}
+    return Rule(subject=(f"{part}.{field}",), **given)
 
 
 _RULES: Mapping[str, Rule] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from functions.webhook_receiver.refusals import Unauthorised
+from functions.kit.errors import Unauthenticated
 from functions.webhook_receiver.senders.proof import Proof
 
 HEADER = "x-hub-signature-256"
@@ -24,9 +24,9 @@ def sign(secret: bytes, body: bytes) -> str:
 
 
 def proof(secrets: Sequence[bytes], signature: str | None) -> Proof:
-    """The proof of a delivery; `Unauthorised` where no body could give it."""
+    """The proof of a delivery; `Unauthenticated` where no body could give it."""
     if signature is None:
-        raise Unauthorised("header X-Hub-Signature-256 is missing: set a secret in the webhook")
+        raise Unauthenticated("header X-Hub-Signature-256 is missing: set a secret in the webhook")
     return Proof(secrets, b"", [signature], _written, "header X-Hub-Signature-256")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from functions.webhook_receiver.refusals import Unauthorised
+from functions.kit.errors import Unauthenticated
 from functions.webhook_receiver.senders.proof import Proof
 
 TOLERANCE_S = 300
@@ -27,11 +27,11 @@ def sign(secret: bytes, body: bytes, timestamp: str | None = None) -> str:
 def proof(
     secrets: Sequence[bytes], signature: str | None, timestamp: str | None, now_s: float
 ) -> Proof:
-    """The proof of a notification; `Unauthorised` where no body could give it, or it is stale."""
+    """A notification's proof; `Unauthenticated` where no body could give it, or it is stale."""
     if signature is None:
-        raise Unauthorised("the signature header is missing: set HMAC in the contact point")
+        raise Unauthenticated("the signature header is missing: set HMAC in the contact point")
     if timestamp is not None and not fresh(timestamp, now_s):
-        raise Unauthorised("the timestamp is not within five minutes of our clock")
+        raise Unauthenticated("the timestamp is not within five minutes of our clock")
     return Proof(secrets, _before(timestamp), [signature], bytes.hex, "the signature")
 
 

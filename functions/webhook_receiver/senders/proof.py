@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 
-from functions.webhook_receiver.refusals import Unauthorised
+from functions.kit.errors import Unauthenticated
 
 _MAX_GIVEN = 16  # signatures of one request: no rotation has more
 
@@ -37,8 +37,8 @@ class Proof:
             mac.update(chunk)
 
     def check(self) -> None:
-        """Return when any key made any of the signatures; else raise `Unauthorised`."""
+        """Return when any key made any of the signatures; else raise `Unauthenticated`."""
         right = [self._written(mac.digest()).encode() for mac in self._macs]
         matches = [hmac.compare_digest(one, other) for one in self._given for other in right]
         if not any(matches):
-            raise Unauthorised(f"{self._otherwise} does not match the body and our secret")
+            raise Unauthenticated(f"{self._otherwise} does not match the body and our secret")

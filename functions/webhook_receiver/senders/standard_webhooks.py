@@ -11,7 +11,7 @@ import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 
-from functions.webhook_receiver.refusals import Unauthorised
+from functions.kit.errors import Unauthenticated
 from functions.webhook_receiver.senders.grafana_proof import fresh
 from functions.webhook_receiver.senders.proof import Proof
 
@@ -49,13 +49,13 @@ def headers(key: bytes, id: str, timestamp: int, body: bytes) -> dict[str, str]:
 
 
 def proof(keys: Sequence[bytes], headers: Mapping[str, str], now_s: float) -> Proof:
-    """The proof of a request; `Unauthorised` where no body could give it, or it is stale."""
+    """The proof of a request; `Unauthenticated` where no body could give it, or it is stale."""
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
         if not headers.get(name):
-            raise Unauthorised(f"header {name} is missing: sign as standardwebhooks.com says")
+            raise Unauthenticated(f"header {name} is missing: sign as standardwebhooks.com says")
     timestamp = headers["webhook-timestamp"]
     if not fresh(timestamp, now_s):
-        raise Unauthorised("header webhook-timestamp is not within five minutes of our clock")
+        raise Unauthenticated("header webhook-timestamp is not within five minutes of our clock")
     before = _before(headers["webhook-id"], int(timestamp))
     given = headers["webhook-signature"].split(" ")
     return Proof(keys, before, given, _written, "header webhook-signature")

@@ -29,7 +29,7 @@ def ingress_app(broker: LocalBroker) -> App:
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
         if scope["type"] != "http":
-            raise RuntimeError("the broker speaks only HTTP")
+            raise RuntimeError("the broker serves HTTP only")
         answer = await _answer(broker, scope, receive)
         if answer is None:
             return  # the producer hung up before its event was whole

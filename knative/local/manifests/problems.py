@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend. `thing` is kind and name, `field` a dotted path; either may be empty."""
+    """What is to be mended, in `manifest`, kind and name, at `field`; either may be empty."""
 
     file: Path
     line: int | None
-    thing: str
+    manifest: str
     field: str
     message: str
 
     def __str__(self) -> str:
         place = f"{show(self.file)}:{self.line}" if self.line else show(self.file)
-        return ": ".join(part for part in (place, self.thing, self.field, self.message) if part)
+        return ": ".join(part for part in (place, self.manifest, self.field, self.message) if part)
 
 
 class ManifestError(Exception):

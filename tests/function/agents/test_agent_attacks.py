@@ -309,7 +309,7 @@ async def test_a_pipe_holds_nothing_up(agents: AgentWorld) -> None:
     assert [fact["reason"] for fact in agents.emitted()] == ["invalid_outputs"]
 
 
-async def test_commits_of_people_are_not_overwritten(agents: AgentWorld) -> None:
+async def test_commits_of_users_are_not_overwritten(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.prepare()
     theirs = agents.github.git.commit(REPOSITORY, "agent/1", {"a.txt": "mine\n"}, "Mine")

@@ -256,7 +256,7 @@ async def test_why_an_agent_was_stopped_stands_there_with_what_to_do(
     assert advice in body
 
 
-async def test_a_comment_that_a_person_deleted_stays_deleted(status: StatusWorld) -> None:
+async def test_a_comment_that_a_user_deleted_stays_deleted(status: StatusWorld) -> None:
     await status.tell(QUEUED)
     status.github.conversation.delete(status.comment)
     await status.tell(STARTED)

@@ -1,4 +1,4 @@
-"""backlog-setup: a person's own document, what is refused, and databases that are in no order."""
+"""backlog-setup: a user's own document, what is refused, and databases that are in no order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ stories:
 """
 
 
-async def test_a_persons_own_document_is_seeded_from_yaml(
+async def test_a_users_own_document_is_seeded_from_yaml(
     cluster: Cluster, team: Team, backlog: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with cluster.client("backlog-setup") as client:
@@ -144,9 +144,9 @@ async def test_the_database_is_found_by_the_seeds_settings(cluster: Cluster, url
         "POSTGRES_PORT": "5432",
         "POSTGRES_PASSWORD": "a/b?c",
         "PROJECT_ID": "GEM-007",
-        "PROJECT_SERVICE_URL": "http://people.example",
+        "PROJECT_SERVICE_URL": "http://projects.example",
     }
     cluster.deploy(backlog_setup, environ)
-    cluster.add("people", Team())
+    cluster.add("projects", Team())
     seeded = await seed(cluster)
     assert (seeded.project_id, seeded.team) == ("GEM-007", "project-service")

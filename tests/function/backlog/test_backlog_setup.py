@@ -90,7 +90,7 @@ EDIT = """UPDATE tasks SET title = 'mine', status = 'blocked', assigned_to = 'me
 EDITED = "SELECT title, status, assigned_to FROM tasks WHERE task_id = 'TSK-003'"
 
 
-async def test_a_persons_edits_are_kept(
+async def test_a_users_edits_are_kept(
     cluster: Cluster, team: Team, backlog: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await seed(cluster)

@@ -153,7 +153,7 @@ class TestWhoMayAct:
             page = (await client.get("/dead-letters/1")).text
         assert f">{name}</td>" in page
 
-    async def test_the_proxy_names_people_who_know_the_console_by_another_host(
+    async def test_the_proxy_names_users_who_know_the_console_by_another_host(
         self, dead_letters: Cluster
     ) -> None:
         public = "https://console.example.org"

@@ -57,7 +57,7 @@ async def test_the_flow_counts_tasks_by_state_on_each_day(services: Cluster) -> 
     assert 'class="pygal-chart stacked"' in page
 
 
-async def test_each_person_has_a_progress(services: Cluster) -> None:
+async def test_each_employee_has_a_progress(services: Cluster) -> None:
     page = await read(services, "/sprints/P-S02/panels/members")
     assert re.findall(r'scope="row">([^<]+)', page) == ["Ada", "E2", "unassigned"]
     assert 'value="70"' in page  # Ada's: 100 and 40

@@ -177,14 +177,14 @@ class TestEveryFunction:
         assert response.status_code == 202
         assert two.sink.types() == [Counted.type] * 2
 
-    async def test_a_person_gets_json_and_the_events_go_out(self, two: Cluster, name: str) -> None:
+    async def test_a_user_gets_json_and_the_events_go_out(self, two: Cluster, name: str) -> None:
         async with two.client(name) as client:
             answer = (await client.post("/", json={"up_to": 1})).json()
         assert answer["published"] is True
         assert answer["events"][0]["data"] == {"number": 0}
         assert [m.id for m in two.sink.messages] == [answer["events"][0]["id"]]
 
-    async def test_a_person_who_repeats_a_key_gets_the_same_ids(
+    async def test_a_user_who_repeats_a_key_gets_the_same_ids(
         self, two: Cluster, name: str
     ) -> None:
         async with two.client(name) as client:

@@ -1,4 +1,4 @@
-"""Publishing to a sink that demands a token and speaks TLS under an authority of its own."""
+"""Publishing to a sink that demands a token and uses TLS under an authority of its own."""
 
 from __future__ import annotations
 

@@ -245,7 +245,8 @@ class TestNeighbours:
                     yield connection
 
         store = Breaking(DatabaseSettings(database_url=world.database))
-        alone = Engine(store, Relay(store, world.ctx.publisher), world.ctx.resources.now, lanes=1)
+        relay = Relay(store, world.ctx.publisher)
+        alone = Engine(store, relay, world.ctx.resources.now, concurrency=1)
         items = [Item(new_flow_id(), Start("tenantCreation")) for _ in range(MAX_ITEMS + 1)]
         results = await asyncio.gather(*map(alone.submit, items), return_exceptions=True)
         await alone.close()

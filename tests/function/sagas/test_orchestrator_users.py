@@ -98,14 +98,14 @@ async def test_a_user_sends_no_events(client: httpx.AsyncClient, users: LoginIss
     ],
     ids=str,
 )
-async def test_no_other_token_is_a_persons(
+async def test_no_other_token_is_a_users(
     client: httpx.AsyncClient, users: LoginIssuer, claims: dict[str, str], status: int
 ) -> None:
     answer = await client.get(f"{BASE}/executions", headers=bearer(users.user(**claims)))
     assert answer.status_code == status
 
 
-async def test_an_issuers_key_is_for_its_own_people(
+async def test_an_issuers_key_is_for_its_own_users(
     client: httpx.AsyncClient, users: LoginIssuer
 ) -> None:
     forged = users.signed(Issuer().claims(ACCOUNT))

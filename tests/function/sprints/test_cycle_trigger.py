@@ -107,7 +107,7 @@ async def test_two_at_once_make_one_cycle(cycle: Cluster, world: World) -> None:
     assert world.writes == FOUR
 
 
-async def test_a_person_may_ask_by_name(cycle: Cluster, world: World) -> None:
+async def test_a_user_may_ask_by_name(cycle: Cluster, world: World) -> None:
     async with cycle.client("cycle-trigger") as client:
         response = await client.post("/", json={"project_id": "GEM-001"})
     assert response.status_code == 200, response.text
@@ -116,7 +116,7 @@ async def test_a_person_may_ask_by_name(cycle: Cluster, world: World) -> None:
     assert world.writes == FOUR
 
 
-async def test_a_completion_after_a_persons_cycle_runs_no_second_one(
+async def test_a_completion_after_a_users_cycle_runs_no_second_one(
     cycle: Cluster, world: World
 ) -> None:
     await cycle.tell("cycle-trigger", CycleRequested(project_id="GEM-001"))
@@ -175,7 +175,7 @@ async def test_a_cycle_cut_off_at_any_call_goes_on_where_it_was(
     assert [s.id for s in world.sprints] == ["GEM-001-S02", "GEM-001-S01"]
 
 
-async def test_a_person_goes_on_with_a_cycle_that_was_cut_off(cycle: Cluster, world: World) -> None:
+async def test_a_user_goes_on_with_a_cycle_that_was_cut_off(cycle: Cluster, world: World) -> None:
     Flaky(cycle, ["project-orchestrator", "backlog-service"], 3, False)
     assert (await cycle.tell("cycle-trigger", DONE)).status_code == 503
     received = await completed(cycle, CycleRequested(project_id="GEM-001"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from functions.kit.clients import Github
-from functions.kit.clients.github import RateLimited, Unauthorised
+from functions.kit.clients.github import RateLimited, TokenRefused
 from functions.kit.clients.github_app import GithubSettings
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 from functions.kit.settings import BadSetting
@@ -83,7 +83,7 @@ async def test_a_wrong_key_is_refused_once(
     standin: GithubStandIn, http: httpx.AsyncClient, clock: Clock
 ) -> None:
     foreign = GithubStandIn(clock, http, "secret")
-    with pytest.raises(Unauthorised, match="could not be decoded"):
+    with pytest.raises(TokenRefused, match="could not be decoded"):
         await Github(by_app(foreign), http, clock).as_app("/app/hook/deliveries")
     assert len(standin.requests) == 1
 

@@ -202,7 +202,7 @@ async def test_a_task_is_retried_once_it_has_ended(
     assert (await run("task", "retry", "unknown"))[0] == 1
 
 
-async def test_jobs_are_listed_for_people_and_for_programs(run: Run) -> None:
+async def test_jobs_are_listed_for_users_and_for_programs(run: Run) -> None:
     _, table = await run("jobs", "list")
     _, document = await run("jobs", "list", "--json")
 

@@ -67,7 +67,7 @@ TEXTS = [
     *("https://x/y", "high"),
 ]
 value = st.sampled_from(TEXTS) | json_value
-thing = st.dictionaries(
+document = st.dictionaries(
     st.sampled_from(KEYS),
     value
     | st.dictionaries(st.sampled_from(KEYS), value, max_size=5)
@@ -75,9 +75,9 @@ thing = st.dictionaries(
     max_size=8,
 )
 body = st.one_of(
-    thing.map(lambda found: json.dumps(found).encode()),
+    document.map(lambda found: json.dumps(found).encode()),
     json_value.map(lambda found: json.dumps(found).encode()),
-    thing.map(lambda found: b"payload=" + json.dumps(found).encode()),
+    document.map(lambda found: b"payload=" + json.dumps(found).encode()),
     st.binary(max_size=200),
     st.sampled_from([b"", b"[" * 5000, b'{"action":"\\ud800"}', b'{"action":' + b"9" * 5000]),
 )

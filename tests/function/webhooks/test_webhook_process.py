@@ -6,19 +6,20 @@ import asyncio
 
 import httpx
 
+from functions.webhook_receiver.settings import SOURCES
 from tests.function.contract.test_serve import served, start
 from tests.support import webhook_requests as make
 
 TARGET = {"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "webhook_receiver"}
 
 
-async def test_health_says_which_sources_are_armed(webhook_database: str) -> None:
+async def test_health_says_which_sources_are_configured(webhook_database: str) -> None:
     environ = {"DATABASE_URL": webhook_database, "GITHUB_WEBHOOK_SECRETS": make.GITHUB}
     async with served(**environ, **TARGET) as (_, url), httpx.AsyncClient(timeout=60) as client:
         answer = (await client.get(f"{url}/health")).json()
     assert answer == {
         "status": "ok",
-        "sources": {"github": "armed", "grafana": "refused", "pm": "refused", "cli": "refused"},
+        "sources": dict.fromkeys(SOURCES, "refused") | {"github": "configured"},
         "actors": "unknown: there are no credentials for GitHub",
     }
 
