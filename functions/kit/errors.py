@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from functions.events.base import Event
 
-Kind = Literal["permanent", "temporary", "unexpected"]
+Kind = Literal["permanent", "temporary", "late", "unexpected"]
 
 
 class FieldError(BaseModel):
@@ -89,7 +89,7 @@ class TemporaryError(FunctionError):
     """Trying again may help, after `delay_s` seconds."""
 
     status = 503
-    kind = "temporary"
+    kind: Kind = "temporary"
 
     def __init__(self, detail: str, *, delay_s: float = 1.0, events: Sequence[Event] = ()) -> None:
         super().__init__(detail, events=events)
@@ -110,6 +110,8 @@ class Cancelled(TemporaryError):
 
 class TooLate(Cancelled):
     """A tick came after the time until which its schedule's policy lets it run."""
+
+    kind = "late"
 
 
 def kind_of(error: Exception) -> Kind:

@@ -121,7 +121,7 @@ async def close_ended(ctx: Context, now: datetime) -> None:
     runs: dict[str, list[Run]] = {}
     for row in await history.runs_of(ctx.store, named):
         detail = row["detail"] or ""
-        late = detail.startswith(f"{TooLate.__name__}:")
+        late = row["failure_kind"] == TooLate.kind
         run = Run(row["function"], row["number"], row["outcome"] == "ok", detail, late)
         runs.setdefault(row["event_id"], []).append(run)
     moves, waiting = list[tuple[str, Moved]](), list[Unfinished]()

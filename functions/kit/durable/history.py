@@ -97,7 +97,8 @@ async def runs_of(store: Store, events: Sequence[tuple[str, str]]) -> list[dict[
     """What became of events, each named by source and id: the runs of all functions, in order."""
     async with store.connection() as connection:
         rows = await connection.fetch(
-            """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail
+            """SELECT event_source, event_id, function, number, ended_at, took_ms, outcome, detail,
+                   failure_kind
                FROM run JOIN json_to_recordset($1) AS event (source text, id text)
                    ON event_id = event.id AND event_source = event.source
                ORDER BY number""",
