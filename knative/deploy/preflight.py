@@ -97,8 +97,7 @@ def check_identities(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
 
 
 def require_known_approvers(manifests: Sequence[Manifest]) -> None:
-    """Exit where a route asks for approvals and nothing proves who gives them: an agent's pod
-    reaches every function through the gateway."""
+    """Exit where a route asks for approvals and nothing proves who gives them."""
     if list(of_kind(manifests, "EventPolicy")):
         return
     for config in of_kind(manifests, "ConfigMap"):

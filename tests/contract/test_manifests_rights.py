@@ -7,7 +7,6 @@ import pytest
 from tests.contract.overlays import OVERLAYS, objects, of, title
 from tests.support.repository import Manifest
 
-NAME = "kubernetes.io/metadata.name"
 # account -> where and on what -> what
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "dsm/job-launcher": {
@@ -86,25 +85,6 @@ def test_every_pod_has_an_account_that_exists(overlay: str) -> None:
         if "containers" in pod:
             namespace = manifest["metadata"]["namespace"]
             assert f"{namespace}/{pod['serviceAccountName']}" in accounts, title(manifest)
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_agent_reaches_names_and_the_world_and_nothing_inside(overlay: str) -> None:
-    policies = [m["spec"] for m in of(overlay, "NetworkPolicy") if _is_of_agents(m)]
-    assert [spec["podSelector"] for spec in policies] == [{}] * len(policies)
-    (out,) = (spec for spec in policies if "Egress" in spec["policyTypes"])
-    peers = [peer for rule in out["egress"] for peer in rule["to"]]
-    spaces = {
-        peer["namespaceSelector"]["matchLabels"][NAME] for peer in peers if "ipBlock" not in peer
-    }
-    assert spaces == {"kube-system", "kourier-system"}, "for names, and for agent-outputs"
-    wide = [block for peer in peers if (block := peer.get("ipBlock", {})).get("except")]
-    assert wide
-    assert all("10.0.0.0/8" in block["except"] for block in wide)
-
-
-def _is_of_agents(manifest: Manifest) -> bool:
-    return bool(manifest["metadata"]["namespace"] == "agents")
 
 
 def _place(manifest: Manifest) -> str:

@@ -147,6 +147,7 @@ async def day(cluster: Cluster, functions_database: str, tmp_path: Path) -> Asyn
         environ = {
             "DATABASE_URL": functions_database,
             "GITHUB_APP_ID": "1",
+            "GITHUB_SHARE": "1000",
             "GITHUB_APP_PRIVATE_KEY": github.private_key,
         }
         cluster.deploy(agent_status, environ, now=clock)

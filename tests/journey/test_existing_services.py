@@ -49,7 +49,7 @@ async def test_a_day_is_measured_simulated_and_filed_with_services_outside(tmp_p
     originals.sprint("GEM-001", 1, 0, 50)
     async with served(originals) as urls:
         maps = [word for name, url in urls.items() for word in ("--map", f"{name}.dsm={url}")]
-        knative = watching(OVERLAY, tmp_path / "data", *maps)
+        knative = watching(OVERLAY, tmp_path / "data", "--stand-ins", *maps)
         try:
             await asyncio.to_thread(knative.start)
             async with knative.client("sprint-report") as client:

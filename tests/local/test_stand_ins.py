@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.local.manifests import core, eventing
+from knative.local.manifests import core, eventing, serving
 from knative.local.manifests.load import load
 from knative.local.manifests.problems import ManifestError
 from tests.support.repository import KNATIVE
@@ -30,6 +30,15 @@ def test_with_them_it_has_a_broker_and_a_database_of_the_laptop() -> None:
     assert world.get(core.Secret, "dsm", "database")
     assert "Broker default: the local broker instead of Kafka" in world.notes
     assert "Trigger orchestrator-registrations-to-kafka: left out" in world.notes
+
+
+def test_what_is_behind_a_reverse_proxy_is_asked_directly() -> None:
+    world = load(PRODUCTION, stand_ins=True)
+    launcher = world.get(serving.KnativeService, "dsm", "job-launcher")
+    assert launcher is not None
+    environ = {one.name: one.value for one in launcher.container.env}
+    assert environ["AGENT_OUTPUTS_URL"] == "http://agent-outputs.dsm.svc.cluster.local"
+    assert "Service outputs-proxy: left out" in world.notes
 
 
 def test_every_function_of_the_local_overlay_is_there_as_well() -> None:

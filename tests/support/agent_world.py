@@ -182,6 +182,7 @@ async def agent_world(cluster: Cluster, database: str, folder: Path) -> AsyncIte
                 "GRANT_KEY": KEY,
                 "GITHUB_URL": github_url,
                 "GITHUB_APP_ID": "1",
+                "GITHUB_SHARE": "1000",
                 "GITHUB_APP_PRIVATE_KEY": github.private_key,
             }
             world = AgentWorld(cluster, clock, github, folder, url, environ)

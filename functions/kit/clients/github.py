@@ -17,7 +17,8 @@ import httpx
 from pydantic import BaseModel
 
 from functions.kit.clients.github_app import GithubSettings, signed
-from functions.kit.clients.github_limits import rests_until
+from functions.kit.clients.github_limits import RateLimited, rests_until
+from functions.kit.clients.github_pace import CHANGE_POINTS, READ_POINTS, Pace
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.clients.service import typed
 from functions.kit.clients.url_path import path
@@ -31,10 +32,6 @@ SKEW = timedelta(seconds=30)
 SPARE = timedelta(minutes=5)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-
-class RateLimited(TemporaryError):
-    """GitHub wants no more requests for `delay_s` seconds."""
 
 
 class TokenRefused(PermanentError):
@@ -59,12 +56,20 @@ class Answer:
 
 
 @dataclass
-class _Credential:
-    """A token, when it ends, and until when GitHub wants no more requests with it."""
+class _Limits:
+    """What GitHub counts together, whatever token asks: an installation's requests."""
 
+    pace: Pace
+    rests_until: datetime = _LONG_AGO
+
+
+@dataclass
+class _Credential:
+    """A token, when it ends, and the limits that it counts for."""
+
+    limits: _Limits
     token: str = ""
     ends: datetime = _NEVER
-    rests_until: datetime = _LONG_AGO
 
 
 class _User(BaseModel):
@@ -91,6 +96,7 @@ class Github:
         self._now = now
         self._ahead = timedelta()  # GitHub's clock before ours
         self._credentials: dict[str, _Credential] = {}
+        self._limits: dict[str, _Limits] = {}
         self._login: str | None = None
 
     @property
@@ -142,9 +148,11 @@ class Github:
         repository: str,
         permissions: Mapping[str, str],
     ) -> Answer:
-        """Change something, with the token or as the App's installation in `repository`."""
+        """Change something, with the token or as the App's installation in `repository`, one
+        request after the other and at GitHub's pace."""
         credential = await self._credential(at, repository, permissions)
-        return await self._request(method, at, credential, None, body=body)
+        async with credential.limits.pace.content():
+            return await self._request(method, at, credential, None, body=body)
 
     async def narrow_token(self, repository: str, permissions: Mapping[str, str]) -> str:
         """A token of the App that can do only this in one repository; empty without an App."""
@@ -176,6 +184,7 @@ class Github:
             wanted = {"repositories": [name], "permissions": dict(permissions)}
             at = f"/app/installations/{number}/access_tokens"
             given = typed("GitHub", _Token, (await self._as_app("POST", at, body=wanted)).body)
+            held.limits = self._limits_of(f"installation {number}")
             held.token, held.ends = given.token, given.expires_at
         return held
 
@@ -199,9 +208,16 @@ class Github:
         raise TokenRefused(f"GitHub refuses the App's signature for {at}")
 
     def _held(self, name: str, token: str = "") -> _Credential:
-        found = self._credentials.setdefault(name, _Credential())
+        found = self._credentials.get(name)
+        if found is None:
+            found = self._credentials[name] = _Credential(self._limits_of(name))
         found.token = token or found.token
         return found
+
+    def _limits_of(self, name: str) -> _Limits:
+        if name not in self._limits:
+            self._limits[name] = _Limits(Pace(self._settings.github_share))
+        return self._limits[name]
 
     async def _request(
         self,
@@ -214,6 +230,7 @@ class Github:
         body: object = None,
     ) -> Answer:
         self._check_limit(credential)
+        await credential.limits.pace.points(READ_POINTS if method == "GET" else CHANGE_POINTS)
         sent = {
             "Authorization": f"Bearer {credential.token}",
             "Accept": "application/vnd.github+json",
@@ -230,8 +247,9 @@ class Github:
         now = _date(answer.headers.get("Date", "")) or self.time
         self._ahead = now - self._now()
         reserve = self._settings.github_reserve
-        rests = rests_until(answer.status_code, answer.headers, now, reserve)
-        credential.rests_until = rests or credential.rests_until
+        text = "" if answer.is_success else answer.text
+        rests = rests_until(answer.status_code, answer.headers, now, reserve, text)
+        credential.limits.rests_until = rests or credential.limits.rests_until
         if rests is not None and not answer.is_success:
             self._check_limit(credential)
         unchanged = answer.status_code == NOTHING_CHANGED
@@ -242,7 +260,7 @@ class Github:
         return Answer(found, answer.headers.get("ETag", ""), _next(answer), now)
 
     def _check_limit(self, credential: _Credential) -> None:
-        remaining_s = (credential.rests_until - self.time).total_seconds()
+        remaining_s = (credential.limits.rests_until - self.time).total_seconds()
         if remaining_s > 0:
             raise RateLimited(
                 f"GitHub wants no request for {remaining_s:.0f} s", delay_s=remaining_s

@@ -34,6 +34,13 @@ class GithubSettings(Settings):
         description="requests of an hour's limit that are left to others with the same "
         "credentials; at most half of it",
     )
+    github_share: float = Field(
+        0.5,
+        gt=0,
+        description="share of GitHub's limits on changes and requests that a process may use: "
+        "agent-status and agent-outputs write, each in one process; more than 1 for a server "
+        "whose limits are higher",
+    )
 
     @property
     def is_app(self) -> bool:

@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from functions.kit.errors import TemporaryError
+
 PAUSE = timedelta(minutes=1)
+_SECONDARY = "secondary rate limit"
+
+
+class RateLimited(TemporaryError):
+    """GitHub wants no more requests for `delay_s` seconds."""
 
 
 def rests_until(
-    status: int, headers: Mapping[str, str], now: datetime, reserve: int
+    status: int, headers: Mapping[str, str], now: datetime, reserve: int, text: str = ""
 ) -> datetime | None:
     """The moment from which on the same credentials may ask again; None where they may at once.
 
-    `reserve` requests of the hour's limit, at most half of it, are left to others. Times are
-    GitHub's.
+    `reserve` requests of the hour's limit, at most half of it, are left to others; `text` is what
+    GitHub says with a refusal. Times are GitHub's.
 
     >>> now = datetime(2026, 1, 1, tzinfo=UTC)
     >>> hour = {"x-ratelimit-limit": "5000", "x-ratelimit-reset": str(int(now.timestamp()) + 60)}
@@ -38,7 +45,8 @@ def rests_until(
         half = (_number(headers.get("x-ratelimit-limit")) or 0) // 2
         if remaining <= (0 if refused else min(reserve, half)):
             return datetime.fromtimestamp(reset, UTC)
-    return now + PAUSE if status == 429 else None
+    # A 403 without a time is of a right that is missing, but for its text.
+    return now + PAUSE if status == 429 or (refused and _SECONDARY in text) else None
 
 
 def _number(text: str | None) -> int | None:

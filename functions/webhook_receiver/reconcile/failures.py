@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from functions.kit.clients.github import RateLimited, TokenRefused
+from functions.kit.clients.github import TokenRefused
+from functions.kit.clients.github_limits import RateLimited
 from functions.kit.errors import FunctionError, PermanentError, shortened
 
 logger = logging.getLogger(__name__)

@@ -4,11 +4,14 @@
   lead there, are left out, as are policies and monitoring.
 - A database outside (a Service of type ExternalName labelled as database) becomes the embedded
   PostgreSQL, as the component `postgres` describes it.
+- What asks a reverse proxy, a Deployment with the annotation `knative-local/in-front-of`, asks what
+  is behind it.
 - A key of a Secret that is not in the overlay, as it should not be, gets a value of no meaning.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,13 @@ POSTGRES = Path(__file__).resolve().parents[2] / "components" / "postgres"
 _BROKER_CLASS = "eventing.knative.dev/broker.class"
 _LOCAL_CLASS = "MTChannelBasedBroker"
 _MEANINGLESS = "stand-in"
+_IN_FRONT_OF = "knative-local/in-front-of"
 
 
 def stand_in(resources: list[Resource]) -> list[str]:
     """Change `resources` in place; what was changed, in words."""
-    notes = [*_brokers(resources), *_left_out(resources), *_databases(resources)]
+    notes = [*_brokers(resources), *_reverse_proxies(resources), *_left_out(resources)]
+    notes += _databases(resources)
     return notes + _secrets(resources)
 
 
@@ -41,12 +46,40 @@ def _brokers(resources: list[Resource]) -> Iterator[str]:
             yield f"Broker {resource.name}: the local broker instead of {name}"
 
 
+def _reverse_proxies(resources: list[Resource]) -> Iterator[str]:
+    for proxy in resources:
+        behind = (proxy.metadata.get("annotations") or {}).get(_IN_FRONT_OF)
+        if proxy.kind != "Deployment" or behind is None:
+            continue
+        host = f"{proxy.name}.{proxy.metadata.get('namespace', 'default')}.svc.cluster.local"
+        at = re.compile(rf"http://{re.escape(host)}(:\d+)?(?=/|$)")
+        for variable in (one for r in resources for one in _variables(r.body)):
+            asked = variable.get("value")
+            if isinstance(asked, str) and at.match(asked):
+                variable["value"] = at.sub(behind, asked)
+                yield f"{variable['name']}: {behind}, without the proxy in front of it"
+
+
+def _variables(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every variable of a container."""
+    pod = ((body.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for container in pod.get("containers") or ():
+        yield from container.get("env") or ()
+
+
 def _left_out(resources: list[Resource]) -> Iterator[str]:
     kinds = {kind for _, kind in cluster_only.KINDS}
+    pods = [
+        ((r.body["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
+        for r in resources
+        if r.kind == "Deployment"
+    ]
     for resource in list(resources):
         spec = resource.body.get("spec") or {}
         leads_to = ((spec.get("subscriber") or {}).get("ref") or {}).get("kind")
-        if _key(resource) in cluster_only.KINDS or leads_to in kinds:
+        chosen = spec.get("selector") if _key(resource) == ("v1", "Service") else None
+        leads_to_pods = chosen and any(chosen.items() <= labels.items() for labels in pods)
+        if _key(resource) in cluster_only.KINDS or leads_to in kinds or leads_to_pods:
             resources.remove(resource)
             yield f"{resource.kind} {resource.name}: left out"
 

@@ -138,6 +138,7 @@ async def status(
         environ = {
             "DATABASE_URL": status_database,
             "GITHUB_APP_ID": "1",
+            "GITHUB_SHARE": "1000",
             "GITHUB_APP_PRIVATE_KEY": github.private_key,
         }
         world = StatusWorld(cluster, clock, github, environ)

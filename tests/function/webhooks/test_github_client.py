@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from functions.kit.clients import Github
-from functions.kit.clients.github import RateLimited, TokenRefused
+from functions.kit.clients.github import TokenRefused
 from functions.kit.clients.github_app import GithubSettings
+from functions.kit.clients.github_limits import RateLimited
 from functions.kit.errors import NotFound, PermanentError, TemporaryError
 from functions.kit.settings import BadSetting
 from tests.support.cluster import Cluster
