@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 AUDIENCE = "agent-outputs"
 MIN_KEY_LENGTH = 32
+# After the Job's end its sidecar posts, for six hours where agent-outputs is away.
+LATE_S = 6 * 3600 + 600
 # Neither an option of git nor a path out of a folder.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 REF = r"^([A-Za-z0-9_][A-Za-z0-9._/-]{0,200})?$"

@@ -20,6 +20,14 @@ _BROKEN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# In a commit's message, where no Markdown is read: an address in a trailer is no mention. The words
+# in brackets, and the trailer, keep the repository's own checks from running.
+_IN_MESSAGE = re.compile(
+    r"""(?<!\w)@(?=\w) | \bgh-(?=\d) | /(?:issues|pull|discussions)/(?=\d)
+    | \[(?=(?:skip|ci|no|actions)\s(?:ci|skip|actions)\]) | ^skip-checks(?=:)""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+
 # What keys and tokens of common services look like, by the names that their makers give them.
 _SECRETS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
@@ -58,9 +66,24 @@ def harmless(text: str, issue: int | None = None) -> str:
     """
     plain = _IMAGE.sub(r"\1", _COMMENT.sub("", text)).strip()
     # These put something in and take nothing out, so they make nothing that is looked for before.
-    plain = _BROKEN.sub(rf"\g<0>{_BREAK}", plain)
+    return _without_references(_BROKEN.sub(rf"\g<0>{_BREAK}", plain), issue)
+
+
+def harmless_message(text: str, issue: int | None = None) -> str:
+    r"""Return a commit's message that mentions no user, closes and refers to no other issue than
+    `issue`, and skips no check. Given its own result, it changes nothing.
+
+    >>> harmless_message("Fix it, @octocat\n\nFixes #9\nSigned-off-by: An Agent <a@b.example>")
+    'Fix it, @\u200boctocat\n\nFixes #\u200b9\nSigned-off-by: An Agent <a@b.example>'
+    >>> harmless_message("Fixes #1 [skip ci]", issue=1)
+    'Fixes #1 [\u200bskip ci]'
+    """
+    return _without_references(_IN_MESSAGE.sub(rf"\g<0>{_BREAK}", text), issue)
+
+
+def _without_references(text: str, issue: int | None) -> str:
     own = rf"(?<![\w./-])#{issue}\b|" if issue is not None else ""
-    return re.sub(rf"{own}#(?=\d)", lambda at: f"#{_BREAK}" if at[0] == "#" else at[0], plain)
+    return re.sub(rf"{own}#(?=\d)", lambda at: f"#{_BREAK}" if at[0] == "#" else at[0], text)
 
 
 def secrets_in(text: str, where: str) -> list[str]:

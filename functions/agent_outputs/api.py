@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +80,10 @@ async def outputs(request: Request, ctx: Context) -> Response:
     body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
     async with ctx.store.transaction() as tx:
+        ended = await tables.get(tx, grant.job_id)
+        late = timedelta(seconds=job_grant.LATE_S)
+        if ended and not ended.posted and ctx.now() - ended.received_at > late:
+            raise Unauthenticated("the Job has ended long ago: its grant is over")
         new = await tables.insert(
             tx,
             grant,

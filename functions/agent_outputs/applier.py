@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from functions.agent_outputs import tables
-from functions.agent_outputs.apply import MAX_NAMES, Applied, Result, Unapplied, Unapproved, apply
+from functions.agent_outputs.apply import (
+    MAX_NAMES,
+    Applied,
+    Result,
+    Unapplied,
+    Unapproved,
+    apply,
+    given_up,
+)
 from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered, AgentUsage
@@ -52,9 +61,9 @@ class Applier(LeasedWork[OutputRow]):
                 why = (
                     f"{MAX_UNENDED} attempts ended with their process: it may need too much memory"
                 )
-                await _settle(ctx, row, Unapplied("not_applied", [why]))
+                await _settle(ctx, row, given_up(row, why))
             else:
-                found = await apply(row, ctx.github, ctx.settings(OutputsSettings))
+                found = await apply(row, ctx.github, ctx.settings(OutputsSettings), ctx.store)
                 await _settle(ctx, row, found)
         except TemporaryError as error:
             await _postpone(ctx, row, error.detail, error.delay_s)
@@ -67,7 +76,10 @@ async def _postpone(ctx: Context, row: OutputRow, error: str, delay_s: float) ->
     """Leave the row for later, or give it up where it is too old for that."""
     now, settings = ctx.now(), ctx.settings(OutputsSettings)
     if now - (row.approved_at or row.received_at) > timedelta(hours=settings.outputs_give_up_hours):
-        return await _settle(ctx, row, Unapplied("not_applied", [shortened(error)]))
+        async with ctx.store.connection() as connection:
+            read = await tables.get(connection, row.grant.job_id)
+        row = replace(row, opened=read.opened if read else None)  # perhaps by this attempt
+        return await _settle(ctx, row, given_up(row, shortened(error)))
     logger.warning("outputs of %s wait: %s", row.grant.job_id, error)
     due = now + timedelta(seconds=max(delay_s, backoff_s(row.attempts - 1)))
     async with ctx.store.connection() as connection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from functions.agent_outputs import decide
+from functions.agent_outputs import decide, tables
 from functions.agent_outputs.outputs import InvalidOutputs, Outputs, parse
-from functions.agent_outputs.pull_request import PULLS, READ_CONTENT, Writer
+from functions.agent_outputs.pull_request import PULLS, READ_CONTENT, Opened, Writer
 from functions.agent_outputs.repository import (
     BadBundle,
     BranchMoved,
@@ -20,6 +21,7 @@ from functions.agent_outputs.tables import OutputRow
 from functions.events.agent import AgentUsage, UndeliveredReason
 from functions.job_grant import JobGrant
 from functions.kit.clients.github import Github
+from functions.kit.durable import Store
 from functions.kit.errors import PermanentError
 from functions.untrusted_text import harmless, secrets_in
 
@@ -67,7 +69,7 @@ class Unapproved:
 Result = Applied | Unapplied | Unapproved
 
 
-async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Result:
+async def apply(row: OutputRow, github: Github, settings: OutputsSettings, store: Store) -> Result:
     """Check everything, then do it; `TemporaryError` where another attempt may help."""
     if not row.posted:
         return Unapplied("lost", usage=_session(row))
@@ -79,10 +81,21 @@ async def apply(row: OutputRow, github: Github, settings: OutputsSettings) -> Re
         wanted = parse(row.outputs)
     except InvalidOutputs as error:
         return Unapplied("invalid_outputs", [str(error)], _session(row))
-    found = await _applied(row, wanted, github, settings)
+    found = await _applied(row, wanted, github, settings, store)
     found.usage = wanted.usage
     if not (isinstance(found, Unapplied) and found.reason == "refused"):
         found.summary = wanted.summary
+    return found
+
+
+def given_up(row: OutputRow, why: str) -> Applied | Unapplied:
+    """What came of outputs that are not tried again: a pull request that is open stays so."""
+    found: Applied | Unapplied = Unapplied("not_applied", [why])
+    if row.opened is not None:
+        found = Applied(**row.opened, details=[f"the rest was not applied: {why}"])
+    with suppress(InvalidOutputs):
+        wanted = parse(row.outputs or "")
+        found.usage, found.summary = wanted.usage, wanted.summary
     return found
 
 
@@ -91,7 +104,7 @@ def _session(row: OutputRow) -> AgentUsage:
 
 
 async def _applied(
-    row: OutputRow, wanted: Outputs, github: Github, settings: OutputsSettings
+    row: OutputRow, wanted: Outputs, github: Github, settings: OutputsSettings, store: Store
 ) -> Result:
     grant = row.grant
     if problems := _refused_texts(wanted, grant):
@@ -99,11 +112,11 @@ async def _applied(
     if wanted.nothing_to_do:
         return Unapplied("nothing_to_do", [wanted.nothing_to_do])
     writer = Writer(github, grant)
-    applied = Applied()
+    applied = Applied(**(row.opened or {}))
     waits = grant.approval_s is not None and row.approved_at is None
     work: decide.Work | None = None
     try:
-        if wanted.pull_request is not None:
+        if wanted.pull_request is not None and row.opened is None:
             if row.bundle is None or not has_work(row.bundle):
                 return Unapplied("no_commits", ["a pull request needs a commit on the branch"])
             token = await github.token(grant.repository, READ_CONTENT if waits else PULLS)
@@ -118,11 +131,15 @@ async def _applied(
         if wanted.pull_request is not None and work is not None:
             applied.commits, applied.files = work.commits, list(work.files[:MAX_NAMES])
             opened = await writer.pull_request(wanted.pull_request)
-            applied.pull_request, applied.url = opened.number, opened.html_url
+            await _opened(opened, applied, row, store)
     except BadBundle as error:
         return Unapplied("refused", [error.detail])
     except BranchMoved as error:
-        return Unapplied("branch_moved", [error.detail])
+        # By users, on top of what an attempt before has pushed, of which the answer was lost?
+        own = await writer.own_pull_request()
+        if own is None:
+            return Unapplied("branch_moved", [error.detail])
+        await _opened(own, applied, row, store)
     except PermanentError as error:
         return Unapplied("github_refused", [error.detail])
     applied.report = wanted.report or ""
@@ -133,6 +150,13 @@ async def _applied(
     if applied.pull_request or applied.labels or applied.commented or applied.report:
         return applied
     return Unapplied("github_refused", applied.details)
+
+
+async def _opened(found: Opened, applied: Applied, row: OutputRow, store: Store) -> None:
+    applied.pull_request, applied.url = found.number, found.html_url
+    known = {"pull_request": found.number, "url": found.html_url}
+    known |= {"commits": applied.commits, "files": applied.files}
+    await tables.opened(store, row.grant.job_id, known)
 
 
 async def _done(doing: Awaitable[None], applied: Applied) -> bool:
@@ -157,7 +181,7 @@ def _checked(
         work = checkout.work(rules.max_bytes)
         problems = decide.refusals(work, limits)
         if pushes and not problems:
-            checkout.push(grant.branch)
+            checkout.push(grant.branch, grant.issue)
     return work, problems
 
 

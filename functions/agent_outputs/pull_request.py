@@ -49,17 +49,29 @@ class Writer:
         """
         grant, at = self._grant, f"{self._at}/pulls"
         text = {"title": harmless(wanted.title, grant.issue), "body": self._body(wanted.body)}
-        query = {"head": f"{self._owner}:{grant.branch}", "state": "all", "per_page": "100"}
-        found = await self._github.get(at, query, repository=grant.repository, permissions=PULLS)
-        existing = typed("GitHub", list[Opened], found.body)
+        existing = await self._of_the_branch()
         if number := next((one.number for one in existing if one.state == "open"), None):
             answer = await self._send("PATCH", f"{at}/{number}", text, PULLS)
             return typed("GitHub", Opened, answer)
-        if done := next((one for one in existing if self._made_by() in (one.body or "")), None):
+        if done := self._own(existing):
             return done
         base = grant.ref or await self._default_branch()
         new = {**text, "head": grant.branch, "base": base, "draft": True}
         return typed("GitHub", Opened, await self._send("POST", at, new, PULLS))
+
+    async def own_pull_request(self) -> Opened | None:
+        """The branch's pull request that this Job has opened or brought up to date, if there is."""
+        return self._own(await self._of_the_branch())
+
+    async def _of_the_branch(self) -> list[Opened]:
+        query = {"head": f"{self._owner}:{self._grant.branch}", "state": "all", "per_page": "100"}
+        found = await self._github.get(
+            f"{self._at}/pulls", query, repository=self._grant.repository, permissions=PULLS
+        )
+        return typed("GitHub", list[Opened], found.body)
+
+    def _own(self, existing: list[Opened]) -> Opened | None:
+        return next((one for one in existing if self._made_by() in (one.body or "")), None)
 
     async def label(self, names: list[str]) -> None:
         at = f"{self._at}/issues/{self._grant.issue}/labels"

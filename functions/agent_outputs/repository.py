@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from functions.agent_outputs.decide import Change, Work, shown
+from functions.agent_outputs.messages import without_effects
 from functions.events.approval import ChangedFile
 from functions.kit.clients.git import (
     MAX_HELD_BYTES,
@@ -90,11 +91,16 @@ class Checkout:
         names = [one.path for one in stat]
         return Work(commits, changes, names, shown(self._secrets(found, sizes, span)), stat)
 
-    def push(self, branch: str) -> None:
-        """Push to `branch`, on top of what is there or not at all."""
+    def push(self, branch: str, issue: int | None) -> None:
+        """Push to `branch`, on top of what is there or not at all; messages close and mention
+        nothing but `issue`."""
+        try:
+            tip = without_effects(self.at, BASE, WORK, issue)
+        except GitError as error:
+            raise BadBundle(shortened(f"the messages cannot be read: {error.detail}")) from None
         try:
             _git(
-                *("push", "--porcelain", self.url, f"{WORK}:refs/heads/{branch}"),
+                *("push", "--porcelain", self.url, f"{tip}:refs/heads/{branch}"),
                 at=self.at,
                 env=authorization(self.token),
             )

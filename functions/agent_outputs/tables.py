@@ -37,10 +37,11 @@ class OutputRow:
     settled_at: datetime | None
     position: int
     has_bundle: bool
+    opened: Mapping[str, Any] | None
 
 
 _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, state, result,
-    attempts, unended, last_error, received_at, settled_at, position,
+    attempts, unended, last_error, received_at, settled_at, position, opened,
     bundle IS NOT NULL AS has_bundle"""
 
 
@@ -205,6 +206,14 @@ async def postpone(connection: Connection, job_id: str, error: str, due_at: date
            WHERE job_id = $1 AND state = 'received'""",
         *(job_id, error, due_at),
     )
+
+
+async def opened(store: Store, job_id: str, pull_request: Mapping[str, Any]) -> None:
+    """Store the pull request that is open, whatever becomes of the rest."""
+    async with store.connection() as connection:
+        await connection.execute(
+            "UPDATE agent_output SET opened = $2 WHERE job_id = $1", job_id, dict(pull_request)
+        )
 
 
 async def settle(

@@ -90,7 +90,8 @@ class GithubStandIn(GithubWorld):
         body = json.loads(await request.body() or b"null")
         self.document.request(request.method, request.url.path, request.query_params, body)
         response = await self._answered(request)
-        if self.lose_answer_of and request.url.path.endswith(self.lose_answer_of):
+        lost = request.method == "POST" and self.lose_answer_of
+        if lost and request.url.path.endswith(lost):
             self.lose_answer_of = ""
             response = _json({"message": "Bad gateway"}, 502)
         response.headers["Date"] = format_datetime(self.time.astimezone(UTC), usegmt=True)

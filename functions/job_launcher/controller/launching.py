@@ -18,7 +18,7 @@ from functions.job_launcher.controller import reconcile
 from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
 from functions.job_launcher.kubernetes import job_calls
-from functions.job_launcher.kubernetes.workspace import GRACE_S
+from functions.job_launcher.kubernetes.pod_options import PodOptions
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context
@@ -30,7 +30,9 @@ MAX_BATCH = 20  # requests leased at once
 MAX_ADMISSION_DENIALS = 10  # a minute apart
 MIN_REMAINING_S = 5.0  # for the calls of one Job
 LOCK_TIMEOUT_S = 10.0
-GRANT_SPARE_S = GRACE_S + 600  # of a grant beyond the Job's deadline: its sidecar tries to post
+# In a queue of Kueue, whose Job starts later, perhaps more than once. agent-outputs ends the grant
+# with the Job.
+MAX_QUEUED_S = 30 * 86400
 
 
 async def launch_batch(ctx: Context) -> bool:
@@ -143,7 +145,9 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         correlation_id=request.correlation_id,
         traceparent=request.traceparent,
     )
-    seconds = settings.job_start_seconds + request.deadline_s + GRANT_SPARE_S
+    queued = PodOptions.model_validate(request.pod).queue
+    start_s = MAX_QUEUED_S if queued else settings.job_start_seconds
+    seconds = start_s + request.deadline_s + job_grant.LATE_S
     return job_grant.signed(
         grant, settings.grant_key, ctx.now(), ctx.now() + timedelta(seconds=seconds)
     )

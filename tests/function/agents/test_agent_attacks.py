@@ -20,6 +20,7 @@ from functions.agent_pod.prepare import WORK
 from functions.job_grant import OutputRules
 from functions.kit.clients.git import git, git_bytes
 from tests.support.agent_world import CHANGED, KEY, REPOSITORY, WANTED, AgentWorld, Pod
+from tests.support.github_git import git as remote_git
 
 AWS = "AKIAIOSFODNN7EXAMPLE"
 WHO = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -307,6 +308,41 @@ async def test_a_pipe_holds_nothing_up(agents: AgentWorld) -> None:
     os.mkfifo(pod.places.outputs)
     await pod.collect()
     assert [fact["reason"] for fact in agents.emitted()] == ["invalid_outputs"]
+
+
+async def test_messages_of_commits_have_no_effect_on_github(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit({"a.txt": "1\n"}, "Add a\n\nSee #1.")
+    untouched = pod.git("rev-parse", "HEAD")
+    pod.git("checkout", "--quiet", "-b", "side")
+    pod.commit({"b.txt": "2\n"}, "Thank @octocat [skip ci]\n\nfixes acme/shop#9, GH-8\nCloses #1")
+    pod.git("checkout", "--quiet", "agent/1")
+    pod.commit({"c.txt": "3\n"}, "Add c")
+    beside = pod.git("rev-parse", "HEAD")
+    pod.git("merge", "--quiet", "--no-ff", "-m", "Merge it", "side")
+    pod.git("config", "i18n.commitEncoding", "utf-7")
+    pod.commit({"d.txt": "4\n"}, "Thank +AEA-octocat")
+    who = "--format=%an %ae %at %cn %ce %ct"
+    written = pod.git("-c", "i18n.logOutputEncoding=utf-8", "log", "-1", who)
+    pod.says(WANTED)
+    agents.github.refuses(4, 502, {})  # another attempt makes the same commits
+    await pod.collect()
+    await agents.minute()
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["commits"]) == ("delivered", 5), fact
+    at, branch = agents.github.git.path(REPOSITORY), "agent/1"
+    messages = remote_git("log", "--format=%B", f"main..{branch}", at=at)
+    for gone in ("@octocat", "#9", "GH-8", "[skip ci]"):
+        assert gone not in messages
+    assert all(kept in messages for kept in ("Closes #1", "See #1.", "Thank @\u200boctocat"))
+    pushed = remote_git("rev-list", f"main..{branch}", at=at).split()
+    assert {untouched, beside} <= set(pushed), "others stay as they are"
+    assert remote_git("log", "-1", who, branch, at=at) == written
+    assert remote_git("rev-parse", f"{branch}^{{tree}}", at=at) == pod.git(
+        "rev-parse", "HEAD^{tree}"
+    )
 
 
 async def test_commits_of_users_are_not_overwritten(agents: AgentWorld) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from functions.agent_outputs import tables
+from functions.agent_pod.environment import Failure
 from functions.events.agent import AgentUndelivered
 from functions.events.job import JobCancelled, JobFailed, JobSucceeded
+from functions.job_grant import signed
 from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
-from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld, Pod
+from tests.support.agent_world import CHANGED, KEY, REPOSITORY, WANTED, AgentWorld, Pod
 
 ENDED = "Evicted: The node was low on resource: memory."
 
@@ -166,6 +171,21 @@ async def test_outputs_that_come_while_their_job_is_given_up_are_applied(
     assert not given_up
     await agents.minute()
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
+
+
+async def test_a_grant_ends_with_its_job(agents: AgentWorld) -> None:
+    """One of a Job in a queue is good for long."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    now = agents.clock()
+    pod.places.grant.write_text(signed(pod.grant, KEY, now, now + timedelta(days=30)))
+    await tell(agents, failed(pod, agents))
+    agents.clock.passes(hours=7)
+    with pytest.raises(Failure, match="its grant is over"):
+        await pod.collect()
+    assert agents.pulls == []
 
 
 async def test_that_late_outputs_come_to_nothing_is_a_fact_of_its_own(agents: AgentWorld) -> None:

@@ -243,6 +243,43 @@ async def test_a_pull_request_that_was_closed_meanwhile_is_not_opened_again(
     assert [fact["pull_request"] for fact in agents.emitted()] == [pull.number]
 
 
+async def test_a_pull_request_is_reported_though_github_is_away_since(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED | {"labels": ["agent:done"], "usage": {"turns": 3}})
+    agents.github.refuses(5, 502, {})
+    await pod.collect()
+    agents.cluster.down.add("api")
+    await agents.minute()
+    await agents.minute(25 * 60)
+
+    [pull] = agents.pulls
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["pull_request"]) == ("delivered", pull.number)
+    assert (fact["commits"], fact["files"]) == (1, ["src/basket.py"])
+    assert fact["usage"]["turns"] == 3
+    assert fact["details"][0].startswith("the rest was not applied: GitHub: ")
+
+
+async def test_a_pull_request_whose_answer_was_lost_is_found(agents: AgentWorld) -> None:
+    """Also where a user has pushed to its branch meanwhile."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    agents.github.lose_answer_of = "/pulls"
+    await pod.collect()
+    assert agents.emitted() == [], "the answer was lost"
+    agents.github.git.commit(REPOSITORY, "agent/1", {"README.md": "# Our shop\n"}, "Ours")
+    await agents.minute()
+
+    [pull] = agents.pulls
+    assert [(f["type"], f["pull_request"]) for f in agents.emitted()] == [
+        ("delivered", pull.number)
+    ]
+
+
 async def test_a_process_that_is_stopped_gives_back_what_it_works_on(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from functions.job_grant import InvalidGrant, verified
 from functions.job_launcher import queue
 from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.main import job_launcher
@@ -18,6 +20,7 @@ from tests.support.cluster import Cluster
 from tests.support.job_world import World, asked, job_world
 
 JOBS = "/apis/batch/v1/namespaces/agents/jobs"
+KEY = "k" * 40
 SECRETS = "/api/v1/namespaces/agents/secrets"
 ROUTES = """
 routes:
@@ -119,6 +122,25 @@ async def test_a_job_that_a_queue_holds_back_waits_for_longer(
         )
         await world.sweep()
         assert world.types() == ["queued"]
+
+
+@pytest.mark.parametrize(("queue_of_it", "days"), [("", 0), ("      pod: {queue: agents}\n", 30)])
+async def test_what_a_job_may_ask_for_does_not_expire_in_a_queue(
+    cluster: Cluster, functions_database: str, tmp_path: Path, queue_of_it: str, days: int
+) -> None:
+    routes = ROUTES + "      outputs: {}\n" + queue_of_it
+    environ = {"WORKSPACE_IMAGE": "anthropic/claude-code", "GRANT_KEY": KEY}
+    job = job_world(cluster, functions_database, tmp_path, routes=routes, environ=environ)
+    async with job as world:
+        await world.tell(asked("e1"))
+        await waiting(world)
+        [job_id] = [one["job_id"] for one in await world.jobs()]
+        secret = (await world.api.get(f"{SECRETS}/{job_id}")).json()
+        token = b64decode(secret["data"]["grant"]).decode()
+        now = datetime.now(UTC)
+        assert verified(token, KEY, now + timedelta(days=days)).job_id == job_id
+        with pytest.raises(InvalidGrant, match="it is over"):
+            verified(token, KEY, now + timedelta(days=days + 1))
 
 
 @pytest.mark.parametrize(("minutes", "facts"), [(9, ["queued"]), (11, ["queued", "failed"])])
