@@ -67,7 +67,7 @@ class Morning:
         async def calm() -> bool:
             return bool((await self.runtime.ask("settled"))["settled"])
 
-        assert await eventually(calm, timeout_s=90, every_s=0.1)
+        assert await eventually(calm, every_s=0.1)
 
     async def happen(self, *, badly: bool = True) -> None:
         """Sample data, the report with a cycle, the scrum, an orchestration; and what goes badly.

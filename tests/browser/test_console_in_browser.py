@@ -208,7 +208,7 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
             last = (await client.get("/schedules/scrum-simulate")).json()["last"]
         return all(f"{datetime.now(UTC):%Y-%m-%dT%H:%M}" not in tick["nominal"] for tick in last)
 
-    assert await eventually(is_free, timeout_s=90)
+    assert await eventually(is_free)
     page = await tab.open("/schedules")
     row = page.locator("tr", has_text="scrum-simulate")
     await row.locator("text=Run now").click()

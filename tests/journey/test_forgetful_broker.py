@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually
-from tests.support.morning_story import WITHIN_S, Story
+from tests.support.morning_story import Story
 from tests.support.warm_data import WarmData
 
 LOSSES = 3  # after each schedule
@@ -36,7 +36,7 @@ async def crash(story: Story, is_done: Callable[[], Awaitable[bool]]) -> bool:
             return "lost"
         return "done" if await is_done() else ""
 
-    return await eventually(lost_or_done, timeout_s=70) == "lost"
+    return await eventually(lost_or_done) == "lost"
 
 
 async def test_what_a_broker_has_forgotten_is_sent_again_and_done_once(story: Story) -> None:
@@ -53,7 +53,7 @@ async def test_what_a_broker_has_forgotten_is_sent_again_and_done_once(story: St
                 break
             losses += 1
             # What is lost comes again: at least an event and an attempt to deliver it.
-            await eventually(partial(story.reached, seen + number % 3), timeout_s=70)
-        await eventually(is_done, timeout_s=WITHIN_S)
+            await eventually(partial(story.reached, seen + number % 3))
+        await eventually(is_done)
     assert losses > LOSSES, "in the middle of both"
     await story.check()

@@ -62,7 +62,7 @@ class Morning:
 
     async def fired(self, schedule: str) -> None:
         assert await self.runtime.fire(schedule) == 202
-        await eventually(self.runtime.settled, timeout_s=180, every_s=0.1)
+        await eventually(self.runtime.settled, every_s=0.1)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_a_hostile_project_has_its_day_and_its_cycle_like_all_others(
     at = f"/sprints/{quote(hostile, safe='')}/progress"
     await morning.call("POST", "sprint-service", at, done)
     await morning.call("POST", "sprint-report", "/", {})
-    await eventually(morning.runtime.settled, timeout_s=180, every_s=0.1)
+    await eventually(morning.runtime.settled, every_s=0.1)
 
     cycles = await morning.events("io.dsm.cycle.completed.v1")
     closed = {cycle["closed_sprint_id"]: cycle["new_sprint_id"] for cycle in cycles}
@@ -101,7 +101,7 @@ async def test_a_hostile_project_has_its_day_and_its_cycle_like_all_others(
     assert await morning.runtime.ask("dead-letters") == []
     # One that cannot be handled, for the lists of dead letters.
     assert await morning.runtime.send("io.dsm.cycle.requested.v1", {"project_id": TEXT}) == 202
-    await eventually(morning.runtime.settled, timeout_s=180, every_s=0.1)
+    await eventually(morning.runtime.settled, every_s=0.1)
     await the_console_shows_it(morning.runtime)
     await asyncio.to_thread(the_commands_show_it, morning.runtime)
     assert misdeeds(morning.runtime) == []

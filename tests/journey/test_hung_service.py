@@ -57,7 +57,7 @@ async def test_a_function_that_hangs_is_named_and_the_rest_stands_within_two_sec
             parts = [part for path in PAGES for part in await shown(client, path)]
             return not any(LACKING.search(part) for part in parts)
 
-        assert await eventually(all_stand, timeout_s=120)
+        assert await eventually(all_stand)
         (pid,) = [one["pid"] for one in await knative.ask("services") if one["name"] == HUNG]
         os.kill(pid, signal.SIGSTOP)
         try:

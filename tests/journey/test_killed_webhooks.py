@@ -201,7 +201,7 @@ class Story:
 
     async def all_is_done(self) -> bool:
         """Nothing is on its way, and each Job ran; what waits for a minute's tick gets one."""
-        await eventually(self.runtime.settled, timeout_s=120, every_s=0.1)
+        await eventually(self.runtime.settled, every_s=0.1)
         if set(self.ids) <= set(self.jobs_that_ran()) & set(self.jobs_made):
             return True
         for schedule in ("webhook-relay", "job-sweep"):

@@ -73,7 +73,7 @@ async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
         return datetime.now().minute != minute
 
     # A schedule is due once a minute: within one, the first morning's answers would come again.
-    await eventually(another_minute, timeout_s=70)
+    await eventually(another_minute)
     return Mornings(first, await asyncio.to_thread(morning, data, overlay), data)
 
 

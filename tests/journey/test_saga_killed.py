@@ -89,7 +89,7 @@ class Story:
                     return response.json()
             return None
 
-        return await eventually(answer, timeout_s=120, every_s=0.2)
+        return await eventually(answer, every_s=0.2)
 
     async def get(self, path: str) -> Any:
         async def answer() -> Any:
@@ -99,7 +99,7 @@ class Story:
                 return response.json() if response.status_code == 200 else None
             return None
 
-        return await eventually(answer, timeout_s=120, every_s=0.2)
+        return await eventually(answer, every_s=0.2)
 
     async def register(self) -> None:
         await self.post("register", json=TENANT, headers={"X-Service-Name": "tenant-service"})
@@ -182,7 +182,7 @@ class Story:
         chance.shuffle(victims)
         for victim in victims:
             wanted = min(RUNS, await self._ended() + RUNS // 25)
-            await eventually(partial(self._ended_min, wanted), timeout_s=120, every_s=0.1)
+            await eventually(partial(self._ended_min, wanted), every_s=0.1)
             await self._kill(victim)
 
     async def _ended(self) -> int:

@@ -18,6 +18,7 @@ import psutil
 from knative.local.broker.broker import LOST
 from knative.local.postgres import stop_left
 from tests.support import eventually
+from tests.support.waiting import TIMEOUT_S
 from tests.support.warm_data import OVERLAY
 from tests.support.watched import misdeeds, watching
 
@@ -30,8 +31,6 @@ FUNCTIONS = (
     *("scheduler", "project-service", "sprint-service", "backlog-service"),
     *("daily-scrum-service", "chronicle-service", "project-orchestrator"),
 )
-# What a dead process has left is sent by then.
-WITHIN_S = 70.0
 PING = "dev.knative.sources.ping"
 VICTIMS = (*FUNCTIONS, *[RUNTIME, MEMORY, SERVER, SESSION] * 2)
 
@@ -78,17 +77,17 @@ class Story:
             killing = together.create_task(self._kill_all(victims))
             while not killing.done():
                 await self.morning()
-        await eventually(self.has_cycled, timeout_s=WITHIN_S)
+        await eventually(self.has_cycled)
         # A tick of the minute in which the new sprint was not there yet is a repeated one.
-        async with asyncio.timeout(60 + WITHIN_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not await self.is_reported():
                 await self.morning()
 
     async def morning(self) -> None:
         """Both schedules are due; each is over before the next."""
         for schedule in SCHEDULES:
-            await eventually(partial(self.fired, schedule), timeout_s=120)
-            await eventually(self.settled, timeout_s=120, every_s=0.1)
+            await eventually(partial(self.fired, schedule))
+            await eventually(self.settled, every_s=0.1)
 
     async def fired(self, schedule: str) -> bool:
         # A tick that was not accepted is lost, as on a cluster: the schedule comes again.
@@ -180,8 +179,8 @@ class Story:
 
     async def check(self) -> None:
         """Everything is done, and nothing twice; no function did what it must not do."""
-        await eventually(self.has_cycled, timeout_s=WITHIN_S)
-        await eventually(self.is_reported, timeout_s=WITHIN_S)
+        await eventually(self.has_cycled)
+        await eventually(self.is_reported)
         await self._check_cycle()
         days = await self._check_progress()
         for sprint_id, day in days:
@@ -190,7 +189,7 @@ class Story:
             notes = await self.get("chronicle-service", path, **query)
             assert len(notes) == 1, f"one note for {sprint_id} on {day}"
         assert await self.runtime.given_up() == []
-        await eventually(self._all_is_made_good, timeout_s=WITHIN_S)
+        await eventually(self._all_is_made_good)
         await eventually(self.runtime.settled)  # a tick of each minute may be on its way
         assert misdeeds(self.runtime) == []
 

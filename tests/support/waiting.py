@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
+# What a dead process has left is done by others within 70 s. A machine that does much else has as
+# long again and more: it costs nothing where the condition comes.
+TIMEOUT_S = 180.0
+
 
 async def eventually(
-    probe: Callable[[], Awaitable[T]], *, timeout_s: float = 60.0, every_s: float = 0.02
+    probe: Callable[[], Awaitable[T]], *, timeout_s: float = TIMEOUT_S, every_s: float = 0.02
 ) -> T:
     """Call `probe` until it returns a truth; fail after `timeout_s` with its last answer."""
     deadline = time.monotonic() + timeout_s

@@ -399,7 +399,7 @@ async def test_a_body_without_end_is_not_waited_for(agents: AgentWorld, what: st
         await asyncio.Event().wait()
 
     headers = {"Authorization": f"Bearer {pod.places.grant.read_text()}"}
-    async with agents.cluster.client("agent-outputs") as client, asyncio.timeout(20):
+    async with agents.cluster.client("agent-outputs") as client, asyncio.timeout(60):
         answer = await client.post(f"/jobs/job-1/{what}", content=without_end(), headers=headers)
     assert (answer.status_code, answer.json()["detail"]) == (408, "the body took over 0.3 s")
 

@@ -73,7 +73,7 @@ class Sender:
         }
 
     async def status(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._app(self._scope, self._receive, self._send)
         return int(self._sent[0]["status"])
 

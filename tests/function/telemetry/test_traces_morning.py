@@ -56,8 +56,8 @@ async def test_every_event_of_a_morning_is_in_the_trace_and_the_chain_of_its_tic
             before = len(await _events(runtime))
             for schedule in CAUSED:
                 assert await runtime.fire(schedule) == 202
-                await eventually(partial(_complete, runtime, schedule), timeout_s=90)
-                await eventually(runtime.settled, timeout_s=90)
+                await eventually(partial(_complete, runtime, schedule))
+                await eventually(runtime.settled)
             events = (await _events(runtime))[before:]
         finally:
             await asyncio.to_thread(runtime.stop)
