@@ -168,7 +168,7 @@ async def agent_world(cluster: Cluster, database: str, folder: Path) -> AsyncIte
     """GitHub with one repository, its App, and agent-outputs that asks as that App."""
     clock = Clock()
     clock.time = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-    async with httpx.AsyncClient() as anonymous:
+    async with httpx.AsyncClient(verify=False) as anonymous:
         github = GithubStandIn(clock, anonymous, "secret", folder=folder / "github")
         github.git.create(REPOSITORY, FILES)
         cluster.add("api", github)
