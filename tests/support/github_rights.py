@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -26,18 +26,15 @@ class GithubRights:
         self.token = token
         self._tokens: dict[str, dict[str, Any]] = {}
 
-    @cached_property
+    @property
     def private_key(self) -> str:
         """The App's, which GitHub itself does not keep."""
-        return self._key.private_bytes(
+        key = _key()
+        return key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ).decode()
-
-    @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def given(self, wanted: dict[str, Any], now: datetime) -> tuple[str, datetime]:
         """A token of an installation, and when it ends; 422 for more than the App was granted."""
@@ -59,7 +56,7 @@ class GithubRights:
             try:
                 claims = jwt.decode(
                     token,
-                    self._key.public_key(),
+                    _key().public_key(),
                     algorithms=["RS256"],
                     options={"verify_exp": False, "verify_iat": False},
                 )
@@ -97,3 +94,9 @@ class GithubRights:
             raise HTTPException(403, "Resource not accessible by integration")
         if name and name not in given["repositories"]:
             raise HTTPException(404, "Not Found")
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """One for all Apps of a process, as it takes long to make."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,6 +6,8 @@ Source: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App".
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 from pydantic import Field
 
@@ -64,6 +66,14 @@ def signed(settings: GithubSettings, now: datetime) -> str:
         "exp": int((now + AHEAD).timestamp()),
     }
     try:
-        return jwt.encode(claims, settings.github_app_private_key, algorithm="RS256")
+        return jwt.encode(claims, _key(settings.github_app_private_key), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
         raise BadSetting("setting GITHUB_APP_PRIVATE_KEY: is no RSA private key in PEM") from None
+
+
+@lru_cache(maxsize=1)
+def _key(pem: str) -> Any:
+    """The key, read once: that takes as long as fifty signatures, on the loop."""
+    import jwt
+
+    return jwt.get_algorithm_by_name("RS256").prepare_key(pem)
