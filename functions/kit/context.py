@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -276,9 +276,16 @@ class Context:
         """The durable steps of the piece of work that `key` names."""
         return Checkpoints(self.store, self.function, key, self.event)
 
-    def within(self, key: str) -> Context:
+    def within(
+        self, key: str, event: tuple[str, str] | None, until: float, deadline: float
+    ) -> Context:
         """The same for the request that `key` names, with nothing written yet."""
-        return replace(self, key=key, writes=[], committed=[])
+        return Context(
+            *(self.resources, self.function, self.now, key),
+            until=until,
+            deadline=deadline,
+            event=event,
+        )
 
 
 async def _reported(request: httpx.Request) -> None:

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import from_json
 
 from functions.events.agent import command_of
 from functions.events.webhook import PERMISSIONS
@@ -80,7 +79,7 @@ def question_of(found: Delivery, types: tuple[str, ...]) -> Question | None:
     """What to ask of a delivery that asks for work; None of any other, and of a bot's."""
     if found.source != "github" or found.type not in (*types, COMMENTED, *PRESSED):
         return None
-    payload = from_json(found.data)
+    payload = found.json()
     try:
         sender, repository = payload["sender"], payload["repository"]
         if sender.get("type") == "Bot" or sender["login"].endswith("[bot]"):

@@ -9,7 +9,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -105,7 +105,7 @@ def _read_github(arrival: Arrival) -> Delivery:
         id, adapted.source, adapted.type, data, adapted.subject, adapted.time, "application/json"
     )
     digest = hashlib.sha256(arrival.body).digest()
-    return replace(_delivery("github", arrival, message), body_digest=digest)
+    return _delivery("github", arrival, message, digest, payload)
 
 
 def _read_grafana(arrival: Arrival) -> Delivery:
@@ -177,7 +177,13 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def _delivery(source: str, arrival: Arrival, message: cloudevents.Message) -> Delivery:
+def _delivery(
+    source: str,
+    arrival: Arrival,
+    message: cloudevents.Message,
+    body_digest: bytes | None = None,
+    payload: Any = None,
+) -> Delivery:
     attributes = cloudevents.attributes(message) | {"correlationid": message.id}
     if message.subject:
         # Issue 7 of one repository need not wait for issue 7 of another.
@@ -185,7 +191,8 @@ def _delivery(source: str, arrival: Arrival, message: cloudevents.Message) -> De
     carried = trace.carried(arrival.headers)
     if _TRACE.fullmatch(carried.get("traceparent", "")):
         attributes["traceparent"] = carried["traceparent"]
-    return Delivery(source, message.id, message.type, attributes, message.data)
+    id, type_ = message.id, message.type
+    return Delivery(source, id, type_, attributes, message.data, body_digest, payload)
 
 
 def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str:

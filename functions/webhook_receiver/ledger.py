@@ -123,4 +123,6 @@ class Ledger:
         message = cloudevents.unchecked(
             {"specversion": "1.0", **delivery.attributes}, delivery.data
         )
+        if not self._overrides:
+            return message
         return replace(message, extensions={**message.extensions, **self._overrides})

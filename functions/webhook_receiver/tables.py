@@ -7,9 +7,11 @@ for good, and else `published`. `attributes` is the event without its data, in t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from pydantic_core import from_json
 
 from functions.kit.durable import Connection, Rule, rule
 
@@ -30,7 +32,8 @@ class Delivery:
     """What a source delivered, as the event that it becomes.
 
     `body_digest` is of the body that was signed, where the signature covers nothing but the body:
-    whoever has captured it may send it again under another id.
+    whoever has captured it may send it again under another id. `payload` is the data, where it has
+    been parsed already.
     """
 
     source: str
@@ -39,6 +42,11 @@ class Delivery:
     attributes: Mapping[str, str]
     data: bytes
     body_digest: bytes | None = None
+    payload: Any = field(default=None, compare=False, repr=False)
+
+    def json(self) -> Any:
+        """The data's value; `ValueError` where it is no JSON."""
+        return from_json(self.data) if self.payload is None else self.payload
 
 
 async def insert(tx: Connection, deliveries: Sequence[Delivery], events: Sequence[int]) -> set[int]:

@@ -15,6 +15,7 @@ _URIS = ("source", "dataschema")
 
 # The binding's rule: everything but printable ASCII, and of that space, quote and percent.
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
+_PLAIN = re.compile(f"[{re.escape(_SAFE)}]*")
 _ENCODED = re.compile(r"(?:%(?:[01][0-9A-F]|2[025]|7F|[89A-F][0-9A-F]))+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -25,12 +26,14 @@ def decode_attribute(name: str, text: str) -> str:
         return text
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if "%" not in text:
+        return text
     return _ENCODED.sub(lambda found: unquote_to_bytes(found[0]).decode(), text)
 
 
 def encode_attribute(name: str, value: str) -> str:
     """The header's text, which is ASCII."""
-    if name == "datacontenttype":
+    if name == "datacontenttype" or _PLAIN.fullmatch(value):
         return value
     return quote(value, safe=_SAFE + "%" if name in _URIS else _SAFE)
 

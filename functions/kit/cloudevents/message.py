@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _REQUIRED = ("id", "source", "type", "specversion")
-_CORE = (*_REQUIRED, "subject", "time", "datacontenttype", "dataschema")
+_CORE = frozenset((*_REQUIRED, "subject", "time", "datacontenttype", "dataschema"))
 _NAME = re.compile(r"[a-z0-9]+")
 _URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.+")
@@ -93,11 +93,11 @@ def checked(attributes: Mapping[str, str], data: bytes, problems: list[str]) -> 
     problems += [
         f"attribute name {name!r} must be lower-case letters and digits"
         for name in attributes
-        if not _NAME.fullmatch(name) or name in ("data", "database64")
+        if name not in _CORE and (not _NAME.fullmatch(name) or name in ("data", "database64"))
     ]
     if problems:
         raise NotAnEvent(problems)
-    return unchecked(attributes, data)
+    return _message(attributes, data)
 
 
 def unchecked(
@@ -106,6 +106,12 @@ def unchecked(
     """A message of whatever attributes; `NotAnEvent` only where it lacks what every event has."""
     if missing := _missing(given):
         raise NotAnEvent(missing)
+    return _message(given, data, verbatim)
+
+
+def _message(
+    given: Mapping[str, str], data: bytes, verbatim: Mapping[str, str] | None = None
+) -> Message:
     extensions = {name: text for name, text in given.items() if name not in _CORE}
     core = {name: text for name, text in given.items() if name in _CORE}
     return Message(**core, data=data, extensions=extensions, verbatim=verbatim)

@@ -53,19 +53,26 @@ async def read(request: Request, max_bytes: int, timeout_s: float | None = None)
     `TooSlow` where it takes longer than `timeout_s`."""
     if declares_more(request.scope, max_bytes):
         raise TooLarge(f"the body is over {max_bytes} bytes")
-    chunks, size = [], 0
+    chunks, size, is_complete = [], 0, False
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
+            while not is_complete:
+                chunk, is_complete = await next_chunk(request)
                 size += len(chunk)
                 if size > max_bytes:
                     raise TooLarge(f"the body is over {max_bytes} bytes")
                 chunks.append(chunk)
     except TimeoutError:
         raise TooSlow(f"the body took over {timeout_s:g} s") from None
-    except ClientDisconnect:
-        raise CutShort("the connection ended before the body did") from None
     return b"".join(chunks)
+
+
+async def next_chunk(request: Request) -> tuple[bytes, bool]:
+    """More of a body, and whether that was all; `CutShort` where the connection has ended."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise CutShort("the connection ended before the body did")
+    return message.get("body", b""), not message.get("more_body", False)
 
 
 class _Held:

@@ -12,11 +12,15 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_OF_BROWSERS = frozenset((b"sec-fetch-site", b"origin"))
 
 
 def is_cross_origin(scope: Any) -> bool:
     """Does a request that may change something come from a page of another site?"""
     if scope["type"] != "http" or scope["method"] in _SAFE:
+        return False
+    # Of most requests all is said by now: Starlette's headers are searched anew at each look.
+    if _OF_BROWSERS.isdisjoint(dict(scope["headers"])):
         return False
     headers = Headers(scope=scope)
     if headers.get("sec-fetch-site") in ("cross-site", "same-site"):

@@ -11,10 +11,9 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-import functions_framework.aio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -28,6 +27,7 @@ from functions.kit.contract import callers, envelope
 from functions.kit.contract.ad_hoc import answer_ad_hoc
 from functions.kit.contract.body import read
 from functions.kit.contract.cross_origin import is_hidden
+from functions.kit.contract.framework import Target, known_to_framework
 from functions.kit.contract.handle import (
     WORK,
     Gauges,
@@ -44,8 +44,6 @@ from functions.kit.contract.problem import failure, refusal
 from functions.kit.contract.routes import route as route  # functions know one module
 from functions.kit.contract.runs import runs
 from functions.kit.errors import PermanentError
-
-Target = Callable[[HttpRequest], Awaitable[Response]]
 
 
 def function(
@@ -124,7 +122,7 @@ def function(
         # Not `wraps`' annotations: those are the event's, and the framework reads them.
         target.__annotations__ = {"request": HttpRequest, "return": Response}
         target.__dict__["spec"] = spec
-        return typing.cast(Target, functions_framework.aio.http(target))
+        return known_to_framework(target)
 
     return decorate
 
@@ -145,7 +143,7 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
         return answer
     if request.method != "POST" or request.scope["path"] != "/":
         request.scope["context"] = ctx
-        # The framework sends what a target returns by calling it as ASGI: a router will do.
+        # What a target returns is called as ASGI: a router will do.
         return typing.cast(Response, spec.router)
     try:
         process = ctx.resources.process

@@ -129,7 +129,9 @@ async def handle(
         began = time.perf_counter()
         timeout_s, now = ctx.resources.process.timeout_seconds, time.monotonic()
         until, deadline = now + timeout_s * WORK, now + timeout_s * WAIT
-        ctx = replace(ctx, until=until, deadline=deadline, event=key.event)
+        # With its digest, as steps that are kept outlive a request that failed.
+        named = joined("#", key.source, key.id, *([] if digest is None else [digest]))
+        ctx = ctx.within(named, key.event, until, deadline)
         meter = ctx.resources.meter
         call = _Call(spec, ctx, message, event, key, digest)
         try:
@@ -192,7 +194,7 @@ class _Call:
         timeout_s = self.ctx.resources.process.timeout_seconds * WAIT
         durable, store = self.ctx.resources.durable, self.ctx.store
         kind = self.kind
-        ctx = self._inside()
+        ctx = self.ctx
         if self.spec.transactional:
             events: list[cloudevents.Message] = []
             entries: list[Entry] = []
@@ -239,7 +241,7 @@ class _Call:
                 async with self.ctx.store.connection() as connection:
                     await cancellations.check(connection, self.key.event)
             try:
-                return await self._events(self._inside())
+                return await self._events(self.ctx)
             except FunctionError as error:
                 await self._publish_facts(error)
                 raise
@@ -262,11 +264,6 @@ class _Call:
                 await self.ctx.publisher.publish(self._sealed(error.events))
             except FunctionError as unsent:
                 error.add(f"its events were not sent: {unsent}")
-
-    def _inside(self) -> Context:
-        # With its digest, as steps that are kept outlive a request that failed.
-        parts = (self.key.source, self.key.id, *([] if self.digest is None else [self.digest]))
-        return self.ctx.within(joined("#", *parts))
 
     def _leaving(self, events: list[cloudevents.Message]) -> list[cloudevents.Message]:
         """The events that go to the outbox."""

@@ -1,4 +1,4 @@
-"""An HTTP API as a deployable: a FastAPI application behind a functions-framework target."""
+"""An HTTP API as a deployable: a FastAPI application behind a target of functions-framework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import functions_framework.aio
 from fastapi import Depends, FastAPI, Header, Query, Request
 from pydantic import AfterValidator, StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
@@ -22,6 +21,7 @@ from functions.kit.context import Context, process_context
 from functions.kit.contract import callers
 from functions.kit.contract.body import BodyLimit
 from functions.kit.contract.cross_origin import is_hidden
+from functions.kit.contract.framework import Target, known_to_framework
 from functions.kit.contract.handle import Gauges, Rules
 from functions.kit.contract.head import HeadAsGet
 from functions.kit.contract.problem import failure, refusal
@@ -33,7 +33,6 @@ from functions.kit.telemetry import correlation, log, trace
 
 logger = logging.getLogger(__name__)
 
-Target = Callable[[HttpRequest], Awaitable[Response]]
 Build = Callable[[], FastAPI]
 Start = Callable[[Context], Awaitable[None]]
 Consume = Callable[[cloudevents.Message, Context], Awaitable[None]]
@@ -104,7 +103,7 @@ def api(
             made.append(built())
         ctx = process_context(name)
         request.scope["context"] = ctx
-        # The framework sends what a target returns by calling it as ASGI: an app will do.
+        # What a target returns is called as ASGI: an app will do.
         return typing.cast(Response, made[0])
 
     target.__name__ = target.__qualname__ = name
@@ -122,7 +121,7 @@ def api(
         retention,
         needs_database,
     )
-    return typing.cast(Target, functions_framework.aio.http(target))
+    return known_to_framework(target)
 
 
 class _Front:

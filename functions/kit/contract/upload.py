@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import IO, Protocol
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from functions.kit.contract.body import CutShort, TooLarge, TooSlow, declares_more
+from functions.kit.contract.body import TooLarge, TooSlow, declares_more, next_chunk
 from functions.kit.errors import TemporaryError
 
 SPOOL_BYTES = 256 * 1024
@@ -128,20 +128,15 @@ class Upload:
 
 async def _receive(request: Request, max_bytes: int, upload: Upload, proof: Proof | None) -> None:
     now = asyncio.get_running_loop().time
-    began = now()
-    chunks = request.stream()
-    while True:
+    began, is_complete = now(), False
+    while not is_complete:
         due = min(began + DEADLINE_S, began + GRACE_S + upload.size / MIN_BYTES_PER_S)
         try:
             async with asyncio.timeout_at(due):
-                chunk = await anext(chunks, None)
+                chunk, is_complete = await next_chunk(request)
         except TimeoutError:
             took = f"{upload.size} bytes in {now() - began:.0f} s"
             raise TooSlow(f"the body comes too slowly: {took}") from None
-        except ClientDisconnect:
-            raise CutShort("the connection ended before the body did") from None
-        if chunk is None:
-            return
         if upload.size + len(chunk) > max_bytes:
             raise TooLarge(f"the body is over {max_bytes} bytes")
         upload.add(chunk)

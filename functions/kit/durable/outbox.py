@@ -93,11 +93,11 @@ def _document(message: cloudevents.Message) -> str:
     """The event in the JSON format; one that is passed on byte for byte as its headers and body."""
     if message.verbatim is None and len(message.data) <= READABLE_BYTES:
         return cloudevents.to_json_text(message)
-    data = b64encode(message.data).decode()
+    given: dict[str, Any] = {"verbatim": dict(message.verbatim or {})}
     if message.verbatim is None:
         given = {"specversion": message.specversion, **cloudevents.attributes(message)}
-        return json.dumps({**given, "data_base64": data})
-    return json.dumps({"verbatim": dict(message.verbatim), "data_base64": data})
+    # Base64 needs no escapes: to look for some takes longer than the encoding.
+    return f'{json.dumps(given)[:-1]}, "data_base64": "{b64encode(message.data).decode()}"}}'
 
 
 async def withdraw(tx: Connection, numbers: Sequence[int]) -> None:

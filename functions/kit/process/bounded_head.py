@@ -22,6 +22,7 @@ class BoundedHead(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
+        self._in_head = False  # has a head begun, and not ended?
         self._until: asyncio.TimerHandle | None = None
         self._rest_until: asyncio.TimerHandle | None = None
         self._unfinished = 0  # requests that were answered before their bodies had come
@@ -38,15 +39,19 @@ class BoundedHead(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
         super().data_received(data)
+        if self._in_head and self._until is None:  # a further request's, and not all of it
+            self._expect_head()
         if self._until is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_head = True
         if self._until is None:  # a further request of the connection
-            self._expect_head()
+            self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._have_head()
         super().on_headers_complete()
 
@@ -67,7 +72,6 @@ class BoundedHead(HttpToolsProtocol):
             self._rest_until = None
 
     def _expect_head(self) -> None:
-        self._head_bytes = 0
         self._until = self.loop.call_later(
             self._head_timeout_s, self._refuse, b"408 Request Timeout"
         )

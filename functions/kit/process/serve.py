@@ -1,7 +1,8 @@
 """The process entry point: `FUNCTION_TARGET=sprint_report python -m functions.kit.process.serve`.
 
-functions-framework's own server ends a request 30 s after SIGTERM whatever `timeoutSeconds` is;
-here draining lasts as long as a request may.
+It serves a target of functions-framework, and does not load the framework: that brings Flask, and
+its server ends a request 30 s after SIGTERM whatever `timeoutSeconds` is; here draining lasts as
+long as a request may.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import hmac
+import importlib.util
 import logging
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import functions_framework.aio
 import uvicorn
+from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from functions.kit import cloudevents
@@ -36,10 +38,6 @@ from functions.kit.telemetry import log, trace
 from functions.kit.telemetry.trace import TraceSettings
 
 logger = logging.getLogger(__name__)
-
-# The framework draws a random id for each request that has none, for logs that are not ours: that
-# alone took a tenth of a small request's time.
-_EXECUTION_ID = (b"function-execution-id", b"-")
 
 # A request by way of Knative's queue-proxy, as from the internet, has the first of these; one to
 # the pod's own port has none.
@@ -69,8 +67,22 @@ def source_of(target: str) -> Path:
     return found[target]
 
 
+def load(target: str, source: Path) -> Any:
+    """The target in a source, which becomes a module under its file's name, as functions-framework
+    has it; `LookupError` where it is not there."""
+    found = importlib.util.spec_from_file_location(source.stem, source)
+    if found is None or found.loader is None:
+        raise LookupError(f"setting FUNCTION_SOURCE: {source} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[source.stem] = module
+    found.loader.exec_module(module)
+    if not hasattr(module, target):
+        raise LookupError(f"setting FUNCTION_TARGET: {source} has no function {target!r}")
+    return getattr(module, target)
+
+
 class Application:
-    """The framework's app with health and `GET /metrics` in front and clean-up behind.
+    """A target with health and `GET /metrics` in front and clean-up behind.
 
     `/health/live` depends on no other: a restart does not bring back a database, it only ends
     the work in progress. `/health` reports whether the process can work.
@@ -79,19 +91,13 @@ class Application:
     def __init__(
         self, target: str, source: Path, allowed_hosts: str = "", gateway_token: str = ""
     ) -> None:
-        create: Any = functions_framework.aio.create_asgi_app  # it has no annotations
-        self._function = create(target, str(source), "http")
-        # Its route for any path takes no line break: that is for the function to refuse as well.
-        router = self._function.router
-        router.default = router.routes[-1].app
+        self._function = load(target, source)
         self._target = target
         self._allowed_hosts = frozenset(filter(None, allowed_hosts.lower().split(",")))
         self._gateway_token = gateway_token.encode()
         self._folder = source.parent
-        # The framework loads a source under its file's name.
-        loaded = getattr(sys.modules.get(source.stem), target, None)
-        self._spec = getattr(loaded, "spec", None)
-        declared = self._spec or getattr(loaded, "api", None)
+        self._spec = getattr(self._function, "spec", None)
+        declared = self._spec or getattr(self._function, "api", None)
 
         # An API with tables has an inbox for its Idempotency-Keys.
         self._needs_database = getattr(declared, "needs_database", True)
@@ -125,9 +131,12 @@ class Application:
         elif not self._checks_origin and is_cross_origin(scope):
             await refusal(403, "a page of another site may not do this")(scope, receive, send)
         else:
-            scope["headers"] = [*scope["headers"], _EXECUTION_ID]
             meter = process_context(self._target).resources.meter
-            await meter.measured(self._function, scope, receive, send)
+            await meter.measured(self._call, scope, receive, send)
+
+    async def _call(self, scope: Any, receive: Any, send: Any) -> None:
+        answer = await self._function(HttpRequest(scope, receive, send))
+        await answer(scope, receive, send)
 
     def _is_addressed(self, scope: Any) -> bool:
         """Is the host name one of ours? A page that resolves its own name to us has another."""

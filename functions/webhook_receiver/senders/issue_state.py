@@ -8,7 +8,6 @@ before, says nothing new.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +64,7 @@ def labelled(delivery: Delivery) -> Labelled | None:
     if delivery.source != "github" or kind is None:
         return None
     try:
-        payload = json.loads(delivery.data)
+        payload = delivery.json()
         return Labelled(
             kind,
             delivery.attributes["source"],

@@ -15,7 +15,8 @@ from functions.events.base import Event, Request
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import api, function, new_app, new_app_with_fastapi_errors
-from functions.kit.contract.http_api import Target, accepted
+from functions.kit.contract.framework import Target
+from functions.kit.contract.http_api import accepted
 from functions.kit.errors import PermanentError
 from tests.support.cluster import MAX_ERROR_BYTES, Cluster, assert_problem, message_of
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import functions_framework
 import httpx
 import psutil
 import pytest
@@ -88,6 +89,27 @@ async def test_an_event_is_answered_by_the_process() -> None:
         assert cloudevents.decode(response.headers.raw, response.content).type == Napped.type
 
 
+async def test_functions_framework_serves_the_same_target() -> None:
+    # As its command does, without being asked for ASGI.
+    app = functions_framework.create_app("slow_target", str(SOURCE))
+    headers, body = cloudevents.encode(message_of(NapAsked(), id="nap"))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://framework") as client:
+        response = await client.post("/", headers=headers, content=body)
+    assert cloudevents.decode(response.headers.raw, response.content).type == Napped.type
+
+
+async def test_a_process_does_not_load_the_framework() -> None:
+    look = "import sys, functions.kit.process.serve; print(sorted(sys.modules))"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", look), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    loaded, _ = await process.communicate()
+    assert b"'starlette'" in loaded
+    assert b"'functions_framework'" not in loaded
+    assert b"'flask'" not in loaded
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [40])
 async def test_a_request_that_takes_forty_seconds_survives_sigterm(seconds: float) -> None:
@@ -147,7 +169,7 @@ async def test_logs_are_json_lines_that_carry_the_event() -> None:
     [
         ({"FUNCTION_SOURCE": "", "FUNCTION_TARGET": "nobody"}, "'nobody' is none of"),
         ({"PORT": "many"}, "setting PORT"),
-        ({"FUNCTION_TARGET": "missing"}, "missing does not import"),
+        ({"FUNCTION_TARGET": "missing"}, "has no function 'missing'"),
         ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL"),
         ({"K_CE_OVERRIDES": "[1]"}, "setting K_CE_OVERRIDES"),
         ({"K_CE_OVERRIDES": '{"extensions": {"Two words": "x"}}'}, "setting K_CE_OVERRIDES"),
