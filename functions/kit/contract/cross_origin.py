@@ -19,7 +19,7 @@ def is_cross_origin(scope: Any) -> bool:
     """Does a request that may change something come from a page of another site?"""
     if scope["type"] != "http" or scope["method"] in _SAFE:
         return False
-    # Of most requests all is said by now: Starlette's headers are searched anew at each look.
+    # Few requests have these, and Starlette's headers are searched anew at each look.
     if _OF_BROWSERS.isdisjoint(dict(scope["headers"])):
         return False
     headers = Headers(scope=scope)
