@@ -8,7 +8,7 @@ listed in _FIELDS is refused by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,7 @@ class _Builder:
         change_names_and_labels(body, own)
         self._images(document, own)
         if not as_component:
-            for resource in own:
-                self._add(into, resource)
+            self._add(into, own)
         self._within.pop()
 
     def _fault(self, document: Document, path: FieldPath, message: str) -> None:
@@ -204,14 +203,16 @@ class _Builder:
                 problem = "is not a Kubernetes object: apiVersion or kind is missing"
                 self.problems.append(Problem(target, document.line, "", "", problem))
             else:
-                for resource in expanded(Resource(document.body, document)):
-                    self._add(own, resource)
+                self._add(own, expanded(Resource(document.body, document)))
 
-    def _add(self, into: list[Resource], resource: Resource) -> None:
-        if any(resource.identity == other.identity for other in into):
-            self.problems.append(resource.problem(("metadata", "name"), "is defined twice"))
-        else:
-            into.append(resource)
+    def _add(self, into: list[Resource], more: Iterable[Resource]) -> None:
+        known = {resource.identity for resource in into}
+        for resource in more:
+            if resource.identity in known:
+                self.problems.append(resource.problem(("metadata", "name"), "is defined twice"))
+            else:
+                known.add(resource.identity)
+                into.append(resource)
 
     def _generate(self, document: Document, home: Path, own: list[Resource]) -> None:
         defaults = document.body.get("generatorOptions") or {}
@@ -232,7 +233,7 @@ class _Builder:
     ) -> None:
         old = next((r for r in own if (r.kind, r.name) == (new.kind, new.name)), None)
         if behaviour == "create":
-            self._add(own, new)
+            self._add(own, [new])
         elif behaviour not in ("merge", "replace"):
             self._fault(document, (*at, "behavior"), "must be create, merge or replace")
         elif old is None:
