@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from functions import job_grant
-from functions.agent_outputs import checkpoints, tables
+from functions.agent_outputs import artifacts, checkpoints, tables
 from functions.agent_outputs.applier import Applier
 from functions.agent_outputs.outputs import Outputs
 from functions.agent_outputs.pull_request import READ_CONTENT
@@ -69,7 +69,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
         "branch": grant.branch,
         "author_name": settings.agent_name,
         "author_email": settings.agent_email,
-        "kept": _kept(kept) if kept else None,
+        "kept": await _kept(ctx, kept) if kept else None,
     }
     return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
@@ -79,6 +79,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
     grant = granted(request, ctx)
     body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
+    artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         ended = await tables.get(tx, grant.job_id)
         late = timedelta(seconds=job_grant.LATE_S)
@@ -88,7 +89,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             tx,
             grant,
             _storable(posted.outputs),
-            bundle,
+            artifact,
             [shortened(one, 2000) for one in posted.problems],
             ctx.now(),
             prepared=posted.prepared,
@@ -105,9 +106,10 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     grant = granted(request, ctx)
     body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
+    artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         session = _storable(posted.session) or ""
-        await checkpoints.take(tx, grant.job_id, bundle, session, ctx.now())
+        await checkpoints.take(tx, grant.job_id, artifact, session, ctx.now())
     return JSONResponse({"job_id": grant.job_id}, 202)
 
 
@@ -137,7 +139,9 @@ async def one(request: Request, ctx: Context) -> Response:
 async def bundle(request: Request, ctx: Context) -> Response:
     """`GET /outputs/{job}/bundle`: the commits, for `git fetch FILE work`."""
     async with ctx.store.connection() as connection:
-        found = await tables.bundle_of(connection, request.path_params["job"])
+        found, artifact = await tables.bundle_of(connection, request.path_params["job"])
+    if artifact:
+        found = await artifacts.load(ctx, artifact)
     if found is None:
         raise NotFound("no commits of such a job")
     return Response(found, media_type="application/x-git-bundle")
@@ -148,8 +152,9 @@ async def schema(request: Request, ctx: Context) -> Response:
     return JSONResponse(Outputs.model_json_schema())
 
 
-def _kept(kept: tables.Kept) -> dict[str, str | None]:
-    bundle = b64encode(kept.bundle).decode() if kept.bundle else None
+async def _kept(ctx: Context, kept: tables.Kept) -> dict[str, str | None]:
+    found = await artifacts.load(ctx, kept.artifact) if kept.artifact else kept.bundle
+    bundle = b64encode(found).decode() if found else None
     return {"job_id": kept.job_id, "bundle": bundle, "session": kept.session}
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from functions.agent_outputs import tables
+from functions.agent_outputs import artifacts, tables
 from functions.agent_outputs.apply import (
     MAX_NAMES,
     Applied,
@@ -32,7 +32,7 @@ from functions.kit.contract import envelope
 from functions.kit.durable import Connection, Key
 from functions.kit.durable.backoff import backoff_s
 from functions.kit.errors import TemporaryError, shortened
-from functions.kit.process.background_work import LeasedWork
+from functions.kit.process.background_work import BackgroundWork, LeasedWork
 from functions.untrusted_text import publishable, redacted
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ class Applier(LeasedWork[OutputRow]):
                 )
                 await _settle(ctx, row, given_up(row, why))
             else:
+                if row.artifact:
+                    row = replace(row, bundle=await artifacts.load(ctx, row.artifact))
                 found = await apply(row, ctx.github, ctx.settings(OutputsSettings), ctx.store)
                 await _settle(ctx, row, found)
         except TemporaryError as error:
@@ -70,6 +72,14 @@ class Applier(LeasedWork[OutputRow]):
         except Exception as error:
             logger.exception("outputs of %s", row.grant.job_id)
             await _postpone(ctx, row, f"{type(error).__name__}: {error}", 0)
+
+
+class Dropper(BackgroundWork):
+    """Drops bundles that are not needed any more."""
+
+    async def work(self, ctx: Context) -> None:
+        if gone := await artifacts.drop_unused(ctx):
+            logger.info("dropped %d bundles", gone)
 
 
 async def _postpone(ctx: Context, row: OutputRow, error: str, delay_s: float) -> None:

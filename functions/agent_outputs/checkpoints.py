@@ -13,17 +13,17 @@ LOST_AFTER = timedelta(minutes=2)
 
 
 async def take(
-    tx: Connection, job_id: str, bundle: bytes | None, session: str, at: datetime
+    tx: Connection, job_id: str, artifact: str | None, session: str, at: datetime
 ) -> None:
     """Replace what is kept of a Job, unless it has posted its outputs."""
     await tx.execute(
-        """INSERT INTO agent_checkpoint (job_id, bundle, session, taken_at)
+        """INSERT INTO agent_checkpoint (job_id, artifact, session, taken_at)
            SELECT $1, $2, $3, $4
            WHERE NOT EXISTS (SELECT FROM agent_output WHERE job_id = $1 AND posted)
            ON CONFLICT (job_id) DO UPDATE
-               SET bundle = excluded.bundle, session = excluded.session,
+               SET bundle = NULL, artifact = excluded.artifact, session = excluded.session,
                    taken_at = excluded.taken_at""",
-        *(job_id, bundle, session, at),
+        *(job_id, artifact, session, at),
     )
 
 
@@ -39,9 +39,10 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
     due_at = now + LOST_AFTER
     await tx.execute(
         """INSERT INTO agent_output
-               (job_id, repository, task_id, job_grant, bundle, session, problems, received_at,
-                due_at, posted)
-           SELECT $1, $2, $3, $4, kept.bundle, coalesce(kept.session, ''), $5, $6, $7, false
+               (job_id, repository, task_id, job_grant, bundle, artifact, session, problems,
+                received_at, due_at, posted)
+           SELECT $1, $2, $3, $4, kept.bundle, kept.artifact,
+               coalesce(kept.session, ''), $5, $6, $7, false
            FROM (SELECT) AS one LEFT JOIN agent_checkpoint AS kept ON kept.job_id = $1
            WHERE kept.job_id IS NOT NULL OR NOT $8
            ON CONFLICT (job_id) DO NOTHING""",

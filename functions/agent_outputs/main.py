@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from functions.agent_outputs import checkpoints, tables
 from functions.agent_outputs.api import ROUTES
-from functions.agent_outputs.applier import EMITS, Applier, decided
+from functions.agent_outputs.applier import EMITS, Applier, Dropper, decided
 from functions.agent_outputs.settings import OutputsSettings
 from functions.events.approval import ApprovalDecided
 from functions.events.base import Event
@@ -88,6 +88,7 @@ async def agent_outputs(
     """Apply what is due: what was approved, and what GitHub was away for or whose process died."""
     ctx.on_commit(lambda: ctx.part(Applier).trigger(ctx))
     if isinstance(event, ScheduleDue):
+        ctx.on_commit(lambda: ctx.part(Dropper).trigger(ctx))
         return []
     assert ctx.tx is not None, "this function has an inbox"
     if isinstance(event, JobFact):

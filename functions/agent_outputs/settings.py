@@ -29,3 +29,13 @@ class OutputsSettings(Settings):
     outputs_history_days: int = Field(
         90, ge=1, description="how long outputs and kept commits are kept, days"
     )
+    outputs_bundle_days: int = Field(
+        7, ge=0, description="how long commits are kept after they were delivered, days"
+    )
+    artifacts_folder: str = Field(
+        "",
+        description="a mounted volume for large bundles of commits; none keeps all in PostgreSQL",
+    )
+    artifacts_database_bytes: int = Field(
+        1_000_000, ge=0, description="bundles up to this size are in PostgreSQL all the same, bytes"
+    )

@@ -18,7 +18,7 @@ State = Literal["received", "waiting", "delivered", "undelivered"]
 
 @dataclass(frozen=True)
 class OutputRow:
-    """A row; `bundle` only where it was asked for."""
+    """A row; `bundle` only where it was asked for, and in its place `artifact` names it."""
 
     grant: JobGrant
     outputs: str | None
@@ -38,11 +38,12 @@ class OutputRow:
     position: int
     has_bundle: bool
     opened: Mapping[str, Any] | None
+    artifact: str | None
 
 
 _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, state, result,
     attempts, unended, last_error, received_at, settled_at, position, opened,
-    bundle IS NOT NULL AS has_bundle"""
+    artifact, (artifact IS NOT NULL OR bundle IS NOT NULL) AS has_bundle"""
 
 
 def retention(days: int) -> tuple[Rule, ...]:
@@ -56,7 +57,7 @@ async def insert(
     tx: Connection,
     grant: JobGrant,
     outputs: str | None,
-    bundle: bytes | None,
+    artifact: str | None,
     problems: list[str],
     at: datetime,
     *,
@@ -69,12 +70,12 @@ async def insert(
     """
     found = await tx.fetchval(
         """INSERT INTO agent_output
-               (job_id, repository, task_id, job_grant, outputs, bundle, problems, received_at,
+               (job_id, repository, task_id, job_grant, outputs, artifact, problems, received_at,
                 due_at, prepared, session)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)
            ON CONFLICT (job_id) DO UPDATE
                SET job_grant = excluded.job_grant, outputs = excluded.outputs,
-                   bundle = excluded.bundle, problems = excluded.problems,
+                   bundle = NULL, artifact = excluded.artifact, problems = excluded.problems,
                    received_at = excluded.received_at, due_at = excluded.due_at,
                    prepared = excluded.prepared, session = excluded.session, posted = true,
                    unended = 0,
@@ -86,7 +87,7 @@ async def insert(
         grant.task_id,
         grant.model_dump(mode="json"),
         outputs,
-        bundle,
+        artifact,
         problems,
         at,
         prepared,
@@ -102,11 +103,12 @@ async def get(connection: Connection, job_id: str) -> OutputRow | None:
     return _row(row) if row else None
 
 
-async def bundle_of(connection: Connection, job_id: str) -> bytes | None:
-    found: bytes | None = await connection.fetchval(
-        "SELECT bundle FROM agent_output WHERE job_id = $1", job_id
+async def bundle_of(connection: Connection, job_id: str) -> tuple[bytes | None, str | None]:
+    """A Job's bundle, or the name of its artifact; neither where it has none."""
+    row = await connection.fetchrow(
+        "SELECT bundle, artifact FROM agent_output WHERE job_id = $1", job_id
     )
-    return found
+    return (row["bundle"], row["artifact"]) if row else (None, None)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Kept:
 
     job_id: str
     bundle: bytes | None
+    artifact: str | None
     session: str
 
 
@@ -126,13 +129,13 @@ async def kept_of(
     What a rule or a user refused is begun anew: it would be refused again.
     """
     row = await connection.fetchrow(
-        """SELECT job_id, bundle,
+        """SELECT job_id, bundle, artifact,
                coalesce(nullif(session, ''), result->'usage'->>'session', '') AS session
            FROM agent_output AS one
            WHERE repository = $1 AND task_id = $2 AND job_id <> $3
              AND state IN ('received', 'undelivered')
              AND coalesce(result->>'reason', '') NOT IN ('refused', 'not_approved')
-             AND (bundle IS NOT NULL OR session <> '')
+             AND (bundle IS NOT NULL OR artifact IS NOT NULL OR session <> '')
              AND NOT EXISTS (SELECT FROM agent_output AS later
                  WHERE later.repository = $1 AND later.task_id = $2
                    AND later.state = 'delivered' AND later.position > one.position)

@@ -100,7 +100,7 @@ def test_jobs_are_led_to_the_front(overlay: str) -> None:
     assert [one["port"] for one in service["spec"]["ports"]] == [8080]
     assert re.fullmatch(r"ubuntu/squid@sha256:[0-9a-f]{64}", squid["image"])
     assert squid["securityContext"]["readOnlyRootFilesystem"]
-    assert ("ConfigMap", "outputs-proxy") in {(m["kind"], _kept(m)) for m in objects(overlay)}
+    assert ("ConfigMap", "outputs-proxy") in {(m["kind"], _name(m)) for m in objects(overlay)}
 
 
 def test_a_laptop_asks_agent_outputs_itself() -> None:
@@ -210,8 +210,3 @@ def _started(command: list[str], printed: IO[str], account: dict[str, Any]) -> P
 
 def _name(found: Manifest) -> str:
     return str(found["metadata"]["name"])
-
-
-def _kept(found: Manifest) -> str:
-    """A generated name without its hash."""
-    return re.sub(r"-[a-z0-9]{10}$", "", _name(found))

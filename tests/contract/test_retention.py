@@ -35,6 +35,7 @@ WITHOUT_RULE = {
         "dead_letter": {"redrive"},
         "scheduler": {"backfill_item"},
     },
+    "dropped where no row names it any more": {"agent_outputs": {"agent_artifact"}},
     "of the version before: its rows are moved to the kit's outbox": {"sprint_service": {"outbox"}},
 }
 CREATED = re.compile(r"\bCREATE TABLE (?:IF NOT EXISTS )?(\w+)|\bcreate_table\(\s*\"(\w+)", re.I)

@@ -24,7 +24,9 @@ async def agents(
     cluster: Cluster, outputs_database: str, tmp_path: Path
 ) -> AsyncIterator[AgentWorld]:
     connection = await asyncpg.connect(outputs_database)
-    await connection.execute("TRUNCATE agent_output, agent_checkpoint, outbox_event, inbox, run")
+    await connection.execute(
+        "TRUNCATE agent_output, agent_checkpoint, agent_artifact, outbox_event, inbox, run"
+    )
     await connection.close()
     async with agent_world(cluster, outputs_database, tmp_path) as world:
         yield world
