@@ -66,37 +66,50 @@ class Peer(ServiceClient):
         try:
             answer = await self._once("POST", at, content=content, headers=sent)
         finally:
-            self._ask.ctx.part(Reads).forget()
+            self._ask.forget()
         size = len(answer.content)
         return await off_loop(size, answer.json) if size else None
 
 
 class Ask:
-    """All that the console may ask, within one request; each read has its deadline."""
+    """All that the console may ask, within one request; each read has its deadline.
+
+    What several parts of a page need is read once, until the request itself changes something.
+    """
 
     def __init__(self, ctx: Context, timeout_s: float = math.inf) -> None:
         self.ctx = ctx
+        self._answers: dict[Hashable, Any] = {}
         self.settings = ctx.settings(ConsoleSettings)
         self._until = time.monotonic() + timeout_s
 
     def limited(self, timeout_s: float) -> Ask:
         """The same, whose reads end within `timeout_s` seconds from now."""
-        return Ask(self.ctx, timeout_s)
+        limited = Ask(self.ctx, timeout_s)
+        limited._answers = self._answers
+        return limited
 
     async def within(self, name: str, key: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
         """What `read` returns; a `TemporaryError` that names the service after the deadline."""
-        return await self.ctx.part(Reads).get(name, key, read, self._until)
+        if key not in self._answers:
+            self._answers[key] = await self.ctx.part(Reads).get(name, key, read, self._until)
+        return self._answers[key]
+
+    def forget(self) -> None:
+        """Let no read be answered by one that began before an action."""
+        self._answers.clear()
+        self.ctx.part(Reads).forget()
 
     @property
     def services(self) -> Services:
         return dsm(self.ctx)
 
-    async def objects(self, api_version: str, plural: str) -> list[Object]:
-        """The objects of one kind in the console's namespace."""
+    async def objects(self, api_version: str, plural: str, selector: str = "") -> list[Object]:
+        """The objects of one kind in the console's namespace whose labels match."""
         found: list[Object] = await self.within(
             "Kubernetes",
-            ("Kubernetes", api_version, plural),
-            lambda: self.ctx.cluster.list(api_version, plural),
+            ("Kubernetes", api_version, plural, selector),
+            lambda: self.ctx.cluster.list(api_version, plural, selector),
         )
         return copy.deepcopy(found)
 

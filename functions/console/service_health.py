@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,9 @@ from functions.console.ping_sources import TICKED
 from functions.kit.errors import FunctionError, NotFound, TemporaryError
 
 API = "serving.knative.dev/v1"
+SERVICE_LABEL = "serving.knative.dev/service"
+# What the local Knative writes of its processes.
+STARTS, CRASHES = "local.knative.dev/starts", "local.knative.dev/crashes"
 HOUR = timedelta(hours=1)
 BUCKETS = 12  # of five minutes each
 # At most so many runs are read of one function; a busier one says that it was cut.
@@ -31,8 +34,12 @@ SHOWN_FAILURES = 10
 
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function with its status and its last hour, those that failed first."""
-    (services, revisions), found = await asyncio.gather(
-        asyncio.gather(_objects(ask, "services"), _objects(ask, "revisions")),
+    (services, revisions, pods), found = await asyncio.gather(
+        asyncio.gather(
+            _objects(ask, API, "services"),
+            _objects(ask, API, "revisions"),
+            _objects(ask, "v1", "pods", SERVICE_LABEL),
+        ),
         asyncio.gather(*(_record(ask, name) for name in TICKED)),
     )
     records = dict(zip(TICKED, found, strict=True))
@@ -41,12 +48,16 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         if len(away) == len(TICKED):
             raise TemporaryError(services)
         away["Kubernetes"] = services
+    elif isinstance(pods, str):
+        away["Kubernetes"] = pods
     known, revision_by_name = _by_name(services), _by_name(revisions)
+    lives = lives_of([] if isinstance(pods, str) else pods, revision_by_name.values())
     rows: list[Row] = []
     failures: list[Row] = []
     for name in sorted({*known, *TICKED}):
         record = records.get(name)
         row = {"name": name, **status_of(known.get(name), revision_by_name)}
+        row["lives"] = lives.get(name)
         row |= {"has_record": isinstance(record, dict), "is_away": isinstance(record, str)}
         if isinstance(record, dict):
             runs = record["runs"]
@@ -84,7 +95,7 @@ async def _given_up(ask: Ask) -> list[Row] | str:
 
 async def names(ask: Ask) -> list[str]:
     """The functions of the page, as far as it is known which are there."""
-    return sorted({*_by_name(await _objects(ask, "services")), *TICKED})
+    return sorted({*_by_name(await _objects(ask, API, "services")), *TICKED})
 
 
 async def _record(ask: Ask, function: str) -> Row | str:
@@ -101,10 +112,10 @@ async def _record(ask: Ask, function: str) -> Row | str:
     return {"runs": found["runs"], "last": last, "outbox": found.get("outbox")}
 
 
-async def _objects(ask: Ask, plural: str) -> list[Row] | str:
-    """Knative's objects; none where this Kubernetes has no such kind, or why it does not answer."""
+async def _objects(ask: Ask, api_version: str, plural: str, selector: str = "") -> list[Row] | str:
+    """The objects; none where this Kubernetes has no such kind, or why it does not answer."""
     try:
-        return await ask.objects(API, plural)
+        return await ask.objects(api_version, plural, selector)
     except NotFound:
         return []
     except FunctionError as error:
@@ -113,6 +124,45 @@ async def _objects(ask: Ask, plural: str) -> list[Row] | str:
 
 def _by_name(objects: list[Row] | str) -> dict[str, Row]:
     return {} if isinstance(objects, str) else {o["metadata"]["name"]: o for o in objects}
+
+
+def lives_of(pods: Iterable[Row], revisions: Iterable[Row]) -> dict[str, Row]:
+    """How often the pods that a Service has now were started, how often they crashed, and how the
+    last crash ended; the local Knative, whose Services have no pods, counts on the Revision.
+
+    >>> crash = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    >>> container = {"name": "function", "restartCount": 2, "lastState": crash}
+    >>> pod = {"metadata": {"labels": {SERVICE_LABEL: "a"}},
+    ...        "status": {"containerStatuses": [container, {"name": "queue-proxy"}]}}
+    >>> lives_of([pod, pod], [])
+    {'a': {'starts': 6, 'crashes': 4, 'last': 'OOMKilled, exit code 137'}}
+    >>> revision = {"metadata": {"labels": {SERVICE_LABEL: "a"},
+    ...                          "annotations": {STARTS: "3", CRASHES: "1"}}}
+    >>> lives_of([], [revision])
+    {'a': {'starts': 3, 'crashes': 1, 'last': ''}}
+    """
+    found: dict[str, Row] = {}
+    for revision in revisions:
+        metadata = revision["metadata"]
+        counts = metadata.get("annotations") or {}
+        if STARTS in counts:
+            starts, crashes = int(counts[STARTS]), int(counts[CRASHES])
+            service = metadata["labels"][SERVICE_LABEL]
+            found[service] = {"starts": starts, "crashes": crashes, "last": ""}
+    for pod in pods:
+        service = (pod["metadata"].get("labels") or {}).get(SERVICE_LABEL)
+        if service is None:
+            continue
+        row = found.setdefault(service, {"starts": 0, "crashes": 0, "last": ""})
+        for container in pod.get("status", {}).get("containerStatuses") or []:
+            if container["name"] == "queue-proxy":
+                continue
+            crashes = container.get("restartCount", 0)
+            row["starts"] += crashes + 1
+            row["crashes"] += crashes
+            if ended := (container.get("lastState") or {}).get("terminated"):
+                row["last"] = f"{ended.get('reason', 'ended')}, exit code {ended['exitCode']}"
+    return found
 
 
 def status_of(service: Row | None, revisions: Mapping[str, Row]) -> Row:

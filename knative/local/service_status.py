@@ -19,7 +19,8 @@ async def keep_status(kube: KubeApi, revisions: Collection[Revision]) -> None:
     seen: dict[Revision, object] = {}
     while True:
         for revision in revisions:
-            now = (revision.state, revision.reason, revision.pid, revision.generation)
+            counts = (revision.counts.starts, revision.counts.crashes)
+            now = (revision.state, revision.reason, revision.pid, revision.generation, counts)
             if seen.get(revision) != now:
                 write_status(kube, revision)
                 seen[revision] = now
@@ -35,7 +36,17 @@ def write_status(kube: KubeApi, revision: Revision) -> None:
         metadata = held["metadata"]
         if metadata["name"] != name and labels.items() <= metadata["labels"].items():
             kube.drop("Revision", service.namespace, metadata["name"])
-    metadata = {"name": name, "namespace": service.namespace, "labels": labels}
+    # On a cluster its pods say so; here a process is none.
+    annotations = {
+        "local.knative.dev/starts": str(revision.counts.starts),
+        "local.knative.dev/crashes": str(revision.counts.crashes),
+    }
+    metadata = {
+        "name": name,
+        "namespace": service.namespace,
+        "labels": labels,
+        "annotations": annotations,
+    }
     kube.apply({"apiVersion": f"{SERVING}/v1", "kind": "Revision", "metadata": metadata})
     found = {
         "actualReplicas": int(revision.pid is not None),

@@ -21,6 +21,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "dsm: sources.knative.dev/pingsources": {"list"},
         "dsm: serving.knative.dev/services": {"list"},
         "dsm: serving.knative.dev/revisions": {"list"},
+        "dsm: /pods": {"list"},
     },
     "dsm/scheduler": {
         "dsm: sources.knative.dev/pingsources": {"list"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -248,6 +249,23 @@ async def test_the_kubernetes_api_says_how_each_service_is(tmp_path: Path) -> No
             listed = (await client.get(f"{serving}/revisions")).json()["items"]
         labels = [one["metadata"]["labels"]["serving.knative.dev/service"] for one in listed]
         assert labels == ["echo", "letters"]
+
+        # Its processes are no pods: they are counted here.
+        async with runtime.client("echo") as client:
+            assert (await client.get("/")).is_success
+        (echo,) = [one for one in await runtime.ask("services") if one["name"] == "echo"]
+        os.kill(echo["pid"], signal.SIGKILL)
+
+        async def counts() -> list[str]:
+            async with runtime.client() as client:
+                answer = await client.get(f"{serving}/revisions/echo-00001")
+            written = answer.json()["metadata"]["annotations"]
+            return [written[f"local.knative.dev/{name}"] for name in ("starts", "crashes")]
+
+        async def is_counted() -> bool:
+            return await counts() == ["2", "1"]
+
+        assert await eventually(is_counted), await counts()
 
 
 async def test_a_front_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ async def test_a_function_is_asleep_starting_or_ready_by_its_revision(
                 },
             }
             for name, status in active.items()
+            if kind != "pods"
         ]
         return Say(200, body={"items": items, "metadata": {}})
 
@@ -144,3 +145,40 @@ def test_what_is_away_is_named_and_costs_no_other_its_row(page: str) -> None:
     assert "cycle-trigger is unavailable: " in page
     assert "Kubernetes is unavailable: " in page
     assert page.count(">unavailable<") == 9
+
+
+async def test_the_starts_and_crashes_of_its_pods_are_counted(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    pods = {
+        "sprint-report": {"name": "function", "restartCount": 2, "lastState": ended},
+        "scrum-report": {"name": "function", "restartCount": 0, "lastState": {}},
+    }
+
+    def listed(request: str, body: Any) -> Say:
+        items = [
+            {
+                "metadata": {"labels": {"serving.knative.dev/service": name}},
+                "status": {"containerStatuses": [container, {"name": "queue-proxy"}]},
+            }
+            for name, container in pods.items()
+            if "/pods?" in request
+        ]
+        return Say(200, body={"items": items, "metadata": {}})
+
+    async with kube_peer(tmp_path, Say(500)) as peer:
+        peer.judge = listed
+        environ = {"KUBECONFIG": peer.kubeconfig, "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(console, LOCAL | environ, now=lambda: NOW)
+        for name in pods:
+            cluster.add(name, record())
+        async with browser(cluster) as client:
+            page = (await client.get("/functions/panels/functions")).text
+    rows = {name: page[page.index(f"runs-{name}") :].split("</tr>")[0] for name in pods}
+    assert (
+        '3 starts, <span class="bad">2 crashes</span>: OOMKilled, exit code 137'
+        in rows["sprint-report"]
+    )
+    assert "1 start, no crash" in rows["scrum-report"]
+    assert any("labelSelector=serving.knative.dev" in request for request in peer.requests)
