@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import curl, pretty
+from functions.console.formatting import curl, pretty, short_type
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.kit.errors import NotFound
@@ -115,6 +115,10 @@ def as_text(event: Row) -> str:
     return data if isinstance(data, str) else pretty(data)
 
 
+async def _type(ask: Ask, query: Query) -> str:
+    return short_type((await read_dead_letter(ask, query["number"]))["type"])
+
+
 async def read_dead_letter(ask: Ask, number: str) -> Row:
     if not number.isdecimal():
         raise NotFound(f"There is no dead letter {number}.")
@@ -137,6 +141,6 @@ def routes() -> list[Route]:
             "Dead letter {number}",
             [Panel("dead_letter", "Details", one, live_s=2)],
             parent=("/dead-letters", "Dead letters"),
-            exists=lambda ask, query: read_dead_letter(ask, query["number"]),
+            exists=_type,
         ).routes(),
     ]

@@ -146,6 +146,11 @@ async def log(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"text": text, "why": "", "ended": ended}
 
 
+async def _task(ask: Ask, query: Query) -> str:
+    task: str = (await _job(ask, query["id"]))["task_id"]
+    return task
+
+
 async def _job(ask: Ask, id: str) -> Row:
     found: Row = await ask.function(FUNCTION).read(path("jobs", id))
     return found
@@ -259,7 +264,7 @@ def routes() -> list[Route]:
                 Panel("log", "Log", log, live_s=2),
             ],
             parent=("/jobs", "Jobs"),
-            exists=lambda ask, query: _job(ask, query["id"]),
+            exists=_task,
         ).routes(),
         endpoint("/jobs/{id}/cancel", confirm),
         endpoint("/jobs/{id}/cancel", cancel, ["POST"]),

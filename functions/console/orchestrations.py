@@ -172,6 +172,11 @@ def bars(found: Row, now: datetime) -> list[Row]:
     return rows
 
 
+async def _short_id(ask: Ask, query: Query) -> str:
+    id: str = (await read_run(ask, query))["executionId"]
+    return id[:8]
+
+
 async def read_run(ask: Ask, query: Query) -> Row:
     found: Row = await ask.function(FUNCTION).read(execution_path(query))
     return found
@@ -221,6 +226,6 @@ def routes() -> list[Route]:
                 Panel("timeline", "Timeline", timeline, live_s=3),
             ],
             parent=("/orchestrations", "Orchestrations"),
-            exists=read_run,
+            exists=_short_id,
         ).routes(),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 # What a page that asks before an action waits for a service, which may start from zero.
 ACTION_TIMEOUT_S = 10.0
 
+# Where a page says which of its parts have changed.
+CHANGED = "/panels/changed"
+
 Answer = Callable[[View], Awaitable[Response]]
 
 
@@ -37,7 +41,7 @@ class Page:
 
     `title` may use the path's parameters, "Sprint {sprint_id}", or be made of the query. `head` is
     a template above the panels: pickers and filters. `exists` raises `NotFound` where the page is
-    of nothing.
+    of nothing; a text that it returns is the name of that, beside the id in the title.
     """
 
     path: str
@@ -51,6 +55,7 @@ class Page:
     def routes(self) -> list[Route]:
         return [
             endpoint(self.path, self._whole),
+            endpoint(self.path.rstrip("/") + CHANGED, self._changed),
             endpoint(self.path.rstrip("/") + "/panels/{panel}.csv", self._csv),
             endpoint(self.path.rstrip("/") + "/panels/{panel}", self._part),
         ]
@@ -58,28 +63,51 @@ class Page:
     async def _whole(self, view: View) -> Response:
         query, base = view.query, view.path
         timeout_s = view.ask.settings.console_page_timeout_s
-        if self.exists is not None:
-            await self._check(view.ask.limited(timeout_s), query)
+        name = await self._name(view.ask.limited(timeout_s), query)
         panels = [p for p in self.panels if p.shows is None or p.shows(view.ask, query)]
         shown = show(panels, view.ask, query, base, timeout_s, drawing(view))
-        values = {"page": self, "title": self._title(view.ask, query), "query": query}
+        values = {
+            "page": self,
+            "title": self._title(view.ask, query),
+            "name": name,
+            "query": query,
+            "changed": changed_at(view),
+        }
         return await streamed(view, "page.html", values, shown)
 
     def _title(self, ask: Ask, query: Query) -> str:
         given = self.title
         return given.format_map(query) if isinstance(given, str) else given(ask, query)
 
-    async def _check(self, ask: Ask, query: Query) -> None:
-        """`NotFound` where the page is of nothing; a service that is away says so in a panel."""
+    async def _name(self, ask: Ask, query: Query) -> str:
+        """The name beside the title; none where its service is away, which a panel says."""
+        found: object = ""
         if self.exists is not None:
             with suppress(TemporaryError):
-                await self.exists(ask, query)
+                found = await self.exists(ask, query)
+        return found if isinstance(found, str) else ""
+
+    async def _changed(self, view: View) -> Response:
+        """Those of the parts that `X-Panels: NAME=DIGEST ...` names that show something else now.
+
+        204 where all show the same. One request asks for all that an open page shows.
+        """
+        shown = view.shown
+        query, base = view.query, view.path.removesuffix(CHANGED) or "/"
+        panels = [panel for panel in self.panels if panel.name in shown]
+        parts = await asyncio.gather(
+            *(show_one(panel, view.ask, query, base, drawing(view)) for panel in panels)
+        )
+        changed = [part for part in parts if part.digest != shown[part.panel.name]]
+        navigation = await view.request.app.state.navigation(view, has_changed=bool(changed))
+        if not changed and not navigation:
+            return Response(status_code=204)
+        values = {"parts": changed, "query": query, "navigation_part": navigation}
+        return render(view, "parts.html", values, part=True)
 
     async def _part(self, view: View) -> Response:
         shown, query = await self._one(view, "")
-        if view.request.headers.get("if-none-match") == shown.digest:
-            return Response(status_code=204)  # not 304, of which htmx would swap in the empty body
-        return render(view, "part.html", {"shown": shown, "query": query}, part=True)
+        return render(view, "parts.html", {"parts": [shown], "query": query}, part=True)
 
     async def _csv(self, view: View) -> Response:
         """The tables of a panel; 503 with the reason where it could not be loaded."""
@@ -99,6 +127,12 @@ class Page:
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
         return await show_one(panel, view.ask, query, base or "/", drawing(view)), query
+
+
+def changed_at(view: View) -> str:
+    """Where this page says which of its parts have changed."""
+    query = f"?{view.request.url.query}" if view.request.url.query else ""
+    return view.path.rstrip("/") + CHANGED + query
 
 
 def endpoint(

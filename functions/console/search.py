@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,18 +13,21 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.console import service_health
-from functions.console.ask import Ask
-from functions.console.employees import names_of
+from functions.console.ask import Ask, Row
 from functions.console.formatting import short_type
+from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
 from functions.console.ping_sources import name_of, sources_of
 from functions.console.rendering import View, render
 from functions.console.today.today_page import notes_of
+from functions.events.sprint import Sprint
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
 
 MAX_TERM = 300
 MAX_HITS = 10  # of each kind
+MIN_ID = 8  # characters of a run's id: as many as lists show
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 MIN_PART = 3  # characters of a name: fewer are in most
 
 
@@ -54,21 +58,32 @@ async def jobs(ask: Ask, term: str) -> list[Hit]:
 
 
 async def orchestrations(ask: Ask, term: str) -> list[Hit]:
-    """By name, and a run by its id among the newest ones."""
-    peer = ask.function("orchestrator")
+    """By name, and runs by id."""
     named, runs = await asyncio.gather(
-        peer.read("/api/orchestrations", orchName=term, size=MAX_HITS),
-        peer.read("/api/executions", limit=100),
+        ask.function("orchestrator").read("/api/orchestrations", orchName=term, size=MAX_HITS),
+        _runs(ask, term),
     )
     hits = [
         Hit("Orchestration", one["orchName"], path("orchestrations", one["orchName"]))
         for one in named["content"]
     ]
     return hits + [
-        Hit("Run", f"{run['executionId']} of {run['orchName']}", _run(run))
-        for run in runs["content"]
-        if len(term) >= 8 and run["executionId"].startswith(term)
+        Hit("Run", f"{run['executionId']} of {run['orchName']}", _run(run)) for run in runs
     ]
+
+
+async def _runs(ask: Ask, term: str) -> list[Row]:
+    """The run of a whole id, or those among the newest ones whose ids begin so."""
+    peer = ask.function("orchestrator")
+    if UUID.fullmatch(term):
+        try:
+            return [await peer.read(f"/api{path('executions', term.lower())}")]
+        except NotFound:
+            return []
+    if len(term) < MIN_ID:
+        return []
+    newest = (await peer.read("/api/executions", limit=100))["content"]
+    return [run for run in newest if run["executionId"].startswith(term.lower())]
 
 
 def _run(run: dict[str, str]) -> str:
@@ -77,13 +92,34 @@ def _run(run: dict[str, str]) -> str:
 
 async def sprints(ask: Ask, term: str) -> list[Hit]:
     """A sprint by its id, and a project with its sprints by the project's."""
-    found = [one.sprint_id for one in await ask.services.sprints.of(term)]
+    found = await ask.services.sprints.of(term)
     if not found:
-        at = f"{path('sprints', term)}/task-summary"
-        await ask.service(ask.services.sprints).read(at)
-        return [Hit("Sprint", term, path("sprints", term))]
-    hits = [Hit("Sprint", id, path("sprints", id)) for id in found[:MAX_HITS]]
-    return [Hit("Project", term, path("projects", term)), *hits]
+        return [_sprint((await ask.services.sprints.detail(term)).sprint)]
+    names = await project_names(ask)
+    return [_project(term, names.get(term, "")), *map(_sprint, found[:MAX_HITS])]
+
+
+async def projects(ask: Ask, term: str) -> list[Hit]:
+    """Projects by a part of the name."""
+    if len(term) < MIN_PART:
+        return []
+    named = (await project_names(ask)).items()
+    hits = [_project(id, name) for id, name in named if term.lower() in name.lower()]
+    return hits[:MAX_HITS]
+
+
+def _sprint(found: Sprint) -> Hit:
+    return Hit(
+        "Sprint", _named(found.sprint_id, found.sprint_name), path("sprints", found.sprint_id)
+    )
+
+
+def _project(id: str, name: str) -> Hit:
+    return Hit("Project", _named(id, name), path("projects", id))
+
+
+def _named(id: str, name: str) -> str:
+    return f"{id}: {name}" if name and name != id else id
 
 
 async def events(ask: Ask, term: str) -> list[Hit]:
@@ -123,7 +159,7 @@ async def employees(ask: Ask, term: str) -> list[Hit]:
     """Team members by a part of the name, on the page of the newest daily scrum."""
     if len(term) < MIN_PART:
         return []
-    names = await names_of(ask)
+    names = await employee_names(ask)
     named = {id: name for id, name in names.items() if term.lower() in name.lower()}
     day = await _newest_scrum(ask) if named else ""
     return [
@@ -140,7 +176,17 @@ async def _newest_scrum(ask: Ask) -> date:
     return next((day for day, found in zip(days, notes, strict=True) if found), today)
 
 
-SOURCES = (employees, functions, schedules, dead_letters, jobs, orchestrations, sprints, events)
+SOURCES = (
+    employees,
+    functions,
+    schedules,
+    dead_letters,
+    jobs,
+    orchestrations,
+    projects,
+    sprints,
+    events,
+)
 
 
 async def search(view: View) -> Response:

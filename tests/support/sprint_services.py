@@ -82,7 +82,7 @@ def join_sprint_services(cluster: Cluster) -> None:
     project_service = {
         "/calendar/holidays": holidays,
         "/employees": [{"id": "E1", "name": "Ada"}],
-        "/projects": [{"id": "P"}],
+        "/projects": [{"id": "P", "name": "Phoenix"}],
     }
     chronicle = {
         "/v1/analytics/sprint/P-S02/burndown": {"days": HISTORY},

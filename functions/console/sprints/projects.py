@@ -9,6 +9,7 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.names import by_id
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.plot import line_plot
@@ -83,15 +84,16 @@ async def cycle_history(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"cycles": mine[:CYCLES]}
 
 
-async def exists(ask: Ask, query: Query) -> None:
+async def project_name(ask: Ask, query: Query) -> str:
     """`NotFound` where project-service knows no such project, and it has no sprint."""
     project_id = query["project_id"]
-    client = ask.services.projects
-    sprints, ids = await asyncio.gather(
-        _sprints(ask, project_id), ask.within(client.name, "projects", client.all_ids)
+    sprints, found = await asyncio.gather(
+        _sprints(ask, project_id), ask.service(ask.services.projects).read("/projects")
     )
-    if not sprints and project_id not in ids:
+    names = by_id(found)
+    if not sprints and project_id not in names:
         raise NotFound(f"There is no project {project_id}.")
+    return names.get(project_id, "")
 
 
 def routes() -> list[Route]:
@@ -103,5 +105,5 @@ def routes() -> list[Route]:
             Panel("cycle_history", "Cycles", cycle_history, live_s=30),
         ],
         parent=("/sprints", "Sprints"),
-        exists=exists,
+        exists=project_name,
     ).routes()

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.employees import names_of
 from functions.console.formatting import count
+from functions.console.names import employee_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.plot import line_plot
@@ -22,8 +22,8 @@ from functions.console.sprints.sprints import (
     newest_note,
     notes,
     progress,
+    sprint_name,
     status,
-    there_is,
 )
 from functions.events.sprint import Task
 
@@ -73,7 +73,7 @@ def flow_of(history: Sequence[Row]) -> list[Row]:
 
 async def members(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Progress per team member, the most open work first."""
-    detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), names_of(ask))
+    detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), employee_names(ask))
     return {"members": members_of(detail.tasks, names)}
 
 
@@ -101,7 +101,7 @@ async def stuck(ask: Ask, query: Query) -> Mapping[str, Any]:
         detail_of(ask, sprint_id),
         history_of(ask, sprint_id),
         newest_note(ask, sprint_id),
-        names_of(ask),
+        employee_names(ask),
     )
     reported = [day["progress"] for day in history if day["progress"]]
     blocked = impediments(note)
@@ -160,5 +160,5 @@ def routes() -> list[Route]:
             Panel("notes", "Daily notes", notes),
         ],
         parent=("/sprints", "Sprints"),
-        exists=there_is,
+        exists=sprint_name,
     ).routes()

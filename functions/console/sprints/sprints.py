@@ -10,7 +10,7 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.employees import names_of
+from functions.console.names import employee_names, project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.sprints.active_sprints import forecasts
@@ -26,11 +26,18 @@ NOTES = 15
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of projects with their sprints, those under way first within the page."""
     page = number_of(query, "page")
-    projects = await ask.service(ask.services.sprints).read(
-        "/sprints/list_projects", limit=PROJECTS + 1, offset=page * PROJECTS
+    projects, names = await asyncio.gather(
+        ask.service(ask.services.sprints).read(
+            "/sprints/list_projects", limit=PROJECTS + 1, offset=page * PROJECTS
+        ),
+        project_names(ask),
     )
     rows = [
-        {"project_id": project["project_id"], **sprint}
+        {
+            "project_id": (project_id := project["project_id"]),
+            "project_name": names.get(project_id, ""),
+            **sprint,
+        }
         for project in projects[:PROJECTS]
         for sprint in project["sprints"]
     ]
@@ -50,11 +57,9 @@ async def _forecasts(ask: Ask) -> dict[str, Forecast]:
         return {}
 
 
-async def there_is(ask: Ask, query: Query) -> None:
+async def sprint_name(ask: Ask, query: Query) -> str:
     """`NotFound` where there is no such sprint."""
-    await ask.service(ask.services.sprints).read(
-        f"{path('sprints', query['sprint_id'])}/task-summary"
-    )
+    return (await detail_of(ask, query["sprint_id"])).sprint.sprint_name
 
 
 def number_of(query: Query, name: str) -> int:
@@ -81,10 +86,19 @@ async def detail_of(ask: Ask, sprint_id: str) -> SprintDetail:
 
 async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The sprint and its tasks as they are now."""
-    detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), names_of(ask))
+    detail, names, projects = await asyncio.gather(
+        detail_of(ask, query["sprint_id"]), employee_names(ask), project_names(ask)
+    )
     tasks = sorted(detail.tasks, key=lambda task: -task.progress_percentage)
     done = sum(task.progress_percentage == 100 for task in tasks)
-    return {"sprint": detail.sprint, "tasks": tasks, "done": done, "names": names}
+    project = projects.get(detail.sprint.project_id, "")
+    return {
+        "sprint": detail.sprint,
+        "project": project,
+        "tasks": tasks,
+        "done": done,
+        "names": names,
+    }
 
 
 async def history_of(ask: Ask, sprint_id: str) -> list[Row]:
@@ -117,7 +131,7 @@ async def notes(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One page of the sprint's daily notes, newest first."""
     page, sprint_id = number_of(query, "page"), query["sprint_id"]
     found, names = await asyncio.gather(
-        _notes(ask, sprint_id, NOTES + 1, page * NOTES), names_of(ask)
+        _notes(ask, sprint_id, NOTES + 1, page * NOTES), employee_names(ask)
     )
     around = beside(page, len(found) > NOTES)
     return {"notes": found[:NOTES], "names": names, "id": sprint_id, **around}

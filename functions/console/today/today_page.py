@@ -10,8 +10,8 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.employees import names_of
 from functions.console.formatting import count, day
+from functions.console.names import employee_names, project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.runs import emitted
@@ -27,7 +27,9 @@ _CYCLED = "io.dsm.cycle.completed.v1"
 async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's last sprint report."""
     of = day_of(ask, query)
-    runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(of))
+    runs, names = await asyncio.gather(
+        ask.runs("sprint-report", outcome="ok", answers="true", **hours(of)), project_names(ask)
+    )
     reports = emitted(runs, _REPORTED)
     if not reports:
         return {"sprints": [], "day": of, "summary": "none"}
@@ -40,6 +42,7 @@ async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
     summary = f"{states.count('active')} active, {states.count('complete')} complete"
     return {
         "sprints": sprints,
+        "names": names,
         "reported_at": reports[0]["reported_at"],
         "day": of,
         "summary": summary,
@@ -49,19 +52,22 @@ async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each cycle of the day, step by step."""
     of = day_of(ask, query)
-    runs = await ask.all_runs("cycle-trigger", outcome="ok", answers="true", **hours(of))
+    runs, names = await asyncio.gather(
+        ask.all_runs("cycle-trigger", outcome="ok", answers="true", **hours(of)),
+        project_names(ask),
+    )
     found = emitted(runs, _CYCLED)
     for cycle in found:
         longest = max((step["took_ms"] for step in cycle["steps"]), default=0) or 1
         for step in cycle["steps"]:
             step["share"] = round(100 * step["took_ms"] / longest)
-    return {"cycles": found, "day": of, "summary": count(len(found), "cycle")}
+    return {"cycles": found, "names": names, "day": of, "summary": count(len(found), "cycle")}
 
 
 async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's reports, per team member."""
     of = day_of(ask, query)
-    notes, names = await asyncio.gather(notes_of(ask, of), names_of(ask))
+    notes, names = await asyncio.gather(notes_of(ask, of), employee_names(ask))
     members = per_employee(notes, str(of), names)
     summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
     return {"members": members, "notes": len(notes), "day": of, "summary": summary}
@@ -110,7 +116,7 @@ def routes() -> list[Route]:
         [
             Panel("glance", "At a glance", glance, live_s=10),
             Panel("attention", "Needs attention", attention, live_s=10, shows=is_today),
-            Panel("morning", "Daily run", morning, live_s=10, folded=True),
+            Panel("morning", "Daily run", morning, live_s=30, folded=True),
             Panel("report", "Sprint report", report, live_s=30, folded=True),
             Panel("cycles", "Cycles of finished sprints", cycles, live_s=30, folded=True),
             Panel("scrums", "Daily scrum reports", scrums, live_s=30, folded=True),

@@ -17,6 +17,7 @@ from tests.support.console_browser import LOCAL, browser
 from tests.support.dsm_services import World
 from tests.support.kubernetes_peer import Say, kube_peer
 
+OLD_RUN = "0f9d4b52-5cf1-4f70-a6a1-0c3d7e5b9a11"  # it is not among the newest
 EMPTY = {"content": [], "totalElements": 0}
 
 
@@ -35,8 +36,14 @@ async def found(
     async def none(request: Request) -> Response:
         return JSONResponse(EMPTY)
 
+    async def run(request: Request) -> Response:
+        if request.path_params["id"] != OLD_RUN:
+            return JSONResponse({}, 404)
+        return JSONResponse({"executionId": OLD_RUN, "orchName": "tenantCreation"})
+
     cluster.add("job-launcher", Starlette(routes=[Route("/jobs", jobs)]))
     orchestrator = [Route("/api/orchestrations", none), Route("/api/executions", none)]
+    orchestrator.append(Route("/api/executions/{id}", run))
     cluster.add("orchestrator", Starlette(routes=orchestrator))
 
     def no_objects(request: str, body: object) -> Say:
@@ -55,6 +62,8 @@ async def found(
         ("1", "/dead-letters/1"),
         ("acme/shop#42", "/jobs/job-1"),
         ("P-S02", "/sprints/P-S02"),
+        (OLD_RUN, f"/orchestrations/tenantCreation/runs/{OLD_RUN}"),
+        (OLD_RUN.upper(), f"/orchestrations/tenantCreation/runs/{OLD_RUN}"),
         ("agent-st", "/functions#runs-agent-status"),
     ],
 )
