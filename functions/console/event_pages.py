@@ -18,7 +18,7 @@ def routes() -> list[Route]:
             [
                 Panel("rate", "Events over time", rate, live_s=30, shows=is_asked),
                 Panel("stream", "What the broker took", stream, live_s=3),
-                Panel("inboxes", "What the functions handled", inboxes, live_s=10),
+                Panel("inboxes", "What the functions handled", inboxes, live_s=12),
             ],
             head="heads/events.html",
         ).routes(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ State = Literal["ready", "loading", "away", "missing", "unavailable", "error"]
 Query = Mapping[str, str]
 Load = Callable[[Ask, Query], Awaitable[Mapping[str, Any]]]
 
+# The text of a time that the page keeps true.
+AGE = re.compile(r"(?<= data-ago>)[^<]*")
 # A panel that lacks an answer asks again so often; a function may have to start from zero.
 RETRY_S = 4
 
@@ -80,8 +83,12 @@ class Shown:
 
     @property
     def digest(self) -> str:
-        """What a panel shows, shortened: one that shows the same need not be sent again."""
-        text = f"{self.state} {self.refresh_s} {self.message} {self.away} {self.html}"
+        """What a panel shows, shortened: one that shows the same need not be sent again.
+
+        How long ago something was does not count: the page itself keeps that true.
+        """
+        html = AGE.sub("", self.html)
+        text = f"{self.state} {self.refresh_s} {self.message} {self.away} {html}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -27,7 +27,13 @@ from functions.kit.errors import FunctionError, PermanentError
 FOLDER = Path(__file__).resolve().parent
 
 # In this order: each uses the one before.
-SCRIPTS = ("htmx-2.0.11.min.js", "idiomorph-ext-0.7.4.min.js", "console.js")
+SCRIPTS = (
+    "htmx-2.0.11.min.js",
+    "idiomorph-ext-0.7.4.min.js",
+    "plots.js",
+    "console.js",
+    "refresh.js",
+)
 
 NAVIGATION = (
     ("/", "Today"),
@@ -111,12 +117,23 @@ class View:
         return quote(self.request.scope["path"])
 
     @property
+    def shown(self) -> dict[str, str]:
+        """The digest of what an open page shows, by the name of each part that it asks for."""
+        pairs = self.request.headers.get("x-panels", "").split()
+        return {name: digest for name, _, digest in (pair.partition("=") for pair in pairs)}
+
+    @property
     def query(self) -> dict[str, str]:
         """The address's query and path parameters: all that a panel may depend on."""
         given = {k: v for k, v in self.request.query_params.items() if v}
         # The framework's own route, before ours, has the whole path as a parameter.
         named = {k: str(v) for k, v in self.request.path_params.items() if k != "path"}
         return {**given, **named}
+
+
+def drawn(view: View, template: str, values: Mapping[str, Any]) -> Markup:
+    """A template with these values and those of the frame."""
+    return Markup(_templates.get_template(template).render({**frame(view), **values}))
 
 
 def render(
@@ -128,8 +145,8 @@ def render(
     part: bool = False,
 ) -> Response:
     """A template as a page, in its frame and with the notice that waits for it, or as a part."""
-    html = _templates.get_template(template).render({**frame(view), **values})
-    response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"}
+    response = HTMLResponse(drawn(view, template, values), status, headers=headers)
     if not part:
         view.authentication.clear_notice(response)
     return response

@@ -3,7 +3,8 @@
 `server` is the median time until the last byte of a warm page, over a socket on this machine;
 `frame` until its first byte; `processor` is the console's own part of it, which other load does not
 change. `sent` is what a browser gets that has the assets. `shift` is CLS on a
-first visit where no service has answered yet.
+first visit where no service has answered yet. The second table is of pages that stay open: what
+they ask a minute, and the processor time that this takes of the console and of all services.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ NAMES = (
     *("run", "jobs", "job", "agents", "schedules", "schedule", "dead letters", "actions"),
 )
 TIMES = 20
+OPEN = ("today", "sprint", "functions", "events", "jobs", "run")
+OPEN_S = 60
 
 
 async def timed(
@@ -100,9 +103,39 @@ async def measure(ran: Morning, browser: Browser) -> None:
             print(f"| {name} | {times} | {sent / 1000:.1f} | {shift:.3f} |", flush=True)
 
 
+async def kept_open(ran: Morning, browser: Browser, name: str) -> None:
+    """A line of the second table."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await Tab(page, ran.console).open(PAGES[name].format_map(vars(ran)))
+    services = {one["name"]: one for one in await ran.runtime.ask("services") if one["pid"]}
+    processes = {name: psutil.Process(one["pid"]) for name, one in services.items()}
+    before = {name: _used_s(process) for name, process in processes.items()}
+    finished: list[Request] = []
+    page.on("requestfinished", lambda request: finished.append(request))
+    await asyncio.sleep(OPEN_S)
+    used = {
+        name: 1000 * (_used_s(one) - before[name])
+        for name, one in processes.items()
+        if one.is_running()  # else it slept meanwhile
+    }
+    bodies = sum([max(0, (await one.sizes())["responseBodySize"]) for one in finished])
+    scale = 60 / OPEN_S
+    print(
+        f"| {name} | {scale * len(finished):.0f} | {scale * bodies / 1000:.0f} "
+        f"| {scale * used['console']:.0f} | {scale * sum(used.values()):.0f} |",
+        flush=True,
+    )
+    await context.close()
+
+
 async def main() -> None:
     async with morning() as ran, chromium() as browser:
         await measure(ran, browser)
+        print("| open page | requests | sent, kB | console, ms | all services, ms |")
+        print("|---|---|---|---|---|")
+        for name in OPEN:
+            await kept_open(ran, browser, name)
 
 
 if __name__ == "__main__":

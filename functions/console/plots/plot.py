@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
@@ -26,11 +26,12 @@ def line_plot(
     stacked: bool = False,
     bars: bool = False,
 ) -> Markup:
-    """Lines over labels, areas on each other, or `bars` on each other; a value is shown on hover.
+    """Lines over labels, areas on each other, or `bars` on each other.
 
-    A vertical line stands at the `marked` label. `shaded` and `notes` name labels by their number:
-    a band with its reason on hover, and a vertical line with a short text. The first series has a
-    value at each label. The numbers must stand in a table beside it, so readers get the title.
+    All values of a label are shown while a pointer is above it, and by the arrow keys. A vertical
+    line stands at the `marked` label. `shaded` and `notes` name labels by their number: a band for
+    a reason, and a vertical line with a short text. The first series has a value at each label. The
+    numbers must stand in a table beside it, so readers get the title.
     """
     every = max(1, len(labels) // 8)
     kind = pygal.StackedBar if bars else pygal.StackedLine if stacked else pygal.Line
@@ -62,77 +63,87 @@ def line_plot(
     def finish(root: Element) -> Element:
         if stacked:
             root.set("class", f"{root.get('class', '')} stacked")
-        _overlay(root, shaded or {}, notes or {})
-        return _mark(_bare(root, title, list(series)), marked)
+        columns = [
+            described(
+                label,
+                {name: values[number] for name, values in series.items()},
+                [*filter(None, ((shaded or {}).get(number), (notes or {}).get(number)))],
+            )
+            for number, label in enumerate(labels)
+        ]
+        _overlay(root, shaded or {}, notes or {}, columns)
+        return _mark(_bare(root, title), marked)
 
     chart.add_xml_filter(finish)
     return Markup(chart.render(is_unicode=True, disable_xml_declaration=True))
 
 
-def _overlay(root: Element, shaded: Mapping[int, str], notes: Mapping[int, str]) -> None:
-    """Bands behind the lines, and vertical lines with a text."""
+def described(label: str, values: Mapping[str, float | None], more: Sequence[str] = ()) -> str:
+    """All that a plot shows at a label.
+
+    >>> described("2 Mar", {"ideal": 8.0, "left": 7.25, "forecast": None}, ["weekend"])
+    '2 Mar: ideal 8, left 7.25; weekend'
+    """
+    known = [f"{name} {value:g}" for name, value in values.items() if value is not None]
+    return "; ".join([f"{label}: {', '.join(known)}", *more])
+
+
+def _overlay(
+    root: Element, shaded: Iterable[int], notes: Mapping[int, str], columns: Sequence[str]
+) -> None:
+    """Bands behind the lines, vertical lines with a text, and above all a column for each label,
+    whose title says what is shown there."""
     plot = next(g for g in root.iter("g") if g.get("class") == "plot")
     first = next(
         g
         for g in root.iter("g")
         if g.get("class") == "series serie-0 color-0" and g.find("g") is not None
     )
-    xs = [float(dot.get("cx", "0")) for dot in first.iter("circle")]
+    xs = [_middle(mark) for mark in first.iter() if mark.tag in ("circle", "rect")]
     background = plot.find("rect")
     if background is None or not xs:
         return
     width, height = float(background.get("width", "0")), background.get("height", "0")
     step = xs[1] - xs[0] if len(xs) > 1 else width
-    for number, reason in shaded.items():
+
+    def column(number: int, kind: str) -> Element:
         left, right = max(0.0, xs[number] - step / 2), min(width, xs[number] + step / 2)
-        band = Element(
-            "rect",
-            {
-                "class": "off",
-                "x": f"{left:.1f}",
-                "y": "0",
-                "width": f"{right - left:.1f}",
-                "height": height,
-            },
-        )
-        SubElement(band, "title").text = reason
-        plot.insert(1, band)
+        place = {"x": f"{left:.1f}", "y": "0", "width": f"{right - left:.1f}", "height": height}
+        return Element("rect", {"class": kind, **place})
+
+    for number in shaded:
+        plot.insert(1, column(number, "off"))
     for number, text in notes.items():
         note = SubElement(plot, "g", {"class": "noted"})
         SubElement(note, "path", {"class": "guide", "d": f"M{xs[number]:.1f} 0v{height}"})
         SubElement(note, "text", {"x": f"{xs[number] + 4:.1f}", "y": "12"}).text = text
+    # Last, so that a pointer meets them first.
+    area = SubElement(root, "g", {"transform": plot.get("transform", ""), "class": "columns"})
+    for number, text in enumerate(columns):
+        above = column(number, "column")
+        SubElement(above, "title").text = text
+        area.append(above)
 
 
-def _titles(root: Element, names: Sequence[str]) -> list[tuple[Element, str]]:
-    """Each dot and bar, with the series, label and value that it stands for."""
-    found = []
-    for serie in root.iter("g"):
-        kinds = serie.get("class", "").split()
-        if not kinds or kinds[0] != "series":
-            continue
-        name = names[int(kinds[1].removeprefix("serie-"))]
-        for mark in serie.iter("g"):
-            if mark.get("class") in ("dots", "bar"):
-                texts = {desc.get("class"): desc.text for desc in mark.iter("desc")}
-                found.append((mark, f"{name}, {texts.get('x_label')}: {texts.get('value')}"))
-    return found
+def _middle(mark: Element) -> float:
+    """Where a dot or a bar stands on the axis."""
+    if mark.tag == "circle":
+        return float(mark.get("cx", "0"))
+    return float(mark.get("x", "0")) + float(mark.get("width", "0")) / 2
 
 
-def _bare(root: Element, title: str, names: Sequence[str]) -> Element:
+def _bare(root: Element, title: str) -> Element:
     """Without what a strict policy forbids, and with a name for who cannot see it."""
-    titles = _titles(root, names)
     for parent in list(root.iter()):
         for child in list(parent):
             inline = child.tag in ("defs", "style", "script", "title", "desc")
             if inline or not isinstance(child.tag, str) or "tooltip" in child.get("class", ""):
                 if (
                     child.get("class", "").startswith(("dot", "rect"))
-                    or parent.get("class") == "off"
+                    or parent.get("class") == "column"
                 ):
                     continue
                 parent.remove(child)
-    for mark, text in titles:
-        SubElement(mark, "title").text = text
     root.attrib.pop("id", None)
     root.set("role", "img")
     root.set("aria-label", title)

@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import day as format_day
 from functions.console.panels import Query
 from functions.console.plots.plot import line_plot
 from functions.console.sprints.forecast import forecast
@@ -47,11 +46,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         title,
         y_title="tasks left",
         marked=day_label(today),
-        shaded={
-            number: f"{format_day(row['date'])}: {row['off']}"
-            for number, row in enumerate(days)
-            if row["off"]
-        },
+        shaded={number: row["off"] for number, row in enumerate(days) if row["off"]},
         notes={number: row["scope"] for number, row in enumerate(days) if row["scope"]},
     )
     return {

@@ -54,12 +54,14 @@ function reveal() {
   target.scrollIntoView();
 }
 
-document.addEventListener("htmx:beforeSwap", remember);
-document.addEventListener("htmx:afterSwap", () => {
+function settle() {
   refreshAges(document);
+  readPlots();
   reveal();
   for (const log of logs(document)) if (!scrolledAway.has(log)) stick(log);
-});
+}
+document.addEventListener("htmx:beforeSwap", remember);
+document.addEventListener("htmx:afterSwap", settle);
 setInterval(() => refreshAges(document), 30000);
 
 // Shortcuts, where nothing is being typed; /shortcuts lists them.
@@ -94,12 +96,6 @@ document.addEventListener("click", async (event) => {
     button.textContent = "Cannot copy here";
   }
   setTimeout(() => { button.textContent = name; }, 2000);
-});
-
-// Nobody looks at a hidden tab: it asks again when it is seen.
-document.addEventListener("htmx:beforeRequest", (event) => {
-  const polls = (event.detail.elt.getAttribute("hx-trigger") || "").startsWith("every");
-  if (document.hidden && polls) event.preventDefault();
 });
 
 // A part that cannot be asked for says so instead of standing still.

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.responses import Response
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from functions.console import deliveries
@@ -22,7 +23,7 @@ from functions.console.jobs import state_of
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.reads import Reads
-from functions.console.rendering import View, render
+from functions.console.rendering import NAVIGATION, View, drawn, frame, render
 from functions.console.schedules import needs_attention, paused_by_failures, statuses, why_late
 from functions.console.sprints.sprint_attention import late, stalled, without_next
 from functions.kit.clients import path
@@ -32,7 +33,8 @@ from functions.kit.errors import FunctionError, TemporaryError
 logger = logging.getLogger(__name__)
 
 # Every open page asks again and again: what was found is used for so many seconds.
-MAX_AGE_S = 5.0
+MAX_AGE_S = 10.0
+NEW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,9 @@ KINDS: tuple[tuple[str, str, str, Look], ...] = (
 )
 
 
+COUNTED = frozenset(page for _, page, _, _ in KINDS)
+
+
 class Seen:
     """What was found last, for the whole process."""
 
@@ -175,13 +180,39 @@ async def attention(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def navigation(view: View) -> Response:
-    """The navigation with what waits on each page; as it is now where a page was just opened."""
+    """The navigation with what waits on each page; as it is now, where a page was just opened.
+
+    204 where the page shows the same.
+    """
+    here = view.query.get("here", "/")
+    if view.shown:
+        changed = await changed_navigation(view, here)
+        return HTMLResponse(changed) if changed else Response(status_code=204)
+    values = {**await _waiting(view, 0.0), "here": here}
+    return render(view, "navigation.html", values, part=True)
+
+
+async def changed_navigation(view: View, here: str = "", *, has_changed: bool = False) -> Markup:
+    """The navigation, where it is asked for, or a part of the page `has_changed`; nothing where it
+    shows the same."""
+    shown = view.shown.get("navigation")
+    if shown is None and not has_changed:
+        return Markup()
+    here = here or frame(view)["here"]
+    # With its list a count is as new as that.
+    waiting = await _waiting(view, NEW_S if has_changed and here in COUNTED else MAX_AGE_S)
+    if waiting["digest"] == shown:
+        return Markup()
+    return drawn(view, "navigation.html", {**waiting, "here": here})
+
+
+async def _waiting(view: View, older_s: float) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     ask = view.ask.limited(view.ask.settings.console_source_timeout_s)
-    for kind in await found(ask, MAX_AGE_S if "polls" in view.query else 0.0):
+    for kind in await found(ask, older_s):
         counts[kind.page] += kind.total
-    here = view.query.get("here", "/")
-    return render(view, "navigation.html", {"counts": counts, "here": here}, part=True)
+    digest = "-".join(str(counts[page]) for page, _ in NAVIGATION)
+    return {"counts": counts, "digest": digest}
 
 
 def routes() -> list[Route]:

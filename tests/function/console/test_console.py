@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -34,6 +34,7 @@ from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser, press
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+POLL = {"X-Panels": "navigation=another"}
 REDRIVE = "/dead-letters/1/redrive"
 
 
@@ -62,16 +63,41 @@ class TestAnyPage:
     async def test_a_panel_that_shows_the_same_is_not_sent_again(
         self, dead_letters: Cluster
     ) -> None:
-        at = "/dead-letters/panels/dead_letters"
         async with browser(dead_letters) as client:
-            panel = (await client.get(at)).text
-            digest = re.search(r'"If-None-Match": "(\w+)"', panel)
-            assert digest
-            headers = {"If-None-Match": digest[1]}
-            same = await client.get(at, headers=headers)
+            page = (await client.get("/dead-letters")).text
+            navigation = (await client.get("/navigation?here=/dead-letters")).text
+            shown = dict(
+                re.findall(r'data-part="(\w+)" data-refresh="\d+" data-digest="([\w-]+)"', found)[0]
+                for found in (page, navigation)
+            )
+            assert shown.keys() == {"dead_letters", "navigation"}
+            at = re.search(r'data-changed="([^"]+)"', page)
+            assert at
+            headers = {"X-Panels": " ".join(f"{name}={shown[name]}" for name in shown)}
+            same = await client.get(at[1], headers=headers)
             assert (same.status_code, same.content) == (204, b"")
             await press(client, "/dead-letters/1/dismiss")
-            assert (await client.get(at, headers=headers)).status_code == 200
+            changed = (await client.get(at[1], headers=headers)).text
+            assert 'id="panel-dead_letters"' in changed
+            assert 'id="pages"' in changed
+            assert 'href="/dead-letters" aria-current="page"' in changed
+            # Only what is asked for.
+            headers = {"X-Panels": f"navigation={shown['navigation']}"}
+            changed = (await client.get(at[1], headers=headers)).text
+            assert 'id="panel-dead_letters"' not in changed
+            assert 'id="pages"' in changed
+
+    async def test_an_age_that_grows_is_no_change(self, dead_letters: Cluster) -> None:
+        later = NOW
+        dead_letters.deploy(console, LOCAL, now=lambda: later)
+        at = "/dead-letters/panels/dead_letters"
+        async with browser(dead_letters) as client:
+            before = (await client.get(at)).text
+            later += timedelta(days=30)
+            after = (await client.get(at)).text
+        digests = [re.findall(r'data-digest="(\w+)"', panel) for panel in (before, after)]
+        assert digests[0] == digests[1]
+        assert before != after
 
     async def test_an_old_address_leads_to_the_new_one(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
@@ -141,7 +167,7 @@ class TestAnyPage:
         async with browser(dead_letters) as client:
             page = (await client.get("/sign-in")).text
             found = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
-            assert len(found) == 8
+            assert len(found) == 10
             for address in found:
                 kept = (await client.get(address)).headers["cache-control"]
                 assert "immutable" in kept, address
@@ -218,7 +244,7 @@ class TestDeadLetters:
         async with browser(dead_letters) as client:
             page = (await client.get("/dead-letters")).text
         assert "cycle-trigger refused it for good: no such project" in page
-        assert 'hx-get="/dead-letters/panels/dead_letters" hx-trigger="every 3s"' in page
+        assert 'data-part="dead_letters" data-refresh="3"' in page
 
     async def test_redriving_one_asks_first_and_records_who(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
@@ -262,13 +288,13 @@ class TestDeadLetters:
                 return (await client.get("/dead-letters/1/panels/dead_letter")).text
 
             async def asked_again() -> bool:
-                return ">redriving<" in (text := await panel()) and "every 2s" in text
+                return ">redriving<" in (text := await panel()) and 'data-refresh="2"' in text
 
             assert await eventually(asked_again)
             free.set()
 
             async def settled() -> bool:
-                return ">redriven<" in (text := await panel()) and "every" not in text
+                return ">redriven<" in (text := await panel()) and "data-refresh" not in text
 
             assert await eventually(settled)
 
@@ -352,9 +378,9 @@ class TestDeadLetters:
     async def test_the_navigation_counts_what_the_list_holds(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
 
-            async def counted(address: str = "/navigation") -> tuple[int, int]:
+            async def counted(headers: dict[str, str] | None = None) -> tuple[int, int]:
                 """Dead letters by the navigation, and by their list."""
-                page = (await client.get(address)).text
+                page = (await client.get("/navigation", headers=headers)).text
                 link = re.search(r'href="/dead-letters"[^>]*>Dead letters(.*?)</a>', page)
                 assert link, page
                 waits = re.search(r'class="count">(\d+)', link[1])
@@ -362,12 +388,11 @@ class TestDeadLetters:
                 rows = re.findall(r'<a [^>]*href="/dead-letters/\d+"', listed)
                 return int(waits[1]) if waits else 0, len(rows)
 
-            poll = "/navigation?polls=1"
-            assert await counted() == await counted(poll) == (3, 3)
+            assert await counted() == await counted(POLL) == (3, 3)
             await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
-            assert await counted(poll) == await counted() == (2, 2)
+            assert await counted(POLL) == await counted() == (2, 2)
             await press(client, "/dead-letters/2/redrive")
-            assert await counted(poll) == await counted() == (1, 1)
+            assert await counted(POLL) == await counted() == (1, 1)
             await dead_letters.tell("dead-letter", lost(7))
             assert await counted() == (2, 2), "a reload shows what came meanwhile"
 
@@ -403,7 +428,7 @@ class TestDeadLetters:
 
             assert await eventually(has_read)
             await press(client, "/dead-letters/1/dismiss", reason="closed by hand")
-            assert ">2<" in (await client.get("/navigation?polls=1")).text
+            assert ">2<" in (await client.get("/navigation", headers=POLL)).text
             free.set()
             await before
-            assert ">2<" in (await client.get("/navigation?polls=1")).text
+            assert ">2<" in (await client.get("/navigation", headers=POLL)).text

@@ -145,7 +145,7 @@ async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) 
     assert "sprint-report is unavailable" in page
     assert "unknown: a function is unavailable" in page
     assert "no run on record" in page  # of scrum-simulate, whose record did answer
-    assert "every 4s" in page
+    assert 'data-refresh="4"' in page
 
 
 async def test_it_is_asked_once_however_many_look(hung: tuple[Cluster, Hung]) -> None:

@@ -57,7 +57,7 @@ async def test_the_list_says_what_is_coming_and_what_was_missed(
 ) -> None:
     page = (await client.get("/schedules/panels/schedules")).text
     assert "All that was due was handled." in page
-    assert 'hx-get="/schedules/panels/schedules" hx-trigger="every ' in page
+    assert 'data-part="schedules" data-refresh=' in page
     await a_lost_week(world)
     page = (await client.get("/schedules/panels/schedules")).text
     assert "Not everything that was due was handled: sprint-report (5 missed)." in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import re
 from urllib.parse import quote
 
@@ -25,13 +27,53 @@ async def read(cluster: Cluster, path: str) -> str:
 
 async def test_days_that_are_no_working_days_are_shaded_and_named(services: Cluster) -> None:
     page = await read(services, "/sprints/P-S02/panels/burndown")
-    bands = re.findall(r'class="off"[^>]*><title>([^<]+)', page)
-    assert sorted(bands) == [
-        "Mon 9 Mar 2026: Founders' Day",
-        "Sat 7 Mar 2026: weekend",
-        "Sun 8 Mar 2026: weekend",
+    assert page.count('class="off"') == 3
+    shown = [html.unescape(text) for text in re.findall(r"<title>([^<]+)</title></rect>", page)]
+    off = [text.partition(";")[::2] for text in shown if ";" in text and "task" not in text]
+    assert [(text.split(":")[0], why) for text, why in off] == [
+        ("7 Mar", " weekend"),
+        ("8 Mar", " weekend"),
+        ("9 Mar", " Founders' Day"),
     ]
     assert page.count("<td>weekend</td>") == 2
+
+
+@pytest.mark.parametrize(
+    ("panel", "names"),
+    [
+        ("/sprints/P-S02/panels/burndown", ["ideal", "left", "forecast", "at best", "at worst"]),
+        ("/sprints/P-S02/panels/flow", ["done", "begun", "to do"]),
+        ("/projects/P/panels/velocity", ["planned", "completed"]),
+    ],
+)
+async def test_the_values_of_a_plot_are_those_of_its_table(
+    services: Cluster, panel: str, names: list[str]
+) -> None:
+    async with browser(services) as client:
+        page = (await client.get(panel)).text
+        table = list(csv.DictReader((await client.get(f"{panel}.csv")).text.splitlines()))
+    columns = re.findall(r"<title>([^:<]+): ([^<;]*)", page)
+    assert len(columns) == len(table)
+    by_label = {
+        label: dict(re.findall(r"([a-z ]+?) ([\d.]+)(?:,|$)", text)) for label, text in columns
+    }
+    rows = table if "P-S02</a>" not in page else table[::-1]
+    for (label, shown), row in zip(by_label.items(), rows, strict=True):
+        known = {name.strip(): float(value) for name, value in shown.items()}
+        listed = {name: row[name.capitalize()] for name in names if row[name.capitalize()]}
+        if label == "P-S02":
+            del listed["completed"]  # it is under way
+        assert known == {name: float(value) for name, value in listed.items()}, label
+
+
+async def test_names_stand_beside_ids(services: Cluster) -> None:
+    assert "<h1>Project P <small>Phoenix</small></h1>" in await read(services, "/projects/P")
+    sprint = await read(services, "/sprints/P-S02")
+    assert "<h1>P-S02 <small>Second</small></h1>" in sprint
+    assert "<title>P-S02 · Second · DSM console</title>" in sprint
+    assert 'href="/projects/P">P</a> Phoenix' in sprint
+    services.down.add("project-service")
+    assert "<h1>Project P</h1>" in await read(services, "/projects/P")
 
 
 async def test_a_change_of_scope_is_marked_where_it_happened(services: Cluster) -> None:
