@@ -1,4 +1,4 @@
-"""What people call employees and projects, of project-service; none where it is unavailable."""
+"""The names of employees and projects, of project-service; none where it is unavailable."""
 
 from __future__ import annotations
 
