@@ -92,10 +92,14 @@ class Resources:
         connections = settings.service_connections
         timeout = httpx.Timeout(settings.service_timeout_s, connect=5.0)
         hooks = self._hooks()
-        if self._transport is not None:
-            return httpx.AsyncClient(transport=self._transport, timeout=timeout, event_hooks=hooks)
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        return trace.client_class(Client)(limits=limits, timeout=timeout, event_hooks=hooks)
+        made = trace.client_class(Client) if self._transport is None else Client
+        return made(
+            transport=self._transport,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            timeout=timeout,
+            event_hooks=hooks,
+            max_answer_bytes=settings.service_max_answer_bytes,
+        )
 
     def trusting(self, ca_file: str) -> httpx.AsyncClient:
         """A client that knows a host by the authority in `ca_file` alone; empty: as usual."""

@@ -218,6 +218,12 @@ class HttpSettings(Settings):
 
     service_timeout_s: float = Field(10, gt=0, description="timeout of one call, seconds")
     service_connections: int = Field(64, ge=1, description="maximum of connections of one process")
+    service_max_answer_bytes: int = Field(
+        8 * 1024 * 1024,
+        ge=1024,
+        description="largest answer of a service, bytes: reading larger JSON would hold up all "
+        "other requests of the process",
+    )
     service_tokens: str = Field(
         "",
         description="folder with the bearer token for each Service that is called, in a file "

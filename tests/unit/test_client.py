@@ -1,6 +1,10 @@
-"""The process's HTTP client carries nothing from one request into the next."""
+"""The process's HTTP client: no cookies, and no answer that is too large."""
 
 from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
 
 import httpx
 import pytest
@@ -10,6 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions.kit.clients.http import Client
+from functions.kit.clients.service import ServiceClient
+from functions.kit.clients.sink import MAX_ANSWER_BYTES, AiohttpPost
+from functions.kit.context import Resources
+from functions.kit.errors import BadAnswer, TemporaryError
+from functions.kit.settings import ProcessSettings
+from tests.support.listening import listening
 
 
 async def echo(request: Request) -> Response:
@@ -29,3 +39,83 @@ async def test_cookies_cannot_be_set_by_mistake() -> None:
     async with Client() as client:
         with pytest.raises(TypeError, match="keeps no cookies"):
             client.cookies = {"a": "b"}
+
+
+LIMIT = 2048
+
+
+async def answer(request: Request) -> Response:
+    """More than a client may read, but for one answer that fits."""
+    match request.path_params["kind"]:
+        case "fits":
+            return Response(b'"' + b"x" * (LIMIT - 2) + b'"')
+        case "packed":
+            packed = gzip.compress(b"[" + b"1," * LIMIT + b"1]")
+            return Response(packed, headers={"content-encoding": "gzip"})
+        case "away":
+            return Response(b"x" * 1_000_000, 503)
+        case _:
+            return Response(b"x" * 1_000_000)
+
+
+PEER = Starlette(routes=[Route("/{kind}", answer, methods=["GET", "POST"])])
+
+
+def a_service(url: str) -> tuple[Resources, ServiceClient]:
+    resources = Resources({"SERVICE_MAX_ANSWER_BYTES": str(LIMIT)})
+    return resources, ServiceClient("sprint-service", url, resources.http)
+
+
+@pytest.mark.parametrize("kind", ["huge", "packed"])
+async def test_a_larger_answer_is_refused_by_service_url_and_limit(kind: str) -> None:
+    async with listening(PEER) as url:
+        resources, service = a_service(url)
+        with pytest.raises(BadAnswer) as refused:
+            await service.get(f"/{kind}", object)
+        for part in ("sprint-service", f"GET {url}/{kind}", "2048 bytes", "SERVICE_MAX_ANSWER_BY"):
+            assert part in refused.value.detail
+        with pytest.raises(BadAnswer, match=f"POST {url}/huge"):
+            await service.post("/huge", object, key="k")
+        assert await service.get("/fits", str) == "x" * (LIMIT - 2)
+        await resources.close()
+
+
+async def test_reading_stops_at_the_limit() -> None:
+    sent = 0
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while sent < 100_000_000:
+                writer.write(b"x" * 1024)
+                sent += 1024
+                await writer.drain()
+        ended.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        resources, service = a_service(f"http://127.0.0.1:{port}")
+        with pytest.raises(BadAnswer):
+            await service.get("/", object)
+        await asyncio.wait_for(ended.wait(), 30)
+        await resources.close()
+    assert sent < 100_000_000, "the rest was not taken"
+
+
+async def test_the_beginning_of_an_error_is_read() -> None:
+    async with listening(PEER) as url:
+        resources, service = a_service(url)
+        with pytest.raises(TemporaryError, match="answered 503: xxx"):
+            await service.get("/away", object)
+        await resources.close()
+
+
+async def test_of_a_sinks_answer_the_beginning_is_read() -> None:
+    async with listening(PEER) as url:
+        post = AiohttpPost(ProcessSettings())
+        assert await post(f"{url}/huge", [], b"") == (200, b"x" * MAX_ANSWER_BYTES)
+        assert (await post(f"{url}/fits", [], b""))[0] == 200
+        await post.close()

@@ -56,7 +56,7 @@ class Peer:
 
 @pytest.fixture
 async def ctx(cluster: Cluster) -> Any:
-    resources = Resources({}, transport=cluster)
+    resources = Resources({"SERVICE_MAX_ANSWER_BYTES": "64000000"}, transport=cluster)
     yield Context(resources, "test")
     await resources.close()
 

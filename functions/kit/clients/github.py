@@ -26,6 +26,7 @@ from functions.kit.errors import NotFound, PermanentError, TemporaryError, short
 
 VERSION = "2022-11-28"
 NOTHING_CHANGED = 304
+MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a delivery's payload has 25 MB at most
 # A clock that is wrong by less is none that GitHub refuses.
 SKEW = timedelta(seconds=30)
 # A token is replaced so long before it ends.
@@ -240,7 +241,12 @@ class Github:
         url = f"{self._settings.github_api_url.rstrip('/')}{at}"
         try:
             answer = await self._http.request(
-                method, url, params=dict(query or {}), headers=sent, json=body
+                method,
+                url,
+                params=dict(query or {}),
+                headers=sent,
+                json=body,
+                extensions={"max_answer_bytes": MAX_ANSWER_BYTES},
             )
         except httpx.HTTPError as error:
             raise TemporaryError(f"GitHub: {type(error).__name__} {error}".rstrip()) from error

@@ -1,4 +1,4 @@
-"""The HTTP client of a process: httpx on aiohttp's connections, and no cookies.
+"""The HTTP client of a process: httpx on aiohttp's connections, with a limit and no cookies.
 
 No service that a function calls keeps a session, and what one request was given must not travel
 with the next. Looking for cookies in each answer also costs an eighth of a call's processor time.
@@ -13,6 +13,11 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
+from functions.kit.errors import BadAnswer, shortened
+
+# Reading so much JSON holds the interpreter's lock for 50 ms, in a thread as well.
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
 
 class _NoCookies(httpx.Cookies):
     def extract_cookies(self, response: httpx.Response) -> None:
@@ -20,6 +25,12 @@ class _NoCookies(httpx.Cookies):
 
 
 class Client(HttpxAiohttpClient):
+    """`max_answer_bytes`: of a body, unpacked; a request's extension of that name wins."""
+
+    def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_answer_bytes = max_answer_bytes
+
     @property
     def cookies(self) -> httpx.Cookies:
         return _NO_COOKIES
@@ -28,11 +39,37 @@ class Client(HttpxAiohttpClient):
     def cookies(self, cookies: object) -> None:
         raise TypeError("this client keeps no cookies")
 
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """`BadAnswer` where the body is over the limit; an error's body is cut there."""
         try:
-            return await super().send(request, **options)
+            response = await super().send(request, stream=True, **options)
         except httpx.ConnectTimeout as error:
             raise _named(error) from error.__cause__
+        if not stream:
+            limit = request.extensions.get("max_answer_bytes", self._max_answer_bytes)
+            response._content = await _body_of(response, limit)  # as `aread` does
+        return response
+
+
+async def _body_of(response: httpx.Response, limit: int) -> bytes:
+    chunks, size = [], 0
+    try:
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                break
+    finally:
+        await response.aclose()
+    if size > limit and response.is_success:
+        request = response.request
+        raise BadAnswer(
+            f"{request.method} {shortened(str(request.url), 150)} answered more than {limit} bytes:"
+            " set SERVICE_MAX_ANSWER_BYTES"
+        )
+    return b"".join(chunks)[:limit]
 
 
 def _named(error: httpx.ConnectTimeout) -> httpx.TransportError:

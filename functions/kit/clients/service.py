@@ -103,7 +103,7 @@ class ServiceClient:
         """`ok`, or what is wrong with the service, asked once and for two seconds."""
         try:
             response = await self._http.get(f"{self.base_url}/health", timeout=2.0)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, BadAnswer) as error:
             return type(error).__name__
         return "ok" if response.is_success else f"answers {response.status_code}"
 
@@ -150,6 +150,8 @@ class ServiceClient:
             raise NotSent(f"{self.name}: {_reason(error)}") from error
         except httpx.HTTPError as error:
             raise TemporaryError(f"{self.name}: {_reason(error)}") from error
+        except BadAnswer as error:
+            raise BadAnswer(f"{self.name}: {error.detail}") from error
         except httpx.InvalidURL as error:  # an id of 100,000 characters
             raise PermanentError(f"{self.name}: no address: {error}") from error
         if response.is_success:

@@ -23,6 +23,7 @@ from functions.kit.errors import TemporaryError
 from functions.kit.settings import ProcessSettings
 
 CONNECT_S = 5.0
+MAX_ANSWER_BYTES = 64 * 1024  # its beginning says why an event was refused
 KEEP_S = 5.0  # a connection that is idle for longer is closed: the sink may have closed it
 _TIMEOUT = httpx.Timeout(SINK_TIMEOUT_S, connect=CONNECT_S)
 # The event's own headers are all there are: a content type that it lacks would become its own.
@@ -50,7 +51,10 @@ class AiohttpPost:
                 ssl=self._tls if url.startswith("https:") else True,
             ) as response:
                 # Read in any case, or the connection would serve no other request.
-                return response.status, await response.read()
+                body = await response.content.read(MAX_ANSWER_BYTES)
+                while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
+                    body += await response.content.read(MAX_ANSWER_BYTES - len(body))
+                return response.status, body
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an `OSError`
             raise TemporaryError(f"sink: {type(error).__name__} {error}") from error
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from opentelemetry import trace
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 UNTRACED = ("/health", "/health/live", "/health/ready", "/metrics")  # asked often, and of no event
 
+C = TypeVar("C", bound=httpx.AsyncClient)
 NOTHING: Mapping[str, str] = MappingProxyType({})
 POOLS_OWN = "SELECT pg_advisory_unlock_all()"  # the pool tidies a connection that comes back
 
@@ -198,7 +199,7 @@ class Spans:
         _W3C.inject(carried, context=trace.set_span_in_context(span))
         return dataclasses.replace(message, extensions={**message.extensions, **carried})
 
-    def client_class(self, plain: type[httpx.AsyncClient]) -> type[httpx.AsyncClient]:
+    def client_class(self, plain: type[C]) -> type[C]:
         """HTTP calls: `POST`, CLIENT, with the `traceparent` header."""
         spans = self
 

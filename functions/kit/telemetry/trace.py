@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
@@ -60,6 +60,9 @@ def start(settings: TraceSettings, process: ProcessSettings) -> None:
         _spans = Spans(name, settings.k_revision)
 
 
+C = TypeVar("C", bound="httpx.AsyncClient")
+
+
 def is_on() -> bool:
     """Is this process traced?"""
     return _spans is not None
@@ -70,7 +73,7 @@ def served(app: Any) -> Any:
     return app if _spans is None else _spans.served(app)
 
 
-def client_class(plain: type[httpx.AsyncClient]) -> type[httpx.AsyncClient]:
+def client_class(plain: type[C]) -> type[C]:
     """The HTTP client's class: one with a span for each request where there are spans."""
     return plain if _spans is None else _spans.client_class(plain)
 

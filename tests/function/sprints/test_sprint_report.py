@@ -8,6 +8,7 @@ import pytest
 
 from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintCompleted, SprintsReported
+from functions.kit.clients.http import MAX_ANSWER_BYTES
 from functions.sprint_report.main import sprint_report
 from tests.support.cluster import Cluster
 from tests.support.dsm_services import World
@@ -91,6 +92,20 @@ async def test_a_project_that_fails_does_not_hide_the_others(report: Cluster, wo
     assert received.failed == 1
     assert received.sprints[1].state == "error"
     assert "disk full" in received.sprints[1].detail
+    assert [c.sprint_id for c in report.sink.of(SprintCompleted)] == ["GEM-001-S01"]
+
+
+async def test_a_projects_huge_answer_costs_its_own_row(report: Cluster, world: World) -> None:
+    world.sprint("GEM-001", 1, 100)
+    world.sprint("SEN004", 1, 100)
+    world.answers["GET /sprints/by-project/SEN004"] = (200, ["x" * MAX_ANSWER_BYTES])
+
+    assert (await report.tell("sprint-report", TICK)).status_code == 202
+
+    [received] = report.sink.of(SprintsReported)
+    assert [row.state for row in received.sprints] == ["complete", "error"]
+    for part in ("sprint-service", "/sprints/by-project/SEN004", str(MAX_ANSWER_BYTES)):
+        assert part in received.sprints[1].detail
     assert [c.sprint_id for c in report.sink.of(SprintCompleted)] == ["GEM-001-S01"]
 
 
