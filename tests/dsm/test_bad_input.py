@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from functions.kit.clients.service import header_key
 from tests.dsm.conftest import TARGETS, Dsm
 
 Case = tuple[int, str, str, str, Any, str]
@@ -206,6 +207,20 @@ async def test_an_odd_idempotency_key_is_refused_or_taken(dsm: Dsm) -> None:
             headers = [(b"Idempotency-Key", key.encode("latin-1"))]
             answer = await client.post("/projects", json=body, headers=headers)
         assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("name", ["cycle:GEM-001:first", "ä"])
+async def test_a_key_and_its_digest_are_one_key(dsm: Dsm, name: str) -> None:
+    for number, key in enumerate((name, header_key(f"{name} again"))):
+        other = header_key(name) if key == name else f"{name} again"
+        answers = []
+        for sent in (key, other):
+            async with dsm.cluster.client("project-service") as client:
+                headers = [(b"Idempotency-Key", sent.encode("latin-1"))]
+                body = PROJECT | {"id": f"P-{number}"}
+                answer = await client.post("/projects", json=body, headers=headers)
+            answers.append((answer.status_code, answer.text))
+        assert answers == [(201, answers[0][1])] * 2
 
 
 async def test_a_key_that_names_another_request_is_refused(dsm: Dsm) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,8 +16,10 @@ from functions.events.schedule import ScheduleDue
 from functions.events.sprint import SprintStarted
 from functions.kit import cloudevents
 from functions.kit.clients import derived_key
+from functions.kit.clients.service import header_key
 from functions.kit.contract import envelope
 from functions.kit.durable.inbox import Key
+from tests.support.hostile import texts
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 # Short and of few characters, so that what could be mistaken for another is likely to come.
@@ -92,6 +95,14 @@ def test_other_sprints_are_followed_by_other_cycles(
     a: tuple[str, str | None], b: tuple[str, str | None]
 ) -> None:
     assert (Cycle(*a).key == Cycle(*b).key) == (a == b)
+
+
+@given(texts | ID, texts | ID)
+def test_a_header_carries_a_key_of_any_text_as_a_digest_of_one_length(a: str, b: str) -> None:
+    for name in (a, b):
+        assert re.fullmatch("[0-9a-f]{64}", header_key(name))
+        assert header_key(header_key(name)) == header_key(name)
+    assert (header_key(a) == header_key(b)) == (a == b)
 
 
 def test_what_has_no_separator_keeps_the_key_that_it_had() -> None:

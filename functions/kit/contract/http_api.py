@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions.events.base import Event, no_dot_segment
 from functions.kit import cloudevents
 from functions.kit.clients.off_loop import off_loop
+from functions.kit.clients.service import header_key
 from functions.kit.context import Context, process_context
 from functions.kit.contract import callers
 from functions.kit.contract.body import BodyLimit
@@ -215,6 +216,7 @@ Db = Annotated[Connection, Depends(_connection, scope="function")]
 IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="a repeat answers the first result"),
+    AfterValidator(lambda key: key and header_key(key)),
 ]
 
 
@@ -231,7 +233,7 @@ async def once(ctx: Ctx, key: str | None, route: str, request: object, work: Wor
         return {"request": request, "answer": await work(tx)}
 
     found = await inbox.once(ctx.store, inbox.Key(ctx.function, route, key), "http", 30.0, recorded)
-    return _answer_to(request, key, found)
+    return _answer_to(request, found)
 
 
 async def called_once(
@@ -246,7 +248,7 @@ async def called_once(
 
     name = inbox.Key(ctx.function, route, key)
     found = await ctx.resources.durable.once(name, "http", 30.0, recorded)
-    return _answer_to(request, key, found)
+    return _answer_to(request, found)
 
 
 async def answered(ctx: Ctx, key: str | None, route: str) -> bool:
@@ -258,9 +260,9 @@ async def answered(ctx: Ctx, key: str | None, route: str) -> bool:
     return found is not None
 
 
-def _answer_to(request: object, key: str, found: inbox.Answered) -> Any:
+def _answer_to(request: object, found: inbox.Answered) -> Any:
     if found.answer["request"] != request:
-        raise PermanentError(f"Idempotency-Key {key!r} was used for another request")
+        raise PermanentError("Idempotency-Key: it was used for another request")
     return found.answer["answer"]
 
 
