@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.kit import cloudevents
+from functions.kit.clients.off_loop import off_loop
 from functions.kit.durable.database import without_nul
 from functions.kit.durable.locks import RELAY
 
@@ -69,6 +70,7 @@ async def put(
         return []
     keys = [m.extensions.get("partitionkey") if ordered else None for m in messages]
     given = [{"place": place, "key": key} for place, key in enumerate(keys, 1)]
+    documents = [await off_loop(len(m.data), _document, m) for m in messages]
     rows = await tx.fetch(
         """INSERT INTO outbox_event (function, partition_key, message, is_call, leased_until)
            SELECT $1, given.key, ($3::text[])[given.place]::json, $6,
@@ -80,7 +82,7 @@ async def put(
            ORDER BY place RETURNING number, leased_until IS NOT NULL AS leased""",
         function,
         given,
-        [_document(m) for m in messages],
+        documents,
         *(lease, LEASE_S, is_call),
     )
     return [
@@ -153,15 +155,16 @@ async def lease(
                UPDATE outbox_event SET leased_until = clock_timestamp() + make_interval(secs => $2)
                FROM taken
                WHERE outbox_event.number = taken.number AND (bytes <= $3 OR place = 1)
-               RETURNING outbox_event.number, partition_key, message, attempts, refusal,
+               RETURNING outbox_event.number, partition_key, message::text, attempts, refusal,
                          is_call, cause""",
             *(limit, LEASE_S, max_bytes, caller),
         )
-    return [_entry(row) for row in sorted(rows, key=lambda row: int(row["number"]))]
+    rows = sorted(rows, key=lambda row: int(row["number"]))
+    return [await off_loop(len(row["message"]), _entry, row) for row in rows]
 
 
 def _entry(row: Any) -> Entry:
-    document = row["message"]
+    document = json.loads(row["message"])
     if "verbatim" in document:
         data = b64decode(document["data_base64"])
         message = cloudevents.as_received(document["verbatim"], data)

@@ -28,6 +28,7 @@ from functions.kit.durable.retention import forget
 from functions.kit.errors import PermanentError, TemporaryError
 from tests.support import eventually
 from tests.support.cluster import SINK, Cluster, Sink
+from tests.support.loop_load import serving_others
 
 KEY = Key("worker", "/tests", "1")
 Process = Callable[[], Resources]
@@ -654,3 +655,18 @@ async def test_parallel_commands_of_one_key_do_not_wait_for_one_another(process:
                 entries = await outbox.put(tx, "worker", [command], ordered=ordered)
                 leased.append(sum(entry.leased for entry in entries))
         assert leased == expected
+
+
+@pytest.mark.parametrize("verbatim", [None, {"id": "1", "source": "/s", "type": "t"}])
+async def test_the_largest_event_is_kept_and_read_beside_the_loop(
+    process: Process, verbatim: dict[str, str] | None
+) -> None:
+    """As large as a delivery of GitHub may be."""
+    data = b'{"a": "' + b"x" * 25_000_000 + b'"}'
+    message = cloudevents.Message("1", "/s", "t", data, verbatim=verbatim)
+    one, other = process(), process()
+    async with serving_others():
+        async with one.store.transaction() as tx:
+            await outbox.put(tx, "worker", [message], lease=0)
+        (entry,) = await outbox.lease(other.store, 10)
+    assert entry.message.data == data
