@@ -65,7 +65,8 @@ async def receive(request: Request, ctx: Context) -> Response:
     # Refused for a missing or stale proof before a stranger's megabytes are read.
     proof = source.prove(settings, headers, ctx.now()) if proven else None
     max_bytes = min(settings.max_body_bytes, source.max_bytes)
-    async with receiver.uploads.received(request, max_bytes, proof) as upload:
+    setting = "MAX_BODY_BYTES" if max_bytes == settings.max_body_bytes else ""
+    async with receiver.uploads.received(request, max_bytes, proof, setting=setting) as upload:
         if proof is None:
             logger.warning("ALLOW_UNSIGNED: nobody proved this request of %s", name)
         async with upload.whole() as body:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
@@ -20,9 +19,15 @@ _LARGEST_AT_ONCE = 8
 
 
 class TooLarge(PermanentError):
-    """The body is over the limit."""
+    """The body is over the limit. `setting`: the one that is the limit, where there is one."""
 
     status = 413
+
+    def __init__(self, scope: Scope, max_bytes: int, setting: str = "") -> None:
+        claimed = _claimed(scope)
+        size = f"{claimed} bytes" if claimed.isdigit() and len(claimed) < 16 else "more"
+        fix = f"send less, or set {setting}" if setting else "send less"
+        super().__init__(f"body: has {size}, the maximum is {max_bytes} bytes: {fix}")
 
 
 class TooSlow(PermanentError):
@@ -48,11 +53,13 @@ class ApiSettings(Settings):
     )
 
 
-async def read(request: Request, max_bytes: int, timeout_s: float | None = None) -> bytes:
+async def read(
+    request: Request, max_bytes: int, timeout_s: float | None = None, *, setting: str = ""
+) -> bytes:
     """The body; `TooLarge` as soon as it has more than `max_bytes`, without keeping them, and
-    `TooSlow` where it takes longer than `timeout_s`."""
+    `TooSlow` where it takes longer than `timeout_s`. `setting` says `max_bytes`."""
     if declares_more(request.scope, max_bytes):
-        raise TooLarge(f"the body is over {max_bytes} bytes")
+        raise TooLarge(request.scope, max_bytes, setting)
     chunks, size, is_complete = [], 0, False
     try:
         async with asyncio.timeout(timeout_s):
@@ -60,7 +67,7 @@ async def read(request: Request, max_bytes: int, timeout_s: float | None = None)
                 chunk, is_complete = await next_chunk(request)
                 size += len(chunk)
                 if size > max_bytes:
-                    raise TooLarge(f"the body is over {max_bytes} bytes")
+                    raise TooLarge(request.scope, max_bytes, setting)
                 chunks.append(chunk)
     except TimeoutError:
         raise TooSlow(f"the body took over {timeout_s:g} s") from None
@@ -96,9 +103,9 @@ class BodyLimit:
         ctx: Context = scope["context"]
         max_bytes = ctx.settings(ApiSettings).max_body_bytes
         if declares_more(scope, max_bytes):
-            await _too_large(max_bytes)(scope, receive, send)
+            await _too_large(scope, max_bytes)(scope, receive, send)
             return
-        body = _Arriving(ctx, receive)
+        body = _Arriving(ctx, scope, receive)
         answered = False
 
         async def answer(message: Message) -> None:
@@ -121,7 +128,8 @@ class BodyLimit:
 class _Arriving:
     """One body on its way. `refusal` is the answer where the rest of it is not wanted."""
 
-    def __init__(self, ctx: Context, receive: Receive) -> None:
+    def __init__(self, ctx: Context, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
         self._settings = ctx.settings(ApiSettings)
         self._held = ctx.part(_Held)
         self._receive = receive
@@ -143,7 +151,7 @@ class _Arriving:
         self._held.size += size
         self._complete = not message.get("more_body", False)
         if self._size > self._settings.max_body_bytes:
-            self.refusal = _too_large(self._settings.max_body_bytes)
+            self.refusal = _too_large(self._scope, self._settings.max_body_bytes)
             return {"type": "http.disconnect"}
         if self._held.size > self._held.max_size:
             return self._refuse(503, "too many large bodies at once", {"Retry-After": "1"})
@@ -157,11 +165,18 @@ class _Arriving:
         return {"type": "http.disconnect"}
 
 
-def _too_large(max_bytes: int) -> Response:
-    return refusal(413, f"the body is over {max_bytes} bytes")
+def _too_large(scope: Scope, max_bytes: int) -> Response:
+    error = TooLarge(scope, max_bytes, "MAX_BODY_BYTES")
+    return refusal(error.status, error.detail)
 
 
-def declares_more(scope: Any, max_bytes: int) -> bool:
+def _claimed(scope: Scope) -> str:
+    """What the header says of the body's size."""
+    found: bytes = dict(scope["headers"]).get(b"content-length", b"")
+    return found.decode("latin-1")
+
+
+def declares_more(scope: Scope, max_bytes: int) -> bool:
     """Is the body longer than `max_bytes` by its header?"""
-    claimed: bytes = dict(scope["headers"]).get(b"content-length", b"")
+    claimed = _claimed(scope)
     return claimed.isdigit() and (len(claimed) > 15 or int(claimed) > max_bytes)

@@ -147,7 +147,8 @@ async def respond(spec: Spec, request: HttpRequest, ctx: Context) -> Response:
         return typing.cast(Response, spec.router)
     try:
         process = ctx.resources.process
-        body = await read(request, process.max_event_bytes, process.timeout_seconds * WORK)
+        timeout_s = process.timeout_seconds * WORK
+        body = await read(request, process.max_event_bytes, timeout_s, setting="MAX_EVENT_BYTES")
     except PermanentError as error:
         return failure(error, api=True)
     headers = request.scope["headers"]

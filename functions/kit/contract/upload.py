@@ -60,17 +60,18 @@ class Uploads:
 
     @asynccontextmanager
     async def received(
-        self, request: Request, max_bytes: int, proof: Proof | None
+        self, request: Request, max_bytes: int, proof: Proof | None, *, setting: str = ""
     ) -> AsyncIterator[Upload]:
-        """A body that has come whole, and is proved where there is a proof to give.
+        """A body that has come whole, and is proved where there is a proof to give. `setting` says
+        `max_bytes`.
 
         `TooLarge`, `TooSlow`, `CutShort`; `TemporaryError` where others fill what there is.
         """
         if declares_more(request.scope, max_bytes):
-            raise TooLarge(f"the body is over {max_bytes} bytes")
+            raise TooLarge(request.scope, max_bytes, setting)
         upload = Upload(self._memory, self._disk, self._turn)
         try:
-            await _receive(request, max_bytes, upload, proof)
+            await _receive(request, max_bytes, upload, proof, setting)
             if proof is not None:
                 proof.check()
             yield upload
@@ -126,7 +127,9 @@ class Upload:
             self._file.close()
 
 
-async def _receive(request: Request, max_bytes: int, upload: Upload, proof: Proof | None) -> None:
+async def _receive(
+    request: Request, max_bytes: int, upload: Upload, proof: Proof | None, setting: str
+) -> None:
     now = asyncio.get_running_loop().time
     began, is_complete = now(), False
     while not is_complete:
@@ -138,7 +141,7 @@ async def _receive(request: Request, max_bytes: int, upload: Upload, proof: Proo
             took = f"{upload.size} bytes in {now() - began:.0f} s"
             raise TooSlow(f"the body comes too slowly: {took}") from None
         if upload.size + len(chunk) > max_bytes:
-            raise TooLarge(f"the body is over {max_bytes} bytes")
+            raise TooLarge(request.scope, max_bytes, setting)
         upload.add(chunk)
         if proof is not None:
             proof.update(chunk)

@@ -70,7 +70,9 @@ async def test_a_megabyte_is_the_limit_unless_a_setting_says_otherwise(
     cluster.deploy(orchestrator, {"DATABASE_URL": functions_database})
     response = await cluster.client("orchestrator").post(path, content=b"[]," * 350_000)
     assert response.status_code == 413
-    assert response.json()["detail"] == "the body is over 1048576 bytes"
+    assert response.json()["detail"] == (
+        "body: has 1050000 bytes, the maximum is 1048576 bytes: send less, or set MAX_BODY_BYTES"
+    )
     assert_problem(response)
 
 
@@ -78,7 +80,9 @@ async def test_a_body_of_unknown_length_is_refused_where_it_passes_the_limit(api
     caller = Caller(api)
     for _ in range(3):
         caller.put(b"x" * (LIMIT // 2 + 1), more=True)
-    assert (await caller.answer())[0] == 413
+    status, problem = await caller.answer()
+    assert status == 413
+    assert problem["detail"].startswith(f"body: has more, the maximum is {LIMIT} bytes: ")
     assert caller.read == 2, "the rest is not read"
 
 
