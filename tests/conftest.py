@@ -20,6 +20,7 @@ from functions.kit.durable import migrate
 from knative.local.postgres_folder import lend_user
 from tests.support.cluster import Cluster
 from tests.support.databases import Databases
+from tests.support.skips import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.warm_data import WarmData
 
 MakeDatabase = Callable[[], Coroutine[Any, Any, str]]
