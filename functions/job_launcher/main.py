@@ -35,7 +35,13 @@ from functions.events.webhook import (
 )
 from functions.job_launcher import outcome, tables
 from functions.job_launcher.api import ROUTES
-from functions.job_launcher.commands import approvals, issue_commands, job_commands, retries
+from functions.job_launcher.commands import (
+    approvals,
+    enqueue,
+    issue_commands,
+    job_commands,
+    retries,
+)
 from functions.job_launcher.controller.controller import Controller
 from functions.job_launcher.facts import EMITS
 from functions.job_launcher.gauges import gauges
@@ -54,7 +60,14 @@ async def start(ctx: Context) -> None:
         ctx.part(routes_of).routes()
     except BadRoutes as error:
         raise BadSetting(f"setting ROUTES_FILE:\n{error}") from None
-    ctx.part(Controller).launch(ctx)
+    _parts(ctx).launch(ctx)  # what an earlier process has left
+
+
+def _parts(ctx: Context) -> Controller:
+    """Return the process's controller, which launches what is queued later as well."""
+    controller = ctx.part(Controller)
+    ctx.part(enqueue.RemainingTasks).on_added = controller.launch
+    return controller
 
 
 def health(ctx: Context) -> Mapping[str, object]:
@@ -110,7 +123,7 @@ async def job_launcher(
 ) -> list[Event]:
     tx = ctx.tx
     assert tx is not None, "this function has an inbox"
-    controller = ctx.part(Controller)
+    controller = _parts(ctx)
     if isinstance(event, ScheduleDue):
         ctx.on_commit(lambda: controller.sweep(ctx))
         return []
@@ -133,4 +146,4 @@ async def job_launcher(
             choice = await job_commands.choose_route(routes, event)
             if command := issue_commands.command_in(choice):
                 return await issue_commands.run(command, choice, routes, event, ctx, tx)
-            return await job_commands.enqueue(choice, event, ctx, tx)
+            return await enqueue.enqueue(choice, event, ctx, tx)

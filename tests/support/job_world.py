@@ -21,6 +21,7 @@ from functions.events.schedule import ScheduleDue
 from functions.job_launcher.facts import EMITS
 from functions.job_launcher.main import job_launcher
 from functions.kit import cloudevents
+from functions.kit.context import Context
 from functions.kit.durable.locks import JOB_QUEUE
 from knative.local.kube import KubeApi
 from knative.local.manifests.images import Program
@@ -189,10 +190,10 @@ def deploy(
     routes: str = PYTHON_ROUTES,
     environ: Mapping[str, str] | None = None,
     now: Callable[[], datetime] | None = None,
-) -> None:
+) -> Context:
     """Serve the launcher for a Kubernetes API at `url`."""
     (folder / "routes.yaml").write_text(routes)
-    cluster.deploy(
+    return cluster.deploy(
         job_launcher,
         {
             "DATABASE_URL": database,

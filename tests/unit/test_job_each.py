@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from functions.job_launcher.decide import JobRequest
 from functions.job_launcher.routes.check import main
 from functions.job_launcher.routes.match import choose
-from functions.job_launcher.routes.render import MAX_JOBS, render_requests
-from functions.job_launcher.routes.rendered_fields import RenderError
+from functions.job_launcher.routes.render import render_requests
 from functions.job_launcher.routes.route_file import BadRoutes, parse
 from tests.support.job_events import FUNCTIONS, IMAGE, LAUNCHER, event
 from tests.support.job_world import shipped_routes
@@ -89,12 +88,6 @@ def test_other_routes_say_why_no_item_matches() -> None:
     some = choose(SHIPPED, event(FIRING, notified(alert(), alert())))
     message = "none of 2 in data.alerts matches, in the last one label is alertname, alertname=slow"
     assert some.mismatches["alert-of-a-task"].startswith(message)
-
-
-def test_one_event_makes_no_more_jobs_than_the_limit() -> None:
-    assert len(jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS)))) == MAX_JOBS
-    with pytest.raises(RenderError, match="each: 101 tasks in one event, 100 at most"):
-        jobs(*(alert(task_id=str(n)) for n in range(MAX_JOBS + 1)))
 
 
 def test_an_event_whose_route_ignores_has_no_each() -> None:

@@ -25,7 +25,7 @@ from functions.job_launcher.commands.refusals import refusal_of
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
 from functions.job_launcher.routes.event_data import visible_data
 from functions.job_launcher.routes.match import RouteChoice, choose
-from functions.job_launcher.routes.render import render_requests
+from functions.job_launcher.routes.render import Rendering, renderings_of
 from functions.job_launcher.routes.rendered_fields import RenderError
 from functions.job_launcher.routes.route_file import Route
 from functions.job_launcher.settings import LauncherSettings
@@ -53,16 +53,6 @@ def has_work(choice: RouteChoice, ctx: Context) -> bool:
     reason = "no route matches" if choice.route is None else choice.route.ignore
     logger.debug("ignored: %s", reason, extra={"fields": {"did_not_match": choice.mismatches}})
     return False
-
-
-async def enqueue(
-    choice: RouteChoice, event: AnyEvent, ctx: Context, tx: Connection
-) -> list[Event]:
-    """Insert the requests that the event's route makes; return their events."""
-    if refusal := refusal_of(choice, event_time(event, ctx.now())):
-        logger.warning("refused: %s", refusal.reason, extra={"fields": {"route": refusal.route}})
-        return [refusal]
-    return await add(await _requests(choice, event, ctx), event, ctx, tx)
 
 
 async def add(
@@ -168,7 +158,8 @@ async def _change(
 ) -> bool:
     """Render the request again; False where its Job is being created."""
     event = await asyncio.to_thread(_updated, source["said"], source["data"], update)
-    requests = await _requests(await choose_route(routes, event), event, ctx)
+    made = await renderings(await choose_route(routes, event), event, ctx)
+    requests = await rendered(made[:1], event)
     if not requests or requests[0].refusal:
         reason = requests[0].refusal if requests else "no route matches"
         await tables.set_reason(tx, row.id, f"an update of its task was rejected: {reason}")
@@ -202,12 +193,18 @@ async def stop(
     return []
 
 
-async def _requests(choice: RouteChoice, event: AnyEvent, ctx: Context) -> list[JobRequest]:
+async def renderings(choice: RouteChoice, event: AnyEvent, ctx: Context) -> list[Rendering]:
+    """Return what makes each request of the event's route, in the same order each time."""
     if choice.route is None or choice.route.job is None:
         return []
+    settings = ctx.settings(LauncherSettings)
+    return await off_loop(len(event.data), renderings_of, choice, event, settings)
+
+
+async def rendered(some: Sequence[Rendering], event: AnyEvent) -> list[JobRequest]:
+    """Return the requests; `PermanentError` where the event lacks what its route needs."""
     try:
-        settings = ctx.settings(LauncherSettings)
-        return await off_loop(len(event.data), render_requests, choice, event, settings)
+        return await off_loop(len(event.data), lambda: [render() for render in some])
     except RenderError as error:
         raise PermanentError(str(error)) from None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from functions.events.base import AnyEvent
@@ -19,7 +20,6 @@ from functions.job_launcher.routes.route_file import JobTemplate, ResourceList, 
 from functions.job_launcher.settings import LauncherSettings
 
 MAX_FILE_BYTES = 900_000  # a ConfigMap holds 1 MiB, its metadata included
-MAX_JOBS = 100  # of one event
 MAX_KEY_LENGTH = 500  # of an indexed column
 
 
@@ -71,12 +71,23 @@ def values_of(
     }
 
 
+Rendering = Callable[[], JobRequest]
+
+
 def render_requests(
     choice: RouteChoice, event: AnyEvent, settings: LauncherSettings
 ) -> list[JobRequest]:
-    """Return one request, or with `each` one for each different task.
+    """Return all requests that the event's route makes."""
+    return [render() for render in renderings_of(choice, event, settings)]
 
-    `RenderError` where the event lacks a value; with `each` that is a request with a `refusal`.
+
+def renderings_of(
+    choice: RouteChoice, event: AnyEvent, settings: LauncherSettings
+) -> list[Rendering]:
+    """Return what renders one request, or with `each` one for each different task.
+
+    It raises `RenderError` where the event lacks a value; with `each` that is a request with a
+    `refusal`.
     """
     route = choice.route
     assert route is not None, "a route was chosen"
@@ -88,25 +99,23 @@ def render_requests(
         return _Renderer(name, job, values, settings, choice.fields.pull_request)
 
     if not route.each:
-        return [renderer(choice.matches).request(event)]
+        return [partial(renderer(choice.matches).request, event)]
     by_task: dict[str, list[RouteMatch]] = {}
-    refused: list[JobRequest] = []
+    refused: list[Rendering] = []
     for match in choice.matches:
         try:
             by_task.setdefault(renderer([match]).task_id(), []).append(match)
         except Exception as error:
             item = hashlib.sha256(json.dumps(match.item, sort_keys=True).encode()).hexdigest()
-            refused.append(renderer([match]).refused(event, f"item {item}", error))
-    count = len(by_task) + len(refused)
-    if count > MAX_JOBS:
-        raise RenderError(f"route {name}: each: {count} tasks in one event, {MAX_JOBS} at most")
-    requests = []
-    for task, matches in by_task.items():
+            refused.append(partial(renderer([match]).refused, event, f"item {item}", error))
+
+    def rendered(task: str, matches: list[RouteMatch]) -> JobRequest:
         try:
-            requests.append(renderer(matches).request(event, key=task))
+            return renderer(matches).request(event, key=task)
         except Exception as error:
-            requests.append(renderer(matches).refused(event, task, error))
-    return requests + refused
+            return renderer(matches).refused(event, task, error)
+
+    return [partial(rendered, task, matches) for task, matches in by_task.items()] + refused
 
 
 def _secret_keys(refs: Mapping[str, SecretKeyRef]) -> dict[str, SecretKey]:

@@ -7,24 +7,32 @@ import time
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from functions.job_launcher.main import start
 from functions.kit import cloudevents
+from tests.support import eventually
 from tests.support import webhook_requests as make
 from tests.support.cluster import Cluster
-from tests.support.job_world import job_world, shipped_routes
+from tests.support.job_world import World, deploy, job_world, shipped_routes
 from tests.support.loop_load import serving_others
 from tests.support.webhook_requests import post
 
 
-def storm(count: int) -> dict[str, Any]:
-    """One notification of Grafana with many alerts of one task, each with labels of its own."""
+def storm(count: int, tasks: int = 1) -> dict[str, Any]:
+    """One notification of Grafana with many alerts, each with labels of its own."""
     (alert,) = make.ALERT["alerts"]
     alerts = [
         {
             **alert,
-            "labels": {**alert["labels"], "pod": f"pod-{n}", f"only_{n}": "x"},
+            "labels": {
+                **alert["labels"],
+                "pod": f"pod-{n}",
+                f"only_{n}": "x",
+                "task_id": f"{7 + n % tasks}",
+            },
             "fingerprint": f"{n:016x}",
         }
         for n in range(count)
@@ -56,6 +64,66 @@ async def test_four_thousand_alerts_of_one_task_are_one_job_soon(
             ]
     assert [job["task_id"] for job in jobs] == ["7", "7"], "one for each message"
     assert ["alerts.json", "task.md"] in [job["spec"]["files"] for job in jobs]
+
+
+def tasks_in(world: World, name: str) -> list[str]:
+    return [fact["task_id"] for fact in world.emitted(name)]
+
+
+async def test_each_of_many_tasks_in_one_notification_has_its_job_once(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    count = 350
+    data = json.dumps(storm(2 * count, count)).encode()
+    message = cloudevents.Message("storm", "/grafana", "com.grafana.alert.firing", data)
+    settings = {"WORKSPACE_IMAGE": "dsm-functions", "JOB_CONCURRENCY": "1"}
+    async with (
+        job_world(
+            cluster, functions_database, tmp_path, routes=shipped_routes(), environ=settings
+        ) as world,
+        serving_others(),
+    ):
+        for _ in range(2):
+            assert (await world.tell(message)).status_code == 202
+        await eventually(lambda: has(world, "queued", count), timeout_s=120)
+    tasks = tasks_in(world, "queued")
+    assert sorted(tasks, key=int) == [str(7 + n) for n in range(count)]
+
+
+async def has(world: World, name: str, count: int) -> bool:
+    return len(tasks_in(world, name)) >= count
+
+
+async def test_what_a_process_leaves_of_a_notification_another_goes_on_with(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    """And a task that cannot be rendered costs no other."""
+    count = 250
+    document = storm(count, count)
+    document["alerts"][-1]["labels"]["task_id"] = "x" * 300
+    data = json.dumps(document).encode()
+    message = cloudevents.Message("storm", "/grafana", "com.grafana.alert.firing", data)
+    settings = {"WORKSPACE_IMAGE": "dsm-functions", "JOB_CONCURRENCY": "1"}
+    async with job_world(
+        cluster, functions_database, tmp_path, routes=shipped_routes(), environ=settings
+    ) as world:
+        cluster.waits = False
+        assert (await world.tell(message)).status_code == 202
+        await cluster.crash("job-launcher")
+        assert len(set(tasks_in(world, "queued"))) < count - 1, "it dies before the end"
+        database = await asyncpg.connect(functions_database)
+        await database.execute("UPDATE outbox_event SET leased_until = NULL")  # as in 30 s
+        await database.close()
+        url = str(world.api.base_url)
+        ctx = deploy(
+            *(cluster, functions_database, tmp_path, url), routes=shipped_routes(), environ=settings
+        )
+        await start(ctx)
+        ctx.resources.durable.relay.start()
+        await eventually(lambda: has(world, "queued", count - 1), timeout_s=120)
+        await eventually(lambda: has(world, "failed", 1), timeout_s=60)
+    first = {fact.id: json.loads(fact.data) for fact in world.facts if "queued" in fact.type}
+    assert len(first) == len({one["task_id"] for one in first.values()}) == count - 1
 
 
 async def test_a_storm_of_alerts_is_taken_while_others_are_served(
