@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from knative.local.manifests.load import World
     from knative.local.manifests.meta import Manifest
 
-ANNOTATION = "local.knative/random"  # key names with blanks between them
+ANNOTATION = "knative-local/random"  # key names with blanks between them
 FILE = "secrets.json"
 
 Values = dict[str, dict[str, str]]  # by namespace/name, by key

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from functions.kit.settings import DatabaseSettings, ProcessSettings
 from knative.deploy.kubectl import Kubectl
 from knative.deploy.overlay import render
-from knative.local.manifests import cluster_only, load
+from knative.local.manifests import load
 from knative.local.manifests.problems import faults
-from tests.contract import published
+from tests.contract import published, unpublished
 from tests.contract.overlays import COMPONENTS, OVERLAYS, objects, of, title, with_components
 from tests.support.repository import KNATIVE, Manifest, all_folders, container
 
@@ -32,7 +32,7 @@ NAMESPACES = ("dsm", "agents")
 PUBLIC = {"webhook-receiver"}
 POSTGRES = KNATIVE / "components" / "postgres"
 RESERVED = 20  # migrations, a user with psql, the server's own
-KNOWN = load.KINDS | cluster_only.KINDS
+KNOWN = load.KINDS | unpublished.KINDS
 
 
 def complaint(manifest: Manifest) -> str | None:
@@ -41,13 +41,14 @@ def complaint(manifest: Manifest) -> str | None:
     group = manifest["apiVersion"].partition("/")[0]
     if "." in group and not group.endswith(".k8s.io"):
         kind = KNOWN.get((manifest["apiVersion"], manifest["kind"]))
-        if kind is None:
-            return "of a kind that nobody here knows"
-        try:
-            kind.model_validate(_other_brokers(manifest))
-        except ValidationError as error:
-            return "; ".join(f"{'.'.join(map(str, p))}: {w}" for p, w in faults(error))
-        return published.complaint(manifest) if published.is_published(manifest) else None
+        if kind is not None:
+            try:
+                kind.model_validate(_other_brokers(manifest))
+            except ValidationError as error:
+                return "; ".join(f"{'.'.join(map(str, p))}: {w}" for p, w in faults(error))
+        if published.is_published(manifest):
+            return published.complaint(manifest)
+        return None if kind else "of a kind that nobody here knows"
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:

@@ -55,7 +55,7 @@ def test_a_value_that_the_yaml_holds_is_kept(data: Path, tmp_path: Path) -> None
         """
 apiVersion: v1
 kind: Secret
-metadata: {name: s, namespace: dsm, annotations: {local.knative/random: a b}}
+metadata: {name: s, namespace: dsm, annotations: {knative-local/random: a b}}
 stringData: {a: mine}
 """
     )

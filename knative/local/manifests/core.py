@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -265,7 +265,3 @@ class JobSpec(Strict):
 class Job(Manifest):
     kind: Literal["Job"]
     spec: JobSpec
-
-    def as_object(self) -> dict[str, Any]:
-        """The Job as the Kubernetes API takes it."""
-        return self.model_dump(by_alias=True, exclude_unset=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from knative.local.manifests import admission, cluster_only, core, eventing, serving, sources
+from knative.local.manifests import admission, core, eventing, serving, sources
 from knative.local.manifests.images import (
     Program,
     annotated,
@@ -22,7 +22,7 @@ from knative.local.manifests.meta import Manifest
 from knative.local.manifests.problems import ManifestError, Problem, faults
 from knative.local.manifests.references import check_references, warnings
 from knative.local.manifests.resource import Resource
-from knative.local.manifests.stand_ins import stand_in
+from knative.local.manifests.stand_ins import CLUSTER_ONLY, stand_in
 from knative.local.manifests.yaml_lines import FieldPath
 
 KINDS: dict[tuple[str, str], type[Manifest]] = {
@@ -108,10 +108,7 @@ def load(*targets: Path, stand_ins: bool = False) -> World:
     built = build_all(targets)
     resources = built.resources
     problems: list[Problem] = []
-    notes: list[str] = []
-    if stand_ins:
-        problems += _cluster_only_faults(resources)
-        notes = stand_in(resources)
+    notes = stand_in(resources) if stand_ins else []
     objects: list[tuple[Manifest, Resource]] = []
     for resource in resources:
         try:
@@ -151,16 +148,6 @@ def load(*targets: Path, stand_ins: bool = False) -> World:
     )
 
 
-def _cluster_only_faults(resources: list[Resource]) -> Iterator[Problem]:
-    for resource in resources:
-        kind = cluster_only.KINDS.get((str(resource.body.get("apiVersion")), resource.kind))
-        try:
-            if kind is not None:
-                kind.model_validate(resource.body)
-        except ValidationError as error:
-            yield from (resource.problem(*fault) for fault in faults(error))
-
-
 class UnknownKindError(ValueError):
     """The local Knative has no such kind."""
 
@@ -180,7 +167,7 @@ def parse(body: dict[str, Any]) -> Manifest:
     """
     body = written(body)
     key = (str(body.get("apiVersion")), str(body.get("kind")))
-    if key in cluster_only.KINDS:
+    if key in CLUSTER_ONLY:
         raise UnknownKindError(f"a {key[1]} needs a cluster; --stand-ins goes without it")
     if key not in KINDS:
         raise UnknownKindError(f"{key[0]} {key[1]} is not supported by the local Knative")

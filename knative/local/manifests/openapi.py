@@ -5,13 +5,12 @@ Copyright The Knative Authors), reduced to their structure: no descriptions, no 
 one is made from what a cluster publishes:
 
     kubectl get --raw /openapi/v3/apis/eventing.knative.dev/v1 > eventing.json
-    python -m knative.local.manifests.openapi eventing.json ...
+    python -m tests.contract.reduced_openapi eventing.json ...
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -33,16 +32,13 @@ _NAMED = {
     "object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false",
     "integer": "a whole number", "number": "a number", "int-or-string": "a whole number or text",
 }  # fmt: skip
-# What Knative takes beyond its schemas; it is let through to webhooks, which know it.
-_DELIVERY = {name: {"type": "string"} for name in ("format", "timeout", "retryAfterMax")}
-_ANY: Schema = {}
+ANY: Schema = {}
 # Served without a schema of its own here, and as good as the one of the newer version.
 _OLDER = {
     ("eventing.knative.dev/v1beta2", "EventType"),
     ("sources.knative.dev/v1beta2", "PingSource"),
 }
-_OPEN = {"metadata", "ref", "channel"}  # which have more fields than the schemas name
-_LEFT_OUT = {"Configuration", "Revision"}  # Serving makes them of a Service
+LEFT_OUT = {"Configuration", "Revision"}  # Serving makes them of a Service
 
 
 @cache
@@ -72,7 +68,7 @@ def misspelt(version: str, kind: str) -> str:
     ('Broker', '')
     """
     group = version.partition("/")[0]
-    there = {k for v, k in (*schemas(), *_OLDER) if v.partition("/")[0] == group} | _LEFT_OUT
+    there = {k for v, k in (*schemas(), *_OLDER) if v.partition("/")[0] == group} | LEFT_OUT
     near = get_close_matches(kind, there - {kind}, 1, cutoff=0.8) if kind not in there else []
     return near[0] if near else ""
 
@@ -96,7 +92,7 @@ def _faults(value: Any, schema: Schema, path: FieldPath) -> Iterator[Fault]:
         yield path, f"must be {_NAMED[wanted]}, it is {json.dumps(value, default=str)[:60]}"
     elif wanted == "array":
         for number, item in enumerate(value):
-            yield from _faults(item, schema.get("items", _ANY), (*path, number))
+            yield from _faults(item, schema.get("items", ANY), (*path, number))
     elif wanted == "object":
         yield from _of_mapping(value, schema, path)
 
@@ -119,55 +115,3 @@ def _of_mapping(value: dict[Any, Any], schema: Schema, path: FieldPath) -> Itera
 def _unknown(name: str, known: Any) -> str:
     near = get_close_matches(name, list(known), 1)
     return f"there is no {name} here" + (f"; {near[0]}, perhaps" if near else "")
-
-
-def reduced(documents: list[dict[str, Any]]) -> dict[str, dict[str, Schema]]:
-    """The structure of `spec` of all kinds in OpenAPI v3 documents, by apiVersion and kind."""
-    found: dict[str, dict[str, Schema]] = {}
-    for document in documents:
-        for name, schema in document["components"]["schemas"].items():
-            for kind in schema.get("x-kubernetes-group-version-kind", ()):
-                title = kind["kind"]
-                if ".knative." in name and not title.endswith("List") and title not in _LEFT_OUT:
-                    spec = schema["properties"].get("spec", {"type": "object"})
-                    version = f"{kind['group']}/{kind['version']}"
-                    found.setdefault(version, {})[title] = _structure(spec, title)
-    return found
-
-
-def _structure(schema: Schema, name: str) -> Schema:
-    if "anyOf" in schema or "x-kubernetes-int-or-string" in schema:
-        return {"type": "int-or-string"}
-    kept: dict[str, Any] = {k: schema[k] for k in ("type", "required") if k in schema}
-    if "properties" in schema:
-        fields = {key: _structure(value, key) for key, value in schema["properties"].items()}
-        if name == "delivery":
-            fields |= _DELIVERY
-        if name == "ApiServerSource":
-            fields["filters"] = {"type": "array"}
-        kept["properties"] = fields
-    if "items" in schema:
-        kept["items"] = _structure(schema["items"], "")
-    more = schema.get("additionalProperties")
-    if isinstance(more, dict):
-        kept["additionalProperties"] = _structure(more, "")
-    elif schema.get("type") == "object" and ("properties" not in schema or name in _OPEN):
-        kept["additionalProperties"] = _ANY
-    return kept
-
-
-def _written(found: Mapping[str, Mapping[str, Schema]]) -> str:
-    """As JSON with a line for each kind."""
-    versions = []
-    for version, kinds in sorted(found.items()):
-        lines = (
-            f"  {json.dumps(kind)}: {json.dumps(kinds[kind], separators=(',', ':'))}"
-            for kind in sorted(kinds)
-        )
-        versions.append(f"{json.dumps(version)}: {{\n" + ",\n".join(lines) + "\n}")
-    return "{\n" + ",\n".join(versions) + "\n}\n"
-
-
-if __name__ == "__main__":
-    documents = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
-    FILE.write_text(_written(reduced(documents)), encoding="utf-8")

@@ -16,12 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from knative.local.manifests import cluster_only
 from knative.local.manifests.kustomize import build_component
 from knative.local.manifests.meta import CLUSTER_WIDE
 from knative.local.manifests.resource import Resource
 from knative.local.manifests.yaml_lines import Document
 
+# Kinds that a cluster has and a laptop only recognises.
+CLUSTER_ONLY = {
+    ("eventing.knative.dev/v1alpha1", "KafkaSink"),
+    ("sources.knative.dev/v1", "KafkaSource"),
+    ("eventing.knative.dev/v1alpha1", "RabbitmqBrokerConfig"),
+    ("eventing.knative.dev/v1alpha1", "EventPolicy"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("apps/v1", "Deployment"),
+}
 POSTGRES = Path(__file__).resolve().parents[2] / "components" / "postgres"
 _BROKER_CLASS = "eventing.knative.dev/broker.class"
 _LOCAL_CLASS = "MTChannelBasedBroker"
@@ -68,9 +77,10 @@ def _variables(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _left_out(resources: list[Resource]) -> Iterator[str]:
-    kinds = {kind for _, kind in cluster_only.KINDS}
+    kinds = {kind for _, kind in CLUSTER_ONLY}
     pods = [
-        ((r.body["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
+        (((r.body.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels")
+        or {}
         for r in resources
         if r.kind == "Deployment"
     ]
@@ -79,7 +89,7 @@ def _left_out(resources: list[Resource]) -> Iterator[str]:
         leads_to = ((spec.get("subscriber") or {}).get("ref") or {}).get("kind")
         chosen = spec.get("selector") if _key(resource) == ("v1", "Service") else None
         leads_to_pods = chosen and any(chosen.items() <= labels.items() for labels in pods)
-        if _key(resource) in cluster_only.KINDS or leads_to in kinds or leads_to_pods:
+        if _key(resource) in CLUSTER_ONLY or leads_to in kinds or leads_to_pods:
             resources.remove(resource)
             yield f"{resource.kind} {resource.name}: left out"
 

@@ -1,7 +1,7 @@
-"""Kinds that a cluster has and a laptop only recognises: other brokers, Kafka, monitoring, rights.
+"""Kinds of our overlays whose schemas no package publishes, or whose webhook is stricter.
 
-Strict like the others, so that a wrong field is found before a cluster's webhook finds it. The
-local Knative runs none of them: see `stand_ins`.
+Strict, so that a wrong field is found before a cluster finds it. The local Knative runs none of
+them: see `knative.local.manifests.stand_ins`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from knative.local.manifests.meta import (
     Strict,
 )
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -120,77 +119,9 @@ class EventPolicy(Manifest):
     spec: EventPolicySpec
 
 
-class Selector(Strict):
-    match_labels: dict[str, str] = {}
-    match_expressions: list[AnyObject] = []
-
-
-class NamespaceSelector(Strict):
-    match_names: list[str] = []
-    any: bool | None = None
-
-
-class Endpoint(Strict):
-    port: str | None = None
-    port_number: Port | None = None
-    path: str = "/metrics"
-    interval: str | None = None
-    scrape_timeout: str | None = None
-    relabelings: list[AnyObject] = []
-    metric_relabelings: list[AnyObject] = []
-
-
-class PodMonitorSpec(Strict):
-    selector: Selector
-    namespace_selector: NamespaceSelector | None = None
-    pod_metrics_endpoints: list[Endpoint] = Field(min_length=1)
-
-
-class PodMonitor(Manifest):
-    api_version: Literal["monitoring.coreos.com/v1"]
-    kind: Literal["PodMonitor"]
-    spec: PodMonitorSpec
-
-
-class Rule(Strict):
-    alert: str | None = None
-    record: str | None = None
-    expr: str
-    for_: str | None = Field(None, alias="for")
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-
-
-class RuleGroup(Strict):
-    name: str
-    interval: str | None = None
-    rules: list[Rule]
-
-
-class PrometheusRuleSpec(Strict):
-    groups: list[RuleGroup]
-
-
-class PrometheusRule(Manifest):
-    api_version: Literal["monitoring.coreos.com/v1"]
-    kind: Literal["PrometheusRule"]
-    spec: PrometheusRuleSpec
-
-
-class Deployment(Manifest):
-    """Whatever else a cluster runs, such as the proxy of agents."""
-
-    api_version: Literal["apps/v1"]
-    kind: Literal["Deployment"]
-    spec: AnyObject
-
-
 KINDS: dict[tuple[str, str], type[Manifest]] = {
     ("eventing.knative.dev/v1alpha1", "KafkaSink"): KafkaSink,
     ("sources.knative.dev/v1", "KafkaSource"): KafkaSource,
-    ("apps/v1", "Deployment"): Deployment,
     ("eventing.knative.dev/v1alpha1", "RabbitmqBrokerConfig"): RabbitmqBrokerConfig,
     ("eventing.knative.dev/v1alpha1", "EventPolicy"): EventPolicy,
-    ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,
-    ("monitoring.coreos.com/v1", "PrometheusRule"): PrometheusRule,
 }
