@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from tests.support import eventually
 from tests.support.cluster import Cluster, message_of
 from tests.support.kube_server import ENTRYPOINT, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
+from tests.support.waiting import TIMEOUT_S
 
 FACTS = {kind.type for kind in EMITS}
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,18 +137,50 @@ async def job_world(
     routes: str = PYTHON_ROUTES,
     environ: Mapping[str, str] | None = None,
     may_watch: bool = True,
+    late: Late | None = None,
     now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[World]:
-    """The launcher on a local Kubernetes API, which it may have no right to watch."""
+    """The launcher on a local Kubernetes API, which it may have no right to watch, or whose answers
+    are `late`."""
     programs = {"anthropic/claude-code": Program(ENTRYPOINT, folder / "kube")}
     kube = make_kube(folder / "kube", programs=programs)
-    app = kube if may_watch else _without_watches(kube)
+    app: Any = kube if may_watch else _without_watches(kube)
+    if late is not None:
+        app = _answering_late(kube, late)
     async with (
         serving(kube, app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, verify=False) as api,
     ):
         deploy(cluster, database, folder, url, routes=routes, environ=environ, now=now)
         yield World(cluster, kube, api)
+
+
+@dataclass(frozen=True)
+class Late:
+    """Answers about Jobs to a method come after a watch has reported what contains `reported`."""
+
+    method: str
+    reported: bytes
+
+
+def _answering_late(kube: KubeApi, late: Late) -> Any:
+    is_reported = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def watch(message: Any) -> None:
+            await send(message)
+            if late.reported in message.get("body", b""):
+                is_reported.set()
+
+        async def answer(message: Any) -> None:
+            async with asyncio.timeout(TIMEOUT_S):
+                await is_reported.wait()
+            await send(message)
+
+        is_late = scope.get("method") == late.method and "/jobs" in scope["path"]
+        await kube(scope, receive, answer if is_late else watch)
+
+    return app
 
 
 def _without_watches(kube: KubeApi) -> Any:

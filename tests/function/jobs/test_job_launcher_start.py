@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,10 @@ from typing import Any
 import pytest
 
 from functions.job_grant import InvalidGrant, verified
-from functions.job_launcher import queue
-from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.main import job_launcher
 from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.job_world import World, asked, job_world
+from tests.support.job_world import Late, World, asked, job_world
 
 JOBS = "/apis/batch/v1/namespaces/agents/jobs"
 KEY = "k" * 40
@@ -81,16 +78,10 @@ async def test_it_starts_as_soon_as_they_are_there(world: World) -> None:
 
 
 async def test_what_a_pod_says_before_its_launch_is_on_record_is_not_lost(
-    cluster: Cluster, functions_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
-    launched = queue.mark_launched
-
-    async def late(*args: Any) -> bool:
-        await asyncio.sleep(0.5)
-        return await launched(*args)
-
-    monkeypatch.setattr(queue, "mark_launched", late)
-    async with job_world(cluster, functions_database, tmp_path, routes=ROUTES) as world:
+    late = Late("POST", b"CreateContainerConfigError")
+    async with job_world(cluster, functions_database, tmp_path, routes=ROUTES, late=late) as world:
         await world.tell(asked("e1"))
         assert "agent-credentials" in (await waiting(world))["reason"]
 
@@ -145,21 +136,18 @@ async def test_what_a_job_may_ask_for_does_not_expire_in_a_queue(
 
 @pytest.mark.parametrize(("minutes", "facts"), [(9, ["queued"]), (11, ["queued", "failed"])])
 async def test_it_fails_after_a_while_and_makes_room(
-    world: World,
-    functions_database: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    minutes: int,
-    facts: list[str],
+    cluster: Cluster, functions_database: str, tmp_path: Path, minutes: int, facts: list[str]
+) -> None:
+    late = Late("DELETE", b"DELETED")  # the watch sees the deletion first
+    async with job_world(cluster, functions_database, tmp_path, routes=ROUTES, late=late) as world:
+        await world.tell(asked("e1"))
+        await _fails_after_a_while(world, functions_database, tmp_path, minutes, facts)
+
+
+async def _fails_after_a_while(
+    world: World, functions_database: str, tmp_path: Path, minutes: int, facts: list[str]
 ) -> None:
     await waiting(world)
-    stop = job_calls.stop
-
-    async def stop_slowly(*args: Any) -> None:
-        await stop(*args)
-        await asyncio.sleep(0.5)  # the watch sees the deletion first
-
-    monkeypatch.setattr(job_calls, "stop", stop_slowly)
     later = datetime.now(UTC) + timedelta(minutes=minutes)
     world.cluster.deploy(job_launcher, environ_of(functions_database, tmp_path), now=lambda: later)
     await world.sweep()
