@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import binascii
+import logging
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
@@ -13,17 +15,22 @@ from starlette.responses import JSONResponse, Response
 
 from functions import job_grant
 from functions.agent_outputs import artifacts, checkpoints, tables
-from functions.agent_outputs.applier import Applier
+from functions.agent_outputs.applier import Applier, about, sealed
 from functions.agent_outputs.outputs import Outputs
 from functions.agent_outputs.pull_request import READ_CONTENT
 from functions.agent_outputs.settings import OutputsSettings
+from functions.events.agent import AgentUsage, AgentUsed
 from functions.job_grant import InvalidGrant, JobGrant
 from functions.kit import cloudevents
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 from functions.kit.contract import Query, page, route
 from functions.kit.contract.body import read
+from functions.kit.durable import Connection
+from functions.kit.durable.outbox import Entry
 from functions.kit.errors import NotFound, PermanentError, shortened
+
+logger = logging.getLogger(__name__)
 
 # A bundle of 20 MiB in base64, and the outputs.
 MAX_BYTES = 30 * 1024 * 1024
@@ -43,6 +50,7 @@ class _Posted(BaseModel):
     problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
     prepared: bool = True
     session: str = Field("", max_length=200)
+    usage: str = Field("", max_length=10_000)
 
 
 async def workspace(request: Request, ctx: Context) -> Response:
@@ -79,12 +87,14 @@ async def outputs(request: Request, ctx: Context) -> Response:
     grant = granted(request, ctx)
     body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
+    usage = _usage(posted.usage)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         ended = await tables.get(tx, grant.job_id)
         late = timedelta(seconds=job_grant.LATE_S)
         if ended and not ended.posted and ctx.now() - ended.received_at > late:
             raise Unauthenticated("the Job has ended long ago: its grant is over")
+        known = await checkpoints.usage_of(tx, grant.job_id)
         new = await tables.insert(
             tx,
             grant,
@@ -94,23 +104,46 @@ async def outputs(request: Request, ctx: Context) -> Response:
             ctx.now(),
             prepared=posted.prepared,
             session=_storable(posted.session) or "",
+            usage=usage.at_least(known),
         )
         await checkpoints.drop(tx, grant.job_id)
+        entries = await _report(ctx, tx, grant, known, usage) if new else []
+    ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
 
 
 async def checkpoint(request: Request, ctx: Context) -> Response:
-    """`POST /jobs/{job}/checkpoint`: keep what the Job has done so far, in place of the last."""
+    """`POST /jobs/{job}/checkpoint`: keep what the Job has done so far, in place of the last, and
+    report what it has used. Without a `bundle` its work is as it was."""
     grant = granted(request, ctx)
     body = await _body(request, ctx)
     posted, bundle = await off_loop(len(body), _posted, body)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
-        session = _storable(posted.session) or ""
-        await checkpoints.take(tx, grant.job_id, artifact, session, ctx.now())
+        session, usage = _storable(posted.session) or "", _usage(posted.usage)
+        known = await checkpoints.usage_of(tx, grant.job_id)
+        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.at_least(known))
+        taken = await checkpoints.take(
+            tx, kept, ctx.now(), with_work="bundle" in posted.model_fields_set
+        )
+        entries = await _report(ctx, tx, grant, known, usage) if taken else []
+    ctx.resources.durable.deliver(entries)
     return JSONResponse({"job_id": grant.job_id}, 202)
+
+
+async def _report(
+    ctx: Context, tx: Connection, grant: JobGrant, known: AgentUsage, usage: AgentUsage
+) -> Sequence[Entry]:
+    """Emit what a Job has used, where that is more than is known."""
+    used, known = (
+        one.model_copy(update={"session": None}) for one in (usage.at_least(known), known)
+    )
+    if used == known:
+        return []
+    fact = AgentUsed(**about(grant), usage=used, used_at=ctx.now())
+    return await ctx.resources.durable.put(tx, ctx.function, sealed(ctx, fact))
 
 
 async def listing(request: Request, ctx: Context) -> Response:
@@ -184,6 +217,15 @@ def _posted(body: bytes) -> tuple[_Posted, bytes | None]:
     except (ValidationError, binascii.Error) as error:
         raise PermanentError(f"not what a Job posts: {type(error).__name__}") from None
     return found, decoded
+
+
+def _usage(text: str) -> AgentUsage:
+    """Read an agent's usage file; nothing where it is none, as what it did is worth more."""
+    try:
+        return AgentUsage.model_validate_json(text) if text else AgentUsage()
+    except ValidationError as error:
+        logger.info("a usage file does not fit: %s", error.errors()[0]["msg"])
+        return AgentUsage()
 
 
 def _storable(text: str | None) -> str | None:

@@ -23,9 +23,17 @@ from functions.agent_outputs.apply import (
 )
 from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
-from functions.events.agent import AgentDelivered, AgentFact, AgentUndelivered, AgentUsage
+from functions.events.agent import (
+    AboutAgentJob,
+    AgentDelivered,
+    AgentFact,
+    AgentUndelivered,
+    AgentUsage,
+    AgentUsed,
+)
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, describe
 from functions.events.base import Event
+from functions.job_grant import JobGrant
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope
@@ -37,7 +45,8 @@ from functions.untrusted_text import publishable, redacted
 
 logger = logging.getLogger(__name__)
 
-EMITS: tuple[type[AgentFact | ApprovalFact], ...] = (
+EMITS: tuple[type[AboutAgentJob | ApprovalFact], ...] = (
+    AgentUsed,
     AgentDelivered,
     AgentUndelivered,
     ApprovalRequested,
@@ -124,7 +133,7 @@ async def _settle(ctx: Context, row: OutputRow, found: Result) -> None:
             state = "delivered" if isinstance(found, Applied) else "undelivered"
         if not await tables.settle(tx, row, state, _result(fact), at):
             return
-        entries = await durable.put(tx, ctx.function, _sealed(ctx, fact))
+        entries = await durable.put(tx, ctx.function, sealed(ctx, fact))
     durable.deliver(entries)
 
 
@@ -137,9 +146,8 @@ def _published(row: OutputRow, texts: Iterable[str]) -> list[str]:
     return [publishable(text, row.grant.issue)[:MAX_TEXT] for text in texts]
 
 
-def _common(row: OutputRow, found: Result) -> dict[str, Any]:
-    grant, session = row.grant, found.usage.session
-    usage = found.usage.model_copy(update={"session": session and redacted(session)})
+def about(grant: JobGrant) -> dict[str, Any]:
+    """Return the fields that all events of a Job have."""
     return {
         "correlation_id": grant.correlation_id,
         "traceparent": grant.traceparent,
@@ -148,9 +156,14 @@ def _common(row: OutputRow, found: Result) -> dict[str, Any]:
         "route": grant.route,
         "repository": grant.repository,
         "issue": grant.issue,
-        "usage": usage,
-        "summary": publishable(found.summary, grant.issue),
     }
+
+
+def _common(row: OutputRow, found: Result) -> dict[str, Any]:
+    used = found.usage.at_least(row.usage)
+    usage = used.model_copy(update={"session": used.session and redacted(used.session)})
+    summary = publishable(found.summary, row.grant.issue)
+    return {**about(row.grant), "usage": usage, "summary": summary}
 
 
 def _approval_requested(ctx: Context, row: OutputRow, found: Unapproved) -> ApprovalRequested:
@@ -187,7 +200,8 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
     )
 
 
-def _sealed(ctx: Context, fact: AgentFact | ApprovalRequested) -> list[cloudevents.Message]:
+def sealed(ctx: Context, fact: AboutAgentJob | ApprovalFact) -> list[cloudevents.Message]:
+    """Return an event about a Job as it is sent."""
     cause = cloudevents.Message(fact.job_id, "/functions/job-launcher", "io.dsm.job.started.v1")
     return envelope.seal(
         fact,

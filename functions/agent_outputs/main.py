@@ -3,7 +3,8 @@
 in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
         JobSucceeded, JobFailed, JobCancelled; ApprovalDecided of outputs;
         ScheduleDue(schedule="agent-outputs-sweep")
-out     AgentDelivered, AgentUndelivered: one of both for each Job that began, and once more where
+out     AgentUsed where a Job reports more than before;
+        AgentDelivered, AgentUndelivered: one of both for each Job that began, and once more where
         the outputs of one that was given up as lost come after all; ApprovalRequested before, where
         the route asks for it
 asks    GitHub, after the commit

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from functions.events.agent import AgentUsage
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection, Rule, Store, rule
 
@@ -28,6 +29,8 @@ class OutputRow:
     approved_at: datetime | None
     posted: bool
     session: str
+    # As its usage file has it, whatever the outputs have.
+    usage: AgentUsage
     state: State
     result: Mapping[str, Any] | None
     attempts: int
@@ -41,8 +44,8 @@ class OutputRow:
     artifact: str | None
 
 
-_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, state, result,
-    attempts, unended, last_error, received_at, settled_at, position, opened,
+_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, usage, state,
+    result, attempts, unended, last_error, received_at, settled_at, position, opened,
     artifact, (artifact IS NOT NULL OR bundle IS NOT NULL) AS has_bundle"""
 
 
@@ -63,6 +66,7 @@ async def insert(
     *,
     prepared: bool,
     session: str = "",
+    usage: AgentUsage,
 ) -> bool:
     """Keep what a Job has left; False where it has come before.
 
@@ -71,13 +75,14 @@ async def insert(
     found = await tx.fetchval(
         """INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, outputs, artifact, problems, received_at,
-                due_at, prepared, session)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)
+                due_at, prepared, session, usage)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11)
            ON CONFLICT (job_id) DO UPDATE
                SET job_grant = excluded.job_grant, outputs = excluded.outputs,
                    bundle = NULL, artifact = excluded.artifact, problems = excluded.problems,
                    received_at = excluded.received_at, due_at = excluded.due_at,
-                   prepared = excluded.prepared, session = excluded.session, posted = true,
+                   prepared = excluded.prepared, session = excluded.session,
+                   usage = agent_output.usage || jsonb_strip_nulls(excluded.usage), posted = true,
                    unended = 0,
                    state = 'received', result = NULL, settled_at = NULL, attempts = 0
                WHERE NOT agent_output.posted
@@ -92,6 +97,7 @@ async def insert(
         at,
         prepared,
         session,
+        usage.model_dump(mode="json"),
     )
     return bool(found)
 
@@ -262,4 +268,5 @@ async def count_waiting(connection: Connection) -> tuple[int, float]:
 
 def _row(row: Any) -> OutputRow:
     values = {name: row[name] for name in OutputRow.__dataclass_fields__ if name != "grant"}
+    values["usage"] = AgentUsage.model_validate(row["usage"])
     return OutputRow(grant=JobGrant.model_validate(row["job_grant"]), **values)

@@ -9,6 +9,8 @@ with the reason on standard error and without the file. What was changed is comm
 
     CLAUDE_WAIT_S   first wait after the model's 429 or 529, 60 s by default; doubled up to 15 min.
                     The Job's deadline ends the waiting.
+    CLAUDE_PRICES   dollars for a million tokens of input and of output, 5,25 by default: while
+                    `claude` works, the usage file has an estimate; its own sum replaces that.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -27,9 +30,15 @@ from typing import Any, NoReturn
 MAX_WAIT_S = 900.0
 ANSWERS = ("review", "assist", "prepare")
 # The pod is the sandbox: no user can be asked, and it holds no right but the model's key.
-HEADLESS = ["--output-format", "json", "--permission-mode", "bypassPermissions"]
+HEADLESS = ["--output-format", "stream-json", "--verbose"]
+HEADLESS += ["--permission-mode", "bypassPermissions"]
 _BUSY = re.compile(r"\b(429|529)\b|rate.limit|overloaded|limit reached|hit your .{0,40}limit", re.I)
-_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+# By the price of input tokens.
+_TOKENS = {
+    "input_tokens": 1.0,
+    "cache_creation_input_tokens": 1.25,
+    "cache_read_input_tokens": 0.1,
+}
 _CHILD: list[subprocess.Popen[str]] = []
 
 PROMPT = """\
@@ -75,6 +84,7 @@ def main(arguments: list[str]) -> int:
     try:
         answer = work(repository or Path.cwd(), prompt, arguments, usage)
     except (Failure, KeyboardInterrupt) as failure:
+        _report(usage)
         if repository:
             _commit(repository, f"Work in progress: {title}")
         print(f"claude has not finished: {failure}; used {json.dumps(usage)}", file=sys.stderr)
@@ -92,13 +102,12 @@ def main(arguments: list[str]) -> int:
 def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, Any]) -> str:
     """Run `claude` to its end, through the model's limits; what it says. Adds up `usage`."""
     wait_s = float(os.environ.get("CLAUDE_WAIT_S", "60"))
-    # What the group has left today is the limit of its own.
-    if budget := os.environ.get("BUDGET_USD"):
-        arguments = ["--max-budget-usd", budget, *arguments]
     resume: list[str] = []
     while True:
-        result = _run(repository, ["claude", "-p", prompt, *HEADLESS, *resume, *arguments])
+        command = ["claude", "-p", prompt, *HEADLESS, *_limit(usage), *resume, *arguments]
+        result = _run(repository, command, usage)
         add(usage, result)
+        _report(usage)
         if result.get("session_id") and "SESSION_FILE" in os.environ:
             Path(os.environ["SESSION_FILE"]).write_text(f"{result['session_id']}\n")
         text = str(result.get("result") or "")
@@ -113,6 +122,16 @@ def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, A
         if result.get("session_id") and usage.get("output_tokens"):
             # It had begun: it goes on where it was.
             resume, prompt = ["--resume", str(result["session_id"])], "Go on."
+
+
+def _limit(usage: dict[str, Any]) -> list[str]:
+    """Return the limit of a run: of what the Job may use, what earlier runs have left."""
+    if not (budget := os.environ.get("BUDGET_USD")):
+        return []
+    left = float(budget) - usage.get("cost_usd", 0.0)
+    if left < 0.01:
+        raise Failure(f"the Job's budget of ${budget} is used up")
+    return ["--max-budget-usd", f"{left:.2f}"]
 
 
 def is_busy(result: dict[str, Any]) -> bool:
@@ -152,6 +171,33 @@ def add(usage: dict[str, Any], result: dict[str, Any]) -> None:
         usage["session"] = result["session_id"]
 
 
+def estimated(messages: Mapping[str, Mapping[str, Any]], prices: str) -> dict[str, Any]:
+    """Return what a run has used so far in the form of its result, by the usage of its messages.
+
+    >>> estimated({"m": {"input_tokens": 1_000_000, "output_tokens": 10_000}}, "5,25")
+    {'num_turns': 1, 'usage': {'input_tokens': 1000000, 'output_tokens': 10000}, \
+'total_cost_usd': 5.25}
+    """
+    input_price, output_price = (float(price) / 1e6 for price in prices.split(","))
+    names = (*_TOKENS, "output_tokens")
+    sums = {name: sum(one.get(name) or 0 for one in messages.values()) for name in names}
+    cost = sum(sums[name] * share for name, share in _TOKENS.items()) * input_price
+    return {
+        "num_turns": len(messages),
+        "usage": {name: count for name, count in sums.items() if count},
+        "total_cost_usd": cost + sums["output_tokens"] * output_price,
+    }
+
+
+def _report(usage: dict[str, Any]) -> None:
+    """Write the usage file, whole at any time."""
+    if "USAGE_FILE" in os.environ:
+        file = Path(os.environ["USAGE_FILE"])
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(usage), encoding="utf-8")
+        new.replace(file)
+
+
 def outputs_of(
     title: str, answer: str, usage: dict[str, Any], *, has_work: bool | None
 ) -> dict[str, Any]:
@@ -170,8 +216,13 @@ def outputs_of(
     return {**found, "pull_request": request, "summary": answer.partition("\n")[0][:500]}
 
 
-def _run(repository: Path, command: list[str]) -> dict[str, Any]:
-    """Run `claude` and return its result; `Failure` where it printed none."""
+def _run(repository: Path, command: list[str], usage: dict[str, Any]) -> dict[str, Any]:
+    """Run `claude` and return its result; `Failure` where it printed none.
+
+    While it works, the usage file has what it has used with those before, `usage`. Without a result
+    that is added to it.
+    """
+    prices = os.environ.get("CLAUDE_PRICES", "5,25")
     # No telemetry or updates: what an egress list refuses is reported on the issue.
     environ = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", **os.environ}
     try:
@@ -186,15 +237,37 @@ def _run(repository: Path, command: list[str]) -> dict[str, Any]:
     except OSError as error:
         raise Failure(f"claude cannot be started: {error.strerror}") from None
     _CHILD[:] = [child]
-    printed, _ = child.communicate()
-    for line in reversed(printed.splitlines()):
-        try:
-            found = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(found, dict) and found.get("type") == "result":
-            return found
-    raise Failure(f"claude exited with {child.returncode}: {printed[-500:].strip() or 'no result'}")
+    assert child.stdout is not None, "a pipe"
+    messages: dict[str, dict[str, Any]] = {}
+    result: dict[str, Any] | None = None
+    last = ""
+    try:
+        for line in child.stdout:
+            last = line.strip() or last
+            found = _object(line)
+            if found.get("type") == "result":
+                result = found
+            elif found.get("type") == "assistant":
+                message = found.get("message") or {}
+                messages[str(message.get("id"))] = message.get("usage") or {}
+                so_far = dict(usage)
+                add(so_far, estimated(messages, prices))
+                _report(so_far)
+        child.wait()
+    finally:
+        if result is None:
+            add(usage, estimated(messages, prices))
+    if result is None:
+        raise Failure(f"claude exited with {child.returncode}: {last[-500:] or 'no result'}")
+    return result
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _stopped(number: int, frame: FrameType | None) -> NoReturn:

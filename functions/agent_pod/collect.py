@@ -21,6 +21,7 @@ from functions.kit.clients.git import GitError, git, git_bytes
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
 MAX_OUTPUTS_BYTES = 256 * 1024
+MAX_USAGE_BYTES = 10_000
 # Of the pod's six hours after the agent's end: what cannot be posted in this time is lost with it.
 POST_S = 6 * 3600.0 - 120.0
 GIT_S = 30.0
@@ -33,23 +34,31 @@ _WHO = {
 
 
 class Sidecar:
-    """Posts what the agent has done so far, where that is new, and all of it at its end."""
+    """Posts what the agent has done and used so far, where that is new, and all at its end."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._kept: tuple[Work | None, str] = (None, "")
+        self._kept: tuple[Work | None, str, str] = (None, "", "")
 
     def checkpoint(self) -> None:
         """Post once; what fails is tried with the next one, as it may be the last."""
+        session, usage = read_session(self.places), read_usage(self.places)
+        body: dict[str, Any] = {"session": session, "usage": usage}
+        work = self._kept[0]
         try:
             found = find_work(self.places)
-            kept = (found, read_session(self.places))
-            if kept == self._kept:
-                return
-            bundle = make_bundle(self.places, found) if found else None
-            body = {"bundle": bundle, "session": kept[1]}
-            post(self.places, "checkpoint", body, 0.0)
+            if found != work:
+                body["bundle"] = make_bundle(self.places, found) if found else None
+                work = found
         except (Failure, GitError, OSError) as failure:
+            # A repository that the agent has broken hides nothing of what it uses.
+            print(f"its work is not kept yet: {failure}", flush=True)
+        kept = (work, session, usage)
+        if kept == self._kept:
+            return
+        try:
+            post(self.places, "checkpoint", body, 0.0)
+        except (Failure, OSError) as failure:
             print(f"nothing is kept yet: {failure}", flush=True)
         else:
             self._kept = kept
@@ -63,7 +72,7 @@ class Sidecar:
                 found[name] = take(places)
             except (Failure, GitError) as failure:
                 found["problems"].append(str(failure))
-        found["session"] = read_session(places)
+        found |= {"session": read_session(places), "usage": read_usage(places)}
         post(places, "outputs", found, POST_S)
         print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
 
@@ -93,6 +102,12 @@ def read_outputs(places: Places) -> str | None:
 def read_session(places: Places) -> str:
     """The id of the agent's session, as far as it has left one; one line."""
     return _line(places.session)[:200]
+
+
+def read_usage(places: Places) -> str:
+    """The usage file of the agent, as far as it has left one of a plausible size."""
+    text = _text(places.usage)
+    return text if len(text) <= MAX_USAGE_BYTES else ""
 
 
 def _bundle(places: Places) -> str | None:

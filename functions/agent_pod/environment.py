@@ -51,6 +51,11 @@ class Places:
         return self.outputs.with_name("session")
 
     @property
+    def usage(self) -> Path:
+        """Where the agent leaves what it has used so far."""
+        return self.outputs.with_name("usage.json")
+
+    @property
     def git(self) -> Path:
         """A bare repository of our own, whose configuration the agent cannot write."""
         return self.collected / "repository.git"

@@ -69,7 +69,9 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
         newest = {**one, "jobs": 0, "cost_usd": None, "turns": None, "shown": shown}
         row = found.setdefault(one["task_id"], newest)
         row["jobs"] += 1
-        usage = ((one["left"] or {}).get("result") or {}).get("usage") or {}
+        # The launcher knows it while the Job works, too.
+        left = (one["left"] or {}).get("result") or {}
+        usage = one.get("usage") or left.get("usage") or {}
         for name in ("cost_usd", "turns"):
             if usage.get(name) is not None:
                 row[name] = (row[name] or 0) + usage[name]

@@ -46,6 +46,25 @@ class AgentUsage(Value):
     cost_usd: float | None = Field(None, ge=0, le=10**6, allow_inf_nan=False)
     session: Text | None = Field(None, max_length=200)
 
+    @property
+    def tokens(self) -> int:
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    def at_least(self, known: AgentUsage) -> AgentUsage:
+        """Return the larger of both, field by field: usage never becomes less.
+
+        >>> known = AgentUsage(turns=3, cost_usd=0.5)
+        >>> AgentUsage(turns=2, session="b").at_least(known).model_dump(exclude_none=True)
+        {'turns': 3, 'cost_usd': 0.5, 'session': 'b'}
+        """
+        counts = ("turns", "input_tokens", "output_tokens", "cost_usd")
+        pairs = {name: (getattr(self, name), getattr(known, name)) for name in counts}
+        larger = {
+            name: max((one for one in pair if one is not None), default=None)
+            for name, pair in pairs.items()
+        }
+        return AgentUsage(**larger, session=self.session or known.session)
+
 
 class AboutAgentJob(Event):
     """About an agent's Job; `repository` is owner/name on GitHub, or empty, `issue` the number of
@@ -62,6 +81,21 @@ class AboutAgentJob(Event):
 
     def subject(self) -> str | None:
         return self.job_id
+
+
+class AgentUsed(AboutAgentJob):
+    """What an agent reports that it has used so far, while its Job works and at its end."""
+
+    type: ClassVar[str] = "io.dsm.agent.used.v1"
+
+    usage: AgentUsage
+    used_at: datetime
+
+    def identity(self) -> str | None:
+        # It only grows.
+        one = self.usage
+        counts = (one.turns, one.input_tokens, one.output_tokens, one.cost_usd)
+        return f"{self.job_id} {' '.join(map(str, counts))}"
 
 
 class AgentFact(AboutAgentJob):

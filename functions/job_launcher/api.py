@@ -183,8 +183,10 @@ async def budget_list(request: Request, ctx: Context) -> Response:
             "group": one.group,
             "ends_at": cloudevents.format_time(one.ends_at),
             "used": {unit: one.used.get(unit, 0.0) for unit in one.limits.limits},
+            "reserved": {unit: one.reserved.get(unit, 0.0) for unit in one.limits.limits},
             "limits": dict(one.limits.limits),
             "ratio": max(one.ratio(unit) for unit in one.limits.limits),
+            "used_up": one.is_used_up(),
             "reason": one.reason(),
         }
         for one in found.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +11,10 @@ from zoneinfo import ZoneInfo
 Unit = Literal["usd", "tokens", "minutes"]
 UNITS: tuple[Unit, ...] = ("usd", "tokens", "minutes")
 WARNS_AT = 0.8
+# What a Job needs at least: with less left, a budget is used up.
+LEAST: Mapping[Unit, float] = {"usd": 0.01, "tokens": 1, "minutes": 1}
+# An agent reports once a minute, and ends itself after the call that exceeds its limit.
+ALLOWANCE = 1.1
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class GroupBudget:
-    """A group's day: its limits, and what its Jobs have used so far, by unit."""
+    """A group's day: its limits, what its Jobs have used so far, and what those that run may still
+    use (`reserved`), by unit."""
 
     group: str
     limits: Limits
     used: Mapping[Unit, float]
     ends_at: datetime
+    reserved: Mapping[Unit, float] = field(default_factory=dict)
 
     def ratio(self, unit: Unit) -> float:
         return self.used.get(unit, 0.0) / self.limits.limits[unit]
@@ -56,6 +62,9 @@ class GroupBudget:
     def reached(self, ratio: float) -> list[Unit]:
         """Return the units of which so much is used."""
         return [unit for unit in UNITS if unit in self.limits.limits and self.ratio(unit) >= ratio]
+
+    def is_used_up(self) -> bool:
+        return bool(self._spent(self.used))
 
     def reason(self) -> str:
         """Return why no Job of the group starts; empty where one may.
@@ -65,13 +74,53 @@ class GroupBudget:
         >>> GroupBudget("shop", Limits("shop", "UTC", {"usd": 20}), {"usd": 20.5}, at).reason()
         'the budget of group shop is used up: $20.50 of $20.00; it starts at 2026-03-03 00:00 UTC'
         """
-        spent = [self.amounts(unit) for unit in self.reached(1.0)]
-        if not spent:
-            return ""
-        until = f"{self.ends_at:%Y-%m-%d %H:%M %Z}"
-        return (
-            f"the budget of group {self.group} is used up: {', '.join(spent)}; it starts at {until}"
-        )
+        if spent := self._spent(self.used):
+            amounts = ", ".join(self.amounts(unit) for unit in spent)
+            until = f"{self.ends_at:%Y-%m-%d %H:%M %Z}"
+            return f"the budget of group {self.group} is used up: {amounts}; it starts at {until}"
+        if self._spent(self._claimed()):
+            return (
+                f"jobs that run may use what is left of the budget of group {self.group}; it "
+                "starts when one of them ends and leaves enough"
+            )
+        return ""
+
+    def grant(self, places: int) -> dict[Unit, float]:
+        """Return what the next Job may use where so many Jobs may start now: an equal share of what
+        is left, but what a Job needs at least.
+
+        >>> from datetime import UTC
+        >>> limits = Limits("shop", "UTC", {"usd": 20})
+        >>> day = GroupBudget("shop", limits, {"usd": 8}, datetime(2026, 3, 3, tzinfo=UTC))
+        >>> first = day.grant(2)
+        >>> first, day.reserving(first).grant(1)
+        ({'usd': 6.0}, {'usd': 6.0})
+        """
+        claimed = self._claimed()
+        return {
+            unit: max((limit - claimed[unit]) / places, LEAST[unit])
+            for unit, limit in self.limits.limits.items()
+        }
+
+    def reserving(self, granted: Mapping[Unit, float]) -> GroupBudget:
+        """Return the budget after the start of a Job that may use so much."""
+        reserved = {unit: self.reserved.get(unit, 0.0) + granted[unit] for unit in granted}
+        return replace(self, reserved=reserved)
+
+    def _claimed(self) -> dict[Unit, float]:
+        return {
+            unit: self.used.get(unit, 0.0) + self.reserved.get(unit, 0.0)
+            for unit in self.limits.limits
+        }
+
+    def _spent(self, amounts: Mapping[Unit, float]) -> list[Unit]:
+        """Return the units of which less is left than a Job needs."""
+        limits = self.limits.limits
+        return [
+            unit
+            for unit in UNITS
+            if unit in limits and limits[unit] - amounts.get(unit, 0.0) < LEAST[unit]
+        ]
 
     def amounts(self, unit: Unit) -> str:
         used, limit = (
@@ -79,14 +128,33 @@ class GroupBudget:
         )
         return f"{used} of {limit}"
 
-    def environment(self) -> dict[str, str]:
-        """Return what a Job may use at its start, for its agent's own limits."""
-        limits = self.limits.limits
-        left = {unit: max(0.0, limits[unit] - self.used.get(unit, 0.0)) for unit in limits}
-        return {
-            f"BUDGET_{unit.upper()}": f"{rest:.2f}" if unit == "usd" else str(int(rest))
-            for unit, rest in left.items()
-        }
+
+def environment(granted: Mapping[Unit, float]) -> dict[str, str]:
+    """Return what a Job may use, for its agent's own limits.
+
+    >>> environment({"usd": 4.379, "minutes": 12.5})
+    {'BUDGET_USD': '4.37', 'BUDGET_MINUTES': '12'}
+    """
+    return {
+        f"BUDGET_{unit.upper()}": f"{int(most * 100) / 100:.2f}" if unit == "usd" else f"{most:.0f}"
+        for unit, most in granted.items()
+    }
+
+
+def overspent(granted: Mapping[Unit, float], used: Mapping[Unit, float]) -> str:
+    """Return what a Job has used beyond what it was granted and `ALLOWANCE`; empty if nothing.
+
+    Minutes are not among it: its deadline ends it.
+
+    >>> overspent({"usd": 5.0}, {"usd": 5.4}), overspent({"usd": 5.0}, {"usd": 5.6})
+    ('', 'it has used $5.60, and might use $5.00')
+    """
+    over = [
+        f"{amount(unit, used.get(unit, 0.0))}, and might use {amount(unit, most)}"
+        for unit, most in granted.items()
+        if unit != "minutes" and used.get(unit, 0.0) > most * ALLOWANCE
+    ]
+    return f"it has used {'; '.join(over)}" if over else ""
 
 
 def amount(unit: Unit, value: float) -> str:

@@ -1,7 +1,7 @@
 """What groups have used of their budgets today, by the Jobs that were launched today.
 
-Minutes are those of the Jobs; money and tokens are what agents report with their outputs, so a Job
-that runs counts by its minutes alone.
+Minutes are those of the Jobs; money and tokens are what agents report, while they work and at their
+end. What a Job was granted at its start and has not used is reserved for it while it is active.
 """
 
 from __future__ import annotations
@@ -9,8 +9,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from functions.events.agent import AgentUsage
 from functions.job_launcher import facts
-from functions.job_launcher.budget import UNITS, WARNS_AT, GroupBudget, Unit, limits_of
+from functions.job_launcher.budget import (
+    UNITS,
+    WARNS_AT,
+    GroupBudget,
+    Unit,
+    limits_of,
+    overspent,
+)
 from functions.job_launcher.routes.source import routes_of
 from functions.job_launcher.tables import JobRow, changes_row, row_of
 from functions.kit.context import Context
@@ -18,12 +26,20 @@ from functions.kit.durable import Connection
 
 MAX_REPORTS = 100  # in one run, of requests that wait
 
-USAGE = "coalesce(agent->'usage', approval_details->'usage')"
-USED = f"""coalesce(sum(({USAGE}->>'cost_usd')::float8), 0) AS usd,
-    coalesce(sum(coalesce(({USAGE}->>'input_tokens')::float8, 0)
-                 + coalesce(({USAGE}->>'output_tokens')::float8, 0)), 0) AS tokens,
-    coalesce(sum(extract(epoch FROM coalesce(ended_at, $1) - started_at)::float8 / 60), 0)
-        AS minutes"""
+# Of one Job, by unit.
+_USES: dict[Unit, str] = {
+    "usd": "coalesce((usage->>'cost_usd')::float8, 0)",
+    "tokens": "coalesce((usage->>'input_tokens')::float8, 0)"
+    " + coalesce((usage->>'output_tokens')::float8, 0)",
+    "minutes": "coalesce(extract(epoch FROM coalesce(ended_at, $1) - started_at)::float8 / 60, 0)",
+}
+USED = ", ".join(f"coalesce(sum({_USES[unit]}), 0) AS {unit}" for unit in UNITS)
+_LEASED = "state = 'queued' AND launching_until > clock_timestamp()"
+_RESERVED = ", ".join(
+    f"""coalesce(sum(greatest(0, (granted->>'{unit}')::float8 - ({_USES[unit]})))
+        FILTER (WHERE state IN ('starting', 'running') OR {_LEASED}), 0) AS reserved_{unit}"""
+    for unit in UNITS
+)
 
 
 async def read(ctx: Context, connection: Connection) -> dict[str, GroupBudget]:
@@ -36,33 +52,54 @@ async def read(ctx: Context, connection: Connection) -> dict[str, GroupBudget]:
             limits = limits_of(row["group_name"], budgets)
             if limits is not None and limits.time_zone == zone:
                 used: dict[Unit, float] = {unit: row[unit] for unit in UNITS}
-                ends_at = limits.day(now)[1]
-                found[row["group_name"]] = GroupBudget(row["group_name"], limits, used, ends_at)
+                reserved: dict[Unit, float] = {unit: row[f"reserved_{unit}"] for unit in UNITS}
+                group, ends_at = row["group_name"], limits.day(now)[1]
+                found[group] = GroupBudget(group, limits, used, ends_at, reserved)
     return found
 
 
 async def _used(connection: Connection, now: datetime, begin: datetime) -> list[Any]:
     found: list[Any] = await connection.fetch(
-        f"""SELECT group_name, {USED} FROM job
-            WHERE group_name <> '' AND launched_at >= $2 GROUP BY group_name
-            UNION ALL
-            SELECT DISTINCT group_name, 0.0, 0.0, 0.0 FROM job AS waiting
-            WHERE group_name <> '' AND state = 'queued' AND NOT EXISTS (
-                SELECT FROM job WHERE group_name = waiting.group_name AND launched_at >= $2)""",
+        f"""SELECT group_name, {USED}, {_RESERVED} FROM job
+            WHERE group_name <> '' AND (launched_at >= $2 OR state = 'queued')
+            GROUP BY group_name""",
         *(now, begin),
     )
     return found
 
 
-def held(budgets: dict[str, GroupBudget]) -> dict[str, str]:
-    """Return why no Job starts, by group."""
-    return {group: reason for group, one in budgets.items() if (reason := one.reason())}
+def used_up(budgets: dict[str, GroupBudget]) -> list[GroupBudget]:
+    """Return those of which nothing is left today."""
+    return [one for one in budgets.values() if one.is_used_up()]
+
+
+async def report_usage(tx: Connection, job_id: str, usage: AgentUsage) -> None:
+    """Store what a Job's agent reports; it never becomes less, as reports may overtake another."""
+    known = await tx.fetchval("SELECT usage FROM job WHERE id = $1 FOR UPDATE", job_id)
+    stored = usage.at_least(AgentUsage.model_validate(known or {})).model_dump(mode="json")
+    if any(value is not None for value in stored.values()):
+        await tx.execute("UPDATE job SET usage = $2 WHERE id = $1", job_id, stored)
+
+
+async def over_their_grant(connection: Connection) -> list[tuple[JobRow, str]]:
+    """Return the Jobs that report more than they were granted, and how much."""
+    rows = await connection.fetch(
+        """SELECT * FROM job WHERE state IN ('starting', 'running') AND cancel IS NULL
+           AND granted IS NOT NULL AND usage IS NOT NULL ORDER BY position"""
+    )
+    found = []
+    for row in map(row_of, rows):
+        usage = AgentUsage.model_validate(row.usage)
+        used: dict[Unit, float] = {"usd": usage.cost_usd or 0.0, "tokens": usage.tokens}
+        if why := overspent(row.granted or {}, used):
+            found.append((row, f"{why} of the budget of group {row.request.group}"))
+    return found
 
 
 async def keep_waiting(ctx: Context) -> None:
     """Let the time that requests wait for their budget be none of the queue."""
     async with ctx.store.transaction() as tx:
-        groups = list(held(await read(ctx, tx)))
+        groups = [one.group for one in used_up(await read(ctx, tx))]
         if groups:
             await tx.execute(
                 """UPDATE job SET waits_since = $2
@@ -88,7 +125,7 @@ async def report(ctx: Context) -> None:
 
 
 async def _held_rows(connection: Connection, budgets: dict[str, GroupBudget]) -> list[Any]:
-    groups = [budgets[group] for group in held(budgets)]
+    groups = used_up(budgets)
     found: list[Any] = await connection.fetch(
         """SELECT job.* FROM job JOIN jsonb_to_recordset($1) AS held (name text, until timestamptz)
            ON group_name = name WHERE state = 'queued' AND approval IS NULL AND cancel IS NULL

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from functions.events.approval import Stage
 from functions.events.job import JobKind
+from functions.job_launcher.budget import GroupBudget, Unit
 
 Object = Mapping[str, Any]
 State = Literal["queued", "starting", "running", "succeeded", "failed", "cancelled"]
@@ -131,10 +132,12 @@ class QueuedRequest:
 
 @dataclass(frozen=True)
 class QueueDecision:
-    """The names of the Jobs that are due, and why each of the others waits."""
+    """The names of the Jobs that are due, why each of the others waits, and what those that are due
+    may use of their group's budget."""
 
     due: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    grants: dict[str, Mapping[Unit, float]] = field(default_factory=dict)
 
 
 def decide_queue(
@@ -144,18 +147,19 @@ def decide_queue(
     now: datetime,
     *,
     group_limit: int | None = None,
-    held: Mapping[str, str] | None = None,
+    budgets: Mapping[str, GroupBudget] | None = None,
 ) -> QueueDecision:
     """Return which queued requests, oldest first, the limits allow.
 
     `active` counts the active Jobs of each group; `group_limit` holds for requests without a limit
-    of their own; `held` are groups of which none starts, and why. A request that waits for a time
-    blocks its own group only.
+    of their own; `budgets` are those of groups. A request that waits for a time blocks its own
+    group only.
 
     >>> first, second = (QueuedRequest(name, "repo", 1) for name in "ab")
     >>> decide_queue([first, second], {}, 10, datetime(2026, 1, 1))
-    QueueDecision(due=['a'], reasons={'b': '1 of 1 jobs of group repo are active'})
+    QueueDecision(due=['a'], reasons={'b': '1 of 1 jobs of group repo are active'}, grants={})
     """
+    left = dict(budgets or {})
     decision = QueueDecision()
     counts = Counter(dict(active))
     total = sum(counts.values())
@@ -163,8 +167,8 @@ def decide_queue(
     for request in queued:
         name, group = request.job_id, request.group
         max_of_group = request.group_limit if request.group_limit is not None else group_limit
-        if held and group in held:
-            decision.reasons[name] = held[group]
+        if group in left and (reason := left[group].reason()):
+            decision.reasons[name] = reason
         elif group and group in blocked_by:
             decision.reasons[name] = f"behind {blocked_by[group]} of group {group}"
         elif request.not_before is not None and request.not_before > now:
@@ -177,6 +181,13 @@ def decide_queue(
             decision.reasons[name] = f"{total} of {limit} jobs are active"
         else:
             decision.due.append(name)
+            if group in left:
+                places = limit - total
+                if max_of_group is not None:
+                    places = min(places, max_of_group - counts[group])
+                granted = left[group].grant(places)
+                decision.grants[name] = granted
+                left[group] = left[group].reserving(granted)
             counts[group] += 1
             total += 1
     return decision

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, get_args
 
-from functions.job_launcher.budget_usage import USAGE, USED
+from functions.job_launcher.budget_usage import USED
 from functions.job_launcher.decide import State
 from functions.job_launcher.tables import JobRow, row_of
 from functions.kit.durable import Connection
@@ -46,8 +46,8 @@ async def costs(tx: Connection, now: datetime, since: datetime) -> list[dict[str
     rows = await tx.fetch(
         f"""SELECT coalesce(request->>'github', '') AS repository, request->>'issue' AS issue,
                 min(task_id) AS task_id, group_name AS group, count(*) AS jobs, {USED},
-                coalesce(sum(({USAGE}->>'turns')::bigint), 0)::bigint AS turns,
-                count({USAGE}) AS reported
+                coalesce(sum((usage->>'turns')::bigint), 0)::bigint AS turns,
+                count(usage) AS reported
             FROM job WHERE launched_at >= $2
             GROUP BY 1, 2, group_name, CASE WHEN request->>'issue' IS NULL THEN task_id END
             ORDER BY usd DESC, tokens DESC, minutes DESC LIMIT {MAX_COSTS}""",

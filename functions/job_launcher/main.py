@@ -1,7 +1,7 @@
 """Turn requests into Kubernetes Jobs, exactly one for each, and follow them to their end.
 
 in      any event that a route names; JobCancelRequested, JobRetryRequested, TaskUpdateRequested;
-        AgentDelivered, AgentUndelivered, ApprovalRequested of outputs;
+        AgentUsed, AgentDelivered, AgentUndelivered, ApprovalRequested of outputs;
         ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
         JobHeld, BudgetWarned: once a day;
@@ -24,6 +24,7 @@ from functions.events.agent import (
     AgentDelivered,
     AgentRefused,
     AgentUndelivered,
+    AgentUsed,
 )
 from functions.events.approval import ApprovalRequested
 from functions.events.base import AnyEvent, Event
@@ -33,7 +34,7 @@ from functions.events.webhook import (
     JobRetryRequested,
     TaskUpdateRequested,
 )
-from functions.job_launcher import outcome, tables
+from functions.job_launcher import budget_usage, outcome, tables
 from functions.job_launcher.api import ROUTES
 from functions.job_launcher.commands import (
     approvals,
@@ -114,6 +115,7 @@ async def job_launcher(
     event: JobCancelRequested
     | JobRetryRequested
     | TaskUpdateRequested
+    | AgentUsed
     | AgentDelivered
     | AgentUndelivered
     | ApprovalRequested
@@ -128,7 +130,11 @@ async def job_launcher(
         ctx.on_commit(lambda: controller.sweep(ctx))
         return []
     ctx.on_commit(lambda: controller.launch(ctx))
+    if isinstance(event, AgentUsed | AgentDelivered | AgentUndelivered | ApprovalRequested):
+        await budget_usage.report_usage(tx, event.job_id, event.usage)
     match event:
+        case AgentUsed():
+            return []
         case AgentDelivered() | AgentUndelivered():
             await tables.set_agent(tx, event.job_id, outcome.result_of(event))
             return []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from functions.job_launcher.budget import Unit
 from functions.job_launcher.decide import QueuedRequest
 from functions.job_launcher.tables import NOT_LEASED, JobRow, changes_row, row_of
 from functions.kit.durable import Connection
@@ -41,13 +42,19 @@ async def active_by_group(tx: Connection) -> dict[str, int]:
     return {row["group_name"]: row["n"] for row in rows}
 
 
-async def lease(tx: Connection, ids: Sequence[str], lease_s: float) -> list[JobRow]:
-    """Lease requests for the creation of their Jobs; return them, oldest first."""
+async def lease(
+    tx: Connection,
+    ids: Sequence[str],
+    lease_s: float,
+    grants: Mapping[str, Mapping[Unit, float]],
+) -> list[JobRow]:
+    """Lease requests for the creation of their Jobs, with what each may use of its group's budget;
+    return them, oldest first."""
     rows = await tx.fetch(
-        """UPDATE job SET launching_until = clock_timestamp() + make_interval(secs => $2)
+        """UPDATE job SET launching_until = clock_timestamp() + make_interval(secs => $2),
+               granted = $3::jsonb -> id
            WHERE id = ANY($1) AND state = 'queued' AND cancel IS NULL RETURNING *""",
-        list(ids),
-        lease_s,
+        *(list(ids), lease_s, {name: dict(granted) for name, granted in grants.items()}),
     )
     return sorted((row_of(row) for row in rows), key=lambda row: row.position)
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from functions.events.approval import Stage
+from functions.job_launcher.budget import Unit
 from functions.job_launcher.decide import Approval, JobRequest, SecretKey, State, Workspace
 from functions.kit.durable import Connection, Rule, rule
 
@@ -46,10 +47,21 @@ class JobRow:
     ending: Mapping[str, Any]
     # What came of its agent's outputs, as in `outcome.result_of`.
     agent: Mapping[str, Any] | None
+    # What it may use of its group's budget, by unit; None without one.
+    granted: Mapping[Unit, float] | None
+    # What its agent reports, as `AgentUsage`.
+    usage: Mapping[str, Any] | None
 
     @property
     def id(self) -> str:
         return self.request.job_id
+
+    @property
+    def deadline_s(self) -> int:
+        """Its route's, or what its group's budget leaves it."""
+        minutes = (self.granted or {}).get("minutes")
+        wanted = self.request.deadline_s
+        return wanted if minutes is None else min(wanted, int(minutes * 60))
 
 
 async def insert(

@@ -25,7 +25,8 @@ async def row_and_reason(ctx: Context, job_id: str) -> tuple[JobRow, str]:
 def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False) -> dict[str, Any]:
     """Return a Job as the API shows it.
 
-    `outcome` and its `result` are as in `outcome`; both None as long as nothing came of it.
+    `outcome` and its `result` are as in `outcome`; both None as long as nothing came of it. `usage`
+    is what its agent reports, `granted` what it may use of its group's budget.
     `approval` is what waits for a user, `start` or `outputs`, `approval_details` what the agent has
     made, and `approvals` are what users have decided.
     """
@@ -35,6 +36,8 @@ def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False)
         "state": row.state,
         "outcome": outcome_of_row(row),
         "result": outcome.result(row.agent, with_report=with_report),
+        "usage": dict(row.usage) if row.usage else None,
+        "granted": dict(row.granted) if row.granted else None,
         "reason": reason_of(row, decision),
         "kind": request.kind,
         "task_id": request.task_id,
@@ -97,7 +100,7 @@ async def read_queue(ctx: Context, connection: Any) -> QueueDecision:
         settings.job_concurrency,
         ctx.now(),
         group_limit=settings.job_group_concurrency,
-        held=budget_usage.held(await budget_usage.read(ctx, connection)),
+        budgets=await budget_usage.read(ctx, connection),
     )
 
 

@@ -15,7 +15,11 @@ from dataclasses import replace
 
 from functions.job_launcher import budget_usage, queue, tables
 from functions.job_launcher.controller import reconcile
-from functions.job_launcher.controller.launching import launch_batch, stop_cancelled
+from functions.job_launcher.controller.launching import (
+    launch_batch,
+    stop_cancelled,
+    stop_overspent,
+)
 from functions.job_launcher.controller.sweep import sweep
 from functions.job_launcher.kubernetes import job_calls, manifest
 from functions.kit.clients.kubernetes import Change
@@ -91,6 +95,7 @@ class Controller:
 
     async def _launch(self) -> None:
         await stop_cancelled(self._limited())
+        await stop_overspent(self._limited())
         while await launch_batch(self._limited()):
             self._reconcile_early()
             # A request may have been cancelled while its Job was being created.

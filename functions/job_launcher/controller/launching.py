@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from functions import job_grant
 from functions.job_launcher import budget_usage, queue, tables
-from functions.job_launcher.budget import GroupBudget
+from functions.job_launcher.budget import environment
 from functions.job_launcher.controller import reconcile
 from functions.job_launcher.decide import JobRequest, decide_queue
 from functions.job_launcher.facts import settled
@@ -69,6 +69,16 @@ async def stop_cancelled(ctx: Context) -> None:
         await reconcile.stop(ctx, row)
 
 
+async def stop_overspent(ctx: Context) -> None:
+    """End the Jobs that report more than they may use; what they have done is kept."""
+    async with ctx.store.connection() as connection:
+        found = await budget_usage.over_their_grant(connection)
+    for number, (row, why) in enumerate(found):
+        if number and ctx.remaining_s < MIN_REMAINING_S:
+            return
+        await reconcile.fail_and_stop(ctx, row, reconcile.BUDGET_USED_UP, why)
+
+
 async def _lease(ctx: Context) -> list[JobRow]:
     settings = ctx.settings(LauncherSettings)
     async with ctx.store.transaction() as tx:
@@ -80,20 +90,20 @@ async def _lease(ctx: Context) -> list[JobRow]:
             settings.job_concurrency,
             ctx.now(),
             group_limit=settings.job_group_concurrency,
-            held=budget_usage.held(of_groups),
+            budgets=of_groups,
         )
         # Longer than any run of the controller: no other process takes it meanwhile.
         lease_s = float(ctx.resources.process.timeout_seconds)
-        rows = await queue.lease(tx, found.due[:MAX_BATCH], lease_s)
-        return [_with_budget(row, of_groups.get(row.request.group)) for row in rows]
+        rows = await queue.lease(tx, found.due[:MAX_BATCH], lease_s, found.grants)
+        return [_within_grant(row) for row in rows]
 
 
-def _with_budget(row: JobRow, budget: GroupBudget | None) -> JobRow:
-    """Return the row; its agent's environment has what its group may still use today."""
-    if budget is None:
+def _within_grant(row: JobRow) -> JobRow:
+    """Return the row; its Job has what it may use as its deadline, and in its environment."""
+    if row.granted is None:
         return row
-    env = {**row.request.env, **budget.environment()}
-    return replace(row, request=replace(row.request, env=env))
+    env = {**row.request.env, **environment(row.granted)}
+    return replace(row, request=replace(row.request, env=env, deadline_s=row.deadline_s))
 
 
 async def _launch(ctx: Context, row: JobRow) -> job_calls.LaunchResult:

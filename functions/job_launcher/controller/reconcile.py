@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
 from functions.job_launcher import tables
+from functions.job_launcher.budget import amount
 from functions.job_launcher.decide import (
     AROUND,
     ENDED,
@@ -31,6 +32,9 @@ from functions.kit.errors import FunctionError, shortened
 
 logger = logging.getLogger(__name__)
 
+# A Job has used what its group's budget leaves it.
+BUDGET_USED_UP = "BudgetUsedUp"
+
 
 async def reconcile_job(
     ctx: Context, row: JobRow, job: dict[str, Any], *, deleted: bool = False
@@ -44,7 +48,7 @@ async def reconcile_job(
     elif status.state == "succeeded":
         await _succeeded(ctx, row, status)
     elif status.state == "failed":
-        await fail(ctx, row, status.reason or "Failed", status.message, status)
+        await fail(ctx, row, *_why_failed(row, status), status)
     elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
             await _started(ctx, settlement, row, status)
@@ -87,14 +91,28 @@ async def stop(ctx: Context, row: JobRow) -> None:
     await cancelled(ctx, row, row.cancel or "cancelled by request")
 
 
+def _why_failed(row: JobRow, status: JobStatus) -> tuple[str, str]:
+    """Return the reason and the message; a deadline that a budget has set is the budget's."""
+    if status.reason == "DeadlineExceeded" and row.deadline_s < row.request.deadline_s:
+        minutes = amount("minutes", row.deadline_s / 60)
+        return BUDGET_USED_UP, f"it might use {minutes} of the budget of group {row.request.group}"
+    return status.reason or "Failed", status.message
+
+
 async def fail_not_started(ctx: Context, row: JobRow) -> None:
-    """Fail a Job whose pod did not start in time, and delete it.
+    """Fail a Job whose pod did not start in time, and delete it."""
+    limit_s = ctx.settings(LauncherSettings).job_start_seconds
+    reason = row.reason or "Kubernetes gives no reason"
+    await fail_and_stop(ctx, row, "NotStarted", f"not within {limit_s} s: {reason}")
+
+
+async def fail_and_stop(ctx: Context, row: JobRow, reason: str, message: str) -> None:
+    """Fail a Job and delete it.
 
     In this order: a watch that sees the deletion first would store it as cancelled.
     """
-    limit_s = ctx.settings(LauncherSettings).job_start_seconds
-    reason = row.reason or "Kubernetes gives no reason"
-    await fail(ctx, row, "NotStarted", f"not within {limit_s} s: {reason}")
+    status = JobStatus("failed", row.started_at) if row.state == "running" else None
+    await fail(ctx, row, reason, message, status)
     try:
         await job_calls.stop(ctx.cluster, row.id)
     except FunctionError as error:

@@ -36,12 +36,13 @@ _RESOURCES: Object = {
 
 def environment(workspace: Workspace) -> dict[str, str]:
     """Return the variables that describe the workspace to the agent."""
+    files = {"OUTPUTS_FILE": OUTPUTS_FILE, "USAGE_FILE": f"{WORKSPACE}/usage.json"}
     if not workspace.repository:
-        return {"OUTPUTS_FILE": OUTPUTS_FILE}
+        return files
     return {
         "REPOSITORY_DIR": REPOSITORY_AT,
         "BRANCH": workspace.branch,
-        "OUTPUTS_FILE": OUTPUTS_FILE,
+        **files,
         "SESSION_FILE": f"{WORKSPACE}/session",
     }
 

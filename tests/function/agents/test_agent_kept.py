@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from functions.agent_outputs import tables
@@ -14,6 +16,7 @@ from functions.events.job import JobCancelled, JobFailed, JobSucceeded
 from functions.job_grant import signed
 from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
+from tests.support import eventually
 from tests.support.agent_world import CHANGED, KEY, REPOSITORY, WANTED, AgentWorld, Pod
 
 ENDED = "Evicted: The node was low on resource: memory."
@@ -91,6 +94,98 @@ async def test_only_what_is_new_is_posted(agents: AgentWorld) -> None:
     pod.write({"src/half.py": "half = 2\n"})
     await pod.checkpoint()
     assert len(posted) == 2
+
+
+def uses(pod: Pod, **usage: float) -> None:
+    pod.places.usage.parent.mkdir(parents=True, exist_ok=True)
+    pod.places.usage.write_text(json.dumps(usage))
+
+
+async def test_what_an_agent_uses_is_reported_while_it_works_and_of_a_lost_pod(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.write(CHANGED)
+    uses(pod, turns=1, cost_usd=0.25)
+    for _ in range(3):
+        await pod.checkpoint()
+    await agents.cluster.relayed()
+    assert [fact["usage"]["cost_usd"] for fact in agents.emitted()] == [0.25], "once"
+    kept = await size_of_checkpoint(agents)
+    uses(pod, turns=4, cost_usd=1.5)
+    await pod.checkpoint()
+    await agents.cluster.relayed()
+    assert await size_of_checkpoint(agents) == kept, "its work is kept, without a second post"
+    await tell(agents, failed(pod, agents))
+    await agents.minute(3)
+
+    _, second, lost = await emitted(agents, "used", "used", "undelivered")
+    assert second["usage"]["turns"] == 4
+    assert (lost["reason"], lost["kept"], lost["usage"]["cost_usd"]) == ("lost", True, 1.5)
+
+
+async def emitted(agents: AgentWorld, *types: str) -> list[dict[str, Any]]:
+    """Wait until what was emitted is this, in this order."""
+
+    async def is_it() -> bool:
+        return [fact["type"] for fact in agents.emitted()] == list(types)
+
+    await eventually(is_it)
+    return agents.emitted()
+
+
+async def size_of_checkpoint(agents: AgentWorld) -> int:
+    connection = await asyncpg.connect(agents.environ["DATABASE_URL"])
+    size: int = await connection.fetchval("SELECT length(bundle) FROM agent_checkpoint")
+    await connection.close()
+    return size
+
+
+async def test_what_a_failed_agent_has_used_is_read_at_its_end(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    uses(pod, cost_usd=0.75, input_tokens=100)
+    for _ in range(2):
+        await pod.collect()
+    used, fact = await emitted(agents, "used", "undelivered")
+    assert used["usage"]["cost_usd"] == 0.75
+    assert (fact["reason"], fact["usage"]["cost_usd"]) == ("no_outputs", 0.75)
+
+
+async def test_outputs_hide_nothing_of_what_the_usage_file_has(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    uses(pod, cost_usd=5.0)
+    pod.says({"nothing_to_do": "It is fixed.", "usage": {"cost_usd": 0.01, "turns": 2}})
+    await pod.collect()
+    _, fact = await emitted(agents, "used", "undelivered")
+    assert (fact["usage"]["cost_usd"], fact["usage"]["turns"]) == (5.0, 2)
+
+
+async def test_a_repository_that_is_broken_hides_nothing_of_what_is_used(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    head = pod.places.repository / ".git" / "HEAD"
+    head.write_text("a" * 40 + "\n")
+    uses(pod, cost_usd=2.0)
+    await pod.checkpoint()
+    await agents.cluster.relayed()
+    assert [fact["usage"]["cost_usd"] for fact in agents.emitted()] == [2.0]
+
+
+async def test_a_usage_file_that_does_not_fit_costs_no_work(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.write(CHANGED)
+    for text in ("no JSON", '{"cost_usd": -1}', '{"cost_usd": "NaN"}', "x" * 20_000):
+        pod.places.usage.write_text(text)
+        await pod.checkpoint()
+    assert await size_of_checkpoint(agents) > 0
+    await agents.cluster.relayed()
+    assert agents.emitted() == []
 
 
 async def test_what_cannot_be_kept_is_kept_at_the_next_time(agents: AgentWorld) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from functions.agent_outputs.outputs import parse
 from functions.agent_pod import claude_code
+from functions.events.agent import AgentUsage
 from tests.support import eventually
 
 # Prints its next answer, after what it does, and remembers its arguments.
@@ -33,6 +34,8 @@ for name, text in step.get("writes", {{}}).items():
 if step.get("commits"):
     subprocess.run(["git", "add", "--all"], check=True)
     subprocess.run(["git", "commit", "--quiet", "-m", step["commits"]], check=True)
+for message in step.get("streams", []):
+    print(json.dumps(message), flush=True)
 if "hangs" in step:
     (home / "hangs").touch()
     time.sleep(60)
@@ -112,6 +115,13 @@ class Image:
         return found
 
     @property
+    def usage(self) -> dict[str, Any]:
+        text = (self.folder / "usage.json").read_text()
+        AgentUsage.model_validate_json(text)  # as agent-outputs does
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    @property
     def calls(self) -> list[list[str]]:
         lines = (self.folder / "bin" / "calls.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
@@ -137,6 +147,7 @@ class Image:
             "BRANCH": "agent/42",
             "JOB_KIND": kind,
             "SESSION_FILE": str(self.folder / "session"),
+            "USAGE_FILE": str(self.folder / "usage.json"),
             "EVENT_TYPE": "com.github.issue.labeled",
             "CLAUDE_WAIT_S": "0",
             **(environ or {}),
@@ -195,7 +206,7 @@ def test_its_work_becomes_a_pull_request(image: Image, commits: str) -> None:
     assert image.git("status", "--porcelain") == ""
     [call] = image.calls
     assert call[call.index("--permission-mode") + 1] == "bypassPermissions"
-    assert call[call.index("--output-format") + 1] == "json"
+    assert call[call.index("--output-format") + 1] == "stream-json"
     assert call[-2:] == ["--max-turns", "40"]
     assert (image.folder / "bin" / "quiet").read_text() == "1"
 
@@ -204,6 +215,62 @@ def test_what_the_group_has_left_today_is_its_limit(image: Image) -> None:
     assert image.run({"prints": DONE}, environ={"BUDGET_USD": "8.75"})[0] == 0
     [call] = image.calls
     assert call[-2:] == ["--max-budget-usd", "8.75"]
+
+
+def test_a_run_after_a_limit_of_the_model_may_use_what_the_one_before_has_left(
+    image: Image,
+) -> None:
+    begun = {**LIMITED, "num_turns": 3, "total_cost_usd": 1.5}
+    work = {"writes": {"basket.py": "items\n"}, "prints": DONE}
+    code, printed = image.run({"prints": begun, "exits": 1}, work, environ={"BUDGET_USD": "2.00"})
+    assert code == 0, printed
+    limits = [call[call.index("--max-budget-usd") + 1] for call in image.calls]
+    assert limits == ["2.00", "0.50"]
+    assert image.usage["cost_usd"] == pytest.approx(1.5 + 0.4213)
+
+
+def test_without_anything_left_there_is_no_further_run(image: Image) -> None:
+    begun = {**LIMITED, "num_turns": 3, "total_cost_usd": 2.0}
+    code, printed = image.run({"prints": begun, "exits": 1}, environ={"BUDGET_USD": "2.00"})
+    assert (code, "the Job's budget of $2.00 is used up" in printed) == (1, True), printed
+    assert len(image.calls) == 1
+    assert image.usage["cost_usd"] == 2.0
+
+
+def message(id: str, **usage: int) -> dict[str, Any]:
+    return {"type": "assistant", "message": {"id": id, "usage": usage}}
+
+
+async def test_what_it_has_used_is_known_while_it_works_and_after_it_was_stopped(
+    image: Image,
+) -> None:
+    """A message comes once for each of its blocks, with all that it has used by then."""
+    streams = [
+        message("a", input_tokens=1000, cache_read_input_tokens=10_000, output_tokens=10),
+        message("a", input_tokens=1000, cache_read_input_tokens=10_000, output_tokens=100),
+        message("b", input_tokens=3000, output_tokens=400),
+    ]
+    process = image.starts(
+        {"streams": streams, "hangs": True, "prints": DONE},
+        environ={"CLAUDE_PRICES": "10,100"},
+    )
+
+    async def is_known() -> bool:
+        file = image.folder / "usage.json"
+        return file.exists() and image.usage["output_tokens"] == 500
+
+    await eventually(is_known)
+    while_it_works = image.usage
+    assert while_it_works == {
+        "turns": 2,
+        "input_tokens": 14_000,
+        "output_tokens": 500,
+        "cost_usd": pytest.approx((4000 + 1000) * 10e-6 + 500 * 100e-6),
+    }
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert image.usage == while_it_works
 
 
 def test_without_a_change_it_says_why(image: Image) -> None:

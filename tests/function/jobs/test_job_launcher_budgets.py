@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage
+from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage, AgentUsed
 from functions.kit import cloudevents
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -169,6 +170,140 @@ async def test_a_job_knows_what_its_group_may_still_use(world: World, clock: Clo
     await run(world, "b", code=code)
     await ended(world, "b")
     assert (await job(world, "b"))["last_lines"] == ["8.75 999000"]
+
+
+SLEEPS = "import time; time.sleep(600)"
+
+
+async def uses(world: World, id: str, **usage: float) -> None:
+    """Its agent reports what it has used so far, delivered twice."""
+    one = await job(world, id)
+    fact = AgentUsed(
+        job_id=one["job_id"],
+        task_id=one["task_id"],
+        route="run",
+        used_at=datetime(2026, 3, 2, 14, tzinfo=UTC),
+        usage=AgentUsage.model_validate(usage),
+    )
+    for _ in range(2):
+        assert (await world.tell(fact)).status_code == 202
+    await world.cluster.relayed()
+
+
+async def in_kubernetes(world: World) -> list[dict[str, Any]]:
+    answer = await world.api.get("/apis/batch/v1/namespaces/agents/jobs")
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+async def becomes(world: World, id: str, *states: str) -> dict[str, Any]:
+    async def is_it() -> bool:
+        await world.sweep()
+        return (await job(world, id))["state"] in states
+
+    await eventually(is_it, every_s=0.05)
+    return await job(world, id)
+
+
+async def test_jobs_that_start_at_once_may_use_no_more_than_is_left(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    routes = ROUTES.replace("group_limit: 1", "group_limit: 4")
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+        for id in ("a", "b", "c", "d"):
+            await run(world, id, code=SLEEPS)
+        for id in ("a", "b", "c", "d"):
+            await becomes(world, id, "running")
+        granted = [one["granted"]["usd"] for one in await world.jobs()]
+        assert granted == [2.5, 2.5, 2.5, 2.5]
+        [budget] = (await read(world, "/budgets"))["budgets"]
+        assert (budget["used"]["usd"], budget["reserved"]["usd"]) == (0.0, 10.0)
+        await uses(world, "a", cost_usd=1.0)
+        [budget] = (await read(world, "/budgets"))["budgets"]
+        assert (budget["used"]["usd"], budget["reserved"]["usd"]) == (1.0, 9.0)
+
+        await run(world, "e")
+        await world.tell(cancel(world, await job(world, "a")))
+        await ended(world, "e")
+        after = await job(world, "e")
+        assert after["granted"]["usd"] == 1.5, "what the first has left of its share"
+
+
+async def test_a_job_waits_while_others_may_use_what_is_left(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    """The route that asks second lets two work at a time, the first one alone."""
+    both = ROUTES.replace("group_limit: 1", "group_limit: 2").replace("- name: run", "- name: two")
+    both = both.replace("type: test.run", "type: test.two")
+    second = both[both.index("  - name: two") : both.index("  - name: never")]
+    routes = ROUTES.replace("  - name: never", second + "  - name: never")
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+        await run(world, "a", code=SLEEPS)
+        await becomes(world, "a", "running")
+        await world.tell(replace(asked("b", task="t-b", group=GROUP), type="test.two"))
+        await world.sweep()
+        waits = await job(world, "b")
+        assert waits["state"] == "queued"
+        assert waits["reason"].startswith("jobs that run may use what is left of the budget")
+        assert world.emitted("held") == [], "it waits for no other day"
+        await world.tell(cancel(world, await job(world, "a")))
+        await ended(world, "b")
+
+
+async def test_a_job_that_uses_more_than_it_may_is_ended(world: World) -> None:
+    await run(world, "a", code=SLEEPS)
+    await becomes(world, "a", "running")
+    assert len(await in_kubernetes(world)) == 1
+    await uses(world, "a", cost_usd=10.5)
+    assert (await job(world, "a"))["state"] == "running", "an agent ends itself a little late"
+    await uses(world, "a", cost_usd=11.5, input_tokens=10)
+    one = await becomes(world, "a", "failed")
+    assert one["reason"] == (
+        "BudgetUsedUp: it has used $11.50, and might use $10.00 of the budget of group acme/shop"
+    )
+    [failed] = once(world, "job")[-1:]
+    assert failed["reason"] == "BudgetUsedUp"
+
+    async def is_gone() -> bool:
+        await world.sweep()
+        return await in_kubernetes(world) == []
+
+    await eventually(is_gone, every_s=0.05)
+    assert (await job(world, "a"))["state"] == "failed"
+
+
+async def test_what_a_job_that_failed_has_used_counts_once(world: World, clock: Clock) -> None:
+    """Reports that come late, twice or after the end change nothing."""
+    await run(world, "a", code="raise SystemExit(3)")
+    await becomes(world, "a", "failed")
+    await uses(world, "a", cost_usd=4.0, input_tokens=100)
+    await uses(world, "a", cost_usd=1.0, input_tokens=50)
+    await has_cost(world, clock, "a", 4.0, input_tokens=100)
+    [budget] = (await read(world, "/budgets"))["budgets"]
+    assert budget["used"] == {"usd": 4.0, "tokens": 100.0}
+    [cost] = (await read(world, "/costs"))["costs"]
+    assert (cost["usd"], cost["tokens"], cost["reported"]) == (4.0, 100, 1)
+
+
+async def test_minutes_end_a_job_at_what_its_group_has_left(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own, at noon of its time zone
+    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+        for id, deadline in (("a", "7200"), ("b", "600")):
+            await world.tell(asked(id, task=id, group="shop", deadline=deadline))
+            await ended(world, id)
+        jobs = await in_kubernetes(world)
+        seconds = {
+            one["metadata"]["annotations"]["jobs.dsm.io/event-id"]: one["spec"][
+                "activeDeadlineSeconds"
+            ]
+            for one in jobs
+        }
+        assert 1780 <= seconds["a"] <= 1800
+        assert seconds["b"] == 600, "its route's"
 
 
 async def test_minutes_count_while_a_job_runs(
