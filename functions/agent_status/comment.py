@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions.agent_status import approvals
 from functions.agent_status.decide import Shown, awaited_by
 from functions.agent_status.markdown import line
 from functions.events.agent import AgentUsage
+from functions.kit.clients.url_path import path
 
 MAX_FILES = 20
 # What these reasons leave open, the Job's own end may say.
@@ -61,16 +63,27 @@ def marker(route: str) -> str:
     return f"<!-- dsm status {route} -->"
 
 
+@dataclass(frozen=True)
+class Around:
+    """What a comment shows beside its Jobs: what all agents have used on the issue so far, and the
+    console's URL, empty where none is known."""
+
+    jobs: int = 0
+    total: AgentUsage = field(default_factory=AgentUsage)
+    console_url: str = ""
+
+
 def text(
     route: str,
     jobs: Mapping[str, Mapping[str, Any]],
     replies: Sequence[Mapping[str, Any]] = (),
+    around: Around | None = None,
 ) -> str:
     """Return the comment: the newest Job in full, the others and replies in a line each."""
     lines, others = ["**No agent works on this.**"], []
     if jobs:
         job_id, *others = sorted(jobs, key=lambda job_id: -int(jobs[job_id]["number"]))
-        lines = [*_full(job_id, Shown(**jobs[job_id]))]
+        lines = [*_full(job_id, Shown(**jobs[job_id]), around or Around())]
     if replies:
         lines += ["", "Asked for:", ""]
         lines += [
@@ -83,7 +96,7 @@ def text(
     return "\n".join([*lines, "", f"<sub>Route `{route}`</sub>", marker(route)])
 
 
-def _full(job_id: str, job: Shown) -> list[str]:
+def _full(job_id: str, job: Shown, around: Around) -> list[str]:
     lines = [f"**{headline(job)}**"]
     agent = job.agent
     reported = agent or job.approvals.get("outputs") or {}
@@ -107,14 +120,24 @@ def _full(job_id: str, job: Shown) -> list[str]:
         lines += ["", f"Its network refused {names}."]
     if advice := _advice(job):
         lines += ["", advice]
+    usage = AgentUsage(**job.usage).at_least(AgentUsage(**reported.get("usage", {})))
+    all_jobs = f"{around.jobs} Jobs, {used(around.total)}" if around.jobs > 1 else ""
     rows = [
-        ("Job", f"`{job_id}`"),
+        ("Job", f"`{job_id}`{_links(job_id, around.console_url)}"),
         ("Started", job.started_at),
         ("Ended", job.ended_at),
-        ("Used", used(AgentUsage(**reported.get("usage", {})))),
+        ("Used", used(usage)),
+        ("All agents here so far", all_jobs),
     ]
     table = [f"| {name} | {value} |" for name, value in rows if value]
     return [*lines, "", "| | |", "|---|---|", *table]
+
+
+def _links(job_id: str, console_url: str) -> str:
+    if not console_url:
+        return ""
+    page = f"{console_url.rstrip('/')}{path('jobs', job_id)}"
+    return f" ([console]({page}), [log]({page}#panel-log))"
 
 
 def headline(job: Shown) -> str:
@@ -132,10 +155,15 @@ def headline(job: Shown) -> str:
         return _CONTAINERS[job.container]
     if job.state == "failed" and job.pod_reason in _LOST:
         return f"The agent was stopped: {_LOST[job.pod_reason][0]}."
+    if job.state == "failed" and _is_used_up(job):
+        return "The agent was stopped: it has used what it might of its group's budget."
     if agent:
         return _REASONS[agent["reason"]]
     if job.state == "succeeded" and job.outcome == "recorded":
         return "Recorded only: this machine cannot run the agent, so nothing was done."
+    if job.state == "queued" and job.place:
+        where = f"of group {line(job.group)}" if job.group else "in the queue"
+        return f"An agent is queued for this, number {job.place} {where}."
     return {
         "queued": "An agent is queued for this.",
         "running": "An agent is working on this.",
@@ -143,6 +171,10 @@ def headline(job: Shown) -> str:
         "failed": "The agent failed.",
         "cancelled": "The agent was stopped.",
     }[job.state]
+
+
+def _is_used_up(job: Shown) -> bool:
+    return job.reason.startswith("BudgetUsedUp")
 
 
 def _advice(job: Shown) -> str:
@@ -153,6 +185,8 @@ def _advice(job: Shown) -> str:
         return _SETUP
     if job.state == "failed" and job.pod_reason in _LOST:
         return f"{_LOST[job.pod_reason][1]} {_GOES_ON}{kept}".strip()
+    if _is_used_up(job):
+        return f"{_GOES_ON}{kept}"
     if job.agent:
         return f"{_NEXT.get(job.agent['reason'], _LABEL_AGAIN)}{kept}"
     return _LABEL_AGAIN if job.state in ("failed", "cancelled") else ""
@@ -164,7 +198,7 @@ def used(usage: AgentUsage) -> str:
     >>> used(AgentUsage(turns=14, input_tokens=51200, output_tokens=4100, cost_usd=0.42))
     '14 turns, 55,300 tokens, $0.42'
     """
-    tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+    tokens = usage.tokens
     parts: Sequence[str] = (
         f"{usage.turns} turns" if usage.turns is not None else "",
         f"{tokens:,} tokens" if tokens else "",

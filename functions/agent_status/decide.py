@@ -15,14 +15,18 @@ from functions.events.agent import (
     AgentFact,
     AgentRefused,
     AgentUndelivered,
+    AgentUsage,
+    AgentUsed,
 )
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested, Stage
+from functions.events.base import Event
 from functions.events.job import (
     BudgetWarned,
     JobCancelled,
     JobFact,
     JobFailed,
     JobHeld,
+    JobMoved,
     JobQueued,
     JobStarted,
     JobSucceeded,
@@ -56,10 +60,15 @@ class Shown:
     budget: str = ""
     pull_request: bool = False
     gives_outputs: bool = False
+    # Its place among those of its group that wait; 0 where it is not known.
+    group: str = ""
+    place: int = 0
+    moved_at: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
 
 def merged(
-    jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentFact | ApprovalFact
+    jobs: Mapping[str, Mapping[str, Any]], fact: JobFact | AgentUsed | AgentFact | ApprovalFact
 ) -> dict[str, Any]:
     """Return the Jobs of a thread with one more fact, the newest `MAX_JOBS` of them.
 
@@ -73,12 +82,25 @@ def merged(
     held = Shown(**jobs[fact.job_id]) if fact.job_id in jobs else Shown(last + 1)
     changed = {**asdict(held), **_change(held, fact)}
     if isinstance(fact, JobFact):
-        changed["gives_outputs"] = fact.gives_outputs
+        changed |= {"gives_outputs": fact.gives_outputs, "group": fact.group}
+    if usage := usage_in(fact):
+        known = AgentUsage.model_validate(held.usage)
+        changed["usage"] = usage.at_least(known).model_dump(mode="json")
     if isinstance(fact, JobQueued):
         changed["pull_request"] = fact.pull_request
     found = {**jobs, fact.job_id: changed}
     newest = sorted(found, key=lambda job_id: int(found[job_id]["number"]))[-MAX_JOBS:]
     return {job_id: dict(found[job_id]) for job_id in newest}
+
+
+def usage_in(fact: Event) -> AgentUsage | None:
+    """Return what a fact reports of an agent's use."""
+    return fact.usage if isinstance(fact, AgentUsed | AgentFact | ApprovalRequested) else None
+
+
+def is_minor(fact: Event) -> bool:
+    """Is it worth no edit of its own, but each minute?"""
+    return isinstance(fact, JobMoved | AgentUsed)
 
 
 def replied(
@@ -111,8 +133,13 @@ def is_asked_for(replies: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, Any]:
+def _change(held: Shown, fact: JobFact | AgentUsed | AgentFact | ApprovalFact) -> dict[str, Any]:
     match fact:
+        case AgentUsed():
+            return {}
+        case JobMoved():
+            at = fact.moved_at.isoformat()
+            return {"place": fact.place, "moved_at": at} if at > held.moved_at else {}
         case ApprovalRequested() | ApprovalDecided():
             data = fact.model_dump(mode="json", exclude=set(ApprovalFact.model_fields))
             known = held.approvals.get(fact.before) or {}
@@ -142,6 +169,8 @@ def _change(held: Shown, fact: JobFact | AgentFact | ApprovalFact) -> dict[str, 
         case JobCancelled():
             change = {"state": "cancelled", "ended_at": time(fact.ended_at)}
             change["reason"] = fact.reason[:500]
+        case JobQueued() if not held.moved_at:
+            change = {"state": "queued", "place": fact.place}
         case _:
             change = {"state": "queued"}
     if _RANK[change["state"]] < _RANK[held.state]:

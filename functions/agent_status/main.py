@@ -1,8 +1,8 @@
 """Keep a comment for each route on an issue, and a check run on a pull request: what agents do.
 
-in      JobQueued, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobFailed, JobCancelled,
-        AgentDelivered, AgentUndelivered, AgentRefused, AgentAnswered, ApprovalRequested,
-        ApprovalDecided; ScheduleDue(schedule="agent-status-sweep")
+in      JobQueued, JobMoved, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobFailed,
+        JobCancelled, AgentUsed, AgentDelivered, AgentUndelivered, AgentRefused, AgentAnswered,
+        ApprovalRequested, ApprovalDecided; ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -21,6 +21,7 @@ from functions.events.agent import (
     AgentRefused,
     AgentReply,
     AgentUndelivered,
+    AgentUsed,
 )
 from functions.events.approval import ApprovalDecided, ApprovalFact, ApprovalRequested
 from functions.events.base import Event
@@ -30,6 +31,7 @@ from functions.events.job import (
     JobFact,
     JobFailed,
     JobHeld,
+    JobMoved,
     JobQueued,
     JobStarted,
     JobSucceeded,
@@ -67,7 +69,7 @@ async def start(ctx: Context) -> None:
 
 async def ignores(event: Event, ctx: Context) -> bool:
     """Is it about no issue or pull request?"""
-    if not isinstance(event, JobFact | AgentFact | ApprovalFact):
+    if not isinstance(event, JobFact | AgentUsed | AgentFact | ApprovalFact):
         return False
     return not event.repository or event.issue is None
 
@@ -84,12 +86,14 @@ async def ignores(event: Event, ctx: Context) -> bool:
 )
 async def agent_status(
     event: JobQueued
+    | JobMoved
     | JobStarted
     | JobHeld
     | BudgetWarned
     | JobSucceeded
     | JobFailed
     | JobCancelled
+    | AgentUsed
     | AgentDelivered
     | AgentUndelivered
     | AgentRefused
@@ -112,5 +116,8 @@ async def agent_status(
             await tables.reply(ctx.tx, thread, replies, again=decide.is_asked_for(replies))
         return
     jobs = decide.merged(thread.jobs, event)
+    if usage := decide.usage_in(event):
+        at = (event.repository, event.issue)
+        await tables.use(ctx.tx, at, event.job_id, usage, ctx.now())
     if jobs != thread.jobs:
-        await tables.change(ctx.tx, thread, jobs)
+        await tables.change(ctx.tx, thread, jobs, minor=decide.is_minor(event))

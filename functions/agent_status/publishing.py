@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from functions.agent_status import check_run, comment, decide, tables
+from functions.agent_status.settings import StatusSettings
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
 from functions.kit.clients.service import typed
@@ -25,7 +26,6 @@ from functions.kit.process.background_work import LeasedWork
 
 logger = logging.getLogger(__name__)
 
-EDIT_EVERY = timedelta(seconds=10)
 # A refusal of GitHub may end with a permission that is given.
 REFUSED_DELAY_S = 600.0
 PERMISSIONS = {"issues": "write"}
@@ -69,14 +69,17 @@ class Publisher(LeasedWork[Thread]):
             logger.exception("status of %s", thread.key)
             return await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
         async with ctx.store.connection() as connection:
-            await tables.shown(connection, thread, ctx.now() + EDIT_EVERY, deleted=deleted)
+            await tables.shown(connection, thread, ctx.now(), deleted=deleted)
 
 
 async def _publish(ctx: Context, thread: Thread) -> bool:
     """Write the comment; True where a user has deleted it."""
     owner, _, name = thread.repository.partition("/")
     at = path("repos", owner, name)
-    body = {"body": comment.text(thread.route, thread.jobs, thread.replies)}
+    async with ctx.store.connection() as connection:
+        count, total = await tables.usage_on(connection, thread.repository, thread.issue)
+    around = comment.Around(count, total, ctx.settings(StatusSettings).console_url)
+    body = {"body": comment.text(thread.route, thread.jobs, thread.replies, around)}
     comment_id = thread.comment_id
     if comment_id is None and thread.attempts > 1:
         mark = comment.marker(thread.route)

@@ -7,9 +7,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from functions.events.agent import AgentUsage
 from functions.kit.durable import Connection, Rule, Store, rule
 
 RETENTION_DAYS = 90
+EDIT_EVERY_S = 10.0
+# Of what is worth no edit of its own.
+MINOR_EDIT_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,17 @@ class Thread:
         return self.repository, self.issue, self.route
 
 
-RETENTION: tuple[Rule, ...] = (rule("status_thread", "changed_at", RETENTION_DAYS),)
+RETENTION: tuple[Rule, ...] = (
+    rule("status_thread", "changed_at", RETENTION_DAYS),
+    rule("issue_usage", "used_at", RETENTION_DAYS),
+)
 _WAITS = "shown_version < version"
+# A change that presses is due at once where one waits that does not. While a process is at work on
+# the thread, or GitHub is away, that decides.
+_PRESSES = f"""pressing = true, due_at = CASE WHEN attempts > 0 OR shown_at IS NULL THEN due_at
+    ELSE shown_at + make_interval(secs => {EDIT_EVERY_S}) END"""
+_IS_MINOR = f"""due_at = CASE WHEN attempts > 0 OR shown_at IS NULL OR {_WAITS} THEN due_at
+    ELSE shown_at + make_interval(secs => {MINOR_EDIT_EVERY_S}) END"""
 
 
 async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thread:
@@ -54,9 +67,11 @@ async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thr
     return _thread(row)
 
 
-async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any]) -> None:
+async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any], *, minor: bool) -> None:
+    """Store the Jobs; a minor change makes an edit each minute at most."""
     await tx.execute(
-        """UPDATE status_thread SET jobs = $4, version = version + 1
+        f"""UPDATE status_thread SET jobs = $4, version = version + 1,
+               {_IS_MINOR if minor else _PRESSES}
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, dict(jobs)),
     )
@@ -67,7 +82,7 @@ async def reply(
 ) -> None:
     """Store the replies; with `again` the comment is written anew where a user deleted it."""
     await tx.execute(
-        """UPDATE status_thread SET replies = $4, version = version + 1,
+        f"""UPDATE status_thread SET replies = $4, version = version + 1, {_PRESSES},
                comment_deleted = comment_deleted AND NOT $5
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, list(replies), again),
@@ -77,7 +92,7 @@ async def reply(
 async def lease(tx: Connection, now: datetime, seconds: float) -> Thread | None:
     """Take the thread that has been due for longest, for this process and so long."""
     row = await tx.fetchrow(
-        f"""UPDATE status_thread SET attempts = attempts + 1,
+        f"""UPDATE status_thread SET attempts = attempts + 1, pressing = false,
                 leased_until = clock_timestamp() + make_interval(secs => $2)
             WHERE (repository, issue, route) = (
                 SELECT repository, issue, route FROM status_thread
@@ -141,18 +156,50 @@ async def replies_reacted(connection: Connection, thread: Thread) -> None:
     )
 
 
-async def shown(connection: Connection, thread: Thread, due_at: datetime, *, deleted: bool) -> None:
-    """Store that a version is shown; the next one is due at the earliest at `due_at`.
+async def use(
+    tx: Connection, key: tuple[str, int], job_id: str, usage: AgentUsage, at: datetime
+) -> None:
+    """Store what a Job has used on an issue; it never becomes less."""
+    known = await tx.fetchval("SELECT usage FROM issue_usage WHERE job_id = $1 FOR UPDATE", job_id)
+    stored = usage.at_least(AgentUsage.model_validate(known or {})).model_dump(mode="json")
+    await tx.execute(
+        """INSERT INTO issue_usage (job_id, repository, issue, usage, used_at)
+           VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT (job_id) DO UPDATE SET usage = excluded.usage, used_at = excluded.used_at""",
+        *(job_id, *key, stored, at),
+    )
+
+
+async def usage_on(connection: Connection, repository: str, issue: int) -> tuple[int, AgentUsage]:
+    """Return how many Jobs have reported what they used on an issue, and its sum."""
+    row = await connection.fetchrow(
+        """SELECT count(*)::int AS jobs, sum((usage->>'turns')::bigint)::bigint AS turns,
+               sum((usage->>'input_tokens')::bigint)::bigint AS input_tokens,
+               sum((usage->>'output_tokens')::bigint)::bigint AS output_tokens,
+               sum((usage->>'cost_usd')::float8) AS cost_usd
+           FROM issue_usage WHERE repository = $1 AND issue = $2""",
+        *(repository, issue),
+    )
+    assert row is not None, "an aggregate has one row"
+    sums = {name: row[name] for name in ("turns", "input_tokens", "output_tokens", "cost_usd")}
+    return row["jobs"], AgentUsage.model_construct(**sums, session=None)
+
+
+async def shown(connection: Connection, thread: Thread, at: datetime, *, deleted: bool) -> None:
+    """Store that a version is shown, and plan the edit of what has changed meanwhile.
 
     That a user has deleted the comment is left open where one may have asked for it meanwhile: the
     next version finds out again.
     """
     await connection.execute(
-        """UPDATE status_thread SET shown_version = $4, due_at = $5,
+        f"""UPDATE status_thread SET shown_version = $4, shown_at = $5,
+               due_at = $5::timestamptz + make_interval(secs => CASE
+                   WHEN version > $4 AND NOT pressing THEN {MINOR_EDIT_EVERY_S}
+                   ELSE {EDIT_EVERY_S} END),
                comment_deleted = CASE WHEN version = $4 THEN $6 ELSE comment_deleted END,
                attempts = 0, last_error = '', leased_until = NULL
            WHERE repository = $1 AND issue = $2 AND route = $3""",
-        *(*thread.key, thread.version, due_at, deleted),
+        *(*thread.key, thread.version, at, deleted),
     )
 
 

@@ -49,16 +49,30 @@ class JobFact(Event):
 class JobQueued(JobFact):
     """A request has been claimed; its Job is made as soon as the limits allow.
 
-    `pull_request`: its `issue` is a pull request.
+    `place` is its place among those of its group that wait, from 1 on; 0 where it waits for an
+    approval first. `pull_request`: its `issue` is a pull request.
     """
 
     type: ClassVar[str] = "io.dsm.job.queued.v1"
 
     pull_request: bool = False
+    place: int = 0
 
     cause_id: str
     cause_source: str
     cause_type: str
+
+
+class JobMoved(JobFact):
+    """A request that waits has another place among those of its group; reported each minute."""
+
+    type: ClassVar[str] = "io.dsm.job.moved.v1"
+
+    place: int
+    moved_at: datetime
+
+    def identity(self) -> str | None:
+        return f"{self.job_id} {self.place} {self.moved_at.isoformat()}"
 
 
 class JobHeld(JobFact):

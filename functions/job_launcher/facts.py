@@ -16,6 +16,7 @@ from functions.events.job import (
     JobFact,
     JobFailed,
     JobHeld,
+    JobMoved,
     JobQueued,
     JobStarted,
     JobSucceeded,
@@ -34,6 +35,7 @@ EMITS: tuple[type[JobFact | ApprovalFact], ...] = (
     JobSucceeded,
     JobFailed,
     JobCancelled,
+    JobMoved,
     JobHeld,
     BudgetWarned,
     ApprovalRequested,
@@ -58,13 +60,15 @@ def common_fields(request: JobRequest) -> dict[str, Any]:
     }
 
 
-def queued(request: JobRequest) -> JobQueued:
+def queued(request: JobRequest, place: int) -> JobQueued:
     cause = {
         "cause_id": request.cause_id,
         "cause_source": request.cause_source,
         "cause_type": request.cause_type,
     }
-    return JobQueued(**common_fields(request), **cause, pull_request=request.pull_request)
+    return JobQueued(
+        **common_fields(request), **cause, pull_request=request.pull_request, place=place
+    )
 
 
 def about(request: JobRequest, before: Stage) -> dict[str, Any]:

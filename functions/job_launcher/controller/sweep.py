@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import budget_usage, queue, tables
+from functions.job_launcher import budget_usage, places, queue, tables
 from functions.job_launcher.commands import approvals
 from functions.job_launcher.controller import reconcile
 from functions.job_launcher.controller.launching import MIN_REMAINING_S
@@ -37,6 +37,7 @@ async def sweep(ctx: Context) -> None:
         logger.warning("cannot compare with Kubernetes: %s", error)
     await approvals.expire(ctx)
     await budget_usage.keep_waiting(ctx)
+    await places.report(ctx)
     await _expire(ctx)
 
 

@@ -21,6 +21,7 @@ from functions.events.agent import (
     AgentRefused,
     AgentUndelivered,
     AgentUsage,
+    AgentUsed,
     UndeliveredReason,
 )
 from functions.events.approval import ApprovalDecided, ApprovalRequested, ChangedFile
@@ -29,6 +30,7 @@ from functions.events.job import (
     BudgetWarned,
     JobFailed,
     JobHeld,
+    JobMoved,
     JobQueued,
     JobStarted,
     JobSucceeded,
@@ -95,8 +97,8 @@ class StatusWorld:
     github: GithubStandIn
     environ: dict[str, str]
 
-    def deploy(self) -> None:
-        self.cluster.deploy(agent_status, self.environ, now=self.clock)
+    def deploy(self, **settings: str) -> None:
+        self.cluster.deploy(agent_status, {**self.environ, **settings}, now=self.clock)
 
     async def tell(self, *events: Event) -> None:
         for event in events:
@@ -128,7 +130,7 @@ async def status(
     cluster: Cluster, status_database: str, tmp_path: Path
 ) -> AsyncIterator[StatusWorld]:
     connection = await asyncpg.connect(status_database)
-    await connection.execute("TRUNCATE status_thread, inbox, run")
+    await connection.execute("TRUNCATE status_thread, issue_usage, inbox, run")
     await connection.close()
     clock = Clock()
     async with httpx.AsyncClient(verify=False) as no_receiver:
@@ -153,6 +155,91 @@ async def test_one_comment_and_a_reaction_say_that_the_issue_was_seen(status: St
     assert status.github.conversation.reactions == [
         (f"/repos/{REPOSITORY}/issues/1/reactions", "eyes")
     ]
+
+
+def moved(place: int, minute: int) -> JobMoved:
+    return JobMoved(
+        **{**JOB, "group": "acme/shop"}, place=place, moved_at=AT.replace(minute=minute)
+    )
+
+
+async def test_a_place_in_the_queue_is_shown_and_makes_an_edit_each_minute_at_most(
+    status: StatusWorld,
+) -> None:
+    await status.tell(QUEUED.model_copy(update={"group": "acme/shop", "place": 4}))
+    await status.passes(0)
+    assert "queued for this, number 4 of group acme/shop." in status.comment.body
+    await status.passes(30)
+    await status.tell(moved(3, 1))
+    await status.passes(20)
+    assert "number 4" in status.comment.body
+    await status.tell(moved(2, 2), moved(3, 1))
+    await status.passes(10)
+    assert "number 2" in status.comment.body
+    assert len(status.comment.edits) == 2
+
+    await status.passes(11)
+    await status.tell(moved(1, 3), STARTED)
+    await status.passes(0)
+    assert "is working on this" in status.comment.body, "what matters waits for no minute"
+    assert len(status.comment.edits) == 3
+
+
+async def test_what_matters_comes_before_a_place_that_waits_for_its_minute(
+    status: StatusWorld,
+) -> None:
+    await status.tell(QUEUED)
+    await status.passes(15)
+    await status.tell(moved(2, 1))
+    await status.passes(1)
+    assert len(status.comment.edits) == 1
+    await status.tell(ANSWERED)
+    await status.passes(0)
+    assert len(status.comment.edits) == 2
+    assert "it is failed" in status.comment.body
+    assert "number 2" in status.comment.body
+
+
+async def test_what_a_job_uses_is_shown_while_it_works_with_what_all_have_used(
+    status: StatusWorld,
+) -> None:
+    second = {**JOB, "job_id": "execute-2"}
+    used = AgentUsage(turns=3, input_tokens=1000, cost_usd=1.5)
+    await status.tell(QUEUED, STARTED, FAILED)
+    await status.tell(AgentUsed(**PLACE, usage=used, used_at=AT))
+    await status.passes(60)
+    assert "| Used | 3 turns, 1,000 tokens, $1.50 |" in status.comment.body
+    assert "All agents" not in status.comment.body
+    other = {**PLACE, "job_id": "execute-2"}
+    await status.tell(
+        QUEUED.model_copy(update=second),
+        AgentUsed(**other, usage=AgentUsage(cost_usd=0.25), used_at=AT),
+        REFUSED.model_copy(update={**other, "usage": AgentUsage(cost_usd=0.5, turns=2)}),
+    )
+    await status.passes(60)
+    assert "| Used | 2 turns, $0.50 |" in status.comment.body
+    shown = "| All agents here so far | 2 Jobs, 5 turns, 1,000 tokens, $2.00 |"
+    assert shown in status.comment.body
+
+
+async def test_a_job_that_its_budget_has_ended_says_so(status: StatusWorld) -> None:
+    why = {"reason": "BudgetUsedUp", "message": "it has used $11.50, and might use $10.00"}
+    await status.tell(QUEUED, STARTED, FAILED.model_copy(update=why))
+    await status.passes(10)
+    body = status.comment.body
+    assert body.startswith("**The agent was stopped: it has used what it might of its group's")
+    assert "> BudgetUsedUp: it has used $11.50, and might use $10.00" in body
+    assert "goes on from what was kept" in body
+
+
+async def test_links_lead_to_the_console_where_its_url_is_known(status: StatusWorld) -> None:
+    await status.tell(QUEUED)
+    assert "| Job | `execute-1` |" in status.comment.body
+    status.deploy(CONSOLE_URL="https://console.example.org/")
+    await status.tell(STARTED)
+    await status.passes(10)
+    page = "https://console.example.org/jobs/execute-1"
+    assert f"`execute-1` ([console]({page}), [log]({page}#panel-log)) |" in status.comment.body
 
 
 async def test_the_same_comment_is_edited_no_more_than_once_in_ten_seconds(
