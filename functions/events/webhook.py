@@ -20,6 +20,8 @@ Origin = Literal["pm", "cli"]
 # every account may read.
 Permission = Literal["none", "read", "triage", "write", "maintain", "admin"]
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
+# A team of an organisation by its slug, as routes and ACTOR_TEAMS name it.
+TEAM = r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
 class GithubUser(Value):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from functions.events.webhook import TEAM
 from functions.kit.settings import BadSetting, Settings
 from functions.webhook_receiver.senders import standard_webhooks
 
@@ -63,6 +64,14 @@ class ReceiverSettings(Settings):
     job_launcher_url: str = Field(
         "http://job-launcher.dsm.svc.cluster.local", description="base URL of job-launcher"
     )
+
+    @field_validator("actor_teams")
+    @classmethod
+    def _are_teams(cls, text: str) -> str:
+        for team in _split(text):
+            if not re.fullmatch(TEAM, team):
+                raise ValueError(f"{team[:60]!r} is no team such as acme/maintainers")
+        return text
 
     @cached_property
     def secrets(self) -> Mapping[str, tuple[bytes, ...]]:

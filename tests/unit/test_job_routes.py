@@ -74,6 +74,14 @@ def test_a_problem_in_a_manifest_has_the_line_of_its_file(
             ("task_id: t", "task_id: '{{ data.x'"),
             "r:8: routes.0.job.task_id: unexpected end of template",
         ),
+        (
+            ("type: test.run", "type: test.run\n      actor: acme/maintainers"),
+            "r:6: routes.0.match.actor: 'acme/maintainers' is a team: give it as team",
+        ),
+        (
+            ("type: test.run", "type: test.run\n      team: [maintainers]"),
+            "r:6: routes.0.match.team.0: 'maintainers' is no team such as acme/maintainers",
+        ),
         (("service: s", "servise: s"), "r:9: routes.0.job.servise: no such field"),
         (("service: s", "x: 1"), "r:6: routes.0.job.service: Field required"),
         (("type: test.run", "type: []"), "r:5: routes.0.match.type: Value should have at least"),

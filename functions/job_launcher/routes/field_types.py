@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from functions.events.webhook import TEAM, Permission
 from functions.job_launcher.routes import template
 
 EVENT_VARIABLES = ("data", "id", "source", "type", "subject", "time")
@@ -47,6 +48,18 @@ def _is_path(text: str) -> str:
     return text
 
 
+def _is_team(text: str) -> str:
+    if not re.fullmatch(TEAM, text):
+        raise ValueError(f"{text[:60]!r} is no team such as acme/maintainers, as in ACTOR_TEAMS")
+    return text
+
+
+def _is_no_team(value: object) -> object:
+    if isinstance(value, str) and "/" in value:
+        raise ValueError(f"{value[:60]!r} is a team: give it as team, and name it in ACTOR_TEAMS")
+    return value
+
+
 def _literal(is_valid: Callable[[str], object], description: str) -> AfterValidator:
     """Validate a text without an expression."""
 
@@ -80,7 +93,8 @@ Quantity = Annotated[Text, _literal(_QUANTITY.fullmatch, "quantity such as 500m,
 Image = Annotated[Text, _literal(_IMAGE.fullmatch, "image such as ghcr.io/acme/agent:1")]
 DottedPath = Annotated[str, AfterValidator(_is_path)]
 Patterns = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
-Team = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Team = Annotated[str, AfterValidator(_is_team)]
+Actor = Annotated[Permission, BeforeValidator(_is_no_team)]
 Teams = Annotated[list[Team], BeforeValidator(as_list), Field(min_length=1)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 FileName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]

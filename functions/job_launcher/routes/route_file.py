@@ -19,12 +19,12 @@ from pydantic import (
 
 from functions.events.approval import Stage
 from functions.events.job import JobKind
-from functions.events.webhook import Permission
 from functions.job_grant import OutputRules
 from functions.job_launcher.budget import Limits, Unit
 from functions.job_launcher.kubernetes.pod_options import PodOptions
 from functions.job_launcher.routes import yaml_lines
 from functions.job_launcher.routes.field_types import (
+    Actor,
     Count,
     DottedPath,
     EnvName,
@@ -71,7 +71,7 @@ class Match(StrictModel):
     command: Patterns | None = None
     pull_request: bool | None = None
     author_association: Patterns | None = None
-    actor: Permission | None = None
+    actor: Actor | None = None
     team: Teams | None = None
     fork: bool | None = None
     bot: bool | None = None

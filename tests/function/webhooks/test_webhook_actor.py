@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from functions.kit import cloudevents
+from functions.kit.settings import BadSetting
+from functions.webhook_receiver.settings import ReceiverSettings
 from tests.conftest import MakeMigrated
 from tests.support import eventually
 from tests.support.cluster import Cluster
@@ -203,3 +205,9 @@ async def test_teams_that_github_does_not_show_are_unknown_with_the_reason(
     found = await actor_of(world)
     assert "actorteams" not in found
     assert found["actorproblem"].startswith("GitHub")
+
+
+@pytest.mark.parametrize("teams", ["keepers", "acme/keepers, @acme/others", "acme/a/b"])
+def test_a_team_that_is_none_is_named(teams: str) -> None:
+    with pytest.raises(BadSetting, match=r"ACTOR_TEAMS.* is no team such as acme/maintainers"):
+        ReceiverSettings.read({"ACTOR_TEAMS": teams})
