@@ -59,8 +59,6 @@ async def ignores(event: Event, ctx: Context) -> bool:
             return event.before != "outputs"
         case JobFailed() if event.reason in NEVER_RAN:
             return True
-        case JobSucceeded() if event.outcome == "recorded":
-            return True
         case JobFact():
             return not event.gives_outputs
     return False

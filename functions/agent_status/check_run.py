@@ -70,7 +70,7 @@ def conclusion_of(job: Shown) -> str | None:
         return "timed_out" if job.reason.startswith("DeadlineExceeded") else "failure"
     if job.state == "cancelled":
         return "cancelled"
-    if job.state != "succeeded" or (job.gives_outputs and job.outcome != "recorded"):
+    if job.state != "recorded" and (job.state != "succeeded" or job.gives_outputs):
         return None  # what came of it follows
     return "neutral"
 

@@ -109,7 +109,7 @@ def _full(job_id: str, job: Shown, around: Around) -> list[str]:
         lines += ["", f"> {line(job.held)}"]
     if job.budget:
         lines += ["", line(job.budget)]
-    if job.reason and job.state in ("failed", "cancelled"):
+    if job.reason and job.state in ("failed", "cancelled", "recorded"):
         lines += ["", f"> {line(job.reason)}"]
     if files := agent.get("files"):
         names = ", ".join(f"`{line(name)}`" for name in files[:MAX_FILES])
@@ -159,7 +159,7 @@ def headline(job: Shown) -> str:
         return "The agent was stopped: it has used what it might of its group's budget."
     if agent:
         return _REASONS[agent["reason"]]
-    if job.state == "succeeded" and job.outcome == "recorded":
+    if job.state == "recorded":
         return "Recorded only: this machine cannot run the agent, so nothing was done."
     if job.state == "queued" and job.place:
         where = f"of group {line(job.group)}" if job.group else "in the queue"

@@ -28,6 +28,7 @@ from functions.events.job import (
     JobHeld,
     JobMoved,
     JobQueued,
+    JobRecorded,
     JobStarted,
     JobSucceeded,
 )
@@ -36,7 +37,7 @@ MAX_JOBS = 5  # of one comment, the newest
 MAX_REPLIES = 3  # to users who asked for something, the newest
 SHOWS_AGAIN = ("/agent status", "/agent why")
 # A state is never replaced by one that comes before it, as events may overtake one another.
-_RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2}
+_RANK = {"queued": 0, "running": 1, "cancelled": 2, "failed": 2, "succeeded": 2, "recorded": 2}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Shown:
     started_at: str = ""
     ended_at: str = ""
     reason: str = ""
-    outcome: str = ""
+    outcome: str = ""  # of the version before
     pod_reason: str = ""
     container: str = ""
     agent: Mapping[str, Any] = field(default_factory=dict)
@@ -159,8 +160,11 @@ def _change(held: Shown, fact: JobFact | AgentUsed | AgentFact | ApprovalFact) -
             change: dict[str, Any] = {"state": "running", "started_at": time(fact.started_at)}
         case JobSucceeded():
             times = {"started_at": time(fact.started_at), "ended_at": time(fact.ended_at)}
-            change = {"state": "succeeded", "outcome": fact.outcome, **times}
+            change = {"state": "succeeded", **times}
             change["blocked"] = fact.blocked
+        case JobRecorded():
+            change = {"state": "recorded", "ended_at": time(fact.ended_at)}
+            change["reason"] = fact.reason[:500]
         case JobFailed():
             change = {"state": "failed", "ended_at": time(fact.ended_at)}
             change["reason"] = fact.why()[:500]

@@ -1,8 +1,9 @@
 """Keep a comment for each route on an issue, and a check run on a pull request: what agents do.
 
-in      JobQueued, JobMoved, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobFailed,
-        JobCancelled, AgentUsed, AgentDelivered, AgentUndelivered, AgentRefused, AgentAnswered,
-        ApprovalRequested, ApprovalDecided; ScheduleDue(schedule="agent-status-sweep")
+in      JobQueued, JobMoved, JobHeld, BudgetWarned, JobStarted, JobSucceeded, JobRecorded,
+        JobFailed, JobCancelled, AgentUsed, AgentDelivered, AgentUndelivered, AgentRefused,
+        AgentAnswered, ApprovalRequested, ApprovalDecided;
+        ScheduleDue(schedule="agent-status-sweep")
 out     nothing
 asks    GitHub, after the commit
 fails   while GitHub is away comments wait; none is lost, and those in between are left out
@@ -33,6 +34,7 @@ from functions.events.job import (
     JobHeld,
     JobMoved,
     JobQueued,
+    JobRecorded,
     JobStarted,
     JobSucceeded,
 )
@@ -91,6 +93,7 @@ async def agent_status(
     | JobHeld
     | BudgetWarned
     | JobSucceeded
+    | JobRecorded
     | JobFailed
     | JobCancelled
     | AgentUsed

@@ -19,7 +19,7 @@ from functions.kit.errors import Conflict
 
 FUNCTION = "job-launcher"
 FILTERS = ("state", "group", "task", "service", "approval")
-ENDED = ("succeeded", "failed", "cancelled", "superseded")
+ENDED = ("succeeded", "recorded", "failed", "cancelled")
 PAGE = 25
 LAST_LINES = 400
 # A Job that ended well has not succeeded by that: what counts is what came of it.
@@ -113,7 +113,7 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
 def state_of(job: Row) -> str:
     """A Job's outcome, or its state as long as nothing came of it.
 
-    >>> state_of({"state": "succeeded", "outcome": "recorded"})
+    >>> state_of({"state": "recorded", "outcome": "recorded"})
     'recorded only'
     >>> state_of({"state": "succeeded", "outcome": "completed"})
     'ended'
@@ -129,7 +129,7 @@ def state_of(job: Row) -> str:
     if (job.get("result") or {}).get("reason") == "nothing_to_do":
         return "nothing to do"
     outcome = job.get("outcome")
-    if outcome == "delivered" or job["state"] == "succeeded":
+    if outcome == "delivered" or job["state"] in ("succeeded", "recorded"):
         return _OUTCOMES.get(str(outcome), str(job["state"]))
     return str(job["state"])
 

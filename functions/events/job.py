@@ -10,7 +10,6 @@ from pydantic import Field
 from functions.events.base import Attribute, Event
 
 JobKind = Literal["prepare", "execute", "assist", "review"]
-Outcome = Literal["completed", "recorded"]
 # Reasons of a `JobFailed` whose agent never ran.
 NEVER_RAN = ("Refused", "NotLaunched", "NotStarted")
 
@@ -117,18 +116,23 @@ class JobStarted(JobFact):
 
 
 class JobSucceeded(JobFact):
-    """A Job is complete.
-
-    `outcome` is `recorded` where the machine could not run it: nothing of its task was done.
-    `blocked` is what its network refused, such as `evil.example:443 (2 times)`.
-    """
+    """A Job is complete; `blocked` is what its network refused, such as
+    `evil.example:443 (2 times)`."""
 
     type: ClassVar[str] = "io.dsm.job.succeeded.v1"
 
     started_at: datetime
     ended_at: datetime
-    outcome: Outcome = "completed"
     blocked: list[str] = Field(default_factory=list)
+
+
+class JobRecorded(JobFact):
+    """A Job was recorded only: the machine lacks what it needs, nothing of its task was done."""
+
+    type: ClassVar[str] = "io.dsm.job.recorded.v1"
+
+    ended_at: datetime
+    reason: str
 
 
 class JobFailed(JobFact):

@@ -13,11 +13,12 @@ from functions.events.job import JobKind
 from functions.job_launcher.budget import GroupBudget, Unit
 
 Object = Mapping[str, Any]
-State = Literal["queued", "starting", "running", "succeeded", "failed", "cancelled"]
+# `recorded`: the machine could not run it.
+State = Literal["queued", "starting", "running", "succeeded", "recorded", "failed", "cancelled"]
 
 QUEUED = "queued"
 ACTIVE = ("starting", "running")
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "recorded", "failed", "cancelled")
 # The pod's reason where the local Kubernetes lacks the command: the Job completes without a run.
 RECORDED_ONLY = "RecordedOnly"
 # Containers without which the agent does not start.

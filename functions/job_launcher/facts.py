@@ -18,6 +18,7 @@ from functions.events.job import (
     JobHeld,
     JobMoved,
     JobQueued,
+    JobRecorded,
     JobStarted,
     JobSucceeded,
 )
@@ -33,6 +34,7 @@ EMITS: tuple[type[JobFact | ApprovalFact], ...] = (
     JobQueued,
     JobStarted,
     JobSucceeded,
+    JobRecorded,
     JobFailed,
     JobCancelled,
     JobMoved,

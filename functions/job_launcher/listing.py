@@ -62,17 +62,11 @@ def _conditions(filters: Mapping[str, str], first: int) -> list[str]:
 
 
 async def count_by_state(connection: Connection) -> tuple[dict[str, int], float]:
-    """Return the number of Jobs in each state, and the age of the oldest queued one in seconds.
-
-    Those of which the machine could only make a record have succeeded with nothing: `recorded`.
-    """
-    rows = await connection.fetch(
-        """SELECT CASE WHEN ending->>'outcome' = 'recorded' THEN 'recorded' ELSE state END AS state,
-               count(*) AS n FROM job GROUP BY 1"""
-    )
+    """Return the number of Jobs in each state, and the age of the oldest queued one in seconds."""
+    rows = await connection.fetch("SELECT state, count(*) AS n FROM job GROUP BY state")
     oldest_s: float = await connection.fetchval(
         """SELECT coalesce(extract(epoch FROM now() - min(queued_at)), 0)::float8
            FROM job WHERE state = 'queued'"""
     )
-    none = dict.fromkeys((*get_args(State), "recorded"), 0)
+    none = dict.fromkeys(get_args(State), 0)
     return none | {row["state"]: row["n"] for row in rows}, oldest_s

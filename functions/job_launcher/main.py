@@ -4,6 +4,7 @@ in      any event that a route names; JobCancelRequested, JobRetryRequested, Tas
         AgentUsed, AgentDelivered, AgentUndelivered, ApprovalRequested of outputs;
         ScheduleDue(schedule="job-sweep")
 out     JobQueued, JobStarted, JobSucceeded, JobFailed, JobCancelled: each once for a Job;
+        JobRecorded in place of start and success, where the machine could not run it;
         JobMoved where a request that waits has another place, JobHeld, BudgetWarned: once a day;
         ApprovalRequested where a Job waits for a user before its start, ApprovalDecided;
         AgentRefused where a user asked for a Job and may not, AgentAnswered to a command

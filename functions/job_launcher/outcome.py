@@ -33,7 +33,7 @@ def outcome_of(
 ) -> JobOutcome | None:
     """Return the outcome; None while the Job is open, and where it failed or was cancelled.
 
-    >>> outcome_of("succeeded", {"outcome": "completed"}, None, gives_outputs=True)
+    >>> outcome_of("succeeded", {}, None, gives_outputs=True)
     'pending'
     >>> outcome_of("failed", {"reason": "NotStarted"}, None, gives_outputs=True)
     """
@@ -42,7 +42,7 @@ def outcome_of(
         return found
     if state not in ENDED or state == "cancelled":
         return None
-    if ending.get("outcome") == "recorded":
+    if state == "recorded":
         return "recorded"
     if gives_outputs and ending.get("reason") not in NEVER_RAN:
         return "pending"

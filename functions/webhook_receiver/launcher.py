@@ -18,7 +18,7 @@ from functions.webhook_receiver.decide import Question
 logger = logging.getLogger(__name__)
 
 NAME = "job-launcher"
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "recorded", "failed", "cancelled")
 # Cancelling does not need to know: the event is taken where job-launcher is slow or away.
 LOOK_S = 5.0
 # What a reader of a log needs to ask for what comes after.

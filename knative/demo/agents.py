@@ -16,7 +16,7 @@ from knative.demo.stages import Demo, Failure
 
 FILES = {"README.md": "# Shop\n", "src/basket.py": "def reloaded(items):\n    return items[:-1]\n"}
 TIMEOUT_S = 60.0
-_ENDED = ("succeeded", "failed", "cancelled")
+_ENDED = ("succeeded", "recorded", "failed", "cancelled")
 
 
 def sample_issue(number: int) -> dict[str, Any]:

@@ -70,16 +70,6 @@ def _simulated(data: Data) -> str:
     return f"scrum-simulate moved {moved} tasks of {data['sprint_id']} on {data['scrum_date']}"
 
 
-def _job_outcome(data: Data) -> str:
-    """Return how a Job ended; what came of it is another event.
-
-    >>> _job_outcome({"outcome": "recorded"})
-    'was recorded only: it did not run here'
-    """
-    recorded = data.get("outcome") == "recorded"
-    return "was recorded only: it did not run here" if recorded else "has ended"
-
-
 def _filed(data: Data) -> str:
     done = f"{data['completed_tasks']} of {data['total_tasks']} tasks are done"
     return f"scrum-report filed note {data['note_id']} for {data['sprint_id']}: {done}"
@@ -112,7 +102,8 @@ _MESSAGES: dict[str, Callable[[Data], str]] = {
     ),
     "io.dsm.job.queued.v1": lambda d: f"job-launcher queued {d['job_id']} for {d['task_id']}",
     "io.dsm.job.started.v1": lambda d: f"{d['job_id']} has started",
-    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} {_job_outcome(d)}",
+    "io.dsm.job.succeeded.v1": lambda d: f"{d['job_id']} has ended",
+    "io.dsm.job.recorded.v1": lambda d: f"{d['job_id']} was recorded only: it did not run here",
     "io.dsm.job.failed.v1": lambda d: f"{d['job_id']} has failed: {d['reason']}",
     "io.dsm.job.cancelled.v1": lambda d: f"{d['job_id']} was cancelled: {d['reason']}",
     "io.dsm.agent.delivered.v1": lambda d: f"agent-outputs applied the work on {d['task_id']}",

@@ -7,9 +7,10 @@ of two processes that see the same change, one emits its event.
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
-from functions.events.job import JobCancelled, JobFailed, JobStarted, JobSucceeded, Outcome
+from functions.events.job import JobCancelled, JobFailed, JobRecorded, JobStarted, JobSucceeded
 from functions.job_launcher import tables
 from functions.job_launcher.budget import amount
 from functions.job_launcher.decide import (
@@ -169,15 +170,21 @@ async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: Jo
 async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
     result = await job_calls.job_result(ctx.cluster, row.request)
     at = status.ended_at or ctx.now()
-    recorded = result.pod is not None and result.pod.reason == RECORDED_ONLY
-    reason = result.pod.message if result.pod and recorded else ""
-    outcome: Outcome = "recorded" if recorded else "completed"
-    ending = {"log": result.log, "outcome": outcome, "blocked": result.blocked}
+    if result.pod is not None and result.pod.reason == RECORDED_ONLY:
+        return await _recorded(ctx, row, at, result.pod.message, result.log)
+    ending = {"log": result.log, "blocked": result.blocked}
     async with settled(ctx, row.request) as settlement:
         await _started(ctx, settlement, row, status)
-        if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, reason, ending):
+        if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, "", ending):
             times = {"started_at": status.started_at or row.started_at or at, "ended_at": at}
-            fact = JobSucceeded(
-                **common_fields(row.request), **times, outcome=outcome, blocked=result.blocked
-            )
+            fields = {**common_fields(row.request), **times}
+            settlement.facts.append(JobSucceeded(**fields, blocked=result.blocked))
+
+
+async def _recorded(ctx: Context, row: JobRow, at: datetime, reason: str, log: list[str]) -> None:
+    """Store that a Job did not run: it has neither started nor succeeded."""
+    ending = {"log": log, "outcome": "recorded"}
+    async with settled(ctx, row.request) as settlement:
+        if await tables.mark_ended(settlement.tx, row.id, "recorded", at, reason, ending):
+            fact = JobRecorded(**common_fields(row.request), ended_at=at, reason=reason)
             settlement.facts.append(fact)

@@ -15,7 +15,7 @@ import stamina
 
 from functions.webhook_receiver.senders import standard_webhooks
 
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "recorded", "failed", "cancelled")
 WAIT_S = 10  # of one question for more of a log
 PAUSE_S = 1.0
 UNREACHABLE_S = 60.0

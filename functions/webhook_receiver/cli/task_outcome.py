@@ -7,7 +7,7 @@ from typing import Any
 
 Task = Mapping[str, Any]
 
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "recorded", "failed", "cancelled")
 
 
 def is_over(task: Task) -> bool:

@@ -32,6 +32,7 @@ from functions.events.job import (
     JobHeld,
     JobMoved,
     JobQueued,
+    JobRecorded,
     JobStarted,
     JobSucceeded,
 )
@@ -230,6 +231,14 @@ async def test_a_job_that_its_budget_has_ended_says_so(status: StatusWorld) -> N
     assert body.startswith("**The agent was stopped: it has used what it might of its group's")
     assert "> BudgetUsedUp: it has used $11.50, and might use $10.00" in body
     assert "goes on from what was kept" in body
+
+
+async def test_a_job_that_was_recorded_only_is_no_success(status: StatusWorld) -> None:
+    recorded = JobRecorded(**JOB, ended_at=AT, reason="this machine has no command agent")
+    await status.tell(QUEUED, recorded)
+    await status.passes(10)
+    assert status.comment.body.startswith("**Recorded only: this machine cannot run the agent")
+    assert "> this machine has no command agent" in status.comment.body
 
 
 async def test_links_lead_to_the_console_where_its_url_is_known(status: StatusWorld) -> None:

@@ -327,7 +327,7 @@ class TestJobs:
         job: dict[str, Any] = {
             **dict.fromkeys(("reason", "route", "image", "started_at", "ended_at"), ""),
             "job_id": "j1",
-            "state": "succeeded",
+            "state": "recorded" if outcome == "recorded" else "succeeded",
             "outcome": outcome,
             "result": result,
             "kind": "execute",

@@ -231,13 +231,14 @@ async def test_a_job_that_was_only_recorded_is_no_success(
     routes = PYTHON_ROUTES.replace("[python, -c,", "[no-such-agent, -c,")
     async with job_world(cluster, functions_database, tmp_path, routes=routes) as world:
         await world.tell(asked("e1"))
-        await world.until("queued", "started", "succeeded")
+        await world.until("queued", "recorded")
 
         (job,) = await world.jobs()
-        assert (job["state"], job["outcome"]) == ("succeeded", "recorded")
+        assert (job["state"], job["outcome"]) == ("recorded", "recorded")
+        assert await world.jobs(state="succeeded") == []
+        assert await world.jobs(state="recorded") == [job]
         assert "recorded only, not run" in job["reason"]
-        (fact,) = world.emitted("succeeded")
-        assert fact["outcome"] == "recorded"
+        assert world.emitted("recorded")[0]["reason"] == job["reason"]
         async with cluster.client("job-launcher") as client:
             assert (await client.get("/tasks/t")).json()["status"] == "recorded"
         pool = asyncpg.create_pool(functions_database, min_size=1)

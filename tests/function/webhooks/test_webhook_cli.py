@@ -51,7 +51,7 @@ TASKS = {
         result={"reason": "nothing_to_do", "details": ["It is right."]},
     ),
     "ended": task_of("succeeded", "ended", outcome="completed"),
-    "recorded": task_of("succeeded", "recorded", "no claude here", outcome="recorded"),
+    "recorded": task_of("recorded", "recorded", "no claude here", outcome="recorded"),
     "failed": task_of("failed", "failed", "DeadlineExceeded"),
 }
 
