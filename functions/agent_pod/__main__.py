@@ -1,4 +1,4 @@
-"""`python -m functions.agent_pod prepare|collect`."""
+"""`python -m functions.agent_pod prepare|collect|model`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ def main(arguments: list[str]) -> int:
     if arguments == ["collect"]:
         # Before whatever takes time to import: the agent may end at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    if arguments == ["model"]:
+        return _model()
     from functions.agent_pod.collect import Sidecar
     from functions.agent_pod.environment import Failure, Places
     from functions.agent_pod.prepare import prepare
@@ -29,8 +31,20 @@ def main(arguments: list[str]) -> int:
                     sidecar.checkpoint()
                 sidecar.collect()
             case _:
-                raise Failure("name prepare or collect")
+                raise Failure("name prepare, collect or model")
     except (Failure, FunctionError) as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _model() -> int:
+    from functions.agent_pod.environment import Failure
+    from functions.agent_pod.model import serve
+
+    try:
+        serve()
+    except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
     return 0

@@ -114,6 +114,9 @@ class JobRequest:
     # The proxy's URL, where the pod has a list of host names, `pod["egress"]`.
     proxy: str = ""
     approval: Approval | None = None
+    # Its model's key, for a container beside the agent's; `model_url` is the API's.
+    model: SecretKey | None = None
+    model_url: str = ""
 
     def needs_approval(self, stage: Stage) -> bool:
         """Does it wait for a user before this?"""

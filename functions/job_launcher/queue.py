@@ -6,11 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from functions.job_launcher.budget import Unit
-from functions.job_launcher.decide import QueuedRequest
+from functions.job_launcher.decide import JobRequest, QueuedRequest
 from functions.job_launcher.tables import NOT_LEASED, JobRow, changes_row, row_of
 from functions.kit.durable import Connection
 from functions.kit.durable.locks import JOB_QUEUE
 from functions.kit.errors import TemporaryError
+
+WAITS = "state = 'queued' AND approval IS NULL AND cancel IS NULL"
+
+
+async def set_place(tx: Connection, request: JobRequest) -> int:
+    """Store the place of a request that was just added, among those of its group; 0 where it waits
+    for an approval."""
+    if request.needs_approval("start"):
+        return 0
+    place: int = await tx.fetchval(
+        f"""UPDATE job SET place = (SELECT count(*) FROM job WHERE group_name = $2 AND {WAITS})
+            WHERE id = $1 RETURNING place""",
+        *(request.job_id, request.group),
+    )
+    return place
 
 
 async def lock(tx: Connection, timeout_s: float) -> None:

@@ -31,6 +31,10 @@ class LauncherSettings(Settings):
     agent_outputs_url: str = Field(
         "http://agent-outputs.dsm.svc.cluster.local", description="base URL of agent-outputs"
     )
+    model_url: str = Field(
+        "https://api.anthropic.com",
+        description="API of the model that a route's `model` has a key of",
+    )
     egress_proxies: str = Field(
         "",
         pattern=r"^([a-z0-9-]+=[0-9]+(,[a-z0-9-]+=[0-9]+)*)?$",

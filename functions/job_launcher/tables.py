@@ -294,6 +294,8 @@ def row_of(row: Any) -> JobRow:
     request = dict(row["request"])
     for kind in ("secrets", "secret_files"):
         request[kind] = {name: SecretKey(**key) for name, key in request.get(kind, {}).items()}
+    if model := request.get("model"):
+        request["model"] = SecretKey(**model)
     if workspace := request.get("workspace"):
         request["workspace"] = Workspace(**workspace)
     if approval := request.get("approval"):

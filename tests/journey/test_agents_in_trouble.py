@@ -235,13 +235,16 @@ async def test_a_strangers_fork_starts_nothing_and_the_comment_says_why(trouble:
             issue=1,
             login="stranger",
             asked="agent:review",
-            reason="fork is true, not false",
+            reason="it is of a fork, and the route's agent has secrets",
             refused_at=trouble.agents.clock(),
         )
     )
     await trouble.minutes(1)
     trouble.untouched()
-    assert "by stranger: not started: fork is true, not false" in trouble.comment.body
+    assert (
+        "by stranger: not started: it is of a fork, and the route's agent has"
+        in trouble.comment.body
+    )
 
 
 STEPS: tuple[Callable[[Pod], object], ...] = (

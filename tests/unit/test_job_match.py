@@ -9,6 +9,7 @@ import pytest
 
 from functions.events.base import AnyEvent
 from functions.job_launcher.commands.refusals import refusal_of
+from functions.job_launcher.decide import SecretKey
 from functions.job_launcher.routes.match import choose
 from functions.job_launcher.routes.render import render_requests
 from functions.job_launcher.routes.route_file import BadRoutes, parse
@@ -128,13 +129,13 @@ FORK = {"ref": "fix", "repo": {"full_name": "stranger/shop", "fork": True}}
         pytest.param({"author_association": "NONE"}, False, id="a stranger"),
         pytest.param({"author_association": None}, False, id="it is not said"),
         pytest.param({"author_association": ["MEMBER"]}, False, id="no text"),
-        pytest.param({"head": FORK}, False, id="a member's fork"),
-        pytest.param({"head": {"ref": "fix", "repo": None}}, False, id="a fork that was deleted"),
-        pytest.param({"head": {"ref": "fix"}}, False, id="no word of where it comes from"),
-        pytest.param({"head": "fix"}, False, id="no object"),
+        pytest.param({"head": FORK}, True, id="a member's fork"),
+        pytest.param({"head": {"ref": "fix", "repo": None}}, True, id="a fork that was deleted"),
+        pytest.param({"head": {"ref": "fix"}}, True, id="no word of where it comes from"),
+        pytest.param({"head": "fix"}, True, id="no object"),
     ],
 )
-def test_the_agent_that_reviews_is_not_started_by_a_stranger_or_a_fork(
+def test_the_agent_that_reviews_is_not_started_by_a_stranger(
     changes: dict[str, Any], is_reviewed: bool
 ) -> None:
     choice = choose(ROUTES, event("com.github.pull_request.opened", pull(**changes)))
@@ -169,10 +170,11 @@ ISSUE_COMMENT = {**COMMENT, "issue": ISSUE["issue"]}
         (ISSUE_LABELLED, {**ISSUE, **OUR_BOT}, {}, None),
         (LABELLED, TO_REVIEW, {}, "review-labelled"),
         (LABELLED, TO_REVIEW, {"actorpermission": "triage"}, None),
-        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {}, None),
+        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {}, "review-labelled"),
+        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {"actorpermission": "triage"}, None),
         (COMMENTED, COMMENT, {"fork": "false"}, "review-requested"),
-        (COMMENTED, COMMENT, {"fork": "true"}, None),
-        (COMMENTED, COMMENT, {}, None),
+        (COMMENTED, COMMENT, {"fork": "true"}, "review-requested"),
+        (COMMENTED, COMMENT, {}, "review-requested"),
         (COMMENTED, COMMENT, {"fork": "false", "actorpermission": "triage"}, None),
         (COMMENTED, {**COMMENT, **OUR_BOT}, {"fork": "false"}, None),
         (COMMENTED, ISSUE_COMMENT, {"fork": "false"}, None),
@@ -196,7 +198,11 @@ def test_an_agent_of_the_shipped_routes_on_github_gets_no_token_of_it() -> None:
         event(COMMENTED, COMMENT, fork="false"),
     ):
         [made] = render_requests(choose(ROUTES, asked), asked, LAUNCHER)
-        assert list(made.secrets) == ["ANTHROPIC_API_KEY"]
+        key = SecretKey("agent-credentials", "anthropic-api-key", optional=True)
+        if made.pull_request:
+            assert (made.secrets, made.secret_files, made.model) == ({}, {}, key)
+        else:
+            assert list(made.secrets) == ["ANTHROPIC_API_KEY"]
         assert made.workspace is not None
 
 
@@ -210,8 +216,12 @@ def test_an_agent_of_the_shipped_routes_on_github_gets_no_token_of_it() -> None:
             {"actorpermission": "", "actorproblem": "there are no credentials for GitHub"},
             "actor is unknown, not triage or more: there are no credentials for GitHub",
         ),
-        (COMMENTED, COMMENT, {"fork": "true"}, "fork is True, not False"),
-        (LABELLED, {**TO_REVIEW, **FROM_FORK}, {}, "fork is True, not False"),
+        (
+            LABELLED,
+            {**TO_REVIEW, **FROM_FORK},
+            {"actorpermission": "triage"},
+            "actor is triage, not write or more",
+        ),
         # It asks for nothing.
         ("com.github.pull_request.opened", pull(author_association="NONE"), {}, None),
         (ISSUE_LABELLED, {**ISSUE, **OUR_BOT}, {"actorpermission": ""}, None),
@@ -225,6 +235,43 @@ def test_what_a_user_asks_for_and_may_not_is_reported(
 ) -> None:
     refusal = refusal_of(choose(ROUTES, event(type, data, **extensions)), datetime.now(UTC))
     assert (refusal.reason if refusal else None) == reason
+
+
+WITH_A_SECRET = """
+routes:
+  - name: review
+    match: {type: "com.github.*", actor: write}
+    job:
+      kind: review
+      task_id: t
+      service: s
+      secrets: {KEY: {secret: agent-credentials, key: k}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "extensions", "reason"),
+    [
+        ({**TO_REVIEW, **FROM_FORK}, {}, "it is of a fork, and the route's agent has secrets"),
+        ({**COMMENT, "action": "created"}, {}, "it may be of a fork, and the route's agent has"),
+        (COMMENT, {"fork": "true"}, "it is of a fork, and the route's agent has secrets"),
+        (COMMENT, {"fork": "false"}, ""),
+        (TO_REVIEW, {}, ""),
+    ],
+)
+def test_an_agent_with_a_secret_reads_no_fork_and_the_refusal_says_why(
+    data: dict[str, Any], extensions: dict[str, str], reason: str
+) -> None:
+    choice = choose(parse(WITH_A_SECRET), event(COMMENTED, data, **extensions))
+    refusal = refusal_of(choice, datetime.now(UTC))
+    assert bool(choice.route) is not bool(reason)
+    assert (refusal.reason if refusal else "").startswith(reason)
+    assert bool(refusal) is bool(reason)
+
+
+def test_a_route_of_forks_with_a_secret_is_an_error_of_the_file() -> None:
+    with pytest.raises(BadRoutes, match="an agent that reads a fork gets no secrets: give model"):
+        parse(WITH_A_SECRET.replace("actor: write", "fork: true"))
 
 
 def test_what_is_absent_matches_no_author_association_and_neither_fork() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from functions.events.base import AnyEvent, Event
 from functions.events.job import JobCancelled, JobFailed
 from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpdateRequested
-from functions.job_launcher import facts, places, queue, tables
+from functions.job_launcher import facts, queue, tables
 from functions.job_launcher.commands import cancellations
 from functions.job_launcher.commands.refusals import refusal_of
 from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
@@ -77,7 +77,7 @@ async def add(
             if request.refusal:
                 events += await _record_refusal(ctx, tx, request)
                 continue
-            events.append(facts.queued(request, await places.first(tx, request)))
+            events.append(facts.queued(request, await queue.set_place(tx, request)))
             if request.approval is not None and request.needs_approval("start"):
                 until = now + timedelta(seconds=request.approval.timeout_s)
                 events.append(facts.start_approval_requested(request, until))

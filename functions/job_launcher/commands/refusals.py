@@ -7,7 +7,7 @@ from datetime import datetime
 
 from functions.events.agent import AgentRefused
 from functions.job_grant import REPOSITORY
-from functions.job_launcher.routes.match import RouteChoice, who_may_not
+from functions.job_launcher.routes.match import RouteChoice
 
 
 def refusal_of(choice: RouteChoice, at: datetime) -> AgentRefused | None:
@@ -32,7 +32,7 @@ def refusal_of(choice: RouteChoice, at: datetime) -> AgentRefused | None:
             issue=issue,
             login=str(data["sender"]["login"])[:100],
             asked=f"/agent {fields.command}" if fields.command else f"label {labels}"[:100],
-            reason=who_may_not(route.match, fields),
+            reason=choice.mismatches[route.name],
             comment=comment.get("id"),
             refused_at=at,
         )

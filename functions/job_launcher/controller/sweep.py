@@ -6,9 +6,9 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from functions.job_launcher import budget_usage, places, queue, tables
+from functions.job_launcher import budget_usage, queue, tables
 from functions.job_launcher.commands import approvals
-from functions.job_launcher.controller import reconcile
+from functions.job_launcher.controller import places, reconcile
 from functions.job_launcher.controller.launching import MIN_REMAINING_S
 from functions.job_launcher.decide import job_status, outlasts_grace, waits_for_admission
 from functions.job_launcher.kubernetes import job_calls, manifest

@@ -217,6 +217,8 @@ def _env(request: JobRequest) -> list[Object]:
         plain.setdefault("TASK_DIR", FILES_AT)
     if request.workspace is not None:
         plain |= workspace.environment(request.workspace)
+    if request.model is not None:
+        plain |= workspace.model_environment(request.job_id)
     variables: list[Object] = [
         {"name": name, "value": value}
         for name, value in plain.items()

@@ -1,5 +1,6 @@
 """The containers around an agent's: they prepare its workspace, and collect what comes of it. Pure.
 
+model       a sidecar, which passes requests on to the model; it alone sees the model's key
 workspace   clones the repository and makes the branch; it alone sees a token of GitHub
 outputs     a sidecar, which ends after the agent: it bundles commits and posts them
 setup       the route's command, in the agent's image, without a token
@@ -9,10 +10,11 @@ The agent's container mounts neither the grant nor what the sidecar compares wit
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest, Workspace
+from functions.job_launcher.decide import JobRequest, SecretKey, Workspace
 from functions.job_launcher.kubernetes import egress
 
 Object = dict[str, Any]
@@ -107,7 +109,47 @@ def pod_fields(
         env = [one for one in agent["env"] if one["name"] in SETUP_ENV]
         setup = [{**bare, "name": "setup", "env": env, "command": workspace.setup}]
     clone = [prepare] if workspace.repository else []
+    model: list[Object] = []
+    if request.model is not None:
+        model = [_model(request, request.model, container, [*program, "model"], proxy)]
     return {
-        "initContainers": [*clone, collect, *setup],
+        "initContainers": [*model, *clone, collect, *setup],
         "terminationGracePeriodSeconds": GRACE_S,
+    }
+
+
+def model_environment(job_id: str) -> dict[str, str]:
+    """Return the variables by which the agent finds its model; the key in them is none."""
+    url = f"http://127.0.0.1:{_model_port(job_id)}"
+    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "the-sidecar-has-it"}
+
+
+def _model_port(job_id: str) -> int:
+    # Of each Job another: on a laptop, pods share their host's.
+    return 20_000 + int(hashlib.sha256(job_id.encode()).hexdigest()[:8], 16) % 10_000
+
+
+def _model(
+    request: JobRequest,
+    key: SecretKey,
+    container: Object,
+    command: list[str],
+    proxy: list[dict[str, str]],
+) -> Object:
+    reference: Object = {"name": key.secret, "key": key.key}
+    reference |= {"optional": True} if key.optional else {}
+    return {
+        **container,
+        "name": "model",
+        "command": command,
+        "restartPolicy": "Always",
+        "env": [
+            {"name": "MODEL_URL", "value": request.model_url},
+            {"name": "MODEL_PORT", "value": str(_model_port(request.job_id))},
+            {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": reference}},
+            {"name": "HOME", "value": _TEMPORARY_AT},
+            *proxy,
+        ],
+        # Neither the workspace nor the grant.
+        "volumeMounts": [{"name": "temporary", "mountPath": _TEMPORARY_AT}],
     }

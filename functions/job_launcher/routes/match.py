@@ -81,7 +81,21 @@ def _matches_of(
 
 def mismatch(route: Route, fields: MatchFields) -> str:
     """Return why a route does not match; empty if it does."""
-    return what_differs(route.match, fields) or who_may_not(route.match, fields)
+    return (
+        what_differs(route.match, fields)
+        or who_may_not(route.match, fields)
+        or _secret_for_a_fork(route, fields)
+    )
+
+
+def _secret_for_a_fork(route: Route, fields: MatchFields) -> str:
+    """Return why an agent may not read a pull request: its text could have it tell a secret."""
+    if not fields.pull_request or fields.fork is False:
+        return ""
+    if route.job is None or not route.job.has_secrets:
+        return ""
+    of = "may be" if fields.fork is None else "is"
+    return f"it {of} of a fork, and the route's agent has secrets: model would keep them from it"
 
 
 def what_differs(wanted: Match, fields: MatchFields) -> str:

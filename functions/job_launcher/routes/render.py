@@ -220,6 +220,8 @@ class _Renderer:
             pod=job.pod.model_dump(exclude_defaults=True) | self._egress(),
             proxy=self._proxy(),
             unless_open=job.unless_open,
+            model=_secret_keys({"model": job.model})["model"] if job.model else None,
+            model_url=settings.model_url if job.model else "",
             approval=Approval(list(job.approval.before), job.approval.timeout_seconds)
             if job.approval
             else None,

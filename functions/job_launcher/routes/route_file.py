@@ -144,6 +144,7 @@ class JobTemplate(StrictModel):
     outputs: OutputRules | None = None
     pod: PodOptions = PodOptions()
     approval: ApprovalTemplate | None = None
+    model: SecretKeyRef | None = None
 
     @model_validator(mode="after")
     def _each_name_once(self) -> JobTemplate:
@@ -157,9 +158,16 @@ class JobTemplate(StrictModel):
     def _issue_has_repository(self) -> JobTemplate:
         if self.approval and "outputs" in self.approval.before and not self.gives_outputs:
             raise ValueError("approval before outputs requires outputs or workspace")
+        if self.model and not self.gives_outputs:
+            raise ValueError("model requires outputs or workspace")
         if self.issue is not None and not (self.github or self.workspace):
             raise ValueError("issue requires github, its repository")
         return self
+
+    @property
+    def has_secrets(self) -> bool:
+        """Does the agent itself get a secret?"""
+        return bool(self.secrets or self.secret_files)
 
     @property
     def gives_outputs(self) -> bool:
@@ -190,6 +198,10 @@ class Route(StrictModel):
     def _either_or(self) -> Route:
         if (self.job is None) == (self.ignore is None):
             raise ValueError("give either job or ignore")
+        if self.match.fork and self.job is not None and self.job.has_secrets:
+            raise ValueError(
+                "an agent that reads a fork gets no secrets: give model in their place"
+            )
         if self.each is not None and self.job is None:
             raise ValueError("each requires job")
         if self.each is None and self.job is not None and references_items(self.job.model_dump()):

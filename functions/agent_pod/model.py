@@ -1,0 +1,84 @@
+"""Pass an agent's requests on to its model's API, with the key, which the agent does not have.
+
+What reads untrusted text runs in another container: it reaches the model, for as long as the pod is
+there, and no key that it could tell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from functions.agent_pod.environment import Failure
+
+# What a conversation needs: no files, no batches, nothing of an organisation.
+_PATHS = re.compile(r"v1/(messages(/count_tokens)?|models(/[\w.-]+)?)")
+_REQUEST = ("accept", "content-type", "user-agent")
+_ANSWER = ("content-type", "content-encoding", "retry-after", "request-id", "x-should-retry")
+_OF_THE_API = "anthropic-"
+CONNECT_S, SILENT_S = 30.0, 600.0
+
+
+def model_app(client: httpx.AsyncClient, key: str) -> Starlette:
+    """Return the server for an agent: the client is the API's, the key the route's, or empty."""
+
+    async def pass_on(request: Request) -> Response:
+        at = request.path_params["at"]
+        if not _PATHS.fullmatch(at):
+            return _error(403, "permission_error", f"an agent may not ask for {at[:100]}")
+        if not key:
+            return _error(401, "authentication_error", "the Secret of the route has no key")
+        headers = {**_kept(request.headers, _REQUEST), "x-api-key": key}
+        asked = client.build_request(
+            request.method,
+            f"/{at}",
+            params=request.query_params.multi_items(),
+            headers=headers,
+            content=await request.body(),
+        )
+        try:
+            answer = await client.send(asked, stream=True)
+        except httpx.HTTPError as error:
+            return _error(502, "api_error", f"the model cannot be reached: {type(error).__name__}")
+        return StreamingResponse(
+            answer.aiter_raw(),
+            answer.status_code,
+            headers=_kept(answer.headers, _ANSWER),
+            background=BackgroundTask(answer.aclose),
+        )
+
+    return Starlette(routes=[Route("/{at:path}", pass_on, methods=["GET", "POST"])])
+
+
+def serve(environ: Mapping[str, str] = os.environ) -> None:
+    """Serve within the pod until its end; `Failure` names a variable that is missing."""
+    try:
+        url, port = environ["MODEL_URL"], int(environ["MODEL_PORT"])
+    except KeyError as error:
+        raise Failure(f"the variable {error.args[0]} is missing") from None
+    timeout = httpx.Timeout(SILENT_S, connect=CONNECT_S)
+    client = httpx.AsyncClient(base_url=url, timeout=timeout)
+    app = model_app(client, environ.get("MODEL_KEY", ""))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def _kept(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in headers.items()
+        if name.lower() in names or name.lower().startswith(_OF_THE_API)
+    }
+
+
+def _error(status: int, kind: str, message: str) -> Response:
+    """In the API's own form."""
+    return JSONResponse({"type": "error", "error": {"type": kind, "message": message}}, status)

@@ -1,0 +1,106 @@
+"""An agent reaches its model by a sidecar that has the key; it never has it itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from functions.agent_pod.model import model_app
+from tests.support.listening import listening
+
+KEY = "sk-ant-of-ours"
+
+
+class Model:
+    """The API of a model: what it was asked, and with which headers."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.app = Starlette(routes=[Route("/{at:path}", self.answer, methods=["GET", "POST"])])
+
+    async def answer(self, request: Request) -> Response:
+        at = f"{request.url.path}?{request.url.query}".rstrip("?")
+        self.asked.append((at, dict(request.headers), await request.body()))
+        if b"stream" in self.asked[-1][2]:
+
+            async def parts() -> AsyncIterator[bytes]:
+                yield b"event: a\n\n"
+                yield b"event: b\n\n"
+
+            return StreamingResponse(parts(), media_type="text/event-stream")
+        if b"busy" in self.asked[-1][2]:
+            busy = {"retry-after": "7", "anthropic-ratelimit-requests-remaining": "0"}
+            return JSONResponse({"type": "error"}, 429, headers={**busy, "set-cookie": "a=b"})
+        return JSONResponse({"id": "msg_1"})
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+async def ask(
+    model: Model, at: str, body: str, *, key: str = KEY, **headers: str
+) -> httpx.Response:
+    async with listening(model.app) as upstream:
+        return await through(upstream, at, body, key=key, **headers)
+
+
+async def through(
+    upstream: str, at: str, body: str, *, key: str = KEY, **headers: str
+) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=upstream) as client:
+        app = model_app(client, key)
+        async with listening(app) as url, httpx.AsyncClient(base_url=url) as agent:
+            return await agent.post(at, content=body, headers=headers)
+
+
+async def test_the_key_is_added_where_the_agent_has_none(model: Model) -> None:
+    headers = {
+        "x-api-key": "the-sidecar-has-it",
+        "authorization": "Bearer mine",
+        "anthropic-version": "2023-06-01",
+        "content-type": "application/json",
+        "cookie": "a=b",
+    }
+    answer = await ask(model, "/v1/messages?beta=true", '{"a": 1}', **headers)
+    assert (answer.status_code, answer.json()) == (200, {"id": "msg_1"})
+    [(at, sent, body)] = model.asked
+    assert (at, body) == ("/v1/messages?beta=true", b'{"a": 1}')
+    assert (sent["x-api-key"], sent["anthropic-version"]) == (KEY, "2023-06-01")
+    assert not {"authorization", "cookie"} & set(sent)
+    assert KEY not in str(answer.headers) + answer.text
+
+
+async def test_what_is_streamed_and_what_is_refused_arrives_as_it_is(model: Model) -> None:
+    streamed = await ask(model, "/v1/messages", "stream")
+    assert streamed.text == "event: a\n\nevent: b\n\n"
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    busy = await ask(model, "/v1/messages", "busy")
+    assert (busy.status_code, busy.headers["retry-after"]) == (429, "7")
+    assert busy.headers["anthropic-ratelimit-requests-remaining"] == "0"
+    assert "set-cookie" not in busy.headers
+
+
+@pytest.mark.parametrize(
+    "at", ["/v1/files", "/v1/organizations/users", "/v1/messages/batches", "/v1/models/../files"]
+)
+async def test_nothing_but_a_conversation_is_passed_on(model: Model, at: str) -> None:
+    answer = await ask(model, at, "{}")
+    assert answer.status_code == 403
+    assert answer.json()["error"]["type"] == "permission_error"
+    assert model.asked == []
+
+
+async def test_without_a_key_or_a_model_the_answer_says_so(model: Model) -> None:
+    answer = await ask(model, "/v1/messages", "{}", key="")
+    assert (answer.status_code, model.asked) == (401, [])
+    assert "has no key" in answer.json()["error"]["message"]
+    away = await through("http://127.0.0.1:9", "/v1/messages", "{}")
+    assert (away.status_code, KEY in away.text) == (502, False)
