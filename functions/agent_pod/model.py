@@ -41,7 +41,7 @@ def model_app(client: httpx.AsyncClient, key: str) -> Starlette:
         asked = client.build_request(
             request.method,
             f"/{at}",
-            params=request.query_params.multi_items(),
+            params=request.url.query or None,
             headers=headers,
             content=await request.body(),
         )
