@@ -104,7 +104,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             ctx.now(),
             prepared=posted.prepared,
             session=_storable(posted.session) or "",
-            usage=usage.at_least(known),
+            usage=usage.max_with(known),
         )
         await checkpoints.drop(tx, grant.job_id)
         entries = await _report(ctx, tx, grant, known, usage) if new else []
@@ -124,7 +124,7 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     async with ctx.store.transaction() as tx:
         session, usage = _storable(posted.session) or "", _usage(posted.usage)
         known = await checkpoints.usage_of(tx, grant.job_id)
-        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.at_least(known))
+        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.max_with(known))
         taken = await checkpoints.take(
             tx, kept, ctx.now(), with_work="bundle" in posted.model_fields_set
         )
@@ -138,7 +138,7 @@ async def _report(
 ) -> Sequence[Entry]:
     """Emit what a Job has used, where that is more than is known."""
     used, known = (
-        one.model_copy(update={"session": None}) for one in (usage.at_least(known), known)
+        one.model_copy(update={"session": None}) for one in (usage.max_with(known), known)
     )
     if used == known:
         return []

@@ -160,7 +160,7 @@ def about(grant: JobGrant) -> dict[str, Any]:
 
 
 def _common(row: OutputRow, found: Result) -> dict[str, Any]:
-    used = found.usage.at_least(row.usage)
+    used = found.usage.max_with(row.usage)
     usage = used.model_copy(update={"session": used.session and redacted(used.session)})
     summary = publishable(found.summary, row.grant.issue)
     return {**about(row.grant), "usage": usage, "summary": summary}

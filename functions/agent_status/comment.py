@@ -120,7 +120,7 @@ def _full(job_id: str, job: Shown, around: Around) -> list[str]:
         lines += ["", f"Its network refused {names}."]
     if advice := _advice(job):
         lines += ["", advice]
-    usage = AgentUsage(**job.usage).at_least(AgentUsage(**reported.get("usage", {})))
+    usage = AgentUsage(**job.usage).max_with(AgentUsage(**reported.get("usage", {})))
     all_jobs = f"{around.jobs} Jobs, {used(around.total)}" if around.jobs > 1 else ""
     rows = [
         ("Job", f"`{job_id}`{_links(job_id, around.console_url)}"),

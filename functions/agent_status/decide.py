@@ -86,7 +86,7 @@ def merged(
         changed |= {"gives_outputs": fact.gives_outputs, "group": fact.group}
     if usage := usage_in(fact):
         known = AgentUsage.model_validate(held.usage)
-        changed["usage"] = usage.at_least(known).model_dump(mode="json")
+        changed["usage"] = usage.max_with(known).model_dump(mode="json")
     if isinstance(fact, JobQueued):
         changed["pull_request"] = fact.pull_request
     found = {**jobs, fact.job_id: changed}

@@ -161,7 +161,7 @@ async def use(
 ) -> None:
     """Store what a Job has used on an issue; it never becomes less."""
     known = await tx.fetchval("SELECT usage FROM issue_usage WHERE job_id = $1 FOR UPDATE", job_id)
-    stored = usage.at_least(AgentUsage.model_validate(known or {})).model_dump(mode="json")
+    stored = usage.max_with(AgentUsage.model_validate(known or {})).model_dump(mode="json")
     await tx.execute(
         """INSERT INTO issue_usage (job_id, repository, issue, usage, used_at)
            VALUES ($1, $2, $3, $4, $5)

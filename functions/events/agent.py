@@ -50,11 +50,11 @@ class AgentUsage(Value):
     def tokens(self) -> int:
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
-    def at_least(self, known: AgentUsage) -> AgentUsage:
+    def max_with(self, known: AgentUsage) -> AgentUsage:
         """Return the larger of both, field by field: usage never becomes less.
 
         >>> known = AgentUsage(turns=3, cost_usd=0.5)
-        >>> AgentUsage(turns=2, session="b").at_least(known).model_dump(exclude_none=True)
+        >>> AgentUsage(turns=2, session="b").max_with(known).model_dump(exclude_none=True)
         {'turns': 3, 'cost_usd': 0.5, 'session': 'b'}
         """
         counts = ("turns", "input_tokens", "output_tokens", "cost_usd")

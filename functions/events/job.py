@@ -116,8 +116,10 @@ class JobStarted(JobFact):
 
 
 class JobSucceeded(JobFact):
-    """A Job is complete; `blocked` is what its network refused, such as
-    `evil.example:443 (2 times)`."""
+    """A Job is complete.
+
+    `blocked` is what its network refused, such as `evil.example:443 (2 times)`.
+    """
 
     type: ClassVar[str] = "io.dsm.job.succeeded.v1"
 

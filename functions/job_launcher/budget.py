@@ -12,7 +12,7 @@ Unit = Literal["usd", "tokens", "minutes"]
 UNITS: tuple[Unit, ...] = ("usd", "tokens", "minutes")
 WARNS_AT = 0.8
 # What a Job needs at least: with less left, a budget is used up.
-LEAST: Mapping[Unit, float] = {"usd": 0.01, "tokens": 1, "minutes": 1}
+MIN_LEFT: Mapping[Unit, float] = {"usd": 0.01, "tokens": 1, "minutes": 1}
 # An agent reports once a minute, and ends itself after the call that exceeds its limit.
 ALLOWANCE = 1.1
 
@@ -98,7 +98,7 @@ class GroupBudget:
         """
         claimed = self._claimed()
         return {
-            unit: max((limit - claimed[unit]) / places, LEAST[unit])
+            unit: max((limit - claimed[unit]) / places, MIN_LEFT[unit])
             for unit, limit in self.limits.limits.items()
         }
 
@@ -119,7 +119,7 @@ class GroupBudget:
         return [
             unit
             for unit in UNITS
-            if unit in limits and limits[unit] - amounts.get(unit, 0.0) < LEAST[unit]
+            if unit in limits and limits[unit] - amounts.get(unit, 0.0) < MIN_LEFT[unit]
         ]
 
     def amounts(self, unit: Unit) -> str:
@@ -136,8 +136,8 @@ def environment(granted: Mapping[Unit, float]) -> dict[str, str]:
     {'BUDGET_USD': '4.37', 'BUDGET_MINUTES': '12'}
     """
     return {
-        f"BUDGET_{unit.upper()}": f"{int(most * 100) / 100:.2f}" if unit == "usd" else f"{most:.0f}"
-        for unit, most in granted.items()
+        f"BUDGET_{unit.upper()}": f"{int(may * 100) / 100:.2f}" if unit == "usd" else f"{may:.0f}"
+        for unit, may in granted.items()
     }
 
 
@@ -150,9 +150,9 @@ def overspent(granted: Mapping[Unit, float], used: Mapping[Unit, float]) -> str:
     ('', 'it has used $5.60, and might use $5.00')
     """
     over = [
-        f"{amount(unit, used.get(unit, 0.0))}, and might use {amount(unit, most)}"
-        for unit, most in granted.items()
-        if unit != "minutes" and used.get(unit, 0.0) > most * ALLOWANCE
+        f"{amount(unit, used.get(unit, 0.0))}, and might use {amount(unit, may)}"
+        for unit, may in granted.items()
+        if unit != "minutes" and used.get(unit, 0.0) > may * ALLOWANCE
     ]
     return f"it has used {'; '.join(over)}" if over else ""
 

@@ -76,7 +76,7 @@ def used_up(budgets: dict[str, GroupBudget]) -> list[GroupBudget]:
 async def report_usage(tx: Connection, job_id: str, usage: AgentUsage) -> None:
     """Store what a Job's agent reports; it never becomes less, as reports may overtake another."""
     known = await tx.fetchval("SELECT usage FROM job WHERE id = $1 FOR UPDATE", job_id)
-    stored = usage.at_least(AgentUsage.model_validate(known or {})).model_dump(mode="json")
+    stored = usage.max_with(AgentUsage.model_validate(known or {})).model_dump(mode="json")
     if any(value is not None for value in stored.values()):
         await tx.execute("UPDATE job SET usage = $2 WHERE id = $1", job_id, stored)
 

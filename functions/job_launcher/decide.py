@@ -171,8 +171,8 @@ def decide_queue(
     for request in queued:
         name, group = request.job_id, request.group
         max_of_group = request.group_limit if request.group_limit is not None else group_limit
-        if group in left and (reason := left[group].reason()):
-            decision.reasons[name] = reason
+        if group in left and left[group].is_used_up():
+            decision.reasons[name] = left[group].reason()
         elif group and group in blocked_by:
             decision.reasons[name] = f"behind {blocked_by[group]} of group {group}"
         elif request.not_before is not None and request.not_before > now:
@@ -183,6 +183,8 @@ def decide_queue(
             decision.reasons[name] = f"{active_of_group} jobs of group {group} are active"
         elif total >= limit:
             decision.reasons[name] = f"{total} of {limit} jobs are active"
+        elif group in left and (reason := left[group].reason()):
+            decision.reasons[name] = reason
         else:
             decision.due.append(name)
             if group in left:

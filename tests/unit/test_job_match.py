@@ -10,6 +10,7 @@ import pytest
 from functions.events.base import AnyEvent
 from functions.job_launcher.commands.refusals import refusal_of
 from functions.job_launcher.decide import SecretKey
+from functions.job_launcher.kubernetes.manifest import job_of
 from functions.job_launcher.routes.match import choose
 from functions.job_launcher.routes.render import render_requests
 from functions.job_launcher.routes.route_file import BadRoutes, parse
@@ -235,6 +236,22 @@ def test_what_a_user_asks_for_and_may_not_is_reported(
 ) -> None:
     refusal = refusal_of(choose(ROUTES, event(type, data, **extensions)), datetime.now(UTC))
     assert (refusal.reason if refusal else None) == reason
+
+
+def test_the_key_of_the_model_is_in_a_container_that_reads_no_text_of_a_fork() -> None:
+    asked = event(LABELLED, {**TO_REVIEW, **FROM_FORK})
+    [made] = render_requests(choose(ROUTES, asked), asked, LAUNCHER)
+    pod = job_of(made)["spec"]["template"]["spec"]
+    containers = [*pod["initContainers"], *pod["containers"]]
+    with_key = [one["name"] for one in containers if "agent-credentials" in str(one)]
+    assert with_key == ["model"]
+    assert "agent-credentials" not in str(pod["volumes"])
+    [model] = [one for one in containers if one["name"] == "model"]
+    assert [one["name"] for one in model["volumeMounts"]] == ["temporary"]
+    [agent] = pod["containers"]
+    environ = {one["name"]: one.get("value") for one in agent["env"]}
+    port = next(one["value"] for one in model["env"] if one["name"] == "MODEL_PORT")
+    assert environ["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
 
 
 WITH_A_SECRET = """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +16,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from functions.agent_pod.model import model_app
+from knative.local.instance import free_port
+from tests.support import eventually
 from tests.support.listening import listening
 
+ROOT = Path(__file__).resolve().parents[3]
 KEY = "sk-ant-of-ours"
 
 
@@ -104,3 +111,29 @@ async def test_without_a_key_or_a_model_the_answer_says_so(model: Model) -> None
     assert "has no key" in answer.json()["error"]["message"]
     away = await through("http://127.0.0.1:9", "/v1/messages", "{}")
     assert (away.status_code, KEY in away.text) == (502, False)
+
+
+async def test_the_sidecar_of_a_pod_serves_until_it_is_stopped(model: Model) -> None:
+    port = free_port()
+    async with listening(model.app) as upstream:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "MODEL_URL": upstream,
+            "MODEL_PORT": str(port),
+            "MODEL_KEY": KEY,
+        }
+        command = [sys.executable, "-m", "functions.agent_pod", "model"]
+        sidecar = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as agent:
+
+            async def answers() -> bool:
+                try:
+                    answer = await agent.post("/v1/messages", content="{}")
+                except httpx.ConnectError:
+                    return False
+                return bool(answer.json() == {"id": "msg_1"})
+
+            await eventually(answers)
+        sidecar.terminate()
+        await asyncio.wait_for(sidecar.wait(), 20)
+    assert model.asked[0][1]["x-api-key"] == KEY

@@ -164,7 +164,7 @@ def moved(place: int, minute: int) -> JobMoved:
     )
 
 
-async def test_a_place_in_the_queue_is_shown_and_makes_an_edit_each_minute_at_most(
+async def test_a_place_in_the_queue_is_shown_and_edited_no_more_than_each_minute(
     status: StatusWorld,
 ) -> None:
     await status.tell(QUEUED.model_copy(update={"group": "acme/shop", "place": 4}))
