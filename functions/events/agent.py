@@ -84,7 +84,8 @@ class AboutAgentJob(Event):
 
 
 class AgentUsed(AboutAgentJob):
-    """What an agent reports that it has used so far, while its Job works and at its end."""
+    """What an agent reports that it has used so far, while it works; what comes of its outputs has
+    the rest."""
 
     type: ClassVar[str] = "io.dsm.agent.used.v1"
 

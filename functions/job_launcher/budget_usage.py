@@ -85,7 +85,9 @@ async def over_their_grant(connection: Connection) -> list[tuple[JobRow, str]]:
     """Return the Jobs that report more than they were granted, and how much."""
     rows = await connection.fetch(
         """SELECT * FROM job WHERE state IN ('starting', 'running') AND cancel IS NULL
-           AND granted IS NOT NULL AND usage IS NOT NULL ORDER BY position"""
+           AND granted IS NOT NULL AND usage IS NOT NULL
+           AND agent IS NULL AND approval IS NULL  -- else its agent has ended
+           ORDER BY position"""
     )
     found = []
     for row in map(row_of, rows):
