@@ -137,7 +137,9 @@ async def emitted(agents: AgentWorld, *types: str) -> list[dict[str, Any]]:
 
 async def size_of_checkpoint(agents: AgentWorld) -> int:
     connection = await asyncpg.connect(agents.environ["DATABASE_URL"])
-    size: int = await connection.fetchval("SELECT length(bundle) FROM agent_checkpoint")
+    size: int = await connection.fetchval(
+        "SELECT length(content) FROM agent_artifact JOIN agent_checkpoint ON name = artifact"
+    )
     await connection.close()
     return size
 
