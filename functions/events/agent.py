@@ -84,8 +84,10 @@ class AboutAgentJob(Event):
 
 
 class AgentUsed(AboutAgentJob):
-    """What an agent reports that it has used so far, while it works; what comes of its outputs has
-    the rest."""
+    """What an agent has used so far, as it reports while it works.
+
+    What it has used in the end is in the event of what came of its outputs.
+    """
 
     type: ClassVar[str] = "io.dsm.agent.used.v1"
 
