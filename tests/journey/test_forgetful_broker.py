@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 async def story(tmp_path: Path, warm_data: WarmData) -> AsyncIterator[Story]:
-    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
+    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data")
     # Each event is in the Broker's memory long enough to be lost.
     story = Story(tmp_path, random.Random(3), "--fault", "late=0.5")
     await story.begin()

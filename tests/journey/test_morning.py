@@ -18,9 +18,8 @@ import httpx
 import pytest
 
 from tests.support import documented_shell, eventually
-from tests.support.local_knative import ROOT, LocalKnative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 from tests.support.warm_data import OVERLAY, WarmData
-from tests.support.watched import WATCH, found_in, watched, watched_knative
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -45,7 +44,7 @@ def morning(data: Path, overlay: Path = OVERLAY) -> Morning:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": WATCH},
+        env=os.environ | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
     )
@@ -65,8 +64,7 @@ class Mornings:
 async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
     # A unix socket's path may have 107 characters at most: PostgreSQL's is below the data.
     data = tmp_path_factory.mktemp("m")
-    overlay = watched(OVERLAY, data.with_name("m-watched"))
-    first = await asyncio.to_thread(morning, data, overlay)
+    first = await asyncio.to_thread(morning, data)
     minute = datetime.now().minute
 
     async def another_minute() -> bool:
@@ -74,13 +72,13 @@ async def mornings(tmp_path_factory: pytest.TempPathFactory) -> Mornings:
 
     # A schedule is due once a minute: within one, the first morning's answers would come again.
     await eventually(another_minute)
-    return Mornings(first, await asyncio.to_thread(morning, data, overlay), data)
+    return Mornings(first, await asyncio.to_thread(morning, data), data)
 
 
 @pytest.fixture(scope="module")
 def after(mornings: Mornings) -> Iterator[LocalKnative]:
     """A local Knative that goes on with the mornings' data, as `make run` serves it."""
-    with watched_knative(OVERLAY, mornings.data, "--front", "dsm/orchestrator") as runtime:
+    with local_knative(OVERLAY, mornings.data, "--front", "dsm/orchestrator") as runtime:
         yield runtime
 
 
@@ -104,10 +102,6 @@ def test_a_job_has_started_before_it_has_ended_in_what_is_printed(mornings: Morn
             printed.setdefault(name, []).append(state)
         assert printed, run.output
         assert list(printed.values()) == [["started", "ended"]] * len(printed), run.output
-
-
-def test_no_event_loop_was_held(mornings: Mornings) -> None:
-    assert found_in(mornings.first.output + mornings.second.output) == []
 
 
 def test_a_second_morning_has_no_cycle_to_run_and_succeeds(mornings: Mornings) -> None:

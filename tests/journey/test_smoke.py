@@ -11,8 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support import eventually
-from tests.support.local_knative import ROOT, LocalKnative
-from tests.support.watched import watched_knative
+from tests.support.local_knative import ROOT, LocalKnative, local_knative
 
 pytestmark = [pytest.mark.slow]
 
@@ -26,7 +25,7 @@ def test_the_production_overlay_passes_on_a_laptop_twice(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     overlay, data = ROOT / "knative/overlays/production", tmp_path_factory.mktemp("p")
-    with watched_knative(overlay, data, "--stand-ins") as knative:
+    with local_knative(overlay, data, "--stand-ins") as knative:
         first = smoke(knative.proxy_url)
         assert first.returncode == 0, first.stdout + first.stderr
         assert "Cycle of PHE001" in first.stdout

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.local_knative import ROOT, local_knative
-from tests.support.watched import watched
 
 OVERLAY = ROOT / "knative/overlays/local"
 
@@ -22,15 +21,14 @@ class WarmData:
 
     home: Path
 
-    def copy_to(self, data: Path, *, watch: bool = False) -> Path:
-        """Make the folder `data`; `watch` as its overlay is `watched`."""
-        warm = self.home / ("warm-watched" if watch else "warm")
+    def copy_to(self, data: Path) -> Path:
+        """Make the folder `data`."""
+        warm = self.home / "warm"
         with (self.home / f"{warm.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not warm.exists():
-                overlay = watched(OVERLAY, self.home / "watched-overlay") if watch else OVERLAY
                 made = warm.with_suffix(".new")
-                with local_knative(overlay, made):
+                with local_knative(OVERLAY, made):
                     pass
                 made.rename(warm)
         # With the owners of the files: PostgreSQL does not run as root.

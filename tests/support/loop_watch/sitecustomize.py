@@ -1,76 +1,135 @@
-"""Tells, on standard error, of each long turn of an event loop; Python imports it by PYTHONPATH.
+"""Writes down each long turn of an event loop, and what the transaction guard finds.
 
-Counted is how long a turn keeps others waiting, without the time in which its thread waited for a
-processor: a busy machine is no fault. A turn that imports modules does not count: a process
-has such turns when it starts, and no others are served before.
+`tests.support.watched` begins it in one process. Each process below imports it by PYTHONPATH, and
+writes into the file that LOOP_WATCH names. Limited is the processor time of the loop's own thread,
+as a busy machine is no fault. A turn that imports modules does not count: a process has such turns
+when it starts, and no others are served before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import subprocess
 import sys
 import threading
 import time
 import traceback
 import types
+from pathlib import Path
+from typing import Any
 
-# Of work: 0.1 s on a machine of its own, and half more where others take its processors' caches.
-MAX_TURN_S = 0.15
+MAX_TURN_S = 0.1
 # Of waiting for a lock, a file or a thread: where others use the disk as well, a commit of a file
 # takes hundreds of milliseconds that are no fault of the code.
 MAX_BLOCKED_S = 1.0
 _LOOK_EVERY_S = 0.05
+_GUARD = "functions.kit.clients.transaction_guard"
 
-_uvloop = types.ModuleType("uvloop")  # whose turns cannot be measured
-_uvloop.new_event_loop = asyncio.new_event_loop  # type: ignore[attr-defined]
-sys.modules["uvloop"] = _uvloop
 _turn = asyncio.Handle._run
-_schedule = -1
-_began = 0.0
-_seen = ""  # what the present turn was found at
+_popen = subprocess.Popen.__init__
 
 
-def _waited_s() -> float:
-    return int(os.pread(_schedule, 100, 0).split()[1]) / 1e9
+class Watch(logging.Handler):
+    """Over the event loop of a process's first thread that has one; `file` gets the findings.
+
+    With folders `within`, which is for a process that runs tests, only work in them counts: a test
+    may wait on its loop.
+    """
+
+    def __init__(self, file: Path, *within: Path) -> None:
+        super().__init__()
+        self._file = file
+        self._within = tuple(f"{folder}/" for folder in within)
+        self._pid = self._thread = self._schedule = -1
+        self._began = 0.0
+        self._seen = ""  # what the present turn was found at
+        self._ours = False  # is that in one of the folders?
+
+    def begin(self) -> None:
+        watch = self
+
+        def run(handle: asyncio.Handle) -> None:
+            watch._measure(handle)
+
+        def popen(process: Any, *arguments: Any, **options: Any) -> None:
+            _popen(process, *arguments, **{**options, "env": watch._environ(options.get("env"))})
+
+        self._before = asyncio.Handle._run, subprocess.Popen.__init__
+        asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
+        subprocess.Popen.__init__ = popen  # type: ignore[method-assign, assignment]
+        logging.getLogger(_GUARD).addHandler(self)
+
+    def end(self) -> None:
+        asyncio.Handle._run, subprocess.Popen.__init__ = self._before  # type: ignore[method-assign]
+        logging.getLogger(_GUARD).removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._found(record.getMessage())
+
+    def _environ(self, given: Any) -> dict[str, str]:
+        """Of a process that this one starts: it is watched, whatever it is given."""
+        env = {**(os.environ if given is None else given)}
+        path = (str(Path(__file__).resolve().parent), env.get("PYTHONPATH", ""))
+        return env | {
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            "LOOP_WATCH": str(self._file),
+        }
+
+    def _measure(self, handle: asyncio.Handle) -> None:
+        if self._pid != os.getpid():  # a fork has neither threads nor files of what it was before
+            self._attach()
+        if threading.get_ident() != self._thread:
+            _turn(handle)
+            return
+        self._seen, self._ours = "", False
+        began = self._began = time.perf_counter()
+        waited, known, worked = self._waited_s(), len(sys.modules), time.thread_time()
+        _turn(handle)
+        self._began = 0.0
+        held = time.perf_counter() - began
+        if held < MAX_TURN_S or len(sys.modules) > known:
+            return
+        worked = time.thread_time() - worked
+        blocked = held - (self._waited_s() - waited)
+        if self._within:
+            found = self._ours and worked > MAX_TURN_S
+        else:
+            found = worked > MAX_TURN_S or blocked > MAX_BLOCKED_S
+        if found:
+            times = f"{held:.3f} s, {worked:.3f} of them at work"
+            self._found(f"the event loop was held for {times}, at {self._seen}")
+
+    def _attach(self) -> None:
+        self._pid, self._thread = os.getpid(), threading.get_ident()
+        path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        self._schedule = os.open(path, os.O_RDONLY)
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _waited_s(self) -> float:
+        """How long the thread has waited for a processor."""
+        return int(os.pread(self._schedule, 100, 0).split()[1]) / 1e9
+
+    def _look(self) -> None:
+        """Note where a turn is that takes long."""
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            began = self._began
+            if began and not self._seen and time.perf_counter() - began > _LOOK_EVERY_S:
+                stack = traceback.extract_stack(sys._current_frames()[self._thread])
+                places = [f"{at.filename}:{at.lineno}" for at in stack if at.filename[:1] == "/"]
+                self._ours = any(place.startswith(self._within) for place in places)
+                self._seen = " > ".join(places[-12:])
+
+    def _found(self, message: str) -> None:
+        name = os.environ.get("K_SERVICE") or " ".join(sys.argv)
+        with self._file.open("a") as file:
+            file.write(f"{name}: {message}\n")
 
 
-def _begin() -> None:
-    """At a process's first turn, as a fork has neither thread nor files of what it was before."""
-    global _schedule
-    path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-    _schedule = os.open(path, os.O_RDONLY)
-    threading.Thread(target=_look, args=(threading.get_ident(),), daemon=True).start()
-
-
-def _measured(handle: asyncio.Handle) -> None:
-    global _began, _seen
-    if _schedule < 0:
-        _begin()
-    _seen = ""
-    began = _began = time.perf_counter()
-    waited, known, worked = _waited_s(), len(sys.modules), time.thread_time()
-    _turn(handle)
-    _began = 0.0
-    held = time.perf_counter() - began
-    if held < MAX_TURN_S or len(sys.modules) > known:
-        return
-    held -= _waited_s() - waited
-    # On a busy machine a turn waits long for threads and files that take no time elsewhere.
-    if time.thread_time() - worked > MAX_TURN_S or held > MAX_BLOCKED_S:
-        print(f"the event loop was held for {held:.3f} s, at {_seen}", file=sys.stderr)
-
-
-def _look(thread: int) -> None:
-    """Note where a turn is that takes long."""
-    global _seen
-    while True:
-        time.sleep(_LOOK_EVERY_S)
-        if _began and not _seen and time.perf_counter() - _began > _LOOK_EVERY_S:
-            stack = traceback.extract_stack(sys._current_frames()[thread])
-            _seen = " > ".join(
-                f"{at.filename}:{at.lineno}" for at in stack if at.filename[:1] == "/"
-            )
-
-
-asyncio.Handle._run = _measured  # type: ignore[method-assign, assignment]
+if file := os.environ.get("LOOP_WATCH"):
+    uvloop = types.ModuleType("uvloop")  # whose turns cannot be measured
+    uvloop.new_event_loop = asyncio.new_event_loop  # type: ignore[attr-defined]
+    sys.modules["uvloop"] = uvloop
+    Watch(Path(file)).begin()
