@@ -25,25 +25,38 @@ _PATHS = re.compile(r"v1/(messages(/count_tokens)?|models(/[\w.-]+)?)")
 _REQUEST = ("accept", "content-type", "user-agent")
 _ANSWER = ("content-type", "content-encoding", "retry-after", "request-id", "x-should-retry")
 _OF_THE_API = "anthropic-"
+MAX_BODY_BYTES = 32 * 1024 * 1024  # as the API has it
 CONNECT_S, SILENT_S = 30.0, 600.0
 
 
-def model_app(client: httpx.AsyncClient, key: str) -> Starlette:
-    """Return the server for an agent: the client is the API's, the key the route's, or empty."""
+def model_app(client: httpx.AsyncClient, key: str, agent_key: str) -> Starlette:
+    """Return the server for an agent: the client is the API's, the key the route's, or empty.
+
+    `agent_key` is what the agent shows as its key. A page in a browser of this machine cannot show
+    it, nor does it ask for this host.
+    """
 
     async def pass_on(request: Request) -> Response:
         at = request.path_params["at"]
+        if request.url.hostname != "127.0.0.1" or request.headers.get("x-api-key") != agent_key:
+            return _error(403, "permission_error", "this is the agent's own way to its model")
         if not _PATHS.fullmatch(at):
             return _error(403, "permission_error", f"an agent may not ask for {at[:100]}")
         if not key:
             return _error(401, "authentication_error", "the Secret of the route has no key")
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                message = f"a request may have {MAX_BODY_BYTES} bytes"
+                return _error(413, "request_too_large", message)
         headers = {**_kept(request.headers, _REQUEST), "x-api-key": key}
         asked = client.build_request(
             request.method,
             f"/{at}",
             params=request.url.query or None,
             headers=headers,
-            content=await request.body(),
+            content=bytes(body),
         )
         try:
             answer = await client.send(asked, stream=True)
@@ -62,13 +75,13 @@ def model_app(client: httpx.AsyncClient, key: str) -> Starlette:
 def serve(environ: Mapping[str, str] = os.environ) -> None:
     """Serve within the pod until its end; `Failure` names a variable that is missing."""
     try:
-        url, port = environ["MODEL_URL"], int(environ["MODEL_PORT"])
+        url, port, agent_key = (environ[f"MODEL_{name}"] for name in ("URL", "PORT", "AGENT_KEY"))
     except KeyError as error:
         raise Failure(f"the variable {error.args[0]} is missing") from None
     timeout = httpx.Timeout(SILENT_S, connect=CONNECT_S)
     client = httpx.AsyncClient(base_url=url, timeout=timeout)
-    app = model_app(client, environ.get("MODEL_KEY", ""))
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    app = model_app(client, environ.get("MODEL_KEY", ""), agent_key)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
 
 
 def _kept(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

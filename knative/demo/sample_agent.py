@@ -14,6 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +37,25 @@ def why_not_claude(environ: Mapping[str, str]) -> str:
     """
     if shutil.which("claude", path=environ.get("PATH")) is None:
         return "this machine has no claude"
-    return "" if environ.get("ANTHROPIC_API_KEY") else "claude has no ANTHROPIC_API_KEY"
+    key = environ.get("ANTHROPIC_API_KEY")
+    if not key:
+        return "claude has no ANTHROPIC_API_KEY"
+    # Where a sidecar has the key, the agent's own is none.
+    base = environ.get("ANTHROPIC_BASE_URL")
+    return "the model's sidecar has no key" if base and _refuses(f"{base}/v1/models", key) else ""
+
+
+def _refuses(url: str, key: str) -> bool:
+    """Does the model's API ask for another key there?"""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        asked = urllib.request.Request(url, headers={"x-api-key": key})
+        direct.open(asked, timeout=30).close()
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except OSError:
+        return False  # Claude Code reports what is wrong, and tries again
+    return False
 
 
 def main() -> int:

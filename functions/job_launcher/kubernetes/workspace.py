@@ -23,6 +23,7 @@ WORKSPACE = "/workspace"
 REPOSITORY_AT = f"{WORKSPACE}/repository"
 OUTPUTS_FILE = f"{WORKSPACE}/outputs.json"
 GRANT = "grant"
+_AGENT_KEY = "the-sidecar-has-it"  # it opens nothing but the sidecar, for the agent's own client
 # Of the agent's variables, what a command that installs packages needs.
 SETUP_ENV = ("HOME", "TMPDIR", *egress.variables(""))
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
@@ -121,7 +122,7 @@ def pod_fields(
 def model_environment(job_id: str) -> dict[str, str]:
     """Return the variables by which the agent finds its model; the key in them is none."""
     url = f"http://127.0.0.1:{_model_port(job_id)}"
-    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "the-sidecar-has-it"}
+    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": _AGENT_KEY}
 
 
 def _model_port(job_id: str) -> int:
@@ -146,6 +147,7 @@ def _model(
         "env": [
             {"name": "MODEL_URL", "value": request.model_url},
             {"name": "MODEL_PORT", "value": str(_model_port(request.job_id))},
+            {"name": "MODEL_AGENT_KEY", "value": _AGENT_KEY},
             {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": reference}},
             {"name": "HOME", "value": _TEMPORARY_AT},
             *proxy,

@@ -15,13 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from functions.agent_pod.model import model_app
+from functions.agent_pod.model import MAX_BODY_BYTES, model_app
+from knative.demo.sample_agent import why_not_claude
 from knative.local.instance import free_port
 from tests.support import eventually
 from tests.support.listening import listening
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "sk-ant-of-ours"
+AGENT_KEY = "the-sidecar-has-it"
 
 
 class Model:
@@ -63,14 +65,14 @@ async def through(
     upstream: str, at: str, body: str, *, key: str = KEY, **headers: str
 ) -> httpx.Response:
     async with httpx.AsyncClient(base_url=upstream) as client:
-        app = model_app(client, key)
+        app = model_app(client, key, AGENT_KEY)
         async with listening(app) as url, httpx.AsyncClient(base_url=url) as agent:
-            return await agent.post(at, content=body, headers=headers)
+            shown = {"x-api-key": AGENT_KEY} | headers
+            return await agent.post(at, content=body, headers=shown)
 
 
 async def test_the_key_is_added_where_the_agent_has_none(model: Model) -> None:
     headers = {
-        "x-api-key": "the-sidecar-has-it",
         "authorization": "Bearer mine",
         "anthropic-version": "2023-06-01",
         "content-type": "application/json",
@@ -105,6 +107,20 @@ async def test_nothing_but_a_conversation_is_passed_on(model: Model, at: str) ->
     assert model.asked == []
 
 
+@pytest.mark.parametrize(
+    "shown", [{"x-api-key": ""}, {"host": "evil.example"}, {"x-api-key": KEY}], ids=str
+)
+async def test_a_page_of_this_machine_gets_nothing(model: Model, shown: dict[str, str]) -> None:
+    async with listening(model.app) as upstream:
+        answer = await through(upstream, "/v1/messages", "{}", **shown)
+    assert (answer.status_code, model.asked) == (403, [])
+
+
+async def test_a_body_is_no_larger_than_the_api_takes(model: Model) -> None:
+    answer = await ask(model, "/v1/messages", "x" * (MAX_BODY_BYTES + 1))
+    assert (answer.status_code, model.asked) == (413, [])
+
+
 async def test_without_a_key_or_a_model_the_answer_says_so(model: Model) -> None:
     answer = await ask(model, "/v1/messages", "{}", key="")
     assert (answer.status_code, model.asked) == (401, [])
@@ -121,6 +137,7 @@ async def test_the_sidecar_of_a_pod_serves_until_it_is_stopped(model: Model) -> 
             "MODEL_URL": upstream,
             "MODEL_PORT": str(port),
             "MODEL_KEY": KEY,
+            "MODEL_AGENT_KEY": AGENT_KEY,
         }
         command = [sys.executable, "-m", "functions.agent_pod", "model"]
         sidecar = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
@@ -128,7 +145,9 @@ async def test_the_sidecar_of_a_pod_serves_until_it_is_stopped(model: Model) -> 
 
             async def answers() -> bool:
                 try:
-                    answer = await agent.post("/v1/messages", content="{}")
+                    answer = await agent.post(
+                        "/v1/messages", content="{}", headers={"x-api-key": AGENT_KEY}
+                    )
                 except httpx.ConnectError:
                     return False
                 return bool(answer.json() == {"id": "msg_1"})
@@ -137,3 +156,12 @@ async def test_the_sidecar_of_a_pod_serves_until_it_is_stopped(model: Model) -> 
         sidecar.terminate()
         await asyncio.wait_for(sidecar.wait(), 20)
     assert model.asked[0][1]["x-api-key"] == KEY
+
+
+async def test_the_sample_works_where_the_sidecar_has_no_key(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "claude").touch(0o755)
+    environ = {"PATH": str(tmp_path), "ANTHROPIC_API_KEY": AGENT_KEY}
+    async with httpx.AsyncClient() as client, listening(model_app(client, "", AGENT_KEY)) as url:
+        reason = await asyncio.to_thread(why_not_claude, environ | {"ANTHROPIC_BASE_URL": url})
+    assert reason == "the model's sidecar has no key"
+    assert why_not_claude(environ) == ""
