@@ -28,6 +28,7 @@ class Places:
     outputs_url: str
     job: str
     checkpoint_s: float = 60.0
+    submodules: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Places:
@@ -41,6 +42,7 @@ class Places:
                 outputs_url=environ["AGENT_OUTPUTS_URL"].rstrip("/"),
                 job=environ["JOB_NAME"],
                 checkpoint_s=float(environ.get("CHECKPOINT_SECONDS", "60")),
+                submodules=environ.get("SUBMODULES") == "true",
             )
         except KeyError as error:
             raise Failure(f"the variable {error.args[0]} is missing") from None

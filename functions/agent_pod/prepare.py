@@ -117,6 +117,10 @@ def _prepare(places: Places) -> None:
         git("config", name, value, at=own)
     tree = f"--work-tree={places.repository}"
     git(tree, "reset", "--quiet", "--hard", "FETCH_HEAD", at=own)
+    if places.submodules:
+        # Their places are the repository's word: no token goes there, and no file of the pod.
+        more = ("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+        git(*more, within=places.repository, env={"GIT_ALLOW_PROTOCOL": "http:https"})
     if kept is not None:
         try:
             _resume(kept, tree, own, places)

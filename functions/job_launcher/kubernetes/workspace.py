@@ -95,7 +95,11 @@ def pod_fields(
     prepare = {
         **container,
         "name": "workspace",
-        "env": [*container["env"], *proxy],
+        "env": [
+            *container["env"],
+            {"name": "SUBMODULES", "value": str(workspace.submodules).lower()},
+            *proxy,
+        ],
         "command": [*program, "prepare"],
     }
     collect = {

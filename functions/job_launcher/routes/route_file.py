@@ -106,6 +106,7 @@ class WorkspaceTemplate(StrictModel):
 
     repository: Text
     ref: Text = ""
+    submodules: bool = False
     setup: list[Text] = Field(default_factory=list)
 
 

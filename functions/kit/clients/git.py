@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from functions.kit.clients import transaction_guard
 from functions.kit.errors import PermanentError
@@ -48,19 +48,23 @@ class GitError(PermanentError):
 def git(
     *arguments: str,
     at: Path | None = None,
+    within: Path | None = None,
     env: Mapping[str, str] | None = None,
     given: bytes = b"",
     timeout_s: float = TIMEOUT_S,
     limited: bool = False,
 ) -> str:
-    """Run git for the bare repository `at`; return what it prints."""
-    found = git_bytes(*arguments, at=at, env=env, given=given, timeout_s=timeout_s, limited=limited)
+    """Run git for the bare repository `at`, or `within` a working tree of ours; return what it
+    prints."""
+    options: Any = {"env": env, "given": given, "timeout_s": timeout_s, "limited": limited}
+    found = git_bytes(*arguments, at=at, within=within, **options)
     return found.decode(errors="replace").strip()
 
 
 def git_bytes(
     *arguments: str,
     at: Path | None = None,
+    within: Path | None = None,
     env: Mapping[str, str] | None = None,
     given: bytes = b"",
     timeout_s: float = TIMEOUT_S,
@@ -69,7 +73,7 @@ def git_bytes(
     """The same as bytes; `given` is what it reads. `limited` is for the objects of a stranger,
     which may inflate without end."""
     transaction_guard.network_call(f"git {arguments[0]}")
-    place = [f"--git-dir={at}"] if at else []
+    place = [f"--git-dir={at}"] if at else ["-C", str(within)] if within else []
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     held = ("-c", f"core.bigFileThreshold={MAX_HELD_BYTES}")
     before = ("sh", "-c", _LIMITS, "sh", "git", *held) if limited else ("git",)
