@@ -86,7 +86,7 @@ async def test_what_a_killed_process_left_unsent_others_send_once(functions_data
 
 
 def test_what_a_dead_process_left_leaves_in_the_promised_time() -> None:
-    """A crowded machine may delay the test above; the promise follows from these."""
+    """A machine under load may delay the test above; the promise follows from these."""
     assert LEASE_S + SWEEP_S + START_S <= PROMISED_S
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from functions.events.scrum import ScrumReported, SprintSimulated, TaskMoved
+from functions.kit.clients.service import header_key
 from functions.kit.contract import envelope
 from functions.scrum_report.main import scrum_report
 from tests.support.cluster import Cluster, message_of
@@ -101,7 +102,8 @@ async def test_the_days_note_holds_every_task(report: Cluster, world: World) -> 
         }
     ]
     [(name, _)] = world.requests
-    assert name == "POST /v1/notes/daily_scrum_report#daily:GEM-001-S01:2025-08-29"
+    key = header_key("daily:GEM-001-S01:2025-08-29")
+    assert name == f"POST /v1/notes/daily_scrum_report#{key}"
 
 
 async def test_the_fact_under_another_id_files_no_second_note(

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from functions.kit.clients import Github
 from functions.kit.clients.github import TokenRefused
@@ -83,9 +85,11 @@ async def test_an_app_goes_by_github_s_clock(
 async def test_a_wrong_key_is_refused_once(
     standin: GithubStandIn, http: httpx.AsyncClient, clock: Clock
 ) -> None:
-    foreign = GithubStandIn(clock, http, "secret")
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    foreign = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    settings = by_app(standin, GITHUB_APP_PRIVATE_KEY=foreign)
     with pytest.raises(TokenRefused, match="could not be decoded"):
-        await Github(by_app(foreign), http, clock).as_app("/app/hook/deliveries")
+        await Github(settings, http, clock).as_app("/app/hook/deliveries")
     assert len(standin.requests) == 1
 
 
