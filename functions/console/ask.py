@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import httpx
 import yaml
 
 from functions.console.reads import Reads
 from functions.console.settings import ConsoleSettings
 from functions.dsm_client import Services, dsm
-from functions.kit.clients import Object, ServiceClient
+from functions.kit.clients import Object, ServiceClient, typed
 from functions.kit.clients.kubernetes import ClusterSettings
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
@@ -36,9 +37,11 @@ class Peer(ServiceClient):
         self._headers = headers or {}
 
     async def read(self, at: str, **query: object) -> Any:
-        """JSON; parameters that are None are left out, a list is given once for each."""
-        answer = await self._get(at, query)
-        return await off_loop(len(answer.content), answer.json)
+        """JSON; parameters that are None are left out, a list is given once for each.
+
+        `BadAnswer` where it is none.
+        """
+        return await self._json(await self._get(at, query))
 
     async def text(self, at: str, **query: object) -> str:
         text: str = (await self._get(at, query)).text
@@ -67,8 +70,10 @@ class Peer(ServiceClient):
             answer = await self._once("POST", at, content=content, headers=sent)
         finally:
             self._ask.forget()
-        size = len(answer.content)
-        return await off_loop(size, answer.json) if size else None
+        return await self._json(answer) if answer.content else None
+
+    async def _json(self, answer: httpx.Response) -> Any:
+        return await off_loop(len(answer.content), typed, self.name, object, answer.content)
 
 
 class Ask:

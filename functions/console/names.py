@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from functions.console.ask import Ask
+from functions.events.base import Value
+from functions.kit.clients import Unreadable
 from functions.kit.errors import FunctionError
+
+
+class _Named(Value):
+    id: str
+    name: str | None = None
 
 
 async def employee_names(ask: Ask) -> dict[str, str]:
     """Employees' names by id."""
-    return await _names(ask, "/employees")
+    return await _or_none(ask, "/employees")
 
 
 async def project_names(ask: Ask) -> dict[str, str]:
     """Projects' names by id."""
+    return await _or_none(ask, "/projects")
+
+
+async def all_projects(ask: Ask) -> dict[str, str]:
+    """The same; a `FunctionError` where project-service does not answer with a list."""
     return await _names(ask, "/projects")
 
 
-async def _names(ask: Ask, at: str) -> dict[str, str]:
+async def _or_none(ask: Ask, at: str) -> dict[str, str]:
     try:
-        found = await ask.service(ask.services.projects).read(at)
+        return await _names(ask, at)
     except FunctionError:
         return {}
-    return by_id(found)
 
 
-def by_id(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The name of each, empty where it has none.
-
-    >>> by_id([{"id": "P", "name": "Phoenix"}, {"id": "Q"}])
-    {'P': 'Phoenix', 'Q': ''}
-    """
-    return {one["id"]: one.get("name") or "" for one in found}
+async def _names(ask: Ask, at: str) -> dict[str, str]:
+    """The name of each, empty where it has none that can be read."""
+    client = ask.services.projects
+    found: list[_Named | Unreadable] = await ask.within(
+        client.name, ("names", at), lambda: client.items(at, _Named)
+    )
+    names = {}
+    for one in found:
+        if isinstance(one, _Named):
+            names[one.id] = one.name or ""
+        elif id := one.field("id"):
+            names[id] = ""
+    return names

@@ -22,7 +22,13 @@ from functions.console.csv_table import as_csv
 from functions.console.panels import Panel, Query, Shown, show, show_one
 from functions.console.rendering import View, drawing, problem, render, streamed
 from functions.kit.context import Context
-from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
+from functions.kit.errors import (
+    BadAnswer,
+    FunctionError,
+    NotFound,
+    PermanentError,
+    TemporaryError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +86,13 @@ class Page:
         return given.format_map(query) if isinstance(given, str) else given(ask, query)
 
     async def _name(self, ask: Ask, query: Query) -> str:
-        """The name beside the title; none where its service is away, which a panel says."""
+        """The name beside the title; none where its service is away or cannot be understood.
+
+        A panel that needs it says so.
+        """
         found: object = ""
         if self.exists is not None:
-            with suppress(TemporaryError):
+            with suppress(TemporaryError, BadAnswer):
                 found = await self.exists(ask, query)
         return found if isinstance(found, str) else ""
 
@@ -95,17 +104,21 @@ class Page:
         shown = view.shown
         query, base = view.query, view.path.removesuffix(CHANGED) or "/"
         panels = [panel for panel in self.panels if panel.name in shown]
-        parts = await asyncio.gather(
-            *(show_one(panel, view.ask, query, base, drawing(view)) for panel in panels)
+        navigation, *parts = await asyncio.gather(
+            view.request.app.state.navigation(view, base),
+            *(show_one(panel, view.ask, query, base, drawing(view)) for panel in panels),
         )
         changed = [part for part in parts if part.digest != shown[part.panel.name]]
-        navigation = await view.request.app.state.navigation(view, has_changed=bool(changed))
+        if not changed and "navigation" not in shown:
+            navigation = ""  # what is on the page counts what its lists show
         if not changed and not navigation:
             return Response(status_code=204)
         values = {"parts": changed, "query": query, "navigation_part": navigation}
         return render(view, "parts.html", values, part=True)
 
     async def _part(self, view: View) -> Response:
+        if "if-none-match" in view.request.headers:
+            return whole_page_anew()
         shown, query = await self._one(view, "")
         return render(view, "parts.html", {"parts": [shown], "query": query}, part=True)
 
@@ -127,6 +140,15 @@ class Page:
         if panel is None:
             raise NotFound(f"There is no panel {name}.")
         return await show_one(panel, view.ask, query, base or "/", drawing(view)), query
+
+
+def whole_page_anew() -> Response:
+    """The answer to a part of a page that the release before this one made.
+
+    Its parts ask for themselves, and its scripts do not know how those of today are refreshed: it
+    would stand still from the first answer on. To be removed in 0.3.0.
+    """
+    return Response(status_code=204, headers={"HX-Refresh": "true"})
 
 
 def changed_at(view: View) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -22,7 +23,9 @@ from functions.console.rendering import View, render
 from functions.console.today.today_page import notes_of
 from functions.events.sprint import Sprint
 from functions.kit.clients import path
-from functions.kit.errors import FunctionError, NotFound, PermanentError
+from functions.kit.errors import BadAnswer, FunctionError, NotFound, PermanentError
+
+logger = logging.getLogger(__name__)
 
 MAX_TERM = 300
 MAX_HITS = 10  # of each kind
@@ -176,7 +179,8 @@ async def _newest_scrum(ask: Ask) -> date:
     return next((day for day, found in zip(days, notes, strict=True) if found), today)
 
 
-SOURCES = (
+Source = Callable[[Ask, str], Awaitable[list[Hit]]]
+SOURCES: tuple[Source, ...] = (
     employees,
     functions,
     schedules,
@@ -197,7 +201,7 @@ async def search(view: View) -> Response:
     hits: list[Hit] = []
     away: list[str] = []
     if term:
-        for found in await asyncio.gather(*(_of(source(view.ask, term)) for source in SOURCES)):
+        for found in await asyncio.gather(*(_of(source, view.ask, term) for source in SOURCES)):
             if isinstance(found, str):
                 away.append(found)
             else:
@@ -208,14 +212,21 @@ async def search(view: View) -> Response:
     return render(view, "search.html", values)
 
 
-async def _of(found: Awaitable[list[Hit]]) -> list[Hit] | str:
+async def _of(source: Source, ask: Ask, term: str) -> list[Hit] | str:
     """The hits; none where there is no such thing, and why where a source is unavailable."""
     try:
-        return await found
-    except (NotFound, PermanentError):
+        return await source(ask, term)
+    except BadAnswer as error:
+        return error.detail
+    except PermanentError:  # `NotFound` above all
         return []
     except FunctionError as error:
         return error.detail
+    except Exception as error:
+        # A peer of another version may say things in another shape.
+        kind = source.__name__.replace("_", " ")
+        logger.error("search of %s", kind, exc_info=error)
+        return f"{kind}, as an answer could not be understood ({type(error).__name__})"
 
 
 async def shortcuts(view: View) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -10,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Tab, loaded
 from tests.browser.morning import Morning
@@ -351,6 +352,36 @@ async def test_what_cannot_be_refreshed_says_so_until_it_can(tab: Tab) -> None:
     await page.unroute("**/panels/changed*")
     await expect(page.locator(".panel-jobs.stale")).to_have_count(0)
     tab.complaints.clear()  # of what was refused above
+
+
+async def test_a_request_that_hangs_stops_none_after_it(tab: Tab) -> None:
+    page = await tab.open("/jobs")
+    free = asyncio.Event()
+
+    async def hang(route: Route) -> None:
+        await free.wait()
+        await route.abort()
+
+    await page.route("**/panels/changed*", hang, times=1)
+    await expect(page.locator(".panel-jobs.stale")).to_have_count(1)
+    await expect(page.locator(".panel-jobs.stale")).to_have_count(0)
+    free.set()
+
+
+async def test_a_page_of_the_release_before_is_loaded_anew(tab: Tab) -> None:
+    """Its parts ask for themselves, and its scripts do not refresh those of today."""
+    page = await tab.open("/jobs")
+    await page.evaluate(
+        """() => {
+            window.isOld = true;
+            const part = document.querySelector(".panel-jobs");
+            part.setAttribute("hx-get", "/jobs/panels/jobs");
+            part.setAttribute("hx-trigger", "every 1s");
+            part.setAttribute("hx-headers", '{"If-None-Match": "0123456789abcdef"}');
+            htmx.process(part);
+        }"""
+    )
+    await page.wait_for_function("!window.isOld")
 
 
 async def test_what_has_ended_is_not_asked_for_again(tab: Tab, ran: Morning) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.names import by_id
+from functions.console.names import all_projects
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.plot import line_plot
@@ -87,10 +87,7 @@ async def cycle_history(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def project_name(ask: Ask, query: Query) -> str:
     """`NotFound` where project-service knows no such project, and it has no sprint."""
     project_id = query["project_id"]
-    sprints, found = await asyncio.gather(
-        _sprints(ask, project_id), ask.service(ask.services.projects).read("/projects")
-    )
-    names = by_id(found)
+    sprints, names = await asyncio.gather(_sprints(ask, project_id), all_projects(ask))
     if not sprints and project_id not in names:
         raise NotFound(f"There is no project {project_id}.")
     return names.get(project_id, "")

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.formatting import count, instant
+from functions.console.names import all_projects
 from functions.console.sprints.active_sprints import MAX_CANDIDATES, forecasts
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintsReported
@@ -80,7 +81,7 @@ async def _is_without_sprint(ask: Ask, project_id: str) -> bool:
                 ("sprints of", project_id),
                 lambda: services.sprints.of(project_id),
             ),
-            ask.within(services.projects.name, "projects", services.projects.all_ids),
+            all_projects(ask),
         )
     except FunctionError:
         return True  # what is known says so

@@ -4,6 +4,8 @@
 // Who touched nothing for so long looks away: functions may sleep in between.
 const AWAY_MS = 10 * 60 * 1000;
 const AWAY_S = 300;
+// One that hangs, as after a laptop slept, must not stop those after it.
+const TIMEOUT_MS = 10 * 1000;
 let touched = Date.now();
 let asking = false;
 const asked = new WeakMap(); // element -> when, in seconds
@@ -27,7 +29,10 @@ async function refresh(all) {
   for (const part of due) asked.set(part, now);
   try {
     const have = due.map((part) => `${part.dataset.part}=${part.dataset.digest}`).join(" ");
-    const answer = await fetch(document.body.dataset.changed, { headers: { "X-Panels": have, "HX-Request": "true" } });
+    const answer = await fetch(document.body.dataset.changed, {
+      headers: { "X-Panels": have, "HX-Request": "true" },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
     if (answer.status === 401) location.reload(); // the whole page has to sign in
     if (!answer.ok) throw new Error(`${answer.status}`);
     if (answer.status !== 204) show(await answer.text());

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +21,7 @@ from functions.console.attention_item import SHOWN, Item
 from functions.console.dead_letters import cause
 from functions.console.formatting import clock, format_state, moment, short_type
 from functions.console.jobs import state_of
-from functions.console.pages import endpoint
+from functions.console.pages import endpoint, whole_page_anew
 from functions.console.panels import Query
 from functions.console.reads import Reads
 from functions.console.rendering import NAVIGATION, View, drawn, frame, render
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 # Every open page asks again and again: what was found is used for so many seconds.
 MAX_AGE_S = 10.0
-NEW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,20 @@ class Seen:
         self.found: list[Attention] = []
 
 
-async def found(ask: Ask, older_s: float = 0.0) -> list[Attention]:
-    """All kinds; what was found less than `older_s` seconds ago is good enough."""
+async def found(ask: Ask, older_s: float = 0.0, page: str = "") -> list[Attention]:
+    """All kinds; what was found less than `older_s` seconds ago is good enough, except what is
+    on the list at `page`."""
     seen, reads = ask.ctx.part(Seen), ask.ctx.part(Reads)
-    if time.monotonic() - seen.at < older_s and seen.actions == reads.actions:
-        return seen.found
+    is_kept = time.monotonic() - seen.at < older_s and seen.actions == reads.actions
     actions = reads.actions
-    kinds = list(await asyncio.gather(*(_of(ask, *kind) for kind in KINDS)))
+    wanted = [kind for kind in KINDS if kind[1] == page] if is_kept else KINDS
+    kinds = list(await asyncio.gather(*(_of(ask, *kind) for kind in wanted)))
+    if is_kept:
+        by_title = {kind.title: kind for kind in kinds}
+        kinds = [by_title.get(kind.title, kind) for kind in seen.found]
     if actions == reads.actions:  # else it may be of before the action
-        seen.found, seen.at, seen.actions = kinds, time.monotonic(), actions
+        seen.found, seen.actions = kinds, actions
+        seen.at = seen.at if is_kept else time.monotonic()
     return kinds
 
 
@@ -184,32 +189,36 @@ async def navigation(view: View) -> Response:
 
     204 where the page shows the same.
     """
+    if "polls" in view.query:
+        return whole_page_anew()
     here = view.query.get("here", "/")
     if view.shown:
-        changed = await changed_navigation(view, here)
+        changed = await changed_navigation(view, "", here)
         return HTMLResponse(changed) if changed else Response(status_code=204)
     values = {**await _waiting(view, 0.0), "here": here}
     return render(view, "navigation.html", values, part=True)
 
 
-async def changed_navigation(view: View, here: str = "", *, has_changed: bool = False) -> Markup:
-    """The navigation, where it is asked for, or a part of the page `has_changed`; nothing where it
+async def changed_navigation(view: View, page: str, here: str = "") -> Markup:
+    """The navigation, where it is asked for, or `page` is a list that it counts; nothing where it
     shows the same."""
     shown = view.shown.get("navigation")
-    if shown is None and not has_changed:
+    is_list = page in COUNTED
+    if shown is None and not is_list:
         return Markup()
     here = here or frame(view)["here"]
-    # With its list a count is as new as that.
-    waiting = await _waiting(view, NEW_S if has_changed and here in COUNTED else MAX_AGE_S)
+    # With its list a count is as new as that; of others it is looked at when it is due.
+    older_s = MAX_AGE_S if shown is not None else math.inf
+    waiting = await _waiting(view, older_s, page if is_list else "")
     if waiting["digest"] == shown:
         return Markup()
     return drawn(view, "navigation.html", {**waiting, "here": here})
 
 
-async def _waiting(view: View, older_s: float) -> dict[str, Any]:
+async def _waiting(view: View, older_s: float, page: str = "") -> dict[str, Any]:
     counts: Counter[str] = Counter()
     ask = view.ask.limited(view.ask.settings.console_source_timeout_s)
-    for kind in await found(ask, older_s):
+    for kind in await found(ask, older_s, page):
         counts[kind.page] += kind.total
     digest = "-".join(str(counts[page]) for page, _ in NAVIGATION)
     return {"counts": counts, "digest": digest}

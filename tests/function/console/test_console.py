@@ -38,6 +38,11 @@ POLL = {"X-Panels": "navigation=another"}
 REDRIVE = "/dead-letters/1/redrive"
 
 
+def _asked(cluster: Cluster) -> set[str]:
+    """The services that the console has asked."""
+    return {request.url.host.split(".")[0] for request in cluster.requests} - {"console"}
+
+
 class TestAnyPage:
     async def test_every_answer_forbids_inline_scripts_and_foreign_content(
         self, dead_letters: Cluster
@@ -86,6 +91,48 @@ class TestAnyPage:
             changed = (await client.get(at[1], headers=headers)).text
             assert 'id="panel-dead_letters"' not in changed
             assert 'id="pages"' in changed
+
+    async def test_a_page_that_is_no_list_asks_nothing_of_other_services(
+        self, dead_letters: Cluster
+    ) -> None:
+        headers = {"X-Panels": "dead_letter=another"}
+        async with browser(dead_letters) as client:
+            assert (await client.get("/navigation")).is_success
+            dead_letters.requests.clear()
+            changed = await client.get("/dead-letters/1/panels/changed", headers=headers)
+        assert 'id="panel-dead_letter"' in changed.text
+        assert 'id="pages"' not in changed.text
+        assert _asked(dead_letters) == {"dead-letter"}
+
+    async def test_a_list_that_changes_brings_its_own_count_and_asks_for_no_other(
+        self, dead_letters: Cluster
+    ) -> None:
+        async with browser(dead_letters) as client:
+            assert 'count">3<' in (await client.get("/navigation")).text
+            assert (await dead_letters.tell("dead-letter", lost(7))).status_code == 202
+            dead_letters.requests.clear()
+            headers = {"X-Panels": "dead_letters=another"}
+            changed = await client.get("/dead-letters/panels/changed", headers=headers)
+            assert 'count">4<' in changed.text
+            assert _asked(dead_letters) == {"dead-letter"}
+            digest = re.findall(r'"dead_letters" [^>]*data-digest="(\w+)"', changed.text)[0]
+            headers = {"X-Panels": f"dead_letters={digest}"}
+            same = await client.get("/dead-letters/panels/changed", headers=headers)
+            assert same.status_code == 204
+
+    @pytest.mark.parametrize(
+        ("at", "headers"),
+        [
+            ("/dead-letters/panels/dead_letters", {"If-None-Match": "0123456789abcdef"}),
+            ("/navigation?here=/dead-letters&polls=1", {}),
+        ],
+    )
+    async def test_a_page_of_the_release_before_is_loaded_anew(
+        self, dead_letters: Cluster, at: str, headers: dict[str, str]
+    ) -> None:
+        async with browser(dead_letters) as client:
+            answer = await client.get(at, headers=headers)
+        assert (answer.status_code, answer.headers["hx-refresh"]) == (204, "true")
 
     async def test_an_age_that_grows_is_no_change(self, dead_letters: Cluster) -> None:
         later = NOW

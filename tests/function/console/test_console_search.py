@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
@@ -92,4 +92,22 @@ async def test_a_source_that_is_away_is_named(found: Cluster) -> None:
         page = (await client.get("/search?q=1")).text
     assert "Not searched: " in page
     assert "job-launcher" in page
+    assert 'href="/dead-letters/1"' in page
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (PlainTextResponse("<html>"), "job-launcher answered what we cannot read: no valid JSON"),
+        (JSONResponse({"jobs": [{}]}), "jobs, as an answer could not be understood (KeyError)"),
+    ],
+    ids=["html", "another shape"],
+)
+async def test_an_answer_that_cannot_be_read_costs_no_other_source(
+    found: Cluster, answer: Response, reason: str
+) -> None:
+    found.add("job-launcher", answer)
+    async with browser(found) as client:
+        page = (await client.get("/search?q=1")).text
+    assert f"Not searched: {reason}" in page
     assert 'href="/dead-letters/1"' in page

@@ -8,10 +8,11 @@ import re
 from urllib.parse import quote
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from tests.support.cluster import Cluster
 from tests.support.console_browser import browser
-from tests.support.sprint_services import join_sprint_services
+from tests.support.sprint_services import answers, join_sprint_services
 
 
 @pytest.fixture
@@ -123,6 +124,25 @@ async def test_a_project_has_its_velocity_and_its_cycles(services: Cluster) -> N
     page = await read(services, "/projects/P")
     assert 'href="/sprints" aria-current="page"' in page
     assert "There is no project NONE." in await read(services, "/projects/NONE")
+
+
+async def test_a_project_that_cannot_be_read_costs_no_other(services: Cluster) -> None:
+    rows = [5, {"name": "no id"}, {"id": "NONE", "name": 7}, {"id": "P", "name": "Phoenix"}]
+    services.add("project-service", answers(**{"/projects": rows}))
+    assert "<h1>Project P <small>Phoenix</small></h1>" in await read(services, "/projects/P")
+    assert "<h1>Project NONE</h1>" in await read(services, "/projects/NONE")
+    assert 'href="/projects/P">P</a> Phoenix' in await read(services, "/sprints/P-S02")
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", " " * 10_000_000], ids=["html", "map", "large"])
+async def test_a_page_stands_without_names_that_cannot_be_read(
+    services: Cluster, body: str
+) -> None:
+    services.add("project-service", PlainTextResponse(body))
+    page = await read(services, "/projects/P")
+    assert "<h1>Project P</h1>" in page
+    assert "P-S01" in page
+    assert "<h1>P-S02 <small>Second</small></h1>" in await read(services, "/sprints/P-S02")
 
 
 @pytest.mark.parametrize("kind", ["projects", "sprints"])
