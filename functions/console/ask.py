@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import math
@@ -9,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -23,6 +24,7 @@ from functions.kit.clients.kubernetes import ClusterSettings
 from functions.kit.clients.off_loop import off_loop
 from functions.kit.context import Context
 
+T = TypeVar("T")
 Row = dict[str, Any]
 
 
@@ -85,13 +87,14 @@ class Ask:
     def __init__(self, ctx: Context, timeout_s: float = math.inf) -> None:
         self.ctx = ctx
         self._answers: dict[Hashable, Any] = {}
+        self._shared: dict[Hashable, asyncio.Task[Any]] = {}
         self.settings = ctx.settings(ConsoleSettings)
         self._until = time.monotonic() + timeout_s
 
     def limited(self, timeout_s: float) -> Ask:
         """The same, whose reads end within `timeout_s` seconds from now."""
         limited = Ask(self.ctx, timeout_s)
-        limited._answers = self._answers
+        limited._answers, limited._shared = self._answers, self._shared
         return limited
 
     async def within(self, name: str, key: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
@@ -100,9 +103,22 @@ class Ask:
             self._answers[key] = await self.ctx.part(Reads).get(name, key, read, self._until)
         return self._answers[key]
 
+    async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns: parts of one page that need the same wait for one of them.
+
+        It goes on where the part that began it is given up, as long as its reads have time.
+        """
+        task = self._shared.get(key)
+        if task is None:
+            task = self._shared[key] = asyncio.ensure_future(work())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        found: T = await asyncio.shield(task)
+        return found
+
     def forget(self) -> None:
         """Let no read be answered by one that began before an action."""
         self._answers.clear()
+        self._shared.clear()
         self.ctx.part(Reads).forget()
 
     @property

@@ -31,6 +31,10 @@ async def forecasts(ask: Ask) -> dict[str, Forecast]:
 
     One that looks late by its completed tasks is judged by those that are begun as well.
     """
+    return await ask.once("forecasts", lambda: _forecasts(ask))
+
+
+async def _forecasts(ask: Ask) -> dict[str, Forecast]:
     active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
     today = ask.ctx.now().date()
 

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,8 @@ def _late(row: Row) -> Item:
 
 
 Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
-KINDS: tuple[tuple[str, str, str, Look], ...] = (
+Kind = tuple[str, str, str, Look]
+KINDS: tuple[Kind, ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
     ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
@@ -156,15 +157,20 @@ async def found(ask: Ask, older_s: float = 0.0, page: str = "") -> list[Attentio
     seen, reads = ask.ctx.part(Seen), ask.ctx.part(Reads)
     is_kept = time.monotonic() - seen.at < older_s and seen.actions == reads.actions
     actions = reads.actions
-    wanted = [kind for kind in KINDS if kind[1] == page] if is_kept else KINDS
-    kinds = list(await asyncio.gather(*(_of(ask, *kind) for kind in wanted)))
-    if is_kept:
+    if not is_kept:
+        kinds = await ask.once(("attention", actions), lambda: _look(ask, KINDS))
+    else:
+        kinds = await _look(ask, [kind for kind in KINDS if kind[1] == page])
         by_title = {kind.title: kind for kind in kinds}
         kinds = [by_title.get(kind.title, kind) for kind in seen.found]
     if actions == reads.actions:  # else it may be of before the action
         seen.found, seen.actions = kinds, actions
         seen.at = seen.at if is_kept else time.monotonic()
     return kinds
+
+
+async def _look(ask: Ask, kinds: Sequence[Kind]) -> list[Attention]:
+    return list(await asyncio.gather(*(_of(ask, *kind) for kind in kinds)))
 
 
 async def _of(ask: Ask, title: str, page: str, href: str, look: Look) -> Attention:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -61,3 +62,16 @@ async def test_a_source_that_is_away_makes_only_its_numbers_unknown(cluster: Clu
     found = await numbers(cluster, "?day=2026-03-05")
     assert found["sprints active"] == "2"
     assert found["tasks moved"] == "unknown"
+
+
+async def test_what_needs_attention_is_looked_for_once_for_all_parts_of_a_page(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By what each look logs of an answer that it cannot understand."""
+    cluster.deploy(console, LOCAL, now=lambda: NOW)
+    cluster.add("dead-letter", JSONResponse({"unknown": "shape"}))
+    headers = {"X-Panels": "glance=other attention=other navigation=other"}
+    async with browser(cluster) as client:
+        parts = (await client.get("/panels/changed", headers=headers)).text
+    assert all(f'id="{id}"' in parts for id in ("panel-glance", "panel-attention", "pages"))
+    assert caplog.messages.count("attention: Dead-lettered events") == 1
