@@ -113,7 +113,11 @@ class Resources:
             authority = ssl.create_default_context(cafile=ca_file)
         except OSError as error:  # a bad certificate is one as well
             raise TemporaryError(f"cannot read {ca_file}: {error}") from None
-        client = trace.client_class(Client)(verify=authority, event_hooks={"request": [_reported]})
+        client = trace.client_class(Client)(
+            verify=authority,
+            event_hooks={"request": [_reported]},
+            max_answer_bytes=self.settings(HttpSettings).service_max_answer_bytes,
+        )
         self._clients.append(client)
         return client
 

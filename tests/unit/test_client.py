@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import tracemalloc
 
+import certifi
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -42,6 +44,7 @@ async def test_cookies_cannot_be_set_by_mistake() -> None:
 
 
 LIMIT = 2048
+BOMB = gzip.compress(bytes(64_000_000))
 
 
 async def answer(request: Request) -> Response:
@@ -52,6 +55,17 @@ async def answer(request: Request) -> Response:
         case "packed":
             packed = gzip.compress(b"[" + b"1," * LIMIT + b"1]")
             return Response(packed, headers={"content-encoding": "gzip"})
+        case "bomb":
+            return Response(BOMB, headers={"content-encoding": "gzip"})
+        case "chained":
+            twice = {"content-encoding": "gzip, gzip"}
+            return Response(gzip.compress(BOMB), headers=twice)
+        case "packed-fits":
+            return Response(gzip.compress(b"[1]"), headers={"content-encoding": "gzip"})
+        case "broken":
+            return Response(b"[1]", headers={"content-encoding": "gzip"})
+        case "away-in-br":
+            return Response(b"x", 503, headers={"content-encoding": "br"})
         case "away":
             return Response(b"x" * 1_000_000, 503)
         case _:
@@ -77,6 +91,42 @@ async def test_a_larger_answer_is_refused_by_service_url_and_limit(kind: str) ->
         with pytest.raises(BadAnswer, match=f"POST {url}/huge"):
             await service.post("/huge", object, key="k")
         assert await service.get("/fits", str) == "x" * (LIMIT - 2)
+        await resources.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("bomb", "more than 2048 bytes"), ("chained", "the encoding gzip, gzip")]
+)
+async def test_no_packed_answer_fills_the_memory(kind: str, reason: str) -> None:
+    async with listening(PEER) as url:
+        resources, service = a_service(url)
+        assert await service.get("/packed-fits", list[int]) == [1]
+        tracemalloc.start()
+        try:
+            with pytest.raises(BadAnswer, match=f"GET {url}/{kind} answered .*{reason}"):
+                await service.get(f"/{kind}", object)
+            assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        finally:
+            tracemalloc.stop()
+        await resources.close()
+
+
+@pytest.mark.parametrize("kind", ["broken", "away-in-br"])
+async def test_an_answer_that_cannot_be_unpacked_is_tried_again(kind: str) -> None:
+    async with listening(PEER) as url:
+        resources, service = a_service(url)
+        with pytest.raises(TemporaryError, match="sprint-service"):
+            await service.get(f"/{kind}", object)
+        await resources.close()
+
+
+async def test_the_limit_that_was_reached_is_named() -> None:
+    async with listening(PEER) as url:
+        resources, _ = a_service(url)
+        with pytest.raises(BadAnswer, match="2048 bytes: set SERVICE_MAX_ANSWER_BYTES"):
+            await resources.trusting(certifi.where()).get(f"{url}/huge")
+        with pytest.raises(BadAnswer, match="1000 bytes, a fixed limit"):
+            await resources.http.get(f"{url}/huge", extensions={"max_answer_bytes": 1000})
         await resources.close()
 
 

@@ -7,6 +7,7 @@ with the next. Looking for cookies in each answer also costs an eighth of a call
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import aiohttp
@@ -25,7 +26,9 @@ class _NoCookies(httpx.Cookies):
 
 
 class Client(HttpxAiohttpClient):
-    """`max_answer_bytes`: of a body, unpacked; a request's extension of that name wins."""
+    """`max_answer_bytes`: SERVICE_MAX_ANSWER_BYTES, of a body, unpacked; a request's extension of
+    that name, which no setting changes, wins.
+    """
 
     def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES, **options: Any) -> None:
         super().__init__(**options)
@@ -43,33 +46,51 @@ class Client(HttpxAiohttpClient):
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
         """`BadAnswer` where the body is over the limit; an error's body is cut there."""
+        request.headers["Accept-Encoding"] = "gzip"
         try:
             response = await super().send(request, stream=True, **options)
         except httpx.ConnectTimeout as error:
             raise _named(error) from error.__cause__
         if not stream:
-            limit = request.extensions.get("max_answer_bytes", self._max_answer_bytes)
-            response._content = await _body_of(response, limit)  # as `aread` does
+            try:
+                response._content = await self._body_of(response)  # as `aread` does
+            finally:
+                await response.aclose()
         return response
 
-
-async def _body_of(response: httpx.Response, limit: int) -> bytes:
-    chunks, size = [], 0
-    try:
-        async for chunk in response.aiter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
+    async def _body_of(self, response: httpx.Response) -> bytes:
+        """The body, unpacked here: httpx unpacks all of a chunk, as often as its head lists an
+        encoding, before anyone can count the bytes."""
+        fixed = response.request.extensions.get("max_answer_bytes")
+        limit = self._max_answer_bytes if fixed is None else fixed
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity", "gzip"):
+            return _refused(response, f"in the encoding {shortened(encoding, 50)}, not gzip")
+        gzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk if gzip is None else _unpacked(gzip, chunk, limit + 1 - len(body))
+            if len(body) > limit:
+                setting = ": set SERVICE_MAX_ANSWER_BYTES" if fixed is None else ", a fixed limit"
+                _refused(response, f"more than {limit} bytes{setting}")
                 break
-    finally:
-        await response.aclose()
-    if size > limit and response.is_success:
+        return bytes(body[:limit])
+
+
+def _unpacked(gzip: Any, chunk: bytes, max_bytes: int) -> bytes:
+    try:
+        found: bytes = gzip.decompress(chunk, max_bytes)
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
+    return found
+
+
+def _refused(response: httpx.Response, what: str) -> bytes:
+    """`BadAnswer`; of an error the status is enough, whatever its body is."""
+    if response.is_success:
         request = response.request
-        raise BadAnswer(
-            f"{request.method} {shortened(str(request.url), 150)} answered more than {limit} bytes:"
-            " set SERVICE_MAX_ANSWER_BYTES"
-        )
-    return b"".join(chunks)[:limit]
+        raise BadAnswer(f"{request.method} {shortened(str(request.url), 150)} answered {what}")
+    return b""
 
 
 def _named(error: httpx.ConnectTimeout) -> httpx.TransportError:
