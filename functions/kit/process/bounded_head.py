@@ -39,16 +39,14 @@ class BoundedHead(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._until is None:  # a further request's, and not all of it
-            self._expect_head()
+        if self._until is None and (self._in_head or self._is_idle()):
+            self._expect_head()  # a further request's, or the blank lines that may precede it
         if self._until is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        if self._until is None:  # a further request of the connection
-            self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -66,12 +64,17 @@ class BoundedHead(HttpToolsProtocol):
         if self._unfinished > 0:
             self._rest_until = self.loop.call_later(LINGER_S, self.transport.close)
 
+    def _is_idle(self) -> bool:
+        """Is each request here, and answered? What comes then has ended uvicorn's keep-alive."""
+        return self.cycle is not None and self.cycle.response_complete and self._unfinished == 0
+
     def _have_rest(self) -> None:
         if self._rest_until is not None:
             self._rest_until.cancel()
             self._rest_until = None
 
     def _expect_head(self) -> None:
+        self._head_bytes = 0
         self._until = self.loop.call_later(
             self._head_timeout_s, self._refuse, b"408 Request Timeout"
         )

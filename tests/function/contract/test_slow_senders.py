@@ -65,6 +65,25 @@ async def test_a_head_that_does_not_end_is_given_up(fronts: dict[str, str], fron
 
 
 @pytest.mark.parametrize("front", FRONTS)
+async def test_a_blank_line_after_a_request_keeps_no_connection(
+    fronts: dict[str, str], front: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(fronts[front]).port)
+    body = b"x" * (2 * MAX_HEAD_BYTES)  # counts for no head
+    for method, more in ((b"GET", b""), (b"POST", body)):
+        length = b"content-length: %d" % len(more)
+        writer.write(b"%b /health/live HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % (method, length) + more)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.split()[1] == b"200"
+        await reader.readexactly(len(b'{"status":"ok"}'))
+    writer.write(b"\r\n")
+    async with asyncio.timeout(SLACK_S):
+        assert (await reader.readline()).split()[1] == b"408"
+        await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("front", FRONTS)
 async def test_a_head_without_bounds_is_refused(fronts: dict[str, str], front: str) -> None:
     endless = b"GET / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + b"x" * (4 * MAX_HEAD_BYTES)
     assert (await sent(fronts[front], endless)).split()[1:2] in ([b"431"], [])
