@@ -121,7 +121,9 @@ async def close_ended(ctx: Context, now: datetime) -> None:
     runs: dict[str, list[Run]] = {}
     for row in await history.runs_of(ctx.store, named):
         detail = row["detail"] or ""
-        late = row["failure_kind"] == TooLate.kind
+        # By its detail too until the release after 0.2: functions of the one before write the kind
+        # `temporary`, and a deploy replaces them one by one.
+        late = row["failure_kind"] == TooLate.kind or detail.startswith("TooLate:")
         run = Run(row["function"], row["number"], row["outcome"] == "ok", detail, late)
         runs.setdefault(row["event_id"], []).append(run)
     moves, waiting = list[tuple[str, Moved]](), list[Unfinished]()

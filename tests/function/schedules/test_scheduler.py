@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from functions.events.schedule import ScheduleDue, ScheduleRecovered, TickDue
@@ -298,6 +299,27 @@ async def test_what_comes_after_its_window_is_missed_and_has_no_effect(world: Wo
     assert first["reason"] == "worker: TooLate: it was due by 2026-03-07T00:00:00Z"
     await world.work()
     assert (second["state"], WORK.done) == ("sent", ["nightly@2026-03-07 14:00"])
+
+
+async def test_what_a_function_of_the_version_before_refused_as_late_is_missed(
+    world: World,
+) -> None:
+    world.ping("nightly", "0 14 * * *", missed="latest")
+    await world.wake(FRIDAY)
+    at = FRIDAY + 14 * HOUR
+    await world.wake(at)
+    (message,) = world.due()
+    connection = await asyncpg.connect(world.database)
+    await connection.execute(
+        """INSERT INTO run (function, source, id, type, took_ms, outcome, detail, failure_kind,
+                            event_source, event_id)
+           VALUES ('worker', $1, $2, $3, 1, 'failed', 'TooLate: no', 'temporary', $1, $2)""",
+        *(message.source, message.id, message.type),
+    )
+    await connection.close()
+    await world.wake(at + HOUR)
+    (row,) = await world.rows("nightly")
+    assert (row["state"], row["cause"]) == ("missed", "late")
 
 
 async def test_silence_counts_from_when_the_broker_took_the_event(world: World) -> None:
