@@ -58,8 +58,10 @@ def build() -> FastAPI:
 async def simulate(ctx: Context, sprint_id: str, key: str) -> dict[str, Any]:
     """Move each task that is not done by a random step; say what moved, and when."""
     async with ctx.store.connection() as connection:
-        made = await tables.drawn(connection, sprint_id, key)
-    if made is None:
+        drawn = await tables.drawn(connection, sprint_id, key)
+    if drawn is not None:
+        key, made = drawn
+    else:
         made = decide.moves(decide.active(await _tasks(ctx, sprint_id)), _DICE.randint)
         async with ctx.store.connection() as connection:
             await tables.record(connection, sprint_id, key, made)

@@ -12,12 +12,16 @@ RETENTION = (rule("scrums", "drawn_at", days=400),)
 Moves = list[dict[str, Any]]
 
 
-async def drawn(connection: Connection, sprint_id: str, request: str) -> Moves | None:
-    """What a request has drawn already."""
-    found: Moves | None = await connection.fetchval(
-        "SELECT moves FROM scrums WHERE sprint_id = $1 AND request = $2", sprint_id, request
+async def drawn(connection: Connection, sprint_id: str, request: str) -> tuple[str, Moves] | None:
+    """What a request has drawn already, and the request as it was kept with that: until 0.2 a key
+    was kept raw, of which this may be the digest."""
+    row = await connection.fetchrow(
+        """SELECT request, moves FROM scrums WHERE sprint_id = $1
+           AND (request = $2 OR encode(sha256(convert_to(request, 'UTF8')), 'hex') = $2)
+           ORDER BY drawn_at LIMIT 1""",
+        *(sprint_id, request),
     )
-    return found
+    return None if row is None else (row["request"], row["moves"])
 
 
 async def record(connection: Connection, sprint_id: str, request: str, moves: Moves) -> None:

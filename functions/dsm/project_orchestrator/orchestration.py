@@ -58,6 +58,8 @@ class Options(BaseModel):
 async def orchestrate(ctx: Context, project_id: str, options: Options, request: str) -> Row:
     """Do what is due for a project, once for each `request`."""
     async with ctx.alone(ORCHESTRATION, project_id):
+        async with ctx.store.connection() as connection:
+            request = await tables.as_kept(connection, project_id, request)
         try:
             return await _orchestrate(ctx, project_id, options, request)
         except PermanentError:

@@ -12,6 +12,17 @@ RETENTION = (rule("decisions", "decided_at", days=400),)
 Row = dict[str, Any]
 
 
+async def as_kept(connection: Connection, project_id: str, request: str) -> str:
+    """The request by which its decisions are kept: until 0.2 that was a raw key, of which this may
+    be the digest."""
+    found: str | None = await connection.fetchval(
+        """SELECT request FROM decisions WHERE project_id = $1
+           AND encode(sha256(convert_to(request, 'UTF8')), 'hex') = $2 LIMIT 1""",
+        *(project_id, request),
+    )
+    return found or request
+
+
 async def decision(
     connection: Connection, project_id: str, request: str, attempt: int
 ) -> Row | None:

@@ -166,7 +166,9 @@ class ServiceClient:
 def header_key(name: str) -> str:
     """The Idempotency-Key of a piece of work: the digest of its name, whatever that may hold.
 
-    Services take the digest of any other key, so that who sends the name itself means the same.
+    The APIs of services and of the orchestrator take the digest of any other key, so there the name
+    itself means the same. A function's own `POST /`, and job-launcher's cancel and retry, take each
+    key as it is: who repeats a request there sends the same one.
 
     >>> header_key("cycle:ÜBER-1:first")
     '35f358df340cee319c050fd09c535e859bb1eb3443aa274c812536ed08d7c05a'

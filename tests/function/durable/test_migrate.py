@@ -19,7 +19,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from functions.kit.clients.service import header_key
-from functions.kit.durable import migrate
+from functions.kit.durable import Connection, migrate
+from functions.kit.durable.database import Store
+from functions.kit.durable.inbox import Answered, Key, add, once
+from functions.kit.settings import DatabaseSettings
 from tests.conftest import MakeDatabase, MakeMigrated
 
 ORCHESTRATOR = migrate.owners()["orchestrator"]
@@ -146,6 +149,32 @@ async def test_what_was_answered_under_a_key_is_found_by_its_digest(
         **{header_key(name): f'"{name}"' for name in names},
         "event-1": "1",
     }
+
+
+async def test_what_a_previous_process_answers_meanwhile_is_found_by_the_digest_too(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = await make_database()
+    old = await as_of(url, "0015", tmp_path)
+    store = Store(DatabaseSettings.read({"DATABASE_URL": url}))
+
+    async def answers(key: str, answer: str) -> Answered:
+        async def work(tx: Connection) -> str:
+            return answer
+
+        return await once(store, Key("f", "POST /x", key), "http", 5.0, work, "asked")
+
+    await answers("between the copy and the trigger", "1")
+    await migrate.upgrade(url)
+    await answers("Ü漢🎉", "2")
+    async with store.transaction() as tx:
+        await add(tx, Key("f", "POST /x", "called"), "http", "3", "asked")
+        await add(tx, Key("f", "/source", "an event"), "io.dsm.x.v1", "4", None)
+    for key, answer in (("between the copy and the trigger", "1"), ("Ü漢🎉", "2"), ("called", "3")):
+        assert await answers(header_key(key), "again") == Answered(answer, repeated=True)
+    assert await old.fetchval("SELECT count(*) FROM inbox") == 7
+    await old.close()
+    await store.close()
 
 
 async def test_failures_on_record_keep_their_kind(
