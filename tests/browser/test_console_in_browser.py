@@ -373,7 +373,7 @@ async def test_a_page_of_the_release_before_is_loaded_anew(tab: Tab) -> None:
     page = await tab.open("/jobs")
     await page.evaluate(
         """() => {
-            window.isOld = true;
+            document.body.dataset.release = "before";
             const part = document.querySelector(".panel-jobs");
             part.setAttribute("hx-get", "/jobs/panels/jobs");
             part.setAttribute("hx-trigger", "every 1s");
@@ -381,7 +381,8 @@ async def test_a_page_of_the_release_before_is_loaded_anew(tab: Tab) -> None:
             htmx.process(part);
         }"""
     )
-    await page.wait_for_function("!window.isOld")
+    await expect(page.locator("body[data-release=before]")).to_have_count(0)
+    await expect(page.locator(".panel-jobs[data-refresh]")).to_have_count(1)
 
 
 async def test_what_has_ended_is_not_asked_for_again(tab: Tab, ran: Morning) -> None:
