@@ -27,7 +27,7 @@ LOOKED_BACK = timedelta(days=7)
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    rows, away = await statuses(ask)
+    rows, away = await statuses(ask, with_last_tick=True)
     rows.sort(key=lambda row: row["next"] or ask.ctx.now() + timedelta(days=3650))
     return {"schedules": rows, "away": away, "verdict": verdict(rows)}
 
@@ -87,14 +87,16 @@ def why_late(row: Row) -> str:
     return ", ".join(parts)
 
 
-async def statuses(ask: Ask) -> tuple[list[Row], dict[str, str]]:
-    """Every schedule with its next time, its last one, and what of the last days went wrong.
+async def statuses(ask: Ask, *, with_last_tick: bool = False) -> tuple[list[Row], dict[str, str]]:
+    """Every schedule with its next time, and what of the last days went wrong.
+
+    The last tick of each in the ledger is a read of its own.
 
     Beside them the functions that did not answer, each with the reason: of a schedule that one
     of them may have handled nothing is known.
     """
     sources = await sources_of(ask)
-    kept, (last, away) = await asyncio.gather(_kept(ask), last_ticks(ask, sources))
+    kept, (last, away) = await asyncio.gather(_kept(ask, with_last_tick), last_ticks(ask, sources))
     is_partial = bool(away)
     if isinstance(kept, str):
         away[ledger.FUNCTION], kept = kept, {}
@@ -113,7 +115,7 @@ async def statuses(ask: Ask) -> tuple[list[Row], dict[str, str]]:
     return rows, away
 
 
-async def _kept(ask: Ask) -> dict[str, Row] | str:
+async def _kept(ask: Ask, with_last_tick: bool) -> dict[str, Row] | str:
     """What the ledger tells of each of its schedules; the reason where it does not answer."""
     now = ask.ctx.now()
     try:
@@ -121,23 +123,27 @@ async def _kept(ask: Ask) -> dict[str, Row] | str:
             ledger.schedules(ask), ledger.unsuccessful(ask, now - LOOKED_BACK)
         )
         last = await asyncio.gather(
-            *(ledger.ticks(ask, 1, schedule=name, before=now.isoformat()) for name in found)
+            *(
+                ledger.ticks(ask, 1, schedule=name, before=now.isoformat())
+                for name in (found if with_last_tick else ())
+            )
         )
     except FunctionError as error:
         return error.detail
+    newest = {tick["schedule"]: tick for ticks in last for tick in ticks}
     return {
         name: {
             "ledger": one,
             "next": instant(one["next"][0]["nominal"]) if one["next"] else None,
             "coming": one["next"][0] if one["next"] else None,
-            "last_tick": newest[0] if newest else None,
+            "last_tick": newest.get(name),
             "overdue": ledger.overdue(one, now),
             "unsuccessful": unsuccessful.get(name, []),
             "unknown": False,
             "problem": one["problem"],
             "not_followed": one["problem"],
         }
-        for (name, one), newest in zip(found.items(), last, strict=True)
+        for name, one in found.items()
     }
 
 

@@ -251,6 +251,18 @@ async def test_a_schedule_is_run_now(tab: Tab, ran: Morning) -> None:
     await expect(newest).to_contain_text("done")
 
 
+async def test_paper_is_white_and_keeps_the_colours_that_mean_something(tab: Tab) -> None:
+    page = await tab.open("/sprints/ORI002-S01")
+    await page.emulate_media(media="print", color_scheme="dark")
+    await expect(page.locator("h1")).to_have_css("color", "rgb(35, 36, 31)")
+    await expect(page.locator(".panel-burndown")).to_have_css(
+        "background-color", "rgb(255, 255, 255)"
+    )
+    for coloured in (".key", "progress"):
+        kept = page.locator(coloured).first
+        await expect(kept).to_have_css("print-color-adjust", "exact")
+
+
 async def test_times_are_in_one_zone_until_the_reader_chooses_another(
     tab: Tab, ran: Morning
 ) -> None:

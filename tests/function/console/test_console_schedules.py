@@ -132,6 +132,24 @@ async def test_a_schedule_that_its_failures_paused_needs_attention_until_it_is_r
     assert "nightly (paused)" not in (await client.get("/schedules/panels/schedules")).text
 
 
+async def test_what_needs_attention_takes_as_many_reads_however_many_schedules_there_are(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    async def reads() -> int:
+        world.cluster.requests.clear()
+        assert (await client.get("/panels/attention")).is_success
+        asked = [request.url.host.split(".")[0] for request in world.cluster.requests]
+        return asked.count("scheduler")
+
+    before = await reads()
+    world.ping("scrum-simulate", "0 14 * * 1-5", "Etc/UTC", missed="all")
+    await world.wake(MONDAY + MINUTE)
+    assert (
+        'href="/schedules/scrum-simulate"' in (await client.get("/schedules/panels/schedules")).text
+    )
+    assert await reads() == before
+
+
 async def test_a_schedule_that_was_never_followed_needs_attention(
     world: World, client: httpx.AsyncClient
 ) -> None:
