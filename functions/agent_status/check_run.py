@@ -37,7 +37,9 @@ def body(route: str, job_id: str, job: Shown) -> dict[str, Any]:
         names = [f"approve-{awaits}", f"reject-{awaits}"]
     else:
         names = ["stop"] if conclusion is None else ["retry"]
-    text = comment.text(route, {job_id: {**vars(job)}}).rpartition("\n")[0]
+    # What is used so far is no reason for a request of its own.
+    shown = vars(job) if conclusion else {**vars(job), "usage": {}}
+    text = comment.text(route, {job_id: shown}).rpartition("\n")[0]
     found: dict[str, Any] = {
         "name": f"agent: {route}",
         "external_id": job_id,

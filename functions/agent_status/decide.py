@@ -100,7 +100,7 @@ def usage_in(fact: Event) -> AgentUsage | None:
 
 
 def is_minor(fact: Event) -> bool:
-    """Is it worth no edit of its own, but each minute?"""
+    """Is it worth no edit of its own, but each ten minutes?"""
     return isinstance(fact, JobMoved | AgentUsed)
 
 

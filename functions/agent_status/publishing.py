@@ -17,6 +17,7 @@ from functions.agent_status import check_run, comment, decide, tables
 from functions.agent_status.settings import StatusSettings
 from functions.agent_status.tables import Thread
 from functions.kit.clients.github_comments import comment_with
+from functions.kit.clients.github_limits import PutOff
 from functions.kit.clients.service import typed
 from functions.kit.clients.url_path import path
 from functions.kit.context import Context
@@ -62,9 +63,15 @@ class Publisher(LeasedWork[Thread]):
                 async with ctx.store.connection() as connection:
                     await tables.replies_reacted(connection, thread)
             await _check(ctx, thread)
-        except (TemporaryError, PermanentError) as error:
-            known_s = error.delay_s if isinstance(error, TemporaryError) else REFUSED_DELAY_S
-            return await _postpone(ctx, thread, error.detail, known_s)
+        except PutOff as error:
+            logger.info("status of %s waits: %s", thread.key, error.detail)
+            due_at = ctx.now() + timedelta(seconds=error.delay_s)
+            async with ctx.store.connection() as connection:
+                return await tables.put_off(connection, thread, due_at)
+        except TemporaryError as error:
+            return await _postpone(ctx, thread, error.detail, error.delay_s, error.delay_s)
+        except PermanentError as error:
+            return await _postpone(ctx, thread, error.detail, REFUSED_DELAY_S)
         except Exception as error:
             logger.exception("status of %s", thread.key)
             return await _postpone(ctx, thread, f"{type(error).__name__}: {error}", REFUSED_DELAY_S)
@@ -87,7 +94,8 @@ async def _publish(ctx: Context, thread: Thread) -> bool:
         comment_id = found.id if found else None
     if comment_id is not None:
         try:
-            await _send(ctx, thread, "PATCH", f"{at}/issues/comments/{comment_id}", body)
+            edited = f"{at}/issues/comments/{comment_id}"
+            await _send(ctx, thread, "PATCH", edited, body, minor=not thread.presses)
         except NotFound:
             if not decide.is_asked_for(thread.replies):
                 return True
@@ -169,15 +177,24 @@ async def _send(
     at: str,
     body: Any,
     permissions: Mapping[str, str] = PERMISSIONS,
+    *,
+    minor: bool = False,
 ) -> Any:
     answer = await ctx.github.send(
-        method, at, body, repository=thread.repository, permissions=permissions
+        method, at, body, repository=thread.repository, permissions=permissions, minor=minor
     )
     return answer.body
 
 
-async def _postpone(ctx: Context, thread: Thread, error: str, delay_s: float) -> None:
+async def _postpone(
+    ctx: Context, thread: Thread, error: str, delay_s: float, min_delay_s: float = 0.0
+) -> None:
+    """Plan the next attempt; a change that presses comes sooner, after `min_delay_s` and backoff
+    at the earliest."""
     logger.warning("status of %s waits: %s", thread.key, error)
-    due = ctx.now() + timedelta(seconds=max(delay_s, backoff_s(thread.attempts - 1)))
+    backoff = backoff_s(thread.attempts - 1)
+    due, not_before = (
+        ctx.now() + timedelta(seconds=max(one, backoff)) for one in (delay_s, min_delay_s)
+    )
     async with ctx.store.connection() as connection:
-        await tables.postpone(connection, thread, shortened(error), due)
+        await tables.postpone(connection, thread, shortened(error), due, not_before)

@@ -13,12 +13,13 @@ from functions.kit.durable import Connection, Rule, Store, rule
 RETENTION_DAYS = 90
 EDIT_EVERY_S = 10.0
 # Of what is worth no edit of its own.
-MINOR_EDIT_EVERY_S = 60.0
+MINOR_EDIT_EVERY_S = 600.0
 
 
 @dataclass(frozen=True)
 class Thread:
-    """What is known and what is shown. `version` counts changes of `jobs` and `replies`."""
+    """What is known and what is shown. `version` counts changes of `jobs` and `replies`, and
+    `pressing_version` is that of the last one which users wait for."""
 
     repository: str
     issue: int
@@ -27,6 +28,7 @@ class Thread:
     replies: Sequence[Mapping[str, Any]]
     version: int
     shown_version: int
+    pressing_version: int
     comment_id: int | None
     comment_deleted: bool
     reacted: bool
@@ -42,16 +44,19 @@ class Thread:
     def key(self) -> tuple[str, int, str]:
         return self.repository, self.issue, self.route
 
+    @property
+    def presses(self) -> bool:
+        return self.pressing_version > self.shown_version
+
 
 RETENTION: tuple[Rule, ...] = (
     rule("status_thread", "changed_at", RETENTION_DAYS),
     rule("issue_usage", "used_at", RETENTION_DAYS),
 )
 _WAITS = "shown_version < version"
-# A change that presses is due at once where one waits that does not. While a process is at work on
-# the thread, or GitHub is away, that decides.
-_PRESSES = f"""pressing = true, due_at = CASE WHEN attempts > 0 OR shown_at IS NULL THEN due_at
-    ELSE shown_at + make_interval(secs => {EDIT_EVERY_S}) END"""
+# When a change that presses is due, also where one waits that does not; not while GitHub is away.
+_SOON = f"greatest(not_before, shown_at + make_interval(secs => {EDIT_EVERY_S}), changed_at)"
+_PRESSES = f"pressing_version = version + 1, due_at = least(due_at, {_SOON})"
 _IS_MINOR = f"""due_at = CASE WHEN attempts > 0 OR shown_at IS NULL OR {_WAITS} THEN due_at
     ELSE shown_at + make_interval(secs => {MINOR_EDIT_EVERY_S}) END"""
 
@@ -68,7 +73,7 @@ async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thr
 
 
 async def change(tx: Connection, thread: Thread, jobs: Mapping[str, Any], *, minor: bool) -> None:
-    """Store the Jobs; a minor change makes an edit each minute at most."""
+    """Store the Jobs; a minor change makes an edit each ten minutes at most."""
     await tx.execute(
         f"""UPDATE status_thread SET jobs = $4, version = version + 1,
                {_IS_MINOR if minor else _PRESSES}
@@ -90,15 +95,17 @@ async def reply(
 
 
 async def lease(tx: Connection, now: datetime, seconds: float) -> Thread | None:
-    """Take the thread that has been due for longest, for this process and so long."""
+    """Take the thread that has been due for longest, for this process and so long; one with a
+    change that presses first."""
     row = await tx.fetchrow(
-        f"""UPDATE status_thread SET attempts = attempts + 1, pressing = false,
+        f"""UPDATE status_thread SET attempts = attempts + 1,
                 leased_until = clock_timestamp() + make_interval(secs => $2)
             WHERE (repository, issue, route) = (
                 SELECT repository, issue, route FROM status_thread
                 WHERE {_WAITS} AND due_at <= $1
                 AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                ORDER BY pressing_version > shown_version DESC, due_at
+                LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING *""",
         *(now, seconds),
     )
@@ -194,7 +201,7 @@ async def shown(connection: Connection, thread: Thread, at: datetime, *, deleted
     await connection.execute(
         f"""UPDATE status_thread SET shown_version = $4, shown_at = $5,
                due_at = $5::timestamptz + make_interval(secs => CASE
-                   WHEN version > $4 AND NOT pressing THEN {MINOR_EDIT_EVERY_S}
+                   WHEN version > $4 AND pressing_version <= $4 THEN {MINOR_EDIT_EVERY_S}
                    ELSE {EDIT_EVERY_S} END),
                comment_deleted = CASE WHEN version = $4 THEN $6 ELSE comment_deleted END,
                attempts = 0, last_error = '', leased_until = NULL
@@ -203,11 +210,25 @@ async def shown(connection: Connection, thread: Thread, at: datetime, *, deleted
     )
 
 
-async def postpone(connection: Connection, thread: Thread, error: str, due_at: datetime) -> None:
+async def postpone(
+    connection: Connection, thread: Thread, error: str, due_at: datetime, not_before: datetime
+) -> None:
+    """Store when the next attempt is due; a change that presses is not due before `not_before`."""
     await connection.execute(
-        """UPDATE status_thread SET due_at = $5, last_error = $4, leased_until = NULL
+        """UPDATE status_thread SET last_error = $7, leased_until = NULL, not_before = $6,
+               due_at = CASE WHEN pressing_version > $4 THEN $6::timestamptz ELSE $5 END
            WHERE repository = $1 AND issue = $2 AND route = $3""",
-        *(*thread.key, error, due_at),
+        *(*thread.key, thread.version, due_at, not_before, error),
+    )
+
+
+async def put_off(connection: Connection, thread: Thread, due_at: datetime) -> None:
+    """Store when a minor change is due that has made room for others: GitHub was not asked."""
+    await connection.execute(
+        f"""UPDATE status_thread SET attempts = 0, leased_until = NULL,
+               due_at = CASE WHEN pressing_version > $4 THEN {_SOON} ELSE $5 END
+           WHERE repository = $1 AND issue = $2 AND route = $3""",
+        *(*thread.key, thread.version, due_at),
     )
 
 

@@ -90,11 +90,16 @@ class Github:
     """One process's client. `now` is our clock."""
 
     def __init__(
-        self, settings: GithubSettings, http: httpx.AsyncClient, now: Callable[[], datetime]
+        self,
+        settings: GithubSettings,
+        http: httpx.AsyncClient,
+        now: Callable[[], datetime],
+        pace: Callable[[float], Pace] = Pace,
     ) -> None:
         self._settings = settings
         self._http = http
         self._now = now
+        self._pace = pace
         self._ahead = timedelta()  # GitHub's clock before ours
         self._credentials: dict[str, _Credential] = {}
         self._limits: dict[str, _Limits] = {}
@@ -148,11 +153,12 @@ class Github:
         *,
         repository: str,
         permissions: Mapping[str, str],
+        minor: bool = False,
     ) -> Answer:
         """Change something, with the token or as the App's installation in `repository`, one
-        request after the other and at GitHub's pace."""
+        request after the other and at GitHub's pace; one that is `minor` may be `PutOff`."""
         credential = await self._credential(at, repository, permissions)
-        async with credential.limits.pace.content():
+        async with credential.limits.pace.content(minor=minor):
             return await self._request(method, at, credential, None, body=body)
 
     async def narrow_token(self, repository: str, permissions: Mapping[str, str]) -> str:
@@ -217,7 +223,7 @@ class Github:
 
     def _limits_of(self, name: str) -> _Limits:
         if name not in self._limits:
-            self._limits[name] = _Limits(Pace(self._settings.github_share))
+            self._limits[name] = _Limits(self._pace(self._settings.github_share))
         return self._limits[name]
 
     async def _request(

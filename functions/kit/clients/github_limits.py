@@ -19,6 +19,10 @@ class RateLimited(TemporaryError):
     """GitHub wants no more requests for `delay_s` seconds."""
 
 
+class PutOff(RateLimited):
+    """A minor change would take what is left to others; GitHub was not asked."""
+
+
 def rests_until(
     status: int, headers: Mapping[str, str], now: datetime, reserve: int, text: str = ""
 ) -> datetime | None:

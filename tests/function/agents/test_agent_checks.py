@@ -8,7 +8,7 @@ import pytest
 
 from functions.agent_status import check_run
 from functions.agent_status.decide import Shown
-from functions.events.agent import AgentDelivered, AgentUndelivered
+from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage, AgentUsed
 from functions.events.approval import ApprovalDecided, ApprovalRequested
 from functions.events.job import JobCancelled, JobFailed, JobQueued, JobStarted, JobSucceeded
 from tests.function.agents.test_agent_status import AT, JOB, PLACE, REPOSITORY, StatusWorld
@@ -67,6 +67,21 @@ async def test_a_check_run_follows_the_job_of_a_pull_request(
     assert run.body["output"]["title"] == "Done: the agent has answered here."
     await status.passes(60)
     assert len(runs(status)) == 1
+
+
+async def test_what_is_used_is_shown_in_a_check_run_at_its_end_only(
+    status: StatusWorld, pull: Pull
+) -> None:
+    usage = AgentUsage(turns=3)
+    await status.tell(QUEUED, STARTED)
+    await status.passes(600)
+    status.github.requests.clear()
+    await status.tell(AgentUsed(**PLACE_OF_PULL, usage=usage, used_at=AT))
+    await status.passes(600)
+    assert [one.split()[0] for one in status.github.requests] == ["PATCH"], "the comment's alone"
+    await status.tell(DELIVERED)
+    await status.passes(60)
+    assert "| Used | 3 turns |" in runs(status)[0].body["output"]["summary"]
 
 
 async def test_a_second_job_has_a_check_run_of_its_own(status: StatusWorld, pull: Pull) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from functions.kit.clients.github import Github
 from functions.kit.clients.github_app import GithubSettings
-from functions.kit.clients.github_limits import RateLimited
+from functions.kit.clients.github_limits import PutOff, RateLimited
 from functions.kit.clients.github_pace import Pace
 from tests.support.agent_world import FILES, REPOSITORY
 from tests.support.cluster import Cluster
@@ -128,6 +128,20 @@ async def test_an_hour_has_its_limit_of_changes() -> None:
     count, delay_s = await sent(Pace(0.5, clock), clock, apart_s=3.0)
     assert count == 250
     assert delay_s == pytest.approx(3600 - 250 * 3.0)
+
+
+async def test_minor_changes_leave_half_of_the_hour_to_others() -> None:
+    clock = Seconds()
+    pace = Pace(0.5, clock)
+    for _ in range(125):
+        async with pace.content(minor=True):
+            pass
+        clock.now += 3.0
+    with pytest.raises(PutOff) as put_off:
+        async with pace.content(minor=True):
+            pass
+    assert put_off.value.delay_s == pytest.approx(3600 - 125 * 3.0)
+    assert (await sent(pace, clock, apart_s=3.0))[0] == 125, "the other half"
 
 
 async def test_a_minute_has_its_points() -> None:
