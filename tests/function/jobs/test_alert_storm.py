@@ -126,6 +126,98 @@ async def test_what_a_process_leaves_of_a_notification_another_goes_on_with(
     assert len(first) == len({one["task_id"] for one in first.values()}) == count - 1
 
 
+MANY = """
+routes:
+  - name: alerts
+    match: {type: com.grafana.alert.firing}
+    each: data.alerts
+    job:
+      kind: assist
+      task_id: "{{ labels.task_id }}"
+      service: shop
+      command: [echo, "{{ item.labels.pod }}"]
+"""
+
+
+ONE_AT_A_TIME = {"JOB_CONCURRENCY": "1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "now"),
+    [
+        (("  - name: alerts", "  - name: others"), "others"),
+        (("labels.task_id", "item.fingerprint"), "alerts"),
+        (("alert.firing}", "alert.resolved}"), "none"),
+        (("alert.firing}", "alert.firing, label: only_9*}"), "alerts"),
+    ],
+    ids=["another route", "other tasks", "no route", "fewer tasks"],
+)
+async def test_where_the_routes_have_changed_what_remains_of_a_notification_is_given_up(
+    cluster: Cluster, functions_database: str, tmp_path: Path, change: tuple[str, str], now: str
+) -> None:
+    data = json.dumps(storm(250, 250)).encode()
+    message = cloudevents.Message("storm", "/grafana", "com.grafana.alert.firing", data)
+    database = await asyncpg.connect(functions_database)
+
+    async def given_up() -> bool:
+        detail = await database.fetchval("SELECT detail FROM outbox_event WHERE refusal = 422")
+        return f"of route alerts, and now route {now} makes another list" in (detail or "")
+
+    async with job_world(
+        cluster, functions_database, tmp_path, routes=MANY, environ=ONE_AT_A_TIME
+    ) as world:
+        cluster.waits = False
+        assert (await world.tell(message)).status_code == 202
+        await cluster.crash("job-launcher")
+        jobs = await database.fetchval("SELECT count(*) FROM job")
+        await database.execute("UPDATE outbox_event SET leased_until = NULL")  # as in 30 s
+        url = str(world.api.base_url)
+        ctx = deploy(
+            *(cluster, functions_database, tmp_path, url),
+            routes=MANY.replace(*change),
+            environ=ONE_AT_A_TIME,
+        )
+        await start(ctx)
+        ctx.resources.durable.relay.start()
+        await eventually(given_up)
+        assert await database.fetchval("SELECT count(*) FROM job") == jobs
+    await database.close()
+
+
+REFUSES = """
+CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.task_id = '127' THEN RAISE EXCEPTION 'no such day' USING ERRCODE = '22008'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuses BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION refuses()
+"""
+
+
+async def test_a_task_that_cannot_be_stored_is_tried_once_and_costs_no_other(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    data = json.dumps(storm(150, 150)).encode()
+    message = cloudevents.Message("storm", "/grafana", "com.grafana.alert.firing", data)
+    database = await asyncpg.connect(functions_database)
+    await database.execute(REFUSES)
+
+    async def given_up() -> bool:
+        detail = await database.fetchval("SELECT detail FROM outbox_event WHERE refusal = 422")
+        return "1 tasks have no Job, the first: database cannot store" in (detail or "")
+
+    try:
+        async with job_world(
+            cluster, functions_database, tmp_path, routes=MANY, environ=ONE_AT_A_TIME
+        ) as world:
+            cluster.waits = False
+            assert (await world.tell(message)).status_code == 202
+            await eventually(given_up)
+            assert await database.fetchval("SELECT count(*) FROM job") == 149
+    finally:
+        await database.execute("DROP TRIGGER refuses ON job; DROP FUNCTION refuses")
+        await database.close()
+
+
 async def test_a_storm_of_alerts_is_taken_while_others_are_served(
     receiver: httpx.AsyncClient,
 ) -> None:
