@@ -21,7 +21,8 @@ async def set_place(tx: Connection, request: JobRequest) -> int:
     if request.needs_approval("start"):
         return 0
     place: int = await tx.fetchval(
-        f"""UPDATE job SET place = (SELECT count(*) FROM job WHERE group_name = $2 AND {WAITS})
+        f"""UPDATE job SET placed_at = queued_at,
+                place = (SELECT count(*) FROM job WHERE group_name = $2 AND {WAITS})
             WHERE id = $1 RETURNING place""",
         *(request.job_id, request.group),
     )

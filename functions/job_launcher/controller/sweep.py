@@ -37,8 +37,8 @@ async def sweep(ctx: Context) -> None:
         logger.warning("cannot compare with Kubernetes: %s", error)
     await approvals.expire(ctx)
     await budget_usage.keep_waiting(ctx)
-    await places.report(ctx)
     await _expire(ctx)
+    await places.report(ctx)
 
 
 async def _expire(ctx: Context) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from functions.job_launcher.controller.launching import MIN_REMAINING_S
+from functions.job_launcher.controller.places import MAX_REPORTS
+from functions.job_launcher.controller.places import report as places_report
 from functions.kit import cloudevents
 from tests.support import eventually
 from tests.support.cluster import Cluster
-from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
+from tests.support.job_world import PYTHON_ROUTES, World, asked, deploy, job_world
 
 ISSUE = """      github: acme/shop
       issue: "{{ data.issue | default(\\"7\\") }}"
@@ -58,3 +63,38 @@ async def test_a_place_is_known_at_once_and_reported_where_it_has_changed(world:
     for _ in range(2):
         await world.sweep()
     assert places(world, "moved") == [("c", 1)], "once"
+
+
+async def cancel(world: World, task: str) -> None:
+    body = json.dumps({"task_id": task}).encode()
+    await world.tell(
+        cloudevents.Message(f"cancel {task}", "/tests", "io.dsm.job.cancel.requested.v1", body)
+    )
+
+
+async def test_of_a_long_queue_each_place_is_reported_in_its_turn(world: World) -> None:
+    """More than one sweep reports, and all of them move each minute."""
+    waiting = [f"w{number}" for number in range(MAX_REPORTS + 12)]
+    await run(world, "running")
+    for id in waiting:
+        await world.tell(asked(id, task=id, group="shop", code=SLEEPS))
+    for minute in range(2):
+        await cancel(world, waiting[minute])
+        await world.sweep()
+        moved = places(world, "moved")
+        assert len(moved) == MAX_REPORTS * (minute + 1)
+    assert set(waiting[2:]) <= {task for task, _ in moved}
+
+
+async def test_places_are_reported_as_long_as_there_is_time(
+    world: World, cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    for id in ("a", "b", "c"):
+        await run(world, id)
+    ctx = deploy(cluster, functions_database, tmp_path, str(world.api.base_url))
+    await cancel(world, "b")
+    await places_report(replace(ctx, until=time.monotonic() + MIN_REMAINING_S))
+    assert places(world, "moved") == []
+    await places_report(ctx)
+    await cluster.relayed()
+    assert places(world, "moved") == [("c", 1)]
