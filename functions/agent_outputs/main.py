@@ -65,7 +65,9 @@ async def ignores(event: Event, ctx: Context) -> bool:
 
 
 async def start(ctx: Context) -> None:
-    """Apply what a process before has left."""
+    """Apply what a process before has left; load what checks grants."""
+    if ctx.settings(OutputsSettings).grant_key:
+        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
     ctx.part(Applier).trigger(ctx)
 
 

@@ -119,8 +119,11 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 
 async def start(ctx: Context) -> None:
-    """Report a wrong setting at the start, not on a page."""
-    check_settings(ctx.settings(ConsoleSettings), ctx.settings(UserSettings))
+    """Report a wrong setting at the start, not on a page; load what signs users in."""
+    users = ctx.settings(UserSettings)
+    check_settings(ctx.settings(ConsoleSettings), users)
+    if users.user_issuer_url:
+        import oauthlib.oauth2  # noqa: F401 - a tenth of a second, in which no page is answered
 
 
 console = api(

@@ -57,11 +57,13 @@ from functions.kit.settings import BadSetting
 
 
 async def start(ctx: Context) -> None:
-    """Refuse to start with invalid routes; then launch what is queued."""
+    """Refuse to start with invalid routes; load what signs grants; launch what is queued."""
     try:
         ctx.part(routes_of).routes()
     except BadRoutes as error:
         raise BadSetting(f"setting ROUTES_FILE:\n{error}") from None
+    if ctx.settings(LauncherSettings).grant_key:
+        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
     _parts(ctx).launch(ctx)  # what an earlier process has left
 
 

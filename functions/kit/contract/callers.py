@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.kit import cloudevents
+from functions.kit.clients.github_app import GithubSettings
 from functions.kit.clients.token_keys import IssuerSettings, TokenKeys
 from functions.kit.context import Context, Resources
 from functions.kit.contract.problem import failure
@@ -105,8 +106,10 @@ class Caller:
 
 
 def prepare(ctx: Context) -> None:
-    """Load what the first check would wait for, where there are checks."""
-    if ctx.settings(CallerSettings).oidc_audience:
+    """Load what signs and checks tokens, where callers, users or GitHub are shown any."""
+    audience = ctx.settings(CallerSettings).oidc_audience
+    issuer = ctx.settings(UserSettings).user_issuer_url
+    if audience or issuer or ctx.settings(GithubSettings).github_app_id:
         import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
 
 

@@ -110,6 +110,61 @@ async def test_a_process_does_not_load_the_framework() -> None:
     assert b"'flask'" not in loaded
 
 
+LOADED = """
+import asyncio, os, sys
+from functions.kit.process.serve import Application, source_of
+target, module = sys.argv[1:]
+
+async def live():
+    async def receive():
+        return {}
+
+    async def send(message):
+        if message["type"] == "lifespan.startup.complete":
+            print(module in sys.modules, flush=True)
+            os._exit(0)  # what it has begun needs a database
+
+    await Application(target, source_of(target))({"type": "lifespan"}, receive, send)
+
+asyncio.run(live())
+"""
+ISSUER = {
+    "USER_ISSUER_URL": "https://login.example.org",
+    "USER_CLIENT_ID": "console",
+    "USER_OPERATORS": "*",
+    "CONSOLE_TOKEN": "a key",
+    "CONSOLE_URL": "https://console.example.org",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "environ"),
+    [
+        ("sprint_report", "jwt", {}),
+        ("sprint_report", "jwt", {"OIDC_AUDIENCE": "dsm"}),
+        ("agent_status", "jwt", {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "key"}),
+        ("job_launcher", "jwt", {"GRANT_KEY": "g" * 32}),
+        ("agent_outputs", "jwt", {"GRANT_KEY": "g" * 32}),
+        ("console", "jwt", ISSUER),
+        ("console", "oauthlib.oauth2", ISSUER),
+    ],
+)
+async def test_what_takes_long_to_load_is_there_before_a_request_where_settings_need_it(
+    target: str, module: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("routes: [{name: none, match: {type: io.dsm.x.v1}, ignore: none}]")
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LOADED, target, module),
+        env={"PATH": os.environ["PATH"], "ROUTES_FILE": str(routes), **environ},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert printed.splitlines()[-1:] == [b"True" if environ else b"False"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [40])
 async def test_a_request_that_takes_forty_seconds_survives_sigterm(seconds: float) -> None:
