@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+import functions.kit.clients.http  # noqa: F401 - a tenth of a second, not in the first request
 from functions.dsm_client.settings import ServiceSettings
 from functions.events.base import Id, Value
 from functions.events.cycle import BacklogCounts, BacklogGenerated, Orchestration

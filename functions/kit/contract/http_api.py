@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import pydantic.v1  # noqa: F401 - FastAPI would in the first request, for a tenth of a second
 from fastapi import Depends, FastAPI, Header, Query, Request
 from pydantic import AfterValidator, StringConstraints, ValidationError
 from starlette.requests import Request as HttpRequest
