@@ -142,7 +142,7 @@ ISSUER = {
     [
         ("sprint_report", "jwt", {}),
         ("sprint_report", "functions.kit.clients.http", {"TIMEOUT_SECONDS": "60"}),
-        ("project_service", "pydantic.v1", {"TIMEOUT_SECONDS": "60"}),
+        ("daily_scrum_service", "pydantic.v1", {"TIMEOUT_SECONDS": "60"}),
         ("sprint_report", "jwt", {"OIDC_AUDIENCE": "dsm"}),
         ("agent_status", "jwt", {"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "key"}),
         ("job_launcher", "jwt", {"GRANT_KEY": "g" * 32}),
