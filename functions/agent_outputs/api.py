@@ -107,6 +107,9 @@ async def outputs(request: Request, ctx: Context) -> Response:
             usage=usage.max_with(known),
         )
         await checkpoints.drop(tx, grant.job_id)
+        # What comes of the outputs may be known hours later.
+        entries = await _report(ctx, tx, grant, known, usage) if new else []
+    ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)

@@ -39,6 +39,7 @@ _TOKENS = {
     "cache_creation_input_tokens": 1.25,
     "cache_read_input_tokens": 0.1,
 }
+_TOKENS_USED_UP = "the Job's budget of tokens is used up"
 _CHILD: list[subprocess.Popen[str]] = []
 
 PROMPT = """\
@@ -125,13 +126,24 @@ def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, A
 
 
 def _limit(usage: dict[str, Any]) -> list[str]:
-    """Return the limit of a run: of what the Job may use, what earlier runs have left."""
+    """Return the limit of a run: of what the Job may use, what earlier runs have left.
+
+    `claude` knows none of tokens: `_run` ends it.
+    """
+    if _has_no_tokens_left(usage):
+        raise Failure(_TOKENS_USED_UP)
     if not (budget := os.environ.get("BUDGET_USD")):
         return []
     left = float(budget) - usage.get("cost_usd", 0.0)
     if left < 0.01:
         raise Failure(f"the Job's budget of ${budget} is used up")
     return ["--max-budget-usd", f"{left:.2f}"]
+
+
+def _has_no_tokens_left(usage: Mapping[str, Any]) -> bool:
+    budget = os.environ.get("BUDGET_TOKENS")
+    used = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+    return bool(budget) and used >= float(budget or 0)
 
 
 def is_busy(result: dict[str, Any]) -> bool:
@@ -220,7 +232,7 @@ def _run(repository: Path, command: list[str], usage: dict[str, Any]) -> dict[st
     """Run `claude` and return its result; `Failure` where it printed none.
 
     While it works, the usage file has what it has used with those before, `usage`. Without a result
-    that is added to it.
+    that is added to it. `claude` is ended once the Job's budget of tokens is used up.
     """
     prices = os.environ.get("CLAUDE_PRICES", "5,25")
     # No telemetry or updates: what an egress list refuses is reported on the issue.
@@ -253,6 +265,11 @@ def _run(repository: Path, command: list[str], usage: dict[str, Any]) -> dict[st
                 so_far = dict(usage)
                 add(so_far, estimated(messages, prices))
                 _report(so_far)
+                if _has_no_tokens_left(so_far):
+                    child.terminate()
+                    child.stdout.close()
+                    child.wait()
+                    raise Failure(_TOKENS_USED_UP)
         child.wait()
     finally:
         if result is None:

@@ -23,8 +23,9 @@ from functions.agent_pod.environment import Failure
 # What a conversation needs: no files, no batches, nothing of an organisation.
 _PATHS = re.compile(r"v1/(messages(/count_tokens)?|models(/[\w.-]+)?)")
 _REQUEST = ("accept", "content-type", "user-agent")
+_REQUEST_BEGINS = "anthropic-"
 _ANSWER = ("content-type", "content-encoding", "retry-after", "request-id", "x-should-retry")
-_OF_THE_API = "anthropic-"
+_ANSWER_BEGINS = "anthropic-ratelimit-"  # not the organisation's id
 MAX_BODY_BYTES = 32 * 1024 * 1024  # as the API has it
 CONNECT_S, SILENT_S = 30.0, 600.0
 
@@ -50,7 +51,7 @@ def model_app(client: httpx.AsyncClient, key: str, agent_key: str) -> Starlette:
             if len(body) > MAX_BODY_BYTES:
                 message = f"a request may have {MAX_BODY_BYTES} bytes"
                 return _error(413, "request_too_large", message)
-        headers = {**_kept(request.headers, _REQUEST), "x-api-key": key}
+        headers = {**_kept(request.headers, _REQUEST, _REQUEST_BEGINS), "x-api-key": key}
         asked = client.build_request(
             request.method,
             f"/{at}",
@@ -65,7 +66,7 @@ def model_app(client: httpx.AsyncClient, key: str, agent_key: str) -> Starlette:
         return StreamingResponse(
             answer.aiter_raw(),
             answer.status_code,
-            headers=_kept(answer.headers, _ANSWER),
+            headers=_kept(answer.headers, _ANSWER, _ANSWER_BEGINS),
             background=BackgroundTask(answer.aclose),
         )
 
@@ -84,11 +85,11 @@ def serve(environ: Mapping[str, str] = os.environ) -> None:
     uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
 
 
-def _kept(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+def _kept(headers: Mapping[str, str], names: tuple[str, ...], begins: str) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if name.lower() in names or name.lower().startswith(_OF_THE_API)
+        if name.lower() in names or name.lower().startswith(begins)
     }
 
 

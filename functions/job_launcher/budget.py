@@ -15,6 +15,8 @@ WARNS_AT = 0.8
 MIN_LEFT: Mapping[Unit, float] = {"usd": 0.01, "tokens": 1, "minutes": 1}
 # An agent reports once a minute, and ends itself after the call that exceeds its limit.
 ALLOWANCE = 1.1
+# What counts of a Job, of its grant: its agent may report anything, and others of its group wait.
+MAX_COUNTED = 1.25
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class GroupBudget:
         if self._spent(self._claimed()):
             return (
                 f"jobs that run may use what is left of the budget of group {self.group}; it "
-                "starts when one of them ends and leaves enough"
+                "starts when one of them has ended, and has left enough"
             )
         return ""
 

@@ -1,7 +1,9 @@
 """What groups have used of their budgets today, by the Jobs that were launched today.
 
 Minutes are those of the Jobs; money and tokens are what agents report, while they work and at their
-end. What a Job was granted at its start and has not used is reserved for it while it is active.
+end: of a Job at most what it was granted and a little more, as an agent may report anything. What a
+Job was granted at its start and has not used is reserved for it while it is active, and until what
+it has used is known.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 from functions.events.agent import AgentUsage
 from functions.job_launcher import facts
 from functions.job_launcher.budget import (
+    MAX_COUNTED,
     UNITS,
     WARNS_AT,
     GroupBudget,
@@ -26,7 +29,10 @@ from functions.kit.durable import Connection
 
 MAX_REPORTS = 100  # in one run, of requests that wait
 
-# Of one Job, by unit.
+# What a Job's end is reported within: longer than an agent takes that ignores its SIGTERM.
+REPORTED_AFTER_S = 900
+
+# Of one Job, by unit, as it is reported.
 _USES: dict[Unit, str] = {
     "usd": "coalesce((usage->>'cost_usd')::float8, 0)",
     "tokens": "coalesce((usage->>'input_tokens')::float8, 0)"
@@ -34,10 +40,25 @@ _USES: dict[Unit, str] = {
     "minutes": "coalesce(extract(epoch FROM coalesce(ended_at, $1) - started_at)::float8 / 60, 0)",
 }
 USED = ", ".join(f"coalesce(sum({_USES[unit]}), 0) AS {unit}" for unit in UNITS)
-_LEASED = "state = 'queued' AND launching_until > clock_timestamp()"
+# `least` ignores null: of a Job without a grant all counts.
+_COUNTS = _USES | {
+    unit: f"least({_USES[unit]}, (granted->>'{unit}')::float8 * {MAX_COUNTED})"
+    for unit in UNITS
+    if unit != "minutes"
+}
+_COUNTED = ", ".join(f"coalesce(sum({_COUNTS[unit]}), 0) AS {unit}" for unit in UNITS)
+_ACTIVE = """state IN ('starting', 'running')
+    OR (state = 'queued' AND launching_until > clock_timestamp())"""
+# It has ended, and nothing has come yet of its outputs.
+_UNREPORTED = f"""state IN ('succeeded', 'failed', 'cancelled') AND agent IS NULL
+    AND approval IS NULL AND started_at IS NOT NULL
+    AND jsonb_typeof(request->'workspace') = 'object'
+    AND ended_at > $1 - interval '{REPORTED_AFTER_S} seconds'"""
+# Minutes are known at the end.
+_RESERVES = dict.fromkeys(UNITS, f"{_ACTIVE} OR ({_UNREPORTED})") | {"minutes": _ACTIVE}
 _RESERVED = ", ".join(
     f"""coalesce(sum(greatest(0, (granted->>'{unit}')::float8 - ({_USES[unit]})))
-        FILTER (WHERE state IN ('starting', 'running') OR {_LEASED}), 0) AS reserved_{unit}"""
+        FILTER (WHERE {_RESERVES[unit]}), 0) AS reserved_{unit}"""
     for unit in UNITS
 )
 
@@ -60,7 +81,7 @@ async def read(ctx: Context, connection: Connection) -> dict[str, GroupBudget]:
 
 async def _used(connection: Connection, now: datetime, begin: datetime) -> list[Any]:
     found: list[Any] = await connection.fetch(
-        f"""SELECT group_name, {USED}, {_RESERVED} FROM job
+        f"""SELECT group_name, {_COUNTED}, {_RESERVED} FROM job
             WHERE group_name <> '' AND (launched_at >= $2 OR state = 'queued')
             GROUP BY group_name""",
         *(now, begin),
@@ -151,12 +172,16 @@ async def _report_held(ctx: Context, row: JobRow, budget: GroupBudget) -> None:
 
 
 async def _warn(ctx: Context, budget: GroupBudget, unit: Unit) -> None:
-    """Report it of the Job whose use is known last: its users are at work there."""
+    """Report it of the Job whose use is known last: its users are at work there.
+
+    Use is known before what comes of a Job's outputs.
+    """
     begin, _ = budget.limits.day(ctx.now())
     async with ctx.store.connection() as connection:
         found = await connection.fetchrow(
             """SELECT * FROM job WHERE group_name = $1 AND launched_at >= $2
-               ORDER BY agent->>'settled_at' DESC NULLS LAST, position DESC LIMIT 1""",
+               ORDER BY usage IS NULL, agent->>'settled_at' DESC NULLS FIRST, position DESC
+               LIMIT 1""",
             *(budget.group, begin),
         )
     if found is None:

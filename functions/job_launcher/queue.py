@@ -68,7 +68,7 @@ async def lease(
     return them, oldest first."""
     rows = await tx.fetch(
         """UPDATE job SET launching_until = clock_timestamp() + make_interval(secs => $2),
-               granted = $3::jsonb -> id
+               granted = coalesce(granted, $3::jsonb -> id)  -- its Job may be there already
            WHERE id = ANY($1) AND state = 'queued' AND cancel IS NULL RETURNING *""",
         *(list(ids), lease_s, {name: dict(granted) for name, granted in grants.items()}),
     )
@@ -87,7 +87,9 @@ async def next_lease_end_s(connection: Connection) -> float | None:
 async def release(tx: Connection, ids: Sequence[str]) -> None:
     """Return leased requests to the queue without counting a try."""
     await tx.execute(
-        "UPDATE job SET launching_until = NULL WHERE id = ANY($1) AND state = 'queued'", list(ids)
+        """UPDATE job SET launching_until = NULL, granted = NULL
+           WHERE id = ANY($1) AND state = 'queued'""",
+        list(ids),
     )
 
 
@@ -109,16 +111,20 @@ async def postpone(
     not_before: datetime,
     *,
     denied: bool = False,
+    may_exist: bool = False,
 ) -> None:
-    """Leave requests in the queue until a time."""
+    """Leave requests in the queue until a time; what they were granted counts on where their Jobs
+    may exist."""
     await tx.execute(
         """UPDATE job SET reason = $2, not_before = $3, tries = tries + 1,
-                          refusals = refusals + $4::int, launching_until = NULL
+                          refusals = refusals + $4::int, launching_until = NULL,
+                          granted = CASE WHEN $5 THEN granted END
            WHERE id = ANY($1) AND state = 'queued'""",
         list(ids),
         reason,
         not_before,
         int(denied),
+        may_exist,
     )
 
 

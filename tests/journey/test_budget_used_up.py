@@ -1,6 +1,7 @@
 """Four issues and a budget for two: the third Job knows what is left, the fourth waits a day.
 
-job-launcher, agent-status and GitHub's stand-in are real; everything is delivered twice.
+job-launcher, agent-status and GitHub's stand-in are real; everything is delivered twice. What a Job
+has cost is known after its end, and what came of its outputs later still.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from functions.agent_status.main import agent_status
-from functions.events.agent import AgentDelivered, AgentUsage
+from functions.events.agent import AgentDelivered, AgentUsage, AgentUsed
 from functions.events.schedule import ScheduleDue
 from functions.kit import cloudevents
 from tests.support import eventually
@@ -22,6 +25,7 @@ from tests.support.cluster import Cluster
 from tests.support.deliveries_world import Clock
 from tests.support.github_standin import GithubStandIn
 from tests.support.job_world import World, job_world
+from tests.support.listening import listening
 
 REPOSITORY = "acme/shop"
 ROUTES = """
@@ -39,9 +43,10 @@ routes:
       group_limit: 1
       github: acme/shop
       issue: "{{ data.issue.number }}"
+      outputs: {}
       command: [python, -c, {code}]
 """
-# It works until the test lets it end, after its outputs were taken: as its sidecar has it.
+# It works until the test lets it end.
 CODE = """
 import os, pathlib, time
 ends = pathlib.Path({folder!r}) / os.environ["TASK_ID"].rpartition("#")[2]
@@ -109,29 +114,39 @@ class Day:
         await eventually(is_in_it, every_s=0.05)
 
     async def done(self, number: int, usd: float) -> None:
-        """agent-outputs reports what its Job has cost, and it ends."""
+        """Its Job ends, agent-outputs reports what it has cost, and what it has applied."""
         await self.becomes(number, "running")
-        [job] = await self.jobs.jobs(task=f"{REPOSITORY}#{number}")
-        fact = AgentDelivered(
-            job_id=job["job_id"],
-            task_id=job["task_id"],
-            route="work",
-            repository=REPOSITORY,
-            issue=number,
-            commented=True,
-            settled_at=self.clock(),
-            usage=AgentUsage(cost_usd=usd),
-        )
-        for function in ("job-launcher", "agent-status"):
-            for _ in range(2):
-                assert (await self.jobs.cluster.tell(function, fact)).status_code == 202
         (self.folder / str(number)).touch()
         await self.becomes(number, "succeeded")
         await self.minute()
+        assert await self.jobs.jobs(state="running") == [], "its use is not known"
+        [job] = await self.jobs.jobs(task=f"{REPOSITORY}#{number}")
+        about = {
+            "job_id": job["job_id"],
+            "task_id": job["task_id"],
+            "route": "work",
+            "repository": REPOSITORY,
+            "issue": number,
+        }
+        usage = AgentUsage(cost_usd=usd)
+        await self.reported(AgentUsed(**about, usage=usage, used_at=self.clock()))
+        delivered = {"commented": True, "settled_at": self.clock(), "usage": usage}
+        await self.reported(AgentDelivered(**about, **delivered))
+        await self.minute()
+
+    async def reported(self, fact: AgentUsed | AgentDelivered) -> None:
+        for function in ("job-launcher", "agent-status"):
+            for _ in range(2):
+                assert (await self.jobs.cluster.tell(function, fact)).status_code == 202
 
     def comment(self, number: int) -> str:
         [found] = self.github.conversation.on(REPOSITORY, number)
         return found.body
+
+
+async def takes_outputs(scope: Scope, receive: Receive, send: Send) -> None:
+    """agent-outputs, as far as a sidecar knows it."""
+    await JSONResponse({}, 202)(scope, receive, send)
 
 
 @pytest.fixture
@@ -140,7 +155,17 @@ async def day(cluster: Cluster, functions_database: str, tmp_path: Path) -> Asyn
     routes = ROUTES.replace("{code}", json.dumps(CODE.format(folder=str(tmp_path))))
     async with (
         httpx.AsyncClient() as no_receiver,
-        job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as jobs,
+        listening(takes_outputs) as outputs,
+        job_world(
+            *(cluster, functions_database, tmp_path),
+            routes=routes,
+            environ={
+                "AGENT_OUTPUTS_URL": outputs,
+                "WORKSPACE_IMAGE": "anthropic/claude-code",
+                "GRANT_KEY": "k" * 40,
+            },
+            now=clock,
+        ) as jobs,
     ):
         github = GithubStandIn(clock, no_receiver, "secret", folder=tmp_path / "github")
         cluster.add("api", github)
@@ -161,14 +186,14 @@ async def test_a_budget_that_is_reached_in_mid_queue(day: Day) -> None:
     await day.done(first, 4.5)
     await day.done(second, 4.0)
     assert "85 % of the budget of group acme/shop (usd) are used" in day.comment(second)
-    await day.done(third, 3.0)
+    await day.done(third, 1.75)
     [job] = await day.jobs.jobs(task=f"{REPOSITORY}#{third}")
     assert job["last_lines"] == ["left 1.50"]
 
     for _ in range(3):
         await day.minute()
     assert await day.state(fourth) == "queued"
-    reason = "the budget of group acme/shop is used up: $11.50 of $10.00; it starts at 2026-03-03"
+    reason = "the budget of group acme/shop is used up: $10.25 of $10.00; it starts at 2026-03-03"
     assert f"> {reason} 00:00 UTC" in day.comment(fourth)
     day.clock.passes(hours=10)
     await day.done(fourth, 0.5)

@@ -167,4 +167,6 @@ async def _postpone(ctx: Context, ids: list[str], result: job_calls.Postponed) -
     until = ctx.now() + timedelta(seconds=result.delay_s)
     denied = isinstance(result, job_calls.AdmissionDenied)
     async with ctx.store.connection() as connection:
-        await queue.postpone(connection, ids, result.message, until, denied=denied)
+        await queue.postpone(
+            connection, ids, result.message, until, denied=denied, may_exist=result.may_exist
+        )

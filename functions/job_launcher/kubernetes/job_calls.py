@@ -58,11 +58,15 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Postponed:
-    """The request stays in the queue for `delay_s`; `affects_all`: so does any other request."""
+    """The request stays in the queue for `delay_s`; `affects_all`: so does any other request.
+
+    `may_exist`: an answer of Kubernetes was lost, and its Job may be there.
+    """
 
     message: str
     delay_s: float
     affects_all: bool = True
+    may_exist: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ async def create(cluster: Cluster, request: JobRequest, grant: str = "") -> Laun
     except Forbidden as error:
         return AdmissionDenied(error.detail, 60)
     except TemporaryError as error:
-        return Postponed(error.detail, max(error.delay_s, 5))
+        return Postponed(error.detail, max(error.delay_s, 5), may_exist=True)
     except PermanentError as error:
         return Rejected(error.detail)
 
@@ -122,7 +126,7 @@ async def _create(cluster: Cluster, request: JobRequest, grant: str) -> LaunchRe
             await _with_retries(lambda: cluster.create("configmaps", files))
         except Conflict as error:
             if not await _has_files(cluster, job):
-                return Postponed(error.detail, 5, affects_all=False)
+                return Postponed(error.detail, 5, affects_all=False, may_exist=True)
         except (Forbidden, NotFound):
             raise
         except PermanentError:

@@ -150,7 +150,8 @@ async def test_what_a_failed_agent_has_used_is_read_at_its_end(agents: AgentWorl
     uses(pod, cost_usd=0.75, input_tokens=100)
     for _ in range(2):
         await pod.collect()
-    [fact] = await emitted(agents, "undelivered")
+    used, fact = await emitted(agents, "used", "undelivered")
+    assert used["usage"]["cost_usd"] == 0.75, "whatever comes of its outputs, and when"
     assert (fact["reason"], fact["usage"]["cost_usd"]) == ("no_outputs", 0.75)
 
 
@@ -160,7 +161,7 @@ async def test_outputs_hide_nothing_of_what_the_usage_file_has(agents: AgentWorl
     uses(pod, cost_usd=5.0)
     pod.says({"nothing_to_do": "It is fixed.", "usage": {"cost_usd": 0.01, "turns": 2}})
     await pod.collect()
-    [fact] = await emitted(agents, "undelivered")
+    _, fact = await emitted(agents, "used", "undelivered")
     assert (fact["usage"]["cost_usd"], fact["usage"]["turns"]) == (5.0, 2)
 
 

@@ -237,6 +237,28 @@ def test_without_anything_left_there_is_no_further_run(image: Image) -> None:
     assert image.usage["cost_usd"] == 2.0
 
 
+@pytest.mark.parametrize("budget", ["14500", "11100"])
+def test_it_is_ended_once_the_tokens_that_it_may_use_are_used(image: Image, budget: str) -> None:
+    streams = [
+        message("a", input_tokens=1000, cache_read_input_tokens=10_000, output_tokens=100),
+        message("b", input_tokens=3000, output_tokens=400),
+    ]
+    step = {"writes": {"basket.py": "half\n"}, "streams": streams, "hangs": True, "prints": DONE}
+    code, printed = image.run(step, environ={"BUDGET_TOKENS": budget})
+    assert (code, "the Job's budget of tokens is used up" in printed) == (1, True), printed
+    used = image.usage["input_tokens"] + image.usage["output_tokens"]
+    assert used == int(budget)
+    assert image.git("log", "--format=%s", "-1") == "Work in progress: The basket forgets"
+
+
+def test_without_tokens_left_there_is_no_further_run(image: Image) -> None:
+    begun = {**LIMITED, "usage": {"input_tokens": 900, "output_tokens": 100}}
+    code, printed = image.run({"prints": begun, "exits": 1}, environ={"BUDGET_TOKENS": "1000"})
+    assert (code, "the Job's budget of tokens is used up" in printed) == (1, True), printed
+    assert len(image.calls) == 1
+    assert image.run({"prints": DONE}, {"prints": DONE}, environ={"BUDGET_TOKENS": "1000"})[0] == 0
+
+
 def message(id: str, **usage: int) -> dict[str, Any]:
     return {"type": "assistant", "message": {"id": id, "usage": usage}}
 

@@ -286,6 +286,46 @@ async def test_a_crash_after_creation_ends_in_adoption(
         assert [r.split(" ")[0] for r in peer.requests] == ["POST", "GET", "POST"]
 
 
+LEASED_BY_THE_DEAD = """UPDATE job SET launching_until = now(), granted = '{"usd": 10}'"""
+BUDGET = "budgets:\n  - {group: shop, usd: 10}\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "granted"),
+    [
+        pytest.param(None, 10.0, id="its process died"),
+        pytest.param(Say(0), 10.0, id="the answer was lost"),
+        pytest.param(Say(403, "exceeded quota: jobs"), 20.0, id="there is none"),
+    ],
+)
+async def test_a_job_that_may_be_there_keeps_what_it_was_granted(
+    cluster: Cluster, functions_database: str, tmp_path: Path, answer: Say | None, granted: float
+) -> None:
+    """Its environment has the limit of the first time, whatever its group has left since."""
+    nothing = Say(200, body=NOTHING)
+    async with kube_peer(tmp_path, answer or nothing) as peer:
+        world = deploy(cluster, functions_database, peer)
+        routes = peer.folder / "routes.yaml"
+        routes.write_text(PYTHON_ROUTES + BUDGET)
+        if answer is None:
+            await crash_after_commit(cluster, functions_database, asked("e1", group="shop"))
+            database = await asyncpg.connect(functions_database)
+            await database.execute(LEASED_BY_THE_DEAD)
+            await database.close()
+        else:
+            serve(cluster, functions_database, peer)
+            await world.tell(asked("e1", group="shop"))
+            assert (await world.jobs())[0]["state"] == "queued"
+        routes.write_text(PYTHON_ROUTES + BUDGET.replace("10", "20"))
+        peer.judge = lambda request, _: nothing if "GET" in request else Say(201, body=MADE)
+        later = datetime.now(UTC) + timedelta(seconds=90)
+        serve(cluster, functions_database, peer, now=lambda: later)
+        await world.sweep()
+
+        (job,) = await world.jobs()
+        assert (job["state"], job["granted"]) == ("starting", {"usd": granted})
+
+
 async def test_many_requests_at_once_never_exceed_the_limit(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:

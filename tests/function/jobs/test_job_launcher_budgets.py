@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage, AgentUsed
+from functions.job_launcher.budget_usage import REPORTED_AFTER_S
 from functions.kit import cloudevents
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import Clock
 from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
+from tests.support.listening import listening
 
 ISSUE = """      github: acme/shop
       issue: "{{ data.issue | default(\\"7\\") }}"
@@ -117,14 +121,14 @@ async def test_a_budget_that_is_reached_in_mid_queue_holds_the_rest_until_midnig
     await run(world, "d")
     await world.cluster.relayed()
     assert (await job(world, "c"))["state"] in ("starting", "running"), "85 % holds no start"
-    await has_cost(world, clock, "c", 2.0)
+    await has_cost(world, clock, "c", 1.75)
     await run(world, "e", group="another")
     await ended(world, "e")
     for _ in range(2):
         await world.sweep()
     held = await job(world, "d")
     assert held["state"] == "queued"
-    reason = "the budget of group acme/shop is used up: $10.50 of $10.00; it starts at "
+    reason = "the budget of group acme/shop is used up: $10.25 of $10.00; it starts at "
     assert held["reason"] == f"{reason}2026-03-03 00:00 CET"
     [fact] = {json.dumps(one) for one in world.emitted("held")}
     assert json.loads(fact)["reason"] == held["reason"]
@@ -270,6 +274,64 @@ async def test_a_job_that_uses_more_than_it_may_is_ended(world: World) -> None:
 
     await eventually(is_gone, every_s=0.05)
     assert (await job(world, "a"))["state"] == "failed"
+
+
+async def test_no_agent_uses_up_its_group_by_what_it_reports(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    """Of a Job counts what it was granted and a quarter, in each unit; its cost is as reported."""
+    routes = ROUTES.replace("group_limit: 1", "group_limit: 4")
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+        await run(world, "a", code=SLEEPS)
+        await becomes(world, "a", "running")
+        await uses(world, "a", cost_usd=1e6, input_tokens=10**12, output_tokens=10**12)
+        await becomes(world, "a", "failed")
+        [budget] = (await read(world, "/budgets"))["budgets"]
+        assert budget["used"] == {"usd": 3.125, "tokens": 312_500.0}
+        [cost] = (await read(world, "/costs"))["costs"]
+        assert cost["usd"] == 1e6
+        await run(world, "b")
+        await ended(world, "b")
+
+
+OF_OUTPUTS = {"WORKSPACE_IMAGE": "anthropic/claude-code", "GRANT_KEY": "k" * 40}
+
+
+async def takes_outputs(scope: Scope, receive: Receive, send: Send) -> None:
+    """agent-outputs, as far as a sidecar knows it."""
+    await JSONResponse({}, 202)(scope, receive, send)
+
+
+@pytest.mark.parametrize("reported", [True, False], ids=["reported", "never"])
+async def test_what_a_job_may_have_used_is_reserved_until_it_is_known(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock, reported: bool
+) -> None:
+    """What comes of its outputs is known after its end: in a quarter of an hour, or never."""
+    clock.time = datetime.now(UTC)  # Kubernetes' own
+    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    routes = ROUTES.replace("      files:", "      outputs: {}\n      files:", 1)
+    routes = routes.replace("Europe/Zurich", zone)
+    async with listening(takes_outputs) as url:
+        environ = OF_OUTPUTS | {"AGENT_OUTPUTS_URL": url}
+        made = job_world(
+            *(cluster, functions_database, tmp_path), routes=routes, environ=environ, now=clock
+        )
+        async with made as world:
+            await run(world, "a")
+            await ended(world, "a")
+            await run(world, "b", code=SLEEPS)
+            for _ in range(2):
+                await world.sweep()
+            waits = await job(world, "b")
+            assert (waits["state"], waits["reason"][:20]) == ("queued", "jobs that run may us")
+            [budget] = (await read(world, "/budgets"))["budgets"]
+            assert budget["reserved"] == {"usd": 10.0, "tokens": 1_000_000.0}
+            if reported:
+                await has_cost(world, clock, "a", 4.0)
+            else:
+                clock.passes(seconds=REPORTED_AFTER_S + 1)
+            await becomes(world, "b", "running")
+            assert (await job(world, "b"))["granted"]["usd"] == (6.0 if reported else 10.0)
 
 
 async def test_what_a_job_that_failed_has_used_counts_once(world: World, clock: Clock) -> None:
