@@ -105,9 +105,20 @@ def read_session(places: Places) -> str:
 
 
 def read_usage(places: Places) -> str:
-    """The usage file of the agent, as far as it has left one of a plausible size."""
+    """The usage file of the agent, as far as it has left one of a plausible size; its tokens are
+    those that the model's sidecar has counted, where these are more."""
     text = _text(places.usage)
-    return text if len(text) <= MAX_USAGE_BYTES else ""
+    text = text if len(text) <= MAX_USAGE_BYTES else ""
+    counted = _text(places.model_usage) if places.model_usage else ""
+    if not counted:
+        return text
+    from functions.events.agent import AgentUsage  # after the start, which is to be quick
+
+    try:
+        reported = AgentUsage.model_validate_json(text or "{}")
+    except ValueError:
+        reported = AgentUsage()
+    return reported.max_with(AgentUsage.model_validate_json(counted)).model_dump_json()
 
 
 def _bundle(places: Places) -> str | None:

@@ -29,6 +29,8 @@ class Places:
     job: str
     checkpoint_s: float = 60.0
     submodules: bool = False
+    # Where the model's sidecar leaves the tokens that it has counted.
+    model_usage: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Places:
@@ -43,6 +45,7 @@ class Places:
                 job=environ["JOB_NAME"],
                 checkpoint_s=float(environ.get("CHECKPOINT_SECONDS", "60")),
                 submodules=environ.get("SUBMODULES") == "true",
+                model_usage=Path(counted) if (counted := environ.get("MODEL_USAGE_FILE")) else None,
             )
         except KeyError as error:
             raise Failure(f"the variable {error.args[0]} is missing") from None

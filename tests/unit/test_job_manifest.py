@@ -239,6 +239,19 @@ def test_secrets_come_by_reference_only() -> None:
     assert secrets == [("model", "MODEL_KEY", {"secretKeyRef": key})]
 
 
+def test_what_the_models_sidecar_counts_is_where_no_agent_writes() -> None:
+    pod = manifest.job_of(request(event("io.dsm.task.requested.v1", TASK)))["spec"]["template"]
+    found = {
+        one["name"]: (
+            {each["name"]: each.get("value") for each in one["env"]}.get("MODEL_USAGE_FILE"),
+            {each["mountPath"]: each["name"] for each in one["volumeMounts"]}["/tmp"],
+        )
+        for one in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    }
+    at = ("/tmp/model-usage.json", "temporary")
+    assert found == {"model": at, "outputs": at, "agent": (None, "tmp")}
+
+
 @pytest.mark.parametrize("files", ["{}", "{task.md: do it}"])
 def test_secret_files_are_keys_of_secrets_beside_our_own_files(files: str) -> None:
     secret = "{login: {secret: agent-login, key: json}, x: {secret: y, key: z, optional: true}}"

@@ -27,6 +27,8 @@ _AGENT_KEY = "the-sidecar-has-it"  # it opens nothing but the sidecar, for the a
 # Of the agent's variables, what a command that installs packages needs.
 SETUP_ENV = ("HOME", "TMPDIR", *egress.variables(""))
 _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
+# In a volume of the containers beside the agent: it has another at this place.
+_MODEL_USAGE_AT = f"{_TEMPORARY_AT}/model-usage.json"
 # After the agent's end the sidecar posts, for so long where agent-outputs is away.
 GRACE_S = 6 * 3600
 # An agent that does not end by itself has so long after its SIGTERM.
@@ -102,9 +104,11 @@ def pod_fields(
         ],
         "command": [*program, "prepare"],
     }
+    counted = [{"name": "MODEL_USAGE_FILE", "value": _MODEL_USAGE_AT}] if request.model else []
     collect = {
         **container,
         "name": "outputs",
+        "env": [*container["env"], *counted],
         "command": [*program, "collect"],
         "restartPolicy": "Always",
     }
@@ -152,6 +156,7 @@ def _model(
             {"name": "MODEL_URL", "value": request.model_url},
             {"name": "MODEL_PORT", "value": str(_model_port(request.job_id))},
             {"name": "MODEL_AGENT_KEY", "value": _AGENT_KEY},
+            {"name": "MODEL_USAGE_FILE", "value": _MODEL_USAGE_AT},
             {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": reference}},
             {"name": "HOME", "value": _TEMPORARY_AT},
             *proxy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -163,6 +164,34 @@ async def test_outputs_hide_nothing_of_what_the_usage_file_has(agents: AgentWorl
     await pod.collect()
     _, fact = await emitted(agents, "used", "undelivered")
     assert (fact["usage"]["cost_usd"], fact["usage"]["turns"]) == (5.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        ("", {"input_tokens": 700, "output_tokens": 50}),
+        ('{"cost_usd": "none"}', {"input_tokens": 700, "output_tokens": 50}),
+        (
+            '{"cost_usd": 0.5, "input_tokens": 1, "output_tokens": 60}',
+            {"cost_usd": 0.5, "input_tokens": 700, "output_tokens": 60},
+        ),
+    ],
+)
+async def test_tokens_are_those_that_the_models_sidecar_has_counted(
+    agents: AgentWorld, reported: str, expected: dict[str, float]
+) -> None:
+    """Where the agent reports no more: one that a text has steered may report nothing."""
+    pod = await agents.pod()
+    await pod.prepare()
+    counted = pod.places.collected / "model-usage.json"
+    counted.write_text('{"input_tokens": 700, "output_tokens": 50}')
+    pod.places = replace(pod.places, model_usage=counted)
+    pod.places.usage.parent.mkdir(parents=True, exist_ok=True)
+    pod.places.usage.write_text(reported)
+    await pod.checkpoint()
+    await agents.cluster.relayed()
+    [fact] = agents.emitted()
+    assert {name: count for name, count in fact["usage"].items() if count} == expected
 
 
 async def test_a_repository_that_is_broken_hides_nothing_of_what_is_used(
