@@ -97,9 +97,10 @@ def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
     validate(job)
     spec = job["spec"]["template"]["spec"]
     (agent,) = spec["containers"]
-    prepare, collect = spec["initContainers"]
+    model, prepare, collect = spec["initContainers"]
 
-    assert [one["name"] for one in (prepare, collect)] == ["workspace", "outputs"]
+    assert [one["name"] for one in (model, prepare, collect)] == ["model", "workspace", "outputs"]
+    assert {mount["name"] for mount in model["volumeMounts"]} == {"temporary"}
     assert (prepare.get("restartPolicy"), collect["restartPolicy"]) == (None, "Always")
     assert {one["image"] for one in (prepare, collect)} == {FUNCTIONS}
     assert {mount["name"] for mount in agent["volumeMounts"]} == {"workspace", "tmp", "task"}
@@ -146,16 +147,16 @@ def test_a_route_says_where_and_how_its_pods_run() -> None:
         one["name"]: one["securityContext"]["readOnlyRootFilesystem"]
         for one in (*spec["initContainers"], *spec["containers"])
     }
-    assert read_only == {"workspace": True, "outputs": True, "agent": False}
+    assert read_only == {"model": True, "workspace": True, "outputs": True, "agent": False}
 
 
-def test_without_a_repository_only_the_sidecar_is_beside_the_agent() -> None:
+def test_without_a_repository_only_sidecars_are_beside_the_agent() -> None:
     asked = event("io.dsm.task.requested.v1", {"task_id": "T-1", "service": "s", "title": "Why?"})
     (made,) = render_requests(choose(parse(shipped_routes()), asked), asked, LAUNCHER)
     job = manifest.job_of(made)
     validate(job)
     spec = job["spec"]["template"]["spec"]
-    assert [one["name"] for one in spec["initContainers"]] == ["outputs"]
+    assert [one["name"] for one in spec["initContainers"]] == ["model", "outputs"]
     [agent] = spec["containers"]
     names = {variable["name"] for variable in agent["env"]}
     assert ("OUTPUTS_FILE" in names, "REPOSITORY_DIR" in names) == (True, False)
