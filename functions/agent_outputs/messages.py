@@ -19,7 +19,7 @@ _git, _git_bytes = partial(git, limited=True), partial(git_bytes, limited=True)
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
 # Headers whose lines go on with a space.
 _DROPPED = re.compile(rb"^(?:gpgsig|gpgsig-sha256|mergetag|encoding) .*\n(?: .*\n)*", re.MULTILINE)
-_ENCODING = re.compile(rb"^encoding (\S+)$", re.MULTILINE)
+_ENCODING = re.compile(rb"^encoding ", re.MULTILINE)
 
 
 def without_effects(at: Path, base: str, tip: str, issue: int | None) -> str:
@@ -28,7 +28,7 @@ def without_effects(at: Path, base: str, tip: str, issue: int | None) -> str:
     listed = _git("rev-list", "--reverse", "--topo-order", f"{base}..{tip}", at=at)
     for name in listed.split():
         content = _git_bytes("cat-file", "commit", name, at=at)
-        changed = _changed(content, made, issue)
+        changed = _changed(content, _message(content, name, at), made, issue)
         if changed != content:
             given = ("hash-object", "-t", "commit", "-w", "--stdin")
             made[name.encode()] = _git(*given, at=at, given=changed).encode()
@@ -36,21 +36,20 @@ def without_effects(at: Path, base: str, tip: str, issue: int | None) -> str:
     return made.get(last.encode(), last.encode()).decode()
 
 
-def _changed(content: bytes, made: dict[bytes, bytes], issue: int | None) -> bytes:
-    head, blank, message = content.partition(b"\n\n")
-    known = _ENCODING.search(head)
-    text = _decoded(message, known[1].decode() if known else "utf-8")
+def _changed(content: bytes, text: str, made: dict[bytes, bytes], issue: int | None) -> bytes:
+    head, blank, _ = content.partition(b"\n\n")
     harmless = harmless_message(text, issue)
     parents = _PARENT.sub(lambda one: b"parent " + made.get(one[1], one[1]), head)
     # One in an encoding of its own is made again, so that GitHub reads what was looked at.
-    if parents == head and harmless == text and not known:
+    if parents == head and harmless == text and not _ENCODING.search(head):
         return content
     kept = _DROPPED.sub(b"", parents + b"\n")
     return kept.rstrip(b"\n") + blank + harmless.encode()
 
 
-def _decoded(message: bytes, encoding: str) -> str:
-    try:
-        return message.decode(encoding, "replace")
-    except LookupError:
-        return message.decode(errors="replace")
+def _message(content: bytes, name: str, at: Path) -> str:
+    """As git reads it: of encodings of its own, Python has some that decode to no text."""
+    head, _, message = content.partition(b"\n\n")
+    if _ENCODING.search(head):
+        message = _git_bytes("log", "--no-walk", "--encoding=UTF-8", "--format=%B", name, at=at)
+    return message.decode(errors="replace")

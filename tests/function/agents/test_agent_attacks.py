@@ -483,3 +483,26 @@ async def test_what_inflates_is_refused_before_it_is_in_memory(
 
 def own(pod: Pod) -> Path:
     return pod.places.repository / ".git"
+
+
+@pytest.mark.parametrize(
+    "encoding", [b"unicode_escape", b"idna", b"punycode", b"hex", b"no-such", b"latin-1 x", b"\xff"]
+)
+async def test_an_encoding_that_is_none_holds_no_commit_up(
+    agents: AgentWorld, encoding: bytes
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED, "Keep \\ud800 of @octocat")
+    at = pod.places.repository
+    head, _, message = git_bytes("cat-file", "commit", "HEAD", within=at).partition(b"\n\n")
+    encoded = head + b"\nencoding " + encoding + b"\n\n" + message
+    made = git_bytes("hash-object", "-t", "commit", "-w", "--stdin", within=at, given=encoded)
+    pod.git("reset", "--quiet", "--hard", made.decode().strip())
+    pod.says(WANTED)
+    await pod.collect()
+
+    assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
+    written = remote_git("cat-file", "commit", "agent/1", at=agents.github.git.path(REPOSITORY))
+    assert written.endswith("Keep \\ud800 of @\u200boctocat")
+    assert "encoding" not in written
