@@ -94,7 +94,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
         late = timedelta(seconds=job_grant.LATE_S)
         if ended and not ended.posted and ctx.now() - ended.received_at > late:
             raise Unauthenticated("the Job has ended long ago: its grant is over")
-        known = await checkpoints.usage_of(tx, grant.job_id)
+        known = await checkpoints.drop(tx, grant.job_id)
         new = await tables.insert(
             tx,
             grant,
@@ -104,14 +104,15 @@ async def outputs(request: Request, ctx: Context) -> Response:
             ctx.now(),
             prepared=posted.prepared,
             session=_storable(posted.session) or "",
-            usage=usage.max_with(known),
+            usage=usage.max_with(known.usage),
         )
-        await checkpoints.drop(tx, grant.job_id)
         # What comes of the outputs may be known hours later.
-        entries = await _report(ctx, tx, grant, known, usage) if new else []
+        entries = await _report(ctx, tx, grant, known.usage, usage) if new else []
     ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
+    for unused in (known.artifact, None if new else artifact):
+        await artifacts.drop(ctx, unused)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
 
 
@@ -124,13 +125,14 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         session, usage = _storable(posted.session) or "", _usage(posted.usage)
-        known = await checkpoints.usage_of(tx, grant.job_id)
-        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.max_with(known))
-        taken = await checkpoints.take(
-            tx, kept, ctx.now(), with_work="bundle" in posted.model_fields_set
-        )
-        entries = await _report(ctx, tx, grant, known, usage) if taken else []
+        known = await checkpoints.locked(tx, grant.job_id)
+        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.max_with(known.usage))
+        with_work = "bundle" in posted.model_fields_set
+        taken = await checkpoints.take(tx, kept, ctx.now(), with_work=with_work)
+        entries = await _report(ctx, tx, grant, known.usage, usage) if taken else []
     ctx.resources.durable.deliver(entries)
+    if with_work:
+        await artifacts.drop(ctx, known.artifact if taken else artifact)
     return JSONResponse({"job_id": grant.job_id}, 202)
 
 
@@ -165,7 +167,7 @@ async def one(request: Request, ctx: Context) -> Response:
     """`GET /outputs/{job}`: what became of a Job's outputs."""
     async with ctx.store.connection() as connection:
         row = await tables.get(connection, request.path_params["job"])
-    if row is None:
+    if row is None or not row.listed:
         raise NotFound("no outputs of such a job")
     return JSONResponse(_described(row) | {"asked": row.outputs})
 

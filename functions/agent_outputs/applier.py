@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from functions.agent_outputs import artifacts, tables
@@ -57,6 +57,7 @@ EMITS: tuple[type[AboutAgentJob | ApprovalFact], ...] = (
 MAX_TEXT = 2000
 # Attempts of which no process has reported the end: it was killed, as a rule for its memory.
 MAX_UNENDED = 5
+DROPS_EVERY = timedelta(hours=1)
 
 
 class Applier(LeasedWork[OutputRow]):
@@ -73,7 +74,7 @@ class Applier(LeasedWork[OutputRow]):
                 await _settle(ctx, row, given_up(row, why))
             else:
                 if row.artifact:
-                    row = replace(row, bundle=await artifacts.load(ctx, row.artifact))
+                    row = replace(row, bundle=await _bundle(ctx, row.artifact))
                 found = await apply(row, ctx.github, ctx.settings(OutputsSettings), ctx.store)
                 await _settle(ctx, row, found)
         except TemporaryError as error:
@@ -84,11 +85,24 @@ class Applier(LeasedWork[OutputRow]):
 
 
 class Dropper(BackgroundWork):
-    """Drops bundles that are not needed any more."""
+    """Drops bundles that are not needed any more, once an hour."""
+
+    _due_at: datetime | None = None
 
     async def work(self, ctx: Context) -> None:
+        if self._due_at is not None and ctx.now() < self._due_at:
+            return
+        self._due_at = ctx.now() + DROPS_EVERY
         if gone := await artifacts.drop_unused(ctx):
             logger.info("dropped %d bundles", gone)
+
+
+async def _bundle(ctx: Context, name: str) -> bytes:
+    """Read it, or wait where it is not there: outputs without their commits are another work."""
+    found = await artifacts.load(ctx, name)
+    if found is None:
+        raise TemporaryError(f"the bundle {name} is not where it was stored", delay_s=60)
+    return found
 
 
 async def _postpone(ctx: Context, row: OutputRow, error: str, delay_s: float) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from functions.events.agent import AgentUsage
-from functions.events.job import JobCancelled, JobFact, JobFailed
+from functions.events.job import NEVER_RAN, JobCancelled, JobFact, JobFailed
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection
 
@@ -45,32 +46,42 @@ async def take(tx: Connection, kept: Checkpoint, at: datetime, *, with_work: boo
     return bool(taken)
 
 
-async def usage_of(tx: Connection, job_id: str) -> AgentUsage:
-    """Return what a Job has used as far as it is kept, locked until the transaction ends."""
-    found = await tx.fetchval(
-        "SELECT usage FROM agent_checkpoint WHERE job_id = $1 FOR UPDATE", job_id
+async def locked(tx: Connection, job_id: str) -> Checkpoint:
+    """Return what is kept of a Job, locked until the transaction ends; an empty one of nothing."""
+    row = await tx.fetchrow(
+        "SELECT artifact, session, usage FROM agent_checkpoint WHERE job_id = $1 FOR UPDATE", job_id
     )
-    return AgentUsage.model_validate(found or {})
+    return _checkpoint(job_id, row)
 
 
-async def drop(tx: Connection, job_id: str) -> None:
-    await tx.execute("DELETE FROM agent_checkpoint WHERE job_id = $1", job_id)
+async def drop(tx: Connection, job_id: str) -> Checkpoint:
+    """Forget what is kept of a Job, and return it; an empty one of nothing.
+
+    Before its outputs are stored, as `ended` does: the other order would be a deadlock with it.
+    """
+    row = await tx.fetchrow(
+        "DELETE FROM agent_checkpoint WHERE job_id = $1 RETURNING artifact, session, usage", job_id
+    )
+    return _checkpoint(job_id, row)
 
 
 async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
     """A Job has ended: what is kept of it counts soon, unless it posts until then.
 
-    A cancelled one may never have begun: it counts where something is kept.
+    One that was cancelled or never ran counts where something is kept. Otherwise its row is settled
+    as it is, which ends its grant, and nothing is reported.
     """
     due_at = now + LOST_AFTER
     await tx.execute(
-        """INSERT INTO agent_output
+        """WITH kept AS (DELETE FROM agent_checkpoint WHERE job_id = $1 RETURNING *)
+           INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, bundle, artifact, session, usage, problems,
-                received_at, due_at, posted)
+                received_at, due_at, posted, state, settled_at)
            SELECT $1, $2, $3, $4, kept.bundle, kept.artifact,
-               coalesce(kept.session, ''), coalesce(kept.usage, '{}'), $5, $6, $7, false
-           FROM (SELECT) AS one LEFT JOIN agent_checkpoint AS kept ON kept.job_id = $1
-           WHERE kept.job_id IS NOT NULL OR NOT $8
+               coalesce(kept.session, ''), coalesce(kept.usage, '{}'), $5, $6, $7, false,
+               CASE WHEN kept.job_id IS NULL AND $8 THEN 'undelivered' ELSE 'received' END,
+               CASE WHEN kept.job_id IS NULL AND $8 THEN $6::timestamptz END
+           FROM (SELECT) AS one LEFT JOIN kept ON true
            ON CONFLICT (job_id) DO NOTHING""",
         fact.job_id,
         fact.repository,
@@ -79,9 +90,16 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
         [_why(fact)],
         now,
         due_at,
-        isinstance(fact, JobCancelled),
+        isinstance(fact, JobCancelled)
+        or (isinstance(fact, JobFailed) and fact.reason in NEVER_RAN),
     )
-    await drop(tx, fact.job_id)
+
+
+def _checkpoint(job_id: str, row: Any) -> Checkpoint:
+    if row is None:
+        return Checkpoint(job_id, None, "", AgentUsage())
+    usage = AgentUsage.model_validate(row["usage"])
+    return Checkpoint(job_id, row["artifact"], row["session"], usage)
 
 
 def _grant(fact: JobFact) -> JobGrant:

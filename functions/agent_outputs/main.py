@@ -21,7 +21,7 @@ from functions.agent_outputs.applier import EMITS, Applier, Dropper, decided
 from functions.agent_outputs.settings import OutputsSettings
 from functions.events.approval import ApprovalDecided
 from functions.events.base import Event
-from functions.events.job import NEVER_RAN, JobCancelled, JobFact, JobFailed, JobSucceeded
+from functions.events.job import JobCancelled, JobFact, JobFailed, JobSucceeded
 from functions.events.schedule import ScheduleDue
 from functions.job_grant import MIN_KEY_LENGTH
 from functions.kit.context import Context
@@ -53,12 +53,10 @@ def retention(ctx: Context) -> Sequence[Rule]:
 
 
 async def ignores(event: Event, ctx: Context) -> bool:
-    """Is it of a Job whose outputs no one takes, or that never ran; or another's approval?"""
+    """Is it of a Job whose outputs no one takes, or another's approval?"""
     match event:
         case ApprovalDecided():
             return event.before != "outputs"
-        case JobFailed() if event.reason in NEVER_RAN:
-            return True
         case JobFact():
             return not event.gives_outputs
     return False

@@ -1,6 +1,7 @@
 """The table of agents' outputs: one row for each Job, from its arrival to what came of it.
 
-A row that is not `posted` is of a Job that ended without having posted anything.
+A row that is not `posted` is of a Job that ended without having posted anything. One that is
+settled without a result ends the grant of a Job of which nothing is reported, and is not listed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class OutputRow:
     has_bundle: bool
     opened: Mapping[str, Any] | None
     artifact: str | None
+
+    @property
+    def listed(self) -> bool:
+        return self.settled_at is None or self.result is not None
 
 
 _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, usage, state,
@@ -162,7 +167,8 @@ async def page(
     rows = await connection.fetch(
         f"""SELECT {_COLUMNS}, NULL::bytea AS bundle FROM agent_output
             WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR repository = $2)
-            AND ($3::bigint IS NULL OR position < $3) ORDER BY position DESC LIMIT $4""",
+            AND ($3::bigint IS NULL OR position < $3)
+            AND (settled_at IS NULL OR result IS NOT NULL) ORDER BY position DESC LIMIT $4""",
         *(state, repository, before, limit),
     )
     return [_row(row) for row in rows]

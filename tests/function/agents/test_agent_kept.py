@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -299,6 +300,46 @@ async def test_outputs_that_come_while_their_job_is_given_up_are_applied(
     assert [fact["type"] for fact in agents.emitted()] == ["delivered"]
 
 
+async def test_outputs_and_the_end_of_their_job_wait_for_each_other_once(
+    agents: AgentWorld,
+) -> None:
+    """Both lock what is kept and what has come, in the same order: otherwise it is a deadlock."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    await pod.checkpoint()
+    held, watching = [await asyncpg.connect(agents.environ["DATABASE_URL"]) for _ in range(2)]
+    holding = held.transaction()
+    await holding.start()
+    await held.execute("SELECT FROM agent_checkpoint FOR UPDATE")
+
+    async def wait(count: int) -> None:
+        async def are_waiting() -> bool:
+            found: int = await watching.fetchval(
+                """SELECT count(*) FROM pg_stat_activity
+                   WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+            )
+            return found == count
+
+        await eventually(are_waiting)
+
+    grant = {"authorization": f"Bearer {pod.places.grant.read_text()}"}
+    async with agents.cluster.client("agent-outputs") as client:
+        posted = asyncio.create_task(
+            client.post("/jobs/job-1/outputs", json={"outputs": None}, headers=grant)
+        )
+        await wait(1)
+        ended = asyncio.create_task(agents.cluster.tell("agent-outputs", failed(pod, agents)))
+        await wait(2)
+        await holding.rollback()
+        answers = [await posted, await ended]
+    for connection in (held, watching):
+        await connection.close()
+    assert [answer.status_code for answer in answers] == [202, 202], [a.text for a in answers]
+    [fact] = await emitted(agents, "undelivered")
+    assert fact["reason"] == "no_outputs", "what was posted counts"
+
+
 async def test_a_grant_ends_with_its_job(agents: AgentWorld) -> None:
     """One of a Job in a queue is good for long."""
     pod = await agents.pod()
@@ -337,6 +378,24 @@ async def test_a_job_that_never_ran_or_gives_no_outputs_leaves_nothing(agents: A
     await tell(agents, JobSucceeded(**plain, started_at=at, ended_at=at))
     await agents.minute(3)
     assert agents.emitted() == []
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "NotStarted"])
+async def test_the_grant_of_a_job_of_which_nothing_is_reported_ends_with_it(
+    agents: AgentWorld, reason: str
+) -> None:
+    pod = await agents.pod()
+    at = agents.clock()
+    cancelled = JobCancelled(**fields_of(pod), ended_at=at, reason="by a user")
+    await tell(agents, cancelled if reason == "cancelled" else failed(pod, agents, reason))
+    await agents.minute(3)
+    assert agents.emitted() == []
+    grant = {"authorization": f"Bearer {pod.places.grant.read_text()}"}
+    async with agents.cluster.client("agent-outputs") as client:
+        refused = await client.post("/jobs/job-1/workspace", headers=grant)
+        assert (refused.status_code, "it is over" in refused.text) == (401, True), refused.text
+        assert (await client.get("/outputs")).json()["outputs"] == []
+        assert (await client.get("/outputs/job-1")).status_code == 404
 
 
 async def test_a_cancelled_job_keeps_what_it_had_done(agents: AgentWorld) -> None:
