@@ -35,6 +35,9 @@ from tests.support.waiting import TIMEOUT_S
 FACTS = {kind.type for kind in EMITS}
 ROOT = Path(__file__).resolve().parents[2]
 
+# A sidecar is this checkout's, and what it posts goes to a server of the test.
+_OF_PODS = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
 PYTHON_ROUTES = """
 version: 1
 routes:
@@ -143,7 +146,7 @@ async def job_world(
     """The launcher on a local Kubernetes API, which it may have no right to watch, or whose answers
     are `late`."""
     programs = {"anthropic/claude-code": Program(ENTRYPOINT, folder / "kube")}
-    kube = make_kube(folder / "kube", programs=programs)
+    kube = make_kube(folder / "kube", programs=programs, environment=lambda: _OF_PODS)
     app: Any = kube if may_watch else _without_watches(kube)
     if late is not None:
         app = _answering_late(kube, late)

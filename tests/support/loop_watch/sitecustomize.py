@@ -9,6 +9,7 @@ when it starts, and no others are served before.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import subprocess
@@ -36,7 +37,7 @@ class Watch(logging.Handler):
     """Over the event loop of a process's first thread that has one; `file` gets the findings.
 
     With folders `within`, which is for a process that runs tests, only work in them counts: a test
-    may wait on its loop.
+    may wait on its loop, and what a collection of garbage takes is by all that tests hold.
     """
 
     def __init__(self, file: Path, *within: Path) -> None:
@@ -47,6 +48,7 @@ class Watch(logging.Handler):
         self._began = 0.0
         self._seen = ""  # what the present turn was found at
         self._ours = False  # is that in one of the folders?
+        self._collecting = self._collected = 0.0  # since when, and how long in the present turn
 
     def begin(self) -> None:
         watch = self
@@ -61,10 +63,22 @@ class Watch(logging.Handler):
         asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
         subprocess.Popen.__init__ = popen  # type: ignore[method-assign, assignment]
         logging.getLogger(_GUARD).addHandler(self)
+        if self._within:
+            gc.callbacks.append(self._collects)
 
     def end(self) -> None:
         asyncio.Handle._run, subprocess.Popen.__init__ = self._before  # type: ignore[method-assign]
         logging.getLogger(_GUARD).removeHandler(self)
+        if self._within:
+            gc.callbacks.remove(self._collects)
+
+    def _collects(self, phase: str, _: object) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        if phase == "start":
+            self._collecting = time.thread_time()
+        else:
+            self._collected += time.thread_time() - self._collecting
 
     def emit(self, record: logging.LogRecord) -> None:
         self._found(record.getMessage())
@@ -84,7 +98,7 @@ class Watch(logging.Handler):
         if threading.get_ident() != self._thread:
             _turn(handle)
             return
-        self._seen, self._ours = "", False
+        self._seen, self._ours, self._collected = "", False, 0.0
         began = self._began = time.perf_counter()
         waited, known, worked = self._waited_s(), len(sys.modules), time.thread_time()
         _turn(handle)
@@ -95,7 +109,7 @@ class Watch(logging.Handler):
         worked = time.thread_time() - worked
         blocked = held - (self._waited_s() - waited)
         if self._within:
-            found = self._ours and worked > MAX_TURN_S
+            found = self._ours and worked - self._collected > MAX_TURN_S
         else:
             found = worked > MAX_TURN_S or blocked > MAX_BLOCKED_S
         if found:
