@@ -68,6 +68,12 @@ class JobGrant(BaseModel):
     traceparent: str = ""
 
 
+def prepare(key: str) -> None:
+    """Load at a process's start what signs and checks grants, where there is a key for them."""
+    if key:
+        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
+
+
 def signed(grant: JobGrant, key: str, now: datetime, ends: datetime) -> str:
     """The grant as a token that is good until `ends`."""
     import jwt  # not at each start of a process: it brings cryptography along

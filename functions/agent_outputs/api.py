@@ -28,18 +28,12 @@ from functions.kit.contract import Query, page, route
 from functions.kit.contract.body import read
 from functions.kit.durable import Connection
 from functions.kit.durable.outbox import Entry
-from functions.kit.errors import NotFound, PermanentError, shortened
+from functions.kit.errors import NotFound, PermanentError, Unauthenticated, shortened
 
 logger = logging.getLogger(__name__)
 
 # A bundle of 20 MiB in base64, and the outputs.
 MAX_BYTES = 30 * 1024 * 1024
-
-
-class Unauthenticated(PermanentError):
-    """The request has no grant of the Job."""
-
-    status = 401
 
 
 class _Posted(BaseModel):

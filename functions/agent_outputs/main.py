@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from functions import job_grant
 from functions.agent_outputs import checkpoints, tables
 from functions.agent_outputs.api import ROUTES
 from functions.agent_outputs.applier import EMITS, Applier, Dropper, decided
@@ -64,8 +65,7 @@ async def ignores(event: Event, ctx: Context) -> bool:
 
 async def start(ctx: Context) -> None:
     """Apply what a process before has left; load what checks grants."""
-    if ctx.settings(OutputsSettings).grant_key:
-        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
+    job_grant.prepare(ctx.settings(OutputsSettings).grant_key)
     ctx.part(Applier).trigger(ctx)
 
 

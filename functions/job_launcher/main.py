@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions import job_grant
 from functions.events.agent import (
     AgentAnswered,
     AgentDelivered,
@@ -62,8 +63,7 @@ async def start(ctx: Context) -> None:
         ctx.part(routes_of).routes()
     except BadRoutes as error:
         raise BadSetting(f"setting ROUTES_FILE:\n{error}") from None
-    if ctx.settings(LauncherSettings).grant_key:
-        import jwt  # noqa: F401 - a fifth of a second, in which no request is answered
+    job_grant.prepare(ctx.settings(LauncherSettings).grant_key)
     _parts(ctx).launch(ctx)  # what an earlier process has left
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
 from functions.agent_status.main import agent_status
 from functions.events.agent import AgentDelivered, AgentUsage, AgentUsed
@@ -24,7 +22,7 @@ from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import Clock
 from tests.support.github_standin import GithubStandIn
-from tests.support.job_world import World, job_world
+from tests.support.job_world import World, job_world, takes_outputs
 from tests.support.listening import listening
 
 REPOSITORY = "acme/shop"
@@ -142,11 +140,6 @@ class Day:
     def comment(self, number: int) -> str:
         [found] = self.github.conversation.on(REPOSITORY, number)
         return found.body
-
-
-async def takes_outputs(scope: Scope, receive: Receive, send: Send) -> None:
-    """agent-outputs, as far as a sidecar knows it."""
-    await JSONResponse({}, 202)(scope, receive, send)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import yaml
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
@@ -77,6 +77,11 @@ def asked(id: str | None = None, **data: Any) -> cloudevents.Message:
 def run_python(code: str, id: str | None = None, **data: Any) -> cloudevents.Message:
     """A request whose Job runs Python code."""
     return asked(id, code=code, **data)
+
+
+async def takes_outputs(scope: Any, receive: Any, send: Any) -> None:
+    """agent-outputs, as far as a sidecar knows it."""
+    await JSONResponse({}, 202)(scope, receive, send)
 
 
 @dataclass

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from functions.kit.clients.git import GitError
-from tests.support.agent_world import REPOSITORY, AgentWorld, Pod, agent_world
-from tests.support.cluster import Cluster
+from tests.support.agent_world import REPOSITORY, AgentWorld, Pod
 from tests.support.github_git import git
 
 OTHER = "acme/vendored"
 FILES = {"lib.py": "answer = 42\n"}
-
-
-@pytest.fixture
-async def agents(
-    cluster: Cluster, functions_database: str, tmp_path: Path
-) -> AsyncIterator[AgentWorld]:
-    async with agent_world(cluster, functions_database, tmp_path) as world:
-        yield world
 
 
 async def pod_of(agents: AgentWorld, url: str) -> Pod:

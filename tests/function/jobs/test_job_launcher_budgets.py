@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage, AgentUsed
 from functions.job_launcher.budget_usage import REPORTED_AFTER_S
@@ -19,7 +17,7 @@ from functions.kit import cloudevents
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import Clock
-from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world
+from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world, takes_outputs
 from tests.support.listening import listening
 
 ISSUE = """      github: acme/shop
@@ -76,6 +74,12 @@ async def has_cost(world: World, clock: Clock, id: str, usd: float, **usage: int
     for _ in range(2):
         assert (await world.tell(fact)).status_code == 202
     await world.cluster.relayed()
+
+
+def at_noon(clock: Clock) -> str:
+    """Set Kubernetes' own time; return a time zone in which it is noon."""
+    clock.time = datetime.now(UTC)
+    return f"Etc/GMT{clock.time.hour - 12:+d}"
 
 
 async def ended(world: World, *ids: str) -> None:
@@ -297,18 +301,12 @@ async def test_no_agent_uses_up_its_group_by_what_it_reports(
 OF_OUTPUTS = {"WORKSPACE_IMAGE": "anthropic/claude-code", "GRANT_KEY": "k" * 40}
 
 
-async def takes_outputs(scope: Scope, receive: Receive, send: Send) -> None:
-    """agent-outputs, as far as a sidecar knows it."""
-    await JSONResponse({}, 202)(scope, receive, send)
-
-
 @pytest.mark.parametrize("reported", [True, False], ids=["reported", "never"])
 async def test_what_a_job_may_have_used_is_reserved_until_it_is_known(
     cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock, reported: bool
 ) -> None:
     """What comes of its outputs is known after its end: in a quarter of an hour, or never."""
-    clock.time = datetime.now(UTC)  # Kubernetes' own
-    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    zone = at_noon(clock)
     routes = ROUTES.replace("      files:", "      outputs: {}\n      files:", 1)
     routes = routes.replace("Europe/Zurich", zone)
     async with listening(takes_outputs) as url:
@@ -350,8 +348,7 @@ async def test_what_a_job_that_failed_has_used_counts_once(world: World, clock: 
 async def test_minutes_end_a_job_at_what_its_group_has_left(
     cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
 ) -> None:
-    clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own, at noon of its time zone
-    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    zone = at_noon(clock)
     routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
     async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
         for id, deadline in (("a", "7200"), ("b", "600")):
@@ -371,8 +368,7 @@ async def test_minutes_end_a_job_at_what_its_group_has_left(
 async def test_minutes_count_while_a_job_runs(
     cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
 ) -> None:
-    clock.time = datetime.now(clock.time.tzinfo)  # Kubernetes' own, at noon of its time zone
-    zone = f"Etc/GMT{clock.time.hour - 12:+d}"
+    zone = at_noon(clock)
     routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
     async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
         await run(world, "a", group="shop", code="import time; time.sleep(600)")
