@@ -40,6 +40,7 @@ _TOKENS = {
     "cache_read_input_tokens": 0.1,
 }
 _TOKENS_USED_UP = "the Job's budget of tokens is used up"
+_NO_SESSION = "No conversation found"
 _CHILD: list[subprocess.Popen[str]] = []
 
 PROMPT = """\
@@ -82,8 +83,9 @@ def main(arguments: list[str]) -> int:
         place += BEGUN if begun else ""
     prompt = PROMPT.format(task=task, place=place)
     usage: dict[str, Any] = {}
+    at = repository or Path.cwd()
     try:
-        answer = work(repository or Path.cwd(), prompt, arguments, usage)
+        answer = work(at, prompt, arguments, usage, session=_kept_session(at))
     except (Failure, KeyboardInterrupt) as failure:
         _report(usage)
         if repository:
@@ -100,22 +102,48 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def work(repository: Path, prompt: str, arguments: list[str], usage: dict[str, Any]) -> str:
-    """Run `claude` to its end, through the model's limits; what it says. Adds up `usage`."""
+def _kept_session(repository: Path) -> str:
+    """Have sessions written where they are kept for the next pod; return the id of the one that an
+    earlier pod has left there, empty without one."""
+    if not {"STATE_DIR", "SESSION_FILE", "HOME"} <= os.environ.keys():
+        return ""
+    sessions = Path(os.environ["STATE_DIR"]) / "projects"
+    sessions.mkdir(parents=True, exist_ok=True)
+    place = Path(os.environ["HOME"]) / ".claude" / "projects"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(sessions)
+    file = Path(os.environ["SESSION_FILE"])
+    session = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    # As `claude` names the folder of a working folder.
+    folder = sessions / re.sub(r"[^A-Za-z0-9]", "-", str(repository.resolve()))
+    is_kept = (
+        re.fullmatch(r"[0-9a-z][0-9a-z-]*", session) and (folder / f"{session}.jsonl").exists()
+    )
+    return session if is_kept else ""
+
+
+def work(
+    repository: Path, prompt: str, arguments: list[str], usage: dict[str, Any], session: str = ""
+) -> str:
+    """Run `claude` to its end, in `session` where one is given, through the model's limits; what it
+    says. Adds up `usage`."""
     wait_s = float(os.environ.get("CLAUDE_WAIT_S", "60"))
-    resume: list[str] = []
+    resume = ["--resume", session] if session else []
     while True:
         command = ["claude", "-p", prompt, *HEADLESS, *_limit(usage), *resume, *arguments]
         result = _run(repository, command, usage)
         add(usage, result)
         _report(usage)
-        if result.get("session_id") and "SESSION_FILE" in os.environ:
-            Path(os.environ["SESSION_FILE"]).write_text(f"{result['session_id']}\n")
         text = str(result.get("result") or "")
         if not result.get("is_error") and result.get("subtype") == "success":
             return text.strip() or "Done."
         if not is_busy(result):
             named = f"{result.get('subtype')} {' '.join(map(str, result.get('errors') or ()))}"
+            if resume and _NO_SESSION in text + named:
+                print(f"{named}: it begins a new one", flush=True)
+                resume = []
+                continue
             raise Failure(text.strip() or named.strip())
         print(f"the model has no room: {text[:200]}; again in {wait_s:.0f} s", flush=True)
         time.sleep(wait_s)
@@ -252,11 +280,14 @@ def _run(repository: Path, command: list[str], usage: dict[str, Any]) -> dict[st
     assert child.stdout is not None, "a pipe"
     messages: dict[str, dict[str, Any]] = {}
     result: dict[str, Any] | None = None
-    last = ""
+    last = session = ""
     try:
         for line in child.stdout:
             last = line.strip() or last
             found = _object(line)
+            if found.get("session_id", session) != session and "SESSION_FILE" in os.environ:
+                session = found["session_id"]
+                Path(os.environ["SESSION_FILE"]).write_text(f"{session}\n", encoding="utf-8")
             if found.get("type") == "result":
                 result = found
             elif found.get("type") == "assistant":

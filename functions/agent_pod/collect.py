@@ -11,12 +11,13 @@ import os
 import re
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
-from functions.agent_pod.prepare import BASE, UNCOMMITTED, WORK
+from functions.agent_pod.prepare import BASE, STATE, UNCOMMITTED, WORK
+from functions.agent_pod.state import store_state
 from functions.kit.clients.git import GitError, git, git_bytes
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
@@ -79,11 +80,13 @@ class Sidecar:
 
 @dataclass(frozen=True)
 class Work:
-    """What is new since `base`: the commit `tip`, and `tree` where there is more than is in it."""
+    """What is new since `base`: the commit `tip`, `tree` where there is more than is in it, and
+    the tree of the agent's `state`."""
 
     base: str
     tip: str
     tree: str | None
+    state: str | None = None
 
 
 def read_outputs(places: Places) -> str | None:
@@ -132,25 +135,42 @@ def find_work(places: Places) -> Work | None:
     if tip is None:
         return None  # no repository was cloned for it, or none is left
     borrowed = places.git / "objects" / "info" / "alternates"
-    borrowed.write_text(f"{places.repository / '.git' / 'objects'}\n")
+    borrowed.write_text(f"{places.repository / '.git' / 'objects'}\n{places.state_objects}\n")
     base = git("rev-parse", BASE, at=places.git)
     git("update-ref", WORK, tip, at=places.git, timeout_s=GIT_S)
     tree = None
     with suppress(GitError):  # what is committed is worth more than what is not
         tree = _changed_tree(places, tip)
-    return Work(base, tip, tree) if tree or tip != base else None
+    found = Work(base, tip, tree, _state(places))
+    return None if found == Work(base, base, None) else found
+
+
+def _state(places: Places) -> str | None:
+    try:
+        return store_state(places)
+    except (Failure, GitError, OSError) as failure:
+        print(f"its state is not kept: {failure}", flush=True)  # work is worth more
+        return None
 
 
 def make_bundle(places: Places, found: Work) -> str:
-    """It as a bundle in base64: `work`, and `uncommitted` on top of it."""
+    """It as a bundle in base64: `work`, `uncommitted` on top of it, and the agent's `state`."""
     names = [WORK] if found.tip != found.base else []
     if found.tree:
         more = ("commit-tree", found.tree, "-p", found.tip, "-m", "Uncommitted changes")
         git("update-ref", UNCOMMITTED, git(*more, at=places.git, env=_WHO), at=places.git)
         names.append(UNCOMMITTED)
+    if found.state:
+        # On the base as well: a bundle stands on one commit.
+        state = ("commit-tree", found.state, "-p", found.base, "-m", "The agent's state")
+        git("update-ref", STATE, git(*state, at=places.git, env=_WHO), at=places.git)
+        names.append(STATE)
     file = places.collected / "work.bundle"
     git("bundle", "create", "--quiet", str(file), *names, f"^{found.base}", at=places.git)
     if file.stat().st_size > MAX_BUNDLE_BYTES:
+        if found.state:
+            print("its state is not kept: the commits leave it no room", flush=True)
+            return make_bundle(places, replace(found, state=None))
         size = file.stat().st_size // 1_000_000
         raise Failure(f"the commits are {size} MB, {MAX_BUNDLE_BYTES // 1_000_000} at most")
     return b64encode(file.read_bytes()).decode()

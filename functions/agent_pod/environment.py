@@ -61,6 +61,16 @@ class Places:
         return self.outputs.with_name("usage.json")
 
     @property
+    def state(self) -> Path:
+        """What the agent keeps for the run after; it may write there."""
+        return self.outputs.with_name("state")
+
+    @property
+    def state_objects(self) -> Path:
+        """Where git's objects of that are, as they were at the last look."""
+        return self.collected / "state" / "objects"
+
+    @property
     def git(self) -> Path:
         """A bare repository of our own, whose configuration the agent cannot write."""
         return self.collected / "repository.git"

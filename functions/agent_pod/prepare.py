@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
+from functions.agent_pod.state import restore_state
 from functions.kit.clients.git import GitError, authorization, git
 
 ASK_S = 300.0
@@ -16,7 +17,7 @@ REPORT_S = 60.0
 BASE = "refs/heads/base"
 # What a server says of a commit that it has no more.
 _GONE = "not our ref"
-WORK, UNCOMMITTED = "refs/heads/work", "refs/heads/uncommitted"
+WORK, UNCOMMITTED, STATE = "refs/heads/work", "refs/heads/uncommitted", "refs/heads/state"
 
 
 def prepare(places: Places) -> None:
@@ -64,7 +65,7 @@ class Kept:
 
 
 def _resume(kept: Kept, tree: str, own: Path, places: Places) -> None:
-    """Put commits on the branch and changes into the folder, as they were."""
+    """Put commits on the branch, changes and the agent's state into their folders, as they were."""
     places.session.write_text(kept.session)
     if not kept.base:
         return
@@ -79,6 +80,12 @@ def _resume(kept: Kept, tree: str, own: Path, places: Places) -> None:
         tip = git("rev-parse", "HEAD", at=own)
         git(tree, "reset", "--quiet", "--hard", "refs/kept/uncommitted", at=own)
         git(tree, "reset", "--quiet", tip, at=own)
+    if STATE in kept.names:
+        try:
+            git(*strict, f"{STATE}:refs/kept/state", at=places.git)
+            restore_state(places, "refs/kept/state")
+        except GitError as error:
+            print(f"the state that Job {kept.job_id} has left cannot be restored: {error}")
     print(f"it goes on from what Job {kept.job_id} has left")
 
 
@@ -117,6 +124,7 @@ def _prepare(places: Places) -> None:
         git("config", name, value, at=own)
     tree = f"--work-tree={places.repository}"
     git(tree, "reset", "--quiet", "--hard", "FETCH_HEAD", at=own)
+    places.state.mkdir(exist_ok=True)
     if places.submodules:
         # Their places are the repository's word: no token goes there, and no file of the pod.
         more = ("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")

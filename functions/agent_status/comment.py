@@ -180,7 +180,8 @@ def _is_used_up(job: Shown) -> bool:
 def _advice(job: Shown) -> str:
     if job.agent.get("delivered") or awaited_by(job):
         return ""
-    kept = " What it has committed is kept." if job.agent.get("kept") else ""
+    is_kept = job.agent.get("kept") and job.agent["reason"] != "nothing_to_do"
+    kept = " What it has done is kept." if is_kept else ""
     if job.state == "failed" and job.container == "setup":
         return _SETUP
     if job.state == "failed" and job.pod_reason in _LOST:

@@ -61,7 +61,7 @@ async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
     os.killpg(int(record.read_text()), signal.SIGKILL)
 
     comment = await story.says(number, "The agent ended without saying what it has done.")
-    assert "What it has committed is kept." in comment.body
+    assert "What it has done is kept." in comment.body
     assert story.pulls(number) == []
 
     await story.github.conversation.writes(REPOSITORY, number, "/agent retry")
@@ -74,7 +74,7 @@ async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
     git = story.github.git
     assert git.file(REPOSITORY, pull.head, "src/first.py") == "first = 1"
     assert git.file(REPOSITORY, pull.head, "src/half.py") == "half = 1\nwhole = True"
-    assert "Went on in session-7." in story.comments(number)[0].body
+    assert "Went on in session-7: the half is left." in story.comments(number)[0].body
     second, _ = await story.jobs(number)
     async with story.knative.client("job-launcher") as client:
         task = (await client.get(f"/tasks/{REPOSITORY.replace('/', '%2F')}%23{number}")).json()

@@ -12,7 +12,7 @@ from pathlib import Path
 def main() -> None:
     repository = Path(os.environ["REPOSITORY_DIR"])
     half = repository / "src/half.py"
-    session = Path(os.environ["SESSION_FILE"])
+    session, notes = Path(os.environ["SESSION_FILE"]), Path(os.environ["STATE_DIR"]) / "notes"
 
     def commit(message: str) -> None:
         git = ["git", "-C", str(repository)]
@@ -21,6 +21,7 @@ def main() -> None:
 
     if not half.exists():
         session.write_text("session-7")
+        notes.write_text("the half is left")
         (repository / "src/first.py").write_text("first = 1\n")
         commit("The first half")
         half.write_text("half = 1\n")
@@ -30,7 +31,7 @@ def main() -> None:
     commit("The second half")
     wanted = {
         "pull_request": {"title": "Both halves"},
-        "summary": f"Went on in {session.read_text()}.",
+        "summary": f"Went on in {session.read_text()}: {notes.read_text()}.",
     }
     Path(os.environ["OUTPUTS_FILE"]).write_text(json.dumps(wanted))
 

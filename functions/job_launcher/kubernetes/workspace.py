@@ -49,6 +49,7 @@ def environment(workspace: Workspace) -> dict[str, str]:
         "BRANCH": workspace.branch,
         **files,
         "SESSION_FILE": f"{WORKSPACE}/session",
+        "STATE_DIR": f"{WORKSPACE}/state",
     }
 
 

@@ -288,7 +288,7 @@ async def test_what_was_refused_is_reported_with_the_reason(status: StatusWorld)
     body = status.comment.body
     assert "breaks the rules of its route" in body
     assert "- .github/workflows/x: no" in body
-    assert "What it has committed is kept." in body
+    assert "What it has done is kept." in body
 
 
 async def test_what_the_network_refused_is_reported_beside_what_came_of_it(

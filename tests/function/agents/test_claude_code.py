@@ -34,6 +34,17 @@ for name, text in step.get("writes", {{}}).items():
 if step.get("commits"):
     subprocess.run(["git", "add", "--all"], check=True)
     subprocess.run(["git", "commit", "--quiet", "-m", step["commits"]], check=True)
+if "session" in step:
+    # As the real one: a file of its own below HOME, by the working folder.
+    place = os.getcwd().replace("/", "-").replace("_", "-").replace(".", "-")
+    folder = pathlib.Path(os.environ["HOME"]) / ".claude/projects" / place
+    file = folder / (step["session"] + ".jsonl")
+    if "--resume" in sys.argv and not file.exists():
+        sys.exit("No conversation found with session ID: " + step["session"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(file, "a") as lines:
+        lines.write("a turn\\n")
+    step["prints"]["result"] = file.read_text()
 for message in step.get("streams", []):
     print(json.dumps(message), flush=True)
 if "hangs" in step:
@@ -125,6 +136,10 @@ class Image:
     def calls(self) -> list[list[str]]:
         lines = (self.folder / "bin" / "calls.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+    def forgets(self) -> None:
+        """Of the calls before."""
+        (self.folder / "bin" / "calls.jsonl").unlink()
 
     def git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.repository), *arguments]
@@ -313,10 +328,45 @@ def test_it_goes_on_from_what_an_earlier_run_has_left(image: Image) -> None:
 
     (image.repository / "basket.py").write_text("items\n")
     image.git("commit", "--quiet", "--all", "-m", "Keep the last item")
-    (image.folder / "bin" / "calls.jsonl").unlink()
+    image.forgets()
     assert image.run({"prints": DONE})[0] == 0
     assert "An earlier run" in image.calls[0][1]
     assert "pull_request" in image.outputs
+
+
+def test_in_the_next_pod_it_goes_on_in_its_session(image: Image) -> None:
+    """Its files are in the folder that is kept, which is all that the next pod's home has."""
+    environ = {"STATE_DIR": str(image.folder / "state")}
+    session = DONE["session_id"]
+    step = {"prints": dict(DONE), "session": session}
+    assert image.run(step, environ=environ)[0] == 0
+    assert "--resume" not in image.calls[0]
+
+    (image.folder / ".claude" / "projects").unlink()
+    image.forgets()
+    assert image.run(step, environ=environ)[0] == 0
+    assert image.calls[0][-2:] == ["--resume", session]
+    assert image.outputs["nothing_to_do"] == "a turn\na turn"
+
+
+@pytest.mark.parametrize("named", ["0b7f", "../../outputs", "--debug", ""])
+def test_without_its_session_it_begins_a_new_one(image: Image, named: str) -> None:
+    (image.folder / "session").write_text(named)
+    environ = {"STATE_DIR": str(image.folder / "state")}
+    assert image.run({"prints": DONE}, environ=environ)[0] == 0
+    assert "--resume" not in image.calls[0]
+
+
+def test_where_claude_does_not_take_its_session_it_begins_a_new_one(image: Image) -> None:
+    environ = {"STATE_DIR": str(image.folder / "state")}
+    session = DONE["session_id"]
+    assert image.run({"prints": dict(DONE), "session": session}, environ=environ)[0] == 0
+    image.forgets()
+    problem = f"No conversation found with session ID: {session}"
+    refused = {**MAX_TURNS, "subtype": "error_during_execution", "errors": [problem]}
+    code, printed = image.run({"prints": refused}, {"prints": DONE}, environ=environ)
+    assert code == 0, printed
+    assert ["--resume" in call for call in image.calls] == [True, False]
 
 
 @pytest.mark.parametrize("place", ["repository", ""], ids=["clone", "no-clone"])
