@@ -7,8 +7,6 @@ INSTALLED := $(VENV)/.installed
 PORT ?= 8080
 DATA ?= .data
 
-, := ,
-
 # A word for the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 
@@ -25,16 +23,19 @@ define install
 	@$(RUN) -m pip --version >/dev/null 2>&1 \
 	  || { echo "Making a virtual environment in $(VENV)"; $(call quoted,$(PYTHON)) -m venv --clear $(VENV); }
 	@echo "Installing $(2) into $(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$(1)]' \
+	@$(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation -e . \
 	  || { echo "pip failed: is there a way to PyPI? 'pip config list' shows the index in use."; exit 1; }
 endef
 
-$(RUNNABLE): requirements.txt pyproject.toml
-	$(call install,local,what running needs: a minute)
+# A lock names all that is needed, so pip resolves nothing.
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps
+
+$(RUNNABLE): requirements-local.lock pyproject.toml
+	$(call install,requirements-local.lock,what running needs: a minute)
 	@touch $@
 
-$(INSTALLED): requirements.txt pyproject.toml
-	$(call install,local$(,)dev,the tests' packages too: some minutes)
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock,the tests' packages too: some minutes)
 	@touch $(RUNNABLE) $@
 
 setup: $(INSTALLED) ## install everything into .venv
@@ -79,13 +80,19 @@ DOCKER ?= docker
 KUBECTL ?= kubectl
 AGREED = $(filter 1 y yes true,$(YES))
 
-# Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
-lock: $(INSTALLED) ## requirements.lock anew, after requirements.txt has changed
-	@{ echo '# All that the image installs, each file by its hash. Made of requirements.txt by `make lock`.'; \
-	   $(RUN) -m uv pip compile --quiet --no-header --generate-hashes --universal \
-	     --python-version 3.13 requirements.txt; } > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+LOCK = $(RUN) -m uv pip compile --quiet --no-header --generate-hashes --universal
 
+define locked
+	@{ echo '# $(2), each file by its hash. Made by `make lock`.'; $(LOCK) $(3); } > $(1).new
+	@mv $(1).new $(1)
+endef
+
+lock: $(INSTALLED) ## the lock files anew, after requirements.txt or pyproject.toml has changed
+	$(call locked,requirements.lock,All that the image installs,--python-version 3.13 requirements.txt)
+	$(call locked,requirements-local.lock,All that `make run` installs,--python-version 3.11 pyproject.toml --extra local --group build)
+	$(call locked,requirements-dev.lock,All that `make setup` installs,--python-version 3.11 pyproject.toml --extra local --extra dev --group build)
+
+# Docker keeps one platform; several can only be pushed, so IMAGE names a registry then.
 image: ## build the functions' image: IMAGE, TAG; PLATFORMS=linux/amd64,linux/arm64 pushes it
 	@test -z "$(PLATFORMS)" || test -n "$(IMAGE)" || { echo "Where to? make image PLATFORMS=... IMAGE=registry/name TAG=v1"; exit 1; }
 	@$(DOCKER) buildx version >/dev/null || { echo "$(DOCKER) has no buildx: install that plugin"; exit 1; }

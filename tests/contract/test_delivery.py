@@ -235,19 +235,54 @@ def test_a_make_target_is_there_and_explained(target: str) -> None:
     assert target in re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[-1].split()
 
 
-def test_the_lock_holds_what_is_required_and_each_by_its_hash() -> None:
-    """`make lock` makes it anew; it also has what the packages themselves require."""
-    text = (ROOT / "requirements.lock").read_text()
-    entries = re.split(r"\n(?=[\w.-]+==)", text.split("\n", 1)[1].removeprefix("\n"))
-    locked = {}
-    for entry in entries:
-        name, version = re.match(r"([\w.-]+)==([^ ;]+)", entry).groups()  # type: ignore[union-attr]
-        locked[name] = version
-        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), name
+def locked(name: str) -> dict[str, str]:
+    """Versions by package, each package of which has hashes."""
+    versions = {}
+    text = (ROOT / name).read_text().split("\n", 1)[1]
+    for entry in re.split(r"\n(?=[\w.-]+==)", text):
+        package, version = re.match(r"([\w.-]+)==([^ ;]+)", entry).groups()  # type: ignore[union-attr]
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), package
+        versions[package] = version
+    return versions
+
+
+def pinned(requirements: list[str]) -> dict[str, str]:
+    pin = re.compile(r"([\w.-]+)(?:\[.*?\])?==([^ ;]+)")
+    pins = {match[1]: match[2] for line in requirements if (match := pin.match(line))}
+    assert len(pins) == len(requirements)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+
+
+def test_the_locks_hold_what_is_required_and_each_by_its_hash() -> None:
+    """`make lock` makes them anew; they also have what the packages themselves require."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pinned = re.compile(r"([\w.-]+)(?:\[.*?\])?==([^ ;]+)")
-    pins = [match for line in lines if (match := pinned.match(line))]
-    assert len(pins) == len([line for line in lines if line and not line.startswith("#")])
-    for pin in pins:
-        assert locked.get(pin[1]) == pin[2], f"{pin[1]}: run make lock"
-    assert len(locked) > len(pins)
+    image = pinned([line for line in lines if line and not line.startswith("#")])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    local = image | pinned(extras["local"]) | pinned(project["dependency-groups"]["build"])
+    everything = local | pinned(extras["dev"])
+    newest = locked("requirements-dev.lock")
+    for lock, pins in (
+        ("requirements.lock", image),
+        ("requirements-local.lock", local),
+        ("requirements-dev.lock", everything),
+    ):
+        versions = locked(lock)
+        assert {name: versions.get(name) for name in pins} == pins, f"{lock}: run make lock"
+        assert len(versions) > len(pins)
+        assert versions.items() <= newest.items(), f"{lock}: run make lock"
+
+
+def test_make_installs_nothing_but_what_is_locked() -> None:
+    """Neither a package without a hash nor one that building this project asks for."""
+    shown = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup", "run"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    installs = [line for line in re.split(r"\n|&&", shown) if "pip install" in line]
+    assert len(installs) == 4
+    for install in installs:
+        assert "--no-deps" in install
+        assert "--require-hashes -r requirements-" in install or (
+            "--no-build-isolation -e ." in install
+        )
