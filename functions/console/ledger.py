@@ -60,6 +60,12 @@ async def unsuccessful(ask: Ask, since: datetime) -> dict[str, list[Row]]:
     return found
 
 
+async def latest_ticks(ask: Ask) -> list[Row]:
+    """The run of each schedule's latest tick in every function that shares its database."""
+    found: list[Row] = (await ask.function(FUNCTION).read("/ticks/latest"))["runs"]
+    return found
+
+
 def overdue(schedule: Row, now: datetime) -> datetime | None:
     """When a tick was due that was not sent; one that waits for its turn is not overdue.
 

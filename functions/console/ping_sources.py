@@ -5,8 +5,7 @@ A schedule without policies has no ledger: nothing more is known of it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +14,7 @@ from functions.console.events import RECORDS
 from functions.console.formatting import instant
 from functions.cron import Cron, CronError
 from functions.events.schedule import ScheduleDue
-from functions.kit.errors import FunctionError, NotFound
+from functions.kit.errors import NotFound
 from functions.schedule_policy import PolicyError, parse
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
@@ -29,12 +28,8 @@ TICKED = (
     "scheduler",
     "webhook-receiver",
 )
-# Those that are not everywhere, by their schedules: they are asked where the schedule is.
-OPTIONAL = {
-    "event-recorder": "event-recorder",
-    "sprint-outbox": "sprint-service",
-    "decision-outbox": "project-orchestrator",
-}
+# Services that keep their ticks in a database of their own, by their schedules.
+OWN_RECORD = {"sprint-outbox": "sprint-service", "decision-outbox": "project-orchestrator"}
 # A tick is sent, handled and recorded a while after it was due.
 GRACE = timedelta(minutes=10)
 
@@ -126,31 +121,6 @@ def coming(source: Row, now: datetime, count: int) -> list[Row]:
         if at is not None:
             found.append({"nominal": at, "due_at": at, "state": "due", "reason": ""})
     return found
-
-
-async def last_ticks(ask: Ask, sources: Sequence[Row]) -> tuple[dict[str, Row], dict[str, str]]:
-    """Each schedule's last tick that a function has handled, and the functions that are away."""
-    optional = [OPTIONAL[name] for name in map(name_of, sources) if name in OPTIONAL]
-    away: dict[str, str] = {}
-
-    async def of(function: str) -> list[Row]:
-        try:
-            return await ask.runs(function, type=TICK, latest="true", limit=1000)
-        except FunctionError as error:
-            away[function] = error.detail
-            return []
-
-    found: dict[str, Row] = {}
-    for runs in await asyncio.gather(*(of(name) for name in (*TICKED, *optional))):
-        for run in runs:
-            name = str(run["id"]).partition("@")[0]
-            if name not in found or _newer(run, found[name]):
-                found[name] = run
-    return found, away
-
-
-def _newer(run: Row, other: Row) -> bool:
-    return bool(run["ended_at"] > other["ended_at"])
 
 
 def valid_attribute(who: str) -> str:

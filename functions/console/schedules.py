@@ -7,7 +7,7 @@ and the functions' records of runs tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,11 +15,17 @@ from starlette.routing import Route
 
 from functions.console import ledger
 from functions.console.ask import Ask, Row
-from functions.console.events import RECORDS
 from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.ping_sources import described, last_ticks, overdue, sources_of
+from functions.console.ping_sources import (
+    OWN_RECORD,
+    TICK,
+    described,
+    name_of,
+    overdue,
+    sources_of,
+)
 from functions.kit.errors import FunctionError
 
 # For so long a nominal time that failed or was missed needs attention.
@@ -96,8 +102,7 @@ async def statuses(ask: Ask, *, with_last_tick: bool = False) -> tuple[list[Row]
     of them may have handled nothing is known.
     """
     sources = await sources_of(ask)
-    kept, (last, away) = await asyncio.gather(_kept(ask, with_last_tick), last_ticks(ask, sources))
-    is_partial = bool(away)
+    kept, (last, away) = await asyncio.gather(_kept(ask, with_last_tick), _last_ticks(ask, sources))
     if isinstance(kept, str):
         away[ledger.FUNCTION], kept = kept, {}
     rows = []
@@ -108,11 +113,33 @@ async def statuses(ask: Ask, *, with_last_tick: bool = False) -> tuple[list[Row]
             rows.append(row | kept[name])
             continue
         row["last"] = last.get(name)
-        row["unknown"] = name in away or (is_partial and name not in RECORDS)
+        row["unknown"] = OWN_RECORD.get(name, ledger.FUNCTION) in away
         known = not row["unknown"]
         row["overdue"] = overdue(source, row["last"], ask.ctx.now()) if known else None
         rows.append(row)
     return rows, away
+
+
+async def _last_ticks(ask: Ask, sources: Sequence[Row]) -> tuple[dict[str, Row], dict[str, str]]:
+    """Each schedule's last tick that a function has handled, and the functions that are away."""
+    away: dict[str, str] = {}
+
+    async def of(function: str, read: Awaitable[list[Row]]) -> list[Row]:
+        try:
+            return await read
+        except FunctionError as error:
+            away[function] = error.detail
+            return []
+
+    own = {OWN_RECORD[name] for name in map(name_of, sources) if name in OWN_RECORD}
+    found: dict[str, Row] = {}
+    for runs in await asyncio.gather(
+        of(ledger.FUNCTION, ledger.latest_ticks(ask)),
+        *(of(name, ask.runs(name, type=TICK, latest="true", limit=1000)) for name in sorted(own)),
+    ):
+        for run in sorted(runs, key=lambda run: str(run["ended_at"])):
+            found[str(run["id"]).partition("@")[0]] = run
+    return found, away
 
 
 async def _kept(ask: Ask, with_last_tick: bool) -> dict[str, Row] | str:

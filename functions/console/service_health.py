@@ -102,10 +102,9 @@ async def _record(ask: Ask, function: str) -> Row | str:
     """A function's runs of the last hour, its last run and its outbox; the reason without them."""
     since = (ask.ctx.now() - HOUR).isoformat()
     try:
-        found, latest = await asyncio.gather(
-            ask.function(function).read("/runs", since=since, limit=MAX_RUNS, outbox="true"),
-            ask.runs(function, limit=1),
-        )
+        peer = ask.function(function)
+        found = await peer.read("/runs", since=since, limit=MAX_RUNS, outbox="true")
+        latest = found["runs"] or await ask.runs(function, limit=1)
     except FunctionError as error:
         return error.detail
     last = latest[0]["ended_at"] if latest else None

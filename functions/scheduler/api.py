@@ -18,7 +18,7 @@ from functions.kit.contract import ACTIONS, Query, number, page, user_of
 from functions.kit.contract.callers import for_operators
 from functions.kit.contract.decorator import route
 from functions.kit.contract.envelope import MAX_BEHIND
-from functions.kit.durable import Connection, UserAction, record_action
+from functions.kit.durable import Connection, UserAction, history, record_action
 from functions.kit.errors import NotFound, PermanentError, TemporaryError, shortened
 from functions.scheduler import backfill, messages, schedule_rows, sources, tick_rows
 from functions.scheduler.decide.backfill import Which
@@ -101,6 +101,18 @@ async def ticks(request: Request, ctx: Context) -> Response:
         )
     shown, following = page(found, limit, _cursor_of)
     return _json({"ticks": list(map(_row, shown)), "next": following})
+
+
+async def latest_ticks(request: Request, ctx: Context) -> Response:
+    """`?limit=1000&cursor=`: the run of each schedule's latest tick in every function.
+
+    Schedules without a ledger are among them. It is of all functions that share the database.
+    """
+    query = Query(request)
+    limit, after = query.limit(1000, 1000), query.text("cursor") or ""
+    found = {f"{run['function']} {run['id']}": run for run in await history.latest_ticks(ctx.store)}
+    names, following = page(sorted(name for name in found if name > after), limit, str)
+    return _json({"runs": [found[name] for name in names], "next": following})
 
 
 def _row(tick: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,6 +248,7 @@ ROUTES = [
     route("/schedules/{name}/run", for_operators(run), ["POST"]),
     route("/schedules/{name}/backfill", for_operators(begin_backfill), ["POST"]),
     route("/ticks", ticks),
+    route("/ticks/latest", latest_ticks),
     route("/backfills", backfills),
     route("/backfills/{number}", show_backfill),
     route("/backfills/{number}/{action}", for_operators(change_backfill), ["POST"]),

@@ -8,8 +8,7 @@ import re
 import pytest
 import yaml
 
-from functions.console.ping_sources import OPTIONAL
-from functions.console.ping_sources import TICKED as ASKED
+from functions.console.ping_sources import OWN_RECORD
 from functions.cycle_trigger import schedules
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
@@ -22,6 +21,7 @@ from tests.support.repository import (
     Trigger,
     all_folders,
     consumes,
+    container,
     environment,
     event_types,
     function_folders,
@@ -124,11 +124,19 @@ def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
 
 
 @pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
-def test_the_console_asks_who_handles_a_schedule(source: Manifest) -> None:
+def test_the_console_reads_the_record_of_who_handles_a_schedule(source: Manifest) -> None:
+    """The scheduler answers for all whose database it shares, others for themselves."""
     name = _name(source)
-    handlers = {t.service for t in triggers() if not t.everything and _consumes(t, name)}
-    assert handlers <= {*ASKED, OPTIONAL.get(name)}
-    assert handlers or name in OPTIONAL, "the console takes it for one that never ran"
+    handlers = {t.service for t in triggers() if t.everything or _consumes(t, name)}
+    shared = _database("scheduler")
+    own = {one for one in handlers if _database(one) != shared}
+    assert own <= {OWN_RECORD.get(name)}, "the console takes it for one that never ran"
+
+
+def _database(service: str) -> Manifest:
+    """The variable that names a Service's database."""
+    variables: list[Manifest] = container(services()[service])["env"]
+    return next(one for one in variables if one["name"] == "DATABASE_URL")
 
 
 @pytest.mark.parametrize("name", [n for n in function_folders() if ScheduleDue in spec(n).inputs])

@@ -166,6 +166,16 @@ _TICKS = f"""WITH RECURSIVE schedule (function, name) AS (
         ORDER BY ended_at DESC, number DESC LIMIT 1) AS tick"""
 
 
+async def latest_ticks(store: Store) -> list[dict[str, Any]]:
+    """Each schedule's latest tick of every function on record, as runs."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            f"""SELECT function, number, source, id, type, ended_at, took_ms, outcome, detail,
+                    requested_by FROM ({_TICKS}) AS run ORDER BY function, id"""
+        )
+    return [dict(row) for row in rows]
+
+
 async def ticks(store: Store) -> list[dict[str, Any]]:
     """Each schedule's latest tick on record.
 

@@ -23,7 +23,10 @@ from tests.support.kubeconfig import kubeconfig
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
 TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
 WITHIN_S = 2.0
-NOTHING: dict[str, Any] = {"runs": [], "tally": [], "schedules": [], "ticks": [], "next": None}
+NOTHING: dict[str, Any] = {
+    **{name: [] for name in ("runs", "tally", "schedules", "ticks", "cycles")},
+    "next": None,
+}
 
 
 class Hung:
@@ -51,12 +54,12 @@ async def hung(
     """Everything answers but sprint-report."""
     hung = Hung()
     cluster.deploy(dead_letter, {"DATABASE_URL": functions_database})
-    for name in (*RECORDS, "orchestrator", "scheduler", "webhook-receiver"):
+    for name in (*RECORDS, "orchestrator", "scheduler", "sprint-service", "webhook-receiver"):
         cluster.add(name, empty)
     cluster.add("sprint-report", hung)
     async with serving(make_kube(tmp_path / "clock")) as url:
         async with httpx.AsyncClient(base_url=url, timeout=60) as kube:
-            for name in ("sprint-report", "scrum-simulate"):
+            for name in ("sprint-report", "sprint-outbox"):
                 source = {
                     "apiVersion": "sources.knative.dev/v1",
                     "kind": "PingSource",
@@ -76,7 +79,7 @@ async def hung(
     [
         (("/", "/panels/attention"), "sprint-report has not answered for"),
         (("/", "/panels/report"), "sprint-report has not answered for"),
-        (("/schedules", "/schedules/panels/schedules"), "sprint-report is unavailable"),
+        (("/functions", "/functions/panels/functions"), "sprint-report is unavailable"),
         (("/", "/navigation"), 'id="pages"'),
     ],
 )
@@ -140,11 +143,13 @@ async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -
 
 
 async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) -> None:
-    async with browser(hung[0]) as client:
+    cluster, stopped = hung
+    cluster.add("scheduler", stopped)
+    async with browser(cluster) as client:
         page = (await client.get("/schedules/panels/schedules")).text
-    assert "sprint-report is unavailable" in page
+    assert "scheduler is unavailable" in page
     assert "unknown: a function is unavailable" in page
-    assert "no run on record" in page  # of scrum-simulate, whose record did answer
+    assert "no run on record" in page  # of sprint-service, which did answer
     assert 'data-refresh="4"' in page
 
 

@@ -19,6 +19,7 @@ from functions.kit import cloudevents
 from functions.kit.durable import inbox
 from functions.kit.errors import PermanentError
 from functions.orchestrator.main import orchestrator
+from functions.scheduler.main import scheduler
 from functions.scrum_report.main import scrum_report
 from functions.scrum_simulate.main import scrum_simulate
 from functions.sprint_report.main import sprint_report
@@ -44,7 +45,7 @@ class Days:
         self.cluster = cluster
         self.database, self.environ = database, environ
         self.now = MONDAY
-        for target in (sprint_report, cycle_trigger, scrum_simulate, scrum_report):
+        for target in (scheduler, sprint_report, cycle_trigger, scrum_simulate, scrum_report):
             ctx = cluster.deploy(target, {"DATABASE_URL": database}, now=lambda: self.now)
         self.store = ctx.store
         cluster.deploy(console, UNHURRIED | environ, now=lambda: self.now)

@@ -84,6 +84,10 @@ async def test_what_is_found_by_index_is_what_is_there(
     )
     assert by_index == by_scan
     assert len(by_index) == 2
+    ticks = await history.latest_ticks(store)
+    assert [tick for tick in ticks if tick["function"] == "f0"] == sorted(
+        ({"function": "f0"} | tick for tick in by_index), key=lambda tick: str(tick["id"])
+    )
 
 
 async def test_old_runs_are_deleted_in_batches_and_young_ones_stay(

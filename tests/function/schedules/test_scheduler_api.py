@@ -12,6 +12,8 @@ import asyncpg
 import httpx
 import pytest
 
+from functions.event_recorder.main import event_recorder
+from functions.events.schedule import ScheduleDue
 from functions.scheduler.gauges import gauges
 from tests.support.cluster import Cluster
 from tests.support.schedule_world import WORK, World, schedule_world
@@ -109,6 +111,22 @@ async def test_a_page_ends_between_schedules_of_the_same_nominal_time(
     whole = (await api.get("/ticks")).json()["ticks"]
     assert found == [(tick["nominal"][8:10], tick["schedule"]) for tick in whole]
     assert len({day for day, _ in found}) < len(found)
+
+
+async def test_the_latest_tick_of_each_schedule_is_there_whichever_function_handled_it(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    world.cluster.deploy(event_recorder, world.environ, now=lambda: world.now)
+    for minutes in (1, 2):
+        await world.wake(MONDAY + minutes * MINUTE)
+    tick = ScheduleDue(schedule="event-recorder", time=MONDAY)
+    assert (await world.cluster.tell("event-recorder", tick)).status_code == 202
+    first = (await api.get("/ticks/latest?limit=1")).json()
+    last = (await api.get("/ticks/latest", params={"cursor": first["next"]})).json()
+    (recorder,), (ledger,) = first["runs"], last["runs"]
+    assert recorder["id"] == "event-recorder@2026-03-02T00:00:00+00:00"
+    assert ledger["id"] == "scheduler@2026-03-02T00:02:00+00:00"
+    assert (recorder["outcome"], last["next"]) == ("ok", None)
 
 
 async def test_ticks_are_found_by_state_and_range_a_page_at_a_time(
