@@ -30,12 +30,17 @@ def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
 
 
 def report(data: Mapping[str, Any]) -> Table:
-    """Return the sprint report, sorted by completion."""
+    """Return the sprint report, sorted by completion; projects without a sprint come last."""
     result = table(
         "Sprint report", "project", "sprint", "tasks", "done", "complete", "", right=_NUMBERS
     )
     for row in sorted(
-        data["sprints"], key=lambda r: (-(r["completion_percentage"] or 0), r["project_id"])
+        data["sprints"],
+        key=lambda r: (
+            r["state"] == "no-sprint",
+            -(r["completion_percentage"] or 0),
+            r["project_id"],
+        ),
     ):
         numbers, share = ["-", "-"], "-"
         if row["state"] in ("active", "complete"):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from knative.local.cli import show
 from tests.support.command_line import TINY, lines, one_line, run
 from tests.support.local_knative import BROKER_HOST, ROOT, LocalKnative, local_knative
 from tests.support.manifest_files import BROKER, SERVICE, write
@@ -53,6 +54,18 @@ def test_an_event_without_a_consumer_and_an_unknown_broker_are_reported(
     sent = run("send", "--type", "t", "--broker", "dsm/other", *data)
     assert sent.returncode == 1
     assert sent.stdout.endswith("404, there is no Broker dsm/other; there are: dsm/default\n")
+
+
+def test_of_many_triggers_those_are_named_that_take_something_like_it() -> None:
+    triggers = [
+        {"name": name, "filters": None, "filter": {"type": f"io.dsm.{name}.v1"}}
+        for name in ("job.queued", "cycle.requested", "sprint.reported", "cycle.completed", "saga")
+    ]
+    assert show.nearest(triggers, "io.dsm.cycle.request.v1").startswith(
+        "cycle.requested takes io.dsm.cycle.requested.v1; "
+    )
+    assert show.nearest(triggers, "io.dsm.cycle.request.v1").endswith("; and 2 more")
+    assert show.nearest(triggers[:1], "x") == "job.queued takes io.dsm.job.queued.v1"
 
 
 def test_data_of_an_event_is_still_taken_from_its_old_option(knative: LocalKnative) -> None:

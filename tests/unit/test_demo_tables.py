@@ -20,3 +20,14 @@ def test_markup_in_a_name_is_shown_as_it_is() -> None:
     console.print(tables.filed({"reports": {"team": [entry]}}, ids))
     message = ("[/P]", "[red]S", "no [/b] :x:", "[/c]", "[/s]", "[/d]", "[/i]", "[/e]", "[/t]")
     assert [word for word in (*message, "[/w]") if word not in out.getvalue()] == []
+
+
+def test_a_sprint_that_has_just_begun_comes_before_projects_without_one() -> None:
+    rows = [
+        {"project_id": "A", "sprint_id": None, "state": "no-sprint", "completion_percentage": None},
+        {"project_id": "B", "sprint_id": "B-S01", "state": "active", "completion_percentage": 0.0}
+        | {"total_tasks": 10, "completed_tasks": 0},
+    ]
+    out = io.StringIO()
+    Console(file=out, width=100).print(tables.report({"sprints": rows}))
+    assert [line.split()[0] for line in out.getvalue().splitlines()[2:]] == ["B", "A"]

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from knative.local.cli.client import Client
-from knative.local.cli.show import takes
+from knative.local.cli.show import nearest
 from knative.local.errors import UsageError
 from knative.local.hosts import BROKER_HOST
 
@@ -56,17 +56,14 @@ def _outcome(
                 {name: item[name] for name in ("trigger", "state")} for item in record["deliveries"]
             ]
             summary = ", ".join(f"{item['trigger']}: {item['state']}" for item in took)
-            return took, summary or f"no Trigger takes it; {_triggers(broker, status)}"
+            there = _triggers(broker, status, headers["ce-type"])
+            return took, summary or f"no Trigger takes it; {there}"
     return [], "the Broker did not store it"
 
 
-def _triggers(broker: str, status: dict[str, Any]) -> str:
-    there = [
-        f"{one['name']} takes {takes(one)}"
-        for one in status["triggers"]
-        if f"{one['namespace']}/{one['broker']}" == broker
-    ]
-    return f"of {broker} {'; '.join(there)}" if there else f"{broker} has no Trigger"
+def _triggers(broker: str, status: dict[str, Any], sent: str) -> str:
+    there = [one for one in status["triggers"] if f"{one['namespace']}/{one['broker']}" == broker]
+    return f"of {broker} {nearest(there, sent)}" if there else f"{broker} has no Trigger"
 
 
 def _encoded(value: str) -> str:

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from difflib import SequenceMatcher
 from typing import Any
 
 from knative.local.cli.terminal import plain, say, state, styled, table
@@ -71,6 +72,17 @@ def takes(trigger: Record) -> str:
     pairs = trigger["filter"] or {}
     filters = (value if key == "type" else f"{key}={value}" for key, value in pairs.items())
     return ", ".join(filters) or "everything"
+
+
+def nearest(triggers: Iterable[Record], sent: str, maximum: int = 3) -> str:
+    """What those Triggers take whose filters are most like an event type, and how many more."""
+    found = sorted(
+        ((SequenceMatcher(None, sent, takes(one)).ratio(), one["name"], one) for one in triggers),
+        key=lambda match: (-match[0], match[1]),
+    )
+    named = [f"{name} takes {takes(one)}" for _, name, one in found[:maximum]]
+    more = [f"and {len(found) - maximum} more"] if len(found) > maximum else []
+    return "; ".join(named + more)
 
 
 def _filter(one: Any) -> str:
