@@ -20,6 +20,7 @@ from functions.kit.clients.git import (
     MAX_HELD_BYTES,
     GitError,
     authorization,
+    configured,
     git,
     git_bytes,
 )
@@ -102,7 +103,7 @@ class Checkout:
             _git(
                 *("push", "--porcelain", self.url, f"{tip}:refs/heads/{branch}"),
                 at=self.at,
-                env=authorization(self.token),
+                env=configured(authorization(self.token)),
             )
         except GitError as error:
             if "[rejected]" in error.detail:
@@ -146,7 +147,7 @@ def checked_out(url: str, token: str, bundle: bytes) -> Iterator[Checkout]:
             git(
                 *("fetch", "--quiet", "--depth=1", "--no-tags", url, f"{base}:{BASE}"),
                 at=at,
-                env=authorization(token),
+                env=configured(authorization(token)),
             )
         except GitError as error:
             raise _failure(error) from None

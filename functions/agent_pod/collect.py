@@ -210,7 +210,9 @@ def _changed_tree(places: Places, tip: str) -> str | None:
     gone = [b"0 " + b"0" * 40 + b"\t" + entry.partition(b"\t")[2] for entry in links]
     run("update-index", "-z", "--index-info", given=_lines(gone))
     paths = run("ls-files", "--cached", "--others", "--exclude-standard", "-z").split(b"\0")
-    files = [path for path in paths if path and not path.endswith(b"/")]
+    lfs = places.lfs_names
+    passed_over = set(lfs.read_bytes().split(b"\0")) if lfs.exists() else set()
+    files = [one for one in paths if one and not one.endswith(b"/") and one not in passed_over]
     run("update-index", "--add", "--remove", "-z", "--stdin", given=_lines(files))
     run("update-index", "--replace", "-z", "--index-info", given=_lines(links))
     tree = run("write-tree").decode().strip()

@@ -29,6 +29,7 @@ class Places:
     job: str
     checkpoint_s: float = 60.0
     submodules: bool = False
+    lfs: bool = False
     # Where the model's sidecar leaves the tokens that it has counted.
     model_usage: Path | None = None
 
@@ -45,6 +46,7 @@ class Places:
                 job=environ["JOB_NAME"],
                 checkpoint_s=float(environ.get("CHECKPOINT_SECONDS", "60")),
                 submodules=environ.get("SUBMODULES") == "true",
+                lfs=environ.get("LFS") == "true",
                 model_usage=Path(counted) if (counted := environ.get("MODEL_USAGE_FILE")) else None,
             )
         except KeyError as error:
@@ -69,6 +71,11 @@ class Places:
     def state_objects(self) -> Path:
         """Where git's objects of that are, as they were at the last look."""
         return self.collected / "state" / "objects"
+
+    @property
+    def lfs_names(self) -> Path:
+        """Which files are of LFS, each name with a zero byte after it; there where there are."""
+        return self.collected / "lfs-names"
 
     @property
     def git(self) -> Path:

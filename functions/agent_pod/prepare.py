@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from functions.agent_pod.environment import Failure, Places, post
+from functions.agent_pod.lfs import pull_lfs
 from functions.agent_pod.state import restore_state
-from functions.kit.clients.git import GitError, authorization, git
+from functions.kit.clients.git import GitError, authorization, configured, git
 
 ASK_S = 300.0
 REPORT_S = 60.0
@@ -96,7 +97,8 @@ def _prepare(places: Places) -> None:
     """
     given = post(places, "workspace", {}, ASK_S)
     url, branch = str(given["clone_url"]), str(given["branch"])
-    token = authorization(str(given.get("token") or ""))
+    secret = str(given.get("token") or "")
+    token = configured(authorization(secret))
     git("init", "--quiet", "--bare", str(places.git))
     # A task that was worked on before goes on from its branch.
     begun = git("ls-remote", url, f"refs/heads/{branch}", env=token)[:40]
@@ -135,4 +137,6 @@ def _prepare(places: Places) -> None:
         except GitError as error:
             print(f"what Job {kept.job_id} has left cannot be restored: {error}")
             git(tree, "reset", "--quiet", "--hard", git("rev-parse", BASE, at=places.git), at=own)
+    if places.lfs:
+        pull_lfs(places, url, secret)
     print(f"{url} at {git('rev-parse', 'HEAD', at=own)[:12]}, on {branch}")

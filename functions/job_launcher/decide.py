@@ -41,9 +41,9 @@ class Workspace:
     """The repository that an agent gets, owner/name: from `ref`, on a branch of its own.
 
     Without a repository it has an empty folder. `ref` is empty for the default branch; `submodules`
-    are those that anyone may read; `setup` is a command of the agent's image; `image` has the
-    programs that prepare the workspace and collect what comes of it, for `outputs_url`, and keep it
-    every `checkpoint_s` seconds.
+    are those that anyone may read, `lfs` the files that it has in Git LFS; `setup` is a command of
+    the agent's image; `image` has the programs that prepare the workspace and collect what comes of
+    it, for `outputs_url`, and keep it every `checkpoint_s` seconds.
     """
 
     repository: str
@@ -54,6 +54,7 @@ class Workspace:
     setup: list[str] = field(default_factory=list)
     checkpoint_s: int = 60
     submodules: bool = False
+    lfs: bool = False
 
 
 @dataclass(frozen=True)

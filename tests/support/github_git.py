@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tests.support.github_lfs import LfsObjects
 from tests.support.github_rights import GithubRights
 
 _ALONE = {
@@ -34,6 +35,7 @@ class GithubGit:
         self.folder = folder
         self.private: set[str] = set()
         self.away = False
+        self.lfs = LfsObjects()
         self._rights = rights
 
     def create(self, repository: str, files: Mapping[str, str]) -> str:
@@ -101,6 +103,8 @@ class GithubGit:
             except HTTPException as error:
                 challenge = {"WWW-Authenticate": 'Basic realm="GitHub"'}
                 return Response(error.detail, error.status_code, challenge)
+        if rest == "info/lfs/objects/batch":
+            return await self.lfs.batch(request)
         environ = {
             **_ALONE,
             "GIT_PROJECT_ROOT": str(self.folder),

@@ -101,6 +101,7 @@ def pod_fields(
         "env": [
             *container["env"],
             {"name": "SUBMODULES", "value": str(workspace.submodules).lower()},
+            {"name": "LFS", "value": str(workspace.lfs).lower()},
             *proxy,
         ],
         "command": [*program, "prepare"],

@@ -279,8 +279,8 @@ class _Renderer:
             raise RenderError(f"route {self._route}: workspace.ref: {ref[:40]!r} is no ref")
         setup = fields.texts("workspace.setup", wanted.setup)
         branch = branch_of(task_id, repository)
-        more = wanted.submodules
-        return Workspace(repository, branch, image, url, ref, setup, kept_s, more)
+        more = {"submodules": wanted.submodules, "lfs": wanted.lfs}
+        return Workspace(repository, branch, image, url, ref, setup, kept_s, **more)
 
     def _egress(self) -> dict[str, str]:
         """The list of host names, where there are lists."""

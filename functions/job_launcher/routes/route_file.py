@@ -107,6 +107,7 @@ class WorkspaceTemplate(StrictModel):
     repository: Text
     ref: Text = ""
     submodules: bool = False
+    lfs: bool = False
     setup: list[Text] = Field(default_factory=list)
 
 

@@ -104,13 +104,19 @@ def _read(file: IO[bytes]) -> bytes:
     return file.read(MAX_OUTPUT_BYTES + 1)
 
 
-def authorization(token: str) -> dict[str, str]:
-    """The environment that sends a token; it stands in no argument and no file."""
+def configured(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment with these settings of git's: they stand in no argument and no file."""
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
+def authorization(token: str, url: str = "") -> dict[str, str]:
+    """The setting that sends a token, with `url` to what is below it alone; none without one."""
     if not token:
         return {}
     value = b64encode(f"x-access-token:{token}".encode()).decode()
     return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "http.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {value}",
+        f"http.{url}.extraHeader" if url else "http.extraHeader": f"Authorization: Basic {value}"
     }
