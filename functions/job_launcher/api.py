@@ -14,7 +14,7 @@ from functions.events.webhook import JobCancelRequested, JobRetryRequested
 from functions.job_launcher import budget_usage, facts, listing
 from functions.job_launcher.commands import approvals, retries
 from functions.job_launcher.controller.controller import Controller
-from functions.job_launcher.decide import ENDED, State
+from functions.job_launcher.decide.job_status import ENDED, State
 from functions.job_launcher.logs import logs
 from functions.job_launcher.outcome import status_of
 from functions.job_launcher.tables import JobRow

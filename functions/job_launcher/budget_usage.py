@@ -13,7 +13,7 @@ from typing import Any
 
 from functions.events.agent import AgentUsage
 from functions.job_launcher import facts
-from functions.job_launcher.budget import (
+from functions.job_launcher.decide.budget import (
     MAX_COUNTED,
     UNITS,
     WARNS_AT,

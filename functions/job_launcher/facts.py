@@ -22,8 +22,8 @@ from functions.events.job import (
     JobStarted,
     JobSucceeded,
 )
-from functions.job_launcher.budget import GroupBudget, Unit
-from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.decide.budget import GroupBudget, Unit
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.kit import cloudevents
 from functions.kit.context import Context
 from functions.kit.contract import envelope

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, get_args
 
 from functions.job_launcher.budget_usage import USED
-from functions.job_launcher.decide import State
+from functions.job_launcher.decide.job_status import State
 from functions.job_launcher.tables import JobRow, row_of
 from functions.kit.durable import Connection
 

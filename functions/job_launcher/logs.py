@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.job_launcher.decide import ENDED, QUEUED
+from functions.job_launcher.decide.job_status import ENDED, QUEUED
 from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.tables import JobRow
 from functions.job_launcher.view import row_and_reason

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from functions.events.agent import AgentDelivered, AgentFact
 from functions.events.job import NEVER_RAN
-from functions.job_launcher.decide import ENDED
+from functions.job_launcher.decide.job_status import ENDED
 
 JobOutcome = Literal["delivered", "undelivered", "pending", "recorded", "completed"]
 

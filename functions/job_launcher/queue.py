@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from functions.job_launcher.budget import Unit
-from functions.job_launcher.decide import JobRequest, QueuedRequest
+from functions.job_launcher.decide.budget import Unit
+from functions.job_launcher.decide.due_requests import QueuedRequest
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.tables import NOT_LEASED, JobRow, changes_row, row_of
 from functions.kit.durable import Connection
 from functions.kit.durable.locks import JOB_QUEUE

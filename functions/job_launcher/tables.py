@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from functions.events.approval import Stage
-from functions.job_launcher.budget import Unit
-from functions.job_launcher.decide import Approval, JobRequest, SecretKey, State, Workspace
+from functions.job_launcher.decide.budget import Unit
+from functions.job_launcher.decide.job_request import Approval, JobRequest, SecretKey, Workspace
+from functions.job_launcher.decide.job_status import State
 from functions.kit.durable import Connection, Rule, rule
 
 OPEN = "state IN ('queued', 'starting', 'running')"

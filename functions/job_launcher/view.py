@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from functions.job_launcher import budget_usage, outcome, queue, tables
-from functions.job_launcher.decide import ENDED, QUEUED, QueueDecision, decide_queue
+from functions.job_launcher.decide.due_requests import QueueDecision, decide_queue
+from functions.job_launcher.decide.job_status import ENDED, QUEUED
 from functions.job_launcher.settings import LauncherSettings
 from functions.job_launcher.tables import JobRow
 from functions.kit import cloudevents

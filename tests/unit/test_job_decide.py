@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.job_launcher.decide import (
-    QueuedRequest,
-    decide_queue,
+from functions.job_launcher.decide.due_requests import QueuedRequest, decide_queue
+from functions.job_launcher.decide.job_status import (
     job_status,
     last_termination,
     outlasts_grace,

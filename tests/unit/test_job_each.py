@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.routes.check import main
 from functions.job_launcher.routes.match import choose
 from functions.job_launcher.routes.render import render_requests

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from functions.agent_outputs import outputs
 from functions.events.base import AnyEvent
-from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.kubernetes import manifest
 from functions.job_launcher.routes.match import choose
 from functions.job_launcher.routes.render import job_id, render_requests

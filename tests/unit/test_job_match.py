@@ -9,7 +9,7 @@ import pytest
 
 from functions.events.base import AnyEvent
 from functions.job_launcher.commands.refusals import refusal_of
-from functions.job_launcher.decide import SecretKey
+from functions.job_launcher.decide.job_request import SecretKey
 from functions.job_launcher.kubernetes.manifest import job_of
 from functions.job_launcher.routes.match import choose
 from functions.job_launcher.routes.render import render_requests

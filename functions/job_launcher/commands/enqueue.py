@@ -20,7 +20,7 @@ from functions.events.base import AnyEvent, Event
 from functions.job_launcher import facts
 from functions.job_launcher.commands import job_commands
 from functions.job_launcher.commands.refusals import refusal_of
-from functions.job_launcher.decide import JobRequest
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.routes.match import RouteChoice
 from functions.job_launcher.routes.source import routes_of
 from functions.kit import cloudevents

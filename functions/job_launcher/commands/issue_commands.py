@@ -22,7 +22,7 @@ from functions.events.base import AnyEvent, Event
 from functions.events.webhook import PERMISSIONS
 from functions.job_launcher import listing, queue, tables
 from functions.job_launcher.commands import approvals, cancellations, job_commands, retries
-from functions.job_launcher.decide import ENDED
+from functions.job_launcher.decide.job_status import ENDED
 from functions.job_launcher.routes.match import RouteChoice, has_label
 from functions.job_launcher.routes.route_file import Route
 from functions.job_launcher.tables import JobRow

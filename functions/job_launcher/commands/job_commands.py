@@ -22,7 +22,8 @@ from functions.events.webhook import JobCancelRequested, TaskRequested, TaskUpda
 from functions.job_launcher import facts, queue, tables
 from functions.job_launcher.commands import cancellations
 from functions.job_launcher.commands.refusals import refusal_of
-from functions.job_launcher.decide import ENDED, QUEUED, JobRequest
+from functions.job_launcher.decide.job_request import JobRequest
+from functions.job_launcher.decide.job_status import ENDED, QUEUED
 from functions.job_launcher.routes.event_data import visible_data
 from functions.job_launcher.routes.match import RouteChoice, choose
 from functions.job_launcher.routes.render import Rendering, renderings_of

@@ -9,7 +9,8 @@ from functions.events.base import AnyEvent, Event
 from functions.events.webhook import JobRetryRequested
 from functions.job_launcher import listing, queue, tables
 from functions.job_launcher.commands import cancellations, job_commands
-from functions.job_launcher.decide import ENDED, JobRequest
+from functions.job_launcher.decide.job_request import JobRequest
+from functions.job_launcher.decide.job_status import ENDED
 from functions.job_launcher.routes.render import cause_of, job_id
 from functions.job_launcher.tables import JobRow
 from functions.kit.context import Context

@@ -13,9 +13,10 @@ from datetime import timedelta
 
 from functions import job_grant
 from functions.job_launcher import budget_usage, queue, tables
-from functions.job_launcher.budget import environment
 from functions.job_launcher.controller import reconcile
-from functions.job_launcher.decide import JobRequest, decide_queue
+from functions.job_launcher.decide.budget import environment
+from functions.job_launcher.decide.due_requests import decide_queue
+from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.facts import settled
 from functions.job_launcher.kubernetes import job_calls
 from functions.job_launcher.kubernetes.pod_options import PodOptions

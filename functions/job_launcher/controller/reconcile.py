@@ -12,8 +12,8 @@ from typing import Any
 
 from functions.events.job import JobCancelled, JobFailed, JobRecorded, JobStarted, JobSucceeded
 from functions.job_launcher import tables
-from functions.job_launcher.budget import amount
-from functions.job_launcher.decide import (
+from functions.job_launcher.decide.budget import amount
+from functions.job_launcher.decide.job_status import (
     AROUND,
     ENDED,
     RECORDED_ONLY,

@@ -10,7 +10,7 @@ from functions.job_launcher import budget_usage, queue, tables
 from functions.job_launcher.commands import approvals
 from functions.job_launcher.controller import places, reconcile
 from functions.job_launcher.controller.launching import MIN_REMAINING_S
-from functions.job_launcher.decide import job_status, outlasts_grace, waits_for_admission
+from functions.job_launcher.decide.job_status import job_status, outlasts_grace, waits_for_admission
 from functions.job_launcher.kubernetes import job_calls, manifest
 from functions.job_launcher.kubernetes.workspace import AGENT_GRACE_S
 from functions.job_launcher.settings import LauncherSettings

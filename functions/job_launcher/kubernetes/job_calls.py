@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 import stamina
 
-from functions.job_launcher.decide import JobRequest, PodTermination, last_termination
+from functions.job_launcher.decide.job_request import JobRequest
+from functions.job_launcher.decide.job_status import PodTermination, last_termination
 from functions.job_launcher.kubernetes import egress, manifest
 from functions.kit.clients import Cluster
 from functions.kit.clients.kubernetes import Forbidden, NoRight, QuotaUsedUp

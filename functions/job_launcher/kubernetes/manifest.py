@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest, SecretKey
+from functions.job_launcher.decide.job_request import JobRequest, SecretKey
 from functions.job_launcher.kubernetes import egress, workspace
 from functions.job_launcher.kubernetes.pod_options import QUEUE_LABEL, PodOptions
 from functions.job_launcher.kubernetes.workspace import WORKSPACE

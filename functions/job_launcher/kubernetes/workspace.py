@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from functions.job_launcher.decide import JobRequest, SecretKey, Workspace
+from functions.job_launcher.decide.job_request import JobRequest, SecretKey, Workspace
 from functions.job_launcher.kubernetes import egress
 
 Object = dict[str, Any]

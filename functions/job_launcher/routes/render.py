@@ -11,7 +11,7 @@ from typing import Any
 
 from functions.events.base import AnyEvent
 from functions.job_grant import REF, OutputRules
-from functions.job_launcher.decide import Approval, JobRequest, SecretKey, Workspace
+from functions.job_launcher.decide.job_request import Approval, JobRequest, SecretKey, Workspace
 from functions.job_launcher.kubernetes.egress import SERVICE
 from functions.job_launcher.routes import template
 from functions.job_launcher.routes.match import RouteChoice, RouteMatch

@@ -20,7 +20,7 @@ from pydantic import (
 from functions.events.approval import Stage
 from functions.events.job import JobKind
 from functions.job_grant import OutputRules
-from functions.job_launcher.budget import Limits, Unit
+from functions.job_launcher.decide.budget import Limits, Unit
 from functions.job_launcher.kubernetes.pod_options import PodOptions
 from functions.job_launcher.routes import yaml_lines
 from functions.job_launcher.routes.field_types import (

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from functions.job_launcher.budget import Limits
+from functions.job_launcher.decide.budget import Limits
 from functions.job_launcher.routes.route_file import BadRoutes, Route, RoutesFile, load_file
 from functions.job_launcher.settings import LauncherSettings
 from functions.kit.context import Resources
