@@ -19,15 +19,6 @@ from functions.schedule_policy import PolicyError, parse
 
 API, PLURAL = "sources.knative.dev/v1", "pingsources"
 TICK = ScheduleDue.type
-# The functions that handle ticks: those of the stream's records, and those that only sweep.
-TICKED = (
-    *RECORDS,
-    "agent-outputs",
-    "agent-status",
-    "orchestrator",
-    "scheduler",
-    "webhook-receiver",
-)
 # Services that keep their ticks in a database of their own, by their schedules.
 OWN_RECORD = {"sprint-outbox": "sprint-service", "decision-outbox": "project-orchestrator"}
 # A tick is sent, handled and recorded a while after it was due.

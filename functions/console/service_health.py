@@ -18,13 +18,28 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.ping_sources import TICKED
 from functions.kit.errors import FunctionError, NotFound, TemporaryError
 
 API = "serving.knative.dev/v1"
 SERVICE_LABEL = "serving.knative.dev/service"
 # What the local Knative writes of its processes.
 STARTS, CRASHES = "local.knative.dev/starts", "local.knative.dev/crashes"
+# The functions that keep a record of runs, and those that do where they are deployed at all.
+RECORDED = (
+    "agent-outputs",
+    "agent-status",
+    "client-service",
+    "cycle-trigger",
+    "job-launcher",
+    "orchestrator",
+    "realm-service",
+    "scheduler",
+    "scrum-report",
+    "scrum-simulate",
+    "sprint-report",
+    "webhook-receiver",
+)
+OPTIONAL = ("event-recorder", "project-orchestrator", "sprint-service")
 HOUR = timedelta(hours=1)
 BUCKETS = 12  # of five minutes each
 # At most so many runs are read of one function; a busier one says that it was cut.
@@ -40,21 +55,21 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
             _objects(ask, API, "revisions"),
             _objects(ask, "v1", "pods", SERVICE_LABEL),
         ),
-        asyncio.gather(*(_record(ask, name) for name in TICKED)),
+        _records(ask, RECORDED),
     )
-    records = dict(zip(TICKED, found, strict=True))
+    known, revision_by_name = _by_name(services), _by_name(revisions)
+    records = found | await _records(ask, [name for name in OPTIONAL if name in known])
     away = {name: record for name, record in records.items() if isinstance(record, str)}
     if isinstance(services, str):
-        if len(away) == len(TICKED):
+        if len(away) == len(records):
             raise TemporaryError(services)
         away["Kubernetes"] = services
     elif isinstance(pods, str):
         away["Kubernetes"] = pods
-    known, revision_by_name = _by_name(services), _by_name(revisions)
     lives = lives_of([] if isinstance(pods, str) else pods, revision_by_name.values())
     rows: list[Row] = []
     failures: list[Row] = []
-    for name in sorted({*known, *TICKED}):
+    for name in sorted({*known, *records}):
         record = records.get(name)
         row = {"name": name, **status_of(known.get(name), revision_by_name)}
         row["lives"] = lives.get(name)
@@ -95,7 +110,12 @@ async def _given_up(ask: Ask) -> list[Row] | str:
 
 async def names(ask: Ask) -> list[str]:
     """The functions of the page, as far as it is known which are there."""
-    return sorted({*_by_name(await _objects(ask, API, "services")), *TICKED})
+    return sorted({*_by_name(await _objects(ask, API, "services")), *RECORDED})
+
+
+async def _records(ask: Ask, functions: Sequence[str]) -> dict[str, Row | str]:
+    found = await asyncio.gather(*(_record(ask, name) for name in functions))
+    return dict(zip(functions, found, strict=True))
 
 
 async def _record(ask: Ask, function: str) -> Row | str:
@@ -219,17 +239,21 @@ def hour_of(runs: Sequence[Row], now: datetime) -> Row:
     """
     took = sorted(run["took_ms"] for run in runs)
     parts: list[list[float]] = [[] for _ in range(BUCKETS)]
+    failed = [0] * BUCKETS
     for run in runs:
         ended = instant(run["ended_at"]) or now
         ago = max(0.0, (now - ended) / HOUR)
-        parts[max(0, BUCKETS - 1 - int(ago * BUCKETS))].append(run["took_ms"])
+        part = max(0, BUCKETS - 1 - int(ago * BUCKETS))
+        parts[part].append(run["took_ms"])
+        failed[part] += run["outcome"] == "failed"
     return {
         "runs": len(runs),
         "cut": len(runs) == MAX_RUNS,
-        "failed": sum(run["outcome"] == "failed" for run in runs),
+        "failed": sum(failed),
         "p50_ms": percentile(took, 0.5),
         "p95_ms": percentile(took, 0.95),
         "bars": list(map(len, parts)),
+        "failed_bars": failed,
         "p50_bars": [percentile(sorted(part), 0.5) or 0 for part in parts],
         "p95_bars": [percentile(sorted(part), 0.95) or 0 for part in parts],
     }

@@ -85,6 +85,7 @@ async def test_a_page_is_accessible(browser: Browser, ran: Morning, path: str, s
 async def test_a_page_fits_a_phone(browser: Browser, ran: Morning, path: str) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    await page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     width = await page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360, await page.evaluate(WIDE)
     await context.close()

@@ -81,6 +81,45 @@ async def test_a_trace_on_a_phone_has_its_bars_and_answers_within_the_edge(
     await context.close()
 
 
+# The colours of a frame's edges at its start, within and at its end; None where nothing is cut.
+EDGES_OF_FRAMES = """async () => {
+    const found = [];
+    for (const one of document.querySelectorAll('.scroll, .plot, pre')) {
+        const room = one.scrollWidth - one.clientWidth;
+        const edges = [];
+        for (const at of [0, room / 2, room]) {
+            one.scrollLeft = at;
+            await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+            const style = getComputedStyle(one);
+            const seen = [style.borderLeftColor, style.borderRightColor];
+            edges.push(seen.map(colour => colour !== style.backgroundColor).join(' '));
+        }
+        // One that a refresh has replaced meanwhile has no style.
+        if (one.isConnected) found.push([room > 1, edges.join(', ')]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+async def test_in_forced_colours_too_a_bar_stands_where_a_frame_cuts_what_it_has(
+    browser: Browser, ran: Morning, motion: Any
+) -> None:
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 740}, forced_colors="active", reduced_motion=motion
+    )
+    seen = set()
+    for path in ("/sprints/ORI002-S01", f"/events/trace?correlation={ran.trace}"):
+        page = await Tab(await context.new_page(), ran.console).open(path)
+        await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        seen |= {(cut, edges) for cut, edges in await page.evaluate(EDGES_OF_FRAMES)}
+    assert seen == {
+        (True, "false true, true true, true false"),
+        (False, "false false, false false, false false"),
+    }
+    await context.close()
+
+
 async def test_today_is_one_screen(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     page = await Tab(await context.new_page(), ran.console).open("/")

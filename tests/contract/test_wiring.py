@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from functions.console.ping_sources import OWN_RECORD
+from functions.console.service_health import OPTIONAL, RECORDED
 from functions.cycle_trigger import schedules
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue
@@ -131,6 +132,17 @@ def test_the_console_reads_the_record_of_who_handles_a_schedule(source: Manifest
     shared = _database("scheduler")
     own = {one for one in handlers if _database(one) != shared}
     assert own <= {OWN_RECORD.get(name)}, "the console takes it for one that never ran"
+
+
+def test_the_console_asks_all_that_keep_a_record_of_runs() -> None:
+    """Those of the DSM services that do are found by their schedules."""
+    with_database = {
+        name
+        for name in (folder.replace("_", "-") for folder in function_folders())
+        if any(one["name"] == "DATABASE_URL" for one in container(services()[name])["env"])
+    }
+    kept_elsewhere = {"dead-letter"}  # its record are the dead letters themselves
+    assert {*RECORDED, *OPTIONAL} == with_database - kept_elsewhere | {*OWN_RECORD.values()}
 
 
 def _database(service: str) -> Manifest:

@@ -56,6 +56,7 @@ def test_its_durations_and_failures_are_counted(page: str) -> None:
     row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
     assert 'data-label="Runs">3<' in row
     assert 'href="/dead-letters?function=sprint-report">1</a>' in row
+    assert "Failed by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0" in row
     assert 'data-label="p50">30 ms<' in row
     assert "p95 by 5 minutes: " in row
     assert 'data-label="p95">2.0 s<' in row
@@ -144,7 +145,7 @@ def test_a_failed_run_says_why(page: str) -> None:
 def test_what_is_away_is_named_and_costs_no_other_its_row(page: str) -> None:
     assert "cycle-trigger is unavailable: " in page
     assert "Kubernetes is unavailable: " in page
-    assert page.count(">unavailable<") == 9
+    assert page.count(">unavailable<") == 11
 
 
 async def test_the_starts_and_crashes_of_its_pods_are_counted(
